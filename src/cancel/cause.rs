@@ -1,0 +1,177 @@
+//! Why something was cancelled, and the value that says so.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
+///
+/// ```
+/// let token = taskgroup::CancelToken::new();
+/// assert_ne!(token.id(), token.child().id());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TokenId(pub(crate) u64);
+
+/// The identity of a task, unique in the process.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// taskgroup::TaskGroup::scope(|g| {
+///     let (a, b) = (g.spawn(|| Ok(1)), g.spawn(|| Ok(2)));
+///     assert_ne!(a.id(), b.id());
+///     Ok(())
+/// })
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TaskId(pub(crate) u64);
+
+/// Which task: its id, its name if it was given one, and the place that spawned it.
+///
+/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task without a name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskInfo {
+    /// The identity of the task.
+    pub id: TaskId,
+    /// The name given with [`TaskBuilder::name`](crate::TaskBuilder::name).
+    pub name: Option<String>,
+    /// The call that spawned the task.
+    pub location: &'static Location<'static>,
+}
+
+impl fmt::Display for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "task `{name}`")?,
+            None => write!(f, "task {}", self.id.0)?,
+        }
+        write!(f, " ({}:{})", self.location.file(), self.location.line())
+    }
+}
+
+/// What led to a cancellation: the first thing that happened, kept unchanged by everything that inherits it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum CancelCause {
+    /// Somebody called `cancel` or `cancel_because`.
+    Requested {
+        /// The text given to `cancel_because`.
+        reason: Option<String>,
+    },
+    /// A task of the group returned an error.
+    #[non_exhaustive]
+    TaskFailed {
+        /// The task that failed first.
+        task: TaskInfo,
+        /// The text of its error.
+        error: String,
+    },
+    /// A task of the group panicked.
+    #[non_exhaustive]
+    TaskPanicked {
+        /// The task that panicked first.
+        task: TaskInfo,
+        /// The panic's message.
+        message: String,
+    },
+    /// The body of the group returned an error.
+    #[non_exhaustive]
+    BodyFailed {
+        /// The text of its error.
+        error: String,
+    },
+    /// The body of the group panicked.
+    BodyPanicked,
+    /// A deadline passed.
+    #[non_exhaustive]
+    Deadline {
+        /// The deadline.
+        deadline: Instant,
+    },
+    /// The group's body and tasks are done, so its daemons are to end.
+    GroupFinished,
+    /// A [`DropGuard`](crate::DropGuard) was dropped.
+    Dropped,
+}
+
+impl fmt::Display for CancelCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CancelCause::Requested { reason: None } => f.write_str("cancel was requested"),
+            CancelCause::Requested { reason: Some(reason) } => f.write_str(reason),
+            CancelCause::TaskFailed { task, error } => write!(f, "{task} failed: {error}"),
+            CancelCause::TaskPanicked { task, message } => write!(f, "{task} panicked: {message}"),
+            CancelCause::BodyFailed { error } => write!(f, "the body of the group failed: {error}"),
+            CancelCause::BodyPanicked => f.write_str("the body of the group panicked"),
+            CancelCause::Deadline { .. } => f.write_str("the deadline passed"),
+            CancelCause::GroupFinished => f.write_str("the group has finished"),
+            CancelCause::Dropped => f.write_str("the drop guard was dropped"),
+        }
+    }
+}
+
+/// The error of a blocking point whose scope has been cancelled: the operation had no effect.
+///
+/// It is cheap to clone and says what happened ([`cause`](Self::cause)), where in the source the cancel came from
+/// ([`location`](Self::location)) and whose cancel it was ([`origin`](Self::origin)).
+///
+/// ```
+/// use taskgroup::{CancelCause, CancelToken};
+///
+/// let token = CancelToken::new();
+/// token.cancel_because("shutting down");
+/// let cancelled = token.check().unwrap_err();
+/// assert!(matches!(cancelled.cause(), CancelCause::Requested { reason: Some(why) } if why == "shutting down"));
+/// assert_eq!(cancelled.origin(), token.id());
+/// ```
+#[derive(Clone)]
+pub struct Cancelled(Arc<Record>);
+
+struct Record {
+    cause: CancelCause,
+    location: &'static Location<'static>,
+    origin: TokenId,
+}
+
+impl Cancelled {
+    pub(crate) fn new(cause: CancelCause, location: &'static Location<'static>, origin: TokenId) -> Self {
+        Cancelled(Arc::new(Record { cause, location, origin }))
+    }
+
+    /// What happened.
+    pub fn cause(&self) -> &CancelCause {
+        &self.0.cause
+    }
+
+    /// Where in the source the cancel came from: the call of `cancel`, the spawn of the task that failed, the place that
+    /// set the deadline.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.location
+    }
+
+    /// The token that was cancelled; those that inherited it report the same origin.
+    pub fn origin(&self) -> TokenId {
+        self.0.origin
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cancelled: {} (at {}:{})", self.cause(), self.location().file(), self.location().line())
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancelled")
+            .field("cause", self.cause())
+            .field("location", &format_args!("{}", self.location()))
+            .field("origin", &self.origin())
+            .finish()
+    }
+}
+
+impl std::error::Error for Cancelled {}
