@@ -1,0 +1,240 @@
+//! One thing that went wrong in a scope.
+
+use std::error::Error;
+use std::panic::Location;
+use std::time::Duration;
+use std::{fmt, io};
+
+use super::tree::{self, Node, Site, one_line};
+use super::{PanicPayload, TaskError};
+use crate::cancel::{TaskId, TaskInfo};
+
+/// One failure of a group: what went wrong, in which task, and when.
+///
+/// `{}` prints one line, `{:?}` and `{:#}` the whole of it: the error's sources, the panic's location, and the report
+/// of a nested group. Its `source()` is the error itself, although `{}` has its text.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::{FailureKind, TaskGroup};
+///
+/// let error = TaskGroup::scope(|g| {
+///     g.task().name("parser").spawn(|| Ok("x".parse::<u64>()?));
+///     Ok(())
+/// })
+/// .unwrap_err();
+/// for failure in error.failures() {
+///     assert_eq!(failure.task().and_then(|task| task.name.as_deref()), Some("parser"));
+///     assert!(matches!(failure.kind(), FailureKind::Error(e) if e.is::<std::num::ParseIntError>()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Failure<E> {
+    origin: Origin,
+    kind: FailureKind<E>,
+    after_cancel: bool,
+    elapsed: Duration,
+}
+
+/// The ways in which a task, the body or a hook can fail.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FailureKind<E> {
+    /// It returned an error.
+    Error(E),
+    /// It panicked.
+    Panic(PanicPayload),
+    /// It never ran, because the operating system refused a thread.
+    Spawn(io::Error),
+}
+
+/// Whose failure it is.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Task(TaskInfo),
+    Body,
+    Release(&'static Location<'static>),
+    Callback,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Task(task) => write!(f, "{task}"),
+            Origin::Body => f.write_str("the body"),
+            Origin::Release(location) => write!(f, "release hook ({})", Site(location)),
+            Origin::Callback => f.write_str("a cancel callback"),
+        }
+    }
+}
+
+impl<E> Failure<E> {
+    pub(crate) fn new(origin: Origin, kind: FailureKind<E>, after_cancel: bool, elapsed: Duration) -> Self {
+        Failure { origin, kind, after_cancel, elapsed }
+    }
+
+    /// The task that failed, or `None` if it was the group's body or a hook.
+    pub fn task(&self) -> Option<&TaskInfo> {
+        match &self.origin {
+            Origin::Task(task) => Some(task),
+            _ => None,
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &FailureKind<E> {
+        &self.kind
+    }
+
+    /// What went wrong, by value.
+    pub fn into_kind(self) -> FailureKind<E> {
+        self.kind
+    }
+
+    /// Whether the group had been cancelled already: this failure came up while the task was on its way out.
+    pub fn after_cancel(&self) -> bool {
+        self.after_cancel
+    }
+
+    /// How long the task had been running when it failed.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    pub(crate) fn set_after_cancel(&mut self, after_cancel: bool) {
+        self.after_cancel = after_cancel;
+    }
+
+    pub(crate) fn is_of_body(&self) -> bool {
+        matches!(self.origin, Origin::Body)
+    }
+
+    pub(crate) fn is_of_task(&self, id: TaskId) -> bool {
+        self.task().is_some_and(|task| task.id == id)
+    }
+
+    /// The verb of a sentence about this failure.
+    fn verb(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Error(_) => "failed",
+            FailureKind::Panic(_) => "panicked",
+            FailureKind::Spawn(_) => "could not be started",
+        }
+    }
+}
+
+impl<E: TaskError> Failure<E> {
+    /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the report.
+    pub(crate) fn log_hidden(&self) {
+        tracing::error!("a panic of the same group hides this failure: {self:#}");
+    }
+
+    /// This failure in a drawing. `note` is what the group has to say about it.
+    pub(super) fn node(&self, note: Option<&str>) -> Node {
+        let mut heading = format!("{} {}", self.origin, self.verb());
+        if !matches!(self.kind, FailureKind::Spawn(_)) {
+            heading += &format!(" after {}", tree::Elapsed(self.elapsed));
+        }
+        if self.after_cancel {
+            heading += " [after the cancel]";
+        }
+        if let Some(note) = note {
+            heading += &format!(" [{note}]");
+        }
+        let mut node = Node::new(heading);
+        match &self.kind {
+            FailureKind::Error(error) => node.add_error(error, error.as_error()),
+            FailureKind::Spawn(error) => node.add_error(error, Some(error)),
+            FailureKind::Panic(panic) => node.add_panic(panic),
+        }
+        node
+    }
+}
+
+impl<E: TaskError> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return fmt::Display::fmt(&self.node(None), f);
+        }
+        let text: &dyn fmt::Display = match &self.kind {
+            FailureKind::Error(error) => error,
+            FailureKind::Panic(panic) => panic,
+            FailureKind::Spawn(error) => error,
+        };
+        write!(f, "{} {}: {}", self.origin, self.verb(), one_line(text))
+    }
+}
+
+impl<E: TaskError> fmt::Debug for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.node(None), f)
+    }
+}
+
+impl<E: TaskError> Error for Failure<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            FailureKind::Error(error) => error.as_error(),
+            FailureKind::Spawn(error) => Some(error),
+            FailureKind::Panic(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Plain, cancelled, failed, task};
+    use super::*;
+
+    fn of(origin: Origin, kind: FailureKind<Plain>) -> Failure<Plain> {
+        Failure::new(origin, kind, false, Duration::from_millis(3))
+    }
+
+    #[test]
+    fn failure_is_send_sync_and_static() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<Failure<anyhow::Error>>();
+        check::<FailureKind<io::Error>>();
+    }
+
+    #[test]
+    fn it_is_small_enough_for_a_result() {
+        assert!(size_of::<Failure<anyhow::Error>>() < 128);
+    }
+
+    #[test]
+    fn one_line_whatever_the_error_prints() {
+        let error = || FailureKind::Error(Plain("two\n  lines".to_owned()));
+        let line = line!() + 1;
+        let named = of(task(3, Some("parser")), error());
+        assert_eq!(named.to_string(), format!("task `parser` ({}:{line}) failed: two lines", file!()));
+        assert_eq!(of(Origin::Body, error()).to_string(), "the body failed: two lines");
+        let panic = FailureKind::Panic(PanicPayload::new(Box::new("oh")));
+        assert_eq!(of(Origin::Callback, panic).to_string(), "a cancel callback panicked: oh");
+        let refused = of(task(3, None), FailureKind::Spawn(io::ErrorKind::WouldBlock.into()));
+        assert!(refused.to_string().contains("could not be started: "), "{refused}");
+        let location = Location::caller();
+        let release = of(Origin::Release(location), error());
+        assert_eq!(release.to_string(), format!("release hook ({}:{}) failed: two lines", location.file(), location.line()));
+    }
+
+    #[test]
+    fn the_source_is_the_error_itself() {
+        let failure = failed(1, cancelled());
+        assert!(failure.source().is_some_and(|source| source.is::<crate::cancel::Cancelled>()));
+        let refused = of(Origin::Body, FailureKind::Spawn(io::ErrorKind::WouldBlock.into()));
+        assert!(refused.source().is_some_and(|source| source.is::<io::Error>()));
+        assert!(failed(1, Plain("x".to_owned())).source().is_none());
+    }
+
+    #[test]
+    fn debug_draws_the_failure() {
+        let mut failure = failed(3, anyhow::anyhow!("inner").context("outer"));
+        failure.set_after_cancel(true);
+        let task = failure.task().expect("it is a task's").to_string();
+        assert_eq!(format!("{failure:?}"), format!("{task} failed after 3.0 ms [after the cancel]\nouter\ncaused by: inner"));
+        assert_eq!(format!("{failure:#}"), format!("{failure:?}"));
+        assert!(failure.after_cancel());
+    }
+}

@@ -1,0 +1,432 @@
+//! The report of a scope: everything that went wrong in it.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+use super::tree::{Node, Outline, Site};
+use super::{Failure, FailureKind, PanicPayload, TaskError};
+use crate::cancel::{CancelCause, Cancelled, TaskId};
+
+/// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut it short, as one report.
+///
+/// `{}` prints one line. `{:#}` and `{:?}` draw the report: each failure with its task, the place that spawned it, how long it
+/// ran and its sources, and the reports of nested groups below the tasks they ended. So a `main` that returns a `GroupError`
+/// prints all of it, and so does one that returns `anyhow::Result`.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::TaskGroup;
+///
+/// let error = TaskGroup::builder()
+///     .name("import")
+///     .scope(|g| {
+///         g.task().name("parser").spawn(|| Ok("x".parse::<u64>()?));
+///         Ok(())
+///     })
+///     .unwrap_err();
+/// assert!(error.to_string().starts_with("1 failure in group `import`: task `parser`"));
+/// assert!(format!("{error:?}").contains("invalid digit found in string"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing else. With failures, which are
+/// many causes and not one, the source is the drawing of the report: chains do not lead into single failures, and
+/// [`failures`](Self::failures) does.
+pub struct GroupError<E = anyhow::Error>(Box<Report<E>>);
+
+struct Report<E> {
+    name: Option<Cow<'static, str>>,
+    /// The call of `scope`; `None` if no scope made this report.
+    location: Option<&'static Location<'static>>,
+    failures: Vec<Failure<E>>,
+    primary: Option<usize>,
+    cancelled: Option<Cancelled>,
+    outline: OnceLock<Outline>,
+}
+
+impl<E> GroupError<E> {
+    /// `primary` is the index of the failure that cancelled the group, `cancelled` a cancel from outside.
+    pub(crate) fn new(
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+        failures: Vec<Failure<E>>,
+        primary: Option<usize>,
+        cancelled: Option<Cancelled>,
+    ) -> Self {
+        debug_assert!(primary.is_none_or(|primary| primary < failures.len()));
+        Self::of(Report { name, location: Some(location), failures, primary, cancelled, outline: OnceLock::new() })
+    }
+
+    fn of(report: Report<E>) -> Self {
+        GroupError(Box::new(report))
+    }
+
+    /// All failures, in the order in which they happened.
+    pub fn failures(&self) -> &[Failure<E>] {
+        &self.0.failures
+    }
+
+    /// All failures by value, in the order in which they happened.
+    pub fn into_failures(self) -> Vec<Failure<E>> {
+        self.0.failures
+    }
+
+    /// The failure that cancelled the group; the first one if none did.
+    pub fn primary(&self) -> Option<&Failure<E>> {
+        self.failures().get(self.0.primary.unwrap_or(0))
+    }
+
+    /// The failure of the group's body.
+    pub fn body(&self) -> Option<&Failure<E>> {
+        self.failures().iter().find(|failure| failure.is_of_body())
+    }
+
+    /// The failure of one task.
+    pub fn of_task(&self, id: TaskId) -> Option<&Failure<E>> {
+        self.failures().iter().find(|failure| failure.is_of_task(id))
+    }
+
+    /// The errors that were returned, in the order in which that happened.
+    pub fn errors(&self) -> impl Iterator<Item = &E> {
+        self.failures().iter().filter_map(|failure| match failure.kind() {
+            FailureKind::Error(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// The panics, in the order in which they happened.
+    pub fn panics(&self) -> impl Iterator<Item = &PanicPayload> {
+        self.failures().iter().filter_map(|failure| match failure.kind() {
+            FailureKind::Panic(panic) => Some(panic),
+            _ => None,
+        })
+    }
+
+    /// The cancel that cut the group short: that of its own deadline, or of a token it hangs on.
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        self.0.cancelled.as_ref()
+    }
+
+    /// Whether a deadline cut the group short.
+    pub fn timed_out(&self) -> bool {
+        self.cancelled().is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
+    }
+
+    /// Divides the report into the failures for which `pred` is true and the rest.
+    ///
+    /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What [`cancelled`](Self::cancelled)
+    /// gives goes to the rest, which then is `Some` even without failures: to deal with a failure does not undo a cancel.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::{FailureKind, TaskGroup};
+    ///
+    /// let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
+    ///     g.spawn(|| Ok(std::fs::read("no such file")?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// let (missing, rest) =
+    ///     error.split(|failure| matches!(failure.kind(), FailureKind::Error(e) if e.is::<std::io::Error>()));
+    /// assert_eq!(missing.map(|error| error.failures().len()), Some(1));
+    /// assert!(rest.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split(self, mut pred: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
+        let Report { name, location, failures, primary, cancelled, outline: _ } = *self.0;
+        let side = |name, cancelled| Report {
+            name,
+            location,
+            failures: Vec::new(),
+            primary: None,
+            cancelled,
+            outline: OnceLock::new(),
+        };
+        let mut matching = side(name.clone(), None);
+        let mut rest = side(name, cancelled);
+        for (i, failure) in failures.into_iter().enumerate() {
+            let side = if pred(&failure) { &mut matching } else { &mut rest };
+            if primary == Some(i) {
+                side.primary = Some(side.failures.len());
+            }
+            side.failures.push(failure);
+        }
+        let unless_empty = |side: Report<E>| (!side.failures.is_empty() || side.cancelled.is_some()).then(|| Self::of(side));
+        (unless_empty(matching), unless_empty(rest))
+    }
+
+    /// The error, if a single error is all that happened; a panic, or more than one failure, gives the report back.
+    ///
+    /// A cancel beside the error is let go: whoever is above knows of it.
+    ///
+    /// # Errors
+    ///
+    /// The report, unchanged, if it holds anything but exactly one failure that is an error.
+    pub fn into_single(mut self) -> Result<E, Self> {
+        if self.failures().len() != 1 || self.errors().next().is_none() {
+            return Err(self);
+        }
+        match self.0.failures.pop().map(Failure::into_kind) {
+            Some(FailureKind::Error(error)) => Ok(error),
+            _ => unreachable!("the only failure is an error"),
+        }
+    }
+}
+
+impl<E: TaskError> GroupError<E> {
+    /// Goes on with the first panic, if there is one; gives the report back if not.
+    ///
+    /// The other failures are not lost: they are logged with `tracing` at error level first.
+    ///
+    /// # Panics
+    ///
+    /// If the report holds a panic; that is what it is for.
+    pub fn resume_panic(self) -> Self {
+        let Some(first) = self.failures().iter().position(|failure| matches!(failure.kind(), FailureKind::Panic(_))) else {
+            return self;
+        };
+        let mut failures = self.into_failures();
+        let panicked = failures.remove(first);
+        for failure in &failures {
+            failure.log_hidden();
+        }
+        // Dropped here, not by the unwinding, in which a destructor that panics would abort the process.
+        drop(failures);
+        match panicked.into_kind() {
+            FailureKind::Panic(panic) => panic.resume(),
+            _ => unreachable!("the failure is a panic"),
+        }
+    }
+
+    /// How the group is called in a sentence.
+    fn label(&self) -> String {
+        match (&self.0.name, self.0.location) {
+            (Some(name), _) => format!("group `{name}`"),
+            (None, Some(location)) => format!("the group at {}", Site(location)),
+            (None, None) => "a group".to_owned(),
+        }
+    }
+
+    fn summary(&self) -> String {
+        match (self.primary(), self.failures().len(), self.cancelled()) {
+            (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
+            (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
+            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains are drawn without it.
+            (None, _, Some(cancelled)) => format!("{} was {cancelled}", self.label()),
+            (None, _, None) => format!("{} had no tasks to give a result", self.label()),
+        }
+    }
+
+    fn node(&self) -> Node {
+        let mut heading = "group".to_owned();
+        if let Some(name) = &self.0.name {
+            heading += &format!(" `{name}`");
+        }
+        if let Some(location) = self.0.location {
+            heading += &format!(" ({})", Site(location));
+        }
+        heading += &match (self.failures().len(), self.cancelled()) {
+            (0, Some(_)) => " was cut short".to_owned(),
+            (0, None) => " had no tasks to give a result".to_owned(),
+            (1, _) => ": 1 failure".to_owned(),
+            (n, _) => format!(": {n} failures"),
+        };
+        let mut node = Node::new(heading);
+        for (i, failure) in self.failures().iter().enumerate() {
+            let told_apart = self.failures().len() > 1 && self.0.primary == Some(i);
+            node.add_child(failure.node(told_apart.then_some("cancelled the group")));
+        }
+        if let Some(cancelled) = self.cancelled() {
+            node.add_child(Node::new(cancelled.to_string()));
+        }
+        node
+    }
+
+    fn outline(&self) -> &Outline {
+        self.0.outline.get_or_init(|| Outline { summary: self.summary(), root: Arc::new(self.node()) })
+    }
+}
+
+/// A report that holds nothing but a cancel, for code that passes one on with `?`.
+impl<E> From<Cancelled> for GroupError<E> {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::of(Report {
+            name: None,
+            location: None,
+            failures: Vec::new(),
+            primary: None,
+            cancelled: Some(cancelled),
+            outline: OnceLock::new(),
+        })
+    }
+}
+
+impl<E: TaskError> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.outline().fmt(f);
+        }
+        f.write_str(&self.summary())
+    }
+}
+
+impl<E: TaskError> fmt::Debug for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.outline(), f)
+    }
+}
+
+impl<E: TaskError> Error for GroupError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.cancelled() {
+            Some(cancelled) if self.failures().is_empty() => Some(cancelled),
+            None if self.failures().is_empty() => None,
+            _ => Some(self.outline()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use super::super::Origin;
+    use super::super::testing::{Plain, cancelled, errors_logged, failed, failed_group, group, task, timed_out};
+    use super::*;
+
+    fn panicked(id: u64, payload: &'static str) -> Failure<Plain> {
+        let kind = FailureKind::Panic(PanicPayload::new(Box::new(payload)));
+        Failure::new(task(id, None), kind, false, Duration::ZERO)
+    }
+
+    fn error(id: u64, text: &str) -> Failure<Plain> {
+        failed(id, Plain(text.to_owned()))
+    }
+
+    fn with(failures: Vec<Failure<Plain>>, primary: Option<usize>, cancelled: Option<Cancelled>) -> GroupError<Plain> {
+        GroupError::new(Some("g".into()), Location::caller(), failures, primary, cancelled)
+    }
+
+    fn ids(report: &GroupError<Plain>) -> Vec<u64> {
+        report.failures().iter().filter_map(|failure| failure.task().map(|task| task.id.0)).collect()
+    }
+
+    #[test]
+    fn group_error_is_send_sync_and_static() {
+        fn check<T: Error + Send + Sync + 'static>() {}
+        check::<GroupError>();
+        check::<GroupError<io::Error>>();
+        check::<GroupError<Cancelled>>();
+        check::<GroupError<GroupError>>();
+    }
+
+    #[test]
+    fn it_costs_a_result_one_word() {
+        assert_eq!(size_of::<Result<(), GroupError>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn primary_is_the_failure_that_cancelled_or_the_first() {
+        let of = |primary| with(vec![error(1, "a"), error(2, "b")], primary, None);
+        assert_eq!(of(Some(1)).primary().and_then(Failure::task).map(|task| task.id), Some(TaskId(2)));
+        assert_eq!(of(None).primary().and_then(Failure::task).map(|task| task.id), Some(TaskId(1)));
+        assert!(with(vec![], None, Some(cancelled())).primary().is_none());
+    }
+
+    #[test]
+    fn failures_are_found_by_kind_and_by_origin() {
+        let body = Failure::new(Origin::Body, FailureKind::Error(Plain("of the body".into())), true, Duration::ZERO);
+        let report = with(vec![error(1, "a"), panicked(2, "b"), body], Some(0), None);
+        assert_eq!(report.errors().map(|error| error.0.as_str()).collect::<Vec<_>>(), ["a", "of the body"]);
+        assert_eq!(report.panics().map(PanicPayload::message).collect::<Vec<_>>(), ["b"]);
+        assert!(report.body().is_some_and(|body| body.task().is_none() && body.after_cancel()));
+        assert!(report.of_task(TaskId(2)).is_some_and(|failure| matches!(failure.kind(), FailureKind::Panic(_))));
+        assert!(report.of_task(TaskId(9)).is_none());
+        assert_eq!(report.into_failures().len(), 3);
+    }
+
+    #[test]
+    fn one_line_with_count_group_and_primary() {
+        let report = with(vec![error(1, "a"), error(2, "b\nc")], Some(1), None);
+        let primary = report.primary().expect("it has failures").to_string();
+        assert_eq!(report.to_string(), format!("2 failures in group `g`, first: {primary}"));
+        assert!(primary.ends_with("failed: b c"), "{primary}");
+        let report = failed_group(Plain("a".into()));
+        assert!(report.to_string().starts_with(&format!("1 failure in the group at {}:", file!())), "{report}");
+        let stop = cancelled();
+        assert_eq!(with(vec![], None, Some(stop.clone())).to_string(), format!("group `g` was {stop}"));
+        assert_eq!(GroupError::<Plain>::from(stop.clone()).to_string(), format!("a group was {stop}"));
+        assert_eq!(with(vec![], None, None).to_string(), "group `g` had no tasks to give a result");
+    }
+
+    #[test]
+    fn only_a_deadline_is_a_timeout() {
+        assert!(with(vec![], None, Some(timed_out())).timed_out());
+        assert!(!with(vec![], None, Some(cancelled())).timed_out());
+        assert!(!with(vec![error(1, "a")], None, None).timed_out());
+    }
+
+    #[test]
+    fn the_source_is_the_cancel_only_when_nothing_failed() {
+        assert!(with(vec![], None, Some(cancelled())).source().is_some_and(|source| source.is::<Cancelled>()));
+        let failed = with(vec![error(1, "a")], None, Some(cancelled()));
+        assert!(failed.source().is_some_and(|source| source.is::<Outline>()));
+        assert!(with(vec![], None, None).source().is_none());
+    }
+
+    #[test]
+    fn split_keeps_every_failure_the_order_the_primary_and_the_cancel() {
+        let report = with(vec![error(1, "a"), panicked(2, "b"), error(3, "c"), error(4, "d")], Some(2), Some(timed_out()));
+        let (odd, even) = report.split(|failure| failure.task().is_some_and(|task| task.id.0 % 2 == 1));
+        let (odd, even) = (odd.expect("1 and 3"), even.expect("2 and 4"));
+        assert_eq!((ids(&odd), ids(&even)), (vec![1, 3], vec![2, 4]));
+        assert_eq!(odd.primary().and_then(Failure::task).map(|task| task.id), Some(TaskId(3)));
+        assert_eq!(even.primary().and_then(Failure::task).map(|task| task.id), Some(TaskId(2)));
+        assert!(!odd.timed_out() && even.timed_out());
+        assert!(odd.to_string().contains("group `g`") && even.to_string().contains("group `g`"));
+    }
+
+    #[test]
+    fn a_side_of_a_split_is_none_only_if_it_holds_nothing() {
+        let (all, none) = with(vec![error(1, "a")], None, None).split(|_| true);
+        assert!(all.is_some() && none.is_none());
+        let (none, all) = with(vec![error(1, "a")], None, None).split(|_| false);
+        assert!(all.is_some() && none.is_none());
+        let (all, stop) = with(vec![error(1, "a")], Some(0), Some(cancelled())).split(|_| true);
+        assert!(all.is_some_and(|report| report.cancelled().is_none()));
+        assert!(stop.is_some_and(|report| report.failures().is_empty() && report.cancelled().is_some()));
+    }
+
+    #[test]
+    fn into_single_gives_one_error_and_nothing_else() {
+        assert_eq!(with(vec![error(1, "a")], Some(0), None).into_single().map(|error| error.0).ok().as_deref(), Some("a"));
+        let two = with(vec![error(1, "a"), error(2, "b")], Some(1), None).into_single().expect_err("two failures");
+        assert_eq!(ids(&two), [1, 2]);
+        let panic = with(vec![panicked(1, "a")], None, None).into_single().expect_err("a panic is no error");
+        assert_eq!(panic.panics().count(), 1);
+        assert!(with(vec![], None, Some(cancelled())).into_single().is_err());
+    }
+
+    #[test]
+    fn resuming_a_panic_logs_what_it_hides() {
+        let report = with(vec![error(1, "disk full"), panicked(2, "first"), panicked(3, "second")], None, None);
+        let (panic, logged) = errors_logged(|| catch_unwind(AssertUnwindSafe(|| report.resume_panic())));
+        assert_eq!(panic.expect_err("it resumes").downcast_ref(), Some(&"first"));
+        assert_eq!(logged.len(), 2, "{logged:?}");
+        assert!(logged[0].contains("disk full") && logged[1].contains("second"), "{logged:?}");
+    }
+
+    #[test]
+    fn without_a_panic_resuming_gives_the_report_back() {
+        let (report, logged) = errors_logged(|| group(vec![error(1, "a")]).resume_panic());
+        assert_eq!(ids(&report), [1]);
+        assert!(logged.is_empty());
+    }
+}

@@ -1,0 +1,21 @@
+//! What goes wrong in a scope: the report of a whole group, each failure in it, and the errors of starting a task.
+
+mod chain;
+mod failure;
+mod group_error;
+mod panic;
+mod spawn;
+mod task_error;
+mod tree;
+
+#[cfg(test)]
+mod testing;
+
+pub use failure::{Failure, FailureKind};
+pub use group_error::GroupError;
+pub use panic::{PanicPayload, install_panic_hook};
+pub use spawn::{SpawnError, SpawnErrorKind, StartError};
+pub use task_error::TaskError;
+
+pub(crate) use failure::Origin;
+pub(crate) use panic::{discard, forget_panics};

@@ -1,0 +1,224 @@
+//! What a type must offer to be the error of a group's tasks.
+
+use std::error::Error;
+use std::{fmt, io};
+
+use super::GroupError;
+use super::chain::find_cancelled;
+use crate::cancel::Cancelled;
+
+/// The error type of a group's tasks: anything that can hold a [`Cancelled`] and say that it does.
+///
+/// Tasks end with an error of this type, and so do the blocking points in them: `?` turns their [`Cancelled`] into it. When
+/// the task then returns the error, the group asks [`cancelled`](Self::cancelled) whether this is its own cancellation coming
+/// back, which is not reported, or something that went wrong, which is.
+///
+/// It is implemented for [`anyhow::Error`] (the default), [`std::io::Error`], [`Cancelled`], [`GroupError`] and, with the
+/// feature `eyre`, `eyre::Report`. For an enum of your own, add a variant that holds a `Cancelled`:
+///
+/// ```
+/// use taskgroup::{Cancelled, GroupError, TaskError, TaskGroup};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum FetchError {
+///     #[error("stopped")]
+///     Cancelled(#[from] Cancelled),
+///     #[error("not a number")]
+///     Parse(#[from] std::num::ParseIntError),
+/// }
+///
+/// impl TaskError for FetchError {
+///     fn cancelled(&self) -> Option<&Cancelled> {
+///         match self {
+///             FetchError::Cancelled(cancelled) => Some(cancelled),
+///             FetchError::Parse(_) => None,
+///         }
+///     }
+///
+///     fn as_error(&self) -> Option<&(dyn std::error::Error + 'static)> {
+///         Some(self)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), GroupError<FetchError>> {
+/// let sum = TaskGroup::builder().error_type::<FetchError>().scope(|g| {
+///     let a = g.spawn(|| Ok("20".parse::<u64>()?));
+///     let b = g.spawn(|| {
+///         taskgroup::checkpoint()?;
+///         Ok("22".parse::<u64>()?)
+///     });
+///     Ok(a.join()? + b.join()?)
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Let the `Cancelled` be the variant's `source()`, as `#[from]` does. A variant marked `#[error(transparent)]` hides it from
+/// whoever walks the chain, so that the enum, once inside an `anyhow::Error`, no longer counts as a cancellation.
+///
+/// Boxed errors are not task errors: with a `dyn Trait` in the error type the compiler rejects closures that borrow.
+///
+/// ```compile_fail,E0277
+/// fn group_of<E: taskgroup::TaskError>() {}
+/// group_of::<Box<dyn std::error::Error + Send + Sync>>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a task group",
+    label = "does not implement `TaskError`",
+    note = "tasks must be able to end with `Cancelled`, and the group must be able to tell that they did",
+    note = "instead of `Box<dyn Error>`, `&str` or `String` use `anyhow::Error`, which is the default (`anyhow::anyhow!(..)` makes one from a text)",
+    note = "or use an enum of your own with a `#[from] Cancelled` variant, and implement `TaskError` for it"
+)]
+pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'static {
+    /// The cancellation this error passes on, or `None` if something went wrong.
+    ///
+    /// An error that holds both is something that went wrong: answer `None`, or it may go unreported.
+    fn cancelled(&self) -> Option<&Cancelled>;
+
+    /// This error as a [`std::error::Error`], whose sources the report then draws.
+    ///
+    /// The default is `None`: the report shows the error's `Display` alone. Types that implement `std::error::Error` return
+    /// `Some(self)`.
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        None
+    }
+}
+
+/// A cancellation is looked for along the source chain, inside an [`io::Error`] too. A nested [`GroupError`] with failures ends
+/// the search: it is not a cancellation, whatever lies below it.
+impl TaskError for anyhow::Error {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        find_cancelled(self.as_ref())
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.as_ref())
+    }
+}
+
+/// A cancellation is looked for along the source chain, as for [`anyhow::Error`].
+#[cfg(feature = "eyre")]
+impl TaskError for eyre::Report {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        find_cancelled(self.as_ref())
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.as_ref())
+    }
+}
+
+/// The error of cancelled I/O: its kind is [`io::ErrorKind::Other`], and [`get_ref`](io::Error::get_ref) gives the `Cancelled`.
+///
+/// The kind is none of those that code in the wild retries.
+impl From<Cancelled> for io::Error {
+    fn from(cancelled: Cancelled) -> Self {
+        io::Error::other(cancelled)
+    }
+}
+
+/// A cancellation is looked for in the error's payload and along the payload's source chain.
+impl TaskError for io::Error {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        find_cancelled(self)
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+/// For tasks that can only be cancelled.
+impl TaskError for Cancelled {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        Some(self)
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it was cancelled as well.
+impl<E: TaskError> TaskError for GroupError<E> {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        self.cancelled().filter(|_| self.failures().is_empty())
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::super::testing::{Plain, cancelled, failed_group};
+    use super::*;
+
+    fn counts_as_cancelled(error: impl TaskError) -> bool {
+        error.cancelled().is_some()
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("wrapped")]
+    struct Wrapped(#[source] Box<dyn Error + Send + Sync>);
+
+    fn stopped_group<E>() -> GroupError<E> {
+        GroupError::from(cancelled())
+    }
+
+    #[test]
+    fn a_cancelled_is_found_under_context_and_inside_io_errors() {
+        let direct = anyhow::Error::from(cancelled());
+        assert!(counts_as_cancelled(direct.context("reading").context("serving")));
+        let io = io::Error::from(cancelled());
+        assert_eq!(io.kind(), io::ErrorKind::Other);
+        assert!(counts_as_cancelled(anyhow::Error::from(io).context("reading")));
+        assert!(counts_as_cancelled(io::Error::other(Wrapped(Box::new(io::Error::from(cancelled()))))));
+        assert!(counts_as_cancelled(cancelled()));
+    }
+
+    #[test]
+    fn other_errors_are_not_cancellations() {
+        assert!(!counts_as_cancelled(anyhow::anyhow!("cancelled: no")));
+        assert!(!counts_as_cancelled(io::Error::from(io::ErrorKind::NotFound)));
+        assert!(!counts_as_cancelled(io::Error::other("disk full")));
+    }
+
+    #[test]
+    fn the_cancelled_found_is_the_one_put_in() {
+        let put_in = cancelled();
+        let error = Err::<(), _>(put_in.clone()).context("reading").unwrap_err();
+        assert_eq!(TaskError::cancelled(&error).map(Cancelled::origin), Some(put_in.origin()));
+    }
+
+    #[test]
+    fn a_group_with_failures_ends_the_search_whatever_its_error_type() {
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<anyhow::Error>(anyhow::Error::from(cancelled())))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<io::Error>(cancelled().into())).context("outer")));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(cancelled()))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(Plain::from(cancelled())))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(failed_group(Plain::from(cancelled()))))));
+        assert!(!counts_as_cancelled(io::Error::other(failed_group(Plain::from(cancelled())))));
+        assert!(!counts_as_cancelled(failed_group(Plain::from(cancelled()))));
+    }
+
+    #[test]
+    fn a_group_that_was_only_cancelled_counts_whatever_its_error_type() {
+        assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<anyhow::Error>()).context("outer")));
+        assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<Plain>())));
+        assert!(counts_as_cancelled(io::Error::other(stopped_group::<Plain>())));
+        assert!(counts_as_cancelled(stopped_group::<Plain>()));
+    }
+
+    #[cfg(feature = "eyre")]
+    #[test]
+    fn eyre_reports_are_searched_like_anyhow_errors() {
+        assert!(counts_as_cancelled(eyre::Report::from(io::Error::from(cancelled())).wrap_err("reading")));
+        assert!(!counts_as_cancelled(eyre::Report::from(failed_group(Plain::from(cancelled())))));
+        assert!(!counts_as_cancelled(eyre::eyre!("disk full")));
+    }
+}

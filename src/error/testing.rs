@@ -1,0 +1,109 @@
+//! Values and a log collector that the tests of the error layer share.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use super::{Failure, FailureKind, GroupError, Origin, TaskError};
+use crate::cancel::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
+
+/// A task error that is no `std::error::Error`: all the crate can do with it is print it.
+#[derive(Debug)]
+pub(crate) struct Plain(pub(crate) String);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Cancelled> for Plain {
+    fn from(cancelled: Cancelled) -> Self {
+        Plain(cancelled.to_string())
+    }
+}
+
+impl TaskError for Plain {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        None
+    }
+}
+
+#[track_caller]
+pub(crate) fn cancelled() -> Cancelled {
+    Cancelled::new(CancelCause::Requested { reason: None }, Location::caller(), TokenId(7))
+}
+
+#[track_caller]
+pub(crate) fn timed_out() -> Cancelled {
+    Cancelled::new(CancelCause::Deadline { deadline: Instant::now() }, Location::caller(), TokenId(7))
+}
+
+#[track_caller]
+pub(crate) fn task(id: u64, name: Option<&str>) -> Origin {
+    Origin::Task(TaskInfo { id: TaskId(id), name: name.map(str::to_owned), location: Location::caller() })
+}
+
+#[track_caller]
+pub(crate) fn failed<E>(id: u64, error: E) -> Failure<E> {
+    Failure::new(task(id, None), FailureKind::Error(error), false, Duration::from_millis(3))
+}
+
+#[track_caller]
+pub(crate) fn group<E>(failures: Vec<Failure<E>>) -> GroupError<E> {
+    GroupError::new(None, Location::caller(), failures, None, None)
+}
+
+#[track_caller]
+pub(crate) fn failed_group<E>(error: E) -> GroupError<E> {
+    group(vec![failed(1, error)])
+}
+
+/// Runs `f` and returns, with its result, the messages logged at error level on this thread.
+pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let messages = Arc::new(Mutex::new(Vec::new()));
+    let result = tracing::subscriber::with_default(Collector(messages.clone()), f);
+    let messages = std::mem::take(&mut *messages.lock());
+    (result, messages)
+}
+
+struct Collector(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Collector {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().push(message.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

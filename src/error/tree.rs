@@ -1,0 +1,298 @@
+//! Drawing a report, so that a person sees which task failed, where it was spawned and why.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::{self, Display, Write as _};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PanicPayload;
+use super::chain::chain;
+
+/// A few lines, and what hangs below them.
+#[derive(Clone)]
+pub(super) struct Node {
+    lines: Vec<String>,
+    children: Vec<Arc<Node>>,
+}
+
+impl Node {
+    pub(super) fn new(heading: String) -> Self {
+        Node { lines: vec![heading], children: Vec::new() }
+    }
+
+    pub(super) fn add_child(&mut self, child: impl Into<Arc<Node>>) {
+        self.children.push(child.into());
+    }
+
+    /// Adds the text of an error and of its sources, or the report of a group where there is one among them.
+    pub(super) fn add_error(&mut self, text: &dyn Display, error: Option<&(dyn Error + 'static)>) {
+        let mut texts = vec![text_of(text)];
+        let mut nested = None;
+        for error in error.into_iter().flat_map(chain) {
+            nested = error.downcast_ref::<Outline>();
+            if nested.is_some() {
+                break;
+            }
+            texts.push(text_of(error));
+        }
+        let mut shown: Vec<String> = Vec::new();
+        for text in texts {
+            // The drawing of the nested group says all that its summary says.
+            let in_drawing = nested.is_some_and(|outline| outline.summary == text);
+            if in_drawing || shown.iter().any(|outer| outer.contains(&text)) {
+                continue;
+            }
+            self.add_text(if shown.is_empty() { "" } else { "caused by: " }, &text);
+            shown.push(text);
+        }
+        if let Some(outline) = nested {
+            self.add_child(outline.root.clone());
+        }
+    }
+
+    pub(super) fn add_panic(&mut self, panic: &PanicPayload) {
+        self.add_text("", panic.message());
+        if let Some(location) = panic.location() {
+            self.add_text("at ", location);
+        }
+        if let Some(backtrace) = panic.backtrace() {
+            self.add_text("", "backtrace:");
+            self.add_text("", backtrace);
+        }
+    }
+
+    fn add_text(&mut self, label: &str, text: &str) {
+        let mut label = Cow::Borrowed(label);
+        for line in text.lines() {
+            self.lines.push(format!("{label}{line}"));
+            label = Cow::Owned(" ".repeat(label.len()));
+        }
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &mut String) -> fmt::Result {
+        for (i, line) in self.lines.iter().enumerate() {
+            match i {
+                0 => f.write_str(line)?,
+                _ => write!(f, "\n{indent}{line}")?,
+            }
+        }
+        let outer = indent.len();
+        for (i, child) in self.children.iter().enumerate() {
+            let (branch, below) = if i + 1 < self.children.len() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+            write!(f, "\n{indent}{branch}")?;
+            indent.push_str(below);
+            child.draw(f, indent)?;
+            indent.truncate(outer);
+        }
+        Ok(())
+    }
+}
+
+impl Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.draw(f, &mut String::new())
+    }
+}
+
+/// A group with failures, as it looks to code that cannot name its error type.
+///
+/// It is the `source()` of every [`GroupError`](super::GroupError) with failures. An error of many causes has no single source;
+/// whoever prints a chain gets the drawing instead. And since this type can be downcast to whatever the group's
+/// error type is, it is how this crate recognises such a group in a chain and draws it as part of another.
+pub(super) struct Outline {
+    pub(super) summary: String,
+    pub(super) root: Arc<Node>,
+}
+
+impl Display for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
+    }
+}
+
+impl fmt::Debug for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
+    }
+}
+
+impl Error for Outline {}
+
+/// A place in the source as `file:line`.
+pub(super) struct Site(pub(super) &'static Location<'static>);
+
+impl Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}
+
+/// A duration in the unit a person would choose.
+pub(super) struct Elapsed(pub(super) Duration);
+
+impl Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let nanos = self.0.as_nanos();
+        match (seconds, nanos) {
+            (0, ..1_000) => write!(f, "{nanos} ns"),
+            (0, ..1_000_000) => write!(f, "{:.1} µs", self.0.as_secs_f64() * 1e6),
+            (0, _) => write!(f, "{:.1} ms", self.0.as_secs_f64() * 1e3),
+            (..60, _) => write!(f, "{:.1} s", self.0.as_secs_f64()),
+            (..3600, _) => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            _ => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        }
+    }
+}
+
+/// The text of an error, on one line.
+pub(super) fn one_line(text: &dyn Display) -> String {
+    let text = text_of(text);
+    if !text.contains('\n') {
+        return text;
+    }
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// As `to_string`, except that it does not panic where a `Display` returns an error.
+fn text_of(text: &(impl Display + ?Sized)) -> String {
+    let mut out = String::new();
+    if write!(out, "{text}").is_err() {
+        out += " (its `Display` failed)";
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::testing::{Plain, cancelled, failed, failed_group, group, task, timed_out};
+    use super::super::{Failure, FailureKind, GroupError, Origin};
+    use super::*;
+
+    /// The drawing, with the lines of this file, which differ from call to call, replaced by a letter.
+    fn drawn(error: &impl fmt::Debug) -> String {
+        let mut out = String::new();
+        for (i, piece) in format!("{error:?}").split(file!()).enumerate() {
+            out += if i > 0 { piece.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()) } else { piece };
+            out += "@";
+        }
+        out.truncate(out.len() - 1);
+        out
+    }
+
+    #[test]
+    fn one_error_with_its_sources() {
+        let error = anyhow::anyhow!("no such file").context("cannot read the header\nof part 2").context("cannot open a.txt");
+        let failure = Failure::new(task(4, Some("parser")), FailureKind::Error(error), false, Duration::from_micros(1_200));
+        let report = GroupError::new(Some("import".into()), Location::caller(), vec![failure], Some(0), None);
+        assert_eq!(
+            drawn(&report),
+            "\
+group `import` (@): 1 failure
+└─ task `parser` (@) failed after 1.2 ms
+   cannot open a.txt
+   caused by: cannot read the header
+              of part 2
+   caused by: no such file"
+        );
+        assert_eq!(format!("{report:#}"), format!("{report:?}"));
+    }
+
+    #[test]
+    fn an_error_a_panic_and_a_nested_group() {
+        let inner = failed_group(Plain("connection refused".to_owned()));
+        let nested = anyhow::Error::from(io::Error::other(inner)).context("mirror is unavailable");
+        let panic = FailureKind::Panic(PanicPayload::new(Box::new("index 3 of 2")));
+        let failures = vec![
+            failed(2, anyhow::anyhow!("disk full")),
+            Failure::new(task(3, None), panic, true, Duration::from_secs(3)),
+            Failure::new(task(4, Some("mirror")), FailureKind::Error(nested), true, Duration::from_secs(125)),
+            Failure::new(Origin::Body, FailureKind::Error(anyhow::anyhow!("last")), true, Duration::from_nanos(40)),
+        ];
+        let report = GroupError::new(None, Location::caller(), failures, Some(0), Some(cancelled()));
+        assert_eq!(
+            drawn(&report),
+            "\
+group (@): 4 failures
+├─ task 2 (@) failed after 3.0 ms [cancelled the group]
+│  disk full
+├─ task 3 (@) panicked after 3.0 s [after the cancel]
+│  index 3 of 2
+├─ task `mirror` (@) failed after 2 min 5 s [after the cancel]
+│  mirror is unavailable
+│  └─ group (@): 1 failure
+│     └─ task 1 (@) failed after 3.0 ms
+│        connection refused
+├─ the body failed after 40 ns [after the cancel]
+│  last
+└─ cancelled: cancel was requested (at @)"
+        );
+    }
+
+    #[test]
+    fn a_deadline_without_failures() {
+        let report: GroupError = GroupError::new(Some("late".into()), Location::caller(), Vec::new(), None, Some(timed_out()));
+        assert_eq!(drawn(&report), "group `late` (@) was cut short\n└─ cancelled: the deadline passed (at @)");
+    }
+
+    #[test]
+    fn a_text_that_an_outer_one_holds_is_not_repeated() {
+        let source = io::Error::other("disk full");
+        let report = failed_group(anyhow::Error::from(source).context("write: disk full").context("cannot save"));
+        assert_eq!(
+            drawn(&report),
+            "group (@): 1 failure\n└─ task 1 (@) failed after 3.0 ms\n   cannot save\n   caused by: write: disk full"
+        );
+    }
+
+    #[test]
+    fn groups_nest_to_any_depth_under_any_wrapper() {
+        let mut report = failed_group(anyhow::anyhow!("root"));
+        for _ in 0..2 {
+            report = group(vec![failed(1, anyhow::Error::from(report))]);
+        }
+        assert_eq!(
+            drawn(&report),
+            "\
+group (@): 1 failure
+└─ task 1 (@) failed after 3.0 ms
+   └─ group (@): 1 failure
+      └─ task 1 (@) failed after 3.0 ms
+         └─ group (@): 1 failure
+            └─ task 1 (@) failed after 3.0 ms
+               root"
+        );
+    }
+
+    #[test]
+    fn anyhow_prints_the_drawing_as_the_cause() {
+        let report = failed_group(Plain("disk full".to_owned()));
+        let tree = format!("{report:?}");
+        let printed = format!("{:?}", anyhow::Error::from(report));
+        for line in tree.lines() {
+            assert!(printed.contains(line.trim_start()), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_display_that_fails_does_not_panic() {
+        struct Failing;
+        impl Display for Failing {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        assert_eq!(one_line(&Failing), " (its `Display` failed)");
+    }
+
+    #[test]
+    fn durations_in_human_units() {
+        let shown = [340, 12_300, 1_240_000, 3_450_000_000, 125_000_000_000, 3_780_000_000_000]
+            .map(|nanos| Elapsed(Duration::from_nanos(nanos)).to_string());
+        assert_eq!(shown, ["340 ns", "12.3 µs", "1.2 ms", "3.5 s", "2 min 5 s", "1 h 3 min"]);
+    }
+}
