@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::{io, iter};
 
-use super::tree::Outline;
 use crate::cancel::Cancelled;
 
 /// The error and its sources, outermost first.
@@ -16,9 +15,10 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     })
 }
 
-/// The first `Cancelled` along the chain, unless a group with failures comes before it.
+/// The first `Cancelled` along the chain.
 ///
-/// Such a group is a failure whatever lies below it; a group that was only cancelled has its `Cancelled` as source.
+/// A group with failures is a failure whatever lies below it, and the chain ends there: its source is an
+/// [`Outline`](super::tree::Outline), which has none. A group that was only cancelled has its `Cancelled` as source.
 pub(super) fn find_cancelled<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cancelled> {
-    chain(error).take_while(|error| !error.is::<Outline>()).find_map(|error| error.downcast_ref())
+    chain(error).find_map(|error| error.downcast_ref())
 }

@@ -4,6 +4,7 @@ mod chain;
 mod failure;
 mod group_error;
 mod panic;
+mod panic_hook;
 mod spawn;
 mod task_error;
 mod tree;
@@ -13,9 +14,11 @@ mod testing;
 
 pub use failure::{Failure, FailureKind};
 pub use group_error::GroupError;
-pub use panic::{PanicPayload, install_panic_hook};
+pub use panic::PanicPayload;
+pub use panic_hook::install_panic_hook;
 pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;
 
 pub(crate) use failure::Origin;
-pub(crate) use panic::{discard, forget_panics};
+pub(crate) use panic::discard;
+pub(crate) use panic_hook::forget_panics;

@@ -1,19 +1,17 @@
 //! The panic of a task: its payload, its message and, with the hook installed, where it happened.
 
-use std::any::{Any, TypeId};
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::error::Error;
-use std::fmt;
-use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Once, OnceLock};
-use std::thread;
+use std::sync::OnceLock;
+use std::{fmt, mem};
 
 use parking_lot::Mutex;
 
-/// What a task panicked with: the message, the payload and, after [`install_panic_hook`], the place.
+use super::panic_hook::{Record, keep_record, take_record};
+
+/// What a task panicked with: the message, the payload and, with [`install_panic_hook`](crate::install_panic_hook), the place.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -54,7 +52,7 @@ impl PanicPayload {
         &self.0.message
     }
 
-    /// Where the panic happened, as `file:line:column`, if [`install_panic_hook`] was called before.
+    /// Where the panic happened, as `file:line:column`; `None` without [`install_panic_hook`](crate::install_panic_hook).
     ///
     /// A panic raised by [`std::panic::resume_unwind`] runs no hook. It has a location only if its payload is that of a
     /// panic of the same thread.
@@ -62,8 +60,8 @@ impl PanicPayload {
         self.0.record.as_ref()?.location.as_deref()
     }
 
-    /// The backtrace of the panic, if [`install_panic_hook`] was called before and the environment asks for backtraces
-    /// (`RUST_BACKTRACE` or `RUST_LIB_BACKTRACE`, as for [`Backtrace::capture`]).
+    /// The backtrace of the panic; `None` without [`install_panic_hook`](crate::install_panic_hook), or if the environment
+    /// asks for no backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)). The report leaves it out.
     pub fn backtrace(&self) -> Option<&str> {
         let backtrace = self.0.record.as_ref()?.backtrace.as_ref()?;
         Some(self.0.backtrace.get_or_init(|| backtrace.to_string()))
@@ -156,135 +154,12 @@ fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     )
 }
 
-/// Makes the panics of tasks carry their location and, where the environment asks for one, their backtrace.
-///
-/// Opt-in, because the panic hook belongs to the whole process: the crate never installs one by itself. Call it once, early in
-/// `main`; further calls do nothing. The hook that was there before goes on being called for each panic, so what it prints or
-/// sends is unchanged. A hook set afterwards replaces this one, unless it calls the one before it in turn.
-///
-/// ```
-/// # fn main() -> anyhow::Result<()> {
-/// use taskgroup::TaskGroup;
-///
-/// taskgroup::install_panic_hook();
-/// let error = TaskGroup::scope(|g| {
-///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
-///     Ok(())
-/// })
-/// .unwrap_err();
-/// let panic = error.panics().next().ok_or(anyhow::anyhow!("the task panicked"))?;
-/// assert!(panic.location().is_some());
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Panics
-///
-/// When called on a thread that is panicking, as [`std::panic::set_hook`].
-pub fn install_panic_hook() {
-    static INSTALL: Once = Once::new();
-    assert!(!thread::panicking(), "cannot install a panic hook on a thread that is panicking");
-    INSTALL.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let backtrace = Backtrace::capture();
-            keep_record(Record {
-                identity: Identity::of(info.payload()),
-                location: info.location().map(ToString::to_string),
-                backtrace: (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace),
-            });
-            previous(info);
-        }));
-    });
-}
-
-/// What the hook saw of one panic.
-struct Record {
-    identity: Identity,
-    location: Option<String>,
-    backtrace: Option<Backtrace>,
-}
-
-/// How the payload that comes out of `catch_unwind` is matched with the one the hook saw.
-///
-/// Between the two the payload moves into a box, so its own address tells nothing; the address of a text it points to does.
-/// The text is compared as well, since the allocator hands out the address of a dropped text again. For other types there is
-/// only the type: a record can then be wrong if the task caught such a panic itself, and later *resumes* another
-/// payload of the same type.
-#[derive(PartialEq)]
-enum Identity {
-    Text { address: usize, text: String },
-    Type(TypeId),
-}
-
-impl Identity {
-    fn of(payload: &(dyn Any + Send)) -> Self {
-        let text = match payload.downcast_ref::<&'static str>() {
-            Some(text) => Some(*text),
-            None => payload.downcast_ref::<String>().map(String::as_str),
-        };
-        match text {
-            Some(text) => Identity::Text { address: text.as_ptr().addr(), text: text.to_owned() },
-            None => Identity::Type(payload.type_id()),
-        }
-    }
-}
-
-/// Panics nest: a destructor that runs while a panic unwinds may raise and catch others.
-const NESTED: usize = 8;
-
-thread_local! {
-    /// The latest panics of this thread that nobody asked about yet, oldest first.
-    static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
-}
-
-fn keep_record(record: Record) {
-    // A panic of a thread that is past its thread-locals goes unrecorded.
-    let _ = RECORDS.try_with(|records| {
-        let mut records = records.borrow_mut();
-        if records.len() == NESTED {
-            records.remove(0);
-        }
-        records.push(record);
-    });
-}
-
-fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
-    let record = RECORDS
-        .try_with(|records| {
-            let mut records = records.borrow_mut();
-            if records.is_empty() {
-                return None;
-            }
-            let identity = Identity::of(payload);
-            let found = records.iter().rposition(|record| record.identity == identity)?;
-            Some(records.remove(found))
-        })
-        .ok()
-        .flatten();
-    forget_panics();
-    record
-}
-
-/// Drops what is recorded of this thread's panics, for a thread that begins a task: those it caught before are not the task's.
-///
-/// While a panic unwinds the thread nothing is dropped, as its record is still wanted.
-pub(crate) fn forget_panics() {
-    if !thread::panicking() {
-        let _ = RECORDS.try_with(|records| records.borrow_mut().clear());
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::panic::{catch_unwind, panic_any, resume_unwind};
+    use std::panic::{catch_unwind, panic_any};
 
-    use super::super::testing::errors_logged;
+    use super::super::testing::{caught, errors_logged};
     use super::*;
-
-    fn caught(f: impl FnOnce()) -> PanicPayload {
-        PanicPayload::new(catch_unwind(AssertUnwindSafe(f)).expect_err("it panics"))
-    }
 
     struct Bomb(usize);
 
@@ -356,72 +231,5 @@ mod tests {
             panic!("outer");
         });
         assert_eq!(outer.message(), "outer");
-    }
-
-    #[test]
-    fn the_hook_records_the_location() {
-        install_panic_hook();
-        install_panic_hook();
-        let line = line!() + 1;
-        let panic = caught(|| panic!("here"));
-        let location = panic.location().expect("the hook is installed");
-        assert!(location.contains("panic.rs") && location.contains(&format!(":{line}:")), "{location}");
-        let line = line!() + 1;
-        let any = caught(|| panic_any(7u8));
-        assert!(any.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
-    }
-
-    #[test]
-    fn the_backtrace_is_there_when_the_environment_asks() {
-        install_panic_hook();
-        let asked = Backtrace::capture().status() == BacktraceStatus::Captured;
-        assert_eq!(caught(|| panic!("here")).backtrace().is_some(), asked);
-    }
-
-    #[test]
-    fn a_resumed_panic_does_not_get_the_record_of_an_older_one() {
-        install_panic_hook();
-        let resumed = |payload: Box<dyn Any + Send>| caught(|| resume_unwind(payload));
-        let _ = catch_unwind(|| panic!("item {}", 1));
-        assert_eq!(resumed(Box::new("item 1".to_owned())).location(), None);
-        let _ = catch_unwind(|| panic!("item {}", 1));
-        assert_eq!(resumed(Box::new("item 1")).location(), None);
-        let _ = catch_unwind(|| panic!("item {}", 1));
-        assert_eq!(resumed(Box::new(7u8)).location(), None);
-        let _ = catch_unwind(|| panic_any(7u8));
-        forget_panics();
-        assert_eq!(resumed(Box::new(8u8)).location(), None);
-        let twice = resumed(caught(|| panic!("item {}", 1)).into_inner());
-        assert_eq!(twice.location(), None, "its record has been used");
-    }
-
-    #[test]
-    fn a_panic_that_is_caught_and_raised_again_keeps_its_record() {
-        install_panic_hook();
-        let line = line!() + 1;
-        let by_hand = catch_unwind(|| panic!("item {}", 1)).unwrap_err();
-        let by_hand = caught(|| resume_unwind(by_hand));
-        assert!(by_hand.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
-        let by_us = caught(|| by_hand.resume());
-        assert!(by_us.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
-    }
-
-    #[test]
-    fn panics_nested_in_destructors_do_not_take_the_outer_record() {
-        struct Nest;
-        impl Drop for Nest {
-            fn drop(&mut self) {
-                forget_panics();
-                assert_eq!(caught(|| panic!("inner")).message(), "inner");
-                let _ = catch_unwind(|| panic!("unasked"));
-            }
-        }
-        install_panic_hook();
-        let line = line!() + 3;
-        let outer = caught(|| {
-            let _nest = Nest;
-            panic!("outer");
-        });
-        assert!(outer.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
     }
 }

@@ -8,8 +8,8 @@ use crate::cancel::Cancelled;
 
 /// The error of [`try_spawn`](crate::TaskGroup::try_spawn): the task was not started, and here it is back.
 ///
-/// It lends nothing to `?` where the closure borrows, as errors that are passed up must be `'static`; pass up its
-/// [`into_kind`](Self::into_kind).
+/// A closure that borrows makes an error that is not `'static`, which `?` cannot turn into an `anyhow::Error`. What can be
+/// passed up then is [`into_kind`](Self::into_kind).
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -1,15 +1,15 @@
 //! Values and a log collector that the tests of the error layer share.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::panic::Location;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use super::{Failure, FailureKind, GroupError, Origin, TaskError};
+use super::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
 use crate::cancel::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
 
 /// A task error that is no `std::error::Error`: all the crate can do with it is print it.
@@ -64,15 +64,31 @@ pub(crate) fn failed_group<E>(error: E) -> GroupError<E> {
     group(vec![failed(1, error)])
 }
 
-/// Runs `f` and returns, with its result, the messages logged at error level on this thread.
-pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
-    let messages = Arc::new(Mutex::new(Vec::new()));
-    let result = tracing::subscriber::with_default(Collector(messages.clone()), f);
-    let messages = std::mem::take(&mut *messages.lock());
-    (result, messages)
+/// The payload of the panic that `f` raises.
+pub(crate) fn caught(f: impl FnOnce()) -> PanicPayload {
+    PanicPayload::new(catch_unwind(AssertUnwindSafe(f)).expect_err("it panics"))
 }
 
-struct Collector(Arc<Mutex<Vec<String>>>);
+/// Runs `f` and returns, with its result, the messages logged at error level on this thread.
+///
+/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants an event, and where there are
+/// only collectors of single threads it may ask a thread that has none.
+pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        tracing::subscriber::set_global_default(Collector).expect("no other test installs a global subscriber");
+        tracing::callsite::rebuild_interest_cache();
+    });
+    LOGGED.take();
+    let result = f();
+    (result, LOGGED.take())
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Collector;
 
 impl tracing::Subscriber for Collector {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -82,7 +98,7 @@ impl tracing::Subscriber for Collector {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut message = Message(String::new());
         event.record(&mut message);
-        self.0.lock().push(message.0);
+        LOGGED.with_borrow_mut(|logged| logged.push(message.0));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -31,11 +31,10 @@ impl Node {
         let mut texts = vec![text_of(text)];
         let mut nested = None;
         for error in error.into_iter().flat_map(chain) {
-            nested = error.downcast_ref::<Outline>();
-            if nested.is_some() {
-                break;
+            match error.downcast_ref::<Outline>() {
+                Some(outline) => nested = Some(outline),
+                None => texts.push(text_of(error)),
             }
-            texts.push(text_of(error));
         }
         let mut shown: Vec<String> = Vec::new();
         for text in texts {
@@ -56,10 +55,6 @@ impl Node {
         self.add_text("", panic.message());
         if let Some(location) = panic.location() {
             self.add_text("at ", location);
-        }
-        if let Some(backtrace) = panic.backtrace() {
-            self.add_text("", "backtrace:");
-            self.add_text("", backtrace);
         }
     }
 
@@ -118,6 +113,7 @@ impl fmt::Debug for Outline {
     }
 }
 
+/// It has no source: whoever looks for something along a chain is to find nothing below a group with failures.
 impl Error for Outline {}
 
 /// A place in the source as `file:line`.
@@ -169,8 +165,8 @@ fn text_of(text: &(impl Display + ?Sized)) -> String {
 mod tests {
     use std::io;
 
-    use super::super::testing::{Plain, cancelled, failed, failed_group, group, task, timed_out};
-    use super::super::{Failure, FailureKind, GroupError, Origin};
+    use super::super::testing::{Plain, cancelled, caught, failed, failed_group, group, task, timed_out};
+    use super::super::{Failure, FailureKind, GroupError, Origin, install_panic_hook};
     use super::*;
 
     /// The drawing, with the lines of this file, which differ from call to call, replaced by a letter.
@@ -231,6 +227,14 @@ group (@): 4 failures
 │  last
 └─ cancelled: cancel was requested (at @)"
         );
+    }
+
+    #[test]
+    fn a_panic_with_the_location_the_hook_recorded() {
+        install_panic_hook();
+        let panic = FailureKind::Panic(caught(|| panic!("two\nlines")));
+        let report = group(vec![Failure::<Plain>::new(task(1, None), panic, false, Duration::ZERO)]);
+        assert_eq!(drawn(&report), "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n   lines\n   at @");
     }
 
     #[test]
