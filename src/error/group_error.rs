@@ -33,8 +33,8 @@ use crate::cancel::{CancelCause, Cancelled, TaskId};
 /// # }
 /// ```
 ///
-/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing else. With failures, which are
-/// many causes and not one, the source is the drawing of the report: chains do not lead into single failures, and
+/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing else. With failures, which
+/// are many causes and not one, the source is the drawing of the report: chains do not lead into single failures, and
 /// [`failures`](Self::failures) does.
 pub struct GroupError<E = anyhow::Error>(Box<Report<E>>);
 
@@ -118,8 +118,9 @@ impl<E> GroupError<E> {
 
     /// Divides the report into the failures for which `pred` is true and the rest.
     ///
-    /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What [`cancelled`](Self::cancelled)
-    /// gives goes to the rest, which then is `Some` even without failures: to deal with a failure does not undo a cancel.
+    /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What
+    /// [`cancelled`](Self::cancelled) gives goes to the rest, which then is `Some` even without failures: to deal with a
+    /// failure does not undo a cancel.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {

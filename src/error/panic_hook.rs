@@ -14,9 +14,17 @@ use std::{panic, thread};
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
 /// use taskgroup::TaskGroup;
 ///
+/// static SEEN: AtomicUsize = AtomicUsize::new(0);
+/// std::panic::set_hook(Box::new(|_| {
+///     SEEN.fetch_add(1, Ordering::Relaxed);
+/// }));
 /// taskgroup::install_panic_hook();
+/// taskgroup::install_panic_hook();
+///
 /// let error = TaskGroup::scope(|g| {
 ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
 ///     Ok(())
@@ -24,6 +32,7 @@ use std::{panic, thread};
 /// .unwrap_err();
 /// let panic = error.panics().next().ok_or(anyhow::anyhow!("the task panicked"))?;
 /// assert!(panic.location().is_some());
+/// assert_eq!(SEEN.load(Ordering::Relaxed), 1);
 /// # Ok(())
 /// # }
 /// ```

@@ -67,7 +67,7 @@ use crate::cancel::Cancelled;
     message = "`{Self}` cannot be the error of a task group",
     label = "does not implement `TaskError`",
     note = "tasks must be able to end with `Cancelled`, and the group must be able to tell that they did",
-    note = "instead of `Box<dyn Error>`, `&str` or `String` use `anyhow::Error`, which is the default (`anyhow::anyhow!(..)` makes one from a text)",
+    note = "instead of `Box<dyn Error>`, `&str` or `String` use `anyhow::Error`, the default (`anyhow::anyhow!` makes one of a text)",
     note = "or use an enum of your own with a `#[from] Cancelled` variant, and implement `TaskError` for it"
 )]
 pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'static {
@@ -153,9 +153,11 @@ impl<E: TaskError> TaskError for GroupError<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::Location;
+
     use anyhow::Context;
 
-    use super::super::testing::{Plain, cancelled, failed_group};
+    use super::super::testing::{Plain, cancelled, failed, failed_group};
     use super::*;
 
     fn counts_as_cancelled(error: impl TaskError) -> bool {
@@ -204,6 +206,13 @@ mod tests {
         assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(failed_group(Plain::from(cancelled()))))));
         assert!(!counts_as_cancelled(io::Error::other(failed_group(Plain::from(cancelled())))));
         assert!(!counts_as_cancelled(failed_group(Plain::from(cancelled()))));
+    }
+
+    #[test]
+    fn a_group_that_failed_and_was_cancelled_is_a_failure() {
+        let both = || GroupError::new(None, Location::caller(), vec![failed(1, cancelled())], None, Some(cancelled()));
+        assert!(!counts_as_cancelled(both()));
+        assert!(!counts_as_cancelled(anyhow::Error::from(both())));
     }
 
     #[test]

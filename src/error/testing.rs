@@ -71,8 +71,8 @@ pub(crate) fn caught(f: impl FnOnce()) -> PanicPayload {
 
 /// Runs `f` and returns, with its result, the messages logged at error level on this thread.
 ///
-/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants an event, and where there are
-/// only collectors of single threads it may ask a thread that has none.
+/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants an event, and where there
+/// are only collectors of single threads it may ask a thread that has none.
 pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
