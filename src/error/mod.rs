@@ -20,5 +20,3 @@ pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;
 
 pub(crate) use failure::Origin;
-pub(crate) use panic::discard;
-pub(crate) use panic_hook::forget_panics;

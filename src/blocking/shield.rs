@@ -1,0 +1,45 @@
+//! Shields: clean-up that an outer cancel does not cut short.
+
+use std::time::{Duration, Instant};
+
+use crate::cancel::{Node, context};
+
+/// Runs `f` outside of any scope: no cancel and no deadline reaches its blocking points.
+///
+/// For clean-up that must block. Groups and timeouts opened inside work, and belong to nothing outside. Prefer
+/// [`shield_for`], which ends.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let token = taskgroup::CancelToken::new();
+/// token.cancel();
+/// token.run(|| {
+///     assert!(taskgroup::checkpoint().is_err());
+///     assert!(taskgroup::shield(|| taskgroup::sleep(Duration::from_millis(1))).is_ok());
+/// });
+/// ```
+pub fn shield<T>(f: impl FnOnce() -> T) -> T {
+    context::outside(f)
+}
+
+/// Runs `f` with outer cancels and deadlines hidden for `duration`; after that they are visible again, and end what `f` is
+/// blocked in.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let token = taskgroup::CancelToken::new();
+/// token.cancel();
+/// token.run(|| {
+///     assert!(taskgroup::shield_for(Duration::from_secs(60), taskgroup::checkpoint).is_ok());
+///     let stuck = || taskgroup::sleep(Duration::from_secs(60));
+///     assert!(taskgroup::shield_for(Duration::from_millis(1), stuck).is_err());
+/// });
+/// ```
+pub fn shield_for<T>(duration: Duration, f: impl FnOnce() -> T) -> T {
+    match (context::current(), Instant::now().checked_add(duration)) {
+        (Some(outer), Some(until)) => context::within(Node::shielded(outer, until), f),
+        _ => context::outside(f),
+    }
+}

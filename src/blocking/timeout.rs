@@ -1,0 +1,64 @@
+//! Deadlines for a piece of code.
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crate::cancel::{Node, context};
+use crate::error::TaskError;
+
+/// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.
+///
+/// A timeout is not a cancel. It is `None` only if this deadline ended `f` with its own `Cancelled`: a value that `f`
+/// produces in spite of it is `Some`, and any other error is that error. A duration too long to express is none. What runs
+/// out of time is a blocking point inside of `f`, or a group opened there; code that neither blocks nor checks is not cut.
+///
+/// # Errors
+///
+/// What `f` failed with, the cancel of an outer scope included.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::time::Duration;
+///
+/// let cut = taskgroup::timeout(Duration::from_millis(1), || {
+///     taskgroup::sleep(Duration::from_secs(60))?;
+///     anyhow::Ok("slept")
+/// })?;
+/// assert_eq!(cut, None);
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn timeout<T, E: TaskError>(duration: Duration, f: impl FnOnce() -> Result<T, E>) -> Result<Option<T>, E> {
+    match Instant::now().checked_add(duration) {
+        Some(instant) => deadline(instant, f),
+        None => f().map(Some),
+    }
+}
+
+/// Runs `f` until `instant` at the latest: see [`timeout`].
+///
+/// # Errors
+///
+/// As [`timeout`].
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::time::{Duration, Instant};
+///
+/// let whole = taskgroup::deadline(Instant::now() + Duration::from_secs(60), || anyhow::Ok(1))?;
+/// assert_eq!(whole, Some(1));
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn deadline<T, E: TaskError>(instant: Instant, f: impl FnOnce() -> Result<T, E>) -> Result<Option<T>, E> {
+    let node = Node::child_of_current();
+    node.set_deadline(instant, Location::caller());
+    let id = node.id();
+    match context::within(node, f) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.cancelled().is_some_and(|cancelled| cancelled.origin() == id) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

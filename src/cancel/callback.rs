@@ -1,0 +1,164 @@
+//! Callbacks of a token: run once, last registered first, by the thread that cancels.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex as PlainMutex;
+
+use super::context;
+use super::node::Node;
+use super::timer;
+use crate::facade::{Guard, catch, holds};
+use crate::waiting::{Point, Slot};
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// The callbacks of one node, under its lock.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    next: u64,
+    waiting: Vec<(u64, Callback)>,
+    running: Option<Running>,
+    /// Who waits for the running one to end.
+    deregistering: Vec<Arc<Slot>>,
+}
+
+struct Running {
+    id: u64,
+    /// The thread that runs it.
+    by: Arc<Slot>,
+}
+
+impl Callbacks {
+    pub(super) fn any(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn is_running(&self, id: u64) -> Option<&Arc<Slot>> {
+        self.running.as_ref().filter(|running| running.id == id).map(|running| &running.by)
+    }
+}
+
+/// Who waits in a deregistration for whom, so that two that wait for each other are seen. It is looked at only where a
+/// deregistration has to wait.
+static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::new(Vec::new());
+
+/// Keeps a callback registered: dropping it takes the callback back.
+///
+/// A callback that has not begun never runs then; for one that is running the drop waits, except inside the callback
+/// itself, and where the callback in its turn waits for the one that this thread is running. [`forget`](Self::forget) leaves
+/// the callback registered for the life of the token.
+#[must_use = "dropping the guard takes the callback back"]
+pub struct CancelGuard {
+    node: Option<Arc<Node>>,
+    id: u64,
+}
+
+impl CancelGuard {
+    /// Leaves the callback registered as long as the token lives.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// token.on_cancel(|| println!("stopping")).forget();
+    /// token.cancel();
+    /// ```
+    pub fn forget(mut self) {
+        self.node = None;
+    }
+}
+
+impl Node {
+    /// Registers `f`, or runs it here if the node is cancelled already.
+    pub(super) fn on_cancel(self: &Arc<Self>, f: Callback) -> CancelGuard {
+        self.is_cancelled();
+        let mut inner = self.inner.lock();
+        if inner.cancelled.is_some() {
+            drop(inner);
+            if let Err(payload) = catch(f) {
+                self.callback_panicked(payload);
+            }
+            return CancelGuard { node: None, id: 0 };
+        }
+        let id = inner.callbacks.next;
+        inner.callbacks.next += 1;
+        inner.callbacks.waiting.push((id, f));
+        drop(inner);
+        if self.is_timed() {
+            timer::arm(self);
+        }
+        CancelGuard { node: Some(self.clone()), id }
+    }
+
+    /// Runs the callback registered last; false if there is none.
+    pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
+        let mut inner = self.inner.lock();
+        let Some((id, f)) = inner.callbacks.waiting.pop() else { return false };
+        inner.callbacks.running = Some(Running { id, by: context::slot() });
+        drop(inner);
+        let panic = catch(f).err();
+        let mut inner = self.inner.lock();
+        inner.callbacks.running = None;
+        let deregistering = std::mem::take(&mut inner.callbacks.deregistering);
+        drop(inner);
+        deregistering.iter().for_each(|slot| slot.unpark());
+        if let Some(payload) = panic {
+            self.callback_panicked(payload);
+        }
+        true
+    }
+
+    fn deregister(&self, id: u64) {
+        let mut inner = self.inner.lock();
+        if let Some(index) = inner.callbacks.waiting.iter().rposition(|(other, _)| *other == id) {
+            let callback = inner.callbacks.waiting.remove(index);
+            drop(inner);
+            drop(callback);
+            return;
+        }
+        let slot = context::slot();
+        let Some(by) = inner.callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
+        inner.callbacks.deregistering.push(slot.clone());
+        drop(inner);
+        let Some(_wait) = MutualWait::begin(slot, by) else { return };
+        context::wait_uncancellable(Point::Deregister, || None, || self.inner.lock().callbacks.is_running(id).is_none());
+    }
+}
+
+/// An edge of the graph of deregistrations that wait.
+struct MutualWait(Arc<Slot>);
+
+impl MutualWait {
+    /// None if `by` waits, over any number of others, for `slot`: then nobody would ever go on.
+    fn begin(slot: Arc<Slot>, by: Arc<Slot>) -> Option<Self> {
+        let mut edges = DEREGISTRATIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut end = by.clone();
+        while let Some((_, next)) = edges.iter().find(|(from, _)| Arc::ptr_eq(from, &end)) {
+            end = next.clone();
+        }
+        if Arc::ptr_eq(&end, &slot) && holds(Guard::NoMutualWait) {
+            return None;
+        }
+        edges.push((slot.clone(), by));
+        Some(MutualWait(slot))
+    }
+}
+
+impl Drop for MutualWait {
+    fn drop(&mut self) {
+        let mut edges = DEREGISTRATIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        edges.retain(|(from, _)| !Arc::ptr_eq(from, &self.0));
+    }
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.deregister(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for CancelGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelGuard").field("id", &self.id).field("registered", &self.node.is_some()).finish()
+    }
+}

@@ -1,0 +1,320 @@
+//! The context of a thread: its slot, and the scopes it is in.
+//!
+//! A thread's slot is attached to the node of its innermost scope, lazily: entering a scope pushes a frame, and the first
+//! check or wait in it attaches. A task that never blocks never touches the lock of its group's node.
+//!
+//! | standing | meaning | a check |
+//! |---|---|---|
+//! | `Outside` | no frame, or a shield on top | is `Ok` |
+//! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
+//! | `Stale` | a frame was pushed or popped since | attaches first |
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Cancelled;
+use super::node::{Attachment, Node};
+use crate::facade::local;
+use crate::waiting::{Point, Slot, Woken};
+
+local! {
+    static CONTEXT: Context = Context::new();
+}
+
+struct Context {
+    standing: Cell<Standing>,
+    slot: OnceCell<Arc<Slot>>,
+    attachment: RefCell<Option<Attachment>>,
+    frames: RefCell<Vec<Frame>>,
+    /// Slots for regions with a hook, kept for the next.
+    spare: RefCell<Vec<Arc<Slot>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Outside,
+    Attached,
+    Stale,
+}
+
+/// A scope that a thread is in.
+enum Frame {
+    Node(Arc<Node>),
+    /// A task that runs under the node of its group.
+    Task(Arc<Node>),
+    /// A task that can be cancelled by itself: its node is made when something asks for it.
+    Lazy(Arc<dyn LazyNode>),
+    /// A shield.
+    Clear,
+}
+
+/// Makes the node of a task when it is first asked for.
+pub(crate) trait LazyNode: Send + Sync {
+    /// The node; the same one each time.
+    fn node(&self) -> Arc<Node>;
+    /// The node that its siblings run under.
+    fn base(&self) -> &Arc<Node>;
+}
+
+/// How a wait ended that was not cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The condition holds.
+    Ready,
+    /// The limit of the wait has passed.
+    TimedOut,
+}
+
+impl Context {
+    const fn new() -> Self {
+        Context {
+            standing: Cell::new(Standing::Outside),
+            slot: OnceCell::new(),
+            attachment: RefCell::new(None),
+            frames: RefCell::new(Vec::new()),
+            spare: RefCell::new(Vec::new()),
+        }
+    }
+
+    fn slot(&self) -> &Arc<Slot> {
+        self.slot.get_or_init(Slot::new)
+    }
+
+    /// The node of the innermost scope.
+    fn node(&self) -> Option<Arc<Node>> {
+        let lazy = match self.frames.borrow().last()? {
+            Frame::Node(node) | Frame::Task(node) => return Some(node.clone()),
+            Frame::Clear => return None,
+            Frame::Lazy(lazy) => lazy.clone(),
+        };
+        Some(lazy.node())
+    }
+
+    fn push(&self, frame: Frame) {
+        self.standing.set(if matches!(frame, Frame::Clear) { Standing::Outside } else { Standing::Stale });
+        self.frames.borrow_mut().push(frame);
+    }
+
+    fn pop(&self) {
+        let frame = self.frames.borrow_mut().pop();
+        let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
+        self.standing.set(if outside { Standing::Outside } else { Standing::Stale });
+        // A node that has been left must not be held, nor find the slot in its list.
+        if !matches!(frame, Some(Frame::Clear)) {
+            self.detach();
+        }
+    }
+
+    fn detach(&self) {
+        if let Some(attachment) = self.attachment.take() {
+            attachment.detach();
+        }
+    }
+
+    /// Attaches the slot to the node of the innermost scope, where there is one.
+    fn attach(&self) -> Option<Arc<Node>> {
+        let node = self.node()?;
+        if self.standing.get() != Standing::Attached {
+            let attached = self.attachment.borrow().as_ref().is_some_and(|attachment| Arc::ptr_eq(attachment.node(), &node));
+            if !attached {
+                self.detach();
+                let attachment = node.clone().attach(self.slot());
+                self.attachment.replace(Some(attachment));
+            }
+            self.standing.set(Standing::Attached);
+        }
+        Some(node)
+    }
+
+    #[inline]
+    fn is_clear(&self) -> bool {
+        match self.standing.get() {
+            Standing::Outside => true,
+            Standing::Attached => self.slot.get().is_some_and(|slot| slot.is_clear()),
+            Standing::Stale => false,
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// `f` with the context of this thread; a thread whose locals are gone is outside of any scope.
+fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
+    let mut f = Some(f);
+    match CONTEXT.try_with(|context| f.take().map(|f| f(context))) {
+        Ok(Some(value)) => value,
+        _ => match f.take() {
+            Some(f) => f(&Context::new()),
+            None => unreachable!("the context took the closure without running it"),
+        },
+    }
+}
+
+/// The slot of this thread.
+pub(crate) fn slot() -> Arc<Slot> {
+    with(|context| context.slot().clone())
+}
+
+/// Whether `slot` is that of this thread.
+pub(crate) fn is_slot(slot: &Arc<Slot>) -> bool {
+    with(|context| context.slot.get().is_some_and(|own| Arc::ptr_eq(own, slot)))
+}
+
+/// The node of the innermost scope.
+pub(crate) fn current() -> Option<Arc<Node>> {
+    with(Context::node)
+}
+
+/// Whether the innermost scope is that of `node` itself.
+#[inline]
+pub(crate) fn is_current(node: &Arc<Node>) -> bool {
+    with(|context| match context.frames.borrow().last() {
+        Some(Frame::Node(top) | Frame::Task(top)) => Arc::ptr_eq(top, node),
+        _ => false,
+    })
+}
+
+/// Whether this thread is inside of a task of the group whose node is `base`.
+pub(crate) fn is_in_task_of(base: &Arc<Node>) -> bool {
+    with(|context| {
+        context.frames.borrow().iter().any(|frame| match frame {
+            Frame::Task(node) => Arc::ptr_eq(node, base),
+            Frame::Lazy(lazy) => Arc::ptr_eq(lazy.base(), base),
+            Frame::Node(_) | Frame::Clear => false,
+        })
+    })
+}
+
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        with(Context::pop);
+    }
+}
+
+fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
+    with(|context| context.push(frame));
+    let _leave = Leave;
+    f()
+}
+
+/// Runs `f` in the scope of `node`.
+pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
+    inside(Frame::Node(node), f)
+}
+
+/// Runs `f` in the scope of tasks that have no node of their own.
+pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
+    inside(Frame::Task(base), f)
+}
+
+/// Runs `f` in the scope of a task that has a node of its own if something asks for it.
+pub(crate) fn within_lazy<T>(task: Arc<dyn LazyNode>, f: impl FnOnce() -> T) -> T {
+    inside(Frame::Lazy(task), f)
+}
+
+/// Runs `f` outside of any scope.
+pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
+    inside(Frame::Clear, f)
+}
+
+/// `Err` if the current scope is cancelled.
+#[inline]
+pub(crate) fn check() -> Result<(), Cancelled> {
+    if with(Context::is_clear) { Ok(()) } else { check_slowly() }
+}
+
+/// Whether the current scope is cancelled.
+#[inline]
+pub(crate) fn is_cancelled() -> bool {
+    !with(Context::is_clear) && check_slowly().is_err()
+}
+
+#[cold]
+fn check_slowly() -> Result<(), Cancelled> {
+    let Some(node) = with(Context::attach) else { return Ok(()) };
+    if with(Context::is_clear) { Ok(()) } else { node.check() }
+}
+
+/// Blocks until `ready`, or until `limit`.
+///
+/// # Errors
+///
+/// The current scope was cancelled, before or meanwhile, and `ready` did not hold. Whoever calls decides under the lock of
+/// the primitive whether the wait was granted in spite of it.
+#[track_caller]
+pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut() -> bool) -> Result<Outcome, Cancelled> {
+    let location = Location::caller();
+    check()?;
+    let node = with(Context::attach);
+    let slot = slot();
+    loop {
+        let until = || match &node {
+            Some(node) if slot.is_timed() => [limit, node.next_limit()].into_iter().flatten().min(),
+            _ => limit,
+        };
+        let woken = slot.wait(point, location, node.is_some(), until, &mut ready);
+        match (woken, &node) {
+            (Woken::Ready, _) => return Ok(Outcome::Ready),
+            (Woken::Marked | Woken::TimedOut, Some(node)) => {
+                node.check()?;
+                if woken == Woken::TimedOut && limit.is_some_and(|limit| limit <= Instant::now()) {
+                    return Ok(Outcome::TimedOut);
+                }
+            }
+            (Woken::Marked | Woken::TimedOut, None) => return Ok(Outcome::TimedOut),
+        }
+    }
+}
+
+/// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
+#[track_caller]
+pub(crate) fn wait_uncancellable(
+    point: Point,
+    until: impl FnMut() -> Option<Instant>,
+    ready: impl FnMut() -> bool,
+) -> Outcome {
+    match slot().wait(point, Location::caller(), false, until, ready) {
+        Woken::Ready => Outcome::Ready,
+        Woken::Marked | Woken::TimedOut => Outcome::TimedOut,
+    }
+}
+
+/// Runs `f` with `hook` published to whoever cancels the current scope.
+///
+/// The region has a slot of its own, so that what `f` does with the slot of the thread, scopes entered in it included, does
+/// not matter to the hook.
+pub(crate) fn with_hook<T>(
+    location: &'static Location<'static>,
+    hook: &(dyn Fn() + Send + Sync),
+    f: impl FnOnce() -> T,
+) -> T {
+    struct Region(Option<Attachment>, Arc<Slot>);
+    impl Drop for Region {
+        fn drop(&mut self) {
+            if let Some(attachment) = self.0.take() {
+                attachment.detach();
+            }
+            with(|context| context.spare.borrow_mut().push(self.1.clone()));
+        }
+    }
+
+    let Some(node) = current() else { return f() };
+    // A deadline that has passed unseen is seen now.
+    node.is_cancelled();
+    let slot = with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new);
+    let region = Region(Some(node.clone().attach(&slot)), slot);
+    region.1.with_hook(location, hook, || {
+        if node.is_timed() {
+            super::timer::arm(&node);
+        }
+        f()
+    })
+}

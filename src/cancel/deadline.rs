@@ -1,0 +1,157 @@
+//! Deadlines: absolute, inherited as the minimum, and enforced by whoever waits under them.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::atomic::AtomicCell;
+
+use super::node::Node;
+use super::{CancelCause, Cancelled};
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+const NEVER: u64 = u64::MAX;
+
+/// Nanoseconds since the first deadline of the process, so that a deadline is one word.
+fn encode(instant: Instant) -> u64 {
+    let since = instant.saturating_duration_since(*EPOCH).as_nanos();
+    u64::try_from(since).unwrap_or(NEVER - 1).min(NEVER - 1)
+}
+
+fn decode(nanos: u64) -> Option<Instant> {
+    if nanos == NEVER { None } else { EPOCH.checked_add(Duration::from_nanos(nanos)) }
+}
+
+/// The deadline of one node. That it is new is published by the node's `TIMED` flag and by an unpark.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    nanos: AtomicU64,
+    location: AtomicCell<Option<&'static Location<'static>>>,
+}
+
+impl Deadline {
+    pub(super) const fn none() -> Self {
+        Deadline { nanos: AtomicU64::new(NEVER), location: AtomicCell::new(None) }
+    }
+
+    fn set(&self, instant: Instant, location: &'static Location<'static>) {
+        self.location.store(Some(location));
+        self.nanos.store(encode(instant), Ordering::Release);
+    }
+
+    fn get(&self) -> Option<Instant> {
+        decode(self.nanos.load(Ordering::Acquire))
+    }
+}
+
+/// What hides the cancel of an outer scope for a while: when the time is up, the node becomes a child of the outer one.
+#[derive(Debug)]
+pub(super) struct Shield {
+    outer: Arc<Node>,
+    until: Instant,
+    /// `HIDING`, or `LIFTED` once the time is up, or the place in the list of the outer node.
+    key: AtomicUsize,
+}
+
+const HIDING: usize = usize::MAX;
+const LIFTED: usize = usize::MAX - 1;
+
+impl Shield {
+    pub(super) fn new(outer: Arc<Node>, until: Instant) -> Self {
+        Shield { outer, until, key: AtomicUsize::new(HIDING) }
+    }
+
+    /// The outer node, once it is hidden no longer.
+    pub(super) fn lifted(&self) -> Option<&Arc<Node>> {
+        (self.key.load(Ordering::Acquire) != HIDING).then_some(&self.outer)
+    }
+
+    pub(super) fn into_link(self) -> Option<(Arc<Node>, usize)> {
+        let key = self.key.into_inner();
+        Some((self.outer, if key >= LIFTED { usize::MAX } else { key }))
+    }
+
+    fn lift(&self, node: &Arc<Node>) {
+        if self.key.compare_exchange(HIDING, LIFTED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        if let Some(key) = self.outer.adopt(node) {
+            self.key.store(key, Ordering::Release);
+        }
+    }
+}
+
+impl Node {
+    /// Sets, or moves, the deadline of this node.
+    pub(crate) fn set_deadline(self: &Arc<Self>, instant: Instant, location: &'static Location<'static>) {
+        self.deadline.set(instant, location);
+        self.set_timed();
+        self.expire();
+    }
+
+    /// The earliest deadline of this node and all above it that it is not shielded from.
+    pub(crate) fn effective_deadline(self: &Arc<Self>) -> Option<Instant> {
+        if !self.is_timed() {
+            return None;
+        }
+        let mut earliest: Option<Instant> = None;
+        self.for_each_limit(|limit| earliest = Some(earliest.map_or(limit, |least| least.min(limit))), false);
+        earliest
+    }
+
+    /// When somebody has to look at this node again: its deadline, or the end of a shield, whichever comes first.
+    pub(crate) fn next_limit(self: &Arc<Self>) -> Option<Instant> {
+        let mut earliest: Option<Instant> = None;
+        self.for_each_limit(|limit| earliest = Some(earliest.map_or(limit, |least| least.min(limit))), true);
+        earliest
+    }
+
+    fn for_each_limit(self: &Arc<Self>, mut visit: impl FnMut(Instant), to_act_on: bool) {
+        let mut nodes = vec![self];
+        while let Some(node) = nodes.pop() {
+            if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_flagged())) {
+                visit(deadline);
+            }
+            if let Some(shield) = node.shield.as_ref().filter(|shield| to_act_on && shield.lifted().is_none()) {
+                visit(shield.until);
+            }
+            nodes.extend(node.parents());
+        }
+    }
+
+    /// Cancels what has passed its deadline, here and above, in the order of the deadlines, and lifts the shields whose
+    /// time is up. True if there was anything to do.
+    pub(crate) fn expire(self: &Arc<Self>) -> bool {
+        let now = Instant::now();
+        let mut acted = false;
+        loop {
+            let mut due: Vec<(Instant, Arc<Node>)> = Vec::new();
+            let mut lifted = false;
+            let mut nodes = vec![self];
+            while let Some(node) = nodes.pop() {
+                let over = |shield: &&Shield| shield.lifted().is_none() && shield.until <= now;
+                if let Some(shield) = node.shield.as_ref().filter(over) {
+                    shield.lift(node);
+                    lifted = true;
+                }
+                let deadline = node.deadline.get().filter(|deadline| *deadline <= now && !node.is_flagged());
+                due.extend(deadline.map(|deadline| (deadline, node.clone())));
+                nodes.extend(node.parents());
+            }
+            // The outer of two that are due at once was found last.
+            due.reverse();
+            due.sort_by_key(|(deadline, _)| *deadline);
+            acted |= lifted || !due.is_empty();
+            for (deadline, node) in due {
+                let location = node.deadline.location.load().unwrap_or(Location::caller());
+                if let Some(fallout) = node.trip(Cancelled::new(CancelCause::Deadline { deadline }, location, node.id())) {
+                    fallout.deliver();
+                }
+            }
+            if !lifted {
+                return acted;
+            }
+        }
+    }
+}

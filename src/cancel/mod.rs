@@ -1,0 +1,14 @@
+//! Cancellation: the tree of tokens, causes, callbacks, deadlines, and the context of each thread.
+
+mod callback;
+mod cause;
+pub(crate) mod context;
+mod deadline;
+mod node;
+mod timer;
+mod token;
+
+pub use callback::CancelGuard;
+pub use cause::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
+pub(crate) use node::{Node, Observer, OwnedBy};
+pub use token::{CancelToken, DropGuard};

@@ -1,0 +1,96 @@
+//! The thread that fires deadlines nobody waits under.
+//!
+//! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook needs somebody else to
+//! look at the time; the thread starts with the first of these that is under a deadline, and ends when none is left.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::node::Node;
+use crate::facade::{self, Mutex, Unparker, global, park_timeout, start_thread};
+
+global! {
+    /// The deadlines to fire.
+    static TIMER: Mutex<Timer> = Mutex::new(Timer::default());
+}
+
+#[derive(Default)]
+struct Timer {
+    entries: BinaryHeap<Reverse<Entry>>,
+    thread: Option<Unparker>,
+    starting: bool,
+}
+
+struct Entry {
+    at: Instant,
+    node: Weak<Node>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// Sees to it that `node` is looked at when its next limit is reached.
+pub(super) fn arm(node: &Arc<Node>) {
+    let Some(at) = node.next_limit() else { return };
+    if !facade::TIME_PASSES {
+        return;
+    }
+    let mut timer = TIMER.lock();
+    let earliest = timer.entries.peek().is_none_or(|Reverse(first)| at < first.at);
+    timer.entries.push(Reverse(Entry { at, node: Arc::downgrade(node) }));
+    if let Some(thread) = timer.thread.clone().filter(|_| earliest) {
+        drop(timer);
+        thread.unpark();
+    } else if timer.thread.is_none() && !timer.starting {
+        timer.starting = true;
+        drop(timer);
+        if let Err(error) = start_thread("taskgroup-timer", None, run) {
+            TIMER.lock().starting = false;
+            tracing::error!(%error, "no thread for the deadlines of cancel callbacks");
+        }
+    }
+}
+
+fn run() {
+    let mut timer = TIMER.lock();
+    timer.thread = Some(Unparker::current());
+    timer.starting = false;
+    loop {
+        let now = Instant::now();
+        let Some(Reverse(first)) = timer.entries.peek() else { break };
+        if first.at > now {
+            let left = first.at - now;
+            drop(timer);
+            park_timeout(left);
+            timer = TIMER.lock();
+            continue;
+        }
+        let Some(Reverse(entry)) = timer.entries.pop() else { break };
+        drop(timer);
+        if let Some(node) = entry.node.upgrade() {
+            node.expire();
+            // A deadline that was moved, or a shield that was lifted, leaves a later limit.
+            if !node.is_flagged() {
+                arm(&node);
+            }
+        }
+        timer = TIMER.lock();
+    }
+    timer.thread = None;
+}

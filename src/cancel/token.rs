@@ -1,0 +1,375 @@
+//! The token: a handle to a node of the tree.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::context::{self, Outcome};
+use super::node::Node;
+use super::{CancelCause, CancelGuard, Cancelled, TokenId};
+use crate::waiting::Point;
+
+/// Cancels the scopes that belong to it, and says whether it has been cancelled.
+///
+/// A token is a place in a tree: cancelling it cancels its children and never its parent. Clones are the same token, and
+/// tokens are equal if they are the same. Every [`TaskGroup`](crate::TaskGroup) has one ([`token`](crate::TaskGroup::token));
+/// a token of your own cancels a group through [`Builder::parent`](crate::Builder::parent), and any code through
+/// [`run`](Self::run).
+///
+/// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is not yet. Everything
+/// that happened before a cancel is visible to whoever sees it.
+///
+/// ```
+/// use taskgroup::CancelToken;
+///
+/// let root = CancelToken::new();
+/// let child = root.child();
+/// assert!(root.cancel_because("shutting down"));
+/// assert_eq!(child.check().unwrap_err().to_string().lines().count(), 1);
+/// assert!(!child.cancel(), "it was cancelled already");
+/// ```
+#[derive(Clone)]
+pub struct CancelToken(Arc<Node>);
+
+impl CancelToken {
+    pub(crate) fn from_node(node: Arc<Node>) -> Self {
+        CancelToken(node)
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+
+    /// A token that belongs to nothing.
+    ///
+    /// ```
+    /// assert!(!taskgroup::CancelToken::new().is_cancelled());
+    /// ```
+    pub fn new() -> Self {
+        CancelToken(Node::root())
+    }
+
+    /// A token that is cancelled when this one is, and can be cancelled by itself.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// let child = token.child();
+    /// child.cancel();
+    /// assert!(!token.is_cancelled());
+    /// ```
+    pub fn child(&self) -> Self {
+        CancelToken(Node::child_of([&self.0]))
+    }
+
+    /// A token that is cancelled when any of `tokens` is. Linked to none, it is a new token.
+    ///
+    /// ```
+    /// use taskgroup::CancelToken;
+    ///
+    /// let (user, server) = (CancelToken::new(), CancelToken::new());
+    /// let either = CancelToken::linked([&user, &server]);
+    /// server.cancel();
+    /// assert_eq!(either.cancelled().map(|c| c.origin()), Some(server.id()));
+    /// ```
+    pub fn linked<'a>(tokens: impl IntoIterator<Item = &'a CancelToken>) -> Self {
+        CancelToken(Node::child_of(tokens.into_iter().map(|token| &token.0)))
+    }
+
+    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then runs the callbacks.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// assert!(token.cancel());
+    /// assert!(!token.cancel());
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.0.cancel(CancelCause::Requested { reason: None }, Location::caller())
+    }
+
+    /// Cancels the token with a reason for people to read; true if this call did.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel_because("Ctrl-C");
+    /// assert!(token.check().unwrap_err().to_string().contains("Ctrl-C"));
+    /// ```
+    #[track_caller]
+    pub fn cancel_because(&self, reason: impl Into<String>) -> bool {
+        self.0.cancel(CancelCause::Requested { reason: Some(reason.into()) }, Location::caller())
+    }
+
+    /// Sets the token's deadline, or moves it, earlier or later. It has no effect on a token that is cancelled.
+    ///
+    /// The deadline of a parent holds for its children, whatever theirs are. One that has passed cancels at once.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel_at(Instant::now() + Duration::from_secs(60));
+    /// assert!(!token.is_cancelled());
+    /// token.cancel_at(Instant::now());
+    /// assert!(token.is_cancelled());
+    /// ```
+    #[track_caller]
+    pub fn cancel_at(&self, deadline: Instant) {
+        self.0.set_deadline(deadline, Location::caller());
+    }
+
+    /// Sets the token's deadline to `duration` from now; one too long to express is none. See [`cancel_at`](Self::cancel_at).
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel_after(std::time::Duration::ZERO);
+    /// assert!(token.is_cancelled());
+    /// ```
+    #[track_caller]
+    pub fn cancel_after(&self, duration: Duration) {
+        if let Some(deadline) = Instant::now().checked_add(duration) {
+            self.0.set_deadline(deadline, Location::caller());
+        }
+    }
+
+    /// Whether the token is cancelled: one load, and a look at the clock where a deadline holds.
+    ///
+    /// ```
+    /// assert!(!taskgroup::CancelToken::new().is_cancelled());
+    /// ```
+    #[inline]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// `Ok` while the token is not cancelled.
+    ///
+    /// # Errors
+    ///
+    /// The cancel that cancelled it.
+    ///
+    /// ```
+    /// assert!(taskgroup::CancelToken::new().check().is_ok());
+    /// ```
+    #[inline]
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.0.is_cancelled() { self.0.check() } else { Ok(()) }
+    }
+
+    /// The cancel that cancelled the token.
+    ///
+    /// ```
+    /// assert!(taskgroup::CancelToken::new().cancelled().is_none());
+    /// ```
+    pub fn cancelled(&self) -> Option<Cancelled> {
+        self.0.cancelled()
+    }
+
+    /// Blocks until the token is cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point of the current scope, also where the token is that of the scope.
+    ///
+    /// # Errors
+    ///
+    /// The current scope was cancelled, and the token was not.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel();
+    /// token.wait()
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) -> Result<(), Cancelled> {
+        self.wait_until(None).map(drop)
+    }
+
+    /// Blocks until the token is cancelled or `duration` has passed; true if it was cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let token = taskgroup::CancelToken::new();
+    /// assert!(!token.wait_timeout(std::time::Duration::ZERO)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, duration: Duration) -> Result<bool, Cancelled> {
+        self.wait_until(Instant::now().checked_add(duration))
+    }
+
+    #[track_caller]
+    fn wait_until(&self, until: Option<Instant>) -> Result<bool, Cancelled> {
+        if self.is_cancelled() {
+            return Ok(true);
+        }
+        let slot = context::slot();
+        let _registered = self.0.on_cancel(Box::new(move || slot.unpark()));
+        loop {
+            // The token's own deadline is looked at by whoever waits for it.
+            let limit = [until, self.0.effective_deadline()].into_iter().flatten().min();
+            let outcome = context::wait(Point::Token, limit, || self.0.is_flagged())?;
+            if outcome == Outcome::Ready || self.is_cancelled() {
+                return Ok(true);
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
+    ///
+    /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held.
+    /// One that blocks holds up those that come after it, and the `cancel` that runs them. Dropping the guard takes the
+    /// callback back.
+    ///
+    /// # Panics
+    ///
+    /// A callback's panic stops no other callback and does not come out of `cancel`: it is a failure of the group whose
+    /// token this is, or a `tracing` error where there is none.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// static CALLED: AtomicBool = AtomicBool::new(false);
+    /// let token = taskgroup::CancelToken::new();
+    /// let guard = token.on_cancel(|| CALLED.store(true, Ordering::Relaxed));
+    /// token.cancel();
+    /// drop(guard);
+    /// assert!(CALLED.load(Ordering::Relaxed));
+    /// ```
+    pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> CancelGuard {
+        self.0.on_cancel(Box::new(callback))
+    }
+
+    /// Runs `f` with this token as that of the current scope: every blocking point inside fails once it is cancelled, and
+    /// groups opened inside are its children. This is how a thread that is no task comes under a token.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel();
+    /// assert!(token.run(|| taskgroup::sleep(Duration::from_secs(60))).is_err());
+    /// ```
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        context::within(self.0.clone(), f)
+    }
+
+    /// The earliest deadline of the token and its parents.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::CancelToken::new().deadline(), None);
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.effective_deadline()
+    }
+
+    /// The time left until [`deadline`](Self::deadline); zero if it has passed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel_after(Duration::from_secs(60));
+    /// assert!(token.child().remaining() <= Some(Duration::from_secs(60)));
+    /// ```
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// A guard that cancels the token when it is dropped, with the cause [`CancelCause::Dropped`].
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// drop(token.clone().drop_guard());
+    /// assert!(token.is_cancelled());
+    /// ```
+    #[track_caller]
+    pub fn drop_guard(self) -> DropGuard {
+        DropGuard { token: Some(self), location: Location::caller() }
+    }
+
+    /// The identity of the token.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// assert_eq!(token.id(), token.clone().id());
+    /// ```
+    pub fn id(&self) -> TokenId {
+        self.0.id()
+    }
+}
+
+impl Default for CancelToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for CancelToken {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for CancelToken {}
+
+impl Hash for CancelToken {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken").field("id", &self.id()).field("cancelled", &self.0.is_flagged()).finish()
+    }
+}
+
+/// Cancels a token when it is dropped; made by [`CancelToken::drop_guard`].
+#[must_use = "dropping the guard cancels the token"]
+pub struct DropGuard {
+    token: Option<CancelToken>,
+    location: &'static Location<'static>,
+}
+
+impl DropGuard {
+    /// Gives the token back, uncancelled.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// let token = token.drop_guard().disarm();
+    /// assert!(!token.is_cancelled());
+    /// ```
+    pub fn disarm(mut self) -> CancelToken {
+        self.token.take().unwrap_or_default()
+    }
+}
+
+impl Drop for DropGuard {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            token.0.cancel(CancelCause::Dropped, self.location);
+        }
+    }
+}
+
+impl fmt::Debug for DropGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DropGuard").field(&self.token).finish()
+    }
+}

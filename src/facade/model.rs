@@ -1,0 +1,191 @@
+//! The facade inside a loom model.
+//!
+//! What loom does to a naive facade, and what this one does about it:
+//!
+//! * loom reports its findings by panicking in whichever thread runs. A task's `catch` would swallow them, so `catch`
+//!   returns only [`ModelPanic`], which models throw on purpose, and re-raises everything else.
+//! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A thread is parked on a
+//!   loom channel of its own instead; surplus wakes are spurious returns, as on the operating system.
+//! * Time does not pass. A wait whose limit is zero times out, any other lasts until it is woken.
+//! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through [`Track`].
+
+use std::any::Any;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+pub(crate) use loom::sync::MutexGuard;
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+pub(crate) use loom::thread::yield_now;
+pub(crate) use loom::thread_local as local;
+
+use super::Guard;
+
+static MISSING: StdUsize = StdUsize::new(usize::MAX);
+static IDLE_EXPIRES: AtomicBool = AtomicBool::new(false);
+static PARALLELISM: StdUsize = StdUsize::new(1);
+
+/// Takes `guard` out for the rest of the process; for a model that must fail.
+#[allow(dead_code, reason = "for models; crates that model their own code have none")]
+pub(crate) fn take_out(guard: Guard) {
+    MISSING.store(guard as usize, Relaxed);
+}
+
+/// Whether an idle worker's wait expires at once or never, for the rest of the process.
+#[allow(dead_code, reason = "for models")]
+pub(crate) fn set_idle_expires(expires: bool) {
+    IDLE_EXPIRES.store(expires, Relaxed);
+}
+
+/// How many places the pool of a model has, for the rest of the process.
+#[allow(dead_code, reason = "for models")]
+pub(crate) fn set_parallelism(places: usize) {
+    PARALLELISM.store(places, Relaxed);
+}
+
+pub(crate) fn holds(guard: Guard) -> bool {
+    MISSING.load(Relaxed) != guard as usize
+}
+
+pub(crate) const TIME_PASSES: bool = false;
+
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// The panic that a model throws on purpose, and the only one that counts as a panic of a task.
+#[derive(Debug)]
+pub struct ModelPanic;
+
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        if payload.is::<ModelPanic>() { payload } else { panic::resume_unwind(payload) }
+    })
+}
+
+#[derive(Debug)]
+pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
+
+impl<T> Cell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Cell(loom::cell::UnsafeCell::new(value))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        self.0.with(f)
+    }
+
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        self.0.with_mut(f)
+    }
+}
+
+pub(crate) struct Track(#[allow(dead_code, reason = "held for its drop")] loom::alloc::Track<()>);
+
+impl Track {
+    pub(crate) fn new() -> Self {
+        Track(loom::alloc::Track::new(()))
+    }
+}
+
+impl std::fmt::Debug for Track {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Track")
+    }
+}
+
+/// loom's mutex with parking_lot's face.
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Mutex(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Mutex::new(T::default())
+    }
+}
+
+/// The channel that a thread parks on. It lives as long as somebody can unpark the thread; whoever drops it last drains it.
+///
+/// loom runs all threads of a model on one thread of the operating system, and only its owner receives from a mailbox:
+/// std's mutex is there for the type system and is never contended.
+#[derive(Debug)]
+struct Mailbox {
+    sender: loom::sync::mpsc::Sender<()>,
+    receiver: std::sync::Mutex<loom::sync::mpsc::Receiver<()>>,
+}
+
+loom::thread_local! {
+    static MAILBOX: Arc<Mailbox> = {
+        let (sender, receiver) = loom::sync::mpsc::channel();
+        Arc::new(Mailbox { sender, receiver: std::sync::Mutex::new(receiver) })
+    };
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Unparker(Arc<Mailbox>);
+
+impl Unparker {
+    pub(crate) fn current() -> Self {
+        MAILBOX.with(|mailbox| Unparker(mailbox.clone()))
+    }
+
+    pub(crate) fn unpark(&self) {
+        let _ = self.0.sender.send(());
+    }
+}
+
+pub(crate) fn park() {
+    let mailbox = MAILBOX.with(Arc::clone);
+    let receiver = mailbox.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _ = receiver.recv();
+}
+
+pub(crate) fn park_timeout(limit: Duration) {
+    if limit.is_zero() { yield_now() } else { park() }
+}
+
+pub(crate) fn park_idle(_limit: Duration) -> bool {
+    if IDLE_EXPIRES.load(Relaxed) {
+        yield_now();
+        return true;
+    }
+    park();
+    false
+}
+
+pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
+    done()
+}
+
+pub(crate) fn parallelism() -> usize {
+    PARALLELISM.load(Relaxed)
+}
+
+pub(crate) fn start_thread(_name: &str, _stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    loom::thread::spawn(f);
+    Ok(())
+}
+
+macro_rules! global {
+    ($(#[$doc:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
+        loom::lazy_static! {
+            $(#[$doc])*
+            $vis static ref $name: $type = $init;
+        }
+    };
+}
+pub(crate) use global;

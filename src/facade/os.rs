@@ -1,0 +1,148 @@
+//! The facade on the operating system: std and parking_lot.
+
+use std::any::Any;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+use super::Guard;
+
+/// Whether `guard` is in place: always, outside of the models that take one out.
+#[inline(always)]
+pub(crate) const fn holds(_guard: Guard) -> bool {
+    true
+}
+
+/// Whether a deadline can come by itself.
+pub(crate) const TIME_PASSES: bool = true;
+
+/// What a panic leaves behind.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Runs `f` and returns its panic as a value.
+#[inline]
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
+    panic::catch_unwind(AssertUnwindSafe(f))
+}
+
+/// Data whose exclusive access is somebody's proof; the models check the proof.
+#[derive(Debug)]
+pub(crate) struct Cell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> Cell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Cell(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// Marks an allocation whose leak a model is to find.
+#[derive(Debug, Default)]
+pub(crate) struct Track;
+
+impl Track {
+    pub(crate) const fn new() -> Self {
+        Track
+    }
+}
+
+/// Wakes one thread. A wake that comes before the park is remembered, once.
+#[derive(Debug, Clone)]
+pub(crate) struct Unparker(Thread);
+
+impl Unparker {
+    /// The unparker of this thread.
+    pub(crate) fn current() -> Self {
+        Unparker(thread::current())
+    }
+
+    #[inline]
+    pub(crate) fn unpark(&self) {
+        self.0.unpark();
+    }
+}
+
+/// Blocks until this thread is unparked; may return early.
+#[inline]
+pub(crate) fn park() {
+    thread::park();
+}
+
+/// Blocks until this thread is unparked or `limit` has passed; may return early.
+#[inline]
+pub(crate) fn park_timeout(limit: Duration) {
+    thread::park_timeout(limit);
+}
+
+/// Parks an idle thread; true if `limit` passed without a wake.
+pub(crate) fn park_idle(limit: Duration) -> bool {
+    let start = Instant::now();
+    thread::park_timeout(limit);
+    start.elapsed() >= limit
+}
+
+/// Lets another thread run.
+pub(crate) fn yield_now() {
+    thread::yield_now();
+}
+
+/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core nobody else could
+/// make it so.
+pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
+    static CORES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(parallelism);
+    let backoff = crossbeam_utils::Backoff::new();
+    while *CORES > 1 && !backoff.is_completed() {
+        if done() {
+            return true;
+        }
+        backoff.snooze();
+    }
+    done()
+}
+
+/// How many threads the machine runs at once.
+pub(crate) fn parallelism() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Starts a detached thread.
+pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut builder = thread::Builder::new().name(name.to_owned());
+    if let Some(size) = stack_size {
+        builder = builder.stack_size(size);
+    }
+    builder.spawn(f).map(drop)
+}
+
+/// Declares a value of each thread.
+macro_rules! local {
+    (static $name:ident: $type:ty = $init:expr;) => {
+        std::thread_local! {
+            static $name: $type = const { $init };
+        }
+    };
+}
+pub(crate) use local;
+
+/// Declares a value made once in the process, at its first use.
+macro_rules! global {
+    ($(#[$doc:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
+        $(#[$doc])*
+        $vis static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $init);
+    };
+}
+pub(crate) use global;

@@ -1,0 +1,175 @@
+//! The options of a group.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use super::policy::{OnFailure, OnPanic};
+use super::scope::TaskGroup;
+use crate::cancel::CancelToken;
+use crate::error::{GroupError, TaskError};
+
+/// The options of a group, and the way to open one that has any: [`scope`](Self::scope).
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use std::time::Duration;
+/// use taskgroup::TaskGroup;
+///
+/// let sum = TaskGroup::builder().name("sums").limit(2).timeout(Duration::from_secs(60)).scope(|g| {
+///     let tasks: Vec<_> = (1..=4).map(|n| g.spawn(move || Ok(n))).collect();
+///     let mut sum = 0;
+///     for task in tasks {
+///         sum += task.join()?;
+///     }
+///     Ok(sum)
+/// })?;
+/// assert_eq!(sum, 10);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `scope` is called"]
+pub struct Builder<E = anyhow::Error> {
+    pub(super) options: Options,
+    error: PhantomData<fn() -> E>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) name: Option<Cow<'static, str>>,
+    pub(super) limit: Option<usize>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) on_failure: OnFailure,
+    pub(super) on_panic: OnPanic,
+    pub(super) parents: Vec<CancelToken>,
+    pub(super) stack_size: Option<usize>,
+    pub(super) stall_after: Duration,
+}
+
+impl Options {
+    pub(super) const fn new() -> Self {
+        Options {
+            name: None,
+            limit: None,
+            timeout: None,
+            deadline: None,
+            on_failure: OnFailure::CancelSiblings,
+            on_panic: OnPanic::Collect,
+            parents: Vec::new(),
+            stack_size: None,
+            stall_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Builder { options: Options::new(), error: PhantomData }
+    }
+}
+
+impl<E: TaskError> Builder<E> {
+    /// Makes the tasks and the body fail with `E2` instead of `anyhow::Error`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError<std::io::Error>> {
+    /// use taskgroup::TaskGroup;
+    /// TaskGroup::builder().error_type::<std::io::Error>().scope(|g| {
+    ///     g.spawn(|| std::fs::read("Cargo.toml"));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn error_type<E2: TaskError>(self) -> Builder<E2> {
+        Builder { options: self.options, error: PhantomData }
+    }
+
+    /// Names the group, for its reports. Default: none.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their spawns. Default: no
+    /// limit. Daemons and the body do not count, and a task that waits for a queued task of its own group lends it its
+    /// place, so that nested use cannot deadlock.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0: no task could ever run.
+    #[track_caller]
+    pub fn limit(mut self, limit: usize) -> Self {
+        assert!(limit > 0, "a group with `limit(0)` could never run a task: the limit must be at least 1");
+        self.options.limit = Some(limit);
+        self
+    }
+
+    /// Cancels the group when `duration` has passed since the call of `scope`. Default: never.
+    pub fn timeout(mut self, duration: Duration) -> Self {
+        self.options.timeout = Some(duration);
+        self
+    }
+
+    /// Cancels the group at `deadline`; one that has passed cancels it before any task runs. Default: never. With
+    /// [`timeout`](Self::timeout) too, the earlier of the two holds.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// What a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
+    pub fn on_failure(mut self, policy: OnFailure) -> Self {
+        self.options.on_failure = policy;
+        self
+    }
+
+    /// What a panic becomes. Default: [`OnPanic::Collect`].
+    pub fn on_panic(mut self, policy: OnPanic) -> Self {
+        self.options.on_panic = policy;
+        self
+    }
+
+    /// Cancels the group when `token` is, besides the scope that it is opened in. May be called more than once.
+    pub fn parent(mut self, token: &CancelToken) -> Self {
+        self.options.parents.push(token.clone());
+        self
+    }
+
+    /// Gives each task a thread of its own with a stack of `bytes`. Default: tasks share cached threads, with the standard
+    /// library's stack size.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.options.stack_size = Some(bytes);
+        self
+    }
+
+    /// How long the scope may take to close before it reports what it waits for. Default: 5 s.
+    pub fn stall_after(mut self, duration: Duration) -> Self {
+        self.options.stall_after = duration;
+        self
+    }
+
+    /// Opens the group: see [`TaskGroup::scope`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TaskGroup::scope`].
+    ///
+    /// # Panics
+    ///
+    /// As [`TaskGroup::scope`]; with [`OnPanic::Resume`], also with the first panic of a task.
+    #[track_caller]
+    pub fn scope<'env, T, F>(self, body: F) -> Result<T, GroupError<E>>
+    where
+        F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env, E>) -> Result<T, E>,
+    {
+        super::scope::run(self.options, body)
+    }
+}
+
+impl<E> fmt::Debug for Builder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Builder").field(&self.options).finish()
+    }
+}

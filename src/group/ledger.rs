@@ -1,0 +1,121 @@
+//! What has failed in a group.
+
+use std::borrow::Cow;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::{OnFailure, OnPanic};
+use crate::cancel::{CancelCause, Cancelled, Node};
+use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
+use crate::facade::{Mutex, Payload};
+
+/// The failures of a group, in the order in which they came.
+///
+/// The failure that cancels the group is decided, recorded and marked in one critical section: of two that fail at once,
+/// one is the primary and the cause, and the other came after the cancel. The lock of a node is taken inside.
+pub(super) struct Ledger<E> {
+    node: Arc<Node>,
+    /// The call of `scope`.
+    location: &'static Location<'static>,
+    on_failure: OnFailure,
+    on_panic: OnPanic,
+    entries: Mutex<Entries<E>>,
+}
+
+struct Entries<E> {
+    failures: Vec<Failure<E>>,
+    primary: Option<usize>,
+}
+
+impl<E: TaskError> Ledger<E> {
+    pub(super) fn new(
+        node: Arc<Node>,
+        location: &'static Location<'static>,
+        on_failure: OnFailure,
+        on_panic: OnPanic,
+    ) -> Self {
+        let entries = Mutex::new(Entries { failures: Vec::new(), primary: None });
+        Ledger { node, location, on_failure, on_panic, entries }
+    }
+
+    /// Records a failure, and cancels the group with it if it is the first and the policy says so. Returns the cancel that
+    /// stands for the failure, to whoever asks for the result.
+    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
+        let (cause, location) = self.cause_of(&origin, &kind);
+        let cancelled = Cancelled::new(cause, location, self.node.id());
+        if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
+            tracing::error!(%cancelled, "a panic aborts the process");
+            std::process::abort();
+        }
+        let mut failure = Failure::new(origin, kind, false, elapsed);
+        let mut entries = self.entries.lock();
+        let mut fallout = None;
+        if self.node.is_flagged() {
+            failure.set_after_cancel(true);
+        } else if self.on_failure == OnFailure::CancelSiblings {
+            fallout = self.node.trip(cancelled.clone());
+            match fallout {
+                Some(_) => entries.primary = Some(entries.failures.len()),
+                None => failure.set_after_cancel(true),
+            }
+        }
+        entries.failures.push(failure);
+        drop(entries);
+        if let Some(fallout) = fallout {
+            fallout.deliver();
+        }
+        cancelled
+    }
+
+    /// Cancels the group for a panic of the body, which is not recorded: it resumes.
+    pub(super) fn body_panicked(&self) {
+        if self.on_failure == OnFailure::CancelSiblings {
+            self.node.cancel(CancelCause::BodyPanicked, self.location);
+        }
+    }
+
+    /// Records the panics of callbacks, which come after a cancel by their nature.
+    pub(super) fn add_callback_panics(&self, payloads: Vec<Payload>) {
+        let failure = |payload| Failure::new(Origin::Callback, FailureKind::Panic(PanicPayload::new(payload)), true, Duration::ZERO);
+        self.entries.lock().failures.extend(payloads.into_iter().map(failure));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.lock().failures.is_empty()
+    }
+
+    /// All of it as one error.
+    pub(super) fn take(
+        &self,
+        name: Option<Cow<'static, str>>,
+        cancelled: Option<Cancelled>,
+    ) -> GroupError<E> {
+        let mut entries = self.entries.lock();
+        let failures = std::mem::take(&mut entries.failures);
+        GroupError::new(name, self.location, failures, entries.primary, cancelled)
+    }
+
+    pub(super) fn resumes_panics(&self) -> bool {
+        self.on_panic == OnPanic::Resume
+    }
+
+    /// The cause of the cancel that a failure leads to, and the place in the source it stands for.
+    fn cause_of(&self, origin: &Origin, kind: &FailureKind<E>) -> (CancelCause, &'static Location<'static>) {
+        let text = match kind {
+            FailureKind::Error(error) => error.to_string(),
+            FailureKind::Panic(panic) => panic.message().to_owned(),
+            FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
+        };
+        let panicked = matches!(kind, FailureKind::Panic(_));
+        match origin {
+            Origin::Task(task) if panicked => {
+                (CancelCause::TaskPanicked { task: task.clone(), message: text }, task.location)
+            }
+            Origin::Task(task) => (CancelCause::TaskFailed { task: task.clone(), error: text }, task.location),
+            Origin::Body if panicked => (CancelCause::BodyPanicked, self.location),
+            Origin::Release(location) => (CancelCause::BodyFailed { error: text }, location),
+            Origin::Body | Origin::Callback => (CancelCause::BodyFailed { error: text }, self.location),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Hooks that release what a scope owns, after its tasks have ended.
+
+use std::io;
+use std::panic::Location;
+use std::time::Instant;
+
+use super::task::Group;
+use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
+use crate::facade::catch;
+use crate::workers::{Job, Phase, Runnable};
+
+use super::shared::{Departure, Role};
+use super::status::TaskStatus;
+
+/// A release hook. It is no task, but borrows from the scope as one does and ends before it.
+pub(super) struct Release<'scope, F, E> {
+    job: Job<F, ()>,
+    group: &'scope Group<E>,
+    location: &'static Location<'static>,
+}
+
+impl<'scope, F, E> Release<'scope, F, E> {
+    pub(super) fn new(group: &'scope Group<E>, location: &'static Location<'static>, hook: F) -> Self {
+        Release { job: Job::new(hook), group, location }
+    }
+}
+
+impl<F, E> Runnable for Release<'_, F, E>
+where
+    F: FnOnce() -> Result<(), E> + Send,
+    E: TaskError,
+{
+    type Departure = Departure;
+
+    fn run(&self) -> Option<Departure> {
+        let claim = self.job.claim()?;
+        let hook = self.job.closure(&claim)?;
+        let begun = Instant::now();
+        let failed = match catch(hook) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(FailureKind::Error(error)),
+            Err(payload) => Some(FailureKind::Panic(PanicPayload::new(payload))),
+        };
+        let status = match failed {
+            None => TaskStatus::Finished,
+            Some(kind) => {
+                self.group.ledger.fail(Origin::Release(self.location), kind, begun.elapsed());
+                TaskStatus::Failed
+            }
+        };
+        let _ = self.job.end(claim, 0, true);
+        Some(Departure::new(Role::Task, status))
+    }
+
+    fn discard(&self) -> Option<Departure> {
+        None
+    }
+
+    fn refuse(&self, _error: io::Error) -> Option<Departure> {
+        None
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.job.phase() != Phase::Queued
+    }
+
+    fn runs_anywhere(&self) -> bool {
+        true
+    }
+
+    fn own_thread(&self) -> Option<(&str, Option<usize>)> {
+        None
+    }
+}

@@ -1,0 +1,510 @@
+//! The part of a group that workers and cancels see: its queue and its counts.
+//!
+//! # Invariants
+//!
+//! 1. A task is counted, in `tasks` or `daemons`, from before it can be seen by another thread until everything of it that
+//!    can borrow from the scope has been dropped. The owner leaves the scope only when it has seen both counts at zero.
+//! 2. `closed` is set in the critical section that saw `tasks` at zero, and no task is counted after that. So no spawn comes
+//!    between.
+//! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and a cancel empties the
+//!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
+//! 4. At most `limit` tasks have a slot. One that waits for a queued task of its own group lends it its slot: the borrower
+//!    goes to `express` and is not counted again. Daemons need no slot.
+//! 5. The group is listed with the workers while it has a task that a worker may begin.
+//!
+//! # Lock order
+//!
+//! The queue's lock is taken with no other lock held, and inside it only that of the pool. Tasks are run, dropped and
+//! cancelled outside it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::stats::GroupStats;
+use super::status::TaskStatus;
+use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
+use crate::cancel::context::Outcome;
+use crate::facade::{Guard, Mutex, Payload, holds, spin};
+use crate::waiting::{Point, Slot};
+use crate::workers::{self, Source, Worker};
+
+/// A task of any type, as the queue holds it.
+pub(super) type Erased = workers::Erased<Departure>;
+
+pub(super) struct Shared {
+    token: CancelToken,
+    limit: usize,
+    owner: Arc<Slot>,
+    queue: Mutex<Queue>,
+    /// The node of the daemons, made with the first of them.
+    daemon_node: OnceLock<Arc<Node>>,
+    /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
+    ended_in_place: PlainUsize,
+    callback_panics: Mutex<Vec<Payload>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
+    tasks: VecDeque<Erased>,
+    /// What needs no slot: daemons, and tasks that were lent one.
+    express: VecDeque<Erased>,
+    listed: bool,
+    slots: usize,
+    live_tasks: usize,
+    live_daemons: usize,
+    closed: bool,
+    owner_waits: bool,
+    spawned: usize,
+    begun: usize,
+    ended: GroupStats,
+    /// The first cancel from outside the group that cut a task short.
+    cut: Option<Cancelled>,
+}
+
+/// How a task takes part in its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Task,
+    Daemon,
+}
+
+/// What a spawn was refused for.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Cancelled,
+    Closed,
+    Full,
+    NoThread,
+}
+
+/// What a task leaves behind for the counts.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Departure {
+    role: Role,
+    status: TaskStatus,
+}
+
+impl Departure {
+    pub(super) fn new(role: Role, status: TaskStatus) -> Self {
+        Departure { role, status }
+    }
+}
+
+/// A task taken from the queue, and whether it holds a slot.
+struct Taken {
+    task: Erased,
+    slot: bool,
+}
+
+impl Shared {
+    pub(super) fn new(node: Arc<Node>, limit: Option<usize>) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            token: CancelToken::from_node(node),
+            limit: limit.unwrap_or(usize::MAX),
+            owner: context::slot(),
+            queue: Mutex::new(Queue::default()),
+            daemon_node: OnceLock::new(),
+            ended_in_place: PlainUsize::new(0),
+            callback_panics: Mutex::new(Vec::new()),
+        });
+        let observer: Weak<dyn Observer> = Arc::<Shared>::downgrade(&shared);
+        shared.node().observe(observer);
+        shared
+    }
+
+    pub(super) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        self.token.node()
+    }
+
+    /// The node that tasks of a role run under.
+    pub(super) fn base(&self, role: Role) -> &Arc<Node> {
+        match role {
+            Role::Task => self.node(),
+            Role::Daemon => self.daemon_node(),
+        }
+    }
+
+    /// The node of the daemons: made before the first of them is counted, so that the end of the scope finds it.
+    fn daemon_node(&self) -> &Arc<Node> {
+        if let Some(node) = self.daemon_node.get() {
+            return node;
+        }
+        // Outside the cell: making a node takes locks. Of two that are made at once, one is dropped.
+        let node = Node::child_of([self.node()]);
+        self.daemon_node.get_or_init(|| node)
+    }
+
+    pub(super) fn is_owner(&self) -> bool {
+        context::is_slot(&self.owner)
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit != usize::MAX
+    }
+
+    /// Counts a task and queues it.
+    pub(super) fn enqueue(self: &Arc<Self>, task: Erased, role: Role, only_if_free: bool) -> Result<(), Refused> {
+        let cancelled_before = !holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged();
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        if cancelled_before || (holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged()) {
+            return Err(Refused::Cancelled);
+        }
+        if only_if_free && queue.slots + queue.tasks.len() >= self.limit {
+            return Err(Refused::Full);
+        }
+        queue.spawned += 1;
+        match role {
+            Role::Task => {
+                queue.live_tasks += 1;
+                queue.tasks.push_back(task);
+            }
+            Role::Daemon => {
+                queue.live_daemons += 1;
+                queue.express.push_back(task);
+            }
+        }
+        let list = queue.must_list(self.limit);
+        drop(queue);
+        if list {
+            workers::list(self.clone());
+        }
+        Ok(())
+    }
+
+    /// Counts a task that wants a thread of its own and starts the thread, if a slot is free; else queues the task.
+    pub(super) fn start_or_enqueue(
+        self: &Arc<Self>,
+        task: Erased,
+        role: Role,
+        only_if_free: bool,
+    ) -> Result<(), (Refused, Option<io::Error>)> {
+        let mut queue = self.queue.lock();
+        let slot = role == Role::Task;
+        if queue.closed || self.node().is_flagged() || (slot && queue.slots >= self.limit) {
+            drop(queue);
+            return self.enqueue(task, role, only_if_free).map_err(|refused| (refused, None));
+        }
+        queue.spawned += 1;
+        queue.begun += 1;
+        match role {
+            Role::Task => {
+                queue.live_tasks += 1;
+                queue.slots += 1;
+            }
+            Role::Daemon => queue.live_daemons += 1,
+        }
+        drop(queue);
+        self.start_thread(Taken { task: task.clone(), slot }).map_err(|error| {
+            // Off the counts again; what the spawn failed with is the caller's to say.
+            self.leave(Departure::new(role, TaskStatus::Failed), slot);
+            (Refused::NoThread, Some(error))
+        })
+    }
+
+    fn start_thread(self: &Arc<Self>, taken: Taken) -> io::Result<()> {
+        let task = taken.task.clone();
+        let (name, stack_size) = task.own_thread().unwrap_or(("taskgroup", None));
+        let shared = self.clone();
+        workers::start_dedicated(name, stack_size, move || shared.run(taken))
+    }
+
+    /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
+    fn dispatch(self: &Arc<Self>, taken: Taken) {
+        if taken.task.own_thread().is_none() {
+            return self.run(taken);
+        }
+        let (task, slot) = (taken.task.clone(), taken.slot);
+        if let Err(error) = self.start_thread(taken) {
+            if let Some(departure) = task.refuse(error) {
+                self.leave(departure, slot);
+            }
+        }
+    }
+
+    /// Takes the next task that this thread may begin; `unlist` it has none to give to workers either.
+    fn take(self: &Arc<Self>) -> Option<Taken> {
+        let mut queue = self.queue.lock();
+        let taken = queue.take(self.limit);
+        if !queue.has_work(self.limit) {
+            queue.listed = false;
+            let source: Arc<dyn Source> = self.clone();
+            workers::unlist(&source);
+        }
+        taken
+    }
+
+    /// Takes an ended task off the counts.
+    fn leave(self: &Arc<Self>, departure: Departure, slot: bool) {
+        let mut queue = self.queue.lock();
+        if slot {
+            queue.slots -= 1;
+        }
+        match departure.role {
+            Role::Task => queue.live_tasks -= 1,
+            Role::Daemon => queue.live_daemons -= 1,
+        }
+        match departure.status {
+            TaskStatus::Failed | TaskStatus::Panicked => queue.ended.failed += 1,
+            TaskStatus::Cancelled | TaskStatus::NeverRan => queue.ended.cancelled += 1,
+            _ => queue.ended.finished += 1,
+        }
+        if departure.status == TaskStatus::NeverRan {
+            queue.begun += 1;
+        }
+        let wake = queue.owner_waits && queue.live_tasks == 0 && (!queue.closed || queue.live_daemons == 0);
+        let list = slot && queue.must_list(self.limit);
+        drop(queue);
+        if wake {
+            self.owner.unpark();
+        }
+        if list {
+            workers::list(self.clone());
+        }
+    }
+
+    /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
+    pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
+        self.leave(departure, false);
+    }
+
+    /// The right to begin a queued task here, for whoever waits for nothing else; the task holds a slot if true.
+    pub(super) fn begin_in_place(&self) -> Option<bool> {
+        if !self.is_limited() {
+            return Some(false);
+        }
+        if context::is_in_task_of(self.node()) {
+            // The waiting task lends its slot.
+            return Some(false);
+        }
+        let mut queue = self.queue.lock();
+        let free = queue.slots < self.limit;
+        queue.slots += usize::from(free);
+        free.then_some(true)
+    }
+
+    /// Gives back what `begin_in_place` gave, where the task was claimed by somebody else after all.
+    pub(super) fn not_begun_in_place(self: &Arc<Self>, slot: bool) {
+        if slot {
+            let mut queue = self.queue.lock();
+            queue.slots -= 1;
+            let list = queue.must_list(self.limit);
+            drop(queue);
+            if list {
+                workers::list(self.clone());
+            }
+        }
+    }
+
+    /// Counts a task that has been run in place.
+    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: bool) {
+        if departure.status == TaskStatus::Finished && departure.role == Role::Task && !slot && self.is_owner() {
+            // Only the owner waits for the counts, so what it does itself it need not tell anybody.
+            self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
+            return;
+        }
+        self.queue.lock().begun += 1;
+        self.leave(departure, slot);
+    }
+
+    /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group.
+    pub(super) fn lend(self: &Arc<Self>, task: impl FnOnce() -> Erased) {
+        if !self.is_limited() || !context::is_in_task_of(self.node()) {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        queue.express.push_back(task());
+        let list = queue.must_list(self.limit);
+        drop(queue);
+        if list {
+            workers::list(self.clone());
+        }
+    }
+
+    /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
+    /// above, or the group's own deadline. The group absorbs what it asked for itself.
+    pub(super) fn note_cut(&self, cancelled: &Cancelled) {
+        let counts = match self.node().owner_of(cancelled) {
+            OwnedBy::Node => matches!(cancelled.cause(), CancelCause::Deadline { .. }),
+            OwnedBy::Ancestor => true,
+            OwnedBy::Foreign => false,
+        };
+        if counts {
+            self.queue.lock().cut.get_or_insert_with(|| cancelled.clone());
+        }
+    }
+
+    pub(super) fn cut(&self) -> Option<Cancelled> {
+        self.queue.lock().cut.clone()
+    }
+
+    /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
+    /// daemons.
+    pub(super) fn finish(self: &Arc<Self>, location: &'static std::panic::Location<'static>) {
+        while let Some(taken) = self.take_for_owner() {
+            self.run(taken);
+        }
+        self.wait_for_end(|queue| {
+            let done = queue.live_tasks == 0;
+            if done && holds(Guard::CloseUnderLock) {
+                queue.closed = true;
+            }
+            done
+        });
+        if !holds(Guard::CloseUnderLock) {
+            self.queue.lock().closed = true;
+        }
+        if let Some(node) = self.daemon_node.get() {
+            node.cancel(CancelCause::GroupFinished, location);
+            self.wait_for_end(|queue| queue.live_daemons == 0);
+        }
+        self.node().quiesce();
+        if let Some(node) = self.daemon_node.get() {
+            node.quiesce();
+        }
+    }
+
+    #[track_caller]
+    fn wait_for_end(self: &Arc<Self>, mut done: impl FnMut(&mut Queue) -> bool) {
+        let mut poll = || {
+            let mut queue = self.queue.lock();
+            queue.live_tasks -= self.ended_in_place.swap(0, Relaxed).min(queue.live_tasks);
+            let done = done(&mut queue);
+            queue.owner_waits = !done;
+            done
+        };
+        if spin(&mut poll) {
+            return;
+        }
+        // The owner has nothing else to do than to see that deadlines are kept.
+        while context::wait_uncancellable(Point::ScopeEnd, || self.node().next_limit(), &mut poll) == Outcome::TimedOut {
+            self.node().expire();
+        }
+    }
+
+    /// A task that the owner may run while it waits for all of them. One that needs a thread of its own, or its name on
+    /// the thread, is left to the workers, and so are daemons.
+    fn take_for_owner(self: &Arc<Self>) -> Option<Taken> {
+        let mut queue = self.queue.lock();
+        while queue.tasks.front().is_some_and(|task| task.is_claimed()) {
+            queue.tasks.pop_front();
+        }
+        if queue.slots >= self.limit || !queue.tasks.front().is_some_and(|task| task.runs_anywhere()) {
+            if !queue.has_work(self.limit) && queue.listed {
+                queue.listed = false;
+                let source: Arc<dyn Source> = self.clone();
+                workers::unlist(&source);
+            }
+            return None;
+        }
+        queue.take_task()
+    }
+
+    fn run(self: &Arc<Self>, taken: Taken) {
+        match taken.task.run() {
+            Some(departure) => self.leave(departure, taken.slot),
+            None if taken.slot => {
+                let mut queue = self.queue.lock();
+                queue.slots -= 1;
+                queue.begun -= 1;
+            }
+            None => self.queue.lock().begun -= 1,
+        }
+    }
+
+    /// Empties the queue: what has not begun never will.
+    fn empty(self: &Arc<Self>) {
+        loop {
+            let mut queue = self.queue.lock();
+            let Some(task) = queue.express.pop_front().or_else(|| queue.tasks.pop_front()) else { return };
+            drop(queue);
+            if let Some(departure) = task.discard() {
+                self.leave(departure, false);
+            }
+        }
+    }
+
+    pub(super) fn take_callback_panics(&self) -> Vec<Payload> {
+        std::mem::take(&mut *self.callback_panics.lock())
+    }
+
+    pub(super) fn stats(&self) -> GroupStats {
+        let queue = self.queue.lock();
+        let in_place = self.ended_in_place.load(Relaxed);
+        let mut stats = queue.ended.clone();
+        stats.finished += in_place;
+        let begun = queue.begun + in_place;
+        stats.queued = queue.spawned.saturating_sub(begun);
+        stats.running = begun.saturating_sub(stats.finished + stats.failed + stats.cancelled);
+        stats
+    }
+}
+
+impl Queue {
+    fn has_work(&self, limit: usize) -> bool {
+        !self.express.is_empty() || (!self.tasks.is_empty() && self.slots < limit)
+    }
+
+    /// Whether the group has to be listed, which it then counts as.
+    fn must_list(&mut self, limit: usize) -> bool {
+        let list = !self.listed && self.has_work(limit);
+        self.listed |= list;
+        list
+    }
+
+    fn take(&mut self, limit: usize) -> Option<Taken> {
+        if let Some(task) = self.express.pop_front() {
+            self.begun += 1;
+            return Some(Taken { task, slot: false });
+        }
+        if self.slots < limit { self.take_task() } else { None }
+    }
+
+    fn take_task(&mut self) -> Option<Taken> {
+        let task = self.tasks.pop_front()?;
+        self.begun += 1;
+        self.slots += 1;
+        Some(Taken { task, slot: true })
+    }
+}
+
+impl Source for Shared {
+    fn work(self: Arc<Self>, worker: &Worker) {
+        let mut passed_on = false;
+        while let Some(taken) = self.take() {
+            if !passed_on {
+                workers::pass_on();
+                passed_on = true;
+            }
+            worker.begin_task();
+            self.dispatch(taken);
+        }
+    }
+
+    fn refuse(self: Arc<Self>, error: io::Error) {
+        let Some(taken) = self.take() else { return };
+        if let Some(departure) = taken.task.refuse(error) {
+            self.leave(departure, taken.slot);
+        }
+    }
+}
+
+impl Observer for Shared {
+    fn cancelled(self: Arc<Self>) {
+        self.empty();
+    }
+
+    fn callback_panicked(self: Arc<Self>, payload: Payload) {
+        self.callback_panics.lock().push(payload);
+    }
+}

@@ -1,0 +1,456 @@
+//! One task: its closure, its result, and what happens from its spawn to its end.
+//!
+//! # The end
+//!
+//! In this order, and each step before the next can be seen:
+//!
+//! 1. The closure has returned, and what it captured has been dropped.
+//! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
+//! 3. The callbacks of `on_finished` have run.
+//! 4. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
+//! 5. Those who wait for the task are woken.
+//! 6. The task leaves the counts of the group: from here on the scope may return.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::ledger::Ledger;
+use super::own_token::OwnToken;
+use super::shared::{Departure, Erased, Role, Shared};
+use super::status::TaskStatus;
+use crate::cancel::context::{self, LazyNode};
+use crate::cancel::{CancelCause, Cancelled, OwnedBy, TaskId, TaskInfo};
+use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
+use crate::facade::{Guard, Mutex, Payload, catch, holds};
+use crate::waiting::Slot;
+use crate::workers::{self, Claim, Job, Phase, Runnable};
+
+/// What a task and its handle have of the group. Both live within the scope, and nothing of it is used once the task has
+/// left the counts.
+pub(super) struct Group<E> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) ledger: Ledger<E>,
+}
+
+/// What is said about a task at its spawn.
+pub(super) struct Traits {
+    pub(super) id: TaskId,
+    pub(super) name: Option<Cow<'static, str>>,
+    pub(super) location: &'static Location<'static>,
+    pub(super) role: Role,
+    /// It asked for a thread of its own, perhaps with a stack of so many bytes.
+    pub(super) dedicated: Option<Option<usize>>,
+}
+
+impl Traits {
+    pub(super) fn new(name: Option<Cow<'static, str>>, location: &'static Location<'static>, role: Role) -> Self {
+        static NEXT: PlainU64 = PlainU64::new(1);
+        Traits { id: TaskId(NEXT.fetch_add(1, Relaxed)), name, location, role, dedicated: None }
+    }
+
+    fn info(&self) -> TaskInfo {
+        TaskInfo { id: self.id, name: self.name.as_deref().map(str::to_owned), location: self.location }
+    }
+}
+
+type OnFinished<'scope> = Box<dyn FnOnce(TaskStatus) + Send + 'scope>;
+
+/// Who waits for the end of a task, and what is to be called then.
+#[derive(Default)]
+struct Watch<'scope> {
+    callbacks: Vec<OnFinished<'scope>>,
+    waiting: Vec<Arc<Slot>>,
+    /// The callbacks have been taken: who comes later runs its own.
+    ending: Option<TaskStatus>,
+    /// The cancel that stands for a result that there is not.
+    instead: Option<Cancelled>,
+}
+
+pub(super) struct Task<'scope, T, F, E> {
+    job: Job<F, T>,
+    traits: Traits,
+    group: &'scope Group<E>,
+    /// Makes a failure the task's result instead of the group's failure.
+    isolate: Option<fn(Failure<E>) -> T>,
+    own: OnceLock<Arc<OwnToken>>,
+    watch: Mutex<Watch<'scope>>,
+}
+
+/// A task as its handle knows it.
+pub(super) trait Joinable<'scope, T>: Send + Sync {
+    fn traits(&self) -> &Traits;
+    fn status(&self) -> TaskStatus;
+    /// The result, for the first who asks after the end.
+    fn take(&self) -> Option<T>;
+    /// The cancel that stands for a result that there is not.
+    fn instead(&self) -> Cancelled;
+    /// Runs the task on this thread, if that cannot be noticed and nobody has claimed it.
+    fn run_in_place(&self) -> Option<Option<T>>;
+    fn cancel(&self, location: &'static Location<'static>);
+    fn detach(&self);
+    /// Adds `slot` to those that are woken at the end; false if it has ended.
+    fn add_waiting(&self, slot: &Arc<Slot>) -> bool;
+    fn remove_waiting(&self, slot: &Arc<Slot>);
+    fn on_finished(&self, callback: OnFinished<'scope>);
+    /// The same task for the queue.
+    fn lend(self: Arc<Self>);
+}
+
+impl<'scope, T, F, E> Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    E: TaskError,
+{
+    pub(super) fn new(group: &'scope Group<E>, traits: Traits, isolate: Option<fn(Failure<E>) -> T>, closure: F) -> Arc<Self> {
+        Arc::new(Task {
+            job: Job::new(closure),
+            traits,
+            group,
+            isolate,
+            own: OnceLock::new(),
+            watch: Mutex::new(Watch::default()),
+        })
+    }
+
+    pub(super) fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// The closure back, if nobody has begun it.
+    pub(super) fn into_closure(&self) -> Option<F> {
+        let claim = self.job.claim()?;
+        let closure = self.job.closure(&claim);
+        let _ = self.job.end(claim, TaskStatus::NeverRan.code(), true);
+        closure
+    }
+
+    fn own(&self) -> &Arc<OwnToken> {
+        self.own.get_or_init(|| Arc::new(OwnToken::new(self.base().clone())))
+    }
+
+    fn base(&self) -> &Arc<crate::cancel::Node> {
+        self.group.shared.base(self.traits.role)
+    }
+
+    /// The cancel of the task or of what it is in, if there is one.
+    fn cancelled(&self) -> Option<Cancelled> {
+        match self.own.get() {
+            Some(own) => own.cancelled(),
+            None => self.base().cancelled(),
+        }
+    }
+
+    /// Whether `cancelled` came from the task's own token, its group or what that is in.
+    fn is_own(&self, cancelled: &Cancelled) -> bool {
+        let owner = match self.own.get() {
+            Some(own) => own.owner_of(cancelled),
+            None => self.base().owner_of(cancelled),
+        };
+        owner != OwnedBy::Foreign
+    }
+
+    /// Runs the closure; the result, or what it failed with, and the status.
+    fn execute(&self, claim: &Claim) -> (TaskStatus, Option<T>) {
+        let Some(closure) = self.job.closure(claim) else { return (TaskStatus::NeverRan, None) };
+        let begun = Instant::now();
+        match catch(closure) {
+            Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
+            Ok(Err(error)) => self.errored(error, begun.elapsed()),
+            Err(payload) => self.panicked(payload, begun.elapsed()),
+        }
+    }
+
+    #[cold]
+    fn errored(&self, error: E, elapsed: Duration) -> (TaskStatus, Option<T>) {
+        let own = error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned();
+        match own {
+            Some(cancelled) => {
+                if self.traits.role == Role::Task {
+                    self.group.shared.note_cut(&cancelled);
+                }
+                self.watch.lock().instead = Some(cancelled);
+                self.guard_drop(error);
+                (TaskStatus::Cancelled, None)
+            }
+            None => self.failed(FailureKind::Error(error), TaskStatus::Failed, elapsed),
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, payload: Payload, elapsed: Duration) -> (TaskStatus, Option<T>) {
+        self.failed(FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
+    }
+
+    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Duration) -> (TaskStatus, Option<T>) {
+        let origin = Origin::Task(self.traits.info());
+        if let Some(isolate) = self.isolate {
+            let after_cancel = self.base().is_flagged();
+            return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
+        }
+        let cancelled = self.group.ledger.fail(origin, kind, elapsed);
+        self.watch.lock().instead = Some(cancelled);
+        (status, None)
+    }
+
+    /// Drops something of the user's, whose destructor may panic: that is a failure like any other.
+    fn guard_drop<U>(&self, value: U) {
+        if let Err(payload) = catch(move || drop(value)) {
+            let kind = FailureKind::Panic(PanicPayload::new(payload));
+            self.group.ledger.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+        }
+    }
+
+    /// Steps 3 to 5 of the end.
+    #[inline]
+    fn end(&self, claim: Claim, status: TaskStatus) -> Departure {
+        let ended = match self.job.end(claim, status.code(), false) {
+            Ok(ended) => ended,
+            Err(claim) => return self.end_watched(claim, status),
+        };
+        if ended.detached && holds(Guard::DropBeforeEnd) {
+            self.drop_result();
+        }
+        Departure::new(self.traits.role, status)
+    }
+
+    #[cold]
+    fn end_watched(&self, claim: Claim, status: TaskStatus) -> Departure {
+        let mut watch = self.watch.lock();
+        watch.ending = Some(status);
+        let callbacks = std::mem::take(&mut watch.callbacks);
+        drop(watch);
+        for callback in callbacks {
+            self.call(callback, status);
+        }
+        let ended = self.job.end(claim, status.code(), true);
+        if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
+            self.drop_result();
+        }
+        let waiting = std::mem::take(&mut self.watch.lock().waiting);
+        waiting.iter().for_each(|slot| slot.unpark());
+        Departure::new(self.traits.role, status)
+    }
+
+    fn drop_result(&self) {
+        if let Some(value) = self.job.take() {
+            self.guard_drop(value);
+        }
+    }
+
+    fn call(&self, callback: OnFinished<'scope>, status: TaskStatus) {
+        if let Err(payload) = catch(|| callback(status)) {
+            let kind = FailureKind::Panic(PanicPayload::new(payload));
+            self.group.ledger.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+        }
+    }
+
+    /// Drops the closure unrun, and ends the task with `status`.
+    fn drop_unrun(&self, claim: Claim, status: TaskStatus) -> Departure {
+        if let Some(closure) = self.job.closure(&claim) {
+            self.guard_drop(closure);
+        }
+        self.end(claim, status)
+    }
+
+    fn run_claimed(&self, claim: Claim) -> Departure {
+        let (status, value) = self.execute(&claim);
+        if let Some(value) = value {
+            self.job.store(&claim, value);
+        }
+        self.end(claim, status)
+    }
+
+    /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
+    fn run_in_frame(&self, claim: Claim) -> Departure {
+        if self.job.is_detached() {
+            context::within_task(self.base().clone(), || self.run_claimed(claim))
+        } else {
+            let own: Arc<dyn LazyNode> = self.own().clone();
+            context::within_lazy(own, || self.run_claimed(claim))
+        }
+    }
+
+    fn note_never_ran(&self) {
+        if self.traits.role == Role::Daemon {
+            return;
+        }
+        if let Some(cancelled) = self.cancelled() {
+            self.group.shared.note_cut(&cancelled);
+        }
+    }
+}
+
+impl<'scope, T, F, E> Runnable for Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    E: TaskError,
+{
+    type Departure = Departure;
+
+    fn run(&self) -> Option<Departure> {
+        let claim = self.job.claim()?;
+        // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
+        if self.cancelled().is_some() {
+            self.note_never_ran();
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan));
+        }
+        Some(match self.traits.name.as_deref() {
+            Some(name) => workers::with_thread_name(name, || self.run_in_frame(claim)),
+            None => self.run_in_frame(claim),
+        })
+    }
+
+    fn discard(&self) -> Option<Departure> {
+        let claim = self.job.claim()?;
+        self.note_never_ran();
+        Some(self.drop_unrun(claim, TaskStatus::NeverRan))
+    }
+
+    fn refuse(&self, error: io::Error) -> Option<Departure> {
+        let claim = self.job.claim()?;
+        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO);
+        if let Some(value) = value {
+            self.job.store(&claim, value);
+        }
+        Some(self.drop_unrun(claim, status))
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.job.phase() != Phase::Queued
+    }
+
+    fn runs_anywhere(&self) -> bool {
+        self.traits.dedicated.is_none() && self.traits.name.is_none() && self.traits.role == Role::Task
+    }
+
+    fn own_thread(&self) -> Option<(&str, Option<usize>)> {
+        let stack_size = self.traits.dedicated?;
+        Some((self.traits.name.as_deref().unwrap_or("taskgroup"), stack_size))
+    }
+}
+
+impl<'scope, T, F, E> Joinable<'scope, T> for Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    E: TaskError,
+{
+    fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    fn status(&self) -> TaskStatus {
+        match self.job.phase() {
+            Phase::Queued => TaskStatus::Queued,
+            Phase::Running => TaskStatus::Running,
+            Phase::Ended(code) => TaskStatus::from_code(code),
+        }
+    }
+
+    fn take(&self) -> Option<T> {
+        self.job.take()
+    }
+
+    fn instead(&self) -> Cancelled {
+        if let Some(cancelled) = self.watch.lock().instead.clone() {
+            return cancelled;
+        }
+        // A task that was spawned too late is neither cancelled nor failed.
+        self.cancelled().unwrap_or_else(|| {
+            Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id())
+        })
+    }
+
+    #[inline]
+    fn run_in_place(&self) -> Option<Option<T>> {
+        if !self.runs_anywhere() || self.is_claimed() || self.own.get().is_some() || !context::is_current(self.base()) {
+            return None;
+        }
+        let shared = &self.group.shared;
+        let slot = shared.begin_in_place()?;
+        let Some(claim) = self.job.claim() else {
+            shared.not_begun_in_place(slot);
+            return None;
+        };
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            let departure = self.drop_unrun(claim, TaskStatus::NeverRan);
+            shared.ended_in_place(departure, slot);
+            return Some(None);
+        }
+        let (status, value) = if slot {
+            context::within_task(self.base().clone(), || self.execute(&claim))
+        } else {
+            self.execute(&claim)
+        };
+        let departure = self.end(claim, status);
+        shared.ended_in_place(departure, slot);
+        Some(value)
+    }
+
+    fn cancel(&self, location: &'static Location<'static>) {
+        let node = self.own().node();
+        node.cancel(CancelCause::Requested { reason: None }, location);
+        if let Some(departure) = self.discard() {
+            self.group.shared.leave_unrun(departure);
+        }
+    }
+
+    fn detach(&self) {
+        if self.job.detach() {
+            drop(self.job.take());
+        }
+    }
+
+    fn add_waiting(&self, slot: &Arc<Slot>) -> bool {
+        let mut watch = self.watch.lock();
+        let ended = self.job.watch();
+        if !ended {
+            watch.waiting.push(slot.clone());
+        }
+        !ended
+    }
+
+    fn remove_waiting(&self, slot: &Arc<Slot>) {
+        let mut watch = self.watch.lock();
+        if let Some(index) = watch.waiting.iter().position(|waiting| Arc::ptr_eq(waiting, slot)) {
+            watch.waiting.swap_remove(index);
+        }
+    }
+
+    fn on_finished(&self, callback: OnFinished<'scope>) {
+        let mut watch = self.watch.lock();
+        if watch.ending.is_none() && !self.job.watch() {
+            watch.callbacks.push(callback);
+            return;
+        }
+        let status = watch.ending.unwrap_or_else(|| Joinable::status(self));
+        drop(watch);
+        self.call(callback, status);
+    }
+
+    fn lend(self: Arc<Self>) {
+        let group = self.group;
+        group.shared.lend(|| erase(self));
+    }
+}
+
+/// The task for a queue, which knows nothing of its lifetime.
+pub(super) fn erase<'scope>(task: Arc<dyn Runnable<Departure = Departure> + 'scope>) -> Erased {
+    // SAFETY: whatever is erased here belongs to a group, by whose counts, or by whose release hooks, it is run or dropped
+    // unrun before the scope returns (invariant 1 of `shared`, and `scope::finish`): what `workers::Erased` asks for.
+    unsafe { workers::Erased::new(task) }
+}
+
+impl<T, F, E> fmt::Debug for Task<'_, T, F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.traits.id).field("job", &self.job).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! The options of one task.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::handle::TaskHandle;
+use super::scope::TaskGroup;
+use super::shared::{Refused, Role};
+use super::task::{Task, Traits, erase};
+use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
+use crate::workers::Runnable;
+
+/// The options of one task: made by [`TaskGroup::task`], ended by one of the spawns.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// taskgroup::TaskGroup::scope(|g| {
+///     let task = g.task().name("parser").dedicated().spawn(|| Ok("1".parse::<u32>()?));
+///     assert_eq!(task.join()?, 1);
+///     Ok(())
+/// })
+/// # }
+/// ```
+#[must_use = "a task builder does nothing until a task is spawned with it"]
+pub struct TaskBuilder<'scope, 'env, E> {
+    group: &'scope TaskGroup<'scope, 'env, E>,
+    name: Option<Cow<'static, str>>,
+    dedicated: bool,
+    stack_size: Option<usize>,
+}
+
+impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
+    pub(super) fn new(group: &'scope TaskGroup<'scope, 'env, E>) -> Self {
+        TaskBuilder { group, name: None, dedicated: false, stack_size: group.stack_size() }
+    }
+
+    /// Names the task, in reports and, while it runs, its thread in the operating system (where that can be done, and as
+    /// much of the name as the system keeps). A named task does not run on the thread that waits for it.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Gives the task a thread of its own, which ends with it.
+    pub fn dedicated(mut self) -> Self {
+        self.dedicated = true;
+        self
+    }
+
+    /// Gives the task a thread of its own with a stack of `bytes`. Default: that of the group.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// As [`TaskGroup::spawn`].
+    #[track_caller]
+    pub fn spawn<T, F>(self, f: F) -> TaskHandle<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        self.launch(Location::caller(), Role::Task, None, f)
+    }
+
+    /// As [`TaskGroup::spawn_isolated`].
+    #[track_caller]
+    pub fn spawn_isolated<T, F>(self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        self.launch(Location::caller(), Role::Task, Some(Err), move || f().map(Ok))
+    }
+
+    /// As [`TaskGroup::spawn_daemon`].
+    #[track_caller]
+    pub fn spawn_daemon<F>(self, f: F) -> TaskHandle<'scope, ()>
+    where
+        F: FnOnce() -> Result<(), E> + Send + 'scope,
+    {
+        self.launch(Location::caller(), Role::Daemon, None, f)
+    }
+
+    /// As [`TaskGroup::try_spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TaskGroup::try_spawn`].
+    #[track_caller]
+    pub fn try_spawn<T, F>(self, f: F) -> Result<TaskHandle<'scope, T>, SpawnError<F>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        let location = Location::caller();
+        let group = self.group;
+        let task = self.make(location, Role::Task, None, f);
+        let kind = match self.submit(&task, true) {
+            Ok(()) => return Ok(TaskHandle::new(task)),
+            Err((_, Some(error))) => SpawnErrorKind::Os(error),
+            Err((Refused::Full, _)) => SpawnErrorKind::Full,
+            Err(_) => SpawnErrorKind::Cancelled(group.token().cancelled().unwrap_or_else(|| group.closed(location))),
+        };
+        match task.into_closure() {
+            Some(closure) => Err(SpawnError::new(kind, closure)),
+            // A cancel that came in between has dropped the closure already; the handle tells.
+            None => Ok(TaskHandle::new(task)),
+        }
+    }
+
+    fn make<T, F>(
+        &self,
+        location: &'static Location<'static>,
+        role: Role,
+        isolate: Option<fn(Failure<E>) -> T>,
+        f: F,
+    ) -> Arc<Task<'scope, T, F, E>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        let mut traits = Traits::new(self.name.clone(), location, role);
+        traits.dedicated = (self.dedicated || self.stack_size.is_some()).then_some(self.stack_size);
+        Task::new(self.group.group(), traits, isolate, f)
+    }
+
+    fn launch<T, F>(
+        self,
+        location: &'static Location<'static>,
+        role: Role,
+        isolate: Option<fn(Failure<E>) -> T>,
+        f: F,
+    ) -> TaskHandle<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        let task = self.make(location, role, isolate, f);
+        match self.submit(&task, false) {
+            Ok(()) => {}
+            // The counts do not know the task, so there is nothing to take off them.
+            Err((_, Some(error))) => drop(task.refuse(error)),
+            Err((_, None)) => drop(task.discard()),
+        }
+        TaskHandle::new(task)
+    }
+
+    /// Counts the task and queues it, or starts its thread.
+    fn submit<T, F>(
+        &self,
+        task: &Arc<Task<'scope, T, F, E>>,
+        only_if_free: bool,
+    ) -> Result<(), (Refused, Option<io::Error>)>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        let shared = &self.group.group().shared;
+        let role = task.traits().role;
+        shared.base(role);
+        let erased = erase(task.clone());
+        match task.traits().dedicated {
+            None => shared.enqueue(erased, role, only_if_free).map_err(|refused| (refused, None)),
+            Some(_) => shared.start_or_enqueue(erased, role, only_if_free),
+        }
+    }
+}
+
+impl<E> fmt::Debug for TaskBuilder<'_, '_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.name)
+            .field("dedicated", &self.dedicated)
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
+    }
+}

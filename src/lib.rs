@@ -1,0 +1,23 @@
+//! Task groups for OS threads: structured concurrency for code that blocks.
+
+mod blocking;
+mod cancel;
+mod error;
+mod facade;
+mod group;
+mod waiting;
+mod workers;
+
+#[cfg(taskgroup_models)]
+#[path = "../loom-tests/models/mod.rs"]
+pub mod models;
+
+pub use blocking::{
+    checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for, sleep, sleep_until,
+    timeout, with_cancel_hook, yield_now,
+};
+pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
+pub use error::{
+    Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError, install_panic_hook,
+};
+pub use group::{Builder, GroupStats, OnFailure, OnPanic, TaskBuilder, TaskGroup, TaskHandle, TaskStatus};

@@ -1,0 +1,23 @@
+//! What kind of blocking point a thread is in.
+
+/// The kind of a blocking point, recorded in the slot of the thread that is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Point {
+    /// Not in a blocking point.
+    None,
+    /// `sleep`, `sleep_until`.
+    Sleep,
+    /// `park`, `park_timeout`.
+    Park,
+    /// `TaskHandle::join`, `wait`, `wait_timeout`, `cancel_and_wait`.
+    Join,
+    /// `CancelToken::wait`, `wait_timeout`.
+    Token,
+    /// The end of a scope, where its tasks are waited for.
+    ScopeEnd,
+    /// The drop of a `CancelGuard` whose callback is running.
+    Deregister,
+    /// Foreign code inside `with_cancel_hook`.
+    Hook,
+}

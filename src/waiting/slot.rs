@@ -1,0 +1,289 @@
+//! The slot: the one word that a blocking thread publishes and a cancel marks.
+//!
+//! # The word
+//!
+//! | bit | set by | cleared by | meaning |
+//! |---|---|---|---|
+//! | `CANCEL` | whoever cancels the node the slot is attached to, under that node's lock | attach, under the node's lock | the scope is cancelled |
+//! | `TIMED` | attach, or whoever sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
+//! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
+//! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
+//! | `FIRING` | whoever sets `CANCEL` and sees `HOOKED`, in the same exchange | the same thread, when the hook has returned | the hook is being run |
+//!
+//! # Invariants
+//!
+//! 1. Every write of the word is a read-modify-write, so all writes of one word are totally ordered: of a publish and a
+//!    mark, the second sees the first. Either the mark sees `PARKED` and unparks, or the publish sees `CANCEL` and the
+//!    owner does not block. No fence and no `SeqCst` is needed.
+//! 2. `CANCEL` and `TIMED` are written only under the lock of the node that the slot is attached to. A slot is attached to
+//!    at most one node, and detaches under the same lock, so a node that a thread has left can no longer mark it.
+//! 3. Wakes are sticky and happen outside all locks. One may come late, when the owner is already in another wait: every
+//!    wait looks at its own condition again.
+//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a canceller while `FIRING` is.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8 as PlainU8;
+use std::time::Instant;
+
+use crossbeam_utils::CachePadded;
+use crossbeam_utils::atomic::AtomicCell;
+
+use super::Point;
+use crate::facade::{self, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker, catch, holds};
+use crate::workers;
+
+const CANCEL: u32 = 1;
+const TIMED: u32 = 1 << 1;
+const PARKED: u32 = 1 << 2;
+const HOOKED: u32 = 1 << 3;
+const FIRING: u32 = 1 << 4;
+
+type Hook = *const (dyn Fn() + Send + Sync);
+
+/// Where one thread waits, or one region with a cancel hook.
+///
+/// # Memory ordering
+///
+/// A publish releases what the owner wrote before it to the canceller whose mark sees it; a mark releases what the
+/// canceller wrote before it to the owner that sees `CANCEL`. A hook's end happens before the return of `unhook`.
+///
+/// # Safety of the hook
+///
+/// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is dereferenced only by the thread
+/// that set `FIRING`, which it did in the exchange that saw `HOOKED` (invariant 4). `with_hook` does not return, by value
+/// or by panic, before `HOOKED` is cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the
+/// word has one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another
+/// thread may call it. Taking the wait for `FIRING` out makes the model `broken_wait_withdraw_ignores_firing` fail.
+pub(crate) struct Slot(CachePadded<Inner>);
+
+struct Inner {
+    word: AtomicU32,
+    unparker: Unparker,
+    point: PlainU8,
+    location: AtomicCell<Option<&'static Location<'static>>>,
+    hook: Cell<Option<Hook>>,
+    _leaks: Track,
+}
+
+// SAFETY: the only field that is not Send and Sync by itself is `hook`; see "Safety of the hook".
+unsafe impl Send for Slot {}
+// SAFETY: as above.
+unsafe impl Sync for Slot {}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Woken {
+    /// The condition holds.
+    Ready,
+    /// The slot was marked, and the wait was one that a cancel ends.
+    Marked,
+    /// The limit has passed.
+    TimedOut,
+}
+
+/// What a mark saw, and so what remains to be woken.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Marked(u32);
+
+impl Slot {
+    /// A slot of this thread.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Slot(CachePadded::new(Inner {
+            word: AtomicU32::new(0),
+            unparker: Unparker::current(),
+            point: PlainU8::new(Point::None as u8),
+            location: AtomicCell::new(None),
+            hook: Cell::new(None),
+            _leaks: Track::new(),
+        })))
+    }
+
+    /// Neither cancelled nor under a deadline. For the owner, of whom it asks nothing but one load.
+    #[inline(always)]
+    pub(crate) fn is_clear(&self) -> bool {
+        // Relaxed: whoever sees a mark here takes the lock of the node before it reads anything.
+        self.0.word.load(Ordering::Relaxed) & (CANCEL | TIMED) == 0
+    }
+
+    /// Whether the scope is cancelled.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        // Acquire pairs with the release of `mark`.
+        self.0.word.load(Ordering::Acquire) & CANCEL != 0
+    }
+
+    /// Whether a deadline holds in the scope.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.0.word.load(Ordering::Relaxed) & TIMED != 0
+    }
+
+    /// Whether a mark would run a hook.
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.0.word.load(Ordering::Relaxed) & HOOKED != 0
+    }
+
+    /// Takes over the state of the node the slot is being attached to. The caller holds the lock of that node.
+    pub(crate) fn attach(&self, cancelled: bool, timed: bool) {
+        let bits = if cancelled { CANCEL } else { 0 } | if timed { TIMED } else { 0 };
+        self.0.word.fetch_and(!(CANCEL | TIMED), Ordering::Relaxed);
+        if bits != 0 {
+            self.0.word.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that the scope is cancelled. The caller holds the lock of the node, and wakes when it has released it.
+    pub(crate) fn mark(&self) -> Marked {
+        let mut word = self.0.word.load(Ordering::Relaxed);
+        loop {
+            let firing = if word & HOOKED != 0 { FIRING } else { 0 };
+            let marked = word | CANCEL | firing;
+            // AcqRel: acquires what the owner published (its hook), releases the cancel to the owner.
+            match self.0.word.compare_exchange_weak(word, marked, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Marked(word),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Wakes what was blocked when the slot was marked; returns the panic of its hook.
+    pub(crate) fn wake(&self, marked: &Marked) -> Option<Payload> {
+        if marked.0 & PARKED != 0 {
+            self.unpark();
+        }
+        if marked.0 & HOOKED == 0 {
+            return None;
+        }
+        let fired = self.0.hook.with(|hook| {
+            // SAFETY: this thread set FIRING in the exchange that saw HOOKED; see the type.
+            let hook = unsafe { *hook };
+            // SAFETY: as above.
+            catch(|| hook.map(|hook| unsafe { (*hook)() }))
+        });
+        // Release: the end of the hook happens before the return of `unhook`, which acquires.
+        self.0.word.fetch_and(!FIRING, Ordering::Release);
+        self.unpark();
+        fired.err()
+    }
+
+    /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller holds the lock of the node.
+    /// True if the owner is to be unparked.
+    pub(crate) fn mark_timed(&self) -> bool {
+        // AcqRel: the owner that sees TIMED sees the deadline.
+        self.0.word.fetch_or(TIMED, Ordering::AcqRel) & PARKED != 0
+    }
+
+    /// Makes the owner look at its condition again.
+    pub(crate) fn unpark(&self) {
+        self.0.unparker.unpark();
+    }
+
+    /// The kind of blocking point the owner is in, and where in the source it was last in one.
+    pub(crate) fn point(&self) -> (u8, Option<&'static Location<'static>>) {
+        (self.0.point.load(std::sync::atomic::Ordering::Relaxed), self.0.location.load())
+    }
+
+    fn enter(&self, point: Point, location: &'static Location<'static>) {
+        self.0.location.store(Some(location));
+        self.0.point.store(point as u8, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn publish(&self, bit: u32) -> bool {
+        // AcqRel: releases what the owner wrote before (its condition, its hook), acquires a cancel that came first.
+        let word = self.0.word.fetch_or(bit, Ordering::AcqRel);
+        word & CANCEL != 0 && holds(Guard::PublishIsChecked)
+    }
+
+    /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the instant `until` gives, which
+    /// is asked again after each wake. `ready` comes first: what was granted is not lost to a cancel.
+    pub(crate) fn wait(
+        &self,
+        point: Point,
+        location: &'static Location<'static>,
+        cancellable: bool,
+        mut until: impl FnMut() -> Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+    ) -> Woken {
+        self.enter(point, location);
+        let mut marked = self.publish(PARKED) && cancellable;
+        let mut blocked = None;
+        let woken = loop {
+            if ready() {
+                break Woken::Ready;
+            }
+            if marked {
+                break Woken::Marked;
+            }
+            let limit = match until() {
+                None => None,
+                Some(until) => match until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                    Some(left) => Some(left),
+                    None => break Woken::TimedOut,
+                },
+            };
+            if blocked.is_none() {
+                blocked = Some(workers::blocking());
+            }
+            match limit {
+                None => facade::park(),
+                Some(limit) => facade::park_timeout(limit),
+            }
+            marked = cancellable && self.is_marked();
+        };
+        // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
+        self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
+        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+        woken
+    }
+
+    /// Runs `f` with `hook` published: whoever marks the slot meanwhile runs the hook, before `with_hook` returns. If the
+    /// slot is marked already, the hook runs here, first.
+    pub(crate) fn with_hook<T>(
+        &self,
+        location: &'static Location<'static>,
+        hook: &(dyn Fn() + Send + Sync),
+        f: impl FnOnce() -> T,
+    ) -> T {
+        struct Withdraw<'a>(&'a Slot);
+        impl Drop for Withdraw<'_> {
+            fn drop(&mut self) {
+                self.0.unhook();
+            }
+        }
+
+        self.enter(Point::Hook, location);
+        // SAFETY: only the lifetime changes, in a pointer; it is not used after this function has ended (see the type).
+        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), Hook>(hook) };
+        // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
+        self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
+        let marked = self.publish(HOOKED);
+        let _withdraw = Withdraw(self);
+        if marked {
+            hook();
+        }
+        f()
+    }
+
+    fn unhook(&self) {
+        // AcqRel: acquires the end of a hook that has run, releases nothing that another thread waits for.
+        let mut word = self.0.word.fetch_and(!HOOKED, Ordering::AcqRel);
+        while word & FIRING != 0 && holds(Guard::WithdrawWaitsForFiring) {
+            facade::park();
+            // Acquire pairs with the release in `wake`.
+            word = self.0.word.load(Ordering::Acquire);
+        }
+        // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone (invariant 4).
+        self.0.hook.with_mut(|cell| unsafe { *cell = None });
+        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (point, location) = self.point();
+        f.debug_struct("Slot").field("point", &point).field("location", &location).finish_non_exhaustive()
+    }
+}

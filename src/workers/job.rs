@@ -1,0 +1,242 @@
+//! A job: a closure that is run at most once, its result, and the proof that neither outlives what it borrows.
+//!
+//! # The word
+//!
+//! | bits | meaning | set by |
+//! |---|---|---|
+//! | `PHASE` 0..2 | `QUEUED` -> `RUNNING` -> `ENDED` | the claim; the end |
+//! | `STATUS` 2..5 | how it ended | the end |
+//! | `TAKEN` | the result has an owner | whoever takes it |
+//! | `DETACHED` | there is no handle any more | the handle's drop |
+//! | `WATCHED` | somebody waits for the end, or has a callback for it | the watcher, under the lock of the watch list |
+//!
+//! # Invariants
+//!
+//! 1. The closure is touched by whoever moved the phase from `QUEUED` to `RUNNING`, once: the holder of the [`Claim`].
+//! 2. The result is written by the holder of the claim before the phase becomes `ENDED`, and touched after that by
+//!    whoever set `TAKEN` first.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::facade::{AtomicU32, Cell, Ordering, Track};
+
+const PHASE: u32 = 0b11;
+const QUEUED: u32 = 0;
+const RUNNING: u32 = 1;
+const ENDED: u32 = 2;
+const STATUS_SHIFT: u32 = 2;
+const STATUS: u32 = 0b111 << STATUS_SHIFT;
+const TAKEN: u32 = 1 << 5;
+const DETACHED: u32 = 1 << 6;
+const WATCHED: u32 = 1 << 7;
+
+/// A closure to run once, and its result.
+///
+/// # Memory ordering
+///
+/// What happened before the job was queued happens before the closure, through the lock of the queue or through the
+/// handle. The closure happens before whoever sees the phase `ENDED`.
+///
+/// # Safety
+///
+/// The cells are exclusive by the invariants of this module: the word has one modification order, so exactly one exchange
+/// moves the phase from `QUEUED`, and exactly one `fetch_or` sets `TAKEN`. The end is released and the taker acquires it.
+/// The closure and the result move to other threads, so both must be `Send`; nothing is shared by reference, so neither
+/// need be `Sync`.
+pub(crate) struct Job<F, T> {
+    word: AtomicU32,
+    closure: Cell<Option<F>>,
+    result: Cell<Option<T>>,
+    _leaks: Track,
+}
+
+// SAFETY: see the type; the cells are handed from thread to thread, never shared.
+unsafe impl<F: Send, T: Send> Send for Job<F, T> {}
+// SAFETY: as above.
+unsafe impl<F: Send, T: Send> Sync for Job<F, T> {}
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Queued,
+    Running,
+    /// With the status given to `end`.
+    Ended(u8),
+}
+
+/// The right to run one job, or to drop it unrun.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Claim(());
+
+impl<F, T> Job<F, T> {
+    pub(crate) fn new(closure: F) -> Self {
+        Job {
+            word: AtomicU32::new(QUEUED),
+            closure: Cell::new(Some(closure)),
+            result: Cell::new(None),
+            _leaks: Track::new(),
+        }
+    }
+
+    /// Takes the right to run the job, if nobody has it.
+    #[inline]
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & PHASE == QUEUED {
+            // Acquire: the closure was written by the thread that made the job.
+            match self.word.compare_exchange_weak(word, word | RUNNING, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(Claim(())),
+                Err(now) => word = now,
+            }
+        }
+        None
+    }
+
+    /// The closure.
+    #[inline]
+    pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
+        // SAFETY: the claim is the right to it (invariant 1).
+        self.closure.with_mut(|closure| unsafe { (*closure).take() })
+    }
+
+    /// Stores the result.
+    #[inline]
+    pub(crate) fn store(&self, _claim: &Claim, value: T) {
+        // SAFETY: until the end the result is the claim's (invariant 2).
+        self.result.with_mut(|result| unsafe { *result = Some(value) });
+    }
+
+    /// Ends the job with `status`, unless somebody watches it and `even_if_watched` is not set; what watchers there are the
+    /// caller then sees to first. True if it has ended.
+    #[inline]
+    pub(crate) fn end(&self, claim: Claim, status: u8, even_if_watched: bool) -> Result<Ended, Claim> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & WATCHED != 0 && !even_if_watched {
+                return Err(claim);
+            }
+            let ended = word & !PHASE | ENDED | u32::from(status) << STATUS_SHIFT;
+            // AcqRel: releases the result to whoever sees the end; acquires nothing but a detached handle's last use.
+            match self.word.compare_exchange_weak(word, ended, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(Ended { detached: word & DETACHED != 0 }),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The result, for the first who asks after the end.
+    pub(crate) fn take(&self) -> Option<T> {
+        // Acquire pairs with the release of `end`.
+        let word = self.word.fetch_or(TAKEN, Ordering::Acquire);
+        if word & PHASE != ENDED || word & TAKEN != 0 {
+            return None;
+        }
+        // SAFETY: the job has ended and this call set TAKEN (invariant 2).
+        self.result.with_mut(|result| unsafe { (*result).take() })
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        // Acquire pairs with the release of `end`.
+        let word = self.word.load(Ordering::Acquire);
+        match word & PHASE {
+            QUEUED => Phase::Queued,
+            RUNNING => Phase::Running,
+            _ => Phase::Ended(((word & STATUS) >> STATUS_SHIFT) as u8),
+        }
+    }
+
+    /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
+    pub(crate) fn detach(&self) -> bool {
+        // AcqRel: acquires the result, releases the last use of the handle to whoever ends the job.
+        self.word.fetch_or(DETACHED, Ordering::AcqRel) & PHASE == ENDED
+    }
+
+    #[inline]
+    pub(crate) fn is_detached(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & DETACHED != 0
+    }
+
+    /// Says that somebody watches for the end; true if it has ended.
+    pub(crate) fn watch(&self) -> bool {
+        self.word.fetch_or(WATCHED, Ordering::AcqRel) & PHASE == ENDED
+    }
+}
+
+/// What the end of a job saw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// No handle was left: the result is for whoever ended the job to drop.
+    pub(crate) detached: bool,
+}
+
+impl<F, T> fmt::Debug for Job<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+/// What a queue holds of a task, which reports `D` when it has ended.
+pub(crate) trait Runnable: Send + Sync {
+    /// What an ended task leaves for the counts of its group.
+    type Departure;
+    /// Runs the task; none if somebody else had claimed it.
+    fn run(&self) -> Option<Self::Departure>;
+    /// Drops the task unrun; none if somebody else had claimed it.
+    fn discard(&self) -> Option<Self::Departure>;
+    /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
+    fn refuse(&self, error: io::Error) -> Option<Self::Departure>;
+    /// Whether somebody has claimed it.
+    fn is_claimed(&self) -> bool;
+    /// Whether any thread will do.
+    fn runs_anywhere(&self) -> bool;
+    /// The name and the stack size of the thread of its own that it asks for.
+    fn own_thread(&self) -> Option<(&str, Option<usize>)>;
+}
+
+/// A task whose lifetime has been erased, so that a queue of the process can hold it.
+///
+/// # Safety
+///
+/// The task borrows from `'scope`, which ends when the scope that made it returns. Whoever erases promises that until the
+/// scope returns, the task either has been run or dropped unrun through its claim, and that all that is done with it after
+/// that is to drop the `Arc`. The memory of a task belongs to its `Arc`, and with closure and result moved out, nothing of
+/// `'scope` is left in it that has a destructor: its callbacks and waiters are taken at its end (see `group::task`).
+/// The group keeps the promise by counting: a task is counted before it is queued and uncounted after its end, and the scope
+/// does not return while the count is not zero, whatever panics. Taking `DropBeforeEnd` out, so that a result is dropped after
+/// the end was signalled, makes the model `broken_scope_result_dropped_after_end` fail.
+pub(crate) struct Erased<D>(Arc<dyn Runnable<Departure = D>>);
+
+impl<D: 'static> Erased<D> {
+    /// # Safety
+    ///
+    /// See the type: `task` is run or dropped unrun before `'scope` ends.
+    pub(crate) unsafe fn new<'scope>(task: Arc<dyn Runnable<Departure = D> + 'scope>) -> Self {
+        type Object<'a, D> = Arc<dyn Runnable<Departure = D> + 'a>;
+        // SAFETY: only the lifetime of the trait object changes; the caller promises what the type asks.
+        Erased(unsafe { std::mem::transmute::<Object<'scope, D>, Object<'static, D>>(task) })
+    }
+}
+
+impl<D> Clone for Erased<D> {
+    fn clone(&self) -> Self {
+        Erased(self.0.clone())
+    }
+}
+
+impl<D> std::ops::Deref for Erased<D> {
+    type Target = dyn Runnable<Departure = D>;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl<D> fmt::Debug for Erased<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Erased").field("claimed", &self.0.is_claimed()).finish()
+    }
+}

@@ -1,0 +1,15 @@
+//! The threads that run tasks: a process-wide cache that grows with what blocks and not with what is queued.
+
+mod job;
+mod monitor;
+mod name;
+mod pool;
+mod worker;
+
+pub(crate) use job::{Claim, Erased, Job, Phase, Runnable};
+pub(crate) use name::with_thread_name;
+pub(crate) use pool::{Source, list, pass_on, unlist};
+pub(crate) use worker::{Worker, blocking, start_dedicated};
+
+#[cfg(taskgroup_models)]
+pub(crate) use pool::shut_down;

@@ -1,0 +1,134 @@
+//! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are queued.
+//!
+//! It looks every tick at the workers whose task has not changed since the last one. One that the system says is asleep
+//! gives its place to another worker. What it finds sets its pace: when every worker it looks at is asleep, it opens twice
+//! as many places at the next tick, so that a thousand tasks that block get their threads in a few dozen ticks; when they
+//! run, it opens none, so that tasks that compute stay near the number of cores. Only where no task at all begins for a
+//! while does it send one worker more, ever more rarely: the running tasks may be spinning until a queued one has run.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::pool::{POOL, State};
+use crate::facade::{MutexGuard, TIME_PASSES, Unparker, park_timeout, start_thread};
+
+/// Between two looks at workers that are at work.
+const TICK: Duration = Duration::from_millis(1);
+/// Between two looks while each finds nothing but sleepers.
+const FAST_TICK: Duration = Duration::from_micros(100);
+/// For how many ticks the monitor stays up with nothing queued; waking it costs more than its ticks.
+const LINGER: u32 = 50;
+/// After how many ticks without a new task the first worker more is sent; doubled each time, up to the second.
+const PATIENCE: u32 = 10;
+const MOST_PATIENCE: u32 = 500;
+/// The most places opened in one tick.
+const BURST: usize = 64;
+
+/// What the monitor's thread is doing; under the lock of the pool.
+#[derive(Default)]
+pub(super) enum Standing {
+    #[default]
+    Absent,
+    Parked(Unparker),
+    Running,
+}
+
+/// Makes the monitor run. Takes the lock and releases it.
+pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
+    if !TIME_PASSES {
+        return;
+    }
+    match std::mem::replace(&mut state.monitor, Standing::Running) {
+        Standing::Running => {}
+        Standing::Parked(thread) => {
+            drop(state);
+            thread.unpark();
+        }
+        Standing::Absent => {
+            drop(state);
+            if let Err(error) = start_thread("taskgroup-monitor", None, run) {
+                POOL.lock().monitor = Standing::Absent;
+                tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones");
+            }
+        }
+    }
+}
+
+fn run() {
+    let mut seen: HashMap<usize, u32> = HashMap::new();
+    let mut quiet = 0;
+    let mut burst = 1;
+    let mut patience = PATIENCE;
+    let mut stuck = 0;
+    loop {
+        park_timeout(if burst > 1 { FAST_TICK } else { TICK });
+        let state = POOL.lock();
+        if !state.is_waiting() {
+            drop(state);
+            seen.clear();
+            burst = 1;
+            quiet += 1;
+            if quiet > LINGER {
+                quiet = 0;
+                wait_for_work();
+            }
+            continue;
+        }
+        quiet = 0;
+        let suspects: Vec<_> = state
+            .workers
+            .iter()
+            .filter(|(key, worker)| !worker.is_idle() && !worker.is_blocking() && !worker.is_stalled() && seen.get(key) == Some(&worker.tasks()))
+            .map(|(_, worker)| worker.clone())
+            .collect();
+        let progress = state.workers.iter().any(|(key, worker)| seen.get(&key) != Some(&worker.tasks()));
+        seen = state.workers.iter().map(|(key, worker)| (key, worker.tasks())).collect();
+        drop(state);
+        let mut asleep = 0;
+        let mut awake = 0;
+        for worker in &suspects {
+            let tasks = worker.tasks();
+            if !worker.is_asleep() {
+                awake += 1;
+                continue;
+            }
+            let mut state = POOL.lock();
+            // One blocked in our own points has given its place up already.
+            if worker.tasks() == tasks && !worker.is_idle() && !worker.is_blocking() && worker.set_stalled(true) {
+                state.busy -= 1;
+                asleep += 1;
+            }
+        }
+        burst = match (asleep, awake) {
+            (0, 0) => burst,
+            (_, 0) => (burst * 2).min(BURST),
+            _ => 1,
+        };
+        if progress {
+            (stuck, patience) = (0, PATIENCE);
+        } else {
+            stuck += 1;
+        }
+        if stuck > patience {
+            (stuck, patience) = (0, (patience * 2).min(MOST_PATIENCE));
+            POOL.supply_beyond();
+        }
+        // What was found asleep has left its places, and those are refilled; a burst goes beyond them.
+        let sent = if asleep > 0 { burst } else { 0 };
+        if (0..sent).all(|_| POOL.supply_beyond()) {
+            POOL.supply(POOL.lock());
+        }
+    }
+}
+
+fn wait_for_work() {
+    let mut state = POOL.lock();
+    if state.is_waiting() {
+        return;
+    }
+    state.monitor = Standing::Parked(Unparker::current());
+    drop(state);
+    while !matches!(POOL.lock().monitor, Standing::Running) {
+        crate::facade::park();
+    }
+}

@@ -1,0 +1,37 @@
+//! Names of threads, as the operating system shows them.
+
+/// Runs `f` with the thread renamed to `name`, as much of it as the system keeps (15 bytes on Linux), and the old name
+/// restored afterwards. Where a running thread cannot be renamed, only `f` is run.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
+    use std::ffi::{CStr, CString};
+
+    struct Restore(Option<CString>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if let Some(name) = &self.0 {
+                let _ = rustix::thread::set_name(name);
+            }
+        }
+    }
+
+    fn set(name: &CStr) -> bool {
+        rustix::thread::set_name(name).is_ok()
+    }
+
+    // The system cuts the name at 15 bytes by itself, and would cut a character in two.
+    let mut end = name.len().min(15);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let short: String = name[..end].chars().filter(|c| *c != '\0').collect();
+    let old = rustix::thread::name().ok();
+    let _restore = Restore(CString::new(short).ok().filter(|name| set(name)).and(old));
+    f()
+}
+
+/// Runs `f`: a running thread cannot be renamed here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn with_thread_name<T>(_name: &str, f: impl FnOnce() -> T) -> T {
+    f()
+}

@@ -1,0 +1,276 @@
+//! The cache of worker threads.
+//!
+//! Sources (groups) list themselves while they have tasks that a worker may run; workers pick a source and run its tasks.
+//! The machine has as many *places* as it runs threads at once, and a worker that is at work takes one. It frees its place
+//! when it blocks in one of our blocking points, or when the monitor finds it blocked in code that is not ours.
+//!
+//! # Invariants
+//!
+//! 1. While a source is listed and a place is free, a worker is on its way; it passes the wake on before it runs a task. So
+//!    queued tasks get threads for as long as the ones before them block, and a burst of spawns costs one wake.
+//! 2. While a source is listed and no place is free, the monitor runs.
+//! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and listed, or retired. Whoever
+//!    wakes an idle worker exchanges its status, and so does the worker when it retires: a wake is never given to a worker
+//!    that leaves.
+//!
+//! # Lock order
+//!
+//! The lock of the pool is innermost: no other lock is taken while it is held. A source lists itself under its own lock, so
+//! it is listed exactly while it has something to run.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::monitor;
+use super::worker::Worker;
+use crate::facade::{Mutex, MutexGuard, global, parallelism};
+
+/// Something with tasks to run.
+pub(crate) trait Source: Send + Sync {
+    /// Runs tasks on this worker until there is none that it may run.
+    fn work(self: Arc<Self>, worker: &Worker);
+
+    /// The system refused the thread that a task needed: one task fails with `error`.
+    fn refuse(self: Arc<Self>, error: io::Error);
+}
+
+global! {
+    /// The workers of this process.
+    pub(super) static POOL: Pool = Pool::new();
+}
+
+pub(super) struct Pool {
+    pub(super) places: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    ready: VecDeque<Arc<dyn Source>>,
+    /// The idle, the one that became so last on top; it is the warmest.
+    idle: Vec<Arc<Worker>>,
+    pub(super) workers: Slab<Arc<Worker>>,
+    /// Workers in a place.
+    pub(super) busy: usize,
+    /// Workers woken or started that have not looked for a source yet.
+    arriving: usize,
+    pub(super) monitor: monitor::Standing,
+    closing: Option<crate::facade::Unparker>,
+}
+
+/// What `Pool::supply` decided under the lock and has to do outside it.
+enum Supply {
+    Nothing,
+    Wake(Arc<Worker>),
+    Start,
+    Monitor,
+}
+
+impl Pool {
+    fn new() -> Self {
+        Pool { places: parallelism(), state: Mutex::new(State::default()) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Sees to invariants 1 and 2.
+    pub(super) fn supply(&self, mut state: MutexGuard<'_, State>) {
+        let supply = state.decide(self.places);
+        self.carry_out(supply, state);
+    }
+
+    /// Sends one worker more, whether a place is free or not; false if nothing is listed.
+    pub(super) fn supply_beyond(&self) -> bool {
+        let mut state = self.lock();
+        if !state.is_waiting() {
+            return false;
+        }
+        let supply = state.send();
+        self.carry_out(supply, state);
+        true
+    }
+
+    fn carry_out(&self, supply: Supply, state: MutexGuard<'_, State>) {
+        match supply {
+            Supply::Nothing => {}
+            Supply::Wake(worker) => {
+                drop(state);
+                worker.unpark();
+            }
+            Supply::Start => {
+                drop(state);
+                if let Err(error) = Worker::start() {
+                    self.refused(error);
+                }
+            }
+            Supply::Monitor => monitor::rouse(state),
+        }
+    }
+
+    /// No thread is to be had. If nobody is at work, nobody will come: a task fails for it. Else it waits for its turn.
+    fn refused(&self, error: io::Error) {
+        let mut state = self.lock();
+        state.arriving -= 1;
+        if state.busy + state.arriving > 0 {
+            return monitor::rouse(state);
+        }
+        let source = state.rotate();
+        drop(state);
+        if let Some(source) = source {
+            source.refuse(error);
+        }
+    }
+
+    /// A source for `worker`, which is on its way or has just finished with one; none if it is to go idle, or to leave.
+    pub(super) fn next(&self, worker: &Arc<Worker>, arriving: bool) -> Option<Arc<dyn Source>> {
+        let mut state = self.lock();
+        if arriving {
+            state.arriving -= 1;
+            state.busy += 1;
+        }
+        state.recover(worker);
+        // One that came back from blocking into a full house leaves the work to the others.
+        if arriving || state.busy <= self.places {
+            if let Some(source) = state.rotate() {
+                return Some(source);
+            }
+        }
+        state.busy -= 1;
+        if state.closing.is_none() {
+            worker.become_idle();
+            state.idle.push(worker.clone());
+        }
+        self.supply(state);
+        None
+    }
+
+    /// The worker blocks from now on, or no longer.
+    pub(super) fn set_blocked(&self, worker: &Arc<Worker>, blocked: bool) {
+        let mut state = self.lock();
+        state.recover(worker);
+        if blocked {
+            state.busy -= 1;
+            worker.set_blocking(true);
+            self.supply(state);
+        } else {
+            worker.set_blocking(false);
+            state.busy += 1;
+        }
+    }
+
+    /// Takes the worker off the list; true if it leaves.
+    pub(super) fn retire(&self, worker: &Arc<Worker>) {
+        let mut state = self.lock();
+        state.idle.retain(|idle| !Arc::ptr_eq(idle, worker));
+        self.left(state, worker);
+    }
+
+    fn left(&self, mut state: MutexGuard<'_, State>, worker: &Worker) {
+        state.workers.try_remove(worker.key());
+        let closing = state.closing.clone().filter(|_| state.workers.is_empty());
+        drop(state);
+        if let Some(closing) = closing {
+            closing.unpark();
+        }
+    }
+
+    /// Whether the pool is being shut down; the worker then leaves.
+    pub(super) fn leave_if_closing(&self, worker: &Worker) -> bool {
+        let state = self.lock();
+        if state.closing.is_none() {
+            return false;
+        }
+        self.left(state, worker);
+        true
+    }
+
+    pub(super) fn register(&self, make: impl FnOnce(usize) -> Worker) -> Arc<Worker> {
+        let mut state = self.lock();
+        let entry = state.workers.vacant_entry();
+        let worker = Arc::new(make(entry.key()));
+        entry.insert(worker.clone());
+        worker
+    }
+}
+
+impl State {
+    fn decide(&mut self, places: usize) -> Supply {
+        if self.ready.is_empty() || self.arriving > 0 {
+            Supply::Nothing
+        } else if self.busy >= places {
+            Supply::Monitor
+        } else {
+            self.send()
+        }
+    }
+
+    fn send(&mut self) -> Supply {
+        self.arriving += 1;
+        while let Some(worker) = self.idle.pop() {
+            if worker.take() {
+                return Supply::Wake(worker);
+            }
+        }
+        Supply::Start
+    }
+
+    /// The source whose turn it is; it stays listed.
+    fn rotate(&mut self) -> Option<Arc<dyn Source>> {
+        let source = self.ready.pop_front()?;
+        self.ready.push_back(source.clone());
+        Some(source)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Gives a worker that the monitor had found blocked its place back.
+    pub(super) fn recover(&mut self, worker: &Worker) {
+        if worker.set_stalled(false) {
+            self.busy += 1;
+        }
+    }
+}
+
+/// Lists `source`: a worker comes for it.
+pub(crate) fn list(source: Arc<dyn Source>) {
+    let mut state = POOL.lock();
+    state.ready.push_back(source);
+    POOL.supply(state);
+}
+
+/// Takes `source` off the list.
+pub(crate) fn unlist(source: &Arc<dyn Source>) {
+    let mut state = POOL.lock();
+    if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
+        let listed = state.ready.remove(index);
+        drop(state);
+        drop(listed);
+    }
+}
+
+/// Passes a wake on: a worker that has taken a task calls it before it runs the task.
+pub(crate) fn pass_on() {
+    POOL.supply(POOL.lock());
+}
+
+/// Sends the idle workers away and waits until all have left; a model ends with it.
+#[cfg(taskgroup_models)]
+pub(crate) fn shut_down() {
+    let mut state = POOL.lock();
+    state.closing = Some(crate::facade::Unparker::current());
+    let idle = std::mem::take(&mut state.idle);
+    let woken: Vec<_> = idle.into_iter().filter(|worker| worker.take()).collect();
+    state.arriving += woken.len();
+    drop(state);
+    woken.iter().for_each(|worker| worker.unpark());
+    while !POOL.lock().workers.is_empty() {
+        crate::facade::park();
+    }
+}

@@ -1,0 +1,214 @@
+//! One worker thread.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::pool::POOL;
+use crate::facade::{AtomicU8, Guard, Ordering, Unparker, catch, holds, local, park_idle, start_thread};
+
+/// How long an idle worker stays.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+const AT_WORK: u8 = 0;
+const IDLE: u8 = 1;
+const WOKEN: u8 = 2;
+const RETIRED: u8 = 3;
+
+local! {
+    static WORKER: RefCell<Option<Arc<Worker>>> = RefCell::new(None);
+}
+
+/// A worker thread, as the pool and the monitor see it.
+///
+/// `status` says who may decide over it: an idle worker is woken, or retires, by an exchange from `IDLE`, so of a wake and
+/// a retirement one is seen to fail.
+pub(crate) struct Worker {
+    key: usize,
+    unparker: Unparker,
+    status: AtomicU8,
+    /// How many tasks it has begun: the monitor looks whether this changes.
+    tasks: PlainU32,
+    /// The monitor found it blocked in foreign code, and gave its place away. Changes under the lock of the pool.
+    stalled: PlainBool,
+    /// It is blocked in one of our blocking points. Changes under the lock of the pool.
+    blocking: PlainBool,
+    thread: ThreadId,
+}
+
+#[cfg(target_os = "linux")]
+type ThreadId = rustix::thread::Pid;
+#[cfg(not(target_os = "linux"))]
+type ThreadId = ();
+
+#[cfg(target_os = "linux")]
+fn thread_id() -> ThreadId {
+    rustix::thread::gettid()
+}
+#[cfg(not(target_os = "linux"))]
+fn thread_id() -> ThreadId {}
+
+impl Worker {
+    pub(super) fn start() -> io::Result<()> {
+        start_thread("taskgroup", None, || {
+            let worker = POOL.register(|key| Worker {
+                key,
+                unparker: Unparker::current(),
+                status: AtomicU8::new(AT_WORK),
+                tasks: PlainU32::new(0),
+                stalled: PlainBool::new(false),
+                blocking: PlainBool::new(false),
+                thread: thread_id(),
+            });
+            WORKER.with(|own| own.replace(Some(worker.clone())));
+            worker.run();
+            WORKER.with(|own| own.take());
+        })
+    }
+
+    fn run(self: &Arc<Self>) {
+        loop {
+            let mut arriving = true;
+            while let Some(source) = POOL.next(self, arriving) {
+                arriving = false;
+                source.work(self);
+            }
+            if POOL.leave_if_closing(self) || !self.stay_idle() {
+                return;
+            }
+        }
+    }
+
+    /// Parks until somebody wakes the worker; false if it retires.
+    fn stay_idle(self: &Arc<Self>) -> bool {
+        loop {
+            let expired = park_idle(IDLE_LIMIT);
+            // Acquire pairs with the release in `take`.
+            if self.status.load(Ordering::Acquire) == WOKEN {
+                return true;
+            }
+            if expired && self.try_retire() {
+                POOL.retire(self);
+                return false;
+            }
+        }
+    }
+
+    fn try_retire(&self) -> bool {
+        if holds(Guard::RetireByExchange) {
+            // A wake that comes first is seen by the failure of the exchange.
+            return self.status.compare_exchange(IDLE, RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        }
+        if self.status.load(Ordering::Acquire) != IDLE {
+            return false;
+        }
+        self.status.store(RETIRED, Ordering::Release);
+        true
+    }
+
+    /// Takes an idle worker for a wake; false if it has retired.
+    pub(super) fn take(&self) -> bool {
+        self.status.compare_exchange(IDLE, WOKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    pub(super) fn become_idle(&self) {
+        // Under the lock of the pool, before the worker is listed.
+        self.status.store(IDLE, Ordering::Release);
+    }
+
+    pub(super) fn unpark(&self) {
+        self.unparker.unpark();
+    }
+
+    pub(super) fn key(&self) -> usize {
+        self.key
+    }
+
+    /// A task begins on this worker.
+    #[inline]
+    pub(crate) fn begin_task(self: &Worker) {
+        self.tasks.store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
+        if self.stalled.load(Relaxed) {
+            POOL.lock().recover(self);
+        }
+    }
+
+    pub(super) fn tasks(&self) -> u32 {
+        self.tasks.load(Relaxed)
+    }
+
+    /// Sets the flag; true if that changed it. Under the lock of the pool.
+    pub(super) fn set_stalled(&self, stalled: bool) -> bool {
+        self.stalled.load(Relaxed) != stalled && self.stalled.swap(stalled, Relaxed) != stalled
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed)
+    }
+
+    pub(super) fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Relaxed);
+    }
+
+    pub(super) fn is_blocking(&self) -> bool {
+        self.blocking.load(Relaxed)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.status.load(Ordering::Acquire) == IDLE
+    }
+
+    /// Whether the thread is asleep or waits for a device, as the system sees it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_asleep(&self) -> bool {
+        let path = format!("/proc/self/task/{}/stat", self.thread.as_raw_nonzero());
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        // The state follows the name, which is in parentheses and may hold some of its own.
+        stat.rsplit(')').next().is_some_and(|rest| matches!(rest.trim_start().chars().next(), Some('S' | 'D')))
+    }
+
+    /// Not known here: a task that has run for a whole tick counts as blocked.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn is_asleep(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("key", &self.key).field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+/// While it lives, this thread is blocked in one of our blocking points and has given its place to another worker.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Blocking(Option<Arc<Worker>>);
+
+/// Gives the place of this thread away, if it is a worker.
+pub(crate) fn blocking() -> Blocking {
+    let worker = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten();
+    if let Some(worker) = &worker {
+        POOL.set_blocked(worker, true);
+    }
+    Blocking(worker)
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.0 {
+            POOL.set_blocked(worker, false);
+        }
+    }
+}
+
+/// Starts a thread of its own for `f`.
+pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    start_thread(name, stack_size, move || {
+        // The task has reported its own panic; what is left must not print another.
+        let _ = catch(f);
+    })
+}
