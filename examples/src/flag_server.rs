@@ -1,0 +1,138 @@
+use std::{
+    fmt,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::Context;
+use taskgroup::CancelToken;
+use tiny_http::{Request, Response, Server};
+
+/// The codes of the twenty most populous countries, the most populous first.
+pub const POPULOUS: [&str; 20] =
+    ["CN", "IN", "US", "ID", "BR", "PK", "NG", "BD", "RU", "JP", "MX", "PH", "VN", "ET", "EG", "DE", "IR", "TR", "CD", "FR"];
+
+/// More than any example has requests in flight, so that what a client waits for is the delay and never a handler.
+const HANDLERS: usize = 32;
+
+/// How the server answers a request for the flag of a country it knows.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// The image, after this delay.
+    Flag(Duration),
+    /// `500 Internal Server Error`, after this delay.
+    Error(Duration),
+}
+
+/// An HTTP server on a free port of 127.0.0.1, which answers `/flags/xx/xx.gif` with the flag of country `XX`.
+///
+/// A country it does not know is `404 Not Found`. Dropping the server cuts the delays short and joins its handlers.
+pub struct FlagServer {
+    http: Arc<Server>,
+    address: SocketAddr,
+    stop: CancelToken,
+    handlers: Vec<JoinHandle<()>>,
+}
+
+impl FlagServer {
+    /// Starts a server that answers for the country with code `XX` as `answer("XX")` says.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be bound or a handler cannot be started.
+    pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> anyhow::Result<Self> {
+        let http = Server::http("127.0.0.1:0").map_err(anyhow::Error::from_boxed).context("cannot bind a port of 127.0.0.1")?;
+        let address = http.server_addr().to_ip().context("the server has no IP address")?;
+        let mut server = FlagServer { http: Arc::new(http), address, stop: CancelToken::new(), handlers: Vec::new() };
+        let answer = Arc::new(answer);
+        for _ in 0..HANDLERS {
+            let (http, stop, answer) = (server.http.clone(), server.stop.clone(), answer.clone());
+            let handle = move || {
+                // A failed `recv` is how `Server::unblock` says that it is over.
+                while let Ok(request) = http.recv() {
+                    respond(request, &*answer);
+                }
+            };
+            server.handlers.push(thread::Builder::new().name("flag server".into()).spawn(move || stop.run(handle))?);
+        }
+        server.warm_up()?;
+        Ok(server)
+    }
+
+    /// The address of the flag of the country with this code.
+    pub fn url(&self, code: &str) -> String {
+        let code = code.to_ascii_lowercase();
+        format!("http://{}/flags/{code}/{code}.gif", self.address)
+    }
+
+    /// Makes tiny_http start as many connection threads as there are handlers. It takes a thread that has been woken but has not yet run
+    /// for an idle one, so of a burst of connections some would wait until others close.
+    fn warm_up(&self) -> anyhow::Result<()> {
+        let mut connections = Vec::new();
+        for _ in 0..HANDLERS {
+            let mut connection = TcpStream::connect(self.address)?;
+            connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+            connection.read_exact(&mut [0])?;
+            connections.push(connection);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FlagServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for _ in &self.handlers {
+            self.http.unblock();
+        }
+        for handler in self.handlers.drain(..) {
+            // A handler that panicked has said so on stderr, and a client of it has seen its connection close.
+            let _ = handler.join();
+        }
+    }
+}
+
+impl fmt::Debug for FlagServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlagServer")
+            .field("address", &self.address)
+            .field("handlers", &self.handlers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
+    let (status, body) = match country(request.url()) {
+        None => (404, Vec::new()),
+        Some(code) => {
+            let (delay, reply) = match answer(code) {
+                Answer::Flag(delay) => (delay, (200, gif(code))),
+                Answer::Error(delay) => (delay, (500, Vec::new())),
+            };
+            if taskgroup::sleep(delay).is_err() {
+                return;
+            }
+            reply
+        }
+    };
+    // A client that has gone away wants no answer.
+    let _ = request.respond(Response::from_data(body).with_status_code(status));
+}
+
+/// The known country that a path `/flags/xx/xx.gif` asks for.
+fn country(path: &str) -> Option<&'static str> {
+    let (folder, file) = path.strip_prefix("/flags/")?.strip_suffix(".gif")?.split_once('/')?;
+    POPULOUS.into_iter().find(|code| folder == file && code.to_ascii_lowercase() == file)
+}
+
+/// A valid image of one pixel, whose colour is the code.
+fn gif(code: &str) -> Vec<u8> {
+    let [first, second] = [code.as_bytes()[0], code.as_bytes()[1]];
+    let mut image = b"GIF89a\x01\0\x01\0\x80\0\0".to_vec();
+    image.extend([first, second, 0, 0, 0, 0]);
+    image.extend(b",\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;");
+    image
+}
