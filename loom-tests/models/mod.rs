@@ -1,0 +1,131 @@
+//! The models: small programs on the crate's own parts, run by loom in every order its memory model allows.
+//!
+//! A model is a function and a line in the `models()` of its file, one file for each area. To add an area, add its `mod`
+//! and its `models()` to [`all`].
+//!
+//! ```text
+//! pub(super) fn models() -> Vec<Model> {
+//!     vec![
+//!         holds!(wait_wake_before_park_is_kept, Exhaustive, Exhaustive, "a wake that comes before the park ends it"),
+//!         breaks!(broken_wait_unchecked_publish, Preemptions(2), "deadlock", "a publish that ignores the cancel bit sleeps for ever"),
+//!     ]
+//! }
+//! ```
+//!
+//! One model runs once for each execution that loom finds, so what it uses must be made inside it: a std static or lock
+//! outlives the execution and loom does not see it. A model has at most five threads with its main one, and its bounds
+//! are chosen by running it: exhaustive where that takes a second, otherwise three preemptions for each push.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+pub mod report;
+
+/// A model that loom must find to hold: `holds!(function, bound for each push, deeper bound, "what it shows")`.
+macro_rules! holds {
+    ($body:ident, $push:expr, $deep:expr, $shows:expr $(,)?) => {
+        $crate::models::Model {
+            name: stringify!($body),
+            shows: $shows,
+            push: $push,
+            deep: $deep,
+            body: $body,
+            expect: $crate::models::Expect::Holds,
+        }
+    };
+}
+
+/// A model that loom must find to fail: `breaks!(broken_function, bound, "text of the failure", "what it shows")`.
+macro_rules! breaks {
+    ($body:ident, $bound:expr, $reason:expr, $shows:expr $(,)?) => {
+        $crate::models::Model {
+            name: stringify!($body),
+            shows: $shows,
+            push: $bound,
+            deep: $bound,
+            body: $body,
+            expect: $crate::models::Expect::Broken { reason: $reason },
+        }
+    };
+}
+
+mod runner;
+
+/// Every model, in the order of the table.
+pub fn all() -> Vec<Model> {
+    [runner::models].into_iter().flat_map(|area| area()).collect()
+}
+
+/// Whether these sources were compiled for loom; without it the models would run once each and show nothing.
+pub const UNDER_LOOM: bool = cfg!(loom);
+
+/// One model, what it shows and how far it is explored.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// The name of its function, which begins with its area, or with `broken_` if it must fail.
+    pub name: &'static str,
+    /// What is known once it has been explored, in one line.
+    pub shows: &'static str,
+    /// How far it is explored on each push.
+    pub push: Bound,
+    /// How far it is explored where there is time.
+    pub deep: Bound,
+    /// One execution of it.
+    pub body: fn(),
+    /// How it must end.
+    pub expect: Expect,
+}
+
+/// How far a model is explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Every execution.
+    Exhaustive,
+    /// Every execution with at most so many preemptions.
+    Preemptions(usize),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Exhaustive => f.pad("exhaustive"),
+            Bound::Preemptions(most) => f.pad(&format!("preemptions<={most}")),
+        }
+    }
+}
+
+/// How a model must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// No execution fails.
+    Holds,
+    /// Some execution fails, with this in its message. It shows that the models see what they are there to see.
+    Broken {
+        /// A part of loom's message or of the assertion's, in single spaces.
+        reason: &'static str,
+    },
+}
+
+/// Memory whose accesses loom checks: unless one happens before the other, a `write` and any other access are a failure
+/// ("Causality violation"). Write before the edge that the docs promise, read after it.
+///
+/// The std mutex stands in for an `unsafe impl Sync`. Loom does not see it and switches to no other thread while it is
+/// held, so it neither orders the accesses nor blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Mutex<loom::cell::UnsafeCell<()>>);
+
+impl Watched {
+    pub(crate) fn new() -> Watched {
+        Watched::default()
+    }
+
+    #[track_caller]
+    pub(crate) fn write(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).with_mut(|_| ());
+    }
+
+    #[track_caller]
+    pub(crate) fn read(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).with(|_| ());
+    }
+}
