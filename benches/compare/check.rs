@@ -1,0 +1,55 @@
+//! Asking whether one has been cancelled, when one has not: what a loop pays for being cancellable.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::ensure;
+use taskgroup::TaskGroup;
+use tokio_util::sync::CancellationToken;
+
+use crate::report::{Report, Title};
+use crate::sampling::{Contestant, Effort, Goal, nanos};
+
+const CALLS: u32 = 10_000_000;
+
+pub(crate) fn check(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let flag = AtomicBool::new(false);
+    let flag = black_box(&flag);
+    let tokio = CancellationToken::new();
+    let tokio = black_box(&tokio);
+    let title = Title { row: "check", case: "not cancelled, inside a task", unit: "ns per call" };
+    let contestants = vec![
+        Contestant::new("taskgroup::checkpoint", || in_task(|| taskgroup::checkpoint().is_err())).goal(Goal::Median(1.5)),
+        Contestant::new("CancelToken::is_cancelled", of_token).goal(Goal::Median(1.0)),
+        Contestant::new("relaxed load of an AtomicBool", || in_task(|| flag.load(Ordering::Relaxed))),
+        Contestant::new("tokio-util's is_cancelled", || in_task(|| tokio.is_cancelled())),
+    ];
+    report.table(&title, contestants, effort.rounds(9))
+}
+
+/// The token of a group below another: no contestant should gain from a token that has no parent.
+fn of_token() -> anyhow::Result<f64> {
+    let took = TaskGroup::scope(|g| {
+        let token = black_box(g.token());
+        in_task(|| token.is_cancelled())
+    })?;
+    Ok(took)
+}
+
+fn in_task(ask: impl Fn() -> bool + Sync) -> anyhow::Result<f64> {
+    let took = TaskGroup::scope(|g| {
+        let task = g.spawn(|| {
+            let mut cancelled = 0_u32;
+            let started = Instant::now();
+            for _ in 0..CALLS {
+                cancelled += u32::from(black_box(ask()));
+            }
+            let took = started.elapsed();
+            ensure!(cancelled == 0, "{cancelled} calls found a cancel that never was");
+            Ok(nanos(took) / f64::from(CALLS))
+        });
+        Ok(task.join()?)
+    })?;
+    Ok(took)
+}
