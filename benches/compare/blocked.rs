@@ -74,7 +74,7 @@ pub(crate) fn std(task: &(dyn Fn() + Sync), body: &mut dyn FnMut()) -> anyhow::R
 }
 
 /// Milliseconds for a whole scope whose tasks and body meet at one barrier.
-fn to_the_barrier(contender: Contender) -> anyhow::Result<f64> {
+pub(crate) fn to_the_barrier(contender: Contender) -> anyhow::Result<f64> {
     let barrier = Barrier::new(TASKS + 1);
     let meet = || {
         barrier.wait();
@@ -82,11 +82,6 @@ fn to_the_barrier(contender: Contender) -> anyhow::Result<f64> {
     let started = Instant::now();
     contender(&meet, &mut { meet })?;
     Ok(millis(started.elapsed()))
-}
-
-/// As [`to_the_barrier`], meant for a process that has done nothing else.
-pub(crate) fn first_run(contender: Contender) -> anyhow::Result<f64> {
-    to_the_barrier(contender)
 }
 
 /// KiB that became resident for each task, read while all of them are blocked.

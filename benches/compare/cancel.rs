@@ -14,7 +14,8 @@ pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
     for (n, rounds) in [(1, 61), (10, 61), (100, 31), (1_000, 15)] {
         let contestants = vec![
             Contestant::new("taskgroup", move || taskgroup(n)),
-            Contestant::new("flag, unpark and join by hand", move || by_hand(n)).goal(Goal::Ratio(1.0)),
+            Contestant::new("by hand: flag, unpark, join", move || by_hand(n, Until::Joined)).goal(Goal::Ratio(1.0)),
+            Contestant::new("by hand: flag, unpark, end scope", move || by_hand(n, Until::ScopeEnds)).goal(Goal::Ratio(1.0)),
         ];
         let case = format!("{n} sleeping, cancel to end of scope");
         report.table(&Title { row: "cancel", case: &case, unit: "us" }, contestants, effort.rounds(rounds))?;
@@ -41,10 +42,19 @@ fn taskgroup(n: usize) -> anyhow::Result<f64> {
     Ok(micros(cancelled.context("the body has not run")?.elapsed()))
 }
 
-fn by_hand(n: usize) -> anyhow::Result<f64> {
+/// How the hand-written contestants wait for their threads.
+#[derive(Clone, Copy)]
+enum Until {
+    /// Each thread has been joined, which waits until the system has taken it down.
+    Joined,
+    /// The scope has returned, which waits for the closures alone.
+    ScopeEnds,
+}
+
+fn by_hand(n: usize, until: Until) -> anyhow::Result<f64> {
     let asleep = AtomicUsize::new(0);
     let flag = AtomicBool::new(false);
-    thread::scope(|s| {
+    let cancelled = thread::scope(|s| {
         let handles: Vec<_> = (0..n)
             .map(|_| {
                 s.spawn(|| {
@@ -61,11 +71,14 @@ fn by_hand(n: usize) -> anyhow::Result<f64> {
         for handle in &handles {
             handle.thread().unpark();
         }
-        for handle in handles {
-            handle.join().expect("the task does not panic");
+        if let Until::Joined = until {
+            for handle in handles {
+                handle.join().expect("the task does not panic");
+            }
         }
-        Ok(micros(cancelled.elapsed()))
-    })
+        cancelled
+    });
+    Ok(micros(cancelled.elapsed()))
 }
 
 /// Waits until all tasks have said that they go to sleep, and then long enough for the last of them to do it.

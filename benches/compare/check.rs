@@ -18,28 +18,33 @@ pub(crate) fn check(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let flag = black_box(&flag);
     let tokio = CancellationToken::new();
     let tokio = black_box(&tokio);
-    let title = Title { row: "check", case: "not cancelled, inside a task", unit: "ns per call" };
-    let contestants = vec![
-        Contestant::new("taskgroup::checkpoint", || in_task(|| taskgroup::checkpoint().is_err())).goal(Goal::Median(1.5)),
-        Contestant::new("CancelToken::is_cancelled", of_token).goal(Goal::Median(1.0)),
-        Contestant::new("relaxed load of an AtomicBool", || in_task(|| flag.load(Ordering::Relaxed))),
-        Contestant::new("tokio-util's is_cancelled", || in_task(|| tokio.is_cancelled())),
-    ];
-    report.table(&title, contestants, effort.rounds(9))
+    let beside = |ours: Contestant<'static>| {
+        vec![
+            ours,
+            Contestant::new("relaxed load of an AtomicBool", || in_task(move || flag.load(Ordering::Relaxed))),
+            Contestant::new("tokio-util's is_cancelled", || in_task(move || tokio.is_cancelled())),
+        ]
+    };
+    let mut table =
+        |case, contestants| report.table(&Title { row: "check", case, unit: "ns per call" }, contestants, effort.rounds(9));
+    let checkpoint = Contestant::new("taskgroup::checkpoint", || in_task(|| taskgroup::checkpoint().is_err()));
+    table("checkpoint() in a task", beside(checkpoint.goal(Goal::Median(1.5))))?;
+    let token = Contestant::new("CancelToken::is_cancelled", of_token);
+    table("is_cancelled() of a token", beside(token.goal(Goal::Median(1.0))))
 }
 
 /// The token of a group below another: no contestant should gain from a token that has no parent.
 fn of_token() -> anyhow::Result<f64> {
     let took = TaskGroup::scope(|g| {
         let token = black_box(g.token());
-        in_task(|| token.is_cancelled())
+        in_task(move || token.is_cancelled())
     })?;
     Ok(took)
 }
 
-fn in_task(ask: impl Fn() -> bool + Sync) -> anyhow::Result<f64> {
+fn in_task(ask: impl Fn() -> bool + Send) -> anyhow::Result<f64> {
     let took = TaskGroup::scope(|g| {
-        let task = g.spawn(|| {
+        let task = g.spawn(move || {
             let mut cancelled = 0_u32;
             let started = Instant::now();
             for _ in 0..CALLS {

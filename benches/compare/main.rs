@@ -126,8 +126,8 @@ fn child(figure: &str) -> anyhow::Result<f64> {
     match figure {
         flood::THREADS_TASKGROUP => flood::threads_started(flood::taskgroup),
         flood::THREADS_RAYON => flood::threads_started(flood::rayon),
-        blocked::COLD_TASKGROUP => blocked::first_run(blocked::taskgroup),
-        blocked::COLD_STD => blocked::first_run(blocked::std),
+        blocked::COLD_TASKGROUP => blocked::to_the_barrier(blocked::taskgroup),
+        blocked::COLD_STD => blocked::to_the_barrier(blocked::std),
         blocked::RESIDENT_TASKGROUP => blocked::resident_per_task(blocked::taskgroup),
         blocked::RESIDENT_STD => blocked::resident_per_task(blocked::std),
         _ => bail!("no figure {figure:?}"),
