@@ -1,0 +1,135 @@
+//! What a task costs, beside what the same work costs with `rayon::scope`, `std::thread::scope` or by hand.
+//!
+//! ```text
+//! cargo bench --bench compare                          every row
+//! cargo bench --bench compare -- --row fork-join       one row; may be given more than once
+//! cargo bench --bench compare -- --quick               fewer rounds, for a first look
+//! cargo bench --bench compare -- --json results.jsonl  the same figures, one JSON object a line
+//! ```
+//!
+//! How to read it:
+//!
+//! - The contestants of a table take turns within a round, so that a noisy spell of the machine falls on all of them. The
+//!   figure is the median over the rounds; `ratio` is the median of the first contestant over the median of this one.
+//! - Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here. Nothing hides it: whoever
+//!   hands a task to a sleeping thread has it in the figure, and whoever runs the task on the waiting thread has not. Scopes
+//!   repeated back to back find threads that have only just gone idle, which favours every contestant that keeps threads.
+//! - `rayon::scope` called from a thread outside its pool moves the whole scope into the pool and back. Goals are set against
+//!   that, since it is what a program's own thread gets; the line `in the pool` is the same scope without the move.
+//! - Figures of a first run, of memory and of numbers of threads come from child processes, one contestant each: idle workers,
+//!   allocator arenas and cached stacks stay in a process and would be counted for the wrong side.
+
+mod blocked;
+mod cancel;
+mod check;
+mod flood;
+mod fork_join;
+mod process;
+mod report;
+mod sampling;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use report::Report;
+use sampling::Effort;
+
+type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
+
+/// Rows that leave many idle workers come last: the others should not be measured on top of them.
+const ROWS: [(&str, Row); 7] = [
+    ("fork-join", fork_join::fork_join),
+    ("growth", fork_join::growth),
+    ("empty", fork_join::empty),
+    ("check", check::check),
+    ("flood", flood::flood),
+    ("cancel", cancel::cancel),
+    ("blocked", blocked::blocked),
+];
+
+#[derive(Default)]
+struct Options {
+    rows: Vec<String>,
+    json: Option<PathBuf>,
+    quick: bool,
+    child: Option<String>,
+    run_by_cargo_bench: bool,
+    unknown: Option<OsString>,
+}
+
+impl Options {
+    fn parse(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Self> {
+        let mut options = Options::default();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut value = |of: &str| args.next().with_context(|| format!("{of} needs a value"));
+            match arg.to_str() {
+                Some("--bench") => options.run_by_cargo_bench = true,
+                Some("--quick") => options.quick = true,
+                Some("--row") => options.rows.push(value("--row")?.to_string_lossy().into_owned()),
+                Some("--json") => options.json = Some(value("--json")?.into()),
+                Some("--child") => options.child = Some(value("--child")?.to_string_lossy().into_owned()),
+                _ => options.unknown = Some(arg),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let options = Options::parse(std::env::args_os().skip(1))?;
+    if let Some(figure) = &options.child {
+        println!("{}", child(figure)?);
+        return Ok(());
+    }
+    // `cargo test --benches` starts this program too, with whatever flags the tests were given.
+    if !options.run_by_cargo_bench && options.rows.is_empty() {
+        println!("compare: nothing measured; `cargo bench --bench compare` does");
+        return Ok(());
+    }
+    if let Some(unknown) = &options.unknown {
+        bail!("unknown argument {unknown:?}; there are --row NAME, --json FILE and --quick");
+    }
+    if let Some(unknown) = options.rows.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
+        bail!("no row {unknown:?}; there are {}", ROWS.map(|(row, _)| row).join(", "));
+    }
+
+    let effort = Effort::new(options.quick);
+    let mut report = Report::new(options.json.as_deref())?;
+    report.machine(&process::machine())?;
+    if cfg!(debug_assertions) {
+        println!("built without optimisation: these figures mean nothing");
+    }
+    for (name, row) in ROWS {
+        if options.rows.is_empty() || options.rows.iter().any(|wanted| wanted == name) {
+            row(effort, &mut report).with_context(|| format!("row {name}"))?;
+        }
+    }
+    report.finish()
+}
+
+/// Takes the one figure a child process was started for.
+fn child(figure: &str) -> anyhow::Result<f64> {
+    match figure {
+        flood::THREADS_TASKGROUP => flood::threads_started(flood::taskgroup),
+        flood::THREADS_RAYON => flood::threads_started(flood::rayon),
+        blocked::COLD_TASKGROUP => blocked::to_the_barrier(blocked::taskgroup),
+        blocked::COLD_STD => blocked::to_the_barrier(blocked::std),
+        blocked::RESIDENT_TASKGROUP => blocked::resident_per_task(blocked::taskgroup),
+        blocked::RESIDENT_STD => blocked::resident_per_task(blocked::std),
+        _ => bail!("no figure {figure:?}"),
+    }
+}
