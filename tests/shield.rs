@@ -80,7 +80,7 @@ fn a_bounded_shield_holds_until_its_bound_and_then_wakes_the_sleeper() -> Result
     let started = Barrier::new(2);
     TaskGroup::scope(|g| {
         let task = g.spawn(|| {
-            shield_for(Duration::from_secs(1), || {
+            shield_for(Duration::from_secs(2), || {
                 started.wait();
                 let since = Instant::now();
                 let cancelled = taskgroup::sleep(LONG);
