@@ -3,11 +3,11 @@
 mod support;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
-use anyhow::Context as _;
 use support::{Gate, blocked};
-use taskgroup::{CancelCause, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
+use taskgroup::{CancelCause, Failure, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 /// An error that can be told from a copy of itself.
 #[derive(Clone, Debug)]
@@ -294,102 +294,6 @@ fn an_error_of_the_body_after_a_cancel_is_flagged_and_not_primary() {
 }
 
 #[test]
-fn a_foreign_cancelled_is_a_failure() {
-    let foreign = CancelToken::new();
-    foreign.cancel_because("another application");
-    let error = TaskGroup::scope(|g| {
-        let theirs = foreign.clone();
-        g.spawn(move || Ok(theirs.check()?));
-        Ok(())
-    })
-    .unwrap_err();
-    assert_eq!(error.failures().len(), 1);
-    let kind = error.primary().expect("the foreign cancel failed the task").kind();
-    assert!(matches!(kind, FailureKind::Error(e) if e.downcast_ref::<Cancelled>().is_some_and(|c| c.origin() == foreign.id())));
-}
-
-#[test]
-fn the_cancel_of_a_sibling_is_foreign_to_the_body_that_returns_it() {
-    let started = Barrier::new(2);
-    let error = TaskGroup::scope(|g| {
-        let sibling = g.spawn(|| {
-            started.wait();
-            Err::<(), _>(blocked().into())
-        });
-        started.wait();
-        sibling.cancel();
-        Ok(sibling.join()?)
-    })
-    .unwrap_err();
-    assert_eq!(error.failures().len(), 1);
-    assert!(error.body().is_some());
-}
-
-#[test]
-fn the_groups_own_cancelled_is_dropped_even_under_context() {
-    let started = Barrier::new(2);
-    let error = TaskGroup::scope(|g| {
-        g.spawn(|| -> anyhow::Result<()> {
-            started.wait();
-            taskgroup::sleep(support::LONG).context("while reading").context("while importing")
-        });
-        g.spawn(|| -> anyhow::Result<()> {
-            started.wait();
-            anyhow::bail!("crash")
-        });
-        Ok(())
-    })
-    .unwrap_err();
-    assert_eq!(texts(&error), ["crash"]);
-}
-
-#[test]
-fn a_nested_group_cut_short_by_the_outer_cancel_adds_nothing() {
-    let started = Barrier::new(3);
-    let error = TaskGroup::scope(|outer| {
-        outer.spawn(|| {
-            TaskGroup::scope(|inner| {
-                inner.spawn(|| {
-                    started.wait();
-                    Err::<(), _>(blocked().into())
-                });
-                started.wait();
-                Err::<(), _>(blocked().into())
-            })?;
-            Ok(())
-        });
-        started.wait();
-        anyhow::bail!("outer body") as anyhow::Result<()>
-    })
-    .unwrap_err();
-    assert_eq!(texts(&error), ["outer body"]);
-}
-
-#[test]
-fn a_failure_inside_a_nested_group_is_not_lost_to_the_cancel_of_the_outer_one() {
-    let started = Barrier::new(2);
-    let error = TaskGroup::scope(|outer| {
-        outer.spawn(|| {
-            TaskGroup::scope(|inner| {
-                inner.spawn(|| -> anyhow::Result<()> {
-                    started.wait();
-                    blocked();
-                    anyhow::bail!("clean-up broke")
-                });
-                Ok(())
-            })?;
-            Ok(())
-        });
-        started.wait();
-        anyhow::bail!("outer body") as anyhow::Result<()>
-    })
-    .unwrap_err();
-    assert_eq!(error.failures().len(), 2, "{error:#}");
-    assert!(error.failures()[1].after_cancel());
-    assert!(format!("{error:#}").contains("clean-up broke"), "{error:#}");
-}
-
-#[test]
 fn collecting_keeps_siblings_running() {
     let mut status = None;
     let error = TaskGroup::builder()
@@ -405,6 +309,40 @@ fn collecting_keeps_siblings_running() {
         .unwrap_err();
     assert_eq!(texts(&error), ["one"]);
     assert_eq!(status, Some(TaskStatus::Finished));
+}
+
+#[test]
+fn a_policy_of_ones_own_tells_how_all_ended_in_the_order_of_their_spawn() {
+    let failed = AtomicUsize::new(0);
+    let mut ends = Vec::new();
+    let error = TaskGroup::builder()
+        .limit(1)
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            let tasks: Vec<_> = [true, false, true, false, true, false]
+                .into_iter()
+                .map(|good| {
+                    let failed = &failed;
+                    g.spawn(move || {
+                        if good {
+                            return Ok(());
+                        }
+                        if failed.fetch_add(1, Ordering::Relaxed) == 1 {
+                            g.cancel_because("two failures are enough");
+                        }
+                        anyhow::bail!("bad")
+                    })
+                })
+                .collect();
+            for task in &tasks {
+                ends.push(taskgroup::shield(|| task.wait())?);
+            }
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(texts(&error), ["bad", "bad"]);
+    use TaskStatus::{Failed, Finished, NeverRan};
+    assert_eq!(ends, [Finished, Failed, Finished, Failed, NeverRan, NeverRan]);
 }
 
 #[test]
