@@ -58,7 +58,11 @@ fn the_limit_holds_while_the_body_joins() -> Result<(), GroupError> {
     for limit in [1, 2] {
         let peak = Peak::default();
         TaskGroup::builder().limit(limit).scope(|g| {
-            let tasks: Vec<_> = (0..50).map(|_| g.spawn(|| Ok(peak.inside(std::thread::yield_now)))).collect();
+            let task = || {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            };
+            let tasks: Vec<_> = (0..50).map(|_| g.spawn(task)).collect();
             for task in tasks.into_iter().rev() {
                 task.join()?;
             }
@@ -209,7 +213,10 @@ fn joining_across_a_queue_in_front_does_not_deadlock() -> Result<(), GroupError>
         });
         running.wait();
         for _ in 0..5 {
-            g.spawn(|| Ok(peak.inside(std::thread::yield_now)));
+            g.spawn(|| {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            });
         }
         queued.open();
         Ok(first.join()?)

@@ -12,13 +12,19 @@ use std::time::Duration;
 use support::{Gate, LONG, traced_errors};
 use taskgroup::{CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
 
-fn recorder() -> (Arc<Mutex<Vec<u32>>>, impl Fn(u32) -> Box<dyn FnOnce() + Send>) {
-    let record = Arc::new(Mutex::new(Vec::new()));
-    let entries = record.clone();
-    (record, move |n| {
-        let entries = entries.clone();
-        Box::new(move || entries.lock().unwrap().push(n))
-    })
+/// What callbacks have run, by number.
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Vec<u32>>>);
+
+impl Record {
+    fn entry(&self, n: u32) -> impl FnOnce() + Send + use<> {
+        let entries = self.0.clone();
+        move || entries.lock().unwrap().push(n)
+    }
+
+    fn entries(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 #[test]
@@ -89,13 +95,13 @@ fn a_token_linked_to_a_cancelled_one_is_born_cancelled() {
 
 #[test]
 fn callbacks_run_last_registered_first_and_once() {
-    let (record, entry) = recorder();
+    let record = Record::default();
     let token = CancelToken::new();
-    let guards: Vec<CancelGuard> = (0..4).map(|n| token.on_cancel(entry(n))).collect();
+    let guards: Vec<CancelGuard> = (0..4).map(|n| token.on_cancel(record.entry(n))).collect();
     token.cancel();
     token.cancel();
     drop(guards);
-    assert_eq!(*record.lock().unwrap(), [3, 2, 1, 0]);
+    assert_eq!(record.entries(), [3, 2, 1, 0]);
 }
 
 #[test]
@@ -116,35 +122,35 @@ fn callbacks_run_on_the_thread_that_cancels_and_outside_of_locks() {
 
 #[test]
 fn a_callback_on_a_child_runs_when_the_parent_is_cancelled() {
-    let (record, entry) = recorder();
+    let record = Record::default();
     let root = CancelToken::new();
     let child = root.child();
-    let _guard = child.on_cancel(entry(1));
+    let _guard = child.on_cancel(record.entry(1));
     root.cancel();
-    assert_eq!(*record.lock().unwrap(), [1]);
+    assert_eq!(record.entries(), [1]);
 }
 
 #[test]
 fn a_callback_registered_after_the_cancel_runs_inline_and_once() {
-    let (record, entry) = recorder();
+    let record = Record::default();
     let token = CancelToken::new();
     token.cancel();
-    let guard = token.on_cancel(entry(1));
-    assert_eq!(*record.lock().unwrap(), [1]);
+    let guard = token.on_cancel(record.entry(1));
+    assert_eq!(record.entries(), [1]);
     token.cancel();
     drop(guard);
-    assert_eq!(*record.lock().unwrap(), [1]);
+    assert_eq!(record.entries(), [1]);
 }
 
 #[test]
 fn dropping_the_guard_removes_a_callback_that_has_not_begun() {
-    let (record, entry) = recorder();
+    let record = Record::default();
     let token = CancelToken::new();
-    let (kept, dropped) = (token.on_cancel(entry(1)), token.on_cancel(entry(2)));
+    let (kept, dropped) = (token.on_cancel(record.entry(1)), token.on_cancel(record.entry(2)));
     drop(dropped);
     token.cancel();
     drop(kept);
-    assert_eq!(*record.lock().unwrap(), [1]);
+    assert_eq!(record.entries(), [1]);
 }
 
 #[test]
@@ -197,8 +203,8 @@ fn a_callback_may_drop_its_own_guard() {
 fn dropping_a_guard_does_not_wait_for_other_callbacks() {
     let token = CancelToken::new();
     let [entered, leave] = [(); 2].map(|()| Arc::new(Gate::default()));
-    let (record, entry) = recorder();
-    let waiting = token.on_cancel(entry(1));
+    let record = Record::default();
+    let waiting = token.on_cancel(record.entry(1));
     let blocking = token.on_cancel({
         let (entered, leave) = (entered.clone(), leave.clone());
         move || {
@@ -215,34 +221,34 @@ fn dropping_a_guard_does_not_wait_for_other_callbacks() {
     leave.open();
     canceller.join().expect("callbacks do not panic here");
     drop(blocking);
-    assert_eq!(*record.lock().unwrap(), [0; 0], "the removed callback had not begun");
+    assert_eq!(record.entries(), [], "the removed callback had not begun");
 }
 
 #[test]
 fn a_callback_may_drop_the_guard_of_another_that_has_not_begun() {
     let token = CancelToken::new();
-    let (record, entry) = recorder();
-    let first = token.on_cancel(entry(1));
+    let record = Record::default();
+    let first = token.on_cancel(record.entry(1));
     let _second = token.on_cancel(move || drop(first));
     token.cancel();
-    assert_eq!(*record.lock().unwrap(), [0; 0]);
+    assert_eq!(record.entries(), []);
 }
 
 #[test]
 fn a_panicking_callback_stops_no_other_and_is_traced() {
-    let (record, entry) = recorder();
+    let record = Record::default();
     let token = CancelToken::new();
     let (cancelled, traced) = traced_errors(|| {
         let _guards = (
-            token.on_cancel(entry(1)),
+            token.on_cancel(record.entry(1)),
             token.on_cancel(|| panic!("callback two")),
-            token.on_cancel(entry(3)),
+            token.on_cancel(record.entry(3)),
             token.on_cancel(|| panic!("callback four")),
         );
         catch_unwind(AssertUnwindSafe(|| token.cancel()))
     });
     assert!(cancelled.expect("a panic of a callback does not come out of cancel"));
-    assert_eq!(*record.lock().unwrap(), [3, 1]);
+    assert_eq!(record.entries(), [3, 1]);
     for message in ["callback two", "callback four"] {
         assert!(traced.iter().any(|event| event.contains(message)), "{message}: {traced:?}");
     }

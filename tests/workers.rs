@@ -189,11 +189,13 @@ fn a_stack_size_asked_for_is_given() -> Result<(), GroupError> {
     const LEVELS: usize = 48 * 1_024;
     TaskGroup::scope(|g| {
         let by_task = g.task().stack_size(256 << 20).spawn(|| Ok(deep(LEVELS)));
-        Ok(assert_eq!(by_task.join()?, LEVELS))
+        assert_eq!(by_task.join()?, LEVELS);
+        Ok(())
     })?;
     TaskGroup::builder().stack_size(256 << 20).scope(|g| {
         let by_group = g.spawn(|| Ok(deep(LEVELS)));
-        Ok(assert_eq!(by_group.join()?, LEVELS))
+        assert_eq!(by_group.join()?, LEVELS);
+        Ok(())
     })
 }
 
