@@ -9,8 +9,8 @@ use std::thread::{self, ThreadId};
 use support::{Drops, Gate, LONG, alone, blocked};
 use taskgroup::{FailureKind, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
 
-/// More than any address space holds, so that no system grants a thread with such a stack.
-const REFUSED: usize = 1 << (usize::BITS - 17);
+/// Three quarters of the address space, which no system grants a thread for its stack.
+const REFUSED: usize = 3 << (usize::BITS - 2);
 
 #[test]
 fn thousands_of_tasks_that_block_in_foreign_code_all_get_threads() {
