@@ -1,0 +1,77 @@
+//! Which threads the public types may travel to: `Send`, `Sync` and `Unpin`.
+
+use std::cell::Cell;
+use std::io;
+
+use taskgroup::{
+    Builder, CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, Failure, FailureKind, GroupError, GroupStats,
+    OnFailure, OnPanic, PanicPayload, SpawnError, SpawnErrorKind, TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo,
+    TaskStatus, TokenId,
+};
+
+fn send<T: Send>() {}
+fn sync<T: Sync>() {}
+fn unpin<T: Unpin>() {}
+
+macro_rules! all {
+    ($($type:ty),* $(,)?) => {
+        $(
+            send::<$type>();
+            sync::<$type>();
+            unpin::<$type>();
+        )*
+    };
+}
+
+type NotSync = Cell<u8>;
+
+#[test]
+fn errors_travel_between_threads() {
+    all![
+        Cancelled,
+        CancelCause,
+        GroupError,
+        GroupError<io::Error>,
+        GroupError<GroupError>,
+        Failure<anyhow::Error>,
+        FailureKind<anyhow::Error>,
+        PanicPayload,
+        SpawnErrorKind,
+        SpawnError<fn()>,
+    ];
+    send::<SpawnError<NotSync>>();
+}
+
+#[test]
+fn errors_fit_into_boxes_and_anyhow() {
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+    error::<Cancelled>();
+    error::<GroupError>();
+    error::<GroupError<io::Error>>();
+    error::<Failure<anyhow::Error>>();
+    error::<SpawnError<fn()>>();
+}
+
+#[test]
+fn groups_and_handles_are_shared_by_tasks() {
+    all![
+        TaskGroup<'static, 'static>,
+        TaskGroup<'static, 'static, io::Error>,
+        TaskBuilder<'static, 'static, anyhow::Error>,
+        Builder,
+        TaskHandle<'static, String>,
+    ];
+    send::<TaskHandle<'static, NotSync>>();
+    unpin::<TaskHandle<'static, NotSync>>();
+    send::<TaskHandle<'static, Result<NotSync, Failure<anyhow::Error>>>>();
+}
+
+#[test]
+fn tokens_and_guards_travel_between_threads() {
+    all![CancelToken, CancelGuard, DropGuard, TokenId];
+}
+
+#[test]
+fn plain_values_travel_between_threads() {
+    all![GroupStats, OnFailure, OnPanic, TaskId, TaskInfo, TaskStatus];
+}

@@ -1,0 +1,289 @@
+//! Limits: how many tasks of a group run at once, and what becomes of the others.
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+
+use support::{Drops, Gate, LONG};
+use taskgroup::{GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
+
+/// Counts those inside and remembers how many there were at most.
+#[derive(Default)]
+struct Peak {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Peak {
+    fn inside<T>(&self, f: impl FnOnce() -> T) -> T {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        let value = f();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        value
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_limit_of_zero_panics_and_says_why() {
+    let payload = catch_unwind(AssertUnwindSafe(|| drop(TaskGroup::builder().limit(0)))).expect_err("no task could ever run");
+    let message = payload.downcast_ref::<&str>().map(ToString::to_string).or(payload.downcast_ref::<String>().cloned());
+    assert!(message.as_deref().is_some_and(|text| text.contains("limit") && text.contains('0')), "{message:?}");
+}
+
+#[test]
+fn the_limit_is_reached_and_never_exceeded() -> Result<(), GroupError> {
+    let (peak, three) = (Peak::default(), Barrier::new(3));
+    TaskGroup::builder().limit(3).scope(|g| {
+        for _ in 0..60 {
+            g.spawn(|| {
+                peak.inside(|| three.wait());
+                Ok(())
+            });
+        }
+        Ok(())
+    })?;
+    assert_eq!(peak.most(), 3);
+    Ok(())
+}
+
+#[test]
+fn the_limit_holds_while_the_body_joins() -> Result<(), GroupError> {
+    for limit in [1, 2] {
+        let peak = Peak::default();
+        TaskGroup::builder().limit(limit).scope(|g| {
+            let task = || {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            };
+            let tasks: Vec<_> = (0..50).map(|_| g.spawn(task)).collect();
+            for task in tasks.into_iter().rev() {
+                task.join()?;
+            }
+            Ok(())
+        })?;
+        assert!(peak.most() <= limit, "{} of {limit}", peak.most());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_counts_the_tasks_of_its_own_group_only() -> Result<(), GroupError> {
+    let both = Barrier::new(2);
+    TaskGroup::builder().limit(1).scope(|outer| {
+        outer.spawn(|| {
+            both.wait();
+            Ok(())
+        });
+        TaskGroup::builder().limit(1).scope(|inner| {
+            inner.spawn(|| {
+                both.wait();
+                Ok(())
+            });
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn queued_tasks_start_in_the_order_of_their_spawn() -> Result<(), GroupError> {
+    let order = Mutex::new(Vec::new());
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        for n in 0..50 {
+            let order = &order;
+            g.spawn(move || {
+                order.lock().unwrap().push(n);
+                Ok(())
+            });
+        }
+        assert_eq!((g.stats().running, g.stats().queued), (1, 50));
+        leave.open();
+        Ok(())
+    })?;
+    assert_eq!(order.into_inner().unwrap(), (0..50).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn a_cancel_empties_the_queue() -> Result<(), GroupError> {
+    let (ran, drops) = (AtomicUsize::new(0), Drops::default());
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(7)
+        });
+        running.wait();
+        let queued: Vec<_> = (0..20)
+            .map(|_| {
+                let (own, ran) = (drops.counted(), &ran);
+                g.spawn(move || {
+                    let _own = &own;
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            })
+            .collect();
+        assert!(queued.iter().all(|task| task.status() == TaskStatus::Queued));
+        g.cancel();
+        for task in &queued {
+            assert_eq!(taskgroup::shield(|| task.wait())?, TaskStatus::NeverRan);
+        }
+        assert_eq!(drops.count(), 20, "captures in the queue wait for the running task");
+        leave.open();
+        assert_eq!(taskgroup::shield(|| holder.join())?, 7);
+        Ok(())
+    })?;
+    assert_eq!((ran.into_inner(), drops.count()), (0, 20));
+    Ok(())
+}
+
+#[test]
+fn a_queued_task_cancelled_by_its_handle_never_runs_and_the_next_does() -> Result<(), GroupError> {
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        let (skipped, next) = (g.spawn(|| Ok(1)), g.spawn(|| Ok(2)));
+        skipped.cancel();
+        leave.open();
+        assert_eq!(skipped.wait()?, TaskStatus::NeverRan);
+        assert_eq!(next.join()?, 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn joining_a_queued_task_of_ones_own_group_does_not_deadlock() -> Result<(), GroupError> {
+    fn descend<'scope>(g: &'scope TaskGroup<'scope, '_>, peak: &'scope Peak, depth: u32) -> anyhow::Result<u32> {
+        peak.inside(std::thread::yield_now);
+        if depth == 0 {
+            return Ok(0);
+        }
+        let below = g.spawn(move || descend(g, peak, depth - 1));
+        let value = below.join()? + 1;
+        peak.inside(std::thread::yield_now);
+        Ok(value)
+    }
+    for limit in [1, 2] {
+        let peak = Peak::default();
+        let depths = TaskGroup::builder().limit(limit).scope(|g| {
+            let roots: Vec<_> = (0..3).map(|_| g.spawn(|| descend(g, &peak, 8))).collect();
+            let mut depths = Vec::new();
+            for root in roots {
+                depths.push(root.join()?);
+            }
+            Ok(depths)
+        })?;
+        assert_eq!(depths, [8, 8, 8]);
+        assert!(peak.most() <= limit, "{} of {limit}", peak.most());
+    }
+    Ok(())
+}
+
+#[test]
+fn joining_across_a_queue_in_front_does_not_deadlock() -> Result<(), GroupError> {
+    let peak = Peak::default();
+    let (running, queued) = (Gate::default(), Gate::default());
+    let value = TaskGroup::builder().limit(1).scope(|g| {
+        let first = g.spawn(|| {
+            running.open();
+            queued.wait();
+            let last = g.spawn(|| Ok(peak.inside(|| 5)));
+            Ok(last.join()?)
+        });
+        running.wait();
+        for _ in 0..5 {
+            g.spawn(|| {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            });
+        }
+        queued.open();
+        Ok(first.join()?)
+    })?;
+    assert_eq!((value, peak.most()), (5, 1));
+    Ok(())
+}
+
+#[test]
+fn panicking_tasks_give_their_slots_back() {
+    let mut after = None;
+    let error = TaskGroup::builder()
+        .limit(2)
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            for _ in 0..50 {
+                g.spawn(|| -> anyhow::Result<()> { panic!("one of many") });
+            }
+            after = Some(g.spawn(|| Ok("a slot was left")).join()?);
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!((error.panics().count(), after), (50, Some("a slot was left")));
+}
+
+#[test]
+fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), GroupError> {
+    let drops = Drops::default();
+    let (running, leave) = (Gate::default(), Gate::default());
+    let values = TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        let own = drops.counted();
+        let task = move || {
+            drop(own);
+            Ok(6)
+        };
+        let refused = g.try_spawn(task).expect_err("the only slot is taken");
+        assert!(matches!(refused.kind(), SpawnErrorKind::Full));
+        assert_eq!((refused.to_string().is_empty(), drops.count()), (false, 0));
+        let task = refused.into_task();
+        leave.open();
+        holder.join()?;
+        let accepted = g.try_spawn(task).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+        Ok(accepted.join()?)
+    })?;
+    assert_eq!((values, drops.count()), (6, 1));
+    Ok(())
+}
+
+#[test]
+fn a_blocked_limit_is_freed_by_a_cancel_while_the_body_waits_for_the_queue() -> Result<(), GroupError> {
+    let running = Gate::default();
+    TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            Ok(taskgroup::sleep(LONG)?)
+        });
+        running.wait();
+        let queued = g.spawn(|| Ok(3));
+        holder.cancel();
+        assert_eq!(queued.join()?, 3);
+        assert_eq!(holder.wait()?, TaskStatus::Cancelled);
+        Ok(())
+    })
+}

@@ -1,0 +1,173 @@
+//! What several test files share: latches, destructors that count or panic, a record of traced errors, child processes.
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
+
+use std::fmt::{self, Write as _};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use taskgroup::Cancelled;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Longer than any test: a sleep of this length ends by a cancel or not at all.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Blocks until this thread's scope is cancelled.
+#[track_caller]
+pub fn blocked() -> Cancelled {
+    taskgroup::sleep(LONG).expect_err("nobody cancelled within a minute")
+}
+
+/// A latch that cancellation does not reach, to order the threads of a test.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.open.lock().unwrap()
+    }
+
+    pub fn wait(&self) {
+        let (open, timed_out) =
+            self.opened.wait_timeout_while(self.open.lock().unwrap(), LONG, |open| !*open).expect("no holder panics");
+        drop(open);
+        assert!(!timed_out.timed_out(), "the gate stayed shut for a minute");
+    }
+}
+
+/// Counts how many of its copies were dropped.
+#[derive(Debug, Default)]
+pub struct Drops(Arc<AtomicUsize>);
+
+/// One value whose destructor is counted by [`Drops`].
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Drops {
+    pub fn counted(&self) -> Counted {
+        Counted(self.0.clone())
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A value whose destructor panics with this text.
+#[derive(Debug)]
+pub struct Bomb(pub &'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("{}", self.0);
+        }
+    }
+}
+
+/// Runs `f` and returns what it and its thread traced at error level, one string per event with all its fields.
+pub fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let value = tracing::subscriber::with_default(ErrorLog(events.clone()), f);
+    let events = events.lock().unwrap().clone();
+    (value, events)
+}
+
+struct ErrorLog(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for ErrorLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                let _ = write!(self.0, "{field}={value:?} ");
+            }
+
+            fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+                let _ = write!(self.0, "{field}={value} ");
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+const CHILD: &str = "TASKGROUP_TEST_CHILD";
+
+/// Whether this process was started by [`run_in_child`] or one of its kin.
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs the test of this name, alone, in a process of its own; there [`is_child`] holds.
+pub fn run_in_child(test: &str) -> Output {
+    let this = std::env::current_exe().expect("a test binary knows its path");
+    child_output(Command::new(this), test)
+}
+
+/// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and memory beyond.
+#[cfg(target_os = "linux")]
+pub fn run_in_small_child(test: &str, kib: u64) -> Output {
+    let this = std::env::current_exe().expect("a test binary knows its path");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
+    child_output(shell, test)
+}
+
+fn child_output(mut command: Command, test: &str) -> Output {
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .expect("the test binary starts")
+}
+
+/// Runs `body` alone in a process of its own, for tests that observe the whole process.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    if is_child() {
+        return body();
+    }
+    let output = run_in_child(test);
+    assert!(
+        output.status.success(),
+        "{test} failed in its process:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{test} is not the name of a test");
+}

@@ -1,0 +1,362 @@
+//! Cancel tokens: the tree they form, their callbacks, and what holds without any group.
+
+mod support;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use support::{Gate, LONG, traced_errors};
+use taskgroup::{CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
+
+/// What callbacks have run, by number.
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Vec<u32>>>);
+
+impl Record {
+    fn entry(&self, n: u32) -> impl FnOnce() + Send + use<> {
+        let entries = self.0.clone();
+        move || entries.lock().unwrap().push(n)
+    }
+
+    fn entries(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn a_cancel_goes_down_the_tree_and_not_up_or_across() {
+    let root = CancelToken::new();
+    let (left, right) = (root.child(), root.child());
+    let leaf = left.child();
+    assert!(left.cancel_because("left"));
+    assert!(leaf.is_cancelled() && left.is_cancelled());
+    assert!(!root.is_cancelled() && !right.is_cancelled());
+    assert_eq!(leaf.cancelled().map(|cancelled| cancelled.origin()), Some(left.id()));
+    assert!(root.cancel_because("root"));
+    assert!(right.is_cancelled());
+    assert!(matches!(leaf.check().unwrap_err().cause(), CancelCause::Requested { reason: Some(why) } if why == "left"));
+}
+
+#[test]
+fn a_child_of_a_cancelled_token_is_born_cancelled() {
+    let root = CancelToken::new();
+    root.cancel_because("over");
+    let child = root.child();
+    assert_eq!(child.check().map_err(|cancelled| cancelled.origin()), Err(root.id()));
+    assert!(!child.cancel(), "it was cancelled already");
+}
+
+#[test]
+fn only_the_first_cancel_returns_true() {
+    let token = CancelToken::new();
+    let wins: usize = thread::scope(|scope| {
+        let racers: Vec<_> = (0..8).map(|_| scope.spawn(|| token.cancel())).collect();
+        racers.into_iter().map(|racer| usize::from(racer.join().expect("cancel does not panic"))).sum()
+    });
+    assert_eq!(wins, 1);
+}
+
+#[test]
+fn a_linked_token_follows_whichever_parent_is_first() {
+    for first in 0..3 {
+        let parents = [CancelToken::new(), CancelToken::new(), CancelToken::new()];
+        let linked = CancelToken::linked(&parents);
+        assert!(!linked.is_cancelled());
+        parents[first].cancel();
+        assert_eq!(linked.cancelled().map(|cancelled| cancelled.origin()), Some(parents[first].id()));
+        assert_eq!(parents.iter().filter(|parent| parent.is_cancelled()).count(), 1);
+    }
+}
+
+#[test]
+fn a_linked_token_outlives_its_handles_on_the_parents() {
+    let root = CancelToken::new();
+    let linked = CancelToken::linked([&root.child(), &CancelToken::new()]);
+    let below = linked.child();
+    assert!(!below.is_cancelled());
+    root.cancel();
+    assert!(below.is_cancelled());
+    let none = CancelToken::linked([]);
+    assert!(!none.is_cancelled());
+    assert!(none.cancel());
+}
+
+#[test]
+fn a_token_linked_to_a_cancelled_one_is_born_cancelled() {
+    let (live, dead) = (CancelToken::new(), CancelToken::new());
+    dead.cancel();
+    assert!(CancelToken::linked([&live, &dead]).is_cancelled());
+    assert!(!live.is_cancelled());
+}
+
+#[test]
+fn callbacks_run_last_registered_first_and_once() {
+    let record = Record::default();
+    let token = CancelToken::new();
+    let guards: Vec<CancelGuard> = (0..4).map(|n| token.on_cancel(record.entry(n))).collect();
+    token.cancel();
+    token.cancel();
+    drop(guards);
+    assert_eq!(record.entries(), [3, 2, 1, 0]);
+}
+
+#[test]
+fn callbacks_run_on_the_thread_that_cancels_and_outside_of_locks() {
+    let token = CancelToken::new();
+    let (sender, receiver) = mpsc::channel();
+    let _guard = token.on_cancel({
+        let token = token.clone();
+        move || {
+            let inside = token.child().is_cancelled() && !token.cancel() && token.cancelled().is_some();
+            drop(token.on_cancel(|| ()));
+            sender.send((thread::current().id(), inside)).unwrap();
+        }
+    });
+    token.cancel();
+    assert_eq!(receiver.try_recv(), Ok((thread::current().id(), true)));
+}
+
+#[test]
+fn a_callback_on_a_child_runs_when_the_parent_is_cancelled() {
+    let record = Record::default();
+    let root = CancelToken::new();
+    let child = root.child();
+    let _guard = child.on_cancel(record.entry(1));
+    root.cancel();
+    assert_eq!(record.entries(), [1]);
+}
+
+#[test]
+fn a_callback_registered_after_the_cancel_runs_inline_and_once() {
+    let record = Record::default();
+    let token = CancelToken::new();
+    token.cancel();
+    let guard = token.on_cancel(record.entry(1));
+    assert_eq!(record.entries(), [1]);
+    token.cancel();
+    drop(guard);
+    assert_eq!(record.entries(), [1]);
+}
+
+#[test]
+fn dropping_the_guard_removes_a_callback_that_has_not_begun() {
+    let record = Record::default();
+    let token = CancelToken::new();
+    let (kept, dropped) = (token.on_cancel(record.entry(1)), token.on_cancel(record.entry(2)));
+    drop(dropped);
+    token.cancel();
+    drop(kept);
+    assert_eq!(record.entries(), [1]);
+}
+
+#[test]
+fn dropping_the_guard_waits_for_the_running_callback() {
+    let token = CancelToken::new();
+    let [entered, dropping] = [(); 2].map(|()| Arc::new(Gate::default()));
+    let (dropped, early) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let ended = Arc::new(AtomicBool::new(false));
+    let guard = token.on_cancel({
+        let (entered, dropping) = (entered.clone(), dropping.clone());
+        let (dropped, early, ended) = (dropped.clone(), early.clone(), ended.clone());
+        move || {
+            entered.open();
+            dropping.wait();
+            // A drop that does not wait returns within this loop; one that does cannot, whatever the scheduler does.
+            for _ in 0..1_000 {
+                thread::yield_now();
+                early.fetch_or(dropped.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            ended.store(true, Ordering::SeqCst);
+        }
+    });
+    let canceller = thread::spawn(move || token.cancel());
+    entered.wait();
+    dropping.open();
+    drop(guard);
+    dropped.store(true, Ordering::SeqCst);
+    assert!(ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst));
+    assert!(canceller.join().expect("callbacks do not panic here"));
+}
+
+#[test]
+fn a_callback_may_drop_its_own_guard() {
+    let token = CancelToken::new();
+    let guard = Arc::new(Mutex::new(None));
+    let ran = Arc::new(AtomicUsize::new(0));
+    *guard.lock().unwrap() = Some(token.on_cancel({
+        let (guard, ran) = (guard.clone(), ran.clone());
+        move || {
+            drop(guard.lock().unwrap().take());
+            ran.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    token.cancel();
+    assert!(guard.lock().unwrap().is_none());
+    assert_eq!(ran.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn dropping_a_guard_does_not_wait_for_other_callbacks() {
+    let token = CancelToken::new();
+    let [entered, leave] = [(); 2].map(|()| Arc::new(Gate::default()));
+    let record = Record::default();
+    let waiting = token.on_cancel(record.entry(1));
+    let blocking = token.on_cancel({
+        let (entered, leave) = (entered.clone(), leave.clone());
+        move || {
+            entered.open();
+            leave.wait();
+        }
+    });
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || token.cancel()
+    });
+    entered.wait();
+    drop(waiting);
+    leave.open();
+    canceller.join().expect("callbacks do not panic here");
+    drop(blocking);
+    assert_eq!(record.entries(), [], "the removed callback had not begun");
+}
+
+#[test]
+fn a_callback_may_drop_the_guard_of_another_that_has_not_begun() {
+    let token = CancelToken::new();
+    let record = Record::default();
+    let first = token.on_cancel(record.entry(1));
+    let _second = token.on_cancel(move || drop(first));
+    token.cancel();
+    assert_eq!(record.entries(), []);
+}
+
+#[test]
+fn a_panicking_callback_stops_no_other_and_is_traced() {
+    let record = Record::default();
+    let token = CancelToken::new();
+    let (cancelled, traced) = traced_errors(|| {
+        let _guards = (
+            token.on_cancel(record.entry(1)),
+            token.on_cancel(|| panic!("callback two")),
+            token.on_cancel(record.entry(3)),
+            token.on_cancel(|| panic!("callback four")),
+        );
+        catch_unwind(AssertUnwindSafe(|| token.cancel()))
+    });
+    assert!(cancelled.expect("a panic of a callback does not come out of cancel"));
+    assert_eq!(record.entries(), [3, 1]);
+    for message in ["callback two", "callback four"] {
+        assert!(traced.iter().any(|event| event.contains(message)), "{message}: {traced:?}");
+    }
+}
+
+#[test]
+fn panics_of_several_callbacks_are_failures_of_the_group_whose_token_it_is() {
+    let error = TaskGroup::scope(|g| {
+        let _one = g.token().on_cancel(|| panic!("callback one"));
+        let _two = g.token().on_cancel(|| panic!("callback two"));
+        g.cancel();
+        Ok(())
+    })
+    .unwrap_err();
+    let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
+    assert_eq!(panics, ["callback two", "callback one"]);
+    assert!(error.failures().iter().all(|failure| matches!(failure.kind(), FailureKind::Panic(_))));
+}
+
+#[test]
+fn a_callback_registered_late_that_panics_does_not_harm_the_one_who_registers() {
+    let (registered, traced) = traced_errors(|| {
+        let token = CancelToken::new();
+        token.cancel();
+        catch_unwind(AssertUnwindSafe(|| drop(token.on_cancel(|| panic!("inline callback")))))
+    });
+    assert!(registered.is_ok());
+    assert!(traced.iter().any(|event| event.contains("inline callback")), "{traced:?}");
+}
+
+#[test]
+fn a_drop_guard_cancels_when_dropped() {
+    let token = CancelToken::new();
+    let guard = token.clone().drop_guard();
+    assert!(!token.is_cancelled());
+    drop(guard);
+    assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Dropped));
+}
+
+#[test]
+fn waiting_for_a_token_ends_with_its_cancel() -> Result<(), Cancelled> {
+    let token = CancelToken::new();
+    assert!(!token.wait_timeout(Duration::from_millis(1))?);
+    let waiter = thread::spawn({
+        let token = token.clone();
+        move || (token.wait().is_ok(), token.wait_timeout(LONG).is_ok_and(|cancelled| cancelled))
+    });
+    token.cancel();
+    assert_eq!(waiter.join().expect("waiting does not panic"), (true, true));
+    Ok(())
+}
+
+#[test]
+fn equality_and_hash_are_by_identity() {
+    let token = CancelToken::new();
+    let (same, child, other) = (token.clone(), token.child(), CancelToken::new());
+    assert_eq!((&token, token.id()), (&same, same.id()));
+    assert!(token != child && token != other && token.id() != child.id());
+    assert_eq!(HashSet::from([token, same, child, other]).len(), 3);
+}
+
+#[test]
+fn a_deep_chain_is_cancelled_and_dropped_without_recursion() {
+    let chain = |root: &CancelToken| {
+        let mut chain = vec![root.clone()];
+        for depth in 0..100_000 {
+            let next = chain[depth].child();
+            chain.push(next);
+        }
+        chain
+    };
+    let cancelled = CancelToken::new();
+    let tokens = chain(&cancelled);
+    cancelled.cancel();
+    assert!(tokens.iter().all(CancelToken::is_cancelled));
+    drop(tokens);
+    let live = CancelToken::new();
+    let leaf = chain(&live).pop().expect("the chain has a leaf");
+    assert!(!leaf.is_cancelled());
+    let below = chain(&leaf).pop();
+    live.cancel();
+    assert!(leaf.is_cancelled() && below.as_ref().is_some_and(CancelToken::is_cancelled));
+    let uncancelled = chain(&CancelToken::new()).pop();
+    drop((leaf, below, live, uncancelled));
+}
+
+#[test]
+fn many_children_of_one_token_are_cancelled_and_forgotten() {
+    let root = CancelToken::new();
+    for _ in 0..100_000 {
+        drop(root.child());
+    }
+    let children: Vec<_> = (0..10_000).map(|_| root.child()).collect();
+    root.cancel();
+    assert!(children.iter().all(CancelToken::is_cancelled));
+}
+
+#[test]
+fn a_group_in_the_cancel_callback_of_another_works() -> Result<(), GroupError> {
+    static SUM: OnceLock<u32> = OnceLock::new();
+    TaskGroup::scope(|g| {
+        let _guard = g.token().on_cancel(|| {
+            let sum = TaskGroup::builder().parent(&CancelToken::new()).scope(|g| Ok(g.spawn(|| Ok(2)).join()? + 1));
+            SUM.set(sum.unwrap_or(0)).expect("the callback runs once");
+        });
+        g.cancel();
+        Ok(())
+    })?;
+    assert_eq!(SUM.get(), Some(&3));
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! Workers: every task gets a thread however the others block, threads are reused without a trace, and the system may refuse one.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread::{self, ThreadId};
+
+use support::{Drops, Gate, LONG, alone, blocked};
+use taskgroup::{FailureKind, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
+
+/// Three quarters of the address space, which no system grants a thread for its stack.
+const REFUSED: usize = 3 << (usize::BITS - 2);
+
+#[test]
+fn thousands_of_tasks_that_block_in_foreign_code_all_get_threads() {
+    alone("thousands_of_tasks_that_block_in_foreign_code_all_get_threads", || {
+        let all = Barrier::new(2_000);
+        let met = AtomicUsize::new(0);
+        let outcome = TaskGroup::scope(|g| {
+            for _ in 0..2_000 {
+                g.spawn(|| {
+                    met.fetch_add(usize::from(all.wait().is_leader()), Ordering::Relaxed);
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(met.into_inner(), 1);
+    });
+}
+
+#[test]
+fn thousands_of_tasks_blocked_in_the_crate_all_run_and_wake() {
+    alone("thousands_of_tasks_blocked_in_the_crate_all_run_and_wake", || {
+        let (running, woken) = (Barrier::new(1_001), AtomicUsize::new(0));
+        let outcome = TaskGroup::scope(|g| {
+            for _ in 0..1_000 {
+                g.spawn(|| {
+                    running.wait();
+                    let cancelled = blocked();
+                    woken.fetch_add(1, Ordering::Relaxed);
+                    Err::<(), _>(cancelled.into())
+                });
+            }
+            running.wait();
+            g.cancel();
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(woken.into_inner(), 1_000);
+    });
+}
+
+#[test]
+fn a_hundred_thousand_tasks_spawned_at_once_queue_and_run() {
+    alone("a_hundred_thousand_tasks_spawned_at_once_queue_and_run", || {
+        for limit in [None, Some(2)] {
+            let (ran, drops) = (AtomicUsize::new(0), Drops::default());
+            let builder = match limit {
+                None => TaskGroup::builder(),
+                Some(limit) => TaskGroup::builder().limit(limit),
+            };
+            let outcome = builder.scope(|g| {
+                for _ in 0..100_000 {
+                    let (own, ran) = (drops.counted(), &ran);
+                    g.spawn(move || {
+                        let _own = &own;
+                        ran.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
+                    });
+                }
+                Ok(())
+            });
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!((ran.into_inner(), drops.count()), (100_000, 100_000));
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_cancelled_tasks_leaves_nothing_behind() -> Result<(), GroupError> {
+    let (ran, drops) = (AtomicUsize::new(0), Drops::default());
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        for _ in 0..100_000 {
+            let (own, ran) = (drops.counted(), &ran);
+            g.spawn(move || {
+                let _own = &own;
+                ran.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+        }
+        g.cancel();
+        leave.open();
+        Ok(())
+    })?;
+    assert_eq!((ran.into_inner(), drops.count()), (0, 100_000));
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn os_thread_name() -> String {
+    std::fs::read_to_string("/proc/thread-self/comm").map(|name| name.trim_end().to_owned()).unwrap_or_default()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_named_task_names_its_thread_and_the_next_task_on_it_finds_the_old_name() {
+    alone("a_named_task_names_its_thread_and_the_next_task_on_it_finds_the_old_name", || {
+        let (named, later) = (Mutex::new(None), Mutex::new(Vec::<(ThreadId, String)>::new()));
+        let (started, all) = (Barrier::new(2), Barrier::new(8));
+        let outcome = TaskGroup::scope(|g| {
+            let task = g.task().name("a-name-longer-than-the-system-keeps").spawn(|| {
+                started.wait();
+                *named.lock().unwrap() = Some((thread::current().id(), os_thread_name()));
+                Ok(())
+            });
+            assert_eq!(task.name(), Some("a-name-longer-than-the-system-keeps"));
+            started.wait();
+            assert_eq!(task.wait()?, TaskStatus::Finished);
+            // More at once than there can be idle workers, so that the one that was named takes part.
+            TaskGroup::scope(|inner| {
+                for _ in 0..8 {
+                    inner.spawn(|| {
+                        all.wait();
+                        later.lock().unwrap().push((thread::current().id(), os_thread_name()));
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })?;
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        let (worker, name) = named.into_inner().unwrap().expect("the named task ran");
+        assert_eq!(name, "a-name-longer-t");
+        let later = later.into_inner().unwrap();
+        assert!(later.iter().any(|(thread, _)| *thread == worker), "the idle worker was not reused");
+        assert!(later.iter().all(|(_, name)| *name != "a-name-longer-t"), "{later:?}");
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_named_task_run_by_the_thread_that_waits_leaves_that_threads_name_alone() -> Result<(), GroupError> {
+    let before = os_thread_name();
+    for _ in 0..200 {
+        TaskGroup::scope(|g| Ok(g.task().name("in place").spawn(|| Ok(())).join()?))?;
+        assert_eq!(os_thread_name(), before);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dedicated_task_has_a_thread_to_itself() -> Result<(), GroupError> {
+    thread_local!(static USED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    for _ in 0..20 {
+        TaskGroup::scope(|g| {
+            let body = thread::current().id();
+            let mut tasks = vec![g.spawn(|| Ok((thread::current().id(), false)))];
+            tasks.extend((0..4).map(|_| g.task().dedicated().spawn(|| Ok((thread::current().id(), USED.replace(true))))));
+            let mut seen = vec![body];
+            for task in tasks.into_iter().skip(1) {
+                let (thread, used) = task.join()?;
+                assert!(!used && !seen.contains(&thread), "the thread was shared");
+                seen.push(thread);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stack_size_asked_for_is_given() -> Result<(), GroupError> {
+    /// Holds about a kilobyte on the stack for each level.
+    fn deep(level: usize) -> usize {
+        let frame = std::hint::black_box([level as u8; 1_024]);
+        if level == 0 { usize::from(frame[0]) } else { deep(level - 1) + usize::from(frame[1_023] == level as u8) }
+    }
+    const LEVELS: usize = 48 * 1_024;
+    TaskGroup::scope(|g| {
+        let by_task = g.task().stack_size(256 << 20).spawn(|| Ok(deep(LEVELS)));
+        assert_eq!(by_task.join()?, LEVELS);
+        Ok(())
+    })?;
+    TaskGroup::builder().stack_size(256 << 20).scope(|g| {
+        let by_group = g.spawn(|| Ok(deep(LEVELS)));
+        assert_eq!(by_group.join()?, LEVELS);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_thread_the_system_refuses_is_a_failure_of_its_task() {
+    let drops = Drops::default();
+    let mut status = None;
+    let error = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            let own = drops.counted();
+            let task = g.task().name("greedy").dedicated().stack_size(REFUSED).spawn(move || {
+                let _own = &own;
+                Ok(())
+            });
+            status = Some(task.wait()?);
+            assert_eq!(drops.count(), 1);
+            Ok(g.spawn(|| Ok(())).join()?)
+        })
+        .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
+    let failure = error.primary().expect("the refusal is the first failure");
+    assert_eq!(failure.task().and_then(|task| task.name.as_deref()), Some("greedy"));
+    assert!(matches!(failure.kind(), FailureKind::Spawn(_)), "{failure:?}");
+    assert!(matches!(status, Some(TaskStatus::NeverRan | TaskStatus::Failed)), "{status:?}");
+}
+
+#[test]
+fn a_refused_thread_cancels_the_group_like_any_failure() {
+    let running = Gate::default();
+    let error = TaskGroup::scope(|g| {
+        g.spawn(|| {
+            running.open();
+            Ok(taskgroup::sleep(LONG)?)
+        });
+        running.wait();
+        g.task().dedicated().stack_size(REFUSED).spawn(|| Ok(()));
+        Err::<(), _>(blocked().into())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
+    assert!(matches!(error.failures()[0].kind(), FailureKind::Spawn(_)));
+}
+
+#[test]
+fn a_refused_thread_gives_the_closure_of_try_spawn_back() -> Result<(), GroupError> {
+    let drops = Drops::default();
+    let value = TaskGroup::scope(|g| {
+        let own = drops.counted();
+        let refused = g
+            .task()
+            .dedicated()
+            .stack_size(REFUSED)
+            .try_spawn(move || {
+                let _own = &own;
+                Ok(4)
+            })
+            .expect_err("no address space is that large");
+        assert!(matches!(refused.kind(), SpawnErrorKind::Os(_)), "{refused}");
+        assert_eq!(drops.count(), 0);
+        refused.into_task()()
+    })?;
+    assert_eq!((value, drops.count()), (4, 1));
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_out_of_threads_is_reported_and_the_scope_still_joins() {
+    const TEST: &str = "a_system_out_of_threads_is_reported_and_the_scope_still_joins";
+    if support::is_child() {
+        let drops = Drops::default();
+        // Stacks this large leave room for the heap when the next one no longer fits.
+        let error = TaskGroup::builder()
+            .stack_size(64 << 20)
+            .scope(|g| {
+                for _ in 0..200 {
+                    let own = drops.counted();
+                    g.spawn(move || {
+                        let _own = &own;
+                        Ok(taskgroup::sleep(LONG)?)
+                    });
+                }
+                Ok(taskgroup::sleep(LONG)?)
+            })
+            .expect_err("two hundred such threads do not fit");
+        assert!(error.failures().iter().any(|failure| matches!(failure.kind(), FailureKind::Spawn(_))), "{error:#}");
+        assert!(error.failures().iter().all(|failure| matches!(failure.kind(), FailureKind::Spawn(_))), "{error:#}");
+        assert_eq!(drops.count(), 200);
+        let after = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(5)).join()?));
+        assert!(after.is_ok_and(|value| value == 5), "the workers are of use again");
+        return;
+    }
+    let output = support::run_in_small_child(TEST, 1 << 20);
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_that_can_grow_no_more_is_reported_and_the_scope_still_joins() {
+    const TEST: &str = "a_cache_that_can_grow_no_more_is_reported_and_the_scope_still_joins";
+    if support::is_child() {
+        let drops = Drops::default();
+        let error = TaskGroup::scope(|g| {
+            for _ in 0..2_000 {
+                let own = drops.counted();
+                g.spawn(move || {
+                    let _own = &own;
+                    Ok(taskgroup::sleep(LONG)?)
+                });
+            }
+            Ok(taskgroup::sleep(LONG)?)
+        })
+        .expect_err("two thousand threads do not fit");
+        assert!(error.failures().iter().any(|failure| matches!(failure.kind(), FailureKind::Spawn(_))), "{error:#}");
+        assert_eq!(drops.count(), 2_000);
+        let after = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(5)).join()?));
+        assert!(after.is_ok_and(|value| value == 5), "the workers are of use again");
+        return;
+    }
+    let output = support::run_in_small_child(TEST, 1 << 20);
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
