@@ -276,11 +276,7 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
 
 /// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
 #[track_caller]
-pub(crate) fn wait_uncancellable(
-    point: Point,
-    until: impl FnMut() -> Option<Instant>,
-    ready: impl FnMut() -> bool,
-) -> Outcome {
+pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Instant>, ready: impl FnMut() -> bool) -> Outcome {
     match slot().wait(point, Location::caller(), false, until, ready) {
         Woken::Ready => Outcome::Ready,
         Woken::Marked | Woken::TimedOut => Outcome::TimedOut,
@@ -291,11 +287,7 @@ pub(crate) fn wait_uncancellable(
 ///
 /// The region has a slot of its own, so that what `f` does with the slot of the thread, scopes entered in it included, does
 /// not matter to the hook.
-pub(crate) fn with_hook<T>(
-    location: &'static Location<'static>,
-    hook: &(dyn Fn() + Send + Sync),
-    f: impl FnOnce() -> T,
-) -> T {
+pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
     struct Region(Option<Attachment>, Arc<Slot>);
     impl Drop for Region {
         fn drop(&mut self) {

@@ -413,7 +413,8 @@ impl Drop for Node {
             }
             if let Some(mut node) = Arc::into_inner(parent.node) {
                 parents.extend(std::mem::take(&mut node.parents).into_vec());
-                parents.extend(node.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));
+                parents
+                    .extend(node.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));
             }
         }
     }

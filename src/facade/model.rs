@@ -58,9 +58,8 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 pub struct ModelPanic;
 
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
-    panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        if payload.is::<ModelPanic>() { payload } else { panic::resume_unwind(payload) }
-    })
+    panic::catch_unwind(AssertUnwindSafe(f))
+        .map_err(|payload| if payload.is::<ModelPanic>() { payload } else { panic::resume_unwind(payload) })
 }
 
 #[derive(Debug)]

@@ -29,12 +29,7 @@ struct Entries<E> {
 }
 
 impl<E: TaskError> Ledger<E> {
-    pub(super) fn new(
-        node: Arc<Node>,
-        location: &'static Location<'static>,
-        on_failure: OnFailure,
-        on_panic: OnPanic,
-    ) -> Self {
+    pub(super) fn new(node: Arc<Node>, location: &'static Location<'static>, on_failure: OnFailure, on_panic: OnPanic) -> Self {
         let entries = Mutex::new(Entries { failures: Vec::new(), primary: None });
         Ledger { node, location, on_failure, on_panic, entries }
     }
@@ -77,7 +72,8 @@ impl<E: TaskError> Ledger<E> {
 
     /// Records the panics of callbacks, which come after a cancel by their nature.
     pub(super) fn add_callback_panics(&self, payloads: Vec<Payload>) {
-        let failure = |payload| Failure::new(Origin::Callback, FailureKind::Panic(PanicPayload::new(payload)), true, Duration::ZERO);
+        let failure =
+            |payload| Failure::new(Origin::Callback, FailureKind::Panic(PanicPayload::new(payload)), true, Duration::ZERO);
         self.entries.lock().failures.extend(payloads.into_iter().map(failure));
     }
 
@@ -86,11 +82,7 @@ impl<E: TaskError> Ledger<E> {
     }
 
     /// All of it as one error.
-    pub(super) fn take(
-        &self,
-        name: Option<Cow<'static, str>>,
-        cancelled: Option<Cancelled>,
-    ) -> GroupError<E> {
+    pub(super) fn take(&self, name: Option<Cow<'static, str>>, cancelled: Option<Cancelled>) -> GroupError<E> {
         let mut entries = self.entries.lock();
         let failures = std::mem::take(&mut entries.failures);
         GroupError::new(name, self.location, failures, entries.primary, cancelled)
@@ -109,9 +101,7 @@ impl<E: TaskError> Ledger<E> {
         };
         let panicked = matches!(kind, FailureKind::Panic(_));
         match origin {
-            Origin::Task(task) if panicked => {
-                (CancelCause::TaskPanicked { task: task.clone(), message: text }, task.location)
-            }
+            Origin::Task(task) if panicked => (CancelCause::TaskPanicked { task: task.clone(), message: text }, task.location),
             Origin::Task(task) => (CancelCause::TaskFailed { task: task.clone(), error: text }, task.location),
             Origin::Body if panicked => (CancelCause::BodyPanicked, self.location),
             Origin::Release(location) => (CancelCause::BodyFailed { error: text }, location),

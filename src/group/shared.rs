@@ -24,8 +24,8 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::stats::GroupStats;
 use super::status::TaskStatus;
-use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::cancel::context::Outcome;
+use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Guard, Mutex, Payload, holds, spin};
 use crate::waiting::{Point, Slot};
 use crate::workers::{self, Source, Worker};

@@ -363,9 +363,8 @@ where
             return cancelled;
         }
         // A task that was spawned too late is neither cancelled nor failed.
-        self.cancelled().unwrap_or_else(|| {
-            Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id())
-        })
+        self.cancelled()
+            .unwrap_or_else(|| Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id()))
     }
 
     #[inline]
@@ -385,11 +384,8 @@ where
             shared.ended_in_place(departure, slot);
             return Some(None);
         }
-        let (status, value) = if slot {
-            context::within_task(self.base().clone(), || self.execute(&claim))
-        } else {
-            self.execute(&claim)
-        };
+        let (status, value) =
+            if slot { context::within_task(self.base().clone(), || self.execute(&claim)) } else { self.execute(&claim) };
         let departure = self.end(claim, status);
         shared.ended_in_place(departure, slot);
         Some(value)

@@ -150,11 +150,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 
     /// Counts the task and queues it, or starts its thread.
-    fn submit<T, F>(
-        &self,
-        task: &Arc<Task<'scope, T, F, E>>,
-        only_if_free: bool,
-    ) -> Result<(), (Refused, Option<io::Error>)>
+    fn submit<T, F>(&self, task: &Arc<Task<'scope, T, F, E>>, only_if_free: bool) -> Result<(), (Refused, Option<io::Error>)>
     where
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,

@@ -73,12 +73,7 @@ pub(crate) struct Claim(());
 
 impl<F, T> Job<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Job {
-            word: AtomicU32::new(QUEUED),
-            closure: Cell::new(Some(closure)),
-            result: Cell::new(None),
-            _leaks: Track::new(),
-        }
+        Job { word: AtomicU32::new(QUEUED), closure: Cell::new(Some(closure)), result: Cell::new(None), _leaks: Track::new() }
     }
 
     /// Takes the right to run the job, if nobody has it.

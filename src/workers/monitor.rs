@@ -78,7 +78,9 @@ fn run() {
         let suspects: Vec<_> = state
             .workers
             .iter()
-            .filter(|(key, worker)| !worker.is_idle() && !worker.is_blocking() && !worker.is_stalled() && seen.get(key) == Some(&worker.tasks()))
+            .filter(|(key, worker)| {
+                !worker.is_idle() && !worker.is_blocking() && !worker.is_stalled() && seen.get(key) == Some(&worker.tasks())
+            })
             .map(|(_, worker)| worker.clone())
             .collect();
         let progress = state.workers.iter().any(|(key, worker)| seen.get(&key) != Some(&worker.tasks()));
