@@ -13,8 +13,9 @@
 //! ```
 //!
 //! One model runs once for each execution that loom finds, so what it uses must be made inside it: a std static or lock
-//! outlives the execution and loom does not see it. A model has at most five threads with its main one, and its bounds
-//! are chosen by running it: exhaustive where that takes a second, otherwise three preemptions for each push.
+//! outlives the execution and loom does not see it. A panic with a text fails the model even if it is caught; one that a
+//! task is to throw carries another payload (`panic_any`). A model has at most five threads with its main one, and its
+//! bounds are chosen by running it: exhaustive where that takes a second, otherwise three preemptions for each push.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

@@ -26,6 +26,12 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(broken_runner_deadlock_is_found, Exhaustive, "deadlock", "two locks taken in opposite orders are found"),
         breaks!(broken_runner_race_is_found, Exhaustive, "Causality violation", "memory handed over without an edge is found"),
         breaks!(broken_runner_assertion_is_found, Exhaustive, "an increment was lost", "an update that is not atomic is found"),
+        breaks!(
+            broken_runner_swallowed_panic_is_found,
+            Exhaustive,
+            "a panic was swallowed",
+            "a failure that the model catches is found"
+        ),
     ]
 }
 
@@ -89,4 +95,9 @@ fn broken_runner_assertion_is_found() {
     increment(&word);
     other.join().unwrap();
     assert_eq!(word.load(Ordering::Acquire), 2, "an increment was lost");
+}
+
+fn broken_runner_swallowed_panic_is_found() {
+    let failure = std::panic::catch_unwind(|| panic!("no lock is free"));
+    assert!(failure.is_err());
 }
