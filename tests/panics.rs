@@ -41,7 +41,8 @@ fn literal_and_formatted_messages_are_kept() {
     let literal = payload_of(|| panic!("literal"));
     assert_eq!(literal.message(), "literal");
     assert_eq!(literal.into_inner().downcast_ref::<&str>(), Some(&"literal"));
-    let formatted = payload_of(|| panic!("{} of {}", 3, 2));
+    let index = std::hint::black_box(3);
+    let formatted = payload_of(|| panic!("{index} of 2"));
     assert_eq!(formatted.message(), "3 of 2");
     assert_eq!(formatted.into_inner().downcast_ref::<String>().map(String::as_str), Some("3 of 2"));
 }
