@@ -92,14 +92,13 @@ fn save(server: &FlagServer, folder: &Path, code: &str) -> anyhow::Result<()> {
     Ok(fs::write(folder.join(code).with_extension("gif"), image)?)
 }
 
-/// A blocking request of a library that knows nothing of task groups. A cancel of the scope closes the connection under it, so it stops as
-/// well. Only a `connect` in progress goes on, and on the loopback interface that takes no time.
+/// A blocking request of a library that knows nothing of task groups, made to stop with the scope: the hook closes the connection under it.
+/// Only a `connect` in progress goes on, and on the loopback interface that takes no time.
 fn fetch(url: &str) -> anyhow::Result<Vec<u8>> {
     let client: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
-    let closer = client.clone();
-    let _closing = taskgroup::current_token().map(|token| token.on_cancel(|| closer.shutdown()));
-    match client.get(url).call().and_then(|reply| reply.into_body().read_to_vec()) {
-        // The client cannot say why its connection was closed. If it was the cancel, the checkpoint does.
+    let request = || client.get(url).call()?.into_body().read_to_vec();
+    match taskgroup::with_cancel_hook(|| client.clone().shutdown(), request) {
+        // The client cannot say why its connection was closed. If it was the hook, the checkpoint does.
         Err(broken @ ureq::Error::Io(_)) => {
             taskgroup::checkpoint()?;
             Err(broken.into())
