@@ -1,5 +1,12 @@
 //! Task groups for OS threads: structured concurrency for code that blocks.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+#[cfg(doctest)]
+mod compile_fail;
+
 mod blocking;
 mod cancel;
 mod error;

@@ -73,7 +73,7 @@ impl Node {
         let mut inner = self.inner.lock();
         if inner.cancelled.is_some() {
             drop(inner);
-            if let Err(payload) = catch(f) {
+            if let Err(payload) = catch(|| context::outside(f)) {
                 self.callback_panicked(payload);
             }
             return CancelGuard { node: None, id: 0 };
@@ -94,7 +94,8 @@ impl Node {
         let Some((id, f)) = inner.callbacks.waiting.pop() else { return false };
         inner.callbacks.running = Some(Running { id, by: context::slot() });
         drop(inner);
-        let panic = catch(f).err();
+        // What a callback can do must not depend on the scope of whoever cancels, which is cancelled more often than not.
+        let panic = catch(|| context::outside(f)).err();
         let mut inner = self.inner.lock();
         inner.callbacks.running = None;
         let deregistering = std::mem::take(&mut inner.callbacks.deregistering);

@@ -232,7 +232,8 @@ impl CancelToken {
 
     /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
     ///
-    /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held.
+    /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held
+    /// and outside of any scope.
     /// One that blocks holds up those that come after it, and the `cancel` that runs them. Dropping the guard takes the
     /// callback back.
     ///

@@ -55,7 +55,7 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// The panic that a model throws on purpose, and the only one that counts as a panic of a task.
 #[derive(Debug)]
-pub struct ModelPanic;
+pub(crate) struct ModelPanic;
 
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
@@ -106,9 +106,6 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 impl<T: Default> Default for Mutex<T> {
@@ -180,10 +177,10 @@ pub(crate) fn start_thread(_name: &str, _stack_size: Option<usize>, f: impl FnOn
 }
 
 macro_rules! global {
-    ($(#[$doc:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
+    ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {
         loom::lazy_static! {
             $(#[$doc])*
-            $vis static ref $name: $type = $init;
+            $(pub($($path)+))? static ref $name: $type = $init;
         }
     };
 }

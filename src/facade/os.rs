@@ -140,9 +140,9 @@ pub(crate) use local;
 
 /// Declares a value made once in the process, at its first use.
 macro_rules! global {
-    ($(#[$doc:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;) => {
+    ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {
         $(#[$doc])*
-        $vis static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $init);
+        $(pub($($path)+))? static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $init);
     };
 }
 pub(crate) use global;

@@ -293,9 +293,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     #[track_caller]
     pub fn on_release(&'scope self, hook: impl FnOnce() -> Result<(), E> + Send + 'scope) {
         let hook = erase(Arc::new(Release::new(&self.group, Location::caller(), hook)));
-        match &mut *self.releases.lock() {
-            Some(hooks) => return hooks.push(hook),
-            None => {}
+        if let Some(hooks) = &mut *self.releases.lock() {
+            return hooks.push(hook);
         }
         let _ = hook.run();
     }

@@ -123,7 +123,7 @@ where
     }
 
     /// The closure back, if nobody has begun it.
-    pub(super) fn into_closure(&self) -> Option<F> {
+    pub(super) fn take_closure(&self) -> Option<F> {
         let claim = self.job.claim()?;
         let closure = self.job.closure(&claim);
         let _ = self.job.end(claim, TaskStatus::NeverRan.code(), true);

@@ -105,7 +105,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
             Err((Refused::Full, _)) => SpawnErrorKind::Full,
             Err(_) => SpawnErrorKind::Cancelled(group.token().cancelled().unwrap_or_else(|| group.closed(location))),
         };
-        match task.into_closure() {
+        match task.take_closure() {
             Some(closure) => Err(SpawnError::new(kind, closure)),
             // A cancel that came in between has dropped the closure already; the handle tells.
             None => Ok(TaskHandle::new(task)),

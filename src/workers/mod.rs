@@ -12,4 +12,5 @@ pub(crate) use pool::{Source, list, pass_on, unlist};
 pub(crate) use worker::{Worker, blocking, start_dedicated};
 
 #[cfg(taskgroup_models)]
+#[allow(unused_imports, reason = "not every set of models has a pool")]
 pub(crate) use pool::shut_down;
