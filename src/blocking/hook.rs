@@ -18,8 +18,8 @@ use crate::cancel::context;
 ///
 /// # Panics
 ///
-/// A panic of the hook on the thread that cancels is treated as that of a callback: see [`CancelToken::on_cancel`]
-/// (crate::CancelToken::on_cancel).
+/// A panic of the hook on the thread that cancels is treated as that of a callback: see
+/// [`CancelToken::on_cancel`](crate::CancelToken::on_cancel).
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {

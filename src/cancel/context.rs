@@ -228,19 +228,25 @@ pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
 /// `Err` if the current scope is cancelled.
 #[inline]
 pub(crate) fn check() -> Result<(), Cancelled> {
-    if with(Context::is_clear) { Ok(()) } else { check_slowly() }
+    if is_clear() { Ok(()) } else { check_slowly() }
+}
+
+/// Neither cancelled nor under a deadline, as far as the slot knows.
+#[inline]
+fn is_clear() -> bool {
+    CONTEXT.try_with(Context::is_clear).unwrap_or(true)
 }
 
 /// Whether the current scope is cancelled.
 #[inline]
 pub(crate) fn is_cancelled() -> bool {
-    !with(Context::is_clear) && check_slowly().is_err()
+    !is_clear() && check_slowly().is_err()
 }
 
 #[cold]
 fn check_slowly() -> Result<(), Cancelled> {
     let Some(node) = with(Context::attach) else { return Ok(()) };
-    if with(Context::is_clear) { Ok(()) } else { node.check() }
+    if is_clear() { Ok(()) } else { node.check() }
 }
 
 /// Blocks until `ready`, or until `limit`.

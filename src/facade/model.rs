@@ -51,6 +51,18 @@ pub(crate) fn holds(guard: Guard) -> bool {
 
 pub(crate) const TIME_PASSES: bool = false;
 
+static MOST_STASHED: StdUsize = StdUsize::new(1);
+
+/// How many tasks a worker of a model takes at once, for the rest of the process.
+#[allow(dead_code, reason = "for models")]
+pub(crate) fn set_most_stashed(tasks: usize) {
+    MOST_STASHED.store(tasks, Relaxed);
+}
+
+pub(crate) fn most_stashed() -> usize {
+    MOST_STASHED.load(Relaxed)
+}
+
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// The panic that a model throws on purpose, and the only one that counts as a panic of a task.

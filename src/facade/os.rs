@@ -21,6 +21,11 @@ pub(crate) const fn holds(_guard: Guard) -> bool {
 /// Whether a deadline can come by itself.
 pub(crate) const TIME_PASSES: bool = true;
 
+/// How many tasks a worker takes at once at most.
+pub(crate) fn most_stashed() -> usize {
+    32
+}
+
 /// What a panic leaves behind.
 pub(crate) type Payload = Box<dyn Any + Send>;
 

@@ -269,7 +269,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     /// # }
     /// ```
     pub fn name(&self) -> Option<&str> {
-        self.task().traits().name.as_deref()
+        self.task().traits().name()
     }
 
     /// Has `callback` called when the task has ended, on its thread, before anybody who waits for it goes on; at once if

@@ -10,6 +10,7 @@ mod scope;
 mod shared;
 mod stats;
 mod status;
+mod stopwatch;
 mod task;
 mod task_builder;
 

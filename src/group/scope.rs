@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::release::Release;
 use super::shared::{Erased, Shared};
 use super::stats::GroupStats;
+use super::stopwatch::Stopwatch;
 use super::task::{Group, erase};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, OwnedBy, context};
@@ -63,8 +64,8 @@ where
     F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env, E>) -> Result<T, E>,
 {
     let location = Location::caller();
-    let begun = Instant::now();
-    let node = open(&options, begun, location);
+    let begun = Stopwatch::start_coarse();
+    let node = open(&options, location);
     let group = TaskGroup {
         group: Group {
             shared: Shared::new(node.clone(), options.limit),
@@ -87,14 +88,14 @@ where
 }
 
 /// The node of a group: a child of the current scope and of the parents it was given.
-fn open(options: &Options, begun: Instant, location: &'static Location<'static>) -> Arc<Node> {
+fn open(options: &Options, location: &'static Location<'static>) -> Arc<Node> {
     let node = if options.parents.is_empty() {
         Node::child_of_current()
     } else {
         let current = context::current();
         Node::child_of(current.iter().chain(options.parents.iter().map(CancelToken::node)))
     };
-    let timeout = options.timeout.and_then(|timeout| begun.checked_add(timeout));
+    let timeout = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if let Some(deadline) = [options.deadline, timeout].into_iter().flatten().min() {
         node.set_deadline(deadline, location);
     }
@@ -377,7 +378,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
 impl<E: TaskError> TaskGroup<'_, '_, E> {
     /// Takes note of how the body ended, and cancels the group if it failed.
-    fn settle<T>(&self, returned: Result<Result<T, E>, Box<dyn std::any::Any + Send>>, begun: Instant) -> Body<T> {
+    fn settle<T>(&self, returned: Result<Result<T, E>, Box<dyn std::any::Any + Send>>, begun: Stopwatch) -> Body<T> {
         let Group { shared, ledger } = &self.group;
         match returned {
             Ok(Ok(value)) => Body::Value(value),

@@ -26,9 +26,9 @@ use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
-use crate::facade::{Guard, Mutex, Payload, holds, spin};
+use crate::facade::{Guard, Mutex, Payload, holds, most_stashed, spin};
 use crate::waiting::{Point, Slot};
-use crate::workers::{self, Source, Worker};
+use crate::workers::{self, Source, Stash, Worker};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Departure>;
@@ -52,6 +52,7 @@ struct Queue {
     /// What needs no slot: daemons, and tasks that were lent one.
     express: VecDeque<Erased>,
     listed: bool,
+    limited: bool,
     slots: usize,
     live_tasks: usize,
     live_daemons: usize,
@@ -94,6 +95,13 @@ impl Departure {
     }
 }
 
+/// What became of a task that a worker took.
+enum Dispatched {
+    Ended(Departure),
+    /// Somebody else has it, or a thread of its own.
+    Elsewhere,
+}
+
 /// A task taken from the queue, and whether it holds a slot.
 struct Taken {
     task: Erased,
@@ -106,7 +114,7 @@ impl Shared {
             token: CancelToken::from_node(node),
             limit: limit.unwrap_or(usize::MAX),
             owner: context::slot(),
-            queue: Mutex::new(Queue::default()),
+            queue: Mutex::new(Queue { limited: limit.is_some(), ..Queue::default() }),
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
             callback_panics: Mutex::new(Vec::new()),
@@ -220,49 +228,54 @@ impl Shared {
     }
 
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
-    fn dispatch(self: &Arc<Self>, taken: Taken) {
+    fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
-            return self.run(taken);
+            return match taken.task.run() {
+                Some(departure) => Dispatched::Ended(departure),
+                None => {
+                    self.not_begun(taken.slot);
+                    Dispatched::Elsewhere
+                }
+            };
         }
-        let (task, slot) = (taken.task.clone(), taken.slot);
-        if let Err(error) = self.start_thread(taken) {
-            if let Some(departure) = task.refuse(error) {
-                self.leave(departure, slot);
-            }
+        let task = taken.task.clone();
+        match self.start_thread(taken) {
+            Ok(()) => Dispatched::Elsewhere,
+            Err(error) => task.refuse(error).map_or(Dispatched::Elsewhere, Dispatched::Ended),
         }
     }
 
-    /// Takes the next task that this thread may begin; `unlist` it has none to give to workers either.
-    fn take(self: &Arc<Self>) -> Option<Taken> {
+    /// Takes the next tasks that a worker may begin, the one to begin with apart, and reports `tally`. Takes the group off
+    /// the list if it has none left.
+    fn take_batch(self: &Arc<Self>, size: usize, tally: Tally) -> Option<(Taken, Vec<Erased>)> {
         let mut queue = self.queue.lock();
-        let taken = queue.take(self.limit);
+        let wake = queue.enter(tally);
+        let taken = queue.take(self.limit).map(|first| {
+            let size = if self.is_limited() { 1 } else { size.min(queue.tasks.len() / 4 + 1) };
+            // While the owner runs tasks from the front, workers take theirs from the back, out of its way.
+            let from = if self.ended_in_place.load(Relaxed) == 0 { 0 } else { queue.tasks.len() + 1 - size };
+            let rest = if size > 1 { queue.tasks.drain(from..from + size - 1).collect() } else { Vec::new() };
+            (first, rest)
+        });
         if !queue.has_work(self.limit) {
             queue.listed = false;
             let source: Arc<dyn Source> = self.clone();
             workers::unlist(&source);
+        }
+        drop(queue);
+        if wake {
+            self.owner.unpark();
         }
         taken
     }
 
     /// Takes an ended task off the counts.
     fn leave(self: &Arc<Self>, departure: Departure, slot: bool) {
+        let mut tally = Tally::default();
+        tally.add(departure);
         let mut queue = self.queue.lock();
-        if slot {
-            queue.slots -= 1;
-        }
-        match departure.role {
-            Role::Task => queue.live_tasks -= 1,
-            Role::Daemon => queue.live_daemons -= 1,
-        }
-        match departure.status {
-            TaskStatus::Failed | TaskStatus::Panicked => queue.ended.failed += 1,
-            TaskStatus::Cancelled | TaskStatus::NeverRan => queue.ended.cancelled += 1,
-            _ => queue.ended.finished += 1,
-        }
-        if departure.status == TaskStatus::NeverRan {
-            queue.begun += 1;
-        }
-        let wake = queue.owner_waits && queue.live_tasks == 0 && (!queue.closed || queue.live_daemons == 0);
+        queue.slots -= usize::from(slot);
+        let wake = queue.enter(tally);
         let list = slot && queue.must_list(self.limit);
         drop(queue);
         if wake {
@@ -275,6 +288,7 @@ impl Shared {
 
     /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
     pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
+        self.queue.lock().begun += 1;
         self.leave(departure, false);
     }
 
@@ -413,12 +427,19 @@ impl Shared {
     fn run(self: &Arc<Self>, taken: Taken) {
         match taken.task.run() {
             Some(departure) => self.leave(departure, taken.slot),
-            None if taken.slot => {
-                let mut queue = self.queue.lock();
-                queue.slots -= 1;
-                queue.begun -= 1;
-            }
-            None => self.queue.lock().begun -= 1,
+            None => self.not_begun(taken.slot),
+        }
+    }
+
+    /// Takes back that a task was begun, which somebody else had claimed.
+    fn not_begun(self: &Arc<Self>, slot: bool) {
+        let mut queue = self.queue.lock();
+        queue.begun -= 1;
+        queue.slots -= usize::from(slot);
+        let list = slot && queue.must_list(self.limit);
+        drop(queue);
+        if list {
+            workers::list(self.clone());
         }
     }
 
@@ -429,7 +450,7 @@ impl Shared {
             let Some(task) = queue.express.pop_front().or_else(|| queue.tasks.pop_front()) else { return };
             drop(queue);
             if let Some(departure) = task.discard() {
-                self.leave(departure, false);
+                self.leave_unrun(departure);
             }
         }
     }
@@ -451,6 +472,17 @@ impl Shared {
 }
 
 impl Queue {
+    /// Takes ended tasks off the counts; true if the owner is to be woken.
+    fn enter(&mut self, tally: Tally) -> bool {
+        self.live_tasks -= tally.tasks;
+        self.live_daemons -= tally.daemons;
+        self.begun += tally.begun;
+        self.ended.finished += tally.ended.finished;
+        self.ended.failed += tally.ended.failed;
+        self.ended.cancelled += tally.ended.cancelled;
+        self.owner_waits && self.live_tasks == 0 && (!self.closed || self.live_daemons == 0)
+    }
+
     fn has_work(&self, limit: usize) -> bool {
         !self.express.is_empty() || (!self.tasks.is_empty() && self.slots < limit)
     }
@@ -471,28 +503,145 @@ impl Queue {
     }
 
     fn take_task(&mut self) -> Option<Taken> {
-        let task = self.tasks.pop_front()?;
+        let task = loop {
+            let task = self.tasks.pop_front()?;
+            if !task.is_claimed() {
+                break task;
+            }
+        };
         self.begun += 1;
-        self.slots += 1;
-        Some(Taken { task, slot: true })
+        // Without a limit, nobody looks at the slots.
+        let slot = self.limited;
+        self.slots += usize::from(slot);
+        Some(Taken { task, slot })
+    }
+}
+
+/// Ended tasks that are still on the counts.
+#[derive(Default)]
+struct Tally {
+    tasks: usize,
+    daemons: usize,
+    begun: usize,
+    ended: GroupStats,
+}
+
+impl Tally {
+    fn add(&mut self, departure: Departure) {
+        match departure.role {
+            Role::Task => self.tasks += 1,
+            Role::Daemon => self.daemons += 1,
+        }
+        match departure.status {
+            TaskStatus::Failed | TaskStatus::Panicked => self.ended.failed += 1,
+            TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
+            _ => self.ended.finished += 1,
+        }
+    }
+}
+
+/// What a worker has taken and not begun, and what it has ended and not reported: both reach the group when the worker comes
+/// for more, when it blocks, and when somebody finds that it has not come for too long.
+struct TaskStash {
+    shared: Arc<Shared>,
+    stashed: Mutex<Stashed>,
+}
+
+#[derive(Default)]
+struct Stashed {
+    tasks: VecDeque<Erased>,
+    tally: Tally,
+}
+
+impl TaskStash {
+    fn new(shared: Arc<Shared>) -> Self {
+        TaskStash { shared, stashed: Mutex::new(Stashed::default()) }
+    }
+
+    fn put(&self, tasks: Vec<Erased>) {
+        self.stashed.lock().tasks.extend(tasks);
+    }
+
+    fn next(&self) -> Option<Erased> {
+        let mut stashed = self.stashed.lock();
+        loop {
+            let task = stashed.tasks.pop_front()?;
+            if !task.is_claimed() {
+                stashed.tally.begun += 1;
+                return Some(task);
+            }
+        }
+    }
+
+    fn note(&self, departure: Departure) {
+        self.stashed.lock().tally.add(departure);
+    }
+
+    fn tally(&self) -> Tally {
+        std::mem::take(&mut self.stashed.lock().tally)
+    }
+}
+
+impl Stash for TaskStash {
+    fn give_back(&self) {
+        let stashed = std::mem::take(&mut *self.stashed.lock());
+        let mut queue = self.shared.queue.lock();
+        for task in stashed.tasks.into_iter().rev() {
+            queue.tasks.push_front(task);
+        }
+        let wake = queue.enter(stashed.tally);
+        let list = queue.must_list(self.shared.limit);
+        drop(queue);
+        if wake {
+            self.shared.owner.unpark();
+        }
+        if list {
+            workers::list(self.shared.clone());
+        }
+        if self.shared.node().is_flagged() {
+            self.shared.empty();
+        }
     }
 }
 
 impl Source for Shared {
     fn work(self: Arc<Self>, worker: &Worker) {
+        let stash = Arc::new(TaskStash::new(self.clone()));
+        worker.set_stash(Some(stash.clone()));
+        let mut size = 1;
         let mut passed_on = false;
-        while let Some(taken) = self.take() {
+        loop {
+            let taken = match stash.next() {
+                Some(task) => Taken { task, slot: false },
+                None => {
+                    let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
+                    worker.set_stashing(!rest.is_empty());
+                    if !rest.is_empty() {
+                        stash.put(rest);
+                        workers::watch_stash();
+                    }
+                    // A first task that blocks, as most do that block at all, has nothing stashed behind it.
+                    size = (size * 2).min(most_stashed());
+                    first
+                }
+            };
             if !passed_on {
                 workers::pass_on();
                 passed_on = true;
             }
             worker.begin_task();
-            self.dispatch(taken);
+            let slot = taken.slot;
+            match self.dispatch(taken) {
+                Dispatched::Ended(departure) if slot => self.leave(departure, true),
+                Dispatched::Ended(departure) => stash.note(departure),
+                Dispatched::Elsewhere => {}
+            }
         }
+        worker.set_stash(None);
     }
 
     fn refuse(self: Arc<Self>, error: io::Error) {
-        let Some(taken) = self.take() else { return };
+        let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
         if let Some(departure) = taken.task.refuse(error) {
             self.leave(departure, taken.slot);
         }

@@ -17,12 +17,13 @@ use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ledger::Ledger;
 use super::own_token::OwnToken;
 use super::shared::{Departure, Erased, Role, Shared};
 use super::status::TaskStatus;
+use super::stopwatch::Stopwatch;
 use crate::cancel::context::{self, LazyNode};
 use crate::cancel::{CancelCause, Cancelled, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
@@ -40,22 +41,59 @@ pub(super) struct Group<E> {
 /// What is said about a task at its spawn.
 pub(super) struct Traits {
     pub(super) id: TaskId,
-    pub(super) name: Option<Cow<'static, str>>,
     pub(super) location: &'static Location<'static>,
     pub(super) role: Role,
+    /// What most tasks do not have.
+    special: Option<Box<Special>>,
+}
+
+struct Special {
+    name: Option<Cow<'static, str>>,
     /// It asked for a thread of its own, perhaps with a stack of so many bytes.
-    pub(super) dedicated: Option<Option<usize>>,
+    dedicated: Option<Option<usize>>,
 }
 
 impl Traits {
-    pub(super) fn new(name: Option<Cow<'static, str>>, location: &'static Location<'static>, role: Role) -> Self {
-        static NEXT: PlainU64 = PlainU64::new(1);
-        Traits { id: TaskId(NEXT.fetch_add(1, Relaxed)), name, location, role, dedicated: None }
+    pub(super) fn new(
+        name: Option<Cow<'static, str>>,
+        dedicated: Option<Option<usize>>,
+        location: &'static Location<'static>,
+        role: Role,
+    ) -> Self {
+        let plain = name.is_none() && dedicated.is_none();
+        let special = if plain { None } else { Some(Box::new(Special { name, dedicated })) };
+        Traits { id: next_id(), location, role, special }
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.special.as_ref()?.name.as_deref()
+    }
+
+    pub(super) fn dedicated(&self) -> Option<Option<usize>> {
+        self.special.as_ref()?.dedicated
     }
 
     fn info(&self) -> TaskInfo {
-        TaskInfo { id: self.id, name: self.name.as_deref().map(str::to_owned), location: self.location }
+        TaskInfo { id: self.id, name: self.name().map(str::to_owned), location: self.location }
     }
+}
+
+/// Ids are unique and not dense: a thread takes a block of them at a time.
+fn next_id() -> TaskId {
+    const BLOCK: u64 = 256;
+    static NEXT: PlainU64 = PlainU64::new(1);
+    thread_local! {
+        static FREE: std::cell::Cell<(u64, u64)> = const { std::cell::Cell::new((0, 0)) };
+    }
+    FREE.with(|free| {
+        let (mut next, mut end) = free.get();
+        if next == end {
+            next = NEXT.fetch_add(BLOCK, Relaxed);
+            end = next + BLOCK;
+        }
+        free.set((next + 1, end));
+        TaskId(next)
+    })
 }
 
 type OnFinished<'scope> = Box<dyn FnOnce(TaskStatus) + Send + 'scope>;
@@ -78,7 +116,7 @@ pub(super) struct Task<'scope, T, F, E> {
     /// Makes a failure the task's result instead of the group's failure.
     isolate: Option<fn(Failure<E>) -> T>,
     own: OnceLock<Arc<OwnToken>>,
-    watch: Mutex<Watch<'scope>>,
+    watch: Mutex<Option<Box<Watch<'scope>>>>,
 }
 
 /// A task as its handle knows it.
@@ -114,7 +152,7 @@ where
             group,
             isolate,
             own: OnceLock::new(),
-            watch: Mutex::new(Watch::default()),
+            watch: Mutex::new(None),
         })
     }
 
@@ -156,9 +194,9 @@ where
     }
 
     /// Runs the closure; the result, or what it failed with, and the status.
-    fn execute(&self, claim: &Claim) -> (TaskStatus, Option<T>) {
+    #[inline]
+    fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else { return (TaskStatus::NeverRan, None) };
-        let begun = Instant::now();
         match catch(closure) {
             Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
             Ok(Err(error)) => self.errored(error, begun.elapsed()),
@@ -174,7 +212,7 @@ where
                 if self.traits.role == Role::Task {
                     self.group.shared.note_cut(&cancelled);
                 }
-                self.watch.lock().instead = Some(cancelled);
+                self.watch.lock().get_or_insert_default().instead = Some(cancelled);
                 self.guard_drop(error);
                 (TaskStatus::Cancelled, None)
             }
@@ -194,7 +232,7 @@ where
             return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
         }
         let cancelled = self.group.ledger.fail(origin, kind, elapsed);
-        self.watch.lock().instead = Some(cancelled);
+        self.watch.lock().get_or_insert_default().instead = Some(cancelled);
         (status, None)
     }
 
@@ -221,10 +259,11 @@ where
 
     #[cold]
     fn end_watched(&self, claim: Claim, status: TaskStatus) -> Departure {
-        let mut watch = self.watch.lock();
+        let mut guard = self.watch.lock();
+        let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
         let callbacks = std::mem::take(&mut watch.callbacks);
-        drop(watch);
+        drop(guard);
         for callback in callbacks {
             self.call(callback, status);
         }
@@ -232,7 +271,7 @@ where
         if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
-        let waiting = std::mem::take(&mut self.watch.lock().waiting);
+        let waiting = std::mem::take(&mut self.watch.lock().get_or_insert_default().waiting);
         waiting.iter().for_each(|slot| slot.unpark());
         Departure::new(self.traits.role, status)
     }
@@ -259,7 +298,7 @@ where
     }
 
     fn run_claimed(&self, claim: Claim) -> Departure {
-        let (status, value) = self.execute(&claim);
+        let (status, value) = self.execute(&claim, Stopwatch::start());
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
@@ -301,7 +340,7 @@ where
             self.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan));
         }
-        Some(match self.traits.name.as_deref() {
+        Some(match self.traits.name() {
             Some(name) => workers::with_thread_name(name, || self.run_in_frame(claim)),
             None => self.run_in_frame(claim),
         })
@@ -327,12 +366,12 @@ where
     }
 
     fn runs_anywhere(&self) -> bool {
-        self.traits.dedicated.is_none() && self.traits.name.is_none() && self.traits.role == Role::Task
+        self.traits.special.is_none() && self.traits.role == Role::Task
     }
 
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {
-        let stack_size = self.traits.dedicated?;
-        Some((self.traits.name.as_deref().unwrap_or("taskgroup"), stack_size))
+        let stack_size = self.traits.dedicated()?;
+        Some((self.traits.name().unwrap_or("taskgroup"), stack_size))
     }
 }
 
@@ -359,7 +398,7 @@ where
     }
 
     fn instead(&self) -> Cancelled {
-        if let Some(cancelled) = self.watch.lock().instead.clone() {
+        if let Some(cancelled) = self.watch.lock().as_ref().and_then(|watch| watch.instead.clone()) {
             return cancelled;
         }
         // A task that was spawned too late is neither cancelled nor failed.
@@ -385,7 +424,11 @@ where
             return Some(None);
         }
         let (status, value) =
-            if slot { context::within_task(self.base().clone(), || self.execute(&claim)) } else { self.execute(&claim) };
+            if slot {
+                context::within_task(self.base().clone(), || self.execute(&claim, Stopwatch::start_coarse()))
+            } else {
+                self.execute(&claim, Stopwatch::start_coarse())
+            };
         let departure = self.end(claim, status);
         shared.ended_in_place(departure, slot);
         Some(value)
@@ -409,26 +452,28 @@ where
         let mut watch = self.watch.lock();
         let ended = self.job.watch();
         if !ended {
-            watch.waiting.push(slot.clone());
+            watch.get_or_insert_default().waiting.push(slot.clone());
         }
         !ended
     }
 
     fn remove_waiting(&self, slot: &Arc<Slot>) {
-        let mut watch = self.watch.lock();
+        let mut guard = self.watch.lock();
+        let Some(watch) = guard.as_mut() else { return };
         if let Some(index) = watch.waiting.iter().position(|waiting| Arc::ptr_eq(waiting, slot)) {
             watch.waiting.swap_remove(index);
         }
     }
 
     fn on_finished(&self, callback: OnFinished<'scope>) {
-        let mut watch = self.watch.lock();
+        let mut guard = self.watch.lock();
+        let watch = guard.get_or_insert_default();
         if watch.ending.is_none() && !self.job.watch() {
             watch.callbacks.push(callback);
             return;
         }
         let status = watch.ending.unwrap_or_else(|| Joinable::status(self));
-        drop(watch);
+        drop(guard);
         self.call(callback, status);
     }
 

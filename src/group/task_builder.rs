@@ -123,8 +123,8 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
-        let mut traits = Traits::new(self.name.clone(), location, role);
-        traits.dedicated = (self.dedicated || self.stack_size.is_some()).then_some(self.stack_size);
+        let dedicated = (self.dedicated || self.stack_size.is_some()).then_some(self.stack_size);
+        let traits = Traits::new(self.name.clone(), dedicated, location, role);
         Task::new(self.group.group(), traits, isolate, f)
     }
 
@@ -159,7 +159,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         let role = task.traits().role;
         shared.base(role);
         let erased = erase(task.clone());
-        match task.traits().dedicated {
+        match task.traits().dedicated() {
             None => shared.enqueue(erased, role, only_if_free).map_err(|refused| (refused, None)),
             Some(_) => shared.start_or_enqueue(erased, role, only_if_free),
         }

@@ -1,7 +1,7 @@
 //! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are queued.
 //!
 //! It looks every tick at the workers whose task has not changed since the last one. One that the system says is asleep
-//! gives its place to another worker. What it finds sets its pace: when every worker it looks at is asleep, it opens twice
+//! gives its place to another worker, and one that has been at its task for a tick gives back what it has stashed. What it finds sets its pace: when every worker it looks at is asleep, it opens twice
 //! as many places at the next tick, so that a thousand tasks that block get their threads in a few dozen ticks; when they
 //! run, it opens none, so that tasks that compute stay near the number of cores. Only where no task at all begins for a
 //! while does it send one worker more, ever more rarely: the running tasks may be spinning until a queued one has run.
@@ -63,7 +63,7 @@ fn run() {
     loop {
         park_timeout(if burst > 1 { FAST_TICK } else { TICK });
         let state = POOL.lock();
-        if !state.is_waiting() {
+        if !state.needs_monitor() {
             drop(state);
             seen.clear();
             burst = 1;
@@ -89,6 +89,7 @@ fn run() {
         let mut asleep = 0;
         let mut awake = 0;
         for worker in &suspects {
+            worker.give_back();
             let tasks = worker.tasks();
             if !worker.is_asleep() {
                 awake += 1;
@@ -125,7 +126,7 @@ fn run() {
 
 fn wait_for_work() {
     let mut state = POOL.lock();
-    if state.is_waiting() {
+    if state.needs_monitor() {
         return;
     }
     state.monitor = Standing::Parked(Unparker::current());

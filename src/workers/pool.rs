@@ -8,7 +8,9 @@
 //!
 //! 1. While a source is listed and a place is free, a worker is on its way; it passes the wake on before it runs a task. So
 //!    queued tasks get threads for as long as the ones before them block, and a burst of spawns costs one wake.
-//! 2. While a source is listed and no place is free, the monitor runs.
+//! 2. While a source is listed and no place is free, and while a worker has tasks stashed, the monitor runs. So a task is
+//!    not stuck behind one that blocks: a worker gives its stash back when it blocks in one of our blocking points, and the
+//!    monitor gives it back when the worker has been at one task for a tick.
 //! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and listed, or retired. Whoever
 //!    wakes an idle worker exchanges its status, and so does the worker when it retires: a wake is never given to a worker
 //!    that leaves.
@@ -27,6 +29,12 @@ use slab::Slab;
 use super::monitor;
 use super::worker::Worker;
 use crate::facade::{Mutex, MutexGuard, global, parallelism};
+
+/// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
+pub(crate) trait Stash: Send + Sync {
+    /// Gives them back to the source, because the worker is not coming to them.
+    fn give_back(&self);
+}
 
 /// Something with tasks to run.
 pub(crate) trait Source: Send + Sync {
@@ -230,6 +238,11 @@ impl State {
         !self.ready.is_empty()
     }
 
+    /// Whether there is anything for the monitor to look after.
+    pub(super) fn needs_monitor(&self) -> bool {
+        self.is_waiting() || self.workers.iter().any(|(_, worker)| worker.has_stash())
+    }
+
     /// Gives a worker that the monitor had found blocked its place back.
     pub(super) fn recover(&mut self, worker: &Worker) {
         if worker.set_stalled(false) {
@@ -253,6 +266,11 @@ pub(crate) fn unlist(source: &Arc<dyn Source>) {
         drop(state);
         drop(listed);
     }
+}
+
+/// Makes sure that stashes are looked after.
+pub(crate) fn watch_stash() {
+    monitor::rouse(POOL.lock());
 }
 
 /// Passes a wake on: a worker that has taken a task calls it before it runs the task.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::pool::POOL;
-use crate::facade::{AtomicU8, Guard, Ordering, Unparker, catch, holds, local, park_idle, start_thread};
+use super::pool::{POOL, Stash};
+use crate::facade::{AtomicU8, Guard, Mutex, Ordering, Unparker, catch, holds, local, park_idle, start_thread};
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -36,6 +36,9 @@ pub(crate) struct Worker {
     stalled: PlainBool,
     /// It is blocked in one of our blocking points. Changes under the lock of the pool.
     blocking: PlainBool,
+    stash: Mutex<Option<Arc<dyn Stash>>>,
+    /// There are tasks in the stash.
+    stashing: PlainBool,
     thread: ThreadId,
 }
 
@@ -61,6 +64,8 @@ impl Worker {
                 tasks: PlainU32::new(0),
                 stalled: PlainBool::new(false),
                 blocking: PlainBool::new(false),
+                stash: Mutex::new(None),
+                stashing: PlainBool::new(false),
                 thread: thread_id(),
             });
             WORKER.with(|own| own.replace(Some(worker.clone())));
@@ -136,6 +141,30 @@ impl Worker {
         }
     }
 
+    /// Says where the worker keeps the tasks that it has taken and not begun.
+    pub(crate) fn set_stash(&self, stash: Option<Arc<dyn Stash>>) {
+        let old = std::mem::replace(&mut *self.stash.lock(), stash);
+        drop(old);
+    }
+
+    /// Says whether there are any, to the monitor.
+    pub(crate) fn set_stashing(&self, stashing: bool) {
+        self.stashing.store(stashing, Relaxed);
+    }
+
+    pub(super) fn has_stash(&self) -> bool {
+        self.stashing.load(Relaxed)
+    }
+
+    /// Gives what is stashed back to its source.
+    pub(super) fn give_back(&self) {
+        self.set_stashing(false);
+        let stash = self.stash.lock().clone();
+        if let Some(stash) = stash {
+            stash.give_back();
+        }
+    }
+
     pub(super) fn tasks(&self) -> u32 {
         self.tasks.load(Relaxed)
     }
@@ -192,6 +221,7 @@ pub(crate) struct Blocking(Option<Arc<Worker>>);
 pub(crate) fn blocking() -> Blocking {
     let worker = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten();
     if let Some(worker) = &worker {
+        worker.give_back();
         POOL.set_blocked(worker, true);
     }
     Blocking(worker)
