@@ -74,6 +74,11 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
         .map_err(|payload| if payload.is::<ModelPanic>() { payload } else { panic::resume_unwind(payload) })
 }
 
+/// What unwinds here in a model is a finding, and ends the model.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct AbortOnUnwind;
+
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
 
@@ -117,7 +122,6 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-
 }
 
 impl<T: Default> Default for Mutex<T> {

@@ -35,6 +35,20 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 
+/// While it lives, a panic that leaves its scope ends the process: what comes after it must not be skipped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a panic where none can be contained: the process aborts");
+            std::process::abort();
+        }
+    }
+}
+
 /// Data whose exclusive access is somebody's proof; the models check the proof.
 #[derive(Debug)]
 pub(crate) struct Cell<T>(std::cell::UnsafeCell<T>);

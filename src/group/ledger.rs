@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::policy::{OnFailure, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
-use crate::facade::{Mutex, Payload};
+use crate::facade::{Mutex, Payload, catch};
 
 /// The failures of a group, in the order in which they came.
 ///
@@ -95,7 +95,9 @@ impl<E: TaskError> Ledger<E> {
     /// The cause of the cancel that a failure leads to, and the place in the source it stands for.
     fn cause_of(&self, origin: &Origin, kind: &FailureKind<E>) -> (CancelCause, &'static Location<'static>) {
         let text = match kind {
-            FailureKind::Error(error) => error.to_string(),
+            // The text is the user's code, and the failure must not be lost to it.
+            FailureKind::Error(error) => catch(|| error.to_string())
+                .unwrap_or_else(|payload| format!("its text cannot be had: {}", PanicPayload::new(payload).message())),
             FailureKind::Panic(panic) => panic.message().to_owned(),
             FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
         };

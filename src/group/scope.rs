@@ -18,7 +18,7 @@ use super::task::{Group, erase};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, OwnedBy, context};
 use crate::error::{Failure, FailureKind, GroupError, Origin, SpawnError, TaskError};
-use crate::facade::{Mutex, catch};
+use crate::facade::{AbortOnUnwind, Mutex, Payload, catch};
 
 /// A scope whose tasks have all ended when it returns.
 ///
@@ -77,9 +77,10 @@ where
         env: PhantomData,
     };
     let returned = context::within(node, || {
+        // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
+        let _contained = AbortOnUnwind;
         let returned = catch(|| body(&group));
-        let outcome = group.settle(returned, begun);
-        // From here to the end of `finish` nothing may unwind: the tasks still borrow.
+        let outcome = catch(|| group.settle(returned, begun)).unwrap_or_else(|payload| group.panicked(payload));
         group.group.shared.finish(location);
         outcome
     });
@@ -109,7 +110,7 @@ enum Body<T> {
     Cancelled(Cancelled),
     /// With an error, which is in the ledger.
     Failed,
-    Panicked(Box<dyn std::any::Any + Send>),
+    Panicked(Payload),
 }
 
 impl TaskGroup<'_, '_> {
@@ -378,7 +379,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
 impl<E: TaskError> TaskGroup<'_, '_, E> {
     /// Takes note of how the body ended, and cancels the group if it failed.
-    fn settle<T>(&self, returned: Result<Result<T, E>, Box<dyn std::any::Any + Send>>, begun: Stopwatch) -> Body<T> {
+    fn settle<T>(&self, returned: Result<Result<T, E>, Payload>, begun: Stopwatch) -> Body<T> {
         let Group { shared, ledger } = &self.group;
         match returned {
             Ok(Ok(value)) => Body::Value(value),
@@ -398,11 +399,13 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                     }
                 }
             }
-            Err(payload) => {
-                ledger.body_panicked();
-                Body::Panicked(payload)
-            }
+            Err(payload) => self.panicked(payload),
         }
+    }
+
+    fn panicked<T>(&self, payload: Payload) -> Body<T> {
+        self.group.ledger.body_panicked();
+        Body::Panicked(payload)
     }
 
     /// Runs the release hooks, those that register meanwhile included.

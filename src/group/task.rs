@@ -146,14 +146,7 @@ where
     E: TaskError,
 {
     pub(super) fn new(group: &'scope Group<E>, traits: Traits, isolate: Option<fn(Failure<E>) -> T>, closure: F) -> Arc<Self> {
-        Arc::new(Task {
-            job: Job::new(closure),
-            traits,
-            group,
-            isolate,
-            own: OnceLock::new(),
-            watch: Mutex::new(None),
-        })
+        Arc::new(Task { job: Job::new(closure), traits, group, isolate, own: OnceLock::new(), watch: Mutex::new(None) })
     }
 
     pub(super) fn traits(&self) -> &Traits {
@@ -206,7 +199,14 @@ where
 
     #[cold]
     fn errored(&self, error: E, elapsed: Duration) -> (TaskStatus, Option<T>) {
-        let own = error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned();
+        // The error is the user's, and so is what it says of itself.
+        let own = match catch(|| error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned()) {
+            Ok(own) => own,
+            Err(payload) => {
+                self.guard_drop(error);
+                return self.panicked(payload, elapsed);
+            }
+        };
         match own {
             Some(cancelled) => {
                 if self.traits.role == Role::Task {
@@ -423,12 +423,11 @@ where
             shared.ended_in_place(departure, slot);
             return Some(None);
         }
-        let (status, value) =
-            if slot {
-                context::within_task(self.base().clone(), || self.execute(&claim, Stopwatch::start_coarse()))
-            } else {
-                self.execute(&claim, Stopwatch::start_coarse())
-            };
+        let (status, value) = if slot {
+            context::within_task(self.base().clone(), || self.execute(&claim, Stopwatch::start_coarse()))
+        } else {
+            self.execute(&claim, Stopwatch::start_coarse())
+        };
         let departure = self.end(claim, status);
         shared.ended_in_place(departure, slot);
         Some(value)

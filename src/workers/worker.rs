@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering
 use std::time::Duration;
 
 use super::pool::{POOL, Stash};
-use crate::facade::{AtomicU8, Guard, Mutex, Ordering, Unparker, catch, holds, local, park_idle, start_thread};
+use crate::facade::{AbortOnUnwind, AtomicU8, Guard, Mutex, Ordering, Unparker, holds, local, park_idle, start_thread};
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -69,6 +69,8 @@ impl Worker {
                 thread: thread_id(),
             });
             WORKER.with(|own| own.replace(Some(worker.clone())));
+            // Tasks contain their panics. A worker that died of one would leave a scope that waits for ever.
+            let _contained = AbortOnUnwind;
             worker.run();
             WORKER.with(|own| own.take());
         })
@@ -238,7 +240,7 @@ impl Drop for Blocking {
 /// Starts a thread of its own for `f`.
 pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     start_thread(name, stack_size, move || {
-        // The task has reported its own panic; what is left must not print another.
-        let _ = catch(f);
+        let _contained = AbortOnUnwind;
+        f();
     })
 }
