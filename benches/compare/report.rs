@@ -62,10 +62,10 @@ impl Report {
         let samples = take_turns(&mut contestants, rounds)?;
         let others = Ticks::used_by_others_since(before);
         println!("\n{}, {} [{}]", title.row, title.case, title.unit);
-        println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
         if let Some(others) = others.filter(|&others| others > DISTURBED) {
             println!("  (doubtful: others used {:.0} % of the machine meanwhile)", others * 100.0);
         }
+        println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
         let first = samples[0].median();
         for (place, (contestant, samples)) in contestants.iter().zip(&samples).enumerate() {
             let ratio = (place > 0).then(|| first / samples.median());
