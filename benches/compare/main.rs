@@ -14,6 +14,8 @@
 //! - Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here. Nothing hides it: whoever
 //!   hands a task to a sleeping thread has it in the figure, and whoever runs the task on the waiting thread has not. Scopes
 //!   repeated back to back find threads that have only just gone idle, which favours every contestant that keeps threads.
+//! - A table during which other programs used more than a twentieth of the machine is marked doubtful. Contention is not even
+//!   fair: who runs more threads gets more of a contended core.
 //! - `rayon::scope` called from a thread outside its pool moves the whole scope into the pool and back. Goals are set against
 //!   that, since it is what a program's own thread gets; the line `in the pool` is the same scope without the move.
 //! - Figures of a first run, of memory and of numbers of threads come from child processes, one contestant each: idle workers,

@@ -30,6 +30,36 @@ pub(crate) fn has_proc() -> bool {
     cfg!(target_os = "linux")
 }
 
+/// Processor time so far, in ticks: of the whole machine, of what it did at all, and of that by this process and its children.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticks {
+    total: u64,
+    busy: u64,
+    own: u64,
+}
+
+impl Ticks {
+    pub(crate) fn now() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in the first two.
+        let all: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).take(8).map_while(|n| n.parse().ok()).collect();
+        let total = all.iter().sum();
+        let idle = all.get(3)? + all.get(4)?;
+        let own = fs::read_to_string("/proc/self/stat").ok()?;
+        // The second field is the program's name, which may hold spaces; utime, stime, cutime and cstime are fields 14 to 17.
+        let (_, fields) = own.rsplit_once(')')?;
+        let own = fields.split_whitespace().skip(11).take(4).map_while(|n| n.parse::<u64>().ok()).sum();
+        Some(Ticks { total, busy: total - idle, own })
+    }
+
+    /// The part of the machine that others have used between `earlier` and now, from 0 to 1.
+    pub(crate) fn used_by_others_since(earlier: Option<Ticks>) -> Option<f64> {
+        let (earlier, now) = (earlier?, Ticks::now()?);
+        let others = (now.busy.saturating_sub(earlier.busy)).saturating_sub(now.own - earlier.own);
+        Some(others as f64 / now.total.saturating_sub(earlier.total).max(1) as f64)
+    }
+}
+
 pub(crate) fn threads() -> anyhow::Result<usize> {
     Ok(fs::read_dir("/proc/self/task").context("cannot count the threads")?.count())
 }

@@ -6,8 +6,11 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::process::Machine;
+use crate::process::{Machine, Ticks};
 use crate::sampling::{Contestant, Goal, Rounds, Samples, take_turns};
+
+/// Other programs that used more of the machine than this while a table was taken are worth a warning.
+const DISTURBED: f64 = 0.05;
 
 pub(crate) struct Report {
     json: Option<BufWriter<File>>,
@@ -55,8 +58,13 @@ impl Report {
         mut contestants: Vec<Contestant<'_>>,
         rounds: Rounds,
     ) -> anyhow::Result<()> {
+        let before = Ticks::now();
         let samples = take_turns(&mut contestants, rounds)?;
+        let others = Ticks::used_by_others_since(before);
         println!("\n{}, {} [{}]", title.row, title.case, title.unit);
+        if let Some(others) = others.filter(|&others| others > DISTURBED) {
+            println!("  (doubtful: others used {:.0} % of the machine meanwhile)", others * 100.0);
+        }
         println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
         let first = samples[0].median();
         for (place, (contestant, samples)) in contestants.iter().zip(&samples).enumerate() {
@@ -72,7 +80,7 @@ impl Report {
             );
             println!("{}", line.trim_end());
             self.count(title, &contestant.name, &verdicts);
-            self.json_line(title, &contestant.name, samples, ratio, &verdicts)?;
+            self.json_line(title, others, &contestant.name, samples, ratio, &verdicts)?;
         }
         Ok(())
     }
@@ -106,6 +114,7 @@ impl Report {
     fn json_line(
         &mut self,
         title: &Title<'_>,
+        others: Option<f64>,
         contestant: &str,
         samples: &Samples,
         ratio: Option<f64>,
@@ -118,7 +127,7 @@ impl Report {
             .collect();
         writeln!(
             json,
-            r#"{{"row":{},"case":{},"unit":{},"contestant":{},"median":{},"min":{},"max":{},"samples":{},"ratio":{},"goals":[{}]}}"#,
+            r#"{{"row":{},"case":{},"unit":{},"contestant":{},"median":{},"min":{},"max":{},"samples":{},"ratio":{},"others":{},"goals":[{}]}}"#,
             quoted(title.row),
             quoted(title.case),
             quoted(title.unit),
@@ -127,7 +136,8 @@ impl Report {
             samples.smallest(),
             samples.largest(),
             samples.count(),
-            ratio.map_or_else(|| "null".to_owned(), |ratio| ratio.to_string()),
+            number(ratio),
+            number(others),
             goals.join(","),
         )?;
         Ok(())
@@ -175,6 +185,10 @@ fn figure(value: f64) -> String {
         _ => 5,
     };
     format!("{value:.decimals$}")
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "null".to_owned(), |value| value.to_string())
 }
 
 fn quoted(text: &str) -> String {
