@@ -1,5 +1,5 @@
 //! What several test files share: latches, destructors that count or panic, a record of traced errors, child processes.
-#![allow(dead_code, reason = "each test binary uses a part of this module")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
 
 use std::fmt::{self, Write as _};
 use std::process::{Command, Output};
