@@ -183,6 +183,8 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
+pub(crate) fn linger(_done: impl FnMut() -> bool) {}
+
 pub(crate) fn parallelism() -> usize {
     PARALLELISM.load(Relaxed)
 }

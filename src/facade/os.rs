@@ -122,7 +122,6 @@ pub(crate) fn yield_now() {
 /// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core nobody else could
 /// make it so.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
-    static CORES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(parallelism);
     let backoff = crossbeam_utils::Backoff::new();
     while *CORES > 1 && !backoff.is_completed() {
         if done() {
@@ -132,6 +131,26 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     }
     done()
 }
+
+/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at all.
+pub(crate) fn linger(mut done: impl FnMut() -> bool) {
+    const LOOKS: u32 = 64;
+    const SPINS: u32 = 32;
+    if *CORES == 1 {
+        return;
+    }
+    for look in 0..LOOKS {
+        if done() {
+            return;
+        }
+        if look % 4 == 3 {
+            thread::yield_now();
+        }
+        (0..SPINS).for_each(|_| std::hint::spin_loop());
+    }
+}
+
+static CORES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(parallelism);
 
 /// How many threads the machine runs at once.
 pub(crate) fn parallelism() -> usize {

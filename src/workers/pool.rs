@@ -24,11 +24,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
 use slab::Slab;
 
 use super::monitor;
 use super::worker::Worker;
-use crate::facade::{Mutex, MutexGuard, global, parallelism};
+use crate::facade::{self, Mutex, MutexGuard, global, parallelism};
 
 /// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
 pub(crate) trait Stash: Send + Sync {
@@ -53,6 +56,8 @@ global! {
 pub(super) struct Pool {
     pub(super) places: usize,
     state: Mutex<State>,
+    /// Whether a source is listed, for a worker that lingers. A hint: the lock decides.
+    listed: CachePadded<PlainBool>,
 }
 
 #[derive(Default)]
@@ -69,6 +74,15 @@ pub(super) struct State {
     closing: Option<crate::facade::Unparker>,
 }
 
+/// What a worker is to do next.
+pub(super) enum Next {
+    Source(Arc<dyn Source>),
+    /// Look for a source for a while, and come back as one that arrives.
+    Linger,
+    /// It is idle, and listed as such.
+    Idle,
+}
+
 /// What `Pool::supply` decided under the lock and has to do outside it.
 enum Supply {
     Nothing,
@@ -79,7 +93,7 @@ enum Supply {
 
 impl Pool {
     fn new() -> Self {
-        Pool { places: parallelism(), state: Mutex::new(State::default()) }
+        Pool { places: parallelism(), state: Mutex::new(State::default()), listed: CachePadded::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,7 +149,7 @@ impl Pool {
     }
 
     /// A source for `worker`, which is on its way or has just finished with one; none if it is to go idle, or to leave.
-    pub(super) fn next(&self, worker: &Arc<Worker>, arriving: bool) -> Option<Arc<dyn Source>> {
+    pub(super) fn next(&self, worker: &Arc<Worker>, arriving: bool, lingered: bool) -> Next {
         let mut state = self.lock();
         if arriving {
             state.arriving -= 1;
@@ -145,16 +159,32 @@ impl Pool {
         // One that came back from blocking into a full house leaves the work to the others.
         if arriving || state.busy <= self.places {
             if let Some(source) = state.rotate() {
-                return Some(source);
+                return Next::Source(source);
             }
         }
         state.busy -= 1;
+        if !lingered && state.arriving == 0 && state.busy < self.places && state.closing.is_none() {
+            // On its way, and so nobody else is woken: the next source is often listed a moment later, by a scope that
+            // follows this one, and a wake costs more than a look.
+            state.arriving += 1;
+            return Next::Linger;
+        }
         if state.closing.is_none() {
             worker.become_idle();
             state.idle.push(worker.clone());
         }
         self.supply(state);
-        None
+        Next::Idle
+    }
+
+    /// Looks for a source for as long as a wake would take. It must be there at two looks: one that its owner has emptied by
+    /// the second was not worth coming for.
+    pub(super) fn linger(&self) {
+        let mut before = false;
+        facade::linger(|| {
+            let now = self.listed.load(Relaxed);
+            std::mem::replace(&mut before, now) && now
+        });
     }
 
     /// The worker blocks from now on, or no longer.
@@ -255,6 +285,7 @@ impl State {
 pub(crate) fn list(source: Arc<dyn Source>) {
     let mut state = POOL.lock();
     state.ready.push_back(source);
+    POOL.listed.store(true, Relaxed);
     POOL.supply(state);
 }
 
@@ -263,6 +294,7 @@ pub(crate) fn unlist(source: &Arc<dyn Source>) {
     let mut state = POOL.lock();
     if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
         let listed = state.ready.remove(index);
+        POOL.listed.store(!state.ready.is_empty(), Relaxed);
         drop(state);
         drop(listed);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::pool::{POOL, Stash};
+use super::pool::{Next, POOL, Stash};
 use crate::facade::{AbortOnUnwind, AtomicU8, Guard, Mutex, Ordering, Unparker, holds, local, park_idle, start_thread};
 
 /// How long an idle worker stays.
@@ -78,10 +78,19 @@ impl Worker {
 
     fn run(self: &Arc<Self>) {
         loop {
-            let mut arriving = true;
-            while let Some(source) = POOL.next(self, arriving) {
-                arriving = false;
-                source.work(self);
+            let (mut arriving, mut lingered) = (true, false);
+            loop {
+                match POOL.next(self, arriving, lingered) {
+                    Next::Source(source) => {
+                        (arriving, lingered) = (false, false);
+                        source.work(self);
+                    }
+                    Next::Linger => {
+                        POOL.linger();
+                        (arriving, lingered) = (true, true);
+                    }
+                    Next::Idle => break,
+                }
             }
             if POOL.leave_if_closing(self) || !self.stay_idle() {
                 return;
