@@ -30,15 +30,14 @@ use crate::waiting::{Point, Slot};
 pub struct TaskHandle<'scope, T> {
     /// None once the result has been taken.
     task: Option<Arc<dyn Joinable<'scope, T> + 'scope>>,
-    id: TaskId,
 }
 
 impl<'scope, T> TaskHandle<'scope, T> {
     pub(super) fn new(task: Arc<dyn Joinable<'scope, T> + 'scope>) -> Self {
-        let id = task.traits().id;
-        TaskHandle { task: Some(task), id }
+        TaskHandle { task: Some(task) }
     }
 
+    #[inline]
     fn task(&self) -> &Arc<dyn Joinable<'scope, T> + 'scope> {
         match &self.task {
             Some(task) => task,
@@ -255,7 +254,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     /// # }
     /// ```
     pub fn id(&self) -> TaskId {
-        self.id
+        self.task().traits().id
     }
 
     /// The name given with [`TaskBuilder::name`](crate::TaskBuilder::name).
@@ -304,6 +303,6 @@ impl<T> Drop for TaskHandle<'_, T> {
 
 impl<T> fmt::Debug for TaskHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskHandle").field("id", &self.id).field("name", &self.name()).field("status", &self.status()).finish()
+        f.debug_struct("TaskHandle").field("id", &self.id()).field("name", &self.name()).field("status", &self.status()).finish()
     }
 }

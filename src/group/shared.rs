@@ -128,11 +128,13 @@ impl Shared {
         &self.token
     }
 
+    #[inline]
     pub(super) fn node(&self) -> &Arc<Node> {
         self.token.node()
     }
 
     /// The node that tasks of a role run under.
+    #[inline]
     pub(super) fn base(&self, role: Role) -> &Arc<Node> {
         match role {
             Role::Task => self.node(),
@@ -154,6 +156,7 @@ impl Shared {
         context::is_slot(&self.owner)
     }
 
+    #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.limit != usize::MAX
     }
@@ -293,6 +296,7 @@ impl Shared {
     }
 
     /// The right to begin a queued task here, for whoever waits for nothing else; the task holds a slot if true.
+    #[inline]
     pub(super) fn begin_in_place(&self) -> Option<bool> {
         if !self.is_limited() {
             return Some(false);
@@ -321,6 +325,7 @@ impl Shared {
     }
 
     /// Counts a task that has been run in place.
+    #[inline]
     pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: bool) {
         if departure.status == TaskStatus::Finished && departure.role == Role::Task && !slot && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.

@@ -54,6 +54,7 @@ struct Special {
 }
 
 impl Traits {
+    #[inline]
     pub(super) fn new(
         name: Option<Cow<'static, str>>,
         dedicated: Option<Option<usize>>,
@@ -165,6 +166,7 @@ where
         self.own.get_or_init(|| Arc::new(OwnToken::new(self.base().clone())))
     }
 
+    #[inline]
     fn base(&self) -> &Arc<crate::cancel::Node> {
         self.group.shared.base(self.traits.role)
     }
@@ -428,7 +430,11 @@ where
         } else {
             self.execute(&claim, Stopwatch::start_coarse())
         };
-        let departure = self.end(claim, status);
+        // `join` has consumed the handle, and takes the result along.
+        let departure = match self.job.end_unshared(claim, status.code()) {
+            Ok(()) => Departure::new(self.traits.role, status),
+            Err(claim) => self.end_watched(claim, status),
+        };
         shared.ended_in_place(departure, slot);
         Some(value)
     }

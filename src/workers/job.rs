@@ -122,6 +122,19 @@ impl<F, T> Job<F, T> {
         }
     }
 
+    /// Ends a job that the holder of the claim has run for itself, as the last who can still reach it but the queue: the
+    /// handle has been consumed, so no bit of the word can change any more. Somebody may have watched it before that.
+    #[inline]
+    pub(crate) fn end_unshared(&self, claim: Claim, status: u8) -> Result<(), Claim> {
+        if self.word.load(Ordering::Relaxed) & WATCHED != 0 {
+            return Err(claim);
+        }
+        // Release: whoever finds the job claimed in the queue drops its memory, after this. No other thread writes the word
+        // of a claimed job that has no handle, so nothing is overwritten.
+        self.word.store(ENDED | TAKEN | u32::from(status) << STATUS_SHIFT, Ordering::Release);
+        Ok(())
+    }
+
     /// The result, for the first who asks after the end.
     pub(crate) fn take(&self) -> Option<T> {
         // Acquire pairs with the release of `end`.
