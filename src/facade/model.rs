@@ -137,13 +137,14 @@ impl<T: Default> Default for Mutex<T> {
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,
+    parked: AtomicBool,
     receiver: std::sync::Mutex<loom::sync::mpsc::Receiver<()>>,
 }
 
 loom::thread_local! {
     static MAILBOX: Arc<Mailbox> = {
         let (sender, receiver) = loom::sync::mpsc::channel();
-        Arc::new(Mailbox { sender, receiver: std::sync::Mutex::new(receiver) })
+        Arc::new(Mailbox { sender, parked: AtomicBool::new(false), receiver: std::sync::Mutex::new(receiver) })
     };
 }
 
@@ -156,14 +157,18 @@ impl Unparker {
     }
 
     pub(crate) fn unpark(&self) {
-        let _ = self.0.sender.send(());
+        if self.0.parked.load(Relaxed) || holds(Guard::WakeIsSticky) {
+            let _ = self.0.sender.send(());
+        }
     }
 }
 
 pub(crate) fn park() {
     let mailbox = MAILBOX.with(Arc::clone);
     let receiver = mailbox.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    mailbox.parked.store(true, Relaxed);
     let _ = receiver.recv();
+    mailbox.parked.store(false, Relaxed);
 }
 
 pub(crate) fn park_timeout(limit: Duration) {
