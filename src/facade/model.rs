@@ -6,6 +6,8 @@
 //!   returns only [`ModelPanic`], which models throw on purpose, and re-raises everything else.
 //! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A thread is parked on a
 //!   loom channel of its own instead; surplus wakes are spurious returns, as on the operating system.
+//! * loom tries a write before the last access to an atomic only: a load by the thread that is about to write hides the
+//!   load of another before it, so executions are left out. Here each load also counts itself in a word of its own.
 //! * Time does not pass. A wait whose limit is zero times out, any other lasts until it is woken.
 //! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through [`Track`].
 
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 pub(crate) use loom::sync::MutexGuard;
-pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local as local;
 
@@ -78,6 +80,40 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct AbortOnUnwind;
+
+/// An atomic of loom whose loads see each other.
+#[derive(Debug)]
+pub(crate) struct Atomic<A> {
+    value: A,
+    loads: loom::sync::atomic::AtomicU8,
+}
+
+pub(crate) type AtomicU8 = Atomic<loom::sync::atomic::AtomicU8>;
+pub(crate) type AtomicU32 = Atomic<loom::sync::atomic::AtomicU32>;
+
+impl<A> std::ops::Deref for Atomic<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.value
+    }
+}
+
+macro_rules! atomic {
+    ($($type:ident of $value:ty),*) => {$(
+        impl $type {
+            pub(crate) fn new(value: $value) -> Self {
+                Atomic { value: loom::sync::atomic::$type::new(value), loads: loom::sync::atomic::AtomicU8::new(0) }
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                self.loads.fetch_or(0, Ordering::Relaxed);
+                self.value.load(ordering)
+            }
+        }
+    )*};
+}
+atomic!(AtomicU8 of u8, AtomicU32 of u32);
 
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
