@@ -117,6 +117,9 @@ impl Node {
         }
         let slot = context::slot();
         let Some(by) = inner.callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
+        if !holds(Guard::DeregisterWaits) {
+            return;
+        }
         inner.callbacks.deregistering.push(slot.clone());
         drop(inner);
         let Some(_wait) = MutualWait::begin(slot, by) else { return };

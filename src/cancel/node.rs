@@ -147,7 +147,12 @@ impl Node {
     /// Lists `child`, or hands it the cancel it comes too late for.
     pub(super) fn adopt(self: &Arc<Self>, child: &Arc<Node>) -> Option<usize> {
         let mut inner = self.inner.lock();
-        match inner.cancelled.clone() {
+        let cancelled = inner.cancelled.clone();
+        if !holds(Guard::AdoptUnderLock) {
+            drop(inner);
+            inner = self.inner.lock();
+        }
+        match cancelled {
             None => {
                 let key = inner.children.insert(Arc::downgrade(child));
                 // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
@@ -314,7 +319,7 @@ impl Node {
             inner.deliveries == 0 || inner.delivering.as_ref().is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
         };
         let mut inner = self.inner.lock();
-        if is_quiet(&inner) {
+        if is_quiet(&inner) || !holds(Guard::EndAwaitsDeliveries) {
             return;
         }
         inner.quiescence.push(slot.clone());

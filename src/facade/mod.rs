@@ -37,4 +37,22 @@ pub(crate) enum Guard {
     NoMutualWait,
     /// A spawn looks for a cancelled group in the critical section in which it queues.
     SpawnChecksUnderLock,
+    /// A wake that comes before the park is remembered.
+    WakeIsSticky,
+    /// A wait looks at its condition again after each wake.
+    WaitLooksAgain,
+    /// A child is listed, or handed the cancel, in the critical section that looked whether its parent is cancelled.
+    AdoptUnderLock,
+    /// The drop of a callback's guard waits for a callback that is running.
+    DeregisterWaits,
+    /// The end of a scope waits until the cancels of its node have been delivered.
+    EndAwaitsDeliveries,
+    /// The owner says that it waits in the critical section in which it saw that a task is left.
+    OwnerSaysItWaits,
+    /// A cancel empties the queue of its group.
+    CancelEmptiesQueue,
+    /// A task that waits for a queued task of its own group lends it its slot.
+    WaitLendsSlot,
+    /// A worker passes the wake on before it runs a task.
+    WakeIsPassedOn,
 }

@@ -6,6 +6,8 @@
 //!   returns only [`ModelPanic`], which models throw on purpose, and re-raises everything else.
 //! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A thread is parked on a
 //!   loom channel of its own instead; surplus wakes are spurious returns, as on the operating system.
+//! * loom tries a write before the last access to an atomic only: a load by the thread that is about to write hides the
+//!   load of another before it, so executions are left out. Here each load also counts itself in a word of its own.
 //! * Time does not pass. A wait whose limit is zero times out, any other lasts until it is woken.
 //! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through [`Track`].
 
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 pub(crate) use loom::sync::MutexGuard;
-pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local as local;
 
@@ -79,6 +81,40 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 #[must_use]
 pub(crate) struct AbortOnUnwind;
 
+/// An atomic of loom whose loads see each other.
+#[derive(Debug)]
+pub(crate) struct Atomic<A> {
+    value: A,
+    loads: loom::sync::atomic::AtomicU8,
+}
+
+pub(crate) type AtomicU8 = Atomic<loom::sync::atomic::AtomicU8>;
+pub(crate) type AtomicU32 = Atomic<loom::sync::atomic::AtomicU32>;
+
+impl<A> std::ops::Deref for Atomic<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.value
+    }
+}
+
+macro_rules! atomic {
+    ($($type:ident of $value:ty),*) => {$(
+        impl $type {
+            pub(crate) fn new(value: $value) -> Self {
+                Atomic { value: loom::sync::atomic::$type::new(value), loads: loom::sync::atomic::AtomicU8::new(0) }
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                self.loads.fetch_or(0, Ordering::Relaxed);
+                self.value.load(ordering)
+            }
+        }
+    )*};
+}
+atomic!(AtomicU8 of u8, AtomicU32 of u32);
+
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
 
@@ -137,13 +173,14 @@ impl<T: Default> Default for Mutex<T> {
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,
+    parked: AtomicBool,
     receiver: std::sync::Mutex<loom::sync::mpsc::Receiver<()>>,
 }
 
 loom::thread_local! {
     static MAILBOX: Arc<Mailbox> = {
         let (sender, receiver) = loom::sync::mpsc::channel();
-        Arc::new(Mailbox { sender, receiver: std::sync::Mutex::new(receiver) })
+        Arc::new(Mailbox { sender, parked: AtomicBool::new(false), receiver: std::sync::Mutex::new(receiver) })
     };
 }
 
@@ -156,14 +193,18 @@ impl Unparker {
     }
 
     pub(crate) fn unpark(&self) {
-        let _ = self.0.sender.send(());
+        if self.0.parked.load(Relaxed) || holds(Guard::WakeIsSticky) {
+            let _ = self.0.sender.send(());
+        }
     }
 }
 
 pub(crate) fn park() {
     let mailbox = MAILBOX.with(Arc::clone);
     let receiver = mailbox.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    mailbox.parked.store(true, Relaxed);
     let _ = receiver.recv();
+    mailbox.parked.store(false, Relaxed);
 }
 
 pub(crate) fn park_timeout(limit: Duration) {

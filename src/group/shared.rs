@@ -338,7 +338,7 @@ impl Shared {
 
     /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group.
     pub(super) fn lend(self: &Arc<Self>, task: impl FnOnce() -> Erased) {
-        if !self.is_limited() || !context::is_in_task_of(self.node()) {
+        if !self.is_limited() || !context::is_in_task_of(self.node()) || !holds(Guard::WaitLendsSlot) {
             return;
         }
         let mut queue = self.queue.lock();
@@ -399,6 +399,10 @@ impl Shared {
             let mut queue = self.queue.lock();
             queue.live_tasks -= self.ended_in_place.swap(0, Relaxed).min(queue.live_tasks);
             let done = done(&mut queue);
+            if !done && !holds(Guard::OwnerSaysItWaits) {
+                drop(queue);
+                queue = self.queue.lock();
+            }
             queue.owner_waits = !done;
             done
         };
@@ -630,7 +634,7 @@ impl Source for Shared {
                     first
                 }
             };
-            if !passed_on {
+            if !passed_on && holds(Guard::WakeIsPassedOn) {
                 workers::pass_on();
                 passed_on = true;
             }
@@ -655,7 +659,9 @@ impl Source for Shared {
 
 impl Observer for Shared {
     fn cancelled(self: Arc<Self>) {
-        self.empty();
+        if holds(Guard::CancelEmptiesQueue) {
+            self.empty();
+        }
     }
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {

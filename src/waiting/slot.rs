@@ -232,6 +232,9 @@ impl Slot {
                 Some(limit) => facade::park_timeout(limit),
             }
             marked = cancellable && self.is_marked();
+            if !holds(Guard::WaitLooksAgain) {
+                break Woken::Ready;
+            }
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);

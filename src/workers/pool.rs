@@ -320,7 +320,12 @@ pub(crate) fn shut_down() {
     state.arriving += woken.len();
     drop(state);
     woken.iter().for_each(|worker| worker.unpark());
-    while !POOL.lock().workers.is_empty() {
+    // One that is on its way has not registered itself yet.
+    let some_left = || {
+        let state = POOL.lock();
+        !state.workers.is_empty() || state.arriving > 0
+    };
+    while some_left() {
         crate::facade::park();
     }
 }
