@@ -18,6 +18,7 @@ use super::Cancelled;
 use super::node::{Attachment, Node};
 use crate::facade::local;
 use crate::waiting::{Point, Slot, Woken};
+use crate::workers;
 
 local! {
     static CONTEXT: Context = Context::new();
@@ -45,18 +46,13 @@ enum Frame {
     /// A task that runs under the node of its group.
     Task(Arc<Node>),
     /// A task that can be cancelled by itself: its node is made when something asks for it.
-    Lazy(Arc<dyn LazyNode>),
+    Lazy(LazyTask),
     /// A shield.
     Clear,
 }
 
-/// Makes the node of a task when it is first asked for.
-pub(crate) trait LazyNode: Send + Sync {
-    /// The node; the same one each time.
-    fn node(&self) -> Arc<Node>;
-    /// The node that its siblings run under.
-    fn base(&self) -> &Arc<Node>;
-}
+/// A task, which makes its node when something asks for it.
+pub(crate) type LazyTask = workers::Erased<Arc<Node>>;
 
 /// How a wait ended that was not cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +85,7 @@ impl Context {
             Frame::Clear => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
-        Some(lazy.node())
+        Some(lazy.own_token())
     }
 
     fn push(&self, frame: Frame) {
@@ -185,7 +181,7 @@ pub(crate) fn is_in_task_of(base: &Arc<Node>) -> bool {
     with(|context| {
         context.frames.borrow().iter().any(|frame| match frame {
             Frame::Task(node) => Arc::ptr_eq(node, base),
-            Frame::Lazy(lazy) => Arc::ptr_eq(lazy.base(), base),
+            Frame::Lazy(lazy) => Arc::ptr_eq(lazy.base_token(), base),
             Frame::Node(_) | Frame::Clear => false,
         })
     })
@@ -216,7 +212,7 @@ pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `f` in the scope of a task that has a node of its own if something asks for it.
-pub(crate) fn within_lazy<T>(task: Arc<dyn LazyNode>, f: impl FnOnce() -> T) -> T {
+pub(crate) fn within_lazy<T>(task: LazyTask, f: impl FnOnce() -> T) -> T {
     inside(Frame::Lazy(task), f)
 }
 

@@ -20,6 +20,7 @@ pub(crate) use model::*;
 /// that the models would notice its loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
+#[allow(dead_code, reason = "some are asked for only in a model")]
 pub(crate) enum Guard {
     /// A slot is marked while the lock of the node it is attached to is held.
     MarkUnderLock,

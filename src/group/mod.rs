@@ -3,7 +3,6 @@
 mod builder;
 mod handle;
 mod ledger;
-mod own_token;
 mod policy;
 mod release;
 mod scope;

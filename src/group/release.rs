@@ -2,14 +2,16 @@
 
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::task::Group;
+use crate::cancel::Node;
 use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
-use crate::workers::{Job, Phase, Runnable};
+use crate::workers::{Departure, Job, Phase, Runnable};
 
-use super::shared::{Departure, Role};
+use super::shared::{Erased, Role};
 use super::status::TaskStatus;
 
 /// A release hook. It is no task, but borrows from the scope as one does and ends before it.
@@ -25,14 +27,12 @@ impl<'scope, F, E> Release<'scope, F, E> {
     }
 }
 
-impl<F, E> Runnable for Release<'_, F, E>
+impl<F, E> Runnable<Arc<Node>> for Release<'_, F, E>
 where
     F: FnOnce() -> Result<(), E> + Send,
     E: TaskError,
 {
-    type Departure = Departure;
-
-    fn run(&self) -> Option<Departure> {
+    fn run(&self, _this: &Erased, _precisely: bool) -> Option<Departure> {
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
@@ -49,7 +49,7 @@ where
             }
         };
         let _ = self.job.end(claim, 0, true);
-        Some(Departure::new(Role::Task, status))
+        Some(Role::Task.departure(status))
     }
 
     fn discard(&self) -> Option<Departure> {
@@ -70,5 +70,13 @@ where
 
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {
         None
+    }
+
+    fn own_token(&self) -> Arc<Node> {
+        self.group.shared.node().clone()
+    }
+
+    fn base_token(&self) -> &Arc<Node> {
+        self.group.shared.node()
     }
 }

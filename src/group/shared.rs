@@ -28,10 +28,10 @@ use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Guard, Mutex, Payload, holds, most_stashed, spin};
 use crate::waiting::{Point, Slot};
-use crate::workers::{self, Source, Stash, Worker};
+use crate::workers::{self, Departure, Source, Stash, Worker};
 
 /// A task of any type, as the queue holds it.
-pub(super) type Erased = workers::Erased<Departure>;
+pub(super) type Erased = workers::Erased<Arc<Node>>;
 
 pub(super) struct Shared {
     token: CancelToken,
@@ -72,6 +72,13 @@ pub(super) enum Role {
     Daemon,
 }
 
+impl Role {
+    /// What a task of this role leaves for the counts.
+    pub(super) fn departure(self, status: TaskStatus) -> Departure {
+        Departure { role: self as u8, status: status.code() }
+    }
+}
+
 /// What a spawn was refused for.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -79,20 +86,6 @@ pub(super) enum Refused {
     Closed,
     Full,
     NoThread,
-}
-
-/// What a task leaves behind for the counts.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub(crate) struct Departure {
-    role: Role,
-    status: TaskStatus,
-}
-
-impl Departure {
-    pub(super) fn new(role: Role, status: TaskStatus) -> Self {
-        Departure { role, status }
-    }
 }
 
 /// What became of a task that a worker took.
@@ -106,6 +99,8 @@ enum Dispatched {
 struct Taken {
     task: Erased,
     slot: bool,
+    /// It is worth a look at the precise clock: the queue is not long.
+    precisely: bool,
 }
 
 impl Shared {
@@ -216,9 +211,9 @@ impl Shared {
             Role::Daemon => queue.live_daemons += 1,
         }
         drop(queue);
-        self.start_thread(Taken { task: task.clone(), slot }).map_err(|error| {
+        self.start_thread(Taken { task: task.clone(), slot, precisely: true }).map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
-            self.leave(Departure::new(role, TaskStatus::Failed), slot);
+            self.leave(role.departure(TaskStatus::Failed), slot);
             (Refused::NoThread, Some(error))
         })
     }
@@ -233,7 +228,7 @@ impl Shared {
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
-            return match taken.task.run() {
+            return match taken.task.run(taken.precisely) {
                 Some(departure) => Dispatched::Ended(departure),
                 None => {
                     self.not_begun(taken.slot);
@@ -327,7 +322,8 @@ impl Shared {
     /// Counts a task that has been run in place.
     #[inline]
     pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: bool) {
-        if departure.status == TaskStatus::Finished && departure.role == Role::Task && !slot && self.is_owner() {
+        let plain = departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8;
+        if plain && !slot && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
             self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
@@ -434,7 +430,7 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        match taken.task.run() {
+        match taken.task.run(taken.precisely) {
             Some(departure) => self.leave(departure, taken.slot),
             None => self.not_begun(taken.slot),
         }
@@ -506,7 +502,7 @@ impl Queue {
     fn take(&mut self, limit: usize) -> Option<Taken> {
         if let Some(task) = self.express.pop_front() {
             self.begun += 1;
-            return Some(Taken { task, slot: false });
+            return Some(Taken { task, slot: false, precisely: true });
         }
         if self.slots < limit { self.take_task() } else { None }
     }
@@ -522,7 +518,7 @@ impl Queue {
         // Without a limit, nobody looks at the slots.
         let slot = self.limited;
         self.slots += usize::from(slot);
-        Some(Taken { task, slot })
+        Some(Taken { task, slot, precisely: true })
     }
 }
 
@@ -537,11 +533,12 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, departure: Departure) {
-        match departure.role {
-            Role::Task => self.tasks += 1,
-            Role::Daemon => self.daemons += 1,
+        if departure.role == Role::Daemon as u8 {
+            self.daemons += 1;
+        } else {
+            self.tasks += 1;
         }
-        match departure.status {
+        match TaskStatus::from_code(departure.status) {
             TaskStatus::Failed | TaskStatus::Panicked => self.ended.failed += 1,
             TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
             _ => self.ended.finished += 1,
@@ -621,7 +618,7 @@ impl Source for Shared {
         let mut passed_on = false;
         loop {
             let taken = match stash.next() {
-                Some(task) => Taken { task, slot: false },
+                Some(task) => Taken { task, slot: false, precisely: false },
                 None => {
                     let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
                     worker.set_stashing(!rest.is_empty());

@@ -16,20 +16,19 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::own_token::OwnToken;
-use super::shared::{Departure, Erased, Role, Shared};
+use super::shared::{Erased, Role, Shared};
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
-use crate::cancel::context::{self, LazyNode};
-use crate::cancel::{CancelCause, Cancelled, OwnedBy, TaskId, TaskInfo};
+use crate::cancel::context;
+use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{Guard, Mutex, Payload, catch, holds};
 use crate::waiting::Slot;
-use crate::workers::{self, Claim, Job, Phase, Runnable};
+use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
 
 /// What a task and its handle have of the group. Both live within the scope, and nothing of it is used once the task has
 /// left the counts.
@@ -116,7 +115,8 @@ pub(super) struct Task<'scope, T, F, E> {
     group: &'scope Group<E>,
     /// Makes a failure the task's result instead of the group's failure.
     isolate: Option<fn(Failure<E>) -> T>,
-    own: OnceLock<Arc<OwnToken>>,
+    /// The task's own token, made when something asks for it: the first blocking point inside the task, or its cancel.
+    own: Mutex<Option<Arc<Node>>>,
     watch: Mutex<Option<Box<Watch<'scope>>>>,
 }
 
@@ -147,7 +147,7 @@ where
     E: TaskError,
 {
     pub(super) fn new(group: &'scope Group<E>, traits: Traits, isolate: Option<fn(Failure<E>) -> T>, closure: F) -> Arc<Self> {
-        Arc::new(Task { job: Job::new(closure), traits, group, isolate, own: OnceLock::new(), watch: Mutex::new(None) })
+        Arc::new(Task { job: Job::new(closure), traits, group, isolate, own: Mutex::new(None), watch: Mutex::new(None) })
     }
 
     pub(super) fn traits(&self) -> &Traits {
@@ -162,30 +162,30 @@ where
         closure
     }
 
-    fn own(&self) -> &Arc<OwnToken> {
-        self.own.get_or_init(|| Arc::new(OwnToken::new(self.base().clone())))
-    }
-
     #[inline]
-    fn base(&self) -> &Arc<crate::cancel::Node> {
+    fn base(&self) -> &Arc<Node> {
         self.group.shared.base(self.traits.role)
     }
 
-    /// The cancel of the task or of what it is in, if there is one.
-    fn cancelled(&self) -> Option<Cancelled> {
-        match self.own.get() {
-            Some(own) => own.cancelled(),
-            None => self.base().cancelled(),
-        }
+    /// The node that a cancel of the task, and of nothing else, cancels.
+    fn own(&self) -> Arc<Node> {
+        let mut own = self.own.lock();
+        own.get_or_insert_with(|| {
+            self.job.set_tokened();
+            Node::child_of([self.base()])
+        })
+        .clone()
+    }
+
+    /// The innermost node that the task runs under, as far as one has been made.
+    fn innermost(&self) -> Arc<Node> {
+        let own = if self.job.is_tokened() { self.own.lock().clone() } else { None };
+        own.unwrap_or_else(|| self.base().clone())
     }
 
     /// Whether `cancelled` came from the task's own token, its group or what that is in.
     fn is_own(&self, cancelled: &Cancelled) -> bool {
-        let owner = match self.own.get() {
-            Some(own) => own.owner_of(cancelled),
-            None => self.base().owner_of(cancelled),
-        };
-        owner != OwnedBy::Foreign
+        self.innermost().owner_of(cancelled) != OwnedBy::Foreign
     }
 
     /// Runs the closure; the result, or what it failed with, and the status.
@@ -256,7 +256,7 @@ where
         if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
-        Departure::new(self.traits.role, status)
+        self.traits.role.departure(status)
     }
 
     #[cold]
@@ -275,7 +275,7 @@ where
         }
         let waiting = std::mem::take(&mut self.watch.lock().get_or_insert_default().waiting);
         waiting.iter().for_each(|slot| slot.unpark());
-        Departure::new(self.traits.role, status)
+        self.traits.role.departure(status)
     }
 
     fn drop_result(&self) {
@@ -299,8 +299,8 @@ where
         self.end(claim, status)
     }
 
-    fn run_claimed(&self, claim: Claim) -> Departure {
-        let (status, value) = self.execute(&claim, Stopwatch::start());
+    fn run_claimed(&self, claim: Claim, begun: Stopwatch) -> Departure {
+        let (status, value) = self.execute(&claim, begun);
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
@@ -308,12 +308,11 @@ where
     }
 
     /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
-    fn run_in_frame(&self, claim: Claim) -> Departure {
+    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch) -> Departure {
         if self.job.is_detached() {
-            context::within_task(self.base().clone(), || self.run_claimed(claim))
+            context::within_task(self.base().clone(), || self.run_claimed(claim, begun))
         } else {
-            let own: Arc<dyn LazyNode> = self.own().clone();
-            context::within_lazy(own, || self.run_claimed(claim))
+            context::within_lazy(this.clone(), || self.run_claimed(claim, begun))
         }
     }
 
@@ -321,30 +320,29 @@ where
         if self.traits.role == Role::Daemon {
             return;
         }
-        if let Some(cancelled) = self.cancelled() {
+        if let Some(cancelled) = self.innermost().cancelled() {
             self.group.shared.note_cut(&cancelled);
         }
     }
 }
 
-impl<'scope, T, F, E> Runnable for Task<'scope, T, F, E>
+impl<'scope, T, F, E> Runnable<Arc<Node>> for Task<'scope, T, F, E>
 where
     T: Send + 'scope,
     F: FnOnce() -> Result<T, E> + Send + 'scope,
     E: TaskError,
 {
-    type Departure = Departure;
-
-    fn run(&self) -> Option<Departure> {
+    fn run(&self, this: &Erased, precisely: bool) -> Option<Departure> {
         let claim = self.job.claim()?;
         // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
-        if self.cancelled().is_some() {
+        if self.base().is_cancelled() {
             self.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan));
         }
+        let begun = if precisely { Stopwatch::start() } else { Stopwatch::start_coarse() };
         Some(match self.traits.name() {
-            Some(name) => workers::with_thread_name(name, || self.run_in_frame(claim)),
-            None => self.run_in_frame(claim),
+            Some(name) => workers::with_thread_name(name, || self.run_in_frame(this, claim, begun)),
+            None => self.run_in_frame(this, claim, begun),
         })
     }
 
@@ -375,6 +373,14 @@ where
         let stack_size = self.traits.dedicated()?;
         Some((self.traits.name().unwrap_or("taskgroup"), stack_size))
     }
+
+    fn own_token(&self) -> Arc<Node> {
+        self.own()
+    }
+
+    fn base_token(&self) -> &Arc<Node> {
+        self.base()
+    }
 }
 
 impl<'scope, T, F, E> Joinable<'scope, T> for Task<'scope, T, F, E>
@@ -404,13 +410,13 @@ where
             return cancelled;
         }
         // A task that was spawned too late is neither cancelled nor failed.
-        self.cancelled()
+        self.innermost().cancelled()
             .unwrap_or_else(|| Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id()))
     }
 
     #[inline]
     fn run_in_place(&self) -> Option<Option<T>> {
-        if !self.runs_anywhere() || self.is_claimed() || self.own.get().is_some() || !context::is_current(self.base()) {
+        if !self.runs_anywhere() || !self.job.is_plain() || !context::is_current(self.base()) {
             return None;
         }
         let shared = &self.group.shared;
@@ -432,7 +438,7 @@ where
         };
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
-            Ok(()) => Departure::new(self.traits.role, status),
+            Ok(()) => self.traits.role.departure(status),
             Err(claim) => self.end_watched(claim, status),
         };
         shared.ended_in_place(departure, slot);
@@ -440,8 +446,7 @@ where
     }
 
     fn cancel(&self, location: &'static Location<'static>) {
-        let node = self.own().node();
-        node.cancel(CancelCause::Requested { reason: None }, location);
+        self.own().cancel(CancelCause::Requested { reason: None }, location);
         if let Some(departure) = self.discard() {
             self.group.shared.leave_unrun(departure);
         }
@@ -489,7 +494,7 @@ where
 }
 
 /// The task for a queue, which knows nothing of its lifetime.
-pub(super) fn erase<'scope>(task: Arc<dyn Runnable<Departure = Departure> + 'scope>) -> Erased {
+pub(super) fn erase<'scope>(task: Arc<dyn Runnable<Arc<Node>> + 'scope>) -> Erased {
     // SAFETY: whatever is erased here belongs to a group, by whose counts, or by whose release hooks, it is run or dropped
     // unrun before the scope returns (invariant 1 of `shared`, and `scope::finish`): what `workers::Erased` asks for.
     unsafe { workers::Erased::new(task) }

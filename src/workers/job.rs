@@ -8,6 +8,7 @@
 //! | `STATUS` 2..5 | how it ended | the end |
 //! | `TAKEN` | the result has an owner | whoever takes it |
 //! | `DETACHED` | there is no handle any more | the handle's drop |
+//! | `TOKENED` | the task has a token of its own | whoever makes it |
 //! | `WATCHED` | somebody waits for the end, or has a callback for it | the watcher, under the lock of the watch list |
 //!
 //! # Invariants
@@ -31,6 +32,7 @@ const STATUS: u32 = 0b111 << STATUS_SHIFT;
 const TAKEN: u32 = 1 << 5;
 const DETACHED: u32 = 1 << 6;
 const WATCHED: u32 = 1 << 7;
+const TOKENED: u32 = 1 << 8;
 
 /// A closure to run once, and its result.
 ///
@@ -157,6 +159,22 @@ impl<F, T> Job<F, T> {
         }
     }
 
+    /// Nobody has claimed it, and it has no token of its own.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) == QUEUED
+    }
+
+    /// Says that the task has a token of its own.
+    pub(crate) fn set_tokened(&self) {
+        self.word.fetch_or(TOKENED, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_tokened(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & TOKENED != 0
+    }
+
     /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
     pub(crate) fn detach(&self) -> bool {
         // AcqRel: acquires the result, releases the last use of the handle to whoever ends the job.
@@ -187,22 +205,33 @@ impl<F, T> fmt::Debug for Job<F, T> {
     }
 }
 
-/// What a queue holds of a task, which reports `D` when it has ended.
-pub(crate) trait Runnable: Send + Sync {
-    /// What an ended task leaves for the counts of its group.
-    type Departure;
-    /// Runs the task; none if somebody else had claimed it.
-    fn run(&self) -> Option<Self::Departure>;
+/// What an ended task leaves for the counts of its group.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Departure {
+    /// The role and the status of the task, as its group numbers them.
+    pub(crate) role: u8,
+    pub(crate) status: u8,
+}
+
+/// What a queue holds of a task whose tokens are of type `N`.
+pub(crate) trait Runnable<N>: Send + Sync {
+    /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the task itself.
+    fn run(&self, this: &Erased<N>, precisely: bool) -> Option<Departure>;
     /// Drops the task unrun; none if somebody else had claimed it.
-    fn discard(&self) -> Option<Self::Departure>;
+    fn discard(&self) -> Option<Departure>;
     /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
-    fn refuse(&self, error: io::Error) -> Option<Self::Departure>;
+    fn refuse(&self, error: io::Error) -> Option<Departure>;
     /// Whether somebody has claimed it.
     fn is_claimed(&self) -> bool;
     /// Whether any thread will do.
     fn runs_anywhere(&self) -> bool;
     /// The name and the stack size of the thread of its own that it asks for.
     fn own_thread(&self) -> Option<(&str, Option<usize>)>;
+    /// The task's own token, made when it is first asked for.
+    fn own_token(&self) -> N;
+    /// The token that its siblings run under.
+    fn base_token(&self) -> &N;
 }
 
 /// A task whose lifetime has been erased, so that a queue of the process can hold it.
@@ -216,34 +245,38 @@ pub(crate) trait Runnable: Send + Sync {
 /// The group keeps the promise by counting: a task is counted before it is queued and uncounted after its end, and the scope
 /// does not return while the count is not zero, whatever panics. Taking `DropBeforeEnd` out, so that a result is dropped after
 /// the end was signalled, makes the model `broken_scope_result_dropped_after_end` fail.
-pub(crate) struct Erased<D>(Arc<dyn Runnable<Departure = D>>);
+pub(crate) struct Erased<N>(Arc<dyn Runnable<N>>);
 
-impl<D: 'static> Erased<D> {
+impl<N: 'static> Erased<N> {
     /// # Safety
     ///
     /// See the type: `task` is run or dropped unrun before `'scope` ends.
-    pub(crate) unsafe fn new<'scope>(task: Arc<dyn Runnable<Departure = D> + 'scope>) -> Self {
-        type Object<'a, D> = Arc<dyn Runnable<Departure = D> + 'a>;
+    pub(crate) unsafe fn new<'scope>(task: Arc<dyn Runnable<N> + 'scope>) -> Self {
         // SAFETY: only the lifetime of the trait object changes; the caller promises what the type asks.
-        Erased(unsafe { std::mem::transmute::<Object<'scope, D>, Object<'static, D>>(task) })
+        Erased(unsafe { std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task) })
+    }
+
+    /// Runs the task, if nobody has claimed it.
+    pub(crate) fn run(&self, precisely: bool) -> Option<Departure> {
+        self.0.run(self, precisely)
     }
 }
 
-impl<D> Clone for Erased<D> {
+impl<N> Clone for Erased<N> {
     fn clone(&self) -> Self {
         Erased(self.0.clone())
     }
 }
 
-impl<D> std::ops::Deref for Erased<D> {
-    type Target = dyn Runnable<Departure = D>;
+impl<N> std::ops::Deref for Erased<N> {
+    type Target = dyn Runnable<N>;
 
     fn deref(&self) -> &Self::Target {
         &*self.0
     }
 }
 
-impl<D> fmt::Debug for Erased<D> {
+impl<N> fmt::Debug for Erased<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Erased").field("claimed", &self.0.is_claimed()).finish()
     }

@@ -6,7 +6,7 @@ mod name;
 mod pool;
 mod worker;
 
-pub(crate) use job::{Claim, Erased, Job, Phase, Runnable};
+pub(crate) use job::{Claim, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
 pub(crate) use pool::{Source, Stash, list, pass_on, unlist, watch_stash};
 pub(crate) use worker::{Worker, blocking, start_dedicated};
