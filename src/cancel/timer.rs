@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::node::Node;
-use crate::facade::{self, Mutex, Unparker, global, park_timeout, start_thread};
+use crate::facade::{self, Mutex, Unparker, contained, global, park_timeout, start_thread};
 
 global! {
     /// The deadlines to fire.
@@ -60,7 +60,7 @@ pub(super) fn arm(node: &Arc<Node>) {
     } else if timer.thread.is_none() && !timer.starting {
         timer.starting = true;
         drop(timer);
-        if let Err(error) = start_thread("taskgroup-timer", None, run) {
+        if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
             TIMER.lock().starting = false;
             tracing::error!(%error, "no thread for the deadlines of cancel callbacks");
         }

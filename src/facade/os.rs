@@ -35,18 +35,20 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 
-/// While it lives, a panic that leaves its scope ends the process: what comes after it must not be skipped.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct AbortOnUnwind;
-
-impl Drop for AbortOnUnwind {
-    fn drop(&mut self) {
-        if thread::panicking() {
+/// Runs `f`, out of which no panic may come: what comes after it must not be skipped. One ends the process.
+pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
+    struct Abort;
+    impl Drop for Abort {
+        fn drop(&mut self) {
             tracing::error!("a panic where none can be contained: the process aborts");
             std::process::abort();
         }
     }
+
+    let abort = Abort;
+    let value = f();
+    std::mem::forget(abort);
+    value
 }
 
 /// Data whose exclusive access is somebody's proof; the models check the proof.

@@ -303,6 +303,10 @@ impl<T> Drop for TaskHandle<'_, T> {
 
 impl<T> fmt::Debug for TaskHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskHandle").field("id", &self.id()).field("name", &self.name()).field("status", &self.status()).finish()
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("status", &self.status())
+            .finish()
     }
 }

@@ -18,7 +18,7 @@ use super::task::{Group, erase};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, OwnedBy, context};
 use crate::error::{Failure, FailureKind, GroupError, Origin, SpawnError, TaskError};
-use crate::facade::{AbortOnUnwind, Mutex, Payload, catch};
+use crate::facade::{Mutex, Payload, catch, contained};
 
 /// A scope whose tasks have all ended when it returns.
 ///
@@ -77,12 +77,13 @@ where
         env: PhantomData,
     };
     let returned = context::within(node, || {
-        // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
-        let _contained = AbortOnUnwind;
         let returned = catch(|| body(&group));
-        let outcome = catch(|| group.settle(returned, begun)).unwrap_or_else(|payload| group.panicked(payload));
-        group.group.shared.finish(location);
-        outcome
+        // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
+        contained(|| {
+            let outcome = catch(|| group.settle(returned, begun)).unwrap_or_else(|payload| group.panicked(payload));
+            group.group.shared.finish(location);
+            outcome
+        })
     });
     group.release();
     group.report(returned, options.name)
@@ -298,7 +299,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         if let Some(hooks) = &mut *self.releases.lock() {
             return hooks.push(hook);
         }
-        let _ = hook.run(true);
+        let _ = hook.run(true, &|| {});
     }
 
     /// Cancels the group: tasks and body. The group absorbs it: a scope that cancels itself is no error.
@@ -412,7 +413,7 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     fn release(&self) {
         let hooks = self.releases.lock().take();
         for hook in hooks.into_iter().flatten().rev() {
-            let _ = hook.run(true);
+            let _ = hook.run(true, &|| {});
         }
     }
 

@@ -228,7 +228,8 @@ impl Shared {
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
-            return match taken.task.run(taken.precisely) {
+            let slot = taken.slot;
+            return match taken.task.run(taken.precisely, &|| self.free_slot(slot)) {
                 Some(departure) => Dispatched::Ended(departure),
                 None => {
                     self.not_begun(taken.slot);
@@ -236,10 +237,13 @@ impl Shared {
                 }
             };
         }
-        let task = taken.task.clone();
+        let (task, slot) = (taken.task.clone(), taken.slot);
         match self.start_thread(taken) {
             Ok(()) => Dispatched::Elsewhere,
-            Err(error) => task.refuse(error).map_or(Dispatched::Elsewhere, Dispatched::Ended),
+            Err(error) => {
+                self.free_slot(slot);
+                task.refuse(error).map_or(Dispatched::Elsewhere, Dispatched::Ended)
+            }
         }
     }
 
@@ -306,16 +310,17 @@ impl Shared {
         free.then_some(true)
     }
 
-    /// Gives back what `begin_in_place` gave, where the task was claimed by somebody else after all.
-    pub(super) fn not_begun_in_place(self: &Arc<Self>, slot: bool) {
-        if slot {
-            let mut queue = self.queue.lock();
-            queue.slots -= 1;
-            let list = queue.must_list(self.limit);
-            drop(queue);
-            if list {
-                workers::list(self.clone());
-            }
+    /// Gives a slot back, before anybody can see that its task has ended, or because the task was claimed by somebody else.
+    pub(super) fn free_slot(self: &Arc<Self>, slot: bool) {
+        if !slot {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        queue.slots -= 1;
+        let list = queue.must_list(self.limit);
+        drop(queue);
+        if list {
+            workers::list(self.clone());
         }
     }
 
@@ -430,22 +435,16 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        match taken.task.run(taken.precisely) {
-            Some(departure) => self.leave(departure, taken.slot),
+        match taken.task.run(taken.precisely, &|| self.free_slot(taken.slot)) {
+            Some(departure) => self.leave(departure, false),
             None => self.not_begun(taken.slot),
         }
     }
 
     /// Takes back that a task was begun, which somebody else had claimed.
     fn not_begun(self: &Arc<Self>, slot: bool) {
-        let mut queue = self.queue.lock();
-        queue.begun -= 1;
-        queue.slots -= usize::from(slot);
-        let list = slot && queue.must_list(self.limit);
-        drop(queue);
-        if list {
-            workers::list(self.clone());
-        }
+        self.queue.lock().begun -= 1;
+        self.free_slot(slot);
     }
 
     /// Empties the queue: what has not begun never will.
@@ -636,9 +635,7 @@ impl Source for Shared {
                 passed_on = true;
             }
             worker.begin_task();
-            let slot = taken.slot;
             match self.dispatch(taken) {
-                Dispatched::Ended(departure) if slot => self.leave(departure, true),
                 Dispatched::Ended(departure) => stash.note(departure),
                 Dispatched::Elsewhere => {}
             }

@@ -1,6 +1,9 @@
 //! How many tasks of a group are in which state.
 
-/// How many tasks, daemons included, a group has in each state, at the moment of the call.
+/// How many tasks, daemons included, a group has in each state.
+///
+/// Each task is counted once. A task may count as running for a moment longer than its handle says: workers report what
+/// they have ended in batches, when they come for more or block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupStats {

@@ -6,17 +6,19 @@
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
 //! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
-//! 3. The callbacks of `on_finished` have run.
-//! 4. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
-//! 5. Those who wait for the task are woken.
-//! 6. The task leaves the counts of the group: from here on the scope may return.
+//! 3. The task's slot is free, where there is a limit: who sees the end can spawn the next task.
+//! 4. The callbacks of `on_finished` have run.
+//! 5. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
+//! 6. Those who wait for the task are woken.
+//! 7. The task leaves the counts of the group: from here on the scope may return. `stats` says so a little later than the
+//!    handle, as a worker reports what it has ended in batches.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::ledger::Ledger;
@@ -246,9 +248,10 @@ where
         }
     }
 
-    /// Steps 3 to 5 of the end.
+    /// Steps 3 to 6 of the end.
     #[inline]
-    fn end(&self, claim: Claim, status: TaskStatus) -> Departure {
+    fn end(&self, claim: Claim, status: TaskStatus, before_end: &dyn Fn()) -> Departure {
+        before_end();
         let ended = match self.job.end(claim, status.code(), false) {
             Ok(ended) => ended,
             Err(claim) => return self.end_watched(claim, status),
@@ -292,27 +295,27 @@ where
     }
 
     /// Drops the closure unrun, and ends the task with `status`.
-    fn drop_unrun(&self, claim: Claim, status: TaskStatus) -> Departure {
+    fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: &dyn Fn()) -> Departure {
         if let Some(closure) = self.job.closure(&claim) {
             self.guard_drop(closure);
         }
-        self.end(claim, status)
+        self.end(claim, status, before_end)
     }
 
-    fn run_claimed(&self, claim: Claim, begun: Stopwatch) -> Departure {
+    fn run_claimed(&self, claim: Claim, begun: Stopwatch, before_end: &dyn Fn()) -> Departure {
         let (status, value) = self.execute(&claim, begun);
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
-        self.end(claim, status)
+        self.end(claim, status, before_end)
     }
 
     /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
-    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch) -> Departure {
+    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: &dyn Fn()) -> Departure {
         if self.job.is_detached() {
-            context::within_task(self.base().clone(), || self.run_claimed(claim, begun))
+            context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
-            context::within_lazy(this.clone(), || self.run_claimed(claim, begun))
+            context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
         }
     }
 
@@ -332,24 +335,24 @@ where
     F: FnOnce() -> Result<T, E> + Send + 'scope,
     E: TaskError,
 {
-    fn run(&self, this: &Erased, precisely: bool) -> Option<Departure> {
+    fn run(&self, this: &Erased, precisely: bool, before_end: &dyn Fn()) -> Option<Departure> {
         let claim = self.job.claim()?;
         // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
         if self.base().is_cancelled() {
             self.note_never_ran();
-            return Some(self.drop_unrun(claim, TaskStatus::NeverRan));
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan, before_end));
         }
         let begun = if precisely { Stopwatch::start() } else { Stopwatch::start_coarse() };
         Some(match self.traits.name() {
-            Some(name) => workers::with_thread_name(name, || self.run_in_frame(this, claim, begun)),
-            None => self.run_in_frame(this, claim, begun),
+            Some(name) => workers::with_thread_name(name, || self.run_in_frame(this, claim, begun, before_end)),
+            None => self.run_in_frame(this, claim, begun, before_end),
         })
     }
 
     fn discard(&self) -> Option<Departure> {
         let claim = self.job.claim()?;
         self.note_never_ran();
-        Some(self.drop_unrun(claim, TaskStatus::NeverRan))
+        Some(self.drop_unrun(claim, TaskStatus::NeverRan, &|| {}))
     }
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
@@ -358,7 +361,7 @@ where
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
-        Some(self.drop_unrun(claim, status))
+        Some(self.drop_unrun(claim, status, &|| {}))
     }
 
     fn is_claimed(&self) -> bool {
@@ -410,7 +413,8 @@ where
             return cancelled;
         }
         // A task that was spawned too late is neither cancelled nor failed.
-        self.innermost().cancelled()
+        self.innermost()
+            .cancelled()
             .unwrap_or_else(|| Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id()))
     }
 
@@ -422,12 +426,12 @@ where
         let shared = &self.group.shared;
         let slot = shared.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
-            shared.not_begun_in_place(slot);
+            shared.free_slot(slot);
             return None;
         };
         if self.base().is_cancelled() {
             self.note_never_ran();
-            let departure = self.drop_unrun(claim, TaskStatus::NeverRan);
+            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, &|| {});
             shared.ended_in_place(departure, slot);
             return Some(None);
         }

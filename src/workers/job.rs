@@ -216,8 +216,9 @@ pub(crate) struct Departure {
 
 /// What a queue holds of a task whose tokens are of type `N`.
 pub(crate) trait Runnable<N>: Send + Sync {
-    /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the task itself.
-    fn run(&self, this: &Erased<N>, precisely: bool) -> Option<Departure>;
+    /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the task itself;
+    /// `before_end` is called when nothing of the task will run any more, before anybody can see that it has ended.
+    fn run(&self, this: &Erased<N>, precisely: bool, before_end: &dyn Fn()) -> Option<Departure>;
     /// Drops the task unrun; none if somebody else had claimed it.
     fn discard(&self) -> Option<Departure>;
     /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
@@ -257,8 +258,8 @@ impl<N: 'static> Erased<N> {
     }
 
     /// Runs the task, if nobody has claimed it.
-    pub(crate) fn run(&self, precisely: bool) -> Option<Departure> {
-        self.0.run(self, precisely)
+    pub(crate) fn run(&self, precisely: bool, before_end: &dyn Fn()) -> Option<Departure> {
+        self.0.run(self, precisely, before_end)
     }
 }
 

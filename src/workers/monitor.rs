@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::pool::{POOL, State};
-use crate::facade::{MutexGuard, TIME_PASSES, Unparker, park_timeout, start_thread};
+use super::worker::Place;
+use crate::facade::{MutexGuard, TIME_PASSES, Unparker, contained, park_timeout, start_thread};
 
 /// Between two looks at workers that are at work.
 const TICK: Duration = Duration::from_millis(1);
@@ -46,7 +47,7 @@ pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
         }
         Standing::Absent => {
             drop(state);
-            if let Err(error) = start_thread("taskgroup-monitor", None, run) {
+            if let Err(error) = start_thread("taskgroup-monitor", None, || contained(run)) {
                 POOL.lock().monitor = Standing::Absent;
                 tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones");
             }
@@ -78,9 +79,7 @@ fn run() {
         let suspects: Vec<_> = state
             .workers
             .iter()
-            .filter(|(key, worker)| {
-                !worker.is_idle() && !worker.is_blocking() && !worker.is_stalled() && seen.get(key) == Some(&worker.tasks())
-            })
+            .filter(|(key, worker)| worker.place() == Place::Busy && seen.get(key) == Some(&worker.tasks()))
             .map(|(_, worker)| worker.clone())
             .collect();
         let progress = state.workers.iter().any(|(key, worker)| seen.get(&key) != Some(&worker.tasks()));
@@ -96,9 +95,8 @@ fn run() {
                 continue;
             }
             let mut state = POOL.lock();
-            // One blocked in our own points has given its place up already.
-            if worker.tasks() == tasks && !worker.is_idle() && !worker.is_blocking() && worker.set_stalled(true) {
-                state.busy -= 1;
+            if worker.tasks() == tasks && worker.place() == Place::Busy {
+                state.set_place(worker, Place::Stalled);
                 asleep += 1;
             }
         }

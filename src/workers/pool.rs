@@ -30,7 +30,7 @@ use crossbeam_utils::CachePadded;
 use slab::Slab;
 
 use super::monitor;
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 use crate::facade::{self, Mutex, MutexGuard, global, parallelism};
 
 /// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
@@ -67,7 +67,7 @@ pub(super) struct State {
     idle: Vec<Arc<Worker>>,
     pub(super) workers: Slab<Arc<Worker>>,
     /// Workers in a place.
-    pub(super) busy: usize,
+    busy: usize,
     /// Workers woken or started that have not looked for a source yet.
     arriving: usize,
     pub(super) monitor: monitor::Standing,
@@ -153,16 +153,15 @@ impl Pool {
         let mut state = self.lock();
         if arriving {
             state.arriving -= 1;
-            state.busy += 1;
         }
-        state.recover(worker);
+        state.set_place(worker, Place::Busy);
         // One that came back from blocking into a full house leaves the work to the others.
         if arriving || state.busy <= self.places {
             if let Some(source) = state.rotate() {
                 return Next::Source(source);
             }
         }
-        state.busy -= 1;
+        state.set_place(worker, Place::Away);
         if !lingered && state.arriving == 0 && state.busy < self.places && state.closing.is_none() {
             // On its way, and so nobody else is woken: the next source is often listed a moment later, by a scope that
             // follows this one, and a wake costs more than a look.
@@ -190,14 +189,11 @@ impl Pool {
     /// The worker blocks from now on, or no longer.
     pub(super) fn set_blocked(&self, worker: &Arc<Worker>, blocked: bool) {
         let mut state = self.lock();
-        state.recover(worker);
         if blocked {
-            state.busy -= 1;
-            worker.set_blocking(true);
+            state.set_place(worker, Place::Blocked);
             self.supply(state);
         } else {
-            worker.set_blocking(false);
-            state.busy += 1;
+            state.set_place(worker, Place::Busy);
         }
     }
 
@@ -273,11 +269,11 @@ impl State {
         self.is_waiting() || self.workers.iter().any(|(_, worker)| worker.has_stash())
     }
 
-    /// Gives a worker that the monitor had found blocked its place back.
-    pub(super) fn recover(&mut self, worker: &Worker) {
-        if worker.set_stalled(false) {
-            self.busy += 1;
-        }
+    /// Says where `worker` is; the places taken are counted here and nowhere else.
+    pub(super) fn set_place(&mut self, worker: &Worker, place: Place) {
+        let before = worker.swap_place(place);
+        self.busy += usize::from(place == Place::Busy);
+        self.busy -= usize::from(before == Place::Busy);
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering
 use std::time::Duration;
 
 use super::pool::{Next, POOL, Stash};
-use crate::facade::{AbortOnUnwind, AtomicU8, Guard, Mutex, Ordering, Unparker, holds, local, park_idle, start_thread};
+use crossbeam_utils::atomic::AtomicCell;
+
+use crate::facade::{AtomicU8, Guard, Mutex, Ordering, Unparker, contained, holds, local, park_idle, start_thread};
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -22,6 +24,20 @@ local! {
     static WORKER: RefCell<Option<Arc<Worker>>> = RefCell::new(None);
 }
 
+/// Whether a worker takes one of the places of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Place {
+    /// No: it is idle, on its way, or gone.
+    Away,
+    /// Yes: it is at work.
+    Busy,
+    /// No: it is blocked in one of our blocking points.
+    Blocked,
+    /// No: the monitor found it blocked in foreign code.
+    Stalled,
+}
+
 /// A worker thread, as the pool and the monitor see it.
 ///
 /// `status` says who may decide over it: an idle worker is woken, or retires, by an exchange from `IDLE`, so of a wake and
@@ -32,10 +48,8 @@ pub(crate) struct Worker {
     status: AtomicU8,
     /// How many tasks it has begun: the monitor looks whether this changes.
     tasks: PlainU32,
-    /// The monitor found it blocked in foreign code, and gave its place away. Changes under the lock of the pool.
-    stalled: PlainBool,
-    /// It is blocked in one of our blocking points. Changes under the lock of the pool.
-    blocking: PlainBool,
+    /// Changes under the lock of the pool.
+    place: AtomicCell<Place>,
     stash: Mutex<Option<Arc<dyn Stash>>>,
     /// There are tasks in the stash.
     stashing: PlainBool,
@@ -62,16 +76,14 @@ impl Worker {
                 unparker: Unparker::current(),
                 status: AtomicU8::new(AT_WORK),
                 tasks: PlainU32::new(0),
-                stalled: PlainBool::new(false),
-                blocking: PlainBool::new(false),
+                place: AtomicCell::new(Place::Away),
                 stash: Mutex::new(None),
                 stashing: PlainBool::new(false),
                 thread: thread_id(),
             });
             WORKER.with(|own| own.replace(Some(worker.clone())));
             // Tasks contain their panics. A worker that died of one would leave a scope that waits for ever.
-            let _contained = AbortOnUnwind;
-            worker.run();
+            contained(|| worker.run());
             WORKER.with(|own| own.take());
         })
     }
@@ -147,8 +159,8 @@ impl Worker {
     #[inline]
     pub(crate) fn begin_task(self: &Worker) {
         self.tasks.store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
-        if self.stalled.load(Relaxed) {
-            POOL.lock().recover(self);
+        if self.place.load() == Place::Stalled {
+            POOL.lock().set_place(self, Place::Busy);
         }
     }
 
@@ -180,25 +192,13 @@ impl Worker {
         self.tasks.load(Relaxed)
     }
 
-    /// Sets the flag; true if that changed it. Under the lock of the pool.
-    pub(super) fn set_stalled(&self, stalled: bool) -> bool {
-        self.stalled.load(Relaxed) != stalled && self.stalled.swap(stalled, Relaxed) != stalled
+    pub(super) fn place(&self) -> Place {
+        self.place.load()
     }
 
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.load(Relaxed)
-    }
-
-    pub(super) fn set_blocking(&self, blocking: bool) {
-        self.blocking.store(blocking, Relaxed);
-    }
-
-    pub(super) fn is_blocking(&self) -> bool {
-        self.blocking.load(Relaxed)
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.status.load(Ordering::Acquire) == IDLE
+    /// Under the lock of the pool, which counts.
+    pub(super) fn swap_place(&self, place: Place) -> Place {
+        self.place.swap(place)
     }
 
     /// Whether the thread is asleep or waits for a device, as the system sees it.
@@ -248,8 +248,5 @@ impl Drop for Blocking {
 
 /// Starts a thread of its own for `f`.
 pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start_thread(name, stack_size, move || {
-        let _contained = AbortOnUnwind;
-        f();
-    })
+    start_thread(name, stack_size, move || contained(f))
 }
