@@ -13,32 +13,32 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Longer than any test: a sleep of this length ends by a cancel or not at all.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Blocks until this thread's scope is cancelled.
 #[track_caller]
-pub fn blocked() -> Cancelled {
+pub(crate) fn blocked() -> Cancelled {
     taskgroup::sleep(LONG).expect_err("nobody cancelled within a minute")
 }
 
 /// A latch that cancellation does not reach, to order the threads of a test.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     open: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Gate {
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         *self.open.lock().unwrap()
     }
 
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let (open, timed_out) =
             self.opened.wait_timeout_while(self.open.lock().unwrap(), LONG, |open| !*open).expect("no holder panics");
         drop(open);
@@ -48,18 +48,18 @@ impl Gate {
 
 /// Counts how many of its copies were dropped.
 #[derive(Debug, Default)]
-pub struct Drops(Arc<AtomicUsize>);
+pub(crate) struct Drops(Arc<AtomicUsize>);
 
 /// One value whose destructor is counted by [`Drops`].
 #[derive(Debug)]
-pub struct Counted(Arc<AtomicUsize>);
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Drops {
-    pub fn counted(&self) -> Counted {
+    pub(crate) fn counted(&self) -> Counted {
         Counted(self.0.clone())
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -72,7 +72,7 @@ impl Drop for Counted {
 
 /// A value whose destructor panics with this text.
 #[derive(Debug)]
-pub struct Bomb(pub &'static str);
+pub(crate) struct Bomb(pub(crate) &'static str);
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -83,7 +83,7 @@ impl Drop for Bomb {
 }
 
 /// Runs `f` and returns what it and its thread traced at error level, one string per event with all its fields.
-pub fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let value = tracing::subscriber::with_default(ErrorLog(events.clone()), f);
     let events = events.lock().unwrap().clone();
@@ -129,19 +129,19 @@ impl Subscriber for ErrorLog {
 const CHILD: &str = "TASKGROUP_TEST_CHILD";
 
 /// Whether this process was started by [`run_in_child`] or one of its kin.
-pub fn is_child() -> bool {
+pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
 /// Runs the test of this name, alone, in a process of its own; there [`is_child`] holds.
-pub fn run_in_child(test: &str) -> Output {
+pub(crate) fn run_in_child(test: &str) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     child_output(Command::new(this), test)
 }
 
 /// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and memory beyond.
 #[cfg(target_os = "linux")]
-pub fn run_in_small_child(test: &str, kib: u64) -> Output {
+pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
@@ -158,7 +158,7 @@ fn child_output(mut command: Command, test: &str) -> Output {
 }
 
 /// Runs `body` alone in a process of its own, for tests that observe the whole process.
-pub fn alone(test: &str, body: impl FnOnce()) {
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
