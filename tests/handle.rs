@@ -52,6 +52,10 @@ fn a_status_says_how_the_task_ended() {
                 Ok(())
             })?;
             ends.extend([failed.wait(), panicked.wait()]);
+            // The counts follow the handles, as the workers report.
+            while g.stats().running > 0 {
+                std::thread::yield_now();
+            }
             let counted = g.stats();
             assert_eq!((counted.failed, counted.running, counted.queued), (2, 0, 0));
             Ok(())

@@ -313,9 +313,9 @@ fn a_panicking_destructor_of_a_result_nobody_wants_is_reported() {
 }
 
 #[test]
-fn a_panicking_destructor_of_a_payload_nobody_wants_is_reported() {
+fn a_panicking_destructor_of_a_payload_nobody_wants_goes_to_the_log_and_no_further() -> Result<(), GroupError> {
     let go = Gate::default();
-    let error = TaskGroup::scope(|g| {
+    TaskGroup::scope(|g| {
         drop(g.spawn_isolated(|| -> anyhow::Result<()> {
             go.wait();
             resume_unwind(Box::new(Bomb("payload")))
@@ -323,8 +323,6 @@ fn a_panicking_destructor_of_a_payload_nobody_wants_is_reported() {
         go.open();
         Ok(())
     })
-    .unwrap_err();
-    assert_eq!(messages(&error), ["payload"]);
 }
 
 #[test]
