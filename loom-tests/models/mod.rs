@@ -13,7 +13,8 @@
 //! ```
 //!
 //! One model runs once for each execution that loom finds, so what it uses must be made inside it: a std static or lock
-//! outlives the execution and loom does not see it. A panic with a text fails the model even if it is caught; one that a
+//! outlives the execution and loom does not see it. One that is about an order of events names it with `must_see`, and fails
+//! if no execution comes to it. A panic with a text fails the model even if it is caught; one that a
 //! task is to throw carries another payload (`panic_any`). A model has at most five threads with its main one, and its
 //! bounds are chosen by running it: exhaustive where that takes a second, otherwise three preemptions for each push.
 
@@ -50,11 +51,33 @@ macro_rules! breaks {
     };
 }
 
+mod callback;
+mod cancel;
+mod failure;
+mod handle;
 mod runner;
+mod scope;
+mod support;
+mod wait;
+mod worker;
+
+pub use support::never_seen;
 
 /// Every model, in the order of the table.
 pub fn all() -> Vec<Model> {
-    [runner::models].into_iter().flat_map(|area| area()).collect()
+    [
+        runner::models,
+        wait::models,
+        cancel::models,
+        callback::models,
+        worker::models,
+        scope::models,
+        failure::models,
+        handle::models,
+    ]
+    .into_iter()
+    .flat_map(|area| area())
+    .collect()
 }
 
 /// Whether these sources were compiled for loom; without it the models would run once each and show nothing.

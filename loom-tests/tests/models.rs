@@ -403,10 +403,14 @@ fn explore(name: &str, depth: &str) -> ExitCode {
         });
     }));
     match (explored, exploration.failure.get()) {
-        (Ok(()), None) => {
-            exploration.print(End::Complete);
-            return ExitCode::SUCCESS;
-        }
+        (Ok(()), None) => match models::never_seen() {
+            None => {
+                exploration.print(End::Complete);
+                return ExitCode::SUCCESS;
+            }
+            // A model that never comes to what it is about shows nothing.
+            Some(event) => exploration.print(End::Failed(format!("in no execution: {event}"))),
+        },
         // Loom reports a race by a panic: code that catches it would let a wrong model pass.
         (Ok(()), Some(text)) => exploration.print(End::Failed(format!("a panic was swallowed: {text}"))),
         (Err(_), None) => exploration.print(End::Failed("a panic without a text".into())),

@@ -157,6 +157,7 @@ impl Node {
                 let key = inner.children.insert(Arc::downgrade(child));
                 // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
                 if self.is_timed() {
+                    // guard: hand-the-deadline-down
                     child.state.fetch_or(TIMED, Ordering::AcqRel);
                 }
                 Some(key)
@@ -164,6 +165,7 @@ impl Node {
             Some(cancelled) => {
                 drop(inner);
                 if let Some(fallout) = child.trip(cancelled) {
+                    // guard: cancel-the-late-child
                     fallout.deliver();
                 }
                 None
@@ -245,6 +247,7 @@ impl Node {
             // The list of children is final: a child that comes now is handed the cancel by `adopt`.
             let children: Vec<_> = node.inner.lock().children.iter().filter_map(|(_, child)| child.upgrade()).collect();
             for child in children {
+                // guard: mark-children
                 fallout.mark(child);
             }
             next += 1;
@@ -373,13 +376,14 @@ impl Fallout {
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
     pub(crate) fn deliver(self) {
         for (index, slot, marked) in &self.wakes {
-            if let Some(payload) = slot.wake(marked) {
+            let fired = slot.wake(marked); // guard: wake-what-was-marked => None
+            if let Some(payload) = fired {
                 self.nodes[*index].callback_panicked(payload);
             }
         }
         for node in &self.nodes {
             if let Some(observer) = node.observer.get().and_then(Weak::upgrade) {
-                observer.cancelled();
+                observer.cancelled(); // guard: tell-the-observer
             }
         }
         for node in &self.nodes {

@@ -56,4 +56,6 @@ pub(crate) enum Guard {
     WaitLendsSlot,
     /// A worker passes the wake on before it runs a task.
     WakeIsPassedOn,
+    /// A worker that blocks gives back the tasks that it has taken and not begun.
+    StashIsGivenBack,
 }

@@ -401,6 +401,7 @@ impl Shared {
             queue.live_tasks -= self.ended_in_place.swap(0, Relaxed).min(queue.live_tasks);
             let done = done(&mut queue);
             if !done && !holds(Guard::OwnerSaysItWaits) {
+                queue.owner_waits = false;
                 drop(queue);
                 queue = self.queue.lock();
             }

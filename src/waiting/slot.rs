@@ -208,7 +208,7 @@ impl Slot {
         mut ready: impl FnMut() -> bool,
     ) -> Woken {
         self.enter(point, location);
-        let mut marked = self.publish(PARKED) && cancellable;
+        let mut marked = self.publish(PARKED) && cancellable; // guard: see-the-early-mark => false
         let mut blocked = None;
         let woken = loop {
             if ready() {
@@ -231,7 +231,7 @@ impl Slot {
                 None => facade::park(),
                 Some(limit) => facade::park_timeout(limit),
             }
-            marked = cancellable && self.is_marked();
+            marked = cancellable && self.is_marked(); // guard: see-the-late-mark => false
             if !holds(Guard::WaitLooksAgain) {
                 break Woken::Ready;
             }
@@ -265,6 +265,7 @@ impl Slot {
         let marked = self.publish(HOOKED);
         let _withdraw = Withdraw(self);
         if marked {
+            // guard: run-the-late-hook
             hook();
         }
         f()

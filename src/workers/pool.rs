@@ -168,11 +168,13 @@ impl Pool {
             state.arriving += 1;
             return Next::Linger;
         }
-        if state.closing.is_none() {
-            worker.become_idle();
-            state.idle.push(worker.clone());
-        }
+        worker.become_idle();
+        state.idle.push(worker.clone());
+        let closing = state.closing.clone();
         self.supply(state);
+        if let Some(closing) = closing {
+            closing.unpark();
+        }
         Next::Idle
     }
 
@@ -213,12 +215,13 @@ impl Pool {
         }
     }
 
-    /// Whether the pool is being shut down; the worker then leaves.
+    /// Whether the pool is being shut down; a worker that has been woken then leaves.
     pub(super) fn leave_if_closing(&self, worker: &Worker) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.closing.is_none() {
             return false;
         }
+        state.arriving -= 1;
         self.left(state, worker);
         true
     }
@@ -309,19 +312,19 @@ pub(crate) fn pass_on() {
 /// Sends the idle workers away and waits until all have left; a model ends with it.
 #[cfg(taskgroup_models)]
 pub(crate) fn shut_down() {
-    let mut state = POOL.lock();
-    state.closing = Some(crate::facade::Unparker::current());
-    let idle = std::mem::take(&mut state.idle);
-    let woken: Vec<_> = idle.into_iter().filter(|worker| worker.take()).collect();
-    state.arriving += woken.len();
-    drop(state);
-    woken.iter().for_each(|worker| worker.unpark());
-    // One that is on its way has not registered itself yet.
-    let some_left = || {
-        let state = POOL.lock();
-        !state.workers.is_empty() || state.arriving > 0
-    };
-    while some_left() {
+    POOL.lock().closing = Some(crate::facade::Unparker::current());
+    loop {
+        let mut state = POOL.lock();
+        let idle = std::mem::take(&mut state.idle);
+        let woken: Vec<_> = idle.into_iter().filter(|worker| worker.take()).collect();
+        state.arriving += woken.len();
+        // One that has been started registers itself later, and counts as arriving until then.
+        let all_left = state.workers.is_empty() && state.arriving == 0;
+        drop(state);
+        if all_left {
+            return;
+        }
+        woken.iter().for_each(|worker| worker.unpark());
         crate::facade::park();
     }
 }

@@ -104,7 +104,7 @@ impl Worker {
                     Next::Idle => break,
                 }
             }
-            if POOL.leave_if_closing(self) || !self.stay_idle() {
+            if !self.stay_idle() || (cfg!(taskgroup_models) && POOL.leave_if_closing(self)) {
                 return;
             }
         }
@@ -232,7 +232,9 @@ pub(crate) struct Blocking(Option<Arc<Worker>>);
 pub(crate) fn blocking() -> Blocking {
     let worker = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten();
     if let Some(worker) = &worker {
-        worker.give_back();
+        if holds(Guard::StashIsGivenBack) {
+            worker.give_back();
+        }
         POOL.set_blocked(worker, true);
     }
     Blocking(worker)

@@ -1,0 +1,187 @@
+//! Models of what a cancel runs: callbacks, and the hooks of regions in a scope.
+
+use std::sync::{Arc, Mutex};
+
+use loom::thread;
+
+use super::Bound::{Exhaustive, Preemptions};
+use super::cancel::cancel_in_thread;
+use super::support::{Note, must_see, saw};
+use super::{Model, Watched};
+use crate::facade::{Guard, take_out};
+use crate::{CancelGuard, CancelToken, with_cancel_hook};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            cancel_hb_registration_to_callback,
+            Exhaustive,
+            Exhaustive,
+            "a callback sees what came before its registration and before the cancel, and runs once"
+        ),
+        holds!(
+            cancel_hb_hook_to_return,
+            Exhaustive,
+            Exhaustive,
+            "a cancel hook has ended when its region returns, and sees what came before it"
+        ),
+        holds!(
+            cancel_r8_callback_runs_while_its_guard_is_dropped,
+            Exhaustive,
+            Exhaustive,
+            "when the guard is gone its callback has ended or never runs"
+        ),
+        breaks!(
+            broken_cancel_deregister_does_not_wait,
+            Exhaustive,
+            "Causality violation",
+            "a guard that does not wait is gone while its callback runs"
+        ),
+        holds!(
+            cancel_r9_two_callbacks_deregister_each_other,
+            Preemptions(3),
+            Preemptions(5),
+            "two callbacks that take back each other both end"
+        ),
+        breaks!(
+            broken_cancel_callbacks_wait_for_each_other,
+            Preemptions(3),
+            "deadlock",
+            "two callbacks that wait for each other wait for ever"
+        ),
+        holds!(
+            cancel_r19_callback_uses_its_own_token,
+            Exhaustive,
+            Exhaustive,
+            "a callback may cancel, ask, link and register at the token whose cancel runs it"
+        ),
+    ]
+}
+
+fn cancel_hb_registration_to_callback() {
+    must_see(["it ran where it was registered", "it ran where it was cancelled"]);
+    let shared = Arc::new((Watched::new(), Watched::new()));
+    let token = CancelToken::new();
+    let canceller = thread::spawn({
+        let (token, shared) = (token.clone(), shared.clone());
+        move || {
+            shared.1.write();
+            token.cancel();
+        }
+    });
+    shared.0.write();
+    let runs = Note::default();
+    let guard = token.on_cancel({
+        let (shared, runs) = (shared.clone(), runs.clone());
+        move || {
+            shared.0.read();
+            shared.1.read();
+            runs.set();
+        }
+    });
+    saw(if format!("{guard:?}").contains("false") {
+        "it ran where it was registered"
+    } else {
+        "it ran where it was cancelled"
+    });
+    canceller.join().unwrap();
+    assert_eq!(runs.times(), 1);
+    drop(guard);
+}
+
+fn cancel_hb_hook_to_return() {
+    must_see(["a hook that ran", "a hook that never ran"]);
+    let shared = Arc::new((Watched::new(), Watched::new()));
+    let token = CancelToken::new();
+    let canceller = cancel_in_thread(&token);
+    let runs = Note::default();
+    shared.0.write();
+    token.run(|| {
+        let hook = || {
+            shared.0.read();
+            shared.1.write();
+            runs.set();
+        };
+        with_cancel_hook(hook, || ());
+        shared.1.write();
+    });
+    assert!(runs.times() <= 1);
+    saw(if runs.is_set() { "a hook that ran" } else { "a hook that never ran" });
+    canceller.join().unwrap();
+}
+
+fn cancel_r8_callback_runs_while_its_guard_is_dropped() {
+    must_see(["it ran", "it was taken back"]);
+    let token = CancelToken::new();
+    let shared = Arc::new(Watched::new());
+    let runs = Note::default();
+    let guard = token.on_cancel({
+        let (shared, runs) = (shared.clone(), runs.clone());
+        move || {
+            shared.write();
+            runs.set();
+        }
+    });
+    let canceller = cancel_in_thread(&token);
+    drop(guard);
+    shared.write();
+    let ran = runs.is_set();
+    canceller.join().unwrap();
+    assert_eq!(runs.is_set(), ran, "a callback ran after its guard was gone");
+    saw(if ran { "it ran" } else { "it was taken back" });
+}
+
+fn broken_cancel_deregister_does_not_wait() {
+    take_out(Guard::DeregisterWaits);
+    cancel_r8_callback_runs_while_its_guard_is_dropped();
+}
+
+fn cancel_r9_two_callbacks_deregister_each_other() {
+    must_see(["both ran", "one was taken back"]);
+    type Shared = Arc<Mutex<Option<CancelGuard>>>;
+    let runs = Note::default();
+    let register = |token: &CancelToken, other: &Shared| {
+        let (other, runs) = (other.clone(), runs.clone());
+        token.on_cancel(move || {
+            runs.set();
+            let guard = other.lock().unwrap().take();
+            drop(guard);
+        })
+    };
+    let tokens = (CancelToken::new(), CancelToken::new());
+    let guards = (Shared::default(), Shared::default());
+    let first = register(&tokens.0, &guards.1);
+    let second = register(&tokens.1, &guards.0);
+    *guards.0.lock().unwrap() = Some(first);
+    *guards.1.lock().unwrap() = Some(second);
+    let canceller = cancel_in_thread(&tokens.0);
+    tokens.1.cancel();
+    canceller.join().unwrap();
+    saw(if runs.times() == 2 { "both ran" } else { "one was taken back" });
+}
+
+fn broken_cancel_callbacks_wait_for_each_other() {
+    take_out(Guard::NoMutualWait);
+    cancel_r9_two_callbacks_deregister_each_other();
+}
+
+fn cancel_r19_callback_uses_its_own_token() {
+    let token = CancelToken::new();
+    let runs = Note::default();
+    token
+        .on_cancel({
+            let (token, runs) = (token.clone(), runs.clone());
+            move || {
+                assert!(token.is_cancelled() && !token.cancel());
+                assert!(token.child().is_cancelled());
+                let inner = runs.clone();
+                drop(token.on_cancel(move || inner.set()));
+                runs.set();
+            }
+        })
+        .forget();
+    let canceller = cancel_in_thread(&token);
+    token.cancel();
+    canceller.join().unwrap();
+    assert_eq!(runs.times(), 2);
+}

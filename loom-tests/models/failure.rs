@@ -1,0 +1,233 @@
+//! Models of what fails in a scope: whom it wakes, what is reported, and that the models see what fails in a task.
+
+use std::panic::panic_any;
+
+use anyhow::anyhow;
+use loom::thread;
+
+use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Gate, Note, apart, block, must_see, saw};
+use super::{Model, Watched};
+use crate::facade::ModelPanic;
+use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            scope_r5_outside_cancel_and_failure_at_once,
+            Preemptions(2),
+            Preemptions(3),
+            "of a cancel from outside and a failure at once neither is swallowed"
+        ),
+        holds!(
+            scope_r6_two_tasks_fail_at_once,
+            Preemptions(3),
+            Preemptions(4),
+            "of two tasks that fail at once both are reported, and one is the primary"
+        ),
+        holds!(
+            scope_r22_task_panics_while_body_parks,
+            Preemptions(3),
+            Exhaustive,
+            "the panic of a task at any moment wakes the body"
+        ),
+        holds!(
+            scope_one_fails_one_is_blocked,
+            Preemptions(2),
+            Preemptions(3),
+            "the error of one task wakes another wherever it blocks"
+        ),
+        holds!(
+            scope_one_panics_one_is_blocked,
+            Preemptions(2),
+            Preemptions(3),
+            "the panic of one task wakes another wherever it blocks"
+        ),
+        holds!(
+            scope_one_fails_one_and_the_body_are_blocked,
+            Preemptions(2),
+            Preemptions(3),
+            "the error of one task wakes another and the body"
+        ),
+        holds!(
+            scope_nested,
+            Preemptions(2),
+            Preemptions(3),
+            "the cancel of a scope reaches the tasks of a scope in a task of it"
+        ),
+        breaks!(
+            broken_scope_race_in_a_task_is_found,
+            Exhaustive,
+            "Causality violation",
+            "a race between two tasks is found, though tasks catch their panics"
+        ),
+        breaks!(
+            broken_scope_assertion_in_a_task_is_found,
+            Exhaustive,
+            "a task saw the other",
+            "an assertion that fails in a task is found, though tasks catch their panics"
+        ),
+        breaks!(broken_scope_task_that_waits_for_ever_is_found, Exhaustive, "deadlock", "a task that waits for ever is found"),
+    ]
+}
+
+fn scope_r5_outside_cancel_and_failure_at_once() {
+    must_see(["only the cancel", "only the failure", "both"]);
+    let outer = CancelToken::new();
+    let canceller = thread::spawn({
+        let outer = outer.clone();
+        move || {
+            outer.cancel();
+        }
+    });
+    let failed = Note::default();
+    let error = outer
+        .run(|| {
+            TaskGroup::scope(|g| {
+                apart(g).spawn(|| {
+                    failed.set();
+                    Err::<(), _>(anyhow!("failed"))
+                });
+                Ok(block()?)
+            })
+        })
+        .unwrap_err();
+    canceller.join().unwrap();
+    assert_eq!(error.failures().len(), failed.times(), "a failure was swallowed");
+    let by_failure = error.failures().iter().any(|failure| !failure.after_cancel());
+    assert!(
+        by_failure || error.cancelled().is_some_and(|cancelled| cancelled.origin() == outer.id()),
+        "a cancel was swallowed"
+    );
+    saw(match (failed.is_set(), by_failure) {
+        (false, _) => "only the cancel",
+        (true, true) => "only the failure",
+        (true, false) => "both",
+    });
+}
+
+fn scope_r6_two_tasks_fail_at_once() {
+    must_see(["one failed", "both failed"]);
+    let failed = Note::default();
+    let error = TaskGroup::scope(|g| {
+        for _ in 0..2 {
+            apart(g).spawn(|| {
+                failed.set();
+                Err::<(), _>(anyhow!("failed"))
+            });
+        }
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures().len(), failed.times());
+    assert_eq!(error.failures().iter().filter(|failure| !failure.after_cancel()).count(), 1);
+    assert!(error.primary().is_some_and(|failure| !failure.after_cancel()));
+    saw(if failed.times() == 1 { "one failed" } else { "both failed" });
+}
+
+fn scope_r22_task_panics_while_body_parks() {
+    let error = TaskGroup::scope(|g| {
+        apart(g).spawn(|| -> anyhow::Result<()> { panic_any(ModelPanic) });
+        let cancelled = block().unwrap_err();
+        assert!(matches!(cancelled.cause(), CancelCause::TaskPanicked { .. }));
+        Err::<(), _>(cancelled.into())
+    })
+    .unwrap_err();
+    assert_eq!(error.panics().count(), 1);
+}
+
+/// One task ends by `fail`, another and, if `body_blocks`, the body are blocked.
+fn one_ends_the_others(body_blocks: bool, fail: impl Fn() -> anyhow::Result<()> + Send + Sync) {
+    must_see(["the other was cut short"]);
+    let error = TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            let cut = block();
+            saw("the other was cut short");
+            Ok(cut?)
+        });
+        apart(g).spawn(&fail);
+        if body_blocks {
+            block()?;
+        }
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
+    assert!(error.primary().is_some() && error.cancelled().is_none());
+}
+
+fn scope_one_fails_one_is_blocked() {
+    one_ends_the_others(false, || Err(anyhow!("failed")));
+}
+
+fn scope_one_panics_one_is_blocked() {
+    one_ends_the_others(false, || panic_any(ModelPanic));
+}
+
+fn scope_one_fails_one_and_the_body_are_blocked() {
+    one_ends_the_others(true, || Err(anyhow!("failed")));
+}
+
+fn scope_nested() {
+    must_see(["the inner task was cut short", "the outer task never ran"]);
+    let ended = Note::default();
+    TaskGroup::scope(|g| {
+        let outer = apart(g).spawn(|| {
+            let result = TaskGroup::scope(|inner| {
+                apart(inner).spawn(|| {
+                    let cut = block();
+                    saw("the inner task was cut short");
+                    ended.set();
+                    Ok(cut?)
+                });
+                Ok(())
+            });
+            assert!(result.is_err(), "a cancel was absorbed by the wrong scope");
+            Ok(result?)
+        });
+        g.cancel();
+        if shield(|| outer.wait())? == TaskStatus::NeverRan {
+            saw("the outer task never ran");
+            assert!(!ended.is_set());
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn broken_scope_race_in_a_task_is_found() {
+    let shared = Watched::new();
+    let _ = TaskGroup::scope(|g| {
+        for _ in 0..2 {
+            apart(g).spawn(|| {
+                shared.write();
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+}
+
+fn broken_scope_assertion_in_a_task_is_found() {
+    let first = loom::sync::atomic::AtomicBool::new(false);
+    let relaxed = loom::sync::atomic::Ordering::Relaxed;
+    let _ = TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            first.store(true, relaxed);
+            Ok(())
+        });
+        apart(g).spawn(|| {
+            assert!(!first.load(relaxed), "a task saw the other");
+            Ok(())
+        });
+        Ok(())
+    });
+}
+
+fn broken_scope_task_that_waits_for_ever_is_found() {
+    let never = Gate::new();
+    let _ = TaskGroup::scope(|g| {
+        apart(g).spawn(|| Ok(never.wait()?));
+        Ok(())
+    });
+}

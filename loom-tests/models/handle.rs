@@ -1,0 +1,220 @@
+//! Models of a task's handle: its join, its cancel, its callbacks, and who drops the result.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Counted, Drops, Note, apart, block, must_see, saw};
+use super::{Model, Watched};
+use crate::facade::{Guard, take_out};
+use crate::{TaskGroup, TaskStatus, checkpoint, shield};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            handle_hb_task_end_to_join,
+            Preemptions(3),
+            Exhaustive,
+            "what a task did happens before the return of its join, with its result"
+        ),
+        holds!(
+            handle_hb_callback_to_wait,
+            Preemptions(3),
+            Preemptions(4),
+            "a callback of a task's end sees the task, and has run when a wait for the task returns"
+        ),
+        holds!(
+            handle_r16_handle_is_dropped_while_another_waits,
+            Preemptions(2),
+            Preemptions(3),
+            "a handle that one thread drops while another waits with it stays whole"
+        ),
+        holds!(
+            handle_result_is_dropped_before_the_end,
+            Preemptions(3),
+            Preemptions(4),
+            "the result of a task without a handle is dropped once, before the scope returns"
+        ),
+        breaks!(
+            broken_scope_result_dropped_after_end,
+            Preemptions(3),
+            "Causality violation",
+            "a result that is dropped after the end was signalled outlives its scope"
+        ),
+        holds!(
+            handle_cancel_races_with_start,
+            Preemptions(3),
+            Preemptions(4),
+            "the cancel of one task reaches it whether it has begun or not, and nobody else"
+        ),
+        holds!(
+            handle_cancel_races_with_end,
+            Preemptions(3),
+            Preemptions(4),
+            "the cancel of a task that is about to end keeps its value or cuts it short, and the join says which"
+        ),
+        holds!(
+            handle_try_spawn_races_with_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a closure that is handed in while the group is cancelled runs, is dropped or comes back, once"
+        ),
+    ]
+}
+
+fn handle_hb_task_end_to_join() {
+    let (before, during) = (Watched::new(), Watched::new());
+    let drops = Drops::default();
+    TaskGroup::scope(|g| {
+        before.write();
+        let task = apart(g).spawn(|| {
+            before.read();
+            during.write();
+            Ok(drops.value())
+        });
+        let value = task.join()?;
+        during.read();
+        assert_eq!(drops.count(), 0);
+        drop(value);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(drops.count(), 1);
+}
+
+fn handle_hb_callback_to_wait() {
+    must_see(["it ran on the thread of the task", "it ran where it was registered"]);
+    let (in_task, in_callback) = (Watched::new(), Watched::new());
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| {
+            in_task.write();
+            Ok(())
+        });
+        let runs = Note::default();
+        task.on_finished({
+            let (in_task, in_callback, runs) = (&in_task, &in_callback, runs.clone());
+            move |status| {
+                assert_eq!(status, TaskStatus::Finished);
+                in_task.read();
+                in_callback.write();
+                runs.set();
+            }
+        });
+        // With the task at its end the callback has run already.
+        saw(if runs.is_set() { "it ran where it was registered" } else { "it ran on the thread of the task" });
+        task.wait()?;
+        in_callback.read();
+        assert_eq!(runs.times(), 1);
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn handle_r16_handle_is_dropped_while_another_waits() {
+    let drops = Drops::default();
+    TaskGroup::scope(|g| {
+        let task = Arc::new(apart(g).spawn(|| Ok(drops.value())));
+        let other = task.clone();
+        apart(g).spawn(move || {
+            assert_eq!(other.wait()?, TaskStatus::Finished);
+            Ok(())
+        });
+        drop(task);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(drops.count(), 1);
+}
+
+/// A result whose destructor uses what the scope borrows.
+struct Borrows<'a>(&'a Watched, #[expect(dead_code, reason = "held for its drop")] Counted);
+
+impl Drop for Borrows<'_> {
+    fn drop(&mut self) {
+        self.0.write();
+    }
+}
+
+fn handle_result_is_dropped_before_the_end() {
+    let (in_drop, drops) = (Watched::new(), Drops::default());
+    TaskGroup::scope(|g| {
+        drop(apart(g).spawn(|| Ok(Borrows(&in_drop, drops.value()))));
+        Ok(())
+    })
+    .unwrap();
+    in_drop.write();
+    assert_eq!(drops.count(), 1);
+}
+
+fn broken_scope_result_dropped_after_end() {
+    take_out(Guard::DropBeforeEnd);
+    handle_result_is_dropped_before_the_end();
+}
+
+fn handle_cancel_races_with_start() {
+    must_see(["it was cut short", "it never ran"]);
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| Ok(block()?));
+        match task.cancel_and_wait()? {
+            TaskStatus::NeverRan => saw("it never ran"),
+            TaskStatus::Cancelled => saw("it was cut short"),
+            other => panic!("a cancel was missed: {other:?}"),
+        }
+        assert!(task.join().is_err());
+        Ok(checkpoint()?)
+    })
+    .unwrap();
+}
+
+fn handle_cancel_races_with_end() {
+    must_see(["its value", "its cancel"]);
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| {
+            checkpoint()?;
+            Ok(7)
+        });
+        task.cancel();
+        let status = task.wait()?;
+        match task.join() {
+            Ok(value) => {
+                assert_eq!((value, status), (7, TaskStatus::Finished));
+                saw("its value");
+            }
+            Err(_) => {
+                assert!(matches!(status, TaskStatus::Cancelled | TaskStatus::NeverRan));
+                saw("its cancel");
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn handle_try_spawn_races_with_cancel() {
+    must_see(["it ran", "it never ran", "it came back"]);
+    let drops = Drops::default();
+    TaskGroup::scope(|g| {
+        let token = g.token().clone();
+        thread::spawn(move || token.cancel());
+        let capture = drops.value();
+        match apart(g).try_spawn(move || {
+            drop(capture);
+            Ok(())
+        }) {
+            Ok(task) => match shield(|| task.wait())? {
+                TaskStatus::Finished => saw("it ran"),
+                TaskStatus::NeverRan => saw("it never ran"),
+                other => panic!("{other:?}"),
+            },
+            Err(error) => {
+                assert_eq!(drops.count(), 0);
+                drop(error.into_task());
+                saw("it came back");
+            }
+        }
+        assert_eq!(drops.count(), 1);
+        Ok(())
+    })
+    .unwrap();
+}

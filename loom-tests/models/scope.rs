@@ -1,0 +1,292 @@
+//! Models of a scope: how it closes, and what a cancel and a deadline do to its tasks.
+//!
+//! Most tasks here have threads of their own, so that the pool adds nothing to explore.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use loom::thread;
+
+use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
+use super::{Model, Watched};
+use crate::facade::{Guard, take_out};
+use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, shield};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            scope_r1_first_task_cancels_while_the_next_is_spawned,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that cancels the group as it starts reaches the task that is being spawned"
+        ),
+        holds!(
+            scope_r3_last_task_ends_while_owner_parks,
+            Exhaustive,
+            Exhaustive,
+            "the end of the last task at any moment lets the scope return, and happens before that"
+        ),
+        breaks!(
+            broken_scope_owner_says_late_that_it_waits,
+            Preemptions(3),
+            "deadlock",
+            "an owner that says it waits after it has looked sleeps for ever"
+        ),
+        holds!(
+            scope_r4_spawn_races_with_close,
+            Preemptions(3),
+            Preemptions(4),
+            "a daemon's task is joined, or refused because the group has closed"
+        ),
+        breaks!(
+            broken_scope_closes_after_it_looked,
+            Preemptions(3),
+            "a task outlives its scope",
+            "a group that closes after it has looked lets a task outlive its scope"
+        ),
+        holds!(
+            scope_r13_cancel_races_with_start,
+            Preemptions(3),
+            Preemptions(4),
+            "a task that is cancelled as it starts runs to its first checkpoint or never, and drops its captures once"
+        ),
+        holds!(
+            scope_r17_spawn_at_the_limit_races_with_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that queues for a slot while the group is cancelled never runs, though nobody frees a slot"
+        ),
+        breaks!(
+            broken_scope_spawn_looks_before_it_queues,
+            Preemptions(2),
+            "deadlock",
+            "a task that is queued after a look at the cancel stays queued"
+        ),
+        breaks!(
+            broken_scope_cancel_leaves_the_queue,
+            Preemptions(3),
+            "deadlock",
+            "a cancel that does not empty the queue leaves a task in it"
+        ),
+        holds!(
+            scope_r20_cancelled_task_waits_in_a_shield,
+            Preemptions(3),
+            Preemptions(4),
+            "every blocking point of a cancelled task fails, and in a shield it parks as if nothing had happened"
+        ),
+        holds!(
+            scope_r21_deadline_fires_while_the_scope_closes,
+            Preemptions(3),
+            Preemptions(4),
+            "a deadline whose cancel reached the scope has run its callbacks when the scope returns"
+        ),
+        breaks!(
+            broken_scope_end_ignores_deliveries,
+            Preemptions(3),
+            "Causality violation",
+            "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
+        ),
+        holds!(
+            scope_r21_deadline_races_with_the_last_task,
+            Preemptions(2),
+            Preemptions(3),
+            "a deadline at the end of the last task cuts it short or comes too late, and stays in its scope"
+        ),
+        holds!(
+            scope_daemon_ends_with_its_group,
+            Preemptions(3),
+            Preemptions(4),
+            "a daemon is cancelled when the tasks are done, and has ended when the scope returns"
+        ),
+    ]
+}
+
+fn scope_r1_first_task_cancels_while_the_next_is_spawned() {
+    must_see(["the next never ran", "the next was cut short"]);
+    TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            g.cancel();
+            Ok(())
+        });
+        let next = apart(g).spawn(|| Ok(block()?));
+        shield(|| next.wait())?;
+        match next.status() {
+            TaskStatus::NeverRan => saw("the next never ran"),
+            TaskStatus::Cancelled => saw("the next was cut short"),
+            other => panic!("a cancel was missed: {other:?}"),
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn scope_r3_last_task_ends_while_owner_parks() {
+    let (before, during) = (Watched::new(), Watched::new());
+    before.write();
+    TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            before.read();
+            during.write();
+            Ok(())
+        });
+        Ok(())
+    })
+    .unwrap();
+    during.read();
+}
+
+fn broken_scope_owner_says_late_that_it_waits() {
+    take_out(Guard::OwnerSaysItWaits);
+    scope_r3_last_task_ends_while_owner_parks();
+}
+
+fn scope_r4_spawn_races_with_close() {
+    must_see(["the task ran", "the task was refused"]);
+    let ran = Note::default();
+    TaskGroup::scope(|g| {
+        g.on_release(|| {
+            let stats = g.stats();
+            assert_eq!(stats.queued + stats.running, 0, "a task outlives its scope");
+            Ok(())
+        });
+        apart(g).spawn_daemon(|| {
+            apart(g).spawn(|| {
+                ran.set();
+                Ok(())
+            });
+            Ok(())
+        });
+        Ok(())
+    })
+    .unwrap();
+    saw(if ran.is_set() { "the task ran" } else { "the task was refused" });
+}
+
+fn broken_scope_closes_after_it_looked() {
+    take_out(Guard::CloseUnderLock);
+    scope_r4_spawn_races_with_close();
+}
+
+fn scope_r13_cancel_races_with_start() {
+    must_see(["it ran to its first checkpoint", "it never ran"]);
+    let (drops, ran) = (Drops::default(), Note::default());
+    TaskGroup::scope(|g| {
+        let capture = drops.value();
+        let ran = ran.clone();
+        let task = apart(g).spawn(move || {
+            let _capture = capture;
+            ran.set();
+            Ok(block()?)
+        });
+        g.cancel();
+        shield(|| task.wait())?;
+        assert_eq!(drops.count(), 1, "a capture outlives its task");
+        saw(match task.status() {
+            TaskStatus::NeverRan => "it never ran",
+            TaskStatus::Cancelled => "it ran to its first checkpoint",
+            other => panic!("a cancel was missed: {other:?}"),
+        });
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(drops.count(), 1);
+}
+
+fn scope_r17_spawn_at_the_limit_races_with_cancel() {
+    must_see(["a cancel while the slot is taken"]);
+    with_pool(1, || {
+        let gate = Gate::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                let first = g.spawn(|| Ok(shield(|| gate.wait())?));
+                let token = g.token().clone();
+                thread::spawn(move || token.cancel());
+                let queued = g.spawn(|| Ok(()));
+                assert_eq!(shield(|| queued.wait())?, TaskStatus::NeverRan);
+                if first.status() == TaskStatus::Running {
+                    saw("a cancel while the slot is taken");
+                }
+                gate.open();
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn broken_scope_spawn_looks_before_it_queues() {
+    take_out(Guard::SpawnChecksUnderLock);
+    scope_r17_spawn_at_the_limit_races_with_cancel();
+}
+
+fn broken_scope_cancel_leaves_the_queue() {
+    take_out(Guard::CancelEmptiesQueue);
+    scope_r17_spawn_at_the_limit_races_with_cancel();
+}
+
+fn scope_r20_cancelled_task_waits_in_a_shield() {
+    let gate = Gate::new();
+    TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            assert!(block().is_err() && block().is_err() && checkpoint().is_err(), "a cancel was delivered once only");
+            shield(|| gate.wait())?;
+            assert!(checkpoint().is_err(), "a cancel was forgotten");
+            Ok(())
+        });
+        g.cancel();
+        gate.open();
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn scope_r21_deadline_fires_while_the_scope_closes() {
+    let fired = Arc::new(Watched::new());
+    let error = TaskGroup::scope(|g| {
+        let token = g.token().clone();
+        let in_callback = fired.clone();
+        token.on_cancel(move || in_callback.write()).forget();
+        thread::spawn(move || token.cancel_at(Instant::now()));
+        Ok(block()?)
+    })
+    .unwrap_err();
+    fired.write();
+    assert!(error.timed_out());
+}
+
+fn broken_scope_end_ignores_deliveries() {
+    take_out(Guard::EndAwaitsDeliveries);
+    scope_r21_deadline_fires_while_the_scope_closes();
+}
+
+fn scope_r21_deadline_races_with_the_last_task() {
+    must_see(["in time", "too late"]);
+    let result = TaskGroup::scope(|g| {
+        let token = g.token().clone();
+        thread::spawn(move || token.cancel_at(Instant::now()));
+        apart(g).spawn(|| Ok(checkpoint()?));
+        Ok(())
+    });
+    saw(if result.is_err() { "in time" } else { "too late" });
+    assert!(result.err().is_none_or(|error| error.timed_out()));
+    checkpoint().unwrap();
+}
+
+fn scope_daemon_ends_with_its_group() {
+    must_see(["the daemon was cut short", "the daemon never ran"]);
+    let (in_daemon, ran) = (Watched::new(), Note::default());
+    TaskGroup::scope(|g| {
+        apart(g).spawn_daemon(|| {
+            ran.set();
+            let cut = block().unwrap_err();
+            assert!(matches!(cut.cause(), CancelCause::GroupFinished));
+            in_daemon.write();
+            Err(cut.into())
+        });
+        Ok(())
+    })
+    .unwrap();
+    in_daemon.write();
+    saw(if ran.is_set() { "the daemon was cut short" } else { "the daemon never ran" });
+}

@@ -1,0 +1,258 @@
+//! Models of the slot: its word alone, without a token and without a scope.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+use loom::thread;
+
+use super::Bound::Exhaustive;
+use super::support::{Note, here, must_see, saw};
+use super::{Model, Watched};
+use crate::facade::{AtomicU32, Guard, Ordering, take_out};
+use crate::waiting::{Point, Slot, Woken};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            wait_r7_cancel_races_with_entry,
+            Exhaustive,
+            Exhaustive,
+            "a cancel at any moment ends a wait, and what came before it is seen after it"
+        ),
+        breaks!(broken_wait_unchecked_publish, Exhaustive, "deadlock", "a publish that ignores the mark sleeps for ever"),
+        holds!(wait_r7_grant_races_with_entry, Exhaustive, Exhaustive, "a wake at any moment ends the wait it was meant for"),
+        breaks!(broken_wait_wake_is_not_sticky, Exhaustive, "deadlock", "a wake before the park must be remembered"),
+        holds!(wait_r12_grant_beats_cancel, Exhaustive, Exhaustive, "what was granted before a cancel is not lost to it"),
+        holds!(
+            wait_r11_late_wake_does_not_end_the_next_wait,
+            Exhaustive,
+            Exhaustive,
+            "a wake for the wait before does not end this one"
+        ),
+        breaks!(
+            broken_wait_believes_every_wake,
+            Exhaustive,
+            "a wait ended without its condition",
+            "a wait that does not look at its condition again ends by the wake of another"
+        ),
+        holds!(
+            wait_r20_marked_slot_parks,
+            Exhaustive,
+            Exhaustive,
+            "an uncancellable wait on a marked slot parks, and looks once for each wake"
+        ),
+        holds!(
+            wait_r21_deadline_races_with_entry,
+            Exhaustive,
+            Exhaustive,
+            "a deadline that is set while a wait begins is looked at by it"
+        ),
+        holds!(
+            wait_hook_ends_before_its_region,
+            Exhaustive,
+            Exhaustive,
+            "a hook runs at most once, after its publish and before the return of its region"
+        ),
+        breaks!(
+            broken_wait_withdraw_ignores_firing,
+            Exhaustive,
+            "Causality violation",
+            "a withdraw that does not wait returns while the hook runs"
+        ),
+        holds!(
+            wait_hook_runs_if_the_mark_came_first,
+            Exhaustive,
+            Exhaustive,
+            "a mark that comes before the region, or in it, runs the hook"
+        ),
+    ]
+}
+
+fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
+    slot.wait(Point::Park, Location::caller(), true, || None, ready)
+}
+
+fn cancel(slot: &Slot) {
+    let marked = slot.mark();
+    assert!(slot.wake(&marked).is_none());
+}
+
+fn wait_r7_cancel_races_with_entry() {
+    must_see(["a mark before the wait", "a mark in the wait"]);
+    let shared = Arc::new((Slot::new(), Watched::new()));
+    let canceller = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            cancel(&shared.0);
+        }
+    });
+    let mut looks = 0;
+    let never = || {
+        looks += 1;
+        false
+    };
+    assert_eq!(wait(&shared.0, never), Woken::Marked);
+    shared.1.read();
+    saw(if looks == 1 { "a mark before the wait" } else { "a mark in the wait" });
+    canceller.join().unwrap();
+}
+
+fn broken_wait_unchecked_publish() {
+    take_out(Guard::PublishIsChecked);
+    wait_r7_cancel_races_with_entry();
+}
+
+fn wait_r7_grant_races_with_entry() {
+    let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
+    let granter = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.store(1, Ordering::Relaxed);
+            shared.0.unpark();
+        }
+    });
+    assert_eq!(wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1), Woken::Ready);
+    granter.join().unwrap();
+}
+
+fn broken_wait_wake_is_not_sticky() {
+    take_out(Guard::WakeIsSticky);
+    wait_r7_grant_races_with_entry();
+}
+
+fn wait_r12_grant_beats_cancel() {
+    let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
+    let other = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            // No wake of its own: the mark alone must show the grant that came before it.
+            shared.1.store(1, Ordering::Relaxed);
+            cancel(&shared.0);
+        }
+    });
+    assert_eq!(wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1), Woken::Ready, "a grant was lost");
+    other.join().unwrap();
+}
+
+fn wait_r11_late_wake_does_not_end_the_next_wait() {
+    must_see(["a wake that came late"]);
+    let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
+    let granter = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.store(1, Ordering::Relaxed);
+            shared.0.unpark();
+            shared.1.store(2, Ordering::Relaxed);
+            shared.0.unpark();
+        }
+    });
+    for stage in 1..=2 {
+        let mut looks_in_vain = 0;
+        let ready = || {
+            let ready = shared.1.load(Ordering::Relaxed) >= stage;
+            looks_in_vain += usize::from(!ready);
+            ready
+        };
+        assert_eq!(wait(&shared.0, ready), Woken::Ready);
+        assert!(shared.1.load(Ordering::Relaxed) >= stage, "a wait ended without its condition");
+        if looks_in_vain > 1 {
+            saw("a wake that came late");
+        }
+    }
+    granter.join().unwrap();
+}
+
+fn broken_wait_believes_every_wake() {
+    take_out(Guard::WaitLooksAgain);
+    wait_r11_late_wake_does_not_end_the_next_wait();
+}
+
+fn wait_r20_marked_slot_parks() {
+    let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
+    cancel(&shared.0);
+    let granter = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.store(1, Ordering::Relaxed);
+            shared.0.unpark();
+        }
+    });
+    let mut looks = 0;
+    let ready = || {
+        looks += 1;
+        shared.1.load(Ordering::Relaxed) == 1
+    };
+    assert_eq!(shared.0.wait(Point::Join, here(), false, || None, ready), Woken::Ready);
+    assert!(looks <= 2, "one look before the park and one after the only wake, not {looks}");
+    assert!(shared.0.is_marked());
+    granter.join().unwrap();
+}
+
+fn wait_r21_deadline_races_with_entry() {
+    let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
+    let setter = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.store(1, Ordering::Relaxed);
+            if shared.0.mark_timed() {
+                shared.0.unpark();
+            }
+        }
+    });
+    let until = || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
+    assert_eq!(shared.0.wait(Point::Sleep, here(), true, until, || false), Woken::TimedOut);
+    setter.join().unwrap();
+}
+
+/// A region with a hook, while another thread marks its slot once.
+struct Region {
+    slot: Arc<Slot>,
+    before: Watched,
+    during: Watched,
+    runs: Note,
+}
+
+fn marked_region(f: impl FnOnce(&Region)) -> Arc<Region> {
+    let region = Arc::new(Region { slot: Slot::new(), before: Watched::new(), during: Watched::new(), runs: Note::default() });
+    let canceller = thread::spawn({
+        let region = region.clone();
+        move || cancel(&region.slot)
+    });
+    region.before.write();
+    let hook = || {
+        region.before.read();
+        region.during.write();
+        region.runs.set();
+    };
+    region.slot.with_hook(here(), &hook, || f(&region));
+
+    region.during.write();
+    canceller.join().unwrap();
+    region
+}
+
+fn wait_hook_ends_before_its_region() {
+    must_see(["a hook that ran", "a hook that never ran"]);
+    let region = marked_region(|_| ());
+    assert!(region.runs.times() <= 1);
+    saw(if region.runs.is_set() { "a hook that ran" } else { "a hook that never ran" });
+}
+
+fn broken_wait_withdraw_ignores_firing() {
+    take_out(Guard::WithdrawWaitsForFiring);
+    wait_hook_ends_before_its_region();
+}
+
+fn wait_hook_runs_if_the_mark_came_first() {
+    must_see(["a mark before the region", "a mark in the region"]);
+    let region = marked_region(|region| {
+        saw(if region.runs.is_set() { "a mark before the region" } else { "a mark in the region" });
+        // The slot's own wait would be that of another slot; the mark wakes nobody here, so look until it has come.
+        while !region.slot.is_marked() {
+            thread::yield_now();
+        }
+    });
+    assert_eq!(region.runs.times(), 1, "a hook was not run");
+}

@@ -1,0 +1,325 @@
+//! Models of the pool: tasks on workers that are shared, and in place.
+
+use loom::sync::mpsc;
+
+use super::Bound::Preemptions;
+use super::support::{Drops, Gate, Note, must_see, saw, with_pool};
+use super::{Model, Watched};
+use crate::facade::{self, Guard, take_out};
+use crate::{TaskGroup, TaskStatus};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            worker_hb_spawn_to_start_and_end_to_join,
+            Preemptions(3),
+            Preemptions(4),
+            "a spawn happens before its task, and the task before its join, on a worker as in place"
+        ),
+        holds!(
+            worker_hb_task_end_to_scope_return,
+            Preemptions(3),
+            Preemptions(4),
+            "a task happens before the return of its scope, on a worker as in place"
+        ),
+        holds!(
+            worker_r14_spawn_cancel_and_end_in_quick_succession,
+            Preemptions(3),
+            Preemptions(4),
+            "a task that is spawned, cancelled and left at once runs or never does, and the pool goes home"
+        ),
+        holds!(
+            worker_r15_idle_exit_races_with_hand_off,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that is handed to a worker about to leave is run"
+        ),
+        breaks!(
+            broken_worker_retire_by_load_and_store,
+            Preemptions(2),
+            "deadlock",
+            "a worker that retires by load and store leaves with a wake"
+        ),
+        holds!(
+            worker_idle_worker_is_woken,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that is queued while the last worker goes idle is run"
+        ),
+        holds!(
+            worker_wake_is_passed_on,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that is queued behind one that blocks in foreign code gets the other place"
+        ),
+        breaks!(
+            broken_worker_keeps_the_wake,
+            Preemptions(2),
+            "deadlock",
+            "a worker that keeps the wake leaves a free place empty"
+        ),
+        holds!(
+            worker_that_blocks_frees_its_place,
+            Preemptions(2),
+            Preemptions(3),
+            "with one place, a task that waits for the next one lets it run"
+        ),
+        holds!(
+            worker_stash_is_given_back,
+            Preemptions(1),
+            Preemptions(2),
+            "a task that a worker has taken in a batch runs though the one before it waits for it"
+        ),
+        breaks!(
+            broken_worker_blocks_with_its_stash,
+            Preemptions(1),
+            "deadlock",
+            "a worker that blocks with tasks in its stash keeps them from all others"
+        ),
+        holds!(
+            worker_r18_join_in_a_task_lends_its_slot,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that joins one of its own group at the limit lends it its slot"
+        ),
+        holds!(
+            worker_r18_wait_in_a_task_lends_its_slot,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that waits for one of its own group at the limit lends it its slot"
+        ),
+        breaks!(
+            broken_worker_keeps_the_slot,
+            Preemptions(2),
+            "deadlock",
+            "a task that keeps its slot while it waits for a queued one waits for ever"
+        ),
+        holds!(
+            worker_limit_is_kept,
+            Preemptions(2),
+            Preemptions(3),
+            "two tasks of a group with a limit of one never run at once, whoever runs them"
+        ),
+    ]
+}
+
+fn worker_hb_spawn_to_start_and_end_to_join() {
+    must_see(["in place", "on a worker"]);
+    with_pool(1, || {
+        let (before, during) = (Watched::new(), Watched::new());
+        TaskGroup::scope(|g| {
+            let owner = loom::thread::current().id();
+            before.write();
+            let task = g.spawn(|| {
+                before.read();
+                during.write();
+                Ok(loom::thread::current().id())
+            });
+            let by = task.join()?;
+            during.read();
+            saw(if by == owner { "in place" } else { "on a worker" });
+            Ok(())
+        })
+        .unwrap();
+    });
+}
+
+fn worker_hb_task_end_to_scope_return() {
+    must_see(["by the owner", "on a worker"]);
+    with_pool(1, || {
+        let (before, during) = (Watched::new(), Watched::new());
+        let owner = loom::thread::current().id();
+        before.write();
+        TaskGroup::scope(|g| {
+            g.spawn(|| {
+                before.read();
+                during.write();
+                saw(if loom::thread::current().id() == owner { "by the owner" } else { "on a worker" });
+                Ok(())
+            });
+            Ok(())
+        })
+        .unwrap();
+        during.read();
+    });
+}
+
+fn worker_r14_spawn_cancel_and_end_in_quick_succession() {
+    must_see(["it ran", "it never ran"]);
+    with_pool(1, || {
+        let (drops, ran) = (Drops::default(), Note::default());
+        TaskGroup::scope(|g| {
+            let capture = drops.value();
+            let ran = ran.clone();
+            g.spawn(move || {
+                ran.set();
+                drop(capture);
+                Ok(())
+            });
+            g.cancel();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(drops.count(), 1);
+        saw(if ran.is_set() { "it ran" } else { "it never ran" });
+    });
+}
+
+/// Spawns a task, and waits until a worker has run it.
+fn run_on_a_worker(ran: &Note) {
+    TaskGroup::scope(|g| {
+        // A wait does not run the task in place, as a join would.
+        g.spawn(|| {
+            ran.set();
+            Ok(())
+        })
+        .wait()?;
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn worker_r15_idle_exit_races_with_hand_off() {
+    facade::set_idle_expires(true);
+    with_pool(1, || {
+        let ran = Note::default();
+        run_on_a_worker(&ran);
+        run_on_a_worker(&ran);
+        assert_eq!(ran.times(), 2);
+    });
+}
+
+fn broken_worker_retire_by_load_and_store() {
+    take_out(Guard::RetireByExchange);
+    worker_r15_idle_exit_races_with_hand_off();
+}
+
+fn worker_idle_worker_is_woken() {
+    with_pool(1, || {
+        let ran = Note::default();
+        run_on_a_worker(&ran);
+        run_on_a_worker(&ran);
+        assert_eq!(ran.times(), 2);
+    });
+}
+
+fn worker_wake_is_passed_on() {
+    with_pool(2, || {
+        TaskGroup::scope(|g| {
+            let (sender, receiver) = mpsc::channel();
+            let first = g.spawn(move || Ok(receiver.recv()?));
+            let second = g.spawn(move || Ok(sender.send(())?));
+            first.wait()?;
+            second.wait()?;
+            Ok(())
+        })
+        .unwrap();
+    });
+}
+
+fn broken_worker_keeps_the_wake() {
+    take_out(Guard::WakeIsPassedOn);
+    worker_wake_is_passed_on();
+}
+
+fn worker_that_blocks_frees_its_place() {
+    with_pool(1, || {
+        let gate = Gate::new();
+        TaskGroup::scope(|g| {
+            let first = g.spawn(|| Ok(gate.wait()?));
+            let second = g.spawn(|| {
+                gate.open();
+                Ok(())
+            });
+            first.wait()?;
+            second.wait()?;
+            Ok(())
+        })
+        .unwrap();
+    });
+}
+
+fn worker_stash_is_given_back() {
+    facade::set_most_stashed(2);
+    with_pool(1, || {
+        let gate = Gate::new();
+        TaskGroup::scope(|g| {
+            // The second batch is two tasks, if four more are left behind its first.
+            g.spawn(|| Ok(()));
+            let blocked = g.spawn(|| Ok(gate.wait()?));
+            g.spawn(|| {
+                gate.open();
+                Ok(())
+            });
+            for _ in 0..3 {
+                g.spawn(|| Ok(()));
+            }
+            blocked.wait()?;
+            Ok(())
+        })
+        .unwrap();
+    });
+}
+
+fn broken_worker_blocks_with_its_stash() {
+    take_out(Guard::StashIsGivenBack);
+    worker_stash_is_given_back();
+}
+
+/// A task of a group with a limit of one that waits for a second one by `wait`.
+fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send + Sync) {
+    with_pool(2, || {
+        let (wait, ran) = (&wait, Note::default());
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    wait(g.spawn(|| {
+                        ran.set();
+                        Ok(7)
+                    }))
+                });
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(ran.times(), 1);
+    });
+}
+
+fn worker_r18_join_in_a_task_lends_its_slot() {
+    nested(|task| {
+        assert_eq!(task.join()?, 7);
+        Ok(())
+    });
+}
+
+fn worker_r18_wait_in_a_task_lends_its_slot() {
+    nested(|task| {
+        assert_eq!(task.wait()?, TaskStatus::Finished);
+        Ok(())
+    });
+}
+
+fn broken_worker_keeps_the_slot() {
+    take_out(Guard::WaitLendsSlot);
+    worker_r18_wait_in_a_task_lends_its_slot();
+}
+
+fn worker_limit_is_kept() {
+    with_pool(2, || {
+        let running = Watched::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                for _ in 0..2 {
+                    // Two writes at once are found, and so are two of which neither happens before the other.
+                    g.spawn(|| {
+                        running.write();
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
