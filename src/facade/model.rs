@@ -81,6 +81,40 @@ pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// An atomic of loom whose loads see each other.
+#[derive(Debug)]
+pub(crate) struct Atomic<A> {
+    value: A,
+    loads: loom::sync::atomic::AtomicU8,
+}
+
+pub(crate) type AtomicU8 = Atomic<loom::sync::atomic::AtomicU8>;
+pub(crate) type AtomicU32 = Atomic<loom::sync::atomic::AtomicU32>;
+
+impl<A> std::ops::Deref for Atomic<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.value
+    }
+}
+
+macro_rules! atomic {
+    ($($type:ident of $value:ty),*) => {$(
+        impl $type {
+            pub(crate) fn new(value: $value) -> Self {
+                Atomic { value: loom::sync::atomic::$type::new(value), loads: loom::sync::atomic::AtomicU8::new(0) }
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                self.loads.fetch_or(0, Ordering::Relaxed);
+                self.value.load(ordering)
+            }
+        }
+    )*};
+}
+atomic!(AtomicU8 of u8, AtomicU32 of u32);
+
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
 
