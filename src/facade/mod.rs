@@ -55,4 +55,6 @@ pub(crate) enum Guard {
     WaitLendsSlot,
     /// A worker passes the wake on before it runs a task.
     WakeIsPassedOn,
+    /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
+    GrantBeatsCancel,
 }
