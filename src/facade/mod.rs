@@ -57,4 +57,14 @@ pub(crate) enum Guard {
     WakeIsPassedOn,
     /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
     GrantBeatsCancel,
+    /// A cancelled waiter that was told to try for a lock tells the next.
+    CancelPassesWakeOn,
+    /// Between an unlock and the look at those who wait for the lock is a full fence.
+    FenceAfterUnlock,
+    /// Who waits for a condition variable enters its queue before unlocking the mutex.
+    EnterBeforeUnlock,
+    /// An initialiser that fails hands over to one who waits.
+    FailureHandsOver,
+    /// The last end of a channel to go tells those who wait at the other.
+    LastEndWakes,
 }
