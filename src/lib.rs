@@ -15,6 +15,7 @@ mod group;
 mod waiting;
 mod workers;
 
+pub mod channel;
 pub mod sync;
 
 #[cfg(taskgroup_models)]

@@ -135,6 +135,6 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
+        f.debug_struct("Event").field("is_set", &self.is_set()).field("waiting", &self.gate.len()).finish()
     }
 }

@@ -39,6 +39,11 @@ impl Gate {
         made
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Blocks until the gate is opened, or `holds_now`. The scope has been checked.
     #[cold]
     #[track_caller]

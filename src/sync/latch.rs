@@ -124,6 +124,6 @@ impl Latch {
 
 impl fmt::Debug for Latch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Latch").field("count", &self.count()).finish_non_exhaustive()
+        f.debug_struct("Latch").field("count", &self.count()).field("waiting", &self.gate.len()).finish()
     }
 }

@@ -98,6 +98,11 @@ impl LockQueue {
         }
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.line.lock().waiters.len()
+    }
+
     #[cold]
     fn wake_first(&self) {
         let mut wakes = Wakes::default();

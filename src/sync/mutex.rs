@@ -263,7 +263,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.finish_non_exhaustive()
+        out.field("waiting", &self.queue.len()).finish_non_exhaustive()
     }
 }
 

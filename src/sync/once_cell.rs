@@ -236,6 +236,9 @@ impl<T> Default for OnceCell<T> {
 
 impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnceCell").field("value", &self.get()).finish_non_exhaustive()
+        f.debug_struct("OnceCell")
+            .field("value", &self.get())
+            .field("waiting", &self.state.lock().waiting.len())
+            .finish_non_exhaustive()
     }
 }

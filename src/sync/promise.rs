@@ -156,6 +156,6 @@ impl<T> Default for Promise<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Promise").field("value", &self.get()).finish_non_exhaustive()
+        f.debug_struct("Promise").field("value", &self.get()).field("waiting", &self.gate.len()).finish()
     }
 }

@@ -348,7 +348,7 @@ impl Drop for Permit<'_> {
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
+        f.debug_struct("Semaphore").field("available", &self.available()).field("waiting", &self.queue.lock().len()).finish()
     }
 }
 
