@@ -97,13 +97,38 @@ impl<T> Shared<T> {
         self.state.lock().buffer.len()
     }
 
+    /// Sends `message` if that takes no wait. Most often it takes no wake either, and then it is no more than a push.
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), (T, Refusal)> {
+        let mut state = self.state.lock();
+        if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity {
+            state.buffer.push_back(message);
+            return Ok(());
+        }
+        drop(state);
+        self.offer(message)
+    }
+
+    #[cold]
+    fn offer(&self, message: T) -> Result<(), (T, Refusal)> {
         self.with(|state, wakes| state.offer(message, self.capacity, wakes))
     }
 
+    /// Receives a message if that takes no wait.
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, Refusal> {
+        let mut state = self.state.lock();
+        if state.sending.is_empty() {
+            if let Some(message) = state.buffer.pop_front() {
+                return Ok(message);
+            }
+        }
+        drop(state);
+        self.take()
+    }
+
+    #[cold]
+    fn take(&self) -> Result<T, Refusal> {
         self.with(|state, wakes| state.take(self.capacity, wakes))
     }
 
@@ -133,16 +158,19 @@ impl<T> Shared<T> {
     #[track_caller]
     fn send_slowly(&self, message: T, limit: Option<Instant>) -> Result<(), (T, Refusal)> {
         let mut offered = Err((message, Refusal::NotNow));
-        spin(|| match std::mem::replace(&mut offered, Ok(())) {
-            Err((message, Refusal::NotNow)) => {
-                offered = self.try_send(message);
-                !matches!(offered, Err((_, Refusal::NotNow)))
-            }
-            done => {
-                offered = done;
-                true
-            }
-        });
+        // Without room, a sender that is not in the queue and a receiver that is not would spin past each other.
+        let may_spin = self.capacity != 0;
+        let _ = may_spin
+            && spin(|| match std::mem::replace(&mut offered, Ok(())) {
+                Err((message, Refusal::NotNow)) => {
+                    offered = self.try_send(message);
+                    !matches!(offered, Err((_, Refusal::NotNow)))
+                }
+                done => {
+                    offered = done;
+                    true
+                }
+            });
         let Err((message, Refusal::NotNow)) = offered else { return offered };
 
         let waiter = Waiter::new(context::slot());
@@ -154,6 +182,9 @@ impl<T> Shared<T> {
             Ok(place) => place,
             Err(done) => return done,
         };
+        if !may_spin {
+            spin(|| waiter.is_granted());
+        }
         let refusal = match context::wait(Point::Send, limit, || waiter.is_granted()) {
             Ok(Outcome::Ready) if waiter.grant() == Grant::Given => return Ok(()),
             Ok(Outcome::Ready) => Refusal::Disconnected,
