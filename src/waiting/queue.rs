@@ -217,6 +217,7 @@ mod tests {
         assert_eq!(order(&queue), [1, 2, 4, 6]);
         let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, wants)| wants).collect();
         assert_eq!(popped, [1, 2, 4, 6]);
-        assert!(queue.is_empty() && queue.front().is_none() && queue.len() == 0);
+        assert!(queue.is_empty() && queue.front().is_none());
+        assert_eq!(queue.len(), 0);
     }
 }
