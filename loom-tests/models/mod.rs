@@ -50,11 +50,13 @@ macro_rules! breaks {
     };
 }
 
+mod channel;
 mod runner;
+mod sync;
 
 /// Every model, in the order of the table.
 pub fn all() -> Vec<Model> {
-    [runner::models].into_iter().flat_map(|area| area()).collect()
+    [runner::models, sync::models, channel::models].into_iter().flat_map(|area| area()).collect()
 }
 
 /// Whether these sources were compiled for loom; without it the models would run once each and show nothing.

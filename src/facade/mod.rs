@@ -57,6 +57,8 @@ pub(crate) enum Guard {
     WakeIsPassedOn,
     /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
     GrantBeatsCancel,
+    /// Who waits for an event or its kin looks whether it has happened under the lock with which it enters the queue.
+    GateLooksUnderLock,
     /// A cancelled waiter that was told to try for a lock tells the next.
     CancelPassesWakeOn,
     /// Between an unlock and the look at those who wait for the lock is a full fence.

@@ -294,6 +294,33 @@ impl<T: ?Sized> DataMutex<T> {
     }
 }
 
+/// A value that is set once; loom sees the word.
+#[derive(Debug)]
+pub(crate) struct Once<T> {
+    is_set: AtomicU32,
+    value: std::sync::OnceLock<T>,
+}
+
+impl<T> Once<T> {
+    pub(crate) fn new() -> Self {
+        Once { is_set: AtomicU32::new(0), value: std::sync::OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        if self.is_set.load(Ordering::Acquire) == 0 { None } else { self.value.get() }
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        self.value.set(value)?;
+        self.is_set.store(1, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+}
+
 pub(crate) fn fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }

@@ -86,6 +86,9 @@ impl Track {
     }
 }
 
+/// A value that is set once.
+pub(crate) use std::sync::OnceLock as Once;
+
 /// A full fence: of two threads that each write, pass it and read what the other writes, one sees the other's write.
 #[inline]
 pub(crate) fn fence() {

@@ -59,7 +59,7 @@ impl Gate {
         let waiter = Waiter::new(context::slot());
         let place = {
             let mut queue = self.0.lock();
-            if holds_now() {
+            if holds(Guard::GateLooksUnderLock) && holds_now() {
                 return Ok(Outcome::Ready);
             }
             queue.push(waiter.clone(), ())

@@ -1,11 +1,10 @@
 //! A value that is made at its first use.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{Guard, Mutex, const_fn, holds, spin};
+use crate::facade::{Guard, Mutex, Once, const_fn, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// A value that is made at its first use, by one thread, while the others wait.
@@ -32,7 +31,7 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 ///
 /// What the initialiser did happens before everybody sees the value; what one did that failed, before the next begins.
 pub struct OnceCell<T> {
-    value: OnceLock<T>,
+    value: Once<T>,
     state: Mutex<State>,
 }
 
@@ -49,7 +48,7 @@ impl<T> OnceCell<T> {
     const_fn! {
         /// An empty cell.
         pub const fn new() -> Self {
-            OnceCell { value: OnceLock::new(), state: Mutex::new(State { busy: false, waiting: Queue::new() }) }
+            OnceCell { value: Once::new(), state: Mutex::new(State { busy: false, waiting: Queue::new() }) }
         }
     }
 

@@ -1,13 +1,12 @@
 //! A value that is given once and waited for.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::const_fn;
+use crate::facade::{Once, const_fn};
 use crate::waiting::Point;
 
 /// A value that one thread gives and any number wait for.
@@ -33,7 +32,7 @@ use crate::waiting::Point;
 ///
 /// What happened before the `set` that gave the value happens before everybody sees it.
 pub struct Promise<T> {
-    value: OnceLock<T>,
+    value: Once<T>,
     gate: Gate,
 }
 
@@ -41,7 +40,7 @@ impl<T> Promise<T> {
     const_fn! {
         /// A promise without its value.
         pub const fn new() -> Self {
-            Promise { value: OnceLock::new(), gate: Gate::new() }
+            Promise { value: Once::new(), gate: Gate::new() }
         }
     }
 
