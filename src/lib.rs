@@ -15,6 +15,9 @@ mod group;
 mod waiting;
 mod workers;
 
+pub mod channel;
+pub mod sync;
+
 #[cfg(taskgroup_models)]
 #[path = "../loom-tests/models/mod.rs"]
 pub mod models;

@@ -3,20 +3,14 @@
 
 // The lines stay as they were agreed: not laid out anew, not simplified. Some imports serve only the parts cut below.
 #![cfg_attr(rustfmt, rustfmt_skip)]
-#![allow(clippy::redundant_closure, unused_imports)]
+#![allow(clippy::err_expect, clippy::redundant_closure, unused_imports)]
 
-// Cut until `map` and the blocking primitives are there.
-#[cfg(any())]
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-// Cut until channels are there.
-#[cfg(any())]
 use taskgroup::channel;
-// Cut until the blocking primitives are there.
-#[cfg(any())]
 use taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
 use taskgroup::{
     CancelCause, CancelToken, Cancelled, FailureKind, GroupError, OnFailure, OnPanic, SpawnErrorKind, TaskError, TaskGroup,
@@ -177,8 +171,6 @@ fn start_returns_what_the_task_made_ready() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until the blocking primitives are there.
-#[cfg(any())]
 #[test]
 fn refused_tasks_come_back() -> anyhow::Result<()> {
     let hold = Event::new();
@@ -390,8 +382,6 @@ fn release_hooks_run_last_and_in_reverse() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until the blocking primitives are there.
-#[cfg(any())]
 #[test]
 fn blocking_primitives() -> anyhow::Result<()> {
     static COUNT: Mutex<u32> = Mutex::new(0);
@@ -431,8 +421,6 @@ fn blocking_primitives() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until channels are there.
-#[cfg(any())]
 #[test]
 fn channels() -> anyhow::Result<()> {
     let total = TaskGroup::scope(|g| {

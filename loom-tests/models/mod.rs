@@ -53,11 +53,13 @@ macro_rules! breaks {
 
 mod callback;
 mod cancel;
+mod channel;
 mod failure;
 mod handle;
 mod runner;
 mod scope;
 mod support;
+mod sync;
 mod wait;
 mod worker;
 
@@ -74,6 +76,8 @@ pub fn all() -> Vec<Model> {
         scope::models,
         failure::models,
         handle::models,
+        sync::models,
+        channel::models,
     ]
     .into_iter()
     .flat_map(|area| area())

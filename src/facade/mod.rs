@@ -58,4 +58,18 @@ pub(crate) enum Guard {
     WakeIsPassedOn,
     /// A worker that blocks gives back the tasks that it has taken and not begun.
     StashIsGivenBack,
+    /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
+    GrantBeatsCancel,
+    /// Who waits for an event or its kin looks whether it has happened under the lock with which it enters the queue.
+    GateLooksUnderLock,
+    /// A cancelled waiter that was told to try for a lock tells the next.
+    CancelPassesWakeOn,
+    /// Between an unlock and the look at those who wait for the lock is a full fence.
+    FenceAfterUnlock,
+    /// Who waits for a condition variable enters its queue before unlocking the mutex.
+    EnterBeforeUnlock,
+    /// An initialiser that fails hands over to one who waits.
+    FailureHandsOver,
+    /// The last end of a channel to go tells those who wait at the other.
+    LastEndWakes,
 }

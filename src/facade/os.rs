@@ -6,9 +6,16 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+/// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting. Unlocking is one
+/// read-modify-write at the least.
+pub(crate) use parking_lot::{
+    Mutex as DataMutex, MutexGuard as DataGuard, RwLock as DataRwLock, RwLockReadGuard as DataReadGuard,
+    RwLockWriteGuard as DataWriteGuard,
+};
 
 use super::Guard;
 
@@ -78,6 +85,26 @@ pub(crate) struct Track;
 impl Track {
     pub(crate) const fn new() -> Self {
         Track
+    }
+}
+
+/// A value that is set once.
+pub(crate) use std::sync::OnceLock as Once;
+
+/// A full fence: of two threads that each write, pass it and read what the other writes, one sees the other's write.
+#[inline]
+pub(crate) fn fence() {
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// As [`fence`], directly after a read-modify-write. On x86 every one of these is a full fence by itself, so that only the
+/// compiler has to be held back.
+#[inline(always)]
+pub(crate) fn fence_after_rmw() {
+    if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        fence();
     }
 }
 
@@ -167,6 +194,14 @@ pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce
     }
     builder.spawn(f).map(drop)
 }
+
+/// Declares a function that is `const` where the primitives of the facade have `const` constructors.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* $vis:vis const fn $($rest:tt)*) => {
+        $(#[$attribute])* $vis const fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
 
 /// Declares a value of each thread.
 macro_rules! local {

@@ -20,4 +20,28 @@ pub(crate) enum Point {
     Deregister,
     /// Foreign code inside `with_cancel_hook`.
     Hook,
+    /// `sync::Mutex::lock`, and the end of a `Condvar::wait`, which locks again.
+    Mutex,
+    /// `sync::RwLock::read`.
+    Read,
+    /// `sync::RwLock::write`.
+    Write,
+    /// `sync::Condvar::wait` and its kin.
+    Condvar,
+    /// `sync::Semaphore::acquire`, `acquire_many`.
+    Semaphore,
+    /// `sync::Barrier::wait`.
+    Barrier,
+    /// `sync::Event::wait`, `wait_timeout`.
+    Event,
+    /// `sync::Latch::wait`, `wait_timeout`.
+    Latch,
+    /// `sync::OnceCell::get_or_try_init` while another thread makes the value.
+    OnceCell,
+    /// `sync::Promise::wait`, `wait_timeout`.
+    Promise,
+    /// `channel::Sender::send`, `send_timeout`.
+    Send,
+    /// `channel::Receiver::recv`, `recv_timeout`.
+    Receive,
 }

@@ -171,3 +171,21 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{test} is not the name of a test");
 }
+
+/// Lets others run until `condition` holds.
+pub fn until(mut condition: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < LONG, "what was waited for did not come within a minute");
+        std::thread::yield_now();
+    }
+}
+
+/// Lets others run until `Debug` of `primitive` says that so many wait for it.
+pub fn until_waiting(primitive: &impl fmt::Debug, count: usize) {
+    let text = format!("waiting: {count}");
+    until(|| {
+        let shown = format!("{primitive:?}");
+        shown.split(['{', ',', '}']).any(|field| field.trim() == text)
+    });
+}

@@ -1,0 +1,477 @@
+//! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and what is ordered before what.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::Bound::{Exhaustive, Preemptions};
+use super::{Model, Watched};
+use crate::CancelToken;
+use crate::facade::{Guard, take_out};
+use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            sync_semaphore_grant_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a permit that comes while its waiter is cancelled is had or comes back"
+        ),
+        breaks!(
+            broken_sync_semaphore_cancel_beats_grant,
+            Preemptions(3),
+            "a permit was lost",
+            "a cancelled waiter that does not look for its grant loses the permit"
+        ),
+        holds!(
+            sync_semaphore_two_waiters_one_permit,
+            Preemptions(2),
+            Preemptions(3),
+            "one permit serves two waiters in turn, and what was done under it happens before"
+        ),
+        holds!(
+            sync_event_set_against_wait,
+            Exhaustive,
+            Exhaustive,
+            "an event that is set while somebody begins to wait lets it through, and what was done before happens before"
+        ),
+        breaks!(
+            broken_sync_event_unlocked_look,
+            Exhaustive,
+            "deadlock",
+            "a waiter that does not look again under the lock sleeps through the event"
+        ),
+        holds!(
+            sync_event_reset_lets_through,
+            Preemptions(3),
+            Preemptions(4),
+            "who waits when the event is set goes on though it is put down at once"
+        ),
+        holds!(
+            sync_latch_counts_happen_before,
+            Preemptions(3),
+            Preemptions(4),
+            "all that was done before the counts happens before the return of the wait"
+        ),
+        holds!(
+            sync_promise_set_against_wait,
+            Exhaustive,
+            Exhaustive,
+            "a promise that is kept while somebody begins to wait is seen, and what was done before happens before"
+        ),
+        holds!(
+            sync_promise_set_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a promise that is kept while its waiter is cancelled is the value or the cancel, and nothing is left behind"
+        ),
+        holds!(
+            sync_mutex_excludes,
+            Preemptions(3),
+            Preemptions(4),
+            "who holds the mutex is alone, and an unlock wakes who waits"
+        ),
+        breaks!(
+            broken_sync_mutex_without_fence,
+            Preemptions(3),
+            "deadlock",
+            "an unlock that looks for waiters before it is seen misses one"
+        ),
+        holds!(
+            sync_mutex_cancel_passes_wake_on,
+            Preemptions(2),
+            Preemptions(3),
+            "a waiter that is cancelled when told to try tells the next"
+        ),
+        breaks!(
+            broken_sync_mutex_cancel_keeps_wake,
+            Preemptions(2),
+            "deadlock",
+            "a cancelled waiter that keeps the wake to itself leaves the mutex free and the next asleep"
+        ),
+        holds!(
+            sync_rwlock_excludes,
+            Preemptions(2),
+            Preemptions(3),
+            "a writer is alone, and what it did happens before what is read"
+        ),
+        holds!(
+            sync_rwlock_cancelled_writer_lets_readers_pass,
+            Preemptions(3),
+            Preemptions(4),
+            "a reader behind a writer that is cancelled reads beside those that read already"
+        ),
+        holds!(
+            sync_condvar_notify_between_predicate_and_wait,
+            Exhaustive,
+            Exhaustive,
+            "a notification between the look at the condition and the wait is not lost"
+        ),
+        breaks!(
+            broken_sync_condvar_enters_after_unlock,
+            Preemptions(3),
+            "deadlock",
+            "a waiter that unlocks before it is in the queue misses the notification"
+        ),
+        holds!(
+            sync_condvar_cancel_against_notify,
+            Preemptions(2),
+            Preemptions(3),
+            "a notification for a waiter that is cancelled is had by it or by the next"
+        ),
+        breaks!(
+            broken_sync_condvar_cancel_eats_notification,
+            Preemptions(2),
+            "deadlock",
+            "a cancelled waiter that does not look for its notification loses it"
+        ),
+        holds!(sync_barrier_broken_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
+        breaks!(
+            broken_sync_barrier_cancel_beats_grant,
+            Preemptions(3),
+            "one passed alone",
+            "a cancelled waiter that does not look for its grant leaves the others to pass without it"
+        ),
+        holds!(
+            sync_once_cell_failure_hands_over,
+            Exhaustive,
+            Exhaustive,
+            "when an initialiser fails, one of those who wait tries next"
+        ),
+        breaks!(
+            broken_sync_once_cell_failure_keeps_turn,
+            Preemptions(3),
+            "deadlock",
+            "an initialiser that fails and tells nobody leaves the others waiting"
+        ),
+        holds!(
+            sync_once_cell_cancelled_waiter_hands_on,
+            Preemptions(3),
+            Preemptions(4),
+            "a turn that was handed to a waiter while it was cancelled goes on to the next"
+        ),
+    ]
+}
+
+fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
+    thread::spawn(f)
+}
+
+fn sync_semaphore_grant_against_cancel() {
+    let semaphore = Arc::new(Semaphore::new(0));
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (semaphore, token) = (semaphore.clone(), token.clone());
+        move || drop(token.run(|| semaphore.acquire()))
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    semaphore.add_permits(1);
+    waiter.join().unwrap();
+    canceller.join().unwrap();
+    assert_eq!(semaphore.available(), 1, "a permit was lost");
+    assert!(semaphore.try_acquire().is_some(), "somebody is waited for who has gone");
+}
+
+fn broken_sync_semaphore_cancel_beats_grant() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_semaphore_grant_against_cancel();
+}
+
+fn sync_semaphore_two_waiters_one_permit() {
+    let shared = Arc::new((Semaphore::new(0), Watched::new()));
+    let waiters = [(); 2].map(|()| {
+        let shared = shared.clone();
+        spawn(move || {
+            let permit = shared.0.acquire().unwrap();
+            shared.1.write();
+            drop(permit);
+        })
+    });
+    shared.1.write();
+    shared.0.add_permits(1);
+    for waiter in waiters {
+        waiter.join().unwrap();
+    }
+    assert_eq!(shared.0.available(), 1);
+}
+
+fn sync_event_set_against_wait() {
+    let shared = Arc::new((Event::new(), Watched::new()));
+    let waiter = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.0.wait().unwrap();
+            shared.1.read();
+        }
+    });
+    shared.1.write();
+    shared.0.set();
+    waiter.join().unwrap();
+}
+
+fn broken_sync_event_unlocked_look() {
+    take_out(Guard::GateLooksUnderLock);
+    sync_event_set_against_wait();
+}
+
+fn sync_event_reset_lets_through() {
+    let event = Arc::new(Event::new());
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (event, token) = (event.clone(), token.clone());
+        move || token.run(|| event.wait()).is_ok()
+    });
+    event.set();
+    event.reset();
+    // Who came too late is let go.
+    token.cancel();
+    waiter.join().unwrap();
+    assert!(format!("{event:?}").contains("waiting: 0"), "somebody is still in the queue");
+}
+
+fn sync_latch_counts_happen_before() {
+    let shared = Arc::new((Latch::new(2), Watched::new(), Watched::new()));
+    let counter = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            shared.0.count_down();
+        }
+    });
+    let waiter = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.0.wait().unwrap();
+            shared.1.read();
+            shared.2.read();
+        }
+    });
+    shared.2.write();
+    shared.0.count_down();
+    counter.join().unwrap();
+    waiter.join().unwrap();
+}
+
+fn sync_promise_set_against_wait() {
+    let shared = Arc::new((Promise::new(), Watched::new()));
+    let waiter = spawn({
+        let shared = shared.clone();
+        move || {
+            assert_eq!(*shared.0.wait().unwrap(), 7);
+            shared.1.read();
+        }
+    });
+    shared.1.write();
+    shared.0.set(7).unwrap();
+    waiter.join().unwrap();
+}
+
+fn sync_promise_set_against_cancel() {
+    let promise = Arc::new(Promise::new());
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (promise, token) = (promise.clone(), token.clone());
+        move || token.run(|| promise.wait().map(|value| *value).ok())
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    promise.set(7).unwrap();
+    assert!([None, Some(7)].contains(&waiter.join().unwrap()));
+    canceller.join().unwrap();
+    assert!(format!("{promise:?}").contains("waiting: 0"), "somebody is still in the queue");
+}
+
+fn sync_mutex_excludes() {
+    let mutex = Arc::new(Mutex::new(Watched::new()));
+    let others = [(); 2].map(|()| {
+        let mutex = mutex.clone();
+        spawn(move || mutex.lock().unwrap().write())
+    });
+    mutex.lock().unwrap().write();
+    for other in others {
+        other.join().unwrap();
+    }
+}
+
+fn broken_sync_mutex_without_fence() {
+    take_out(Guard::FenceAfterUnlock);
+    sync_mutex_excludes();
+}
+
+fn sync_mutex_cancel_passes_wake_on() {
+    let mutex = Arc::new(Mutex::new(()));
+    let token = CancelToken::new();
+    let held = mutex.lock().unwrap();
+    let cancelled = spawn({
+        let (mutex, token) = (mutex.clone(), token.clone());
+        move || drop(token.run(|| mutex.lock()))
+    });
+    let next = spawn({
+        let mutex = mutex.clone();
+        move || drop(mutex.lock().unwrap())
+    });
+    drop(held);
+    token.cancel();
+    cancelled.join().unwrap();
+    next.join().unwrap();
+}
+
+fn broken_sync_mutex_cancel_keeps_wake() {
+    take_out(Guard::CancelPassesWakeOn);
+    sync_mutex_cancel_passes_wake_on();
+}
+
+fn sync_rwlock_excludes() {
+    let lock = Arc::new(RwLock::new(Watched::new()));
+    let writer = spawn({
+        let lock = lock.clone();
+        move || lock.write().unwrap().write()
+    });
+    let reader = spawn({
+        let lock = lock.clone();
+        move || lock.read().unwrap().read()
+    });
+    lock.write().unwrap().write();
+    writer.join().unwrap();
+    reader.join().unwrap();
+}
+
+fn sync_rwlock_cancelled_writer_lets_readers_pass() {
+    let lock = Arc::new(RwLock::new(()));
+    let token = CancelToken::new();
+    let reading = lock.read().unwrap();
+    let writer = spawn({
+        let (lock, token) = (lock.clone(), token.clone());
+        move || assert!(token.run(|| lock.write().is_err()), "wrote beside a reader")
+    });
+    let reader = spawn({
+        let lock = lock.clone();
+        move || drop(lock.read().unwrap())
+    });
+    token.cancel();
+    writer.join().unwrap();
+    reader.join().unwrap();
+    drop(reading);
+}
+
+fn sync_condvar_notify_between_predicate_and_wait() {
+    let shared = Arc::new((Mutex::new(false), Condvar::new()));
+    let waiter = spawn({
+        let shared = shared.clone();
+        move || {
+            let mut open = shared.0.lock().unwrap();
+            shared.1.wait_while(&mut open, |open| !*open).unwrap();
+        }
+    });
+    *shared.0.lock().unwrap() = true;
+    shared.1.notify_one();
+    waiter.join().unwrap();
+}
+
+fn broken_sync_condvar_enters_after_unlock() {
+    take_out(Guard::EnterBeforeUnlock);
+    sync_condvar_notify_between_predicate_and_wait();
+}
+
+/// One notification, for a waiter that is cancelled and one that is not. Whoever has it sees to the other.
+fn sync_condvar_cancel_against_notify() {
+    struct Jobs {
+        open: bool,
+    }
+    fn take(shared: &(Mutex<Jobs>, Condvar)) -> Result<(), crate::Cancelled> {
+        let mut jobs = shared.0.lock()?;
+        while !jobs.open {
+            shared.1.wait(&mut jobs)?;
+        }
+        drop(jobs);
+        shared.1.notify_one();
+        Ok(())
+    }
+    let shared = Arc::new((Mutex::new(Jobs { open: false }), Condvar::new()));
+    let token = CancelToken::new();
+    let cancelled = spawn({
+        let (shared, token) = (shared.clone(), token.clone());
+        move || drop(token.run(|| take(&shared)))
+    });
+    let other = spawn({
+        let shared = shared.clone();
+        move || take(&shared).unwrap()
+    });
+    shared.0.lock().unwrap().open = true;
+    shared.1.notify_one();
+    token.cancel();
+    cancelled.join().unwrap();
+    other.join().unwrap();
+}
+
+fn broken_sync_condvar_cancel_eats_notification() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_condvar_cancel_against_notify();
+}
+
+fn sync_barrier_broken_while_it_completes() {
+    let barrier = Arc::new(Barrier::new(2));
+    let (token, alone) = (CancelToken::new(), CancelToken::new());
+    let cancelled = spawn({
+        let (barrier, token, alone) = (barrier.clone(), token.clone(), alone.clone());
+        move || {
+            let passed = token.run(|| barrier.wait());
+            if passed.is_err() && !barrier.is_broken() {
+                // It never waited: nobody is to wait for it.
+                alone.cancel();
+            }
+            passed
+        }
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    let other = alone.run(|| barrier.wait());
+    canceller.join().unwrap();
+    match (cancelled.join().unwrap(), other) {
+        (Ok(a), Ok(b)) => assert!(a != b, "one of them came last"),
+        (Err(BarrierError::Cancelled(_)), Err(_)) => {}
+        ends => panic!("one passed alone: {ends:?}"),
+    }
+}
+
+fn broken_sync_barrier_cancel_beats_grant() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_barrier_broken_while_it_completes();
+}
+
+fn sync_once_cell_failure_hands_over() {
+    let cell = Arc::new(OnceCell::new());
+    let fails = spawn({
+        let cell = cell.clone();
+        move || drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+    });
+    assert_eq!(*cell.get_or_init(|| 7).unwrap(), 7);
+    fails.join().unwrap();
+}
+
+fn broken_sync_once_cell_failure_keeps_turn() {
+    take_out(Guard::FailureHandsOver);
+    sync_once_cell_failure_hands_over();
+}
+
+fn sync_once_cell_cancelled_waiter_hands_on() {
+    let cell = Arc::new(OnceCell::new());
+    let token = CancelToken::new();
+    let fails = spawn({
+        let cell = cell.clone();
+        move || drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+    });
+    let cancelled = spawn({
+        let (cell, token) = (cell.clone(), token.clone());
+        move || drop(token.run(|| cell.get_or_init(|| 7)))
+    });
+    token.cancel();
+    assert_eq!(*cell.get_or_init(|| 7).unwrap(), 7);
+    fails.join().unwrap();
+    cancelled.join().unwrap();
+}

@@ -1,0 +1,207 @@
+//! Why a message was not sent or received: one small type for each operation, with the message where there is one.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::cancel::Cancelled;
+
+const DISCONNECTED_SEND: &str = "the channel has no receivers";
+const DISCONNECTED_RECV: &str = "the channel is empty and has no senders";
+
+/// A message was not sent, and is here.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// The scope was cancelled.
+    Cancelled(T, Cancelled),
+    /// There are no receivers any more.
+    Disconnected(T),
+}
+
+/// A message was not sent at once, and is here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError<T> {
+    /// There is no room for it; in a channel without room, nobody waits to receive.
+    Full(T),
+    /// There are no receivers any more.
+    Disconnected(T),
+}
+
+/// A message was not sent in time, and is here.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum SendTimeoutError<T> {
+    /// The scope was cancelled.
+    Cancelled(T, Cancelled),
+    /// There was no room for it in time.
+    Timeout(T),
+    /// There are no receivers any more.
+    Disconnected(T),
+}
+
+/// No message was received.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The scope was cancelled.
+    #[error("the receive was cancelled")]
+    Cancelled(#[source] Cancelled),
+    /// The channel is empty and there are no senders any more.
+    #[error("{DISCONNECTED_RECV}")]
+    Disconnected,
+}
+
+/// No message was there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// The channel is empty.
+    #[error("the channel is empty")]
+    Empty,
+    /// The channel is empty and there are no senders any more.
+    #[error("{DISCONNECTED_RECV}")]
+    Disconnected,
+}
+
+/// No message was received in time.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// The scope was cancelled.
+    #[error("the receive was cancelled")]
+    Cancelled(#[source] Cancelled),
+    /// No message came in time.
+    #[error("no message came in time")]
+    Timeout,
+    /// The channel is empty and there are no senders any more.
+    #[error("{DISCONNECTED_RECV}")]
+    Disconnected,
+}
+
+impl<T> SendError<T> {
+    /// The message.
+    ///
+    /// ```
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// drop(receiver);
+    /// assert_eq!(sender.send(7).unwrap_err().into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            SendError::Cancelled(message, _) | SendError::Disconnected(message) => message,
+        }
+    }
+}
+
+impl<T> TrySendError<T> {
+    /// The message.
+    ///
+    /// ```
+    /// let (sender, _receiver) = taskgroup::channel::bounded(0);
+    /// assert_eq!(sender.try_send(7).unwrap_err().into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            TrySendError::Full(message) | TrySendError::Disconnected(message) => message,
+        }
+    }
+}
+
+impl<T> SendTimeoutError<T> {
+    /// The message.
+    ///
+    /// ```
+    /// let (sender, _receiver) = taskgroup::channel::bounded(0);
+    /// assert_eq!(sender.send_timeout(7, std::time::Duration::ZERO).unwrap_err().into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            SendTimeoutError::Cancelled(message, _)
+            | SendTimeoutError::Timeout(message)
+            | SendTimeoutError::Disconnected(message) => message,
+        }
+    }
+}
+
+// By hand, because the message need be neither shown nor an error.
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Cancelled(_, cancelled) => {
+                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
+            }
+            SendError::Disconnected(_) => f.write_str("Disconnected(..)"),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Cancelled(..) => "the send was cancelled",
+            SendError::Disconnected(_) => DISCONNECTED_SEND,
+        })
+    }
+}
+
+impl<T> Error for SendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            SendError::Cancelled(_, cancelled) => Some(cancelled),
+            SendError::Disconnected(_) => None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "Full(..)",
+            TrySendError::Disconnected(_) => "Disconnected(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySendError::Full(_) => "the channel is full",
+            TrySendError::Disconnected(_) => DISCONNECTED_SEND,
+        })
+    }
+}
+
+impl<T> Error for TrySendError<T> {}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendTimeoutError::Cancelled(_, cancelled) => {
+                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
+            }
+            SendTimeoutError::Timeout(_) => f.write_str("Timeout(..)"),
+            SendTimeoutError::Disconnected(_) => f.write_str("Disconnected(..)"),
+        }
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Cancelled(..) => "the send was cancelled",
+            SendTimeoutError::Timeout(_) => "the channel stayed full",
+            SendTimeoutError::Disconnected(_) => DISCONNECTED_SEND,
+        })
+    }
+}
+
+impl<T> Error for SendTimeoutError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            SendTimeoutError::Cancelled(_, cancelled) => Some(cancelled),
+            SendTimeoutError::Timeout(_) | SendTimeoutError::Disconnected(_) => None,
+        }
+    }
+}

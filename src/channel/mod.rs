@@ -1,0 +1,82 @@
+//! Channels whose waits end when the scope is cancelled.
+//!
+//! | | room for | a send waits |
+//! |---|---|---|
+//! | [`unbounded`] | any number of messages | never |
+//! | [`bounded`]`(n)` | n messages | while it is full |
+//! | [`bounded`]`(0)` | none: a rendezvous | for a receiver |
+//!
+//! Any number of threads may send and receive: both ends are cloned. Messages of one sender arrive in order, and each goes to
+//! one receiver.
+//!
+//! ```
+//! use taskgroup::{TaskGroup, channel};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let (sender, receiver) = channel::bounded(4);
+//! let lengths = TaskGroup::scope(|g| {
+//!     for word in ["one", "three", "seven"] {
+//!         let sender = sender.clone();
+//!         g.spawn(move || Ok(sender.send(word.len())?));
+//!     }
+//!     // The loop ends when the last sender is gone.
+//!     drop(sender);
+//!     Ok(receiver.iter().collect::<Result<Vec<_>, _>>()?)
+//! })?;
+//! assert_eq!(lengths.iter().sum::<usize>(), 13);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Cancellation
+//!
+//! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope is cancelled meanwhile. A
+//! send that fails gives its message back, a receive that fails has taken none, and what was delivered while the scope was
+//! being cancelled is returned: no message is lost. `try_send` and `try_recv` never block and do not ask. The errors have the
+//! [`Cancelled`](crate::Cancelled) as their source, so that with `?` a group knows its own cancel again.
+//!
+//! # Memory ordering
+//!
+//! What happened before a send happens before the return of the receive that gets its message; and in a bounded channel, what
+//! happened before a receive happens before the return of a send that waited for its room.
+
+mod error;
+mod iter;
+mod receiver;
+mod sender;
+mod shared;
+
+use std::sync::Arc;
+
+pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use iter::Iter;
+pub use receiver::Receiver;
+pub use sender::Sender;
+use shared::Shared;
+
+/// A channel with room for `capacity` messages. With room for none, a send hands its message to a receiver that waits.
+///
+/// ```
+/// let (sender, receiver) = taskgroup::channel::bounded(1);
+/// sender.send('a')?;
+/// assert_eq!(receiver.len(), 1);
+/// # Ok::<(), taskgroup::channel::SendError<char>>(())
+/// ```
+pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let shared = Arc::new(Shared::new(capacity));
+    (Sender::new(shared.clone()), Receiver::new(shared))
+}
+
+/// A channel with room for any number of messages.
+///
+/// ```
+/// let (sender, receiver) = taskgroup::channel::unbounded();
+/// for n in 0..100 {
+///     sender.send(n)?;
+/// }
+/// assert_eq!(receiver.len(), 100);
+/// # Ok::<(), taskgroup::channel::SendError<i32>>(())
+/// ```
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    bounded(usize::MAX)
+}

@@ -1,0 +1,180 @@
+//! The receiving end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::{Refusal, Shared};
+use super::{Iter, RecvError, RecvTimeoutError, TryRecvError};
+
+/// The receiving end of a channel. Each message goes to one of its clones; when the last is gone, the messages that are left
+/// are dropped, and senders get `Disconnected`.
+pub struct Receiver<T>(Arc<Shared<T>>);
+
+impl<T> Receiver<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+        Receiver(shared)
+    }
+
+    /// Receives a message, waiting for it if need be.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A message that was delivered while the scope was being cancelled is returned; with `Err`, none was
+    /// taken.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope, or that the channel is empty and has no senders.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::channel::RecvError;
+    ///
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// sender.send(1)?;
+    /// drop(sender);
+    /// assert_eq!(receiver.recv()?, 1);
+    /// assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.0.recv(|| None).map_err(|refusal| match refusal {
+            Refusal::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
+            Refusal::Disconnected => RecvError::Disconnected,
+            Refusal::NotNow => unreachable!("the wait has no limit"),
+        })
+    }
+
+    /// As [`recv`](Self::recv), waiting for at most `duration`.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), or that no message came in time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::channel::RecvTimeoutError;
+    ///
+    /// let (_sender, receiver) = taskgroup::channel::unbounded::<u8>();
+    /// assert!(matches!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+    /// ```
+    #[track_caller]
+    pub fn recv_timeout(&self, duration: Duration) -> Result<T, RecvTimeoutError> {
+        self.0.recv(|| Instant::now().checked_add(duration)).map_err(|refusal| match refusal {
+            Refusal::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
+            Refusal::Disconnected => RecvTimeoutError::Disconnected,
+            Refusal::NotNow => RecvTimeoutError::Timeout,
+        })
+    }
+
+    /// Receives a message if one is there. Never blocks, and works in a cancelled scope.
+    ///
+    /// # Errors
+    ///
+    /// That the channel is empty, and whether it has senders.
+    ///
+    /// ```
+    /// use taskgroup::channel::TryRecvError;
+    ///
+    /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.0.try_recv().map_err(|refusal| match refusal {
+            Refusal::NotNow => TryRecvError::Empty,
+            Refusal::Disconnected => TryRecvError::Disconnected,
+            Refusal::Cancelled(_) => unreachable!("only a wait is cancelled"),
+        })
+    }
+
+    /// The messages, until there are no senders any more: see [`Iter`].
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// let total = taskgroup::TaskGroup::scope(|g| {
+    ///     g.spawn(move || {
+    ///         for n in 1..=3 {
+    ///             sender.send(n)?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     let mut total = 0;
+    ///     for n in receiver.iter() {
+    ///         total += n?;
+    ///     }
+    ///     Ok(total)
+    /// })?;
+    /// assert_eq!(total, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self)
+    }
+
+    /// How many messages are in the channel.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::channel::unbounded::<u8>().1.len(), 0);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no message in the channel.
+    ///
+    /// ```
+    /// assert!(taskgroup::channel::unbounded::<u8>().1.is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages there is room for, `None` for any number.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::channel::unbounded::<u8>().1.capacity(), None);
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        (self.0.capacity != usize::MAX).then_some(self.0.capacity)
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        self.0.add_receiver();
+        Receiver(self.0.clone())
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.0.remove_receiver();
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = Result<T, crate::Cancelled>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receiver").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,142 @@
+//! The sending end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::{Refusal, Shared};
+use super::{SendError, SendTimeoutError, TrySendError};
+
+/// The sending end of a channel. Clones send into the same channel; when the last is gone, receivers get what is left and
+/// then `Disconnected`.
+pub struct Sender<T>(Arc<Shared<T>>);
+
+impl<T> Sender<T> {
+    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+        Sender(shared)
+    }
+
+    /// Sends `message`, waiting for room if need be; in a channel without room, for a receiver.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. The message is delivered or in the error, never both and never neither: one that was delivered
+    /// while the scope was being cancelled makes it `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope, or that there are no receivers, with the message.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// let (sender, receiver) = taskgroup::channel::bounded(1);
+    /// sender.send("hello")?;
+    /// assert_eq!(receiver.recv()?, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.0.send(message, || None).map_err(|(message, refusal)| match refusal {
+            Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
+            Refusal::Disconnected => SendError::Disconnected(message),
+            Refusal::NotNow => unreachable!("the wait has no limit"),
+        })
+    }
+
+    /// As [`send`](Self::send), waiting for at most `duration`.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or that there was no room in time, with the message.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::channel::SendTimeoutError;
+    ///
+    /// let (sender, _receiver) = taskgroup::channel::bounded(0);
+    /// let late = sender.send_timeout(7, Duration::from_millis(1));
+    /// assert!(matches!(late, Err(SendTimeoutError::Timeout(7))));
+    /// ```
+    #[track_caller]
+    pub fn send_timeout(&self, message: T, duration: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.0.send(message, || Instant::now().checked_add(duration)).map_err(|(message, refusal)| match refusal {
+            Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
+            Refusal::Disconnected => SendTimeoutError::Disconnected(message),
+            Refusal::NotNow => SendTimeoutError::Timeout(message),
+        })
+    }
+
+    /// Sends `message` if that can be done now. Never blocks, and works in a cancelled scope.
+    ///
+    /// # Errors
+    ///
+    /// That there is no room, or no receiver, with the message.
+    ///
+    /// ```
+    /// let (sender, _receiver) = taskgroup::channel::bounded(1);
+    /// assert!(sender.try_send(1).is_ok());
+    /// assert!(sender.try_send(2).is_err());
+    /// ```
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.0.try_send(message).map_err(|(message, refusal)| match refusal {
+            Refusal::NotNow => TrySendError::Full(message),
+            Refusal::Disconnected => TrySendError::Disconnected(message),
+            Refusal::Cancelled(_) => unreachable!("only a wait is cancelled"),
+        })
+    }
+
+    /// How many messages are in the channel.
+    ///
+    /// ```
+    /// let (sender, _receiver) = taskgroup::channel::unbounded();
+    /// sender.send(1)?;
+    /// assert_eq!(sender.len(), 1);
+    /// # Ok::<(), taskgroup::channel::SendError<i32>>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no message in the channel.
+    ///
+    /// ```
+    /// assert!(taskgroup::channel::unbounded::<u8>().0.is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages there is room for, `None` for any number.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::channel::bounded::<u8>(3).0.capacity(), Some(3));
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        (self.0.capacity != usize::MAX).then_some(self.0.capacity)
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.0.add_sender();
+        Sender(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.remove_sender();
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,186 @@
+//! A place where a number of threads wait for each other.
+
+use std::fmt;
+
+use crate::cancel::Cancelled;
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{Guard, Mutex, const_fn, holds};
+use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+
+/// Lets a number of threads wait for each other, again and again.
+///
+/// ```
+/// use taskgroup::sync::Barrier;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let rounds = Barrier::new(3);
+/// taskgroup::TaskGroup::scope(|g| {
+///     for _ in 0..3 {
+///         g.spawn(|| {
+///             for _ in 0..10 {
+///                 // One part of the work, which the others have done too after this:
+///                 rounds.wait()?;
+///             }
+///             Ok(())
+///         });
+///     }
+///     Ok(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Broken barriers
+///
+/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all who wait, and all who come
+/// later, get [`BarrierError::Broken`], until somebody [`reset`](Self::reset)s it. A thread whose scope was cancelled before
+/// it came never waited, and breaks nothing.
+///
+/// # Memory ordering
+///
+/// What each thread did before `wait` happens before the others return from it, unless it is broken.
+pub struct Barrier {
+    size: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    waiting: Queue<()>,
+    broken: bool,
+}
+
+/// Why the others did not come.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// The scope of this thread was cancelled.
+    #[error("the wait at the barrier was cancelled")]
+    Cancelled(#[source] Cancelled),
+    /// One of the others was cancelled while it waited.
+    #[error("the barrier is broken: another thread was cancelled at it")]
+    Broken,
+}
+
+impl From<Cancelled> for BarrierError {
+    fn from(cancelled: Cancelled) -> Self {
+        BarrierError::Cancelled(cancelled)
+    }
+}
+
+impl Barrier {
+    const_fn! {
+        /// A barrier for `size` threads. One for none or one lets everybody through.
+        pub const fn new(size: usize) -> Self {
+            Barrier { size, state: Mutex::new(State { waiting: Queue::new(), broken: false }) }
+        }
+    }
+
+    /// Waits until as many threads wait as the barrier is for. It is true for one of them: the last to come.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A waiter that was cancelled breaks the barrier for the others; with `Err(Cancelled)` at its entry
+    /// nothing has happened. A waiter that was let through while it was being cancelled returns `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope, or that of another thread which waited.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::sync::BarrierError> {
+    /// assert!(taskgroup::sync::Barrier::new(1).wait()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) -> Result<bool, BarrierError> {
+        context::check()?;
+        let waiter = Waiter::new(context::slot());
+        let mut wakes = Wakes::default();
+        let place = {
+            let mut state = self.state.lock();
+            if state.broken {
+                return Err(BarrierError::Broken);
+            }
+            if state.waiting.len() + 1 >= self.size {
+                state.waiting.grant_all(Grant::Given, &mut wakes);
+                None
+            } else {
+                Some(state.waiting.push(waiter.clone(), ()))
+            }
+        };
+        wakes.wake();
+        let Some(place) = place else { return Ok(true) };
+
+        crate::facade::spin(|| waiter.is_granted());
+        let ended = context::wait(Point::Barrier, None, || waiter.is_granted());
+        match (waiter.grant(), ended) {
+            (Grant::Given, Ok(_)) => Ok(false),
+            (Grant::Refused, Ok(_)) => Err(self.refused()),
+            (_, Ok(Outcome::Ready | Outcome::TimedOut)) => unreachable!("the wait has no limit"),
+            (_, Err(cancelled)) => {
+                let mut wakes = Wakes::default();
+                {
+                    let mut state = self.state.lock();
+                    match waiter.grant() {
+                        Grant::Given if holds(Guard::GrantBeatsCancel) => return Ok(false),
+                        Grant::Given | Grant::Refused => {}
+                        Grant::None => {
+                            state.waiting.remove(place);
+                            state.broken = true;
+                            state.waiting.grant_all(Grant::Refused, &mut wakes);
+                        }
+                    }
+                }
+                wakes.wake();
+                Err(cancelled.into())
+            }
+        }
+    }
+
+    /// What to say to a waiter for whom the barrier was broken: if the cancel that broke it is its own too, that.
+    fn refused(&self) -> BarrierError {
+        match context::check() {
+            Err(cancelled) => cancelled.into(),
+            Ok(()) => BarrierError::Broken,
+        }
+    }
+
+    /// Whether a cancelled waiter has broken it.
+    ///
+    /// ```
+    /// assert!(!taskgroup::sync::Barrier::new(2).is_broken());
+    /// ```
+    pub fn is_broken(&self) -> bool {
+        self.state.lock().broken
+    }
+
+    /// Makes a broken barrier whole. Those that wait now, if it was not broken, get [`BarrierError::Broken`].
+    ///
+    /// ```
+    /// use taskgroup::sync::Barrier;
+    /// let barrier = Barrier::new(2);
+    /// barrier.reset();
+    /// assert!(!barrier.is_broken());
+    /// ```
+    pub fn reset(&self) {
+        let mut wakes = Wakes::default();
+        {
+            let mut state = self.state.lock();
+            state.broken = false;
+            state.waiting.grant_all(Grant::Refused, &mut wakes);
+        }
+        wakes.wake();
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Barrier")
+            .field("size", &self.size)
+            .field("waiting", &state.waiting.len())
+            .field("is_broken", &state.broken)
+            .finish()
+    }
+}

@@ -1,0 +1,129 @@
+//! A count that goes down to zero once.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::gate::Gate;
+use crate::cancel::Cancelled;
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicUsize, Ordering, const_fn};
+use crate::waiting::Point;
+
+/// Lets threads wait until a number of things have happened. It opens once and stays open.
+///
+/// ```
+/// use taskgroup::sync::Latch;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let warm = Latch::new(3);
+/// taskgroup::TaskGroup::scope(|g| {
+///     for _ in 0..3 {
+///         g.spawn(|| {
+///             warm.count_down();
+///             Ok(())
+///         });
+///     }
+///     Ok(warm.wait()?)
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Memory ordering
+///
+/// What happened before each `count_down` happens before the return of every wait that was not cancelled.
+pub struct Latch {
+    left: AtomicUsize,
+    gate: Gate,
+}
+
+impl Latch {
+    const_fn! {
+        /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with zero it is open.
+        pub const fn new(count: usize) -> Self {
+            Latch { left: AtomicUsize::new(count), gate: Gate::new() }
+        }
+    }
+
+    /// Counts one down; the last one wakes all who wait. An open latch stays as it is.
+    ///
+    /// ```
+    /// let latch = taskgroup::sync::Latch::new(1);
+    /// latch.count_down();
+    /// latch.count_down();
+    /// assert_eq!(latch.count(), 0);
+    /// ```
+    pub fn count_down(&self) {
+        let mut left = self.left.load(Ordering::Relaxed);
+        while left != 0 {
+            // AcqRel: the counts form one chain, and a wait acquires its end.
+            match self.left.compare_exchange_weak(left, left - 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(1) => return self.gate.open(|| ()),
+                Ok(_) => return,
+                Err(now) => left = now,
+            }
+        }
+    }
+
+    /// How many are missing.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::sync::Latch::new(2).count(), 2);
+    /// ```
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Waits until the latch is open.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// taskgroup::sync::Latch::new(0).wait()
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) -> Result<(), Cancelled> {
+        context::check()?;
+        if self.count() == 0 { Ok(()) } else { self.gate.wait(Point::Latch, None, || self.count() == 0).map(drop) }
+    }
+
+    /// Waits until the latch is open, for at most `duration`: false if it is not by then.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// use std::time::Duration;
+    /// assert!(!taskgroup::sync::Latch::new(1).wait_timeout(Duration::from_millis(1))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, duration: Duration) -> Result<bool, Cancelled> {
+        context::check()?;
+        let outcome = self.gate.wait(Point::Latch, Instant::now().checked_add(duration), || self.count() == 0)?;
+        Ok(outcome == Outcome::Ready)
+    }
+}
+
+impl fmt::Debug for Latch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latch").field("count", &self.count()).field("waiting", &self.gate.len()).finish()
+    }
+}

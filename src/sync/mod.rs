@@ -1,0 +1,51 @@
+//! Locks and signals whose waits end when the scope is cancelled.
+//!
+//! | | what for | what a wait gives |
+//! |---|---|---|
+//! | [`Mutex`] | a value, one at a time | a [`MutexGuard`] |
+//! | [`RwLock`] | a value, many that read or one that writes | a [`ReadGuard`], a [`WriteGuard`] |
+//! | [`Condvar`] | something that is to hold of what a [`Mutex`] protects | nothing; the mutex is locked again |
+//! | [`Semaphore`] | at most n at once, in order | a [`Permit`] |
+//! | [`Barrier`] | n threads that wait for each other | whether this one came last |
+//! | [`Event`] | a flag, up or down | nothing, once it is up |
+//! | [`Latch`] | a count that goes down to zero, once | nothing, at zero |
+//! | [`OnceCell`] | a value that is made at its first use | the value |
+//! | [`Promise`] | a value that somebody gives, once | the value |
+//!
+//! All of them can be made in a `static`, and in all of them
+//!
+//! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is cancelled meanwhile;
+//! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was granted while the scope
+//!   was being cancelled is returned. (A cancelled waiter breaks a [`Barrier`] for the others, who could wait for ever.)
+//! - a wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled;
+//! - a wait **spins** for a few microseconds before it parks, except on one core;
+//! - what never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope as in any other, so that nothing is lost
+//!   in whatever order things are dropped.
+//!
+//! To wait for a limited time use the `_timeout` methods, or [`timeout`](crate::timeout), which takes any of them. What must
+//! happen in spite of a cancel goes into a [`shield_for`](crate::shield_for), or uses
+//! [`lock_uncancellable`](Mutex::lock_uncancellable).
+
+mod barrier;
+mod condvar;
+mod event;
+mod gate;
+mod latch;
+mod lock_queue;
+mod mutex;
+mod once_cell;
+#[cfg(debug_assertions)]
+mod owner;
+mod promise;
+mod rwlock;
+mod semaphore;
+
+pub use barrier::{Barrier, BarrierError};
+pub use condvar::Condvar;
+pub use event::Event;
+pub use latch::Latch;
+pub use mutex::{Mutex, MutexGuard};
+pub use once_cell::OnceCell;
+pub use promise::Promise;
+pub use rwlock::{ReadGuard, RwLock, WriteGuard};
+pub use semaphore::{Permit, Semaphore};

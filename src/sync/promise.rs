@@ -1,0 +1,160 @@
+//! A value that is given once and waited for.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::gate::Gate;
+use crate::cancel::Cancelled;
+use crate::cancel::context;
+use crate::facade::{Once, const_fn};
+use crate::waiting::Point;
+
+/// A value that one thread gives and any number wait for.
+///
+/// ```
+/// use taskgroup::sync::Promise;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let port = Promise::new();
+/// let port = taskgroup::TaskGroup::scope(|g| {
+///     g.spawn(|| {
+///         port.set(8080).ok();
+///         Ok(())
+///     });
+///     Ok(*port.wait()?)
+/// })?;
+/// assert_eq!(port, 8080);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Memory ordering
+///
+/// What happened before the `set` that gave the value happens before everybody sees it.
+pub struct Promise<T> {
+    value: Once<T>,
+    gate: Gate,
+}
+
+impl<T> Promise<T> {
+    const_fn! {
+        /// A promise without its value.
+        pub const fn new() -> Self {
+            Promise { value: Once::new(), gate: Gate::new() }
+        }
+    }
+
+    /// Gives the value and wakes all who wait.
+    ///
+    /// # Errors
+    ///
+    /// There is a value already: this one comes back.
+    ///
+    /// ```
+    /// let promise = taskgroup::sync::Promise::new();
+    /// assert_eq!(promise.set(1), Ok(()));
+    /// assert_eq!(promise.set(2), Err(2));
+    /// ```
+    pub fn set(&self, value: T) -> Result<(), T> {
+        self.gate.open(|| self.value.set(value))
+    }
+
+    /// The value, if it has been given.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::sync::Promise::<u8>::new().get(), None);
+    /// ```
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    /// Whether the value has been given.
+    ///
+    /// ```
+    /// assert!(!taskgroup::sync::Promise::<u8>::new().is_set());
+    /// ```
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.get().is_some()
+    }
+
+    /// The value, waiting for it if need be.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. In a cancelled scope it fails although the value is there; [`get`](Self::get) has it.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let promise = taskgroup::sync::Promise::new();
+    /// promise.set("kept").ok();
+    /// assert_eq!(*promise.wait()?, "kept");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) -> Result<&T, Cancelled> {
+        context::check()?;
+        loop {
+            if let Some(value) = self.get() {
+                return Ok(value);
+            }
+            self.gate.wait(Point::Promise, None, || self.is_set())?;
+        }
+    }
+
+    /// The value, waiting for it for at most `duration`: `None` if it is not there by then.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// use std::time::Duration;
+    /// assert_eq!(taskgroup::sync::Promise::<u8>::new().wait_timeout(Duration::from_millis(1))?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, duration: Duration) -> Result<Option<&T>, Cancelled> {
+        context::check()?;
+        if !self.is_set() {
+            self.gate.wait(Point::Promise, Instant::now().checked_add(duration), || self.is_set())?;
+        }
+        Ok(self.get())
+    }
+
+    /// The value, if it was given.
+    ///
+    /// ```
+    /// let promise = taskgroup::sync::Promise::new();
+    /// promise.set(String::from("kept")).ok();
+    /// assert_eq!(promise.into_inner().as_deref(), Some("kept"));
+    /// ```
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+}
+
+impl<T> Default for Promise<T> {
+    fn default() -> Self {
+        Promise::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Promise<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise").field("value", &self.get()).field("waiting", &self.gate.len()).finish()
+    }
+}

@@ -1,0 +1,327 @@
+//! A lock for many that read or one that writes.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use super::lock_queue::{Access, LockQueue, Wait};
+use crate::cancel::Cancelled;
+use crate::cancel::context;
+use crate::facade::{DataReadGuard, DataRwLock, DataWriteGuard, const_fn};
+use crate::waiting::Point;
+
+/// A lock for many that read or one that writes.
+///
+/// Readers that come while a writer waits stand behind it, so writers are not starved. A thread that reads must therefore not
+/// ask to read again: a writer may have come in between, and then both wait for ever. A panic of whoever holds the lock
+/// unlocks it and leaves no mark.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use taskgroup::sync::RwLock;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let table = RwLock::new(HashMap::new());
+/// taskgroup::TaskGroup::scope(|g| {
+///     g.spawn(|| {
+///         table.write()?.insert("a", 1);
+///         Ok(())
+///     });
+///     g.spawn(|| {
+///         let _one = table.read()?.get("a").copied();
+///         Ok(())
+///     });
+///     Ok(())
+/// })?;
+/// assert_eq!(table.read()?.get("a"), Some(&1));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Memory ordering
+///
+/// What happened before an unlock happens before every later lock, except between readers.
+pub struct RwLock<T: ?Sized> {
+    queue: LockQueue,
+    data: DataRwLock<T>,
+}
+
+/// The value of a [`RwLock`], to read. Dropping it unlocks.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct ReadGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    /// None at the end only.
+    data: Option<DataReadGuard<'a, T>>,
+}
+
+/// The value of a [`RwLock`], to read and write. Dropping it unlocks.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct WriteGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    /// None at the end only.
+    data: Option<DataWriteGuard<'a, T>>,
+}
+
+impl<T> RwLock<T> {
+    const_fn! {
+        /// An unlocked lock.
+        pub const fn new(value: T) -> Self {
+            RwLock { queue: LockQueue::new(), data: DataRwLock::new(value) }
+        }
+    }
+
+    /// The value.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::sync::RwLock::new(3).into_inner(), 3);
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.data.into_inner()
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Locks to read, waiting for those that write and for writers that came before.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. With `Err` nothing has been locked.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let lock = taskgroup::sync::RwLock::new("shared");
+    /// assert_eq!(lock.read()?.len(), 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn read(&self) -> Result<ReadGuard<'_, T>, Cancelled> {
+        context::check()?;
+        if !self.queue.bars_readers() {
+            if let Some(guard) = self.try_read() {
+                return Ok(guard);
+            }
+        }
+        self.read_slowly(Wait::Cancellable)
+    }
+
+    /// Locks to write, waiting for all that hold it.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. With `Err` nothing has been locked.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let lock = taskgroup::sync::RwLock::new(1);
+    /// *lock.write()? += 1;
+    /// assert_eq!(*lock.read()?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn write(&self) -> Result<WriteGuard<'_, T>, Cancelled> {
+        context::check()?;
+        match self.try_write() {
+            Some(guard) => Ok(guard),
+            None => self.write_slowly(Wait::Cancellable),
+        }
+    }
+
+    /// As [`read`](Self::read), whatever is cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// Not a blocking point: a cancel does not end the wait.
+    ///
+    /// ```
+    /// assert_eq!(*taskgroup::sync::RwLock::new(1).read_uncancellable(), 1);
+    /// ```
+    #[track_caller]
+    pub fn read_uncancellable(&self) -> ReadGuard<'_, T> {
+        match self.read_slowly(Wait::Uncancellable) {
+            Ok(guard) => guard,
+            Err(_) => unreachable!("the wait cannot be cancelled"),
+        }
+    }
+
+    /// As [`write`](Self::write), whatever is cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// Not a blocking point: a cancel does not end the wait.
+    ///
+    /// ```
+    /// let lock = taskgroup::sync::RwLock::new(1);
+    /// *lock.write_uncancellable() += 1;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
+    #[track_caller]
+    pub fn write_uncancellable(&self) -> WriteGuard<'_, T> {
+        match self.write_slowly(Wait::Uncancellable) {
+            Ok(guard) => guard,
+            Err(_) => unreachable!("the wait cannot be cancelled"),
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
+        self.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read()).map(|data| self.reading(data))
+    }
+
+    #[cold]
+    #[track_caller]
+    fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
+        self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write()).map(|data| self.writing(data))
+    }
+
+    /// Locks to read if nobody writes, also where a writer waits. Never blocks.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let lock = taskgroup::sync::RwLock::new(1);
+    /// let writing = lock.write()?;
+    /// assert!(lock.try_read().is_none());
+    /// drop(writing);
+    /// assert!(lock.try_read().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        self.data.try_read().map(|data| self.reading(data))
+    }
+
+    /// Locks to write if nobody holds it. Never blocks.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let lock = taskgroup::sync::RwLock::new(1);
+    /// let reading = lock.read()?;
+    /// assert!(lock.try_write().is_none());
+    /// drop(reading);
+    /// assert!(lock.try_write().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
+        self.data.try_write().map(|data| self.writing(data))
+    }
+
+    #[inline]
+    fn reading<'a>(&'a self, data: DataReadGuard<'a, T>) -> ReadGuard<'a, T> {
+        ReadGuard { lock: self, data: Some(data) }
+    }
+
+    #[inline]
+    fn writing<'a>(&'a self, data: DataWriteGuard<'a, T>) -> WriteGuard<'a, T> {
+        WriteGuard { lock: self, data: Some(data) }
+    }
+
+    /// The value; nobody else has a reference to the lock.
+    ///
+    /// ```
+    /// let mut lock = taskgroup::sync::RwLock::new(1);
+    /// *lock.get_mut() = 2;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+}
+
+impl<T: ?Sized> Deref for ReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.data {
+            Some(data) => data,
+            None => unreachable!("the guard has been dropped"),
+        }
+    }
+}
+
+impl<T: ?Sized> Deref for WriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.data {
+            Some(data) => data,
+            None => unreachable!("the guard has been dropped"),
+        }
+    }
+}
+
+impl<T: ?Sized> DerefMut for WriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.data {
+            Some(data) => data,
+            None => unreachable!("the guard has been dropped"),
+        }
+    }
+}
+
+impl<T: ?Sized> Drop for ReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.data = None;
+        self.lock.queue.unlocked_by_reader(|| self.lock.data.is_locked());
+    }
+}
+
+impl<T: ?Sized> Drop for WriteGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.data = None;
+        self.lock.queue.unlocked();
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        RwLock::new(T::default())
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    fn from(value: T) -> Self {
+        RwLock::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RwLock");
+        match self.try_read() {
+            Some(guard) => out.field("data", &&*guard),
+            None => out.field("data", &format_args!("<locked>")),
+        };
+        out.field("waiting", &self.queue.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,359 @@
+//! Permits, given out in the order in which they were asked for.
+
+use std::fmt;
+
+use crate::cancel::Cancelled;
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
+use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+
+/// Somebody waits: permits go through the queue.
+const QUEUED: usize = 1;
+/// One permit in the word.
+const ONE: usize = 2;
+
+/// Limits how many may do something at once.
+///
+/// Permits are given out in order: whoever asks for many is not overtaken by those who ask for few.
+///
+/// ```
+/// use taskgroup::sync::Semaphore;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// static CONNECTIONS: Semaphore = Semaphore::new(2);
+///
+/// taskgroup::TaskGroup::scope(|g| {
+///     for _ in 0..8 {
+///         g.spawn(|| {
+///             let _permit = CONNECTIONS.acquire()?;
+///             // At most two tasks are here.
+///             Ok(())
+///         });
+///     }
+///     Ok(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A semaphore made with no permits counts events: [`add_permits`](Self::add_permits) announces them, and
+/// [`acquire`](Self::acquire) with [`forget`](Permit::forget) takes them.
+///
+/// # Memory ordering
+///
+/// What happened before a permit came back, or was added, happens before the return of the `acquire` that gets it.
+//
+// The word: bit 0 is QUEUED, the rest is the number of free permits.
+//
+// 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue.
+// 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under it when the queue is empty. Both are
+//    read-modify-writes of the word that permits come back to: a permit that came back before is seen by the waiter, one
+//    that comes back after it finds QUEUED.
+pub struct Semaphore {
+    word: AtomicUsize,
+    queue: Mutex<Queue<usize>>,
+    /// How many permits there were at first, and whether any were added since.
+    made_with: usize,
+    grown: AtomicUsize,
+}
+
+/// Permits of a [`Semaphore`], which go back when this is dropped.
+#[must_use = "the permit goes back at once if it is not kept"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+impl Semaphore {
+    /// The most permits that a semaphore can have.
+    pub const MAX_PERMITS: usize = usize::MAX >> 2;
+
+    const_fn! {
+        /// A semaphore with `permits` permits.
+        ///
+        /// # Panics
+        ///
+        /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        pub const fn new(permits: usize) -> Self {
+            assert!(permits <= Self::MAX_PERMITS, "a semaphore cannot have that many permits");
+            Semaphore {
+                word: AtomicUsize::new(permits * ONE),
+                queue: Mutex::new(Queue::new()),
+                made_with: permits,
+                grown: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// Takes one permit, waiting for it if need be.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A permit that was granted while the scope was being cancelled is returned; with `Err`, none was
+    /// taken.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let semaphore = taskgroup::sync::Semaphore::new(1);
+    /// let permit = semaphore.acquire()?;
+    /// assert!(semaphore.try_acquire().is_none());
+    /// drop(permit);
+    /// assert!(semaphore.try_acquire().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> Result<Permit<'_>, Cancelled> {
+        self.take(1)
+    }
+
+    /// Takes `count` permits at once, waiting until there are so many. Nobody who asks later gets one before.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// # Panics
+    ///
+    /// If so many can never be free, rather than wait for ever: more than [`MAX_PERMITS`](Self::MAX_PERMITS), or more than
+    /// the semaphore was made with, where it was made with any and none were ever added. One made with none, or to which
+    /// permits were added, may get more, and is waited for.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let semaphore = taskgroup::sync::Semaphore::new(3);
+    /// let two = semaphore.acquire_many(2)?;
+    /// assert_eq!((two.count(), semaphore.available()), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
+        if count > self.made_with {
+            self.assert_possible(count);
+        }
+        self.take(count)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn assert_possible(&self, count: usize) {
+        assert!(count <= Self::MAX_PERMITS, "{count} permits can never be free: a semaphore has at most {}", Self::MAX_PERMITS);
+        // Relaxed: whoever counts on permits that another thread adds has been told of it.
+        assert!(
+            self.made_with == 0 || self.grown.load(Ordering::Relaxed) != 0,
+            "{count} permits can never be free: the semaphore was made with {}, and none were added",
+            self.made_with
+        );
+    }
+
+    /// Takes one permit if one is free and nobody waits. Never blocks.
+    ///
+    /// ```
+    /// let semaphore = taskgroup::sync::Semaphore::new(0);
+    /// assert!(semaphore.try_acquire().is_none());
+    /// ```
+    #[inline]
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `count` permits if so many are free and nobody waits. Never blocks.
+    ///
+    /// ```
+    /// let semaphore = taskgroup::sync::Semaphore::new(3);
+    /// assert!(semaphore.try_acquire_many(4).is_none());
+    /// assert!(semaphore.try_acquire_many(3).is_some());
+    /// ```
+    #[inline]
+    pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
+        self.try_take(count).then(|| Permit { semaphore: self, count })
+    }
+
+    /// How many permits are free. Others may take them before the answer is read.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::sync::Semaphore::new(3).available(), 3);
+    /// ```
+    pub fn available(&self) -> usize {
+        self.word.load(Ordering::Relaxed) / ONE
+    }
+
+    /// Adds `count` permits, which go to those who wait first.
+    ///
+    /// # Panics
+    ///
+    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let arrivals = taskgroup::sync::Semaphore::new(0);
+    /// arrivals.add_permits(1);
+    /// arrivals.acquire()?.forget();
+    /// assert_eq!(arrivals.available(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn add_permits(&self, count: usize) {
+        let free = self.available();
+        assert!(
+            count <= Self::MAX_PERMITS.saturating_sub(free),
+            "{free} and {count} permits are more than a semaphore can have"
+        );
+        self.grown.store(1, Ordering::Relaxed);
+        self.put_back(count);
+    }
+
+    #[inline]
+    fn try_take(&self, count: usize) -> bool {
+        let Some(needed) = count.checked_mul(ONE) else { return false };
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & QUEUED == 0 && word >= needed {
+            // Acquire pairs with the release in `put_back`.
+            match self.word.compare_exchange_weak(word, word - needed, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
+        context::check()?;
+        if !self.try_take(count) {
+            self.wait_for(count)?;
+        }
+        Ok(Permit { semaphore: self, count })
+    }
+
+    #[cold]
+    #[track_caller]
+    fn wait_for(&self, count: usize) -> Result<(), Cancelled> {
+        // A queue moves when a permit has gone from thread to thread: that is not worth spinning for.
+        if self.word.load(Ordering::Relaxed) & QUEUED == 0 && spin(|| self.try_take(count)) {
+            return Ok(());
+        }
+        let waiter = Waiter::new(context::slot());
+        let place = {
+            let mut queue = self.queue.lock();
+            // AcqRel, as in invariant 2.
+            let word = self.word.fetch_or(QUEUED, Ordering::AcqRel);
+            if queue.is_empty() && word / ONE >= count {
+                self.word.fetch_sub(count * ONE + QUEUED, Ordering::AcqRel);
+                return Ok(());
+            }
+            queue.push(waiter.clone(), count)
+        };
+        match context::wait(Point::Semaphore, None, || waiter.is_granted()) {
+            Ok(Outcome::Ready | Outcome::TimedOut) => Ok(()),
+            Err(cancelled) => {
+                let mut wakes = Wakes::default();
+                {
+                    let mut queue = self.queue.lock();
+                    if waiter.is_granted() && holds(Guard::GrantBeatsCancel) {
+                        return Ok(());
+                    }
+                    if !waiter.is_granted() {
+                        queue.remove(place);
+                    }
+                    // Those behind may need less.
+                    self.hand_out(&mut queue, &mut wakes);
+                }
+                wakes.wake();
+                Err(cancelled)
+            }
+        }
+    }
+
+    #[inline]
+    fn put_back(&self, count: usize) {
+        // Release pairs with the acquire of whoever takes them; AcqRel, as in invariant 2.
+        if self.word.fetch_add(count * ONE, Ordering::AcqRel) & QUEUED != 0 {
+            self.serve();
+        }
+    }
+
+    #[cold]
+    fn serve(&self) {
+        let mut wakes = Wakes::default();
+        self.hand_out(&mut self.queue.lock(), &mut wakes);
+        wakes.wake();
+    }
+
+    /// Gives what is free to those who wait, in order, as far as it goes.
+    fn hand_out(&self, queue: &mut Queue<usize>, wakes: &mut Wakes) {
+        while let Some(&count) = queue.front() {
+            // Acquire: the waiter gets what came back before, by way of its grant.
+            if self.word.load(Ordering::Acquire) / ONE < count {
+                return;
+            }
+            self.word.fetch_sub(count * ONE, Ordering::AcqRel);
+            if let Some((waiter, _)) = queue.pop() {
+                wakes.grant(waiter, Grant::Given);
+            }
+        }
+        self.word.fetch_and(!QUEUED, Ordering::AcqRel);
+    }
+}
+
+impl Permit<'_> {
+    /// How many permits this is.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// assert_eq!(taskgroup::sync::Semaphore::new(3).acquire_many(2)?.count(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps the permits from going back.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let semaphore = taskgroup::sync::Semaphore::new(2);
+    /// semaphore.acquire()?.forget();
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count != 0 {
+            self.semaphore.put_back(self.count);
+        }
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("available", &self.available()).field("waiting", &self.queue.lock().len()).finish()
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("count", &self.count).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,347 @@
+//! Channels: order, room, disconnection, and messages that no cancel loses.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use support::{Drops, LONG, until};
+use taskgroup::channel::{
+    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded, unbounded,
+};
+use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+/// Lets others run until so many wait to send or receive.
+fn until_blocked<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) {
+    let text = format!("sending: {sending}, receiving: {receiving} ");
+    until(|| format!("{receiver:?}").contains(&text));
+}
+
+#[test]
+fn messages_arrive_in_order() -> anyhow::Result<()> {
+    for capacity in [0, 1, 3, usize::MAX] {
+        let (sender, receiver) = bounded(capacity);
+        let received = TaskGroup::scope(|g| {
+            g.spawn(move || {
+                for n in 0..200 {
+                    sender.send(n)?;
+                }
+                Ok(())
+            });
+            Ok(receiver.iter().collect::<Result<Vec<_>, _>>()?)
+        })?;
+        assert_eq!(received, (0..200).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+#[test]
+fn each_message_goes_to_one_receiver() -> anyhow::Result<()> {
+    for capacity in [0, 1, 16, usize::MAX] {
+        let (sender, receiver) = bounded(capacity);
+        let (count, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        TaskGroup::scope(|g| {
+            for first in 0..3 {
+                let sender = sender.clone();
+                g.spawn(move || {
+                    for n in 0..300 {
+                        sender.send(first * 300 + n)?;
+                    }
+                    Ok(())
+                });
+            }
+            drop(sender);
+            for _ in 0..3 {
+                let receiver = receiver.clone();
+                let (count, sum) = (&count, &sum);
+                g.spawn(move || {
+                    for n in &receiver {
+                        sum.fetch_add(n?, Ordering::Relaxed);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        })?;
+        assert_eq!((count.into_inner(), sum.into_inner()), (900, 900 * 899 / 2));
+    }
+    Ok(())
+}
+
+#[test]
+fn room_is_what_was_asked_for() {
+    let (sender, receiver) = bounded(2);
+    assert_eq!((sender.capacity(), receiver.capacity()), (Some(2), Some(2)));
+    assert!(sender.is_empty());
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    assert_eq!((sender.len(), receiver.len()), (2, 2));
+    assert_eq!(sender.try_send(3), Err(TrySendError::Full(3)));
+    assert!(matches!(sender.send_timeout(3, SHORT), Err(SendTimeoutError::Timeout(3))));
+    assert_eq!(receiver.recv().unwrap(), 1);
+    assert_eq!(sender.try_send(3), Ok(()));
+    assert_eq!(unbounded::<u8>().0.capacity(), None);
+}
+
+#[test]
+fn a_rendezvous_waits_for_the_other_side() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    assert_eq!(sender.try_send(0), Err(TrySendError::Full(0)));
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    TaskGroup::scope(|g| {
+        let send = g.spawn(|| Ok(sender.send(1)?));
+        until_blocked(&receiver, 1, 0);
+        assert!(!send.is_finished() && receiver.is_empty());
+        assert_eq!(receiver.recv()?, 1);
+        send.join()?;
+        let receive = g.spawn(|| Ok(receiver.recv()?));
+        until_blocked(&receiver, 0, 1);
+        assert_eq!(sender.try_send(2), Ok(()));
+        assert_eq!(receive.join()?, 2);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn the_last_sender_wakes_the_receivers() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded::<u8>();
+    let other = sender.clone();
+    TaskGroup::scope(|g| {
+        for _ in 0..2 {
+            g.spawn(|| {
+                assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+                assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected)));
+                Ok(())
+            });
+        }
+        until_blocked(&receiver, 0, 2);
+        drop(sender);
+        until_blocked(&receiver, 0, 2);
+        drop(other);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn what_was_sent_is_received_after_the_last_sender() {
+    let (sender, receiver) = unbounded();
+    sender.send(1).unwrap();
+    drop(sender);
+    assert_eq!(receiver.recv().unwrap(), 1);
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    assert!(receiver.iter().next().is_none());
+}
+
+#[test]
+fn the_last_receiver_gives_the_senders_their_messages_back() -> anyhow::Result<()> {
+    for capacity in [0, 1] {
+        let (sender, receiver) = bounded(capacity);
+        if capacity == 1 {
+            sender.send(0)?;
+        }
+        TaskGroup::scope(|g| {
+            for n in 1..3 {
+                let sender = &sender;
+                g.spawn(move || {
+                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back)) if back == n));
+                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back)) if back == n));
+                    Ok(())
+                });
+            }
+            until_blocked(&receiver, 2, 0);
+            drop(receiver);
+            Ok(())
+        })?;
+        assert_eq!(sender.try_send(5), Err(TrySendError::Disconnected(5)));
+        assert!(sender.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn unread_messages_are_dropped_once() {
+    let drops = Drops::default();
+    let (sender, receiver) = bounded(3);
+    for _ in 0..3 {
+        sender.send(drops.counted()).unwrap();
+    }
+    drop(receiver.recv().unwrap());
+    assert_eq!(drops.count(), 1);
+    drop(receiver);
+    assert_eq!(drops.count(), 3);
+    drop(sender.send(drops.counted()).unwrap_err());
+    assert_eq!(drops.count(), 4);
+}
+
+#[test]
+fn a_message_may_hold_an_end_of_its_channel() {
+    struct Loop(#[allow(dead_code, reason = "held")] Sender<Loop>);
+    let (sender, receiver) = unbounded();
+    sender.send(Loop(sender.clone())).unwrap();
+    drop(receiver);
+    assert!(sender.send(Loop(sender.clone())).is_err());
+}
+
+#[test]
+fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(1);
+    sender.send(String::from("first"))?;
+    TaskGroup::scope(|g| {
+        let blocked = g.spawn_isolated(|| match sender.send(String::from("kept")) {
+            Err(SendError::Cancelled(message, cancelled)) => Ok((message, cancelled)),
+            other => anyhow::bail!("{other:?}"),
+        });
+        until_blocked(&receiver, 1, 0);
+        blocked.cancel();
+        let (message, _) = blocked.join()??;
+        assert_eq!(message, "kept");
+        Ok(())
+    })?;
+    assert_eq!(receiver.recv()?, "first");
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_scope_fails_at_each_entry_without_effect() {
+    let (sender, receiver) = bounded(2);
+    sender.send(1).unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        for _ in 0..2 {
+            assert!(matches!(sender.send(2), Err(SendError::Cancelled(2, why)) if why.origin() == token.id()));
+            assert!(matches!(sender.send_timeout(2, LONG), Err(SendTimeoutError::Cancelled(2, _))));
+            assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
+            assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Cancelled(_))));
+        }
+        assert_eq!(receiver.len(), 1);
+        assert_eq!(receiver.try_recv(), Ok(1));
+        assert_eq!(sender.try_send(3), Ok(()));
+    });
+    assert_eq!(receiver.recv().unwrap(), 3);
+}
+
+#[test]
+fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded::<u8>();
+    sender.send(1)?;
+    let token = CancelToken::new();
+    token.run(|| {
+        let mut messages = receiver.iter();
+        assert!(matches!(messages.next(), Some(Ok(1))));
+        token.cancel();
+        assert!(matches!(messages.next(), Some(Err(_))));
+        assert!(messages.next().is_none(), "one that drops errors must not spin");
+        assert!(matches!(receiver.iter().next(), Some(Err(_))));
+    });
+    Ok(())
+}
+
+#[test]
+fn anyhow_knows_the_cancel_inside_of_each_error() {
+    let (sender, receiver) = bounded::<u8>(0);
+    let token = CancelToken::new();
+    token.cancel();
+    let errors: [anyhow::Error; 4] = token.run(|| {
+        [
+            sender.send(1).unwrap_err().into(),
+            sender.send_timeout(1, LONG).unwrap_err().into(),
+            receiver.recv().unwrap_err().into(),
+            receiver.recv_timeout(LONG).unwrap_err().into(),
+        ]
+    });
+    for error in errors {
+        assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()), "{error:?}");
+    }
+    assert!(anyhow::Error::from(RecvError::Disconnected).cancelled().is_none());
+}
+
+#[test]
+fn a_group_absorbs_its_own_cancel_of_blocked_ends() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    let (_unused, silent) = bounded::<u8>(0);
+    TaskGroup::scope(|g| {
+        g.spawn(|| Ok(sender.send(1)?));
+        g.spawn(|| Ok(silent.recv().map(drop)?));
+        until_blocked(&receiver, 1, 0);
+        until_blocked(&silent, 0, 1);
+        g.cancel();
+        Ok(())
+    })?;
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    Ok(())
+}
+
+#[test]
+fn outside_of_any_scope_it_is_as_stds() {
+    let (sender, receiver) = bounded(1);
+    let thread = std::thread::spawn(move || receiver.iter().map(|n| n.unwrap()).sum::<u32>());
+    for n in 1..=100 {
+        sender.send(n).unwrap();
+    }
+    drop(sender);
+    assert_eq!(thread.join().unwrap(), 5_050);
+}
+
+#[test]
+fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
+    for capacity in [0, 1, 4] {
+        let drops = Drops::default();
+        let (sender, receiver) = bounded(capacity);
+        let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        TaskGroup::scope(|g| {
+            for worker in 0..2 {
+                let (sender, sent, back, drops) = (sender.clone(), &sent, &back, &drops);
+                g.spawn(move || {
+                    for round in 0..200 {
+                        with_cancel((round + worker) % 3 == 0, || match sender.send(drops.counted()) {
+                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
+                            Err(other) => panic!("{other:?}"),
+                        })?;
+                    }
+                    Ok(())
+                });
+            }
+            drop(sender);
+            for worker in 0..2 {
+                let (receiver, received) = (receiver.clone(), &received);
+                g.spawn(move || {
+                    for round in 0.. {
+                        match with_cancel((round + worker) % 3 == 0, || receiver.recv())? {
+                            Ok(_) => received.fetch_add(1, Ordering::Relaxed),
+                            Err(RecvError::Disconnected) => break,
+                            Err(_) => continue,
+                        };
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        })?;
+        let (sent, back) = (sent.into_inner(), back.into_inner());
+        assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+    }
+    Ok(())
+}
+
+/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
+fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
+    let token = CancelToken::new();
+    let canceller = token.clone();
+    Ok(TaskGroup::scope(|g| {
+        g.spawn_daemon(move || {
+            if cancel {
+                canceller.cancel();
+            }
+            Ok(())
+        });
+        Ok(token.run(f))
+    })?)
+}

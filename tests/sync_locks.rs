@@ -1,0 +1,277 @@
+//! Mutex and RwLock: exclusion, cancellation, and locks that are never lost.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::{Gate, until_waiting};
+use taskgroup::sync::{Mutex, RwLock};
+use taskgroup::{CancelToken, TaskGroup};
+
+#[test]
+fn one_at_a_time() -> anyhow::Result<()> {
+    let count = Mutex::new(0);
+    TaskGroup::scope(|g| {
+        for _ in 0..4 {
+            g.spawn(|| {
+                for _ in 0..2_000 {
+                    *count.lock()? += 1;
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    })?;
+    assert_eq!(count.into_inner(), 8_000);
+    Ok(())
+}
+
+#[test]
+fn a_panic_leaves_no_mark() {
+    let mutex = Mutex::new(1);
+    let lock = RwLock::new(1);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _guards = (mutex.lock().unwrap(), lock.write().unwrap());
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((*mutex.lock().unwrap(), *lock.read().unwrap()), (1, 1));
+}
+
+#[test]
+fn unsized_values() {
+    let mutex: Box<Mutex<[u8]>> = Box::new(Mutex::new([1, 2, 3]));
+    mutex.lock().unwrap()[0] = 7;
+    let lock: &RwLock<dyn std::fmt::Debug> = &RwLock::new(1);
+    assert_eq!(format!("{:?} {:?}", &*mutex.lock().unwrap(), &*lock.read().unwrap()), "[7, 2, 3] 1");
+}
+
+#[test]
+fn a_cancelled_waiter_has_not_locked() -> anyhow::Result<()> {
+    let mutex = Mutex::new(0);
+    TaskGroup::scope(|g| {
+        let held = mutex.lock()?;
+        let waiting = g.spawn(|| Ok(*mutex.lock()?));
+        let behind = g.spawn(|| Ok(*mutex.lock()?));
+        until_waiting(&mutex, 2);
+        waiting.cancel();
+        assert!(waiting.join().is_err());
+        drop(held);
+        assert_eq!(behind.join()?, 0);
+        Ok(())
+    })?;
+    assert!(mutex.try_lock().is_some());
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_scope_locks_nothing_but_unlocks() {
+    let mutex = Mutex::new(0);
+    let lock = RwLock::new(0);
+    let token = CancelToken::new();
+    token.run(|| {
+        let held = (mutex.lock().unwrap(), lock.read().unwrap());
+        token.cancel();
+        assert!(lock.read().is_err() && lock.write().is_err());
+        drop(held);
+        for _ in 0..2 {
+            assert_eq!(mutex.lock().unwrap_err().origin(), token.id());
+        }
+        assert!(lock.read().is_err() && lock.write().is_err());
+        assert!(mutex.try_lock().is_some() && lock.try_write().is_some());
+        *mutex.lock_uncancellable() += 1;
+        *lock.write_uncancellable() += *mutex.lock_uncancellable();
+        assert_eq!(*lock.read_uncancellable(), 1);
+        assert!(taskgroup::shield(|| mutex.lock().is_ok()));
+    });
+}
+
+#[test]
+fn an_uncancellable_lock_waits_in_a_cancelled_scope() -> anyhow::Result<()> {
+    let mutex = Mutex::new(0);
+    let cleaned = AtomicUsize::new(0);
+    let begun = Gate::default();
+    TaskGroup::scope(|g| {
+        let held = mutex.lock()?;
+        g.spawn(|| {
+            begun.open();
+            while taskgroup::checkpoint().is_ok() {
+                std::thread::yield_now();
+            }
+            *mutex.lock_uncancellable() += 1;
+            cleaned.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        begun.wait();
+        g.cancel();
+        until_waiting(&mutex, 1);
+        assert_eq!(cleaned.load(Ordering::SeqCst), 0);
+        drop(held);
+        Ok(())
+    })?;
+    assert_eq!((mutex.into_inner(), cleaned.into_inner()), (1, 1));
+    Ok(())
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn locking_ones_own_mutex_names_both_places() {
+    let mutex = Mutex::new(0);
+    let first = line!() + 1;
+    let _held = mutex.lock().unwrap();
+    let error = TaskGroup::scope(|_| -> anyhow::Result<()> { Ok(()) });
+    assert!(error.is_ok(), "a scope in between changes nothing");
+    let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock()))).unwrap_err();
+    let message = second.downcast_ref::<String>().expect("a panic with a text");
+    assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
+    let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock_uncancellable())));
+    assert!(second.is_err());
+}
+
+#[test]
+fn a_mutex_may_be_locked_by_one_thread_after_another() {
+    let mutex = Mutex::new(0);
+    drop(mutex.lock().unwrap());
+    std::thread::scope(|s| {
+        s.spawn(|| *mutex.lock().unwrap() += 1);
+    });
+    *mutex.lock().unwrap() += 1;
+    assert_eq!(mutex.into_inner(), 2);
+}
+
+#[test]
+fn readers_read_together() -> anyhow::Result<()> {
+    let lock = RwLock::new(7);
+    let together = std::sync::Barrier::new(3);
+    TaskGroup::scope(|g| {
+        for _ in 0..3 {
+            g.spawn(|| {
+                let value = lock.read()?;
+                together.wait();
+                assert_eq!(*value, 7);
+                Ok(())
+            });
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn readers_that_waited_for_a_writer_read_together() -> anyhow::Result<()> {
+    let lock = RwLock::new(0);
+    let together = std::sync::Barrier::new(3);
+    TaskGroup::scope(|g| {
+        let mut writing = lock.write()?;
+        for _ in 0..3 {
+            g.spawn(|| {
+                let value = lock.read()?;
+                together.wait();
+                assert_eq!(*value, 1);
+                Ok(())
+            });
+        }
+        until_waiting(&lock, 3);
+        *writing = 1;
+        drop(writing);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn readers_stand_behind_a_writer_that_waits() -> anyhow::Result<()> {
+    let lock = RwLock::new(0);
+    TaskGroup::scope(|g| {
+        let reading = lock.read()?;
+        let writer = g.spawn(|| {
+            *lock.write()? = 1;
+            Ok(())
+        });
+        until_waiting(&lock, 1);
+        let reader = g.spawn(|| Ok(*lock.read()?));
+        until_waiting(&lock, 2);
+        drop(reading);
+        writer.join()?;
+        assert_eq!(reader.join()?, 1);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_writer_lets_the_readers_behind_it_read() -> anyhow::Result<()> {
+    let lock = RwLock::new(0);
+    let done = Gate::default();
+    TaskGroup::scope(|g| {
+        let reading = lock.read()?;
+        let writer = g.spawn(|| {
+            *lock.write()? = 1;
+            Ok(())
+        });
+        until_waiting(&lock, 1);
+        for _ in 0..2 {
+            g.spawn(|| {
+                assert_eq!(*lock.read()?, 0);
+                done.wait();
+                Ok(())
+            });
+        }
+        until_waiting(&lock, 3);
+        writer.cancel();
+        // They read beside this thread, which still does.
+        until_waiting(&lock, 0);
+        done.open();
+        drop(reading);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn cancels_and_locks_that_cross_lose_nothing() -> anyhow::Result<()> {
+    let mutex = Mutex::new(0);
+    let lock = RwLock::new(0);
+    let (locked, written) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    TaskGroup::scope(|g| {
+        for worker in 0..4 {
+            let (mutex, lock, locked, written) = (&mutex, &lock, &locked, &written);
+            g.spawn(move || {
+                for round in 0..200 {
+                    let token = CancelToken::new();
+                    let canceller = token.clone();
+                    TaskGroup::scope(|inner| {
+                        inner.spawn_daemon(move || {
+                            if round % 3 == 0 {
+                                canceller.cancel();
+                            }
+                            Ok(())
+                        });
+                        token.run(|| {
+                            if let Ok(mut value) = mutex.lock() {
+                                *value += 1;
+                                locked.fetch_add(1, Ordering::Relaxed);
+                                std::thread::yield_now();
+                            }
+                            if (worker + round) % 4 == 0 {
+                                if let Ok(mut value) = lock.write() {
+                                    *value += 1;
+                                    written.fetch_add(1, Ordering::Relaxed);
+                                    std::thread::yield_now();
+                                }
+                            } else if let Ok(value) = lock.read() {
+                                std::thread::yield_now();
+                                std::hint::black_box(*value);
+                            }
+                        });
+                        Ok(())
+                    })?;
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    })?;
+    assert_eq!((mutex.into_inner(), lock.into_inner()), (locked.into_inner(), written.into_inner()));
+    Ok(())
+}
