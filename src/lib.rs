@@ -20,8 +20,8 @@ mod workers;
 pub mod models;
 
 pub use blocking::{
-    checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for, sleep, sleep_until,
-    timeout, with_cancel_hook, yield_now,
+    Cancellable, CancellableExt, abandon, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout,
+    remaining, shield, shield_for, sleep, sleep_until, timeout, with_cancel_hook, yield_now,
 };
 pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
 pub use error::{

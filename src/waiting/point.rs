@@ -18,6 +18,8 @@ pub(crate) enum Point {
     ScopeEnd,
     /// The drop of a `CancelGuard` whose callback is running.
     Deregister,
+    /// `abandon`.
+    Abandon,
     /// Foreign code inside `with_cancel_hook`.
     Hook,
 }
