@@ -27,4 +27,7 @@ pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, Ta
 pub use error::{
     Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError, install_panic_hook,
 };
-pub use group::{Builder, GroupStats, OnFailure, OnPanic, TaskBuilder, TaskGroup, TaskHandle, TaskStatus};
+pub use group::{
+    AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup, TaskHandle,
+    TaskStatus,
+};

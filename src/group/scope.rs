@@ -367,6 +367,10 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         &self.group
     }
 
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.group.shared.limit()
+    }
+
     pub(super) fn stack_size(&self) -> Option<usize> {
         self.stack_size
     }

@@ -14,6 +14,8 @@ pub(crate) enum Point {
     Join,
     /// `CancelToken::wait`, `wait_timeout`.
     Token,
+    /// `AsCompleted::next`, `MapUnordered::next`, `TaskGroup::start`.
+    Completion,
     /// The end of a scope, where its tasks are waited for.
     ScopeEnd,
     /// The drop of a `CancelGuard` whose callback is running.
