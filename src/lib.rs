@@ -29,5 +29,5 @@ pub use error::{
 };
 pub use group::{
     AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup, TaskHandle,
-    TaskStatus,
+    TaskStatus, join, map, race,
 };

@@ -5,8 +5,6 @@
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![allow(clippy::redundant_closure, unused_imports)]
 
-// Cut until `map` and the blocking primitives are there.
-#[cfg(any())]
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,8 +159,6 @@ fn daemons_end_with_the_group() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `start` and `Ready` are there.
-#[cfg(any())]
 #[test]
 fn start_returns_what_the_task_made_ready() -> anyhow::Result<()> {
     let port = TaskGroup::scope(|g| {
@@ -221,8 +217,6 @@ fn handles_tell_their_state() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `map` and `as_completed` are there.
-#[cfg(any())]
 #[test]
 fn maps_and_completion_order() -> anyhow::Result<()> {
     let squares = TaskGroup::builder().limit(3).scope(|g| {
@@ -255,8 +249,6 @@ fn maps_and_completion_order() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `race` and `join` are there.
-#[cfg(any())]
 #[test]
 fn race_and_join() -> anyhow::Result<()> {
     let slow: fn() -> Result<u32, FetchError> = || {
@@ -357,8 +349,6 @@ fn shields_hooks_and_abandoning() -> anyhow::Result<()> {
             )?;
             Ok(())
         });
-        // Cut until `abandon` is there.
-        #[cfg(any())]
         g.spawn(|| Ok(taskgroup::abandon(|| std::thread::sleep(Duration::from_millis(200)))?));
         started.wait();
         g.cancel();
