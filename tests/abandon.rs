@@ -76,7 +76,8 @@ fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
                         value
                     });
                     assert!(outcome.is_err());
-                    Ok(drop(outcome?))
+                    drop(outcome?);
+                    Ok(())
                 });
             }
             begun.wait();
@@ -179,29 +180,19 @@ fn without_a_thread_to_be_had_the_closure_runs_in_place() {
     const TEST: &str = "without_a_thread_to_be_had_the_closure_runs_in_place";
     if support::is_child() {
         let leave = Arc::new(Gate::default());
-        let token = CancelToken::new();
-        token.run(|| {
-            // Fill the address space with threads.
-            let mut held = Vec::new();
-            while let Ok(thread) = std::thread::Builder::new().stack_size(64 << 20).spawn({
-                let leave = leave.clone();
-                move || leave.wait()
-            }) {
-                held.push(thread);
-            }
-            let mut small = Vec::new();
-            while let Ok(thread) = std::thread::Builder::new().spawn({
-                let leave = leave.clone();
-                move || leave.wait()
-            }) {
-                small.push(thread);
-            }
-            let caller = std::thread::current().id();
-            let thread = abandon(|| std::thread::current().id());
-            leave.open();
-            assert!(thread.is_ok_and(|thread| thread == caller));
-            assert_eq!(abandoned(), 0);
+        let hold = |stack: usize| {
+            let leave = leave.clone();
+            std::thread::Builder::new().stack_size(stack).spawn(move || leave.wait()).is_ok()
+        };
+        let caller = std::thread::current().id();
+        // What a failed attempt gives back may do for one thread more.
+        let in_place = (0..100).any(|_| {
+            while hold(64 << 20) || hold(1 << 20) {}
+            abandon(|| std::thread::current().id()).is_ok_and(|thread| thread == caller)
         });
+        leave.open();
+        assert!(in_place);
+        assert_eq!(abandoned(), 0);
         return;
     }
     let output = support::run_in_small_child(TEST, 1 << 20);

@@ -14,7 +14,7 @@ use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
 
 /// Makes the task of one item.
-pub(super) type Spawn<'scope, Item, T> = Box<dyn Fn(Item) -> TaskHandle<'scope, T> + Send + 'scope>;
+pub(super) type Spawn<'scope, Item, T> = Box<dyn Fn(Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>;
 
 /// The results of a function for each item, in the order of the input: see [`TaskGroup::map`].
 ///
