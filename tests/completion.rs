@@ -257,9 +257,9 @@ fn the_limit_holds_while_tasks_of_the_group_wait_for_completions() -> Result<(),
                         Ok(())
                     };
                     let tasks: Vec<_> = (0..8).map(|_| g.spawn(inner)).collect();
-                    let mut finished = g.as_completed(tasks);
+                    let finished = g.as_completed(tasks);
                     leave();
-                    while let Some(task) = finished.next() {
+                    for task in finished {
                         enter();
                         task?.join()?;
                         std::thread::yield_now();

@@ -69,7 +69,11 @@ fn an_endless_input_is_pulled_no_further_than_the_window() -> Result<(), GroupEr
             None => TaskGroup::builder(),
         };
         let pulled = AtomicUsize::new(0);
-        let input = || (0_u64..).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+        let input = || {
+            (0_u64..).inspect(|_| {
+                pulled.fetch_add(1, Ordering::SeqCst);
+            })
+        };
         builder.scope(|g| {
             let mut ordered = g.map(input(), |n| Ok(n + 1));
             for given in 0..100 {
@@ -134,7 +138,9 @@ fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
 fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at_errors() {
     for unordered in [false, true] {
         let pulled = AtomicUsize::new(0);
-        let input = (0..1_000_000).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+        let input = (0..1_000_000).inspect(|_| {
+            pulled.fetch_add(1, Ordering::SeqCst);
+        });
         let error = TaskGroup::builder()
             .limit(2)
             .scope(|g| {
@@ -219,7 +225,11 @@ fn dropping_it_cancels_nothing_and_drops_what_comes() -> Result<(), GroupError> 
     let (leave, drops, ran) = (Gate::default(), Drops::default(), AtomicUsize::new(0));
     let pulled = AtomicUsize::new(0);
     TaskGroup::builder().limit(3).scope(|g| {
-        let input = || (0..).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+        let input = || {
+            (0..).inspect(|_| {
+                pulled.fetch_add(1, Ordering::SeqCst);
+            })
+        };
         let f = |n| {
             if n > 0 {
                 leave.wait();
@@ -251,7 +261,11 @@ fn dropping_it_cancels_nothing_and_drops_what_comes() -> Result<(), GroupError> 
 fn in_a_cancelled_scope_it_pulls_nothing_and_keeps_what_it_has() -> Result<(), GroupError> {
     TaskGroup::builder().limit(2).scope(|g| {
         let pulled = AtomicUsize::new(0);
-        let input = || (0..4).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+        let input = || {
+            (0..4).inspect(|_| {
+                pulled.fetch_add(1, Ordering::SeqCst);
+            })
+        };
         let token = CancelToken::new();
         let mut ordered = g.map(input(), Ok);
         let mut unordered = g.map_unordered(input(), Ok);
@@ -386,7 +400,9 @@ fn the_whole_map_keeps_the_order_and_the_limit() -> anyhow::Result<()> {
 #[test]
 fn the_whole_map_stops_at_the_first_failure_and_reports_it() {
     let pulled = AtomicUsize::new(0);
-    let input = (0..1_000_000).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+    let input = (0..1_000_000).inspect(|_| {
+        pulled.fetch_add(1, Ordering::SeqCst);
+    });
     let error = taskgroup::map(input, 2, |n| {
         anyhow::ensure!(n != 3, "item {n}");
         if n > 3 {

@@ -78,7 +78,7 @@ fn a_panic_before_ready_is_the_callers() -> Result<(), GroupError> {
 fn a_failure_after_ready_is_the_groups() {
     for panics in [false, true] {
         let leave = Gate::default();
-        let error = TaskGroup::scope(|g| {
+        let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
             let value = g.start(|ready| {
                 ready.send(1);
                 leave.wait();
@@ -89,7 +89,6 @@ fn a_failure_after_ready_is_the_groups() {
             leave.open();
             Err(blocked().into())
         })
-        .map(|()| ())
         .unwrap_err();
         assert_eq!(error.failures().len(), 1);
         assert!(error.failures()[0].task().is_some());
@@ -359,8 +358,7 @@ fn a_cancel_of_the_target_after_ready_wakes_what_the_task_has_started() -> Resul
                 asleep.wait();
                 ready.send(());
                 Err(blocked().into())
-            })
-            .map(|()| ())?;
+            })?;
             Ok(())
         })?;
         g.cancel();
