@@ -360,3 +360,40 @@
 //!     Ok(task.join()? + task.join()?)
 //! });
 //! ```
+//!
+//! # A task says once that it is ready
+//!
+//! ```compile_fail,E0382
+//! use taskgroup::TaskGroup;
+//!
+//! let _ = TaskGroup::scope(|g| {
+//!     let port = g.start(|ready| {
+//!         ready.send(8080);
+//!         ready.send(8081);
+//!         Ok(())
+//!     })?;
+//!     Ok(port)
+//! });
+//! ```
+//!
+//! # What was sent may not borrow from the task that sent it
+//!
+//! ```compile_fail,E0597
+//! use taskgroup::TaskGroup;
+//!
+//! let _ = TaskGroup::scope(|g| {
+//!     let text = g.start(|ready| {
+//!         let owned = String::from("dropped when the task ends");
+//!         ready.send(owned.as_str());
+//!         Ok(())
+//!     })?;
+//!     Ok(text.len())
+//! });
+//! ```
+//!
+//! # What is left behind borrows nothing
+//!
+//! ```compile_fail,E0373
+//! let word = String::from("local");
+//! let _ = taskgroup::abandon(|| word.len());
+//! ```

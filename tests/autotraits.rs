@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::io;
 
 use taskgroup::{
-    Builder, CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, Failure, FailureKind, GroupError, GroupStats,
-    OnFailure, OnPanic, PanicPayload, SpawnError, SpawnErrorKind, TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo,
-    TaskStatus, TokenId,
+    AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
+    GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError,
+    TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TokenId,
 };
 
 fn send<T: Send>() {}
@@ -69,6 +69,21 @@ fn groups_and_handles_are_shared_by_tasks() {
 #[test]
 fn tokens_and_guards_travel_between_threads() {
     all![CancelToken, CancelGuard, DropGuard, TokenId];
+}
+
+#[test]
+fn iterations_travel_between_threads() {
+    type Items = std::ops::Range<u8>;
+    all![
+        AsCompleted<'static, String>,
+        Map<'static, Items, String>,
+        MapUnordered<'static, Items, String>,
+        Cancellable<Items>,
+        Ready<String>,
+        StartError<anyhow::Error>,
+    ];
+    send::<Map<'static, Items, NotSync>>();
+    send::<Ready<NotSync>>();
 }
 
 #[test]

@@ -155,8 +155,6 @@ fn daemons_end_with_the_group() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `start` and `Ready` are there.
-#[cfg(any())]
 #[test]
 fn start_returns_what_the_task_made_ready() -> anyhow::Result<()> {
     let port = TaskGroup::scope(|g| {
@@ -213,8 +211,6 @@ fn handles_tell_their_state() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `map` and `as_completed` are there.
-#[cfg(any())]
 #[test]
 fn maps_and_completion_order() -> anyhow::Result<()> {
     let squares = TaskGroup::builder().limit(3).scope(|g| {
@@ -247,8 +243,6 @@ fn maps_and_completion_order() -> anyhow::Result<()> {
     Ok(())
 }
 
-// Cut until `race` and `join` are there.
-#[cfg(any())]
 #[test]
 fn race_and_join() -> anyhow::Result<()> {
     let slow: fn() -> Result<u32, FetchError> = || {
@@ -349,8 +343,6 @@ fn shields_hooks_and_abandoning() -> anyhow::Result<()> {
             )?;
             Ok(())
         });
-        // Cut until `abandon` is there.
-        #[cfg(any())]
         g.spawn(|| Ok(taskgroup::abandon(|| std::thread::sleep(Duration::from_millis(200)))?));
         started.wait();
         g.cancel();

@@ -26,6 +26,7 @@ mod cancel;
 mod check;
 mod flood;
 mod fork_join;
+mod map;
 mod process;
 mod report;
 mod sampling;
@@ -42,11 +43,12 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 7] = [
+const ROWS: [(&str, Row); 8] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
+    ("map", map::map),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),

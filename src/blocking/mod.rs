@@ -1,10 +1,16 @@
 //! The blocking points, and the scopes of code that is no group: timeouts, shields, hooks.
 
+mod abandon;
+mod cancellable;
+mod halt;
 mod hook;
 mod pause;
 mod shield;
 mod timeout;
 
+pub use abandon::{abandon, abandoned};
+pub use cancellable::{Cancellable, CancellableExt};
+pub(crate) use halt::Halt;
 pub use hook::with_cancel_hook;
 pub use pause::{checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until, yield_now};
 pub use shield::{shield, shield_for};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use super::policy::{OnFailure, OnPanic};
+use super::policy::{Fatal, OnFailure, OnPanic};
 use super::scope::TaskGroup;
 use crate::cancel::CancelToken;
 use crate::error::{GroupError, TaskError};
@@ -41,7 +41,7 @@ pub(super) struct Options {
     pub(super) limit: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Instant>,
-    pub(super) on_failure: OnFailure,
+    pub(super) fatal: Fatal,
     pub(super) on_panic: OnPanic,
     pub(super) parents: Vec<CancelToken>,
     pub(super) stack_size: Option<usize>,
@@ -55,7 +55,7 @@ impl Options {
             limit: None,
             timeout: None,
             deadline: None,
-            on_failure: OnFailure::CancelSiblings,
+            fatal: Fatal::All,
             on_panic: OnPanic::Collect,
             parents: Vec::new(),
             stack_size: None,
@@ -121,7 +121,7 @@ impl<E: TaskError> Builder<E> {
 
     /// What a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
     pub fn on_failure(mut self, policy: OnFailure) -> Self {
-        self.options.on_failure = policy;
+        self.options.fatal = policy.into();
         self
     }
 

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::completions::Completions;
 use super::status::TaskStatus;
 use super::task::Joinable;
 use crate::cancel::context::{self, Outcome};
@@ -71,6 +72,12 @@ impl<'scope, T> TaskHandle<'scope, T> {
     /// ```
     #[track_caller]
     pub fn join(mut self) -> Result<T, Cancelled> {
+        self.join_or_keep()?
+    }
+
+    /// As `join`; where the wait was cancelled, the outer error, the handle is as good as before.
+    #[track_caller]
+    pub(super) fn join_or_keep(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
         let task = self.task();
         let value = match task.run_in_place() {
             Some(value) => value,
@@ -81,10 +88,10 @@ impl<'scope, T> TaskHandle<'scope, T> {
         };
         // The result is taken: there is nothing left to say to the task.
         let task = self.task.take();
-        value.ok_or_else(|| match task {
+        Ok(value.ok_or_else(|| match task {
             Some(task) => task.instead(),
             None => unreachable!("the handle has been joined"),
-        })
+        }))
     }
 
     /// Waits until the task has ended.
@@ -163,6 +170,11 @@ impl<'scope, T> TaskHandle<'scope, T> {
         }
         let _waiting = Waiting(&**task, slot);
         context::wait(Point::Join, limit, || self.is_finished())
+    }
+
+    /// Has `completions` told of the end of the task as `event`.
+    pub(super) fn tell(&self, completions: Arc<Completions>, event: usize) {
+        self.task().tell(completions, event);
     }
 
     /// What the task is doing, or how it ended.

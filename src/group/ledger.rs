@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::{OnFailure, OnPanic};
+use super::policy::{Fatal, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
 use crate::facade::{Mutex, Payload, catch};
@@ -18,7 +18,7 @@ pub(super) struct Ledger<E> {
     node: Arc<Node>,
     /// The call of `scope`.
     location: &'static Location<'static>,
-    on_failure: OnFailure,
+    fatal: Fatal,
     on_panic: OnPanic,
     entries: Mutex<Entries<E>>,
 }
@@ -29,9 +29,9 @@ struct Entries<E> {
 }
 
 impl<E: TaskError> Ledger<E> {
-    pub(super) fn new(node: Arc<Node>, location: &'static Location<'static>, on_failure: OnFailure, on_panic: OnPanic) -> Self {
+    pub(super) fn new(node: Arc<Node>, location: &'static Location<'static>, fatal: Fatal, on_panic: OnPanic) -> Self {
         let entries = Mutex::new(Entries { failures: Vec::new(), primary: None });
-        Ledger { node, location, on_failure, on_panic, entries }
+        Ledger { node, location, fatal, on_panic, entries }
     }
 
     /// Records a failure, and cancels the group with it if it is the first and the policy says so. Returns the cancel that
@@ -43,12 +43,13 @@ impl<E: TaskError> Ledger<E> {
             tracing::error!(%cancelled, "a panic aborts the process");
             std::process::abort();
         }
+        let fatal = self.fatal.includes(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed);
         let mut entries = self.entries.lock();
         let mut fallout = None;
         if self.node.is_flagged() {
             failure.set_after_cancel(true);
-        } else if self.on_failure == OnFailure::CancelSiblings {
+        } else if fatal {
             fallout = self.node.trip(cancelled.clone());
             match fallout {
                 Some(_) => entries.primary = Some(entries.failures.len()),
@@ -65,7 +66,7 @@ impl<E: TaskError> Ledger<E> {
 
     /// Cancels the group for a panic of the body, which is not recorded: it resumes.
     pub(super) fn body_panicked(&self) {
-        if self.on_failure == OnFailure::CancelSiblings {
+        if self.fatal != Fatal::None {
             self.node.cancel(CancelCause::BodyPanicked, self.location);
         }
     }

@@ -1,5 +1,7 @@
 //! What a group does about a failure or a panic.
 
+use crate::error::FailureKind;
+
 /// What a failure of a task or of the body does to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -23,4 +25,31 @@ pub enum OnPanic {
     Resume,
     /// The process aborts, at once.
     Abort,
+}
+
+/// Which failures cancel the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fatal {
+    All,
+    Panics,
+    None,
+}
+
+impl Fatal {
+    pub(super) fn includes<E>(self, kind: &FailureKind<E>) -> bool {
+        match self {
+            Fatal::All => true,
+            Fatal::Panics => matches!(kind, FailureKind::Panic(_)),
+            Fatal::None => false,
+        }
+    }
+}
+
+impl From<OnFailure> for Fatal {
+    fn from(policy: OnFailure) -> Self {
+        match policy {
+            OnFailure::CancelSiblings => Fatal::All,
+            OnFailure::Collect => Fatal::None,
+        }
+    }
 }

@@ -69,7 +69,7 @@ where
     let group = TaskGroup {
         group: Group {
             shared: Shared::new(node.clone(), options.limit),
-            ledger: Ledger::new(node.clone(), location, options.on_failure, options.on_panic),
+            ledger: Ledger::new(node.clone(), location, options.fatal, options.on_panic),
         },
         releases: Mutex::new(Some(Vec::new())),
         stack_size: options.stack_size,
@@ -87,6 +87,14 @@ where
     });
     group.release();
     group.report(returned, options.name)
+}
+
+/// The error of a scope that went well and has no result all the same: it was cancelled from inside, or had no tasks.
+pub(super) fn no_result<E>(token: Option<CancelToken>, location: &'static Location<'static>) -> GroupError<E> {
+    match token.and_then(|token| token.cancelled()) {
+        Some(cancelled) => GroupError::from(cancelled),
+        None => GroupError::new(None, location, Vec::new(), None, None),
+    }
 }
 
 /// The node of a group: a child of the current scope and of the parents it was given.
@@ -366,6 +374,10 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
     pub(super) fn group(&'scope self) -> &'scope Group<E> {
         &self.group
+    }
+
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.group.shared.limit()
     }
 
     pub(super) fn stack_size(&self) -> Option<usize> {

@@ -9,13 +9,14 @@
 //! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and a cancel empties the
 //!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
 //! 4. At most `limit` tasks have a slot. One that waits for a queued task of its own group lends it its slot: the borrower
-//!    goes to `express` and is not counted again. Daemons need no slot.
+//!    goes to `express` and is not counted again. One that waits for the first of several events leaves its slot to whatever
+//!    is queued, and gets one back with the event. Daemons need no slot.
 //! 5. The group is listed with the workers while it has a task that a worker may begin.
 //!
 //! # Lock order
 //!
-//! The queue's lock is taken with no other lock held, and inside it only that of the pool. Tasks are run, dropped and
-//! cancelled outside it.
+//! The queue's lock is taken with no other lock held but that of a `Completions`, and inside it only that of the pool.
+//! Tasks are run, dropped and cancelled outside it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -154,6 +155,11 @@ impl Shared {
     #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.limit != usize::MAX
+    }
+
+    /// How many tasks may run at once, if that is limited.
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.is_limited().then_some(self.limit)
     }
 
     /// Counts a task and queues it.
@@ -349,6 +355,29 @@ impl Shared {
         if list {
             workers::list(self.clone());
         }
+    }
+
+    /// Gives up the slot of the task that this thread runs, until `rejoin_limit`; false if there is no limit, or this thread
+    /// runs no task of the group. `offer` then lets a queued task have it.
+    pub(super) fn leave_limit(&self) -> bool {
+        let leave = self.is_limited() && context::is_in_task_of(self.node());
+        if leave {
+            self.queue.lock().slots -= 1;
+        }
+        leave
+    }
+
+    /// Lists the group, if a slot has become free for a queued task.
+    pub(super) fn offer(self: &Arc<Self>) {
+        let list = self.queue.lock().must_list(self.limit);
+        if list {
+            workers::list(self.clone());
+        }
+    }
+
+    /// Takes the slot back. Does not wait for one: a task that has been woken goes on, and what is queued has to wait.
+    pub(super) fn rejoin_limit(&self) {
+        self.queue.lock().slots += 1;
     }
 
     /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from

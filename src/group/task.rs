@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::completions::Completions;
 use super::ledger::Ledger;
 use super::shared::{Erased, Role, Shared};
+use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
 use crate::cancel::context;
@@ -105,6 +107,10 @@ type OnFinished<'scope> = Box<dyn FnOnce(TaskStatus) + Send + 'scope>;
 struct Watch<'scope> {
     callbacks: Vec<OnFinished<'scope>>,
     waiting: Vec<Arc<Slot>>,
+    /// Who is told of the end beside other events, and the number that it has there.
+    told: Option<(Arc<Completions>, usize)>,
+    /// Says whether the task is still being started.
+    handshake: Option<Arc<Handshake>>,
     /// The callbacks have been taken: who comes later runs its own.
     ending: Option<TaskStatus>,
     /// The cancel that stands for a result that there is not.
@@ -137,6 +143,8 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     /// Adds `slot` to those that are woken at the end; false if it has ended.
     fn add_waiting(&self, slot: &Arc<Slot>) -> bool;
     fn remove_waiting(&self, slot: &Arc<Slot>);
+    /// Has `completions` told of the end as `event`; at once, if it has ended.
+    fn tell(&self, completions: Arc<Completions>, event: usize);
     fn on_finished(&self, callback: OnFinished<'scope>);
     /// The same task for the queue.
     fn lend(self: Arc<Self>);
@@ -154,6 +162,11 @@ where
 
     pub(super) fn traits(&self) -> &Traits {
         &self.traits
+    }
+
+    /// Makes its failures the group's once `handshake` says that it is ready. Before the task is submitted.
+    pub(super) fn isolate_until_ready(&self, handshake: Arc<Handshake>) {
+        self.watch.lock().get_or_insert_default().handshake = Some(handshake);
     }
 
     /// The closure back, if nobody has begun it.
@@ -231,13 +244,19 @@ where
 
     fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Duration) -> (TaskStatus, Option<T>) {
         let origin = Origin::Task(self.traits.info());
-        if let Some(isolate) = self.isolate {
+        if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
             return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
         }
         let cancelled = self.group.ledger.fail(origin, kind, elapsed);
         self.watch.lock().get_or_insert_default().instead = Some(cancelled);
         (status, None)
+    }
+
+    /// Whether a task whose failures are its result is still so: one that has said that it is ready is not.
+    fn is_isolated(&self) -> bool {
+        let handshake = self.watch.lock().as_ref().and_then(|watch| watch.handshake.clone());
+        handshake.is_none_or(|handshake| handshake.close())
     }
 
     /// Drops something of the user's, whose destructor may panic: that is a failure like any other.
@@ -276,8 +295,15 @@ where
         if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
-        let waiting = std::mem::take(&mut self.watch.lock().get_or_insert_default().waiting);
+        let mut guard = self.watch.lock();
+        let watch = guard.get_or_insert_default();
+        let waiting = std::mem::take(&mut watch.waiting);
+        let told = watch.told.take();
+        drop(guard);
         waiting.iter().for_each(|slot| slot.unpark());
+        if let Some((completions, event)) = told {
+            completions.push(event);
+        }
         self.traits.role.departure(status)
     }
 
@@ -477,6 +503,15 @@ where
         if let Some(index) = watch.waiting.iter().position(|waiting| Arc::ptr_eq(waiting, slot)) {
             watch.waiting.swap_remove(index);
         }
+    }
+
+    fn tell(&self, completions: Arc<Completions>, event: usize) {
+        let mut watch = self.watch.lock();
+        if self.job.watch() {
+            drop(watch);
+            return completions.push(event);
+        }
+        watch.get_or_insert_default().told = Some((completions, event));
     }
 
     fn on_finished(&self, callback: OnFinished<'scope>) {

@@ -112,7 +112,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         }
     }
 
-    fn make<T, F>(
+    pub(super) fn make<T, F>(
         &self,
         location: &'static Location<'static>,
         role: Role,
@@ -128,7 +128,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         Task::new(self.group.group(), traits, isolate, f)
     }
 
-    fn launch<T, F>(
+    pub(super) fn launch<T, F>(
         self,
         location: &'static Location<'static>,
         role: Role,
@@ -140,6 +140,15 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
         let task = self.make(location, role, isolate, f);
+        self.put(task)
+    }
+
+    /// Submits the task; where it cannot be, ends it.
+    pub(super) fn put<T, F>(self, task: Arc<Task<'scope, T, F, E>>) -> TaskHandle<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
         match self.submit(&task, false) {
             Ok(()) => {}
             // The counts do not know the task, so there is nothing to take off them.

@@ -14,10 +14,14 @@ pub(crate) enum Point {
     Join,
     /// `CancelToken::wait`, `wait_timeout`.
     Token,
+    /// `AsCompleted::next`, `MapUnordered::next`, `TaskGroup::start`.
+    Completion,
     /// The end of a scope, where its tasks are waited for.
     ScopeEnd,
     /// The drop of a `CancelGuard` whose callback is running.
     Deregister,
+    /// `abandon`.
+    Abandon,
     /// Foreign code inside `with_cancel_hook`.
     Hook,
     /// `sync::Mutex::lock`, and the end of a `Condvar::wait`, which locks again.

@@ -1,0 +1,163 @@
+//! Who waits for the first of several events: the ends of tasks, or a task that is ready.
+//!
+//! # Invariants
+//!
+//! 1. An event is in `events` from when it happened until it is taken, whoever waits and whatever is cancelled meanwhile.
+//! 2. The waiter is entered in the critical section that saw no event, and is taken out by the event that wakes it or by
+//!    itself: of the two, one gets the slot of the limit back that the waiter had given away, and once.
+//! 3. An event gives the slot back before the task that it is about leaves the counts. So no queued task takes the place of
+//!    the ended one, and the waiter goes on within the limit.
+//!
+//! # Lock order
+//!
+//! The lock is taken with no other held, and inside it only that of the group's queue.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::cancel::{Cancelled, context};
+use crate::facade::{Mutex, spin};
+use crate::waiting::{Point, Slot};
+
+/// Events in the order in which they happened, each known by a number, and the one thread that waits for the next.
+pub(super) struct Completions(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<usize>,
+    waiter: Option<Waiter>,
+}
+
+/// A thread that waits for an event.
+struct Waiter {
+    thread: Arc<Slot>,
+    /// The group whose limit it has left, for as long as it waits.
+    left: Option<Arc<Shared>>,
+}
+
+impl Waiter {
+    fn rejoin(&self) {
+        if let Some(group) = &self.left {
+            group.rejoin_limit();
+        }
+    }
+}
+
+impl Completions {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Completions(Mutex::new(State::default())))
+    }
+
+    /// Says that `event` has happened.
+    pub(super) fn push(&self, event: usize) {
+        let mut state = self.0.lock();
+        state.events.push_back(event);
+        let waiter = state.waiter.take();
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.rejoin();
+            waiter.thread.unpark();
+        }
+    }
+
+    fn pop(&self) -> Option<usize> {
+        self.0.lock().events.pop_front()
+    }
+
+    /// Takes the next event. A waiter that is a task of `group` leaves its limit meanwhile: the tasks it waits for may be
+    /// queued behind it.
+    ///
+    /// # Errors
+    ///
+    /// The current scope was cancelled, before or meanwhile. No event has been taken then.
+    #[track_caller]
+    pub(super) fn next(&self, group: &Arc<Shared>) -> Result<usize, Cancelled> {
+        context::check()?;
+        if let Some(event) = self.pop_soon() {
+            return Ok(event);
+        }
+        let _waiting = match self.enter(group) {
+            Entered::Happened(event) => return Ok(event),
+            Entered::Waiting(waiting) => waiting,
+        };
+        let mut event = None;
+        context::wait(Point::Completion, None, || {
+            event = self.pop();
+            event.is_some()
+        })?;
+        Ok(event.unwrap_or_else(|| unreachable!("the wait has seen an event")))
+    }
+
+    /// As [`next`](Self::next), whatever is cancelled.
+    #[track_caller]
+    pub(super) fn next_uncancellable(&self, group: &Arc<Shared>) -> usize {
+        if let Some(event) = self.pop_soon() {
+            return event;
+        }
+        let _waiting = match self.enter(group) {
+            Entered::Happened(event) => return event,
+            Entered::Waiting(waiting) => waiting,
+        };
+        let mut event = None;
+        context::wait_uncancellable(
+            Point::Completion,
+            || None,
+            || {
+                event = self.pop();
+                event.is_some()
+            },
+        );
+        event.unwrap_or_else(|| unreachable!("the wait has seen an event"))
+    }
+
+    fn pop_soon(&self) -> Option<usize> {
+        let mut event = None;
+        spin(|| {
+            event = self.pop();
+            event.is_some()
+        });
+        event
+    }
+
+    /// Enters this thread as the waiter, if no event has happened yet.
+    fn enter(&self, group: &Arc<Shared>) -> Entered<'_> {
+        let mut state = self.0.lock();
+        if let Some(event) = state.events.pop_front() {
+            return Entered::Happened(event);
+        }
+        let left = group.leave_limit();
+        state.waiter = Some(Waiter { thread: context::slot(), left: left.then(|| group.clone()) });
+        drop(state);
+        let waiting = Waiting(self);
+        if left {
+            // Not under the lock: where the system has no thread for it, the queued task ends here and now, with an event.
+            group.offer();
+        }
+        Entered::Waiting(waiting)
+    }
+}
+
+enum Entered<'a> {
+    Happened(usize),
+    Waiting(Waiting<'a>),
+}
+
+/// Takes the waiter out again.
+struct Waiting<'a>(&'a Completions);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waiter = self.0.0.lock().waiter.take();
+        if let Some(waiter) = waiter {
+            waiter.rejoin();
+        }
+    }
+}
+
+impl fmt::Debug for Completions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completions").field("events", &self.0.lock().events.len()).finish_non_exhaustive()
+    }
+}

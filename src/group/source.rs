@@ -1,0 +1,62 @@
+//! The input of a map.
+
+use std::fmt;
+
+use crate::facade::parallelism;
+
+/// An iterator that is pulled from one item at a time, and never again after its end or its panic.
+pub(super) struct Source<I> {
+    /// None after the end.
+    items: Option<I>,
+    /// The iterator is being pulled from; if that is seen from outside, it has panicked.
+    pulling: bool,
+}
+
+impl<I: Iterator> Source<I> {
+    pub(super) fn new(items: I) -> Self {
+        Source { items: Some(items), pulling: false }
+    }
+
+    pub(super) fn pull(&mut self) -> Option<I::Item> {
+        let items = self.items.as_mut()?;
+        self.pulling = true;
+        let item = items.next();
+        self.pulling = false;
+        if item.is_none() {
+            self.items = None;
+        }
+        item
+    }
+
+    /// Whether there is surely nothing more to pull.
+    pub(super) fn is_spent(&self) -> bool {
+        self.size_hint().1 == Some(0)
+    }
+
+    pub(super) fn has_panicked(&self) -> bool {
+        self.pulling
+    }
+
+    pub(super) fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.items {
+            Some(items) if !self.pulling => items.size_hint(),
+            _ => (0, Some(0)),
+        }
+    }
+}
+
+impl<I> fmt::Debug for Source<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("ended", &self.items.is_none()).field("panicked", &self.pulling).finish()
+    }
+}
+
+/// How many items a map has in hand at most, in a group with `limit`.
+pub(super) fn window(limit: Option<usize>) -> usize {
+    limit.unwrap_or_else(parallelism)
+}
+
+/// The size of what is left, with `more` items in hand.
+pub(super) fn add((least, most): (usize, Option<usize>), more: usize) -> (usize, Option<usize>) {
+    (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
+}

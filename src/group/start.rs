@@ -1,0 +1,200 @@
+//! Starting a task that says when it is ready.
+//!
+//! # The handshake
+//!
+//! | phase | meaning | left by |
+//! |---|---|---|
+//! | `Open` | `start` waits, the task has not sent | `send`, the end of the task, a cancel of `start` |
+//! | `Sent` | the value is there, and the task is one of the group like any other | - |
+//! | `Withdrawn` | `start` was cancelled and waits for the end of the task; what is sent is kept for it | the end of the task |
+//! | `Closed` | the task has ended; what is sent is dropped | - |
+//!
+//! A failure is the caller's if it comes in the phases `Open` and `Withdrawn`, and closes the handshake. Of a failure and a
+//! `send` from another thread one is first, and the phase says which.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::completions::Completions;
+use super::scope::TaskGroup;
+use super::shared::Role;
+use crate::cancel::context;
+use crate::error::{StartError, TaskError};
+use crate::facade::Mutex;
+
+const SENT: usize = 0;
+const ENDED: usize = 1;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    Sent,
+    Withdrawn,
+    Closed,
+}
+
+/// Who a task that is being started belongs to. It knows nothing of the value, so that it may outlive the scope.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    phase: Mutex<Phase>,
+    events: Arc<Completions>,
+}
+
+impl Handshake {
+    fn new() -> Arc<Self> {
+        Arc::new(Handshake { phase: Mutex::new(Phase::Open), events: Completions::new() })
+    }
+
+    /// Ends it, if nothing was sent while `start` waited for that.
+    pub(super) fn close(&self) -> bool {
+        let mut phase = self.phase.lock();
+        if *phase != Phase::Sent {
+            *phase = Phase::Closed;
+        }
+        *phase == Phase::Closed
+    }
+
+    /// Keeps the task from becoming one of the group, if it has not yet.
+    fn withdraw(&self) -> bool {
+        let mut phase = self.phase.lock();
+        if *phase == Phase::Open {
+            *phase = Phase::Withdrawn;
+        }
+        *phase != Phase::Sent
+    }
+}
+
+struct Handover<T> {
+    handshake: Arc<Handshake>,
+    value: Mutex<Option<T>>,
+}
+
+/// The way for a started task to say that it is ready: see [`TaskGroup::start`].
+///
+/// Dropping it says nothing: `start` then waits for the end of the task.
+#[must_use = "`start` waits until something is sent or the task has ended"]
+pub struct Ready<T>(Arc<Handover<T>>);
+
+impl<T> Ready<T> {
+    /// Makes `start` return `value`; from now on the task is one of the group like any other.
+    ///
+    /// Where nobody waits any more, since the task has ended or `start` was cancelled, the value is dropped and nothing else
+    /// happens.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// let port = taskgroup::TaskGroup::scope(|g| {
+    ///     Ok(g.start(|ready| {
+    ///         ready.send(8080);
+    ///         Ok(())
+    ///     })?)
+    /// })?;
+    /// assert_eq!(port, 8080);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send(self, value: T) {
+        let handshake = &self.0.handshake;
+        let mut phase = handshake.phase.lock();
+        match *phase {
+            Phase::Open | Phase::Withdrawn => *self.0.value.lock() = Some(value),
+            // `Sent` cannot be: there is one `Ready`. The lock is let go of before somebody's destructor runs.
+            Phase::Sent | Phase::Closed => return drop(phase),
+        }
+        if *phase == Phase::Open {
+            *phase = Phase::Sent;
+            drop(phase);
+            handshake.events.push(SENT);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Ready<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&*self.0.handshake.phase.lock()).finish()
+    }
+}
+
+impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
+    /// Spawns a task and waits until it says that it is ready: returns what it passes to [`Ready::send`].
+    ///
+    /// For a server that listens, a cache that is filled, a child process that has come up. Until then the task's failure is
+    /// the caller's, and does not fail the group; from then on the task is one of the group like any other. The scope waits
+    /// for a task that is still being started, as for every other.
+    ///
+    /// A task that drops its [`Ready`] unsent and goes on is waited for until it ends. It may pass its `Ready` on to another
+    /// task, but must not end before that has sent.
+    ///
+    /// A task that starts another of its own group leaves its place in the group's limit while it waits. Once the other is
+    /// ready both go on, though that may be one task more than the limit.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point: in a cancelled scope nothing is spawned. Where the call is cancelled while it waits, it cancels
+    /// the task, and only the task, and waits for its end. If the task finishes all the same, having sent, its value is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Failed`] with the error or panic of a task that was not ready, or that failed after the call was
+    /// cancelled; [`StartError::NotReady`] if the task ended without sending; [`StartError::Cancelled`] if the call was
+    /// cancelled, or the task was, with its group.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::net::{Ipv4Addr, TcpListener};
+    /// use taskgroup::TaskGroup;
+    ///
+    /// TaskGroup::scope(|g| {
+    ///     let address = g.start(|ready| {
+    ///         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    ///         ready.send(listener.local_addr()?);
+    ///         drop(listener.accept()?);
+    ///         Ok(())
+    ///     })?;
+    ///     std::net::TcpStream::connect(address)?;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn start<T, F>(&'scope self, f: F) -> Result<T, StartError<E>>
+    where
+        T: Send + 'scope,
+        F: FnOnce(Ready<T>) -> Result<(), E> + Send + 'scope,
+    {
+        context::check().map_err(StartError::Cancelled)?;
+        let handshake = Handshake::new();
+        let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
+        let ready = Ready(handover.clone());
+        let builder = self.task();
+        let task = builder.make(Location::caller(), Role::Task, Some(Some), move || f(ready).map(|()| None));
+        task.isolate_until_ready(handshake.clone());
+        let mut task = builder.put(task);
+        task.tell(handshake.events.clone(), ENDED);
+
+        let group = &self.group().shared;
+        let mut cancelled = None;
+        if let Err(cancel) = handshake.events.next(group) {
+            if handshake.withdraw() {
+                task.cancel();
+                while handshake.events.next_uncancellable(group) != ENDED {}
+                cancelled = Some(cancel);
+            }
+        }
+        let closed = handshake.close();
+        let value = handover.value.lock().take();
+        if !closed {
+            return Ok(value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so")));
+        }
+        // The task has ended, so this does not wait.
+        match (task.join_or_keep(), cancelled, value) {
+            (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
+            (Ok(Ok(None)), _, Some(value)) => Ok(value),
+            (Ok(Ok(None)), None, None) => Err(StartError::NotReady),
+            (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
+            (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
+            (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),
+        }
+    }
+}

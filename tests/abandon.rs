@@ -1,0 +1,201 @@
+//! `abandon`: code that cannot be woken is left behind.
+
+mod support;
+
+use std::panic::catch_unwind;
+use std::sync::{Arc, mpsc};
+
+use support::{Bomb, Drops, Gate, alone};
+use taskgroup::{CancelToken, GroupError, TaskGroup, abandon, abandoned};
+
+/// Until `n` abandoned threads are left.
+fn until_abandoned(n: usize) {
+    while abandoned() != n {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own() -> anyhow::Result<()> {
+    alone("it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own", || {
+        let caller = std::thread::current().id();
+        let (name, other, token) = TaskGroup::scope(|_| {
+            let run = || {
+                let thread = std::thread::current();
+                (thread.name().map(str::to_owned), thread.id(), taskgroup::current_token())
+            };
+            Ok(abandon(run)?)
+        })
+        .expect("nothing is cancelled");
+        assert_eq!(name.as_deref(), Some("taskgroup-abandoned"));
+        assert_ne!(other, caller);
+        assert_eq!(token, None);
+        assert_eq!(abandoned(), 0, "one that is waited for is not left behind");
+    });
+    Ok(())
+}
+
+#[test]
+fn a_panic_resumes_in_the_caller_that_waits() {
+    let panic = catch_unwind(|| drop(abandon(|| panic!("no such host")))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"no such host"));
+}
+
+#[test]
+fn in_a_cancelled_scope_the_closure_does_not_begin() {
+    let token = CancelToken::new();
+    token.cancel();
+    let drops = Drops::default();
+    let own = drops.counted();
+    let begun = Arc::new(Gate::default());
+    let outcome = token.run(|| {
+        let begun = begun.clone();
+        abandon(move || {
+            begun.open();
+            drop(own);
+        })
+    });
+    assert!(outcome.is_err());
+    assert_eq!(drops.count(), 1);
+    assert_eq!(Arc::strong_count(&begun), 1, "no thread has it");
+    assert!(!begun.is_open());
+}
+
+#[test]
+fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
+    alone("a_cancel_leaves_the_thread_behind_until_it_ends_by_itself", || {
+        let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+        let drops = Drops::default();
+        TaskGroup::scope(|g| {
+            for _ in 0..3 {
+                let (begun, leave, value) = (begun.clone(), leave.clone(), drops.counted());
+                g.spawn(move || {
+                    let outcome = abandon(move || {
+                        begun.open();
+                        leave.wait();
+                        value
+                    });
+                    assert!(outcome.is_err());
+                    drop(outcome?);
+                    Ok(())
+                });
+            }
+            begun.wait();
+            g.cancel();
+            Ok(())
+        })
+        .expect("a group that cancels itself is no error");
+        // Those that had not begun then have no thread.
+        assert!((1..=3).contains(&abandoned()));
+        let dropped_unrun = 3 - abandoned();
+        assert_eq!(drops.count(), dropped_unrun);
+        leave.open();
+        until_abandoned(0);
+        assert_eq!(drops.count(), 3);
+    });
+}
+
+#[test]
+fn a_thread_that_panics_after_it_was_left_behind_is_counted_out() {
+    alone("a_thread_that_panics_after_it_was_left_behind_is_counted_out", || {
+        for destructor in [false, true] {
+            let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+            let token = CancelToken::new();
+            std::thread::scope(|s| {
+                s.spawn(|| {
+                    begun.wait();
+                    token.cancel();
+                });
+                let (begun, leave) = (begun.clone(), leave.clone());
+                let outcome = token.run(|| {
+                    abandon(move || {
+                        begun.open();
+                        leave.wait();
+                        assert!(destructor, "the closure panics");
+                        Bomb("the destructor panics")
+                    })
+                });
+                assert!(outcome.is_err());
+            });
+            assert_eq!(abandoned(), 1);
+            leave.open();
+            until_abandoned(0);
+        }
+    });
+}
+
+#[test]
+fn a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count() {
+    alone("a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count", || {
+        let drops = Drops::default();
+        for _ in 0..200 {
+            let token = CancelToken::new();
+            let (send, receive) = mpsc::channel();
+            std::thread::scope(|s| {
+                let cancelled = token.clone();
+                s.spawn(move || {
+                    let _ = receive.recv();
+                    cancelled.cancel();
+                });
+                let value = drops.counted();
+                drop(token.run(|| {
+                    abandon(move || {
+                        let _ = send.send(());
+                        value
+                    })
+                }));
+            });
+        }
+        until_abandoned(0);
+        assert_eq!(drops.count(), 200);
+    });
+}
+
+#[test]
+fn the_task_that_abandons_ends_at_once() -> Result<(), GroupError> {
+    let leave = Arc::new(Gate::default());
+    TaskGroup::scope(|g| {
+        let begun = Arc::new(Gate::default());
+        let task = g.spawn({
+            let (begun, leave) = (begun.clone(), leave.clone());
+            move || {
+                Ok(abandon(move || {
+                    begun.open();
+                    leave.wait();
+                })?)
+            }
+        });
+        begun.wait();
+        task.cancel_and_wait()?;
+        assert!(!leave.is_open());
+        Ok(())
+    })?;
+    leave.open();
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_thread_to_be_had_the_closure_runs_in_place() {
+    const TEST: &str = "without_a_thread_to_be_had_the_closure_runs_in_place";
+    if support::is_child() {
+        let leave = Arc::new(Gate::default());
+        let hold = |stack: usize| {
+            let leave = leave.clone();
+            std::thread::Builder::new().stack_size(stack).spawn(move || leave.wait()).is_ok()
+        };
+        let caller = std::thread::current().id();
+        // What a failed attempt gives back may do for one thread more.
+        let in_place = (0..100).any(|_| {
+            while hold(64 << 20) || hold(1 << 20) {}
+            abandon(|| std::thread::current().id()).is_ok_and(|thread| thread == caller)
+        });
+        leave.open();
+        assert!(in_place);
+        assert_eq!(abandoned(), 0);
+        return;
+    }
+    let output = support::run_in_small_child(TEST, 1 << 20);
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
