@@ -11,8 +11,8 @@ use std::{
     fs,
     path::Path,
     sync::{
-        OnceLock,
         atomic::{AtomicUsize, Ordering},
+        OnceLock,
     },
     thread,
     time::{Duration, Instant},

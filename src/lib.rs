@@ -23,14 +23,14 @@ pub mod sync;
 pub mod models;
 
 pub use blocking::{
-    Cancellable, CancellableExt, abandon, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout,
-    remaining, shield, shield_for, sleep, sleep_until, timeout, with_cancel_hook, yield_now,
+    abandon, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for,
+    sleep, sleep_until, timeout, with_cancel_hook, yield_now, Cancellable, CancellableExt,
 };
 pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
 pub use error::{
-    Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError, install_panic_hook,
+    install_panic_hook, Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError,
 };
 pub use group::{
-    AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup, TaskHandle,
-    TaskStatus, join, map, race,
+    join, map, race, AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup,
+    TaskHandle, TaskStatus,
 };

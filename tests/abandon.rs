@@ -3,10 +3,10 @@
 mod support;
 
 use std::panic::catch_unwind;
-use std::sync::{Arc, mpsc};
+use std::sync::{mpsc, Arc};
 
-use support::{Bomb, Drops, Gate, alone};
-use taskgroup::{CancelToken, GroupError, TaskGroup, abandon, abandoned};
+use support::{alone, Bomb, Drops, Gate};
+use taskgroup::{abandon, abandoned, CancelToken, GroupError, TaskGroup};
 
 /// Until `n` abandoned threads are left.
 fn until_abandoned(n: usize) {

@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Gate, LONG, blocked};
-use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup, checkpoint, current_token};
+use support::{blocked, Gate, LONG};
+use taskgroup::{checkpoint, current_token, CancelToken, Cancelled, GroupError, TaskGroup};
 
 const SHORT: Duration = Duration::from_millis(1);
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Drops, Gate, LONG, blocked};
+use support::{blocked, Drops, Gate, LONG};
 use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
 
 fn requested(cancelled: &Cancelled) -> Option<&str> {

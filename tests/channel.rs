@@ -5,9 +5,9 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Drops, LONG, until};
+use support::{until, Drops, LONG};
 use taskgroup::channel::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded, unbounded,
+    bounded, unbounded, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 

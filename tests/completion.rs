@@ -3,9 +3,9 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex, mpsc};
+use std::sync::{mpsc, Barrier, Mutex};
 
-use support::{Drops, Gate, blocked};
+use support::{blocked, Drops, Gate};
 use taskgroup::{CancelToken, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
-use support::{Drops, Gate, LONG, blocked};
+use support::{blocked, Drops, Gate, LONG};
 use taskgroup::{CancelCause, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]

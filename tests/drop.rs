@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use support::{Drops, Gate, LONG, blocked};
+use support::{blocked, Drops, Gate, LONG};
 use taskgroup::{CancelToken, GroupError, TaskGroup, TaskStatus};
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
-use support::{Gate, blocked};
+use support::{blocked, Gate};
 use taskgroup::{CancelCause, Failure, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 /// An error that can be told from a copy of itself.

@@ -4,10 +4,10 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex, mpsc};
+use std::sync::{mpsc, Barrier, Mutex};
 use std::time::Duration;
 
-use support::{Drops, Gate, LONG, blocked};
+use support::{blocked, Drops, Gate, LONG};
 use taskgroup::{CancelCause, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]

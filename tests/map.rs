@@ -3,11 +3,11 @@
 mod support;
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use support::{Drops, Gate, blocked};
+use support::{blocked, Drops, Gate};
 use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup};
 
 fn cores() -> usize {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Barrier;
 
 use anyhow::Context as _;
-use support::{LONG, blocked};
+use support::{blocked, LONG};
 use taskgroup::{CancelToken, Cancelled, Failure, FailureKind, GroupError, TaskError, TaskGroup};
 
 fn texts(error: &GroupError) -> Vec<String> {

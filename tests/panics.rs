@@ -4,10 +4,10 @@ mod support;
 
 use std::any::Any;
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
 use std::sync::Barrier;
 
-use support::{Bomb, Drops, Gate, blocked, traced_errors};
+use support::{blocked, traced_errors, Bomb, Drops, Gate};
 use taskgroup::{CancelCause, FailureKind, GroupError, OnFailure, OnPanic, PanicPayload, TaskGroup, TaskStatus};
 
 fn caught<T>(f: impl FnOnce() -> T) -> Box<dyn Any + Send> {

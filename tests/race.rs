@@ -3,10 +3,10 @@
 mod support;
 
 use std::panic::Location;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Barrier;
 
-use support::{Drops, Gate, blocked, traced_errors};
+use support::{blocked, traced_errors, Drops, Gate};
 use taskgroup::{CancelCause, CancelToken, Cancelled, FailureKind, GroupError};
 
 type Task<'a, T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send + 'a>;

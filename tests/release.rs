@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-use std::sync::Mutex;
+use std::panic::{catch_unwind, panic_any, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
-use support::{Drops, Gate, blocked};
+use support::{blocked, Drops, Gate};
 use taskgroup::{GroupError, TaskGroup};
 
 fn errors(error: &GroupError) -> Vec<String> {
@@ -83,7 +83,11 @@ fn all_hooks_run_and_all_their_errors_are_reported() {
             let ran = &ran;
             g.on_release(move || {
                 ran.fetch_add(1, Ordering::Relaxed);
-                if n % 2 == 0 { anyhow::bail!("hook {n}") } else { Ok(()) }
+                if n % 2 == 0 {
+                    anyhow::bail!("hook {n}")
+                } else {
+                    Ok(())
+                }
             });
         }
         Ok("the body's value")

@@ -11,9 +11,9 @@ use std::sync::mpsc;
 
 use proptest::prelude::*;
 use support::until;
-use taskgroup::CancelToken;
 use taskgroup::channel::{self, RecvError, SendError};
 use taskgroup::sync::{Permit, Semaphore};
+use taskgroup::CancelToken;
 
 const ACTORS: usize = 4;
 

@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use support::{Gate, LONG, blocked};
-use taskgroup::{CancelToken, GroupError, TaskGroup, TaskStatus, checkpoint, shield, shield_for, timeout};
+use support::{blocked, Gate, LONG};
+use taskgroup::{checkpoint, shield, shield_for, timeout, CancelToken, GroupError, TaskGroup, TaskStatus};
 
 const SHORT: Duration = Duration::from_millis(5);
 

@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use anyhow::Context;
-use support::{Drops, Gate, blocked};
+use support::{blocked, Drops, Gate};
 use taskgroup::{CancelToken, FailureKind, GroupError, StartError, TaskGroup};
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{LONG, until, until_waiting};
+use support::{until, until_waiting, LONG};
 use taskgroup::sync::{Condvar, Mutex};
 use taskgroup::{CancelToken, TaskGroup};
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Gate, until_waiting};
+use support::{until_waiting, Gate};
 use taskgroup::sync::{Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 

@@ -2,8 +2,8 @@
 
 mod support;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use support::{until, until_waiting};
 use taskgroup::sync::Semaphore;

@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Gate, LONG, until_waiting};
+use support::{until_waiting, Gate, LONG};
 use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 

@@ -5,8 +5,8 @@ mod support;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::{Drops, LONG, blocked};
-use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus, deadline, remaining, timeout};
+use support::{blocked, Drops, LONG};
+use taskgroup::{deadline, remaining, timeout, CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus};
 
 const SHORT: Duration = Duration::from_millis(5);
 

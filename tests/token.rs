@@ -3,13 +3,13 @@
 mod support;
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{mpsc, Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use support::{Gate, LONG, traced_errors};
+use support::{traced_errors, Gate, LONG};
 use taskgroup::{CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
 
 /// What callbacks have run, by number.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread::{self, ThreadId};
 
-use support::{Drops, Gate, LONG, alone, blocked};
+use support::{alone, blocked, Drops, Gate, LONG};
 use taskgroup::{FailureKind, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
 
 /// Three quarters of the address space, which no system grants a thread for its stack.
@@ -184,7 +184,11 @@ fn a_stack_size_asked_for_is_given() -> Result<(), GroupError> {
     /// Holds about a kilobyte on the stack for each level.
     fn deep(level: usize) -> usize {
         let frame = std::hint::black_box([level as u8; 1_024]);
-        if level == 0 { usize::from(frame[0]) } else { deep(level - 1) + usize::from(frame[1_023] == level as u8) }
+        if level == 0 {
+            usize::from(frame[0])
+        } else {
+            deep(level - 1) + usize::from(frame[1_023] == level as u8)
+        }
     }
     const LEVELS: usize = 48 * 1_024;
     TaskGroup::scope(|g| {

@@ -1,7 +1,7 @@
 //! Tasks that all block at once in a primitive this crate knows nothing of, so that each needs a thread of its own.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, millis};
+use crate::sampling::{millis, Contestant, Effort, Goal};
 
 const TASKS: usize = 2_000;
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use taskgroup::TaskGroup;
 
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, micros};
+use crate::sampling::{micros, Contestant, Effort, Goal};
 
 pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for (n, rounds) in [(1, 61), (10, 61), (100, 31), (1_000, 15)] {

@@ -9,7 +9,7 @@ use taskgroup::TaskGroup;
 use tokio_util::sync::CancellationToken;
 
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, nanos};
+use crate::sampling::{nanos, Contestant, Effort, Goal};
 
 const CALLS: u32 = 10_000_000;
 

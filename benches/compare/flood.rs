@@ -9,7 +9,7 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, millis};
+use crate::sampling::{millis, Contestant, Effort, Goal};
 
 const TASKS: usize = 10_000;
 const TASK: Duration = Duration::from_micros(50);

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use taskgroup::TaskGroup;
 
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, repeated};
+use crate::sampling::{repeated, Contestant, Effort, Goal};
 
 pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for n in [1, 10, 100, 1_000, 10_000] {
@@ -38,7 +38,11 @@ pub(crate) fn growth(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
         .map(|(place, n)| {
             let sample = repeated(n, move || checked(n, taskgroup(n)?));
             let contestant = Contestant::new(format!("taskgroup, n = {n}"), sample);
-            if place == 0 { contestant } else { contestant.goal(FLAT) }
+            if place == 0 {
+                contestant
+            } else {
+                contestant.goal(FLAT)
+            }
         })
         .collect();
     report.table(&Title { row: "growth", case: "results collected", unit: "ns per task" }, contestants, effort.rounds(15))

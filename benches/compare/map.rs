@@ -8,7 +8,7 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, repeated};
+use crate::sampling::{repeated, Contestant, Effort, Goal};
 
 const ITEMS: usize = 100_000;
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::{env, fs, thread};
 
-use anyhow::{Context, ensure};
+use anyhow::{ensure, Context};
 
 pub(crate) struct Machine {
     pub(crate) cores: usize,

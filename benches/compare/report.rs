@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::process::{Machine, Ticks};
-use crate::sampling::{Contestant, Goal, Rounds, Samples, take_turns};
+use crate::sampling::{take_turns, Contestant, Goal, Rounds, Samples};
 
 /// Other programs that used more of the machine than this while a table was taken are worth a warning.
 const DISTURBED: f64 = 0.05;

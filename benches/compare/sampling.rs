@@ -70,7 +70,11 @@ pub(crate) struct Samples(Vec<f64>);
 impl Samples {
     pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
-        if self.0.len() % 2 == 1 { self.0[middle] } else { (self.0[middle - 1] + self.0[middle]) / 2.0 }
+        if self.0.len() % 2 == 1 {
+            self.0[middle]
+        } else {
+            (self.0[middle - 1] + self.0[middle]) / 2.0
+        }
     }
 
     pub(crate) fn smallest(&self) -> f64 {

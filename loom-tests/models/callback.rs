@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use loom::thread;
 
-use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
-use super::support::{Note, must_see, saw};
+use super::support::{must_see, saw, Note};
+use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
-use crate::{CancelGuard, CancelToken, with_cancel_hook};
+use crate::facade::{take_out, Guard};
+use crate::{with_cancel_hook, CancelGuard, CancelToken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

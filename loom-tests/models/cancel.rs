@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use loom::thread;
 
+use super::support::{block, must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
-use super::support::{Note, block, must_see, saw};
 use super::{Model, Watched};
-use crate::cancel::{Node, context};
-use crate::facade::{Guard, take_out};
-use crate::{CancelCause, CancelToken, checkpoint};
+use crate::cancel::{context, Node};
+use crate::facade::{take_out, Guard};
+use crate::{checkpoint, CancelCause, CancelToken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

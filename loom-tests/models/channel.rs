@@ -6,9 +6,9 @@ use loom::thread;
 
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
+use crate::channel::{bounded, unbounded, RecvError, SendError};
+use crate::facade::{take_out, Guard, Track};
 use crate::CancelToken;
-use crate::channel::{RecvError, SendError, bounded, unbounded};
-use crate::facade::{Guard, Track, take_out};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

@@ -5,11 +5,11 @@ use std::panic::panic_any;
 use anyhow::anyhow;
 use loom::thread;
 
+use super::support::{apart, block, must_see, saw, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
-use super::support::{Gate, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
 use crate::facade::ModelPanic;
-use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
+use crate::{shield, CancelCause, CancelToken, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::support::{apart, block, must_see, saw, Counted, Drops, Note};
 use super::Bound::{Exhaustive, Preemptions};
-use super::support::{Counted, Drops, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
-use crate::{TaskGroup, TaskStatus, checkpoint, shield};
+use crate::facade::{take_out, Guard};
+use crate::{checkpoint, shield, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

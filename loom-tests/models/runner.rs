@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::Mutex;
 use loom::thread;
 
 use super::Bound::Exhaustive;

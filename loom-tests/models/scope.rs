@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use loom::thread;
 
+use super::support::{apart, block, must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
-use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
-use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, shield};
+use crate::facade::{take_out, Guard};
+use crate::{checkpoint, shield, CancelCause, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cancel::context;
 use crate::waiting::{Point, Slot};
-use crate::{Cancelled, TaskBuilder, TaskGroup, facade, workers};
+use crate::{facade, workers, Cancelled, TaskBuilder, TaskGroup};
 
 /// What a model must come to in some execution, and whether it has. It outlives the executions on purpose.
 static EVENTS: Mutex<BTreeMap<&'static str, bool>> = Mutex::new(BTreeMap::new());

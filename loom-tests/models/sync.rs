@@ -6,9 +6,9 @@ use loom::thread;
 
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::CancelToken;
-use crate::facade::{Guard, take_out};
+use crate::facade::{take_out, Guard};
 use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+use crate::CancelToken;
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -274,7 +274,7 @@ fn sync_promise_set_against_cancel() {
     let token = CancelToken::new();
     let waiter = spawn({
         let (promise, token) = (promise.clone(), token.clone());
-        move || token.run(|| promise.wait().map(|value| *value).ok())
+        move || token.run(|| promise.wait().copied().ok())
     });
     let canceller = spawn(move || {
         token.cancel();

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use loom::thread;
 
+use super::support::{here, must_see, saw, Note};
 use super::Bound::Exhaustive;
-use super::support::{Note, here, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{AtomicU32, Guard, Ordering, take_out};
+use crate::facade::{take_out, AtomicU32, Guard, Ordering};
 use crate::waiting::{Point, Slot, Woken};
 
 pub(super) fn models() -> Vec<Model> {

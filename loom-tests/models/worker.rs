@@ -2,10 +2,10 @@
 
 use loom::sync::mpsc;
 
+use super::support::{must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::Preemptions;
-use super::support::{Drops, Gate, Note, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{self, Guard, take_out};
+use crate::facade::{self, take_out, Guard};
 use crate::{TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {

@@ -307,7 +307,11 @@ fn self_checks() -> Vec<Trial> {
         Ok(report.end)
     }
     fn expect(found: bool, what: &End) -> Result<(), Failed> {
-        if found { Ok(()) } else { Err(format!("ended otherwise: {what}").into()) }
+        if found {
+            Ok(())
+        } else {
+            Err(format!("ended otherwise: {what}").into())
+        }
     }
     const AMPLE: Duration = Duration::from_secs(120);
     vec![

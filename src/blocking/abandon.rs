@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::Arc;
 
-use crate::cancel::{Cancelled, context};
+use crate::cancel::{context, Cancelled};
 use crate::error::PanicPayload;
-use crate::facade::{Mutex, Payload, catch, start_thread};
+use crate::facade::{catch, start_thread, Mutex, Payload};
 use crate::waiting::{Point, Slot};
 
 /// Threads that were left behind and have not ended.

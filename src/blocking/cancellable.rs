@@ -1,7 +1,7 @@
 //! Loops that a cancel ends.
 
 use super::Halt;
-use crate::cancel::{Cancelled, context};
+use crate::cancel::{context, Cancelled};
 
 /// Makes a loop over any iterator end when the current scope is cancelled.
 ///

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::cancel::{Cancelled, context};
+use crate::cancel::{context, Cancelled};
 
 /// Lets an iteration end after a cancel: the error first, so that the loop does not look finished, and then the end, so
 /// that a loop over results, which does not stop at errors, stops all the same.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Node, context};
+use crate::cancel::{context, Node};
 
 /// Runs `f` outside of any scope: no cancel and no deadline reaches its blocking points.
 ///

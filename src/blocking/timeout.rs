@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Node, context};
+use crate::cancel::{context, Node};
 use crate::error::TaskError;
 
 /// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.

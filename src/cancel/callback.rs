@@ -7,7 +7,7 @@ use std::sync::Mutex as PlainMutex;
 use super::context;
 use super::node::Node;
 use super::timer;
-use crate::facade::{Guard, catch, holds};
+use crate::facade::{catch, holds, Guard};
 use crate::waiting::{Point, Slot};
 
 type Callback = Box<dyn FnOnce() + Send>;

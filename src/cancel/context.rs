@@ -14,8 +14,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Cancelled;
 use super::node::{Attachment, Node};
+use super::Cancelled;
 use crate::facade::local;
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers;
@@ -224,7 +224,11 @@ pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
 /// `Err` if the current scope is cancelled.
 #[inline]
 pub(crate) fn check() -> Result<(), Cancelled> {
-    if is_clear() { Ok(()) } else { check_slowly() }
+    if is_clear() {
+        Ok(())
+    } else {
+        check_slowly()
+    }
 }
 
 /// Neither cancelled nor under a deadline, as far as the slot knows.
@@ -242,7 +246,11 @@ pub(crate) fn is_cancelled() -> bool {
 #[cold]
 fn check_slowly() -> Result<(), Cancelled> {
     let Some(node) = with(Context::attach) else { return Ok(()) };
-    if is_clear() { Ok(()) } else { node.check() }
+    if is_clear() {
+        Ok(())
+    } else {
+        node.check()
+    }
 }
 
 /// Blocks until `ready`, or until `limit`.

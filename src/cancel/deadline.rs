@@ -20,7 +20,11 @@ fn encode(instant: Instant) -> u64 {
 }
 
 fn decode(nanos: u64) -> Option<Instant> {
-    if nanos == NEVER { None } else { EPOCH.checked_add(Duration::from_nanos(nanos)) }
+    if nanos == NEVER {
+        None
+    } else {
+        EPOCH.checked_add(Duration::from_nanos(nanos))
+    }
 }
 
 /// The deadline of one node. That it is new is published by the node's `TIMED` flag and by an unpark.

@@ -28,8 +28,8 @@ use slab::Slab;
 
 use super::callback::Callbacks;
 use super::deadline::{Deadline, Shield};
-use super::{CancelCause, Cancelled, TokenId, timer};
-use crate::facade::{AtomicU32, Guard, Mutex, Ordering, Payload, Track, holds};
+use super::{timer, CancelCause, Cancelled, TokenId};
+use crate::facade::{holds, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
 use crate::waiting::{Marked, Slot};
 
 const CANCELLED: u32 = 1;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::node::Node;
-use crate::facade::{self, Mutex, Unparker, contained, global, park_timeout, start_thread};
+use crate::facade::{self, contained, global, park_timeout, start_thread, Mutex, Unparker};
 
 global! {
     /// The deadlines to fire.

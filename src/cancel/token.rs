@@ -154,7 +154,11 @@ impl CancelToken {
     /// ```
     #[inline]
     pub fn check(&self) -> Result<(), Cancelled> {
-        if self.0.is_cancelled() { self.0.check() } else { Ok(()) }
+        if self.0.is_cancelled() {
+            self.0.check()
+        } else {
+            Ok(())
+        }
     }
 
     /// The cancel that cancelled the token.

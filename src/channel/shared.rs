@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{Guard, Mutex, Track, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{holds, spin, Guard, Mutex, Track};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::tree::{self, Node, Site, one_line};
+use super::tree::{self, one_line, Node, Site};
 use super::{PanicPayload, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
 
@@ -184,7 +184,7 @@ impl<E: TaskError> Error for Failure<E> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Plain, cancelled, failed, task};
+    use super::super::testing::{cancelled, failed, task, Plain};
     use super::*;
 
     fn of(origin: Origin, kind: FailureKind<Plain>) -> Failure<Plain> {

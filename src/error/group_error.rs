@@ -295,11 +295,11 @@ impl<E: TaskError> Error for GroupError<E> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::panic::{catch_unwind, AssertUnwindSafe};
     use std::time::Duration;
 
+    use super::super::testing::{cancelled, errors_logged, failed, failed_group, group, task, timed_out, Plain};
     use super::super::Origin;
-    use super::super::testing::{Plain, cancelled, errors_logged, failed, failed_group, group, task, timed_out};
     use super::*;
 
     fn panicked(id: u64, payload: &'static str) -> Failure<Plain> {

@@ -9,7 +9,7 @@ use std::{fmt, mem};
 
 use parking_lot::Mutex;
 
-use super::panic_hook::{Record, keep_record, take_record};
+use super::panic_hook::{keep_record, take_record, Record};
 
 /// What a task panicked with: the message, the payload and, with [`install_panic_hook`](crate::install_panic_hook), the place.
 ///

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use super::GroupError;
 use super::chain::find_cancelled;
+use super::GroupError;
 use crate::cancel::Cancelled;
 
 /// The error type of a group's tasks: anything that can hold a [`Cancelled`] and say that it does.
@@ -157,7 +157,7 @@ mod tests {
 
     use anyhow::Context;
 
-    use super::super::testing::{Plain, cancelled, failed, failed_group};
+    use super::super::testing::{cancelled, failed, failed_group, Plain};
     use super::*;
 
     fn counts_as_cancelled(error: impl TaskError) -> bool {

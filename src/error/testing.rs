@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe, Location};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 

@@ -7,8 +7,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PanicPayload;
 use super::chain::chain;
+use super::PanicPayload;
 
 /// A few lines, and what hangs below them.
 #[derive(Clone)]
@@ -165,8 +165,8 @@ fn text_of(text: &(impl Display + ?Sized)) -> String {
 mod tests {
     use std::io;
 
-    use super::super::testing::{Plain, cancelled, caught, failed, failed_group, group, task, timed_out};
-    use super::super::{Failure, FailureKind, GroupError, Origin, install_panic_hook};
+    use super::super::testing::{cancelled, caught, failed, failed_group, group, task, timed_out, Plain};
+    use super::super::{install_panic_hook, Failure, FailureKind, GroupError, Origin};
     use super::*;
 
     /// The drawing, with the lines of this file, which differ from call to call, replaced by a letter.

@@ -14,12 +14,12 @@
 use std::any::Any;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::sync::atomic::Ordering;
+pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local as local;
 
@@ -72,8 +72,13 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 pub(crate) struct ModelPanic;
 
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
-    panic::catch_unwind(AssertUnwindSafe(f))
-        .map_err(|payload| if payload.is::<ModelPanic>() { payload } else { panic::resume_unwind(payload) })
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        if payload.is::<ModelPanic>() {
+            payload
+        } else {
+            panic::resume_unwind(payload)
+        }
+    })
 }
 
 /// What unwinds here in a model is a finding, and ends the model.
@@ -158,6 +163,12 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<T> Mutex<T> {
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -307,7 +318,11 @@ impl<T> Once<T> {
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        if self.is_set.load(Ordering::Acquire) == 0 { None } else { self.value.get() }
+        if self.is_set.load(Ordering::Acquire) == 0 {
+            None
+        } else {
+            self.value.get()
+        }
     }
 
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
@@ -371,7 +386,11 @@ pub(crate) fn park() {
 }
 
 pub(crate) fn park_timeout(limit: Duration) {
-    if limit.is_zero() { yield_now() } else { park() }
+    if limit.is_zero() {
+        yield_now()
+    } else {
+        park()
+    }
 }
 
 pub(crate) fn park_idle(_limit: Duration) -> bool {

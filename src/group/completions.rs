@@ -17,8 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::cancel::{Cancelled, context};
-use crate::facade::{Mutex, spin};
+use crate::cancel::{context, Cancelled};
+use crate::facade::{spin, Mutex};
 use crate::waiting::{Point, Slot};
 
 /// Events in the order in which they happened, each known by a number, and the one thread that waits for the next.
@@ -149,7 +149,7 @@ struct Waiting<'a>(&'a Completions);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waiter = self.0.0.lock().waiter.take();
+        let waiter = self.0 .0.lock().waiter.take();
         if let Some(waiter) = waiter {
             waiter.rejoin();
         }

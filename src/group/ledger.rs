@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
-use crate::facade::{Mutex, Payload, catch};
+use crate::facade::{catch, Mutex, Payload};
 
 /// The failures of a group, in the order in which they came.
 ///

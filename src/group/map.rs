@@ -10,7 +10,7 @@ use super::scope::TaskGroup;
 use super::shared::Role;
 use super::source::{self, Source};
 use crate::blocking::Halt;
-use crate::cancel::{Cancelled, context};
+use crate::cancel::{context, Cancelled};
 use crate::error::TaskError;
 
 /// Makes the task of one item.

@@ -13,7 +13,7 @@ use super::scope::TaskGroup;
 use super::shared::Shared;
 use super::source::{self, Source};
 use crate::blocking::Halt;
-use crate::cancel::{Cancelled, context};
+use crate::cancel::{context, Cancelled};
 use crate::error::TaskError;
 
 /// The results of a function for each item, in the order in which they come: see [`TaskGroup::map_unordered`].

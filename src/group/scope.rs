@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{Location, resume_unwind};
+use std::panic::{resume_unwind, Location};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,11 +14,11 @@ use super::release::Release;
 use super::shared::{Erased, Shared};
 use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
-use super::task::{Group, erase};
+use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
-use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, OwnedBy, context};
+use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, OwnedBy};
 use crate::error::{Failure, FailureKind, GroupError, Origin, SpawnError, TaskError};
-use crate::facade::{Mutex, Payload, catch, contained};
+use crate::facade::{catch, contained, Mutex, Payload};
 
 /// A scope whose tasks have all ended when it returns.
 ///
@@ -453,7 +453,11 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     }
 
     fn resume_or_return(&self, error: GroupError<E>) -> GroupError<E> {
-        if self.group.ledger.resumes_panics() { error.resume_panic() } else { error }
+        if self.group.ledger.resumes_panics() {
+            error.resume_panic()
+        } else {
+            error
+        }
     }
 }
 

@@ -26,8 +26,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
-use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
-use crate::facade::{Guard, Mutex, Payload, holds, most_stashed, spin};
+use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
+use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload};
 use crate::waiting::{Point, Slot};
 use crate::workers::{self, Departure, Source, Stash, Worker};
 
@@ -533,7 +533,11 @@ impl Queue {
             self.begun += 1;
             return Some(Taken { task, slot: false, precisely: true });
         }
-        if self.slots < limit { self.take_task() } else { None }
+        if self.slots < limit {
+            self.take_task()
+        } else {
+            None
+        }
     }
 
     fn take_task(&mut self) -> Option<Taken> {

@@ -17,8 +17,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::completions::Completions;
@@ -30,7 +30,7 @@ use super::stopwatch::Stopwatch;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
-use crate::facade::{Guard, Mutex, Payload, catch, holds};
+use crate::facade::{catch, holds, Guard, Mutex, Payload};
 use crate::waiting::Slot;
 use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::handle::TaskHandle;
 use super::scope::TaskGroup;
 use super::shared::{Refused, Role};
-use super::task::{Task, Traits, erase};
+use super::task::{erase, Task, Traits};
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
 use crate::workers::Runnable;
 

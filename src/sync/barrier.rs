@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{Guard, Mutex, const_fn, holds};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, holds, Guard, Mutex};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Lets a number of threads wait for each other, again and again.

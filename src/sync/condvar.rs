@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::MutexGuard;
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, holds, spin, AtomicUsize, Guard, Mutex, Ordering};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Waits until something holds of what a [`Mutex`](super::Mutex) protects.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicU32, Ordering, const_fn};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, AtomicU32, Ordering};
 use crate::waiting::Point;
 
 /// A flag that threads wait for, and that can be put down again.
@@ -99,7 +99,11 @@ impl Event {
     #[track_caller]
     pub fn wait(&self) -> Result<(), Cancelled> {
         context::check()?;
-        if self.is_set() { Ok(()) } else { self.gate.wait(Point::Event, None, || self.is_set()).map(drop) }
+        if self.is_set() {
+            Ok(())
+        } else {
+            self.gate.wait(Point::Event, None, || self.is_set()).map(drop)
+        }
     }
 
     /// Waits until the flag is up, for at most `duration`: false if it is not by then.

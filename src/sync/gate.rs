@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{Guard, Mutex, const_fn, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, holds, spin, Guard, Mutex};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Those who wait until something holds, which whoever makes it hold says by opening the gate.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicUsize, Ordering, const_fn};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, AtomicUsize, Ordering};
 use crate::waiting::Point;
 
 /// Lets threads wait until a number of things have happened. It opens once and stays open.
@@ -94,7 +94,11 @@ impl Latch {
     #[track_caller]
     pub fn wait(&self) -> Result<(), Cancelled> {
         context::check()?;
-        if self.count() == 0 { Ok(()) } else { self.gate.wait(Point::Latch, None, || self.count() == 0).map(drop) }
+        if self.count() == 0 {
+            Ok(())
+        } else {
+            self.gate.wait(Point::Latch, None, || self.count() == 0).map(drop)
+        }
     }
 
     /// Waits until the latch is open, for at most `duration`: false if it is not by then.

@@ -22,9 +22,9 @@
 
 use std::sync::Arc;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{AtomicU32, Guard, Mutex, Ordering, const_fn, fence, fence_after_rmw, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, fence, fence_after_rmw, holds, spin, AtomicU32, Guard, Mutex, Ordering};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 const WAITING: u32 = 1;

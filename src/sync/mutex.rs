@@ -9,9 +9,9 @@ use std::panic::Location;
 use super::lock_queue::{Access, LockQueue, Wait};
 #[cfg(debug_assertions)]
 use super::owner::Owner;
-use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{DataGuard, DataMutex, const_fn};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, DataGuard, DataMutex};
 use crate::waiting::Point;
 
 /// A lock for one at a time, on a value.

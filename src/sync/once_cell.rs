@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{Guard, Mutex, Once, const_fn, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, holds, spin, Guard, Mutex, Once};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// A value that is made at its first use, by one thread, while the others wait.
@@ -190,7 +190,11 @@ impl<T> OnceCell<T> {
     pub fn set(&self, value: T) -> Result<(), T> {
         let state = self.state.lock();
         // Nobody waits while nobody makes the value.
-        if state.busy { Err(value) } else { self.value.set(value) }
+        if state.busy {
+            Err(value)
+        } else {
+            self.value.set(value)
+        }
     }
 
     /// The value, if there is one.

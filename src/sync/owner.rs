@@ -1,8 +1,8 @@
 //! Who holds a mutex, in builds with debug assertions.
 
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
 
 use crossbeam_utils::atomic::AtomicCell;
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{Once, const_fn};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, Once};
 use crate::waiting::Point;
 
 /// A value that one thread gives and any number wait for.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use super::lock_queue::{Access, LockQueue, Wait};
-use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{DataReadGuard, DataRwLock, DataWriteGuard, const_fn};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, DataReadGuard, DataRwLock, DataWriteGuard};
 use crate::waiting::Point;
 
 /// A lock for many that read or one that writes.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
+use crate::cancel::Cancelled;
+use crate::facade::{const_fn, holds, spin, AtomicUsize, Guard, Mutex, Ordering};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.

@@ -23,15 +23,15 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU8 as PlainU8;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
+use crossbeam_utils::CachePadded;
 
 use super::Point;
-use crate::facade::{self, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker, catch, holds};
+use crate::facade::{self, catch, holds, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker};
 use crate::workers;
 
 const CANCEL: u32 = 1;

@@ -8,8 +8,8 @@ mod worker;
 
 pub(crate) use job::{Claim, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
-pub(crate) use pool::{Source, Stash, list, pass_on, unlist, watch_stash};
-pub(crate) use worker::{Worker, blocking, start_dedicated};
+pub(crate) use pool::{list, pass_on, unlist, watch_stash, Source, Stash};
+pub(crate) use worker::{blocking, start_dedicated, Worker};
 
 #[cfg(taskgroup_models)]
 #[allow(unused_imports, reason = "not every set of models has a pool")]

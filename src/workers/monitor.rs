@@ -9,9 +9,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::pool::{POOL, State};
+use super::pool::{State, POOL};
 use super::worker::Place;
-use crate::facade::{MutexGuard, TIME_PASSES, Unparker, contained, park_timeout, start_thread};
+use crate::facade::{contained, park_timeout, start_thread, MutexGuard, Unparker, TIME_PASSES};
 
 /// Between two looks at workers that are at work.
 const TICK: Duration = Duration::from_millis(1);

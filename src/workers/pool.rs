@@ -31,7 +31,7 @@ use slab::Slab;
 
 use super::monitor;
 use super::worker::{Place, Worker};
-use crate::facade::{self, Mutex, MutexGuard, global, parallelism};
+use crate::facade::{self, global, parallelism, Mutex, MutexGuard};
 
 /// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
 pub(crate) trait Stash: Send + Sync {

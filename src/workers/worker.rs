@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::pool::{Next, POOL, Stash};
+use super::pool::{Next, Stash, POOL};
 use crossbeam_utils::atomic::AtomicCell;
 
-use crate::facade::{AtomicU8, Guard, Mutex, Ordering, Unparker, contained, holds, local, park_idle, start_thread};
+use crate::facade::{contained, holds, local, park_idle, start_thread, AtomicU8, Guard, Mutex, Ordering, Unparker};
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);

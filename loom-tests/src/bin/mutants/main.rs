@@ -53,7 +53,7 @@ use std::{env, fs, io, process};
 
 use taskgroup::models::report::{End, Report};
 
-use crate::mutate::{Mutant, mutants};
+use crate::mutate::{mutants, Mutant};
 use crate::scan::Source;
 
 const PACKAGE: &str = "taskgroup-loom-tests";

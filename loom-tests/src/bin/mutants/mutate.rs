@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::scan::{Source, one_line};
+use crate::scan::{one_line, Source};
 
 /// The calls that wake a thread; each is dropped with the statement it stands in.
 const WAKES: [&str; 8] =
@@ -288,7 +288,11 @@ fn condition(head: &str) -> Option<usize> {
 
 fn skip_word(source: &Source<'_>, start: usize, word: &str) -> usize {
     let rest = source.slice(start..source.code.len());
-    if rest.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')) { source.after(start + word.len()) } else { start }
+    if rest.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')) {
+        source.after(start + word.len())
+    } else {
+        start
+    }
 }
 
 #[cfg(test)]
@@ -335,9 +339,7 @@ mod tests {
     #[test]
     fn bare_names_count_in_atomic_calls_only() {
         assert_eq!(made("self.word.load(Acquire)"), ["self.word.load(Relaxed)"]);
-        assert!(
-            made("use std::sync::atomic::Ordering::{self, Acquire};\nuse std::sync::atomic::Ordering::Release;").is_empty()
-        );
+        assert!(made("use std::sync::atomic::Ordering::{self, Acquire};\nuse std::sync::atomic::Ordering::Release;").is_empty());
         assert!(made("enum Hook { Release(u8) } fn f() -> Hook { Hook::Release(1) }").is_empty());
     }
 
