@@ -90,3 +90,21 @@ fn iterations_travel_between_threads() {
 fn plain_values_travel_between_threads() {
     all![GroupStats, OnFailure, OnPanic, TaskId, TaskInfo, TaskStatus];
 }
+
+#[test]
+fn primitives_are_shared_by_tasks() {
+    all![Barrier, Condvar, Event, Latch, Semaphore, Permit<'static>];
+    all![Mutex<String>, RwLock<String>, OnceCell<String>, Promise<String>];
+    all![Mutex<NotSync>];
+    sync::<MutexGuard<'static, String>>();
+    sync::<ReadGuard<'static, String>>();
+    sync::<WriteGuard<'static, String>>();
+}
+
+#[test]
+fn channels_carry_what_is_only_send() {
+    all![Sender<NotSync>, Receiver<NotSync>];
+    send::<SendError<NotSync>>();
+    all![SendError<String>, TrySendError<String>, SendTimeoutError<String>];
+    all![RecvError, TryRecvError, RecvTimeoutError, BarrierError];
+}

@@ -97,6 +97,12 @@ pub(super) fn models() -> Vec<Model> {
             "a writer is alone, and what it did happens before what is read"
         ),
         holds!(
+            sync_rwlock_last_reader_wakes_the_writer,
+            Preemptions(2),
+            Preemptions(3),
+            "of two readers that unlock at once, one sees that a writer waits"
+        ),
+        holds!(
             sync_rwlock_cancelled_writer_lets_readers_pass,
             Preemptions(3),
             Preemptions(4),
@@ -338,6 +344,18 @@ fn sync_rwlock_excludes() {
     lock.write().unwrap().write();
     writer.join().unwrap();
     reader.join().unwrap();
+}
+
+fn sync_rwlock_last_reader_wakes_the_writer() {
+    let lock = Arc::new(RwLock::new(Watched::new()));
+    let readers = [(); 2].map(|()| {
+        let lock = lock.clone();
+        spawn(move || lock.read().unwrap().read())
+    });
+    lock.write().unwrap().write();
+    for reader in readers {
+        reader.join().unwrap();
+    }
 }
 
 fn sync_rwlock_cancelled_writer_lets_readers_pass() {
