@@ -136,7 +136,14 @@ pub(crate) fn is_child() -> bool {
 /// Runs the test of this name, alone, in a process of its own; there [`is_child`] holds.
 pub(crate) fn run_in_child(test: &str) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
-    child_output(Command::new(this), test)
+    child_output(&mut Command::new(this), test)
+}
+
+/// As [`run_in_child`], with a stack for each thread that no system grants: only the main thread is to be had, which is
+/// where the test then runs.
+pub fn run_in_child_without_threads(test: &str) -> Output {
+    let this = std::env::current_exe().expect("a test binary knows its path");
+    child_output(Command::new(this).env("RUST_MIN_STACK", (usize::MAX / 16).to_string()), test)
 }
 
 /// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and memory beyond.
@@ -145,10 +152,10 @@ pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
-    child_output(shell, test)
+    child_output(&mut shell, test)
 }
 
-fn child_output(mut command: Command, test: &str) -> Output {
+fn child_output(command: &mut Command, test: &str) -> Output {
     command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
