@@ -151,9 +151,9 @@ proptest! {
                     format!("{semaphore:?}") == shown
                 });
                 let mut expected: BTreeSet<_> = cancelled.map(|actor| (actor, None)).into_iter().collect();
-                for actor in 0..ACTORS {
-                    if before[actor].is_none() && model.held[actor].is_some() {
-                        expected.insert((actor, model.held[actor]));
+                for (actor, (before, held)) in before.iter().zip(&model.held).enumerate() {
+                    if before.is_none() && held.is_some() {
+                        expected.insert((actor, *held));
                     }
                 }
                 let reported: BTreeSet<_> = expected.iter().map(|_| reports.recv().unwrap()).collect();
