@@ -3,6 +3,13 @@
 use std::cell::Cell;
 use std::io;
 
+use taskgroup::channel::{
+    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+};
+use taskgroup::sync::{
+    Barrier, BarrierError, Condvar, Event, Latch, Mutex, MutexGuard, OnceCell, Permit, Promise, ReadGuard, RwLock, Semaphore,
+    WriteGuard,
+};
 use taskgroup::{
     AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
     GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError,
