@@ -20,6 +20,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a cancel at any moment ends a wait, and what came before it is seen after it"
         ),
+        holds!(
+            wait_hb_mark_seen_by_the_wake_of_another,
+            Exhaustive,
+            Exhaustive,
+            "a wait that finds the mark by somebody else's wake sees what came before the mark"
+        ),
         breaks!(broken_wait_unchecked_publish, Exhaustive, "deadlock", "a publish that ignores the mark sleeps for ever"),
         holds!(wait_r7_grant_races_with_entry, Exhaustive, Exhaustive, "a wake at any moment ends the wait it was meant for"),
         breaks!(broken_wait_wake_is_not_sticky, Exhaustive, "deadlock", "a wake before the park must be remembered"),
@@ -97,6 +103,25 @@ fn wait_r7_cancel_races_with_entry() {
     shared.1.read();
     saw(if looks == 1 { "a mark before the wait" } else { "a mark in the wait" });
     canceller.join().unwrap();
+}
+
+fn wait_hb_mark_seen_by_the_wake_of_another() {
+    let shared = Arc::new((Slot::new(), Watched::new()));
+    let canceller = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            cancel(&shared.0);
+        }
+    });
+    let other = thread::spawn({
+        let shared = shared.clone();
+        move || shared.0.unpark()
+    });
+    assert_eq!(wait(&shared.0, || false), Woken::Marked);
+    shared.1.read();
+    canceller.join().unwrap();
+    other.join().unwrap();
 }
 
 fn broken_wait_unchecked_publish() {
