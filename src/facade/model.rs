@@ -170,12 +170,6 @@ impl<T> Mutex<T> {
     }
 }
 
-impl<T> Mutex<T> {
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 impl<T: Default> Default for Mutex<T> {
     fn default() -> Self {
         Mutex::new(T::default())

@@ -394,12 +394,18 @@ impl Shared {
     }
 
     pub(super) fn cut(&self) -> Option<Cancelled> {
+        if !self.node().is_flagged() {
+            return None;
+        }
         self.queue.lock().cut.clone()
     }
 
     /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
     /// daemons.
     pub(super) fn finish(self: &Arc<Self>, location: &'static std::panic::Location<'static>) {
+        if !self.is_cancelled_or_used() {
+            return;
+        }
         while let Some(taken) = self.take_for_owner() {
             self.run(taken);
         }
@@ -421,6 +427,14 @@ impl Shared {
         if let Some(node) = self.daemon_node.get() {
             node.quiesce();
         }
+    }
+
+    /// Whether there is anything to finish. If there is not, the group closes.
+    fn is_cancelled_or_used(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let unused = queue.spawned == 0 && !self.node().is_flagged();
+        queue.closed = unused;
+        !unused
     }
 
     #[track_caller]
@@ -490,6 +504,9 @@ impl Shared {
     }
 
     pub(super) fn take_callback_panics(&self) -> Vec<Payload> {
+        if !self.node().is_flagged() {
+            return Vec::new();
+        }
         std::mem::take(&mut *self.callback_panics.lock())
     }
 
