@@ -172,8 +172,8 @@ impl Slot {
     /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller holds the lock of the node.
     /// True if the owner is to be unparked.
     pub(crate) fn mark_timed(&self) -> bool {
-        // AcqRel: the owner that sees TIMED sees the deadline.
-        self.0.word.fetch_or(TIMED, Ordering::AcqRel) & PARKED != 0
+        // Release: the owner that sees TIMED sees the deadline. Of the owner nothing but the bit is read.
+        self.0.word.fetch_or(TIMED, Ordering::Release) & PARKED != 0
     }
 
     /// Makes the owner look at its condition again.
