@@ -32,7 +32,7 @@ where
     F: FnOnce() -> Result<(), E> + Send,
     E: TaskError,
 {
-    fn run(&self, _this: &Erased, _precisely: bool, _before_end: &dyn Fn()) -> Option<Departure> {
+    fn run(&self, _this: &Erased, _precisely: bool, _before_end: Option<&dyn Fn()>) -> Option<Departure> {
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();

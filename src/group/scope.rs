@@ -307,7 +307,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         if let Some(hooks) = &mut *self.releases.lock() {
             return hooks.push(hook);
         }
-        let _ = hook.run(true, &|| {});
+        let _ = hook.run(true, None);
     }
 
     /// Cancels the group: tasks and body. The group absorbs it: a scope that cancels itself is no error.
@@ -425,7 +425,7 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     fn release(&self) {
         let hooks = self.releases.lock().take();
         for hook in hooks.into_iter().flatten().rev() {
-            let _ = hook.run(true, &|| {});
+            let _ = hook.run(true, None);
         }
     }
 

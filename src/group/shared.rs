@@ -235,7 +235,8 @@ impl Shared {
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
             let slot = taken.slot;
-            return match taken.task.run(taken.precisely, &|| self.free_slot(slot)) {
+            let free = || self.free_slot(true);
+            return match taken.task.run(taken.precisely, if slot { Some(&free) } else { None }) {
                 Some(departure) => Dispatched::Ended(departure),
                 None => {
                     self.not_begun(taken.slot);
@@ -479,7 +480,8 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        match taken.task.run(taken.precisely, &|| self.free_slot(taken.slot)) {
+        let free = || self.free_slot(true);
+        match taken.task.run(taken.precisely, if taken.slot { Some(&free) } else { None }) {
             Some(departure) => self.leave(departure, false),
             None => self.not_begun(taken.slot),
         }

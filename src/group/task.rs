@@ -6,8 +6,8 @@
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
 //! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
-//! 3. The task's slot is free, where there is a limit: who sees the end can spawn the next task.
-//! 4. The callbacks of `on_finished` have run.
+//! 3. The callbacks of `on_finished` have run.
+//! 4. The task's slot is free, where there is a limit: who sees the end can spawn the next task.
 //! 5. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
 //! 6. Those who wait for the task are woken.
 //! 7. The task leaves the counts of the group: from here on the scope may return. `stats` says so a little later than the
@@ -269,11 +269,15 @@ where
 
     /// Steps 3 to 6 of the end.
     #[inline]
-    fn end(&self, claim: Claim, status: TaskStatus, before_end: &dyn Fn()) -> Departure {
-        before_end();
+    fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
+        if before_end.is_some() {
+            // Whoever begins to watch from here on must find that the end has begun: one that waits without a slot gets
+            // that of this task, by a callback, before it is free for others.
+            return self.end_watched(claim, status, before_end);
+        }
         let ended = match self.job.end(claim, status.code(), false) {
             Ok(ended) => ended,
-            Err(claim) => return self.end_watched(claim, status),
+            Err(claim) => return self.end_watched(claim, status, None),
         };
         if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
@@ -282,7 +286,7 @@ where
     }
 
     #[cold]
-    fn end_watched(&self, claim: Claim, status: TaskStatus) -> Departure {
+    fn end_watched(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
@@ -290,6 +294,9 @@ where
         drop(guard);
         for callback in callbacks {
             self.call(callback, status);
+        }
+        if let Some(before_end) = before_end {
+            before_end();
         }
         let ended = self.job.end(claim, status.code(), true);
         if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
@@ -321,14 +328,14 @@ where
     }
 
     /// Drops the closure unrun, and ends the task with `status`.
-    fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: &dyn Fn()) -> Departure {
+    fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
         if let Some(closure) = self.job.closure(&claim) {
             self.guard_drop(closure);
         }
         self.end(claim, status, before_end)
     }
 
-    fn run_claimed(&self, claim: Claim, begun: Stopwatch, before_end: &dyn Fn()) -> Departure {
+    fn run_claimed(&self, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         let (status, value) = self.execute(&claim, begun);
         if let Some(value) = value {
             self.job.store(&claim, value);
@@ -337,7 +344,7 @@ where
     }
 
     /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
-    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: &dyn Fn()) -> Departure {
+    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         if self.job.is_detached() {
             context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
@@ -361,7 +368,7 @@ where
     F: FnOnce() -> Result<T, E> + Send + 'scope,
     E: TaskError,
 {
-    fn run(&self, this: &Erased, precisely: bool, before_end: &dyn Fn()) -> Option<Departure> {
+    fn run(&self, this: &Erased, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
         let claim = self.job.claim()?;
         // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
         if self.base().is_cancelled() {
@@ -378,7 +385,7 @@ where
     fn discard(&self) -> Option<Departure> {
         let claim = self.job.claim()?;
         self.note_never_ran();
-        Some(self.drop_unrun(claim, TaskStatus::NeverRan, &|| {}))
+        Some(self.drop_unrun(claim, TaskStatus::NeverRan, None))
     }
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
@@ -387,7 +394,7 @@ where
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
-        Some(self.drop_unrun(claim, status, &|| {}))
+        Some(self.drop_unrun(claim, status, None))
     }
 
     fn is_claimed(&self) -> bool {
@@ -457,7 +464,7 @@ where
         };
         if self.base().is_cancelled() {
             self.note_never_ran();
-            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, &|| {});
+            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
             shared.ended_in_place(departure, slot);
             return Some(None);
         }
@@ -469,7 +476,7 @@ where
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
             Ok(()) => self.traits.role.departure(status),
-            Err(claim) => self.end_watched(claim, status),
+            Err(claim) => self.end_watched(claim, status, None),
         };
         shared.ended_in_place(departure, slot);
         Some(value)

@@ -218,7 +218,7 @@ pub(crate) struct Departure {
 pub(crate) trait Runnable<N>: Send + Sync {
     /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the task itself;
     /// `before_end` is called when nothing of the task will run any more, before anybody can see that it has ended.
-    fn run(&self, this: &Erased<N>, precisely: bool, before_end: &dyn Fn()) -> Option<Departure>;
+    fn run(&self, this: &Erased<N>, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure>;
     /// Drops the task unrun; none if somebody else had claimed it.
     fn discard(&self) -> Option<Departure>;
     /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
@@ -258,7 +258,7 @@ impl<N: 'static> Erased<N> {
     }
 
     /// Runs the task, if nobody has claimed it.
-    pub(crate) fn run(&self, precisely: bool, before_end: &dyn Fn()) -> Option<Departure> {
+    pub(crate) fn run(&self, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
         self.0.run(self, precisely, before_end)
     }
 }

@@ -17,8 +17,10 @@
 //!
 //! # Lock order
 //!
-//! The lock of the pool is innermost: no other lock is taken while it is held. A source lists itself under its own lock, so
-//! it is listed exactly while it has something to run.
+//! The lock of the pool is innermost: no other lock is taken while it is held. A source decides under its own lock to list
+//! itself and does it after that, since a listing may start a thread; it takes itself off under its own lock, when it sees
+//! that it has nothing to run. So one that has something to run is listed, or about to be; one that has nothing may be listed
+//! for a while longer, until a worker comes and sees.
 
 use std::collections::VecDeque;
 use std::io;
