@@ -55,6 +55,8 @@ struct Queue {
     listed: bool,
     limited: bool,
     slots: usize,
+    /// Those of tasks that have ended, as far as anybody can see, and not left yet.
+    slots_ending: usize,
     live_tasks: usize,
     live_daemons: usize,
     closed: bool,
@@ -94,6 +96,25 @@ enum Dispatched {
     Ended(Departure),
     /// Somebody else has it, or a thread of its own.
     Elsewhere,
+}
+
+/// What a task that leaves holds of the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    Nothing,
+    Slot,
+    /// A slot that is counted as ending.
+    Ending,
+}
+
+impl Held {
+    fn of(slot: bool) -> Self {
+        if slot {
+            Held::Slot
+        } else {
+            Held::Nothing
+        }
+    }
 }
 
 /// A task taken from the queue, and whether it holds a slot.
@@ -172,7 +193,7 @@ impl Shared {
         if cancelled_before || (holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged()) {
             return Err(Refused::Cancelled);
         }
-        if only_if_free && queue.slots + queue.tasks.len() >= self.limit {
+        if only_if_free && queue.slots - queue.slots_ending + queue.tasks.len() >= self.limit {
             return Err(Refused::Full);
         }
         queue.spawned += 1;
@@ -219,7 +240,7 @@ impl Shared {
         drop(queue);
         self.start_thread(Taken { task: task.clone(), slot, precisely: true }).map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
-            self.leave(role.departure(TaskStatus::Failed), slot);
+            self.leave(role.departure(TaskStatus::Failed), Held::of(slot));
             (Refused::NoThread, Some(error))
         })
     }
@@ -235,8 +256,12 @@ impl Shared {
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
             let slot = taken.slot;
-            let free = || self.free_slot(true);
-            return match taken.task.run(taken.precisely, if slot { Some(&free) } else { None }) {
+            let ending = || self.slot_is_ending();
+            return match taken.task.run(taken.precisely, if slot { Some(&ending) } else { None }) {
+                Some(departure) if slot => {
+                    self.leave(departure, Held::Ending);
+                    Dispatched::Elsewhere
+                }
                 Some(departure) => Dispatched::Ended(departure),
                 None => {
                     self.not_begun(taken.slot);
@@ -279,13 +304,14 @@ impl Shared {
     }
 
     /// Takes an ended task off the counts.
-    fn leave(self: &Arc<Self>, departure: Departure, slot: bool) {
+    fn leave(self: &Arc<Self>, departure: Departure, held: Held) {
         let mut tally = Tally::default();
         tally.add(departure);
         let mut queue = self.queue.lock();
-        queue.slots -= usize::from(slot);
+        queue.slots -= usize::from(held != Held::Nothing);
+        queue.slots_ending -= usize::from(held == Held::Ending);
         let wake = queue.enter(tally);
-        let list = slot && queue.must_list(self.limit);
+        let list = held != Held::Nothing && queue.must_list(self.limit);
         drop(queue);
         if wake {
             self.owner.unpark();
@@ -298,7 +324,7 @@ impl Shared {
     /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
     pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
         self.queue.lock().begun += 1;
-        self.leave(departure, false);
+        self.leave(departure, Held::Nothing);
     }
 
     /// The right to begin a queued task here, for whoever waits for nothing else; the task holds a slot if true.
@@ -317,7 +343,12 @@ impl Shared {
         free.then_some(true)
     }
 
-    /// Gives a slot back, before anybody can see that its task has ended, or because the task was claimed by somebody else.
+    /// Says that a slot is about to be free, before anybody can see that its task has ended.
+    fn slot_is_ending(&self) {
+        self.queue.lock().slots_ending += 1;
+    }
+
+    /// Gives a slot back whose task was claimed by somebody else, or has no thread.
     pub(super) fn free_slot(self: &Arc<Self>, slot: bool) {
         if !slot {
             return;
@@ -341,7 +372,7 @@ impl Shared {
             return;
         }
         self.queue.lock().begun += 1;
-        self.leave(departure, slot);
+        self.leave(departure, Held::of(slot));
     }
 
     /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group.
@@ -480,9 +511,9 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        let free = || self.free_slot(true);
-        match taken.task.run(taken.precisely, if taken.slot { Some(&free) } else { None }) {
-            Some(departure) => self.leave(departure, false),
+        let ending = || self.slot_is_ending();
+        match taken.task.run(taken.precisely, if taken.slot { Some(&ending) } else { None }) {
+            Some(departure) => self.leave(departure, if taken.slot { Held::Ending } else { Held::Nothing }),
             None => self.not_begun(taken.slot),
         }
     }
@@ -699,7 +730,7 @@ impl Source for Shared {
     fn refuse(self: Arc<Self>, error: io::Error) {
         let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
         if let Some(departure) = taken.task.refuse(error) {
-            self.leave(departure, taken.slot);
+            self.leave(departure, Held::of(taken.slot));
         }
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
 //! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
-//! 3. The callbacks of `on_finished` have run.
-//! 4. The task's slot is free, where there is a limit: who sees the end can spawn the next task.
+//! 3. The task's slot counts as ending, where there is a limit: who sees the end can spawn the next task. It is given away
+//!    in step 7, when one that waited for this task without a slot has taken its own back.
+//! 4. The callbacks of `on_finished` have run.
 //! 5. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
 //! 6. Those who wait for the task are woken.
 //! 7. The task leaves the counts of the group: from here on the scope may return. `stats` says so a little later than the
@@ -270,14 +271,12 @@ where
     /// Steps 3 to 6 of the end.
     #[inline]
     fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
-        if before_end.is_some() {
-            // Whoever begins to watch from here on must find that the end has begun: one that waits without a slot gets
-            // that of this task, by a callback, before it is free for others.
-            return self.end_watched(claim, status, before_end);
+        if let Some(before_end) = before_end {
+            before_end();
         }
         let ended = match self.job.end(claim, status.code(), false) {
             Ok(ended) => ended,
-            Err(claim) => return self.end_watched(claim, status, None),
+            Err(claim) => return self.end_watched(claim, status),
         };
         if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
@@ -286,7 +285,7 @@ where
     }
 
     #[cold]
-    fn end_watched(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
+    fn end_watched(&self, claim: Claim, status: TaskStatus) -> Departure {
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
@@ -294,9 +293,6 @@ where
         drop(guard);
         for callback in callbacks {
             self.call(callback, status);
-        }
-        if let Some(before_end) = before_end {
-            before_end();
         }
         let ended = self.job.end(claim, status.code(), true);
         if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
@@ -476,7 +472,7 @@ where
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
             Ok(()) => self.traits.role.departure(status),
-            Err(claim) => self.end_watched(claim, status, None),
+            Err(claim) => self.end_watched(claim, status),
         };
         shared.ended_in_place(departure, slot);
         Some(value)
