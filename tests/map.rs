@@ -138,8 +138,10 @@ fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
 fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at_errors() {
     for unordered in [false, true] {
         let pulled = AtomicUsize::new(0);
-        let input = (0..1_000_000).inspect(|_| {
+        // Without an end of its own: that the map ends is the cancel's doing.
+        let input = (0u64..).filter(|_| {
             pulled.fetch_add(1, Ordering::SeqCst);
+            true
         });
         let error = TaskGroup::builder()
             .limit(2)
@@ -155,7 +157,8 @@ fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at
             .unwrap_err();
         assert_eq!(error.failures().len(), 1);
         assert_eq!(error.errors().next().map(ToString::to_string).as_deref(), Some("item 5"));
-        assert!(pulled.load(Ordering::SeqCst) < 1_000);
+        // In the order of the input, nothing is pulled beyond the window of the item that fails.
+        assert!(unordered || pulled.load(Ordering::SeqCst) <= 8);
     }
 }
 
