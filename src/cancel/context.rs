@@ -195,6 +195,7 @@ impl Drop for Leave {
     }
 }
 
+#[inline]
 fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
     with(|context| context.push(frame));
     let _leave = Leave;
@@ -202,6 +203,7 @@ fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `f` in the scope of `node`.
+#[inline]
 pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
     inside(Frame::Node(node), f)
 }

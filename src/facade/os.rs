@@ -43,6 +43,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 }
 
 /// Runs `f`, out of which no panic may come: what comes after it must not be skipped. One ends the process.
+#[inline]
 pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
     struct Abort;
     impl Drop for Abort {
