@@ -420,6 +420,74 @@ fn the_whole_map_stops_at_the_first_failure_and_reports_it() {
 }
 
 #[test]
+fn an_item_of_the_whole_map_never_waits_behind_one_that_blocks() -> anyhow::Result<()> {
+    // Thousands that cost nothing, so that batches are large, and then pairs of which each waits for the other, in code
+    // that this crate does not see. The limit has room for the first of each pair and one more.
+    const TINY: usize = 20_000;
+    const PAIRS: usize = 50;
+    let barriers: Vec<_> = (0..PAIRS).map(|_| Barrier::new(2)).collect();
+    let leaders = taskgroup::map(0..TINY + 2 * PAIRS, PAIRS + 1, |n| {
+        let leader = n >= TINY && barriers[(n - TINY) / 2].wait().is_leader();
+        anyhow::Ok(usize::from(leader))
+    })?;
+    assert_eq!(leaders.len(), TINY + 2 * PAIRS);
+    assert!(leaders[TINY..].chunks(2).all(|pair| pair.iter().sum::<usize>() == 1));
+    Ok(())
+}
+
+#[test]
+fn as_many_items_of_the_whole_map_block_at_once_as_the_limit_says() -> anyhow::Result<()> {
+    const LIMIT: usize = 100;
+    let barrier = Barrier::new(LIMIT);
+    let leaders = taskgroup::map(0..3 * LIMIT, LIMIT, |_| anyhow::Ok(usize::from(barrier.wait().is_leader())))?;
+    assert_eq!(leaders.iter().sum::<usize>(), 3);
+    Ok(())
+}
+
+#[test]
+fn the_whole_map_keeps_the_order_whoever_takes_what() -> anyhow::Result<()> {
+    let results = taskgroup::map(0_u64..100_000, 3, |n| {
+        // Now and then one that takes as long as thousands of others.
+        let rounds = if n % 9_973 == 0 { 100_000 } else { n % 7 };
+        Ok::<_, anyhow::Error>((0..rounds).fold(n, |sum, _| std::hint::black_box(sum)))
+    })?;
+    assert!(results.into_iter().eq(0..100_000));
+    Ok(())
+}
+
+#[test]
+fn the_whole_map_drops_every_item_and_result_also_when_it_fails() {
+    const ITEMS: usize = 30_000;
+    for fails_at in [0, 1, 40, 29_999, ITEMS] {
+        let (items, results) = (Drops::default(), Drops::default());
+        let (pulled, made) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let input = (0..ITEMS).map(|n| {
+            pulled.fetch_add(1, Ordering::SeqCst);
+            (n, items.counted())
+        });
+        let outcome = taskgroup::map(input, 2, |(n, _item)| {
+            anyhow::ensure!(n != fails_at, "item {n}");
+            made.fetch_add(1, Ordering::SeqCst);
+            Ok(results.counted())
+        });
+        assert_eq!(outcome.is_ok(), fails_at == ITEMS);
+        drop(outcome);
+        assert_eq!(items.count(), pulled.into_inner());
+        assert_eq!(results.count(), made.into_inner());
+    }
+}
+
+#[test]
+fn whole_maps_may_be_nested() -> anyhow::Result<()> {
+    let sums = taskgroup::map(1..=20_u32, 3, |n| {
+        let inner = taskgroup::map(1..=n, 2, anyhow::Ok)?;
+        anyhow::Ok(inner.into_iter().sum::<u32>())
+    })?;
+    assert_eq!(sums.last(), Some(&210));
+    Ok(())
+}
+
+#[test]
 fn the_whole_map_needs_a_limit_of_at_least_one() {
     let panic = catch_unwind(|| drop(taskgroup::map([1], 0, anyhow::Ok))).unwrap_err();
     let message = panic.downcast_ref::<&str>().map(ToString::to_string).or(panic.downcast_ref::<String>().cloned());

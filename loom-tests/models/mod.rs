@@ -56,6 +56,7 @@ mod cancel;
 mod channel;
 mod failure;
 mod handle;
+mod map;
 mod runner;
 mod scope;
 mod support;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Model> {
         scope::models,
         failure::models,
         handle::models,
+        map::models,
         sync::models,
         channel::models,
     ]

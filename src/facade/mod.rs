@@ -72,4 +72,8 @@ pub(crate) enum Guard {
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// While an item of a map has not been begun, a lane that could take it is spawned.
+    LaneIsSpare,
+    /// A lane that takes from the queue of a map wakes who pulls.
+    LaneWakesPuller,
 }

@@ -65,6 +65,13 @@ pub(crate) fn most_stashed() -> usize {
     MOST_STASHED.load(Relaxed)
 }
 
+/// Enough for a theft.
+pub(crate) const FIRST_BATCH: usize = 2;
+
+pub(crate) fn batches_ahead() -> usize {
+    1
+}
+
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// The panic that a model throws on purpose, and the only one that counts as a panic of a task.

@@ -33,6 +33,14 @@ pub(crate) fn most_stashed() -> usize {
     32
 }
 
+/// How many items the first batch of a map has.
+pub(crate) const FIRST_BATCH: usize = 1;
+
+/// How many batches of a map wait for a lane at most.
+pub(crate) fn batches_ahead() -> usize {
+    4 * parallelism()
+}
+
 /// What a panic leaves behind.
 pub(crate) type Payload = Box<dyn Any + Send>;
 

@@ -1,6 +1,7 @@
 //! A function over an iterator, all of it.
 
 use super::builder::Builder;
+use super::lanes::Lanes;
 use crate::error::{GroupError, TaskError};
 
 /// Calls `f` for each item, at most `limit` at once, in a scope of its own, and returns the results in the order of the
@@ -8,6 +9,11 @@ use crate::error::{GroupError, TaskError};
 ///
 /// It stops at the first failure: no more items are pulled, and what runs is cancelled. For results one by one, or in the
 /// order in which they come, there is [`TaskGroup::map`](crate::TaskGroup::map).
+///
+/// The calls may block: while one does, the others go on, as many at once as `limit` says. What makes a call cost
+/// nanoseconds and not a task is that a task takes several items that are quick, one after the other. So items begin roughly
+/// in order, not strictly; a call that waits for another call needs a limit that leaves room beyond those that wait. In the report of
+/// a failure, the task is the one that made the call, and how long it ran counts the calls before it.
 ///
 /// # Cancellation
 ///
@@ -37,14 +43,7 @@ where
     E: TaskError,
     F: Fn(I::Item) -> Result<T, E> + Send + Sync,
 {
-    Builder::new().error_type().limit(limit).scope(|g| {
-        let items = items.into_iter();
-        // An endless input knows that it is long, and no more.
-        let (least, most) = items.size_hint();
-        let mut results = Vec::with_capacity(most.map_or(0, |_| least));
-        for result in g.map(items, f) {
-            results.push(result?);
-        }
-        Ok(results)
-    })
+    let lanes = Lanes::new(limit, f);
+    Builder::new().error_type().limit(limit).scope(|g| Ok(lanes.feed(g, items.into_iter())?))?;
+    Ok(lanes.into_results())
 }

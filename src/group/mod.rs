@@ -5,6 +5,7 @@ mod builder;
 mod completions;
 mod handle;
 mod join;
+mod lanes;
 mod ledger;
 mod map;
 mod map_all;

@@ -1,0 +1,66 @@
+//! Models of a whole map: lanes that share batches, and who pulls.
+
+use super::support::{with_pool, Gate};
+use super::Bound::Preemptions;
+use super::Model;
+use crate::facade::{take_out, Guard};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            map_batch_is_shared,
+            Preemptions(2),
+            Preemptions(3),
+            "with one place, an item that waits for one behind it in its batch lets another lane steal that"
+        ),
+        breaks!(
+            broken_map_without_a_spare_lane,
+            Preemptions(1),
+            "deadlock",
+            "without a lane to spare, an item waits for ever behind one that blocks"
+        ),
+        holds!(
+            map_puller_is_woken,
+            Preemptions(2),
+            Preemptions(3),
+            "who pulls and finds the queue full is woken by a lane that takes from it"
+        ),
+        breaks!(
+            broken_map_lane_wakes_nobody,
+            Preemptions(1),
+            "deadlock",
+            "a lane that takes from the queue and wakes nobody leaves the rest of the input unpulled"
+        ),
+    ]
+}
+
+fn map_batch_is_shared() {
+    with_pool(1, || {
+        let second = Gate::new();
+        let doubled = crate::map(0..2, 2, |n| {
+            match n {
+                0 => second.wait()?,
+                _ => second.open(),
+            }
+            anyhow::Ok(n * 2)
+        });
+        assert_eq!(doubled.expect("no item fails"), [0, 2]);
+    });
+}
+
+fn broken_map_without_a_spare_lane() {
+    take_out(Guard::LaneIsSpare);
+    map_batch_is_shared();
+}
+
+fn map_puller_is_woken() {
+    with_pool(1, || {
+        let doubled = crate::map(0..5, 1, |n| anyhow::Ok(n * 2));
+        assert_eq!(doubled.expect("no item fails"), [0, 2, 4, 6, 8]);
+    });
+}
+
+fn broken_map_lane_wakes_nobody() {
+    take_out(Guard::LaneWakesPuller);
+    map_puller_is_woken();
+}
