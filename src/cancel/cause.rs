@@ -1,7 +1,9 @@
 //! Why something was cancelled, and the value that says so.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +29,36 @@ pub struct TokenId(pub(crate) u64);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TaskId(pub(crate) u64);
+
+impl TokenId {
+    pub(crate) fn next() -> Self {
+        TokenId(next_number())
+    }
+}
+
+impl TaskId {
+    pub(crate) fn next() -> Self {
+        TaskId(next_number())
+    }
+}
+
+/// Unique and not dense: a thread takes a block of numbers at a time.
+fn next_number() -> u64 {
+    const BLOCK: u64 = 256;
+    static NEXT: PlainU64 = PlainU64::new(1);
+    thread_local! {
+        static FREE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    FREE.with(|free| {
+        let (mut next, mut end) = free.get();
+        if next == end {
+            next = NEXT.fetch_add(BLOCK, Relaxed);
+            end = next + BLOCK;
+        }
+        free.set((next + 1, end));
+        next
+    })
+}
 
 /// Which task: its id, its name if it was given one, and the place that spawned it.
 ///

@@ -20,7 +20,7 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
@@ -131,9 +131,8 @@ impl Node {
     }
 
     fn new(parents: Box<[Parent]>, shield: Option<Shield>, state: u32) -> Self {
-        static NEXT: PlainU64 = PlainU64::new(1);
         Node {
-            id: TokenId(NEXT.fetch_add(1, Relaxed)),
+            id: TokenId::next(),
             state: AtomicU32::new(state),
             parents,
             deadline: Deadline::none(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use crate::facade::{catch, Mutex, Payload};
 /// The failure that cancels the group is decided, recorded and marked in one critical section: of two that fail at once,
 /// one is the primary and the cause, and the other came after the cancel. The lock of a node is taken inside.
 pub(super) struct Ledger<E> {
-    node: Arc<Node>,
     /// The call of `scope`.
     location: &'static Location<'static>,
     fatal: Fatal,
     on_panic: OnPanic,
+    /// Whether there is an entry: for the owner, who looks when nobody is left that could write one.
+    written: PlainBool,
     entries: Mutex<Entries<E>>,
 }
 
@@ -29,16 +31,16 @@ struct Entries<E> {
 }
 
 impl<E: TaskError> Ledger<E> {
-    pub(super) fn new(node: Arc<Node>, location: &'static Location<'static>, fatal: Fatal, on_panic: OnPanic) -> Self {
+    pub(super) fn new(location: &'static Location<'static>, fatal: Fatal, on_panic: OnPanic) -> Self {
         let entries = Mutex::new(Entries { failures: Vec::new(), primary: None });
-        Ledger { node, location, fatal, on_panic, entries }
+        Ledger { location, fatal, on_panic, written: PlainBool::new(false), entries }
     }
 
-    /// Records a failure, and cancels the group with it if it is the first and the policy says so. Returns the cancel that
-    /// stands for the failure, to whoever asks for the result.
-    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
+    /// Records a failure, and cancels the group, whose node this is, with it if it is the first and the policy says so. Returns
+    /// the cancel that stands for the failure, to whoever asks for the result.
+    pub(super) fn fail(&self, node: &Arc<Node>, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
         let (cause, location) = self.cause_of(&origin, &kind);
-        let cancelled = Cancelled::new(cause, location, self.node.id());
+        let cancelled = Cancelled::new(cause, location, node.id());
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
             tracing::error!(%cancelled, "a panic aborts the process");
             std::process::abort();
@@ -47,16 +49,17 @@ impl<E: TaskError> Ledger<E> {
         let mut failure = Failure::new(origin, kind, false, elapsed);
         let mut entries = self.entries.lock();
         let mut fallout = None;
-        if self.node.is_flagged() {
+        if node.is_flagged() {
             failure.set_after_cancel(true);
         } else if fatal {
-            fallout = self.node.trip(cancelled.clone());
+            fallout = node.trip(cancelled.clone());
             match fallout {
                 Some(_) => entries.primary = Some(entries.failures.len()),
                 None => failure.set_after_cancel(true),
             }
         }
         entries.failures.push(failure);
+        self.written.store(true, Relaxed);
         drop(entries);
         if let Some(fallout) = fallout {
             fallout.deliver();
@@ -65,9 +68,9 @@ impl<E: TaskError> Ledger<E> {
     }
 
     /// Cancels the group for a panic of the body, which is not recorded: it resumes.
-    pub(super) fn body_panicked(&self) {
+    pub(super) fn body_panicked(&self, node: &Arc<Node>) {
         if self.fatal != Fatal::None {
-            self.node.cancel(CancelCause::BodyPanicked, self.location);
+            node.cancel(CancelCause::BodyPanicked, self.location);
         }
     }
 
@@ -76,10 +79,12 @@ impl<E: TaskError> Ledger<E> {
         let failure =
             |payload| Failure::new(Origin::Callback, FailureKind::Panic(PanicPayload::new(payload)), true, Duration::ZERO);
         self.entries.lock().failures.extend(payloads.into_iter().map(failure));
+        self.written.store(true, Relaxed);
     }
 
+    /// Whether nothing has failed. For the owner, when all tasks have ended: that they have is what orders the load.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.lock().failures.is_empty()
+        !self.written.load(Relaxed)
     }
 
     /// All of it as one error.

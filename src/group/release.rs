@@ -44,7 +44,7 @@ where
         let status = match failed {
             None => TaskStatus::Finished,
             Some(kind) => {
-                self.group.ledger.fail(Origin::Release(self.location), kind, begun.elapsed());
+                self.group.fail(Origin::Release(self.location), kind, begun.elapsed());
                 TaskStatus::Failed
             }
         };

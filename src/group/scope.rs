@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{resume_unwind, Location};
+use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +50,8 @@ pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
     group: Group<E>,
     /// The hooks, last registered last; none once they are being run.
     releases: Mutex<Option<Vec<Erased>>>,
+    /// A hook has been registered. For the owner, when all tasks have ended.
+    has_releases: PlainBool,
     stack_size: Option<usize>,
     /// Invariant in both, as in `std::thread::scope`. If `'scope` could shrink, a task could borrow what the body owns and
     /// drops; if `'env` could, a group could be passed off as one that may borrow less than it does.
@@ -69,9 +72,10 @@ where
     let group = TaskGroup {
         group: Group {
             shared: Shared::new(node.clone(), options.limit),
-            ledger: Ledger::new(node.clone(), location, options.fatal, options.on_panic),
+            ledger: Ledger::new(location, options.fatal, options.on_panic),
         },
         releases: Mutex::new(Some(Vec::new())),
+        has_releases: PlainBool::new(false),
         stack_size: options.stack_size,
         scope: PhantomData,
         env: PhantomData,
@@ -305,6 +309,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     pub fn on_release(&'scope self, hook: impl FnOnce() -> Result<(), E> + Send + 'scope) {
         let hook = erase(Arc::new(Release::new(&self.group, Location::caller(), hook)));
         if let Some(hooks) = &mut *self.releases.lock() {
+            self.has_releases.store(true, Relaxed);
             return hooks.push(hook);
         }
         let _ = hook.run(true, None);
@@ -407,7 +412,7 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                         Body::Cancelled(cancelled)
                     }
                     None => {
-                        ledger.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
+                        self.group.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
                         Body::Failed
                     }
                 }
@@ -417,12 +422,16 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     }
 
     fn panicked<T>(&self, payload: Payload) -> Body<T> {
-        self.group.ledger.body_panicked();
+        self.group.ledger.body_panicked(self.group.shared.node());
         Body::Panicked(payload)
     }
 
     /// Runs the release hooks, those that register meanwhile included.
     fn release(&self) {
+        if !self.has_releases.load(Relaxed) {
+            return;
+        }
+        self.group.shared.close();
         let hooks = self.releases.lock().take();
         for hook in hooks.into_iter().flatten().rev() {
             let _ = hook.run(true, None);

@@ -20,7 +20,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::stats::GroupStats;
@@ -37,7 +37,10 @@ pub(super) type Erased = workers::Erased<Arc<Node>>;
 pub(super) struct Shared {
     token: CancelToken,
     limit: usize,
-    owner: Arc<Slot>,
+    /// The thread of the scope, by its identity: sound for as long as the scope lasts.
+    owner: usize,
+    /// A task has been counted, some time. For the owner, when the body has returned.
+    used: PlainBool,
     queue: Mutex<Queue>,
     /// The node of the daemons, made with the first of them.
     daemon_node: OnceLock<Arc<Node>>,
@@ -60,7 +63,8 @@ struct Queue {
     live_tasks: usize,
     live_daemons: usize,
     closed: bool,
-    owner_waits: bool,
+    /// The owner, while it waits for the counts.
+    owner_waits: Option<Arc<Slot>>,
     spawned: usize,
     begun: usize,
     ended: GroupStats,
@@ -130,7 +134,8 @@ impl Shared {
         let shared = Arc::new(Shared {
             token: CancelToken::from_node(node),
             limit: limit.unwrap_or(usize::MAX),
-            owner: context::slot(),
+            owner: context::identity(),
+            used: PlainBool::new(false),
             queue: Mutex::new(Queue { limited: limit.is_some(), ..Queue::default() }),
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
@@ -170,7 +175,7 @@ impl Shared {
     }
 
     pub(super) fn is_owner(&self) -> bool {
-        context::is_slot(&self.owner)
+        context::identity() == self.owner
     }
 
     #[inline]
@@ -197,6 +202,7 @@ impl Shared {
             return Err(Refused::Full);
         }
         queue.spawned += 1;
+        self.used.store(true, Relaxed);
         match role {
             Role::Task => {
                 queue.live_tasks += 1;
@@ -229,6 +235,7 @@ impl Shared {
             return self.enqueue(task, role, only_if_free).map_err(|refused| (refused, None));
         }
         queue.spawned += 1;
+        self.used.store(true, Relaxed);
         queue.begun += 1;
         match role {
             Role::Task => {
@@ -297,8 +304,8 @@ impl Shared {
             workers::unlist(&source);
         }
         drop(queue);
-        if wake {
-            self.owner.unpark();
+        if let Some(owner) = wake {
+            owner.unpark();
         }
         taken
     }
@@ -313,8 +320,8 @@ impl Shared {
         let wake = queue.enter(tally);
         let list = held != Held::Nothing && queue.must_list(self.limit);
         drop(queue);
-        if wake {
-            self.owner.unpark();
+        if let Some(owner) = wake {
+            owner.unpark();
         }
         if list {
             workers::list(self.clone());
@@ -435,7 +442,8 @@ impl Shared {
     /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
     /// daemons.
     pub(super) fn finish(self: &Arc<Self>, location: &'static std::panic::Location<'static>) {
-        if !self.is_cancelled_or_used() {
+        // With no task there is nobody else who could know of the group: what is cheap here is the price of an empty scope.
+        if !self.used.load(Relaxed) && !self.node().is_flagged() {
             return;
         }
         while let Some(taken) = self.take_for_owner() {
@@ -461,12 +469,9 @@ impl Shared {
         }
     }
 
-    /// Whether there is anything to finish. If there is not, the group closes.
-    fn is_cancelled_or_used(&self) -> bool {
-        let mut queue = self.queue.lock();
-        let unused = queue.spawned == 0 && !self.node().is_flagged();
-        queue.closed = unused;
-        !unused
+    /// Takes no more tasks, from hooks that run after the end of the scope.
+    pub(super) fn close(&self) {
+        self.queue.lock().closed = true;
     }
 
     #[track_caller]
@@ -476,11 +481,15 @@ impl Shared {
             queue.live_tasks -= self.ended_in_place.swap(0, Relaxed).min(queue.live_tasks);
             let done = done(&mut queue);
             if !done && !holds(Guard::OwnerSaysItWaits) {
-                queue.owner_waits = false;
+                queue.owner_waits = None;
                 drop(queue);
                 queue = self.queue.lock();
             }
-            queue.owner_waits = !done;
+            if done {
+                queue.owner_waits = None;
+            } else if queue.owner_waits.is_none() {
+                queue.owner_waits = Some(context::slot());
+            }
             done
         };
         if spin(&mut poll) {
@@ -556,15 +565,19 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes ended tasks off the counts; true if the owner is to be woken.
-    fn enter(&mut self, tally: Tally) -> bool {
+    /// Takes ended tasks off the counts; the owner, if it is to be woken.
+    fn enter(&mut self, tally: Tally) -> Option<Arc<Slot>> {
         self.live_tasks -= tally.tasks;
         self.live_daemons -= tally.daemons;
         self.begun += tally.begun;
         self.ended.finished += tally.ended.finished;
         self.ended.failed += tally.ended.failed;
         self.ended.cancelled += tally.ended.cancelled;
-        self.owner_waits && self.live_tasks == 0 && (!self.closed || self.live_daemons == 0)
+        if self.live_tasks == 0 && (!self.closed || self.live_daemons == 0) {
+            self.owner_waits.take()
+        } else {
+            None
+        }
     }
 
     fn has_work(&self, limit: usize) -> bool {
@@ -681,8 +694,8 @@ impl Stash for TaskStash {
         let wake = queue.enter(stashed.tally);
         let list = queue.must_list(self.shared.limit);
         drop(queue);
-        if wake {
-            self.shared.owner.unpark();
+        if let Some(owner) = wake {
+            owner.unpark();
         }
         if list {
             workers::list(self.shared.clone());

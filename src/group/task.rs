@@ -18,7 +18,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +39,13 @@ use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
 pub(super) struct Group<E> {
     pub(super) shared: Arc<Shared>,
     pub(super) ledger: Ledger<E>,
+}
+
+impl<E: TaskError> Group<E> {
+    /// As [`Ledger::fail`].
+    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
+        self.ledger.fail(self.shared.node(), origin, kind, elapsed)
+    }
 }
 
 /// What is said about a task at its spawn.
@@ -67,7 +73,7 @@ impl Traits {
     ) -> Self {
         let plain = name.is_none() && dedicated.is_none();
         let special = if plain { None } else { Some(Box::new(Special { name, dedicated })) };
-        Traits { id: next_id(), location, role, special }
+        Traits { id: TaskId::next(), location, role, special }
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -81,24 +87,6 @@ impl Traits {
     fn info(&self) -> TaskInfo {
         TaskInfo { id: self.id, name: self.name().map(str::to_owned), location: self.location }
     }
-}
-
-/// Ids are unique and not dense: a thread takes a block of them at a time.
-fn next_id() -> TaskId {
-    const BLOCK: u64 = 256;
-    static NEXT: PlainU64 = PlainU64::new(1);
-    thread_local! {
-        static FREE: std::cell::Cell<(u64, u64)> = const { std::cell::Cell::new((0, 0)) };
-    }
-    FREE.with(|free| {
-        let (mut next, mut end) = free.get();
-        if next == end {
-            next = NEXT.fetch_add(BLOCK, Relaxed);
-            end = next + BLOCK;
-        }
-        free.set((next + 1, end));
-        TaskId(next)
-    })
 }
 
 type OnFinished<'scope> = Box<dyn FnOnce(TaskStatus) + Send + 'scope>;
@@ -249,7 +237,7 @@ where
             let after_cancel = self.base().is_flagged();
             return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
         }
-        let cancelled = self.group.ledger.fail(origin, kind, elapsed);
+        let cancelled = self.group.fail(origin, kind, elapsed);
         self.watch.lock().get_or_insert_default().instead = Some(cancelled);
         (status, None)
     }
@@ -264,7 +252,7 @@ where
     fn guard_drop<U>(&self, value: U) {
         if let Err(payload) = catch(move || drop(value)) {
             let kind = FailureKind::Panic(PanicPayload::new(payload));
-            self.group.ledger.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+            self.group.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
         }
     }
 
@@ -319,7 +307,7 @@ where
     fn call(&self, callback: OnFinished<'scope>, status: TaskStatus) {
         if let Err(payload) = catch(|| callback(status)) {
             let kind = FailureKind::Panic(PanicPayload::new(payload));
-            self.group.ledger.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+            self.group.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
         }
     }
 
