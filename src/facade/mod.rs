@@ -72,4 +72,8 @@ pub(crate) enum Guard {
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// Of several who could end the wait of one thread, the first does.
+    ClaimIsOnce,
+    /// Who selects looks at each channel under the lock with which it enters its queue.
+    SelectLooksUnderLock,
 }
