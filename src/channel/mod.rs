@@ -43,6 +43,8 @@
 //! happened before a receive happens before the return of a send that waited for its room.
 
 mod case;
+#[cfg(feature = "crossbeam")]
+pub mod crossbeam;
 mod error;
 mod iter;
 mod macros;
