@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use taskgroup::channel::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use taskgroup::sync::{
     Barrier, BarrierError, Condvar, Event, Latch, Mutex, MutexGuard, OnceCell, Permit, Promise, ReadGuard, RwLock, Semaphore,
@@ -113,5 +113,5 @@ fn channels_carry_what_is_only_send() {
     all![Sender<NotSync>, Receiver<NotSync>];
     send::<SendError<NotSync>>();
     all![SendError<String>, TrySendError<String>, SendTimeoutError<String>];
-    all![RecvError, TryRecvError, RecvTimeoutError, BarrierError];
+    all![Disconnected, RecvError, TryRecvError, RecvTimeoutError, BarrierError];
 }

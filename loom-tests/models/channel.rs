@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::support::{must_see, saw};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::channel::{bounded, unbounded, RecvError, SendError};
+use crate::channel::{bounded, select, unbounded, Disconnected, RecvError, SendError};
 use crate::facade::{take_out, Guard, Track};
 use crate::CancelToken;
 
@@ -60,6 +61,78 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "each of two receivers gets one of two messages, whoever is told"
+        ),
+        holds!(
+            channel_select_against_two_senders,
+            Preemptions(3),
+            Preemptions(4),
+            "of two messages for one select it takes one, and the other stays"
+        ),
+        holds!(
+            channel_select_against_two_rendezvous,
+            Preemptions(3),
+            Preemptions(4),
+            "of two sends that wait for a receiver a select ends one, and the other goes on"
+        ),
+        breaks!(
+            broken_channel_select_is_claimed_twice,
+            Preemptions(3),
+            "invalid key",
+            "two senders that both end the wait of one select take it out of both queues, each for the message it sent"
+        ),
+        breaks!(
+            broken_channel_select_enters_unseeing,
+            Preemptions(2),
+            "deadlock",
+            "a select that enters a queue without a look at the channel sleeps beside its message"
+        ),
+        holds!(
+            channel_select_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a message for a select that is cancelled is had by it or stays"
+        ),
+        breaks!(
+            broken_channel_cancelled_select_drops_message,
+            Preemptions(2),
+            "lost",
+            "a cancelled select that forgets what it was granted loses a message"
+        ),
+        holds!(
+            channel_select_send_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a message that a cancelled select was to send is delivered or where it was, never both and never neither"
+        ),
+        holds!(
+            channel_select_against_last_sender,
+            Exhaustive,
+            Exhaustive,
+            "the end of the last sender of one of its channels ends a select"
+        ),
+        breaks!(
+            broken_channel_last_sender_tells_no_select,
+            Preemptions(2),
+            "deadlock",
+            "a last sender that tells nobody leaves a select waiting"
+        ),
+        holds!(
+            channel_select_against_last_receiver,
+            Exhaustive,
+            Exhaustive,
+            "the end of the last receiver ends a select, which keeps its message"
+        ),
+        holds!(
+            channel_select_meets_select,
+            Preemptions(3),
+            Exhaustive,
+            "two selects that could serve each other either way agree on one"
+        ),
+        holds!(
+            channel_select_against_token,
+            Preemptions(3),
+            Preemptions(4),
+            "the cancel of another token ends a select, and a message that it did not take stays"
         ),
     ]
 }
@@ -174,4 +247,182 @@ fn channel_two_receivers_two_messages() {
     let mut received = receivers.map(|receiver| receiver.join().unwrap());
     received.sort_unstable();
     assert_eq!(received, [1, 2]);
+}
+
+fn channel_select_against_two_senders() {
+    let (one, two) = (bounded(1), bounded(1));
+    let senders = [one.0, two.0].map(|sender| thread::spawn(move || sender.send(Track::new()).unwrap()));
+    select! {
+        recv(one.1) -> message => drop(message.unwrap()),
+        recv(two.1) -> message => drop(message.unwrap()),
+    }
+    .unwrap();
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    assert_eq!(one.1.len() + two.1.len(), 1);
+}
+
+fn channel_select_against_two_rendezvous() {
+    must_see(["the first was received", "the second was received"]);
+    let (one, two) = (bounded(0), bounded(0));
+    let senders = [one.0, two.0].map(|sender| thread::spawn(move || sender.send(()).is_ok()));
+    let first = select! {
+        recv(one.1) -> message => message.map(|()| true).unwrap(),
+        recv(two.1) -> message => message.map(|()| false).unwrap(),
+    }
+    .unwrap();
+    saw(if first { "the first was received" } else { "the second was received" });
+    // The other send comes back, unless it was given to nobody.
+    drop((one.1, two.1));
+    let sent = senders.map(|sender| sender.join().unwrap());
+    assert_eq!(sent, [first, !first]);
+}
+
+fn broken_channel_select_is_claimed_twice() {
+    take_out(Guard::ClaimIsOnce);
+    channel_select_against_two_rendezvous();
+}
+
+fn broken_channel_select_enters_unseeing() {
+    take_out(Guard::SelectLooksUnderLock);
+    channel_select_against_two_senders();
+}
+
+fn channel_select_against_cancel() {
+    must_see(["it was received", "it was cancelled"]);
+    let ((sender, receiver), (_quiet, silent)) = (bounded(1), bounded::<()>(1));
+    let token = CancelToken::new();
+    let selecting = thread::spawn({
+        let (receiver, token) = (receiver.clone(), token.clone());
+        move || {
+            token
+                .run(|| {
+                    select! {
+                        recv(receiver) -> message => drop::<Track>(message.unwrap()),
+                        recv(silent) -> _ => unreachable!(),
+                    }
+                })
+                .is_ok()
+        }
+    });
+    let canceller = thread::spawn(move || {
+        token.cancel();
+    });
+    sender.send(Track::new()).unwrap();
+    let received = selecting.join().unwrap();
+    canceller.join().unwrap();
+    saw(if received { "it was received" } else { "it was cancelled" });
+    assert!(received != (receiver.len() == 1), "the message was lost");
+}
+
+fn broken_channel_cancelled_select_drops_message() {
+    take_out(Guard::GrantBeatsCancel);
+    channel_select_against_cancel();
+}
+
+fn channel_select_send_against_cancel() {
+    must_see(["it was sent", "it was cancelled"]);
+    let ((sender, receiver), (_quiet, silent)) = (bounded(0), bounded::<()>(1));
+    let token = CancelToken::new();
+    let selecting = thread::spawn({
+        let token = token.clone();
+        move || {
+            let mut message = Some(Track::new());
+            let done = token.run(|| {
+                select! {
+                    send(sender, &mut message) -> sent => sent.unwrap(),
+                    recv(silent) -> _ => unreachable!(),
+                }
+            });
+            assert!(done.is_ok() == message.is_none());
+            done.is_ok()
+        }
+    });
+    let canceller = thread::spawn(move || {
+        token.cancel();
+    });
+    let received = match receiver.recv() {
+        Ok(_) => true,
+        Err(RecvError::Disconnected) => false,
+        Err(other) => panic!("{other:?}"),
+    };
+    let sent = selecting.join().unwrap();
+    canceller.join().unwrap();
+    saw(if sent { "it was sent" } else { "it was cancelled" });
+    assert!(received == sent, "received: {received}, sent: {sent}");
+}
+
+fn channel_select_against_last_sender() {
+    let ((sender, receiver), (_quiet, silent)) = (unbounded::<()>(), bounded::<()>(1));
+    let selecting = thread::spawn(move || {
+        let message = select! {
+            recv(silent) -> message => message,
+            recv(receiver) -> message => message,
+        };
+        assert_eq!(message.unwrap(), Err(Disconnected));
+    });
+    drop(sender);
+    selecting.join().unwrap();
+}
+
+fn broken_channel_last_sender_tells_no_select() {
+    take_out(Guard::LastEndWakes);
+    channel_select_against_last_sender();
+}
+
+fn channel_select_against_last_receiver() {
+    let ((sender, receiver), (_quiet, silent)) = (bounded(0), bounded::<()>(1));
+    let selecting = thread::spawn(move || {
+        let mut message = Some(Track::new());
+        let sent = select! {
+            recv(silent) -> _ => unreachable!(),
+            send(sender, &mut message) -> sent => sent,
+        };
+        assert_eq!(sent.unwrap(), Err(Disconnected));
+        assert!(message.is_some());
+    });
+    drop(receiver);
+    selecting.join().unwrap();
+}
+
+fn channel_select_meets_select() {
+    must_see(["there", "back"]);
+    let (there, back) = (bounded(0), bounded(0));
+    let other = thread::spawn(move || {
+        select! {
+            send(back.0, &mut Some(())) -> sent => sent.map(|()| "back").unwrap(),
+            recv(there.1) -> message => message.map(|()| "there").unwrap(),
+        }
+        .unwrap()
+    });
+    let passed = select! {
+        send(there.0, &mut Some(())) -> sent => sent.map(|()| "there").unwrap(),
+        recv(back.1) -> message => message.map(|()| "back").unwrap(),
+    }
+    .unwrap();
+    saw(passed);
+    assert_eq!(other.join().unwrap(), passed);
+}
+
+fn channel_select_against_token() {
+    must_see(["it was received", "it was cancelled"]);
+    let (sender, receiver) = bounded(1);
+    let token = CancelToken::new();
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || {
+            token.cancel();
+        }
+    });
+    let sending = thread::spawn(move || sender.send(()).unwrap());
+    let received = select! {
+        recv(receiver) -> message => message.map(|()| true).unwrap(),
+        cancelled(token) -> _ => false,
+    }
+    .unwrap();
+    saw(if received { "it was received" } else { "it was cancelled" });
+    canceller.join().unwrap();
+    sending.join().unwrap();
+    assert_eq!(receiver.len(), usize::from(!received));
 }

@@ -295,6 +295,13 @@ pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Ins
     }
 }
 
+/// Runs `f`, which blocks in a channel of crossbeam's, and says so.
+#[cfg(feature = "crossbeam")]
+#[track_caller]
+pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
+    slot().blocked(point, Location::caller(), f)
+}
+
 /// Runs `f` with `hook` published to whoever cancels the current scope.
 ///
 /// The region has a slot of its own, so that what `f` does with the slot of the thread, scopes entered in it included, does

@@ -2,6 +2,8 @@
 
 mod callback;
 mod cause;
+#[cfg(feature = "crossbeam")]
+mod closed;
 pub(crate) mod context;
 mod deadline;
 mod node;

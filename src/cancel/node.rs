@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(super) deadline: Deadline,
     pub(super) shield: Option<Shield>,
     observer: OnceLock<Weak<dyn Observer>>,
+    #[cfg(feature = "crossbeam")]
+    pub(super) closed: super::closed::Closed,
     pub(super) inner: Mutex<Inner>,
     _leaks: Track,
 }
@@ -138,6 +140,8 @@ impl Node {
             deadline: Deadline::none(),
             shield,
             observer: OnceLock::new(),
+            #[cfg(feature = "crossbeam")]
+            closed: Default::default(),
             inner: Mutex::new(Inner::default()),
             _leaks: Track::new(),
         }

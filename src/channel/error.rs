@@ -79,6 +79,13 @@ pub enum RecvTimeoutError {
     Disconnected,
 }
 
+/// The other end of a channel is gone: what the case of a [`Select`](super::Select) comes to when it can do no more.
+///
+/// For a receive it says that the channel is empty, too. A message that was to be sent has not been taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the other end of the channel is gone")]
+pub struct Disconnected;
+
 impl<T> SendError<T> {
     /// The message.
     ///

@@ -28,6 +28,8 @@
 //! # }
 //! ```
 //!
+//! [`select!`] waits for several of them at once, and [`Select`] for any number.
+//!
 //! # Cancellation
 //!
 //! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope is cancelled meanwhile. A
@@ -40,19 +42,30 @@
 //! What happened before a send happens before the return of the receive that gets its message; and in a bounded channel, what
 //! happened before a receive happens before the return of a send that waited for its room.
 
+mod case;
+#[cfg(feature = "crossbeam")]
+pub mod crossbeam;
 mod error;
 mod iter;
+mod macros;
 mod receiver;
+mod select;
 mod sender;
 mod shared;
 
 use std::sync::Arc;
 
-pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use error::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::Iter;
 pub use receiver::Receiver;
+#[doc(hidden)]
+pub use select::parts;
+pub use select::Select;
 pub use sender::Sender;
 use shared::Shared;
+
+#[doc(inline)]
+pub use crate::__select as select;
 
 /// A channel with room for `capacity` messages. With room for none, a send hands its message to a receiver that waits.
 ///

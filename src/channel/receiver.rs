@@ -16,6 +16,10 @@ impl<T> Receiver<T> {
         Receiver(shared)
     }
 
+    pub(super) fn shared(&self) -> &Shared<T> {
+        &self.0
+    }
+
     /// Receives a message, waiting for it if need be.
     ///
     /// # Cancellation

@@ -16,6 +16,10 @@ impl<T> Sender<T> {
         Sender(shared)
     }
 
+    pub(super) fn shared(&self) -> &Shared<T> {
+        &self.0
+    }
+
     /// Sends `message`, waiting for room if need be; in a channel without room, for a receiver.
     ///
     /// # Cancellation

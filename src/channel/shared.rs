@@ -10,17 +10,23 @@
 //! 3. A message that enters the buffer tells one of those who wait to receive. Whoever was told takes a message if there is
 //!    one, also when he was cancelled meanwhile; if another was faster, the message is not lost, and he waits on.
 //! 4. In a channel without room the buffer holds messages only for receivers that have been told.
+//! 5. One that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted; while
+//!    it stands here although its wait is over, it is passed over, as if it had left.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
 use crate::facade::{holds, spin, Guard, Mutex, Track};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {
+    /// In the order in which channels were made, which is that in which a select enters their queues.
+    pub(super) id: u64,
     /// How many messages there is room for; `usize::MAX` for any number.
     pub(super) capacity: usize,
     state: Mutex<State<T>>,
@@ -30,11 +36,20 @@ pub(super) struct Shared<T> {
 struct State<T> {
     buffer: VecDeque<T>,
     /// Those who wait for room, with their messages.
-    sending: Queue<T>,
-    receiving: Queue<()>,
+    sending: Queue<Sending<T>>,
+    /// Those who wait for a message, and for which of their cases.
+    receiving: Queue<u32>,
     senders: usize,
     receivers: usize,
 }
+
+struct Sending<T> {
+    case: u32,
+    message: T,
+}
+
+/// The case of one that waits for nothing else.
+const ONLY: u32 = 0;
 
 /// Why a message was not sent or received.
 pub(super) enum Refusal {
@@ -47,8 +62,9 @@ pub(super) enum Refusal {
 impl<T> Shared<T> {
     /// With one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let state = State { buffer: VecDeque::new(), sending: Queue::new(), receiving: Queue::new(), senders: 1, receivers: 1 };
-        Shared { capacity, state: Mutex::new(state), _leaks: Track::new() }
+        Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), _leaks: Track::new() }
     }
 
     /// Runs `f` under the lock, and then wakes.
@@ -72,7 +88,7 @@ impl<T> Shared<T> {
         self.with(|state, wakes| {
             state.senders -= 1;
             if state.senders == 0 && holds(Guard::LastEndWakes) {
-                state.receiving.grant_all(Grant::Refused, wakes);
+                while state.tell_receiver(Grant::Refused, wakes) {}
             }
         });
     }
@@ -84,8 +100,10 @@ impl<T> Shared<T> {
                 return VecDeque::new();
             }
             // They stay in the queue, where each finds its message.
-            for (waiter, _) in state.sending.iter() {
-                wakes.grant(waiter.clone(), Grant::Refused);
+            for (waiter, sending) in state.sending.iter() {
+                if waiter.claim(Grant::Refused, sending.case) {
+                    wakes.keep(waiter.clone());
+                }
             }
             std::mem::take(&mut state.buffer)
         });
@@ -175,7 +193,7 @@ impl<T> Shared<T> {
 
         let waiter = Waiter::new(context::slot());
         let place = self.with(|state, wakes| match state.offer(message, self.capacity, wakes) {
-            Err((message, Refusal::NotNow)) => Ok(state.sending.push(waiter.clone(), message)),
+            Err((message, Refusal::NotNow)) => Ok(state.sending.push(waiter.clone(), Sending { case: ONLY, message })),
             done => Err(done),
         });
         let place = match place {
@@ -196,8 +214,8 @@ impl<T> Shared<T> {
         if waiter.grant() == Grant::Given {
             return Ok(());
         }
-        let (_, message) = state.sending.remove(place);
-        Err((message, refusal))
+        let (_, sending) = state.sending.remove(place);
+        Err((sending.message, refusal))
     }
 
     #[cold]
@@ -213,7 +231,7 @@ impl<T> Shared<T> {
         loop {
             let waiter = Waiter::new(context::slot());
             let place = self.with(|state, wakes| match state.take(self.capacity, wakes) {
-                Err(Refusal::NotNow) => Ok(state.receiving.push(waiter.clone(), ())),
+                Err(Refusal::NotNow) => Ok(state.receiving.push(waiter.clone(), ONLY)),
                 done => Err(done),
             });
             let place = match place {
@@ -244,6 +262,48 @@ impl<T> Shared<T> {
     }
 }
 
+/// What a select does with a channel while it waits.
+impl<T> Shared<T> {
+    /// Lets `waiter` wait for a message, for its `case`; `None` if it need not wait.
+    pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Place> {
+        let mut state = self.state.lock();
+        let can_receive = !state.buffer.is_empty()
+            || state.senders == 0
+            || state.sending.iter().any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+        if can_receive && holds(Guard::SelectLooksUnderLock) {
+            return None;
+        }
+        Some(state.receiving.push(waiter.clone(), case))
+    }
+
+    /// Takes out a waiter that was granted nothing here.
+    pub(super) fn leave_receiving(&self, place: Place) {
+        self.state.lock().receiving.remove(place);
+    }
+
+    /// Lets `waiter` wait to send, for its `case`.
+    ///
+    /// # Errors
+    ///
+    /// The message, if it need not wait.
+    pub(super) fn enter_sending(&self, waiter: &Arc<Waiter>, case: u32, message: T) -> Result<Place, T> {
+        let mut state = self.state.lock();
+        let can_send = state.receivers == 0
+            || state.buffer.len() < self.capacity
+            || self.capacity == 0
+                && state.receiving.iter().any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+        if can_send && holds(Guard::SelectLooksUnderLock) {
+            return Err(message);
+        }
+        Ok(state.sending.push(waiter.clone(), Sending { case, message }))
+    }
+
+    /// Takes out a waiter whose message was not sent, with the message.
+    pub(super) fn leave_sending(&self, place: Place) -> T {
+        self.state.lock().sending.remove(place).1.message
+    }
+}
+
 impl<T> State<T> {
     /// Sends `message` if that can be done now.
     #[inline]
@@ -251,16 +311,32 @@ impl<T> State<T> {
         if self.receivers == 0 {
             return Err((message, Refusal::Disconnected));
         }
+        if self.buffer.len() < capacity {
+            self.buffer.push_back(message);
+            self.tell_receiver(Grant::Given, wakes);
+            return Ok(());
+        }
         // Invariant 4.
-        let fits = if capacity == 0 { !self.receiving.is_empty() } else { self.buffer.len() < capacity };
-        if !fits {
-            return Err((message, Refusal::NotNow));
+        if capacity == 0 && self.tell_receiver(Grant::Given, wakes) {
+            self.buffer.push_back(message);
+            return Ok(());
         }
-        self.buffer.push_back(message);
-        if let Some((waiter, ())) = self.receiving.pop() {
-            wakes.grant(waiter, Grant::Given);
-        }
-        Ok(())
+        Err((message, Refusal::NotNow))
+    }
+
+    /// Tells the first of those who wait to receive; false if there is none.
+    fn tell_receiver(&mut self, grant: Grant, wakes: &mut Wakes) -> bool {
+        let told = self.receiving.pop_if(|waiter, &case| waiter.claim(grant, case));
+        let any = told.is_some();
+        told.into_iter().for_each(|(waiter, _)| wakes.keep(waiter));
+        any
+    }
+
+    /// Takes the message of the first of those who wait to send.
+    fn take_sending(&mut self, wakes: &mut Wakes) -> Option<T> {
+        let (waiter, sending) = self.sending.pop_if(|waiter, sending| waiter.claim(Grant::Given, sending.case))?;
+        wakes.keep(waiter);
+        Some(sending.message)
     }
 
     /// Receives a message if that can be done now.
@@ -269,18 +345,13 @@ impl<T> State<T> {
         if let Some(message) = self.buffer.pop_front() {
             // Invariant 2.
             if self.buffer.len() < capacity {
-                if let Some((waiter, next)) = self.sending.pop() {
-                    self.buffer.push_back(next);
-                    wakes.grant(waiter, Grant::Given);
-                }
+                let next = self.take_sending(wakes);
+                self.buffer.extend(next);
             }
             return Ok(message);
         }
-        match self.sending.pop() {
-            Some((waiter, message)) => {
-                wakes.grant(waiter, Grant::Given);
-                Ok(message)
-            }
+        match self.take_sending(wakes) {
+            Some(message) => Ok(message),
             None if self.senders == 0 => Err(Refusal::Disconnected),
             None => Err(Refusal::NotNow),
         }

@@ -76,4 +76,8 @@ pub(crate) enum Guard {
     LaneIsSpare,
     /// A lane that takes from the queue of a map wakes who pulls.
     LaneWakesPuller,
+    /// Of several who could end the wait of one thread, the first does.
+    ClaimIsOnce,
+    /// Who selects looks at each channel under the lock with which it enters its queue.
+    SelectLooksUnderLock,
 }

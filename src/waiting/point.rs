@@ -48,4 +48,6 @@ pub(crate) enum Point {
     Send,
     /// `channel::Receiver::recv`, `recv_timeout`.
     Receive,
+    /// `channel::Select::select`, `select_timeout`, and `channel::select!`.
+    Select,
 }

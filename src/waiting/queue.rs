@@ -7,6 +7,9 @@
 //! 2. A grant is kept: it is written before the wake, and a wake is sticky. Whoever was granted something while it was being
 //!    cancelled has it.
 //! 3. Wakes happen outside of the lock: what is to be woken is collected in [`Wakes`].
+//! 4. A waiter that stands in several queues, each with a lock of its own, is granted by [`Waiter::claim`] only and leaves by
+//!    [`Waiter::withdraw`]: of all these the first on its word wins. Whoever comes later passes it over and leaves it where
+//!    it stands, for its owner to take out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Slot;
-use crate::facade::{AtomicU32, Ordering, Track};
+use crate::facade::{holds, AtomicU32, Guard, Ordering, Track};
 
 /// One thread that waits for one thing.
 ///
@@ -39,6 +42,12 @@ pub(crate) enum Grant {
     Refused,
 }
 
+/// In the place of a grant: the waiter has ended its wait by itself.
+const WITHDRAWN: u32 = 3;
+
+/// The bits of the word that hold the grant; those above say for which of the waiter's cases it is.
+const CASE: u32 = 2;
+
 impl Waiter {
     /// A waiter on the thread that owns `slot`.
     pub(crate) fn new(slot: Arc<Slot>) -> Arc<Self> {
@@ -46,12 +55,8 @@ impl Waiter {
     }
 
     pub(crate) fn grant(&self) -> Grant {
-        // Acquire pairs with the release in `set`.
-        match self.grant.load(Ordering::Acquire) {
-            0 => Grant::None,
-            1 => Grant::Given,
-            _ => Grant::Refused,
-        }
+        // Acquire pairs with the release in `set` and in `claim`.
+        Grant::of(self.grant.load(Ordering::Acquire))
     }
 
     /// Whether the wait is over.
@@ -62,6 +67,41 @@ impl Waiter {
     /// Says what became of the wait, or that it goes on. The caller holds the lock of the primitive; the wake is still to come.
     pub(crate) fn set(&self, grant: Grant) {
         self.grant.store(grant as u32, Ordering::Release);
+    }
+
+    /// Says what became of the wait for its `case`, unless it is over already. The caller holds the lock of the queue in which
+    /// it found the waiter; the wake is still to come if this is true.
+    pub(crate) fn claim(&self, grant: Grant, case: u32) -> bool {
+        if !holds(Guard::ClaimIsOnce) {
+            self.grant.store(grant as u32 | case << CASE, Ordering::Release);
+            return true;
+        }
+        // Relaxed on failure: nothing is read of a waiter that is passed over.
+        self.grant.compare_exchange(0, grant as u32 | case << CASE, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Grants it what it waits for in its `case`, unless its wait is over, and wakes it.
+    pub(crate) fn wake_for(&self, case: u32) {
+        if self.claim(Grant::Given, case) {
+            self.slot.unpark();
+        }
+    }
+
+    /// Ends the wait for good: the grant that came first, with its case, or none will come.
+    pub(crate) fn withdraw(&self) -> Option<(Grant, u32)> {
+        // Acquire pairs with the release in `claim`. Nothing is released: who finds the waiter withdrawn passes it over.
+        let granted = self.grant.compare_exchange(0, WITHDRAWN, Ordering::Acquire, Ordering::Acquire).err()?;
+        Some((Grant::of(granted), granted >> CASE))
+    }
+}
+
+impl Grant {
+    fn of(word: u32) -> Grant {
+        match word & ((1 << CASE) - 1) {
+            0 => Grant::None,
+            1 => Grant::Given,
+            _ => Grant::Refused,
+        }
     }
 }
 
@@ -84,6 +124,11 @@ impl Wakes {
     /// Gives `waiter` its grant, and keeps it for the wake.
     pub(crate) fn grant(&mut self, waiter: Arc<Waiter>, grant: Grant) {
         waiter.set(grant);
+        self.keep(waiter);
+    }
+
+    /// Keeps `waiter`, which has been granted something, for the wake.
+    pub(crate) fn keep(&mut self, waiter: Arc<Waiter>) {
         match self.first {
             None => self.first = Some(waiter),
             Some(_) => self.more.push(waiter),
@@ -150,6 +195,18 @@ impl<T> Queue<T> {
     /// Takes the first waiter out.
     pub(crate) fn pop(&mut self) -> Option<(Arc<Waiter>, T)> {
         (self.first != END).then(|| self.remove(Place(self.first)))
+    }
+
+    /// Takes the first waiter out that is `taken` when it is tried.
+    pub(crate) fn pop_if(&mut self, mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool) -> Option<(Arc<Waiter>, T)> {
+        let mut key = self.first;
+        while let Some(node) = self.nodes.get(key) {
+            if taken(&node.waiter, &node.wants) {
+                return Some(self.remove(Place(key)));
+            }
+            key = node.after;
+        }
+        None
     }
 
     /// Takes a waiter out that is still in.

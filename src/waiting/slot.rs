@@ -242,6 +242,16 @@ impl Slot {
         woken
     }
 
+    /// Runs `f`, in which code that is not ours blocks the owner.
+    #[cfg(feature = "crossbeam")]
+    pub(crate) fn blocked<T>(&self, point: Point, location: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
+        self.enter(point, location);
+        let _blocked = workers::blocking();
+        let value = f();
+        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+        value
+    }
+
     /// Runs `f` with `hook` published: whoever marks the slot meanwhile runs the hook, before `with_hook` returns. If the
     /// slot is marked already, the hook runs here, first.
     pub(crate) fn with_hook<T>(

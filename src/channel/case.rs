@@ -1,0 +1,220 @@
+//! The cases of a select: what each of them waits for, and what it came to.
+
+use std::sync::Arc;
+
+use super::select::Erased;
+use super::shared::{Refusal, Shared};
+use super::{Disconnected, Receiver, Sender};
+use crate::cancel::{CancelGuard, CancelToken, Cancelled};
+use crate::waiting::{Grant, Place, Waiter};
+
+/// One of several things of which a select does one.
+///
+/// What it comes to is kept in the case, with its type, until the select is over: the select knows only which it was.
+pub(super) trait Case {
+    /// Does it if that takes no wait.
+    fn attempt(&mut self) -> bool;
+
+    /// Where among the others it enters its queue: see [`super::select`].
+    fn rank(&self) -> u64;
+
+    /// Whether trying again without being in a queue may lead to anything.
+    fn may_spin(&self) -> bool {
+        true
+    }
+
+    /// Lets `waiter` wait for it as its case number `case`; false if it need not wait.
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool;
+
+    /// Leaves the queue that it has entered. The wait is over, and came to something else.
+    fn leave(&mut self);
+
+    /// What the wait came to was this; false if another thread was faster after all.
+    fn granted(&mut self, grant: Grant) -> bool;
+}
+
+/// Receives a message.
+#[derive(Debug)]
+pub struct RecvCase<'a, T> {
+    channel: &'a Shared<T>,
+    place: Option<Place>,
+    received: Option<Result<T, Disconnected>>,
+}
+
+impl<'a, T> RecvCase<'a, T> {
+    /// A case that has not been tried.
+    pub fn new(receiver: &'a Receiver<T>) -> Self {
+        RecvCase { channel: receiver.shared(), place: None, received: None }
+    }
+
+    /// The case as the select sees it.
+    pub fn erase(&mut self) -> Erased<'_> {
+        Erased(self)
+    }
+
+    /// What it came to, if it was done.
+    pub fn take(&mut self) -> Option<Result<T, Disconnected>> {
+        self.received.take()
+    }
+}
+
+impl<T> Case for RecvCase<'_, T> {
+    fn attempt(&mut self) -> bool {
+        self.received = match self.channel.try_recv() {
+            Ok(message) => Some(Ok(message)),
+            Err(Refusal::Disconnected) => Some(Err(Disconnected)),
+            Err(_) => None,
+        };
+        self.received.is_some()
+    }
+
+    fn rank(&self) -> u64 {
+        self.channel.id
+    }
+
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
+        self.place = self.channel.enter_receiving(waiter, case);
+        self.place.is_some()
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.channel.leave_receiving(place);
+        }
+    }
+
+    fn granted(&mut self, _: Grant) -> bool {
+        self.place = None;
+        self.attempt()
+    }
+}
+
+/// Sends a message, which is with its owner, in the queue of the channel, or sent.
+#[derive(Debug)]
+pub struct SendCase<'a, T> {
+    channel: &'a Shared<T>,
+    message: &'a mut Option<T>,
+    place: Option<Place>,
+    sent: Option<Result<(), Disconnected>>,
+}
+
+impl<'a, T> SendCase<'a, T> {
+    /// A case that has not been tried.
+    pub fn new(sender: &'a Sender<T>, message: &'a mut Option<T>) -> Self {
+        SendCase { channel: sender.shared(), message, place: None, sent: None }
+    }
+
+    /// The case as the select sees it.
+    pub fn erase(&mut self) -> Erased<'_> {
+        Erased(self)
+    }
+
+    /// What it came to, if it was done.
+    pub fn take(&mut self) -> Option<Result<(), Disconnected>> {
+        self.sent.take()
+    }
+}
+
+impl<T> Case for SendCase<'_, T> {
+    fn attempt(&mut self) -> bool {
+        let Some(message) = self.message.take() else { return false };
+        self.sent = match self.channel.try_send(message) {
+            Ok(()) => Some(Ok(())),
+            Err((message, refusal)) => {
+                *self.message = Some(message);
+                matches!(refusal, Refusal::Disconnected).then_some(Err(Disconnected))
+            }
+        };
+        self.sent.is_some()
+    }
+
+    fn rank(&self) -> u64 {
+        self.channel.id
+    }
+
+    fn may_spin(&self) -> bool {
+        // Sender and receiver would spin past each other.
+        self.channel.capacity != 0 || self.message.is_none()
+    }
+
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
+        let Some(message) = self.message.take() else { return true };
+        match self.channel.enter_sending(waiter, case, message) {
+            Ok(place) => self.place = Some(place),
+            Err(message) => *self.message = Some(message),
+        }
+        self.place.is_some()
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            *self.message = Some(self.channel.leave_sending(place));
+        }
+    }
+
+    fn granted(&mut self, grant: Grant) -> bool {
+        self.sent = match grant {
+            Grant::Given => {
+                self.place = None;
+                Some(Ok(()))
+            }
+            _ => {
+                // Only a message that was sent has left the queue.
+                self.leave();
+                Some(Err(Disconnected))
+            }
+        };
+        true
+    }
+}
+
+/// Waits for the cancel of a token.
+#[derive(Debug)]
+pub struct CancelledCase<'a> {
+    token: &'a CancelToken,
+    callback: Option<CancelGuard>,
+    cancelled: Option<Cancelled>,
+}
+
+impl<'a> CancelledCase<'a> {
+    /// A case that has not been tried.
+    pub fn new(token: &'a CancelToken) -> Self {
+        CancelledCase { token, callback: None, cancelled: None }
+    }
+
+    /// The case as the select sees it.
+    pub fn erase(&mut self) -> Erased<'_> {
+        Erased(self)
+    }
+
+    /// What it came to, if it was done.
+    pub fn take(&mut self) -> Option<Cancelled> {
+        self.cancelled.take()
+    }
+}
+
+impl Case for CancelledCase<'_> {
+    fn attempt(&mut self) -> bool {
+        self.cancelled = self.token.cancelled();
+        self.cancelled.is_some()
+    }
+
+    fn rank(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
+        let waiter = waiter.clone();
+        self.callback = Some(self.token.on_cancel(move || waiter.wake_for(case)));
+        true
+    }
+
+    fn leave(&mut self) {
+        self.callback = None;
+    }
+
+    fn granted(&mut self, _: Grant) -> bool {
+        self.leave();
+        self.attempt()
+    }
+}

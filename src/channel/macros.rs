@@ -1,0 +1,186 @@
+//! The macro in front of [`Select`](super::Select): a fixed number of cases, kept on the stack.
+//!
+//! It reads the arms one by one. An arm becomes a case with a name, which is new each time the macro calls itself, the
+//! expression that its operands are borrowed in, the expression that makes the case of them, its pattern and its body. The
+//! bodies stand outside of any closure, so that `?`, `break` and `return` mean there what they mean around the macro.
+
+/// Waits for several sends and receives, and does one of them.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::channel::{self, select};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let (jobs, incoming) = channel::unbounded();
+/// let (outgoing, _results) = channel::bounded(0);
+/// jobs.send(4)?;
+///
+/// let mut result = Some("done");
+/// let text = select! {
+///     recv(incoming) -> job => format!("received {}", job?),
+///     send(outgoing, &mut result) -> sent => {
+///         sent?;
+///         String::from("sent")
+///     }
+///     default(Duration::from_secs(60)) => String::from("nothing for a minute"),
+/// }?;
+/// assert_eq!((text.as_str(), result), ("received 4", Some("done")));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | arm | is chosen | and binds |
+/// |---|---|---|
+/// | `recv(receiver) -> message => ..` | when there is a message, or will be none | `Result<T, Disconnected>` |
+/// | `send(sender, message) -> sent => ..` | when there is room, or no receiver any more | `Result<(), Disconnected>` |
+/// | `cancelled(token) -> why => ..` | when this token is cancelled | [`Cancelled`](crate::Cancelled) |
+/// | `default => ..` | if nothing can be done at once | |
+/// | `default(duration) => ..` | if nothing could be done for so long | |
+///
+/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, one is at random. The bodies have one type;
+/// `?`, `break` and `return` mean in them what they mean around the macro.
+///
+/// The message of a `send` is a `&mut Option<T>`: it is taken out when it is sent, and otherwise stays where it is, whatever
+/// the select came to. While it is `None` the arm is never chosen. Write `&mut Some(message)` for one that may be dropped.
+///
+/// # Cancellation
+///
+/// The value is a `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`: it is no arm, so none can forget
+/// it, and a select whose value is not looked at does not compile, or is warned of. It is a blocking point, also with a
+/// `default`, so that a loop around it ends. With `Err`, nothing was received and nothing sent; what was done while the scope
+/// was being cancelled is done.
+///
+/// # Errors
+///
+/// The cancel of the scope.
+///
+/// ```
+/// use taskgroup::channel::{self, select};
+/// use taskgroup::TaskGroup;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let ((readings, incoming), (display, shown)) = (channel::bounded(4), channel::bounded(0));
+/// let last = TaskGroup::scope(|g| {
+///     g.spawn(move || Ok((1..=100).try_for_each(|n| readings.send(n))?));
+///     g.spawn(move || {
+///         // A display that is slow gets the latest reading, not all of them.
+///         let mut latest = None;
+///         loop {
+///             select! {
+///                 recv(incoming) -> reading => match reading {
+///                     Ok(reading) => latest = Some(reading),
+///                     Err(_) => break,
+///                 },
+///                 send(display, &mut latest) -> sent => sent?,
+///             }?;
+///         }
+///         Ok(latest.into_iter().try_for_each(|reading| display.send(reading))?)
+///     });
+///     Ok(shown.iter().last().transpose()?)
+/// })?;
+/// assert_eq!(last, Some(100));
+/// # Ok(())
+/// # }
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select {
+    // A `default`, as often as it can end.
+    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block, $($rest:tt)*) => {
+        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
+    };
+    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block $($rest:tt)*) => {
+        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
+    };
+    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr, $($rest:tt)*) => {
+        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
+    };
+    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr) => {
+        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)])
+    };
+    (@arm $cases:tt [$($default:tt)+] default $($rest:tt)*) => {
+        ::core::compile_error!("a select has one `default` at most")
+    };
+
+    // Any other arm, likewise.
+    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
+        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
+    };
+    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
+        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
+    };
+    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
+        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
+    };
+    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr) => {
+        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body))
+    };
+
+    (@recv ($receiver:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+        $crate::__select!(@arm
+            [$($cases)* ($case (&$receiver) ($crate::channel::parts::RecvCase::new($case)) $pattern $body)]
+            $default $($rest)*
+        )
+    };
+    (@send ($sender:expr, $message:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+        $crate::__select!(@arm
+            [$($cases)* ($case (&$sender, $message) ($crate::channel::parts::SendCase::new($case.0, $case.1)) $pattern $body)]
+            $default $($rest)*
+        )
+    };
+    (@cancelled ($token:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+        $crate::__select!(@arm
+            [$($cases)* ($case (&$token) ($crate::channel::parts::CancelledCase::new($case)) $pattern $body)]
+            $default $($rest)*
+        )
+    };
+
+    (@arm
+        [$(($case:ident ($($operands:tt)*) ($made:expr) ($pattern:pat) ($body:expr)))+]
+        [$(($($limit:expr)?) ($otherwise:expr))?]
+    ) => {{
+        // The `match` keeps what the operands borrow until the select is over, and no longer.
+        let (outcome, $($case),+) = match ($(($($operands)*),)+) {
+            ($($case,)+) => {
+                $(let mut $case = $made;)+
+                let patience = $crate::__select!(@patience $(($($limit)?))?);
+                let outcome = $crate::channel::parts::select(&mut [$($case.erase()),+], patience);
+                (outcome, $($case.take()),+)
+            }
+        };
+        // Bodies that all leave the code around the select leave nothing to be wrapped.
+        #[allow(unreachable_code)]
+        let value = match outcome {
+            ::core::result::Result::Ok(true) => ::core::result::Result::Ok(
+                $(if let ::core::option::Option::Some(output) = $case {
+                    let $pattern = output;
+                    $body
+                } else)+ {
+                    ::core::unreachable!("one of the cases was done")
+                }
+            ),
+            ::core::result::Result::Ok(false) => $crate::__select!(@otherwise $($otherwise)?),
+            ::core::result::Result::Err(cancelled) => ::core::result::Result::Err::<_, $crate::Cancelled>(cancelled),
+        };
+        value
+    }};
+    (@arm [] $default:tt) => {
+        ::core::compile_error!("a select needs a `recv`, a `send` or a `cancelled`")
+    };
+
+    (@patience) => { $crate::channel::parts::Patience::Unlimited };
+    (@patience ()) => { $crate::channel::parts::Patience::None };
+    (@patience ($limit:expr)) => { $crate::channel::parts::Patience::For($limit) };
+    (@otherwise) => { ::core::unreachable!("the wait has no limit") };
+    (@otherwise $otherwise:expr) => { ::core::result::Result::Ok($otherwise) };
+
+    (@$($wrong:tt)*) => {
+        ::core::compile_error!(
+            "the arms of a select are `recv(r) -> x => ..`, `send(s, &mut message) -> x => ..`, `cancelled(t) -> x => ..`, \
+             `default => ..` and `default(duration) => ..`"
+        )
+    };
+    ($($arms:tt)*) => {
+        $crate::__select!(@arm [] [] $($arms)*)
+    };
+}

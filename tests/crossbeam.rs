@@ -1,0 +1,278 @@
+//! Channels of crossbeam's under a cancel: what ours promise, kept with their types.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{bounded, never, select, unbounded};
+use support::{until, Drops, Gate, LONG};
+use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+#[test]
+fn messages_pass() -> anyhow::Result<()> {
+    for capacity in [0, 1, 16] {
+        let (sender, receiver) = bounded(capacity);
+        let received = TaskGroup::builder().timeout(LONG).scope(|g| {
+            g.spawn(move || Ok((0..500).try_for_each(|n| crossbeam::send(&sender, n))?));
+            Ok(crossbeam::iter(&receiver).collect::<Result<Vec<_>, _>>()?)
+        })?;
+        assert_eq!(received, (0..500).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+#[test]
+fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
+    let ((sender, receiver), (answer, answers)) = (bounded(0), bounded(0));
+    let echo = std::thread::spawn(move || receiver.iter().for_each(|n: u32| answer.send(n + 1).unwrap()));
+    for n in 0..200 {
+        crossbeam::send(&sender, n)?;
+        assert_eq!(crossbeam::recv(&answers)?, n + 1);
+    }
+    drop(sender);
+    assert!(matches!(crossbeam::recv(&answers), Err(RecvError::Disconnected)));
+    echo.join().unwrap();
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_receive_takes_nothing() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded::<u8>();
+    let inside = Gate::default();
+    TaskGroup::scope(|g| {
+        let blocked = g.spawn_isolated(|| {
+            inside.open();
+            match crossbeam::recv(&receiver) {
+                Err(RecvError::Cancelled(why)) => Ok(why),
+                other => anyhow::bail!("{other:?}"),
+            }
+        });
+        inside.wait();
+        blocked.cancel();
+        blocked.join()??;
+        Ok(())
+    })?;
+    sender.send(1)?;
+    assert_eq!(receiver.try_recv(), Ok(1));
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
+    for capacity in [0, 1] {
+        let (sender, receiver) = bounded(capacity);
+        let _ = sender.try_send(String::from("first"));
+        let inside = Gate::default();
+        let message = TaskGroup::scope(|g| {
+            let blocked = g.spawn_isolated(|| {
+                inside.open();
+                match crossbeam::send(&sender, String::from("kept")) {
+                    Err(SendError::Cancelled(message, _)) => Ok(message),
+                    other => anyhow::bail!("{other:?}"),
+                }
+            });
+            inside.wait();
+            blocked.cancel();
+            Ok(blocked.join()??)
+        })?;
+        assert_eq!((message.as_str(), receiver.len()), ("kept", capacity));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_that_fails_wakes_them() {
+    let (sender, receiver) = bounded(0);
+    let error = TaskGroup::scope(|g| {
+        g.spawn(|| Ok(crossbeam::send(&sender, 1)?));
+        g.spawn(|| Ok(crossbeam::recv(&never::<u8>()).map(drop)?));
+        g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("the reason") });
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures().len(), 1, "{error:?}");
+    assert!(receiver.is_empty());
+}
+
+#[test]
+fn a_cancelled_scope_fails_at_each_entry_without_effect() {
+    let (sender, receiver) = bounded(2);
+    sender.send(1).unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        for _ in 0..2 {
+            assert!(matches!(crossbeam::send(&sender, 2), Err(SendError::Cancelled(2, why)) if why.origin() == token.id()));
+            assert!(matches!(crossbeam::send_timeout(&sender, 2, LONG), Err(SendTimeoutError::Cancelled(2, _))));
+            assert!(matches!(crossbeam::recv(&receiver), Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
+            assert!(matches!(crossbeam::recv_timeout(&receiver, LONG), Err(RecvTimeoutError::Cancelled(_))));
+        }
+        let mut messages = crossbeam::iter(&receiver);
+        assert!(matches!(messages.next(), Some(Err(_))));
+        assert!(messages.next().is_none(), "one that drops errors must not spin");
+        assert_eq!(receiver.len(), 1);
+        assert_eq!(taskgroup::shield(|| crossbeam::recv(&receiver)).unwrap(), 1);
+    });
+    let error = anyhow::Error::from(token.run(|| crossbeam::recv(&receiver)).unwrap_err());
+    assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
+}
+
+#[test]
+fn time_runs_out() {
+    let (sender, receiver) = bounded(1);
+    assert!(matches!(crossbeam::recv_timeout(&receiver, SHORT), Err(RecvTimeoutError::Timeout)));
+    assert!(crossbeam::send_timeout(&sender, 1, LONG).is_ok());
+    assert!(matches!(crossbeam::send_timeout(&sender, 2, SHORT), Err(SendTimeoutError::Timeout(2))));
+    assert_eq!(crossbeam::recv_timeout(&receiver, LONG).unwrap(), 1);
+    let token = CancelToken::new();
+    assert!(matches!(token.run(|| crossbeam::recv_timeout(&receiver, SHORT)), Err(RecvTimeoutError::Timeout)));
+    let cut = taskgroup::timeout(SHORT, || Ok::<_, anyhow::Error>(crossbeam::recv(&receiver)?));
+    assert_eq!(cut.unwrap(), None);
+}
+
+#[test]
+fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    drop(receiver);
+    assert!(matches!(crossbeam::send(&sender, 1), Err(SendError::Disconnected(1))));
+    assert!(matches!(crossbeam::send_timeout(&sender, 1, LONG), Err(SendTimeoutError::Disconnected(1))));
+
+    let ((sender, receiver), (other, silent)) = (bounded(0), bounded::<u8>(0));
+    let (entered, token) = (AtomicUsize::new(0), CancelToken::new());
+    TaskGroup::scope(|g| {
+        g.spawn(|| {
+            entered.fetch_add(1, Ordering::Relaxed);
+            assert!(matches!(token.run(|| crossbeam::send(&sender, 1)), Err(SendError::Disconnected(1))));
+            Ok(())
+        });
+        g.spawn(|| {
+            entered.fetch_add(1, Ordering::Relaxed);
+            assert!(matches!(crossbeam::recv(&silent), Err(RecvError::Disconnected)));
+            Ok(())
+        });
+        until(|| entered.load(Ordering::Relaxed) == 2);
+        drop((receiver, other));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_token_closes_its_receiver() -> anyhow::Result<()> {
+    let (parent, silent) = (CancelToken::new(), never::<u8>());
+    let token = parent.child();
+    let closed = token.closed();
+    assert!(closed.same_channel(&token.clone().closed()), "it is made once");
+    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+    let inside = Gate::default();
+    TaskGroup::scope(|g| {
+        let ended = g.spawn(|| {
+            inside.open();
+            select! {
+                recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                recv(closed) -> end => Ok(end.is_err()),
+                default(LONG) => anyhow::bail!("nobody cancelled within a minute"),
+            }
+        });
+        inside.wait();
+        parent.cancel();
+        assert!(ended.join()?);
+        Ok(())
+    })?;
+    assert_eq!(token.closed().try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+
+    let late = CancelToken::new();
+    late.cancel();
+    assert!(late.closed().recv().is_err());
+    let timed = CancelToken::new();
+    timed.cancel_after(SHORT);
+    assert_eq!(timed.closed().recv_timeout(LONG), Err(crossbeam_channel::RecvTimeoutError::Disconnected));
+    Ok(())
+}
+
+#[test]
+fn it_goes_with_its_token() {
+    let token = CancelToken::new();
+    let closed = token.clone().closed();
+    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+    drop(token);
+    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+}
+
+#[test]
+fn many_ask_for_it_at_once() -> anyhow::Result<()> {
+    for _ in 0..50 {
+        let token = CancelToken::new();
+        let closed = TaskGroup::scope(|g| {
+            let tasks: Vec<_> = (0..4).map(|_| g.spawn(|| Ok(token.closed()))).collect();
+            let closed = tasks.into_iter().map(|task| task.join()).collect::<Result<Vec<_>, _>>()?;
+            Ok(closed)
+        })?;
+        assert!(closed.iter().all(|other| other.same_channel(&closed[0])));
+        assert_eq!(closed[0].try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+        token.cancel();
+        assert!(closed[0].recv().is_err());
+    }
+    Ok(())
+}
+
+/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
+fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
+    let token = CancelToken::new();
+    let canceller = token.clone();
+    Ok(TaskGroup::scope(|g| {
+        g.spawn_daemon(move || {
+            if cancel {
+                canceller.cancel();
+            }
+            Ok(())
+        });
+        Ok(token.run(f))
+    })?)
+}
+
+#[test]
+fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
+    for capacity in [0, 1, 4] {
+        let drops = Drops::default();
+        let (sender, receiver) = bounded(capacity);
+        let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        TaskGroup::builder().timeout(LONG).scope(|g| {
+            for worker in 0..2 {
+                let (sender, sent, back, drops) = (sender.clone(), &sent, &back, &drops);
+                g.spawn(move || {
+                    for round in 0..200 {
+                        with_cancel((round + worker) % 3 == 0, || match crossbeam::send(&sender, drops.counted()) {
+                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
+                            Err(other) => panic!("{other:?}"),
+                        })?;
+                    }
+                    Ok(())
+                });
+            }
+            drop(sender);
+            for worker in 0..2 {
+                let (receiver, received) = (receiver.clone(), &received);
+                g.spawn(move || {
+                    for round in 0.. {
+                        match with_cancel((round + worker) % 3 == 0, || crossbeam::recv(&receiver))? {
+                            Ok(_) => received.fetch_add(1, Ordering::Relaxed),
+                            Err(RecvError::Disconnected) => break,
+                            Err(_) => continue,
+                        };
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        })?;
+        let (sent, back) = (sent.into_inner(), back.into_inner());
+        assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+    }
+    Ok(())
+}

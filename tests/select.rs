@@ -1,0 +1,754 @@
+//! Selects: one of several cases, never two, and nothing lost in those that were not chosen.
+
+mod support;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use support::{until, Drops, LONG};
+use taskgroup::channel::{bounded, select, unbounded, Disconnected, Receiver, Select, Sender};
+use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
+
+const SHORT: Duration = Duration::from_millis(1);
+
+/// A scope that is cancelled, and so fails, if something in it hangs.
+fn scope<T>(body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>) -> Result<T, GroupError> {
+    TaskGroup::builder().timeout(LONG).scope(body)
+}
+
+/// Lets others run until so many wait to send or receive.
+fn until_blocked<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) {
+    let text = format!("sending: {sending}, receiving: {receiving} ");
+    until(|| format!("{receiver:?}").contains(&text));
+}
+
+fn is_deserted<T>(receiver: &Receiver<T>) -> bool {
+    format!("{receiver:?}").contains("sending: 0, receiving: 0 ")
+}
+
+#[test]
+fn one_of_the_cases_that_are_ready_is_done() -> anyhow::Result<()> {
+    let ((numbers, incoming), (outgoing, sent)) = (unbounded(), bounded(1));
+    let mut message = Some("word");
+    numbers.send(1)?;
+    outgoing.send("full")?;
+    let number = select! {
+        recv(incoming) -> number => number?,
+        send(outgoing, &mut message) -> sent => sent.map(|()| 0)?,
+    }?;
+    assert_eq!((number, message), (1, Some("word")));
+    assert_eq!(sent.recv()?, "full");
+    let number = select! {
+        recv(incoming) -> number => number?,
+        send(outgoing, &mut message) -> sent => sent.map(|()| 0)?,
+    }?;
+    assert_eq!((number, message), (0, None));
+    assert_eq!(sent.recv()?, "word");
+    Ok(())
+}
+
+#[test]
+fn every_case_that_is_ready_has_its_turn() -> anyhow::Result<()> {
+    const ROUNDS: usize = 1_000;
+    let channels: Vec<_> = (0..4).map(|_| unbounded()).collect();
+    for (sender, _) in &channels {
+        (0..ROUNDS).try_for_each(|n| sender.send(n))?;
+    }
+    let mut select = Select::new();
+    for (index, (_, receiver)) in channels.iter().enumerate() {
+        select.recv(receiver, move |message| message.map(|_| index));
+    }
+    let mut chosen = [0; 4];
+    for _ in 0..ROUNDS {
+        chosen[select.select()??] += 1;
+    }
+    assert!(chosen.iter().all(|&times| times > ROUNDS / 8), "{chosen:?}");
+
+    let mut chosen = [0; 3];
+    let (sender, receiver) = unbounded();
+    for _ in 0..ROUNDS {
+        let index = select! {
+            recv(channels[0].1) -> message => message.map(|_| 0)?,
+            recv(channels[1].1) -> message => message.map(|_| 1)?,
+            send(sender, &mut Some(())) -> sent => sent.map(|()| 2)?,
+        }?;
+        chosen[index] += 1;
+    }
+    assert!(chosen.iter().all(|&times| times > ROUNDS / 6), "{chosen:?}");
+    assert_eq!(receiver.len(), chosen[2]);
+    Ok(())
+}
+
+#[test]
+fn a_message_ends_the_wait() -> anyhow::Result<()> {
+    for capacity in [0, 1, usize::MAX] {
+        let ((first, incoming), (_second, silent)) = (bounded(capacity), bounded::<u8>(capacity));
+        scope(move |g| {
+            let other = incoming.clone();
+            let received = g.spawn(move || {
+                let received = select! {
+                    recv(incoming) -> message => message?,
+                    recv(silent) -> message => u32::from(message?),
+                }?;
+                assert!(is_deserted(&incoming) && is_deserted(&silent));
+                Ok(received)
+            });
+            until_blocked(&other, 0, 1);
+            first.send(5)?;
+            assert_eq!(received.join()?, 5);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn room_ends_the_wait() -> anyhow::Result<()> {
+    for capacity in [0, 1] {
+        let ((sender, receiver), (_other, silent)) = (bounded(capacity), unbounded::<u8>());
+        let buffered = sender.try_send(0).is_ok();
+        scope(move |g| {
+            let sent = g.spawn(move || {
+                let mut message = Some(1);
+                select! {
+                    send(sender, &mut message) -> sent => sent?,
+                    recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                }?;
+                assert!(is_deserted(&silent));
+                Ok(message)
+            });
+            until_blocked(&receiver, 1, 0);
+            if buffered {
+                assert_eq!(receiver.recv()?, 0);
+            }
+            assert_eq!(receiver.recv()?, 1);
+            assert_eq!(sent.join()?, None);
+            assert!(is_deserted(&receiver));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_rendezvous_meets_whichever_side_waits() -> anyhow::Result<()> {
+    let ((sender, receiver), (_other, silent)) = (bounded(0), unbounded::<u8>());
+    assert!(Select::try_select(&mut select_of(&receiver)).is_none());
+    scope(move |g| {
+        let (plain, watched) = (sender.clone(), receiver.clone());
+        let sending = g.spawn(move || Ok(plain.send(1)?));
+        until_blocked(&watched, 1, 0);
+        let received = select! {
+            recv(receiver) -> message => message?,
+            recv(silent) -> _ => anyhow::bail!("nobody sent"),
+        }?;
+        assert_eq!(received, 1);
+        sending.join()?;
+
+        let receiving = g.spawn(move || Ok(receiver.recv()?));
+        until_blocked(&watched, 0, 1);
+        select! {
+            send(sender, &mut Some(2)) -> sent => sent?,
+            recv(silent) -> _ => anyhow::bail!("nobody sent"),
+        }?;
+        assert_eq!(receiving.join()?, 2);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn select_of<T>(receiver: &Receiver<T>) -> Select<'_, Result<T, Disconnected>> {
+    let mut select = Select::new();
+    select.recv(receiver, |message| message);
+    select
+}
+
+#[test]
+fn a_select_does_not_meet_itself() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    let mut message = Some(1);
+    select! {
+        send(sender, &mut message) -> _ => anyhow::bail!("sent to itself"),
+        recv(receiver) -> _ => anyhow::bail!("received from itself"),
+        default(SHORT) => {}
+    }?;
+    assert_eq!(message, Some(1));
+    assert!(is_deserted(&receiver));
+    Ok(())
+}
+
+#[test]
+fn a_channel_may_stand_in_several_cases() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    let watched = receiver.clone();
+    scope(move |g| {
+        let sent = g.spawn(move || {
+            let (mut odd, mut even) = (Some(1), Some(2));
+            let first = select! {
+                send(sender, &mut odd) -> sent => sent.map(|()| 1)?,
+                send(sender, &mut even) -> sent => sent.map(|()| 2)?,
+            }?;
+            assert_eq!((odd, even), if first == 1 { (None, Some(2)) } else { (Some(1), None) });
+            Ok(first)
+        });
+        until_blocked(&watched, 2, 0);
+        let received = receiver.recv()?;
+        assert_eq!(sent.join()?, received);
+        assert!(is_deserted(&watched));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn the_end_of_the_last_sender_ends_the_wait() -> anyhow::Result<()> {
+    let ((first, incoming), (_second, silent)) = (unbounded::<u8>(), bounded::<u8>(0));
+    scope(move |g| {
+        let watched = incoming.clone();
+        g.spawn(move || {
+            for _ in 0..2 {
+                let message = select! {
+                    recv(incoming) -> message => message,
+                    recv(silent) -> message => message,
+                }?;
+                assert_eq!(message, Err(Disconnected));
+                assert!(is_deserted(&silent));
+            }
+            Ok(())
+        });
+        until_blocked(&watched, 0, 1);
+        drop(first);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn what_was_sent_comes_before_the_end() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    sender.send(1)?;
+    drop(sender);
+    let mut select = select_of(&receiver);
+    assert_eq!((select.select()?, select.select()?), (Ok(1), Err(Disconnected)));
+    assert_eq!(select.try_select(), Some(Err(Disconnected)));
+    Ok(())
+}
+
+#[test]
+fn the_end_of_the_last_receiver_leaves_the_message() -> anyhow::Result<()> {
+    for capacity in [0, 1] {
+        let (sender, receiver) = bounded(capacity);
+        let _ = sender.try_send(0);
+        scope(move |g| {
+            g.spawn(move || {
+                let mut message = Some(1);
+                for _ in 0..2 {
+                    let sent = select! { send(sender, &mut message) -> sent => sent }?;
+                    assert_eq!((sent, message), (Err(Disconnected), Some(1)));
+                }
+                Ok(())
+            });
+            until_blocked(&receiver, 1, 0);
+            drop(receiver);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_ends_the_wait_without_effect() -> anyhow::Result<()> {
+    let ((sender, receiver), (_other, silent)) = (bounded(1), bounded::<u8>(0));
+    sender.send("first")?;
+    let token = CancelToken::new();
+    scope(|g| {
+        let (cancelled, watched, quiet) = (token.clone(), receiver.clone(), silent.clone());
+        let ended = g.spawn(move || {
+            let mut message = Some("second");
+            let ended = cancelled.run(|| {
+                select! {
+                    recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                    send(sender, &mut message) -> _ => anyhow::bail!("there was no room"),
+                }
+                .map_err(anyhow::Error::from)
+            });
+            let why = ended.unwrap_err().downcast::<Cancelled>()?;
+            Ok((message, why.origin()))
+        });
+        until_blocked(&watched, 1, 0);
+        token.cancel();
+        assert_eq!(ended.join()?, (Some("second"), token.id()));
+        assert!(is_deserted(&watched) && is_deserted(&quiet));
+        Ok(())
+    })?;
+    assert_eq!(receiver.try_recv(), Ok("first"));
+    assert!(receiver.try_recv().is_err());
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_scope_fails_at_each_entry_without_effect() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    sender.send(1)?;
+    let token = CancelToken::new();
+    token.cancel();
+    let mut message = Some(2);
+    token.run(|| {
+        for _ in 0..2 {
+            let ended: Result<(), Cancelled> = select! {
+                recv(receiver) -> _ => {},
+                send(sender, &mut message) -> _ => {},
+            };
+            assert_eq!(ended.unwrap_err().origin(), token.id());
+            let ended: Result<(), Cancelled> = select! {
+                recv(receiver) -> _ => {},
+                default => {}
+            };
+            assert!(ended.is_err(), "a loop around a select with a default ends");
+            assert!(select_of(&receiver).select().is_err());
+            assert!(select_of(&receiver).select_timeout(LONG).is_err());
+        }
+        assert_eq!((receiver.len(), message), (1, Some(2)));
+        assert_eq!(select_of(&receiver).try_select(), Some(Ok(1)));
+    });
+    Ok(())
+}
+
+#[test]
+fn a_wait_that_is_out_of_time_has_no_effect() -> anyhow::Result<()> {
+    let ((sender, receiver), (_other, silent)) = (bounded(0), unbounded::<u8>());
+    let drops = Drops::default();
+    let mut message = Some(drops.counted());
+    for _ in 0..2 {
+        let late = select! {
+            send(sender, &mut message) -> _ => false,
+            recv(silent) -> _ => false,
+            default(SHORT) => true,
+        }?;
+        assert!(late);
+    }
+    assert_eq!(drops.count(), 0);
+    assert!(message.is_some() && is_deserted(&receiver) && is_deserted(&silent));
+    let mut select = select_of(&silent);
+    assert_eq!((select.select_timeout(SHORT)?, select.try_select()), (None, None));
+    assert!(is_deserted(&silent));
+    Ok(())
+}
+
+#[test]
+fn a_default_is_for_when_nothing_can_be_done() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    let poll = || {
+        select! {
+            recv(receiver) -> message => message.ok(),
+            default => None
+        }
+    };
+    assert_eq!(poll()?, None);
+    sender.send(3)?;
+    assert_eq!(poll()?, Some(3));
+    Ok(())
+}
+
+#[test]
+fn the_cancel_of_another_token_is_a_case() -> anyhow::Result<()> {
+    let (_sender, receiver) = bounded::<u8>(0);
+    let (token, late) = (CancelToken::new(), CancelToken::new());
+    scope(|g| {
+        let (stop, watched) = (token.clone(), receiver.clone());
+        let why = g.spawn(move || {
+            Ok(select! {
+                recv(receiver) -> _ => None,
+                cancelled(stop) -> why => Some(why.origin()),
+            }?)
+        });
+        until_blocked(&watched, 0, 1);
+        token.cancel();
+        assert_eq!(why.join()?, Some(token.id()));
+        assert!(is_deserted(&watched));
+
+        late.cancel_at(Instant::now() + SHORT);
+        let mut select = Select::new();
+        select.recv(&watched, |_| None);
+        select.cancelled(&late, |why| Some(why.origin()));
+        assert_eq!(select.select()?, Some(late.id()));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn without_a_message_a_send_is_not_chosen() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded::<u8>();
+    let mut message = None;
+    for _ in 0..20 {
+        let sent = select! {
+            send(sender, &mut message) -> _ => true,
+            default => false,
+        }?;
+        assert!(!sent);
+    }
+    let late = select! { send(sender, &mut message) -> _ => false, default(SHORT) => true }?;
+    assert!(late && receiver.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
+    let ((sender, receiver), (_, ended)) = (unbounded(), unbounded());
+    let mut message = Some('m');
+    let mut select = Select::new();
+    let first = select.recv(&ended, |message: Result<char, _>| message);
+    let sent = select.send(&sender, &mut message, |sent| sent.map(|()| 's'));
+    assert_eq!((first, sent), (0, 1));
+    while select.select()? != Err(Disconnected) {}
+    select.remove(first);
+    assert!(matches!(select.try_select(), None | Some(Ok('s'))));
+    assert_eq!(select.select_timeout(SHORT)?, None, "it has sent its message");
+    assert_eq!(format!("{select:?}"), "Select { cases: 1 }");
+    select.recv(&receiver, |message| message);
+    assert_eq!(select.select()?, Ok('m'));
+    Ok(())
+}
+
+#[test]
+#[should_panic(expected = "a select without cases would wait for ever")]
+fn a_select_of_nothing_panics() {
+    let _ = Select::<()>::new().select();
+}
+
+#[test]
+#[should_panic(expected = "the select has no case 1")]
+fn a_case_is_removed_once() {
+    let (_sender, receiver) = unbounded::<u8>();
+    let mut select = select_of(&receiver);
+    select.remove(0);
+    select.remove(1);
+}
+
+#[test]
+fn messages_may_borrow() -> anyhow::Result<()> {
+    let text = String::from("borrowed");
+    let (sender, receiver) = bounded(1);
+    let mut message = Some(&*text);
+    select! { send(sender, &mut message) -> sent => sent? }?;
+    let received = select! { recv(receiver) -> message => message? }?;
+    assert_eq!(received, "borrowed");
+    Ok(())
+}
+
+#[test]
+fn bodies_belong_to_the_code_around_them() -> anyhow::Result<()> {
+    fn first_even(receiver: &Receiver<u32>) -> anyhow::Result<u32> {
+        loop {
+            let n = select! {
+                recv(receiver) -> n => match n? {
+                    0 => continue,
+                    99 => break,
+                    n => n,
+                },
+            }?;
+            if n % 2 == 0 {
+                return Ok(n);
+            }
+            select! { recv(receiver) -> n => if n? == 4 { return Ok(4); } }?;
+        }
+        Ok(99)
+    }
+    let (sender, receiver) = unbounded();
+    [0, 1, 2, 6, 1, 4, 99].iter().try_for_each(|&n| sender.send(n))?;
+    drop(sender);
+    assert_eq!((first_even(&receiver)?, first_even(&receiver)?, first_even(&receiver)?), (6, 4, 99));
+    assert!(first_even(&receiver).unwrap_err().is::<Disconnected>());
+    Ok(())
+}
+
+#[test]
+fn operands_may_be_any_expressions() -> anyhow::Result<()> {
+    struct Ends(Vec<(Sender<String>, Receiver<String>)>);
+    impl Ends {
+        fn receiver(&self) -> &Receiver<String> {
+            &self.0[0].1
+        }
+    }
+    let ends = Ends(vec![unbounded()]);
+    let mut messages = [Some(String::from("a"))];
+    select! { send(ends.0[0].0.clone(), &mut messages[0]) -> sent => sent?, }?;
+    let received = select! {
+        recv(ends.receiver()) -> message => message?,
+        recv(ends.receiver().clone()) -> message => message?,
+        cancelled(CancelToken::new()) -> why => why.to_string(),
+    }?;
+    assert_eq!((received.as_str(), &messages[0]), ("a", &None));
+    Ok(())
+}
+
+/// Two who send to each other, each ready for either direction: one message passes each round, and both know which.
+#[test]
+fn two_selects_serve_each_other() -> anyhow::Result<()> {
+    const ROUNDS: usize = 2_000;
+    let (there, back) = (bounded(0), bounded(0));
+    scope(move |g| {
+        let (to, from) = (there.0.clone(), back.1.clone());
+        let first = g.spawn(move || {
+            (0..ROUNDS).map(|n| Ok(select! { send(to, &mut Some(n)) -> _ => true, recv(from) -> _ => false }?)).collect()
+        });
+        let (to, from) = (back.0.clone(), there.1.clone());
+        let second = g.spawn(move || {
+            (0..ROUNDS).map(|n| Ok(select! { recv(from) -> _ => true, send(to, &mut Some(n)) -> _ => false }?)).collect()
+        });
+        let (first, second): (Vec<bool>, Vec<bool>) = (first.join()?, second.join()?);
+        assert_eq!(first, second);
+        assert!(is_deserted(&there.1) && is_deserted(&back.1));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Each in a ring sends to the next and receives from the one before, whichever can be done first.
+#[test]
+fn a_ring_of_selects_does_not_stand_still() -> anyhow::Result<()> {
+    const EACH: usize = 500;
+    for capacity in [0, 1] {
+        let ring: Vec<_> = (0..3).map(|_| bounded(capacity)).collect();
+        let total = scope(move |g| {
+            let tasks: Vec<_> = (0..3)
+                .map(|n| {
+                    let (to, from) = (ring[n].0.clone(), ring[(n + 2) % 3].1.clone());
+                    g.spawn(move || {
+                        let (mut left, mut received, mut next) = (EACH, 0, Some(1));
+                        while left > 0 || received < EACH {
+                            select! {
+                                send(to, &mut next) -> sent => {
+                                    sent?;
+                                    left -= 1;
+                                    next = (left > 0).then_some(1);
+                                }
+                                recv(from) -> message => received += message?,
+                            }?;
+                        }
+                        Ok(received)
+                    })
+                })
+                .collect();
+            // The ends stay until all are through: one that has finished must not end its neighbours.
+            let mut total = 0;
+            for task in tasks {
+                total += task.join()?;
+            }
+            drop(ring);
+            Ok(total)
+        })?;
+        assert_eq!(total, 3 * EACH);
+    }
+    Ok(())
+}
+
+/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
+fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
+    let token = CancelToken::new();
+    let canceller = token.clone();
+    Ok(TaskGroup::scope(|g| {
+        g.spawn_daemon(move || {
+            if cancel {
+                canceller.cancel();
+            }
+            Ok(())
+        });
+        Ok(token.run(f))
+    })?)
+}
+
+#[test]
+fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
+    const EACH: usize = 2_500;
+    for capacity in [0, 1, 8] {
+        let (left, right) = (bounded(capacity), bounded(capacity));
+        let drops = Drops::default();
+        let (sent, received) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        TaskGroup::builder().timeout(LONG).scope(|g| {
+            for _ in 0..4 {
+                let (left, right, drops, sent) = (left.0.clone(), right.0.clone(), &drops, &sent);
+                g.spawn(move || {
+                    for _ in 0..EACH {
+                        let mut message = Some(drops.counted());
+                        select! {
+                            send(left, &mut message) -> sent => sent?,
+                            send(right, &mut Some(drops.counted())) -> sent => sent?,
+                        }?;
+                        sent.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                });
+            }
+            for mut selects in [true, true, false] {
+                let (left, right, received) = (left.1.clone(), right.1.clone(), &received);
+                g.spawn(move || {
+                    while selects {
+                        let message = select! { recv(left) -> message => message, recv(right) -> message => message }?;
+                        match message {
+                            Ok(_) => drop(received.fetch_add(1, Ordering::Relaxed)),
+                            Err(_) => selects = false,
+                        }
+                    }
+                    for receiver in [left, right] {
+                        for message in &receiver {
+                            drop(message?);
+                            received.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    Ok(())
+                });
+            }
+            drop((left, right));
+            Ok(())
+        })?;
+        assert_eq!((sent.into_inner(), received.into_inner(), drops.count()), (4 * EACH, 4 * EACH, 8 * EACH));
+    }
+    Ok(())
+}
+
+#[test]
+fn cancels_and_selects_that_cross_lose_nothing() -> anyhow::Result<()> {
+    const ROUNDS: usize = 200;
+    for capacity in [0, 1, 4] {
+        let (left, right) = (bounded(capacity), bounded(capacity));
+        let drops = Drops::default();
+        let (sent, received, kept) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let outcome = |done: Result<bool, Cancelled>| done.unwrap_or(false);
+        TaskGroup::builder().timeout(LONG).scope(|g| {
+            for worker in 0..2 {
+                let (left, right, drops, sent, kept) = (left.0.clone(), right.0.clone(), &drops, &sent, &kept);
+                g.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let (mut one, mut two) = (Some(drops.counted()), Some(drops.counted()));
+                        let done = outcome(with_cancel((round + worker) % 3 == 0, || {
+                            select! {
+                                send(left, &mut one) -> sent => sent.is_ok(),
+                                send(right, &mut two) -> sent => sent.is_ok(),
+                            }
+                        })?);
+                        sent.fetch_add(usize::from(done), Ordering::Relaxed);
+                        let left_over = usize::from(one.is_some()) + usize::from(two.is_some());
+                        assert_eq!(left_over, 2 - usize::from(done));
+                        kept.fetch_add(left_over, Ordering::Relaxed);
+                    }
+                    Ok(())
+                });
+            }
+            for worker in 0..2 {
+                let (left, right, received) = (left.1.clone(), right.1.clone(), &received);
+                g.spawn(move || {
+                    let mut is_open = [true, true];
+                    for round in 0.. {
+                        let mut select = Select::new();
+                        for (index, receiver) in [&left, &right].into_iter().enumerate() {
+                            if is_open[index] {
+                                select.recv(receiver, move |message| (index, message.is_ok()));
+                            }
+                        }
+                        match with_cancel((round + worker) % 3 == 0, || select.select())? {
+                            Ok((_, true)) => drop(received.fetch_add(1, Ordering::Relaxed)),
+                            Ok((index, false)) => is_open[index] = false,
+                            Err(_) => {}
+                        }
+                        if is_open == [false, false] {
+                            break;
+                        }
+                    }
+                    Ok(())
+                });
+            }
+            drop((left, right));
+            Ok(())
+        })?;
+        let (sent, kept) = (sent.into_inner(), kept.into_inner());
+        assert_eq!((received.into_inner(), sent + kept, drops.count()), (sent, 4 * ROUNDS, 4 * ROUNDS));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send { channel: usize },
+    Receive { channel: usize },
+    Close { channel: usize },
+    Select { cases: Vec<(usize, bool)> },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..3_usize).prop_map(|channel| Step::Send { channel }),
+        1 => (0..3_usize).prop_map(|channel| Step::Receive { channel }),
+        1 => (0..24_usize).prop_map(|channel| Step::Close { channel }),
+        6 => prop::collection::vec((0..3_usize, any::<bool>()), 1..5).prop_map(|cases| Step::Select { cases }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What a select does is one of the things that its cases could do, one at a time; if none could, it does nothing.
+    #[test]
+    fn a_select_is_one_of_its_cases(
+        capacities in prop::array::uniform3(prop_oneof![Just(0), Just(1), Just(2), Just(usize::MAX)]),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let (mut senders, receivers): (Vec<_>, Vec<_>) =
+            capacities.iter().map(|&capacity| bounded(capacity)).map(|(sender, receiver)| (Some(sender), receiver)).unzip();
+        let mut model = [(); 3].map(|()| VecDeque::new());
+        for (next, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Send { channel } => {
+                    if let Some(sender) = &senders[channel] {
+                        let fits = model[channel].len() < capacities[channel];
+                        prop_assert_eq!(sender.try_send(next).is_ok(), fits);
+                        model[channel].extend(fits.then_some(next));
+                    }
+                }
+                Step::Receive { channel } => prop_assert_eq!(receivers[channel].try_recv().ok(), model[channel].pop_front()),
+                Step::Close { channel } => drop(senders.get_mut(channel).and_then(Option::take)),
+                Step::Select { cases } => {
+                    let mut messages = vec![Some(next); cases.len()];
+                    let mut select = Select::new();
+                    for ((index, &(channel, sends)), message) in cases.iter().enumerate().zip(&mut messages) {
+                        match (&senders[channel], sends) {
+                            (Some(sender), true) => drop(select.send(sender, message, move |sent| (index, sent.map(|()| None)))),
+                            _ => drop(select.recv(&receivers[channel], move |received| (index, received.map(Some)))),
+                        }
+                    }
+                    let done = match next % 2 {
+                        0 => select.try_select(),
+                        _ => select.select_timeout(Duration::ZERO).unwrap(),
+                    };
+                    drop(select);
+                    let is_sent = |index: usize| matches!(done, Some((chosen, Ok(None))) if chosen == index);
+                    prop_assert!(messages.iter().enumerate().all(|(index, message)| message.is_none() == is_sent(index)));
+                    let can = |&(channel, sends): &(usize, bool)| match &senders[channel] {
+                        Some(_) if sends => model[channel].len() < capacities[channel],
+                        sender => sender.is_none() || !model[channel].is_empty(),
+                    };
+                    match done {
+                        None => prop_assert!(!cases.iter().any(can)),
+                        Some((chosen, Ok(None))) => {
+                            prop_assert!(can(&cases[chosen]));
+                            model[cases[chosen].0].push_back(next);
+                        }
+                        Some((chosen, Ok(Some(message)))) => {
+                            prop_assert_eq!(Some(message), model[cases[chosen].0].pop_front());
+                        }
+                        Some((chosen, Err(Disconnected))) => {
+                            prop_assert!(senders[cases[chosen].0].is_none() && model[cases[chosen].0].is_empty());
+                        }
+                    }
+                }
+            }
+            prop_assert!(receivers.iter().all(is_deserted));
+        }
+        for (receiver, model) in receivers.iter().zip(model) {
+            prop_assert_eq!(std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>(), Vec::from(model));
+        }
+    }
+}
