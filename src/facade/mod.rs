@@ -72,4 +72,12 @@ pub(crate) enum Guard {
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// A region that is entered in a scope that was cancelled with a grace is listed for the cancel that ends the grace.
+    LateRegionIsListed,
+    /// A cancel without grace goes on below a node that was cancelled with one.
+    CancelEndsGrace,
+    /// A grace that comes later than a cancel, or than a shorter one, changes nothing.
+    GraceOnlyShrinks,
+    /// Who waits in a region is told of the end of its grace.
+    GraceWakes,
 }

@@ -67,7 +67,10 @@ impl<E: TaskError> Ledger<E> {
     /// Cancels the group for a panic of the body, which is not recorded: it resumes.
     pub(super) fn body_panicked(&self) {
         if self.fatal != Fatal::None {
-            self.node.cancel(CancelCause::BodyPanicked, self.location);
+            let fallout = self.node.trip(Cancelled::new(CancelCause::BodyPanicked, self.location, self.node.id()));
+            if let Some(fallout) = fallout {
+                fallout.deliver();
+            }
         }
     }
 
