@@ -7,6 +7,7 @@ mod hook;
 mod pause;
 mod shield;
 mod timeout;
+mod winding_down;
 
 pub use abandon::{abandon, abandoned};
 pub use cancellable::{Cancellable, CancellableExt};
@@ -15,3 +16,4 @@ pub use hook::with_cancel_hook;
 pub use pause::{checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until, yield_now};
 pub use shield::{shield, shield_for};
 pub use timeout::{deadline, timeout};
+pub use winding_down::winding_down;

@@ -44,9 +44,25 @@ impl Deadline {
         self.nanos.store(encode(instant), Ordering::Release);
     }
 
+    /// Sets it, if there is none or a later one; true if it did. The caller holds the lock of the node.
+    pub(super) fn set_earlier(&self, instant: Instant, location: &'static Location<'static>) -> bool {
+        let earlier = self.get().is_none_or(|set| instant < set);
+        if earlier {
+            self.set(instant, location);
+        }
+        earlier
+    }
+
     fn get(&self) -> Option<Instant> {
         decode(self.nanos.load(Ordering::Acquire))
     }
+}
+
+/// What has come to its time in a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    Deadline,
+    GraceEnd,
 }
 
 /// What hides the cancel of an outer scope for a while: when the time is up, the node becomes a child of the outer one.
@@ -114,8 +130,11 @@ impl Node {
     fn for_each_limit(self: &Arc<Self>, mut visit: impl FnMut(Instant), to_act_on: bool) {
         let mut nodes = vec![self];
         while let Some(node) = nodes.pop() {
-            if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_flagged())) {
+            if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_settled())) {
                 visit(deadline);
+            }
+            if let Some(end) = node.grace_end().filter(|_| !(to_act_on && node.is_flagged())) {
+                visit(end);
             }
             if let Some(shield) = node.shield.as_ref().filter(|shield| to_act_on && shield.lifted().is_none()) {
                 visit(shield.until);
@@ -124,13 +143,17 @@ impl Node {
         }
     }
 
-    /// Cancels what has passed its deadline, here and above, in the order of the deadlines, and lifts the shields whose
-    /// time is up. True if there was anything to do.
+    fn grace_end(&self) -> Option<Instant> {
+        self.grace_end.as_ref().and_then(Deadline::get)
+    }
+
+    /// Cancels what has passed its deadline, here and above, in the order of the deadlines, ends the graces that are over,
+    /// and lifts the shields whose time is up. True if there was anything to do.
     pub(crate) fn expire(self: &Arc<Self>) -> bool {
         let now = Instant::now();
         let mut acted = false;
         loop {
-            let mut due: Vec<(Instant, Arc<Node>)> = Vec::new();
+            let mut due: Vec<(Instant, Due, Arc<Node>)> = Vec::new();
             let mut lifted = false;
             let mut nodes = vec![self];
             while let Some(node) = nodes.pop() {
@@ -139,17 +162,25 @@ impl Node {
                     shield.lift(node);
                     lifted = true;
                 }
-                let deadline = node.deadline.get().filter(|deadline| *deadline <= now && !node.is_flagged());
-                due.extend(deadline.map(|deadline| (deadline, node.clone())));
+                let deadline = node.deadline.get().filter(|deadline| *deadline <= now && !node.is_settled());
+                due.extend(deadline.map(|deadline| (deadline, Due::Deadline, node.clone())));
+                let grace_end = node.grace_end().filter(|end| *end <= now && !node.is_flagged());
+                due.extend(grace_end.map(|end| (end, Due::GraceEnd, node.clone())));
                 nodes.extend(node.parents());
             }
             // The outer of two that are due at once was found last.
             due.reverse();
-            due.sort_by_key(|(deadline, _)| *deadline);
+            due.sort_by_key(|(at, ..)| *at);
             acted |= lifted || !due.is_empty();
-            for (deadline, node) in due {
-                let location = node.deadline.location.load().unwrap_or(Location::caller());
-                if let Some(fallout) = node.trip(Cancelled::new(CancelCause::Deadline { deadline }, location, node.id())) {
+            for (at, due, node) in due {
+                let fallout = match due {
+                    Due::Deadline => {
+                        let location = node.deadline.location.load().unwrap_or(Location::caller());
+                        node.trip_deadline(Cancelled::new(CancelCause::Deadline { deadline: at }, location, node.id()))
+                    }
+                    Due::GraceEnd => node.end_grace(),
+                };
+                if let Some(fallout) = fallout {
                     fallout.deliver();
                 }
             }

@@ -12,5 +12,5 @@ mod token;
 
 pub use callback::CancelGuard;
 pub use cause::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
-pub(crate) use node::{Node, Observer, OwnedBy};
+pub(crate) use node::{Grace, Node, Observer, OwnedBy};
 pub use token::{CancelToken, DropGuard};

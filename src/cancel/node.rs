@@ -4,12 +4,15 @@
 //!
 //! 1. A node is cancelled once. The flag, the cause and the marks of the slots attached to it change in one critical
 //!    section of its lock, so whoever holds the lock sees a node that is wholly cancelled or not at all.
-//! 2. A child is listed by each of its parents from before it is handed out until it is dropped. It is listed and takes
-//!    over a parent's cancel in one critical section of that parent, so no cancel misses it.
+//! 2. A child is listed by each of its parents from before it is handed out until it is dropped, or until nothing more can
+//!    come from that parent. It is listed and takes over a parent's cancel in one critical section of that parent, so no
+//!    cancel misses it.
 //! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of this crate is held, on the
 //!    thread that cancels, after the whole subtree has been marked.
 //! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have run; the end of a scope
 //!    waits for the deliveries of its node.
+//! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So cancels that reach a node
+//!    over different ways, or in another order than they began, come to the same.
 //!
 //! # Lock order
 //!
@@ -18,6 +21,7 @@
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not yet.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
@@ -34,6 +38,30 @@ use crate::waiting::{Marked, Slot};
 
 const CANCELLED: u32 = 1;
 const TIMED: u32 = 1 << 1;
+const SPARES: u32 = 1 << 2;
+
+/// How long a cancel spares the regions that wind down below the node that it has reached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum Grace {
+    /// Not at all, or no longer.
+    #[default]
+    Over,
+    /// Until then at the latest.
+    Until(Instant),
+    /// Until another cancel comes.
+    Endless,
+}
+
+/// How a cancel comes to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Route {
+    /// By a failure, which is a cancel only if it is the first, and ends no grace.
+    Failure,
+    /// By a cancel of the node itself, or its deadline.
+    Own,
+    /// From a parent.
+    Parent,
+}
 
 /// Who is told of a cancel besides those that wait: a group, which empties its queue.
 pub(crate) trait Observer: Send + Sync {
@@ -51,11 +79,14 @@ pub(crate) trait Observer: Send + Sync {
 /// the cancel ended.
 pub(crate) struct Node {
     id: TokenId,
-    /// `CANCELLED`, and `TIMED` if the node or one above it has, or once had, a deadline.
+    /// `CANCELLED`; `SPARES` as long as a grace may be shortened; `TIMED` if the node or one above it has, or once had, a
+    /// deadline.
     state: AtomicU32,
     parents: Box<[Parent]>,
     pub(super) deadline: Deadline,
     pub(super) shield: Option<Shield>,
+    /// When the grace of the cancel around it ends, where the node is a region that winds down.
+    pub(super) grace_end: Option<Deadline>,
     observer: OnceLock<Weak<dyn Observer>>,
     #[cfg(feature = "crossbeam")]
     pub(super) closed: super::closed::Closed,
@@ -72,6 +103,8 @@ struct Parent {
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) cancelled: Option<Cancelled>,
+    /// What the node was cancelled with; of no meaning where it is not.
+    grace: Grace,
     children: Slab<Weak<Node>>,
     slots: Slab<Arc<Slot>>,
     pub(super) callbacks: Callbacks,
@@ -107,10 +140,21 @@ impl Node {
 
     /// A node that is cancelled with any of `parents`.
     pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
+        Self::below(parents, None)
+    }
+
+    /// A node that is cancelled with `outer`, once the grace of that cancel is over.
+    pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
+        Self::below([outer], Some(Deadline::none()))
+    }
+
+    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>) -> Arc<Self> {
         let parents: Box<[Parent]> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
-        let node = Arc::new(Self::new(parents, None, timed));
+        let mut node = Self::new(parents, None, timed);
+        node.grace_end = grace_end;
+        let node = Arc::new(node);
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
                 parent.key.store(key, Relaxed);
@@ -139,6 +183,7 @@ impl Node {
             parents,
             deadline: Deadline::none(),
             shield,
+            grace_end: None,
             observer: OnceLock::new(),
             #[cfg(feature = "crossbeam")]
             closed: Default::default(),
@@ -147,33 +192,33 @@ impl Node {
         }
     }
 
-    /// Lists `child`, or hands it the cancel it comes too late for.
+    /// Lists `child`, unless it comes too late for all cancels, and hands it the one that it comes too late for.
     pub(super) fn adopt(self: &Arc<Self>, child: &Arc<Node>) -> Option<usize> {
         let mut inner = self.inner.lock();
-        let cancelled = inner.cancelled.clone();
+        let late = inner.cancelled.clone().map(|cancelled| (cancelled, inner.grace));
         if !holds(Guard::AdoptUnderLock) {
             drop(inner);
             inner = self.inner.lock();
         }
-        match cancelled {
-            None => {
-                let key = inner.children.insert(Arc::downgrade(child));
-                // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
-                if self.is_timed() {
-                    // guard: hand-the-deadline-down
-                    child.state.fetch_or(TIMED, Ordering::AcqRel);
-                }
-                Some(key)
-            }
-            Some(cancelled) => {
-                drop(inner);
-                if let Some(fallout) = child.trip(cancelled) {
-                    // guard: cancel-the-late-child
-                    fallout.deliver();
-                }
-                None
+        let listed = match &late {
+            None => true,
+            // A cancel that ends the grace may still come.
+            Some((_, grace)) => *grace != Grace::Over && holds(Guard::LateRegionIsListed),
+        };
+        let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
+        // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
+        if listed && self.is_timed() {
+            // guard: hand-the-deadline-down
+            child.state.fetch_or(TIMED, Ordering::AcqRel);
+        }
+        drop(inner);
+        if let Some((cancelled, grace)) = late {
+            if let Some(fallout) = child.spread(cancelled, grace, Route::Parent) {
+                // guard: cancel-the-late-child
+                fallout.deliver();
             }
         }
+        key
     }
 
     /// Tells `observer` of the cancel. Before the node is handed out.
@@ -202,6 +247,12 @@ impl Node {
         self.state.load(Ordering::Acquire) & CANCELLED != 0
     }
 
+    /// Whether the node is cancelled and no cancel changes anything about it any more.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (CANCELLED | SPARES) == CANCELLED
+    }
+
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
         self.state.load(Ordering::Acquire) & TIMED != 0
@@ -223,37 +274,53 @@ impl Node {
         }
     }
 
-    /// Cancels the node with a cause of its own, if it is not cancelled yet.
+    /// Cancels the node with a cause of its own, if it is not cancelled yet; if it is, ends the grace of that cancel.
     pub(crate) fn cancel(self: &Arc<Self>, cause: CancelCause, location: &'static Location<'static>) -> bool {
-        // A deadline that has passed unseen came first.
-        if self.is_cancelled() {
-            return false;
-        }
-        match self.trip(Cancelled::new(cause, location, self.id)) {
-            None => false,
-            Some(fallout) => {
-                fallout.deliver();
-                true
-            }
-        }
+        self.cancel_sparing(cause, location, Grace::Over)
     }
 
-    /// Marks the node and all below it; what follows from that is the caller's to deliver, when it holds no lock.
+    /// As [`cancel`](Self::cancel), sparing what winds down for as long as `grace`.
+    pub(crate) fn cancel_sparing(
+        self: &Arc<Self>,
+        cause: CancelCause,
+        location: &'static Location<'static>,
+        grace: Grace,
+    ) -> bool {
+        // A deadline that has passed unseen came first.
+        if self.is_cancelled() && self.is_settled() {
+            return false;
+        }
+        let Some(fallout) = self.spread(Cancelled::new(cause, location, self.id), grace, Route::Own) else { return false };
+        let is_first = fallout.nodes.first().is_some_and(|first| Arc::ptr_eq(first, self));
+        fallout.deliver();
+        is_first
+    }
+
+    /// Cancels the node if nobody has: marks it and all below; what follows from that is the caller's to deliver, when it
+    /// holds no lock.
     pub(crate) fn trip(self: &Arc<Self>, cancelled: Cancelled) -> Option<Fallout> {
-        let mut fallout = Fallout { nodes: Vec::new(), wakes: Vec::new(), cancelled };
-        fallout.mark(self.clone());
-        if fallout.nodes.is_empty() {
+        self.spread(cancelled, Grace::Over, Route::Failure)
+    }
+
+    /// Ends the grace of the cancel that the node has seen, or cancels it now.
+    pub(super) fn trip_deadline(self: &Arc<Self>, cancelled: Cancelled) -> Option<Fallout> {
+        self.spread(cancelled, Grace::Over, Route::Own)
+    }
+
+    /// Hands a region the cancel that has spared it.
+    pub(super) fn end_grace(self: &Arc<Self>) -> Option<Fallout> {
+        let cancelled = self.parents().find_map(|outer| outer.inner.lock().cancelled.clone())?;
+        self.spread(cancelled, Grace::Over, Route::Parent)
+    }
+
+    /// Marks the node and all below it; none if that changed nothing.
+    fn spread(self: &Arc<Self>, cancelled: Cancelled, grace: Grace, route: Route) -> Option<Fallout> {
+        let mut fallout = Fallout::default();
+        if !fallout.mark(self.clone(), cancelled, grace, route) {
             return None;
         }
-        let mut next = 0;
-        while let Some(node) = fallout.nodes.get(next) {
-            // The list of children is final: a child that comes now is handed the cancel by `adopt`.
-            let children: Vec<_> = node.inner.lock().children.iter().filter_map(|(_, child)| child.upgrade()).collect();
-            for child in children {
-                // guard: mark-children
-                fallout.mark(child);
-            }
-            next += 1;
+        while let Some((child, cancelled)) = fallout.below.pop_front() {
+            fallout.mark(child, cancelled, grace, Route::Parent); // guard: mark-children
         }
         Some(fallout)
     }
@@ -348,22 +415,51 @@ impl Attachment {
 
 /// What a cancel has marked and has still to wake and to run.
 #[must_use]
+#[derive(Default)]
 pub(crate) struct Fallout {
     nodes: Vec<Arc<Node>>,
     wakes: Vec<(usize, Arc<Slot>, Marked)>,
-    cancelled: Cancelled,
+    /// Those that have been given until the end of a grace.
+    regions: Vec<Arc<Node>>,
+    /// Those that are still to be marked, with the cancel of their parent.
+    below: VecDeque<(Arc<Node>, Cancelled)>,
 }
 
 impl Fallout {
-    fn mark(&mut self, node: Arc<Node>) {
+    /// Hands a cancel to one node; true if it changed anything.
+    fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
         let mut inner = node.inner.lock();
-        if inner.cancelled.is_some() {
-            return;
+        if let Some(first) = inner.cancelled.clone() {
+            let shortens = grace < inner.grace || !holds(Guard::GraceOnlyShrinks);
+            if route == Route::Failure || !shortens {
+                return false;
+            }
+            inner.grace = grace;
+            if grace == Grace::Over {
+                // Release: what led to the cancel happens before whatever sees the node as settled.
+                node.state.fetch_and(!SPARES, Ordering::Release);
+            }
+            if holds(Guard::CancelEndsGrace) {
+                self.go_below(&inner, &first);
+            }
+            return true;
         }
-        inner.cancelled = Some(self.cancelled.clone());
+        if let Some(end) = node.grace_end.as_ref().filter(|_| route == Route::Parent && grace != Grace::Over) {
+            let Grace::Until(until) = grace else { return false };
+            let is_new = end.set_earlier(until, cancelled.location());
+            drop(inner);
+            if is_new {
+                self.regions.push(node);
+            }
+            return is_new;
+        }
+        inner.cancelled = Some(cancelled.clone());
+        inner.grace = grace;
         inner.deliveries += 1;
+        let spares = if grace == Grace::Over { 0 } else { SPARES };
         // Release: what led to the cancel happens before whatever sees the flag.
-        node.state.fetch_or(CANCELLED, Ordering::Release);
+        node.state.fetch_or(CANCELLED | spares, Ordering::Release);
+        self.go_below(&inner, &cancelled);
         let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
             self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
@@ -374,6 +470,13 @@ impl Fallout {
             self.wakes.extend(slots.into_iter().map(|slot| (index, slot.clone(), slot.mark())));
         }
         self.nodes.push(node);
+        true
+    }
+
+    /// Has the children of a node marked. One that comes later is handed the cancel by `adopt`.
+    fn go_below(&mut self, inner: &Inner, cancelled: &Cancelled) {
+        let children = inner.children.iter().filter_map(|(_, child)| child.upgrade());
+        self.below.extend(children.map(|child| (child, cancelled.clone())));
     }
 
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
@@ -382,6 +485,11 @@ impl Fallout {
             let fired = slot.wake(marked); // guard: wake-what-was-marked => None
             if let Some(payload) = fired {
                 self.nodes[*index].callback_panicked(payload);
+            }
+        }
+        for region in &self.regions {
+            if holds(Guard::GraceWakes) {
+                region.set_timed();
             }
         }
         for node in &self.nodes {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::context::{self, Outcome};
 use super::node::Node;
-use super::{CancelCause, CancelGuard, Cancelled, TokenId};
+use super::{CancelCause, CancelGuard, Cancelled, Grace, TokenId};
 use crate::waiting::Point;
 
 /// Cancels the scopes that belong to it, and says whether it has been cancelled.
@@ -77,7 +77,8 @@ impl CancelToken {
         CancelToken(Node::child_of(tokens.into_iter().map(|token| &token.0)))
     }
 
-    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then runs the callbacks.
+    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then runs the callbacks. Of a token
+    /// that was cancelled [gracefully](Self::cancel_gracefully), it ends the grace.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -99,6 +100,46 @@ impl CancelToken {
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<String>) -> bool {
         self.0.cancel(CancelCause::Requested { reason: Some(reason.into()) }, Location::caller())
+    }
+
+    /// Cancels the token, and spares what runs inside of [`winding_down`](crate::winding_down) for at most `grace`; true if this
+    /// call cancelled it.
+    ///
+    /// Everything else wakes at once, as with [`cancel`](Self::cancel). The grace ends early by any other cancel of the token
+    /// or of a scope between it and the region, by a deadline around the region, and by a shorter grace; a failure does not
+    /// end it. With no grace at all this is `cancel`; one too long to express lasts until something else ends it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::{checkpoint, winding_down, CancelToken};
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel_gracefully(Duration::from_secs(60));
+    /// token.run(|| {
+    ///     assert!(checkpoint().is_err());
+    ///     assert!(winding_down(checkpoint).is_ok());
+    ///     token.cancel();
+    ///     assert!(winding_down(checkpoint).is_err());
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn cancel_gracefully(&self, grace: Duration) -> bool {
+        self.0.cancel_sparing(CancelCause::Requested { reason: None }, Location::caller(), grace_of(grace))
+    }
+
+    /// As [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let token = taskgroup::CancelToken::new();
+    /// assert!(token.cancel_gracefully_because(Duration::from_secs(60), "SIGTERM"));
+    /// assert!(token.check().unwrap_err().to_string().contains("SIGTERM"));
+    /// ```
+    #[track_caller]
+    pub fn cancel_gracefully_because(&self, grace: Duration, reason: impl Into<String>) -> bool {
+        let cause = CancelCause::Requested { reason: Some(reason.into()) };
+        self.0.cancel_sparing(cause, Location::caller(), grace_of(grace))
     }
 
     /// Sets the token's deadline, or moves it, earlier or later. It has no effect on a token that is cancelled.
@@ -317,6 +358,13 @@ impl CancelToken {
     pub fn id(&self) -> TokenId {
         self.0.id()
     }
+}
+
+fn grace_of(duration: Duration) -> Grace {
+    if duration.is_zero() {
+        return Grace::Over;
+    }
+    Instant::now().checked_add(duration).map_or(Grace::Endless, Grace::Until)
 }
 
 impl Default for CancelToken {

@@ -80,4 +80,12 @@ pub(crate) enum Guard {
     ClaimIsOnce,
     /// Who selects looks at each channel under the lock with which it enters its queue.
     SelectLooksUnderLock,
+    /// A region that is entered in a scope that was cancelled with a grace is listed for the cancel that ends the grace.
+    LateRegionIsListed,
+    /// A cancel without grace goes on below a node that was cancelled with one.
+    CancelEndsGrace,
+    /// A grace that comes later than a cancel, or than a shorter one, changes nothing.
+    GraceOnlyShrinks,
+    /// Who waits in a region is told of the end of its grace.
+    GraceWakes,
 }

@@ -70,7 +70,10 @@ impl<E: TaskError> Ledger<E> {
     /// Cancels the group for a panic of the body, which is not recorded: it resumes.
     pub(super) fn body_panicked(&self, node: &Arc<Node>) {
         if self.fatal != Fatal::None {
-            node.cancel(CancelCause::BodyPanicked, self.location);
+            let cancelled = Cancelled::new(CancelCause::BodyPanicked, self.location, node.id());
+            if let Some(fallout) = node.trip(cancelled) {
+                fallout.deliver();
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::panic::{resume_unwind, Location};
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::builder::{Builder, Options};
 use super::handle::TaskHandle;
@@ -346,6 +346,62 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<String>) {
         self.token().cancel_because(reason);
+    }
+
+    /// Cancels the group, and spares what runs inside of [`winding_down`](crate::winding_down) for at most `grace`: tasks that
+    /// serve somebody finish what they have begun, and all others wake at once.
+    ///
+    /// What ends the grace early, and what does not, is said at [`CancelToken::cancel_gracefully`]. Tasks that have not begun
+    /// never do. The group absorbs the cancel, as that of [`cancel`](Self::cancel).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// use taskgroup::{channel, winding_down, TaskGroup};
+    ///
+    /// let (requests, queue) = channel::unbounded();
+    /// let served = TaskGroup::scope(|g| {
+    ///     let server = g.spawn(move || {
+    ///         let mut served = 0;
+    ///         while let Ok(request) = queue.recv() {
+    ///             // One that was taken is answered, if that takes no more than the grace.
+    ///             winding_down(|| taskgroup::sleep(Duration::from_millis(request)))?;
+    ///             served += 1;
+    ///         }
+    ///         Ok(served)
+    ///     });
+    ///     for request in [1, 2, 3] {
+    ///         requests.send(request)?;
+    ///     }
+    ///     # while g.stats().queued > 0 {
+    ///     #     taskgroup::yield_now()?;
+    ///     # }
+    ///     g.cancel_gracefully(Duration::from_secs(10));
+    ///     Ok(taskgroup::shield(|| server.join())?)
+    /// })?;
+    /// assert!(served <= 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn cancel_gracefully(&self, grace: Duration) {
+        self.token().cancel_gracefully(grace);
+    }
+
+    /// As [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.cancel_gracefully_because(Duration::from_secs(10), "a new version is to be started");
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn cancel_gracefully_because(&self, grace: Duration, reason: impl Into<String>) {
+        self.token().cancel_gracefully_because(grace, reason);
     }
 
     /// The group's token: a child of that of the scope it was opened in.
