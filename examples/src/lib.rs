@@ -1,5 +1,11 @@
-//! What the example programs share: a server of country flags on the loopback interface.
+//! What the example programs share: a server of country flags on the loopback interface, a cipher, charts, and a look at what still runs.
 
 mod flag_server;
+mod left_behind;
+mod log_chart;
+mod rc4;
 
 pub use flag_server::{Answer, FlagServer, POPULOUS};
+pub use left_behind::left_behind;
+pub use log_chart::{save_svg, LogChart};
+pub use rc4::rc4;
