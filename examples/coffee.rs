@@ -31,25 +31,24 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     for step in options.step.map_or(1..=4, |step| step..=step) {
-        let kitchen = Kitchen {
-            opened: Instant::now(),
-            minute: Duration::from_millis(options.minute_ms),
-            stone: step == 4,
-            broke: OnceLock::new(),
-        };
+        let minute = Duration::from_millis(options.minute_ms);
+        let kitchen = &Kitchen { opened: Instant::now(), minute, stone: step == 4, broke: OnceLock::new() };
+        let steps =
+            ["grind while the water heats", "pour what is ready", "chores and a podcast beside it", "a stone in the grinder"];
+        println!("{step}. {}", steps[usize::from(step) - 1]);
         match step {
-            1 => grind_and_heat(&kitchen)?,
-            2 => coffee(&kitchen)?,
-            3 => morning(&kitchen)?,
-            _ => bad_morning(&kitchen)?,
+            1 => grind_and_heat(kitchen)?,
+            2 => coffee(kitchen)?,
+            3 => morning(kitchen)?,
+            _ => bad_morning(kitchen)?,
         }
     }
+    println!("threads left: {}", left_behind());
     Ok(())
 }
 
 /// Step 1: pours when both are ready.
 fn grind_and_heat(kitchen: &Kitchen) -> Result<(), GroupError> {
-    println!("1. grind and heat at the same time");
     let (beans, water) = taskgroup::join(|| kitchen.grind(), || kitchen.heat())?;
     kitchen.pour(beans)?;
     kitchen.pour(water)?;
@@ -91,9 +90,9 @@ fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
 
 /// Step 4: the same with a stone among the beans.
 fn bad_morning(kitchen: &Kitchen) -> anyhow::Result<()> {
-    let error = morning(kitchen).err().context("coffee was made with a stone")?;
-    let broke = kitchen.broke.get().context("the grinder is whole")?;
-    println!("{error:#}\neverything had stopped {:.1?} after that; threads left: {}", broke.elapsed(), left_behind());
+    let error = morning(kitchen).err().context("coffee was made with a stone in it")?;
+    let took = kitchen.broke.get().context("the grinder is whole")?.elapsed();
+    println!("{error:#}\neverything had stopped {took:.1?} after the grinder broke");
     Ok(())
 }
 

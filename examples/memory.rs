@@ -99,7 +99,7 @@ fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration)> {
             });
         }
         blocked.wait()?;
-        let bytes = settled()? - before;
+        let bytes = settled()?.saturating_sub(before);
         let cancel = Instant::now();
         g.cancel();
         Ok((bytes, cancel))
@@ -125,7 +125,7 @@ fn block_threads(count: usize) -> anyhow::Result<(usize, Duration)> {
         })
         .collect();
     blocked.wait()?;
-    let bytes = settled()? - before;
+    let bytes = settled()?.saturating_sub(before);
     let cancel = Instant::now();
     stop.store(true, Ordering::Relaxed);
     threads.iter().for_each(|thread| thread.thread().unpark());

@@ -1,11 +1,11 @@
 //! A spinner beside a computation: a daemon, which nobody has to stop.
 //!
 //! ```text
-//! cargo run --release --example spinner [-- NUMBER]
+//! cargo run --release --example spinner [-- NUMBER...]
 //! ```
 //!
-//! See that the line of the spinner is clean before the answer is printed, and how soon after the answer that was. The second computation
-//! fails: the spinner stops then too, where a thread that waits for a flag would spin for ever.
+//! See that the line of the spinner is clean before a result is printed, and how soon after the result it was gone. The second number is no
+//! prime, which is an error here: the spinner stops then too, where a thread that waits for its flag would spin for ever.
 
 use std::{
     io::{self, Write},
@@ -19,20 +19,19 @@ use taskgroup_examples::left_behind;
 
 #[derive(Parser)]
 struct Options {
-    /// What to find the smallest factor of. The default, a prime, takes some seconds.
-    #[arg(default_value_t = 999_999_999_999_999_989)]
-    number: u64,
+    /// What may be a prime. Those of the default take some seconds each: a prime, and the square of one.
+    #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969])]
+    numbers: Vec<u64>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let number = Options::parse().number;
-    let (factor, stopped) = beside_spinner("thinking", || smallest_factor(number))?;
-    println!("the smallest factor of {number} is {factor}; the spinner stopped within {stopped:.1?}");
-    if let Err(error) = beside_spinner("thinking again", || smallest_factor(number).and_then(|_| smallest_factor(1))) {
-        println!("{error:#}");
+fn main() {
+    for number in Options::parse().numbers {
+        match beside_spinner("thinking", || prove_prime(number)) {
+            Ok(((), stopped)) => println!("{number} is a prime; the spinner stopped within {stopped:.1?}"),
+            Err(error) => println!("{error:#}"),
+        }
     }
     println!("threads left: {}", left_behind());
-    Ok(())
 }
 
 /// The value of `compute`, and how long after it the spinner was gone.
@@ -57,8 +56,10 @@ fn spin(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn smallest_factor(number: u64) -> anyhow::Result<u64> {
-    ensure!(number > 1, "{number} has no factors");
-    let small = [2].into_iter().chain((3..).step_by(2)).take_while(|factor| factor * factor <= number);
-    Ok(small.into_iter().find(|factor| number % factor == 0).unwrap_or(number))
+fn prove_prime(number: u64) -> anyhow::Result<()> {
+    let factors = [2].into_iter().chain((3..).step_by(2)).take_while(|factor| factor * factor <= number);
+    for factor in factors {
+        ensure!(number % factor != 0, "{number} is divisible by {factor}");
+    }
+    Ok(())
 }

@@ -39,10 +39,18 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
         let mut context = ChartBuilder::on(&area)
             .caption(&chart.title, ("sans-serif", 18))
             .margin(16)
+            .margin_right(40)
             .x_label_area_size(44)
             .y_label_area_size(64)
             .build_cartesian_2d(span(|point| point.0), span(|point| point.1))?;
-        context.configure_mesh().light_line_style(WHITE).x_desc(&chart.x).label_style(("sans-serif", 13)).draw()?;
+        context
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc(&chart.x)
+            .x_label_formatter(&|x| x.to_string())
+            .y_label_formatter(&|y| y.to_string())
+            .label_style(("sans-serif", 13))
+            .draw()?;
         for ((name, points), colour) in chart.lines.iter().zip(COLOURS) {
             context
                 .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
@@ -51,7 +59,7 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
         }
         context
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE)
             .border_style(BLACK.mix(0.3))
             .label_font(("sans-serif", 13))
