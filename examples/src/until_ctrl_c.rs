@@ -6,12 +6,12 @@ use std::{
 
 use taskgroup::CancelToken;
 
-use crate::left_running;
+use crate::left_behind;
 
 /// The exit code of a program that Ctrl-C has ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what is left running, which is nothing.
+/// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what threads are left, which is none.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
         }
     })?;
     let outcome = token.run(program);
-    println!("left running: {:?}", left_running());
+    println!("threads left: {}", left_behind());
     if let Some(pressed) = pressed.get() {
         println!("over {:.1?} after Ctrl-C", pressed.elapsed());
         return Ok(ExitCode::from(INTERRUPTED));
