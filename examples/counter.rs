@@ -8,13 +8,18 @@
 //! and writing are two steps. In the last step the tasks count for ever; one of them fails, and the others stop at their next lock.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        OnceLock,
+    },
     thread,
+    time::Instant,
 };
 
-use anyhow::ensure;
+use anyhow::bail;
 use clap::Parser;
 use taskgroup::{sync::Mutex, GroupError, TaskGroup, TaskHandle};
+use taskgroup_examples::left_behind;
 
 /// Counts with several tasks.
 #[derive(Parser)]
@@ -74,21 +79,26 @@ fn main() -> Result<(), GroupError> {
     println!("in one line: {total}");
 
     let counter = Mutex::new(0);
-    let stopped = TaskGroup::builder().name("endless counters").scope(|g| -> anyhow::Result<()> {
+    let failed_at = OnceLock::new();
+    let report = TaskGroup::builder().name("endless counters").scope(|g| -> anyhow::Result<()> {
         for n in 0..tasks {
-            let counter = &counter;
+            let (counter, failed_at) = (&counter, &failed_at);
             g.task().name(format!("counter {n}")).spawn(move || -> anyhow::Result<()> {
                 loop {
                     let mut counter = counter.lock()?;
                     *counter += 1;
-                    ensure!(n > 0 || *counter < count, "ran out of numbers");
+                    if n == 0 && *counter >= count {
+                        failed_at.get_or_init(Instant::now);
+                        bail!("ran out of numbers");
+                    }
                 }
             });
         }
         Ok(())
     });
-    if let Err(report) = stopped {
-        println!("without an end, until one fails: {}\n{report:#}", counter.into_inner());
+    println!("without an end, until one fails: {}", counter.into_inner());
+    if let (Err(report), Some(failed_at)) = (report, failed_at.get()) {
+        println!("{report:#}\nall stopped after {:.1?} more\nthreads left: {}", failed_at.elapsed(), left_behind());
     }
     Ok(())
 }

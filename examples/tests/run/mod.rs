@@ -1,6 +1,9 @@
 //! Runs an example as a program, to its end, and looks at what it leaves.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+#[cfg(unix)]
+mod live;
+
 use std::{
     env, fs,
     io::{self, Seek},
@@ -10,6 +13,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+#[cfg(unix)]
+#[allow(unused_imports, reason = "each test binary uses a part of this module")]
+pub(crate) use live::Live;
 
 /// Longer than any example with short settings takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
