@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::Context;
 use taskgroup::{GroupError, TaskGroup, TaskStatus};
-use taskgroup_examples::{Answer, FlagServer, POPULOUS};
+use taskgroup_examples::{fetch, Answer, FlagServer, POPULOUS};
 
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let delay = delay_from_args()?;
     let folder = tempfile::tempdir()?;
 
-    let server = FlagServer::start(move |_| Answer::Flag(delay))?;
+    let server = FlagServer::start(POPULOUS.len(), move |_| Answer::Flag(delay))?;
     println!("{} flags, {delay:?} each at the server", POPULOUS.len());
     let alone = timed(|| one_by_one(&server, folder.path()))?;
     let threads = timed(|| with_threads(&server, folder.path()))?;
@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
         println!("  {style:<20}{:>9.1} ms {ratio:>6.1} x", took.as_secs_f64() * 1e3);
     }
 
-    let server = FlagServer::start(move |code| if code == "BR" { Answer::Error(delay) } else { Answer::Flag(SLOW) })?;
+    let answer = move |code: &str| if code == "BR" { Answer::Error(delay) } else { Answer::Flag(SLOW) };
+    let server = FlagServer::start(POPULOUS.len(), answer)?;
     println!("\nBR fails while the other flags take {SLOW:?} each");
     one_fails(&server, folder.path())
 }
@@ -90,21 +91,6 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
 fn save(server: &FlagServer, folder: &Path, code: &str) -> anyhow::Result<()> {
     let image = fetch(&server.url(code)).with_context(|| format!("no flag for {code}"))?;
     Ok(fs::write(folder.join(code).with_extension("gif"), image)?)
-}
-
-/// A blocking request of a library that knows nothing of task groups, made to stop with the scope: the hook closes the connection under it.
-/// Only a `connect` in progress goes on, and on the loopback interface that takes no time.
-fn fetch(url: &str) -> anyhow::Result<Vec<u8>> {
-    let client: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
-    let request = || client.get(url).call()?.into_body().read_to_vec();
-    match taskgroup::with_cancel_hook(|| client.clone().shutdown(), request) {
-        // The client cannot say why its connection was closed. If it was the hook, the checkpoint does.
-        Err(broken @ ureq::Error::Io(_)) => {
-            taskgroup::checkpoint()?;
-            Err(broken.into())
-        }
-        reply => Ok(reply?),
-    }
 }
 
 fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {

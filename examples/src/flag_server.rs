@@ -11,17 +11,12 @@ use anyhow::Context;
 use taskgroup::CancelToken;
 use tiny_http::{Request, Response, Server};
 
-/// The codes of the twenty most populous countries, the most populous first.
-pub const POPULOUS: [&str; 20] =
-    ["CN", "IN", "US", "ID", "BR", "PK", "NG", "BD", "RU", "JP", "MX", "PH", "VN", "ET", "EG", "DE", "IR", "TR", "CD", "FR"];
+use crate::COUNTRIES;
 
-/// More than any example has requests in flight, so that what a client waits for is the delay and never a handler.
-const HANDLERS: usize = 32;
-
-/// How the server answers a request for the flag of a country it knows.
+/// How the server answers a request for the flag of a country.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
-    /// The image, after this delay.
+    /// The image, after this delay, or `404 Not Found` if there is no such country.
     Flag(Duration),
     /// `500 Internal Server Error`, after this delay.
     Error(Duration),
@@ -29,7 +24,7 @@ pub enum Answer {
 
 /// An HTTP server on a free port of 127.0.0.1, which answers `/flags/xx/xx.gif` with the flag of country `XX`.
 ///
-/// A country it does not know is `404 Not Found`. Dropping the server cuts the delays short and joins its handlers.
+/// Dropping the server cuts the delays short and joins its handlers.
 pub struct FlagServer {
     http: Arc<Server>,
     address: SocketAddr,
@@ -38,17 +33,18 @@ pub struct FlagServer {
 }
 
 impl FlagServer {
-    /// Starts a server that answers for the country with code `XX` as `answer("XX")` says.
+    /// Starts a server that answers for the country with code `XX` as `answer("XX")` says, up to `handlers` requests at once: with no fewer
+    /// than its client has in flight, what the client waits for is the delay and never a handler.
     ///
     /// # Errors
     ///
     /// If no port can be bound or a handler cannot be started.
-    pub fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub fn start(handlers: usize, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> anyhow::Result<Self> {
         let http = Server::http("127.0.0.1:0").map_err(anyhow::Error::from_boxed).context("cannot bind a port of 127.0.0.1")?;
         let address = http.server_addr().to_ip().context("the server has no IP address")?;
         let mut server = FlagServer { http: Arc::new(http), address, stop: CancelToken::new(), handlers: Vec::new() };
         let answer = Arc::new(answer);
-        for _ in 0..HANDLERS {
+        for _ in 0..handlers {
             let (http, stop, answer) = (server.http.clone(), server.stop.clone(), answer.clone());
             let handle = move || {
                 // A failed `recv` is how `Server::unblock` says that it is over.
@@ -72,7 +68,7 @@ impl FlagServer {
     /// for an idle one, so of a burst of connections some would wait until others close.
     fn warm_up(&self) -> anyhow::Result<()> {
         let mut connections = Vec::new();
-        for _ in 0..HANDLERS {
+        for _ in &self.handlers {
             let mut connection = TcpStream::connect(self.address)?;
             connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
             connection.read_exact(&mut [0])?;
@@ -105,11 +101,12 @@ impl fmt::Debug for FlagServer {
 }
 
 fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
-    let (status, body) = match country(request.url()) {
+    let (status, body) = match code(request.url()) {
         None => (404, Vec::new()),
         Some(code) => {
-            let (delay, reply) = match answer(code) {
-                Answer::Flag(delay) => (delay, (200, gif(code))),
+            let (delay, reply) = match answer(&code) {
+                Answer::Flag(delay) if COUNTRIES.contains(&code.as_str()) => (delay, (200, gif(&code))),
+                Answer::Flag(delay) => (delay, (404, Vec::new())),
                 Answer::Error(delay) => (delay, (500, Vec::new())),
             };
             if taskgroup::sleep(delay).is_err() {
@@ -122,10 +119,11 @@ fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
     let _ = request.respond(Response::from_data(body).with_status_code(status));
 }
 
-/// The known country that a path `/flags/xx/xx.gif` asks for.
-fn country(path: &str) -> Option<&'static str> {
+/// The code that a path `/flags/xx/xx.gif` asks for.
+fn code(path: &str) -> Option<String> {
     let (folder, file) = path.strip_prefix("/flags/")?.strip_suffix(".gif")?.split_once('/')?;
-    POPULOUS.into_iter().find(|code| folder == file && code.to_ascii_lowercase() == file)
+    let is_code = folder == file && file.len() == 2 && file.bytes().all(|letter| letter.is_ascii_lowercase());
+    is_code.then(|| file.to_ascii_uppercase())
 }
 
 /// A valid image of one pixel, whose colour is the code.

@@ -1,5 +1,24 @@
-//! What the example programs share: a server of country flags on the loopback interface.
+//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C, a cipher, charts, and a
+//! look at the threads and child processes of the program.
 
+mod countries;
+mod fetch;
 mod flag_server;
+mod left_behind;
+mod log_chart;
+mod owned_child;
+mod rc4;
+mod selection;
+mod site;
+mod until_ctrl_c;
 
-pub use flag_server::{Answer, FlagServer, POPULOUS};
+pub use countries::{COUNTRIES, POPULOUS};
+pub use fetch::fetch;
+pub use flag_server::{Answer, FlagServer};
+pub use left_behind::left_behind;
+pub use log_chart::{save_svg, LogChart};
+pub use owned_child::OwnedChild;
+pub use rc4::rc4;
+pub use selection::Selection;
+pub use site::Site;
+pub use until_ctrl_c::until_ctrl_c;

@@ -1,0 +1,89 @@
+//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores.
+//!
+//! ```text
+//! cargo run --release --example pools [-- --workers N --rounds N]
+//! ```
+//!
+//! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The tasks borrow them: nothing is copied to
+//! another process, and no lock of an interpreter lets one worker compute at a time. See the last column.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use clap::Parser;
+use sha2::{Digest, Sha256};
+use taskgroup::{CancellableExt, GroupError, TaskGroup};
+use taskgroup_examples::{left_behind, rc4};
+
+const JOBS: usize = 12;
+const KEY: &[u8] = b"a key of no importance";
+
+#[derive(Parser)]
+struct Options {
+    /// How many workers at most [default: one for each core, at least 2].
+    #[arg(long)]
+    workers: Option<usize>,
+    /// How many times each array is worked through.
+    #[arg(long, default_value_t = 50)]
+    rounds: u32,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Options { workers, rounds } = Options::parse();
+    let workers = workers.unwrap_or(thread::available_parallelism()?.get().max(2));
+
+    // The largest first, so that no long job is left for the end.
+    let texts: Vec<_> = (7..=18).rev().map(|twelfths| noise(twelfths * (1 << 18) / JOBS)).collect();
+    table("RC4, 12 arrays of 149 to 384 KB", &texts, workers, |text| {
+        for round in (0..rounds).cancellable() {
+            round?;
+            ensure!(rc4(KEY, &rc4(KEY, text)) == *text, "decrypted to something else");
+        }
+        Ok(())
+    })?;
+
+    let texts = vec![noise(1 << 20); JOBS];
+    let expected = Sha256::digest(&texts[0]);
+    table("SHA-256, 12 arrays of 1 MB", &texts, workers, |text| {
+        for round in (0..rounds).cancellable() {
+            round?;
+            ensure!(Sha256::digest(text) == expected, "two digests of the same text");
+        }
+        Ok(())
+    })?;
+    println!("threads left: {}", left_behind());
+    Ok(())
+}
+
+fn table(
+    title: &str,
+    texts: &[Vec<u8>],
+    workers: usize,
+    work: impl Fn(&[u8]) -> anyhow::Result<()> + Sync,
+) -> Result<(), GroupError> {
+    println!("{title}");
+    let mut alone = Duration::ZERO;
+    for workers in 1..=workers {
+        let start = Instant::now();
+        TaskGroup::builder().limit(workers).scope(|g| {
+            for text in texts {
+                g.task().name(format!("{} KB", text.len() >> 10)).spawn(|| work(text));
+            }
+            Ok(())
+        })?;
+        let took = start.elapsed();
+        if workers == 1 {
+            alone = took;
+        }
+        println!("{workers:>4} at once {:>8.3} s {:>6.2} x", took.as_secs_f64(), alone.as_secs_f64() / took.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Bytes without a pattern, always the same.
+fn noise(length: usize) -> Vec<u8> {
+    rc4(b"noise", &vec![0; length])
+}

@@ -1,0 +1,65 @@
+//! A spinner beside a computation: a daemon, which nobody has to stop.
+//!
+//! ```text
+//! cargo run --release --example spinner [-- NUMBER...]
+//! ```
+//!
+//! See that the line of the spinner is clean before a result is printed, and how soon after the result it was gone. The second number is no
+//! prime, which is an error here: the spinner stops then too, where a thread that waits for its flag would spin for ever.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use clap::Parser;
+use taskgroup::{GroupError, TaskGroup};
+use taskgroup_examples::left_behind;
+
+#[derive(Parser)]
+struct Options {
+    /// What may be a prime. Those of the default take some seconds each: a prime, and the square of one.
+    #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969])]
+    numbers: Vec<u64>,
+}
+
+fn main() {
+    for number in Options::parse().numbers {
+        match beside_spinner("thinking", || prove_prime(number)) {
+            Ok(((), stopped)) => println!("{number} is a prime; the spinner stopped within {stopped:.1?}"),
+            Err(error) => println!("{error:#}"),
+        }
+    }
+    println!("threads left: {}", left_behind());
+}
+
+/// The value of `compute`, and how long after it the spinner was gone.
+fn beside_spinner<T>(text: &str, compute: impl FnOnce() -> anyhow::Result<T>) -> Result<(T, Duration), GroupError> {
+    let (value, computed) = TaskGroup::scope(|g| {
+        g.task().name("spinner").spawn_daemon(|| Ok(spin(text)?));
+        Ok((compute()?, Instant::now()))
+    })?;
+    Ok((value, computed.elapsed()))
+}
+
+fn spin(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    for frame in r"|/-\".chars().cycle() {
+        write!(out, "\r{frame} {text}")?;
+        out.flush()?;
+        if taskgroup::sleep(Duration::from_millis(100)).is_err() {
+            break;
+        }
+    }
+    write!(out, "\r{:width$}\r", "", width = text.len() + 2)?;
+    out.flush()
+}
+
+fn prove_prime(number: u64) -> anyhow::Result<()> {
+    let factors = [2].into_iter().chain((3..).step_by(2)).take_while(|factor| factor * factor <= number);
+    for factor in factors {
+        ensure!(number % factor != 0, "{number} is divisible by {factor}");
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+use std::{
+    fs, io, thread,
+    time::{Duration, Instant},
+};
+
+/// The names of the threads of this process that still run something: all but the main thread, the idle workers that the crate keeps for
+/// the next tasks, and the one that waits for Ctrl-C. `none`, one would hope.
+///
+/// A thread is seen by its name, so a task is only if it has one, and threads that libraries leave nameless are not.
+pub fn left_behind() -> String {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match threads() {
+            Ok(names) if names.is_empty() => return "none".to_owned(),
+            // A thread that was joined may be listed for a moment longer.
+            Ok(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            Ok(names) => return names.join(", "),
+            Err(_) => return "not known on this system".to_owned(),
+        }
+    }
+}
+
+fn threads() -> io::Result<Vec<String>> {
+    // The nameless have the name of the one that started them, in the end that of the program.
+    let program = fs::read_to_string("/proc/self/comm")?;
+    let mut names = Vec::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        // One that ends while it is looked at is none that is left.
+        let Ok(name) = fs::read_to_string(thread?.path().join("comm")) else { continue };
+        if name != program && !name.starts_with("taskgroup") && name.trim_end() != "ctrl-c" {
+            names.push(name.trim_end().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use taskgroup::{sync::Latch, GroupError, TaskGroup};
+
+    use super::left_behind;
+
+    #[test]
+    fn a_task_is_named_until_it_has_ended() -> Result<(), GroupError> {
+        let running = Latch::new(1);
+        TaskGroup::scope(|g| {
+            let task = g.task().name("in the kitchen").spawn(|| {
+                running.count_down();
+                Ok(taskgroup::park()?)
+            });
+            running.wait()?;
+            assert!(left_behind().contains("in the kitchen"), "{}", left_behind());
+            task.cancel();
+            Ok(())
+        })?;
+        assert!(!left_behind().contains("in the kitchen"), "{}", left_behind());
+        Ok(())
+    }
+}

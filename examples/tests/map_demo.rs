@@ -1,0 +1,51 @@
+//! Three sleepers at once, three times.
+
+mod run;
+
+use run::{in_order, run_well};
+
+/// The lines of part `n`, without their times and indents.
+fn part(output: &str, n: usize) -> Vec<&str> {
+    let lines: Vec<_> = output.lines().map(|line| line.split_once("] ").map_or(line, |(_, text)| text.trim())).collect();
+    let parts: Vec<_> = lines.split(|line| line.starts_with("map")).collect();
+    assert_eq!(parts.len(), 4, "{output}");
+    parts[n].to_vec()
+}
+
+/// What stands before or after `words` in the lines that have it.
+fn with<'a>(lines: &[&'a str], words: &str) -> Vec<&'a str> {
+    lines
+        .iter()
+        .filter(|line| line.contains(words))
+        .map(|line| line.trim_start_matches(words).trim_end_matches(words).trim())
+        .collect()
+}
+
+#[test]
+fn results_come_in_the_order_that_was_asked_for() {
+    // Wherever an order is a matter of time, half a second or more lies between.
+    let output = run_well("map_demo", &["--unit-ms", "250"]);
+
+    let ordered = part(&output, 1);
+    assert_eq!(with(&ordered, "result"), ["0", "10", "20", "30", "40"], "{output}");
+    assert_eq!(with(&ordered, "pulled"), ["0", "1", "2", "3", "4"], "{output}");
+    // Three are pulled and not given out, and never more.
+    let steps: Vec<_> = ordered.iter().filter(|line| line.contains("pulled") || line.contains("result")).collect();
+    assert!(
+        in_order(&format!("{steps:?}"), &["2 pulled", "result 0", "3 pulled", "result 10", "4 pulled", "result 20"]),
+        "{output}"
+    );
+
+    let unordered = part(&output, 2);
+    assert_eq!(with(&unordered, "pulled"), ["9", "1", "3", "0", "4"], "{output}");
+    assert_eq!(with(&unordered, "result"), ["10", "0", "30", "40", "90"], "{output}");
+
+    let failed = part(&output, 3);
+    assert_eq!(with(&failed, "result"), ["0"], "{output}");
+    assert_eq!(with(&failed, "pulled"), ["0", "1", "2", "3"], "{output}");
+    let mut woken = with(&failed, "is woken");
+    woken.sort_unstable();
+    assert_eq!(woken, ["1", "2"], "{output}");
+    let tree = ["over\n", "group `endless` (", "): 1 failure\n└─ task ", "map_demo.rs:", "\n   3 does not want to sleep\n"];
+    assert!(in_order(&output, &tree), "{output}");
+}
