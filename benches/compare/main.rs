@@ -30,6 +30,8 @@ mod map;
 mod process;
 mod report;
 mod sampling;
+mod sync;
+mod wake;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,12 +45,19 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 15] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
     ("map", map::map),
+    ("mutex", sync::mutex),
+    ("rwlock", sync::rwlock),
+    ("semaphore", sync::semaphore),
+    ("event", sync::event),
+    ("condvar", sync::condvar),
+    ("overhead", sync::overhead),
+    ("wake", wake::wake),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),

@@ -151,6 +151,7 @@ impl Verdict {
             Goal::Largest(limit) => (samples.largest(), limit),
             Goal::Ratio(limit) => (ratio.unwrap_or(1.0), limit),
             Goal::InverseRatio(limit) => (1.0 / ratio.unwrap_or(1.0), limit),
+            Goal::Excess(limit) => (samples.median() * (ratio.unwrap_or(1.0) - 1.0), limit),
         };
         Verdict { goal, limit, met: reached <= limit }
     }
@@ -161,6 +162,7 @@ impl Verdict {
             Goal::Largest(_) => "max",
             Goal::Ratio(_) => "ratio",
             Goal::InverseRatio(_) => "1/ratio",
+            Goal::Excess(_) => "excess",
         }
     }
 
