@@ -62,9 +62,20 @@
 //! The sources are compiled a second time for [loom](https://docs.rs/loom) and checked by models, most of them exhaustively or
 //! to a bound on preemptions that is stated with each; `cargo test` in the repository runs them.
 
+// The pages outside of the sources, so that their blocks are run too.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/tutorial.md")]
+    mod tutorial {}
+    #[doc = include_str!("../docs/design.md")]
+    mod design {}
+    #[doc = include_str!("../docs/verification.md")]
+    mod verification {}
+    #[doc = include_str!("../docs/performance.md")]
+    mod performance {}
+}
 
 #[cfg(doctest)]
 mod compile_fail;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use taskgroup::TaskGroup;
 
-use crate::report::{Report, Title};
+use crate::report::{Place, Report, Title};
 use crate::sampling::{micros, Contestant, Effort, Goal};
 
 pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -18,7 +18,8 @@ pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
             Contestant::new("by hand: flag, unpark, end scope", move || by_hand(n, Until::ScopeEnds)).goal(Goal::Ratio(1.0)),
         ];
         let case = format!("{n} sleeping, cancel to end of scope");
-        report.table(&Title { row: "cancel", case: &case, unit: "us" }, contestants, effort.rounds(rounds))?;
+        let place = Place { plot: "From the cancel of sleeping tasks to the end of their scope", n };
+        report.table_at(place, &Title { row: "cancel", case: &case, unit: "us" }, contestants, effort.rounds(rounds))?;
     }
     Ok(())
 }

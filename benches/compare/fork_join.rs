@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::ensure;
 use taskgroup::TaskGroup;
 
-use crate::report::{Report, Title};
+use crate::report::{Place, Report, Title};
 use crate::sampling::{repeated, Contestant, Effort, Goal};
 
 pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -24,7 +24,13 @@ pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<(
             );
         }
         let case = format!("n = {n}, results collected");
-        report.table(&Title { row: "fork-join", case: &case, unit: "ns per task" }, contestants, effort.rounds(15))?;
+        let place = Place { plot: "Cost of a trivial task, results collected", n };
+        report.table_at(
+            place,
+            &Title { row: "fork-join", case: &case, unit: "ns per task" },
+            contestants,
+            effort.rounds(15),
+        )?;
     }
     Ok(())
 }

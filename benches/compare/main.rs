@@ -5,6 +5,7 @@
 //! cargo bench --bench compare -- --row fork-join       one row; may be given more than once
 //! cargo bench --bench compare -- --quick               fewer rounds, for a first look
 //! cargo bench --bench compare -- --json results.jsonl  the same figures, one JSON object a line
+//! cargo bench --bench compare -- --report FILE         the same figures as a page, with curves beside it
 //! ```
 //!
 //! How to read it:
@@ -27,9 +28,13 @@ mod check;
 mod flood;
 mod fork_join;
 mod map;
+mod page;
+mod plot;
 mod process;
 mod report;
 mod sampling;
+mod sync;
+mod wake;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,18 +42,26 @@ use std::process::ExitCode;
 
 use anyhow::{bail, Context};
 
+use page::Page;
 use report::Report;
 use sampling::Effort;
 
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 15] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
     ("map", map::map),
+    ("mutex", sync::mutex),
+    ("rwlock", sync::rwlock),
+    ("semaphore", sync::semaphore),
+    ("event", sync::event),
+    ("condvar", sync::condvar),
+    ("overhead", sync::overhead),
+    ("wake", wake::wake),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),
@@ -58,6 +71,7 @@ const ROWS: [(&str, Row); 8] = [
 struct Options {
     rows: Vec<String>,
     json: Option<PathBuf>,
+    page: Option<PathBuf>,
     quick: bool,
     child: Option<String>,
     run_by_cargo_bench: bool,
@@ -75,6 +89,7 @@ impl Options {
                 Some("--quick") => options.quick = true,
                 Some("--row") => options.rows.push(value("--row")?.to_string_lossy().into_owned()),
                 Some("--json") => options.json = Some(value("--json")?.into()),
+                Some("--report") => options.page = Some(value("--report")?.into()),
                 Some("--child") => options.child = Some(value("--child")?.to_string_lossy().into_owned()),
                 _ => options.unknown = Some(arg),
             }
@@ -105,15 +120,22 @@ fn run() -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(unknown) = &options.unknown {
-        bail!("unknown argument {unknown:?}; there are --row NAME, --json FILE and --quick");
+        bail!("unknown argument {unknown:?}; there are --row NAME, --json FILE, --report FILE and --quick");
     }
     if let Some(unknown) = options.rows.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
         bail!("no row {unknown:?}; there are {}", ROWS.map(|(row, _)| row).join(", "));
     }
 
+    if options.page.is_some() && !options.rows.is_empty() {
+        bail!("a page is about all rows: --report cannot be had with --row");
+    }
+
+    // Read before anything is measured, so that what is wrong with it shows at once.
+    let page = options.page.map(Page::new).transpose()?;
     let effort = Effort::new(options.quick);
     let mut report = Report::new(options.json.as_deref())?;
-    report.machine(&process::machine())?;
+    let machine = process::machine();
+    report.machine(&machine)?;
     if cfg!(debug_assertions) {
         println!("built without optimisation: these figures mean nothing");
     }
@@ -122,7 +144,11 @@ fn run() -> anyhow::Result<()> {
             row(effort, &mut report).with_context(|| format!("row {name}"))?;
         }
     }
-    report.finish()
+    let tables = report.finish()?;
+    match page {
+        Some(page) => page.write(options.quick, &machine, &tables),
+        None => Ok(()),
+    }
 }
 
 /// Takes the one figure a child process was started for.

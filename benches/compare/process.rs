@@ -9,15 +9,27 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) cpu: String,
     pub(crate) load: String,
+    pub(crate) kernel: String,
+    pub(crate) rustc: String,
 }
 
 pub(crate) fn machine() -> Machine {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| field(&text, "model name").map(str::to_owned));
     let load = fs::read_to_string("/proc/loadavg").ok();
+    let kernel = ["ostype", "osrelease"].map(|part| fs::read_to_string(format!("/proc/sys/kernel/{part}")).ok());
+    let rustc = Command::new("rustc").arg("--version").output().ok().and_then(|output| String::from_utf8(output.stdout).ok());
     Machine {
         cores: cores(),
         cpu: cpu.unwrap_or_else(|| "unknown processor".to_owned()),
         load: load.as_deref().and_then(|text| text.split_whitespace().next()).unwrap_or("unknown").to_owned(),
+        kernel: match kernel {
+            // What follows the version is a name that somebody gave to their build of it.
+            [Some(system), Some(release)] => {
+                format!("{} {}", system.trim(), release.split('-').next().unwrap_or_default().trim())
+            }
+            _ => env::consts::OS.to_owned(),
+        },
+        rustc: rustc.map_or_else(|| "unknown".to_owned(), |version| version.trim().to_owned()),
     }
 }
 

@@ -14,8 +14,31 @@ const DISTURBED: f64 = 0.05;
 
 pub(crate) struct Report {
     json: Option<BufWriter<File>>,
-    met: usize,
-    missed: Vec<String>,
+    tables: Vec<Table>,
+}
+
+/// The figures of one table, with what became of the goals.
+pub(crate) struct Table {
+    pub(crate) row: String,
+    pub(crate) case: String,
+    pub(crate) unit: String,
+    pub(crate) place: Option<Place>,
+    /// The part of the machine that others used meanwhile.
+    others: Option<f64>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// The figures of one contestant.
+pub(crate) struct Line {
+    pub(crate) contestant: String,
+    pub(crate) median: f64,
+    pub(crate) smallest: f64,
+    pub(crate) largest: f64,
+    samples: usize,
+    /// The median of the first contestant over this one's; the first has none.
+    pub(crate) ratio: Option<f64>,
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// Which table the figures belong to.
@@ -25,11 +48,19 @@ pub(crate) struct Title<'a> {
     pub(crate) unit: &'a str,
 }
 
+/// Where the medians of a table go in a plot against the number of tasks.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) plot: &'static str,
+    pub(crate) n: usize,
+}
+
 /// A goal with what became of it.
-struct Verdict {
+pub(crate) struct Verdict {
     goal: Goal,
+    pub(crate) reached: f64,
     limit: f64,
-    met: bool,
+    pub(crate) met: bool,
 }
 
 impl Report {
@@ -40,7 +71,7 @@ impl Report {
             }
             None => None,
         };
-        Ok(Report { json, met: 0, missed: Vec::new() })
+        Ok(Report { json, tables: Vec::new() })
     }
 
     pub(crate) fn machine(&mut self, machine: &Machine) -> anyhow::Result<()> {
@@ -52,95 +83,144 @@ impl Report {
     }
 
     /// Takes the samples of one table and reports them.
-    pub(crate) fn table(
+    pub(crate) fn table(&mut self, title: &Title<'_>, contestants: Vec<Contestant<'_>>, rounds: Rounds) -> anyhow::Result<()> {
+        self.measure(title, None, contestants, rounds)
+    }
+
+    /// As [`table`](Self::table), for one of several numbers of tasks: the page plots a curve for each contestant.
+    pub(crate) fn table_at(
+        &mut self,
+        place: Place,
+        title: &Title<'_>,
+        contestants: Vec<Contestant<'_>>,
+        rounds: Rounds,
+    ) -> anyhow::Result<()> {
+        self.measure(title, Some(place), contestants, rounds)
+    }
+
+    fn measure(
         &mut self,
         title: &Title<'_>,
+        place: Option<Place>,
         mut contestants: Vec<Contestant<'_>>,
         rounds: Rounds,
     ) -> anyhow::Result<()> {
         let before = Ticks::now();
         let samples = take_turns(&mut contestants, rounds)?;
         let others = Ticks::used_by_others_since(before);
-        println!("\n{}, {} [{}]", title.row, title.case, title.unit);
-        if let Some(others) = others.filter(|&others| others > DISTURBED) {
-            println!("  (doubtful: others used {:.0} % of the machine meanwhile)", others * 100.0);
-        }
-        println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
         let first = samples[0].median();
-        for (place, (contestant, samples)) in contestants.iter().zip(&samples).enumerate() {
+        let lines = contestants.iter().zip(&samples).enumerate().map(|(place, (contestant, samples))| {
             let ratio = (place > 0).then(|| first / samples.median());
-            let verdicts: Vec<_> = contestant.goals.iter().map(|&goal| Verdict::of(goal, samples, ratio)).collect();
-            let line = format!(
-                "  {:<34} {:>10}  {:<22} {:>8}  {}",
-                contestant.name,
-                figure(samples.median()),
-                format!("{}..{}", figure(samples.smallest()), figure(samples.largest())),
-                ratio.map(figure).unwrap_or_default(),
-                verdicts.iter().map(Verdict::text).collect::<Vec<_>>().join(", "),
-            );
-            println!("{}", line.trim_end());
-            self.count(title, &contestant.name, &verdicts);
-            self.json_line(title, others, &contestant.name, samples, ratio, &verdicts)?;
+            Line::new(contestant, samples, ratio)
+        });
+        let table = Table {
+            row: title.row.to_owned(),
+            case: title.case.to_owned(),
+            unit: title.unit.to_owned(),
+            place,
+            others,
+            lines: lines.collect(),
+            notes: Vec::new(),
+        };
+        table.print();
+        if let Some(json) = &mut self.json {
+            table.write_json(json)?;
         }
+        self.tables.push(table);
         Ok(())
     }
 
-    /// A remark below the table it belongs to.
-    pub(crate) fn note(&self, text: &str) {
+    /// A remark below the table that was taken last.
+    pub(crate) fn note(&mut self, text: &str) {
         println!("  {text}");
+        if let Some(table) = self.tables.last_mut() {
+            table.notes.push(text.to_owned());
+        }
     }
 
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
-        println!("\n{} of {} goals met", self.met, self.met + self.missed.len());
-        for missed in &self.missed {
-            println!("  missed: {missed}");
+    pub(crate) fn finish(mut self) -> anyhow::Result<Vec<Table>> {
+        let verdicts = || self.tables.iter().flat_map(Table::verdicts);
+        println!("\n{} of {} goals met", verdicts().filter(|(_, verdict)| verdict.met).count(), verdicts().count());
+        for table in &self.tables {
+            for (line, verdict) in table.verdicts().filter(|(_, verdict)| !verdict.met) {
+                println!("  missed: {}, {}: {} {}", table.row, table.case, line.contestant, verdict.wanted());
+            }
         }
         if let Some(json) = &mut self.json {
             json.flush()?;
         }
-        Ok(())
+        Ok(self.tables)
+    }
+}
+
+impl Table {
+    pub(crate) fn verdicts(&self) -> impl Iterator<Item = (&Line, &Verdict)> {
+        self.lines.iter().flat_map(|line| line.verdicts.iter().map(move |verdict| (line, verdict)))
     }
 
-    fn count(&mut self, title: &Title<'_>, contestant: &str, verdicts: &[Verdict]) {
-        for verdict in verdicts {
-            if verdict.met {
-                self.met += 1;
-            } else {
-                self.missed.push(format!("{}, {}: {} {}", title.row, title.case, contestant, verdict.wanted()));
-            }
+    /// What to say where others used so much of the machine that the figures may be theirs.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let others = self.others.filter(|&others| others > DISTURBED)?;
+        Some(format!("doubtful: others used {:.0} % of the machine meanwhile", others * 100.0))
+    }
+
+    fn print(&self) {
+        println!("\n{}, {} [{}]", self.row, self.case, self.unit);
+        if let Some(doubt) = self.doubt() {
+            println!("  ({doubt})");
+        }
+        println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
+        for line in &self.lines {
+            let text = format!(
+                "  {:<34} {:>10}  {:<22} {:>8}  {}",
+                line.contestant,
+                figure(line.median),
+                format!("{}..{}", figure(line.smallest), figure(line.largest)),
+                line.ratio.map(figure).unwrap_or_default(),
+                line.verdicts.iter().map(Verdict::text).collect::<Vec<_>>().join(", "),
+            );
+            println!("{}", text.trim_end());
         }
     }
 
-    fn json_line(
-        &mut self,
-        title: &Title<'_>,
-        others: Option<f64>,
-        contestant: &str,
-        samples: &Samples,
-        ratio: Option<f64>,
-        verdicts: &[Verdict],
-    ) -> anyhow::Result<()> {
-        let Some(json) = &mut self.json else { return Ok(()) };
-        let goals: Vec<_> = verdicts
-            .iter()
-            .map(|verdict| format!(r#"{{"of":"{}","at_most":{},"met":{}}}"#, verdict.subject(), verdict.limit, verdict.met))
-            .collect();
-        writeln!(
-            json,
-            r#"{{"row":{},"case":{},"unit":{},"contestant":{},"median":{},"min":{},"max":{},"samples":{},"ratio":{},"others":{},"goals":[{}]}}"#,
-            quoted(title.row),
-            quoted(title.case),
-            quoted(title.unit),
-            quoted(contestant),
-            samples.median(),
-            samples.smallest(),
-            samples.largest(),
-            samples.count(),
-            number(ratio),
-            number(others),
-            goals.join(","),
-        )?;
+    fn write_json(&self, json: &mut impl Write) -> anyhow::Result<()> {
+        for line in &self.lines {
+            let goals: Vec<_> = line
+                .verdicts
+                .iter()
+                .map(|verdict| format!(r#"{{"of":"{}","at_most":{},"met":{}}}"#, verdict.subject(), verdict.limit, verdict.met))
+                .collect();
+            writeln!(
+                json,
+                r#"{{"row":{},"case":{},"unit":{},"contestant":{},"median":{},"min":{},"max":{},"samples":{},"ratio":{},"others":{},"goals":[{}]}}"#,
+                quoted(&self.row),
+                quoted(&self.case),
+                quoted(&self.unit),
+                quoted(&line.contestant),
+                line.median,
+                line.smallest,
+                line.largest,
+                line.samples,
+                number(line.ratio),
+                number(self.others),
+                goals.join(","),
+            )?;
+        }
         Ok(())
+    }
+}
+
+impl Line {
+    fn new(contestant: &Contestant<'_>, samples: &Samples, ratio: Option<f64>) -> Self {
+        Line {
+            contestant: contestant.name.clone(),
+            median: samples.median(),
+            smallest: samples.smallest(),
+            largest: samples.largest(),
+            samples: samples.count(),
+            ratio,
+            verdicts: contestant.goals.iter().map(|&goal| Verdict::of(goal, samples, ratio)).collect(),
+        }
     }
 }
 
@@ -151,8 +231,9 @@ impl Verdict {
             Goal::Largest(limit) => (samples.largest(), limit),
             Goal::Ratio(limit) => (ratio.unwrap_or(1.0), limit),
             Goal::InverseRatio(limit) => (1.0 / ratio.unwrap_or(1.0), limit),
+            Goal::Excess(limit) => (samples.median() * (ratio.unwrap_or(1.0) - 1.0), limit),
         };
-        Verdict { goal, limit, met: reached <= limit }
+        Verdict { goal, reached, limit, met: reached <= limit }
     }
 
     fn subject(&self) -> &'static str {
@@ -161,10 +242,11 @@ impl Verdict {
             Goal::Largest(_) => "max",
             Goal::Ratio(_) => "ratio",
             Goal::InverseRatio(_) => "1/ratio",
+            Goal::Excess(_) => "excess",
         }
     }
 
-    fn wanted(&self) -> String {
+    pub(crate) fn wanted(&self) -> String {
         format!("{} <= {}", self.subject(), self.limit)
     }
 
@@ -174,7 +256,7 @@ impl Verdict {
 }
 
 /// Three significant digits, and never fewer than all digits before the point.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     let magnitude = value.abs();
     let decimals = match magnitude {
         m if m >= 100.0 => 0,

@@ -44,6 +44,8 @@ pub(crate) enum Goal {
     Ratio(f64),
     /// The contestant's median is at most this many times the first contestant's.
     InverseRatio(f64),
+    /// The first contestant's median is at most this much above the contestant's.
+    Excess(f64),
 }
 
 /// One side of a table: its name, what it is held to and how to take one sample of it.
