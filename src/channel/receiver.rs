@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Refusal, Shared};
 use super::{Iter, RecvError, RecvTimeoutError, TryRecvError};
+use crate::cancel::context;
 
 /// The receiving end of a channel. Each message goes to one of its clones; when the last is gone, the messages that are left
 /// are dropped, and senders get `Disconnected`.
@@ -46,6 +47,11 @@ impl<T> Receiver<T> {
     #[inline]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
+        if !context::is_cancelled() {
+            if let Some(message) = self.0.pop() {
+                return Ok(message);
+            }
+        }
         self.0.recv(|| None).map_err(|refusal| match refusal {
             Refusal::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
             Refusal::Disconnected => RecvError::Disconnected,

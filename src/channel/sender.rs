@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::{Refusal, Shared};
 use super::{SendError, SendTimeoutError, TrySendError};
+use crate::cancel::context;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is gone, receivers get what is left and
 /// then `Disconnected`.
@@ -41,7 +42,13 @@ impl<T> Sender<T> {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+    pub fn send(&self, mut message: T) -> Result<(), SendError<T>> {
+        if !context::is_cancelled() {
+            match self.0.push(message) {
+                None => return Ok(()),
+                Some(back) => message = back,
+            }
+        }
         self.0.send(message, || None).map_err(|(message, refusal)| match refusal {
             Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
             Refusal::Disconnected => SendError::Disconnected(message),

@@ -115,16 +115,25 @@ impl<T> Shared<T> {
         self.state.lock().buffer.len()
     }
 
-    /// Sends `message` if that takes no wait. Most often it takes no wake either, and then it is no more than a push.
+    /// Sends `message` if that takes neither a wait nor a wake, as most often; else returns it.
+    ///
+    /// An `Option`, here and in `pop`, since an outcome with all the ways to fail costs as much to pass on as the push.
     #[inline]
-    pub(super) fn try_send(&self, message: T) -> Result<(), (T, Refusal)> {
+    pub(super) fn push(&self, message: T) -> Option<T> {
         let mut state = self.state.lock();
         if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity {
             state.buffer.push_back(message);
-            return Ok(());
+            return None;
         }
-        drop(state);
-        self.offer(message)
+        Some(message)
+    }
+
+    /// Sends `message` if that takes no wait.
+    pub(super) fn try_send(&self, message: T) -> Result<(), (T, Refusal)> {
+        match self.push(message) {
+            None => Ok(()),
+            Some(message) => self.offer(message),
+        }
     }
 
     #[cold]
@@ -132,17 +141,23 @@ impl<T> Shared<T> {
         self.with(|state, wakes| state.offer(message, self.capacity, wakes))
     }
 
-    /// Receives a message if that takes no wait.
+    /// Receives a message if that takes neither a wait nor a wake.
     #[inline]
-    pub(super) fn try_recv(&self) -> Result<T, Refusal> {
+    pub(super) fn pop(&self) -> Option<T> {
         let mut state = self.state.lock();
         if state.sending.is_empty() {
-            if let Some(message) = state.buffer.pop_front() {
-                return Ok(message);
-            }
+            state.buffer.pop_front()
+        } else {
+            None
         }
-        drop(state);
-        self.take()
+    }
+
+    /// Receives a message if that takes no wait.
+    pub(super) fn try_recv(&self) -> Result<T, Refusal> {
+        match self.pop() {
+            Some(message) => Ok(message),
+            None => self.take(),
+        }
     }
 
     #[cold]
@@ -150,7 +165,8 @@ impl<T> Shared<T> {
         self.with(|state, wakes| state.take(self.capacity, wakes))
     }
 
-    #[inline]
+    /// Sends `message`, waiting for room until the limit if need be.
+    #[cold]
     #[track_caller]
     pub(super) fn send(&self, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), (T, Refusal)> {
         if let Err(cancelled) = context::check() {
@@ -162,7 +178,8 @@ impl<T> Shared<T> {
         }
     }
 
-    #[inline]
+    /// Receives a message, waiting for one until the limit if need be.
+    #[cold]
     #[track_caller]
     pub(super) fn recv(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, Refusal> {
         context::check().map_err(Refusal::Cancelled)?;
@@ -172,7 +189,6 @@ impl<T> Shared<T> {
         }
     }
 
-    #[cold]
     #[track_caller]
     fn send_slowly(&self, message: T, limit: Option<Instant>) -> Result<(), (T, Refusal)> {
         let mut offered = Err((message, Refusal::NotNow));
@@ -218,7 +234,6 @@ impl<T> Shared<T> {
         Err((sending.message, refusal))
     }
 
-    #[cold]
     #[track_caller]
     fn recv_slowly(&self, limit: Option<Instant>) -> Result<T, Refusal> {
         let mut received = Err(Refusal::NotNow);
