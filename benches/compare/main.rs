@@ -23,6 +23,7 @@
 
 mod blocked;
 mod cancel;
+mod channel;
 mod check;
 mod flood;
 mod fork_join;
@@ -43,12 +44,13 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 9] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
     ("map", map::map),
+    ("channel", channel::channel),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),
