@@ -397,3 +397,39 @@
 //! let word = String::from("local");
 //! let _ = taskgroup::abandon(|| word.len());
 //! ```
+//!
+//! # The cancel of a select is not left out
+//!
+//! A `select!` has a value, so one without a `?` is no statement:
+//!
+//! ```compile_fail,E0308
+//! use taskgroup::channel::{select, unbounded};
+//!
+//! let (_sender, receiver) = unbounded::<u8>();
+//! select! { recv(receiver) -> _ => {} }
+//! println!("not cancelled");
+//! ```
+//!
+//! With a semicolon, it is a result that must be used:
+//!
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! use taskgroup::channel::{select, unbounded};
+//!
+//! let (_sender, receiver) = unbounded::<u8>();
+//! select! { recv(receiver) -> _ => {} };
+//! println!("not cancelled");
+//! ```
+//!
+//! ```
+//! #![deny(unused_must_use)]
+//! # fn main() -> Result<(), taskgroup::Cancelled> {
+//! use taskgroup::channel::{select, unbounded};
+//!
+//! let (sender, receiver) = unbounded::<u8>();
+//! drop(sender);
+//! select! { recv(receiver) -> _ => {} }?;
+//! println!("not cancelled");
+//! # Ok(())
+//! # }
+//! ```

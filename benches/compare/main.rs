@@ -24,6 +24,7 @@
 
 mod blocked;
 mod cancel;
+mod channel;
 mod check;
 mod flood;
 mod fork_join;
@@ -49,7 +50,7 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 15] = [
+const ROWS: [(&str, Row); 16] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
@@ -62,6 +63,7 @@ const ROWS: [(&str, Row); 15] = [
     ("condvar", sync::condvar),
     ("overhead", sync::overhead),
     ("wake", wake::wake),
+    ("channel", channel::channel),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),

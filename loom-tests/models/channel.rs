@@ -102,7 +102,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_select_send_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message that a cancelled select was to send is delivered or where it was, never both and never neither"
+            "a message that a cancelled select was to send is delivered, after what came before its receive, or where it was"
         ),
         holds!(
             channel_select_against_last_sender,
@@ -324,9 +324,9 @@ fn broken_channel_cancelled_select_drops_message() {
 fn channel_select_send_against_cancel() {
     must_see(["it was sent", "it was cancelled"]);
     let ((sender, receiver), (_quiet, silent)) = (bounded(0), bounded::<()>(1));
-    let token = CancelToken::new();
+    let (token, memory) = (CancelToken::new(), Arc::new(Watched::new()));
     let selecting = thread::spawn({
-        let token = token.clone();
+        let (token, memory) = (token.clone(), memory.clone());
         move || {
             let mut message = Some(Track::new());
             let done = token.run(|| {
@@ -336,12 +336,16 @@ fn channel_select_send_against_cancel() {
                 }
             });
             assert!(done.is_ok() == message.is_none());
+            if done.is_ok() {
+                memory.read();
+            }
             done.is_ok()
         }
     });
     let canceller = thread::spawn(move || {
         token.cancel();
     });
+    memory.write();
     let received = match receiver.recv() {
         Ok(_) => true,
         Err(RecvError::Disconnected) => false,

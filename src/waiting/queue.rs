@@ -89,8 +89,8 @@ impl Waiter {
 
     /// Ends the wait for good: the grant that came first, with its case, or none will come.
     pub(crate) fn withdraw(&self) -> Option<(Grant, u32)> {
-        // Acquire pairs with the release in `claim`. Nothing is released: who finds the waiter withdrawn passes it over.
-        let granted = self.grant.compare_exchange(0, WITHDRAWN, Ordering::Acquire, Ordering::Acquire).err()?;
+        // Acquire pairs with the release in `claim`. Relaxed if there was none: who finds the waiter withdrawn passes it over.
+        let granted = self.grant.compare_exchange(0, WITHDRAWN, Ordering::Relaxed, Ordering::Acquire).err()?;
         Some((Grant::of(granted), granted >> CASE))
     }
 }
