@@ -55,6 +55,7 @@ mod callback;
 mod cancel;
 mod channel;
 mod failure;
+mod graceful;
 mod handle;
 mod runner;
 mod scope;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Model> {
         wait::models,
         cancel::models,
         callback::models,
+        graceful::models,
         worker::models,
         scope::models,
         failure::models,

@@ -234,7 +234,11 @@ impl Node {
         match self.state.load(Ordering::Acquire) {
             0 => false,
             state if state & CANCELLED != 0 => true,
-            _ => self.expire() && self.is_flagged(),
+            _ => {
+                // What has come to its time counts, also where somebody else is quicker to cancel.
+                self.expire();
+                self.is_flagged()
+            }
         }
     }
 
@@ -443,12 +447,11 @@ impl Fallout {
         }
         if let Some(end) = node.grace_end.as_ref().filter(|_| route == Route::Parent && grace != Grace::Over) {
             let Grace::Until(until) = grace else { return false };
-            let is_new = end.set_earlier(until, cancelled.location());
+            end.set_earlier(until, cancelled.location());
             drop(inner);
-            if is_new {
-                self.regions.push(node);
-            }
-            return is_new;
+            // Also where the end is not new: whoever set it may not have come to tell of it yet.
+            self.regions.push(node);
+            return true;
         }
         inner.cancelled = Some(cancelled.clone());
         inner.grace = grace;
