@@ -12,7 +12,7 @@ mod winding_down;
 pub use abandon::{abandon, abandoned};
 pub use cancellable::{Cancellable, CancellableExt};
 pub(crate) use halt::Halt;
-pub use hook::with_cancel_hook;
+pub use hook::{with_cancel_hook, with_cancel_hook_repeating};
 pub use pause::{checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until, yield_now};
 pub use shield::{shield, shield_for};
 pub use timeout::{deadline, timeout};

@@ -5,6 +5,7 @@ mod cause;
 pub(crate) mod context;
 mod deadline;
 mod node;
+mod repeat;
 mod timer;
 mod token;
 

@@ -374,7 +374,20 @@ impl Node {
         OwnedBy::Foreign
     }
 
-    /// Hands the panic of a callback or hook to the group whose node this is, or to the log.
+    /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
+    /// the group.
+    pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
+        let mut nodes = VecDeque::from([self]);
+        while let Some(node) = nodes.pop_front() {
+            if node.observer.get().is_some() {
+                return node.callback_panicked(payload);
+            }
+            nodes.extend(node.parents());
+        }
+        self.callback_panicked(payload);
+    }
+
+    /// Hands the panic of a callback to the group whose node this is, or to the log.
     pub(super) fn callback_panicked(&self, payload: Payload) {
         match self.observer.get().and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
@@ -482,10 +495,8 @@ impl Fallout {
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
     pub(crate) fn deliver(self) {
         for (index, slot, marked) in &self.wakes {
-            let fired = slot.wake(marked); // guard: wake-what-was-marked => None
-            if let Some(payload) = fired {
-                self.nodes[*index].callback_panicked(payload);
-            }
+            let node = &self.nodes[*index];
+            slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
         }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {

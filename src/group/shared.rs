@@ -20,7 +20,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::stats::GroupStats;
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
     ended_in_place: PlainUsize,
     callback_panics: Mutex<Vec<Payload>>,
+    /// Whether there are any. The end of the scope comes after those of all callbacks and hooks.
+    any_callback_panicked: PlainBool,
 }
 
 #[derive(Default)]
@@ -135,6 +137,7 @@ impl Shared {
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
             callback_panics: Mutex::new(Vec::new()),
+            any_callback_panicked: PlainBool::new(false),
         });
         let observer: Weak<dyn Observer> = Arc::<Shared>::downgrade(&shared);
         shared.node().observe(observer);
@@ -537,7 +540,7 @@ impl Shared {
     }
 
     pub(super) fn take_callback_panics(&self) -> Vec<Payload> {
-        if !self.node().is_flagged() {
+        if !self.any_callback_panicked.load(Relaxed) {
             return Vec::new();
         }
         std::mem::take(&mut *self.callback_panics.lock())
@@ -744,5 +747,6 @@ impl Observer for Shared {
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
         self.callback_panics.lock().push(payload);
+        self.any_callback_panicked.store(true, Relaxed);
     }
 }
