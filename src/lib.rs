@@ -48,7 +48,7 @@
 //! | limit the time | [`timeout`], [`deadline`], [`Builder::timeout`], [`CancelToken::cancel_at`] |
 //! | clean up in peace | [`shield_for`], [`shield`] |
 //! | let some finish what they have begun | [`TaskGroup::cancel_gracefully`], [`winding_down`] |
-//! | stop code that is not ours | [`with_cancel_hook`], [`CancelToken::on_cancel`]; what cannot be stopped, [`abandon`] |
+//! | stop code that is not ours | [`with_cancel_hook`], [`with_cancel_hook_repeating`], [`CancelToken::on_cancel`]; what cannot be stopped, [`abandon`], and [`abandoned`] lists it |
 //! | know why | [`Cancelled`], [`CancelCause`] |
 //!
 //! # Threads
@@ -96,8 +96,9 @@ pub mod sync;
 pub mod models;
 
 pub use blocking::{
-    abandon, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for,
-    sleep, sleep_until, timeout, winding_down, with_cancel_hook, yield_now, Cancellable, CancellableExt,
+    abandon, abandon_named, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining,
+    shield, shield_for, sleep, sleep_until, timeout, winding_down, with_cancel_hook, with_cancel_hook_repeating, yield_now,
+    Abandoned, Cancellable, CancellableExt,
 };
 pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
 pub use error::{

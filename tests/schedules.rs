@@ -156,7 +156,7 @@ proptest! {
                         expected.insert((actor, *held));
                     }
                 }
-                let reported: BTreeSet<_> = expected.iter().map(|_| reports.recv().unwrap()).collect();
+                let reported: BTreeSet<_> = expected.iter().map(|_| reports.recv_timeout(support::LONG).unwrap()).collect();
                 assert_eq!(reported, expected);
             }
             for token in &tokens {
@@ -338,7 +338,7 @@ proptest! {
                 let blocked = format!("sending: {}, receiving: {} ", model.sending.len(), model.receiving.len());
                 until(|| receiver.len() == model.buffer.len() && format!("{receiver:?}").contains(&blocked));
                 let expected = std::mem::take(&mut model.ended);
-                let reported: BTreeSet<_> = expected.iter().map(|_| reports.recv().unwrap()).collect();
+                let reported: BTreeSet<_> = expected.iter().map(|_| reports.recv_timeout(support::LONG).unwrap()).collect();
                 assert_eq!(reported, expected);
             }
             for token in &tokens {

@@ -55,6 +55,7 @@ mod callback;
 mod cancel;
 mod channel;
 mod failure;
+mod graceful;
 mod handle;
 mod map;
 mod runner;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Model> {
         wait::models,
         cancel::models,
         callback::models,
+        graceful::models,
         worker::models,
         scope::models,
         failure::models,

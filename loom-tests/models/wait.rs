@@ -1,16 +1,16 @@
 //! Models of the slot: its word alone, without a token and without a scope.
 
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use loom::thread;
 
 use super::support::{here, must_see, saw, Note};
-use super::Bound::Exhaustive;
+use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{take_out, AtomicU32, Guard, Ordering};
-use crate::waiting::{Point, Slot, Woken};
+use crate::waiting::{Fired, Point, Slot, Woken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -72,6 +72,24 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a mark that comes before the region, or in it, runs the hook"
         ),
+        holds!(
+            wait_hook_runs_again_until_its_region_ends,
+            Preemptions(3),
+            Preemptions(5),
+            "a hook that is run again runs after its last run and before the return of its region, or not at all"
+        ),
+        breaks!(
+            broken_wait_fire_again_does_not_look,
+            Preemptions(3),
+            "Causality violation",
+            "a run that does not look whether there is a hook reads one that is being taken away"
+        ),
+        breaks!(
+            broken_wait_withdraw_ignores_a_run_again,
+            Preemptions(3),
+            "Causality violation",
+            "a withdraw that does not wait returns while the hook is run again"
+        ),
     ]
 }
 
@@ -81,7 +99,7 @@ fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
 
 fn cancel(slot: &Slot) {
     let marked = slot.mark();
-    assert!(slot.wake(&marked).is_none());
+    slot.wake(&marked, |_| panic!("the hook panicked"));
 }
 
 fn wait_r7_cancel_races_with_entry() {
@@ -280,4 +298,49 @@ fn wait_hook_runs_if_the_mark_came_first() {
         }
     });
     assert_eq!(region.runs.times(), 1, "a hook was not run");
+}
+
+fn wait_hook_runs_again_until_its_region_ends() {
+    must_see(["run again", "came while it ran", "came too late"]);
+    let region = Arc::new(Region { slot: Slot::new(), before: Watched::new(), during: Watched::new(), runs: Note::default() });
+    let canceller = thread::spawn({
+        let region = region.clone();
+        move || cancel(&region.slot)
+    });
+    region.before.write();
+    let timer = Mutex::new(None);
+    let again = || {
+        let region = region.clone();
+        thread::spawn(move || match region.slot.fire_again(|_| ()) {
+            Fired::Again => saw("run again"),
+            Fired::Busy => saw("came while it ran"),
+            Fired::Never => saw("came too late"),
+        })
+    };
+    let hook = || {
+        region.before.read();
+        region.during.write();
+        if !region.runs.is_set() {
+            *timer.lock().unwrap() = Some(again());
+        }
+        region.runs.set();
+    };
+    region.slot.with_hook(here(), &hook, || ());
+    region.during.write();
+    canceller.join().unwrap();
+    let timer = timer.lock().unwrap().take();
+    if let Some(timer) = timer {
+        timer.join().unwrap();
+    }
+    assert!(region.runs.times() <= 2);
+}
+
+fn broken_wait_fire_again_does_not_look() {
+    take_out(Guard::FireAgainLooks);
+    wait_hook_runs_again_until_its_region_ends();
+}
+
+fn broken_wait_withdraw_ignores_a_run_again() {
+    take_out(Guard::WithdrawWaitsForFiring);
+    wait_hook_runs_again_until_its_region_ends();
 }

@@ -1,40 +1,50 @@
 //! Code that blocks, cannot be woken, and may be left behind.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::panic::{resume_unwind, Location};
 use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::Instant;
 
+use super::abandoned::{Abandoned, Entry};
 use crate::cancel::{context, Cancelled};
 use crate::error::PanicPayload;
-use crate::facade::{catch, start_thread, Mutex, Payload};
+use crate::facade::{catch, start_thread, this_thread, Mutex, Payload};
 use crate::waiting::{Point, Slot};
-
-/// Threads that were left behind and have not ended.
-static ABANDONED: PlainUsize = PlainUsize::new(0);
 
 /// What a call of `abandon` and its thread have in common. The first of the two to lock it after the fact decides: a result
 /// that is there is the caller's, and a thread whose caller has gone keeps its own.
 struct Call<T, F> {
-    /// Until the thread takes it, or, where there is no thread, the caller.
+    /// Until the thread takes it, or, where there is no thread or it comes too late, the caller.
     f: Option<F>,
-    caller: Option<Arc<Slot>>,
+    /// The thread, once it has begun.
+    thread: Option<ThreadId>,
+    caller: Caller,
     result: Option<Result<T, Payload>>,
+}
+
+enum Caller {
+    Waits(Arc<Slot>),
+    /// It has gone, and this is in the list until the thread drops it.
+    Gone(#[allow(dead_code, reason = "kept for its drop")] Entry),
 }
 
 /// Runs `f`, which blocks in code that nothing can wake, on a thread of its own, and leaves the thread behind on cancel.
 ///
 /// A last resort: for a name to be resolved, a library without timeouts, a file on a network that is down. Where there is a
 /// way to wake what blocks, use [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind goes on holding
-/// what it holds, so `f` owns all that it uses, and runs outside of any scope. [`abandoned`] says how many there are.
+/// what it holds, so `f` owns all that it uses, and runs outside of any scope. [`abandoned`](crate::abandoned) lists those that
+/// are left behind.
 ///
-/// The threads are called `taskgroup-abandoned`. Where the system has no thread to give, `f` runs on this one, and is not
-/// left behind.
+/// The threads are called `taskgroup-abandoned`; [`abandon_named`] gives them another name. Where the system has no thread to
+/// give, `f` runs on this one, and is not left behind.
 ///
 /// # Cancellation
 ///
 /// A blocking point; in a cancelled scope `f` does not begin. When the scope is cancelled while `f` runs, `abandon` returns at
-/// once; what `f` returns is dropped on its thread when it ends, and what it panics with goes to the log of `tracing`.
+/// once; what `f` returns is dropped on its thread when it ends, and what it panics with goes to the log of `tracing`. An `f`
+/// that its thread has not come to begin is dropped unrun.
 ///
 /// # Errors
 ///
@@ -59,10 +69,49 @@ struct Call<T, F> {
 /// ```
 #[track_caller]
 pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Cancelled> {
+    call(None, f)
+}
+
+/// As [`abandon`], with a name for the thread: the system shows it, and so does [`abandoned`](crate::abandoned).
+///
+/// # Cancellation
+///
+/// As [`abandon`].
+///
+/// # Errors
+///
+/// As [`abandon`].
+///
+/// # Panics
+///
+/// As [`abandon`].
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::Cancelled> {
+/// let name = taskgroup::abandon_named("resolver", || std::thread::current().name().map(str::to_owned))?;
+/// assert_eq!(name.as_deref(), Some("resolver"));
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn abandon_named<T: Send + 'static>(
+    name: impl Into<Cow<'static, str>>,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Cancelled> {
+    call(Some(name.into()), f)
+}
+
+#[track_caller]
+fn call<T, F>(name: Option<Cow<'static, str>>, f: F) -> Result<T, Cancelled>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
     context::check()?;
-    let call = Arc::new(Mutex::new(Call { f: Some(f), caller: Some(context::slot()), result: None }));
+    let call = Call { f: Some(f), thread: None, caller: Caller::Waits(context::slot()), result: None };
+    let call = Arc::new(Mutex::new(call));
     let theirs = call.clone();
-    if let Err(error) = start_thread("taskgroup-abandoned", None, move || run(&theirs)) {
+    if let Err(error) = start_thread(name.as_deref().unwrap_or("taskgroup-abandoned"), None, move || run(&theirs)) {
         tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller");
         let f = call.lock().f.take();
         return match f {
@@ -79,8 +128,14 @@ pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Res
             resume_unwind(payload)
         }
         (None, Err(cancelled)) => {
-            call.caller = None;
-            ABANDONED.fetch_add(1, Relaxed);
+            let unrun = call.f.take();
+            if let (None, Some(thread)) = (&unrun, call.thread) {
+                let name = name.map(Cow::into_owned);
+                let entry = Abandoned { name, location: Location::caller(), since: Instant::now(), thread };
+                call.caller = Caller::Gone(Entry::of(entry));
+            }
+            drop(call);
+            drop(unrun);
             Err(cancelled)
         }
         (None, Ok(_)) => unreachable!("the wait has seen the result"),
@@ -88,34 +143,29 @@ pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Res
 }
 
 fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
-    let f = call.lock().f.take();
-    let Some(f) = f else { return };
+    let begun = {
+        let mut call = call.lock();
+        call.thread = Some(this_thread());
+        call.f.take()
+    };
+    let Some(f) = begun else { return };
     let result = catch(f);
     let mut call = call.lock();
-    if let Some(caller) = call.caller.clone() {
+    if let Caller::Waits(caller) = &call.caller {
+        let caller = caller.clone();
         call.result = Some(result);
         drop(call);
         return caller.unpark();
     }
     drop(call);
-    // Panics of `f` and of the destructor of its value alike.
+    // Panics of `f` and of the destructor of its value alike. The entry goes with the call, which the thread has to itself.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
         tracing::error!(panic = PanicPayload::new(payload).message(), "an abandoned thread panicked");
     }
-    ABANDONED.fetch_sub(1, Relaxed);
-}
-
-/// How many threads [`abandon`] has left behind that have not ended yet.
-///
-/// ```
-/// assert_eq!(taskgroup::abandoned(), 0);
-/// ```
-pub fn abandoned() -> usize {
-    ABANDONED.load(Relaxed)
 }
 
 impl<T, F> fmt::Debug for Call<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("abandoned", &self.caller.is_none()).finish_non_exhaustive()
+        f.debug_struct("Call").field("abandoned", &matches!(self.caller, Caller::Gone(_))).finish_non_exhaustive()
     }
 }

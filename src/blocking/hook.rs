@@ -1,6 +1,7 @@
 //! Hooks into code that blocks and is not ours.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use crate::cancel::context;
 
@@ -18,8 +19,8 @@ use crate::cancel::context;
 ///
 /// # Panics
 ///
-/// A panic of the hook on the thread that cancels is treated as that of a callback: see
-/// [`CancelToken::on_cancel`](crate::CancelToken::on_cancel).
+/// A panic of the hook on the thread that cancels does not come out of the cancel: it is a failure of the group that this is
+/// in, or a `tracing` error where there is none.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -40,4 +41,51 @@ use crate::cancel::context;
 #[track_caller]
 pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T) -> T {
     context::with_hook(Location::caller(), &hook, f)
+}
+
+/// As [`with_cancel_hook`], with a hook that is called again until `f` has returned: for one that stops only what is blocked
+/// already, such as a message that is lost where nobody receives yet.
+///
+/// The first call is that of [`with_cancel_hook`]. After it the hook is called again when `pause` has passed, and then after
+/// pauses that double, up to one second or to `pause` where that is longer. A pause is a millisecond at the least. These calls
+/// are made by a thread that serves all hooks and deadlines of the process, one at a time, so the hook should not block.
+/// `with_cancel_hook_repeating` returns when `f` has, and a call that has begun too.
+///
+/// It allocates, where `with_cancel_hook` does not.
+///
+/// # Cancellation
+///
+/// As [`with_cancel_hook`].
+///
+/// # Panics
+///
+/// As [`with_cancel_hook`]. A hook that has panicked is not called again.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use std::sync::{Condvar, Mutex};
+/// use std::time::Duration;
+/// use taskgroup::TaskGroup;
+///
+/// // A queue of another library, which wakes those who wait and nobody else.
+/// let (queue, changed) = (Mutex::new(Vec::<u32>::new()), Condvar::new());
+/// TaskGroup::scope(|g| {
+///     g.spawn(|| {
+///         let mut queue = queue.lock().unwrap();
+///         taskgroup::with_cancel_hook_repeating(Duration::from_millis(1), || changed.notify_all(), || {
+///             while queue.is_empty() && !taskgroup::is_cancelled() {
+///                 // A notification that comes here is lost, and is given again.
+///                 queue = changed.wait(queue).unwrap();
+///             }
+///         });
+///         Ok(())
+///     });
+///     g.cancel();
+///     Ok(())
+/// })
+/// # }
+/// ```
+#[track_caller]
+pub fn with_cancel_hook_repeating<T>(pause: Duration, hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T) -> T {
+    context::with_repeating_hook(Location::caller(), pause, &hook, f)
 }

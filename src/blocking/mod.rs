@@ -1,6 +1,7 @@
 //! The blocking points, and the scopes of code that is no group: timeouts, shields, hooks.
 
 mod abandon;
+mod abandoned;
 mod cancellable;
 mod halt;
 mod hook;
@@ -9,10 +10,11 @@ mod shield;
 mod timeout;
 mod winding_down;
 
-pub use abandon::{abandon, abandoned};
+pub use abandon::{abandon, abandon_named};
+pub use abandoned::{abandoned, Abandoned};
 pub use cancellable::{Cancellable, CancellableExt};
 pub(crate) use halt::Halt;
-pub use hook::with_cancel_hook;
+pub use hook::{with_cancel_hook, with_cancel_hook_repeating};
 pub use pause::{checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until, yield_now};
 pub use shield::{shield, shield_for};
 pub use timeout::{deadline, timeout};

@@ -11,10 +11,12 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::node::{Attachment, Node};
+use super::repeat::Repeat;
 use super::Cancelled;
 use crate::facade::local;
 use crate::waiting::{Point, Slot, Woken};
@@ -302,30 +304,71 @@ pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
     slot().blocked(point, Location::caller(), f)
 }
 
-/// Runs `f` with `hook` published to whoever cancels the current scope.
-///
-/// The region has a slot of its own, so that what `f` does with the slot of the thread, scopes entered in it included, does
-/// not matter to the hook.
-pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
-    struct Region(Option<Attachment>, Arc<Slot>);
-    impl Drop for Region {
-        fn drop(&mut self) {
-            if let Some(attachment) = self.0.take() {
-                attachment.detach();
+/// A region with a hook. Its slot is its own, so that what runs in it does with the slot of the thread, scopes entered in it
+/// included, does not matter to the hook.
+struct Region {
+    node: Arc<Node>,
+    slot: Arc<Slot>,
+    attachment: Option<Attachment>,
+}
+
+impl Region {
+    fn enter(node: Arc<Node>, slot: Arc<Slot>) -> Self {
+        // A deadline that has passed unseen is seen now.
+        node.is_cancelled();
+        Region { attachment: Some(node.clone().attach(&slot)), node, slot }
+    }
+
+    fn run<T>(&self, location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
+        self.slot.with_hook(location, hook, || {
+            if self.node.is_timed() {
+                super::timer::arm(&self.node);
             }
-            with(|context| context.spare.borrow_mut().push(self.1.clone()));
+            f()
+        })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Some(attachment) = self.attachment.take() {
+            attachment.detach();
+        }
+    }
+}
+
+/// Runs `f` with `hook` published to whoever cancels the current scope.
+pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
+    struct Spare(Arc<Slot>);
+    impl Drop for Spare {
+        fn drop(&mut self) {
+            with(|context| context.spare.borrow_mut().push(self.0.clone()));
         }
     }
 
     let Some(node) = current() else { return f() };
-    // A deadline that has passed unseen is seen now.
-    node.is_cancelled();
     let slot = with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new);
-    let region = Region(Some(node.clone().attach(&slot)), slot);
-    region.1.with_hook(location, hook, || {
-        if node.is_timed() {
-            super::timer::arm(&node);
+    let _kept = Spare(slot.clone());
+    Region::enter(node, slot).run(location, hook, f)
+}
+
+/// As [`with_hook`], running `hook` again until `f` has returned, for the first time after `pause`.
+pub(crate) fn with_repeating_hook<T>(
+    location: &'static Location<'static>,
+    pause: Duration,
+    hook: &(dyn Fn() + Send + Sync),
+    f: impl FnOnce() -> T,
+) -> T {
+    let Some(node) = current() else { return f() };
+    let region = Region::enter(node.clone(), Slot::new());
+    let repeat = Repeat::new(region.slot.clone(), &node, pause);
+    let armed = AtomicBool::new(false);
+    let first_and_again = || {
+        hook();
+        // The runs that follow are armed by those that come before.
+        if !armed.swap(true, Relaxed) {
+            repeat.arm();
         }
-        f()
-    })
+    };
+    region.run(location, &first_and_again, f)
 }

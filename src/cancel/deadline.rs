@@ -44,13 +44,11 @@ impl Deadline {
         self.nanos.store(encode(instant), Ordering::Release);
     }
 
-    /// Sets it, if there is none or a later one; true if it did. The caller holds the lock of the node.
-    pub(super) fn set_earlier(&self, instant: Instant, location: &'static Location<'static>) -> bool {
-        let earlier = self.get().is_none_or(|set| instant < set);
-        if earlier {
+    /// Sets it, if there is none or a later one. The caller holds the lock of the node.
+    pub(super) fn set_earlier(&self, instant: Instant, location: &'static Location<'static>) {
+        if self.get().is_none_or(|set| instant < set) {
             self.set(instant, location);
         }
-        earlier
     }
 
     fn get(&self) -> Option<Instant> {
@@ -148,10 +146,9 @@ impl Node {
     }
 
     /// Cancels what has passed its deadline, here and above, in the order of the deadlines, ends the graces that are over,
-    /// and lifts the shields whose time is up. True if there was anything to do.
-    pub(crate) fn expire(self: &Arc<Self>) -> bool {
+    /// and lifts the shields whose time is up.
+    pub(crate) fn expire(self: &Arc<Self>) {
         let now = Instant::now();
-        let mut acted = false;
         loop {
             let mut due: Vec<(Instant, Due, Arc<Node>)> = Vec::new();
             let mut lifted = false;
@@ -171,7 +168,6 @@ impl Node {
             // The outer of two that are due at once was found last.
             due.reverse();
             due.sort_by_key(|(at, ..)| *at);
-            acted |= lifted || !due.is_empty();
             for (at, due, node) in due {
                 let fallout = match due {
                     Due::Deadline => {
@@ -185,7 +181,7 @@ impl Node {
                 }
             }
             if !lifted {
-                return acted;
+                return;
             }
         }
     }

@@ -7,6 +7,7 @@ mod closed;
 pub(crate) mod context;
 mod deadline;
 mod node;
+mod repeat;
 mod timer;
 mod token;
 

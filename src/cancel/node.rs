@@ -237,7 +237,11 @@ impl Node {
         match self.state.load(Ordering::Acquire) {
             0 => false,
             state if state & CANCELLED != 0 => true,
-            _ => self.expire() && self.is_flagged(),
+            _ => {
+                // What has come to its time counts, also where somebody else is quicker to cancel.
+                self.expire();
+                self.is_flagged()
+            }
         }
     }
 
@@ -373,7 +377,20 @@ impl Node {
         OwnedBy::Foreign
     }
 
-    /// Hands the panic of a callback or hook to the group whose node this is, or to the log.
+    /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
+    /// the group.
+    pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
+        let mut nodes = VecDeque::from([self]);
+        while let Some(node) = nodes.pop_front() {
+            if node.observer.get().is_some() {
+                return node.callback_panicked(payload);
+            }
+            nodes.extend(node.parents());
+        }
+        self.callback_panicked(payload);
+    }
+
+    /// Hands the panic of a callback to the group whose node this is, or to the log.
     pub(super) fn callback_panicked(&self, payload: Payload) {
         match self.observer.get().and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
@@ -446,12 +463,11 @@ impl Fallout {
         }
         if let Some(end) = node.grace_end.as_ref().filter(|_| route == Route::Parent && grace != Grace::Over) {
             let Grace::Until(until) = grace else { return false };
-            let is_new = end.set_earlier(until, cancelled.location());
+            end.set_earlier(until, cancelled.location());
             drop(inner);
-            if is_new {
-                self.regions.push(node);
-            }
-            return is_new;
+            // Also where the end is not new: whoever set it may not have come to tell of it yet.
+            self.regions.push(node);
+            return true;
         }
         inner.cancelled = Some(cancelled.clone());
         inner.grace = grace;
@@ -482,10 +498,8 @@ impl Fallout {
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
     pub(crate) fn deliver(self) {
         for (index, slot, marked) in &self.wakes {
-            let fired = slot.wake(marked); // guard: wake-what-was-marked => None
-            if let Some(payload) = fired {
-                self.nodes[*index].callback_panicked(payload);
-            }
+            let node = &self.nodes[*index];
+            slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
         }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {

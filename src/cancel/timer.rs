@@ -1,7 +1,8 @@
 //! The thread that fires deadlines nobody waits under.
 //!
 //! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook needs somebody else to
-//! look at the time; the thread starts with the first of these that is under a deadline, and ends when none is left.
+//! look at the time, and so does a hook that is to be run again; the thread starts with the first of these, and ends when
+//! none is left.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::node::Node;
+use super::repeat::Repeat;
 use crate::facade::{self, contained, global, park_timeout, start_thread, Mutex, Unparker};
 
 global! {
@@ -25,7 +27,14 @@ struct Timer {
 
 struct Entry {
     at: Instant,
-    node: Weak<Node>,
+    task: Task,
+}
+
+enum Task {
+    /// Look at the limits of a node.
+    Expire(Weak<Node>),
+    /// Run a hook again.
+    Repeat(Weak<Repeat>),
 }
 
 impl PartialEq for Entry {
@@ -47,13 +56,23 @@ impl Ord for Entry {
 
 /// Sees to it that `node` is looked at when its next limit is reached.
 pub(super) fn arm(node: &Arc<Node>) {
-    let Some(at) = node.next_limit() else { return };
+    if let Some(at) = node.next_limit() {
+        push(Entry { at, task: Task::Expire(Arc::downgrade(node)) });
+    }
+}
+
+/// Sees to it that a hook is run again.
+pub(super) fn arm_repeat(at: Instant, repeat: Weak<Repeat>) {
+    push(Entry { at, task: Task::Repeat(repeat) });
+}
+
+fn push(entry: Entry) {
     if !facade::TIME_PASSES {
         return;
     }
     let mut timer = TIMER.lock();
-    let earliest = timer.entries.peek().is_none_or(|Reverse(first)| at < first.at);
-    timer.entries.push(Reverse(Entry { at, node: Arc::downgrade(node) }));
+    let earliest = timer.entries.peek().is_none_or(|Reverse(first)| entry.at < first.at);
+    timer.entries.push(Reverse(entry));
     if let Some(thread) = timer.thread.clone().filter(|_| earliest) {
         drop(timer);
         thread.unpark();
@@ -62,7 +81,7 @@ pub(super) fn arm(node: &Arc<Node>) {
         drop(timer);
         if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
             TIMER.lock().starting = false;
-            tracing::error!(%error, "no thread for the deadlines of cancel callbacks");
+            tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat");
         }
     }
 }
@@ -83,11 +102,20 @@ fn run() {
         }
         let Some(Reverse(entry)) = timer.entries.pop() else { break };
         drop(timer);
-        if let Some(node) = entry.node.upgrade() {
-            node.expire();
-            // A deadline that was moved, or a shield that was lifted, leaves a later limit.
-            if !node.is_flagged() {
-                arm(&node);
+        match entry.task {
+            Task::Expire(node) => {
+                if let Some(node) = node.upgrade() {
+                    node.expire();
+                    // A deadline that was moved, or a shield that was lifted, leaves a later limit.
+                    if !node.is_flagged() {
+                        arm(&node);
+                    }
+                }
+            }
+            Task::Repeat(repeat) => {
+                if let Some(repeat) = repeat.upgrade() {
+                    repeat.fire();
+                }
             }
         }
         timer = TIMER.lock();

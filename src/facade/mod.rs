@@ -86,6 +86,8 @@ pub(crate) enum Guard {
     CancelEndsGrace,
     /// A grace that comes later than a cancel, or than a shorter one, changes nothing.
     GraceOnlyShrinks,
+    /// A hook is run again only while its region says that there is one.
+    FireAgainLooks,
     /// Who waits in a region is told of the end of its grace.
     GraceWakes,
 }

@@ -417,6 +417,11 @@ pub(crate) fn parallelism() -> usize {
     PARALLELISM.load(Relaxed)
 }
 
+/// All threads of a model are one of the system's; nothing but a report tells them apart.
+pub(crate) fn this_thread() -> std::thread::ThreadId {
+    std::thread::current().id()
+}
+
 pub(crate) fn start_thread(_name: &str, _stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     loom::thread::spawn(f);
     Ok(())

@@ -195,9 +195,15 @@ pub(crate) fn parallelism() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The identity of this thread.
+pub(crate) fn this_thread() -> thread::ThreadId {
+    thread::current().id()
+}
+
 /// Starts a detached thread.
 pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let mut builder = thread::Builder::new().name(name.to_owned());
+    // A name with a NUL in it would be a panic.
+    let mut builder = thread::Builder::new().name(name.replace('\0', ""));
     if let Some(size) = stack_size {
         builder = builder.stack_size(size);
     }

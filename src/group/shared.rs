@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
     ended_in_place: PlainUsize,
     callback_panics: Mutex<Vec<Payload>>,
+    /// Whether there are any. The end of the scope comes after those of all callbacks and hooks.
+    any_callback_panicked: PlainBool,
 }
 
 #[derive(Default)]
@@ -140,6 +142,7 @@ impl Shared {
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
             callback_panics: Mutex::new(Vec::new()),
+            any_callback_panicked: PlainBool::new(false),
         });
         let observer: Weak<dyn Observer> = Arc::<Shared>::downgrade(&shared);
         shared.node().observe(observer);
@@ -546,7 +549,7 @@ impl Shared {
     }
 
     pub(super) fn take_callback_panics(&self) -> Vec<Payload> {
-        if !self.node().is_flagged() {
+        if !self.any_callback_panicked.load(Relaxed) {
             return Vec::new();
         }
         std::mem::take(&mut *self.callback_panics.lock())
@@ -757,5 +760,6 @@ impl Observer for Shared {
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
         self.callback_panics.lock().push(payload);
+        self.any_callback_panicked.store(true, Relaxed);
     }
 }

@@ -8,7 +8,7 @@
 //! | `TIMED` | attach, or whoever sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
 //! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
 //! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
-//! | `FIRING` | whoever sets `CANCEL` and sees `HOOKED`, in the same exchange | the same thread, when the hook has returned | the hook is being run |
+//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange | the same thread, when the hook has returned | the hook is being run |
 //!
 //! # Invariants
 //!
@@ -52,7 +52,7 @@ type Hook = *const (dyn Fn() + Send + Sync);
 /// # Safety of the hook
 ///
 /// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is dereferenced only by the thread
-/// that set `FIRING`, which it did in the exchange that saw `HOOKED` (invariant 4). `with_hook` does not return, by value
+/// that set `FIRING`, which it did in the exchange that saw `HOOKED` and no `FIRING` (invariant 4). `with_hook` does not return, by value
 /// or by panic, before `HOOKED` is cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the
 /// word has one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another
 /// thread may call it. Taking the wait for `FIRING` out makes the model `broken_wait_withdraw_ignores_firing` fail.
@@ -81,6 +81,17 @@ pub(crate) enum Woken {
     Marked,
     /// The limit has passed.
     TimedOut,
+}
+
+/// What became of an attempt to run a hook again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fired {
+    /// It has run.
+    Again,
+    /// It is being run by somebody else.
+    Busy,
+    /// Its region has ended, or is about to.
+    Never,
 }
 
 /// What a mark saw, and so what remains to be woken.
@@ -149,24 +160,59 @@ impl Slot {
         }
     }
 
-    /// Wakes what was blocked when the slot was marked; returns the panic of its hook.
-    pub(crate) fn wake(&self, marked: &Marked) -> Option<Payload> {
+    /// Wakes what was blocked when the slot was marked, and runs its hook; `on_panic` gets the panic of that before the region
+    /// can end.
+    pub(crate) fn wake(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
         if marked.0 & PARKED != 0 {
             self.unpark();
         }
-        if marked.0 & HOOKED == 0 {
-            return None;
+        if marked.0 & HOOKED != 0 {
+            self.run_hook(on_panic);
         }
+    }
+
+    /// Runs the hook again, of a slot whose hook has run: no mark is still to come. `on_panic` gets its panic before the region
+    /// can end.
+    pub(crate) fn fire_again(&self, on_panic: impl FnOnce(Payload)) -> Fired {
+        let mut word = self.0.word.load(Ordering::Relaxed);
+        loop {
+            if word & HOOKED == 0 && holds(Guard::FireAgainLooks) {
+                return Fired::Never;
+            }
+            if word & FIRING != 0 {
+                return Fired::Busy;
+            }
+            // AcqRel: acquires the hook, and orders this run after the one before it.
+            match self.0.word.compare_exchange_weak(word, word | FIRING, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        self.run_hook(on_panic);
+        Fired::Again
+    }
+
+    /// The caller has set `FIRING`.
+    fn run_hook(&self, on_panic: impl FnOnce(Payload)) {
+        struct HasRun<'a>(&'a Slot);
+        impl Drop for HasRun<'_> {
+            fn drop(&mut self) {
+                // Release: the end of the hook happens before the return of `unhook`, and before the next run; both acquire.
+                self.0 .0.word.fetch_and(!FIRING, Ordering::Release);
+                self.0.unpark();
+            }
+        }
+
+        let _has_run = HasRun(self);
         let fired = self.0.hook.with(|hook| {
             // SAFETY: this thread set FIRING in the exchange that saw HOOKED; see the type.
             let hook = unsafe { *hook };
             // SAFETY: as above.
             catch(|| hook.map(|hook| unsafe { (*hook)() }))
         });
-        // Release: the end of the hook happens before the return of `unhook`, which acquires.
-        self.0.word.fetch_and(!FIRING, Ordering::Release);
-        self.unpark();
-        fired.err()
+        if let Err(payload) = fired {
+            on_panic(payload);
+        }
     }
 
     /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller holds the lock of the node.

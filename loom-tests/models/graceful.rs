@@ -1,0 +1,239 @@
+//! Models of regions that wind down: when a cancel that spares them reaches them all the same.
+//!
+//! Time does not pass here. A grace that is over by the time it is given stands for one that ends; what remains then is
+//! how the region comes to know of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use loom::thread;
+
+use super::support::{block, here, must_see, saw};
+use super::Bound::Preemptions;
+use super::{Model, Watched};
+use crate::cancel::{context, Grace, Node};
+use crate::facade::{take_out, Guard};
+use crate::{checkpoint, winding_down, CancelCause, CancelToken};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            cancel_graceful_end_reaches_a_region,
+            Preemptions(3),
+            Preemptions(4),
+            "the end of a grace ends a wait in a region that is entered before the cancel or after it, with that cancel"
+        ),
+        breaks!(
+            broken_cancel_graceful_adopts_outside_the_lock,
+            Preemptions(3),
+            "deadlock",
+            "a region that is listed after a look at its scope never hears of the grace"
+        ),
+        breaks!(
+            broken_cancel_graceful_tells_no_waiter,
+            Preemptions(3),
+            "deadlock",
+            "a waiter in a region that is not told of the end of the grace sleeps through it"
+        ),
+        holds!(
+            cancel_graceful_second_cancel_reaches_a_region,
+            Preemptions(3),
+            Preemptions(4),
+            "a cancel without grace after one with it ends a wait in a region that is entered at any moment"
+        ),
+        breaks!(
+            broken_cancel_graceful_late_region_is_not_listed,
+            Preemptions(3),
+            "deadlock",
+            "a region that is entered in the grace and not listed misses the cancel that ends it"
+        ),
+        breaks!(
+            broken_cancel_graceful_second_cancel_changes_nothing,
+            Preemptions(3),
+            "deadlock",
+            "a second cancel that stops at the scope that is cancelled leaves the region asleep"
+        ),
+        holds!(
+            cancel_graceful_races_with_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "of a cancel with grace and one without, in either order, one is the cause and no region is spared afterwards"
+        ),
+        breaks!(
+            broken_cancel_graceful_grace_grows,
+            Preemptions(2),
+            "a grace outlived the cancel that ended it",
+            "a grace that may grow again spares regions after a cancel without it"
+        ),
+        holds!(
+            cancel_graceful_mark_stays_in_the_region,
+            Preemptions(3),
+            Preemptions(5),
+            "what ends the grace of a region that a thread leaves does not reach the scope it enters"
+        ),
+        breaks!(
+            broken_cancel_graceful_mark_outside_the_lock,
+            Preemptions(3),
+            "marked by a region it has left",
+            "a mark outside the lock reaches a thread that has left the region"
+        ),
+        holds!(
+            cancel_graceful_wakes_what_is_in_no_region,
+            Preemptions(2),
+            Preemptions(3),
+            "a cancel with grace wakes who waits outside of a region, and who waits in one goes on until a second cancel"
+        ),
+        breaks!(
+            broken_cancel_graceful_unchecked_publish,
+            Preemptions(2),
+            "deadlock",
+            "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
+        ),
+    ]
+}
+
+fn cancel(token: &CancelToken, reason: &str, grace: Grace) -> bool {
+    token.node().cancel_sparing(CancelCause::Requested { reason: Some(reason.into()) }, here(), grace)
+}
+
+fn cancel_graceful_end_reaches_a_region() {
+    must_see(["entered before the cancel", "entered after the cancel"]);
+    let shared = Arc::new((CancelToken::new(), Watched::new()));
+    let canceller = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            assert!(cancel(&shared.0, "stop", Grace::Until(Instant::now())));
+        }
+    });
+    let cancelled = shared.0.run(|| {
+        winding_down(|| {
+            saw(if shared.0.is_cancelled() { "entered after the cancel" } else { "entered before the cancel" });
+            let cancelled = block().unwrap_err();
+            assert!(checkpoint().is_err(), "a cancel was delivered once only");
+            cancelled
+        })
+    });
+    shared.1.read();
+    assert_eq!(cancelled.origin(), shared.0.id());
+    canceller.join().unwrap();
+}
+
+fn broken_cancel_graceful_adopts_outside_the_lock() {
+    take_out(Guard::AdoptUnderLock);
+    cancel_graceful_end_reaches_a_region();
+}
+
+fn broken_cancel_graceful_tells_no_waiter() {
+    take_out(Guard::GraceWakes);
+    cancel_graceful_end_reaches_a_region();
+}
+
+fn cancel_graceful_second_cancel_reaches_a_region() {
+    must_see(["entered before the cancels", "entered between the cancels or later"]);
+    let token = CancelToken::new();
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || {
+            assert!(cancel(&token, "first", Grace::Endless));
+            assert!(!cancel(&token, "second", Grace::Over));
+        }
+    });
+    let cancelled = token.run(|| {
+        winding_down(|| {
+            let is_late = token.is_cancelled();
+            saw(if is_late { "entered between the cancels or later" } else { "entered before the cancels" });
+            block().unwrap_err()
+        })
+    });
+    assert!(cancelled.to_string().contains("first"), "the cause is that of the second cancel");
+    canceller.join().unwrap();
+}
+
+fn broken_cancel_graceful_late_region_is_not_listed() {
+    take_out(Guard::LateRegionIsListed);
+    cancel_graceful_second_cancel_reaches_a_region();
+}
+
+fn broken_cancel_graceful_second_cancel_changes_nothing() {
+    take_out(Guard::CancelEndsGrace);
+    cancel_graceful_second_cancel_reaches_a_region();
+}
+
+fn cancel_graceful_races_with_cancel() {
+    must_see(["the one with grace was first", "the one without was first"]);
+    let token = CancelToken::new();
+    let gracefully = thread::spawn({
+        let token = token.clone();
+        move || cancel(&token, "with grace", Grace::Endless)
+    });
+    let at_once = thread::spawn({
+        let token = token.clone();
+        move || cancel(&token, "without", Grace::Over)
+    });
+    let cut = token.run(|| winding_down(block)).unwrap_err();
+    let firsts = (gracefully.join().unwrap(), at_once.join().unwrap());
+    assert!(firsts.0 != firsts.1, "one cancel is the first");
+    saw(if firsts.0 { "the one with grace was first" } else { "the one without was first" });
+    assert_eq!(cut.to_string().contains("with grace"), firsts.0, "the cause is that of the other");
+    assert!(token.run(|| winding_down(checkpoint)).is_err(), "a grace outlived the cancel that ended it");
+}
+
+fn broken_cancel_graceful_grace_grows() {
+    take_out(Guard::GraceOnlyShrinks);
+    cancel_graceful_races_with_cancel();
+}
+
+fn cancel_graceful_mark_stays_in_the_region() {
+    must_see(["cut in the region", "left in time"]);
+    let (left, entered) = (CancelToken::new(), CancelToken::new());
+    let canceller = thread::spawn({
+        let left = left.clone();
+        move || {
+            cancel(&left, "first", Grace::Endless);
+            cancel(&left, "second", Grace::Over);
+        }
+    });
+    // Kept, because loom does not see whether a node that has been left is still there for the cancel to find.
+    let region = Node::winding_down(left.node());
+    let cut = left.run(|| context::within(region.clone(), checkpoint).is_err());
+    saw(if cut { "cut in the region" } else { "left in time" });
+    entered.run(|| {
+        winding_down(|| {
+            checkpoint().unwrap();
+            canceller.join().unwrap();
+            assert!(!context::slot().is_marked(), "marked by a region it has left");
+            checkpoint().unwrap();
+        });
+    });
+    drop(region);
+}
+
+fn broken_cancel_graceful_mark_outside_the_lock() {
+    take_out(Guard::MarkUnderLock);
+    cancel_graceful_mark_stays_in_the_region();
+}
+
+fn cancel_graceful_wakes_what_is_in_no_region() {
+    let token = CancelToken::new();
+    let outside = thread::spawn({
+        let token = token.clone();
+        move || token.run(block).unwrap_err()
+    });
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || {
+            cancel(&token, "first", Grace::Endless);
+            outside.join().unwrap();
+            cancel(&token, "second", Grace::Over);
+        }
+    });
+    let cancelled = token.run(|| winding_down(block)).unwrap_err();
+    assert!(cancelled.to_string().contains("first"), "the cause is that of the second cancel");
+    canceller.join().unwrap();
+}
+
+fn broken_cancel_graceful_unchecked_publish() {
+    take_out(Guard::PublishIsChecked);
+    cancel_graceful_wakes_what_is_in_no_region();
+}

@@ -1,0 +1,72 @@
+//! The threads that were left behind.
+
+use std::fmt;
+use std::panic::Location;
+use std::thread::ThreadId;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::facade::{global, Mutex};
+
+global! {
+    /// Those that have not ended.
+    static LEFT_BEHIND: Mutex<Slab<Abandoned>> = Mutex::new(Slab::new());
+}
+
+/// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see [`abandoned`].
+///
+/// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, or without a name where none was given.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// The name given with [`abandon_named`](crate::abandon_named).
+    pub name: Option<String>,
+    /// The call of `abandon`.
+    pub location: &'static Location<'static>,
+    /// When the thread was left behind.
+    pub since: Instant,
+    /// The thread.
+    pub thread: ThreadId,
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("abandoned")?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        write!(f, " ({}:{})", self.location.file(), self.location.line())
+    }
+}
+
+/// A place in the list, for as long as the thread runs.
+#[derive(Debug)]
+pub(super) struct Entry(usize);
+
+impl Entry {
+    pub(super) fn of(abandoned: Abandoned) -> Self {
+        Entry(LEFT_BEHIND.lock().insert(abandoned))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let gone = LEFT_BEHIND.lock().try_remove(self.0);
+        drop(gone);
+    }
+}
+
+/// The threads that [`abandon`](crate::abandon) has left behind and that have not ended yet, the one left first first.
+///
+/// ```
+/// for thread in taskgroup::abandoned() {
+///     println!("{thread} for {:?}", thread.since.elapsed());
+/// }
+/// assert_eq!(taskgroup::abandoned().len(), 0);
+/// ```
+pub fn abandoned() -> Vec<Abandoned> {
+    let mut all: Vec<_> = LEFT_BEHIND.lock().iter().map(|(_, abandoned)| abandoned.clone()).collect();
+    all.sort_by_key(|abandoned| abandoned.since);
+    all
+}

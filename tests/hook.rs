@@ -1,0 +1,232 @@
+//! Hooks that are called again until what they are to stop has stopped.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{mpsc, Condvar, Mutex};
+use std::time::Duration;
+
+use support::{Gate, LONG};
+use taskgroup::{with_cancel_hook, with_cancel_hook_repeating, CancelToken, GroupError, TaskGroup};
+
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Returns when a repeating hook has been called `times`, by whoever calls them all.
+fn let_hooks_run(times: usize) {
+    let token = CancelToken::new();
+    token.cancel();
+    let (called, calls) = mpsc::channel();
+    token.run(|| {
+        let hook = || called.send(()).expect("the test counts");
+        with_cancel_hook_repeating(PAUSE, hook, || {
+            for _ in 0..times {
+                calls.recv_timeout(LONG).expect("the hook was not called again");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_hook_is_called_again_until_its_code_returns() {
+    for before in [true, false] {
+        let token = CancelToken::new();
+        let (called, calls) = mpsc::channel();
+        let count = AtomicUsize::new(0);
+        let cancel = || assert!(token.cancel());
+        if before {
+            cancel();
+        }
+        let value = token.run(|| {
+            let hook = || {
+                count.fetch_add(1, Ordering::Relaxed);
+                called.send(()).expect("the test counts");
+            };
+            with_cancel_hook_repeating(PAUSE, hook, || {
+                if !before {
+                    assert!(calls.try_recv().is_err());
+                    cancel();
+                }
+                for _ in 0..4 {
+                    calls.recv_timeout(LONG).expect("the hook was not called again");
+                }
+                9
+            })
+        });
+        assert_eq!(value, 9);
+        let at_the_end = count.load(Ordering::Relaxed);
+        let_hooks_run(3);
+        assert_eq!(count.load(Ordering::Relaxed), at_the_end, "a hook ran after its region");
+    }
+}
+
+#[test]
+fn what_blocks_after_the_first_call_is_stopped_by_a_later_one() -> Result<(), GroupError> {
+    let (lock, changed) = (Mutex::new(false), Condvar::new());
+    let first = Gate::default();
+    TaskGroup::scope(|g| {
+        g.spawn(|| {
+            let hook = || {
+                // It wakes those who wait, and leaves nothing behind for those who will.
+                let _told = lock.lock().unwrap();
+                changed.notify_all();
+                first.open();
+            };
+            with_cancel_hook_repeating(PAUSE, hook, || {
+                g.cancel();
+                first.wait();
+                let told = lock.lock().unwrap();
+                let (told, timed_out) = changed.wait_timeout(told, LONG).unwrap();
+                drop(told);
+                assert!(!timed_out.timed_out());
+            });
+            Ok(())
+        });
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_cancel_it_is_never_called() {
+    let called = AtomicUsize::new(0);
+    let count = || {
+        called.fetch_add(1, Ordering::Relaxed);
+    };
+    assert_eq!(with_cancel_hook_repeating(PAUSE, count, || 1), 1);
+    let token = CancelToken::new();
+    token.run(|| with_cancel_hook_repeating(PAUSE, count, || let_hooks_run(2)));
+    token.cancel();
+    let_hooks_run(2);
+    assert_eq!(called.into_inner(), 0);
+}
+
+#[test]
+fn a_call_that_has_begun_ends_before_its_region() {
+    for _ in 0..20 {
+        let token = CancelToken::new();
+        token.cancel();
+        let (calls, ended, second) = (AtomicUsize::new(0), AtomicBool::new(true), Gate::default());
+        token.run(|| {
+            let hook = || {
+                if calls.fetch_add(1, Ordering::Relaxed) == 1 {
+                    ended.store(false, Ordering::SeqCst);
+                    second.open();
+                    // Time for the region to end, if it does not wait.
+                    std::thread::sleep(Duration::from_millis(5));
+                    ended.store(true, Ordering::SeqCst);
+                }
+            };
+            with_cancel_hook_repeating(PAUSE, hook, || second.wait());
+        });
+        assert!(ended.into_inner(), "the region ended while its hook ran");
+    }
+}
+
+#[test]
+fn a_hook_that_panics_is_a_failure_of_the_group_and_is_not_called_again() {
+    for nth in [0, 1, 2] {
+        let (calls, panicking) = (AtomicUsize::new(0), Gate::default());
+        let (inside, cancelled) = (Gate::default(), Gate::default());
+        let error = TaskGroup::scope(|g| {
+            // A task that has a handle has a token of its own, and its group reports all the same.
+            let task = g.spawn(|| {
+                let hook = || {
+                    if calls.fetch_add(1, Ordering::Relaxed) == nth {
+                        panicking.open();
+                        panic!("call {nth}");
+                    }
+                };
+                with_cancel_hook_repeating(PAUSE, hook, || {
+                    inside.open();
+                    cancelled.wait();
+                    panicking.wait();
+                    let_hooks_run(4);
+                });
+                Ok(())
+            });
+            inside.wait();
+            g.cancel();
+            cancelled.open();
+            taskgroup::shield(|| task.join())?;
+            Ok(())
+        })
+        .unwrap_err();
+        assert_eq!(calls.into_inner(), nth + 1);
+        let messages: Vec<_> = error.panics().map(|panic| panic.message().to_owned()).collect();
+        assert_eq!(messages, [format!("call {nth}")]);
+    }
+}
+
+#[test]
+fn hooks_that_repeat_nest() {
+    let token = CancelToken::new();
+    let (outer, inner) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let count = |calls: &AtomicUsize| _ = calls.fetch_add(1, Ordering::Relaxed);
+    token.run(|| {
+        with_cancel_hook_repeating(
+            PAUSE,
+            || count(&outer),
+            || {
+                with_cancel_hook_repeating(
+                    PAUSE,
+                    || count(&inner),
+                    || {
+                        token.cancel();
+                        support::until(|| outer.load(Ordering::Relaxed) > 2 && inner.load(Ordering::Relaxed) > 2);
+                    },
+                );
+                let ended = inner.load(Ordering::Relaxed);
+                let seen = outer.load(Ordering::Relaxed);
+                support::until(|| outer.load(Ordering::Relaxed) > seen);
+                assert_eq!(inner.load(Ordering::Relaxed), ended);
+            },
+        );
+    });
+}
+
+#[test]
+fn regions_end_and_hooks_repeat_at_once() {
+    let token = CancelToken::new();
+    token.cancel();
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                token.run(|| {
+                    for round in 0..50 {
+                        let alive = AtomicBool::new(true);
+                        let hook = || assert!(alive.load(Ordering::SeqCst), "called after its region");
+                        with_cancel_hook_repeating(PAUSE, hook, || {
+                            std::thread::sleep(Duration::from_micros(900 + 4 * round));
+                        });
+                        alive.store(false, Ordering::SeqCst);
+                    }
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn a_plain_hook_that_panics_is_a_failure_of_the_group_it_is_in() {
+    let (inside, panicking) = (Gate::default(), Gate::default());
+    let error = TaskGroup::scope(|g| {
+        let task = g.spawn(|| {
+            let hook = || {
+                panicking.open();
+                panic!("the hook");
+            };
+            taskgroup::timeout(LONG, || {
+                with_cancel_hook(hook, || {
+                    inside.open();
+                    panicking.wait();
+                });
+                anyhow::Ok(())
+            })
+        });
+        inside.wait();
+        task.cancel();
+        taskgroup::shield(|| task.join())?;
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["the hook"]);
+}
