@@ -100,6 +100,7 @@ fn bad_morning(kitchen: &Kitchen) -> anyhow::Result<()> {
 struct Kitchen {
     opened: Instant,
     minute: Duration,
+    /// Whether a stone breaks the grinder, which takes 300 ms however long a minute is.
     stone: bool,
     broke: OnceLock<Instant>,
 }

@@ -25,7 +25,7 @@ use taskgroup_examples::left_behind;
 #[derive(Parser)]
 struct Options {
     /// How many tasks count
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     tasks: u64,
     /// How far each of them counts
     #[arg(long, value_name = "N", default_value_t = 500_000)]
@@ -80,7 +80,7 @@ fn main() -> Result<(), GroupError> {
 
     let counter = Mutex::new(0);
     let failed_at = OnceLock::new();
-    let report = TaskGroup::builder().name("endless counters").scope(|g| -> anyhow::Result<()> {
+    let report = TaskGroup::builder().name("endless counters").scope(|g| {
         for n in 0..tasks {
             let (counter, failed_at) = (&counter, &failed_at);
             g.task().name(format!("counter {n}")).spawn(move || -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
 //! Twenty flags, three ways: one after the other, with `std::thread::scope`, and with a task group.
 //!
 //! A server inside this program takes its time over every flag. The second part makes it fail for one country while the others are being
-//! served very slowly, which is where a task group differs from threads: see how soon the scope returns, and what the error says.
+//! served very slowly, which is where a task group differs from threads: see how soon the scope returns, and what the error says. How a
+//! blocking request is made to stop with its scope is in `src/fetch.rs`.
 //!
 //! ```text
 //! cargo run --release --example flags [-- --delay-ms N]

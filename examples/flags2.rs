@@ -8,7 +8,8 @@
 //! cargo run --release --example flags2 -- -a -s ERROR --fail-fast   the first error stops the others
 //! ```
 //!
-//! Look at the tally, and press Ctrl-C half-way: requests in flight are cut where they block, and what had been saved is counted.
+//! Look at the tally, and press Ctrl-C half-way: requests in flight are cut where they block, and what had been saved is counted. How these
+//! requests and Ctrl-C are tied to the scope is in `src/fetch.rs` and `src/until_ctrl_c.rs`, the server in `src/flag_server.rs`.
 
 use std::{fmt, fs, path::Path, process::ExitCode, time::Instant};
 

@@ -61,7 +61,8 @@ fn naive(heart: &mut Heart) -> Result<(), GroupError> {
         });
         while Instant::now() < end {
             thread::sleep(heart.second);
-            heart.beat(range(numbers.iter().map(|number| number.load(Relaxed))));
+            // Backwards, so that it meets the counter wherever that is.
+            heart.beat(range(numbers.iter().rev().map(|number| number.load(Relaxed))));
         }
     });
     Ok(())

@@ -5,10 +5,11 @@
 //! ```
 //!
 //! Look at when the input is pulled: no sooner than there is room for it, so that in the third part it can be endless. There, one task
-//! fails while two are asleep; they are woken, and the report names the one.
+//! fails while two are asleep: they are woken at once, and the report names the one.
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use clap::Parser;
 use taskgroup::TaskGroup;
 
@@ -50,10 +51,16 @@ fn main() -> anyhow::Result<()> {
         Ok(())
     })?;
 
-    say(0, "map over an endless input, of which 3 fails".into());
-    let picky = |n| if n == 3 { anyhow::bail!("{n} does not want to sleep") } else { loiter(n) };
+    say(0, "map over an endless input, of which 12 fails after one unit".into());
+    let fitful = |n| {
+        if n == 12 {
+            taskgroup::sleep(unit)?;
+            bail!("{n} has a bad dream");
+        }
+        loiter(n)
+    };
     let failed = TaskGroup::builder().name("endless").limit(3).scope(|g| {
-        for result in g.map((0..).inspect(pulled), picky) {
+        for result in g.map((10..).inspect(pulled), fitful) {
             say(0, format!("result {}", result?));
         }
         Ok(())

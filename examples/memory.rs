@@ -10,7 +10,7 @@
 //! for each. See the plot, which is written beside the executable: how much of a task's price is its thread's.
 
 use std::{
-    env, fs,
+    env,
     path::PathBuf,
     process::Command,
     sync::{
@@ -24,7 +24,7 @@ use std::{
 use anyhow::{ensure, Context};
 use clap::{Parser, ValueEnum};
 use taskgroup::{sync::Latch, TaskGroup};
-use taskgroup_examples::{save_svg, LogChart};
+use taskgroup_examples::{resident, save_svg, settled, LogChart};
 
 #[derive(Parser)]
 struct Options {
@@ -133,24 +133,4 @@ fn block_threads(count: usize) -> anyhow::Result<(usize, Duration)> {
         thread.join().ok().context("a thread panicked")?;
     }
     Ok((bytes, cancel.elapsed()))
-}
-
-/// The memory once it no longer changes: the last to come may not have blocked yet.
-fn settled() -> anyhow::Result<usize> {
-    let mut last = resident()?;
-    loop {
-        thread::sleep(Duration::from_millis(20));
-        let now = resident()?;
-        if now == last {
-            return Ok(now);
-        }
-        last = now;
-    }
-}
-
-fn resident() -> anyhow::Result<usize> {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").context("no figures of memory on this system")?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).context("no anonymous memory")?;
-    let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib << 10)
 }

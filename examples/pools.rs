@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The tasks borrow them: nothing is copied to
-//! another process, and no lock of an interpreter lets one worker compute at a time. See the last column.
+//! another process, and no interpreter makes them take turns. See the last column.
 
 use std::{
     thread,

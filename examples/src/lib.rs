@@ -1,5 +1,5 @@
-//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C, a cipher, charts, and a
-//! look at the threads and child processes of the program.
+//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C, child processes, a cipher,
+//! charts, and a look at the memory and the threads of the program.
 
 mod countries;
 mod fetch;
@@ -8,6 +8,7 @@ mod left_behind;
 mod log_chart;
 mod owned_child;
 mod rc4;
+mod resident;
 mod selection;
 mod site;
 mod until_ctrl_c;
@@ -19,6 +20,7 @@ pub use left_behind::left_behind;
 pub use log_chart::{save_svg, LogChart};
 pub use owned_child::OwnedChild;
 pub use rc4::rc4;
+pub use resident::{resident, settled};
 pub use selection::Selection;
 pub use site::Site;
 pub use until_ctrl_c::until_ctrl_c;

@@ -7,7 +7,6 @@ mod live;
 use std::{
     env, fs,
     io::{self, Seek},
-    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus},
     thread,
@@ -42,7 +41,9 @@ pub(crate) struct Run {
 pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let mut command = Command::new(example(name));
-    command.args(args).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap()).process_group(0);
+    command.args(args).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn().expect("the example starts");
     let status = wait(&mut child);
     let [stdout, stderr] = [&mut stdout, &mut stderr].map(|file| {
@@ -55,7 +56,7 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     Run { status, stdout, stderr }
 }
 
-/// What the example printed, if it ended with exit code 0 and nothing on stderr, and left no thread at work.
+/// What the example printed, if it ended with exit code 0 and nothing on stderr.
 pub(crate) fn run_well(name: &str, args: &[&str]) -> String {
     let Run { status, stdout, stderr } = run(name, args);
     assert!(status.success() && stderr.is_empty(), "{status}\n{stdout}{stderr}");

@@ -1,0 +1,32 @@
+use std::{fs, thread, time::Duration};
+
+use anyhow::Context;
+
+/// The bytes of stacks and heap of this process that are in memory: what it has written to, and not its code. For Linux.
+///
+/// # Errors
+///
+/// If the system does not say.
+pub fn resident() -> anyhow::Result<usize> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").context("this system does not say what is in memory")?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).context("no line on anonymous memory")?;
+    let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib << 10)
+}
+
+/// [`resident`], once it no longer changes: threads that are about to block have done so.
+///
+/// # Errors
+///
+/// As [`resident`].
+pub fn settled() -> anyhow::Result<usize> {
+    let mut last = resident()?;
+    loop {
+        thread::sleep(Duration::from_millis(20));
+        let now = resident()?;
+        if now == last {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
