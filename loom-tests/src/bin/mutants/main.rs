@@ -219,7 +219,7 @@ impl Copy {
         if !build.status.success() {
             return Err(format!("the unchanged workspace does not compile:\n{}", text(&build.stderr)));
         }
-        let (output, reports) = self.run_models(None)?;
+        let (output, reports) = self.run_models(None, None)?;
         if !output.status.success() || reports.iter().any(|report| report.end != End::Complete) {
             return Err(format!("the unchanged models fail:\n{}{}", text(&output.stdout), text(&output.stderr)));
         }
@@ -231,12 +231,12 @@ impl Copy {
     fn try_mutant(&self, mutant: &Mutant, limit: u64) -> Result<Verdict, String> {
         let original = read(&self.root.join(&mutant.file))?;
         self.write(&mutant.file, &mutant.apply(&original))?;
-        let verdict = self.verdict(limit);
+        let verdict = self.verdict(mutant.area(), limit);
         self.write(&mutant.file, &original)?;
         verdict
     }
 
-    fn verdict(&self, limit: u64) -> Result<Verdict, String> {
+    fn verdict(&self, area: &str, limit: u64) -> Result<Verdict, String> {
         let build = self.build()?;
         let said = text(&build.stderr);
         if !said.contains(&format!("Compiling {PACKAGE} ")) {
@@ -246,7 +246,14 @@ impl Copy {
             let refused = said.contains(&format!("could not compile `{PACKAGE}` (lib)"));
             return if refused { Ok(Verdict::Unviable) } else { Err(format!("cargo failed, and not on the mutant:\n{said}")) };
         }
-        let (output, reports) = self.run_models(Some(limit))?;
+        // Most are caught by the models of their own area, which are tried first to save time.
+        let near = self.run_models(Some(limit), Some(area))?;
+        if let Some(Report { name: model, end: End::Failed(reason), .. }) =
+            near.1.into_iter().find(|report| matches!(report.end, End::Failed(_)))
+        {
+            return Ok(Verdict::Caught { model, reason });
+        }
+        let (output, reports) = self.run_models(Some(limit), None)?;
         let mut stopped = None;
         for Report { name, end, .. } in reports {
             match end {
@@ -267,12 +274,12 @@ impl Copy {
     }
 
     /// Runs the crate's models until one fails if there is a limit, and to the end if there is none.
-    fn run_models(&self, limit: Option<u64>) -> Result<(Output, Vec<Report>), String> {
+    fn run_models(&self, limit: Option<u64>, area: Option<&str>) -> Result<(Output, Vec<Report>), String> {
         let mut command = self.cargo();
         if let Some(limit) = limit {
             command.env("TASKGROUP_MODELS_LIMIT", limit.to_string()).env("TASKGROUP_MODELS_FAIL_FAST", "1");
         }
-        let output = command.args(["--", "--skip", "broken_", "--skip", "runner_"]).output();
+        let output = command.args(["--", "--skip", "broken_", "--skip", "runner_"]).args(area).output();
         let output = output.map_err(|error| format!("cargo: {error}"))?;
         let reports = text(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
         Ok((output, reports))

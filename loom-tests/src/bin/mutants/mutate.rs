@@ -28,6 +28,18 @@ impl Mutant {
         format!("{}: {}", self.file, self.what)
     }
 
+    /// What the names of the models begin with that are about its folder.
+    pub(crate) fn area(&self) -> &'static str {
+        match self.file.split('/').nth(1) {
+            Some("waiting") => "wait_",
+            Some("workers") => "worker_",
+            Some("group") => "scope_",
+            Some("sync") => "sync_",
+            Some("channel") => "channel_",
+            _ => "cancel_",
+        }
+    }
+
     pub(crate) fn apply(&self, text: &str) -> String {
         format!("{}{}{}", &text[..self.span.start], self.with, &text[self.span.end..])
     }
