@@ -158,7 +158,7 @@ impl Node {
                 // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
                 if self.is_timed() {
                     // guard: hand-the-deadline-down
-                    child.state.fetch_or(TIMED, Ordering::AcqRel);
+                    child.state.fetch_or(TIMED, Ordering::Release);
                 }
                 Some(key)
             }
@@ -261,8 +261,8 @@ impl Node {
         while let Some(node) = nodes.pop() {
             let mut unpark = Vec::new();
             let inner = node.inner.lock();
-            // AcqRel: whoever sees TIMED sees the deadline.
-            node.state.fetch_or(TIMED, Ordering::AcqRel);
+            // Release: whoever sees TIMED sees the deadline.
+            node.state.fetch_or(TIMED, Ordering::Release);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
             let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());

@@ -31,10 +31,11 @@ impl Mutant {
     /// What the names of the models begin with that are about its folder.
     pub(crate) fn area(&self) -> &'static str {
         match self.file.split('/').nth(1) {
-            Some("waiting") => "wait_",
+            // The queue is that of the primitives.
+            Some("waiting") if !self.file.ends_with("queue.rs") => "wait_",
             Some("workers") => "worker_",
             Some("group") => "scope_",
-            Some("sync") => "sync_",
+            Some("sync" | "waiting") => "sync_",
             Some("channel") => "channel_",
             _ => "cancel_",
         }
