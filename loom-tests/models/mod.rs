@@ -51,9 +51,11 @@ macro_rules! breaks {
     };
 }
 
+mod blocking;
 mod callback;
 mod cancel;
 mod channel;
+mod completions;
 mod failure;
 mod handle;
 mod runner;
@@ -72,10 +74,12 @@ pub fn all() -> Vec<Model> {
         wait::models,
         cancel::models,
         callback::models,
+        blocking::models,
         worker::models,
         scope::models,
         failure::models,
         handle::models,
+        completions::models,
         sync::models,
         channel::models,
     ]

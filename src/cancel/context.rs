@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use super::node::{Attachment, Node};
 use super::Cancelled;
-use crate::facade::local;
+use crate::facade::{holds, local, Guard};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers;
 
@@ -242,7 +242,7 @@ fn is_clear() -> bool {
 /// Whether the current scope is cancelled.
 #[inline]
 pub(crate) fn is_cancelled() -> bool {
-    !is_clear() && check_slowly().is_err()
+    !is_clear() && (!holds(Guard::CheckAsksTheNode) || check_slowly().is_err())
 }
 
 #[cold]

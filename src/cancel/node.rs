@@ -158,7 +158,7 @@ impl Node {
                 // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
                 if self.is_timed() {
                     // guard: hand-the-deadline-down
-                    child.state.fetch_or(TIMED, Ordering::Release);
+                    child.state.fetch_or(TIMED, Ordering::Relaxed);
                 }
                 Some(key)
             }
@@ -201,7 +201,7 @@ impl Node {
 
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
-        self.state.load(Ordering::Acquire) & TIMED != 0
+        self.state.load(Ordering::Relaxed) & TIMED != 0
     }
 
     /// The cancel that cancelled the node.
@@ -246,6 +246,8 @@ impl Node {
         while let Some(node) = fallout.nodes.get(next) {
             // The list of children is final: a child that comes now is handed the cancel by `adopt`.
             let children: Vec<_> = node.inner.lock().children.iter().filter_map(|(_, child)| child.upgrade()).collect();
+            let node = (!holds(Guard::ChildrenOutsideLock)).then(|| node.clone());
+            let _held = node.as_ref().map(|node| node.inner.lock());
             for child in children {
                 // guard: mark-children
                 fallout.mark(child);
@@ -261,8 +263,8 @@ impl Node {
         while let Some(node) = nodes.pop() {
             let mut unpark = Vec::new();
             let inner = node.inner.lock();
-            // Release: whoever sees TIMED sees the deadline.
-            node.state.fetch_or(TIMED, Ordering::Release);
+            // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
+            node.state.fetch_or(TIMED, Ordering::Relaxed);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
             let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());

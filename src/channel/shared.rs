@@ -84,7 +84,7 @@ impl<T> Shared<T> {
                 return VecDeque::new();
             }
             // They stay in the queue, where each finds its message.
-            for (waiter, _) in state.sending.iter() {
+            for (waiter, _) in state.sending.iter().filter(|_| holds(Guard::LastEndWakes)) {
                 wakes.grant(waiter.clone(), Grant::Refused);
             }
             std::mem::take(&mut state.buffer)
@@ -193,7 +193,12 @@ impl<T> Shared<T> {
         };
         // Invariant 1.
         let mut state = self.state.lock();
-        if waiter.grant() == Grant::Given {
+        let sent = waiter.grant() == Grant::Given;
+        if !holds(Guard::SendLooksUnderLock) {
+            drop(state);
+            state = self.state.lock();
+        }
+        if sent {
             return Ok(());
         }
         let (_, message) = state.sending.remove(place);

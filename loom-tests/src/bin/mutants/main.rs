@@ -237,6 +237,8 @@ impl fmt::Display for Verdict {
 /// A copy of the workspace to break, removed when it is dropped.
 struct Copy<'a> {
     root: PathBuf,
+    /// What is built stays with the workspace: the dependencies serve the next sweep.
+    target: PathBuf,
     options: &'a Options,
 }
 
@@ -248,7 +250,8 @@ impl Drop for Copy<'_> {
 
 impl<'a> Copy<'a> {
     fn of(workspace: &Path, mutants: &[Mutant], options: &'a Options) -> Result<Copy<'a>, String> {
-        let copy = Copy { root: env::temp_dir().join(format!("taskgroup-mutants-{}", process::id())), options };
+        let root = env::temp_dir().join(format!("taskgroup-mutants-{}", process::id()));
+        let copy = Copy { root, target: workspace.join("target/mutants"), options };
         let wanted = |path: &Path| ![".git", "target"].iter().any(|name| path.file_name() == Some(OsStr::new(name)));
         for_each_file(workspace, &wanted, &mut |path| {
             let target = copy.root.join(path.strip_prefix(workspace).expect("the file is in the workspace"));
@@ -333,7 +336,7 @@ impl<'a> Copy<'a> {
             }
         }
         // A mutant leaves variables unused and conditions constant; a lint that is denied is not a catch.
-        command.env("RUSTFLAGS", "--cap-lints=warn").env("CARGO_TARGET_DIR", self.root.join("target"));
+        command.env("RUSTFLAGS", "--cap-lints=warn").env("CARGO_TARGET_DIR", &self.target);
         command.env("CARGO_TERM_COLOR", "never");
         command
     }

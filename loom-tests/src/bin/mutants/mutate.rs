@@ -340,7 +340,8 @@ fn guard(source: &Source<'_>, mark: &Mark<'_>) -> Result<Edit, &'static str> {
                 [" = ", " =\n"].iter().filter_map(|equals| begun.find(equals)).min().ok_or("the binding has no value")?;
             (source.after(whole.start + equals + 2)..last, value.to_owned(), Form::Value)
         } else if mark.value.is_some() {
-            (skip_word(source, whole.start, "return")..last, value.to_owned(), Form::Value)
+            let start = skip_word(source, whole.start, "return");
+            (after_assignment(source, start..last)..last, value.to_owned(), Form::Value)
         } else {
             (whole, value.to_owned(), Form::Statement)
         }
@@ -368,6 +369,15 @@ fn condition(head: &str) -> Option<usize> {
     }
     let keyword = ["if ", "while "].into_iter().find(|keyword| head[at..].starts_with(keyword))?;
     Some(at + keyword.len())
+}
+
+/// Where the value of `name = ..` begins, or the start of anything else.
+fn after_assignment(source: &Source<'_>, whole: Range<usize>) -> usize {
+    let place = |byte: u8| byte.is_ascii_alphanumeric() || b"_.*".contains(&byte);
+    match source.slice(whole.clone()).split_once(" = ") {
+        Some((name, _)) if name.bytes().all(place) => source.after(whole.start + name.len() + 3),
+        _ => whole.start,
+    }
 }
 
 fn skip_word(source: &Source<'_>, start: usize, word: &str) -> usize {
@@ -502,6 +512,7 @@ mod tests {
         assert_eq!(made("let full =\n a <= b; // guard: g => false\n"), ["let full =\n false; // guard: g => false\n"]);
         assert_eq!(made("fn f() { a();\n b() // guard: g => true\n}"), ["fn f() { a();\n true // guard: g => true\n}"]);
         assert_eq!(made("{ return a && b; // guard: g => true\n}"), ["{ return true; // guard: g => true\n}"]);
+        assert_eq!(made("{ self.full = a < b; // guard: g => false\n}"), ["{ self.full = false; // guard: g => false\n}"]);
         assert_eq!(made("while firing() { // guard: g => false\n"), ["while false { // guard: g => false\n"]);
         assert_eq!(what("fn f() { a(); // guard: g => b()\n }"), ["fn f: guard g => b()"]);
     }
