@@ -19,6 +19,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a callback sees what came before its registration and before the cancel, and runs once"
         ),
+        breaks!(
+            broken_cancel_registers_after_a_look,
+            Exhaustive,
+            "a callback was not run",
+            "a callback that is registered after a look for the cancel is never run"
+        ),
         holds!(
             cancel_hb_hook_to_return,
             Exhaustive,
@@ -55,6 +61,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a callback may cancel, ask, link and register at the token whose cancel runs it"
         ),
+        breaks!(
+            broken_cancel_callback_under_the_lock,
+            Exhaustive,
+            "deadlock",
+            "a callback that runs under the lock of its token cannot use it"
+        ),
     ]
 }
 
@@ -85,8 +97,14 @@ fn cancel_hb_registration_to_callback() {
         "it ran where it was cancelled"
     });
     canceller.join().unwrap();
+    assert!(runs.is_set(), "a callback was not run");
     assert_eq!(runs.times(), 1);
     drop(guard);
+}
+
+fn broken_cancel_registers_after_a_look() {
+    take_out(Guard::RegisterLooksUnderLock);
+    cancel_hb_registration_to_callback();
 }
 
 fn cancel_hb_hook_to_return() {
@@ -184,4 +202,9 @@ fn cancel_r19_callback_uses_its_own_token() {
     token.cancel();
     canceller.join().unwrap();
     assert_eq!(runs.times(), 2);
+}
+
+fn broken_cancel_callback_under_the_lock() {
+    take_out(Guard::CallbacksOutsideLock);
+    cancel_r19_callback_uses_its_own_token();
 }

@@ -1,7 +1,7 @@
 //! Models of tokens: the tree, deadlines and the context of a thread, without a scope.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::thread;
 
@@ -10,7 +10,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::cancel::{context, Node};
 use crate::facade::{take_out, Guard};
-use crate::{checkpoint, CancelCause, CancelToken};
+use crate::{checkpoint, is_cancelled, CancelCause, CancelToken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -44,7 +44,25 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "whoever sees a token cancelled has its cause, and sees what came before the cancel"
         ),
-        holds!(cancel_hb_checkpoint, Exhaustive, Exhaustive, "whoever sees a cancel at a checkpoint sees what came before it"),
+        holds!(cancel_hb_checkpoint, Exhaustive, Exhaustive, "whoever sees a cancel at a check sees what came before it"),
+        breaks!(
+            broken_cancel_check_believes_the_mark,
+            Exhaustive,
+            "Causality violation",
+            "a check that finds the thread marked and does not ask the token sees nothing of what came before"
+        ),
+        holds!(
+            cancel_hb_token_wait,
+            Preemptions(3),
+            Preemptions(4),
+            "a wait for a token sees what came before its cancel, also if it looks before it is woken"
+        ),
+        holds!(
+            cancel_hb_deadline,
+            Preemptions(3),
+            Exhaustive,
+            "whoever finds a deadline passed that was moved sees what came before that"
+        ),
         holds!(
             cancel_hb_child_sees_parent,
             Exhaustive,
@@ -52,10 +70,16 @@ pub(super) fn models() -> Vec<Model> {
             "whoever sees a child cancelled sees what came before the cancel of its parent"
         ),
         holds!(
-            cancel_r10_linked_token_is_dropped_while_a_parent_cancels,
-            Exhaustive,
-            Exhaustive,
-            "a token may be dropped while one of its parents is cancelled, and the other goes on"
+            cancel_r10_linked_token_is_dropped_while_its_parents_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a token may be dropped while two of its parents are cancelled, and the third goes on"
+        ),
+        breaks!(
+            broken_cancel_children_under_the_lock,
+            Preemptions(3),
+            "deadlock",
+            "a child whose last holder is a cancel under the lock of its parent cannot leave that"
         ),
         holds!(
             cancel_r11_late_wake_of_a_token_does_not_end_the_next_wait,
@@ -94,6 +118,12 @@ pub(super) fn models() -> Vec<Model> {
             "a deadline and a cancel at once cancel once, with one cause"
         ),
         holds!(
+            cancel_r21_deadline_races_with_new_child,
+            Exhaustive,
+            Exhaustive,
+            "a child made while its parent gets a deadline has it too"
+        ),
+        holds!(
             cancel_shield_is_lifted_while_outer_is_cancelled,
             Exhaustive,
             Exhaustive,
@@ -101,6 +131,9 @@ pub(super) fn models() -> Vec<Model> {
         ),
     ]
 }
+
+/// Longer than a model runs.
+const LONG: Duration = Duration::from_secs(1 << 30);
 
 pub(super) fn cancel_in_thread(token: &CancelToken) -> thread::JoinHandle<()> {
     let token = token.clone();
@@ -169,19 +202,19 @@ fn cancel_r7_cancel_races_with_wait() {
     canceller.join().unwrap();
 }
 
-/// A thread writes and cancels; this one reads once `sees` says that it has seen the cancel.
-fn cancel_after_write(sees: impl FnOnce(&CancelToken) -> bool) {
+/// A thread writes and cancels `token`; this one reads once `sees` says that it has seen the cancel.
+fn cancel_after_write(token: &CancelToken, sees: impl FnOnce(&Watched) -> bool) {
     must_see(["the cancel", "no cancel"]);
-    let shared = Arc::new((CancelToken::new(), Watched::new()));
+    let memory = Arc::new(Watched::new());
     let canceller = thread::spawn({
-        let shared = shared.clone();
+        let (token, memory) = (token.clone(), memory.clone());
         move || {
-            shared.1.write();
-            shared.0.cancel_because("stop");
+            memory.write();
+            token.cancel_because("stop");
         }
     });
-    if sees(&shared.0) {
-        shared.1.read();
+    if sees(&memory) {
+        memory.read();
         saw("the cancel");
     } else {
         saw("no cancel");
@@ -190,9 +223,12 @@ fn cancel_after_write(sees: impl FnOnce(&CancelToken) -> bool) {
 }
 
 fn cancel_hb_cause_is_readable() {
-    cancel_after_write(|token| {
+    let token = CancelToken::new();
+    cancel_after_write(&token, |memory| {
         let is_cancelled = token.is_cancelled();
         if is_cancelled {
+            // Before the cause, which is behind a lock.
+            memory.read();
             assert!(token.cancelled().is_some_and(|cancelled| is_stop(cancelled.cause())), "a cancel without its cause");
         }
         is_cancelled
@@ -200,24 +236,86 @@ fn cancel_hb_cause_is_readable() {
 }
 
 fn cancel_hb_checkpoint() {
-    // The first checkpoint attaches the thread; the second is a look at its own word.
-    cancel_after_write(|token| token.run(|| checkpoint().and_then(|()| checkpoint()).is_err()));
+    let token = CancelToken::new();
+    cancel_after_write(&token, |memory| {
+        token.run(|| {
+            // The first attaches the thread; the second is a look at its own word.
+            let seen = checkpoint().is_err() || is_cancelled();
+            if seen {
+                // In the scope, which is left under a lock.
+                memory.read();
+            }
+            seen
+        })
+    });
+}
+
+fn broken_cancel_check_believes_the_mark() {
+    take_out(Guard::CheckAsksTheNode);
+    cancel_hb_checkpoint();
+}
+
+fn cancel_hb_token_wait() {
+    let shared = Arc::new((CancelToken::new(), Watched::new()));
+    let canceller = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            shared.0.cancel();
+        }
+    });
+    shared.0.wait().unwrap();
+    shared.1.read();
+    canceller.join().unwrap();
+}
+
+fn cancel_hb_deadline() {
+    must_see(["the deadline", "no deadline"]);
+    let shared = Arc::new((CancelToken::new(), Watched::new()));
+    shared.0.cancel_at(Instant::now() + LONG);
+    let setter = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            shared.0.cancel_at(Instant::now());
+        }
+    });
+    if shared.0.is_cancelled() {
+        shared.1.read();
+        saw("the deadline");
+    } else {
+        saw("no deadline");
+    }
+    setter.join().unwrap();
 }
 
 fn cancel_hb_child_sees_parent() {
-    cancel_after_write(|token| token.child().is_cancelled());
+    let token = CancelToken::new();
+    let child = token.child();
+    cancel_after_write(&token, |_| child.is_cancelled());
 }
 
-fn cancel_r10_linked_token_is_dropped_while_a_parent_cancels() {
-    let (source, other) = (CancelToken::new(), CancelToken::new());
-    let linked = CancelToken::linked([&source, &other]);
-    let canceller = cancel_in_thread(&source);
+fn cancel_r10_linked_token_is_dropped_while_its_parents_cancel() {
+    must_see(["dropped when cancelled", "dropped before"]);
+    let [first, second, third] = [(); 3].map(|()| CancelToken::new());
+    let linked = CancelToken::linked([&first, &second, &third]);
+    let cancellers = [cancel_in_thread(&first), cancel_in_thread(&second)];
+    // Loom does not see references come and go: the looks are what it can put between the cancels.
+    let _ = (first.is_cancelled(), second.is_cancelled());
+    saw(if linked.is_cancelled() { "dropped when cancelled" } else { "dropped before" });
     drop(linked);
-    canceller.join().unwrap();
-    assert!(!other.is_cancelled());
-    let child = other.child();
-    other.cancel();
+    for canceller in cancellers {
+        canceller.join().unwrap();
+    }
+    assert!(!third.is_cancelled());
+    let child = third.child();
+    third.cancel();
     assert!(child.is_cancelled());
+}
+
+fn broken_cancel_children_under_the_lock() {
+    take_out(Guard::ChildrenOutsideLock);
+    cancel_r10_linked_token_is_dropped_while_its_parents_cancel();
 }
 
 fn cancel_r11_late_wake_of_a_token_does_not_end_the_next_wait() {
@@ -307,6 +405,17 @@ fn cancel_r21_deadline_races_with_cancel() {
     assert_eq!(requested, matches!(cause, CancelCause::Requested { .. }));
     assert_eq!(!requested, matches!(token.check().unwrap_err().cause(), CancelCause::Deadline { .. }), "the cause changed");
     saw(if requested { "the cancel" } else { "the deadline" });
+}
+
+fn cancel_r21_deadline_races_with_new_child() {
+    let root = CancelToken::new();
+    let setter = thread::spawn({
+        let root = root.clone();
+        move || root.cancel_at(Instant::now() + LONG)
+    });
+    let child = root.child();
+    setter.join().unwrap();
+    assert!(child.deadline().is_some(), "a child missed the deadline");
 }
 
 fn cancel_shield_is_lifted_while_outer_is_cancelled() {

@@ -19,6 +19,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(4),
             "a message whose send is cancelled is delivered or given back, never both and never neither"
         ),
+        breaks!(
+            broken_channel_send_looks_before_it_takes_back,
+            Preemptions(3),
+            "invalid key",
+            "a cancelled sender that looks in one critical section and takes back in another finds its message gone"
+        ),
         holds!(
             channel_recv_against_cancel,
             Preemptions(3),
@@ -43,6 +49,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             Exhaustive,
             "the end of the last receiver gives a message back, or drops it if it was delivered"
+        ),
+        breaks!(
+            broken_channel_last_receiver_tells_nobody,
+            Exhaustive,
+            "deadlock",
+            "a last receiver that tells nobody leaves the senders waiting"
         ),
         holds!(
             channel_room_against_two_senders,
@@ -161,6 +173,11 @@ fn channel_send_against_cancel() {
     assert!(received != given_back, "received: {received}, given back: {given_back}");
 }
 
+fn broken_channel_send_looks_before_it_takes_back() {
+    take_out(Guard::SendLooksUnderLock);
+    channel_send_against_cancel();
+}
+
 fn channel_recv_against_cancel() {
     let (sender, receiver) = unbounded();
     let token = CancelToken::new();
@@ -205,6 +222,11 @@ fn channel_last_receiver_against_send() {
     });
     drop(receiver);
     sending.join().unwrap();
+}
+
+fn broken_channel_last_receiver_tells_nobody() {
+    take_out(Guard::LastEndWakes);
+    channel_last_receiver_against_send();
 }
 
 fn channel_room_against_two_senders() {

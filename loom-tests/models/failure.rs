@@ -8,7 +8,7 @@ use loom::thread;
 use super::support::{apart, block, must_see, saw, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::facade::ModelPanic;
+use crate::facade::{take_out, Guard, ModelPanic};
 use crate::{shield, CancelCause, CancelToken, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
@@ -24,6 +24,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "of two tasks that fail at once both are reported, and one is the primary"
+        ),
+        breaks!(
+            broken_scope_failure_looks_before_it_is_recorded,
+            Preemptions(3),
+            "both were first",
+            "a failure that looks for an earlier one outside the lock is a second primary"
         ),
         holds!(
             scope_r22_task_panics_while_body_parks,
@@ -51,8 +57,8 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             scope_nested,
-            Preemptions(2),
             Preemptions(3),
+            Preemptions(4),
             "the cancel of a scope reaches the tasks of a scope in a task of it"
         ),
         breaks!(
@@ -120,9 +126,14 @@ fn scope_r6_two_tasks_fail_at_once() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), failed.times());
-    assert_eq!(error.failures().iter().filter(|failure| !failure.after_cancel()).count(), 1);
+    assert!(error.failures().iter().filter(|failure| !failure.after_cancel()).count() == 1, "both were first");
     assert!(error.primary().is_some_and(|failure| !failure.after_cancel()));
     saw(if failed.times() == 1 { "one failed" } else { "both failed" });
+}
+
+fn broken_scope_failure_looks_before_it_is_recorded() {
+    take_out(Guard::FailureLooksUnderLock);
+    scope_r6_two_tasks_fail_at_once();
 }
 
 fn scope_r22_task_panics_while_body_parks() {

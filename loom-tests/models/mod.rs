@@ -51,9 +51,11 @@ macro_rules! breaks {
     };
 }
 
+mod blocking;
 mod callback;
 mod cancel;
 mod channel;
+mod completions;
 mod failure;
 mod graceful;
 mod handle;
@@ -75,11 +77,13 @@ pub fn all() -> Vec<Model> {
         cancel::models,
         callback::models,
         graceful::models,
+        blocking::models,
         worker::models,
         scope::models,
         failure::models,
         handle::models,
         map::models,
+        completions::models,
         sync::models,
         channel::models,
     ]

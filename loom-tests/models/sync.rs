@@ -31,6 +31,12 @@ pub(super) fn models() -> Vec<Model> {
             "one permit serves two waiters in turn, and what was done under it happens before"
         ),
         holds!(
+            sync_semaphore_cancelled_request_lets_a_smaller_pass,
+            Preemptions(3),
+            Preemptions(4),
+            "a waiter that needs less than the one before it goes on when that is cancelled"
+        ),
+        holds!(
             sync_event_set_against_wait,
             Exhaustive,
             Exhaustive,
@@ -48,11 +54,23 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(4),
             "who waits when the event is set goes on though it is put down at once"
         ),
+        breaks!(
+            broken_sync_event_cancel_stays_in_queue,
+            Preemptions(3),
+            "somebody is still in the queue",
+            "a cancelled waiter that does not leave the queue stays in it"
+        ),
         holds!(
             sync_latch_counts_happen_before,
             Preemptions(3),
             Preemptions(4),
             "all that was done before the counts happens before the return of the wait"
+        ),
+        breaks!(
+            broken_sync_latch_unlocked_look,
+            Preemptions(3),
+            "deadlock",
+            "a waiter that does not look again under the lock sleeps through the last count"
         ),
         holds!(
             sync_promise_set_against_wait,
@@ -60,11 +78,23 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a promise that is kept while somebody begins to wait is seen, and what was done before happens before"
         ),
+        breaks!(
+            broken_sync_promise_unlocked_look,
+            Exhaustive,
+            "deadlock",
+            "a waiter that does not look again under the lock sleeps through the promise"
+        ),
         holds!(
             sync_promise_set_against_cancel,
             Preemptions(3),
             Preemptions(4),
             "a promise that is kept while its waiter is cancelled is the value or the cancel, and nothing is left behind"
+        ),
+        breaks!(
+            broken_sync_promise_cancel_beats_grant,
+            Preemptions(3),
+            "invalid key",
+            "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
         ),
         holds!(
             sync_mutex_excludes,
@@ -102,11 +132,23 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             "of two readers that unlock at once, one sees that a writer waits"
         ),
+        breaks!(
+            broken_sync_rwlock_without_fence,
+            Preemptions(2),
+            "deadlock",
+            "a reader that looks for waiters before its unlock is seen misses the writer"
+        ),
         holds!(
             sync_rwlock_cancelled_writer_lets_readers_pass,
             Preemptions(3),
             Preemptions(4),
             "a reader behind a writer that is cancelled reads beside those that read already"
+        ),
+        breaks!(
+            broken_sync_rwlock_cancelled_writer_bars_readers,
+            Preemptions(3),
+            "deadlock",
+            "a cancelled writer that does not look behind it leaves a reader waiting for readers"
         ),
         holds!(
             sync_condvar_notify_between_predicate_and_wait,
@@ -139,6 +181,7 @@ pub(super) fn models() -> Vec<Model> {
             "one passed alone",
             "a cancelled waiter that does not look for its grant leaves the others to pass without it"
         ),
+        holds!(sync_barrier_reset_lets_go, Preemptions(3), Preemptions(4), "whoever waits at a barrier that is reset goes on"),
         holds!(
             sync_once_cell_failure_hands_over,
             Exhaustive,
@@ -156,6 +199,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "a turn that was handed to a waiter while it was cancelled goes on to the next"
+        ),
+        breaks!(
+            broken_sync_once_cell_cancel_keeps_turn,
+            Preemptions(3),
+            "deadlock",
+            "a cancelled waiter that keeps the turn it was handed leaves the others waiting"
         ),
     ]
 }
@@ -204,6 +253,25 @@ fn sync_semaphore_two_waiters_one_permit() {
     assert_eq!(shared.0.available(), 1);
 }
 
+fn sync_semaphore_cancelled_request_lets_a_smaller_pass() {
+    let semaphore = Arc::new(Semaphore::new(2));
+    let token = CancelToken::new();
+    let held = semaphore.acquire().unwrap();
+    let large = spawn({
+        let (semaphore, token) = (semaphore.clone(), token.clone());
+        move || assert!(token.run(|| semaphore.acquire_many(2).is_err()), "there are not that many")
+    });
+    let small = spawn({
+        let semaphore = semaphore.clone();
+        move || drop(semaphore.acquire().unwrap())
+    });
+    token.cancel();
+    large.join().unwrap();
+    small.join().unwrap();
+    drop(held);
+    assert_eq!(semaphore.available(), 2, "a permit was lost");
+}
+
 fn sync_event_set_against_wait() {
     let shared = Arc::new((Event::new(), Watched::new()));
     let waiter = spawn({
@@ -238,6 +306,11 @@ fn sync_event_reset_lets_through() {
     assert!(format!("{event:?}").contains("waiting: 0"), "somebody is still in the queue");
 }
 
+fn broken_sync_event_cancel_stays_in_queue() {
+    take_out(Guard::CancelLeavesQueue);
+    sync_event_reset_lets_through();
+}
+
 fn sync_latch_counts_happen_before() {
     let shared = Arc::new((Latch::new(2), Watched::new(), Watched::new()));
     let counter = spawn({
@@ -261,6 +334,11 @@ fn sync_latch_counts_happen_before() {
     waiter.join().unwrap();
 }
 
+fn broken_sync_latch_unlocked_look() {
+    take_out(Guard::GateLooksUnderLock);
+    sync_latch_counts_happen_before();
+}
+
 fn sync_promise_set_against_wait() {
     let shared = Arc::new((Promise::new(), Watched::new()));
     let waiter = spawn({
@@ -273,6 +351,11 @@ fn sync_promise_set_against_wait() {
     shared.1.write();
     shared.0.set(7).unwrap();
     waiter.join().unwrap();
+}
+
+fn broken_sync_promise_unlocked_look() {
+    take_out(Guard::GateLooksUnderLock);
+    sync_promise_set_against_wait();
 }
 
 fn sync_promise_set_against_cancel() {
@@ -289,6 +372,11 @@ fn sync_promise_set_against_cancel() {
     assert!([None, Some(7)].contains(&waiter.join().unwrap()));
     canceller.join().unwrap();
     assert!(format!("{promise:?}").contains("waiting: 0"), "somebody is still in the queue");
+}
+
+fn broken_sync_promise_cancel_beats_grant() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_promise_set_against_cancel();
 }
 
 fn sync_mutex_excludes() {
@@ -358,6 +446,11 @@ fn sync_rwlock_last_reader_wakes_the_writer() {
     }
 }
 
+fn broken_sync_rwlock_without_fence() {
+    take_out(Guard::FenceAfterUnlock);
+    sync_rwlock_last_reader_wakes_the_writer();
+}
+
 fn sync_rwlock_cancelled_writer_lets_readers_pass() {
     let lock = Arc::new(RwLock::new(()));
     let token = CancelToken::new();
@@ -374,6 +467,11 @@ fn sync_rwlock_cancelled_writer_lets_readers_pass() {
     writer.join().unwrap();
     reader.join().unwrap();
     drop(reading);
+}
+
+fn broken_sync_rwlock_cancelled_writer_bars_readers() {
+    take_out(Guard::WriterLetsReadersPass);
+    sync_rwlock_cancelled_writer_lets_readers_pass();
 }
 
 fn sync_condvar_notify_between_predicate_and_wait() {
@@ -462,6 +560,19 @@ fn broken_sync_barrier_cancel_beats_grant() {
     sync_barrier_broken_while_it_completes();
 }
 
+fn sync_barrier_reset_lets_go() {
+    let barrier = Arc::new(Barrier::new(2));
+    let waiter = spawn({
+        let barrier = barrier.clone();
+        move || barrier.wait()
+    });
+    while !format!("{barrier:?}").contains("waiting: 1") {
+        thread::yield_now();
+    }
+    barrier.reset();
+    assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken)));
+}
+
 fn sync_once_cell_failure_hands_over() {
     let cell = Arc::new(OnceCell::new());
     let fails = spawn({
@@ -492,4 +603,9 @@ fn sync_once_cell_cancelled_waiter_hands_on() {
     assert_eq!(*cell.get_or_init(|| 7).unwrap(), 7);
     fails.join().unwrap();
     cancelled.join().unwrap();
+}
+
+fn broken_sync_once_cell_cancel_keeps_turn() {
+    take_out(Guard::CancelPassesWakeOn);
+    sync_once_cell_cancelled_waiter_hands_on();
 }

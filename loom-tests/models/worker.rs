@@ -6,7 +6,7 @@ use super::support::{must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::Preemptions;
 use super::{Model, Watched};
 use crate::facade::{self, take_out, Guard};
-use crate::{TaskGroup, TaskStatus};
+use crate::{workers, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -77,6 +77,12 @@ pub(super) fn models() -> Vec<Model> {
             "a worker that blocks with tasks in its stash keeps them from all others"
         ),
         holds!(
+            worker_stash_is_given_back_for_it,
+            Preemptions(2),
+            Preemptions(3),
+            "the end of a task is noticed though another thread gives back what its worker has stashed"
+        ),
+        holds!(
             worker_r18_join_in_a_task_lends_its_slot,
             Preemptions(2),
             Preemptions(3),
@@ -99,6 +105,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             Preemptions(3),
             "two tasks of a group with a limit of one never run at once, whoever runs them"
+        ),
+        breaks!(
+            broken_worker_ignores_the_limit,
+            Preemptions(2),
+            "Causality violation",
+            "a worker that begins a task without a free slot runs two at once"
         ),
     ]
 }
@@ -266,6 +278,23 @@ fn broken_worker_blocks_with_its_stash() {
     worker_stash_is_given_back();
 }
 
+fn worker_stash_is_given_back_for_it() {
+    with_pool(1, || {
+        let ran = Note::default();
+        let monitor = loom::thread::spawn(workers::give_back_stashes);
+        TaskGroup::scope(|g| {
+            g.spawn(|| {
+                ran.set();
+                Ok(())
+            });
+            Ok(())
+        })
+        .unwrap();
+        assert!(ran.is_set());
+        monitor.join().unwrap();
+    });
+}
+
 /// A task of a group with a limit of one that waits for a second one by `wait`.
 fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send + Sync) {
     with_pool(2, || {
@@ -322,4 +351,9 @@ fn worker_limit_is_kept() {
             })
             .unwrap();
     });
+}
+
+fn broken_worker_ignores_the_limit() {
+    take_out(Guard::LimitIsKept);
+    worker_limit_is_kept();
 }

@@ -71,7 +71,12 @@ impl Node {
     pub(super) fn on_cancel(self: &Arc<Self>, f: Callback) -> CancelGuard {
         self.is_cancelled();
         let mut inner = self.inner.lock();
-        if inner.cancelled.is_some() {
+        let cancelled = inner.cancelled.is_some();
+        if !holds(Guard::RegisterLooksUnderLock) {
+            drop(inner);
+            inner = self.inner.lock();
+        }
+        if cancelled {
             drop(inner);
             if let Err(payload) = catch(|| context::outside(f)) {
                 self.callback_panicked(payload);
@@ -93,9 +98,10 @@ impl Node {
         let mut inner = self.inner.lock();
         let Some((id, f)) = inner.callbacks.waiting.pop() else { return false };
         inner.callbacks.running = Some(Running { id, by: context::slot() });
-        drop(inner);
+        let held = (!holds(Guard::CallbacksOutsideLock)).then_some(inner);
         // What a callback can do must not depend on the scope of whoever cancels, which is cancelled more often than not.
         let panic = catch(|| context::outside(f)).err();
+        drop(held);
         let mut inner = self.inner.lock();
         inner.callbacks.running = None;
         let deregistering = std::mem::take(&mut inner.callbacks.deregistering);

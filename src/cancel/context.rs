@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
 use super::Cancelled;
-use crate::facade::local;
+use crate::facade::{holds, local, Guard};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers;
 
@@ -244,7 +244,7 @@ fn is_clear() -> bool {
 /// Whether the current scope is cancelled.
 #[inline]
 pub(crate) fn is_cancelled() -> bool {
-    !is_clear() && check_slowly().is_err()
+    !is_clear() && (!holds(Guard::CheckAsksTheNode) || check_slowly().is_err())
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! Deadlines: absolute, inherited as the minimum, and enforced by whoever waits under them.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize as PlainUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crossbeam_utils::atomic::AtomicCell;
 
 use super::node::Node;
 use super::{CancelCause, Cancelled};
+use crate::facade::{AtomicU64, Ordering};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 const NEVER: u64 = u64::MAX;
@@ -35,12 +36,13 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    pub(super) const fn none() -> Self {
+    pub(super) fn none() -> Self {
         Deadline { nanos: AtomicU64::new(NEVER), location: AtomicCell::new(None) }
     }
 
     fn set(&self, instant: Instant, location: &'static Location<'static>) {
         self.location.store(Some(location));
+        // Release: whoever finds a deadline that was moved has not seen a flag or a lock that came after it.
         self.nanos.store(encode(instant), Ordering::Release);
     }
 
@@ -52,6 +54,7 @@ impl Deadline {
     }
 
     fn get(&self) -> Option<Instant> {
+        // Acquire pairs with the release in `set`.
         decode(self.nanos.load(Ordering::Acquire))
     }
 }
@@ -68,8 +71,9 @@ enum Due {
 pub(super) struct Shield {
     outer: Arc<Node>,
     until: Instant,
-    /// `HIDING`, or `LIFTED` once the time is up, or the place in the list of the outer node.
-    key: AtomicUsize,
+    /// `HIDING`, or `LIFTED` once the time is up, or the place in the list of the outer node. It orders nothing: a cancel
+    /// that comes down through the outer node comes after the lifting, by the lock of that node.
+    key: PlainUsize,
 }
 
 const HIDING: usize = usize::MAX;
@@ -77,12 +81,12 @@ const LIFTED: usize = usize::MAX - 1;
 
 impl Shield {
     pub(super) fn new(outer: Arc<Node>, until: Instant) -> Self {
-        Shield { outer, until, key: AtomicUsize::new(HIDING) }
+        Shield { outer, until, key: PlainUsize::new(HIDING) }
     }
 
     /// The outer node, once it is hidden no longer.
     pub(super) fn lifted(&self) -> Option<&Arc<Node>> {
-        (self.key.load(Ordering::Acquire) != HIDING).then_some(&self.outer)
+        (self.key.load(Ordering::Relaxed) != HIDING).then_some(&self.outer)
     }
 
     pub(super) fn into_link(self) -> Option<(Arc<Node>, usize)> {
@@ -91,11 +95,11 @@ impl Shield {
     }
 
     fn lift(&self, node: &Arc<Node>) {
-        if self.key.compare_exchange(HIDING, LIFTED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if self.key.compare_exchange(HIDING, LIFTED, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         if let Some(key) = self.outer.adopt(node) {
-            self.key.store(key, Ordering::Release);
+            self.key.store(key, Ordering::Relaxed);
         }
     }
 }

@@ -209,7 +209,7 @@ impl Node {
         // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
         if listed && self.is_timed() {
             // guard: hand-the-deadline-down
-            child.state.fetch_or(TIMED, Ordering::AcqRel);
+            child.state.fetch_or(TIMED, Ordering::Relaxed);
         }
         drop(inner);
         if let Some((cancelled, grace)) = late {
@@ -259,7 +259,7 @@ impl Node {
 
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
-        self.state.load(Ordering::Acquire) & TIMED != 0
+        self.state.load(Ordering::Relaxed) & TIMED != 0
     }
 
     /// The cancel that cancelled the node.
@@ -323,6 +323,9 @@ impl Node {
         if !fallout.mark(self.clone(), cancelled, grace, route) {
             return None;
         }
+        // The children are marked with no lock held but that of each.
+        let held = (!holds(Guard::ChildrenOutsideLock)).then(|| self.clone());
+        let _held = held.as_ref().map(|node| node.inner.lock());
         while let Some((child, cancelled)) = fallout.below.pop_front() {
             fallout.mark(child, cancelled, grace, Route::Parent); // guard: mark-children
         }
@@ -335,8 +338,8 @@ impl Node {
         while let Some(node) = nodes.pop() {
             let mut unpark = Vec::new();
             let inner = node.inner.lock();
-            // AcqRel: whoever sees TIMED sees the deadline.
-            node.state.fetch_or(TIMED, Ordering::AcqRel);
+            // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
+            node.state.fetch_or(TIMED, Ordering::Relaxed);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
             let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());

@@ -100,7 +100,7 @@ impl<T> Shared<T> {
                 return VecDeque::new();
             }
             // They stay in the queue, where each finds its message.
-            for (waiter, sending) in state.sending.iter() {
+            for (waiter, sending) in state.sending.iter().filter(|_| holds(Guard::LastEndWakes)) {
                 if waiter.claim(Grant::Refused, sending.case) {
                     wakes.keep(waiter.clone());
                 }
@@ -227,7 +227,12 @@ impl<T> Shared<T> {
         };
         // Invariant 1.
         let mut state = self.state.lock();
-        if waiter.grant() == Grant::Given {
+        let sent = waiter.grant() == Grant::Given;
+        if !holds(Guard::SendLooksUnderLock) {
+            drop(state);
+            state = self.state.lock();
+        }
+        if sent {
             return Ok(());
         }
         let (_, sending) = state.sending.remove(place);

@@ -90,4 +90,30 @@ pub(crate) enum Guard {
     FireAgainLooks,
     /// Who waits in a region is told of the end of its grace.
     GraceWakes,
+    /// A cancelled sender looks whether its message has gone in the critical section in which it takes it back.
+    SendLooksUnderLock,
+    /// A writer that is cancelled lets the readers behind it pass.
+    WriterLetsReadersPass,
+    /// A cancelled waiter leaves its queue.
+    CancelLeavesQueue,
+    /// A callback is registered in the critical section that looked whether the node is cancelled.
+    RegisterLooksUnderLock,
+    /// Callbacks run when no lock is held.
+    CallbacksOutsideLock,
+    /// Children are marked, and let go of, when the lock of their parent is not held.
+    ChildrenOutsideLock,
+    /// A check that finds the slot marked asks the node.
+    CheckAsksTheNode,
+    /// A failure looks for an earlier one in the critical section in which it becomes the primary one.
+    FailureLooksUnderLock,
+    /// A task that needs a slot begins only if one is free.
+    LimitIsKept,
+    /// An event is entered in the critical section that takes its waiter.
+    EventWithItsWaiter,
+    /// An event gives its waiter the slot back that it had left.
+    EventGivesSlotBack,
+    /// A failure closes the handshake of a task that is being started.
+    FailureClosesHandshake,
+    /// A cancelled `start` waits for the end of its task.
+    StartAwaitsTheEnd,
 }

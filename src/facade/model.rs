@@ -102,6 +102,7 @@ pub(crate) struct Atomic<A> {
 
 pub(crate) type AtomicU8 = Atomic<loom::sync::atomic::AtomicU8>;
 pub(crate) type AtomicU32 = Atomic<loom::sync::atomic::AtomicU32>;
+pub(crate) type AtomicU64 = Atomic<loom::sync::atomic::AtomicU64>;
 pub(crate) type AtomicUsize = Atomic<loom::sync::atomic::AtomicUsize>;
 
 impl<A> std::ops::Deref for Atomic<A> {
@@ -126,7 +127,7 @@ macro_rules! atomic {
         }
     )*};
 }
-atomic!(AtomicU8 of u8, AtomicU32 of u32, AtomicUsize of usize);
+atomic!(AtomicU8 of u8, AtomicU32 of u32, AtomicU64 of u64, AtomicUsize of usize);
 
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);

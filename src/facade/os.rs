@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::cancel::{context, Cancelled};
-use crate::facade::{spin, Mutex};
+use crate::facade::{holds, spin, Guard, Mutex};
 use crate::waiting::{Point, Slot};
 
 /// Events in the order in which they happened, each known by a number, and the one thread that waits for the next.
@@ -53,11 +53,18 @@ impl Completions {
     /// Says that `event` has happened.
     pub(super) fn push(&self, event: usize) {
         let mut state = self.0.lock();
-        state.events.push_back(event);
+        if holds(Guard::EventWithItsWaiter) {
+            state.events.push_back(event);
+        }
         let waiter = state.waiter.take();
         drop(state);
+        if !holds(Guard::EventWithItsWaiter) {
+            self.0.lock().events.push_back(event);
+        }
         if let Some(waiter) = waiter {
-            waiter.rejoin();
+            if holds(Guard::EventGivesSlotBack) {
+                waiter.rejoin();
+            }
             waiter.thread.unpark();
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
-use crate::facade::{catch, Mutex, Payload};
+use crate::facade::{catch, holds, Guard, Mutex, Payload};
 
 /// The failures of a group, in the order in which they came.
 ///
@@ -47,15 +47,16 @@ impl<E: TaskError> Ledger<E> {
         }
         let fatal = self.fatal.includes(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed);
+        let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
         let mut entries = self.entries.lock();
         let mut fallout = None;
-        if node.is_flagged() {
+        if seen_early || (holds(Guard::FailureLooksUnderLock) && node.is_flagged()) {
             failure.set_after_cancel(true);
         } else if fatal {
             fallout = node.trip(cancelled.clone());
             match fallout {
-                Some(_) => entries.primary = Some(entries.failures.len()),
-                None => failure.set_after_cancel(true),
+                None if holds(Guard::FailureLooksUnderLock) => failure.set_after_cancel(true),
+                _ => entries.primary = Some(entries.failures.len()),
             }
         }
         entries.failures.push(failure);

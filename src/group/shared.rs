@@ -584,7 +584,7 @@ impl Queue {
     }
 
     fn has_work(&self, limit: usize) -> bool {
-        !self.express.is_empty() || (!self.tasks.is_empty() && self.slots < limit)
+        !self.express.is_empty() || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
     }
 
     /// Whether the group has to be listed, which it then counts as.
@@ -599,7 +599,7 @@ impl Queue {
             self.begun += 1;
             return Some(Taken { task, slot: false, precisely: true });
         }
-        if self.slots < limit {
+        if self.slots < limit || !holds(Guard::LimitIsKept) {
             self.take_task()
         } else {
             None

@@ -21,7 +21,7 @@ use super::scope::TaskGroup;
 use super::shared::Role;
 use crate::cancel::context;
 use crate::error::{StartError, TaskError};
-use crate::facade::Mutex;
+use crate::facade::{holds, Guard, Mutex};
 
 const SENT: usize = 0;
 const ENDED: usize = 1;
@@ -49,10 +49,13 @@ impl Handshake {
     /// Ends it, if nothing was sent while `start` waited for that.
     pub(super) fn close(&self) -> bool {
         let mut phase = self.phase.lock();
-        if *phase != Phase::Sent {
+        if *phase == Phase::Sent {
+            return false;
+        }
+        if holds(Guard::FailureClosesHandshake) {
             *phase = Phase::Closed;
         }
-        *phase == Phase::Closed
+        true
     }
 
     /// Keeps the task from becoming one of the group, if it has not yet.
@@ -178,7 +181,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         if let Err(cancel) = handshake.events.next(group) {
             if handshake.withdraw() {
                 task.cancel();
-                while handshake.events.next_uncancellable(group) != ENDED {}
+                while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(group) != ENDED {}
                 cancelled = Some(cancel);
             }
         }

@@ -68,10 +68,12 @@ impl Gate {
             Ok(Outcome::Ready) => Ok(Outcome::Ready),
             ended => {
                 let mut queue = self.0.lock();
-                if waiter.is_granted() {
-                    return if holds(Guard::GrantBeatsCancel) { Ok(Outcome::Ready) } else { ended };
+                if waiter.is_granted() && holds(Guard::GrantBeatsCancel) {
+                    return Ok(Outcome::Ready);
                 }
-                queue.remove(place);
+                if holds(Guard::CancelLeavesQueue) {
+                    queue.remove(place);
+                }
                 ended
             }
         }

@@ -92,7 +92,9 @@ impl LockQueue {
     /// flags as well.
     #[inline]
     pub(super) fn unlocked_by_reader(&self, is_locked: impl FnOnce() -> bool) {
-        fence_after_rmw();
+        if holds(Guard::FenceAfterUnlock) {
+            fence_after_rmw();
+        }
         if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING && !is_locked() {
             self.wake_first();
         }
@@ -201,7 +203,10 @@ impl LockQueue {
                 // Invariant 4; a writer's unlock does the rest.
                 Leaving::Locked => access == Access::Read && readers_first,
                 // Invariant 3; and readers behind a writer that has gone may read beside those that do.
-                Leaving::Cancelled => was_told && holds(Guard::CancelPassesWakeOn) || access == Access::Write && readers_first,
+                Leaving::Cancelled => {
+                    was_told && holds(Guard::CancelPassesWakeOn)
+                        || access == Access::Write && readers_first && holds(Guard::WriterLetsReadersPass)
+                }
             };
             if passes_on {
                 line.tell_first(&mut wakes);

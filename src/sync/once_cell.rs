@@ -167,6 +167,7 @@ impl<T> OnceCell<T> {
             // There is nothing left to make.
             (Grant::Refused, _) => Ok(None),
             // A turn that a cancelled waiter does not want goes on by its drop.
+            (Grant::Given, Err(cancelled)) if !holds(Guard::CancelPassesWakeOn) => Err(cancelled),
             (Grant::Given, ended) => {
                 let turn = Turn(self);
                 ended.map(|_| Some(turn))

@@ -249,10 +249,10 @@ impl Semaphore {
         let waiter = Waiter::new(context::slot());
         let place = {
             let mut queue = self.queue.lock();
-            // AcqRel, as in invariant 2.
-            let word = self.word.fetch_or(QUEUED, Ordering::AcqRel);
+            // Invariant 2. Acquire pairs with the release in `put_back`, should the permits be there.
+            let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
             if queue.is_empty() && word / ONE >= count {
-                self.word.fetch_sub(count * ONE + QUEUED, Ordering::AcqRel);
+                self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);
                 return Ok(());
             }
             queue.push(waiter.clone(), count)
@@ -280,8 +280,8 @@ impl Semaphore {
 
     #[inline]
     fn put_back(&self, count: usize) {
-        // Release pairs with the acquire of whoever takes them; AcqRel, as in invariant 2.
-        if self.word.fetch_add(count * ONE, Ordering::AcqRel) & QUEUED != 0 {
+        // Release pairs with the acquire of whoever takes them, whatever other exchanges of the word come between.
+        if self.word.fetch_add(count * ONE, Ordering::Release) & QUEUED != 0 {
             self.serve();
         }
     }
@@ -300,12 +300,12 @@ impl Semaphore {
             if self.word.load(Ordering::Acquire) / ONE < count {
                 return;
             }
-            self.word.fetch_sub(count * ONE, Ordering::AcqRel);
+            self.word.fetch_sub(count * ONE, Ordering::Relaxed);
             if let Some((waiter, _)) = queue.pop() {
                 wakes.grant(waiter, Grant::Given);
             }
         }
-        self.word.fetch_and(!QUEUED, Ordering::AcqRel);
+        self.word.fetch_and(!QUEUED, Ordering::Relaxed);
     }
 }
 

@@ -328,11 +328,11 @@ impl Slot {
     }
 
     fn unhook(&self) {
-        // AcqRel: acquires the end of a hook that has run, releases nothing that another thread waits for.
-        let mut word = self.0.word.fetch_and(!HOOKED, Ordering::AcqRel);
+        // Acquire pairs with the release in `wake`.
+        let mut word = self.0.word.fetch_and(!HOOKED, Ordering::Acquire);
         while word & FIRING != 0 && holds(Guard::WithdrawWaitsForFiring) {
             facade::park();
-            // Acquire pairs with the release in `wake`.
+            // Acquire, as above.
             word = self.0.word.load(Ordering::Acquire);
         }
         // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone (invariant 4).

@@ -83,8 +83,8 @@ impl<F, T> Job<F, T> {
     pub(crate) fn claim(&self) -> Option<Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & PHASE == QUEUED {
-            // Acquire: the closure was written by the thread that made the job.
-            match self.word.compare_exchange_weak(word, word | RUNNING, Ordering::Acquire, Ordering::Relaxed) {
+            // Relaxed: the closure came with the job, through the lock of the queue or with the handle.
+            match self.word.compare_exchange_weak(word, word | RUNNING, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(Claim(())),
                 Err(now) => word = now,
             }
@@ -116,8 +116,8 @@ impl<F, T> Job<F, T> {
                 return Err(claim);
             }
             let ended = word & !PHASE | ENDED | u32::from(status) << STATUS_SHIFT;
-            // AcqRel: releases the result to whoever sees the end; acquires nothing but a detached handle's last use.
-            match self.word.compare_exchange_weak(word, ended, Ordering::AcqRel, Ordering::Relaxed) {
+            // Release: whoever sees the end has the result. Of a handle that has gone nothing but the bit is read.
+            match self.word.compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(Ended { detached: word & DETACHED != 0 }),
                 Err(now) => word = now,
             }
@@ -131,9 +131,9 @@ impl<F, T> Job<F, T> {
         if self.word.load(Ordering::Relaxed) & WATCHED != 0 {
             return Err(claim);
         }
-        // Release: whoever finds the job claimed in the queue drops its memory, after this. No other thread writes the word
-        // of a claimed job that has no handle, so nothing is overwritten.
-        self.word.store(ENDED | TAKEN | u32::from(status) << STATUS_SHIFT, Ordering::Release);
+        // Relaxed: nobody can ask for the result, and the memory is freed by its `Arc`, which orders that. No other thread
+        // writes the word of a claimed job that has no handle, so nothing is overwritten.
+        self.word.store(ENDED | TAKEN | u32::from(status) << STATUS_SHIFT, Ordering::Relaxed);
         Ok(())
     }
 
@@ -177,8 +177,8 @@ impl<F, T> Job<F, T> {
 
     /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
     pub(crate) fn detach(&self) -> bool {
-        // AcqRel: acquires the result, releases the last use of the handle to whoever ends the job.
-        self.word.fetch_or(DETACHED, Ordering::AcqRel) & PHASE == ENDED
+        // Relaxed: whoever takes the result acquires it.
+        self.word.fetch_or(DETACHED, Ordering::Relaxed) & PHASE == ENDED
     }
 
     #[inline]
@@ -188,7 +188,8 @@ impl<F, T> Job<F, T> {
 
     /// Says that somebody watches for the end; true if it has ended.
     pub(crate) fn watch(&self) -> bool {
-        self.word.fetch_or(WATCHED, Ordering::AcqRel) & PHASE == ENDED
+        // Acquire pairs with the release of `end`. The list of those who watch has a lock.
+        self.word.fetch_or(WATCHED, Ordering::Acquire) & PHASE == ENDED
     }
 }
 

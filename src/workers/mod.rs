@@ -13,4 +13,4 @@ pub(crate) use worker::{blocking, start_dedicated, Worker};
 
 #[cfg(taskgroup_models)]
 #[allow(unused_imports, reason = "not every set of models has a pool")]
-pub(crate) use pool::shut_down;
+pub(crate) use pool::{give_back_stashes, shut_down};

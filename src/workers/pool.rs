@@ -311,6 +311,14 @@ pub(crate) fn pass_on() {
     POOL.supply(POOL.lock());
 }
 
+/// Gives all that is stashed back, as the monitor does of workers that have been at one task for too long; for models, in
+/// which no time passes.
+#[cfg(taskgroup_models)]
+pub(crate) fn give_back_stashes() {
+    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, worker)| worker.clone()).collect();
+    workers.iter().for_each(|worker| worker.give_back());
+}
+
 /// Sends the idle workers away and waits until all have left; a model ends with it.
 #[cfg(taskgroup_models)]
 pub(crate) fn shut_down() {

@@ -41,7 +41,7 @@ pub(super) enum Place {
 /// A worker thread, as the pool and the monitor see it.
 ///
 /// `status` says who may decide over it: an idle worker is woken, or retires, by an exchange from `IDLE`, so of a wake and
-/// a retirement one is seen to fail.
+/// a retirement one is seen to fail. It orders nothing: all that a worker is woken for is under the lock of the pool.
 pub(crate) struct Worker {
     key: usize,
     unparker: Unparker,
@@ -114,8 +114,7 @@ impl Worker {
     fn stay_idle(self: &Arc<Self>) -> bool {
         loop {
             let expired = park_idle(IDLE_LIMIT);
-            // Acquire pairs with the release in `take`.
-            if self.status.load(Ordering::Acquire) == WOKEN {
+            if self.status.load(Ordering::Relaxed) == WOKEN {
                 return true;
             }
             if expired && self.try_retire() {
@@ -128,23 +127,23 @@ impl Worker {
     fn try_retire(&self) -> bool {
         if holds(Guard::RetireByExchange) {
             // A wake that comes first is seen by the failure of the exchange.
-            return self.status.compare_exchange(IDLE, RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            return self.status.compare_exchange(IDLE, RETIRED, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         }
-        if self.status.load(Ordering::Acquire) != IDLE {
+        if self.status.load(Ordering::Relaxed) != IDLE {
             return false;
         }
-        self.status.store(RETIRED, Ordering::Release);
+        self.status.store(RETIRED, Ordering::Relaxed);
         true
     }
 
     /// Takes an idle worker for a wake; false if it has retired.
     pub(super) fn take(&self) -> bool {
-        self.status.compare_exchange(IDLE, WOKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.status.compare_exchange(IDLE, WOKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(super) fn become_idle(&self) {
         // Under the lock of the pool, before the worker is listed.
-        self.status.store(IDLE, Ordering::Release);
+        self.status.store(IDLE, Ordering::Relaxed);
     }
 
     pub(super) fn unpark(&self) {

@@ -1,11 +1,12 @@
 //! Breaks the crate in one place at a time and sees whether a model notices.
 //!
 //! ```text
-//! cargo run --release -p taskgroup-loom-tests --bin mutants -- [--list] [--only PATTERN] [--table PATH]
+//! cargo run --release -p taskgroup-loom-tests --bin mutants -- [--list] [--only PATTERN].. [--models PATTERN] [--every] [--table PATH]
 //! ```
 //!
-//! `--list` names the mutants and runs nothing, `--only` takes those with PATTERN in `file:line` or in their words, and
-//! the table goes to PATH, relative to the workspace, or to `target/mutants.md`.
+//! `--list` names the mutants and runs nothing, and `--only` takes those with a PATTERN in `file:line` or in their words.
+//! `--models` runs the models with PATTERN in their names and no others. `--every` goes on after the first model that fails
+//! and ends with those that never did. The table goes to PATH, relative to the workspace, or to `target/mutants.md`.
 //!
 //! # What is broken
 //!
@@ -21,22 +22,22 @@
 //! |---|---|
 //! | `self.drain_hooks(); // guard: drain-late-hooks` | the statement that ends there is dropped |
 //! | `if self.is_cancelled() { // guard: re-check-before-park`, also `else if` and `while` | the condition is false |
-//! | `&& self.queue.is_empty() // guard: re-check-queue`, also `\|\|` and a link `.filter(..)` | the operand or link is dropped |
+//! | `&& self.queue.is_empty() // guard: re-check-queue`, also `\|\|` | the operand is dropped |
 //! | `for hook in late { // guard: run-late-hooks`, or any other block | the block is dropped |
 //! | `State::Late => self.run(), // guard: run-late` or a last expression | becomes `()` |
 //! | `let late = self.late(); // guard: see-late => false` | the value becomes what follows `=>`, on any line with a value |
 //!
 //! # What is believed
 //!
-//! The workspace is copied and its models must pass there first. Each mutant is written with a new modification time
-//! and cargo must say that it compiled the models again. Then the verdict is one of
+//! The workspace is copied, and all mutants are written into the copy, each behind a switch of its own, so that it is compiled
+//! once. A number in the environment turns one on. With none on the models must pass first. Then the verdict is one of
 //!
 //! - **caught**: the runner named a model that failed, with its reason;
-//! - **unviable**: it does not compile;
 //! - **timeout**: no model failed, and the clock stopped one;
 //! - **survived**: every model passed.
 //!
-//! Anything else stops the tool. It exits with 1 unless each mutant is caught or stands in `survivors.txt` with a reason,
+//! Whether the code of a mutant that survived was run at all is said too. Anything else stops the tool, a mutant that does
+//! not compile included. It exits with 1 unless each mutant is caught or stands in `survivors.txt` with a reason,
 //! and if a listed one was caught or is gone. The models that must fail do not run: they break other code.
 
 mod mutate;
@@ -53,11 +54,31 @@ use std::{env, fs, io, process};
 
 use taskgroup::models::report::{End, Report};
 
-use crate::mutate::{mutants, Mutant};
+use crate::mutate::{combined, mutants, Mutant};
 use crate::scan::Source;
 
 const PACKAGE: &str = "taskgroup-loom-tests";
 const TOOL: &str = "loom-tests/src/bin/mutants/main.rs";
+
+/// The module of the crate that every other may use, and what the copy has in it to turn a mutant on.
+const SWITCHES: &str = "src/facade/model.rs";
+const SWITCH: &str = r#"
+/// Whether the mutant of this number is the one to run.
+pub(crate) fn is_broken(number: usize) -> bool {
+    static BROKEN: std::sync::LazyLock<Option<usize>> =
+        std::sync::LazyLock::new(|| std::env::var("TASKGROUP_MUTANT").ok()?.parse().ok());
+    static REACHED: std::sync::Once = std::sync::Once::new();
+    let broken = *BROKEN == Some(number);
+    if broken {
+        REACHED.call_once(|| {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/reached"), "").expect("the copy can be written to");
+        });
+    }
+    broken
+}
+"#;
+/// What a mutant leaves behind whose code was run.
+const REACHED: &str = "loom-tests/reached";
 
 fn main() -> ExitCode {
     match run() {
@@ -84,13 +105,14 @@ fn run() -> Result<ExitCode, String> {
         return Err("there is nothing to mutate".into());
     }
 
-    let copy = Copy::of(root)?;
+    let copy = Copy::of(root, &all, &options)?;
     println!("building and running the models unchanged");
-    let limit = copy.baseline()?;
+    let (limit, models) = copy.baseline()?;
     let mut rows = Vec::new();
     for (number, mutant) in (1..).zip(&chosen) {
         let started = Instant::now();
-        let verdict = copy.try_mutant(mutant, limit)?;
+        let id = all.iter().position(|other| std::ptr::eq(other, *mutant)).expect("it was chosen from these");
+        let verdict = copy.verdict(id, mutant, limit)?;
         let place = format!("{}:{}: {}", mutant.file, mutant.line, mutant.what);
         println!("{number}/{} {place}\n    {verdict} ({:.0} s)", chosen.len(), started.elapsed().as_secs_f64());
         rows.push((*mutant, verdict));
@@ -100,6 +122,11 @@ fn run() -> Result<ExitCode, String> {
     let path = root.join(options.table.as_deref().unwrap_or("target/mutants.md"));
     fs::create_dir_all(path.parent().unwrap_or(root)).and_then(|()| fs::write(&path, &table)).map_err(at(&path))?;
     println!("\n{table}");
+    if options.every {
+        let failed: BTreeSet<_> = rows.iter().flat_map(|(_, verdict)| verdict.models()).collect();
+        let never: Vec<_> = models.iter().filter(|model| !failed.contains(model)).map(String::as_str).collect();
+        println!("{} models that no mutant made fail: {}", never.len(), never.join(", "));
+    }
 
     let complaints = complaints(&rows, &all, &listed);
     complaints.iter().for_each(|complaint| println!("{complaint}"));
@@ -109,7 +136,9 @@ fn run() -> Result<ExitCode, String> {
 #[derive(Default)]
 struct Options {
     list: bool,
-    only: Option<String>,
+    only: Vec<String>,
+    models: Option<String>,
+    every: bool,
     table: Option<String>,
 }
 
@@ -119,9 +148,11 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--list" => options.list = true,
-                "--only" => options.only = Some(arguments.next().ok_or("--only needs a pattern")?),
+                "--every" => options.every = true,
+                "--only" => options.only.push(arguments.next().ok_or("--only needs a pattern")?),
+                "--models" => options.models = Some(arguments.next().ok_or("--models needs a pattern")?),
                 "--table" => options.table = Some(arguments.next().ok_or("--table needs a path")?),
-                _ => return Err(format!("unknown argument {argument}; there are --list, --only PATTERN and --table PATH")),
+                _ => return Err(format!("unknown argument {argument}; the top of {TOOL} says which there are")),
             }
         }
         Ok(options)
@@ -129,7 +160,7 @@ impl Options {
 
     fn chooses(&self, mutant: &Mutant) -> bool {
         let place = format!("{}:{}: {}", mutant.file, mutant.line, mutant.what);
-        self.only.as_ref().is_none_or(|pattern| place.contains(pattern))
+        self.only.is_empty() || self.only.iter().any(|pattern| place.contains(pattern))
     }
 }
 
@@ -170,109 +201,125 @@ fn scan_workspace(root: &Path) -> Result<(Vec<Mutant>, usize), String> {
 
 /// What became of a mutant.
 enum Verdict {
-    Caught { model: String, reason: String },
-    Unviable,
-    Timeout { model: String },
-    Survived,
+    /// By these models, with the reason that the first of them gave.
+    Caught {
+        models: Vec<String>,
+        reason: String,
+    },
+    Timeout {
+        model: String,
+    },
+    Survived {
+        reached: bool,
+    },
+}
+
+impl Verdict {
+    fn models(&self) -> &[String] {
+        match self {
+            Verdict::Caught { models, .. } => models,
+            Verdict::Timeout { .. } | Verdict::Survived { .. } => &[],
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Caught { model, reason } => write!(f, "caught by {model}: {reason}"),
-            Verdict::Unviable => f.write_str("unviable"),
+            Verdict::Caught { models, reason } => write!(f, "caught by {}: {reason}", models.join(", ")),
             Verdict::Timeout { model } => write!(f, "timeout in {model}"),
-            Verdict::Survived => f.write_str("survived"),
+            Verdict::Survived { reached: true } => f.write_str("survived"),
+            Verdict::Survived { reached: false } => f.write_str("survived: its code was not run"),
         }
     }
 }
 
 /// A copy of the workspace to break, removed when it is dropped.
-struct Copy {
+struct Copy<'a> {
     root: PathBuf,
+    /// What is built stays with the workspace: the dependencies serve the next sweep.
+    target: PathBuf,
+    options: &'a Options,
 }
 
-impl Drop for Copy {
+impl Drop for Copy<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
 }
 
-impl Copy {
-    fn of(workspace: &Path) -> Result<Copy, String> {
-        let copy = Copy { root: env::temp_dir().join(format!("taskgroup-mutants-{}", process::id())) };
+impl<'a> Copy<'a> {
+    fn of(workspace: &Path, mutants: &[Mutant], options: &'a Options) -> Result<Copy<'a>, String> {
+        let root = env::temp_dir().join(format!("taskgroup-mutants-{}", process::id()));
+        let copy = Copy { root, target: workspace.join("target/mutants"), options };
         let wanted = |path: &Path| ![".git", "target"].iter().any(|name| path.file_name() == Some(OsStr::new(name)));
         for_each_file(workspace, &wanted, &mut |path| {
             let target = copy.root.join(path.strip_prefix(workspace).expect("the file is in the workspace"));
             fs::create_dir_all(target.parent().expect("a file has a folder"))?;
-            // Read and written, not copied: cargo goes by modification times, and these must be new.
             fs::write(target, fs::read(path)?)
         })?;
-        // This tool has no part in the models and would be built again for each mutant.
+        // This tool has no part in the models.
         copy.write(TOOL, "fn main() {}\n")?;
+        let mut files: BTreeMap<&str, Vec<(usize, &Mutant)>> = BTreeMap::new();
+        for (id, mutant) in mutants.iter().enumerate() {
+            files.entry(&mutant.file).or_default().push((id, mutant));
+        }
+        for (file, mutants) in files {
+            let text = read(&copy.root.join(file))?;
+            copy.write(file, &combined(&text, &mutants, |id| format!("crate::facade::is_broken({id})")))?;
+        }
+        let switches = read(&copy.root.join(SWITCHES))?;
+        copy.write(SWITCHES, &(switches + SWITCH))?;
         Ok(copy)
     }
 
-    /// Runs the unchanged models. What they take decides when the clock stops a mutant's: the answer is in seconds.
-    fn baseline(&self) -> Result<u64, String> {
-        let build = self.build()?;
+    /// Runs the unchanged models. What they take decides when the clock stops a mutant's: the answer is in seconds, with
+    /// the names of the models.
+    fn baseline(&self) -> Result<(u64, Vec<String>), String> {
+        let build = self.cargo().arg("--no-run").output().map_err(|error| format!("cargo: {error}"))?;
         if !build.status.success() {
-            return Err(format!("the unchanged workspace does not compile:\n{}", text(&build.stderr)));
+            return Err(format!("the workspace does not compile with its mutants:\n{}", text(&build.stderr)));
         }
-        let (output, reports) = self.run_models(None)?;
+        let (output, reports) = self.run_models(None, self.options.models.as_deref())?;
         if !output.status.success() || reports.iter().any(|report| report.end != End::Complete) {
             return Err(format!("the unchanged models fail:\n{}{}", text(&output.stdout), text(&output.stderr)));
         }
         let slowest = reports.iter().map(|report| report.seconds).reduce(f64::max).ok_or("no model of the crate ran")?;
         println!("{} models passed, the slowest in {slowest:.2} s", reports.len());
-        Ok(10 + 5 * slowest.ceil() as u64)
+        Ok((10 + 5 * slowest.ceil() as u64, reports.into_iter().map(|report| report.name).collect()))
     }
 
-    fn try_mutant(&self, mutant: &Mutant, limit: u64) -> Result<Verdict, String> {
-        let original = read(&self.root.join(&mutant.file))?;
-        self.write(&mutant.file, &mutant.apply(&original))?;
-        let verdict = self.verdict(limit);
-        self.write(&mutant.file, &original)?;
-        verdict
-    }
-
-    fn verdict(&self, limit: u64) -> Result<Verdict, String> {
-        let build = self.build()?;
-        let said = text(&build.stderr);
-        if !said.contains(&format!("Compiling {PACKAGE} ")) {
-            return Err(format!("cargo did not compile the mutant:\n{said}"));
-        }
-        if !build.status.success() {
-            let refused = said.contains(&format!("could not compile `{PACKAGE}` (lib)"));
-            return if refused { Ok(Verdict::Unviable) } else { Err(format!("cargo failed, and not on the mutant:\n{said}")) };
-        }
-        let (output, reports) = self.run_models(Some(limit))?;
-        let mut stopped = None;
-        for Report { name, end, .. } in reports {
-            match end {
-                End::Failed(reason) => return Ok(Verdict::Caught { model: name, reason }),
-                End::Truncated => stopped = stopped.or(Some(name)),
-                _ => {}
+    fn verdict(&self, id: usize, mutant: &Mutant, limit: u64) -> Result<Verdict, String> {
+        let reached = self.root.join(REACHED);
+        let _ = fs::remove_file(&reached);
+        let pattern = self.options.models.as_deref();
+        if pattern.is_none() && !self.options.every {
+            // Most are caught by the models of their own area, which are tried first to save time.
+            let (_, reports) = self.run_models(Some((id, limit)), Some(mutant.area()))?;
+            if let Some(caught) = caught(reports) {
+                return Ok(caught);
             }
         }
-        match stopped {
-            Some(model) => Ok(Verdict::Timeout { model }),
-            None if output.status.success() => Ok(Verdict::Survived),
-            None => Err(format!("the runner failed and named no model:\n{}{}", text(&output.stdout), text(&output.stderr))),
+        let (output, reports) = self.run_models(Some((id, limit)), pattern)?;
+        let stopped = reports.iter().find(|report| report.end == End::Truncated).map(|report| report.name.clone());
+        match (caught(reports), stopped) {
+            (Some(caught), _) => Ok(caught),
+            (None, Some(model)) => Ok(Verdict::Timeout { model }),
+            (None, None) if output.status.success() => Ok(Verdict::Survived { reached: reached.exists() }),
+            _ => Err(format!("the runner failed and named no model:\n{}{}", text(&output.stdout), text(&output.stderr))),
         }
     }
 
-    fn build(&self) -> Result<Output, String> {
-        self.cargo().arg("--no-run").output().map_err(|error| format!("cargo: {error}"))
-    }
-
-    /// Runs the crate's models until one fails if there is a limit, and to the end if there is none.
-    fn run_models(&self, limit: Option<u64>) -> Result<(Output, Vec<Report>), String> {
+    /// Runs the models with `pattern` in their names: unchanged, or with one mutant and for so many seconds each.
+    fn run_models(&self, mutant: Option<(usize, u64)>, pattern: Option<&str>) -> Result<(Output, Vec<Report>), String> {
         let mut command = self.cargo();
-        if let Some(limit) = limit {
-            command.env("TASKGROUP_MODELS_LIMIT", limit.to_string()).env("TASKGROUP_MODELS_FAIL_FAST", "1");
+        if let Some((id, limit)) = mutant {
+            command.env("TASKGROUP_MUTANT", id.to_string()).env("TASKGROUP_MODELS_LIMIT", limit.to_string());
+            if !self.options.every {
+                command.env("TASKGROUP_MODELS_FAIL_FAST", "1");
+            }
         }
-        let output = command.args(["--", "--skip", "broken_", "--skip", "runner_"]).output();
+        let output = command.args(["--", "--skip", "broken_", "--skip", "runner_"]).args(pattern).output();
         let output = output.map_err(|error| format!("cargo: {error}"))?;
         let reports = text(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
         Ok((output, reports))
@@ -289,7 +336,7 @@ impl Copy {
             }
         }
         // A mutant leaves variables unused and conditions constant; a lint that is denied is not a catch.
-        command.env("RUSTFLAGS", "--cap-lints=warn").env("CARGO_TARGET_DIR", self.root.join("target"));
+        command.env("RUSTFLAGS", "--cap-lints=warn").env("CARGO_TARGET_DIR", &self.target);
         command.env("CARGO_TERM_COLOR", "never");
         command
     }
@@ -300,16 +347,26 @@ impl Copy {
     }
 }
 
+/// The verdict on a mutant with which a model has failed.
+fn caught(reports: Vec<Report>) -> Option<Verdict> {
+    let mut failed = reports.into_iter().filter_map(|Report { name, end, .. }| match end {
+        End::Failed(reason) => Some((name, reason)),
+        _ => None,
+    });
+    let (first, reason) = failed.next()?;
+    Some(Verdict::Caught { models: [first].into_iter().chain(failed.map(|(name, _)| name)).collect(), reason })
+}
+
 fn table(rows: &[(&Mutant, Verdict)], hidden: usize, listed: &BTreeMap<String, String>) -> String {
     let mut table = String::from("| place | mutation | verdict | model | reason |\n|---|---|---|---|---|\n");
-    let (mut caught, mut unviable, mut timeouts, mut survived) = (0, 0, 0, 0);
+    let (mut caught, mut timeouts, mut survived) = (0, 0, 0);
     for (mutant, verdict) in rows {
         let why = || listed.get(&mutant.key()).cloned().unwrap_or_default();
         let (count, verdict, model, reason) = match verdict {
-            Verdict::Caught { model, reason } => (&mut caught, "caught", format!("`{model}`"), reason.clone()),
-            Verdict::Unviable => (&mut unviable, "unviable", String::new(), why()),
+            Verdict::Caught { models, reason } => (&mut caught, "caught", format!("`{}`", models.join("`, `")), reason.clone()),
             Verdict::Timeout { model } => (&mut timeouts, "timeout", format!("`{model}`"), why()),
-            Verdict::Survived => (&mut survived, "survived", String::new(), why()),
+            Verdict::Survived { reached: true } => (&mut survived, "survived", String::new(), why()),
+            Verdict::Survived { reached: false } => (&mut survived, "not run", String::new(), why()),
         };
         *count += 1;
         let place = format!("{}:{}", mutant.file, mutant.line);
@@ -317,7 +374,7 @@ fn table(rows: &[(&Mutant, Verdict)], hidden: usize, listed: &BTreeMap<String, S
         table += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     table += &format!(
-        "\n{} mutants: {caught} caught, {survived} survived, {timeouts} timed out, {unviable} unviable. \
+        "\n{} mutants: {caught} caught, {survived} survived, {timeouts} timed out. \
          {hidden} more are in code that the models do not compile.\n",
         rows.len()
     );
@@ -330,8 +387,7 @@ fn complaints(rows: &[(&Mutant, Verdict)], all: &[Mutant], listed: &BTreeMap<Str
     for (mutant, verdict) in rows {
         match (verdict, listed.contains_key(&mutant.key())) {
             (Verdict::Caught { .. }, true) => complaints.push(format!("stale: {}", mutant.key())),
-            // One that does not compile has tried nothing, so it needs its reason too.
-            (Verdict::Survived | Verdict::Timeout { .. } | Verdict::Unviable, false) => {
+            (Verdict::Survived { .. } | Verdict::Timeout { .. }, false) => {
                 complaints.push(format!("unexplained: {}", mutant.key()));
             }
             _ => {}
@@ -376,17 +432,19 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutate::Form;
 
     fn mutant(what: &str) -> Mutant {
-        Mutant { file: "src/a.rs".into(), line: 1, what: what.into(), span: 0..0, with: String::new() }
+        Mutant { file: "src/a.rs".into(), line: 1, what: what.into(), span: 0..0, with: String::new(), form: Form::Value }
     }
 
     #[test]
     fn what_nobody_explained_and_what_is_explained_for_nothing_is_complained_of() {
-        let mutants = ["new", "known", "slow", "broken", "caught"].map(mutant);
-        let caught = Verdict::Caught { model: "scope_a".into(), reason: "deadlock".into() };
+        let mutants = ["new", "known", "slow", "idle", "caught"].map(mutant);
+        let caught = Verdict::Caught { models: vec!["scope_a".into(), "scope_b".into()], reason: "deadlock".into() };
         let slow = Verdict::Timeout { model: "scope_a".into() };
-        let verdicts = [Verdict::Survived, Verdict::Survived, slow, Verdict::Unviable, caught];
+        let [survived, known] = [(); 2].map(|()| Verdict::Survived { reached: true });
+        let verdicts = [survived, known, slow, Verdict::Survived { reached: false }, caught];
         let rows: Vec<_> = mutants.iter().zip(verdicts).collect();
         let listed = survivors::parse("src/a.rs: known\n  r\nsrc/a.rs: caught\n  r\nsrc/a.rs: gone\n  r\n").unwrap();
         assert_eq!(
@@ -394,15 +452,15 @@ mod tests {
             [
                 "unexplained: src/a.rs: new",
                 "unexplained: src/a.rs: slow",
-                "unexplained: src/a.rs: broken",
+                "unexplained: src/a.rs: idle",
                 "stale: src/a.rs: caught",
                 "stale: src/a.rs: gone",
             ]
         );
         let table = table(&rows, 7, &listed);
         assert!(table.contains("| src/a.rs:1 | `known` | survived |  | r |"), "{table}");
-        assert!(table.contains("| src/a.rs:1 | `caught` | caught | `scope_a` | deadlock |"), "{table}");
-        assert!(table.contains("5 mutants: 1 caught, 2 survived, 1 timed out, 1 unviable. 7 more"), "{table}");
+        assert!(table.contains("| src/a.rs:1 | `caught` | caught | `scope_a`, `scope_b` | deadlock |"), "{table}");
+        assert!(table.contains("5 mutants: 1 caught, 3 survived, 1 timed out. 7 more"), "{table}");
     }
 
     #[test]

@@ -19,7 +19,29 @@ pub(crate) struct Mutant {
     /// What is changed, in words that stay the same when lines move.
     pub(crate) what: String,
     pub(crate) span: Range<usize>,
+    /// What stands there in the broken crate.
     pub(crate) with: String,
+    pub(crate) form: Form,
+}
+
+/// What kind of code a mutant is about, and so how the code and its mutant go into one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The name of an ordering.
+    Ordering,
+    /// A statement, or an expression whose value is not used.
+    Statement,
+    /// `let _name = ..`, where the value is kept for its drop.
+    Held,
+    Value,
+    /// A block with a value.
+    Block,
+    /// `let .. = ..` in the head of an `if` or `while`.
+    Pattern,
+    /// `&& ..`
+    And,
+    /// `|| ..`
+    Or,
 }
 
 impl Mutant {
@@ -28,9 +50,65 @@ impl Mutant {
         format!("{}: {}", self.file, self.what)
     }
 
-    pub(crate) fn apply(&self, text: &str) -> String {
+    /// What the names of the models begin with that are about its folder.
+    pub(crate) fn area(&self) -> &'static str {
+        match self.file.split('/').nth(1) {
+            // The queue is that of the primitives.
+            Some("waiting") if !self.file.ends_with("queue.rs") => "wait_",
+            Some("workers") => "worker_",
+            Some("group") => "scope_",
+            Some("sync" | "waiting") => "sync_",
+            Some("channel") => "channel_",
+            _ => "cancel_",
+        }
+    }
+
+    #[cfg(test)]
+    fn apply(&self, text: &str) -> String {
         format!("{}{}{}", &text[..self.span.start], self.with, &text[self.span.end..])
     }
+
+    /// `old`, and what this mutant makes of it if `switch` is true.
+    fn beside(&self, old: &str, switch: &str) -> String {
+        let with = &self.with;
+        match self.form {
+            Form::Ordering => format!("(if {switch} {{ crate::facade::Ordering::{with} }} else {{ {old} }})"),
+            Form::Statement => format!("if {switch} {{}} else {{ {old}; }}"),
+            Form::Held => {
+                let (name, value) = old.split_once(" = ").unwrap_or((old, "()"));
+                format!("{name} = if {switch} {{ None }} else {{ Some({value}) }}")
+            }
+            Form::Value => format!("(if {switch} {{ {with} }} else {{ {old} }})"),
+            Form::Block => format!("if {switch} {{ {with} }} else {{ {old} }}"),
+            Form::Pattern => format!("!{switch} && {old}"),
+            Form::And => format!("&& ({switch} || ({}))", &old[2..]),
+            Form::Or => format!("|| (!{switch} && ({}))", &old[2..]),
+        }
+    }
+}
+
+/// The text with all of `mutants` in it, each in force where `switch` of its number is true.
+pub(crate) fn combined(text: &str, mutants: &[(usize, &Mutant)], switch: impl Fn(usize) -> String) -> String {
+    let mut spans: Vec<_> = mutants
+        .iter()
+        .map(|(number, mutant)| {
+            // The path of an ordering goes with its name.
+            let path = if mutant.form == Form::Ordering && text[..mutant.span.start].ends_with("Ordering::") { 10 } else { 0 };
+            (mutant.span.start - path..mutant.span.end, *number, *mutant)
+        })
+        .collect();
+    // From the back, and what lies inside of another before that.
+    spans.sort_by_key(|(span, ..)| (std::cmp::Reverse(span.start), span.end));
+    let mut out = text.to_owned();
+    let mut grown: Vec<(usize, usize)> = Vec::new();
+    for (span, number, mutant) in spans {
+        let inside: usize = grown.iter().filter(|(at, _)| *at < span.end).map(|(_, by)| by).sum();
+        let end = span.end + inside;
+        let new = mutant.beside(&out[span.start..end], &switch(number));
+        grown.push((span.start, new.len() - (end - span.start)));
+        out.replace_range(span.start..end, &new);
+    }
+    out
 }
 
 /// The mutants of one file, and how many more are in code that the models do not compile.
@@ -48,11 +126,11 @@ pub(crate) fn mutants(file: &str, source: &Source<'_>) -> Result<(Vec<Mutant>, u
     edits.retain(|edit| !source.is_hidden(edit.span.start));
     let hidden = all - edits.len();
     let mut mutants: Vec<Mutant> = Vec::new();
-    for Edit { span, with, what } in edits {
+    for Edit { span, with, what, form } in edits {
         let what = source.function(span.start).map_or(what.clone(), |function| format!("fn {function}: {what}"));
         let same = mutants.iter().filter(|other| other.what == what || other.what.starts_with(&format!("{what} #"))).count();
         let what = if same == 0 { what } else { format!("{what} #{}", same + 1) };
-        mutants.push(Mutant { file: file.into(), line: source.line(span.start), what, span, with });
+        mutants.push(Mutant { file: file.into(), line: source.line(span.start), what, span, with, form });
     }
     Ok((mutants, hidden))
 }
@@ -61,6 +139,7 @@ struct Edit {
     span: Range<usize>,
     with: String,
     what: String,
+    form: Form,
 }
 
 /// What an ordering is given to. It decides which weaker ones exist: a load has no Release, a fence no Relaxed, and
@@ -121,12 +200,13 @@ fn orderings(source: &Source<'_>) -> Vec<Edit> {
                 (None, Some((open, _))) => {
                     let end = source.closing(open).map_or(span.end, |close| close + 1);
                     let whole = path_start(source, open)..end;
-                    Edit { what: format!("dropped {}", one_line(&source.text[whole.clone()])), span: whole, with: "()".into() }
+                    let what = format!("dropped {}", one_line(&source.text[whole.clone()]));
+                    Edit { what, span: whole, with: "()".into(), form: Form::Statement }
                 }
                 (None, None) => continue,
                 (Some(weaker), _) => {
                     let what = shown_in_call(source, call, &span, &format!("[{ordering} -> {weaker}]"));
-                    Edit { span: span.clone(), with: (*weaker).into(), what }
+                    Edit { span: span.clone(), with: (*weaker).into(), what, form: Form::Ordering }
                 }
             });
         }
@@ -167,8 +247,9 @@ fn wakes(source: &Source<'_>, marks: &[Mark<'_>]) -> Result<Vec<Edit>, (usize, &
         if edits.last().is_some_and(|last| last.span == span) {
             continue;
         }
-        let what = format!("dropped {}", one_line(&source.text[span.clone()]));
-        edits.push(Edit { span, with: "()".into(), what });
+        let old = &source.text[span.clone()];
+        let form = if old.starts_with("let _") { Form::Held } else { Form::Statement };
+        edits.push(Edit { what: format!("dropped {}", one_line(old)), span, with: "()".into(), form });
     }
     Ok(edits)
 }
@@ -216,29 +297,32 @@ fn guard(source: &Source<'_>, mark: &Mark<'_>) -> Result<Edit, &'static str> {
     let Range { start, end } = mark.code;
     let code = source.slice(start..end);
     let value = mark.value.unwrap_or("()");
-    let (span, with) = if code.starts_with("&&") || code.starts_with("||") || (code.starts_with('.') && !code.starts_with(".."))
-    {
+    let (span, with, form) = if code.starts_with("&&") || code.starts_with("||") {
         if mark.value.is_some() {
-            return Err("an operand or a link of a chain has no value: it is dropped");
+            return Err("an operand has no value: it is dropped");
         }
-        (start..start + code.trim_end_matches(['{', ';', ',', ' ']).len(), String::new())
+        let form = if code.starts_with("&&") { Form::And } else { Form::Or };
+        (start..start + code.trim_end_matches(['{', ';', ',', ' ']).len(), String::new(), form)
     } else if let Some(head) = code.strip_suffix('{') {
         match condition(head) {
             Some(0) => return Err("its condition goes on: mark the operand"),
             Some(condition) => {
                 let span = start + condition..start + head.trim_end().len();
                 let old = &source.text[span.clone()];
-                let with = match mark.value {
-                    Some(value) => value.to_owned(),
-                    None if old.starts_with("let ") => format!("false && {old}"),
-                    None => format!("false && ({old})"),
-                };
-                (span, with)
+                match mark.value {
+                    None if old.starts_with("let ") => (span, format!("false && {old}"), Form::Pattern),
+                    _ if old.starts_with("let ") => return Err("a pattern has no value: it fails"),
+                    Some(value) => (span, value.to_owned(), Form::Value),
+                    None => (span, "false".to_owned(), Form::Value),
+                }
             }
             None if code.starts_with("let ") || code.starts_with('}') => return Err("mark what is inside the block"),
             None => {
                 let close = source.closing(end - 1).ok_or("its block does not end")?;
-                (start..close + 1, if mark.value.is_some() { value.to_owned() } else { "();".to_owned() })
+                match mark.value {
+                    Some(value) => (start..close + 1, value.to_owned(), Form::Block),
+                    None => (start..close + 1, "();".to_owned(), Form::Statement),
+                }
             }
         }
     } else {
@@ -254,18 +338,19 @@ fn guard(source: &Source<'_>, mark: &Mark<'_>) -> Result<Edit, &'static str> {
             }
             let equals =
                 [" = ", " =\n"].iter().filter_map(|equals| begun.find(equals)).min().ok_or("the binding has no value")?;
-            (source.after(whole.start + equals + 2)..last, value.to_owned())
+            (source.after(whole.start + equals + 2)..last, value.to_owned(), Form::Value)
         } else if mark.value.is_some() {
-            (skip_word(source, whole.start, "return")..last, value.to_owned())
+            let start = skip_word(source, whole.start, "return");
+            (after_assignment(source, start..last)..last, value.to_owned(), Form::Value)
         } else {
-            (whole, value.to_owned())
+            (whole, value.to_owned(), Form::Statement)
         }
     };
     let what = match mark.value {
         Some(value) => format!("guard {} => {value}", mark.name),
         None => format!("guard {} dropped", mark.name),
     };
-    Ok(Edit { span, with, what })
+    Ok(Edit { span, with, what, form })
 }
 
 /// Where the condition of `if .. ` or `while .. ` begins; 0 if it began on an earlier line.
@@ -284,6 +369,15 @@ fn condition(head: &str) -> Option<usize> {
     }
     let keyword = ["if ", "while "].into_iter().find(|keyword| head[at..].starts_with(keyword))?;
     Some(at + keyword.len())
+}
+
+/// Where the value of `name = ..` begins, or the start of anything else.
+fn after_assignment(source: &Source<'_>, whole: Range<usize>) -> usize {
+    let place = |byte: u8| byte.is_ascii_alphanumeric() || b"_.*".contains(&byte);
+    match source.slice(whole.clone()).split_once(" = ") {
+        Some((name, _)) if name.bytes().all(place) => source.after(whole.start + name.len() + 3),
+        _ => whole.start,
+    }
 }
 
 fn skip_word(source: &Source<'_>, start: usize, word: &str) -> usize {
@@ -396,7 +490,7 @@ mod tests {
         assert_eq!(made("{ a(); self.drain(); // guard: drain\n }"), ["{ a(); (); // guard: drain\n }"]);
         assert_eq!(
             made("if self.is_cancelled() { // guard: re-check\n return; }"),
-            ["if false && (self.is_cancelled()) { // guard: re-check\n return; }"]
+            ["if false { // guard: re-check\n return; }"]
         );
         assert_eq!(
             made("} else if let Some(x) = y { // guard: g\n }"),
@@ -406,9 +500,8 @@ mod tests {
             made("'a: while let Some(x) = y.pop() { // guard: g\n }"),
             ["'a: while false && let Some(x) = y.pop() { // guard: g\n }"]
         );
-        assert_eq!(made("if a {\n // guard: g\n }"), ["if false && (a) {\n // guard: g\n }"]);
+        assert_eq!(made("if a {\n // guard: g\n }"), ["if false {\n // guard: g\n }"]);
         assert_eq!(made("if a\n && b() // guard: g\n {"), ["if a\n  // guard: g\n {"]);
-        assert_eq!(made("x\n .filter(|y| y.live()) // guard: g\n .count()"), ["x\n  // guard: g\n .count()"]);
         assert_eq!(made("a();\nfor x in y { // guard: g\n x(); }\nb();"), ["a();\n();\nb();"]);
         assert_eq!(made("match x { A => drain(), // guard: g\n B => {} }"), ["match x { A => (), // guard: g\n B => {} }"]);
     }
@@ -419,6 +512,7 @@ mod tests {
         assert_eq!(made("let full =\n a <= b; // guard: g => false\n"), ["let full =\n false; // guard: g => false\n"]);
         assert_eq!(made("fn f() { a();\n b() // guard: g => true\n}"), ["fn f() { a();\n true // guard: g => true\n}"]);
         assert_eq!(made("{ return a && b; // guard: g => true\n}"), ["{ return true; // guard: g => true\n}"]);
+        assert_eq!(made("{ self.full = a < b; // guard: g => false\n}"), ["{ self.full = false; // guard: g => false\n}"]);
         assert_eq!(made("while firing() { // guard: g => false\n"), ["while false { // guard: g => false\n"]);
         assert_eq!(what("fn f() { a(); // guard: g => b()\n }"), ["fn f: guard g => b()"]);
     }
@@ -437,6 +531,33 @@ mod tests {
     #[test]
     fn a_guard_stands_in_for_the_wake_on_its_line() {
         assert_eq!(what("if slot.wake(cause) { // guard: g\n n(); }"), ["guard g dropped"]);
+    }
+
+    /// A text with all of its mutants, each behind a switch `a`, `b` and so on.
+    fn together(text: &str) -> String {
+        let all = all(text);
+        let numbered: Vec<_> = all.iter().enumerate().collect();
+        combined(text, &numbered, |number| ["a", "b", "c"][number].into())
+    }
+
+    #[test]
+    fn mutants_go_together_each_behind_its_switch() {
+        assert_eq!(
+            together("{ x.swap(1, Ordering::AcqRel); }"),
+            "{ x.swap(1, (if b { crate::facade::Ordering::Release } else { \
+             (if a { crate::facade::Ordering::Acquire } else { Ordering::AcqRel }) })); }"
+        );
+        assert_eq!(together("{ return t.unpark(); }"), "{ return if a {} else { t.unpark(); }; }");
+        assert_eq!(together("{ let _wake = t.unpark(); }"), "{ let _wake = if a { None } else { Some(t.unpark()) }; }");
+        assert_eq!(together("if b() { // guard: g\n}"), "if (if a { false } else { b() }) { // guard: g\n}");
+        assert_eq!(together("if let B(c) = d { // guard: g\n}"), "if !a && let B(c) = d { // guard: g\n}");
+        assert_eq!(together("{ a\n && b // guard: g\n}"), "{ a\n && (a || ( b)) // guard: g\n}");
+        assert_eq!(together("{ a\n || b // guard: g\n}"), "{ a\n || (!a && ( b)) // guard: g\n}");
+        assert_eq!(
+            together("if x.load(Ordering::Acquire) == 1 { // guard: g\n t.unpark(); }"),
+            "if (if a { false } else { x.load((if b { crate::facade::Ordering::Relaxed } else { Ordering::Acquire })) == 1 }) { \
+             // guard: g\n if c {} else { t.unpark(); }; }"
+        );
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! Models of what blocks in code that is not ours.
+
+use std::sync::Arc;
+
+use super::cancel::cancel_in_thread;
+use super::support::{must_see, saw};
+use super::Bound::{Exhaustive, Preemptions};
+use super::{Model, Watched};
+use crate::facade::Track;
+use crate::{abandon, CancelToken};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            blocking_abandoned_code_gives_its_result,
+            Exhaustive,
+            Exhaustive,
+            "a result that comes while its caller begins to wait is had, and what came before it is seen"
+        ),
+        holds!(
+            blocking_abandon_races_with_result,
+            Preemptions(3),
+            Preemptions(4),
+            "a result that comes while its caller is cancelled is had or dropped, and is not left behind"
+        ),
+    ]
+}
+
+/// Memory that the abandoned code writes, and a value that it returns.
+fn write(memory: &Arc<Watched>) -> impl FnOnce() -> Track + Send + 'static {
+    let memory = memory.clone();
+    move || {
+        memory.write();
+        Track::new()
+    }
+}
+
+fn blocking_abandoned_code_gives_its_result() {
+    let memory = Arc::new(Watched::new());
+    drop(abandon(write(&memory)).unwrap());
+    memory.write();
+}
+
+fn blocking_abandon_races_with_result() {
+    must_see(["the result", "the cancel"]);
+    let memory = Arc::new(Watched::new());
+    let token = CancelToken::new();
+    let canceller = cancel_in_thread(&token);
+    if token.run(|| abandon(write(&memory))).is_ok() {
+        memory.write();
+        saw("the result");
+    } else {
+        saw("the cancel");
+    }
+    canceller.join().unwrap();
+}

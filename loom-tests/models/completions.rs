@@ -1,0 +1,253 @@
+//! Models of who waits for the first of several events: the ends of tasks, and a task that says that it is ready.
+
+use anyhow::anyhow;
+
+use super::cancel::cancel_in_thread;
+use super::support::{apart, must_see, saw, with_pool};
+use super::Bound::{Exhaustive, Preemptions};
+use super::{Model, Watched};
+use crate::facade::{take_out, Guard};
+use crate::{CancelToken, StartError, TaskGroup};
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            completions_event_races_with_entry,
+            Preemptions(3),
+            Exhaustive,
+            "the end of a task while somebody begins to wait for the first of several is had, and happens before that"
+        ),
+        breaks!(
+            broken_completions_event_after_its_waiter,
+            Preemptions(3),
+            "deadlock",
+            "an event that is entered after a look for its waiter wakes nobody"
+        ),
+        holds!(
+            completions_event_races_with_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "an event that comes while its waiter is cancelled is had by it or by the next that waits"
+        ),
+        holds!(
+            completions_waiter_keeps_the_limit,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that waits for the first of several lets queued ones run, and goes on within the limit"
+        ),
+        breaks!(
+            broken_completions_waiter_goes_on_without_a_slot,
+            Preemptions(2),
+            "attempt to subtract with overflow",
+            "a waiter that is not given its slot back ends with one that it does not have"
+        ),
+        holds!(
+            completions_map_unordered_gives_each_once,
+            Preemptions(2),
+            Preemptions(3),
+            "each result of a map comes out once, whichever is first"
+        ),
+        holds!(
+            start_send_races_with_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a start that is cancelled while its task says that it is ready has the value, or the task has ended"
+        ),
+        breaks!(
+            broken_start_leaves_its_task,
+            Preemptions(2),
+            "Causality violation",
+            "a cancelled start that does not wait for the end of its task returns while that runs"
+        ),
+        holds!(
+            start_ends_without_sending,
+            Preemptions(3),
+            Preemptions(4),
+            "a start whose task ends without a word returns, after that"
+        ),
+        holds!(
+            start_failure_races_with_send,
+            Preemptions(2),
+            Preemptions(3),
+            "a failure at the moment of readiness is that of the start or of the group, and of one of them"
+        ),
+        breaks!(
+            broken_start_failure_leaves_the_handshake_open,
+            Preemptions(2),
+            "a failure was swallowed",
+            "a failure that does not close the handshake is nobody's if the task is ready after it"
+        ),
+    ]
+}
+
+fn completions_event_races_with_entry() {
+    let during = Watched::new();
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| {
+            during.write();
+            Ok(7)
+        });
+        let mut ends = g.as_completed([task]);
+        let task = ends.next().expect("a task has not been given out")?;
+        during.write();
+        assert_eq!(task.join()?, 7);
+        assert!(ends.next().is_none());
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn broken_completions_event_after_its_waiter() {
+    take_out(Guard::EventWithItsWaiter);
+    completions_event_races_with_entry();
+}
+
+fn completions_event_races_with_cancel() {
+    must_see(["the event", "the cancel"]);
+    let token = CancelToken::new();
+    let canceller = cancel_in_thread(&token);
+    TaskGroup::scope(|g| {
+        let mut ends = g.as_completed([apart(g).spawn(|| Ok(7))]);
+        let task = match token.run(|| ends.next()).expect("a task has not been given out") {
+            Ok(task) => {
+                saw("the event");
+                task
+            }
+            Err(_) => {
+                saw("the cancel");
+                ends.next().expect("an event was lost")?
+            }
+        };
+        assert_eq!(task.join()?, 7);
+        Ok(())
+    })
+    .unwrap();
+    canceller.join().unwrap();
+}
+
+fn completions_waiter_keeps_the_limit() {
+    with_pool(2, || {
+        let running = Watched::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    running.write();
+                    let inner = g.spawn(|| {
+                        running.write();
+                        Ok(())
+                    });
+                    for task in g.as_completed([inner]) {
+                        task?.join()?;
+                    }
+                    running.write();
+                    Ok(())
+                });
+                g.spawn(|| {
+                    running.write();
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn broken_completions_waiter_goes_on_without_a_slot() {
+    take_out(Guard::EventGivesSlotBack);
+    completions_waiter_keeps_the_limit();
+}
+
+fn completions_map_unordered_gives_each_once() {
+    with_pool(1, || {
+        let mut results = TaskGroup::scope(|g| Ok(g.map_unordered([1, 2], Ok).collect::<Result<Vec<_>, _>>()?)).unwrap();
+        results.sort_unstable();
+        assert_eq!(results, [1, 2]);
+    });
+}
+
+fn start_send_races_with_cancel() {
+    must_see(["ready", "cancelled"]);
+    with_pool(1, || {
+        let during = Watched::new();
+        let token = CancelToken::new();
+        let canceller = cancel_in_thread(&token);
+        TaskGroup::scope(|g| {
+            let started = token.run(|| {
+                g.start(|ready| {
+                    during.write();
+                    ready.send(7);
+                    during.write();
+                    Ok(())
+                })
+            });
+            match started {
+                Ok(value) => {
+                    assert_eq!(value, 7);
+                    saw("ready");
+                }
+                Err(StartError::Cancelled(_)) => {
+                    during.write();
+                    saw("cancelled");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+            Ok(())
+        })
+        .unwrap();
+        canceller.join().unwrap();
+    });
+}
+
+fn broken_start_leaves_its_task() {
+    take_out(Guard::StartAwaitsTheEnd);
+    start_send_races_with_cancel();
+}
+
+fn start_ends_without_sending() {
+    with_pool(1, || {
+        let during = Watched::new();
+        TaskGroup::scope(|g| {
+            let started = g.start::<(), _>(|ready| {
+                drop(ready);
+                during.write();
+                Ok(())
+            });
+            during.write();
+            assert!(matches!(started, Err(StartError::NotReady)));
+            Ok(())
+        })
+        .unwrap();
+    });
+}
+
+fn start_failure_races_with_send() {
+    must_see(["the failure was first", "the value was first"]);
+    with_pool(1, || {
+        let mut is_ours = false;
+        let result = TaskGroup::scope(|g| {
+            let started = g.start(|ready| {
+                apart(g).spawn(move || {
+                    ready.send(7);
+                    Ok(())
+                });
+                Err(anyhow!("failed"))
+            });
+            is_ours = match started {
+                Ok(7) => false,
+                Err(StartError::Failed(_)) => true,
+                other => panic!("{other:?}"),
+            };
+            Ok(())
+        });
+        saw(if is_ours { "the failure was first" } else { "the value was first" });
+        let failures = result.map_or_else(|error| error.failures().len(), |()| 0);
+        assert!(failures >= usize::from(!is_ours), "a failure was swallowed");
+        assert_eq!(failures, usize::from(!is_ours), "a failure was reported twice");
+    });
+}
+
+fn broken_start_failure_leaves_the_handshake_open() {
+    take_out(Guard::FailureClosesHandshake);
+    start_failure_races_with_send();
+}
