@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{bounded, never, select, unbounded};
-use support::{until, Drops, Gate, LONG};
+use support::{until, watch, Drops, Gate, LONG};
 use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 
@@ -14,6 +14,7 @@ const SHORT: Duration = Duration::from_millis(1);
 
 #[test]
 fn messages_pass() -> anyhow::Result<()> {
+    let _watch = watch();
     for capacity in [0, 1, 16] {
         let (sender, receiver) = bounded(capacity);
         let received = TaskGroup::builder().timeout(LONG).scope(|g| {
@@ -27,6 +28,7 @@ fn messages_pass() -> anyhow::Result<()> {
 
 #[test]
 fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
+    let _watch = watch();
     let ((sender, receiver), (answer, answers)) = (bounded(0), bounded(0));
     let echo = std::thread::spawn(move || receiver.iter().for_each(|n: u32| answer.send(n + 1).unwrap()));
     for n in 0..200 {
@@ -41,6 +43,7 @@ fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
 
 #[test]
 fn a_cancelled_receive_takes_nothing() -> anyhow::Result<()> {
+    let _watch = watch();
     let (sender, receiver) = unbounded::<u8>();
     let inside = Gate::default();
     TaskGroup::scope(|g| {
@@ -63,6 +66,7 @@ fn a_cancelled_receive_takes_nothing() -> anyhow::Result<()> {
 
 #[test]
 fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
+    let _watch = watch();
     for capacity in [0, 1] {
         let (sender, receiver) = bounded(capacity);
         let _ = sender.try_send(String::from("first"));
@@ -86,6 +90,7 @@ fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
 
 #[test]
 fn a_group_that_fails_wakes_them() {
+    let _watch = watch();
     let (sender, receiver) = bounded(0);
     let error = TaskGroup::scope(|g| {
         g.spawn(|| Ok(crossbeam::send(&sender, 1)?));
@@ -100,6 +105,7 @@ fn a_group_that_fails_wakes_them() {
 
 #[test]
 fn a_cancelled_scope_fails_at_each_entry_without_effect() {
+    let _watch = watch();
     let (sender, receiver) = bounded(2);
     sender.send(1).unwrap();
     let token = CancelToken::new();
@@ -123,6 +129,7 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
 
 #[test]
 fn time_runs_out() {
+    let _watch = watch();
     let (sender, receiver) = bounded(1);
     assert!(matches!(crossbeam::recv_timeout(&receiver, SHORT), Err(RecvTimeoutError::Timeout)));
     assert!(crossbeam::send_timeout(&sender, 1, LONG).is_ok());
@@ -136,6 +143,7 @@ fn time_runs_out() {
 
 #[test]
 fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
+    let _watch = watch();
     let (sender, receiver) = bounded(0);
     drop(receiver);
     assert!(matches!(crossbeam::send(&sender, 1), Err(SendError::Disconnected(1))));
@@ -163,6 +171,7 @@ fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
 
 #[test]
 fn a_token_closes_its_receiver() -> anyhow::Result<()> {
+    let _watch = watch();
     let (parent, silent) = (CancelToken::new(), never::<u8>());
     let token = parent.child();
     let closed = token.closed();
@@ -196,6 +205,7 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
 
 #[test]
 fn it_goes_with_its_token() {
+    let _watch = watch();
     let token = CancelToken::new();
     let closed = token.clone().closed();
     assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
@@ -205,6 +215,7 @@ fn it_goes_with_its_token() {
 
 #[test]
 fn many_ask_for_it_at_once() -> anyhow::Result<()> {
+    let _watch = watch();
     for _ in 0..50 {
         let token = CancelToken::new();
         let closed = TaskGroup::scope(|g| {
@@ -237,6 +248,7 @@ fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
 
 #[test]
 fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
+    let _watch = watch();
     for capacity in [0, 1, 4] {
         let drops = Drops::default();
         let (sender, receiver) = bounded(capacity);

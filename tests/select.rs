@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use support::{until, Drops, LONG};
+use support::{until, watch, Drops, LONG};
 use taskgroup::channel::{bounded, select, unbounded, Disconnected, Receiver, Select, Sender};
 use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
 
@@ -15,6 +15,7 @@ const SHORT: Duration = Duration::from_millis(1);
 
 /// A scope that is cancelled, and so fails, if something in it hangs.
 fn scope<T>(body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>) -> Result<T, GroupError> {
+    let _watch = watch();
     TaskGroup::builder().timeout(LONG).scope(body)
 }
 
@@ -563,6 +564,7 @@ fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
 
 #[test]
 fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
+    let _watch = watch();
     const EACH: usize = 2_500;
     for capacity in [0, 1, 8] {
         let (left, right) = (bounded(capacity), bounded(capacity));
@@ -612,6 +614,7 @@ fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
 
 #[test]
 fn cancels_and_selects_that_cross_lose_nothing() -> anyhow::Result<()> {
+    let _watch = watch();
     const ROUNDS: usize = 200;
     for capacity in [0, 1, 4] {
         let (left, right) = (bounded(capacity), bounded(capacity));

@@ -293,9 +293,7 @@ fn a_system_out_of_threads_is_reported_and_the_scope_still_joins() {
         assert!(after.is_ok_and(|value| value == 5), "the workers are of use again");
         return;
     }
-    let output = support::run_in_small_child(TEST, 1 << 20);
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+    passes_in_a_small_child(TEST);
 }
 
 #[cfg(target_os = "linux")]
@@ -321,7 +319,21 @@ fn a_cache_that_can_grow_no_more_is_reported_and_the_scope_still_joins() {
         assert!(after.is_ok_and(|value| value == 5), "the workers are of use again");
         return;
     }
-    let output = support::run_in_small_child(TEST, 1 << 20);
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+    passes_in_a_small_child(TEST);
+}
+
+#[cfg(target_os = "linux")]
+fn passes_in_a_small_child(test: &str) {
+    let run = |kib| {
+        let output = support::run_in_small_child(test, kib);
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        (output.status, text)
+    };
+    let (mut status, mut text) = run(1 << 20);
+    // Where the stack of the last thread fits and what std needs for its signals does not, std aborts. With half a stack
+    // more, neither fits.
+    if text.contains("failed to allocate an alternative stack") {
+        (status, text) = run((1 << 20) + (1 << 10));
+    }
+    assert!(status.success() && text.contains("1 passed"), "{status}: {text}");
 }

@@ -135,7 +135,7 @@ fn adapter() -> Vec<Contestant<'static>> {
     let selected = in_scope("their select! with CancelToken::closed", move || {
         sender.send(black_box(1_u64))?;
         crossbeam_channel::select! {
-            recv(receiver) -> message => { black_box(message?); },
+            recv(receiver) -> message => { black_box(message?); }
             recv(closed) -> _ => token.check()?,
         }
         Ok(())
@@ -148,8 +148,8 @@ fn select() -> Vec<Contestant<'static>> {
     let ours = in_scope("channel::select!", move || {
         sender.send(black_box(1_u64))?;
         channel::select! {
-            recv(receiver) -> message => { black_box(message?); },
-            recv(silent) -> message => { let _: u64 = message?; },
+            recv(receiver) -> message => { black_box(message?); }
+            recv(silent) -> message => { black_box::<u64>(message?); }
         }?;
         ensure!(quiet.is_empty());
         Ok(())
@@ -158,8 +158,8 @@ fn select() -> Vec<Contestant<'static>> {
     let theirs = in_scope("crossbeam_channel::select!", move || {
         sender.send(black_box(1_u64))?;
         crossbeam_channel::select! {
-            recv(receiver) -> message => { black_box(message?); },
-            recv(silent) -> message => { let _: u64 = message?; },
+            recv(receiver) -> message => { black_box(message?); }
+            recv(silent) -> message => { black_box::<u64>(message?); }
         }
         ensure!(quiet.is_empty());
         Ok(())

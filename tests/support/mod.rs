@@ -196,3 +196,20 @@ pub fn until_waiting(primitive: &impl fmt::Debug, count: usize) {
         shown.split(['{', ',', '}']).any(|field| field.trim() == text)
     });
 }
+
+/// Ends the process if it is held for two minutes: for tests in which a wake that is lost would leave nobody to fail.
+pub struct Watch(#[allow(dead_code, reason = "held for its drop")] std::sync::mpsc::Sender<()>);
+
+/// Watches the test that calls it.
+#[must_use]
+pub fn watch() -> Watch {
+    let (alive, ended) = std::sync::mpsc::channel();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(2 * LONG) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs");
+            std::process::abort();
+        }
+    });
+    Watch(alive)
+}
