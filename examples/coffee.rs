@@ -24,7 +24,7 @@ struct Options {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=4))]
     step: Option<u8>,
     /// How long a minute takes.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     minute_ms: u64,
 }
 

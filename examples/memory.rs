@@ -78,6 +78,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Bytes for each and the time to cancel all, from a fresh process.
 fn measure(kind: Kind, count: usize) -> anyhow::Result<(f64, Duration)> {
+    ensure!(count > 0, "nothing to measure");
     let name = kind.to_possible_value().context("no name")?;
     let output =
         Command::new(env::current_exe()?).args(["--measure", name.get_name(), "--counts", &count.to_string()]).output()?;
