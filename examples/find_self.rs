@@ -16,6 +16,7 @@ use std::{
     io::{self, BufRead, BufReader},
     net::TcpListener,
     os::fd::{AsFd, OwnedFd},
+    os::unix::process::CommandExt,
     process::{self, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -28,9 +29,6 @@ use taskgroup::TaskGroup;
 use taskgroup_examples::{fetch, until_ctrl_c, OwnedChild};
 use tiny_http::{Request, Response, Server};
 
-/// How long a host has to answer before the next one is asked.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
 /// What a server says when somebody has to wait for it.
 const WAITS: &str = "a client waits until this server has found itself";
 
@@ -52,10 +50,13 @@ fn main() -> anyhow::Result<ExitCode> {
 /// One of the servers, which looks for itself while it serves.
 fn serve(options: &Options) -> anyhow::Result<()> {
     let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Even if the launcher is killed and cannot end it, a server does not outlive it.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     let http = Server::from_listener(socket, None).map_err(anyhow::Error::from_boxed)?;
     let id = &RandomState::new().hash_one(process::id()).to_string();
     let own = &Promise::new();
-    TaskGroup::builder().name("server").scope(|g| {
+    Ok(TaskGroup::builder().name("server").scope(|g| {
         g.task().name("http").spawn_daemon(|| {
             let serve = || {
                 for request in http.incoming_requests() {
@@ -71,8 +72,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         println!("found itself: number {number}");
         own.set(number).ok();
         Ok(g.token().wait()?)
-    })?;
-    Ok(())
+    })?)
 }
 
 fn answer(request: Request, id: &str, own: &Promise<usize>) -> anyhow::Result<()> {
@@ -88,11 +88,11 @@ fn answer(request: Request, id: &str, own: &Promise<usize>) -> anyhow::Result<()
 
 fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
     for (number, host) in hosts.iter().enumerate().cycle() {
-        let heard = taskgroup::timeout(PATIENCE, || fetch(&format!("http://{host}/id")));
+        let heard = taskgroup::timeout(Duration::from_secs(10), || fetch(&format!("http://{host}/id")));
         if matches!(heard, Ok(Some(heard)) if heard == id.as_bytes()) {
             return Ok(number);
         }
-        taskgroup::sleep(PAUSE)?;
+        taskgroup::sleep(Duration::from_millis(50))?;
     }
     bail!("there are no hosts")
 }
@@ -103,11 +103,11 @@ fn launch(options: &Options) -> anyhow::Result<()> {
     let hosts = sockets.each_ref().map(|socket| socket.local_addr().expect("the socket is bound").to_string());
     let client_waits = Event::new();
     let ask = |number: usize| anyhow::Ok(String::from_utf8(fetch(&format!("http://{}/", hosts[number]))?)?);
-    TaskGroup::builder().name("servers").scope(|g| {
+    Ok(TaskGroup::builder().name("servers").scope(|g| {
         let start = |number, socket| {
             let (hosts, client_waits) = (&hosts, &client_waits);
-            let server = move || supervise(number, socket, hosts, options.within, client_waits);
-            g.task().name(format!("server {number}")).spawn(server);
+            let task = g.task().name(format!("server {number}"));
+            task.spawn(move || supervise(number, socket, hosts, options.within, client_waits));
         };
         let [first, second, last] = sockets;
         start(2, last);
@@ -122,15 +122,15 @@ fn launch(options: &Options) -> anyhow::Result<()> {
         }
         println!("Ctrl-C ends all three");
         Ok(g.token().wait()?)
-    })?;
-    Ok(())
+    })?)
 }
 
 /// Runs a server until the scope is cancelled, and then interrupts it. That it ends by itself is an error.
 fn supervise(number: usize, socket: TcpListener, hosts: &[String], within: u64, client_waits: &Event) -> anyhow::Result<()> {
     let mut command = Command::new(env::current_exe()?);
     command.args(["--within", &within.to_string()]).args(hosts).stdin(OwnedFd::from(socket)).stdout(Stdio::piped());
-    let mut process = OwnedChild(command.spawn()?);
+    // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows why.
+    let mut process = OwnedChild(command.process_group(0).spawn()?);
     drop(command); // and with it the socket, which only the server is to have
     println!("server {number}: process {}", process.0.id());
     let (pid, stdout) = (Pid::from_child(&process.0), process.0.stdout.take());

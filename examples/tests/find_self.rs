@@ -12,12 +12,23 @@ use std::{
 };
 
 use run::{assert_no_thread_left, duration, in_order, row, Live, Run};
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::{
+    io::Errno,
+    process::{kill_process, test_kill_process, Pid, Signal},
+};
 
 const WAITS: &str = "a client waits until this server has found itself";
 
 fn start() -> Live {
     Live::start("find_self", &[], Stdio::null())
+}
+
+/// Fails if one of the servers that said its id is there, dead or alive: each is in a process group of its own.
+fn assert_no_server_left(output: &Run) {
+    let ids = output.stdout.lines().filter_map(|line| line.split_once(": process ")?.1.parse().ok().and_then(Pid::from_raw));
+    let ids: Vec<_> = ids.collect();
+    assert_eq!(ids.len(), 3, "{output:?}");
+    assert!(ids.iter().all(|id| test_kill_process(*id) == Err(Errno::SRCH)), "{output:?}");
 }
 
 fn assert_interrupted(output: &Run) {
@@ -36,6 +47,7 @@ fn a_client_that_asks_early_is_answered_and_ctrl_c_ends_all() {
         signal(&servers);
         let output = servers.end();
         assert_interrupted(&output);
+        assert_no_server_left(&output);
 
         let waits = format!("server 2: {WAITS}\n");
         let answered = ["server 2: process ", &waits, "client: server 2 is number 2, it says after "];
@@ -58,6 +70,7 @@ fn a_server_that_dies_takes_the_others_along_and_is_named() {
     kill_process(id, Signal::KILL).expect("the server is there");
     let output = servers.end();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_no_server_left(&output);
     let tree = ["group `servers` (", "): 1 failure\n", "task `server 1` (", "signal: 9"];
     assert!(in_order(&output.stderr, &tree), "{output:?}");
     assert_no_thread_left(&output.stdout);
