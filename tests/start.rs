@@ -408,3 +408,16 @@ fn a_task_of_a_limited_group_may_start_another() -> Result<(), GroupError> {
         Ok(())
     })
 }
+
+#[test]
+fn a_started_task_has_the_name_it_was_given() {
+    let error = TaskGroup::scope(|g| {
+        g.task().name("server").start(|ready| {
+            ready.send(());
+            anyhow::bail!("port in use")
+        })?;
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures()[0].task().and_then(|task| task.name.as_deref()), Some("server"));
+}

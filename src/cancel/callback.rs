@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::Mutex as PlainMutex;
 
 use super::context;
 use super::node::Node;
 use super::timer;
-use crate::facade::{catch, holds, Guard};
+use crate::facade::{catch, holds, Guard, PlainMutex};
 use crate::waiting::{Point, Slot};
 
 type Callback = Box<dyn FnOnce() + Send>;
@@ -139,7 +138,7 @@ struct MutualWait(Arc<Slot>);
 impl MutualWait {
     /// None if `by` waits, over any number of others, for `slot`: then nobody would ever go on.
     fn begin(slot: Arc<Slot>, by: Arc<Slot>) -> Option<Self> {
-        let mut edges = DEREGISTRATIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut edges = DEREGISTRATIONS.lock();
         let mut end = by.clone();
         while let Some((_, next)) = edges.iter().find(|(from, _)| Arc::ptr_eq(from, &end)) {
             end = next.clone();
@@ -154,7 +153,7 @@ impl MutualWait {
 
 impl Drop for MutualWait {
     fn drop(&mut self) {
-        let mut edges = DEREGISTRATIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut edges = DEREGISTRATIONS.lock();
         edges.retain(|(from, _)| !Arc::ptr_eq(from, &self.0));
     }
 }

@@ -280,7 +280,9 @@ impl CancelToken {
     /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held
     /// and outside of any scope.
     /// One that blocks holds up those that come after it, and the `cancel` that runs them. Dropping the guard takes the
-    /// callback back.
+    /// callback back, also in code that the same cancel has just woken. So a guard that a body keeps in a local may be gone
+    /// before the callback has begun; hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code
+    /// that blocks inside of [`with_cancel_hook`](crate::with_cancel_hook).
     ///
     /// # Panics
     ///

@@ -3,13 +3,12 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic;
 use std::sync::OnceLock;
 use std::{fmt, mem};
 
-use parking_lot::Mutex;
-
 use super::panic_hook::{keep_record, take_record, Record};
+use crate::facade::{catch, PlainMutex};
 
 /// What a task panicked with: the message, the payload and, with [`install_panic_hook`](crate::install_panic_hook), the place.
 ///
@@ -32,7 +31,7 @@ pub struct PanicPayload(Box<Inner>);
 struct Inner {
     message: Cow<'static, str>,
     /// Never contended: the lock makes a payload that is only `Send` shareable. `None` only once it is on its way out.
-    payload: Mutex<Option<Box<dyn Any + Send>>>,
+    payload: PlainMutex<Option<Box<dyn Any + Send>>>,
     record: Option<Record>,
     backtrace: OnceLock<String>,
 }
@@ -42,7 +41,7 @@ impl PanicPayload {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let record = take_record(&*payload);
         let message = message_of(&*payload);
-        PanicPayload(Box::new(Inner { message, payload: Mutex::new(Some(payload)), record, backtrace: OnceLock::new() }))
+        PanicPayload(Box::new(Inner { message, payload: PlainMutex::new(Some(payload)), record, backtrace: OnceLock::new() }))
     }
 
     /// The message of the panic: the text given to `panic!`, or the `Display` of a boxed error.
@@ -116,7 +115,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     const PATIENCE: usize = 8;
     let mut payload = payload;
     for _ in 0..PATIENCE {
-        match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        match catch(|| drop(payload)) {
             Ok(()) => return,
             Err(next) => {
                 tracing::error!("the destructor of a panic payload panicked: {}", message_of(&*next));
@@ -145,7 +144,7 @@ fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     } else {
         return Cow::Borrowed("a payload that is neither a text nor an error");
     };
-    panic::catch_unwind(AssertUnwindSafe(|| error.to_string())).map_or_else(
+    catch(|| error.to_string()).map_or_else(
         |panicked| {
             discard(panicked);
             Cow::Borrowed("an error whose `Display` panicked")

@@ -125,10 +125,8 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
     record
 }
 
-/// Drops what is recorded of this thread's panics, for a thread that begins a task: those it caught before are not the task's.
-///
-/// While a panic unwinds the thread nothing is dropped, as its record is still wanted.
-pub(crate) fn forget_panics() {
+/// Drops what is recorded of this thread's panics: whoever asked about one has no more use for those before it. While a panic unwinds the thread nothing is dropped, as its record is still wanted.
+fn forget_panics() {
     if !thread::panicking() {
         let _ = RECORDS.try_with(|records| records.borrow_mut().clear());
     }

@@ -14,6 +14,9 @@ mod model;
 #[cfg(loom)]
 pub(crate) use model::*;
 
+/// A lock that loom does not see, for what no protocol depends on.
+pub(crate) use parking_lot::Mutex as PlainMutex;
+
 /// A guard of the protocols: a step without which a race is lost.
 ///
 /// An ordinary build has all of them, and the test compiles to nothing. A model that must fail takes one out, which shows

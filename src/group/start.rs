@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::completions::Completions;
 use super::scope::TaskGroup;
 use super::shared::Role;
+use super::task_builder::TaskBuilder;
 use crate::cancel::context;
 use crate::error::{StartError, TaskError};
 use crate::facade::{holds, Guard, Mutex};
@@ -166,22 +167,54 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         T: Send + 'scope,
         F: FnOnce(Ready<T>) -> Result<(), E> + Send + 'scope,
     {
+        self.task().start(f)
+    }
+}
+
+impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
+    /// As [`TaskGroup::start`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`TaskGroup::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TaskGroup::start`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let port = g.task().name("server").start(|ready| {
+    ///         ready.send(8080);
+    ///         Ok(())
+    ///     })?;
+    ///     assert_eq!(port, 8080);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn start<T, F>(self, f: F) -> Result<T, StartError<E>>
+    where
+        T: Send + 'scope,
+        F: FnOnce(Ready<T>) -> Result<(), E> + Send + 'scope,
+    {
         context::check().map_err(StartError::Cancelled)?;
         let handshake = Handshake::new();
         let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
         let ready = Ready(handover.clone());
-        let builder = self.task();
-        let task = builder.make(Location::caller(), Role::Task, Some(Some), move || f(ready).map(|()| None));
+        let group = self.shared().clone();
+        let task = self.make(Location::caller(), Role::Task, Some(Some), move || f(ready).map(|()| None));
         task.isolate_until_ready(handshake.clone());
-        let mut task = builder.put(task);
+        let mut task = self.put(task);
         task.tell(handshake.events.clone(), ENDED);
 
-        let group = &self.group().shared;
         let mut cancelled = None;
-        if let Err(cancel) = handshake.events.next(group) {
+        if let Err(cancel) = handshake.events.next(&group) {
             if handshake.withdraw() {
                 task.cancel();
-                while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(group) != ENDED {}
+                while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(&group) != ENDED {}
                 cancelled = Some(cancel);
             }
         }

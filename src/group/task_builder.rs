@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::handle::TaskHandle;
 use super::scope::TaskGroup;
-use super::shared::{Refused, Role};
+use super::shared::{Refused, Role, Shared};
 use super::task::{erase, Task, Traits};
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
 use crate::workers::Runnable;
@@ -110,6 +110,10 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
             // A cancel that came in between has dropped the closure already; the handle tells.
             None => Ok(TaskHandle::new(task)),
         }
+    }
+
+    pub(super) fn shared(&self) -> &'scope Arc<Shared> {
+        &self.group.group().shared
     }
 
     pub(super) fn make<T, F>(
