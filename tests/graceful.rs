@@ -347,7 +347,7 @@ fn tasks_that_have_not_begun_never_do() -> Result<(), GroupError> {
         inside.wait();
         let queued = g.spawn(|| winding_down(|| Ok(())));
         g.cancel_gracefully(LONG);
-        assert_eq!(queued.status(), TaskStatus::NeverRan);
+        assert_eq!(shield(|| queued.wait())?, TaskStatus::NeverRan);
         finish.set();
         Ok(shield(|| running.join())?)
     })

@@ -51,7 +51,8 @@ pub fn current_token() -> Option<CancelToken> {
     context::current().map(CancelToken::from_node)
 }
 
-/// The time left until the deadline of the current scope, if it has one; zero if it has passed.
+/// The time left until the deadline of the current scope, if it has one; zero if it has passed. In a region that
+/// [winds down](crate::winding_down), the end of the grace is one.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

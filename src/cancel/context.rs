@@ -348,8 +348,10 @@ pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn(
 
     let Some(node) = current() else { return f() };
     let slot = with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new);
+    // Detached before it is there for the next region.
     let _kept = Spare(slot.clone());
-    Region::enter(node, slot).run(location, hook, f)
+    let region = Region::enter(node, slot);
+    region.run(location, hook, f)
 }
 
 /// As [`with_hook`], running `hook` again until `f` has returned, for the first time after `pause`.
