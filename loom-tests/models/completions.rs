@@ -42,6 +42,12 @@ pub(super) fn models() -> Vec<Model> {
             "a waiter that is not given its slot back ends with one that it does not have"
         ),
         holds!(
+            completions_waiter_has_its_slot_with_the_event,
+            Preemptions(3),
+            Preemptions(4),
+            "a waiter that takes an event before it is woken has a slot to give back when it ends"
+        ),
+        holds!(
             completions_map_unordered_gives_each_once,
             Preemptions(2),
             Preemptions(3),
@@ -156,6 +162,22 @@ fn completions_waiter_keeps_the_limit() {
 fn broken_completions_waiter_goes_on_without_a_slot() {
     take_out(Guard::EventGivesSlotBack);
     completions_waiter_keeps_the_limit();
+}
+
+fn completions_waiter_has_its_slot_with_the_event() {
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| {
+            apart(g).spawn(|| {
+                // A daemon holds no slot, so that the only one to count is that of the waiter.
+                for task in g.as_completed([apart(g).spawn_daemon(|| Ok(()))]) {
+                    task?.join()?;
+                }
+                Ok(())
+            });
+            Ok(())
+        })
+        .unwrap();
 }
 
 fn completions_map_unordered_gives_each_once() {

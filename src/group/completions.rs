@@ -5,8 +5,8 @@
 //! 1. An event is in `events` from when it happened until it is taken, whoever waits and whatever is cancelled meanwhile.
 //! 2. The waiter is entered in the critical section that saw no event, and is taken out by the event that wakes it or by
 //!    itself: of the two, one gets the slot of the limit back that the waiter had given away, and once.
-//! 3. An event gives the slot back before the task that it is about leaves the counts. So no queued task takes the place of
-//!    the ended one, and the waiter goes on within the limit.
+//! 3. An event gives the slot back before it can be taken, and before the task that it is about leaves the counts. So the
+//!    waiter has a slot whenever it goes on, no queued task takes the place of the ended one, and the limit holds.
 //!
 //! # Lock order
 //!
@@ -57,14 +57,15 @@ impl Completions {
             state.events.push_back(event);
         }
         let waiter = state.waiter.take();
+        // Under the lock: a waiter that is not asleep finds the event by itself, and may end before this thread goes on.
+        if let Some(waiter) = waiter.as_ref().filter(|_| holds(Guard::EventGivesSlotBack)) {
+            waiter.rejoin();
+        }
         drop(state);
         if !holds(Guard::EventWithItsWaiter) {
             self.0.lock().events.push_back(event);
         }
         if let Some(waiter) = waiter {
-            if holds(Guard::EventGivesSlotBack) {
-                waiter.rejoin();
-            }
             waiter.thread.unpark();
         }
     }

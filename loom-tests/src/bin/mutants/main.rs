@@ -358,7 +358,8 @@ fn caught(reports: Vec<Report>) -> Option<Verdict> {
 }
 
 fn table(rows: &[(&Mutant, Verdict)], hidden: usize, listed: &BTreeMap<String, String>) -> String {
-    let mut table = String::from("| place | mutation | verdict | model | reason |\n|---|---|---|---|---|\n");
+    let mut table = summary(rows);
+    table += "\n| place | mutation | verdict | model | reason |\n|---|---|---|---|---|\n";
     let (mut caught, mut timeouts, mut survived) = (0, 0, 0);
     for (mutant, verdict) in rows {
         let why = || listed.get(&mutant.key()).cloned().unwrap_or_default();
@@ -378,6 +379,27 @@ fn table(rows: &[(&Mutant, Verdict)], hidden: usize, listed: &BTreeMap<String, S
          {hidden} more are in code that the models do not compile.\n",
         rows.len()
     );
+    table
+}
+
+/// The same for each file, with the models that caught the most.
+fn summary(rows: &[(&Mutant, Verdict)]) -> String {
+    let mut files: BTreeMap<&str, (usize, usize, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for (mutant, verdict) in rows {
+        let (all, caught, by) = files.entry(&mutant.file).or_default();
+        *all += 1;
+        if let Some(model) = verdict.models().first() {
+            *caught += 1;
+            *by.entry(model).or_default() += 1;
+        }
+    }
+    let mut table = String::from("| file | mutants | caught | most of them by |\n|---|---:|---:|---|\n");
+    for (file, (all, caught, by)) in files {
+        let mut by: Vec<_> = by.into_iter().collect();
+        by.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        let by: Vec<_> = by.into_iter().take(3).map(|(model, times)| format!("`{model}` {times}")).collect();
+        table += &format!("| `{file}` | {all} | {caught} | {} |\n", by.join(", "));
+    }
     table
 }
 
@@ -460,6 +482,7 @@ mod tests {
         let table = table(&rows, 7, &listed);
         assert!(table.contains("| src/a.rs:1 | `known` | survived |  | r |"), "{table}");
         assert!(table.contains("| src/a.rs:1 | `caught` | caught | `scope_a`, `scope_b` | deadlock |"), "{table}");
+        assert!(table.contains("| `src/a.rs` | 5 | 1 | `scope_a` 1 |"), "{table}");
         assert!(table.contains("5 mutants: 1 caught, 3 survived, 1 timed out. 7 more"), "{table}");
     }
 
