@@ -174,12 +174,18 @@ pub(super) fn models() -> Vec<Model> {
             "deadlock",
             "a cancelled waiter that does not look for its notification loses it"
         ),
-        holds!(sync_barrier_broken_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
+        holds!(sync_barrier_breaks_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
         breaks!(
             broken_sync_barrier_cancel_beats_grant,
             Preemptions(3),
             "one passed alone",
             "a cancelled waiter that does not look for its grant leaves the others to pass without it"
+        ),
+        holds!(
+            sync_barrier_last_wakes_the_others,
+            Preemptions(3),
+            Preemptions(4),
+            "all come to a barrier before one goes on, and what each did happens before that"
         ),
         holds!(sync_barrier_reset_lets_go, Preemptions(3), Preemptions(4), "whoever waits at a barrier that is reset goes on"),
         holds!(
@@ -529,7 +535,7 @@ fn broken_sync_condvar_cancel_eats_notification() {
     sync_condvar_cancel_against_notify();
 }
 
-fn sync_barrier_broken_while_it_completes() {
+fn sync_barrier_breaks_while_it_completes() {
     let barrier = Arc::new(Barrier::new(2));
     let (token, alone) = (CancelToken::new(), CancelToken::new());
     let cancelled = spawn({
@@ -557,7 +563,24 @@ fn sync_barrier_broken_while_it_completes() {
 
 fn broken_sync_barrier_cancel_beats_grant() {
     take_out(Guard::GrantBeatsCancel);
-    sync_barrier_broken_while_it_completes();
+    sync_barrier_breaks_while_it_completes();
+}
+
+fn sync_barrier_last_wakes_the_others() {
+    let shared = Arc::new((Barrier::new(2), Watched::new(), Watched::new()));
+    let other = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            let last = shared.0.wait().unwrap();
+            shared.2.read();
+            last
+        }
+    });
+    shared.2.write();
+    let last = shared.0.wait().unwrap();
+    shared.1.read();
+    assert!(other.join().unwrap() != last, "one of them came last");
 }
 
 fn sync_barrier_reset_lets_go() {

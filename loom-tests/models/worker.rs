@@ -78,8 +78,8 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             worker_stash_is_given_back_for_it,
-            Preemptions(2),
             Preemptions(3),
+            Preemptions(4),
             "the end of a task is noticed though another thread gives back what its worker has stashed"
         ),
         holds!(
