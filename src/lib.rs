@@ -231,28 +231,27 @@
 //! opt-level = 3
 //! ```
 //!
-//! A model makes all that it uses, for it is run once for each order:
+//! In a test, a model makes all that it uses, for it is run once for each order:
 //!
 //! ```
-//! #[cfg(loom)]
-//! #[test]
-//! fn both_are_counted() {
-//!     use loom::sync::atomic::{AtomicUsize, Ordering};
-//!     use taskgroup::TaskGroup;
+//! # #[cfg(loom)]
+//! # {
+//! use loom::sync::atomic::{AtomicUsize, Ordering};
+//! use taskgroup::TaskGroup;
 //!
-//!     loom::model(|| {
-//!         let count = AtomicUsize::new(0);
-//!         TaskGroup::scope(|g| {
-//!             for _ in 0..2 {
-//!                 // A `load` and a `store` instead would be found: one of the two gets lost.
-//!                 g.spawn(|| Ok(count.fetch_add(1, Ordering::Relaxed)));
-//!             }
-//!             Ok(())
-//!         })
-//!         .unwrap();
-//!         assert_eq!(count.load(Ordering::Relaxed), 2);
-//!     });
-//! }
+//! loom::model(|| {
+//!     let count = AtomicUsize::new(0);
+//!     TaskGroup::scope(|g| {
+//!         for _ in 0..2 {
+//!             // A `load` and a `store` instead would be found: one of the two gets lost.
+//!             g.spawn(|| Ok(count.fetch_add(1, Ordering::Relaxed)));
+//!         }
+//!         Ok(())
+//!     })
+//!     .unwrap();
+//!     assert_eq!(count.load(Ordering::Relaxed), 2);
+//! });
+//! # }
 //! ```
 //!
 //! The flag is for every crate of the build, so let it have a directory of its own; two preemptions find most of what there is
