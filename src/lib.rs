@@ -209,8 +209,8 @@
 //! | at most n at once | - | threads of the pool | - | with a semaphore | `limit(n)` |
 //! | deadlines | - | - | - | with `timeout` | for groups, tokens and code |
 //!
-//! For computing on slices take rayon: it splits and steals, and this crate does neither. For ten thousand connections that are
-//! mostly idle take tokio. This crate is for a few thousand tasks that call code which blocks.
+//! For computing on slices take rayon: it splits and steals, and this crate does neither. For very many connections that are mostly
+//! idle take tokio. This crate is for code that blocks.
 //!
 //! # Model-checking your own code
 //!
@@ -263,8 +263,9 @@
 //!
 //! - For what tasks share use loom's types (`loom::sync::atomic`, `loom::cell`, `loom::sync`) or those of [`sync`] and
 //!   [`channel`]. loom sees nothing of std's and parking_lot's, and a cancel wakes none of loom's own.
-//! - loom has five threads, the one of the model included, and each task takes one: four tasks for each run of a model. None
-//!   runs on the thread that waits for it. All else that tasks can do to each other is as it is without loom.
+//! - loom has five threads, the one of the model included, and each task takes one: four tasks for each run of a model, and
+//!   at the next loom fails with `self.threads.len() < self.max()`. Each multiplies what there is to explore, so begin with
+//!   two. No task runs on the thread that waits for it; all else that tasks can do to each other is as it is without loom.
 //! - Time stands still. What waits for a time of more than zero waits until it is woken or cancelled, and a deadline never
 //!   comes.
 //! - A panic in a task is a finding of the model and ends it, not a failure of the group: assert as you like.
