@@ -51,6 +51,14 @@ pub struct Cancellable<I> {
 
 impl<I> Cancellable<I> {
     /// The iterator, with the items that are left.
+    ///
+    /// ```
+    /// use taskgroup::CancellableExt;
+    ///
+    /// let mut lines = ["a", "b"].iter().cancellable();
+    /// assert!(lines.next().is_some_and(|line| line.is_ok()));
+    /// assert_eq!(lines.into_inner().next(), Some(&"b"));
+    /// ```
     pub fn into_inner(self) -> I {
         self.items
     }

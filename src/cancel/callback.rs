@@ -46,6 +46,18 @@ static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::ne
 /// A callback that has not begun never runs then; for one that is running the drop waits, except inside the callback
 /// itself, and where the callback in its turn waits for the one that this thread is running. [`forget`](Self::forget) leaves
 /// the callback registered for the life of the token.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// static STOPPED: AtomicBool = AtomicBool::new(false);
+///
+/// let token = taskgroup::CancelToken::new();
+/// let guard = token.on_cancel(|| STOPPED.store(true, Ordering::Relaxed));
+/// drop(guard);
+/// token.cancel();
+/// assert!(!STOPPED.load(Ordering::Relaxed));
+/// ```
 #[must_use = "dropping the guard takes the callback back"]
 pub struct CancelGuard {
     node: Option<Arc<Node>>,

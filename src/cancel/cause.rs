@@ -63,6 +63,19 @@ fn next_number() -> u64 {
 /// Which task: its id, its name if it was given one, and the place that spawned it.
 ///
 /// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task without a name.
+///
+/// ```
+/// use taskgroup::TaskGroup;
+///
+/// let error = TaskGroup::scope(|g| {
+///     g.task().name("parser").spawn(|| Ok("x".parse::<u32>()?));
+///     Ok(())
+/// })
+/// .unwrap_err();
+/// let task = error.failures()[0].task().expect("it is not the body that failed");
+/// assert_eq!(task.name.as_deref(), Some("parser"));
+/// assert!(task.to_string().starts_with("task `parser` ("));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -85,6 +98,19 @@ impl fmt::Display for TaskInfo {
 }
 
 /// What led to a cancellation: the first thing that happened, kept unchanged by everything that inherits it.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::{CancelCause, CancelToken};
+///
+/// let token = CancelToken::new();
+/// token.cancel_after(Duration::ZERO);
+/// let cancelled = token.check().unwrap_err();
+/// match cancelled.cause() {
+///     CancelCause::Deadline { deadline, .. } => assert!(*deadline <= std::time::Instant::now()),
+///     other => panic!("it was something else: {other}"),
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CancelCause {
@@ -174,17 +200,39 @@ impl Cancelled {
     }
 
     /// What happened.
+    ///
+    /// ```
+    /// use taskgroup::{CancelCause, CancelToken};
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel();
+    /// assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Requested { reason: None }));
+    /// ```
     pub fn cause(&self) -> &CancelCause {
         &self.0.cause
     }
 
     /// Where in the source the cancel came from: the call of `cancel`, the spawn of the task that failed, the place that
     /// set the deadline.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// let line = line!() + 1;
+    /// token.cancel();
+    /// assert_eq!(token.check().unwrap_err().location().line(), line);
+    /// ```
     pub fn location(&self) -> &'static Location<'static> {
         self.0.location
     }
 
     /// The token that was cancelled; those that inherited it report the same origin.
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// let child = token.child();
+    /// token.cancel();
+    /// assert_eq!(child.check().unwrap_err().origin(), token.id());
+    /// ```
     pub fn origin(&self) -> TokenId {
         self.0.origin
     }

@@ -396,6 +396,12 @@ impl fmt::Debug for CancelToken {
 }
 
 /// Cancels a token when it is dropped; made by [`CancelToken::drop_guard`].
+///
+/// ```
+/// let token = taskgroup::CancelToken::new();
+/// drop(token.clone().drop_guard());
+/// assert!(token.is_cancelled());
+/// ```
 #[must_use = "dropping the guard cancels the token"]
 pub struct DropGuard {
     token: Option<CancelToken>,

@@ -187,6 +187,12 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 ///
 /// Each step is a [`recv`]. In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short never looks
 /// finished, and then ends: one that drops errors, as `flatten` does, does not spin.
+///
+/// ```
+/// let (sender, receiver) = crossbeam_channel::unbounded::<u32>();
+/// drop(sender);
+/// assert!(taskgroup::channel::crossbeam::iter(&receiver).next().is_none());
+/// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {

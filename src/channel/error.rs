@@ -9,6 +9,14 @@ const DISCONNECTED_SEND: &str = "the channel has no receivers";
 const DISCONNECTED_RECV: &str = "the channel is empty and has no senders";
 
 /// A message was not sent, and is here.
+///
+/// ```
+/// use taskgroup::channel::{self, SendError};
+///
+/// let (sender, receiver) = channel::bounded(1);
+/// drop(receiver);
+/// assert!(matches!(sender.send("late"), Err(SendError::Disconnected("late"))));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum SendError<T> {
@@ -19,6 +27,14 @@ pub enum SendError<T> {
 }
 
 /// A message was not sent at once, and is here.
+///
+/// ```
+/// use taskgroup::channel::{self, TrySendError};
+///
+/// let (sender, _receiver) = channel::bounded(1);
+/// assert_eq!(sender.try_send("first"), Ok(()));
+/// assert_eq!(sender.try_send("second"), Err(TrySendError::Full("second")));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
@@ -29,6 +45,15 @@ pub enum TrySendError<T> {
 }
 
 /// A message was not sent in time, and is here.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::channel::{self, SendTimeoutError};
+///
+/// let (sender, _receiver) = channel::bounded(0);
+/// let late = sender.send_timeout("late", Duration::from_millis(1));
+/// assert!(matches!(late, Err(SendTimeoutError::Timeout("late"))));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum SendTimeoutError<T> {
@@ -41,6 +66,18 @@ pub enum SendTimeoutError<T> {
 }
 
 /// No message was received.
+///
+/// ```
+/// use taskgroup::channel::{self, RecvError};
+///
+/// let (sender, receiver) = channel::unbounded::<u32>();
+/// drop(sender);
+/// match receiver.recv() {
+///     Ok(n) => println!("{n}"),
+///     Err(RecvError::Disconnected) => println!("that was all"),
+///     Err(stopped) => println!("{stopped}"),
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -53,6 +90,15 @@ pub enum RecvError {
 }
 
 /// No message was there.
+///
+/// ```
+/// use taskgroup::channel::{self, TryRecvError};
+///
+/// let (sender, receiver) = channel::unbounded::<u32>();
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+/// drop(sender);
+/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
@@ -65,6 +111,14 @@ pub enum TryRecvError {
 }
 
 /// No message was received in time.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::channel::{self, RecvTimeoutError};
+///
+/// let (_sender, receiver) = channel::unbounded::<u32>();
+/// assert!(matches!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
@@ -82,6 +136,19 @@ pub enum RecvTimeoutError {
 /// The other end of a channel is gone: what the case of a [`Select`](super::Select) comes to when it can do no more.
 ///
 /// For a receive it says that the channel is empty, too. A message that was to be sent has not been taken.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::channel::{self, Disconnected};
+///
+/// let (sender, receiver) = channel::unbounded::<u32>();
+/// drop(sender);
+/// let mut select = channel::Select::new();
+/// select.recv(&receiver, |message| message);
+/// assert_eq!(select.select()?, Err(Disconnected));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the other end of the channel is gone")]
 pub struct Disconnected;

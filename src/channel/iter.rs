@@ -9,6 +9,18 @@ use crate::cancel::Cancelled;
 ///
 /// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short
 /// never looks finished, and then ends: one that drops errors, as `flatten` does, does not spin.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// let (sender, receiver) = taskgroup::channel::unbounded();
+/// for n in [20, 22] {
+///     sender.send(n)?;
+/// }
+/// drop(sender);
+/// assert_eq!(receiver.iter().sum::<Result<u32, _>>()?, 42);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {

@@ -10,6 +10,25 @@ use crate::cancel::context;
 
 /// The receiving end of a channel. Each message goes to one of its clones; when the last is gone, the messages that are left
 /// are dropped, and senders get `Disconnected`.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::{channel, TaskGroup};
+///
+/// let (sender, receiver) = channel::unbounded();
+/// for n in [20, 22] {
+///     sender.send(n)?;
+/// }
+/// drop(sender);
+/// let sum = TaskGroup::scope(|g| {
+///     // Each takes what the other has not.
+///     let [a, b] = [receiver.clone(), receiver].map(|receiver| g.spawn(move || Ok(receiver.iter().sum::<Result<u32, _>>()?)));
+///     Ok(a.join()? + b.join()?)
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver<T>(Arc<Shared<T>>);
 
 impl<T> Receiver<T> {

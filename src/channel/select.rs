@@ -341,6 +341,7 @@ impl Cases for [Erased<'_>] {
 }
 
 /// How long a select waits.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
     /// Not at all; it looks for a cancel all the same.

@@ -10,6 +10,25 @@ use crate::cancel::context;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is gone, receivers get what is left and
 /// then `Disconnected`.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::{channel, TaskGroup};
+///
+/// let (sender, receiver) = channel::bounded(1);
+/// let sum = TaskGroup::scope(|g| {
+///     for n in [20, 22] {
+///         let sender = sender.clone();
+///         g.spawn(move || Ok(sender.send(n)?));
+///     }
+///     // The last sender but those of the tasks: the sum ends with theirs.
+///     drop(sender);
+///     Ok(receiver.iter().sum::<Result<u32, _>>()?)
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sender<T>(Arc<Shared<T>>);
 
 impl<T> Sender<T> {

@@ -38,6 +38,21 @@ pub struct Failure<E> {
 }
 
 /// The ways in which a task, the body or a hook can fail.
+///
+/// ```
+/// use taskgroup::{FailureKind, TaskGroup};
+///
+/// let error = TaskGroup::scope(|g| {
+///     g.spawn(|| Ok("x".parse::<u32>()?));
+///     Ok(())
+/// })
+/// .unwrap_err();
+/// match error.failures()[0].kind() {
+///     FailureKind::Error(error) => assert!(error.is::<std::num::ParseIntError>()),
+///     FailureKind::Panic(panic) => panic!("it panicked: {}", panic.message()),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FailureKind<E> {
@@ -75,6 +90,13 @@ impl<E> Failure<E> {
     }
 
     /// The task that failed, or `None` if it was the group's body or a hook.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("nothing to do") }).unwrap_err();
+    /// assert!(error.failures()[0].task().is_none());
+    /// ```
     pub fn task(&self) -> Option<&TaskInfo> {
         match &self.origin {
             Origin::Task(task) => Some(task),
@@ -83,21 +105,79 @@ impl<E> Failure<E> {
     }
 
     /// What went wrong.
+    ///
+    /// ```
+    /// use taskgroup::{FailureKind, TaskGroup};
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(matches!(error.failures()[0].kind(), FailureKind::Error(_)));
+    /// ```
     pub fn kind(&self) -> &FailureKind<E> {
         &self.kind
     }
 
     /// What went wrong, by value.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::{FailureKind, TaskGroup};
+    ///
+    /// TaskGroup::scope(|g| {
+    ///     let parsed = g.spawn_isolated(|| Ok("x".parse::<u32>()?));
+    ///     match parsed.join()?.map_err(|failure| failure.into_kind()) {
+    ///         Err(FailureKind::Error(error)) if error.is::<std::num::ParseIntError>() => Ok(0),
+    ///         Err(FailureKind::Error(error)) => Err(error),
+    ///         Err(_) => anyhow::bail!("the parser panicked"),
+    ///         Ok(n) => Ok(n),
+    ///     }
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_kind(self) -> FailureKind<E> {
         self.kind
     }
 
     /// Whether the group had been cancelled already: this failure came up while the task was on its way out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| {
+    ///         if taskgroup::sleep(Duration::from_secs(60)).is_err() {
+    ///             anyhow::bail!("no time to clean up");
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     # while g.stats().running == 0 { taskgroup::yield_now()?; }
+    ///     Err::<(), _>(anyhow::anyhow!("nothing to do"))
+    /// })
+    /// .unwrap_err();
+    /// let late: Vec<_> = error.failures().iter().map(|failure| failure.after_cancel()).collect();
+    /// assert_eq!(late, [false, true]);
+    /// ```
     pub fn after_cancel(&self) -> bool {
         self.after_cancel
     }
 
     /// How long the task had been running when it failed.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.failures()[0].elapsed().as_secs() < 60);
+    /// ```
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }

@@ -66,31 +66,96 @@ impl<E> GroupError<E> {
     }
 
     /// All failures, in the order in which they happened.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert_eq!(error.failures().len(), 1);
+    /// ```
     pub fn failures(&self) -> &[Failure<E>] {
         &self.0.failures
     }
 
     /// All failures by value, in the order in which they happened.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// for failure in error.into_failures() {
+    ///     println!("{failure} after {:?}", failure.elapsed());
+    /// }
+    /// ```
     pub fn into_failures(self) -> Vec<Failure<E>> {
         self.0.failures
     }
 
     /// The failure that cancelled the group; the first one if none did.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.primary().is_some_and(|failure| !failure.after_cancel()));
+    /// ```
     pub fn primary(&self) -> Option<&Failure<E>> {
         self.failures().get(self.0.primary.unwrap_or(0))
     }
 
     /// The failure of the group's body.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("nothing to do") }).unwrap_err();
+    /// assert!(error.body().is_some());
+    /// ```
     pub fn body(&self) -> Option<&Failure<E>> {
         self.failures().iter().find(|failure| failure.is_of_body())
     }
 
     /// The failure of one task.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let mut parser = None;
+    /// let error = TaskGroup::scope(|g| {
+    ///     parser = Some(g.spawn(|| Ok("x".parse::<u32>()?)).id());
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(parser.and_then(|id| error.of_task(id)).is_some());
+    /// ```
     pub fn of_task(&self, id: TaskId) -> Option<&Failure<E>> {
         self.failures().iter().find(|failure| failure.is_of_task(id))
     }
 
     /// The errors that were returned, in the order in which that happened.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.errors().all(|error| error.is::<std::num::ParseIntError>()));
+    /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
         self.failures().iter().filter_map(|failure| match failure.kind() {
             FailureKind::Error(error) => Some(error),
@@ -99,6 +164,17 @@ impl<E> GroupError<E> {
     }
 
     /// The panics, in the order in which they happened.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.panics().any(|panic| panic.message() == "index 3 of 2"));
+    /// ```
     pub fn panics(&self) -> impl Iterator<Item = &PanicPayload> {
         self.failures().iter().filter_map(|failure| match failure.kind() {
             FailureKind::Panic(panic) => Some(panic),
@@ -107,11 +183,34 @@ impl<E> GroupError<E> {
     }
 
     /// The cancel that cut the group short: that of its own deadline, or of a token it hangs on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .timeout(Duration::from_millis(1))
+    ///     .scope(|_| Ok(taskgroup::sleep(Duration::from_secs(60))?))
+    ///     .unwrap_err();
+    /// assert!(error.failures().is_empty());
+    /// println!("{}", error.cancelled().expect("it was the deadline that ended it"));
+    /// ```
     pub fn cancelled(&self) -> Option<&Cancelled> {
         self.0.cancelled.as_ref()
     }
 
     /// Whether a deadline cut the group short.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .timeout(Duration::from_millis(1))
+    ///     .scope(|_| Ok(taskgroup::sleep(Duration::from_secs(60))?))
+    ///     .unwrap_err();
+    /// assert!(error.timed_out());
+    /// ```
     pub fn timed_out(&self) -> bool {
         self.cancelled().is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
     }
@@ -168,6 +267,18 @@ impl<E> GroupError<E> {
     /// # Errors
     ///
     /// The report, unchanged, if it holds anything but exactly one failure that is an error.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// let error: anyhow::Error = error.into_single().unwrap_or_else(anyhow::Error::from);
+    /// assert!(error.is::<std::num::ParseIntError>());
+    /// ```
     pub fn into_single(mut self) -> Result<E, Self> {
         if self.failures().len() != 1 || self.errors().next().is_none() {
             return Err(self);
@@ -187,6 +298,18 @@ impl<E: TaskError> GroupError<E> {
     /// # Panics
     ///
     /// If the report holds a panic; that is what it is for.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// // No task panicked, so this returns.
+    /// assert_eq!(error.resume_panic().failures().len(), 1);
+    /// ```
     pub fn resume_panic(self) -> Self {
         let Some(first) = self.failures().iter().position(|failure| matches!(failure.kind(), FailureKind::Panic(_))) else {
             return self;

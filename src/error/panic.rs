@@ -47,6 +47,17 @@ impl PanicPayload {
     /// The message of the panic: the text given to `panic!`, or the `Display` of a boxed error.
     ///
     /// A payload of any other type has no message; the text then says so.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert_eq!(error.panics().next().map(|panic| panic.message()), Some("index 3 of 2"));
+    /// ```
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -55,23 +66,86 @@ impl PanicPayload {
     ///
     /// A panic raised by [`std::panic::resume_unwind`] runs no hook. It has a location only if its payload is that of a
     /// panic of the same thread.
+    ///
+    /// ```
+    /// taskgroup::install_panic_hook();
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.panics().all(|panic| panic.location().is_some()));
+    /// ```
     pub fn location(&self) -> Option<&str> {
         self.0.record.as_ref()?.location.as_deref()
     }
 
     /// The backtrace of the panic; `None` without [`install_panic_hook`](crate::install_panic_hook), or if the environment
     /// asks for no backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)). The report leaves it out.
+    ///
+    /// ```
+    /// taskgroup::install_panic_hook();
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// for panic in error.panics() {
+    ///     println!("{}", panic.backtrace().unwrap_or("set RUST_BACKTRACE=1 to see where"));
+    /// }
+    /// ```
     pub fn backtrace(&self) -> Option<&str> {
         let backtrace = self.0.record.as_ref()?.backtrace.as_ref()?;
         Some(self.0.backtrace.get_or_init(|| backtrace.to_string()))
     }
 
     /// The payload itself, to downcast or to raise again.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::{FailureKind, TaskGroup};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// struct Code(u8);
+    ///
+    /// let failed = TaskGroup::scope(|g| {
+    ///     let task = g.spawn_isolated(|| -> anyhow::Result<()> { std::panic::panic_any(Code(3)) });
+    ///     Ok(task.join()?)
+    /// })?;
+    /// match failed.map_err(|failure| failure.into_kind()) {
+    ///     Err(FailureKind::Panic(panic)) => assert_eq!(panic.into_inner().downcast_ref(), Some(&Code(3))),
+    ///     _ => panic!("it did not panic"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_inner(mut self) -> Box<dyn Any + Send> {
         self.take()
     }
 
     /// Goes on with the panic on this thread, with its payload and without running panic hooks again.
+    ///
+    /// # Panics
+    ///
+    /// Always; that is what it is for.
+    ///
+    /// ```should_panic
+    /// use taskgroup::{FailureKind, TaskGroup};
+    ///
+    /// let mut failures = TaskGroup::scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err()
+    /// .into_failures();
+    /// if let Some(FailureKind::Panic(panic)) = failures.pop().map(|failure| failure.into_kind()) {
+    ///     panic.resume();
+    /// }
+    /// ```
     pub fn resume(mut self) -> ! {
         let payload = self.take();
         if let Some(record) = self.0.record.take() {

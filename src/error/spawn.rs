@@ -35,6 +35,21 @@ pub struct SpawnError<F> {
 }
 
 /// Why a task could not be started.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use taskgroup::{sync::Event, SpawnErrorKind, TaskGroup};
+///
+/// let done = Event::new();
+/// TaskGroup::builder().limit(1).scope(|g| {
+///     g.spawn(|| Ok(done.wait()?));
+///     let refused = g.try_spawn(|| Ok(())).map(drop).map_err(|refused| refused.into_kind());
+///     assert!(matches!(refused, Err(SpawnErrorKind::Full)));
+///     done.set();
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnErrorKind {
@@ -55,16 +70,55 @@ impl<F> SpawnError<F> {
     }
 
     /// Why the task was not started.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::{SpawnErrorKind, TaskGroup};
+    ///
+    /// TaskGroup::scope(|g| {
+    ///     g.cancel();
+    ///     let refused = g.try_spawn(|| Ok(5)).err().expect("the group is cancelled");
+    ///     assert!(matches!(refused.kind(), SpawnErrorKind::Cancelled(_)));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn kind(&self) -> &SpawnErrorKind {
         &self.kind
     }
 
     /// Why the task was not started, by value; the task is dropped.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::TaskGroup;
+    ///
+    /// TaskGroup::scope(|g| {
+    ///     g.cancel();
+    ///     let refused = g.try_spawn(|| Ok(5)).err().expect("the group is cancelled");
+    ///     println!("not spawned: {}", refused.into_kind());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn into_kind(self) -> SpawnErrorKind {
         self.kind
     }
 
     /// The task that was not started.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::TaskGroup;
+    ///
+    /// TaskGroup::scope(|g| {
+    ///     g.cancel();
+    ///     let refused = g.try_spawn(|| Ok(5)).err().expect("the group is cancelled");
+    ///     assert_eq!(refused.into_task()()?, 5);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn into_task(self) -> F {
         self.task
     }
@@ -89,6 +143,26 @@ impl<F> Error for SpawnError<F> {
 }
 
 /// The error of [`start`](crate::TaskGroup::start): the task did not get as far as being ready.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use taskgroup::{StartError, TaskGroup};
+///
+/// TaskGroup::scope(|g| {
+///     let started = g.start(|ready| {
+///         let port: u16 = "no port".parse()?;
+///         ready.send(port);
+///         Ok(())
+///     });
+///     match started {
+///         Err(StartError::Failed(failure)) => println!("{failure}; going on without it"),
+///         Err(other) => return Err(other.into()),
+///         Ok(port) => println!("listens at {port}"),
+///     }
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[non_exhaustive]
 pub enum StartError<E> {
     /// The wait for the task was cancelled.

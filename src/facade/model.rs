@@ -53,6 +53,10 @@ pub(crate) fn holds(guard: Guard) -> bool {
 
 pub(crate) const TIME_PASSES: bool = false;
 
+/// In a model of somebody else's code, which is not about the pool: its workers would be threads to explore that the model
+/// never ends, and loom takes an idle one for a deadlock. What the pool can do with tasks, threads of their own can do too.
+pub(crate) const THREAD_FOR_EACH_TASK: bool = !cfg!(taskgroup_models);
+
 static MOST_STASHED: StdUsize = StdUsize::new(1);
 
 /// How many tasks a worker of a model takes at once, for the rest of the process.

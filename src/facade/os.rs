@@ -28,6 +28,9 @@ pub(crate) const fn holds(_guard: Guard) -> bool {
 /// Whether a deadline can come by itself.
 pub(crate) const TIME_PASSES: bool = true;
 
+/// Whether each task gets a thread of its own, and the pool nothing to do.
+pub(crate) const THREAD_FOR_EACH_TASK: bool = false;
+
 /// How many tasks a worker takes at once at most.
 pub(crate) fn most_stashed() -> usize {
     32

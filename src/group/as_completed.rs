@@ -14,6 +14,17 @@ use crate::error::TaskError;
 /// The handles of tasks in the order in which the tasks end: see [`TaskGroup::as_completed`].
 ///
 /// Dropping it leaves the tasks running, as dropping their handles does.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// taskgroup::TaskGroup::scope(|g| {
+///     let mut done = g.as_completed([1, 2].map(|n| g.spawn(move || Ok(n))));
+///     assert_eq!(done.len(), 2);
+///     assert!(done.next().is_some_and(|task| task.is_ok_and(|task| task.is_finished())));
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[must_use = "iterators are lazy: nothing is waited for until `next` is called"]
 pub struct AsCompleted<'scope, T> {
     /// By the number of the event that is the task's end; none where the handle has been given out.

@@ -87,6 +87,13 @@ impl<E: TaskError> Builder<E> {
     }
 
     /// Names the group, for its reports. Default: none.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::builder().name("import").scope(|_| -> anyhow::Result<()> { anyhow::bail!("no input") }).unwrap_err();
+    /// assert!(error.to_string().contains("group `import`"));
+    /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.options.name = Some(name.into());
         self
@@ -99,6 +106,25 @@ impl<E: TaskError> Builder<E> {
     /// # Panics
     ///
     /// If `limit` is 0: no task could ever run.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let running = AtomicUsize::new(0);
+    /// TaskGroup::builder().limit(2).scope(|g| {
+    ///     for _ in 0..8 {
+    ///         g.spawn(|| {
+    ///             assert!(running.fetch_add(1, Ordering::Relaxed) < 2);
+    ///             running.fetch_sub(1, Ordering::Relaxed);
+    ///             Ok(())
+    ///         });
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "a group with `limit(0)` could never run a task: the limit must be at least 1");
@@ -107,6 +133,17 @@ impl<E: TaskError> Builder<E> {
     }
 
     /// Cancels the group when `duration` has passed since the call of `scope`. Default: never.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .timeout(Duration::from_millis(1))
+    ///     .scope(|_| Ok(taskgroup::sleep(Duration::from_secs(60))?))
+    ///     .unwrap_err();
+    /// assert!(error.timed_out());
+    /// ```
     pub fn timeout(mut self, duration: Duration) -> Self {
         self.options.timeout = Some(duration);
         self
@@ -114,24 +151,69 @@ impl<E: TaskError> Builder<E> {
 
     /// Cancels the group at `deadline`; one that has passed cancels it before any task runs. Default: never. With
     /// [`timeout`](Self::timeout) too, the earlier of the two holds.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .deadline(Instant::now())
+    ///     .scope(|_| Ok(taskgroup::sleep(Duration::from_secs(60))?))
+    ///     .unwrap_err();
+    /// assert!(error.timed_out());
+    /// ```
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.options.deadline = Some(deadline);
         self
     }
 
     /// What a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
+    ///
+    /// ```
+    /// use taskgroup::{OnFailure, TaskGroup};
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .on_failure(OnFailure::Collect)
+    ///     .scope(|g| {
+    ///         for word in ["1", "x", "2", "y"] {
+    ///             g.spawn(move || Ok(word.parse::<u32>()?));
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .unwrap_err();
+    /// assert_eq!(error.failures().len(), 2);
+    /// ```
     pub fn on_failure(mut self, policy: OnFailure) -> Self {
         self.options.fatal = policy.into();
         self
     }
 
     /// What a panic becomes. Default: [`OnPanic::Collect`].
+    ///
+    /// ```should_panic
+    /// use taskgroup::{OnPanic, TaskGroup};
+    ///
+    /// let _ = TaskGroup::builder().on_panic(OnPanic::Resume).scope(|g| {
+    ///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+    ///     Ok(())
+    /// });
+    /// // Not reached: the scope has panicked.
+    /// ```
     pub fn on_panic(mut self, policy: OnPanic) -> Self {
         self.options.on_panic = policy;
         self
     }
 
     /// Cancels the group when `token` is, besides the scope that it is opened in. May be called more than once.
+    ///
+    /// ```
+    /// use taskgroup::{CancelToken, TaskGroup};
+    ///
+    /// let shutdown = CancelToken::new();
+    /// shutdown.cancel_because("the service ends");
+    /// let stopped = TaskGroup::builder().parent(&shutdown).scope(|_| Ok(taskgroup::checkpoint()?));
+    /// assert!(stopped.unwrap_err().to_string().contains("the service ends"));
+    /// ```
     pub fn parent(mut self, token: &CancelToken) -> Self {
         self.options.parents.push(token.clone());
         self
@@ -139,18 +221,45 @@ impl<E: TaskError> Builder<E> {
 
     /// Gives each task a thread of its own with a stack of `bytes`. Default: tasks share cached threads, with the standard
     /// library's stack size.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::TaskGroup;
+    ///
+    /// TaskGroup::builder().stack_size(16 << 20).scope(|g| {
+    ///     g.spawn(|| Ok(println!("there is room here for deep recursion")));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.options.stack_size = Some(bytes);
         self
     }
 
     /// How long the scope may take to close before it reports what it waits for. Default: 5 s.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// TaskGroup::builder().stall_after(Duration::from_secs(1)).scope(|g| {
+    ///     g.spawn(|| Ok(()));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn stall_after(mut self, duration: Duration) -> Self {
         self.options.stall_after = duration;
         self
     }
 
     /// Opens the group: see [`TaskGroup::scope`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`TaskGroup::scope`].
     ///
     /// # Errors
     ///
@@ -159,6 +268,14 @@ impl<E: TaskError> Builder<E> {
     /// # Panics
     ///
     /// As [`TaskGroup::scope`]; with [`OnPanic::Resume`], also with the first panic of a task.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// let sum = taskgroup::TaskGroup::builder().limit(4).scope(|g| Ok(g.spawn(|| Ok(20)).join()? + 22))?;
+    /// assert_eq!(sum, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn scope<'env, T, F>(self, body: F) -> Result<T, GroupError<E>>
     where

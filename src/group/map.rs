@@ -20,6 +20,17 @@ pub(super) type Spawn<'scope, Item, T> = Box<dyn Fn(Item) -> TaskHandle<'scope, 
 ///
 /// Dropping it cancels nothing and waits for nothing: tasks that run go on, those that are queued are still begun, and
 /// their results are dropped. What has not been pulled from the input never is.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// taskgroup::TaskGroup::scope(|g| {
+///     let mut squares = g.map([1, 2, 3], |n| Ok(n * n));
+///     assert_eq!(squares.len(), 3);
+///     assert_eq!(squares.next().transpose()?, Some(1));
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[must_use = "iterators are lazy: nothing is pulled or spawned until `next` is called"]
 pub struct Map<'scope, I: Iterator, T> {
     source: Source<I>,

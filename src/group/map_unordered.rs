@@ -19,6 +19,16 @@ use crate::error::TaskError;
 /// The results of a function for each item, in the order in which they come: see [`TaskGroup::map_unordered`].
 ///
 /// Dropping it cancels nothing and waits for nothing, as dropping a [`Map`](crate::Map).
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// taskgroup::TaskGroup::scope(|g| {
+///     let squares = g.map_unordered([1, 2, 3], |n| Ok(n * n));
+///     assert_eq!(squares.sum::<Result<u32, _>>()?, 14);
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[must_use = "iterators are lazy: nothing is pulled or spawned until `next` is called"]
 pub struct MapUnordered<'scope, I: Iterator, T> {
     source: Source<I>,

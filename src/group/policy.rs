@@ -3,6 +3,20 @@
 use crate::error::FailureKind;
 
 /// What a failure of a task or of the body does to the others.
+///
+/// ```
+/// use taskgroup::{OnFailure, TaskGroup};
+///
+/// let error = TaskGroup::builder()
+///     .on_failure(OnFailure::Collect)
+///     .scope(|g| {
+///         g.spawn(|| Ok("x".parse::<u32>()?));
+///         g.spawn(|| Ok("y".parse::<u32>()?));
+///         Ok(())
+///     })
+///     .unwrap_err();
+/// assert_eq!(error.failures().len(), 2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
@@ -14,6 +28,16 @@ pub enum OnFailure {
 }
 
 /// What a panic of a task becomes.
+///
+/// ```
+/// use taskgroup::{OnPanic, TaskGroup};
+///
+/// let outcome = TaskGroup::builder().on_panic(OnPanic::Collect).scope(|g| {
+///     g.spawn(|| -> anyhow::Result<()> { panic!("index 3 of 2") });
+///     Ok(())
+/// });
+/// assert_eq!(outcome.unwrap_err().panics().count(), 1);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnPanic {

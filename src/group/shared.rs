@@ -743,6 +743,14 @@ impl Source for Shared {
         worker.set_stash(None);
     }
 
+    fn start_apart(self: Arc<Self>) {
+        while let Some((taken, _)) = self.take_batch(1, Tally::default()) {
+            if let Dispatched::Ended(departure) = self.dispatch(taken) {
+                self.leave(departure, Held::Nothing);
+            }
+        }
+    }
+
     fn refuse(self: Arc<Self>, error: io::Error) {
         let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
         if let Some(departure) = taken.task.refuse(error) {

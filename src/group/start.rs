@@ -77,6 +77,24 @@ struct Handover<T> {
 /// The way for a started task to say that it is ready: see [`TaskGroup::start`].
 ///
 /// Dropping it says nothing: `start` then waits for the end of the task.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use taskgroup::{Ready, TaskGroup};
+///
+/// fn serve(ready: Ready<u16>) -> anyhow::Result<()> {
+///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+///     ready.send(listener.local_addr()?.port());
+///     Ok(())
+/// }
+///
+/// TaskGroup::scope(|g| {
+///     let port = g.start(serve)?;
+///     assert_ne!(port, 0);
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[must_use = "`start` waits until something is sent or the task has ended"]
 pub struct Ready<T>(Arc<Handover<T>>);
 

@@ -1,6 +1,18 @@
 //! What a task is doing, or how it ended.
 
 /// What a task is doing, or how it ended.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// use taskgroup::{TaskGroup, TaskStatus};
+///
+/// TaskGroup::scope(|g| {
+///     let task = g.spawn_isolated(|| -> anyhow::Result<()> { anyhow::bail!("no input") });
+///     assert_eq!(task.wait()?, TaskStatus::Failed);
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskStatus {

@@ -30,7 +30,7 @@ use super::stopwatch::Stopwatch;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
-use crate::facade::{catch, holds, Guard, Mutex, Payload};
+use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
 use crate::waiting::Slot;
 use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
 
@@ -71,6 +71,7 @@ impl Traits {
         location: &'static Location<'static>,
         role: Role,
     ) -> Self {
+        let dedicated = if THREAD_FOR_EACH_TASK { Some(dedicated.flatten()) } else { dedicated };
         let plain = name.is_none() && dedicated.is_none();
         let special = if plain { None } else { Some(Box::new(Special { name, dedicated })) };
         Traits { id: TaskId::next(), location, role, special }

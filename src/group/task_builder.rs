@@ -39,24 +39,66 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
 
     /// Names the task, in reports and, while it runs, its thread in the operating system (where that can be done, and as
     /// much of the name as the system keeps). A named task does not run on the thread that waits for it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.task().name("reader").spawn(|| Ok(()));
+    ///     assert_eq!(task.name(), Some("reader"));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Gives the task a thread of its own, which ends with it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::thread;
+    ///
+    /// let here = thread::current().id();
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let there = g.task().dedicated().spawn(|| Ok(thread::current().id()));
+    ///     assert_ne!(there.join()?, here);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn dedicated(mut self) -> Self {
         self.dedicated = true;
         self
     }
 
     /// Gives the task a thread of its own with a stack of `bytes`. Default: that of the group.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.task().stack_size(16 << 20).spawn(|| Ok(println!("there is room here for deep recursion")));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
     /// As [`TaskGroup::spawn`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.task().name("parser").spawn(|| Ok("1".parse::<u32>()?));
+    ///     assert_eq!(task.join()?, 1);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(self, f: F) -> TaskHandle<'scope, T>
     where
@@ -67,6 +109,16 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 
     /// As [`TaskGroup::spawn_isolated`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.task().name("parser").spawn_isolated(|| Ok("x".parse::<u32>()?));
+    ///     assert!(task.join()?.is_err());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn spawn_isolated<T, F>(self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
     where
@@ -77,6 +129,19 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 
     /// As [`TaskGroup::spawn_daemon`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    ///
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.task().name("ticker").spawn_daemon(|| loop {
+    ///         taskgroup::sleep(Duration::from_secs(1))?;
+    ///     });
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn spawn_daemon<F>(self, f: F) -> TaskHandle<'scope, ()>
     where
@@ -90,6 +155,18 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     /// # Errors
     ///
     /// As [`TaskGroup::try_spawn`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     match g.task().name("parser").try_spawn(|| Ok("1".parse::<u32>()?)) {
+    ///         Ok(task) => assert_eq!(task.join()?, 1),
+    ///         Err(refused) => println!("{refused}"),
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     #[track_caller]
     pub fn try_spawn<T, F>(self, f: F) -> Result<TaskHandle<'scope, T>, SpawnError<F>>
     where

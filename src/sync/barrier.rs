@@ -50,6 +50,15 @@ struct State {
 }
 
 /// Why the others did not come.
+///
+/// ```
+/// use taskgroup::sync::{Barrier, BarrierError};
+/// use taskgroup::CancelToken;
+///
+/// let (barrier, token) = (Barrier::new(2), CancelToken::new());
+/// token.cancel();
+/// assert!(matches!(token.run(|| barrier.wait()), Err(BarrierError::Cancelled(_))));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
@@ -70,6 +79,16 @@ impl From<Cancelled> for BarrierError {
 impl Barrier {
     const_fn! {
         /// A barrier for `size` threads. One for none or one lets everybody through.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), taskgroup::sync::BarrierError> {
+        /// use taskgroup::sync::Barrier;
+        ///
+        /// static ALONE: Barrier = Barrier::new(1);
+        /// assert!(ALONE.wait()?);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub const fn new(size: usize) -> Self {
             Barrier { size, state: Mutex::new(State { waiting: Queue::new(), broken: false }) }
         }

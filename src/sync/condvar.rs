@@ -47,6 +47,13 @@ pub struct Condvar {
 impl Condvar {
     const_fn! {
         /// A condition variable that nobody waits for.
+        ///
+        /// ```
+        /// use taskgroup::sync::Condvar;
+        ///
+        /// static CHANGED: Condvar = Condvar::new();
+        /// CHANGED.notify_all();
+        /// ```
         pub const fn new() -> Self {
             Condvar { waiting: AtomicUsize::new(0), queue: Mutex::new(Queue::new()) }
         }

@@ -39,6 +39,13 @@ pub struct Event {
 impl Event {
     const_fn! {
         /// An event that is not set.
+        ///
+        /// ```
+        /// use taskgroup::sync::Event;
+        ///
+        /// static READY: Event = Event::new();
+        /// assert!(!READY.is_set());
+        /// ```
         pub const fn new() -> Self {
             Event { set: AtomicU32::new(0), gate: Gate::new() }
         }

@@ -40,6 +40,16 @@ pub struct Latch {
 impl Latch {
     const_fn! {
         /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with zero it is open.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), taskgroup::Cancelled> {
+        /// use taskgroup::sync::Latch;
+        ///
+        /// static OPEN: Latch = Latch::new(0);
+        /// OPEN.wait()?;
+        /// # Ok(())
+        /// # }
+        /// ```
         pub const fn new(count: usize) -> Self {
             Latch { left: AtomicUsize::new(count), gate: Gate::new() }
         }

@@ -50,6 +50,17 @@ pub struct Mutex<T: ?Sized> {
 }
 
 /// The value of a locked [`Mutex`]. Dropping it unlocks.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::Cancelled> {
+/// let words = taskgroup::sync::Mutex::new(vec!["one"]);
+/// let mut guard = words.lock()?;
+/// guard.push("two");
+/// drop(guard);
+/// assert_eq!(words.lock()?.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the mutex is unlocked at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
@@ -62,6 +73,16 @@ pub struct MutexGuard<'a, T: ?Sized> {
 impl<T> Mutex<T> {
     const_fn! {
         /// An unlocked mutex.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), taskgroup::Cancelled> {
+        /// use taskgroup::sync::Mutex;
+        ///
+        /// static WORDS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+        /// WORDS.lock()?.push("one");
+        /// # Ok(())
+        /// # }
+        /// ```
         pub const fn new(value: T) -> Self {
             Mutex {
                 queue: LockQueue::new(),

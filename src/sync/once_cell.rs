@@ -47,6 +47,13 @@ struct Turn<'a, T>(&'a OnceCell<T>);
 impl<T> OnceCell<T> {
     const_fn! {
         /// An empty cell.
+        ///
+        /// ```
+        /// use taskgroup::sync::OnceCell;
+        ///
+        /// static CONFIG: OnceCell<String> = OnceCell::new();
+        /// assert!(CONFIG.get().is_none());
+        /// ```
         pub const fn new() -> Self {
             OnceCell { value: Once::new(), state: Mutex::new(State { busy: false, waiting: Queue::new() }) }
         }

@@ -39,6 +39,13 @@ pub struct Promise<T> {
 impl<T> Promise<T> {
     const_fn! {
         /// A promise without its value.
+        ///
+        /// ```
+        /// use taskgroup::sync::Promise;
+        ///
+        /// static PORT: Promise<u16> = Promise::new();
+        /// assert!(PORT.set(8080).is_ok());
+        /// ```
         pub const fn new() -> Self {
             Promise { value: Once::new(), gate: Gate::new() }
         }

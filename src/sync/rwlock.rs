@@ -46,6 +46,15 @@ pub struct RwLock<T: ?Sized> {
 }
 
 /// The value of a [`RwLock`], to read. Dropping it unlocks.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::Cancelled> {
+/// let table = taskgroup::sync::RwLock::new([1, 2]);
+/// let (one, other) = (table.read()?, table.read()?);
+/// assert_eq!(one[0] + other[1], 3);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -54,6 +63,15 @@ pub struct ReadGuard<'a, T: ?Sized> {
 }
 
 /// The value of a [`RwLock`], to read and write. Dropping it unlocks.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::Cancelled> {
+/// let table = taskgroup::sync::RwLock::new([1, 2]);
+/// table.write()?[0] = 40;
+/// assert_eq!(table.read()?.iter().sum::<u32>(), 42);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -64,6 +82,16 @@ pub struct WriteGuard<'a, T: ?Sized> {
 impl<T> RwLock<T> {
     const_fn! {
         /// An unlocked lock.
+        ///
+        /// ```
+        /// # fn main() -> Result<(), taskgroup::Cancelled> {
+        /// use taskgroup::sync::RwLock;
+        ///
+        /// static LIMIT: RwLock<u32> = RwLock::new(8);
+        /// assert_eq!(*LIMIT.read()?, 8);
+        /// # Ok(())
+        /// # }
+        /// ```
         pub const fn new(value: T) -> Self {
             RwLock { queue: LockQueue::new(), data: DataRwLock::new(value) }
         }

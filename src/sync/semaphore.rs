@@ -58,6 +58,17 @@ pub struct Semaphore {
 }
 
 /// Permits of a [`Semaphore`], which go back when this is dropped.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::Cancelled> {
+/// let connections = taskgroup::sync::Semaphore::new(1);
+/// let permit = connections.acquire()?;
+/// assert!(connections.try_acquire().is_none());
+/// drop(permit);
+/// assert!(connections.try_acquire().is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the permit goes back at once if it is not kept"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
@@ -74,6 +85,13 @@ impl Semaphore {
         /// # Panics
         ///
         /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        ///
+        /// ```
+        /// use taskgroup::sync::Semaphore;
+        ///
+        /// static CONNECTIONS: Semaphore = Semaphore::new(2);
+        /// assert_eq!(CONNECTIONS.available(), 2);
+        /// ```
         pub const fn new(permits: usize) -> Self {
             assert!(permits <= Self::MAX_PERMITS, "a semaphore cannot have that many permits");
             Semaphore {

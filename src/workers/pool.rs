@@ -33,7 +33,7 @@ use slab::Slab;
 
 use super::monitor;
 use super::worker::{Place, Worker};
-use crate::facade::{self, global, parallelism, Mutex, MutexGuard};
+use crate::facade::{self, global, parallelism, Mutex, MutexGuard, THREAD_FOR_EACH_TASK};
 
 /// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
 pub(crate) trait Stash: Send + Sync {
@@ -45,6 +45,9 @@ pub(crate) trait Stash: Send + Sync {
 pub(crate) trait Source: Send + Sync {
     /// Runs tasks on this worker until there is none that it may run.
     fn work(self: Arc<Self>, worker: &Worker);
+
+    /// Starts the threads of the tasks that may begin, where each has one of its own.
+    fn start_apart(self: Arc<Self>);
 
     /// The system refused the thread that a task needed: one task fails with `error`.
     fn refuse(self: Arc<Self>, error: io::Error);
@@ -284,6 +287,9 @@ impl State {
 
 /// Lists `source`: a worker comes for it.
 pub(crate) fn list(source: Arc<dyn Source>) {
+    if THREAD_FOR_EACH_TASK {
+        return source.start_apart();
+    }
     let mut state = POOL.lock();
     state.ready.push_back(source);
     POOL.listed.store(true, Relaxed);
@@ -292,6 +298,9 @@ pub(crate) fn list(source: Arc<dyn Source>) {
 
 /// Takes `source` off the list.
 pub(crate) fn unlist(source: &Arc<dyn Source>) {
+    if THREAD_FOR_EACH_TASK {
+        return;
+    }
     let mut state = POOL.lock();
     if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
         let listed = state.ready.remove(index);

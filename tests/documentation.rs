@@ -1,0 +1,148 @@
+//! Every public item has an example, and what can fail, panic or be cancelled says so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A public item with its documentation.
+struct Item {
+    place: String,
+    /// From its `pub` to the end of its signature.
+    signature: String,
+    docs: String,
+    hidden: bool,
+}
+
+/// What these sources do not show to a user: the models, and what macros reach behind `#[doc(hidden)]`.
+const INSIDE: [&str; 3] = ["src/facade", "src/compile_fail.rs", "src/channel/case.rs"];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The items of a file that are `pub`, which the lint `unreachable_pub` keeps to those that a user can name.
+fn items(name: &str, text: &str) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut docs = String::new();
+    let mut attributes = String::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let line = line.trim();
+        if let Some(doc) = line.strip_prefix("///") {
+            docs += doc.strip_prefix(' ').unwrap_or(doc);
+            docs.push('\n');
+            continue;
+        }
+        if line.starts_with("//") && !docs.is_empty() {
+            continue;
+        }
+        if line.starts_with("#[") {
+            attributes += line;
+            let mut rest = line;
+            while !rest.ends_with(']') {
+                rest = lines.next().map_or("]", |(_, line)| line.trim());
+                attributes += rest;
+            }
+            continue;
+        }
+        if line.starts_with("pub mod") && attributes.contains("doc(hidden)") {
+            lines.by_ref().take_while(|(_, line)| *line != "}").for_each(drop);
+        }
+        let exported = line.starts_with("macro_rules!") && attributes.contains("macro_export");
+        let words = line.strip_prefix("pub ").unwrap_or_default();
+        let words = words.strip_prefix("const ").filter(|rest| rest.starts_with("fn ")).unwrap_or(words);
+        let public = ["fn ", "struct ", "enum ", "trait ", "type "].iter().any(|kind| words.starts_with(kind));
+        if exported || public {
+            let mut signature = line.to_owned();
+            while words.starts_with("fn ") && !signature.ends_with(['{', ';']) {
+                let Some((_, line)) = lines.next() else { break };
+                signature.push(' ');
+                signature += line.trim();
+            }
+            items.push(Item {
+                place: format!("{name}:{}", number + 1),
+                signature,
+                docs: std::mem::take(&mut docs),
+                hidden: attributes.contains("doc(hidden)"),
+            });
+        }
+        docs.clear();
+        attributes.clear();
+    }
+    items
+}
+
+fn public_items() -> Vec<Item> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    sources(&root.join("src"), &mut found);
+    found.sort();
+    let mut all = Vec::new();
+    for path in found {
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        if !INSIDE.iter().any(|inside| name.starts_with(inside)) {
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests are at the end of a file.
+            let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            all.extend(items(&name, text).into_iter().filter(|item| !item.hidden));
+        }
+    }
+    all
+}
+
+/// What a function returns, as its signature says; empty for what is none.
+fn returned(signature: &str) -> &str {
+    let Some(arguments) = signature.find("fn ").and_then(|start| signature[start..].find('(').map(|at| start + at)) else {
+        return "";
+    };
+    let mut depth = 0;
+    for (at, character) in signature[arguments..].char_indices() {
+        depth += i32::from(character == '(') - i32::from(character == ')');
+        if depth == 0 {
+            let rest = &signature[arguments + at + 1..];
+            return rest.split(" where").next().and_then(|rest| rest.trim().strip_prefix("-> ")).unwrap_or_default();
+        }
+    }
+    ""
+}
+
+/// `wrong` for each item that there is; fails with all of them.
+fn expect_none(wrong: impl Fn(&Item) -> bool, what: &str) {
+    let items = public_items();
+    assert!(items.len() > 200, "only {} items were found", items.len());
+    let wrong: Vec<_> =
+        items.iter().filter(|item| wrong(item)).map(|item| format!("{}: {}", item.place, item.signature)).collect();
+    assert!(wrong.is_empty(), "{} {what}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_item_has_an_example() {
+    expect_none(|item| !item.docs.contains("```"), "items without an example");
+}
+
+#[test]
+fn every_fallible_function_says_what_its_errors_are() {
+    let fallible = |item: &Item| returned(&item.signature).starts_with("Result<");
+    expect_none(|item| fallible(item) && !item.docs.contains("# Errors"), "functions without `# Errors`");
+}
+
+#[test]
+fn every_function_that_can_be_cancelled_says_what_a_cancel_does() {
+    // These have no wait to cut short.
+    const DO_NOT_BLOCK: [&str; 3] = ["try_", "into_", "fn check("];
+    let cancellable = |item: &Item| {
+        let returned = returned(&item.signature);
+        returned.starts_with("Result<")
+            && ["Cancelled>", "SendError<", "RecvError>", "TimeoutError", "BarrierError>", "GroupError", "StartError"]
+                .iter()
+                .any(|error| returned.contains(error))
+            && !DO_NOT_BLOCK.iter().any(|prefix| item.signature.contains(prefix))
+    };
+    expect_none(|item| cancellable(item) && !item.docs.contains("# Cancellation"), "functions without `# Cancellation`");
+}
