@@ -1,4 +1,5 @@
-//! What the compiler refuses, each beside the nearest program that it accepts.
+//! What the compiler refuses, each beside the nearest program that it accepts. `docs/compile-errors.md` has what it says to the
+//! mistakes that are common.
 //!
 //! # A task does not borrow a local of the body
 //!
