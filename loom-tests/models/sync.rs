@@ -31,6 +31,12 @@ pub(super) fn models() -> Vec<Model> {
             "one permit serves two waiters in turn, and what was done under it happens before"
         ),
         holds!(
+            sync_semaphore_permits_of_two,
+            Preemptions(3),
+            Preemptions(4),
+            "who gets permits from two sees what both did before, whoever hands them out"
+        ),
+        holds!(
             sync_semaphore_cancelled_request_lets_a_smaller_pass,
             Preemptions(3),
             Preemptions(4),
@@ -182,6 +188,12 @@ pub(super) fn models() -> Vec<Model> {
             "a cancelled waiter that does not look for its grant leaves the others to pass without it"
         ),
         holds!(
+            sync_barrier_cancel_lets_the_others_go,
+            Preemptions(3),
+            Preemptions(4),
+            "whoever waits at a barrier at which another is cancelled goes on"
+        ),
+        holds!(
             sync_barrier_last_wakes_the_others,
             Preemptions(3),
             Preemptions(4),
@@ -257,6 +269,24 @@ fn sync_semaphore_two_waiters_one_permit() {
         waiter.join().unwrap();
     }
     assert_eq!(shared.0.available(), 1);
+}
+
+fn sync_semaphore_permits_of_two() {
+    let shared = Arc::new((Semaphore::new(0), Watched::new(), Watched::new()));
+    let givers = [false, true].map(|second| {
+        let shared = shared.clone();
+        spawn(move || {
+            if second { &shared.2 } else { &shared.1 }.write();
+            shared.0.add_permits(1);
+        })
+    });
+    let both = shared.0.acquire_many(2).unwrap();
+    shared.1.read();
+    shared.2.read();
+    drop(both);
+    for giver in givers {
+        giver.join().unwrap();
+    }
 }
 
 fn sync_semaphore_cancelled_request_lets_a_smaller_pass() {
@@ -564,6 +594,27 @@ fn sync_barrier_breaks_while_it_completes() {
 fn broken_sync_barrier_cancel_beats_grant() {
     take_out(Guard::GrantBeatsCancel);
     sync_barrier_breaks_while_it_completes();
+}
+
+fn sync_barrier_cancel_lets_the_others_go() {
+    let barrier = Arc::new(Barrier::new(3));
+    let (token, alone) = (CancelToken::new(), CancelToken::new());
+    let cancelled = spawn({
+        let (barrier, token, alone) = (barrier.clone(), token.clone(), alone.clone());
+        move || {
+            assert!(token.run(|| barrier.wait()).is_err(), "the third never comes");
+            if !barrier.is_broken() {
+                // It never waited: nobody is to wait for it.
+                alone.cancel();
+            }
+        }
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    assert!(alone.run(|| barrier.wait()).is_err(), "the third never comes");
+    canceller.join().unwrap();
+    cancelled.join().unwrap();
 }
 
 fn sync_barrier_last_wakes_the_others() {

@@ -60,6 +60,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a hook runs at most once, after its publish and before the return of its region"
         ),
+        holds!(
+            wait_hb_hook_end_seen_by_the_wake_of_another,
+            Exhaustive,
+            Exhaustive,
+            "a region that finds the end of its hook by somebody else's wake sees what the hook did"
+        ),
         breaks!(
             broken_wait_withdraw_ignores_firing,
             Exhaustive,
@@ -281,6 +287,14 @@ fn wait_hook_ends_before_its_region() {
     let region = marked_region(|_| ());
     assert!(region.runs.times() <= 1);
     saw(if region.runs.is_set() { "a hook that ran" } else { "a hook that never ran" });
+}
+
+fn wait_hb_hook_end_seen_by_the_wake_of_another() {
+    let region = marked_region(|region| {
+        let slot = region.slot.clone();
+        thread::spawn(move || slot.unpark());
+    });
+    assert!(region.runs.times() <= 1);
 }
 
 fn broken_wait_withdraw_ignores_firing() {

@@ -248,7 +248,8 @@ impl Node {
     /// Whether the node is cancelled, without a look at the clock.
     #[inline]
     pub(crate) fn is_flagged(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CANCELLED != 0
+        // Relaxed: whoever acts on more than the flag takes the lock of the node, or holds one that the cancel takes later.
+        self.state.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
     /// Whether the node is cancelled and no cancel changes anything about it any more.
