@@ -239,6 +239,8 @@ impl<E: TaskError> Builder<E> {
 
     /// How long the scope may take to close before it reports what it waits for. Default: 5 s.
     ///
+    /// The report itself does not exist yet: the value is kept for it, and nothing looks at it.
+    ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// use std::time::Duration;
