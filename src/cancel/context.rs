@@ -267,14 +267,21 @@ fn check_slowly() -> Result<(), Cancelled> {
 pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut() -> bool) -> Result<Outcome, Cancelled> {
     let location = Location::caller();
     check()?;
-    let node = with(Context::attach);
     let slot = slot();
     loop {
+        // Each time: the code of a task that had to fail may have been in scopes of its own.
+        let node = with(Context::attach);
         let until = || match &node {
             Some(node) if slot.is_timed() => [limit, node.next_limit()].into_iter().flatten().min(),
             _ => limit,
         };
-        let woken = slot.wait(point, location, node.is_some(), until, &mut ready);
+        let woken = match slot.wait(point, location, node.is_some(), until, &mut ready) {
+            Ok(woken) => woken,
+            Err(refusal) => {
+                refusal.fail();
+                continue;
+            }
+        };
         match (woken, &node) {
             (Woken::Ready, _) => return Ok(Outcome::Ready),
             (Woken::Marked | Woken::TimedOut, Some(node)) => {
@@ -290,10 +297,18 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
 
 /// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
 #[track_caller]
-pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Instant>, ready: impl FnMut() -> bool) -> Outcome {
-    match slot().wait(point, Location::caller(), false, until, ready) {
-        Woken::Ready => Outcome::Ready,
-        Woken::Marked | Woken::TimedOut => Outcome::TimedOut,
+pub(crate) fn wait_uncancellable(
+    point: Point,
+    mut until: impl FnMut() -> Option<Instant>,
+    mut ready: impl FnMut() -> bool,
+) -> Outcome {
+    let location = Location::caller();
+    loop {
+        match slot().wait(point, location, false, &mut until, &mut ready) {
+            Ok(Woken::Ready) => return Outcome::Ready,
+            Ok(Woken::Marked | Woken::TimedOut) => return Outcome::TimedOut,
+            Err(refusal) => refusal.fail(),
+        }
     }
 }
 

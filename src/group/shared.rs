@@ -8,6 +8,8 @@
 //!    between.
 //! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and a cancel empties the
 //!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
+//!    One that a worker had stashed meanwhile comes back to the queue of a group that is listed, and whoever takes it from
+//!    there drops it unrun: not the thread that gives it back, which is about to block, or the monitor.
 //! 4. At most `limit` tasks have a slot. One that waits for a queued task of its own group lends it its slot: the borrower
 //!    goes to `express` and is not counted again. One that waits for the first of several events leaves its slot to whatever
 //!    is queued, and gets one back with the event. Daemons need no slot.
@@ -701,9 +703,9 @@ impl Stash for TaskStash {
             owner.unpark();
         }
         if list {
-            workers::list(self.shared.clone());
+            workers::list_unsupplied(self.shared.clone());
         }
-        if self.shared.node().is_flagged() {
+        if !holds(Guard::GivingBackDropsNothing) && self.shared.node().is_flagged() {
             self.shared.empty();
         }
     }
@@ -720,9 +722,16 @@ impl Source for Shared {
                 Some(task) => Taken { task, slot: false, precisely: false },
                 None => {
                     let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
-                    worker.set_stashing(!rest.is_empty());
-                    if !rest.is_empty() {
+                    if rest.is_empty() {
+                        worker.set_stashing(false);
+                    } else {
+                        if !holds(Guard::StashIsFlaggedLast) {
+                            worker.set_stashing(true);
+                        }
                         stash.put(rest);
+                        if holds(Guard::StashIsFlaggedLast) {
+                            worker.set_stashing(true);
+                        }
                         workers::watch_stash();
                     }
                     // A first task that blocks, as most do that block at all, has nothing stashed behind it.
@@ -740,13 +749,15 @@ impl Source for Shared {
                 Dispatched::Elsewhere => {}
             }
         }
+        worker.set_stashing(false);
         worker.set_stash(None);
     }
 
     fn refuse(self: Arc<Self>, error: io::Error) {
         let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
-        if let Some(departure) = taken.task.refuse(error) {
-            self.leave(departure, Held::of(taken.slot));
+        match taken.task.refuse(error) {
+            Some(departure) => self.leave(departure, Held::of(taken.slot)),
+            None => self.not_begun(taken.slot),
         }
     }
 }
