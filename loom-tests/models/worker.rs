@@ -1,5 +1,7 @@
 //! Models of the pool: tasks on workers that are shared, and in place.
 
+use std::time::Duration;
+
 use loom::sync::mpsc;
 
 use super::cancel::cancel_in_thread;
@@ -124,6 +126,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             "deadlock",
             "a task that keeps its slot while it waits for a queued one waits for ever"
+        ),
+        holds!(
+            worker_lent_slot_outlasts_a_wait_that_is_cut_short,
+            Preemptions(2),
+            Preemptions(3),
+            "a wait that ends before the task that it has lent its slot to takes one more, and each gives one back"
+        ),
+        breaks!(
+            broken_worker_shares_the_slot_with_its_borrower,
+            Preemptions(2),
+            "attempt to subtract with overflow",
+            "a wait that is cut short and leaves its only slot with the borrower gives it back a second time"
         ),
         holds!(
             worker_limit_is_kept,
@@ -434,6 +448,36 @@ fn worker_r18_wait_in_a_task_lends_its_slot() {
 fn broken_worker_keeps_the_slot() {
     take_out(Guard::WaitLendsSlot);
     worker_r18_wait_in_a_task_lends_its_slot();
+}
+
+fn worker_lent_slot_outlasts_a_wait_that_is_cut_short() {
+    must_see(["it had ended", "it had not"]);
+    with_pool(2, || {
+        let ran = Note::default();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    let task = g.spawn(|| {
+                        ran.set();
+                        Ok(())
+                    });
+                    saw(match task.wait_timeout(Duration::ZERO)? {
+                        Some(_) => "it had ended",
+                        None => "it had not",
+                    });
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(ran.times(), 1);
+    });
+}
+
+fn broken_worker_shares_the_slot_with_its_borrower() {
+    take_out(Guard::CutWaitTakesASlot);
+    worker_lent_slot_outlasts_a_wait_that_is_cut_short();
 }
 
 fn worker_limit_is_kept() {

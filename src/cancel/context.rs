@@ -45,8 +45,6 @@ enum Standing {
 /// A scope that a thread is in.
 enum Frame {
     Node(Arc<Node>),
-    /// A task that runs under the node of its group.
-    Task(Arc<Node>),
     /// A task that can be cancelled by itself: its node is made when something asks for it.
     Lazy(LazyTask),
     /// A shield.
@@ -83,7 +81,7 @@ impl Context {
     /// The node of the innermost scope.
     fn node(&self) -> Option<Arc<Node>> {
         let lazy = match self.frames.borrow().last()? {
-            Frame::Node(node) | Frame::Task(node) => return Some(node.clone()),
+            Frame::Node(node) => return Some(node.clone()),
             Frame::Clear => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
@@ -173,19 +171,8 @@ pub(crate) fn current() -> Option<Arc<Node>> {
 #[inline]
 pub(crate) fn is_current(node: &Arc<Node>) -> bool {
     with(|context| match context.frames.borrow().last() {
-        Some(Frame::Node(top) | Frame::Task(top)) => Arc::ptr_eq(top, node),
+        Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
         _ => false,
-    })
-}
-
-/// Whether this thread is inside of a task of the group whose node is `base`.
-pub(crate) fn is_in_task_of(base: &Arc<Node>) -> bool {
-    with(|context| {
-        context.frames.borrow().iter().any(|frame| match frame {
-            Frame::Task(node) => Arc::ptr_eq(node, base),
-            Frame::Lazy(lazy) => Arc::ptr_eq(lazy.base_token(), base),
-            Frame::Node(_) | Frame::Clear => false,
-        })
     })
 }
 
@@ -208,11 +195,6 @@ fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
 #[inline]
 pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
     inside(Frame::Node(node), f)
-}
-
-/// Runs `f` in the scope of tasks that have no node of their own.
-pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
-    inside(Frame::Task(base), f)
 }
 
 /// Runs `f` in the scope of a task that has a node of its own if something asks for it.

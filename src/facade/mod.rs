@@ -54,6 +54,8 @@ pub(crate) enum Guard {
     CancelEmptiesQueue,
     /// A task that waits for a queued task of its own group lends it its slot.
     WaitLendsSlot,
+    /// A task whose wait is cut short leaves the slot that it had lent to the other, and takes one more.
+    CutWaitTakesASlot,
     /// A worker passes the wake on before it runs a task.
     WakeIsPassedOn,
     /// A worker that blocks gives back the tasks that it has taken and not begun.

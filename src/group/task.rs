@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use super::completions::Completions;
 use super::ledger::Ledger;
-use super::shared::{Erased, Role, Shared};
+use super::shared::{Erased, Lending, Role, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
@@ -135,8 +135,8 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     /// Has `completions` told of the end as `event`; at once, if it has ended.
     fn tell(&self, completions: Arc<Completions>, event: usize);
     fn on_finished(&self, callback: OnFinished<'scope>);
-    /// The same task for the queue.
-    fn lend(self: Arc<Self>);
+    /// Lends it the slot of the task that waits for it here, for as long as that waits.
+    fn lend(self: Arc<Self>) -> Option<Lending>;
 }
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
@@ -330,7 +330,7 @@ where
     /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
     fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         if self.job.is_detached() {
-            context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
+            context::within(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
             context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
         }
@@ -385,6 +385,10 @@ where
         self.job.phase() != Phase::Queued
     }
 
+    fn is_tokened(&self) -> bool {
+        self.job.is_tokened()
+    }
+
     fn runs_anywhere(&self) -> bool {
         self.traits.special.is_none() && self.traits.role == Role::Task
     }
@@ -396,10 +400,6 @@ where
 
     fn own_token(&self) -> Arc<Node> {
         self.own()
-    }
-
-    fn base_token(&self) -> &Arc<Node> {
-        self.base()
     }
 }
 
@@ -452,16 +452,14 @@ where
             shared.ended_in_place(departure, slot);
             return Some(None);
         }
-        let (status, value) = if slot {
-            context::within_task(self.base().clone(), || self.execute(&claim, Stopwatch::start_coarse()))
-        } else {
-            self.execute(&claim, Stopwatch::start_coarse())
-        };
+        let holding = shared.hold(slot);
+        let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
             Ok(()) => self.traits.role.departure(status),
             Err(claim) => self.end_watched(claim, status),
         };
+        drop(holding);
         shared.ended_in_place(departure, slot);
         Some(value)
     }
@@ -517,9 +515,9 @@ where
         self.call(callback, status);
     }
 
-    fn lend(self: Arc<Self>) {
+    fn lend(self: Arc<Self>) -> Option<Lending> {
         let group = self.group;
-        group.shared.lend(|| erase(self));
+        group.shared.lend(|| erase(self))
     }
 }
 
