@@ -436,3 +436,47 @@ fn a_wait_runs_no_destructor_of_a_task_behind_it() {
         }
     });
 }
+
+#[test]
+fn a_group_that_never_runs_dry_does_not_starve_another() {
+    alone("a_group_that_never_runs_dry_does_not_starve_another", || {
+        /// A task that takes a moment and spawns its successor.
+        fn go_on<'scope>(g: &'scope TaskGroup<'scope, '_>, ran: &'scope AtomicUsize, over: &'scope Gate) {
+            g.spawn(move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < std::time::Duration::from_micros(20) {
+                    std::hint::spin_loop();
+                }
+                if !over.is_open() {
+                    go_on(g, ran, over);
+                }
+                Ok(())
+            });
+        }
+
+        let (ran, over) = (AtomicUsize::new(0), Gate::default());
+        thread::scope(|threads| {
+            let busy = threads.spawn(|| {
+                TaskGroup::scope(|g| {
+                    for _ in 0..20 {
+                        go_on(g, &ran, &over);
+                    }
+                    over.wait();
+                    Ok(())
+                })
+            });
+            support::until(|| ran.load(Ordering::Relaxed) > 1_000);
+            for _ in 0..20 {
+                let before = ran.load(Ordering::Relaxed);
+                let outcome = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(())).wait_timeout(LONG)?));
+                let meanwhile = ran.load(Ordering::Relaxed) - before;
+                assert!(outcome.is_ok_and(|status| status == Some(TaskStatus::Finished)));
+                // Seconds of tasks.
+                assert!(meanwhile < 100_000, "{meanwhile} tasks of the busy group ran before one of the other");
+            }
+            over.open();
+            assert!(busy.join().unwrap().is_ok());
+        });
+    });
+}

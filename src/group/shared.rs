@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -38,12 +39,17 @@ use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload};
+use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload, TIME_PASSES};
 use crate::waiting::{self, Point};
 use crate::workers::{self, Departure, Source, Stash, Worker};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
+
+/// How many batches a worker takes from one group while others wait, and for how long: a change takes as long as a few dozen
+/// small tasks, and a batch as long as up to 32.
+const MOST_BATCHES: u32 = 16;
+const LONGEST_TURN: Duration = Duration::from_millis(1);
 
 pub(super) struct Shared {
     token: CancelToken,
@@ -800,6 +806,30 @@ impl Tally {
     }
 }
 
+/// How long a worker has been with one group while others wait.
+#[derive(Default)]
+struct Turn {
+    batches: u32,
+    since: Option<Instant>,
+}
+
+impl Turn {
+    /// Asked before each batch.
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        workers::others_wait() && self.is_over_for_others()
+    }
+
+    #[cold]
+    fn is_over_for_others(&mut self) -> bool {
+        self.batches += 1;
+        if !TIME_PASSES {
+            return self.batches > MOST_BATCHES;
+        }
+        self.batches > MOST_BATCHES || self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST_TURN
+    }
+}
+
 /// What a worker has taken and not begun, and what it has ended and not reported: both reach the group when the worker comes
 /// for more, when it blocks, and when somebody finds that it has not come for too long.
 struct TaskStash {
@@ -872,10 +902,16 @@ impl Source for Shared {
         worker.set_stash(Some(stash.clone()));
         let mut size = 1;
         let mut passed_on = false;
+        let mut turn = Turn::default();
         loop {
             let taken = match stash.next() {
                 Some(task) => Taken { task, slot: Slot::Nothing, precisely: false },
                 None => {
+                    if turn.is_over() {
+                        // Nothing is stashed; what has ended is reported with this.
+                        stash.give_back();
+                        break;
+                    }
                     let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
                     if rest.is_empty() {
                         worker.set_stashing(false);

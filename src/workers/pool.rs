@@ -14,7 +14,10 @@
 //! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and listed, or retired. Whoever
 //!    wakes an idle worker exchanges its status, and so does the worker when it retires: a wake is never given to a worker
 //!    that leaves.
-//! 4. A thread that is about to block in one of our blocking points, and the monitor, run no code of the user's: it could
+//! 4. A worker stays with a source for a bounded number of batches, and for a millisecond or so at most where its tasks take
+//!    long, while others are listed; then it goes to the back. So a source whose tasks spawn more, and never runs dry, does
+//!    not keep the others from their workers.
+//! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code of the user's: it could
 //!    block itself, which would take a wake from the wait, or the monitor from all groups. So what is given back is not
 //!    dropped there, and a task that has to fail since no thread is to be had does so elsewhere (see [`Refusal`]).
 //!
@@ -30,7 +33,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use slab::Slab;
@@ -48,7 +51,7 @@ pub(crate) trait Stash: Send + Sync {
 
 /// Something with tasks to run.
 pub(crate) trait Source: Send + Sync {
-    /// Runs tasks on this worker until there is none that it may run.
+    /// Runs tasks on this worker until there is none that it may run, or other sources have waited for their turn.
     fn work(self: Arc<Self>, worker: &Worker);
 
     /// The system refused the thread that a task needed: one task fails with `error`.
@@ -63,8 +66,8 @@ global! {
 pub(super) struct Pool {
     pub(super) places: usize,
     state: Mutex<State>,
-    /// Whether a source is listed, for a worker that lingers. A hint: the lock decides.
-    listed: CachePadded<PlainBool>,
+    /// How many sources are listed, for workers that linger or have been with one for long. A hint: the lock decides.
+    listed: CachePadded<PlainUsize>,
 }
 
 #[derive(Default)]
@@ -222,7 +225,7 @@ impl Pool {
     pub(super) fn linger(&self) {
         let mut before = false;
         facade::linger(|| {
-            let now = self.listed.load(Relaxed);
+            let now = self.listed.load(Relaxed) > 0;
             std::mem::replace(&mut before, now) && now
         });
     }
@@ -249,7 +252,7 @@ impl Pool {
     fn enlist(&self, source: Arc<dyn Source>) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.ready.push_back(source);
-        self.listed.store(true, Relaxed);
+        self.listed.store(state.ready.len(), Relaxed);
         state
     }
 
@@ -342,10 +345,16 @@ pub(crate) fn unlist(source: &Arc<dyn Source>) {
     let mut state = POOL.lock();
     if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
         let listed = state.ready.remove(index);
-        POOL.listed.store(!state.ready.is_empty(), Relaxed);
+        POOL.listed.store(state.ready.len(), Relaxed);
         drop(state);
         drop(listed);
     }
+}
+
+/// Whether a source more than one is listed. A hint, and one load.
+#[inline]
+pub(crate) fn others_wait() -> bool {
+    POOL.listed.load(Relaxed) > 1
 }
 
 /// Makes sure that stashes are looked after.
