@@ -33,7 +33,13 @@ struct Context {
     frames: RefCell<Vec<Frame>>,
     /// Slots for regions with a hook, kept for the next.
     spare: RefCell<Vec<Arc<Slot>>>,
+    /// How many tasks run in place on this thread, each inside of the one before.
+    in_place: Cell<u32>,
 }
+
+/// How many tasks run in place inside of each other at most: a chain of joins is as long as it likes to be, and the stack is
+/// not.
+const MOST_IN_PLACE: u32 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -71,6 +77,7 @@ impl Context {
             attachment: RefCell::new(None),
             frames: RefCell::new(Vec::new()),
             spare: RefCell::new(Vec::new()),
+            in_place: Cell::new(0),
         }
     }
 
@@ -167,13 +174,33 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// Whether the innermost scope is that of `node` itself.
+/// A task runs in place on this thread for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct InPlace(());
+
+/// The right to run a task of `node` in place, without a frame of its own: the innermost scope is that of `node` itself, and
+/// not too many tasks run in place around it.
 #[inline]
-pub(crate) fn is_current(node: &Arc<Node>) -> bool {
-    with(|context| match context.frames.borrow().last() {
-        Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
-        _ => false,
+pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
+    with(|context| {
+        let depth = context.in_place.get();
+        let is_current = match context.frames.borrow().last() {
+            Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
+            _ => false,
+        };
+        (is_current && depth < MOST_IN_PLACE).then(|| {
+            context.in_place.set(depth + 1);
+            InPlace(())
+        })
     })
+}
+
+impl Drop for InPlace {
+    #[inline]
+    fn drop(&mut self) {
+        with(|context| context.in_place.set(context.in_place.get().saturating_sub(1)));
+    }
 }
 
 struct Leave;

@@ -437,9 +437,10 @@ where
 
     #[inline]
     fn run_in_place(&self) -> Option<Option<T>> {
-        if !self.runs_anywhere() || !self.job.is_plain() || !context::is_current(self.base()) {
+        if !self.runs_anywhere() || !self.job.is_plain() {
             return None;
         }
+        let _in_place = context::in_place(self.base())?;
         let shared = &self.group.shared;
         let slot = shared.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
