@@ -29,7 +29,7 @@ use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
-use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
+use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload};
 use crate::waiting::Slot;
 use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
@@ -43,8 +43,8 @@ pub(super) struct Group<E> {
 
 impl<E: TaskError> Group<E> {
     /// As [`Ledger::fail`].
-    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
-        self.ledger.fail(self.shared.node(), origin, kind, elapsed)
+    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: impl Into<Elapsed>) -> Cancelled {
+        self.ledger.fail(self.shared.node(), origin, kind, elapsed.into())
     }
 }
 
@@ -204,7 +204,7 @@ where
     }
 
     #[cold]
-    fn errored(&self, error: E, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn errored(&self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         // The error is the user's, and so is what it says of itself.
         let own = match catch(|| error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned()) {
             Ok(own) => own,
@@ -227,11 +227,11 @@ where
     }
 
     #[cold]
-    fn panicked(&self, payload: Payload, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn panicked(&self, payload: Payload, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         self.failed(FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
     }
 
-    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         let origin = Origin::Task(self.traits.info());
         if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
@@ -374,7 +374,7 @@ where
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
         let claim = self.job.claim()?;
-        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO);
+        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
