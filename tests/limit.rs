@@ -4,10 +4,14 @@ mod support;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{mpsc, Barrier, Mutex};
+use std::time::Duration;
 
-use support::{Drops, Gate, LONG};
-use taskgroup::{GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
+use support::{alone, Drops, Gate, LONG};
+use taskgroup::{CancelToken, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
+
+/// So short that a wait of this length is over before what it waits for.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Counts those inside and remembers how many there were at most.
 #[derive(Default)]
@@ -286,4 +290,188 @@ fn a_blocked_limit_is_freed_by_a_cancel_while_the_body_waits_for_the_queue() -> 
         assert_eq!(holder.wait()?, TaskStatus::Cancelled);
         Ok(())
     })
+}
+
+#[test]
+fn waits_that_time_out_exceed_the_limit_by_no_more_than_one() -> Result<(), GroupError> {
+    let (peak, begun, leave) = (Peak::default(), AtomicUsize::new(0), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            let task = || {
+                peak.inside(|| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    leave.wait();
+                });
+                Ok(())
+            };
+            let tasks: Vec<_> = (0..6).map(|_| g.spawn(task)).collect();
+            while begun.load(Ordering::SeqCst) == 0 {
+                tasks[0].wait_timeout(MOMENT)?;
+            }
+            peak.inside(|| {
+                for _ in 0..10 {
+                    for task in &tasks {
+                        task.wait_timeout(MOMENT)?;
+                    }
+                }
+                anyhow::Ok(())
+            })?;
+            leave.open();
+            Ok(())
+        });
+        Ok(())
+    })?;
+    assert_eq!((peak.most(), begun.into_inner()), (2, 6));
+    Ok(())
+}
+
+#[test]
+fn a_task_that_was_lent_a_slot_and_leaves_it_leaves_its_own() -> Result<(), GroupError> {
+    for _ in 0..50 {
+        let (running, stop) = (Gate::default(), CancelToken::new());
+        TaskGroup::builder().limit(1).scope(|g| {
+            let lender = g.spawn(|| {
+                let borrower = g.spawn(|| {
+                    let daemon = g.spawn_daemon(|| Ok(stop.wait()?));
+                    running.open();
+                    for ended in g.as_completed([daemon]) {
+                        ended?.wait()?;
+                    }
+                    Ok(())
+                });
+                while !running.is_open() {
+                    borrower.wait_timeout(MOMENT)?;
+                }
+                Ok(())
+            });
+            lender.wait()?;
+            // The borrower waits for a daemon, so the only slot is free.
+            let ran = g.spawn(|| Ok(3)).wait_timeout(LONG)?;
+            stop.cancel();
+            assert_eq!(ran, Some(TaskStatus::Finished));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_callback_at_the_end_of_a_task_waits_within_the_limit() -> Result<(), GroupError> {
+    for lends in [false, true] {
+        let (peak, registered, refused) = (Peak::default(), Gate::default(), AtomicUsize::new(0));
+        TaskGroup::builder().limit(1).scope(|g| {
+            let (peak, refused) = (&peak, &refused);
+            let task = g.spawn(|| {
+                registered.wait();
+                Ok(())
+            });
+            task.on_finished(move |_| {
+                let next = g.spawn(move || {
+                    peak.inside(|| refused.fetch_add(usize::from(g.try_spawn(|| Ok(())).is_err()), Ordering::SeqCst));
+                    Ok(())
+                });
+                if lends {
+                    assert!(next.wait().is_ok());
+                } else {
+                    assert_eq!(g.as_completed([next]).flatten().count(), 1);
+                }
+            });
+            registered.open();
+            assert_eq!(task.wait()?, TaskStatus::Finished);
+            Ok(())
+        })?;
+        assert_eq!((peak.most(), refused.into_inner()), (1, 1), "a task more was taken beside the only one");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_task_that_was_run_in_place_leaves_no_trace_for_try_spawn() -> Result<(), GroupError> {
+    for _ in 0..300 {
+        TaskGroup::builder().limit(1).scope(|g| {
+            g.spawn(|| Ok(())).join()?;
+            assert!(g.try_spawn(|| Ok(())).is_ok(), "nothing runs and nothing is queued");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_left_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
+    struct Cancels(CancelToken);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let outcome = TaskGroup::builder().limit(1).scope(|g| {
+            g.spawn(|| {
+                let token = g.token().clone();
+                let task = g.spawn(move || {
+                    let cancels = Cancels(token);
+                    let own = taskgroup::current_token().expect("a task has a token");
+                    own.on_cancel(move || drop(cancels)).forget();
+                    Ok(())
+                });
+                // It gets the slot of this one past the queue, and leaves its entry there.
+                assert_eq!(task.wait()?, TaskStatus::Finished);
+                drop(task);
+                Ok(())
+            });
+            Ok(())
+        });
+        done.send(outcome.is_ok())
+    });
+    assert_eq!(ended.recv_timeout(LONG), Ok(true));
+}
+
+#[test]
+fn a_dedicated_task_does_not_overtake_the_queue() {
+    alone("a_dedicated_task_does_not_overtake_the_queue", || {
+        let (leave, holds) = (Gate::default(), Gate::default());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (order, spinning) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+        std::thread::scope(|threads| {
+            // Keeps the workers from what is queued for a while.
+            threads.spawn(|| {
+                TaskGroup::scope(|g| {
+                    for _ in 0..cores {
+                        g.spawn(|| {
+                            spinning.fetch_add(1, Ordering::SeqCst);
+                            support::until(|| leave.is_open());
+                            Ok(())
+                        });
+                    }
+                    leave.wait();
+                    Ok(())
+                })
+            });
+            support::until(|| spinning.load(Ordering::SeqCst) == cores);
+            let outcome = TaskGroup::builder().limit(1).scope(|g| {
+                g.task().dedicated().spawn(|| {
+                    holds.wait();
+                    Ok(())
+                });
+                g.spawn(|| {
+                    order.lock().unwrap().push("queued");
+                    Ok(())
+                });
+                holds.open();
+                // The only slot is free with that, and the next in the queue waits for a worker.
+                support::until(|| g.stats().finished > 0);
+                g.task().dedicated().spawn(|| {
+                    order.lock().unwrap().push("dedicated");
+                    Ok(())
+                });
+                Ok(())
+            });
+            leave.open();
+            assert!(outcome.is_ok(), "{outcome:?}");
+        });
+        assert_eq!(*order.lock().unwrap(), ["queued", "dedicated"]);
+    });
 }

@@ -203,3 +203,22 @@ fn a_task_spawned_by_a_hook_does_not_outlive_the_scope() {
         assert_eq!(drops.count(), 1);
     }
 }
+
+#[test]
+fn a_hook_finds_all_tasks_in_the_statistics() -> Result<(), GroupError> {
+    let seen = Mutex::new(None);
+    TaskGroup::scope(|g| {
+        g.on_release(|| {
+            *seen.lock().unwrap() = Some(g.stats());
+            Ok(())
+        });
+        // Some of these run in place.
+        for _ in 0..100 {
+            g.spawn(|| Ok(())).join()?;
+        }
+        Ok(())
+    })?;
+    let stats = seen.into_inner().unwrap().expect("the hook has run");
+    assert_eq!((stats.finished, stats.queued, stats.running), (100, 0, 0));
+    Ok(())
+}

@@ -337,3 +337,158 @@ fn passes_in_a_small_child(test: &str) {
     let (status, text) = outcomes.find(|(_, text)| !aborted(text)).expect("std aborts at none of the sizes");
     assert!(status.success() && text.contains("1 passed"), "{status}: {text}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_task_fails_for_which_there_is_no_thread_and_not_only_the_first() {
+    const TEST: &str = "every_task_fails_for_which_there_is_no_thread_and_not_only_the_first";
+    if support::is_child() {
+        let running = Gate::default();
+        let mut statuses = None;
+        let error = TaskGroup::builder()
+            .on_failure(OnFailure::Collect)
+            .scope(|g| {
+                let only = g.spawn(|| {
+                    running.open();
+                    let tasks = [g.spawn(|| Ok(())), g.spawn(|| Ok(())), g.spawn(|| Ok(()))];
+                    let mut statuses = Vec::new();
+                    for task in tasks.iter().rev() {
+                        statuses.push(task.wait()?);
+                    }
+                    Ok(statuses)
+                });
+                running.wait();
+                statuses = Some(only.join()?);
+                Ok(())
+            })
+            .expect_err("a second thread does not fit");
+        assert_eq!(statuses, Some(vec![TaskStatus::Failed; 3]));
+        assert_eq!(error.failures().len(), 3);
+        return;
+    }
+    // The thread of the test and one worker fit, and no third thread does.
+    let output = support::run_in_small_child_with_stacks(TEST, 1 << 20, 340 << 20);
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
+
+thread_local!(static WAITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+
+/// Records the thread that drops it, and blocks there for a moment if that is in the midst of a wait.
+struct Recorded<'a>(&'a Mutex<Vec<Option<String>>>);
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        let thread = if WAITS.get() {
+            let _ = taskgroup::shield(|| taskgroup::sleep(std::time::Duration::from_millis(1)));
+            Some("a thread that waits".to_owned())
+        } else {
+            thread::current().name().map(str::to_owned)
+        };
+        self.0.lock().unwrap().push(thread);
+    }
+}
+
+/// Spawns many tasks, one of which runs `busy` when it is alone with what its worker has stashed, in a cancelled group. Gives
+/// the names of the threads that dropped the captures.
+fn dropped_by(busy: impl Fn(&(dyn Fn() -> bool + Sync)) + Sync) -> Vec<Option<String>> {
+    const TASKS: usize = 400;
+    let (dropped, begun, running) = (Mutex::new(Vec::new()), AtomicUsize::new(0), Gate::default());
+    let outcome = TaskGroup::scope(|g| {
+        for _ in 0..TASKS {
+            let own = Recorded(&dropped);
+            let (begun, running, busy, dropped) = (&begun, &running, &busy, &dropped);
+            g.spawn(move || {
+                let _own = own;
+                if begun.fetch_add(1, Ordering::SeqCst) == 25 {
+                    running.open();
+                    support::until(|| g.token().is_cancelled());
+                    busy(&|| dropped.lock().unwrap().len() == TASKS - 1);
+                }
+                Ok(())
+            });
+        }
+        running.wait();
+        g.cancel();
+        Ok(())
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+    dropped.into_inner().unwrap()
+}
+
+#[test]
+fn the_monitor_drops_nothing_of_the_users() {
+    alone("the_monitor_drops_nothing_of_the_users", || {
+        for _ in 0..50 {
+            // Behind a task that spins, only the monitor finds what is stashed.
+            let dropped = dropped_by(|all_dropped| support::until(all_dropped));
+            assert!(dropped.iter().all(|thread| thread.as_deref() != Some("taskgroup-monitor")), "{dropped:?}");
+        }
+    });
+}
+
+#[test]
+fn a_wait_runs_no_destructor_of_a_task_behind_it() {
+    alone("a_wait_runs_no_destructor_of_a_task_behind_it", || {
+        for _ in 0..50 {
+            let dropped = dropped_by(|all_dropped| {
+                let inner = taskgroup::CancelToken::new();
+                thread::scope(|threads| {
+                    threads.spawn(|| {
+                        support::until(all_dropped);
+                        inner.cancel();
+                    });
+                    WAITS.set(true);
+                    let woken = taskgroup::shield(|| inner.run(|| taskgroup::sleep(LONG)));
+                    WAITS.set(false);
+                    assert!(woken.is_err(), "the cancel was lost");
+                });
+            });
+            assert!(dropped.iter().all(|thread| thread.as_deref() != Some("a thread that waits")), "{dropped:?}");
+        }
+    });
+}
+
+#[test]
+fn a_group_that_never_runs_dry_does_not_starve_another() {
+    alone("a_group_that_never_runs_dry_does_not_starve_another", || {
+        /// A task that takes a moment and spawns its successor.
+        fn go_on<'scope>(g: &'scope TaskGroup<'scope, '_>, ran: &'scope AtomicUsize, over: &'scope Gate) {
+            g.spawn(move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < std::time::Duration::from_micros(20) {
+                    std::hint::spin_loop();
+                }
+                if !over.is_open() {
+                    go_on(g, ran, over);
+                }
+                Ok(())
+            });
+        }
+
+        let (ran, over) = (AtomicUsize::new(0), Gate::default());
+        thread::scope(|threads| {
+            let busy = threads.spawn(|| {
+                TaskGroup::scope(|g| {
+                    for _ in 0..20 {
+                        go_on(g, &ran, &over);
+                    }
+                    over.wait();
+                    Ok(())
+                })
+            });
+            support::until(|| ran.load(Ordering::Relaxed) > 1_000);
+            for _ in 0..20 {
+                let before = ran.load(Ordering::Relaxed);
+                let outcome = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(())).wait_timeout(LONG)?));
+                let meanwhile = ran.load(Ordering::Relaxed) - before;
+                assert!(outcome.is_ok_and(|status| status == Some(TaskStatus::Finished)));
+                // Seconds of tasks.
+                assert!(meanwhile < 100_000, "{meanwhile} tasks of the busy group ran before one of the other");
+            }
+            over.open();
+            assert!(busy.join().unwrap().is_ok());
+        });
+    });
+}

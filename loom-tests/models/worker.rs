@@ -1,12 +1,15 @@
 //! Models of the pool: tasks on workers that are shared, and in place.
 
+use std::time::Duration;
+
 use loom::sync::mpsc;
 
-use super::support::{must_see, saw, with_pool, Drops, Gate, Note};
+use super::cancel::cancel_in_thread;
+use super::support::{block, must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::Preemptions;
 use super::{Model, Watched};
 use crate::facade::{self, take_out, Guard};
-use crate::{workers, TaskGroup, TaskStatus};
+use crate::{workers, CancelToken, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -83,6 +86,30 @@ pub(super) fn models() -> Vec<Model> {
             "the end of a task is noticed though another thread gives back what its worker has stashed"
         ),
         holds!(
+            worker_blocks_without_the_destructors_of_its_stash,
+            Preemptions(1),
+            Preemptions(2),
+            "a worker whose stash holds tasks of a cancelled group is woken from a wait, whatever their destructors do"
+        ),
+        breaks!(
+            broken_worker_blocks_and_drops_its_stash,
+            Preemptions(1),
+            "deadlock",
+            "a destructor that runs between the publish of a wait and its park takes the cancel from it"
+        ),
+        holds!(
+            worker_stash_is_flagged_for_the_monitor,
+            Preemptions(1),
+            Preemptions(2),
+            "tasks in the stash of a worker that blocks in foreign code are found, whatever was given back before"
+        ),
+        breaks!(
+            broken_worker_flags_its_stash_first,
+            Preemptions(1),
+            "deadlock",
+            "a worker that says that it has a stash before it has one is found with an empty one, and then not at all"
+        ),
+        holds!(
             worker_r18_join_in_a_task_lends_its_slot,
             Preemptions(2),
             Preemptions(3),
@@ -99,6 +126,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             "deadlock",
             "a task that keeps its slot while it waits for a queued one waits for ever"
+        ),
+        holds!(
+            worker_lent_slot_outlasts_a_wait_that_is_cut_short,
+            Preemptions(2),
+            Preemptions(3),
+            "a wait that ends before the task that it has lent its slot to takes one more, and each gives one back"
+        ),
+        breaks!(
+            broken_worker_shares_the_slot_with_its_borrower,
+            Preemptions(2),
+            "attempt to subtract with overflow",
+            "a wait that is cut short and leaves its only slot with the borrower gives it back a second time"
         ),
         holds!(
             worker_limit_is_kept,
@@ -295,6 +334,83 @@ fn worker_stash_is_given_back_for_it() {
     });
 }
 
+fn worker_blocks_without_the_destructors_of_its_stash() {
+    /// Enters a scope when it is dropped, as a destructor that cleans up does.
+    struct CleansUp;
+    impl Drop for CleansUp {
+        fn drop(&mut self) {
+            let _ = CancelToken::new().run(crate::checkpoint);
+        }
+    }
+
+    facade::set_most_stashed(2);
+    with_pool(1, || {
+        let inner = CancelToken::new();
+        let canceller = cancel_in_thread(&inner);
+        TaskGroup::scope(|g| {
+            // The second batch is two tasks, if four more are left behind its first.
+            g.spawn(|| Ok(()));
+            let waits = g.spawn(|| {
+                g.cancel();
+                let _ = crate::shield(|| inner.run(block));
+                Ok(())
+            });
+            let stashed = CleansUp;
+            g.spawn(move || {
+                drop(stashed);
+                Ok(())
+            });
+            for _ in 0..3 {
+                g.spawn(|| Ok(()));
+            }
+            crate::shield(|| waits.wait())?;
+            Ok(())
+        })
+        .unwrap();
+        canceller.join().unwrap();
+    });
+}
+
+fn broken_worker_blocks_and_drops_its_stash() {
+    take_out(Guard::GivingBackDropsNothing);
+    worker_blocks_without_the_destructors_of_its_stash();
+}
+
+fn worker_stash_is_flagged_for_the_monitor() {
+    facade::set_most_stashed(2);
+    with_pool(2, || {
+        let (blocks, blocked) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
+        // Two looks of the monitor: one whenever it may come, and one when the worker is blocked.
+        let monitor = loom::thread::spawn(move || {
+            workers::give_back_flagged_stashes();
+            let _ = blocked.recv();
+            workers::give_back_flagged_stashes();
+        });
+        TaskGroup::scope(|g| {
+            // The second batch is two tasks, if four more are left behind its first.
+            g.spawn(|| Ok(()));
+            let waits = g.spawn(move || {
+                blocks.send(())?;
+                Ok(receiver.recv()?)
+            });
+            g.spawn(move || Ok(sender.send(())?));
+            for _ in 0..3 {
+                g.spawn(|| Ok(()));
+            }
+            waits.wait()?;
+            Ok(())
+        })
+        .unwrap();
+        monitor.join().unwrap();
+    });
+}
+
+fn broken_worker_flags_its_stash_first() {
+    take_out(Guard::StashIsFlaggedLast);
+    worker_stash_is_flagged_for_the_monitor();
+}
+
 /// A task of a group with a limit of one that waits for a second one by `wait`.
 fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send + Sync) {
     with_pool(2, || {
@@ -332,6 +448,36 @@ fn worker_r18_wait_in_a_task_lends_its_slot() {
 fn broken_worker_keeps_the_slot() {
     take_out(Guard::WaitLendsSlot);
     worker_r18_wait_in_a_task_lends_its_slot();
+}
+
+fn worker_lent_slot_outlasts_a_wait_that_is_cut_short() {
+    must_see(["it had ended", "it had not"]);
+    with_pool(2, || {
+        let ran = Note::default();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    let task = g.spawn(|| {
+                        ran.set();
+                        Ok(())
+                    });
+                    saw(match task.wait_timeout(Duration::ZERO)? {
+                        Some(_) => "it had ended",
+                        None => "it had not",
+                    });
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(ran.times(), 1);
+    });
+}
+
+fn broken_worker_shares_the_slot_with_its_borrower() {
+    take_out(Guard::CutWaitTakesASlot);
+    worker_lent_slot_outlasts_a_wait_that_is_cut_short();
 }
 
 fn worker_limit_is_kept() {

@@ -33,7 +33,13 @@ struct Context {
     frames: RefCell<Vec<Frame>>,
     /// Slots for regions with a hook, kept for the next.
     spare: RefCell<Vec<Arc<Slot>>>,
+    /// How many tasks run in place on this thread, each inside of the one before.
+    in_place: Cell<u32>,
 }
+
+/// How many tasks run in place inside of each other at most: a chain of joins is as long as it likes to be, and the stack is
+/// not.
+const MOST_IN_PLACE: u32 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -45,8 +51,6 @@ enum Standing {
 /// A scope that a thread is in.
 enum Frame {
     Node(Arc<Node>),
-    /// A task that runs under the node of its group.
-    Task(Arc<Node>),
     /// A task that can be cancelled by itself: its node is made when something asks for it.
     Lazy(LazyTask),
     /// A shield.
@@ -73,6 +77,7 @@ impl Context {
             attachment: RefCell::new(None),
             frames: RefCell::new(Vec::new()),
             spare: RefCell::new(Vec::new()),
+            in_place: Cell::new(0),
         }
     }
 
@@ -83,7 +88,7 @@ impl Context {
     /// The node of the innermost scope.
     fn node(&self) -> Option<Arc<Node>> {
         let lazy = match self.frames.borrow().last()? {
-            Frame::Node(node) | Frame::Task(node) => return Some(node.clone()),
+            Frame::Node(node) => return Some(node.clone()),
             Frame::Clear => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
@@ -169,24 +174,33 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// Whether the innermost scope is that of `node` itself.
+/// A task runs in place on this thread for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct InPlace(());
+
+/// The right to run a task of `node` in place, without a frame of its own: the innermost scope is that of `node` itself, and
+/// not too many tasks run in place around it.
 #[inline]
-pub(crate) fn is_current(node: &Arc<Node>) -> bool {
-    with(|context| match context.frames.borrow().last() {
-        Some(Frame::Node(top) | Frame::Task(top)) => Arc::ptr_eq(top, node),
-        _ => false,
+pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
+    with(|context| {
+        let depth = context.in_place.get();
+        let is_current = match context.frames.borrow().last() {
+            Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
+            _ => false,
+        };
+        (is_current && depth < MOST_IN_PLACE).then(|| {
+            context.in_place.set(depth + 1);
+            InPlace(())
+        })
     })
 }
 
-/// Whether this thread is inside of a task of the group whose node is `base`.
-pub(crate) fn is_in_task_of(base: &Arc<Node>) -> bool {
-    with(|context| {
-        context.frames.borrow().iter().any(|frame| match frame {
-            Frame::Task(node) => Arc::ptr_eq(node, base),
-            Frame::Lazy(lazy) => Arc::ptr_eq(lazy.base_token(), base),
-            Frame::Node(_) | Frame::Clear => false,
-        })
-    })
+impl Drop for InPlace {
+    #[inline]
+    fn drop(&mut self) {
+        with(|context| context.in_place.set(context.in_place.get().saturating_sub(1)));
+    }
 }
 
 struct Leave;
@@ -208,11 +222,6 @@ fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
 #[inline]
 pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
     inside(Frame::Node(node), f)
-}
-
-/// Runs `f` in the scope of tasks that have no node of their own.
-pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
-    inside(Frame::Task(base), f)
 }
 
 /// Runs `f` in the scope of a task that has a node of its own if something asks for it.
@@ -267,14 +276,21 @@ fn check_slowly() -> Result<(), Cancelled> {
 pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut() -> bool) -> Result<Outcome, Cancelled> {
     let location = Location::caller();
     check()?;
-    let node = with(Context::attach);
     let slot = slot();
     loop {
+        // Each time: the code of a task that had to fail may have been in scopes of its own.
+        let node = with(Context::attach);
         let until = || match &node {
             Some(node) if slot.is_timed() => [limit, node.next_limit()].into_iter().flatten().min(),
             _ => limit,
         };
-        let woken = slot.wait(point, location, node.is_some(), until, &mut ready);
+        let woken = match slot.wait(point, location, node.is_some(), until, &mut ready) {
+            Ok(woken) => woken,
+            Err(refusal) => {
+                refusal.fail();
+                continue;
+            }
+        };
         match (woken, &node) {
             (Woken::Ready, _) => return Ok(Outcome::Ready),
             (Woken::Marked | Woken::TimedOut, Some(node)) => {
@@ -290,10 +306,18 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
 
 /// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
 #[track_caller]
-pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Instant>, ready: impl FnMut() -> bool) -> Outcome {
-    match slot().wait(point, Location::caller(), false, until, ready) {
-        Woken::Ready => Outcome::Ready,
-        Woken::Marked | Woken::TimedOut => Outcome::TimedOut,
+pub(crate) fn wait_uncancellable(
+    point: Point,
+    mut until: impl FnMut() -> Option<Instant>,
+    mut ready: impl FnMut() -> bool,
+) -> Outcome {
+    let location = Location::caller();
+    loop {
+        match slot().wait(point, location, false, &mut until, &mut ready) {
+            Ok(Woken::Ready) => return Outcome::Ready,
+            Ok(Woken::Marked | Woken::TimedOut) => return Outcome::TimedOut,
+            Err(refusal) => refusal.fail(),
+        }
     }
 }
 

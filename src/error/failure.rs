@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use super::tree::{self, one_line, Node, Site};
-use super::{PanicPayload, TaskError};
+use super::{Elapsed, PanicPayload, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
 
 /// One failure of a group: what went wrong, in which task, and when.
@@ -34,7 +34,7 @@ pub struct Failure<E> {
     origin: Origin,
     kind: FailureKind<E>,
     after_cancel: bool,
-    elapsed: Duration,
+    elapsed: Elapsed,
 }
 
 /// The ways in which a task, the body or a hook can fail.
@@ -85,8 +85,8 @@ impl fmt::Display for Origin {
 }
 
 impl<E> Failure<E> {
-    pub(crate) fn new(origin: Origin, kind: FailureKind<E>, after_cancel: bool, elapsed: Duration) -> Self {
-        Failure { origin, kind, after_cancel, elapsed }
+    pub(crate) fn new(origin: Origin, kind: FailureKind<E>, after_cancel: bool, elapsed: impl Into<Elapsed>) -> Self {
+        Failure { origin, kind, after_cancel, elapsed: elapsed.into() }
     }
 
     /// The task that failed, or `None` if it was the group's body or a hook.
@@ -168,6 +168,9 @@ impl<E> Failure<E> {
 
     /// How long the task had been running when it failed.
     ///
+    /// A body, and a task that ran on the thread that waited for it, are timed by the coarse clock of the system: of less than
+    /// one of its steps, some milliseconds, this is zero.
+    ///
     /// ```
     /// use taskgroup::TaskGroup;
     ///
@@ -179,7 +182,7 @@ impl<E> Failure<E> {
     /// assert!(error.failures()[0].elapsed().as_secs() < 60);
     /// ```
     pub fn elapsed(&self) -> Duration {
-        self.elapsed
+        self.elapsed.at_least()
     }
 
     pub(crate) fn set_after_cancel(&mut self, after_cancel: bool) {
@@ -214,7 +217,10 @@ impl<E: TaskError> Failure<E> {
     pub(super) fn node(&self, note: Option<&str>) -> Node {
         let mut heading = format!("{} {}", self.origin, self.verb());
         if !matches!(self.kind, FailureKind::Spawn(_)) {
-            heading += &format!(" after {}", tree::Elapsed(self.elapsed));
+            heading += &match self.elapsed {
+                Elapsed::Measured(elapsed) => format!(" after {}", tree::Time(elapsed)),
+                Elapsed::Under(step) => format!(" after less than {}", tree::Time(step)),
+            };
         }
         if self.after_cancel {
             heading += " [after the cancel]";
@@ -306,6 +312,18 @@ mod tests {
         let refused = of(Origin::Body, FailureKind::Spawn(io::ErrorKind::WouldBlock.into()));
         assert!(refused.source().is_some_and(|source| source.is::<io::Error>()));
         assert!(failed(1, Plain("x".to_owned())).source().is_none());
+    }
+
+    #[test]
+    fn a_time_below_the_step_of_its_clock_is_not_given_as_none() {
+        let step = Duration::from_millis(4);
+        let after = |millis| {
+            let elapsed = Elapsed::in_steps(Duration::from_millis(millis), step);
+            let failure: Failure<Plain> = Failure::new(Origin::Body, FailureKind::Error(Plain("x".to_owned())), false, elapsed);
+            format!("{failure:?} {:?}", failure.elapsed())
+        };
+        assert_eq!(after(0), "the body failed after less than 4.0 ms\nx 0ns");
+        assert_eq!(after(8), "the body failed after 8.0 ms\nx 8ms");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What goes wrong in a scope: the report of a whole group, each failure in it, and the errors of starting a task.
 
 mod chain;
+mod elapsed;
 mod failure;
 mod group_error;
 mod panic;
@@ -19,4 +20,5 @@ pub use panic_hook::install_panic_hook;
 pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;
 
+pub(crate) use elapsed::Elapsed;
 pub(crate) use failure::Origin;

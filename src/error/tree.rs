@@ -126,9 +126,9 @@ impl Display for Site {
 }
 
 /// A duration in the unit a person would choose.
-pub(super) struct Elapsed(pub(super) Duration);
+pub(super) struct Time(pub(super) Duration);
 
-impl Display for Elapsed {
+impl Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let nanos = self.0.as_nanos();
@@ -296,7 +296,7 @@ group (@): 1 failure
     #[test]
     fn durations_in_human_units() {
         let shown = [340, 12_300, 1_240_000, 3_450_000_000, 125_000_000_000, 3_780_000_000_000]
-            .map(|nanos| Elapsed(Duration::from_nanos(nanos)).to_string());
+            .map(|nanos| Time(Duration::from_nanos(nanos)).to_string());
         assert_eq!(shown, ["340 ns", "12.3 µs", "1.2 ms", "3.5 s", "2 min 5 s", "1 h 3 min"]);
     }
 }

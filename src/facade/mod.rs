@@ -57,10 +57,16 @@ pub(crate) enum Guard {
     CancelEmptiesQueue,
     /// A task that waits for a queued task of its own group lends it its slot.
     WaitLendsSlot,
+    /// A task whose wait is cut short leaves the slot that it had lent to the other, and takes one more.
+    CutWaitTakesASlot,
     /// A worker passes the wake on before it runs a task.
     WakeIsPassedOn,
     /// A worker that blocks gives back the tasks that it has taken and not begun.
     StashIsGivenBack,
+    /// A worker that blocks drops nothing of the user's between its last look and its park.
+    GivingBackDropsNothing,
+    /// A worker says that it has tasks stashed after it has put them there.
+    StashIsFlaggedLast,
     /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
     GrantBeatsCancel,
     /// Who waits for an event or its kin looks whether it has happened under the lock with which it enters the queue.

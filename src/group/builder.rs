@@ -100,8 +100,12 @@ impl<E: TaskError> Builder<E> {
     }
 
     /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their spawns. Default: no
-    /// limit. Daemons and the body do not count, and a task that waits for a queued task of its own group lends it its
-    /// place, so that nested use cannot deadlock.
+    /// limit. Daemons and the body do not count.
+    ///
+    /// A task that waits for a queued task of its own group lends it its place meanwhile, so that nested use does not deadlock.
+    /// Where such a wait is cut short, by a cancel or by its timeout, both run on, which is one more than the limit for each
+    /// such wait, and nothing else begins until the limit is kept again. A task of a group inside has no place here to lend:
+    /// if it waits for a queued task of this group, while a task of this group waits for it, they may wait for each other.
     ///
     /// # Panics
     ///

@@ -16,7 +16,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::shared::{Left, Shared};
+use super::slots::Away;
 use crate::cancel::{context, Cancelled};
 use crate::facade::{holds, spin, Guard, Mutex};
 use crate::waiting::{Point, Slot};
@@ -33,14 +34,14 @@ struct State {
 /// A thread that waits for an event.
 struct Waiter {
     thread: Arc<Slot>,
-    /// The group whose limit it has left, for as long as it waits.
-    left: Option<Arc<Shared>>,
+    /// The slot that it has left, for as long as it waits.
+    left: Option<Left>,
 }
 
 impl Waiter {
     fn rejoin(&self) {
-        if let Some(group) = &self.left {
-            group.rejoin_limit();
+        if let Some(left) = &self.left {
+            left.rejoin();
         }
     }
 }
@@ -135,11 +136,12 @@ impl Completions {
         if let Some(event) = state.events.pop_front() {
             return Entered::Happened(event);
         }
-        let left = group.leave_limit();
-        state.waiter = Some(Waiter { thread: context::slot(), left: left.then(|| group.clone()) });
+        let (left, away) = group.leave_limit().unzip();
+        state.waiter = Some(Waiter { thread: context::slot(), left });
         drop(state);
-        let waiting = Waiting(self);
-        if left {
+        let offers = away.is_some();
+        let waiting = Waiting(self, away);
+        if offers {
             // Not under the lock: where the system has no thread for it, the queued task ends here and now, with an event.
             group.offer();
         }
@@ -153,7 +155,7 @@ enum Entered<'a> {
 }
 
 /// Takes the waiter out again.
-struct Waiting<'a>(&'a Completions);
+struct Waiting<'a>(&'a Completions, #[expect(dead_code, reason = "held for its drop")] Option<Away>);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {

@@ -161,9 +161,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
             return Ok(Outcome::Ready);
         }
         context::check()?;
-        if task.status() == TaskStatus::Queued {
-            task.clone().lend();
-        }
+        let _lending = if task.status() == TaskStatus::Queued { task.clone().lend() } else { None };
         let slot = context::slot();
         if !task.add_waiting(&slot) {
             return Ok(Outcome::Ready);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
-use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
+use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload};
 
 /// The failures of a group, in the order in which they came.
@@ -38,7 +38,7 @@ impl<E: TaskError> Ledger<E> {
 
     /// Records a failure, and cancels the group, whose node this is, with it if it is the first and the policy says so. Returns
     /// the cancel that stands for the failure, to whoever asks for the result.
-    pub(super) fn fail(&self, node: &Arc<Node>, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
+    pub(super) fn fail(&self, node: &Arc<Node>, origin: Origin, kind: FailureKind<E>, elapsed: Elapsed) -> Cancelled {
         let (cause, location) = self.cause_of(&origin, &kind);
         let cancelled = Cancelled::new(cause, location, node.id());
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {

@@ -15,6 +15,7 @@ mod race;
 mod release;
 mod scope;
 mod shared;
+mod slots;
 mod source;
 mod start;
 mod stats;

@@ -64,6 +64,10 @@ where
         self.job.phase() != Phase::Queued
     }
 
+    fn is_tokened(&self) -> bool {
+        false
+    }
+
     fn runs_anywhere(&self) -> bool {
         true
     }
@@ -74,9 +78,5 @@ where
 
     fn own_token(&self) -> Arc<Node> {
         self.group.shared.node().clone()
-    }
-
-    fn base_token(&self) -> &Arc<Node> {
-        self.group.shared.node()
     }
 }

@@ -8,31 +8,48 @@
 //!    between.
 //! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and a cancel empties the
 //!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
-//! 4. At most `limit` tasks have a slot. One that waits for a queued task of its own group lends it its slot: the borrower
-//!    goes to `express` and is not counted again. One that waits for the first of several events leaves its slot to whatever
-//!    is queued, and gets one back with the event. Daemons need no slot.
-//! 5. The group is listed with the workers while it has a task that a worker may begin.
+//!    One that a worker had stashed meanwhile comes back to the queue of a group that is listed, and whoever takes it from
+//!    there drops it unrun: not the thread that gives it back, which is about to block, or the monitor.
+//! 4. A task begins only with a slot: a free one, while fewer than `limit` are taken, or that of the task that waits for it,
+//!    while no more than `limit` are. One that waits for a queued task of its own group *lends* its slot to that task and no
+//!    other, for as long as it waits; a slot that comes back before the end of the wait stays with the waiter, and one whose
+//!    borrower still runs when the wait is cut short is counted twice: `slots` is then above `limit` until one of the two
+//!    has ended, and nothing begins meanwhile. One that waits for the first of several events leaves its slot to whatever is
+//!    queued, and gets one back with the event. Daemons need no slot.
+//! 5. Only who holds a slot gives one away (see [`slots`]): a task that runs in place inside of another of its group, or that
+//!    has given its own away, does not, so `slots` is the number of those who will give one back.
+//! 6. The group is listed with the workers while it has a task that a worker may begin.
 //!
 //! # Lock order
 //!
 //! The queue's lock is taken with no other lock held but that of a `Completions`, and inside it only that of the pool.
-//! Tasks are run, dropped and cancelled outside it.
+//! Tasks are run, dropped and cancelled outside it, and so is what is left of a task that somebody else has run, where its
+//! token, and with it a callback of the user's, may go with it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
+use slab::Slab;
+
+use super::slots::{self, Away, Holding};
 use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload};
-use crate::waiting::{Point, Slot};
+use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload, TIME_PASSES};
+use crate::waiting::{self, Point};
 use crate::workers::{self, Departure, Source, Stash, Worker};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
+
+/// How many batches a worker takes from one group while others wait, and for how long: a change takes as long as a few dozen
+/// small tasks, and a batch as long as up to 32.
+const MOST_BATCHES: u32 = 16;
+const LONGEST_TURN: Duration = Duration::from_millis(1);
 
 pub(super) struct Shared {
     token: CancelToken,
@@ -55,10 +72,14 @@ pub(super) struct Shared {
 struct Queue {
     /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
     tasks: VecDeque<Erased>,
-    /// What needs no slot: daemons, and tasks that were lent one.
+    /// Daemons, which need no slot.
     express: VecDeque<Erased>,
+    /// Tasks that were lent a slot, with the loan. They are in `tasks` as well.
+    lent: VecDeque<(Erased, usize)>,
+    loans: Slab<Loan>,
     listed: bool,
     limited: bool,
+    /// How many are taken; one that is lent counts once.
     slots: usize,
     /// Those of tasks that have ended, as far as anybody can see, and not left yet.
     slots_ending: usize,
@@ -66,7 +87,7 @@ struct Queue {
     live_daemons: usize,
     closed: bool,
     /// The owner, while it waits for the counts.
-    owner_waits: Option<Arc<Slot>>,
+    owner_waits: Option<Arc<waiting::Slot>>,
     spawned: usize,
     begun: usize,
     ended: GroupStats,
@@ -104,31 +125,82 @@ enum Dispatched {
     Elsewhere,
 }
 
-/// What a task that leaves holds of the limit.
+/// Where the slot is that a waiting task has lent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Held {
-    Nothing,
-    Slot,
-    /// A slot that is counted as ending.
-    Ending,
+enum Loan {
+    /// With the task that waits: the other has not begun, or has ended.
+    AtHome,
+    /// With the task that is waited for.
+    Out,
+    /// There, and the wait has been cut short: the task that waited has taken another.
+    Kept,
 }
 
-impl Held {
-    fn of(slot: bool) -> Self {
-        if slot {
-            Held::Slot
-        } else {
-            Held::Nothing
+/// What a task has of the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Slot {
+    Nothing,
+    Own,
+    Lent(usize),
+}
+
+impl Slot {
+    fn is_some(self) -> bool {
+        self != Slot::Nothing
+    }
+}
+
+/// A task taken from the queue, and its slot.
+struct Taken {
+    task: Erased,
+    slot: Slot,
+    /// It is worth a look at the precise clock: the queue is not long.
+    precisely: bool,
+}
+
+/// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been released: made before the lock is
+/// taken, it is by itself.
+#[derive(Default)]
+struct Dead(Vec<Erased>);
+
+impl Dead {
+    /// Of most tasks nothing is left but memory.
+    #[inline]
+    fn bury(&mut self, task: Erased) {
+        if task.is_tokened() {
+            self.0.push(task);
         }
     }
 }
 
-/// A task taken from the queue, and whether it holds a slot.
-struct Taken {
-    task: Erased,
-    slot: bool,
-    /// It is worth a look at the precise clock: the queue is not long.
-    precisely: bool,
+/// The slot of a task that waits is lent to the task that it waits for, for as long as this lives.
+#[must_use]
+pub(super) struct Lending {
+    group: Arc<Shared>,
+    loan: usize,
+    away: Away,
+}
+
+impl Drop for Lending {
+    fn drop(&mut self) {
+        self.group.end_loan(self.loan, &self.away);
+    }
+}
+
+/// A slot that has been left to whatever is queued, and is to be given back.
+#[must_use]
+pub(super) struct Left {
+    group: Arc<Shared>,
+    ending: bool,
+}
+
+impl Left {
+    /// Takes the slot back. Does not wait for one: a task that has been woken goes on, and what is queued has to wait.
+    pub(super) fn rejoin(&self) {
+        let mut queue = self.group.queue.lock();
+        queue.slots += 1;
+        queue.slots_ending += usize::from(self.ending);
+    }
 }
 
 impl Shared {
@@ -194,6 +266,7 @@ impl Shared {
     /// Counts a task and queues it.
     pub(super) fn enqueue(self: &Arc<Self>, task: Erased, role: Role, only_if_free: bool) -> Result<(), Refused> {
         let cancelled_before = !holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged();
+        let mut dead = Dead::default();
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(Refused::Closed);
@@ -201,7 +274,7 @@ impl Shared {
         if cancelled_before || (holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged()) {
             return Err(Refused::Cancelled);
         }
-        if only_if_free && queue.slots - queue.slots_ending + queue.tasks.len() >= self.limit {
+        if only_if_free && self.is_limited() && !queue.has_room(self.limit, &mut dead) {
             return Err(Refused::Full);
         }
         queue.spawned += 1;
@@ -231,9 +304,12 @@ impl Shared {
         role: Role,
         only_if_free: bool,
     ) -> Result<(), (Refused, Option<io::Error>)> {
+        let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        let slot = role == Role::Task;
-        if queue.closed || self.node().is_flagged() || (slot && queue.slots >= self.limit) {
+        let slot = if role == Role::Task { Slot::Own } else { Slot::Nothing };
+        // Under a limit it is not to overtake what is queued.
+        let waits = slot.is_some() && self.is_limited() && (queue.slots >= self.limit || queue.next_task(&mut dead).is_some());
+        if queue.closed || self.node().is_flagged() || waits {
             drop(queue);
             return self.enqueue(task, role, only_if_free).map_err(|refused| (refused, None));
         }
@@ -250,7 +326,7 @@ impl Shared {
         drop(queue);
         self.start_thread(Taken { task: task.clone(), slot, precisely: true }).map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
-            self.leave(role.departure(TaskStatus::Failed), Held::of(slot));
+            self.leave(role.departure(TaskStatus::Failed), slot, false);
             (Refused::NoThread, Some(error))
         })
     }
@@ -265,13 +341,11 @@ impl Shared {
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
-            let slot = taken.slot;
-            let ending = || self.slot_is_ending();
-            return match taken.task.run(taken.precisely, if slot { Some(&ending) } else { None }) {
-                Some(departure) if slot => {
-                    self.leave(departure, Held::Ending);
-                    Dispatched::Elsewhere
-                }
+            if taken.slot.is_some() {
+                self.run(taken);
+                return Dispatched::Elsewhere;
+            }
+            return match taken.task.run(taken.precisely, None) {
                 Some(departure) => Dispatched::Ended(departure),
                 None => {
                     self.not_begun(taken.slot);
@@ -292,9 +366,10 @@ impl Shared {
     /// Takes the next tasks that a worker may begin, the one to begin with apart, and reports `tally`. Takes the group off
     /// the list if it has none left.
     fn take_batch(self: &Arc<Self>, size: usize, tally: Tally) -> Option<(Taken, Vec<Erased>)> {
+        let mut dead = Dead::default();
         let mut queue = self.queue.lock();
         let wake = queue.enter(tally);
-        let taken = queue.take(self.limit).map(|first| {
+        let taken = queue.take(self.limit, &mut dead).map(|first| {
             let size = if self.is_limited() { 1 } else { size.min(queue.tasks.len() / 4 + 1) };
             // While the owner runs tasks from the front, workers take theirs from the back, out of its way.
             let from = if self.ended_in_place.load(Relaxed) == 0 { 0 } else { queue.tasks.len() + 1 - size };
@@ -313,15 +388,15 @@ impl Shared {
         taken
     }
 
-    /// Takes an ended task off the counts.
-    fn leave(self: &Arc<Self>, departure: Departure, held: Held) {
+    /// Takes an ended task off the counts, whose slot may count as ending.
+    fn leave(self: &Arc<Self>, departure: Departure, slot: Slot, ending: bool) {
         let mut tally = Tally::default();
         tally.add(departure);
         let mut queue = self.queue.lock();
-        queue.slots -= usize::from(held != Held::Nothing);
-        queue.slots_ending -= usize::from(held == Held::Ending);
+        queue.give_back(slot);
+        queue.slots_ending -= usize::from(ending);
         let wake = queue.enter(tally);
-        let list = held != Held::Nothing && queue.must_list(self.limit);
+        let list = slot.is_some() && queue.must_list(self.limit);
         drop(queue);
         if let Some(owner) = wake {
             owner.unpark();
@@ -334,37 +409,50 @@ impl Shared {
     /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
     pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
         self.queue.lock().begun += 1;
-        self.leave(departure, Held::Nothing);
+        self.leave(departure, Slot::Nothing, false);
     }
 
-    /// The right to begin a queued task here, for whoever waits for nothing else; the task holds a slot if true.
+    /// What tells the group from every other that lives.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The right to begin a queued task here, for whoever waits for nothing else; the slot that the task gets.
     #[inline]
-    pub(super) fn begin_in_place(&self) -> Option<bool> {
+    pub(super) fn begin_in_place(&self) -> Option<Slot> {
         if !self.is_limited() {
-            return Some(false);
+            return Some(Slot::Nothing);
         }
-        if context::is_in_task_of(self.node()) {
-            // The waiting task lends its slot.
-            return Some(false);
+        if slots::is_held(self.identity()) {
+            // That of the waiting task will do.
+            return Some(Slot::Nothing);
         }
         let mut queue = self.queue.lock();
         let free = queue.slots < self.limit;
         queue.slots += usize::from(free);
-        free.then_some(true)
+        free.then_some(Slot::Own)
+    }
+
+    /// Notes that this thread holds a slot, if it does.
+    pub(super) fn hold(&self, slot: Slot) -> Option<Holding> {
+        (self.is_limited() && slot.is_some()).then(|| slots::hold(self.identity()))
     }
 
     /// Says that a slot is about to be free, before anybody can see that its task has ended.
-    fn slot_is_ending(&self) {
+    fn slot_is_ending(&self, holding: Option<&Holding>) {
         self.queue.lock().slots_ending += 1;
+        if let Some(holding) = holding {
+            holding.is_ending();
+        }
     }
 
     /// Gives a slot back whose task was claimed by somebody else, or has no thread.
-    pub(super) fn free_slot(self: &Arc<Self>, slot: bool) {
-        if !slot {
+    pub(super) fn free_slot(self: &Arc<Self>, slot: Slot) {
+        if !slot.is_some() {
             return;
         }
         let mut queue = self.queue.lock();
-        queue.slots -= 1;
+        queue.give_back(slot);
         let list = queue.must_list(self.limit);
         drop(queue);
         if list {
@@ -374,39 +462,65 @@ impl Shared {
 
     /// Counts a task that has been run in place.
     #[inline]
-    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: bool) {
+    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: Slot) {
         let plain = departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8;
-        if plain && !slot && self.is_owner() {
+        if plain && slot == Slot::Nothing && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
             self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
         self.queue.lock().begun += 1;
-        self.leave(departure, Held::of(slot));
+        self.leave(departure, slot, false);
     }
 
-    /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group.
-    pub(super) fn lend(self: &Arc<Self>, task: impl FnOnce() -> Erased) {
-        if !self.is_limited() || !context::is_in_task_of(self.node()) || !holds(Guard::WaitLendsSlot) {
-            return;
+    /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group; none if there is no
+    /// limit, or this thread holds no slot.
+    pub(super) fn lend(self: &Arc<Self>, task: impl FnOnce() -> Erased) -> Option<Lending> {
+        if !self.is_limited() || !holds(Guard::WaitLendsSlot) {
+            return None;
         }
+        let away = slots::give_away(self.identity())?;
         let mut queue = self.queue.lock();
-        queue.express.push_back(task());
+        let loan = queue.loans.insert(Loan::AtHome);
+        queue.lent.push_back((task(), loan));
+        queue.slots_ending -= usize::from(away.was_ending());
         let list = queue.must_list(self.limit);
         drop(queue);
+        let lending = Lending { group: self.clone(), loan, away };
         if list {
             workers::list(self.clone());
         }
+        Some(lending)
     }
 
-    /// Gives up the slot of the task that this thread runs, until `rejoin_limit`; false if there is no limit, or this thread
-    /// runs no task of the group. `offer` then lets a queued task have it.
-    pub(super) fn leave_limit(&self) -> bool {
-        let leave = self.is_limited() && context::is_in_task_of(self.node());
-        if leave {
-            self.queue.lock().slots -= 1;
+    /// The wait is over. If the task that was waited for has begun and not ended, it keeps the slot, and the one that waited
+    /// takes another, whether one is free or not: to wait for it would hold up a clean-up, or make a timeout come late.
+    fn end_loan(self: &Arc<Self>, loan: usize, away: &Away) {
+        let mut queue = self.queue.lock();
+        if queue.loans[loan] == Loan::Out {
+            queue.loans[loan] = Loan::Kept;
+            queue.slots += usize::from(holds(Guard::CutWaitTakesASlot));
+        } else {
+            queue.loans.remove(loan);
         }
-        leave
+        queue.slots_ending += usize::from(away.was_ending());
+        let borrower = queue.lent.iter().position(|(_, lent)| *lent == loan).and_then(|place| queue.lent.remove(place));
+        drop(queue);
+        drop(borrower);
+    }
+
+    /// Gives up the slot of the task that this thread runs, until it rejoins; none if there is no limit, or this thread holds
+    /// no slot. `offer` then lets a queued task have it.
+    pub(super) fn leave_limit(self: &Arc<Self>) -> Option<(Left, Away)> {
+        if !self.is_limited() {
+            return None;
+        }
+        let away = slots::give_away(self.identity())?;
+        let mut queue = self.queue.lock();
+        queue.slots -= 1;
+        queue.slots_ending -= usize::from(away.was_ending());
+        drop(queue);
+        Some((Left { group: self.clone(), ending: away.was_ending() }, away))
     }
 
     /// Lists the group, if a slot has become free for a queued task.
@@ -415,11 +529,6 @@ impl Shared {
         if list {
             workers::list(self.clone());
         }
-    }
-
-    /// Takes the slot back. Does not wait for one: a task that has been woken goes on, and what is queued has to wait.
-    pub(super) fn rejoin_limit(&self) {
-        self.queue.lock().slots += 1;
     }
 
     /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
@@ -481,7 +590,7 @@ impl Shared {
     fn wait_for_end(self: &Arc<Self>, mut done: impl FnMut(&mut Queue) -> bool) {
         let mut poll = || {
             let mut queue = self.queue.lock();
-            queue.live_tasks -= self.ended_in_place.swap(0, Relaxed).min(queue.live_tasks);
+            queue.enter_in_place(self.ended_in_place.swap(0, Relaxed));
             let done = done(&mut queue);
             if !done && !holds(Guard::OwnerSaysItWaits) {
                 queue.owner_waits = None;
@@ -507,11 +616,9 @@ impl Shared {
     /// A task that the owner may run while it waits for all of them. One that needs a thread of its own, or its name on
     /// the thread, is left to the workers, and so are daemons.
     fn take_for_owner(self: &Arc<Self>) -> Option<Taken> {
+        let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        while queue.tasks.front().is_some_and(|task| task.is_claimed()) {
-            queue.tasks.pop_front();
-        }
-        if queue.slots >= self.limit || !queue.tasks.front().is_some_and(|task| task.runs_anywhere()) {
+        if queue.slots >= self.limit || !queue.next_task(&mut dead).is_some_and(|task| task.runs_anywhere()) {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
                 let source: Arc<dyn Source> = self.clone();
@@ -519,19 +626,23 @@ impl Shared {
             }
             return None;
         }
-        queue.take_task()
+        queue.take_task(&mut dead)
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        let ending = || self.slot_is_ending();
-        match taken.task.run(taken.precisely, if taken.slot { Some(&ending) } else { None }) {
-            Some(departure) => self.leave(departure, if taken.slot { Held::Ending } else { Held::Nothing }),
-            None => self.not_begun(taken.slot),
+        let slot = taken.slot;
+        let holding = self.hold(slot);
+        let ending = || self.slot_is_ending(holding.as_ref());
+        let departure = taken.task.run(taken.precisely, if slot.is_some() { Some(&ending) } else { None });
+        drop(holding);
+        match departure {
+            Some(departure) => self.leave(departure, slot, slot.is_some()),
+            None => self.not_begun(slot),
         }
     }
 
     /// Takes back that a task was begun, which somebody else had claimed.
-    fn not_begun(self: &Arc<Self>, slot: bool) {
+    fn not_begun(self: &Arc<Self>, slot: Slot) {
         self.queue.lock().begun -= 1;
         self.free_slot(slot);
     }
@@ -569,7 +680,7 @@ impl Shared {
 
 impl Queue {
     /// Takes ended tasks off the counts; the owner, if it is to be woken.
-    fn enter(&mut self, tally: Tally) -> Option<Arc<Slot>> {
+    fn enter(&mut self, tally: Tally) -> Option<Arc<waiting::Slot>> {
         self.live_tasks -= tally.tasks;
         self.live_daemons -= tally.daemons;
         self.begun += tally.begun;
@@ -583,8 +694,52 @@ impl Queue {
         }
     }
 
+    /// Counts so many tasks that the owner has run in place.
+    fn enter_in_place(&mut self, tasks: usize) {
+        self.live_tasks -= tasks;
+        self.begun += tasks;
+        self.ended.finished += tasks;
+    }
+
+    /// Gives a slot back: to the task that has lent it, if that waits.
+    fn give_back(&mut self, slot: Slot) {
+        match slot {
+            Slot::Nothing => {}
+            Slot::Own => self.slots -= 1,
+            Slot::Lent(loan) if self.loans[loan] == Loan::Out => self.loans[loan] = Loan::AtHome,
+            Slot::Lent(loan) => {
+                self.loans.remove(loan);
+                self.slots -= 1;
+            }
+        }
+    }
+
     fn has_work(&self, limit: usize) -> bool {
-        !self.express.is_empty() || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
+        !self.express.is_empty()
+            || (!self.lent.is_empty() && self.slots <= limit)
+            || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
+    }
+
+    /// Whether a task that is queued now could begin at once.
+    fn has_room(&mut self, limit: usize, dead: &mut Dead) -> bool {
+        let free = limit.saturating_sub(self.slots - self.slots_ending);
+        if free == 0 {
+            return false;
+        }
+        // Joiners that ran a task in place have left it here. Those in between go with their turn.
+        self.next_task(dead);
+        while self.tasks.back().is_some_and(|task| task.is_claimed()) {
+            self.tasks.pop_back().into_iter().for_each(|task| dead.bury(task));
+        }
+        self.tasks.iter().filter(|task| !task.is_claimed()).take(free).count() < free
+    }
+
+    /// The first task that nobody has claimed.
+    fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
+        while self.tasks.front().is_some_and(|task| task.is_claimed()) {
+            self.tasks.pop_front().into_iter().for_each(|task| dead.bury(task));
+        }
+        self.tasks.front()
     }
 
     /// Whether the group has to be listed, which it then counts as.
@@ -594,29 +749,35 @@ impl Queue {
         list
     }
 
-    fn take(&mut self, limit: usize) -> Option<Taken> {
+    fn take(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         if let Some(task) = self.express.pop_front() {
             self.begun += 1;
-            return Some(Taken { task, slot: false, precisely: true });
+            return Some(Taken { task, slot: Slot::Nothing, precisely: true });
+        }
+        while self.slots <= limit && !self.lent.is_empty() {
+            let Some((task, loan)) = self.lent.pop_front() else { break };
+            if task.is_claimed() {
+                dead.bury(task);
+                continue;
+            }
+            self.begun += 1;
+            self.loans[loan] = Loan::Out;
+            return Some(Taken { task, slot: Slot::Lent(loan), precisely: true });
         }
         if self.slots < limit || !holds(Guard::LimitIsKept) {
-            self.take_task()
+            self.take_task(dead)
         } else {
             None
         }
     }
 
-    fn take_task(&mut self) -> Option<Taken> {
-        let task = loop {
-            let task = self.tasks.pop_front()?;
-            if !task.is_claimed() {
-                break task;
-            }
-        };
+    fn take_task(&mut self, dead: &mut Dead) -> Option<Taken> {
+        self.next_task(dead)?;
+        let task = self.tasks.pop_front()?;
         self.begun += 1;
         // Without a limit, nobody looks at the slots.
-        let slot = self.limited;
-        self.slots += usize::from(slot);
+        let slot = if self.limited { Slot::Own } else { Slot::Nothing };
+        self.slots += usize::from(slot.is_some());
         Some(Taken { task, slot, precisely: true })
     }
 }
@@ -645,6 +806,30 @@ impl Tally {
     }
 }
 
+/// How long a worker has been with one group while others wait.
+#[derive(Default)]
+struct Turn {
+    batches: u32,
+    since: Option<Instant>,
+}
+
+impl Turn {
+    /// Asked before each batch.
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        workers::others_wait() && self.is_over_for_others()
+    }
+
+    #[cold]
+    fn is_over_for_others(&mut self) -> bool {
+        self.batches += 1;
+        if !TIME_PASSES {
+            return self.batches > MOST_BATCHES;
+        }
+        self.batches > MOST_BATCHES || self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST_TURN
+    }
+}
+
 /// What a worker has taken and not begun, and what it has ended and not reported: both reach the group when the worker comes
 /// for more, when it blocks, and when somebody finds that it has not come for too long.
 struct TaskStash {
@@ -668,6 +853,7 @@ impl TaskStash {
     }
 
     fn next(&self) -> Option<Erased> {
+        let mut dead = Dead::default();
         let mut stashed = self.stashed.lock();
         loop {
             let task = stashed.tasks.pop_front()?;
@@ -675,6 +861,7 @@ impl TaskStash {
                 stashed.tally.begun += 1;
                 return Some(task);
             }
+            dead.bury(task);
         }
     }
 
@@ -701,9 +888,9 @@ impl Stash for TaskStash {
             owner.unpark();
         }
         if list {
-            workers::list(self.shared.clone());
+            workers::list_unsupplied(self.shared.clone());
         }
-        if self.shared.node().is_flagged() {
+        if !holds(Guard::GivingBackDropsNothing) && self.shared.node().is_flagged() {
             self.shared.empty();
         }
     }
@@ -715,14 +902,27 @@ impl Source for Shared {
         worker.set_stash(Some(stash.clone()));
         let mut size = 1;
         let mut passed_on = false;
+        let mut turn = Turn::default();
         loop {
             let taken = match stash.next() {
-                Some(task) => Taken { task, slot: false, precisely: false },
+                Some(task) => Taken { task, slot: Slot::Nothing, precisely: false },
                 None => {
+                    if turn.is_over() {
+                        // Nothing is stashed; what has ended is reported with this.
+                        stash.give_back();
+                        break;
+                    }
                     let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
-                    worker.set_stashing(!rest.is_empty());
-                    if !rest.is_empty() {
+                    if rest.is_empty() {
+                        worker.set_stashing(false);
+                    } else {
+                        if !holds(Guard::StashIsFlaggedLast) {
+                            worker.set_stashing(true);
+                        }
                         stash.put(rest);
+                        if holds(Guard::StashIsFlaggedLast) {
+                            worker.set_stashing(true);
+                        }
                         workers::watch_stash();
                     }
                     // A first task that blocks, as most do that block at all, has nothing stashed behind it.
@@ -740,21 +940,23 @@ impl Source for Shared {
                 Dispatched::Elsewhere => {}
             }
         }
+        worker.set_stashing(false);
         worker.set_stash(None);
     }
 
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, Tally::default()) {
             if let Dispatched::Ended(departure) = self.dispatch(taken) {
-                self.leave(departure, Held::Nothing);
+                self.leave(departure, Slot::Nothing, false);
             }
         }
     }
 
     fn refuse(self: Arc<Self>, error: io::Error) {
         let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
-        if let Some(departure) = taken.task.refuse(error) {
-            self.leave(departure, Held::of(taken.slot));
+        match taken.task.refuse(error) {
+            Some(departure) => self.leave(departure, taken.slot, false),
+            None => self.not_begun(taken.slot),
         }
     }
 }

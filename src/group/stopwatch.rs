@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::Elapsed;
+
 /// Measures how long something ran, precisely or cheaply.
 ///
 /// Reading the clock takes longer than all the rest of a task that is run in place. Those are timed by the coarse clock of
@@ -26,16 +28,17 @@ impl Stopwatch {
         Self::start()
     }
 
-    pub(super) fn elapsed(self) -> Duration {
+    pub(super) fn elapsed(self) -> Elapsed {
         match self {
-            Stopwatch::Precise(start) => start.elapsed(),
+            Stopwatch::Precise(start) => start.elapsed().into(),
             #[cfg(target_os = "linux")]
             Stopwatch::Coarse(start) => {
                 let now = coarse_now();
                 let at = |time: rustix::time::Timespec| {
                     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
                 };
-                at(now).saturating_sub(at(start))
+                let step = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+                Elapsed::in_steps(at(now).saturating_sub(at(start)), at(step))
             }
         }
     }

@@ -23,13 +23,13 @@ use std::time::Duration;
 
 use super::completions::Completions;
 use super::ledger::Ledger;
-use super::shared::{Erased, Role, Shared};
+use super::shared::{Erased, Lending, Role, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
-use crate::error::{Failure, FailureKind, Origin, PanicPayload, TaskError};
+use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
 use crate::waiting::Slot;
 use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
@@ -43,8 +43,8 @@ pub(super) struct Group<E> {
 
 impl<E: TaskError> Group<E> {
     /// As [`Ledger::fail`].
-    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: Duration) -> Cancelled {
-        self.ledger.fail(self.shared.node(), origin, kind, elapsed)
+    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: impl Into<Elapsed>) -> Cancelled {
+        self.ledger.fail(self.shared.node(), origin, kind, elapsed.into())
     }
 }
 
@@ -136,8 +136,8 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     /// Has `completions` told of the end as `event`; at once, if it has ended.
     fn tell(&self, completions: Arc<Completions>, event: usize);
     fn on_finished(&self, callback: OnFinished<'scope>);
-    /// The same task for the queue.
-    fn lend(self: Arc<Self>);
+    /// Lends it the slot of the task that waits for it here, for as long as that waits.
+    fn lend(self: Arc<Self>) -> Option<Lending>;
 }
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
@@ -205,7 +205,7 @@ where
     }
 
     #[cold]
-    fn errored(&self, error: E, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn errored(&self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         // The error is the user's, and so is what it says of itself.
         let own = match catch(|| error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned()) {
             Ok(own) => own,
@@ -228,11 +228,11 @@ where
     }
 
     #[cold]
-    fn panicked(&self, payload: Payload, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn panicked(&self, payload: Payload, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         self.failed(FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
     }
 
-    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Duration) -> (TaskStatus, Option<T>) {
+    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         let origin = Origin::Task(self.traits.info());
         if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
@@ -331,7 +331,7 @@ where
     /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
     fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         if self.job.is_detached() {
-            context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
+            context::within(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
             context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
         }
@@ -375,7 +375,7 @@ where
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
         let claim = self.job.claim()?;
-        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO);
+        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
@@ -384,6 +384,10 @@ where
 
     fn is_claimed(&self) -> bool {
         self.job.phase() != Phase::Queued
+    }
+
+    fn is_tokened(&self) -> bool {
+        self.job.is_tokened()
     }
 
     fn runs_anywhere(&self) -> bool {
@@ -397,10 +401,6 @@ where
 
     fn own_token(&self) -> Arc<Node> {
         self.own()
-    }
-
-    fn base_token(&self) -> &Arc<Node> {
-        self.base()
     }
 }
 
@@ -438,9 +438,10 @@ where
 
     #[inline]
     fn run_in_place(&self) -> Option<Option<T>> {
-        if !self.runs_anywhere() || !self.job.is_plain() || !context::is_current(self.base()) {
+        if !self.runs_anywhere() || !self.job.is_plain() {
             return None;
         }
+        let _in_place = context::in_place(self.base())?;
         let shared = &self.group.shared;
         let slot = shared.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
@@ -453,16 +454,14 @@ where
             shared.ended_in_place(departure, slot);
             return Some(None);
         }
-        let (status, value) = if slot {
-            context::within_task(self.base().clone(), || self.execute(&claim, Stopwatch::start_coarse()))
-        } else {
-            self.execute(&claim, Stopwatch::start_coarse())
-        };
+        let holding = shared.hold(slot);
+        let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
             Ok(()) => self.traits.role.departure(status),
             Err(claim) => self.end_watched(claim, status),
         };
+        drop(holding);
         shared.ended_in_place(departure, slot);
         Some(value)
     }
@@ -518,9 +517,9 @@ where
         self.call(callback, status);
     }
 
-    fn lend(self: Arc<Self>) {
+    fn lend(self: Arc<Self>) -> Option<Lending> {
         let group = self.group;
-        group.shared.lend(|| erase(self));
+        group.shared.lend(|| erase(self))
     }
 }
 

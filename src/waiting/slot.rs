@@ -32,7 +32,7 @@ use crossbeam_utils::CachePadded;
 
 use super::Point;
 use crate::facade::{self, catch, holds, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker};
-use crate::workers;
+use crate::workers::{self, Refusal};
 
 const CANCEL: u32 = 1;
 const TIMED: u32 = 1 << 1;
@@ -82,6 +82,9 @@ pub(crate) enum Woken {
     /// The limit has passed.
     TimedOut,
 }
+
+/// How a wait ended, or what is to be done before it goes on.
+pub(crate) type Waited = Result<Woken, Refusal>;
 
 /// What became of an attempt to run a hook again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -245,6 +248,13 @@ impl Slot {
 
     /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the instant `until` gives, which
     /// is asked again after each wake. `ready` comes first: what was granted is not lost to a cancel.
+    ///
+    /// Between the publish and the park no code of the user's runs: what that waits for itself would withdraw the publish,
+    /// and take the wake. `until` and `ready` are ours.
+    ///
+    /// # Errors
+    ///
+    /// A task has to fail first, outside of the wait, which can be begun again then.
     pub(crate) fn wait(
         &self,
         point: Point,
@@ -252,26 +262,29 @@ impl Slot {
         cancellable: bool,
         mut until: impl FnMut() -> Option<Instant>,
         mut ready: impl FnMut() -> bool,
-    ) -> Woken {
+    ) -> Waited {
         self.enter(point, location);
         let mut marked = self.publish(PARKED) && cancellable; // guard: see-the-early-mark => false
         let mut blocked = None;
         let woken = loop {
             if ready() {
-                break Woken::Ready;
+                break Ok(Woken::Ready);
             }
             if marked {
-                break Woken::Marked;
+                break Ok(Woken::Marked);
             }
             let limit = match until() {
                 None => None,
                 Some(until) => match until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                     Some(left) => Some(left),
-                    None => break Woken::TimedOut,
+                    None => break Ok(Woken::TimedOut),
                 },
             };
             if blocked.is_none() {
-                blocked = Some(workers::blocking());
+                match workers::blocking() {
+                    Ok(blocking) => blocked = Some(blocking),
+                    Err(refusal) => break Err(refusal),
+                }
             }
             match limit {
                 None => facade::park(),
@@ -279,7 +292,7 @@ impl Slot {
             }
             marked = cancellable && self.is_marked(); // guard: see-the-late-mark => false
             if !holds(Guard::WaitLooksAgain) {
-                break Woken::Ready;
+                break Ok(Woken::Ready);
             }
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
@@ -291,8 +304,13 @@ impl Slot {
     /// Runs `f`, in which code that is not ours blocks the owner.
     #[cfg(feature = "crossbeam")]
     pub(crate) fn blocked<T>(&self, point: Point, location: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
+        let _blocked = loop {
+            match workers::blocking() {
+                Ok(blocking) => break blocking,
+                Err(refusal) => refusal.fail(),
+            }
+        };
         self.enter(point, location);
-        let _blocked = workers::blocking();
         let value = f();
         self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
         value

@@ -226,14 +226,14 @@ pub(crate) trait Runnable<N>: Send + Sync {
     fn refuse(&self, error: io::Error) -> Option<Departure>;
     /// Whether somebody has claimed it.
     fn is_claimed(&self) -> bool;
+    /// Whether it has a token of its own, which may hold callbacks of the user's: it is not to be dropped under a lock.
+    fn is_tokened(&self) -> bool;
     /// Whether any thread will do.
     fn runs_anywhere(&self) -> bool;
     /// The name and the stack size of the thread of its own that it asks for.
     fn own_thread(&self) -> Option<(&str, Option<usize>)>;
     /// The task's own token, made when it is first asked for.
     fn own_token(&self) -> N;
-    /// The token that its siblings run under.
-    fn base_token(&self) -> &N;
 }
 
 /// A task whose lifetime has been erased, so that a queue of the process can hold it.

@@ -8,9 +8,9 @@ mod worker;
 
 pub(crate) use job::{Claim, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
-pub(crate) use pool::{list, pass_on, unlist, watch_stash, Source, Stash};
+pub(crate) use pool::{list, list_unsupplied, others_wait, pass_on, unlist, watch_stash, Refusal, Source, Stash};
 pub(crate) use worker::{blocking, start_dedicated, Worker};
 
 #[cfg(taskgroup_models)]
 #[allow(unused_imports, reason = "not every set of models has a pool")]
-pub(crate) use pool::{give_back_stashes, shut_down};
+pub(crate) use pool::{give_back_flagged_stashes, give_back_stashes, shut_down};

@@ -85,8 +85,7 @@ fn run() {
         let progress = state.workers.iter().any(|(key, worker)| seen.get(&key) != Some(&worker.tasks()));
         seen = state.workers.iter().map(|(key, worker)| (key, worker.tasks())).collect();
         drop(state);
-        let mut asleep = 0;
-        let mut awake = 0;
+        let (mut asleep, mut awake, mut refusal) = (0, 0, None);
         for worker in &suspects {
             worker.give_back();
             let tasks = worker.tasks();
@@ -112,14 +111,38 @@ fn run() {
         }
         if stuck > patience {
             (stuck, patience) = (0, (patience * 2).min(MOST_PATIENCE));
-            POOL.supply_beyond();
+            refusal = POOL.supply_beyond().and_then(Result::err);
         }
         // What was found asleep has left its places, and those are refilled; a burst goes beyond them.
         let sent = if asleep > 0 { burst } else { 0 };
-        if (0..sent).all(|_| POOL.supply_beyond()) {
-            POOL.supply(POOL.lock());
+        for _ in 0..sent {
+            match POOL.supply_beyond() {
+                Some(Ok(())) if refusal.is_none() => {}
+                Some(Err(refused)) => refusal = refusal.or(Some(refused)),
+                _ => break,
+            }
+        }
+        // What was given back may want a worker, too.
+        let refusal = refusal.or_else(|| POOL.supply(POOL.lock()));
+        if let Some(refusal) = refusal {
+            if !stand_in(|| refusal.fail()) {
+                return;
+            }
         }
     }
+}
+
+/// Runs `f`, which may block, while another thread is the monitor, if one is to be had; false if that has stayed.
+fn stand_in(f: impl FnOnce()) -> bool {
+    POOL.lock().monitor = Standing::Absent;
+    rouse(POOL.lock());
+    contained(f);
+    let mut state = POOL.lock();
+    let is_absent = matches!(state.monitor, Standing::Absent);
+    if is_absent {
+        state.monitor = Standing::Running;
+    }
+    is_absent
 }
 
 fn wait_for_work() {

@@ -14,6 +14,12 @@
 //! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and listed, or retired. Whoever
 //!    wakes an idle worker exchanges its status, and so does the worker when it retires: a wake is never given to a worker
 //!    that leaves.
+//! 4. A worker stays with a source for a bounded number of batches, and for a millisecond or so at most where its tasks take
+//!    long, while others are listed; then it goes to the back. So a source whose tasks spawn more, and never runs dry, does
+//!    not keep the others from their workers.
+//! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code of the user's: it could
+//!    block itself, which would take a wake from the wait, or the monitor from all groups. So what is given back is not
+//!    dropped there, and a task that has to fail since no thread is to be had does so elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!
@@ -23,10 +29,11 @@
 //! for a while longer, until a worker comes and sees.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use slab::Slab;
@@ -37,13 +44,14 @@ use crate::facade::{self, global, parallelism, Mutex, MutexGuard, THREAD_FOR_EAC
 
 /// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
 pub(crate) trait Stash: Send + Sync {
-    /// Gives them back to the source, because the worker is not coming to them.
+    /// Gives them back to the source, because the worker is not coming to them. Runs nothing of the user's, and sends no
+    /// worker: whoever calls sees to that.
     fn give_back(&self);
 }
 
 /// Something with tasks to run.
 pub(crate) trait Source: Send + Sync {
-    /// Runs tasks on this worker until there is none that it may run.
+    /// Runs tasks on this worker until there is none that it may run, or other sources have waited for their turn.
     fn work(self: Arc<Self>, worker: &Worker);
 
     /// Starts the threads of the tasks that may begin, where each has one of its own.
@@ -61,8 +69,8 @@ global! {
 pub(super) struct Pool {
     pub(super) places: usize,
     state: Mutex<State>,
-    /// Whether a source is listed, for a worker that lingers. A hint: the lock decides.
-    listed: CachePadded<PlainBool>,
+    /// How many sources are listed, for workers that linger or have been with one for long. A hint: the lock decides.
+    listed: CachePadded<PlainUsize>,
 }
 
 #[derive(Default)]
@@ -77,6 +85,28 @@ pub(super) struct State {
     arriving: usize,
     pub(super) monitor: monitor::Standing,
     closing: Option<crate::facade::Unparker>,
+}
+
+/// The system refused a thread, and nobody is at work who could come for what is queued: a task has to fail.
+///
+/// That runs code of the user's, and is left to whoever can do so: the thread of a spawn at once, a thread that blocks
+/// outside of its wait, and the monitor when it has handed its duty over.
+#[must_use = "a queued task waits for ever"]
+pub(crate) struct Refusal {
+    source: Arc<dyn Source>,
+    error: io::Error,
+}
+
+impl Refusal {
+    pub(crate) fn fail(self) {
+        self.source.refuse(self.error);
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal").field("error", &self.error).finish_non_exhaustive()
+    }
 }
 
 /// What a worker is to do next.
@@ -106,23 +136,32 @@ impl Pool {
     }
 
     /// Sees to invariants 1 and 2.
-    pub(super) fn supply(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn supply(&self, mut state: MutexGuard<'_, State>) -> Option<Refusal> {
         let supply = state.decide(self.places);
-        self.carry_out(supply, state);
+        self.carry_out(supply, state)
     }
 
-    /// Sends one worker more, whether a place is free or not; false if nothing is listed.
-    pub(super) fn supply_beyond(&self) -> bool {
+    /// As `supply`, on a thread that may run code of the user's.
+    fn supply_or_fail(&self, state: MutexGuard<'_, State>) {
+        let mut refusal = self.supply(state);
+        // What is still listed is looked at again: the failed task may have been one of many.
+        while let Some(refused) = refusal {
+            refused.fail();
+            refusal = self.supply(self.lock());
+        }
+    }
+
+    /// Sends one worker more, whether a place is free or not; none if nothing is listed.
+    pub(super) fn supply_beyond(&self) -> Option<Result<(), Refusal>> {
         let mut state = self.lock();
         if !state.is_waiting() {
-            return false;
+            return None;
         }
         let supply = state.send();
-        self.carry_out(supply, state);
-        true
+        Some(self.carry_out(supply, state).map_or(Ok(()), Err))
     }
 
-    fn carry_out(&self, supply: Supply, state: MutexGuard<'_, State>) {
+    fn carry_out(&self, supply: Supply, state: MutexGuard<'_, State>) -> Option<Refusal> {
         match supply {
             Supply::Nothing => {}
             Supply::Wake(worker) => {
@@ -131,26 +170,22 @@ impl Pool {
             }
             Supply::Start => {
                 drop(state);
-                if let Err(error) = Worker::start() {
-                    self.refused(error);
-                }
+                return Worker::start().err().and_then(|error| self.refused(error));
             }
             Supply::Monitor => monitor::rouse(state),
         }
+        None
     }
 
-    /// No thread is to be had. If nobody is at work, nobody will come: a task fails for it. Else it waits for its turn.
-    fn refused(&self, error: io::Error) {
+    /// No thread is to be had. If nobody is at work, nobody will come: a task has to fail. Else it waits for its turn.
+    fn refused(&self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
         state.arriving -= 1;
         if state.busy + state.arriving > 0 {
-            return monitor::rouse(state);
+            monitor::rouse(state);
+            return None;
         }
-        let source = state.rotate();
-        drop(state);
-        if let Some(source) = source {
-            source.refuse(error);
-        }
+        state.rotate().map(|source| Refusal { source, error })
     }
 
     /// A source for `worker`, which is on its way or has just finished with one; none if it is to go idle, or to leave.
@@ -176,7 +211,12 @@ impl Pool {
         worker.become_idle();
         state.idle.push(worker.clone());
         let closing = state.closing.clone();
-        self.supply(state);
+        // It leaves sources only to a full house, for which the monitor looks.
+        if state.is_waiting() {
+            monitor::rouse(state);
+        } else {
+            drop(state);
+        }
         if let Some(closing) = closing {
             closing.unpark();
         }
@@ -188,20 +228,21 @@ impl Pool {
     pub(super) fn linger(&self) {
         let mut before = false;
         facade::linger(|| {
-            let now = self.listed.load(Relaxed);
+            let now = self.listed.load(Relaxed) > 0;
             std::mem::replace(&mut before, now) && now
         });
     }
 
-    /// The worker blocks from now on, or no longer.
-    pub(super) fn set_blocked(&self, worker: &Arc<Worker>, blocked: bool) {
+    /// The worker blocks from now on.
+    pub(super) fn block(&self, worker: &Arc<Worker>) -> Option<Refusal> {
         let mut state = self.lock();
-        if blocked {
-            state.set_place(worker, Place::Blocked);
-            self.supply(state);
-        } else {
-            state.set_place(worker, Place::Busy);
-        }
+        state.set_place(worker, Place::Blocked);
+        self.supply(state)
+    }
+
+    /// The worker does not block any more.
+    pub(super) fn unblock(&self, worker: &Arc<Worker>) {
+        self.lock().set_place(worker, Place::Busy);
     }
 
     /// Takes the worker off the list; true if it leaves.
@@ -209,6 +250,13 @@ impl Pool {
         let mut state = self.lock();
         state.idle.retain(|idle| !Arc::ptr_eq(idle, worker));
         self.left(state, worker);
+    }
+
+    fn enlist(&self, source: Arc<dyn Source>) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.ready.push_back(source);
+        self.listed.store(state.ready.len(), Relaxed);
+        state
     }
 
     fn left(&self, mut state: MutexGuard<'_, State>, worker: &Worker) {
@@ -285,15 +333,17 @@ impl State {
     }
 }
 
-/// Lists `source`: a worker comes for it.
+/// Lists `source`: a worker comes for it. May run code of the user's.
 pub(crate) fn list(source: Arc<dyn Source>) {
     if THREAD_FOR_EACH_TASK {
         return source.start_apart();
     }
-    let mut state = POOL.lock();
-    state.ready.push_back(source);
-    POOL.listed.store(true, Relaxed);
-    POOL.supply(state);
+    POOL.supply_or_fail(POOL.enlist(source));
+}
+
+/// Lists `source` for a worker that somebody else sends.
+pub(crate) fn list_unsupplied(source: Arc<dyn Source>) {
+    drop(POOL.enlist(source));
 }
 
 /// Takes `source` off the list.
@@ -304,10 +354,16 @@ pub(crate) fn unlist(source: &Arc<dyn Source>) {
     let mut state = POOL.lock();
     if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
         let listed = state.ready.remove(index);
-        POOL.listed.store(!state.ready.is_empty(), Relaxed);
+        POOL.listed.store(state.ready.len(), Relaxed);
         drop(state);
         drop(listed);
     }
+}
+
+/// Whether a source more than one is listed. A hint, and one load.
+#[inline]
+pub(crate) fn others_wait() -> bool {
+    POOL.listed.load(Relaxed) > 1
 }
 
 /// Makes sure that stashes are looked after.
@@ -317,7 +373,7 @@ pub(crate) fn watch_stash() {
 
 /// Passes a wake on: a worker that has taken a task calls it before it runs the task.
 pub(crate) fn pass_on() {
-    POOL.supply(POOL.lock());
+    POOL.supply_or_fail(POOL.lock());
 }
 
 /// Gives all that is stashed back, as the monitor does of workers that have been at one task for too long; for models, in
@@ -326,6 +382,16 @@ pub(crate) fn pass_on() {
 pub(crate) fn give_back_stashes() {
     let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, worker)| worker.clone()).collect();
     workers.iter().for_each(|worker| worker.give_back());
+    pass_on();
+}
+
+/// As [`give_back_stashes`], of the workers that say that they have something stashed.
+#[cfg(taskgroup_models)]
+pub(crate) fn give_back_flagged_stashes() {
+    let flagged: Vec<_> =
+        POOL.lock().workers.iter().filter(|(_, worker)| worker.has_stash()).map(|(_, worker)| worker.clone()).collect();
+    flagged.iter().for_each(|worker| worker.give_back());
+    pass_on();
 }
 
 /// Sends the idle workers away and waits until all have left; a model ends with it.

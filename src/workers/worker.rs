@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pool::{Next, Stash, POOL};
+use super::pool::{Next, Refusal, Stash, POOL};
 use crossbeam_utils::atomic::AtomicCell;
 
 use crate::facade::{contained, holds, local, park_idle, start_thread, AtomicU8, Guard, Mutex, Ordering, Unparker};
@@ -51,7 +51,8 @@ pub(crate) struct Worker {
     /// Changes under the lock of the pool.
     place: AtomicCell<Place>,
     stash: Mutex<Option<Arc<dyn Stash>>>,
-    /// There are tasks in the stash.
+    /// There are tasks in the stash, perhaps: set after they have been put there, cleared before they are taken back. So
+    /// tasks that stay in a stash are never without the flag.
     stashing: PlainBool,
     thread: ThreadId,
 }
@@ -169,7 +170,7 @@ impl Worker {
         drop(old);
     }
 
-    /// Says whether there are any, to the monitor.
+    /// Says whether there are any, to the monitor. After they have been put there.
     pub(crate) fn set_stashing(&self, stashing: bool) {
         self.stashing.store(stashing, Relaxed);
     }
@@ -178,7 +179,7 @@ impl Worker {
         self.stashing.load(Relaxed)
     }
 
-    /// Gives what is stashed back to its source.
+    /// Gives what is stashed back to its source, which may have to be supplied with a worker then.
     pub(super) fn give_back(&self) {
         self.set_stashing(false);
         let stash = self.stash.lock().clone();
@@ -227,22 +228,28 @@ impl fmt::Debug for Worker {
 #[must_use]
 pub(crate) struct Blocking(Option<Arc<Worker>>);
 
-/// Gives the place of this thread away, if it is a worker.
-pub(crate) fn blocking() -> Blocking {
-    let worker = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten();
-    if let Some(worker) = &worker {
-        if holds(Guard::StashIsGivenBack) {
-            worker.give_back();
-        }
-        POOL.set_blocked(worker, true);
+/// Gives the place of this thread away, if it is a worker. Runs no code of the user's, so a wait that has published itself
+/// can call it.
+///
+/// # Errors
+///
+/// A task has to fail before this thread blocks, since no other will come for it.
+pub(crate) fn blocking() -> Result<Blocking, Refusal> {
+    let Some(worker) = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten() else {
+        return Ok(Blocking(None));
+    };
+    if holds(Guard::StashIsGivenBack) {
+        worker.give_back();
     }
-    Blocking(worker)
+    let refusal = POOL.block(&worker);
+    let blocking = Blocking(Some(worker));
+    refusal.map_or(Ok(blocking), Err)
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
         if let Some(worker) = &self.0 {
-            POOL.set_blocked(worker, false);
+            POOL.unblock(worker);
         }
     }
 }

@@ -155,6 +155,15 @@ pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
     child_output(&mut shell, test)
 }
 
+/// As [`run_in_small_child`], where each thread wants a stack of `stack` bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize) -> Output {
+    let this = std::env::current_exe().expect("a test binary knows its path");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
+    child_output(shell.env("RUST_MIN_STACK", stack.to_string()), test)
+}
+
 fn child_output(command: &mut Command, test: &str) -> Output {
     command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])

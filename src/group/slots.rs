@@ -1,0 +1,98 @@
+//! The slots of limits that this thread holds: one for each task of a limited group that it is inside of.
+//!
+//! What is counted is in the group's queue. Here a thread knows whether there is anything that it could give away: a task
+//! that runs in place inside of another of its group has no slot of its own, and a task whose slot is already given away has
+//! none to give.
+
+use std::cell::RefCell;
+
+use crate::facade::local;
+
+local! {
+    static HELD: RefCell<Vec<Held>> = RefCell::new(Vec::new());
+}
+
+struct Held {
+    /// The identity of the group, which outlives its tasks.
+    group: usize,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// The task runs.
+    Running,
+    /// The task has ended, as far as anybody can see, and its callbacks run.
+    Ending,
+    /// The task waits, and somebody else may have the slot.
+    Away,
+}
+
+fn with<T>(f: impl FnOnce(&mut Vec<Held>) -> T) -> Option<T> {
+    HELD.try_with(|held| f(&mut held.borrow_mut())).ok()
+}
+
+/// The thread holds a slot for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Holding(());
+
+/// Notes that this thread runs a task of `group` that has a slot.
+pub(super) fn hold(group: usize) -> Holding {
+    with(|held| held.push(Held { group, standing: Standing::Running }));
+    Holding(())
+}
+
+impl Holding {
+    /// The task has ended, but for its callbacks.
+    pub(super) fn is_ending(&self) {
+        with(|held| {
+            if let Some(held) = held.last_mut() {
+                held.standing = Standing::Ending;
+            }
+        });
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        with(Vec::pop);
+    }
+}
+
+/// Whether this thread has a slot of `group`, and has not given it away.
+pub(super) fn is_held(group: usize) -> bool {
+    with(|held| held.iter().rev().find(|held| held.group == group).is_some_and(|held| held.standing != Standing::Away))
+        .unwrap_or(false)
+}
+
+/// The innermost slot of a group is given away for as long as this lives.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Away {
+    place: usize,
+    before: Standing,
+}
+
+/// Notes that this thread gives its slot of `group` away, if it has one.
+pub(super) fn give_away(group: usize) -> Option<Away> {
+    with(|held| {
+        let place = held.iter().rposition(|held| held.group == group)?;
+        let before = std::mem::replace(&mut held[place].standing, Standing::Away);
+        (before != Standing::Away).then_some(Away { place, before })
+    })
+    .flatten()
+}
+
+impl Away {
+    /// The slot was counted as one that is about to be free.
+    pub(super) fn was_ending(&self) -> bool {
+        self.before == Standing::Ending
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        with(|held| held[self.place].standing = self.before);
+    }
+}
