@@ -188,6 +188,29 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Says now and then that something is due.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    every: Duration,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// At most once in `every`.
+    pub(crate) const fn new(every: Duration) -> Self {
+        Pace { every, next: None }
+    }
+
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.next.is_none_or(|next| next <= now);
+        if is_due {
+            self.next = now.checked_add(self.every);
+        }
+        is_due
+    }
+}
+
 static CORES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(parallelism);
 
 /// How many threads the machine runs at once.
