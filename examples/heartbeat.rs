@@ -7,20 +7,21 @@
 //! ```
 //!
 //! See how far each beat is from its second. The naive heart looks in the middle of a round. With a lock the numbers agree, but each beat
-//! waits for a counter that takes the lock again at once, and the next comes a second after *that*. The task owns its numbers and answers
-//! between two rounds, to a heart that sleeps *until* its second; it is a daemon, and ends with the last beat.
+//! waits for a counter that takes the lock again at once, and the next comes a second after *that*. A mutex that is handed over to
+//! whoever has waited keeps the beats of a heart that sleeps *until* its second close to theirs; the counter is a daemon, and ends with the
+//! last of them.
 
 use std::{
     sync::{
+        self,
         atomic::{AtomicU64, Ordering::Relaxed},
-        Mutex,
     },
     thread,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use taskgroup::{channel, GroupError, TaskGroup};
+use taskgroup::{sync::Mutex, GroupError, TaskGroup};
 use taskgroup_examples::left_behind;
 
 const NUMBERS: usize = 100_000;
@@ -69,7 +70,7 @@ fn naive(heart: &mut Heart) -> Result<(), GroupError> {
 }
 
 fn with_lock(heart: &mut Heart) -> Result<(), GroupError> {
-    let numbers = Mutex::new(vec![0; NUMBERS]);
+    let numbers = sync::Mutex::new(vec![0; NUMBERS]);
     let end = heart.end();
     let counted = end + heart.second;
     thread::scope(|s| {
@@ -88,23 +89,15 @@ fn with_lock(heart: &mut Heart) -> Result<(), GroupError> {
 }
 
 fn as_task(heart: &mut Heart) -> Result<(), GroupError> {
-    let (ask, asked) = channel::bounded(1);
-    let (answer, answers) = channel::bounded(1);
+    let numbers = Mutex::new(vec![0; NUMBERS]);
     TaskGroup::scope(|g| {
-        g.task().name("counter").spawn_daemon(move || {
-            let mut numbers = vec![0; NUMBERS];
-            loop {
-                numbers.iter_mut().for_each(|number| *number += 1);
-                if asked.try_recv().is_ok() {
-                    answer.send(range(numbers.iter().copied()))?;
-                }
-                taskgroup::yield_now()?;
-            }
+        g.task().name("counter").spawn_daemon(|| loop {
+            numbers.lock()?.iter_mut().for_each(|number| *number += 1);
         });
         for beat in 1..=heart.beats {
             taskgroup::sleep_until(heart.start + heart.second * beat)?;
-            ask.send(())?;
-            heart.beat(answers.recv()?);
+            let range = range(numbers.lock()?.iter().copied());
+            heart.beat(range);
         }
         Ok(())
     })

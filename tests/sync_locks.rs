@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use support::{until_waiting, Gate};
 use taskgroup::sync::{Mutex, RwLock};
-use taskgroup::{CancelToken, TaskGroup};
+use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
 
 #[test]
 fn one_at_a_time() -> anyhow::Result<()> {
@@ -137,6 +140,68 @@ fn a_mutex_may_be_locked_by_one_thread_after_another() {
     });
     *mutex.lock().unwrap() += 1;
     assert_eq!(mutex.into_inner(), 2);
+}
+
+/// A thread that holds a lock for longer than a waiter takes to wake up, and takes it again at once: the waiter gets it all the
+/// same, before it has been taken many times.
+fn is_had_beside_a_thread_that_locks_again<G>(
+    lock: &(impl Debug + Sync),
+    take: impl Fn() -> Result<G, Cancelled>,
+    wait: impl FnOnce() -> Result<(), Cancelled> + Send,
+) -> Result<(), GroupError> {
+    let had = AtomicUsize::new(0);
+    TaskGroup::scope(|g| {
+        let mut held = take()?;
+        g.spawn(|| {
+            wait()?;
+            had.store(1, Ordering::SeqCst);
+            Ok(())
+        });
+        until_waiting(lock, 1);
+        for _ in 0..100 {
+            thread::sleep(Duration::from_millis(1));
+            drop(held);
+            held = take()?;
+            if had.load(Ordering::SeqCst) == 1 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the waiter did not get the lock, which was taken a hundred times beside it")
+    })
+}
+
+#[test]
+fn who_locks_again_at_once_starves_nobody() -> anyhow::Result<()> {
+    let mutex = Mutex::new(());
+    let lock = RwLock::new(());
+    is_had_beside_a_thread_that_locks_again(&mutex, || mutex.lock(), || mutex.lock().map(drop))?;
+    let uncancellable = || Ok(mutex.lock_uncancellable());
+    is_had_beside_a_thread_that_locks_again(&mutex, uncancellable, || uncancellable().map(drop))?;
+    is_had_beside_a_thread_that_locks_again(&lock, || lock.write(), || lock.write().map(drop))?;
+    is_had_beside_a_thread_that_locks_again(&lock, || lock.write(), || lock.read().map(drop))?;
+    is_had_beside_a_thread_that_locks_again(&lock, || lock.read(), || lock.write().map(drop)).map_err(anyhow::Error::from)
+}
+
+#[test]
+fn a_lock_that_was_handed_over_to_a_cancelled_waiter_is_free() -> anyhow::Result<()> {
+    let mutex = Mutex::new(());
+    let lock = RwLock::new(());
+    // Nobody is left for whom they would be kept.
+    for _ in 0..50 {
+        let token = CancelToken::new();
+        TaskGroup::scope(|g| {
+            let held = (mutex.lock()?, lock.write()?);
+            g.spawn(|| Ok(token.run(|| drop(mutex.lock()))));
+            g.spawn(|| Ok(token.run(|| drop(lock.write()))));
+            until_waiting(&mutex, 1);
+            until_waiting(&lock, 1);
+            drop(held);
+            token.cancel();
+            Ok(())
+        })?;
+        assert!(mutex.try_lock().is_some() && lock.try_read().is_some() && lock.try_write().is_some());
+    }
+    Ok(())
 }
 
 #[test]

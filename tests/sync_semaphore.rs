@@ -167,6 +167,18 @@ fn permits_do_not_overflow() {
 }
 
 #[test]
+fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
+    let semaphore = Semaphore::new(Semaphore::MAX_PERMITS);
+    let out = semaphore.acquire_many(Semaphore::MAX_PERMITS)?;
+    let too_many = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
+    assert!(too_many.is_err() && semaphore.available() == 0);
+    out.forget();
+    semaphore.add_permits(Semaphore::MAX_PERMITS);
+    assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
+    Ok(())
+}
+
+#[test]
 fn one_that_grows_is_waited_for() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(1);
     semaphore.add_permits(1);

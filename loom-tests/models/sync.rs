@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
+use crate::facade::{set_paces_are_due, take_out, Guard};
 use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
 use crate::CancelToken;
 
@@ -127,10 +127,64 @@ pub(super) fn models() -> Vec<Model> {
             "a cancelled waiter that keeps the wake to itself leaves the mutex free and the next asleep"
         ),
         holds!(
+            sync_mutex_hand_over_against_relock,
+            Preemptions(3),
+            Preemptions(4),
+            "a thread that locks again at once comes after the one that the mutex was handed over to"
+        ),
+        breaks!(
+            broken_sync_mutex_hand_over_bars_nobody,
+            Preemptions(3),
+            "overtaken",
+            "a mutex that is handed over and bars nobody goes to whoever is faster"
+        ),
+        holds!(
+            sync_mutex_hand_over_against_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a mutex that is handed over to a waiter which is cancelled is for the next, or for anybody"
+        ),
+        breaks!(
+            broken_sync_mutex_hand_over_to_nobody,
+            Preemptions(2),
+            "the mutex is kept for somebody who has gone",
+            "a cancelled waiter that leaves the mutex handed over to an empty queue bars everybody"
+        ),
+        breaks!(
+            broken_sync_mutex_hand_over_is_dropped,
+            Preemptions(2),
+            "deadlock",
+            "a cancelled waiter that keeps a hand-over to itself leaves the mutex free and the next asleep"
+        ),
+        holds!(
+            sync_mutex_hand_over_in_order,
+            Preemptions(2),
+            Preemptions(3),
+            "a mutex that is handed over at each unlock goes round in the order of the queue"
+        ),
+        holds!(
             sync_rwlock_excludes,
             Preemptions(2),
             Preemptions(3),
             "a writer is alone, and what it did happens before what is read"
+        ),
+        holds!(
+            sync_rwlock_hand_over_to_readers,
+            Preemptions(2),
+            Preemptions(3),
+            "a lock that is handed over to readers lets all of them read, and then a writer"
+        ),
+        holds!(
+            sync_rwlock_hand_over_against_relock,
+            Preemptions(3),
+            Preemptions(4),
+            "a writer that locks again at once gets the lock after the reader that it was handed over to"
+        ),
+        holds!(
+            sync_rwlock_hand_over_against_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a lock that is handed over to a writer which is cancelled is for the readers behind it"
         ),
         holds!(
             sync_rwlock_last_reader_wakes_the_writer,
@@ -448,11 +502,116 @@ fn sync_mutex_cancel_passes_wake_on() {
     token.cancel();
     cancelled.join().unwrap();
     next.join().unwrap();
+    assert!(mutex.try_lock().is_some(), "the mutex is kept for somebody who has gone");
 }
 
 fn broken_sync_mutex_cancel_keeps_wake() {
     take_out(Guard::CancelPassesWakeOn);
     sync_mutex_cancel_passes_wake_on();
+}
+
+fn until_waiting(primitive: &impl std::fmt::Debug, count: usize) {
+    while !format!("{primitive:?}").contains(&format!("waiting: {count}")) {
+        thread::yield_now();
+    }
+}
+
+fn sync_mutex_hand_over_against_relock() {
+    set_paces_are_due(true);
+    let mutex = Arc::new(Mutex::new(false));
+    let mut held = mutex.lock().unwrap();
+    let waiter = spawn({
+        let mutex = mutex.clone();
+        move || *mutex.lock().unwrap() = true
+    });
+    until_waiting(&mutex, 1);
+    drop(held);
+    held = mutex.lock().unwrap();
+    assert!(*held, "overtaken");
+    drop(held);
+    waiter.join().unwrap();
+    assert!(mutex.try_lock().is_some(), "the mutex is kept for somebody who has gone");
+}
+
+fn broken_sync_mutex_hand_over_bars_nobody() {
+    take_out(Guard::HandOverBars);
+    sync_mutex_hand_over_against_relock();
+}
+
+fn sync_mutex_hand_over_against_cancel() {
+    set_paces_are_due(true);
+    sync_mutex_cancel_passes_wake_on();
+}
+
+fn broken_sync_mutex_hand_over_to_nobody() {
+    take_out(Guard::EmptyQueueBarsNobody);
+    sync_mutex_hand_over_against_cancel();
+}
+
+fn broken_sync_mutex_hand_over_is_dropped() {
+    take_out(Guard::CancelPassesWakeOn);
+    sync_mutex_hand_over_against_cancel();
+}
+
+fn sync_mutex_hand_over_in_order() {
+    set_paces_are_due(true);
+    let mutex = Arc::new(Mutex::new(Vec::new()));
+    let held = mutex.lock().unwrap();
+    let waiters = [1, 2].map(|n| {
+        let waiter = spawn({
+            let mutex = mutex.clone();
+            move || mutex.lock().unwrap().push(n)
+        });
+        until_waiting(&mutex, n);
+        waiter
+    });
+    drop(held);
+    mutex.lock().unwrap().push(3);
+    for waiter in waiters {
+        waiter.join().unwrap();
+    }
+    let order = mutex.lock().unwrap();
+    let at = |n| order.iter().position(|who| *who == n);
+    assert!(order.len() == 3 && at(1) < at(2), "{order:?}");
+}
+
+fn sync_rwlock_hand_over_to_readers() {
+    set_paces_are_due(true);
+    sync_rwlock_last_reader_wakes_the_writer();
+}
+
+fn sync_rwlock_hand_over_against_relock() {
+    set_paces_are_due(true);
+    let lock = Arc::new(RwLock::new(Watched::new()));
+    let reader = spawn({
+        let lock = lock.clone();
+        move || lock.read().unwrap().read()
+    });
+    for _ in 0..2 {
+        lock.write().unwrap().write();
+    }
+    reader.join().unwrap();
+    assert!(lock.try_write().is_some(), "the lock is kept for somebody who has gone");
+}
+
+fn sync_rwlock_hand_over_against_cancel() {
+    set_paces_are_due(true);
+    let lock = Arc::new(RwLock::new(()));
+    let token = CancelToken::new();
+    let writing = lock.write().unwrap();
+    let writer = spawn({
+        let (lock, token) = (lock.clone(), token.clone());
+        move || drop(token.run(|| lock.write()))
+    });
+    let reader = spawn({
+        let lock = lock.clone();
+        move || drop(lock.read().unwrap())
+    });
+    drop(writing);
+    token.cancel();
+    writer.join().unwrap();
+    reader.join().unwrap();
+    assert!(lock.try_write().is_some(), "the lock is kept for somebody who has gone");
 }
 
 fn sync_rwlock_excludes() {
@@ -640,9 +799,7 @@ fn sync_barrier_reset_lets_go() {
         let barrier = barrier.clone();
         move || barrier.wait()
     });
-    while !format!("{barrier:?}").contains("waiting: 1") {
-        thread::yield_now();
-    }
+    until_waiting(&*barrier, 1);
     barrier.reset();
     assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken)));
 }

@@ -73,6 +73,10 @@ pub(crate) enum Guard {
     GateLooksUnderLock,
     /// A cancelled waiter that was told to try for a lock tells the next.
     CancelPassesWakeOn,
+    /// Who comes while a lock is handed over stands behind those who wait.
+    HandOverBars,
+    /// A lock that was handed over is for anybody when nobody waits for it.
+    EmptyQueueBarsNobody,
     /// Between an unlock and the look at those who wait for the lock is a full fence.
     FenceAfterUnlock,
     /// Who waits for a condition variable enters its queue before unlocking the mutex.

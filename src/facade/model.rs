@@ -416,6 +416,27 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
+static PACES_ARE_DUE: AtomicBool = AtomicBool::new(false);
+
+/// Whether what happens now and then happens always or never, for the rest of the process.
+#[allow(dead_code, reason = "for models")]
+pub(crate) fn set_paces_are_due(due: bool) {
+    PACES_ARE_DUE.store(due, Relaxed);
+}
+
+#[derive(Debug)]
+pub(crate) struct Pace;
+
+impl Pace {
+    pub(crate) fn new(_every: Duration) -> Self {
+        Pace
+    }
+
+    pub(crate) fn is_due(&mut self) -> bool {
+        PACES_ARE_DUE.load(Relaxed)
+    }
+}
+
 pub(crate) fn linger(_done: impl FnMut() -> bool) {}
 
 pub(crate) fn parallelism() -> usize {

@@ -160,15 +160,23 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
-/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core nobody else could
-/// make it so.
+/// Looks at `done` for less than a microsecond before it is worth parking for, and lets others run once: if whoever makes it
+/// so waits for this core, that is cheaper than a park and a wake, and more looks would only take its time. True if `done`
+/// holds. On one core, not at all.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
-    let backoff = crossbeam_utils::Backoff::new();
-    while *CORES > 1 && !backoff.is_completed() {
+    /// With twice as long a pause after each.
+    const LOOKS: u32 = 4;
+    if *CORES > 1 {
+        for look in 0..LOOKS {
+            if done() {
+                return true;
+            }
+            (0..1 << look).for_each(|_| std::hint::spin_loop());
+        }
         if done() {
             return true;
         }
-        backoff.snooze();
+        thread::yield_now();
     }
     done()
 }
@@ -188,6 +196,29 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
             thread::yield_now();
         }
         (0..SPINS).for_each(|_| std::hint::spin_loop());
+    }
+}
+
+/// Says now and then that something is due.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    every: Duration,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// At most once in `every`.
+    pub(crate) const fn new(every: Duration) -> Self {
+        Pace { every, next: None }
+    }
+
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.next.is_none_or(|next| next <= now);
+        if is_due {
+            self.next = now.checked_add(self.every);
+        }
+        is_due
     }
 }
 

@@ -1,7 +1,9 @@
 //! How a thread waits for a lock: the queue in front of data that is only ever tried.
 //!
 //! The lock itself is the facade's: `attempt` tries it, and a waiter that is woken tries again, so a thread that runs may
-//! take the lock before one that has still to wake up. A grant is therefore no more than the word to try.
+//! take the lock before one that has still to wake up. A grant is therefore no more than the word to try. That is what makes
+//! a contended lock fast, and what would starve a waiter beside a thread that locks again at once: so now and then whoever
+//! unlocks hands the lock over. It stays free, and only the first in the queue may try it.
 //!
 //! # The flags
 //!
@@ -10,26 +12,37 @@
 //! | `WAITING` | the queue is not empty |
 //! | `WOKEN` | somebody in it has been told to try and has not settled: whoever unlocks need tell nobody |
 //! | `WRITER` | somebody in it wants to write: readers that come now stand behind |
+//! | `HANDED` | the lock is for the first in the queue: who comes now stands behind without having tried |
 //!
 //! # Invariants
 //!
 //! 1. The flags are written under the lock of the queue.
 //! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that when he unlocks, or
 //!    somebody in the queue is about to try. Publishing and trying stand on one side of it, unlocking and looking on the
-//!    other, and each has a full fence between its two steps: one of them sees the other.
+//!    other, and each has a full fence between its two steps: one of them sees the other. Who enters behind others has
+//!    nothing to try: what holds for them holds for him, and whoever of them leaves sees to the next.
 //! 3. Whoever takes `WOKEN` back holds the lock, or tries after it, or wakes the next.
 //! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first wakes them all.
+//! 5. `HANDED` is set by whoever tells the first to try, and is cleared when that one leaves with the lock; if he leaves
+//!    without it, it is for the next, or is cleared with the queue. Until then he is told of each unlock, by invariants 2 and
+//!    3, and only who looked before it was set can still be faster, once: he gets the lock after no more unlocks than there
+//!    were others about to lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, fence, fence_after_rmw, holds, spin, AtomicU32, Guard, Mutex, Ordering};
+use crate::facade::{const_fn, fence, fence_after_rmw, holds, spin, AtomicU32, Guard, Mutex, Ordering, Pace};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
 const WOKEN: u32 = 1 << 1;
 const WRITER: u32 = 1 << 2;
+const HANDED: u32 = 1 << 3;
+
+/// How often a lock is handed over, at most. Each time it is idle for as long as its waiter takes to wake up.
+const HAND_OVER_EVERY: Duration = Duration::from_micros(500);
 
 /// How a thread wants the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +70,9 @@ struct Line {
     writers: usize,
     /// How many have been told to try and have not settled.
     woken: usize,
+    /// Whether the lock is for the first waiter alone.
+    handed: bool,
+    hand_over: Pace,
 }
 
 impl LockQueue {
@@ -64,16 +80,32 @@ impl LockQueue {
         pub(super) const fn new() -> Self {
             LockQueue {
                 flags: AtomicU32::new(0),
-                line: Mutex::new(Line { waiters: Queue::new(), writers: 0, woken: 0 }),
+                line: Mutex::new(Line {
+                    waiters: Queue::new(),
+                    writers: 0,
+                    woken: 0,
+                    handed: false,
+                    hand_over: Pace::new(HAND_OVER_EVERY),
+                }),
             }
         }
     }
 
-    /// Whether a reader that comes now has to stand behind a writer.
+    /// Whether who comes now has to stand behind those who wait, without trying.
     #[inline]
-    pub(super) fn bars_readers(&self) -> bool {
-        // Relaxed: it is a matter of fairness only.
-        self.flags.load(Ordering::Relaxed) & WRITER != 0
+    pub(super) fn bars(&self, access: Access) -> bool {
+        let barring = match access {
+            Access::Read => WRITER | HANDED,
+            Access::Write => HANDED,
+        };
+        // Relaxed: it is a matter of fairness only, and who has just unlocked has seen what he set himself.
+        self.flags.load(Ordering::Relaxed) & barring != 0
+    }
+
+    /// Whether the lock is for one that waits for it.
+    #[inline]
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.bars(Access::Write)
     }
 
     /// Directly after an unlock: tells the first who waits.
@@ -127,6 +159,9 @@ impl LockQueue {
         if line.writers != 0 {
             flags |= WRITER;
         }
+        if line.handed && holds(Guard::HandOverBars) {
+            flags |= HANDED;
+        }
         // Relaxed: the fences of invariant 2 order it.
         self.flags.store(flags, Ordering::Relaxed);
     }
@@ -143,9 +178,11 @@ impl LockQueue {
     ) -> Result<G, Cancelled> {
         let mut got = None;
         spin(|| {
-            if access == Access::Write || !self.bars_readers() {
-                got = attempt();
+            // One who has to stand behind others waits for wakes, which are not worth spinning for.
+            if self.bars(access) {
+                return true;
             }
+            got = attempt();
             got.is_some()
         });
         if let Some(guard) = got {
@@ -154,8 +191,8 @@ impl LockQueue {
         let waiter = Waiter::new(context::slot());
         let (place, mut may_try) = {
             let mut line = self.line.lock();
-            // Behind a writer there is nothing to try: whoever goes before wakes this one.
-            let may_try = access == Access::Write || line.writers == 0;
+            // Invariant 2.
+            let may_try = line.waiters.is_empty();
             let place = line.join(&waiter, access);
             self.publish(&line);
             (place, may_try)
@@ -194,6 +231,7 @@ impl LockQueue {
         {
             let mut line = self.line.lock();
             let was_told = line.settle(waiter);
+            line.give_up_hand_over(place, leaving);
             line.waiters.remove(place);
             if access == Access::Write {
                 line.writers -= 1;
@@ -242,6 +280,15 @@ impl Line {
         was_told
     }
 
+    /// Invariant 5: a waiter is about to leave its place.
+    fn give_up_hand_over(&mut self, place: Place, leaving: Leaving) {
+        let got_it = leaving == Leaving::Locked && self.waiters.is_first(place);
+        let was_last = self.waiters.len() == 1 && holds(Guard::EmptyQueueBarsNobody);
+        if got_it || was_last {
+            self.handed = false;
+        }
+    }
+
     /// Tells the first waiter to try, or all readers up to the first writer. Not while somebody told has still to settle: it
     /// will find the lock, or wake the next.
     fn tell_first(&mut self, wakes: &mut Wakes) {
@@ -259,6 +306,8 @@ impl Line {
             }
         }
         self.woken = told.len();
+        // Invariant 5.
+        self.handed |= !told.is_empty() && self.hand_over.is_due();
         for waiter in told {
             wakes.grant(waiter, Grant::Given);
         }

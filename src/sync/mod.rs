@@ -18,7 +18,7 @@
 //! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was granted while the scope
 //!   was being cancelled is returned. (A cancelled waiter breaks a [`Barrier`] for the others, who could wait for ever.)
 //! - a wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled;
-//! - a wait **spins** for a few microseconds before it parks, except on one core;
+//! - a wait **spins** for about a microsecond before it parks, except on one core;
 //! - what never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope as in any other, so that nothing is lost
 //!   in whatever order things are dropped.
 //!

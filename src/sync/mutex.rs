@@ -17,7 +17,8 @@ use crate::waiting::Point;
 /// A lock for one at a time, on a value.
 ///
 /// A panic of whoever holds it unlocks it and leaves no mark. Who comes while it is unlocked gets it, also before those that
-/// are still waking up.
+/// are still waking up, but not for ever: at most every half millisecond an unlock hands the mutex over to the one that has
+/// waited longest.
 ///
 /// ```
 /// use taskgroup::sync::Mutex;
@@ -171,7 +172,7 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Locks if nobody holds it. Never blocks.
+    /// Locks if nobody holds it and it is not handed over to one that waits. Never blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -186,6 +187,9 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        if self.queue.is_handed_over() {
+            return None;
+        }
         let data = self.data.try_lock()?;
         #[cfg(debug_assertions)]
         self.owner.set(Location::caller());

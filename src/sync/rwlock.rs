@@ -11,7 +11,8 @@ use crate::waiting::Point;
 
 /// A lock for many that read or one that writes.
 ///
-/// Readers that come while a writer waits stand behind it, so writers are not starved. A thread that reads must therefore not
+/// Readers that come while a writer waits stand behind it, so writers are not starved. Nor are those who wait beside a thread
+/// that locks again at once: as with a [`Mutex`](super::Mutex), an unlock hands the lock over now and then. A thread that reads must therefore not
 /// ask to read again: a writer may have come in between, and then both wait for ever. A panic of whoever holds the lock
 /// unlocks it and leaves no mark.
 ///
@@ -129,9 +130,9 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> Result<ReadGuard<'_, T>, Cancelled> {
         context::check()?;
-        if !self.queue.bars_readers() {
-            if let Some(guard) = self.try_read() {
-                return Ok(guard);
+        if !self.queue.bars(Access::Read) {
+            if let Some(data) = self.data.try_read() {
+                return Ok(self.reading(data));
             }
         }
         self.read_slowly(Wait::Cancellable)
@@ -174,8 +175,14 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     /// assert_eq!(*taskgroup::sync::RwLock::new(1).read_uncancellable(), 1);
     /// ```
+    #[inline]
     #[track_caller]
     pub fn read_uncancellable(&self) -> ReadGuard<'_, T> {
+        if !self.queue.bars(Access::Read) {
+            if let Some(data) = self.data.try_read() {
+                return self.reading(data);
+            }
+        }
         match self.read_slowly(Wait::Uncancellable) {
             Ok(guard) => guard,
             Err(_) => unreachable!("the wait cannot be cancelled"),
@@ -193,8 +200,12 @@ impl<T: ?Sized> RwLock<T> {
     /// *lock.write_uncancellable() += 1;
     /// assert_eq!(lock.into_inner(), 2);
     /// ```
+    #[inline]
     #[track_caller]
     pub fn write_uncancellable(&self) -> WriteGuard<'_, T> {
+        if let Some(guard) = self.try_write() {
+            return guard;
+        }
         match self.write_slowly(Wait::Uncancellable) {
             Ok(guard) => guard,
             Err(_) => unreachable!("the wait cannot be cancelled"),
@@ -213,7 +224,7 @@ impl<T: ?Sized> RwLock<T> {
         self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write()).map(|data| self.writing(data))
     }
 
-    /// Locks to read if nobody writes, also where a writer waits. Never blocks.
+    /// Locks to read if nobody writes, also where a writer waits, unless the lock is handed over to it. Never blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -227,10 +238,14 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        // Who reads beside others takes the lock from nobody that waits for it.
+        if self.queue.is_handed_over() && !self.data.is_locked() {
+            return None;
+        }
         self.data.try_read().map(|data| self.reading(data))
     }
 
-    /// Locks to write if nobody holds it. Never blocks.
+    /// Locks to write if nobody holds it and it is not handed over to one that waits. Never blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -244,6 +259,9 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
+        if self.queue.is_handed_over() {
+            return None;
+        }
         self.data.try_write().map(|data| self.writing(data))
     }
 

@@ -9,8 +9,10 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.
 const QUEUED: usize = 1;
-/// One permit in the word.
+/// One permit, in the word and in the total.
 const ONE: usize = 2;
+/// Permits have been added.
+const GROWN: usize = 1;
 
 /// Limits how many may do something at once.
 ///
@@ -52,9 +54,9 @@ const ONE: usize = 2;
 pub struct Semaphore {
     word: AtomicUsize,
     queue: Mutex<Queue<usize>>,
-    /// How many permits there were at first, and whether any were added since.
     made_with: usize,
-    grown: AtomicUsize,
+    /// How many permits there are, free and out, times [`ONE`]; and whether any were ever added.
+    total: AtomicUsize,
 }
 
 /// Permits of a [`Semaphore`], which go back when this is dropped.
@@ -76,7 +78,7 @@ pub struct Permit<'a> {
 }
 
 impl Semaphore {
-    /// The most permits that a semaphore can have.
+    /// The most permits that a semaphore can have, those that are out included.
     pub const MAX_PERMITS: usize = usize::MAX >> 2;
 
     const_fn! {
@@ -98,7 +100,7 @@ impl Semaphore {
                 word: AtomicUsize::new(permits * ONE),
                 queue: Mutex::new(Queue::new()),
                 made_with: permits,
-                grown: AtomicUsize::new(0),
+                total: AtomicUsize::new(permits * ONE),
             }
         }
     }
@@ -169,7 +171,7 @@ impl Semaphore {
         assert!(count <= Self::MAX_PERMITS, "{count} permits can never be free: a semaphore has at most {}", Self::MAX_PERMITS);
         // Relaxed: whoever counts on permits that another thread adds has been told of it.
         assert!(
-            self.made_with == 0 || self.grown.load(Ordering::Relaxed) != 0,
+            self.made_with == 0 || self.total.load(Ordering::Relaxed) & GROWN != 0,
             "{count} permits can never be free: the semaphore was made with {}, and none were added",
             self.made_with
         );
@@ -211,7 +213,8 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS): those that are free and those that are out,
+    /// unless they were [forgotten](Permit::forget). Then none were added.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -224,12 +227,20 @@ impl Semaphore {
     /// ```
     #[track_caller]
     pub fn add_permits(&self, count: usize) {
-        let free = self.available();
-        assert!(
-            count <= Self::MAX_PERMITS.saturating_sub(free),
-            "{free} and {count} permits are more than a semaphore can have"
-        );
-        self.grown.store(1, Ordering::Relaxed);
+        let mut total = self.total.load(Ordering::Relaxed);
+        loop {
+            let permits = total / ONE;
+            assert!(
+                count <= Self::MAX_PERMITS.saturating_sub(permits),
+                "{permits} and {count} permits are more than a semaphore can have"
+            );
+            let grown = ((permits + count) * ONE) | GROWN;
+            // Relaxed: it is a count. Before they are put back, or they could be forgotten before they are counted.
+            match self.total.compare_exchange_weak(total, grown, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => total = now,
+            }
+        }
         self.put_back(count);
     }
 
@@ -351,7 +362,8 @@ impl Permit<'_> {
     /// # }
     /// ```
     pub fn forget(mut self) {
-        self.count = 0;
+        let count = std::mem::take(&mut self.count);
+        self.semaphore.total.fetch_sub(count * ONE, Ordering::Relaxed);
     }
 }
 

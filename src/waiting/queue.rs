@@ -187,6 +187,11 @@ impl<T> Queue<T> {
         Place(key)
     }
 
+    /// Whether the waiter there is before all others.
+    pub(crate) fn is_first(&self, place: Place) -> bool {
+        self.first == place.0
+    }
+
     /// What the first waiter wants.
     pub(crate) fn front(&self) -> Option<&T> {
         self.nodes.get(self.first).map(|node| &node.wants)
@@ -269,6 +274,7 @@ mod tests {
         for (gone, left) in [(3, vec![0, 1, 2, 4, 5]), (0, vec![1, 2, 4, 5]), (5, vec![1, 2, 4])] {
             assert_eq!(queue.remove(places[gone as usize]).1, gone);
             assert_eq!(order(&queue), left);
+            assert_eq!(places.iter().position(|place| queue.is_first(*place)), Some(left[0] as usize));
         }
         queue.push(Waiter::new(slot), 6);
         assert_eq!(order(&queue), [1, 2, 4, 6]);
