@@ -143,6 +143,11 @@ impl Node {
         Self::below(parents, None)
     }
 
+    /// The node of a task, or of the daemons, of the group whose node is `group`.
+    pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
+        Self::child_of([group])
+    }
+
     /// A node that is cancelled with `outer`, once the grace of that cancel is over.
     pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
         Self::below([outer], Some(Deadline::none()))
