@@ -360,3 +360,36 @@ fn a_group_in_the_cancel_callback_of_another_works() -> Result<(), GroupError> {
     assert_eq!(SUM.get(), Some(&3));
     Ok(())
 }
+
+/// A scope with a deadline in which `left` more are nested, each with every way up doubled: 2^left ways for 2 * left tokens.
+fn nest(left: u32, above: &CancelToken) -> anyhow::Result<()> {
+    if left == 0 {
+        assert!(taskgroup::remaining().is_some());
+        taskgroup::checkpoint()?;
+        return Ok(());
+    }
+    let detour = above.child();
+    let nested = || TaskGroup::builder().parent(above).scope(|g| nest(left - 1, g.token()));
+    Ok(detour.run(nested)?)
+}
+
+#[test]
+fn what_can_be_reached_by_many_ways_is_looked_at_once() {
+    let ended = Arc::new(Gate::default());
+    let theirs = ended.clone();
+    thread::spawn(move || {
+        let outermost = CancelToken::new();
+        outermost.cancel_after(2 * LONG);
+        outermost.run(|| nest(64, &outermost)).expect("nobody cancels");
+        let mut lowest = outermost.clone();
+        for _ in 0..64 {
+            lowest = CancelToken::linked([&lowest.child(), &lowest.child()]);
+        }
+        outermost.cancel_after(LONG);
+        assert!(lowest.remaining() <= Some(LONG));
+        outermost.cancel();
+        assert_eq!(lowest.check().unwrap_err().origin(), outermost.id());
+        theirs.open();
+    });
+    ended.wait();
+}

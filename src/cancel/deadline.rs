@@ -130,8 +130,7 @@ impl Node {
     }
 
     fn for_each_limit(self: &Arc<Self>, mut visit: impl FnMut(Instant), to_act_on: bool) {
-        let mut nodes = vec![self];
-        while let Some(node) = nodes.pop() {
+        for node in self.and_above() {
             if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_settled())) {
                 visit(deadline);
             }
@@ -141,7 +140,6 @@ impl Node {
             if let Some(shield) = node.shield.as_ref().filter(|shield| to_act_on && shield.lifted().is_none()) {
                 visit(shield.until);
             }
-            nodes.extend(node.parents());
         }
     }
 
@@ -156,8 +154,7 @@ impl Node {
         loop {
             let mut due: Vec<(Instant, Due, Arc<Node>)> = Vec::new();
             let mut lifted = false;
-            let mut nodes = vec![self];
-            while let Some(node) = nodes.pop() {
+            for node in self.and_above() {
                 let over = |shield: &&Shield| shield.lifted().is_none() && shield.until <= now;
                 if let Some(shield) = node.shield.as_ref().filter(over) {
                     shield.lift(node);
@@ -167,7 +164,6 @@ impl Node {
                 due.extend(deadline.map(|deadline| (deadline, Due::Deadline, node.clone())));
                 let grace_end = node.grace_end().filter(|end| *end <= now && !node.is_flagged());
                 due.extend(grace_end.map(|end| (end, Due::GraceEnd, node.clone())));
-                nodes.extend(node.parents());
             }
             // The outer of two that are due at once was found last.
             due.reverse();

@@ -21,7 +21,7 @@
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
@@ -154,8 +154,13 @@ impl Node {
     }
 
     fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>) -> Arc<Self> {
-        let parents: Box<[Parent]> =
+        let mut parents: Vec<Parent> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
+        if parents.len() > 1 {
+            let mut seen = HashSet::new();
+            parents.retain(|parent| seen.insert(parent.node.id));
+        }
+        let parents = parents.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
         let mut node = Self::new(parents, None, timed);
         node.grace_end = grace_end;
@@ -340,7 +345,12 @@ impl Node {
     /// Says that a deadline holds in the node and all below, so that checks read the clock and waits look at it again.
     pub(super) fn set_timed(self: &Arc<Self>) {
         let mut nodes = vec![self.clone()];
+        let mut seen = HashSet::new();
         while let Some(node) = nodes.pop() {
+            // Only a node with several parents can be come to more than once.
+            if node.parents.len() > 1 && !seen.insert(node.id) {
+                continue;
+            }
             let mut unpark = Vec::new();
             let inner = node.inner.lock();
             // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
@@ -370,32 +380,29 @@ impl Node {
         self.parents.iter().map(|parent| &parent.node).chain(self.shield.iter().filter_map(Shield::lifted))
     }
 
+    /// This node and all above it that it is not shielded from, the nearest first, and each of them once: what can be reached
+    /// by many ways is looked at once all the same.
+    pub(super) fn and_above(self: &Arc<Self>) -> Above<'_> {
+        Above { nodes: VecDeque::from([self]), last: None, seen: None }
+    }
+
     /// Whose cancel `cancelled` is: a question of identity, never of its type or text.
     pub(crate) fn owner_of(self: &Arc<Self>, cancelled: &Cancelled) -> OwnedBy {
         if cancelled.origin() == self.id {
             return OwnedBy::Node;
         }
-        let mut above: Vec<&Arc<Node>> = self.parents().collect();
-        while let Some(node) = above.pop() {
-            if node.id == cancelled.origin() {
-                return OwnedBy::Ancestor;
-            }
-            above.extend(node.parents());
+        if self.and_above().any(|node| node.id == cancelled.origin()) {
+            OwnedBy::Ancestor
+        } else {
+            OwnedBy::Foreign
         }
-        OwnedBy::Foreign
     }
 
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
     /// the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        let mut nodes = VecDeque::from([self]);
-        while let Some(node) = nodes.pop_front() {
-            if node.observer.get().is_some() {
-                return node.callback_panicked(payload);
-            }
-            nodes.extend(node.parents());
-        }
-        self.callback_panicked(payload);
+        let observed = self.and_above().find(|node| node.observer.get().is_some());
+        observed.unwrap_or(self).callback_panicked(payload);
     }
 
     /// Hands the panic of a callback to the group whose node this is, or to the log.
@@ -423,6 +430,36 @@ impl Node {
         inner.quiescence.push(slot.clone());
         drop(inner);
         super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+    }
+}
+
+/// The way up from a node: see [`Node::and_above`].
+pub(super) struct Above<'a> {
+    nodes: VecDeque<&'a Arc<Node>>,
+    /// Its parents are still to come: they may change while it is looked at.
+    last: Option<&'a Arc<Node>>,
+    /// What has been found, once the way has forked.
+    seen: Option<HashSet<TokenId>>,
+}
+
+impl<'a> Iterator for Above<'a> {
+    type Item = &'a Arc<Node>;
+
+    fn next(&mut self) -> Option<&'a Arc<Node>> {
+        if let Some(last) = self.last.take() {
+            self.nodes.extend(last.parents());
+            if self.nodes.len() > 1 {
+                self.seen.get_or_insert_default();
+            }
+        }
+        let seen = &mut self.seen;
+        while let Some(node) = self.nodes.pop_front() {
+            if seen.as_mut().is_none_or(|seen| seen.insert(node.id)) {
+                self.last = Some(node);
+                return self.last;
+            }
+        }
+        None
     }
 }
 
