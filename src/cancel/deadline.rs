@@ -124,6 +124,9 @@ impl Node {
 
     /// When somebody has to look at this node again: its deadline, or the end of a shield, whichever comes first.
     pub(crate) fn next_limit(self: &Arc<Self>) -> Option<Instant> {
+        if !self.is_timed() {
+            return None;
+        }
         let mut earliest: Option<Instant> = None;
         self.for_each_limit(|limit| earliest = Some(earliest.map_or(limit, |least| least.min(limit))), true);
         earliest

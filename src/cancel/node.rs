@@ -10,7 +10,8 @@
 //! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of this crate is held, on the
 //!    thread that cancels, after the whole subtree has been marked.
 //! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have run; the end of a scope
-//!    waits for the deliveries of its node.
+//!    waits for the deliveries of its node and of those of its tasks. A node that has no callbacks is delivered before any
+//!    callback runs, and one that has some before those above it.
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So cancels that reach a node
 //!    over different ways, or in another order than they began, come to the same.
 //!
@@ -33,7 +34,7 @@ use slab::Slab;
 use super::callback::Callbacks;
 use super::deadline::{Deadline, Shield};
 use super::{timer, CancelCause, Cancelled, TokenId};
-use crate::facade::{holds, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
+use crate::facade::{holds, AtomicU32, Guard, Mutex, MutexGuard, Ordering, Payload, Track};
 use crate::waiting::{Marked, Slot};
 
 const CANCELLED: u32 = 1;
@@ -87,6 +88,8 @@ pub(crate) struct Node {
     pub(super) shield: Option<Shield>,
     /// When the grace of the cancel around it ends, where the node is a region that winds down.
     pub(super) grace_end: Option<Deadline>,
+    /// It belongs to a task, or to the daemons, of the group whose node is its parent.
+    of_task: bool,
     observer: OnceLock<Weak<dyn Observer>>,
     #[cfg(feature = "crossbeam")]
     pub(super) closed: super::closed::Closed,
@@ -107,6 +110,8 @@ pub(super) struct Inner {
     grace: Grace,
     children: Slab<Weak<Node>>,
     slots: Slab<Arc<Slot>>,
+    /// The threads that wait for the cancel of the node.
+    waiting: Slab<Arc<Slot>>,
     pub(super) callbacks: Callbacks,
     /// Cancels that are still to be delivered, and who waits for that.
     deliveries: usize,
@@ -140,20 +145,20 @@ impl Node {
 
     /// A node that is cancelled with any of `parents`.
     pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
-        Self::below(parents, None)
+        Self::below(parents, None, false)
     }
 
     /// The node of a task, or of the daemons, of the group whose node is `group`.
     pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
-        Self::child_of([group])
+        Self::below([group], None, true)
     }
 
     /// A node that is cancelled with `outer`, once the grace of that cancel is over.
     pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
-        Self::below([outer], Some(Deadline::none()))
+        Self::below([outer], Some(Deadline::none()), false)
     }
 
-    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>) -> Arc<Self> {
+    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>, of_task: bool) -> Arc<Self> {
         let mut parents: Vec<Parent> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
         if parents.len() > 1 {
@@ -164,6 +169,7 @@ impl Node {
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
         let mut node = Self::new(parents, None, timed);
         node.grace_end = grace_end;
+        node.of_task = of_task;
         let node = Arc::new(node);
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
@@ -194,6 +200,7 @@ impl Node {
             deadline: Deadline::none(),
             shield,
             grace_end: None,
+            of_task: false,
             observer: OnceLock::new(),
             #[cfg(feature = "crossbeam")]
             closed: Default::default(),
@@ -356,6 +363,7 @@ impl Node {
             // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
             node.state.fetch_or(TIMED, Ordering::Relaxed);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
+            unpark.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
             let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());
             drop(inner);
@@ -401,13 +409,21 @@ impl Node {
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
     /// the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        let observed = self.and_above().find(|node| node.observer.get().is_some());
-        observed.unwrap_or(self).callback_panicked(payload);
+        self.report_panic(self.and_above().find_map(|node| node.observer.get()), payload);
     }
 
-    /// Hands the panic of a callback to the group whose node this is, or to the log.
-    pub(super) fn callback_panicked(&self, payload: Payload) {
-        match self.observer.get().and_then(Weak::upgrade) {
+    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons', or to the log. The group
+    /// waits for the callbacks of all these, and of no others.
+    pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
+        let mut node = self;
+        while let Some(group) = node.parents().next().filter(|_| node.of_task) {
+            node = group;
+        }
+        self.report_panic(node.observer.get(), payload);
+    }
+
+    fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {
+        match observer.and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
             None => {
                 let panic = crate::error::PanicPayload::new(payload);
@@ -416,7 +432,8 @@ impl Node {
         }
     }
 
-    /// Waits until every cancel that marked this node has been delivered; not for one that this thread is delivering.
+    /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
+    /// this thread is delivering.
     #[track_caller]
     pub(crate) fn quiesce(&self) {
         let slot = super::context::slot();
@@ -424,12 +441,17 @@ impl Node {
             inner.deliveries == 0 || inner.delivering.as_ref().is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
         };
         let mut inner = self.inner.lock();
-        if is_quiet(&inner) || !holds(Guard::EndAwaitsDeliveries) {
-            return;
+        if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
+            inner.quiescence.push(slot.clone());
+            drop(inner);
+            super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+            inner = self.inner.lock();
         }
-        inner.quiescence.push(slot.clone());
+        // A cancel that has come to this node has marked those below before it is delivered.
+        let tasks: Vec<_> =
+            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.of_task).collect();
         drop(inner);
-        super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+        tasks.iter().for_each(|task| task.quiesce());
     }
 }
 
@@ -481,6 +503,8 @@ impl Attachment {
 pub(crate) struct Fallout {
     nodes: Vec<Arc<Node>>,
     wakes: Vec<(usize, Arc<Slot>, Marked)>,
+    /// Those that wait for a node, which need not be in its scope.
+    waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
     regions: Vec<Arc<Node>>,
     /// Those that are still to be marked, with the cancel of their parent.
@@ -521,6 +545,7 @@ impl Fallout {
         // Release: what led to the cancel happens before whatever sees the flag.
         node.state.fetch_or(CANCELLED | spares, Ordering::Release);
         self.go_below(&inner, &cancelled);
+        self.waiting.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
         let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
             self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
@@ -546,6 +571,9 @@ impl Fallout {
             let node = &self.nodes[*index];
             slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
         }
+        if holds(Guard::TokenWaitersFirst) {
+            self.waiting.iter().for_each(|slot| slot.unpark());
+        }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {
                 region.set_timed();
@@ -556,26 +584,61 @@ impl Fallout {
                 observer.cancelled(); // guard: tell-the-observer
             }
         }
-        for node in &self.nodes {
-            node.run_callbacks();
+        // No scope waits for a callback that is not its own: most have none, and those above come after those below.
+        let mut with_callbacks = Vec::new();
+        for node in self.nodes.iter().rev() {
             let mut inner = node.inner.lock();
-            inner.deliveries -= 1;
-            inner.delivering = None;
-            let waiting = std::mem::take(&mut inner.quiescence);
-            drop(inner);
-            waiting.iter().for_each(|slot| slot.unpark());
+            if inner.callbacks.any() {
+                inner.delivering = Some(super::context::slot());
+                with_callbacks.push(node);
+            } else if holds(Guard::QuietNodesFirst) {
+                Inner::delivered(inner);
+            } else {
+                with_callbacks.push(node);
+            }
+        }
+        for node in with_callbacks {
+            while node.run_next_callback() {}
+            Inner::delivered(node.inner.lock());
+        }
+        if !holds(Guard::TokenWaitersFirst) {
+            self.waiting.iter().for_each(|slot| slot.unpark());
         }
     }
 }
 
-impl Node {
-    fn run_callbacks(self: &Arc<Self>) {
-        let mut inner = self.inner.lock();
-        if inner.callbacks.any() {
-            inner.delivering = Some(super::context::slot());
-        }
+impl Inner {
+    /// Takes a cancel whose callbacks have run off the deliveries.
+    fn delivered(mut inner: MutexGuard<'_, Inner>) {
+        inner.deliveries -= 1;
+        inner.delivering = None;
+        let waiting = std::mem::take(&mut inner.quiescence);
         drop(inner);
-        while self.run_next_callback() {}
+        waiting.iter().for_each(|slot| slot.unpark());
+    }
+}
+
+/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may have changed.
+pub(super) struct Waiting<'a> {
+    node: &'a Node,
+    key: usize,
+}
+
+impl Node {
+    /// Adds a thread to those that are woken; none if the node is cancelled.
+    pub(super) fn add_waiting(&self, slot: Arc<Slot>) -> Option<Waiting<'_>> {
+        let mut inner = self.inner.lock();
+        if inner.cancelled.is_some() {
+            return None;
+        }
+        Some(Waiting { node: self, key: inner.waiting.insert(slot) })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let slot = self.node.inner.lock().waiting.try_remove(self.key);
+        drop(slot);
     }
 }
 

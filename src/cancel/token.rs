@@ -260,17 +260,18 @@ impl CancelToken {
         if self.is_cancelled() {
             return Ok(true);
         }
-        let slot = context::slot();
-        let _registered = self.0.on_cancel(Box::new(move || slot.unpark()));
+        let Some(_waiting) = self.0.add_waiting(context::slot()) else { return Ok(true) };
         loop {
-            // The token's own deadline is looked at by whoever waits for it.
-            let limit = [until, self.0.effective_deadline()].into_iter().flatten().min();
-            let outcome = context::wait(Point::Token, limit, || self.0.is_flagged())?;
-            if outcome == Outcome::Ready || self.is_cancelled() {
-                return Ok(true);
-            }
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return Ok(false);
+            // What comes to its time in the token is looked at by whoever waits for it; a limit that is moved is a wake.
+            let next = self.0.next_limit();
+            let limit = [until, next].into_iter().flatten().min();
+            let ready = || self.0.is_flagged() || self.0.next_limit() != next;
+            match context::wait(Point::Token, limit, ready) {
+                // The scope may be that of the token, or one below it.
+                Err(cancelled) => return if self.0.is_flagged() { Ok(true) } else { Err(cancelled) },
+                Ok(_) if self.is_cancelled() => return Ok(true),
+                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
+                Ok(_) => {}
             }
         }
     }
