@@ -12,15 +12,15 @@ use super::{CancelCause, Cancelled};
 use crate::facade::{AtomicU64, Ordering};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// Nanoseconds since the first deadline of the process, so that a deadline is one word.
-fn encode(instant: Instant) -> u64 {
+pub(super) fn encode(instant: Instant) -> u64 {
     let since = instant.saturating_duration_since(*EPOCH).as_nanos();
     u64::try_from(since).unwrap_or(NEVER - 1).min(NEVER - 1)
 }
 
-fn decode(nanos: u64) -> Option<Instant> {
+pub(super) fn decode(nanos: u64) -> Option<Instant> {
     if nanos == NEVER {
         None
     } else {

@@ -25,14 +25,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use slab::Slab;
 
 use super::callback::Callbacks;
-use super::deadline::{Deadline, Shield};
+use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
 use crate::facade::{holds, AtomicU32, Guard, Mutex, MutexGuard, Ordering, Payload, Track};
 use crate::waiting::{Marked, Slot};
@@ -88,6 +88,8 @@ pub(crate) struct Node {
     pub(super) shield: Option<Shield>,
     /// When the grace of the cancel around it ends, where the node is a region that winds down.
     pub(super) grace_end: Option<Deadline>,
+    /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where it has not.
+    pub(super) armed: PlainU64,
     /// It belongs to a task, or to the daemons, of the group whose node is its parent.
     of_task: bool,
     observer: OnceLock<Weak<dyn Observer>>,
@@ -200,6 +202,7 @@ impl Node {
             deadline: Deadline::none(),
             shield,
             grace_end: None,
+            armed: PlainU64::new(NEVER),
             of_task: false,
             observer: OnceLock::new(),
             #[cfg(feature = "crossbeam")]
@@ -644,6 +647,10 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        let armed = *self.armed.get_mut();
+        if armed != NEVER {
+            timer::disarm(armed, self.id);
+        }
         // A long chain is taken apart in a loop: each node that nobody else holds gives up its parents in turn.
         let mut parents = std::mem::take(&mut self.parents).into_vec();
         parents.extend(self.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));
