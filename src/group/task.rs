@@ -375,6 +375,11 @@ where
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
         let claim = self.job.claim()?;
+        // A task that would not have run has not lacked a thread.
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
+        }
         let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO);
         if let Some(value) = value {
             self.job.store(&claim, value);
