@@ -290,6 +290,11 @@ impl Node {
         self.inner.lock().cancelled.clone()
     }
 
+    /// As `cancelled`, without a look at the clock.
+    pub(crate) fn recorded(&self) -> Option<Cancelled> {
+        self.inner.lock().cancelled.clone()
+    }
+
     /// `Err` with the cancel that cancelled the node.
     pub(crate) fn check(self: &Arc<Self>) -> Result<(), Cancelled> {
         match self.cancelled() {
