@@ -71,7 +71,7 @@ pub(super) fn models() -> Vec<Model> {
             cancel_callback_waits_for_a_scope_below,
             Preemptions(3),
             Preemptions(4),
-            "a callback may wait until a scope below its token has ended"
+            "a callback may wait until a scope below its token, or beside it, has ended"
         ),
         breaks!(
             broken_cancel_callbacks_before_quiet_nodes,
@@ -237,19 +237,23 @@ fn cancel_callback_waits_for_a_scope_below() {
     must_see(["a scope that was cancelled", "a scope that was not"]);
     let token = CancelToken::new();
     let ended = Arc::new(Gate::new());
-    token
-        .on_cancel({
-            let ended = ended.clone();
-            move || ended.wait().unwrap()
-        })
-        .forget();
-    let canceller = cancel_in_thread(&token);
+    let wait = |ended: &Arc<Gate>| {
+        let ended = ended.clone();
+        move || ended.wait().unwrap()
+    };
+    token.on_cancel(wait(&ended)).forget();
+    let mut canceller = None;
     token.run(|| {
-        let cancelled = TaskGroup::scope(|g| Ok(g.token().is_cancelled())).unwrap();
-        saw(if cancelled { "a scope that was cancelled" } else { "a scope that was not" });
+        let cancelled = TaskGroup::scope(|g| {
+            // One that is neither above the scope nor below it.
+            token.child().on_cancel(wait(&ended)).forget();
+            canceller = Some(cancel_in_thread(&token));
+            Ok(g.token().is_cancelled())
+        });
+        saw(if cancelled.unwrap() { "a scope that was cancelled" } else { "a scope that was not" });
     });
     ended.open();
-    canceller.join().unwrap();
+    canceller.unwrap().join().unwrap();
 }
 
 fn broken_cancel_callbacks_before_quiet_nodes() {
