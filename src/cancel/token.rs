@@ -279,14 +279,14 @@ impl CancelToken {
     /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
     ///
     /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held
-    /// and outside of any scope.
-    /// One that blocks holds up those that come after it, and the `cancel` that runs them. Dropping the guard takes the
-    /// callback back.
+    /// and outside of any scope. Those of the tokens below come first, so a callback may wait for a scope below to end.
+    /// One that blocks holds up those that come after it, and the `cancel` that runs them; nobody else has to wait for it, but
+    /// the end of the scope whose token this is, or whose task's. Dropping the guard takes the callback back.
     ///
     /// # Panics
     ///
     /// A callback's panic stops no other callback and does not come out of `cancel`: it is a failure of the group whose
-    /// token this is, or a `tracing` error where there is none.
+    /// token this is, or whose task's, or a `tracing` error where there is none.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};
