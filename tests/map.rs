@@ -523,3 +523,10 @@ fn a_cancel_from_outside_stops_the_whole_map() {
     assert!(error.failures().is_empty());
     assert_eq!(error.cancelled().map(|cancelled| cancelled.origin()), Some(token.id()));
 }
+
+#[test]
+fn an_input_that_says_it_is_huge_takes_no_memory() {
+    let error = taskgroup::map(0..1_u64 << 45, 4, |n| if n == 1_000 { Err(anyhow::anyhow!("stop")) } else { Ok(n) })
+        .expect_err("one item fails");
+    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["stop"]);
+}

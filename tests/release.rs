@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use support::{blocked, Drops, Gate};
-use taskgroup::{GroupError, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup};
 
 fn errors(error: &GroupError) -> Vec<String> {
     error.errors().map(ToString::to_string).collect()
@@ -221,4 +221,38 @@ fn a_hook_finds_all_tasks_in_the_statistics() -> Result<(), GroupError> {
     let stats = seen.into_inner().unwrap().expect("the hook has run");
     assert_eq!((stats.finished, stats.queued, stats.running), (100, 0, 0));
     Ok(())
+}
+
+#[test]
+fn a_hook_that_an_outer_cancel_cuts_short_has_not_failed() {
+    let outer = CancelToken::new();
+    let ran = AtomicUsize::new(0);
+    let error = outer
+        .run(|| {
+            TaskGroup::scope(|g| {
+                g.on_release(|| {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                });
+                g.on_release(|| Ok(taskgroup::checkpoint()?));
+                outer.cancel();
+                Ok(())
+            })
+        })
+        .expect_err("clean-up was cut short");
+    assert!(error.failures().is_empty(), "{error}");
+    assert_eq!(error.cancelled().map(|cancelled| cancelled.origin()), Some(outer.id()));
+    assert_eq!(ran.into_inner(), 1);
+}
+
+#[test]
+fn a_hook_that_meets_a_foreign_cancel_has_failed() {
+    let foreign = CancelToken::new();
+    foreign.cancel();
+    let error = TaskGroup::scope(|g| {
+        g.on_release(|| Ok(foreign.check()?));
+        Ok(())
+    })
+    .expect_err("the hook failed");
+    assert_eq!(error.failures().len(), 1);
 }

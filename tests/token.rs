@@ -360,3 +360,177 @@ fn a_group_in_the_cancel_callback_of_another_works() -> Result<(), GroupError> {
     assert_eq!(SUM.get(), Some(&3));
     Ok(())
 }
+
+/// A scope with a deadline in which `left` more are nested, each with every way up doubled: 2^left ways for 2 * left tokens.
+fn nest(left: u32, above: &CancelToken) -> anyhow::Result<()> {
+    if left == 0 {
+        assert!(taskgroup::remaining().is_some());
+        taskgroup::checkpoint()?;
+        return Ok(());
+    }
+    let detour = above.child();
+    let nested = || TaskGroup::builder().parent(above).scope(|g| nest(left - 1, g.token()));
+    Ok(detour.run(nested)?)
+}
+
+#[test]
+fn what_can_be_reached_by_many_ways_is_looked_at_once() {
+    let ended = Arc::new(Gate::default());
+    let theirs = ended.clone();
+    thread::spawn(move || {
+        let outermost = CancelToken::new();
+        outermost.cancel_after(2 * LONG);
+        outermost.run(|| nest(64, &outermost)).expect("nobody cancels");
+        let mut lowest = outermost.clone();
+        for _ in 0..64 {
+            lowest = CancelToken::linked([&lowest.child(), &lowest.child()]);
+        }
+        outermost.cancel_after(LONG);
+        assert!(lowest.remaining() <= Some(LONG));
+        outermost.cancel();
+        assert_eq!(lowest.check().unwrap_err().origin(), outermost.id());
+        theirs.open();
+    });
+    ended.wait();
+}
+
+fn count(calls: &AtomicUsize) {
+    calls.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_callback_may_wait_for_a_group_below_its_token_to_end() {
+    let stop = CancelToken::new();
+    let (below, inside) = (stop.clone(), Arc::new(Gate::default()));
+    let (up, ended) = (inside.clone(), Arc::new(Gate::default()));
+    let down = ended.clone();
+    let callbacks = Arc::new(AtomicUsize::new(0));
+    let theirs = callbacks.clone();
+    let group = thread::spawn(move || {
+        let outcome = TaskGroup::builder().parent(&below).scope(|g| {
+            let own = theirs.clone();
+            g.token().on_cancel(move || count(&own)).forget();
+            let task = g.spawn(move || {
+                let token = taskgroup::current_token().expect("a task has a token");
+                token.on_cancel(move || count(&theirs)).forget();
+                up.open();
+                taskgroup::sleep(LONG)?;
+                Ok(())
+            });
+            Ok(task.join()?)
+        });
+        assert!(outcome.is_err());
+        down.open();
+    });
+    stop.on_cancel(move || ended.wait()).forget();
+    inside.wait();
+    stop.cancel();
+    group.join().expect("the callback of the token waited in vain");
+    assert_eq!(callbacks.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_callback_may_wait_for_one_who_waits_for_its_token() -> Result<(), Cancelled> {
+    let token = CancelToken::new();
+    let gone = Arc::new(Gate::default());
+    let waiter = {
+        let (token, gone) = (token.clone(), gone.clone());
+        thread::spawn(move || {
+            let outcome = token.wait();
+            gone.open();
+            outcome
+        })
+    };
+    token.on_cancel(move || gone.wait()).forget();
+    token.cancel();
+    waiter.join().expect("the callback waited in vain")
+}
+
+#[test]
+fn waiting_for_the_token_of_ones_own_scope_is_never_cut_by_its_cancel() {
+    for _ in 0..200 {
+        let token = CancelToken::new();
+        let canceller = thread::spawn({
+            let token = token.clone();
+            move || token.cancel()
+        });
+        assert!(token.run(|| token.wait()).is_ok());
+        assert!(canceller.join().expect("nothing panics"));
+    }
+}
+
+#[test]
+fn a_deadline_that_is_moved_ends_the_wait_for_its_token() -> Result<(), Cancelled> {
+    for parent_moves in [false, true] {
+        let parent = CancelToken::new();
+        let token = parent.child();
+        let begun = Arc::new(Gate::default());
+        let waiter = {
+            let (token, begun) = (token.clone(), begun.clone());
+            thread::spawn(move || {
+                begun.open();
+                token.wait_timeout(LONG)
+            })
+        };
+        begun.wait();
+        let moved = if parent_moves { &parent } else { &token };
+        moved.cancel_after(Duration::from_millis(1));
+        assert!(waiter.join().expect("nothing panics")?);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_callback_of_a_task_that_panics_is_a_failure_of_its_group() {
+    for (kept, daemon) in [(true, false), (false, false), (true, true), (false, true)] {
+        let error = TaskGroup::scope(|g| {
+            let (registered, is_registered) = mpsc::channel();
+            let task = move || {
+                let token = taskgroup::current_token().expect("a task has a token");
+                token.on_cancel(|| panic!("in a callback")).forget();
+                registered.send(())?;
+                taskgroup::sleep(LONG)?;
+                Ok(())
+            };
+            let handle = if daemon { g.spawn_daemon(task) } else { g.spawn(task) };
+            let handle = kept.then_some(handle);
+            is_registered.recv()?;
+            g.cancel();
+            drop(handle);
+            Ok(())
+        })
+        .expect_err("the callback panics");
+        let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
+        assert_eq!(panics, ["in a callback"], "kept: {kept}, daemon: {daemon}");
+    }
+}
+
+#[test]
+fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupError> {
+    let (begun, ended) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+    let mut canceller = None;
+    TaskGroup::scope(|g| {
+        let (token, tokens) = mpsc::channel();
+        let (begun, ended, callback_begun) = (begun.clone(), ended.clone(), begun.clone());
+        g.spawn(move || {
+            let own = taskgroup::current_token().expect("a task has a token");
+            own.on_cancel(move || {
+                begun.open();
+                // Time for the scope to return, if it does not wait.
+                thread::sleep(Duration::from_millis(5));
+                ended.store(true, Ordering::SeqCst);
+            })
+            .forget();
+            token.send(own).expect("the body receives");
+            taskgroup::sleep(LONG)?;
+            Ok(())
+        });
+        let token = tokens.recv()?;
+        canceller = Some(thread::spawn(move || token.cancel()));
+        callback_begun.wait();
+        Ok(())
+    })?;
+    assert!(ended.load(Ordering::SeqCst), "a callback outlived its scope");
+    canceller.take().map(thread::JoinHandle::join);
+    Ok(())
+}

@@ -492,3 +492,45 @@ fn a_group_that_never_runs_dry_does_not_starve_another() {
         });
     });
 }
+
+#[test]
+fn a_stack_of_any_size_that_cannot_be_had_is_a_failure() {
+    for size in [usize::MAX, usize::MAX - 4095, REFUSED] {
+        for limit in [usize::MAX, 1] {
+            let error = TaskGroup::builder()
+                .limit(limit)
+                .scope(|g| {
+                    let first = (limit == 1).then(|| g.spawn(|| Ok(())));
+                    g.task().name("a\0b").stack_size(size).spawn(|| Ok(()));
+                    drop(first);
+                    Ok(())
+                })
+                .expect_err("no system has such a stack");
+            assert!(matches!(error.failures()[0].kind(), FailureKind::Spawn(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_task_without_a_thread_in_a_group_that_is_cancelled_never_ran() {
+    let status = Mutex::new(None);
+    let error = TaskGroup::builder()
+        .limit(1)
+        .timeout(std::time::Duration::from_millis(20))
+        .scope(|g| {
+            let deadline = g.token().deadline().expect("it has one");
+            let holder = g.spawn(move || {
+                // The deadline passes and nobody has looked.
+                support::until(|| std::time::Instant::now() > deadline);
+                Ok(())
+            });
+            support::until(|| holder.status() != TaskStatus::Queued);
+            let refused = g.task().stack_size(REFUSED).spawn(|| Ok(()));
+            support::until(|| refused.is_finished());
+            *status.lock().unwrap() = Some(refused.status());
+            Ok(())
+        })
+        .expect_err("the deadline has passed");
+    assert_eq!(status.into_inner().unwrap(), Some(TaskStatus::NeverRan));
+    assert!(error.timed_out() && error.failures().is_empty(), "{error}");
+}

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::cancel::cancel_in_thread;
-use super::support::{must_see, saw, Note};
+use super::support::{must_see, saw, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{take_out, Guard};
-use crate::{with_cancel_hook, CancelGuard, CancelToken};
+use crate::{with_cancel_hook, CancelGuard, CancelToken, TaskGroup};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -66,6 +66,30 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "deadlock",
             "a callback that runs under the lock of its token cannot use it"
+        ),
+        holds!(
+            cancel_callback_waits_for_a_scope_below,
+            Preemptions(3),
+            Preemptions(4),
+            "a callback may wait until a scope below its token, or beside it, has ended"
+        ),
+        breaks!(
+            broken_cancel_callbacks_before_quiet_nodes,
+            Preemptions(3),
+            "deadlock",
+            "a scope that waits for the callback of a token above it, which waits for the scope, never ends"
+        ),
+        holds!(
+            cancel_callback_waits_for_a_waiter,
+            Exhaustive,
+            Exhaustive,
+            "a callback may wait until one who waits for its token has gone on"
+        ),
+        breaks!(
+            broken_cancel_callbacks_before_waiters,
+            Exhaustive,
+            "deadlock",
+            "one who waits for a token and is woken after the callbacks is never woken by one that waits for it"
         ),
     ]
 }
@@ -207,4 +231,52 @@ fn cancel_r19_callback_uses_its_own_token() {
 fn broken_cancel_callback_under_the_lock() {
     take_out(Guard::CallbacksOutsideLock);
     cancel_r19_callback_uses_its_own_token();
+}
+
+fn cancel_callback_waits_for_a_scope_below() {
+    must_see(["a scope that was cancelled", "a scope that was not"]);
+    let token = CancelToken::new();
+    let ended = Arc::new(Gate::new());
+    let wait = |ended: &Arc<Gate>| {
+        let ended = ended.clone();
+        move || ended.wait().unwrap()
+    };
+    token.on_cancel(wait(&ended)).forget();
+    let mut canceller = None;
+    token.run(|| {
+        let cancelled = TaskGroup::scope(|g| {
+            // One that is neither above the scope nor below it.
+            token.child().on_cancel(wait(&ended)).forget();
+            canceller = Some(cancel_in_thread(&token));
+            Ok(g.token().is_cancelled())
+        });
+        saw(if cancelled.unwrap() { "a scope that was cancelled" } else { "a scope that was not" });
+    });
+    ended.open();
+    canceller.unwrap().join().unwrap();
+}
+
+fn broken_cancel_callbacks_before_quiet_nodes() {
+    take_out(Guard::QuietNodesFirst);
+    cancel_callback_waits_for_a_scope_below();
+}
+
+fn cancel_callback_waits_for_a_waiter() {
+    let token = CancelToken::new();
+    let gone = Arc::new(Gate::new());
+    token
+        .on_cancel({
+            let gone = gone.clone();
+            move || gone.wait().unwrap()
+        })
+        .forget();
+    let canceller = cancel_in_thread(&token);
+    token.wait().unwrap();
+    gone.open();
+    canceller.join().unwrap();
+}
+
+fn broken_cancel_callbacks_before_waiters() {
+    take_out(Guard::TokenWaitersFirst);
+    cancel_callback_waits_for_a_waiter();
 }

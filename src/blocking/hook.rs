@@ -13,9 +13,14 @@ use crate::cancel::context;
 ///
 /// It allocates nothing in the steady state, and calls may be nested.
 ///
+/// The hooks of a scope are called one after the other, and what they are the hooks of does not return before its own has
+/// been called: a hook must not wait for the code of another.
+///
 /// # Cancellation
 ///
-/// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the `recv`, kill the child.
+/// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the `recv`, kill the child. What `f`
+/// returns comes out as it is, also after a cancel, so that nothing it has produced is lost. Where it failed, ask with
+/// [`checkpoint`](crate::checkpoint) whether that was the cancel, and only there.
 ///
 /// # Panics
 ///
@@ -30,8 +35,12 @@ use crate::cancel::context;
 /// let (wake, asleep) = mpsc::channel::<()>();
 /// TaskGroup::scope(|g| {
 ///     g.spawn(move || {
-///         taskgroup::with_cancel_hook(|| drop(wake.send(())), || asleep.recv())?;
-///         Ok(())
+///         let message = taskgroup::with_cancel_hook(|| drop(wake.send(())), || asleep.recv());
+///         if message.is_err() {
+///             // The cancel, if it was that, and otherwise the error of the channel.
+///             taskgroup::checkpoint()?;
+///         }
+///         Ok(message?)
 ///     });
 ///     g.cancel();
 ///     Ok(())
@@ -48,7 +57,7 @@ pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T)
 ///
 /// The first call is that of [`with_cancel_hook`]. After it the hook is called again when `pause` has passed, and then after
 /// pauses that double, up to one second or to `pause` where that is longer. A pause is a millisecond at the least. These calls
-/// are made by a thread that serves all hooks and deadlines of the process, one at a time, so the hook should not block.
+/// are made by a thread of this crate, one after another; the thread is kept as long as a call takes.
 /// `with_cancel_hook_repeating` returns when `f` has, and a call that has begun too.
 ///
 /// It allocates, where `with_cancel_hook` does not.

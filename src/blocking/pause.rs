@@ -43,12 +43,14 @@ pub fn is_cancelled() -> bool {
 /// The token of the current scope: of the group whose body this is, of the task, of [`timeout`](crate::timeout) or of
 /// [`CancelToken::run`]. None outside of any scope, and inside a [`shield`](crate::shield).
 ///
+/// That of a task is its own, a child of its group's: cancelling it cancels the task and nothing else.
+///
 /// ```
 /// let token = taskgroup::CancelToken::new();
 /// assert_eq!(token.run(taskgroup::current_token), Some(token));
 /// ```
 pub fn current_token() -> Option<CancelToken> {
-    context::current().map(CancelToken::from_node)
+    context::current_own().map(CancelToken::from_node)
 }
 
 /// The time left until the deadline of the current scope, if it has one; zero if it has passed. In a region that
@@ -65,7 +67,7 @@ pub fn current_token() -> Option<CancelToken> {
 /// # }
 /// ```
 pub fn remaining() -> Option<Duration> {
-    current_token().and_then(|token| token.remaining())
+    context::current().and_then(|node| CancelToken::from_node(node).remaining())
 }
 
 /// Blocks for `duration`; for ever, or until a cancel, where it is too long to express.

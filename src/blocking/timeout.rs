@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{context, Node};
+use crate::cancel::{context, CancelCause, Cancelled, Node};
 use crate::error::TaskError;
 
 /// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.
@@ -56,9 +56,11 @@ pub fn deadline<T, E: TaskError>(instant: Instant, f: impl FnOnce() -> Result<T,
     let node = Node::child_of_current();
     node.set_deadline(instant, Location::caller());
     let id = node.id();
+    // The token can also be cancelled by hand, from inside.
+    let is_ours = |cancelled: &Cancelled| cancelled.origin() == id && matches!(cancelled.cause(), CancelCause::Deadline { .. });
     match context::within(node, f) {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.cancelled().is_some_and(|cancelled| cancelled.origin() == id) => Ok(None),
+        Err(error) if error.cancelled().is_some_and(is_ours) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -51,6 +51,16 @@ enum Standing {
 /// A scope that a thread is in.
 enum Frame {
     Node(Arc<Node>),
+    /// A task that has no handle: nobody but itself can ask for a node of its own, which is kept here.
+    Task {
+        base: Arc<Node>,
+        own: Option<Arc<Node>>,
+    },
+    /// A task without a handle that this thread runs in place: in the scope that it is in, whose frame `base` is.
+    InPlace {
+        base: usize,
+        own: Option<Arc<Node>>,
+    },
     /// A task that can be cancelled by itself: its node is made when something asks for it.
     Lazy(LazyTask),
     /// A shield.
@@ -85,14 +95,31 @@ impl Context {
         self.slot.get_or_init(Slot::new)
     }
 
-    /// The node of the innermost scope.
+    /// The node of the innermost scope. In a task without a handle that is the node of its group, until the task has one
+    /// of its own.
     fn node(&self) -> Option<Arc<Node>> {
-        let lazy = match self.frames.borrow().last()? {
-            Frame::Node(node) => return Some(node.clone()),
-            Frame::Clear => return None,
-            Frame::Lazy(lazy) => lazy.clone(),
+        let lazy = match innermost(&self.frames.borrow())? {
+            Innermost::Node(node) => return Some(node.clone()),
+            Innermost::Lazy(lazy) => lazy.clone(),
         };
         Some(lazy.own_token())
+    }
+
+    /// As `node`; in a task, the node of the task itself, which is made here where there is none.
+    fn own_node(&self) -> Option<Arc<Node>> {
+        let node = self.node()?;
+        let lacks_own =
+            matches!(self.frames.borrow().last(), Some(Frame::Task { own: None, .. } | Frame::InPlace { own: None, .. }));
+        if !lacks_own {
+            return Some(node);
+        }
+        let made = Node::of_task(&node);
+        if let Some(Frame::Task { own, .. } | Frame::InPlace { own, .. }) = self.frames.borrow_mut().last_mut() {
+            *own = Some(made.clone());
+        }
+        // The slot is attached to the node of the group, if to any.
+        self.standing.set(Standing::Stale);
+        Some(made)
     }
 
     fn push(&self, frame: Frame) {
@@ -100,8 +127,21 @@ impl Context {
         self.frames.borrow_mut().push(frame);
     }
 
+    fn push_in_place(&self) {
+        let mut frames = self.frames.borrow_mut();
+        let base = match frames.last() {
+            Some(Frame::InPlace { base, own: None }) => *base,
+            _ => frames.len().saturating_sub(1),
+        };
+        frames.push(Frame::InPlace { base, own: None });
+    }
+
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
+        if matches!(frame, Some(Frame::InPlace { own: None, .. })) {
+            // The innermost scope is the same as before.
+            return;
+        }
         let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
         self.standing.set(if outside { Standing::Outside } else { Standing::Stale });
         // A node that has been left must not be held, nor find the slot in its list.
@@ -141,6 +181,25 @@ impl Context {
     }
 }
 
+/// What the innermost scope is.
+enum Innermost<'a> {
+    Node(&'a Arc<Node>),
+    Lazy(&'a LazyTask),
+}
+
+fn innermost(frames: &[Frame]) -> Option<Innermost<'_>> {
+    let top = match frames.last()? {
+        Frame::InPlace { base, own: None } => frames.get(*base)?,
+        top => top,
+    };
+    match top {
+        Frame::Node(node) | Frame::InPlace { own: Some(node), .. } => Some(Innermost::Node(node)),
+        Frame::Task { base, own } => Some(Innermost::Node(own.as_ref().unwrap_or(base))),
+        Frame::Lazy(lazy) => Some(Innermost::Lazy(lazy)),
+        Frame::InPlace { own: None, .. } | Frame::Clear => None,
+    }
+}
+
 impl Drop for Context {
     fn drop(&mut self) {
         self.detach();
@@ -169,7 +228,7 @@ pub(crate) fn identity() -> usize {
     with(|context| Arc::as_ptr(context.slot()).addr())
 }
 
-/// The node of the innermost scope.
+/// The node that what is opened in the innermost scope belongs to.
 pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
@@ -179,18 +238,19 @@ pub(crate) fn current() -> Option<Arc<Node>> {
 #[derive(Debug)]
 pub(crate) struct InPlace(());
 
-/// The right to run a task of `node` in place, without a frame of its own: the innermost scope is that of `node` itself, and
-/// not too many tasks run in place around it.
+/// The right to run a task of `node`, one without a handle, in place, and the frame that it runs in: the innermost scope is
+/// that of `node` itself, and not too many tasks run in place around it.
 #[inline]
 pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
     with(|context| {
         let depth = context.in_place.get();
-        let is_current = match context.frames.borrow().last() {
-            Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
+        let is_current = match innermost(&context.frames.borrow()) {
+            Some(Innermost::Node(top)) => Arc::ptr_eq(top, node),
             _ => false,
         };
         (is_current && depth < MOST_IN_PLACE).then(|| {
             context.in_place.set(depth + 1);
+            context.push_in_place();
             InPlace(())
         })
     })
@@ -199,8 +259,24 @@ pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
 impl Drop for InPlace {
     #[inline]
     fn drop(&mut self) {
-        with(|context| context.in_place.set(context.in_place.get().saturating_sub(1)));
+        with(|context| {
+            context.pop();
+            context.in_place.set(context.in_place.get().saturating_sub(1));
+        });
     }
+}
+
+/// The node of the innermost scope, to be handed out or marked by itself: in a task, its own.
+pub(crate) fn current_own() -> Option<Arc<Node>> {
+    with(Context::own_node)
+}
+
+/// The node of its own that the innermost task, one without a handle, has made.
+pub(crate) fn made_own() -> Option<Arc<Node>> {
+    with(|context| match context.frames.borrow().last() {
+        Some(Frame::Task { own, .. } | Frame::InPlace { own, .. }) => own.clone(),
+        _ => None,
+    })
 }
 
 struct Leave;
@@ -222,6 +298,11 @@ fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
 #[inline]
 pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
     inside(Frame::Node(node), f)
+}
+
+/// Runs `f` in the scope of a task that has no handle.
+pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
+    inside(Frame::Task { base, own: None }, f)
 }
 
 /// Runs `f` in the scope of a task that has a node of its own if something asks for it.
@@ -370,7 +451,7 @@ pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn(
         }
     }
 
-    let Some(node) = current() else { return f() };
+    let Some(node) = current_own() else { return f() };
     let slot = with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new);
     // Detached before it is there for the next region.
     let _kept = Spare(slot.clone());
@@ -385,7 +466,7 @@ pub(crate) fn with_repeating_hook<T>(
     hook: &(dyn Fn() + Send + Sync),
     f: impl FnOnce() -> T,
 ) -> T {
-    let Some(node) = current() else { return f() };
+    let Some(node) = current_own() else { return f() };
     let region = Region::enter(node.clone(), Slot::new());
     let repeat = Repeat::new(region.slot.clone(), &node, pause);
     let armed = AtomicBool::new(false);

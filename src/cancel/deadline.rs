@@ -12,15 +12,15 @@ use super::{CancelCause, Cancelled};
 use crate::facade::{AtomicU64, Ordering};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// Nanoseconds since the first deadline of the process, so that a deadline is one word.
-fn encode(instant: Instant) -> u64 {
+pub(super) fn encode(instant: Instant) -> u64 {
     let since = instant.saturating_duration_since(*EPOCH).as_nanos();
     u64::try_from(since).unwrap_or(NEVER - 1).min(NEVER - 1)
 }
 
-fn decode(nanos: u64) -> Option<Instant> {
+pub(super) fn decode(nanos: u64) -> Option<Instant> {
     if nanos == NEVER {
         None
     } else {
@@ -124,14 +124,16 @@ impl Node {
 
     /// When somebody has to look at this node again: its deadline, or the end of a shield, whichever comes first.
     pub(crate) fn next_limit(self: &Arc<Self>) -> Option<Instant> {
+        if !self.is_timed() {
+            return None;
+        }
         let mut earliest: Option<Instant> = None;
         self.for_each_limit(|limit| earliest = Some(earliest.map_or(limit, |least| least.min(limit))), true);
         earliest
     }
 
     fn for_each_limit(self: &Arc<Self>, mut visit: impl FnMut(Instant), to_act_on: bool) {
-        let mut nodes = vec![self];
-        while let Some(node) = nodes.pop() {
+        for node in self.and_above() {
             if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_settled())) {
                 visit(deadline);
             }
@@ -141,7 +143,6 @@ impl Node {
             if let Some(shield) = node.shield.as_ref().filter(|shield| to_act_on && shield.lifted().is_none()) {
                 visit(shield.until);
             }
-            nodes.extend(node.parents());
         }
     }
 
@@ -156,8 +157,7 @@ impl Node {
         loop {
             let mut due: Vec<(Instant, Due, Arc<Node>)> = Vec::new();
             let mut lifted = false;
-            let mut nodes = vec![self];
-            while let Some(node) = nodes.pop() {
+            for node in self.and_above() {
                 let over = |shield: &&Shield| shield.lifted().is_none() && shield.until <= now;
                 if let Some(shield) = node.shield.as_ref().filter(over) {
                     shield.lift(node);
@@ -167,7 +167,6 @@ impl Node {
                 due.extend(deadline.map(|deadline| (deadline, Due::Deadline, node.clone())));
                 let grace_end = node.grace_end().filter(|end| *end <= now && !node.is_flagged());
                 due.extend(grace_end.map(|end| (end, Due::GraceEnd, node.clone())));
-                nodes.extend(node.parents());
             }
             // The outer of two that are due at once was found last.
             due.reverse();

@@ -10,7 +10,8 @@
 //! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of this crate is held, on the
 //!    thread that cancels, after the whole subtree has been marked.
 //! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have run; the end of a scope
-//!    waits for the deliveries of its node.
+//!    waits for the deliveries of its node and of those of its tasks. A node that has no callbacks is delivered before any
+//!    callback runs, and one that has some before those above it.
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So cancels that reach a node
 //!    over different ways, or in another order than they began, come to the same.
 //!
@@ -21,19 +22,19 @@
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use slab::Slab;
 
 use super::callback::Callbacks;
-use super::deadline::{Deadline, Shield};
+use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
-use crate::facade::{holds, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
+use crate::facade::{holds, AtomicU32, Guard, Mutex, MutexGuard, Ordering, Payload, Track};
 use crate::waiting::{Marked, Slot};
 
 const CANCELLED: u32 = 1;
@@ -87,6 +88,10 @@ pub(crate) struct Node {
     pub(super) shield: Option<Shield>,
     /// When the grace of the cancel around it ends, where the node is a region that winds down.
     pub(super) grace_end: Option<Deadline>,
+    /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where it has not.
+    pub(super) armed: PlainU64,
+    /// It belongs to a task, or to the daemons, of the group whose node is its parent.
+    of_task: bool,
     observer: OnceLock<Weak<dyn Observer>>,
     #[cfg(feature = "crossbeam")]
     pub(super) closed: super::closed::Closed,
@@ -107,6 +112,8 @@ pub(super) struct Inner {
     grace: Grace,
     children: Slab<Weak<Node>>,
     slots: Slab<Arc<Slot>>,
+    /// The threads that wait for the cancel of the node.
+    waiting: Slab<Arc<Slot>>,
     pub(super) callbacks: Callbacks,
     /// Cancels that are still to be delivered, and who waits for that.
     deliveries: usize,
@@ -140,20 +147,31 @@ impl Node {
 
     /// A node that is cancelled with any of `parents`.
     pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
-        Self::below(parents, None)
+        Self::below(parents, None, false)
+    }
+
+    /// The node of a task, or of the daemons, of the group whose node is `group`.
+    pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
+        Self::below([group], None, true)
     }
 
     /// A node that is cancelled with `outer`, once the grace of that cancel is over.
     pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
-        Self::below([outer], Some(Deadline::none()))
+        Self::below([outer], Some(Deadline::none()), false)
     }
 
-    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>) -> Arc<Self> {
-        let parents: Box<[Parent]> =
+    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>, of_task: bool) -> Arc<Self> {
+        let mut parents: Vec<Parent> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
+        if parents.len() > 1 {
+            let mut seen = HashSet::new();
+            parents.retain(|parent| seen.insert(parent.node.id));
+        }
+        let parents = parents.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
         let mut node = Self::new(parents, None, timed);
         node.grace_end = grace_end;
+        node.of_task = of_task;
         let node = Arc::new(node);
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
@@ -184,6 +202,8 @@ impl Node {
             deadline: Deadline::none(),
             shield,
             grace_end: None,
+            armed: PlainU64::new(NEVER),
+            of_task: false,
             observer: OnceLock::new(),
             #[cfg(feature = "crossbeam")]
             closed: Default::default(),
@@ -271,6 +291,11 @@ impl Node {
         self.inner.lock().cancelled.clone()
     }
 
+    /// As `cancelled`, without a look at the clock.
+    pub(crate) fn recorded(&self) -> Option<Cancelled> {
+        self.inner.lock().cancelled.clone()
+    }
+
     /// `Err` with the cancel that cancelled the node.
     pub(crate) fn check(self: &Arc<Self>) -> Result<(), Cancelled> {
         match self.cancelled() {
@@ -336,12 +361,18 @@ impl Node {
     /// Says that a deadline holds in the node and all below, so that checks read the clock and waits look at it again.
     pub(super) fn set_timed(self: &Arc<Self>) {
         let mut nodes = vec![self.clone()];
+        let mut seen = HashSet::new();
         while let Some(node) = nodes.pop() {
+            // Only a node with several parents can be come to more than once.
+            if node.parents.len() > 1 && !seen.insert(node.id) {
+                continue;
+            }
             let mut unpark = Vec::new();
             let inner = node.inner.lock();
             // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
             node.state.fetch_or(TIMED, Ordering::Relaxed);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
+            unpark.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
             let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());
             drop(inner);
@@ -366,37 +397,42 @@ impl Node {
         self.parents.iter().map(|parent| &parent.node).chain(self.shield.iter().filter_map(Shield::lifted))
     }
 
+    /// This node and all above it that it is not shielded from, the nearest first, and each of them once: what can be reached
+    /// by many ways is looked at once all the same.
+    pub(super) fn and_above(self: &Arc<Self>) -> Above<'_> {
+        Above { nodes: VecDeque::from([self]), last: None, seen: None }
+    }
+
     /// Whose cancel `cancelled` is: a question of identity, never of its type or text.
     pub(crate) fn owner_of(self: &Arc<Self>, cancelled: &Cancelled) -> OwnedBy {
         if cancelled.origin() == self.id {
             return OwnedBy::Node;
         }
-        let mut above: Vec<&Arc<Node>> = self.parents().collect();
-        while let Some(node) = above.pop() {
-            if node.id == cancelled.origin() {
-                return OwnedBy::Ancestor;
-            }
-            above.extend(node.parents());
+        if self.and_above().any(|node| node.id == cancelled.origin()) {
+            OwnedBy::Ancestor
+        } else {
+            OwnedBy::Foreign
         }
-        OwnedBy::Foreign
     }
 
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
     /// the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        let mut nodes = VecDeque::from([self]);
-        while let Some(node) = nodes.pop_front() {
-            if node.observer.get().is_some() {
-                return node.callback_panicked(payload);
-            }
-            nodes.extend(node.parents());
-        }
-        self.callback_panicked(payload);
+        self.report_panic(self.and_above().find_map(|node| node.observer.get()), payload);
     }
 
-    /// Hands the panic of a callback to the group whose node this is, or to the log.
-    pub(super) fn callback_panicked(&self, payload: Payload) {
-        match self.observer.get().and_then(Weak::upgrade) {
+    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons', or to the log. The group
+    /// waits for the callbacks of all these, and of no others.
+    pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
+        let mut node = self;
+        while let Some(group) = node.parents().next().filter(|_| node.of_task) {
+            node = group;
+        }
+        self.report_panic(node.observer.get(), payload);
+    }
+
+    fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {
+        match observer.and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
             None => {
                 let panic = crate::error::PanicPayload::new(payload);
@@ -405,7 +441,8 @@ impl Node {
         }
     }
 
-    /// Waits until every cancel that marked this node has been delivered; not for one that this thread is delivering.
+    /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
+    /// this thread is delivering.
     #[track_caller]
     pub(crate) fn quiesce(&self) {
         let slot = super::context::slot();
@@ -413,12 +450,47 @@ impl Node {
             inner.deliveries == 0 || inner.delivering.as_ref().is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
         };
         let mut inner = self.inner.lock();
-        if is_quiet(&inner) || !holds(Guard::EndAwaitsDeliveries) {
-            return;
+        if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
+            inner.quiescence.push(slot.clone());
+            drop(inner);
+            super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+            inner = self.inner.lock();
         }
-        inner.quiescence.push(slot.clone());
+        // A cancel that has come to this node has marked those below before it is delivered.
+        let tasks: Vec<_> =
+            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.of_task).collect();
         drop(inner);
-        super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+        tasks.iter().for_each(|task| task.quiesce());
+    }
+}
+
+/// The way up from a node: see [`Node::and_above`].
+pub(super) struct Above<'a> {
+    nodes: VecDeque<&'a Arc<Node>>,
+    /// Its parents are still to come: they may change while it is looked at.
+    last: Option<&'a Arc<Node>>,
+    /// What has been found, once the way has forked.
+    seen: Option<HashSet<TokenId>>,
+}
+
+impl<'a> Iterator for Above<'a> {
+    type Item = &'a Arc<Node>;
+
+    fn next(&mut self) -> Option<&'a Arc<Node>> {
+        if let Some(last) = self.last.take() {
+            self.nodes.extend(last.parents());
+            if self.nodes.len() > 1 {
+                self.seen.get_or_insert_default();
+            }
+        }
+        let seen = &mut self.seen;
+        while let Some(node) = self.nodes.pop_front() {
+            if seen.as_mut().is_none_or(|seen| seen.insert(node.id)) {
+                self.last = Some(node);
+                return self.last;
+            }
+        }
+        None
     }
 }
 
@@ -440,6 +512,8 @@ impl Attachment {
 pub(crate) struct Fallout {
     nodes: Vec<Arc<Node>>,
     wakes: Vec<(usize, Arc<Slot>, Marked)>,
+    /// Those that wait for a node, which need not be in its scope.
+    waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
     regions: Vec<Arc<Node>>,
     /// Those that are still to be marked, with the cancel of their parent.
@@ -480,6 +554,7 @@ impl Fallout {
         // Release: what led to the cancel happens before whatever sees the flag.
         node.state.fetch_or(CANCELLED | spares, Ordering::Release);
         self.go_below(&inner, &cancelled);
+        self.waiting.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
         let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
             self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
@@ -505,6 +580,9 @@ impl Fallout {
             let node = &self.nodes[*index];
             slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
         }
+        if holds(Guard::TokenWaitersFirst) {
+            self.waiting.iter().for_each(|slot| slot.unpark());
+        }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {
                 region.set_timed();
@@ -515,31 +593,70 @@ impl Fallout {
                 observer.cancelled(); // guard: tell-the-observer
             }
         }
-        for node in &self.nodes {
-            node.run_callbacks();
+        // No scope waits for a callback that is not its own: most have none, and those above come after those below.
+        let mut with_callbacks = Vec::new();
+        for node in self.nodes.iter().rev() {
             let mut inner = node.inner.lock();
-            inner.deliveries -= 1;
-            inner.delivering = None;
-            let waiting = std::mem::take(&mut inner.quiescence);
-            drop(inner);
-            waiting.iter().for_each(|slot| slot.unpark());
+            if inner.callbacks.any() {
+                inner.delivering = Some(super::context::slot());
+                with_callbacks.push(node);
+            } else if holds(Guard::QuietNodesFirst) {
+                Inner::delivered(inner);
+            } else {
+                with_callbacks.push(node);
+            }
+        }
+        for node in with_callbacks {
+            while node.run_next_callback() {}
+            Inner::delivered(node.inner.lock());
+        }
+        if !holds(Guard::TokenWaitersFirst) {
+            self.waiting.iter().for_each(|slot| slot.unpark());
         }
     }
 }
 
-impl Node {
-    fn run_callbacks(self: &Arc<Self>) {
-        let mut inner = self.inner.lock();
-        if inner.callbacks.any() {
-            inner.delivering = Some(super::context::slot());
-        }
+impl Inner {
+    /// Takes a cancel whose callbacks have run off the deliveries.
+    fn delivered(mut inner: MutexGuard<'_, Inner>) {
+        inner.deliveries -= 1;
+        inner.delivering = None;
+        let waiting = std::mem::take(&mut inner.quiescence);
         drop(inner);
-        while self.run_next_callback() {}
+        waiting.iter().for_each(|slot| slot.unpark());
+    }
+}
+
+/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may have changed.
+pub(super) struct Waiting<'a> {
+    node: &'a Node,
+    key: usize,
+}
+
+impl Node {
+    /// Adds a thread to those that are woken; none if the node is cancelled.
+    pub(super) fn add_waiting(&self, slot: Arc<Slot>) -> Option<Waiting<'_>> {
+        let mut inner = self.inner.lock();
+        if inner.cancelled.is_some() {
+            return None;
+        }
+        Some(Waiting { node: self, key: inner.waiting.insert(slot) })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let slot = self.node.inner.lock().waiting.try_remove(self.key);
+        drop(slot);
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
+        let armed = *self.armed.get_mut();
+        if armed != NEVER {
+            timer::disarm(armed, self.id);
+        }
         // A long chain is taken apart in a loop: each node that nobody else holds gives up its parents in turn.
         let mut parents = std::mem::take(&mut self.parents).into_vec();
         parents.extend(self.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));

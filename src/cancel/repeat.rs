@@ -29,16 +29,21 @@ impl Repeat {
 
     /// Has the hook run again after the next pause.
     pub(super) fn arm(self: &Arc<Self>) {
-        let pause = Duration::from_nanos(self.pause.load(Relaxed));
-        // Only one run is armed at a time, so nobody else writes it.
-        self.pause.store(nanos(pause.saturating_mul(2).min(MOST.max(pause))), Relaxed);
-        if let Some(at) = Instant::now().checked_add(pause) {
-            timer::arm_repeat(at, Arc::downgrade(self));
+        if let Some(at) = self.next() {
+            timer::arm_repeat(at, self);
         }
     }
 
-    /// Runs the hook again, and has it run once more unless it panics. A panic is that of a callback.
-    pub(super) fn fire(self: &Arc<Self>) {
+    /// When the next run is due.
+    fn next(&self) -> Option<Instant> {
+        let pause = Duration::from_nanos(self.pause.load(Relaxed));
+        // Only one run is armed at a time, so nobody else writes it.
+        self.pause.store(nanos(pause.saturating_mul(2).min(MOST.max(pause))), Relaxed);
+        Instant::now().checked_add(pause)
+    }
+
+    /// Runs the hook again; when it is to run once more, unless it panics. A panic is that of a callback.
+    pub(super) fn fire(&self) -> Option<Instant> {
         let mut panicked = false;
         let fired = self.slot.fire_again(|payload| {
             panicked = true;
@@ -46,9 +51,10 @@ impl Repeat {
                 node.hook_panicked(payload);
             }
         });
-        if fired != Fired::Never && !panicked {
-            self.arm();
+        if fired == Fired::Never || panicked {
+            return None;
         }
+        self.next()
     }
 }
 

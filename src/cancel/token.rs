@@ -260,17 +260,18 @@ impl CancelToken {
         if self.is_cancelled() {
             return Ok(true);
         }
-        let slot = context::slot();
-        let _registered = self.0.on_cancel(Box::new(move || slot.unpark()));
+        let Some(_waiting) = self.0.add_waiting(context::slot()) else { return Ok(true) };
         loop {
-            // The token's own deadline is looked at by whoever waits for it.
-            let limit = [until, self.0.effective_deadline()].into_iter().flatten().min();
-            let outcome = context::wait(Point::Token, limit, || self.0.is_flagged())?;
-            if outcome == Outcome::Ready || self.is_cancelled() {
-                return Ok(true);
-            }
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return Ok(false);
+            // What comes to its time in the token is looked at by whoever waits for it; a limit that is moved is a wake.
+            let next = self.0.next_limit();
+            let limit = [until, next].into_iter().flatten().min();
+            let ready = || self.0.is_flagged() || self.0.next_limit() != next;
+            match context::wait(Point::Token, limit, ready) {
+                // The scope may be that of the token, or one below it.
+                Err(cancelled) => return if self.0.is_flagged() { Ok(true) } else { Err(cancelled) },
+                Ok(_) if self.is_cancelled() => return Ok(true),
+                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
+                Ok(_) => {}
             }
         }
     }
@@ -278,8 +279,9 @@ impl CancelToken {
     /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
     ///
     /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held
-    /// and outside of any scope.
-    /// One that blocks holds up those that come after it, and the `cancel` that runs them. Dropping the guard takes the
+    /// and outside of any scope. Those of the tokens below come first, so a callback may wait for a scope below to end.
+    /// One that blocks holds up those that come after it, and the `cancel` that runs them; nobody else has to wait for it, but
+    /// the end of the scope whose token this is, or whose task's. Dropping the guard takes the
     /// callback back, also in code that the same cancel has just woken. So a guard that a body keeps in a local may be gone
     /// before the callback has begun; hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code
     /// that blocks inside of [`with_cancel_hook`](crate::with_cancel_hook).
@@ -287,7 +289,7 @@ impl CancelToken {
     /// # Panics
     ///
     /// A callback's panic stops no other callback and does not come out of `cancel`: it is a failure of the group whose
-    /// token this is, or a `tracing` error where there is none.
+    /// token this is, or whose task's, or a `tracing` error where there is none.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};

@@ -129,4 +129,8 @@ pub(crate) enum Guard {
     FailureClosesHandshake,
     /// A cancelled `start` waits for the end of its task.
     StartAwaitsTheEnd,
+    /// A cancel is delivered to what has no callbacks before it runs those of others.
+    QuietNodesFirst,
+    /// Who waits for a token is woken before callbacks run.
+    TokenWaitersFirst,
 }

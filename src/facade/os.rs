@@ -234,15 +234,21 @@ pub(crate) fn this_thread() -> thread::ThreadId {
     thread::current().id()
 }
 
-/// Starts a detached thread.
+/// Starts a detached thread. Never panics: whoever asks has counted what is to run there.
 pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // A name with a NUL in it would be a panic.
+    // std panics at a NUL in the name, and at a size that overflows when it is rounded to pages.
     let mut builder = thread::Builder::new().name(name.replace('\0', ""));
     if let Some(size) = stack_size {
-        builder = builder.stack_size(size);
+        builder = builder.stack_size(size.min(LARGEST_STACK));
     }
-    builder.spawn(f).map(drop)
+    match catch(|| builder.spawn(f)) {
+        Ok(started) => started.map(drop),
+        Err(_) => Err(io::Error::other("the thread could not be set up")),
+    }
 }
+
+/// More than any system grants, and a whole number of pages.
+const LARGEST_STACK: usize = isize::MAX as usize & !0xffff;
 
 /// Declares a function that is `const` where the primitives of the facade have `const` constructors.
 macro_rules! const_fn {

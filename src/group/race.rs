@@ -82,9 +82,10 @@ where
     }
 }
 
-/// Whether the group of `token` was cancelled by the panic of one of its tasks.
+/// Whether the group of `token` was cancelled by the panic of one of its tasks. Without a look at the clock, which may call
+/// what is not ours: a lock is held.
 fn ended_by_panic(token: &CancelToken) -> bool {
-    token.cancelled().is_some_and(|cancelled| {
+    token.node().recorded().is_some_and(|cancelled| {
         cancelled.origin() == token.id() && matches!(cancelled.cause(), CancelCause::TaskPanicked { .. })
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::task::Group;
-use crate::cancel::Node;
+use crate::cancel::{Node, OwnedBy};
 use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
 use crate::workers::{Departure, Job, Phase, Runnable};
@@ -27,6 +27,21 @@ impl<'scope, F, E> Release<'scope, F, E> {
     }
 }
 
+impl<F, E: TaskError> Release<'_, F, E> {
+    /// The error, unless it is only that the hook was cut short by a cancel of the group or of what that is in: the scope
+    /// then says so, as of a task.
+    fn errored(&self, error: E) -> Option<E> {
+        let shared = &self.group.shared;
+        match error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign) {
+            Some(cancelled) => {
+                shared.note_cut(cancelled);
+                None
+            }
+            None => Some(error),
+        }
+    }
+}
+
 impl<F, E> Runnable<Arc<Node>> for Release<'_, F, E>
 where
     F: FnOnce() -> Result<(), E> + Send,
@@ -36,9 +51,9 @@ where
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
-        let failed = match catch(hook) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(FailureKind::Error(error)),
+        // What the error says of itself, and its destructor, are the user's as the hook is.
+        let failed = match catch(|| hook().map_or_else(|error| self.errored(error), |()| None)) {
+            Ok(failed) => failed.map(FailureKind::Error),
             Err(payload) => Some(FailureKind::Panic(PanicPayload::new(payload))),
         };
         let status = match failed {

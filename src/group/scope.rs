@@ -289,6 +289,9 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// and all their errors are reported. The hooks run in the scope that the group was opened in, so that the group's own
     /// cancel does not cut the clean-up short.
     ///
+    /// A cancel of that scope does: a hook that returns such a [`Cancelled`] has not failed, and the scope returns the cancel,
+    /// as where it cuts a task short. Clean-up that must be done all the same is for [`shield_for`](crate::shield_for).
+    ///
     /// A hook that is registered too late, by another hook, runs at once.
     ///
     /// ```

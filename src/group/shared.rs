@@ -245,7 +245,7 @@ impl Shared {
             return node;
         }
         // Outside the cell: making a node takes locks. Of two that are made at once, one is dropped.
-        let node = Node::child_of([self.node()]);
+        let node = Node::of_task(self.node());
         self.daemon_node.get_or_init(|| node)
     }
 

@@ -113,7 +113,8 @@ pub(super) struct Task<'scope, T, F, E> {
     group: &'scope Group<E>,
     /// Makes a failure the task's result instead of the group's failure.
     isolate: Option<fn(Failure<E>) -> T>,
-    /// The task's own token, made when something asks for it: the first blocking point inside the task, or its cancel.
+    /// The task's own token, made when something asks for it: the first blocking point inside the task, or its cancel. A
+    /// task that begins without a handle has it in its frame, if at all.
     own: Mutex<Option<Arc<Node>>>,
     watch: Mutex<Option<Box<Watch<'scope>>>>,
 }
@@ -177,7 +178,7 @@ where
         let mut own = self.own.lock();
         own.get_or_insert_with(|| {
             self.job.set_tokened();
-            Node::child_of([self.base()])
+            Node::of_task(self.base())
         })
         .clone()
     }
@@ -188,9 +189,9 @@ where
         own.unwrap_or_else(|| self.base().clone())
     }
 
-    /// Whether `cancelled` came from the task's own token, its group or what that is in.
+    /// Whether `cancelled` came from the task's own token, its group or what that is in. In the frame of the task.
     fn is_own(&self, cancelled: &Cancelled) -> bool {
-        self.innermost().owner_of(cancelled) != OwnedBy::Foreign
+        context::made_own().unwrap_or_else(|| self.innermost()).owner_of(cancelled) != OwnedBy::Foreign
     }
 
     /// Runs the closure; the result, or what it failed with, and the status.
@@ -328,10 +329,10 @@ where
         self.end(claim, status, before_end)
     }
 
-    /// Runs the task in the frame it belongs in: one with a token of its own while there is a handle to cancel it with.
+    /// Runs the task in the frame it belongs in: one whose token a handle finds, while there is a handle.
     fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         if self.job.is_detached() {
-            context::within(self.base().clone(), || self.run_claimed(claim, begun, before_end))
+            context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
             context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
         }
@@ -375,6 +376,11 @@ where
 
     fn refuse(&self, error: io::Error) -> Option<Departure> {
         let claim = self.job.claim()?;
+        // A task that would not have run has not lacked a thread.
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
+        }
         let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
         if let Some(value) = value {
             self.job.store(&claim, value);

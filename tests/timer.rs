@@ -1,0 +1,124 @@
+//! Deadlines that nobody waits under: what their callbacks cost others, and what they leave behind.
+
+mod support;
+
+use std::sync::{mpsc, Arc};
+use std::time::Duration;
+
+use support::{Gate, LONG};
+use taskgroup::{timeout, with_cancel_hook, CancelToken, GroupError};
+
+const SOON: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_callback_that_blocks_holds_up_no_other_deadline() {
+    let tokens: Vec<_> = (0..8).map(|_| CancelToken::new()).collect();
+    let fired: Vec<_> = tokens.iter().map(|_| Arc::new(Gate::default())).collect();
+    let (done, all_done) = mpsc::channel();
+    // Each waits for the one that is due after it.
+    for (index, token) in tokens.iter().enumerate() {
+        let (own, next, done) = (fired[index].clone(), fired.get(index + 1).cloned(), done.clone());
+        token
+            .on_cancel(move || {
+                if let Some(next) = next {
+                    next.wait();
+                }
+                own.open();
+                done.send(()).expect("the test receives");
+            })
+            .forget();
+    }
+    for (index, token) in tokens.iter().enumerate() {
+        token.cancel_after(SOON * (1 + index as u32));
+    }
+    for _ in &tokens {
+        all_done.recv_timeout(LONG / 2).expect("a deadline was held up by the callback of another");
+    }
+}
+
+#[test]
+fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
+    let (slow, quick) = (CancelToken::new(), CancelToken::new());
+    let (begun, ended) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    let (has_begun, end) = (begun.clone(), ended.clone());
+    slow.on_cancel(move || {
+        begun.open();
+        ended.wait();
+    })
+    .forget();
+    slow.cancel_after(SOON);
+    has_begun.wait();
+    let (fired, is_fired) = mpsc::channel();
+    quick.on_cancel(move || fired.send(()).expect("the test receives")).forget();
+    quick.cancel_after(SOON);
+    let outcome = is_fired.recv_timeout(LONG / 2);
+    end.open();
+    outcome.expect("a deadline was held up by the callback of another");
+}
+
+#[test]
+fn a_hook_that_blocks_holds_up_no_deadline() -> Result<(), GroupError> {
+    let quick = CancelToken::new();
+    let (fired, is_fired) = mpsc::channel();
+    let is_fired = std::sync::Mutex::new(is_fired);
+    quick.on_cancel(move || fired.send(()).expect("the region waits")).forget();
+    let code = || {
+        let (stop, stopped) = mpsc::channel();
+        let hook = || {
+            quick.cancel_after(SOON);
+            is_fired.lock().unwrap().recv_timeout(LONG / 2).expect("a deadline was held up by a hook");
+            stop.send(()).expect("the region waits");
+        };
+        with_cancel_hook(hook, || stopped.recv_timeout(LONG).expect("the hook was not called"));
+        Ok::<_, GroupError>(())
+    };
+    timeout(SOON, code).map(drop)
+}
+
+#[test]
+fn a_deadline_that_is_moved_fires_at_the_new_instant() {
+    for later in [false, true] {
+        let token = CancelToken::new();
+        let (fired, is_fired) = mpsc::channel();
+        token.on_cancel(move || fired.send(()).expect("the test receives")).forget();
+        token.cancel_after(if later { Duration::from_millis(20) } else { LONG * 2 });
+        token.cancel_after(if later { Duration::from_millis(40) } else { SOON });
+        is_fired.recv_timeout(LONG / 2).expect("the deadline did not fire");
+    }
+}
+
+/// The memory of this process, in KiB.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("the system has it");
+    let pages: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
+    pages * 4
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn hooks_under_a_deadline_that_is_far_off_leave_nothing_behind() {
+    support::alone("hooks_under_a_deadline_that_is_far_off_leave_nothing_behind", || {
+        let hooks = |times: u32| (0..times).for_each(|_| with_cancel_hook(|| (), || ()));
+        let under_one = |times: u32| {
+            let within = timeout(60 * LONG, || {
+                hooks(times);
+                Ok::<_, GroupError>(())
+            });
+            assert!(within.is_ok_and(|within| within.is_some()));
+        };
+        let token = CancelToken::new();
+        token.cancel_after(60 * LONG);
+        let round = |times: u32| {
+            under_one(times);
+            (0..times / 4).for_each(|_| under_one(1));
+            (0..times).for_each(|_| drop(token.wait_timeout(Duration::ZERO)));
+            (0..times).for_each(|_| drop(token.on_cancel(|| ())));
+        };
+        round(1_000);
+        let before = resident();
+        round(200_000);
+        let more = resident().saturating_sub(before);
+        assert!(more < 4 * 1024, "{more} KiB more");
+    });
+}
