@@ -17,6 +17,13 @@ global! {
 /// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see [`abandoned`].
 ///
 /// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, or without a name where none was given.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let stuck = |thread: &taskgroup::Abandoned| thread.since.elapsed() > Duration::from_secs(600);
+/// assert!(!taskgroup::abandoned().iter().any(stuck));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Abandoned {
