@@ -64,7 +64,7 @@ where
         self.job.phase() != Phase::Queued
     }
 
-    fn is_tokened(&self) -> bool {
+    fn is_spent(&self) -> bool {
         false
     }
 

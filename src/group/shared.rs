@@ -164,10 +164,10 @@ struct Taken {
 struct Dead(Vec<Erased>);
 
 impl Dead {
-    /// Of most tasks nothing is left but memory.
+    /// Most can be dropped at once.
     #[inline]
     fn bury(&mut self, task: Erased) {
-        if task.is_tokened() {
+        if !task.is_spent() {
             self.0.push(task);
         }
     }

@@ -385,8 +385,8 @@ where
         self.job.phase() != Phase::Queued
     }
 
-    fn is_tokened(&self) -> bool {
-        self.job.is_tokened()
+    fn is_spent(&self) -> bool {
+        self.job.is_spent()
     }
 
     fn runs_anywhere(&self) -> bool {

@@ -175,6 +175,13 @@ impl<F, T> Job<F, T> {
         self.word.load(Ordering::Relaxed) & TOKENED != 0
     }
 
+    /// It has ended, and never had a token of its own: only the task itself puts anything of the user's there.
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        // Acquire pairs with the release of `end`: what the task did to the word is seen with it.
+        self.word.load(Ordering::Acquire) & (PHASE | TOKENED) == ENDED
+    }
+
     /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
     pub(crate) fn detach(&self) -> bool {
         // Relaxed: whoever takes the result acquires it.
@@ -226,8 +233,9 @@ pub(crate) trait Runnable<N>: Send + Sync {
     fn refuse(&self, error: io::Error) -> Option<Departure>;
     /// Whether somebody has claimed it.
     fn is_claimed(&self) -> bool;
-    /// Whether it has a token of its own, which may hold callbacks of the user's: it is not to be dropped under a lock.
-    fn is_tokened(&self) -> bool;
+    /// Whether it has ended, and nothing is left of it but memory: no token of its own, which may hold callbacks of the
+    /// user's. Any other may be dropped only where the user's code may run.
+    fn is_spent(&self) -> bool;
     /// Whether any thread will do.
     fn runs_anywhere(&self) -> bool;
     /// The name and the stack size of the thread of its own that it asks for.
