@@ -174,33 +174,32 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// A task runs in place on this thread for as long as this lives.
-#[must_use]
-#[derive(Debug)]
-pub(crate) struct InPlace(());
-
-/// The right to run a task of `node` in place, without a frame of its own: the innermost scope is that of `node` itself, and
+/// Runs `f`, a task of `node`, in place and without a frame of its own: if the innermost scope is that of `node` itself, and
 /// not too many tasks run in place around it.
 #[inline]
-pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
-    with(|context| {
-        let depth = context.in_place.get();
+pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
+    struct Out<'a>(&'a Cell<u32>);
+    impl Drop for Out<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+
+    let run = |context: &Context| {
         let is_current = match context.frames.borrow().last() {
             Some(Frame::Node(top)) => Arc::ptr_eq(top, node),
             _ => false,
         };
-        (is_current && depth < MOST_IN_PLACE).then(|| {
-            context.in_place.set(depth + 1);
-            InPlace(())
-        })
-    })
-}
-
-impl Drop for InPlace {
-    #[inline]
-    fn drop(&mut self) {
-        with(|context| context.in_place.set(context.in_place.get().saturating_sub(1)));
-    }
+        let depth = context.in_place.get();
+        if !is_current || depth >= MOST_IN_PLACE {
+            return None;
+        }
+        context.in_place.set(depth + 1);
+        let _out = Out(&context.in_place);
+        f()
+    };
+    // A thread whose locals are gone is outside of any scope.
+    CONTEXT.try_with(run).ok().flatten()
 }
 
 struct Leave;
