@@ -233,37 +233,34 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// A task runs in place on this thread for as long as this lives.
-#[must_use]
-#[derive(Debug)]
-pub(crate) struct InPlace(());
-
-/// The right to run a task of `node`, one without a handle, in place, and the frame that it runs in: the innermost scope is
-/// that of `node` itself, and not too many tasks run in place around it.
+/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, and not too many
+/// tasks run in place around it.
 #[inline]
-pub(crate) fn in_place(node: &Arc<Node>) -> Option<InPlace> {
-    with(|context| {
-        let depth = context.in_place.get();
+pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
+    struct Out<'a>(&'a Context);
+    impl Drop for Out<'_> {
+        fn drop(&mut self) {
+            self.0.pop();
+            self.0.in_place.set(self.0.in_place.get() - 1);
+        }
+    }
+
+    let run = |context: &Context| {
         let is_current = match innermost(&context.frames.borrow()) {
             Some(Innermost::Node(top)) => Arc::ptr_eq(top, node),
             _ => false,
         };
-        (is_current && depth < MOST_IN_PLACE).then(|| {
-            context.in_place.set(depth + 1);
-            context.push_in_place();
-            InPlace(())
-        })
-    })
-}
-
-impl Drop for InPlace {
-    #[inline]
-    fn drop(&mut self) {
-        with(|context| {
-            context.pop();
-            context.in_place.set(context.in_place.get().saturating_sub(1));
-        });
-    }
+        let depth = context.in_place.get();
+        if !is_current || depth >= MOST_IN_PLACE {
+            return None;
+        }
+        context.in_place.set(depth + 1);
+        context.push_in_place();
+        let _out = Out(context);
+        f()
+    };
+    // A thread whose locals are gone is outside of any scope.
+    CONTEXT.try_with(run).ok().flatten()
 }
 
 /// The node of the innermost scope, to be handed out or marked by itself: in a task, its own.

@@ -9,7 +9,7 @@ use super::task::Group;
 use crate::cancel::{Node, OwnedBy};
 use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
-use crate::workers::{Departure, Job, Phase, Runnable};
+use crate::workers::{Claimed, Departure, Job, Runnable};
 
 use super::shared::{Erased, Role};
 use super::status::TaskStatus;
@@ -75,12 +75,8 @@ where
         None
     }
 
-    fn is_claimed(&self) -> bool {
-        self.job.phase() != Phase::Queued
-    }
-
-    fn is_tokened(&self) -> bool {
-        false
+    fn claimed(&self) -> Claimed {
+        self.job.claimed()
     }
 
     fn runs_anywhere(&self) -> bool {

@@ -41,7 +41,7 @@ use crate::cancel::context::Outcome;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::facade::{holds, most_stashed, spin, Guard, Mutex, Payload, TIME_PASSES};
 use crate::waiting::{self, Point};
-use crate::workers::{self, Departure, Source, Stash, Worker};
+use crate::workers::{self, Claimed, Departure, Source, Stash, Worker};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
@@ -164,10 +164,10 @@ struct Taken {
 struct Dead(Vec<Erased>);
 
 impl Dead {
-    /// Of most tasks nothing is left but memory.
+    /// Most can be dropped at once.
     #[inline]
-    fn bury(&mut self, task: Erased) {
-        if task.is_tokened() {
+    fn bury(&mut self, task: Erased, claimed: Claimed) {
+        if claimed != Claimed::Spent {
             self.0.push(task);
         }
     }
@@ -728,16 +728,16 @@ impl Queue {
         }
         // Joiners that ran a task in place have left it here. Those in between go with their turn.
         self.next_task(dead);
-        while self.tasks.back().is_some_and(|task| task.is_claimed()) {
-            self.tasks.pop_back().into_iter().for_each(|task| dead.bury(task));
+        while let Some(claimed) = self.tasks.back().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
+            self.tasks.pop_back().into_iter().for_each(|task| dead.bury(task, claimed));
         }
         self.tasks.iter().filter(|task| !task.is_claimed()).take(free).count() < free
     }
 
     /// The first task that nobody has claimed.
     fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
-        while self.tasks.front().is_some_and(|task| task.is_claimed()) {
-            self.tasks.pop_front().into_iter().for_each(|task| dead.bury(task));
+        while let Some(claimed) = self.tasks.front().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
+            self.tasks.pop_front().into_iter().for_each(|task| dead.bury(task, claimed));
         }
         self.tasks.front()
     }
@@ -756,8 +756,9 @@ impl Queue {
         }
         while self.slots <= limit && !self.lent.is_empty() {
             let Some((task, loan)) = self.lent.pop_front() else { break };
-            if task.is_claimed() {
-                dead.bury(task);
+            let claimed = task.claimed();
+            if claimed != Claimed::No {
+                dead.bury(task, claimed);
                 continue;
             }
             self.begun += 1;
@@ -857,11 +858,12 @@ impl TaskStash {
         let mut stashed = self.stashed.lock();
         loop {
             let task = stashed.tasks.pop_front()?;
-            if !task.is_claimed() {
+            let claimed = task.claimed();
+            if claimed == Claimed::No {
                 stashed.tally.begun += 1;
                 return Some(task);
             }
-            dead.bury(task);
+            dead.bury(task, claimed);
         }
     }
 

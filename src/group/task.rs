@@ -32,7 +32,7 @@ use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
 use crate::waiting::Slot;
-use crate::workers::{self, Claim, Departure, Job, Phase, Runnable};
+use crate::workers::{self, Claim, Claimed, Departure, Job, Phase, Runnable};
 
 /// What a task and its handle have of the group. Both live within the scope, and nothing of it is used once the task has
 /// left the counts.
@@ -338,6 +338,33 @@ where
         }
     }
 
+    /// Runs the task on the thread that joins it, if it can begin now.
+    #[inline]
+    fn run_here(&self) -> Option<Option<T>> {
+        let shared = &self.group.shared;
+        let slot = shared.begin_in_place()?;
+        let Some(claim) = self.job.claim() else {
+            shared.free_slot(slot);
+            return None;
+        };
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
+            shared.ended_in_place(departure, slot);
+            return Some(None);
+        }
+        let holding = shared.hold(slot);
+        let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
+        // `join` has consumed the handle, and takes the result along.
+        let departure = match self.job.end_unshared(claim, status.code()) {
+            Ok(()) => self.traits.role.departure(status),
+            Err(claim) => self.end_watched(claim, status),
+        };
+        drop(holding);
+        shared.ended_in_place(departure, slot);
+        Some(value)
+    }
+
     fn note_never_ran(&self) {
         if self.traits.role == Role::Daemon {
             return;
@@ -388,12 +415,8 @@ where
         Some(self.drop_unrun(claim, status, None))
     }
 
-    fn is_claimed(&self) -> bool {
-        self.job.phase() != Phase::Queued
-    }
-
-    fn is_tokened(&self) -> bool {
-        self.job.is_tokened()
+    fn claimed(&self) -> Claimed {
+        self.job.claimed()
     }
 
     fn runs_anywhere(&self) -> bool {
@@ -447,29 +470,7 @@ where
         if !self.runs_anywhere() || !self.job.is_plain() {
             return None;
         }
-        let _in_place = context::in_place(self.base())?;
-        let shared = &self.group.shared;
-        let slot = shared.begin_in_place()?;
-        let Some(claim) = self.job.claim() else {
-            shared.free_slot(slot);
-            return None;
-        };
-        if self.base().is_cancelled() {
-            self.note_never_ran();
-            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
-            shared.ended_in_place(departure, slot);
-            return Some(None);
-        }
-        let holding = shared.hold(slot);
-        let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
-        // `join` has consumed the handle, and takes the result along.
-        let departure = match self.job.end_unshared(claim, status.code()) {
-            Ok(()) => self.traits.role.departure(status),
-            Err(claim) => self.end_watched(claim, status),
-        };
-        drop(holding);
-        shared.ended_in_place(departure, slot);
-        Some(value)
+        context::in_place(self.base(), || self.run_here())
     }
 
     fn cancel(&self, location: &'static Location<'static>) {

@@ -68,6 +68,17 @@ pub(crate) enum Phase {
     Ended(u8),
 }
 
+/// Whether a job has been claimed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claimed {
+    No,
+    /// It may hold something of the user's: it is to be dropped only where the user's code may run.
+    Yes,
+    /// It has ended and never had a token of its own, which is where callbacks of the user's are, put there by the task
+    /// itself: nothing is left of it but memory.
+    Spent,
+}
+
 /// The right to run one job, or to drop it unrun.
 #[derive(Debug)]
 #[must_use]
@@ -175,6 +186,17 @@ impl<F, T> Job<F, T> {
         self.word.load(Ordering::Relaxed) & TOKENED != 0
     }
 
+    /// Whether somebody has claimed the job, and what is left of it then.
+    #[inline]
+    pub(crate) fn claimed(&self) -> Claimed {
+        // Acquire pairs with the release of `end`: what the task did to the word is seen with it.
+        match self.word.load(Ordering::Acquire) & (PHASE | TOKENED) {
+            ENDED => Claimed::Spent,
+            word if word & PHASE == QUEUED => Claimed::No,
+            _ => Claimed::Yes,
+        }
+    }
+
     /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
     pub(crate) fn detach(&self) -> bool {
         // Relaxed: whoever takes the result acquires it.
@@ -224,10 +246,8 @@ pub(crate) trait Runnable<N>: Send + Sync {
     fn discard(&self) -> Option<Departure>;
     /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
     fn refuse(&self, error: io::Error) -> Option<Departure>;
-    /// Whether somebody has claimed it.
-    fn is_claimed(&self) -> bool;
-    /// Whether it has a token of its own, which may hold callbacks of the user's: it is not to be dropped under a lock.
-    fn is_tokened(&self) -> bool;
+    /// Whether somebody has claimed it, and what is left of it then.
+    fn claimed(&self) -> Claimed;
     /// Whether any thread will do.
     fn runs_anywhere(&self) -> bool;
     /// The name and the stack size of the thread of its own that it asks for.
@@ -258,6 +278,10 @@ impl<N: 'static> Erased<N> {
         Erased(unsafe { std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task) })
     }
 
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.0.claimed() != Claimed::No
+    }
+
     /// Runs the task, if nobody has claimed it.
     pub(crate) fn run(&self, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
         self.0.run(self, precisely, before_end)
@@ -280,6 +304,6 @@ impl<N> std::ops::Deref for Erased<N> {
 
 impl<N> fmt::Debug for Erased<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Erased").field("claimed", &self.0.is_claimed()).finish()
+        f.debug_struct("Erased").field("claimed", &self.0.claimed()).finish()
     }
 }
