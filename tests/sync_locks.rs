@@ -2,14 +2,11 @@
 
 mod support;
 
-use std::fmt::Debug;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::{until_waiting, Gate};
 use taskgroup::sync::{Mutex, RwLock};
-use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
+use taskgroup::{CancelToken, TaskGroup};
 
 #[test]
 fn one_at_a_time() -> anyhow::Result<()> {
@@ -142,44 +139,55 @@ fn a_mutex_may_be_locked_by_one_thread_after_another() {
     assert_eq!(mutex.into_inner(), 2);
 }
 
-/// A thread that holds a lock for longer than a waiter takes to wake up, and takes it again at once: the waiter gets it all the
-/// same, before it has been taken many times.
-fn is_had_beside_a_thread_that_locks_again<G>(
-    lock: &(impl Debug + Sync),
-    take: impl Fn() -> Result<G, Cancelled>,
-    wait: impl FnOnce() -> Result<(), Cancelled> + Send,
-) -> Result<(), GroupError> {
-    let had = AtomicUsize::new(0);
-    TaskGroup::scope(|g| {
-        let mut held = take()?;
-        g.spawn(|| {
-            wait()?;
-            had.store(1, Ordering::SeqCst);
-            Ok(())
-        });
-        until_waiting(lock, 1);
-        for _ in 0..100 {
-            thread::sleep(Duration::from_millis(1));
-            drop(held);
-            held = take()?;
-            if had.load(Ordering::SeqCst) == 1 {
-                return Ok(());
+/// A lock that one thread holds and another waits for; the first unlocks it and locks it again at once, up to so many times.
+/// True if the other has had it by then.
+macro_rules! is_had_beside {
+    ($lock:expr, $again:ident, $waits:ident, $times:expr) => {{
+        let lock = &$lock;
+        let had = AtomicBool::new(false);
+        TaskGroup::scope(|g| {
+            let mut held = lock.$again()?;
+            g.spawn(|| {
+                let _held = lock.$waits()?;
+                had.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            until_waiting(lock, 1);
+            for _ in 0..$times {
+                drop(held);
+                held = lock.$again()?;
+                if had.load(Ordering::SeqCst) {
+                    break;
+                }
             }
-        }
-        anyhow::bail!("the waiter did not get the lock, which was taken a hundred times beside it")
-    })
+            drop(held);
+            Ok(had.load(Ordering::SeqCst))
+        })?
+    }};
+}
+
+#[test]
+fn the_first_unlock_hands_the_lock_over() -> anyhow::Result<()> {
+    for _ in 0..50 {
+        assert!(is_had_beside!(Mutex::new(()), lock, lock, 1));
+        assert!(is_had_beside!(RwLock::new(()), write, write, 1));
+        assert!(is_had_beside!(RwLock::new(()), write, read, 1));
+        assert!(is_had_beside!(RwLock::new(()), read, write, 1));
+    }
+    Ok(())
 }
 
 #[test]
 fn who_locks_again_at_once_starves_nobody() -> anyhow::Result<()> {
     let mutex = Mutex::new(());
     let lock = RwLock::new(());
-    is_had_beside_a_thread_that_locks_again(&mutex, || mutex.lock(), || mutex.lock().map(drop))?;
-    let uncancellable = || Ok(mutex.lock_uncancellable());
-    is_had_beside_a_thread_that_locks_again(&mutex, uncancellable, || uncancellable().map(drop))?;
-    is_had_beside_a_thread_that_locks_again(&lock, || lock.write(), || lock.write().map(drop))?;
-    is_had_beside_a_thread_that_locks_again(&lock, || lock.write(), || lock.read().map(drop))?;
-    is_had_beside_a_thread_that_locks_again(&lock, || lock.read(), || lock.write().map(drop)).map_err(anyhow::Error::from)
+    for _ in 0..10 {
+        assert!(is_had_beside!(mutex, lock, lock, 10_000_000));
+        assert!(is_had_beside!(lock, write, write, 10_000_000));
+        assert!(is_had_beside!(lock, write, read, 10_000_000));
+        assert!(is_had_beside!(lock, read, write, 10_000_000));
+    }
+    Ok(())
 }
 
 #[test]
@@ -191,8 +199,14 @@ fn a_lock_that_was_handed_over_to_a_cancelled_waiter_is_free() -> anyhow::Result
         let token = CancelToken::new();
         TaskGroup::scope(|g| {
             let held = (mutex.lock()?, lock.write()?);
-            g.spawn(|| Ok(token.run(|| drop(mutex.lock()))));
-            g.spawn(|| Ok(token.run(|| drop(lock.write()))));
+            g.spawn(|| {
+                token.run(|| drop(mutex.lock()));
+                Ok(())
+            });
+            g.spawn(|| {
+                token.run(|| drop(lock.write()));
+                Ok(())
+            });
             until_waiting(&mutex, 1);
             until_waiting(&lock, 1);
             drop(held);
