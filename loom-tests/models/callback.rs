@@ -241,11 +241,12 @@ fn cancel_callback_waits_for_a_scope_below() {
         move || ended.wait().unwrap()
     };
     token.on_cancel(wait(&ended)).forget();
-    let mut canceller = None;
+    let (mut canceller, mut beside) = (None, None);
     token.run(|| {
         let outcome = TaskGroup::scope(|_| {
             // One that is neither above the scope nor below it.
-            token.child().on_cancel(wait(&ended)).forget();
+            let beside = beside.insert(token.child());
+            beside.on_cancel(wait(&ended)).forget();
             canceller = Some(cancel_in_thread(&token));
             block()?;
             Ok(())
