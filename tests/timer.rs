@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::{mpsc, Arc};
+use std::thread;
 use std::time::Duration;
 
 use support::{Gate, LONG};
@@ -28,7 +29,8 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
             })
             .forget();
     }
-    for (index, token) in tokens.iter().enumerate() {
+    // The last comes first: a deadline that has passed when it is set fires here.
+    for (index, token) in tokens.iter().enumerate().rev() {
         token.cancel_after(SOON * (1 + index as u32));
     }
     for _ in &tokens {
@@ -46,13 +48,18 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
         ended.wait();
     })
     .forget();
-    slow.cancel_after(SOON);
+    // A deadline that has passed when it is set fires where it is set.
+    let setter = thread::spawn({
+        let slow = slow.clone();
+        move || slow.cancel_after(SOON)
+    });
     has_begun.wait();
     let (fired, is_fired) = mpsc::channel();
     quick.on_cancel(move || fired.send(()).expect("the test receives")).forget();
     quick.cancel_after(SOON);
     let outcome = is_fired.recv_timeout(LONG / 2);
     end.open();
+    setter.join().expect("nothing panics");
     outcome.expect("a deadline was held up by the callback of another");
 }
 

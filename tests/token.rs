@@ -422,11 +422,16 @@ fn a_callback_may_wait_for_a_group_below_its_token_to_end() {
         assert!(outcome.is_err());
         down.open();
     });
-    stop.on_cancel(move || ended.wait()).forget();
+    let seen = callbacks.clone();
+    stop.on_cancel(move || {
+        ended.wait();
+        count(&seen);
+    })
+    .forget();
     inside.wait();
     stop.cancel();
-    group.join().expect("the callback of the token waited in vain");
-    assert_eq!(callbacks.load(Ordering::Relaxed), 2);
+    group.join().expect("nothing panics");
+    assert_eq!(callbacks.load(Ordering::Relaxed), 3, "the callback of the token waited in vain");
 }
 
 #[test]
@@ -441,9 +446,17 @@ fn a_callback_may_wait_for_one_who_waits_for_its_token() -> Result<(), Cancelled
             outcome
         })
     };
-    token.on_cancel(move || gone.wait()).forget();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let theirs = seen.clone();
+    token
+        .on_cancel(move || {
+            gone.wait();
+            count(&theirs);
+        })
+        .forget();
     token.cancel();
-    waiter.join().expect("the callback waited in vain")
+    assert_eq!(seen.load(Ordering::Relaxed), 1, "the callback waited in vain");
+    waiter.join().expect("nothing panics")
 }
 
 #[test]
@@ -517,7 +530,7 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
             own.on_cancel(move || {
                 begun.open();
                 // Time for the scope to return, if it does not wait.
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(50));
                 ended.store(true, Ordering::SeqCst);
             })
             .forget();

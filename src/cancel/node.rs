@@ -576,12 +576,12 @@ impl Fallout {
 
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
     pub(crate) fn deliver(self) {
+        if holds(Guard::TokenWaitersFirst) {
+            self.waiting.iter().for_each(|slot| slot.unpark());
+        }
         for (index, slot, marked) in &self.wakes {
             let node = &self.nodes[*index];
             slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
-        }
-        if holds(Guard::TokenWaitersFirst) {
-            self.waiting.iter().for_each(|slot| slot.unpark());
         }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {
