@@ -7,7 +7,10 @@
 //! |---|---|---|
 //! | `Outside` | no frame, or a shield on top | is `Ok` |
 //! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
-//! | `Stale` | a frame was pushed or popped since | attaches first |
+//! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
+//!
+//! A task that is run in place has a frame only to keep a node of its own, if it asks for one: until then its scope is that of
+//! the frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
