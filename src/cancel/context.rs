@@ -210,6 +210,7 @@ impl Drop for Context {
 }
 
 /// `f` with the context of this thread; a thread whose locals are gone is outside of any scope.
+#[inline]
 fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
     let mut f = Some(f);
     match CONTEXT.try_with(|context| f.take().map(|f| f(context))) {
