@@ -9,8 +9,8 @@
 //! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
 //! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
 //!
-//! A task that is run in place has a frame only to keep a node of its own, if it asks for one: until then its scope is that of
-//! the frame below, and nothing of the above changes.
+//! A task that is run in place has a frame only once it has asked for a node of its own: until then its scope is that of the
+//! frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
@@ -34,10 +34,12 @@ struct Context {
     slot: OnceCell<Arc<Slot>>,
     attachment: RefCell<Option<Attachment>>,
     frames: RefCell<Vec<Frame>>,
+    /// How many frames there were when the task that runs in place began, the innermost of those; none is 0.
+    in_place: Cell<usize>,
     /// Slots for regions with a hook, kept for the next.
     spare: RefCell<Vec<Arc<Slot>>>,
     /// How many tasks run in place on this thread, each inside of the one before.
-    in_place: Cell<u32>,
+    in_place_depth: Cell<u32>,
 }
 
 /// How many tasks run in place inside of each other at most: a chain of joins is as long as it likes to be, and the stack is
@@ -57,11 +59,6 @@ enum Frame {
     /// A task that has no handle: nobody but itself can ask for a node of its own, which is kept here.
     Task {
         base: Arc<Node>,
-        own: Option<Arc<Node>>,
-    },
-    /// A task without a handle that this thread runs in place: in the scope that it is in, whose frame `base` is.
-    InPlace {
-        base: usize,
         own: Option<Arc<Node>>,
     },
     /// A task that can be cancelled by itself: its node is made when something asks for it.
@@ -89,8 +86,9 @@ impl Context {
             slot: OnceCell::new(),
             attachment: RefCell::new(None),
             frames: RefCell::new(Vec::new()),
-            spare: RefCell::new(Vec::new()),
             in_place: Cell::new(0),
+            spare: RefCell::new(Vec::new()),
+            in_place_depth: Cell::new(0),
         }
     }
 
@@ -101,9 +99,11 @@ impl Context {
     /// The node of the innermost scope. In a task without a handle that is the node of its group, until the task has one
     /// of its own.
     fn node(&self) -> Option<Arc<Node>> {
-        let lazy = match innermost(&self.frames.borrow())? {
-            Innermost::Node(node) => return Some(node.clone()),
-            Innermost::Lazy(lazy) => lazy.clone(),
+        let lazy = match self.frames.borrow().last()? {
+            Frame::Node(node) => return Some(node.clone()),
+            Frame::Task { base, own } => return Some(own.as_ref().unwrap_or(base).clone()),
+            Frame::Clear => return None,
+            Frame::Lazy(lazy) => lazy.clone(),
         };
         Some(lazy.own_token())
     }
@@ -111,14 +111,15 @@ impl Context {
     /// As `node`; in a task, the node of the task itself, which is made here where there is none.
     fn own_node(&self) -> Option<Arc<Node>> {
         let node = self.node()?;
-        let lacks_own =
-            matches!(self.frames.borrow().last(), Some(Frame::Task { own: None, .. } | Frame::InPlace { own: None, .. }));
-        if !lacks_own {
+        let in_place = self.in_place.get() == self.frames.borrow().len();
+        if !in_place && !matches!(self.frames.borrow().last(), Some(Frame::Task { own: None, .. })) {
             return Some(node);
         }
         let made = Node::of_task(&node);
-        if let Some(Frame::Task { own, .. } | Frame::InPlace { own, .. }) = self.frames.borrow_mut().last_mut() {
-            *own = Some(made.clone());
+        let mut frames = self.frames.borrow_mut();
+        match frames.last_mut() {
+            Some(Frame::Task { own, .. }) if !in_place => *own = Some(made.clone()),
+            _ => frames.push(Frame::Task { base: node, own: Some(made.clone()) }),
         }
         // The slot is attached to the node of the group, if to any.
         self.standing.set(Standing::Stale);
@@ -130,21 +131,8 @@ impl Context {
         self.frames.borrow_mut().push(frame);
     }
 
-    fn push_in_place(&self) {
-        let mut frames = self.frames.borrow_mut();
-        let base = match frames.last() {
-            Some(Frame::InPlace { base, own: None }) => *base,
-            _ => frames.len().saturating_sub(1),
-        };
-        frames.push(Frame::InPlace { base, own: None });
-    }
-
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
-        if matches!(frame, Some(Frame::InPlace { own: None, .. })) {
-            // The innermost scope is the same as before.
-            return;
-        }
         let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
         self.standing.set(if outside { Standing::Outside } else { Standing::Stale });
         // A node that has been left must not be held, nor find the slot in its list.
@@ -181,25 +169,6 @@ impl Context {
             Standing::Attached => self.slot.get().is_some_and(|slot| slot.is_clear()),
             Standing::Stale => false,
         }
-    }
-}
-
-/// What the innermost scope is.
-enum Innermost<'a> {
-    Node(&'a Arc<Node>),
-    Lazy(&'a LazyTask),
-}
-
-fn innermost(frames: &[Frame]) -> Option<Innermost<'_>> {
-    let top = match frames.last()? {
-        Frame::InPlace { base, own: None } => frames.get(*base)?,
-        top => top,
-    };
-    match top {
-        Frame::Node(node) | Frame::InPlace { own: Some(node), .. } => Some(Innermost::Node(node)),
-        Frame::Task { base, own } => Some(Innermost::Node(own.as_ref().unwrap_or(base))),
-        Frame::Lazy(lazy) => Some(Innermost::Lazy(lazy)),
-        Frame::InPlace { own: None, .. } | Frame::Clear => None,
     }
 }
 
@@ -241,26 +210,36 @@ pub(crate) fn current() -> Option<Arc<Node>> {
 /// tasks run in place around it.
 #[inline]
 pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
-    struct Out<'a>(&'a Context);
+    struct Out<'a> {
+        context: &'a Context,
+        frames: usize,
+        before: usize,
+    }
     impl Drop for Out<'_> {
         fn drop(&mut self) {
-            self.0.pop();
-            self.0.in_place.set(self.0.in_place.get() - 1);
+            // The task has asked for a node of its own.
+            if self.context.frames.borrow().len() > self.frames {
+                self.context.pop();
+            }
+            self.context.in_place.set(self.before);
+            self.context.in_place_depth.set(self.context.in_place_depth.get() - 1);
         }
     }
 
     let run = |context: &Context| {
-        let is_current = match innermost(&context.frames.borrow()) {
-            Some(Innermost::Node(top)) => Arc::ptr_eq(top, node),
+        let frames = context.frames.borrow();
+        let is_current = match frames.last() {
+            Some(Frame::Node(top) | Frame::Task { base: top, own: None }) => Arc::ptr_eq(top, node),
             _ => false,
         };
-        let depth = context.in_place.get();
+        let frames_now = frames.len();
+        drop(frames);
+        let depth = context.in_place_depth.get();
         if !is_current || depth >= MOST_IN_PLACE {
             return None;
         }
-        context.in_place.set(depth + 1);
-        context.push_in_place();
-        let _out = Out(context);
+        context.in_place_depth.set(depth + 1);
+        let _out = Out { context, frames: frames_now, before: context.in_place.replace(frames_now) };
         f()
     };
     // A thread whose locals are gone is outside of any scope.
@@ -275,7 +254,7 @@ pub(crate) fn current_own() -> Option<Arc<Node>> {
 /// The node of its own that the innermost task, one without a handle, has made.
 pub(crate) fn made_own() -> Option<Arc<Node>> {
     with(|context| match context.frames.borrow().last() {
-        Some(Frame::Task { own, .. } | Frame::InPlace { own, .. }) => own.clone(),
+        Some(Frame::Task { own, .. }) => own.clone(),
         _ => None,
     })
 }
