@@ -7,12 +7,10 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::facade::{global, Mutex};
+use crate::facade::PlainMutex;
 
-global! {
-    /// Those that have not ended.
-    static LEFT_BEHIND: Mutex<Slab<Abandoned>> = Mutex::new(Slab::new());
-}
+/// Those that have not ended.
+static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
 
 /// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see [`abandoned`].
 ///

@@ -260,7 +260,8 @@ impl Node {
             _ => {
                 // What has come to its time counts, also where somebody else is quicker to cancel.
                 self.expire();
-                self.is_flagged()
+                // Acquire, as above.
+                self.state.load(Ordering::Acquire) & CANCELLED != 0
             }
         }
     }
