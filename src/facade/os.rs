@@ -160,23 +160,27 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
-/// Looks at `done` for less than a microsecond before it is worth parking for, and lets others run once: if whoever makes it
-/// so waits for this core, that is cheaper than a park and a wake, and more looks would only take its time. True if `done`
-/// holds. On one core, not at all.
+/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core, not at all.
+///
+/// It lets others run early and often: whoever makes it hold may wait for this core, and pauses would only take its time.
+/// Where the core is nobody else's, that costs a system call each.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
+    const ROUNDS: u32 = 4;
     /// With twice as long a pause after each.
     const LOOKS: u32 = 4;
     if *CORES > 1 {
-        for look in 0..LOOKS {
+        for _ in 0..ROUNDS {
+            for look in 0..LOOKS {
+                if done() {
+                    return true;
+                }
+                (0..1 << look).for_each(|_| std::hint::spin_loop());
+            }
             if done() {
                 return true;
             }
-            (0..1 << look).for_each(|_| std::hint::spin_loop());
+            thread::yield_now();
         }
-        if done() {
-            return true;
-        }
-        thread::yield_now();
     }
     done()
 }
