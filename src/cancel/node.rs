@@ -276,7 +276,7 @@ impl Node {
     /// Whether the node is cancelled and no cancel changes anything about it any more.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (CANCELLED | SPARES) == CANCELLED
+        self.state.load(Ordering::Relaxed) & (CANCELLED | SPARES) == CANCELLED
     }
 
     #[inline]
@@ -532,8 +532,8 @@ impl Fallout {
             }
             inner.grace = grace;
             if grace == Grace::Over {
-                // Release: what led to the cancel happens before whatever sees the node as settled.
-                node.state.fetch_and(!SPARES, Ordering::Release);
+                // Relaxed: whoever sees the node as settled does nothing.
+                node.state.fetch_and(!SPARES, Ordering::Relaxed);
             }
             if holds(Guard::CancelEndsGrace) {
                 self.go_below(&inner, &first);
