@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use nix::{sys::time::TimeSpec, time::ClockId};
+
 use crate::error::Elapsed;
 
 /// Measures how long something ran, precisely or cheaply.
@@ -12,8 +15,11 @@ use crate::error::Elapsed;
 pub(super) enum Stopwatch {
     Precise(Instant),
     #[cfg(target_os = "linux")]
-    Coarse(rustix::time::Timespec),
+    Coarse(TimeSpec),
 }
+
+#[cfg(target_os = "linux")]
+const COARSE: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
 
 impl Stopwatch {
     pub(super) fn start() -> Self {
@@ -23,8 +29,9 @@ impl Stopwatch {
     #[inline]
     pub(super) fn start_coarse() -> Self {
         #[cfg(target_os = "linux")]
-        return Stopwatch::Coarse(coarse_now());
-        #[cfg(not(target_os = "linux"))]
+        if let Ok(now) = COARSE.now() {
+            return Stopwatch::Coarse(now);
+        }
         Self::start()
     }
 
@@ -33,19 +40,10 @@ impl Stopwatch {
             Stopwatch::Precise(start) => start.elapsed().into(),
             #[cfg(target_os = "linux")]
             Stopwatch::Coarse(start) => {
-                let now = coarse_now();
-                let at = |time: rustix::time::Timespec| {
-                    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
-                };
-                let step = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
-                Elapsed::in_steps(at(now).saturating_sub(at(start)), at(step))
+                let now = COARSE.now().unwrap_or(start);
+                let step = COARSE.res().map_or(Duration::ZERO, Duration::from);
+                Elapsed::in_steps(Duration::from(now).saturating_sub(start.into()), step)
             }
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-#[inline]
-fn coarse_now() -> rustix::time::Timespec {
-    rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse)
 }

@@ -6,17 +6,19 @@
 pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
     use std::ffi::{CStr, CString};
 
+    use nix::sys::prctl;
+
     struct Restore(Option<CString>);
     impl Drop for Restore {
         fn drop(&mut self) {
             if let Some(name) = &self.0 {
-                let _ = rustix::thread::set_name(name);
+                let _ = prctl::set_name(name);
             }
         }
     }
 
     fn set(name: &CStr) -> bool {
-        rustix::thread::set_name(name).is_ok()
+        prctl::set_name(name).is_ok()
     }
 
     // The system cuts the name at 15 bytes by itself, and would cut a character in two.
@@ -25,7 +27,7 @@ pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
         end -= 1;
     }
     let short: String = name[..end].chars().filter(|c| *c != '\0').collect();
-    let old = rustix::thread::name().ok();
+    let old = prctl::get_name().ok();
     let _restore = Restore(CString::new(short).ok().filter(|name| set(name)).and(old));
     f()
 }

@@ -58,13 +58,13 @@ pub(crate) struct Worker {
 }
 
 #[cfg(target_os = "linux")]
-type ThreadId = rustix::thread::Pid;
+type ThreadId = nix::unistd::Pid;
 #[cfg(not(target_os = "linux"))]
 type ThreadId = ();
 
 #[cfg(target_os = "linux")]
 fn thread_id() -> ThreadId {
-    rustix::thread::gettid()
+    nix::unistd::gettid()
 }
 #[cfg(not(target_os = "linux"))]
 fn thread_id() -> ThreadId {}
@@ -204,7 +204,7 @@ impl Worker {
     /// Whether the thread is asleep or waits for a device, as the system sees it.
     #[cfg(target_os = "linux")]
     pub(super) fn is_asleep(&self) -> bool {
-        let path = format!("/proc/self/task/{}/stat", self.thread.as_raw_nonzero());
+        let path = format!("/proc/self/task/{}/stat", self.thread);
         let stat = std::fs::read_to_string(path).unwrap_or_default();
         // The state follows the name, which is in parentheses and may hold some of its own.
         stat.rsplit(')').next().is_some_and(|rest| matches!(rest.trim_start().chars().next(), Some('S' | 'D')))
