@@ -94,9 +94,10 @@ impl Node {
             }
             return CancelGuard { node: None, id: 0 };
         }
-        let id = inner.callbacks.next;
-        inner.callbacks.next += 1;
-        inner.callbacks.waiting.push((id, f));
+        let callbacks = &mut inner.watchers().callbacks;
+        let id = callbacks.next;
+        callbacks.next += 1;
+        callbacks.waiting.push((id, f));
         drop(inner);
         if self.is_timed() {
             timer::arm(self);
@@ -107,15 +108,16 @@ impl Node {
     /// Runs the callback registered last; false if there is none.
     pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
         let mut inner = self.inner.lock();
-        let Some((id, f)) = inner.callbacks.waiting.pop() else { return false };
-        inner.callbacks.running = Some(Running { id, by: context::slot() });
+        let Some((id, f)) = inner.watchers().callbacks.waiting.pop() else { return false };
+        inner.watchers().callbacks.running = Some(Running { id, by: context::slot() });
         let held = (!holds(Guard::CallbacksOutsideLock)).then_some(inner);
         // What a callback can do must not depend on the scope of whoever cancels, which is cancelled more often than not.
         let panic = catch(|| context::outside(f)).err();
         drop(held);
         let mut inner = self.inner.lock();
-        inner.callbacks.running = None;
-        let deregistering = std::mem::take(&mut inner.callbacks.deregistering);
+        let callbacks = &mut inner.watchers().callbacks;
+        callbacks.running = None;
+        let deregistering = std::mem::take(&mut callbacks.deregistering);
         drop(inner);
         deregistering.iter().for_each(|slot| slot.unpark());
         if let Some(payload) = panic {
@@ -126,21 +128,26 @@ impl Node {
 
     fn deregister(&self, id: u64) {
         let mut inner = self.inner.lock();
-        if let Some(index) = inner.callbacks.waiting.iter().rposition(|(other, _)| *other == id) {
-            let callback = inner.callbacks.waiting.remove(index);
+        let callbacks = &mut inner.watchers().callbacks;
+        if let Some(index) = callbacks.waiting.iter().rposition(|(other, _)| *other == id) {
+            let callback = callbacks.waiting.remove(index);
             drop(inner);
             drop(callback);
             return;
         }
         let slot = context::slot();
-        let Some(by) = inner.callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
+        let Some(by) = callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
         if !holds(Guard::DeregisterWaits) {
             return;
         }
-        inner.callbacks.deregistering.push(slot.clone());
+        callbacks.deregistering.push(slot.clone());
         drop(inner);
         let Some(_wait) = MutualWait::begin(slot, by) else { return };
-        context::wait_uncancellable(Point::Deregister, || None, || self.inner.lock().callbacks.is_running(id).is_none());
+        context::wait_uncancellable(
+            Point::Deregister,
+            || None,
+            || self.inner.lock().watchers().callbacks.is_running(id).is_none(),
+        );
     }
 }
 

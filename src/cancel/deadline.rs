@@ -89,9 +89,9 @@ impl Shield {
         (self.key.load(Ordering::Relaxed) != HIDING).then_some(&self.outer)
     }
 
-    pub(super) fn into_link(self) -> Option<(Arc<Node>, usize)> {
+    pub(super) fn into_link(self) -> (Arc<Node>, usize) {
         let key = self.key.into_inner();
-        Some((self.outer, if key >= LIFTED { usize::MAX } else { key }))
+        (self.outer, if key >= LIFTED { usize::MAX } else { key })
     }
 
     fn lift(&self, node: &Arc<Node>) {
@@ -137,17 +137,17 @@ impl Node {
             if let Some(deadline) = node.deadline.get().filter(|_| !(to_act_on && node.is_settled())) {
                 visit(deadline);
             }
-            if let Some(end) = node.grace_end().filter(|_| !(to_act_on && node.is_flagged())) {
+            if let Some(end) = node.end_of_grace().filter(|_| !(to_act_on && node.is_flagged())) {
                 visit(end);
             }
-            if let Some(shield) = node.shield.as_ref().filter(|shield| to_act_on && shield.lifted().is_none()) {
+            if let Some(shield) = node.shield().filter(|shield| to_act_on && shield.lifted().is_none()) {
                 visit(shield.until);
             }
         }
     }
 
-    fn grace_end(&self) -> Option<Instant> {
-        self.grace_end.as_ref().and_then(Deadline::get)
+    fn end_of_grace(&self) -> Option<Instant> {
+        self.grace_end().and_then(Deadline::get)
     }
 
     /// Cancels what has passed its deadline, here and above, in the order of the deadlines, ends the graces that are over,
@@ -159,14 +159,14 @@ impl Node {
             let mut lifted = false;
             for node in self.and_above() {
                 let over = |shield: &&Shield| shield.lifted().is_none() && shield.until <= now;
-                if let Some(shield) = node.shield.as_ref().filter(over) {
+                if let Some(shield) = node.shield().filter(over) {
                     shield.lift(node);
                     lifted = true;
                 }
                 let deadline = node.deadline.get().filter(|deadline| *deadline <= now && !node.is_settled());
                 due.extend(deadline.map(|deadline| (deadline, Due::Deadline, node.clone())));
-                let grace_end = node.grace_end().filter(|end| *end <= now && !node.is_flagged());
-                due.extend(grace_end.map(|end| (end, Due::GraceEnd, node.clone())));
+                let end = node.end_of_grace().filter(|end| *end <= now && !node.is_flagged());
+                due.extend(end.map(|end| (end, Due::GraceEnd, node.clone())));
             }
             // The outer of two that are due at once was found last.
             due.reverse();

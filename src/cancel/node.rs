@@ -28,7 +28,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use slab::Slab;
@@ -86,20 +86,27 @@ pub(crate) struct Node {
     /// `CANCELLED`; `SPARES` as long as a grace may be shortened; `TIMED` if the node or one above it has, or once had, a
     /// deadline.
     state: AtomicU32,
+    kind: Kind,
     parents: Box<[Parent]>,
     pub(super) deadline: Deadline,
-    pub(super) shield: Option<Shield>,
-    /// When the grace of the cancel around it ends, where the node is a region that winds down.
-    pub(super) grace_end: Option<Deadline>,
     /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where it has not.
     pub(super) armed: PlainU64,
-    /// It belongs to a task, or to the daemons, of the group whose node is its parent.
-    of_task: bool,
-    observer: OnceLock<Weak<dyn Observer>>,
+    observer: Option<Weak<dyn Observer>>,
     #[cfg(feature = "crossbeam")]
     pub(super) closed: super::closed::Closed,
     pub(super) inner: Mutex<Inner>,
     _leaks: Track,
+}
+
+/// What a node is there for, besides to be cancelled. A box holds what few nodes have: a scope makes a node each time.
+enum Kind {
+    Plain,
+    /// It belongs to a task, or to the daemons, of the group whose node is its parent.
+    OfTask,
+    /// A region that winds down, with the end of the grace of the cancel around it.
+    WindingDown(Box<Deadline>),
+    /// It hides the cancel of an outer node for a time.
+    Shielded(Box<Shield>),
 }
 
 struct Parent {
@@ -115,12 +122,20 @@ pub(super) struct Inner {
     grace: Grace,
     children: Slab<Weak<Node>>,
     slots: Slab<Arc<Slot>>,
-    /// The threads that wait for the cancel of the node.
+    /// Cancels that are still to be delivered.
+    deliveries: usize,
+    watchers: Option<Box<Watchers>>,
+}
+
+/// Those that are to be told of the cancel of a node, or of the end of that.
+#[derive(Default)]
+pub(super) struct Watchers {
+    /// The threads that wait for the cancel.
     waiting: Slab<Arc<Slot>>,
     pub(super) callbacks: Callbacks,
-    /// Cancels that are still to be delivered, and who waits for that.
-    deliveries: usize,
+    /// The thread that delivers a cancel to the callbacks.
     delivering: Option<Arc<Slot>>,
+    /// The threads that wait until every cancel has been delivered.
     quiescence: Vec<Arc<Slot>>,
 }
 
@@ -145,25 +160,34 @@ pub(crate) enum OwnedBy {
 impl Node {
     /// A node with no parent.
     pub(crate) fn root() -> Arc<Self> {
-        Arc::new(Self::new(Box::default(), None, 0))
+        Arc::new(Self::new(Box::default(), Kind::Plain, None, 0))
     }
 
     /// A node that is cancelled with any of `parents`.
     pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
-        Self::below(parents, None, false)
+        Self::below(parents, Kind::Plain, None)
+    }
+
+    /// The node of a group, which is told of its cancel.
+    pub(crate) fn of_group<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, observer: Weak<dyn Observer>) -> Arc<Self> {
+        Self::below(parents, Kind::Plain, Some(observer))
     }
 
     /// The node of a task, or of the daemons, of the group whose node is `group`.
     pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
-        Self::below([group], None, true)
+        Self::below([group], Kind::OfTask, None)
     }
 
     /// A node that is cancelled with `outer`, once the grace of that cancel is over.
     pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
-        Self::below([outer], Some(Deadline::none()), false)
+        Self::below([outer], Kind::WindingDown(Box::new(Deadline::none())), None)
     }
 
-    fn below<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, grace_end: Option<Deadline>, of_task: bool) -> Arc<Self> {
+    fn below<'a>(
+        parents: impl IntoIterator<Item = &'a Arc<Node>>,
+        kind: Kind,
+        observer: Option<Weak<dyn Observer>>,
+    ) -> Arc<Self> {
         let mut parents: Vec<Parent> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
         if parents.len() > 1 {
@@ -172,10 +196,7 @@ impl Node {
         }
         let parents = parents.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
-        let mut node = Self::new(parents, None, timed);
-        node.grace_end = grace_end;
-        node.of_task = of_task;
-        let node = Arc::new(node);
+        let node = Arc::new(Self::new(parents, kind, observer, timed));
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
                 parent.key.store(key, Relaxed);
@@ -186,28 +207,24 @@ impl Node {
 
     /// A child of the current scope, or a root outside of any.
     pub(crate) fn child_of_current() -> Arc<Self> {
-        match super::context::current() {
-            Some(parent) => Self::child_of([&parent]),
-            None => Self::root(),
-        }
+        Self::child_of(&super::context::current())
     }
 
     /// A node that hides the cancel of `outer` until `until`.
     pub(crate) fn shielded(outer: Arc<Node>, until: Instant) -> Arc<Self> {
-        Arc::new(Self::new(Box::default(), Some(Shield::new(outer, until)), TIMED))
+        let shield = Box::new(Shield::new(outer, until));
+        Arc::new(Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
     }
 
-    fn new(parents: Box<[Parent]>, shield: Option<Shield>, state: u32) -> Self {
+    fn new(parents: Box<[Parent]>, kind: Kind, observer: Option<Weak<dyn Observer>>, state: u32) -> Self {
         Node {
             id: TokenId::next(),
             state: AtomicU32::new(state),
+            kind,
             parents,
             deadline: Deadline::none(),
-            shield,
-            grace_end: None,
             armed: PlainU64::new(NEVER),
-            of_task: false,
-            observer: OnceLock::new(),
+            observer,
             #[cfg(feature = "crossbeam")]
             closed: Default::default(),
             inner: Mutex::new(Inner::default()),
@@ -242,11 +259,6 @@ impl Node {
             }
         }
         key
-    }
-
-    /// Tells `observer` of the cancel. Before the node is handed out.
-    pub(crate) fn observe(&self, observer: Weak<dyn Observer>) {
-        let _ = self.observer.set(observer);
     }
 
     pub(crate) fn id(&self) -> TokenId {
@@ -376,9 +388,9 @@ impl Node {
             // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
             node.state.fetch_or(TIMED, Ordering::Relaxed);
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
-            unpark.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
+            unpark.extend(inner.waiting().cloned());
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
-            let fires = inner.callbacks.any() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());
+            let fires = inner.has_callbacks() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());
             drop(inner);
             unpark.iter().for_each(|slot| slot.unpark());
             if fires {
@@ -398,7 +410,26 @@ impl Node {
 
     /// The nodes right above this one.
     pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.parents.iter().map(|parent| &parent.node).chain(self.shield.iter().filter_map(Shield::lifted))
+        self.parents.iter().map(|parent| &parent.node).chain(self.shield().and_then(Shield::lifted))
+    }
+
+    pub(super) fn shield(&self) -> Option<&Shield> {
+        match &self.kind {
+            Kind::Shielded(shield) => Some(shield),
+            _ => None,
+        }
+    }
+
+    /// When the grace of the cancel around it ends, where the node is a region that winds down.
+    pub(super) fn grace_end(&self) -> Option<&Deadline> {
+        match &self.kind {
+            Kind::WindingDown(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    fn is_of_task(&self) -> bool {
+        matches!(self.kind, Kind::OfTask)
     }
 
     /// This node and all above it that it is not shielded from, the nearest first, and each of them once: what can be reached
@@ -422,17 +453,17 @@ impl Node {
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
     /// the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        self.report_panic(self.and_above().find_map(|node| node.observer.get()), payload);
+        self.report_panic(self.and_above().find_map(|node| node.observer.as_ref()), payload);
     }
 
     /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons', or to the log. The group
     /// waits for the callbacks of all these, and of no others.
     pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
         let mut node = self;
-        while let Some(group) = node.parents().next().filter(|_| node.of_task) {
+        while let Some(group) = node.parents().next().filter(|_| node.is_of_task()) {
             node = group;
         }
-        self.report_panic(node.observer.get(), payload);
+        self.report_panic(node.observer.as_ref(), payload);
     }
 
     fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {
@@ -451,18 +482,19 @@ impl Node {
     pub(crate) fn quiesce(&self) {
         let slot = super::context::slot();
         let is_quiet = |inner: &Inner| {
-            inner.deliveries == 0 || inner.delivering.as_ref().is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
+            let delivering = inner.watchers.as_ref().and_then(|watchers| watchers.delivering.as_ref());
+            inner.deliveries == 0 || delivering.is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
         };
         let mut inner = self.inner.lock();
         if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
-            inner.quiescence.push(slot.clone());
+            inner.watchers().quiescence.push(slot.clone());
             drop(inner);
             super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
             inner = self.inner.lock();
         }
         // A cancel that has come to this node has marked those below before it is delivered.
         let tasks: Vec<_> =
-            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.of_task).collect();
+            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.is_of_task()).collect();
         drop(inner);
         tasks.iter().for_each(|task| task.quiesce());
     }
@@ -511,11 +543,25 @@ impl Attachment {
 }
 
 impl Inner {
+    pub(super) fn watchers(&mut self) -> &mut Watchers {
+        self.watchers.get_or_insert_default()
+    }
+
+    /// The threads that wait for the cancel of the node.
+    fn waiting(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.watchers.iter().flat_map(|watchers| &watchers.waiting).map(|(_, slot)| slot)
+    }
+
+    fn has_callbacks(&self) -> bool {
+        self.watchers.as_ref().is_some_and(|watchers| watchers.callbacks.any())
+    }
+
     /// Takes a cancel whose callbacks have run off the deliveries.
     fn delivered(mut inner: MutexGuard<'_, Inner>) {
         inner.deliveries -= 1;
-        inner.delivering = None;
-        let waiting = std::mem::take(&mut inner.quiescence);
+        let Some(watchers) = &mut inner.watchers else { return };
+        watchers.delivering = None;
+        let waiting = std::mem::take(&mut watchers.quiescence);
         drop(inner);
         waiting.iter().for_each(|slot| slot.unpark());
     }
@@ -534,14 +580,26 @@ impl Node {
         if inner.cancelled.is_some() {
             return None;
         }
-        Some(Waiting { node: self, key: inner.waiting.insert(slot) })
+        Some(Waiting { node: self, key: inner.watchers().waiting.insert(slot) })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let slot = self.node.inner.lock().waiting.try_remove(self.key);
+        let slot = self.node.inner.lock().watchers().waiting.try_remove(self.key);
         drop(slot);
+    }
+}
+
+impl Node {
+    /// What the node is listed by, or was to be.
+    fn take_parents(&mut self) -> Vec<Parent> {
+        let mut parents = std::mem::take(&mut self.parents).into_vec();
+        if let Kind::Shielded(shield) = std::mem::replace(&mut self.kind, Kind::Plain) {
+            let (node, key) = shield.into_link();
+            parents.push(Parent { node, key: key.into() });
+        }
+        parents
     }
 }
 
@@ -552,8 +610,7 @@ impl Drop for Node {
             timer::disarm(armed, self.id);
         }
         // A long chain is taken apart in a loop: each node that nobody else holds gives up its parents in turn.
-        let mut parents = std::mem::take(&mut self.parents).into_vec();
-        parents.extend(self.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));
+        let mut parents = self.take_parents();
         while let Some(parent) = parents.pop() {
             let key = parent.key.into_inner();
             if key != usize::MAX {
@@ -561,9 +618,7 @@ impl Drop for Node {
                 drop(child);
             }
             if let Some(mut node) = Arc::into_inner(parent.node) {
-                parents.extend(std::mem::take(&mut node.parents).into_vec());
-                parents
-                    .extend(node.shield.take().and_then(Shield::into_link).map(|(node, key)| Parent { node, key: key.into() }));
+                parents.append(&mut node.take_parents());
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{resume_unwind, Location};
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::builder::{Builder, Options};
@@ -17,7 +17,7 @@ use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
 use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
-use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, OwnedBy};
+use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::error::{Failure, FailureKind, GroupError, Origin, SpawnError, TaskError};
 use crate::facade::{catch, contained, Mutex, Payload};
 
@@ -68,12 +68,10 @@ where
 {
     let location = Location::caller();
     let begun = Stopwatch::start_coarse();
-    let node = open(&options, location);
+    let shared = Shared::new(options.limit, |observer| open(&options, observer, location));
+    let node = shared.node().clone();
     let group = TaskGroup {
-        group: Group {
-            shared: Shared::new(node.clone(), options.limit),
-            ledger: Ledger::new(location, options.fatal, options.on_panic),
-        },
+        group: Group { shared, ledger: Ledger::new(location, options.fatal, options.on_panic) },
         releases: Mutex::new(Some(Vec::new())),
         has_releases: PlainBool::new(false),
         stack_size: options.stack_size,
@@ -102,13 +100,9 @@ pub(super) fn no_result<E>(token: Option<CancelToken>, location: &'static Locati
 }
 
 /// The node of a group: a child of the current scope and of the parents it was given.
-fn open(options: &Options, location: &'static Location<'static>) -> Arc<Node> {
-    let node = if options.parents.is_empty() {
-        Node::child_of_current()
-    } else {
-        let current = context::current();
-        Node::child_of(current.iter().chain(options.parents.iter().map(CancelToken::node)))
-    };
+fn open(options: &Options, observer: Weak<dyn Observer>, location: &'static Location<'static>) -> Arc<Node> {
+    let current = context::current();
+    let node = Node::of_group(current.iter().chain(options.parents.iter().map(CancelToken::node)), observer);
     let timeout = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if let Some(deadline) = [options.deadline, timeout].into_iter().flatten().min() {
         node.set_deadline(deadline, location);

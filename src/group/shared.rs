@@ -10,15 +10,8 @@
 //!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
 //!    One that a worker had stashed meanwhile comes back to the queue of a group that is listed, and whoever takes it from
 //!    there drops it unrun: not the thread that gives it back, which is about to block, or the monitor.
-//! 4. A task begins only with a slot: a free one, while fewer than `limit` are taken, or that of the task that waits for it,
-//!    while no more than `limit` are. One that waits for a queued task of its own group *lends* its slot to that task and no
-//!    other, for as long as it waits; a slot that comes back before the end of the wait stays with the waiter, and one whose
-//!    borrower still runs when the wait is cut short is counted twice: `slots` is then above `limit` until one of the two
-//!    has ended, and nothing begins meanwhile. One that waits for the first of several events leaves its slot to whatever is
-//!    queued, and gets one back with the event. Daemons need no slot.
-//! 5. Only who holds a slot gives one away (see [`slots`]): a task that runs in place inside of another of its group, or that
-//!    has given its own away, does not, so `slots` is the number of those who will give one back.
-//! 6. The group is listed with the workers while it has a task that a worker may begin.
+//! 4. A task begins only with a slot of the limit, if there is one: see [`limit`].
+//! 5. The group is listed with the workers while it has a task that a worker may begin.
 //!
 //! # Lock order
 //!
@@ -27,15 +20,13 @@
 //! token, and with it a callback of the user's, may go with it.
 
 mod batches;
+mod limit;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
-use slab::Slab;
-
-use super::slots::{self, Away, Holding};
 use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
@@ -46,6 +37,8 @@ use crate::workers::{self, Claimed, Departure, Source};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
+use limit::Loans;
+pub(super) use limit::{Left, Lending, Slot};
 
 pub(super) struct Shared {
     token: CancelToken,
@@ -70,9 +63,8 @@ struct Queue {
     tasks: VecDeque<Erased>,
     /// Daemons, which need no slot.
     express: VecDeque<Erased>,
-    /// Tasks that were lent a slot, with the loan. They are in `tasks` as well.
-    lent: VecDeque<(Erased, usize)>,
-    loans: Slab<Loan>,
+    /// Few groups have any.
+    loans: Option<Box<Loans>>,
     listed: bool,
     limited: bool,
     /// How many are taken; one that is lent counts once.
@@ -121,31 +113,6 @@ enum Dispatched {
     Elsewhere,
 }
 
-/// Where the slot is that a waiting task has lent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Loan {
-    /// With the task that waits: the other has not begun, or has ended.
-    AtHome,
-    /// With the task that is waited for.
-    Out,
-    /// There, and the wait has been cut short: the task that waited has taken another.
-    Kept,
-}
-
-/// What a task has of the limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Slot {
-    Nothing,
-    Own,
-    Lent(usize),
-}
-
-impl Slot {
-    fn is_some(self) -> bool {
-        self != Slot::Nothing
-    }
-}
-
 /// A task taken from the queue, and its slot.
 struct Taken {
     task: Erased,
@@ -169,40 +136,11 @@ impl Dead {
     }
 }
 
-/// The slot of a task that waits is lent to the task that it waits for, for as long as this lives.
-#[must_use]
-pub(super) struct Lending {
-    group: Arc<Shared>,
-    loan: usize,
-    away: Away,
-}
-
-impl Drop for Lending {
-    fn drop(&mut self) {
-        self.group.end_loan(self.loan, &self.away);
-    }
-}
-
-/// A slot that has been left to whatever is queued, and is to be given back.
-#[must_use]
-pub(super) struct Left {
-    group: Arc<Shared>,
-    ending: bool,
-}
-
-impl Left {
-    /// Takes the slot back. Does not wait for one: a task that has been woken goes on, and what is queued has to wait.
-    pub(super) fn rejoin(&self) {
-        let mut queue = self.group.queue.lock();
-        queue.slots += 1;
-        queue.slots_ending += usize::from(self.ending);
-    }
-}
-
 impl Shared {
-    pub(super) fn new(node: Arc<Node>, limit: Option<usize>) -> Arc<Self> {
-        let shared = Arc::new(Shared {
-            token: CancelToken::from_node(node),
+    /// A group whose node `node` makes, with the observer that it is to have.
+    pub(super) fn new(limit: Option<usize>, node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>) -> Arc<Self> {
+        Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
+            token: CancelToken::from_node(node(shared.clone())),
             limit: limit.unwrap_or(usize::MAX),
             owner: context::identity(),
             used: PlainBool::new(false),
@@ -211,10 +149,7 @@ impl Shared {
             ended_in_place: PlainUsize::new(0),
             callback_panics: Mutex::new(Vec::new()),
             any_callback_panicked: PlainBool::new(false),
-        });
-        let observer: Weak<dyn Observer> = Arc::<Shared>::downgrade(&shared);
-        shared.node().observe(observer);
-        shared
+        })
     }
 
     pub(super) fn token(&self) -> &CancelToken {
@@ -408,54 +343,6 @@ impl Shared {
         self.leave(departure, Slot::Nothing, false);
     }
 
-    /// What tells the group from every other that lives.
-    fn identity(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// The right to begin a queued task here, for whoever waits for nothing else; the slot that the task gets.
-    #[inline]
-    pub(super) fn begin_in_place(&self) -> Option<Slot> {
-        if !self.is_limited() {
-            return Some(Slot::Nothing);
-        }
-        if slots::is_held(self.identity()) {
-            // That of the waiting task will do.
-            return Some(Slot::Nothing);
-        }
-        let mut queue = self.queue.lock();
-        let free = queue.slots < self.limit;
-        queue.slots += usize::from(free);
-        free.then_some(Slot::Own)
-    }
-
-    /// Notes that this thread holds a slot, if it does.
-    pub(super) fn hold(&self, slot: Slot) -> Option<Holding> {
-        (self.is_limited() && slot.is_some()).then(|| slots::hold(self.identity()))
-    }
-
-    /// Says that a slot is about to be free, before anybody can see that its task has ended.
-    fn slot_is_ending(&self, holding: Option<&Holding>) {
-        self.queue.lock().slots_ending += 1;
-        if let Some(holding) = holding {
-            holding.is_ending();
-        }
-    }
-
-    /// Gives a slot back whose task was claimed by somebody else, or has no thread.
-    pub(super) fn free_slot(self: &Arc<Self>, slot: Slot) {
-        if !slot.is_some() {
-            return;
-        }
-        let mut queue = self.queue.lock();
-        queue.give_back(slot);
-        let list = queue.must_list(self.limit);
-        drop(queue);
-        if list {
-            workers::list(self.clone());
-        }
-    }
-
     /// Counts a task that has been run in place.
     #[inline]
     pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: Slot) {
@@ -467,64 +354,6 @@ impl Shared {
         }
         self.queue.lock().begun += 1;
         self.leave(departure, slot, false);
-    }
-
-    /// Lends the slot of the task that this thread runs, which waits, to a queued task of the same group; none if there is no
-    /// limit, or this thread holds no slot.
-    pub(super) fn lend(self: &Arc<Self>, task: impl FnOnce() -> Erased) -> Option<Lending> {
-        if !self.is_limited() || !holds(Guard::WaitLendsSlot) {
-            return None;
-        }
-        let away = slots::give_away(self.identity())?;
-        let mut queue = self.queue.lock();
-        let loan = queue.loans.insert(Loan::AtHome);
-        queue.lent.push_back((task(), loan));
-        queue.slots_ending -= usize::from(away.was_ending());
-        let list = queue.must_list(self.limit);
-        drop(queue);
-        let lending = Lending { group: self.clone(), loan, away };
-        if list {
-            workers::list(self.clone());
-        }
-        Some(lending)
-    }
-
-    /// The wait is over. If the task that was waited for has begun and not ended, it keeps the slot, and the one that waited
-    /// takes another, whether one is free or not: to wait for it would hold up a clean-up, or make a timeout come late.
-    fn end_loan(self: &Arc<Self>, loan: usize, away: &Away) {
-        let mut queue = self.queue.lock();
-        if queue.loans[loan] == Loan::Out {
-            queue.loans[loan] = Loan::Kept;
-            queue.slots += usize::from(holds(Guard::CutWaitTakesASlot));
-        } else {
-            queue.loans.remove(loan);
-        }
-        queue.slots_ending += usize::from(away.was_ending());
-        let borrower = queue.lent.iter().position(|(_, lent)| *lent == loan).and_then(|place| queue.lent.remove(place));
-        drop(queue);
-        drop(borrower);
-    }
-
-    /// Gives up the slot of the task that this thread runs, until it rejoins; none if there is no limit, or this thread holds
-    /// no slot. `offer` then lets a queued task have it.
-    pub(super) fn leave_limit(self: &Arc<Self>) -> Option<(Left, Away)> {
-        if !self.is_limited() {
-            return None;
-        }
-        let away = slots::give_away(self.identity())?;
-        let mut queue = self.queue.lock();
-        queue.slots -= 1;
-        queue.slots_ending -= usize::from(away.was_ending());
-        drop(queue);
-        Some((Left { group: self.clone(), ending: away.was_ending() }, away))
-    }
-
-    /// Lists the group, if a slot has become free for a queued task.
-    pub(super) fn offer(self: &Arc<Self>) {
-        let list = self.queue.lock().must_list(self.limit);
-        if list {
-            workers::list(self.clone());
-        }
     }
 
     /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
@@ -697,22 +526,9 @@ impl Queue {
         self.ended.finished += tasks;
     }
 
-    /// Gives a slot back: to the task that has lent it, if that waits.
-    fn give_back(&mut self, slot: Slot) {
-        match slot {
-            Slot::Nothing => {}
-            Slot::Own => self.slots -= 1,
-            Slot::Lent(loan) if self.loans[loan] == Loan::Out => self.loans[loan] = Loan::AtHome,
-            Slot::Lent(loan) => {
-                self.loans.remove(loan);
-                self.slots -= 1;
-            }
-        }
-    }
-
     fn has_work(&self, limit: usize) -> bool {
         !self.express.is_empty()
-            || (!self.lent.is_empty() && self.slots <= limit)
+            || (self.slots <= limit && self.loans.as_ref().is_some_and(|loans| loans.are_waiting()))
             || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
     }
 
@@ -750,16 +566,10 @@ impl Queue {
             self.begun += 1;
             return Some(Taken { task, slot: Slot::Nothing, precisely: true });
         }
-        while self.slots <= limit && !self.lent.is_empty() {
-            let Some((task, loan)) = self.lent.pop_front() else { break };
-            let claimed = task.claimed();
-            if claimed != Claimed::No {
-                dead.bury(task, claimed);
-                continue;
-            }
+        let lent = self.loans.as_mut().filter(|_| self.slots <= limit).and_then(|loans| loans.take(dead));
+        if let Some((task, slot)) = lent {
             self.begun += 1;
-            self.loans[loan] = Loan::Out;
-            return Some(Taken { task, slot: Slot::Lent(loan), precisely: true });
+            return Some(Taken { task, slot, precisely: true });
         }
         if self.slots < limit || !holds(Guard::LimitIsKept) {
             self.take_task(dead)

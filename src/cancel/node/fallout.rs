@@ -41,7 +41,7 @@ impl Fallout {
             }
             return true;
         }
-        if let Some(end) = node.grace_end.as_ref().filter(|_| route == Route::Parent && grace != Grace::Over) {
+        if let Some(end) = node.grace_end().filter(|_| route == Route::Parent && grace != Grace::Over) {
             let Grace::Until(until) = grace else { return false };
             end.set_earlier(until, cancelled.location());
             drop(inner);
@@ -56,7 +56,7 @@ impl Fallout {
         // Release: what led to the cancel happens before whatever sees the flag.
         node.state.fetch_or(CANCELLED | spares, Ordering::Release);
         self.go_below(&inner, &cancelled);
-        self.waiting.extend(inner.waiting.iter().map(|(_, slot)| slot.clone()));
+        self.waiting.extend(inner.waiting().cloned());
         let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
             self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
@@ -91,7 +91,7 @@ impl Fallout {
             }
         }
         for node in &self.nodes {
-            if let Some(observer) = node.observer.get().and_then(Weak::upgrade) {
+            if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
                 observer.cancelled(); // guard: tell-the-observer
             }
         }
@@ -99,8 +99,8 @@ impl Fallout {
         let mut with_callbacks = Vec::new();
         for node in self.nodes.iter().rev() {
             let mut inner = node.inner.lock();
-            if inner.callbacks.any() {
-                inner.delivering = Some(context::slot());
+            if inner.has_callbacks() {
+                inner.watchers().delivering = Some(context::slot());
                 with_callbacks.push(node);
             } else if holds(Guard::QuietNodesFirst) {
                 Inner::delivered(inner);
