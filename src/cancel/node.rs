@@ -160,7 +160,7 @@ pub(crate) enum OwnedBy {
 impl Node {
     /// A node with no parent.
     pub(crate) fn root() -> Arc<Self> {
-        Arc::new(Self::new(Box::default(), Kind::Plain, None, 0))
+        Self::below([], Kind::Plain, None)
     }
 
     /// A node that is cancelled with any of `parents`.
@@ -190,6 +190,9 @@ impl Node {
     ) -> Arc<Self> {
         let mut parents: Vec<Parent> =
             parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
+        if parents.is_empty() {
+            return Arc::new(Self::new(Box::default(), kind, observer, 0));
+        }
         if parents.len() > 1 {
             let mut seen = HashSet::new();
             parents.retain(|parent| seen.insert(parent.node.id));
