@@ -268,7 +268,7 @@ impl<E: TaskError> Error for Failure<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::testing::{cancelled, failed, task, Plain};
     use super::*;

@@ -415,7 +415,7 @@ impl<E: TaskError> Error for GroupError<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::io;
     use std::panic::{catch_unwind, AssertUnwindSafe};

@@ -10,7 +10,7 @@ mod spawn;
 mod task_error;
 mod tree;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod testing;
 
 pub use failure::{Failure, FailureKind};

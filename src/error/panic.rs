@@ -227,7 +227,7 @@ fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     )
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::{catch_unwind, panic_any};
 

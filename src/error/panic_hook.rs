@@ -132,7 +132,7 @@ fn forget_panics() {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::{catch_unwind, panic_any, resume_unwind};
 

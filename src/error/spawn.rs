@@ -203,7 +203,7 @@ impl<E: TaskError> Error for StartError<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::testing::{cancelled, failed};
     use super::*;

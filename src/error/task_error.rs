@@ -151,7 +151,7 @@ impl<E: TaskError> TaskError for GroupError<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::Location;
 

@@ -161,7 +161,7 @@ fn text_of(text: &(impl Display + ?Sized)) -> String {
     out
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::io;
 
