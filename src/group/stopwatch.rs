@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use nix::{sys::time::TimeSpec, time::ClockId};
-
 use crate::error::Elapsed;
 
 /// Measures how long something ran, precisely or cheaply.
@@ -14,12 +11,8 @@ use crate::error::Elapsed;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopwatch {
     Precise(Instant),
-    #[cfg(target_os = "linux")]
-    Coarse(TimeSpec),
+    Coarse(Duration),
 }
-
-#[cfg(target_os = "linux")]
-const COARSE: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
 
 impl Stopwatch {
     pub(super) fn start() -> Self {
@@ -28,22 +21,47 @@ impl Stopwatch {
 
     #[inline]
     pub(super) fn start_coarse() -> Self {
-        #[cfg(target_os = "linux")]
-        if let Ok(now) = COARSE.now() {
-            return Stopwatch::Coarse(now);
-        }
-        Self::start()
+        coarse::now().map_or_else(Self::start, Stopwatch::Coarse)
     }
 
     pub(super) fn elapsed(self) -> Elapsed {
         match self {
             Stopwatch::Precise(start) => start.elapsed().into(),
-            #[cfg(target_os = "linux")]
             Stopwatch::Coarse(start) => {
-                let now = COARSE.now().unwrap_or(start);
-                let step = COARSE.res().map_or(Duration::ZERO, Duration::from);
-                Elapsed::in_steps(Duration::from(now).saturating_sub(start.into()), step)
+                let elapsed = coarse::now().map_or(Duration::ZERO, |now| now.saturating_sub(start));
+                Elapsed::in_steps(elapsed, coarse::step())
             }
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod coarse {
+    use std::time::Duration;
+
+    use nix::time::ClockId;
+
+    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
+
+    #[inline]
+    pub(super) fn now() -> Option<Duration> {
+        CLOCK.now().ok().map(Duration::from)
+    }
+
+    pub(super) fn step() -> Duration {
+        CLOCK.res().map_or(Duration::ZERO, Duration::from)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod coarse {
+    use std::time::Duration;
+
+    pub(super) fn now() -> Option<Duration> {
+        None
+    }
+
+    pub(super) fn step() -> Duration {
+        Duration::ZERO
     }
 }
