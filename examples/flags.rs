@@ -109,5 +109,5 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
 
 fn save(server: &FlagServer, folder: &Path, code: &str) -> anyhow::Result<()> {
     let image = fetch(&server.url(code)).with_context(|| format!("no flag for {code}"))?;
-    Ok(fs::write(folder.join(code).with_extension("gif"), image)?)
+    fs::write(folder.join(code).with_extension("gif"), image).with_context(|| format!("cannot save the flag of {code}"))
 }

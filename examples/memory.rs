@@ -84,7 +84,8 @@ fn measure(kind: Kind, count: usize) -> anyhow::Result<(f64, Duration)> {
     let name = kind.to_possible_value().context("no name")?;
     let output =
         Command::new(env::current_exe()?).args(["--measure", name.get_name(), "--counts", &count.to_string()]).output()?;
-    ensure!(output.status.success(), "{count} {}: {}", name.get_name(), String::from_utf8_lossy(&output.stderr));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{count} {}: {}\n{errors}", name.get_name(), output.status);
     let text = String::from_utf8(output.stdout)?;
     let (bytes, nanos) = text.trim().split_once(' ').with_context(|| format!("not two figures: {text:?}"))?;
     Ok((bytes.parse::<f64>()? / count as f64, Duration::from_nanos(nanos.parse()?)))
