@@ -52,7 +52,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Even if the launcher is killed and cannot end it, a server does not outlive it.
     #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let http = Server::from_listener(socket, None).map_err(anyhow::Error::from_boxed)?;
     let id = &RandomState::new().hash_one(process::id()).to_string();
     let own = &Promise::new();
@@ -112,7 +112,7 @@ fn launch(options: &Options) -> anyhow::Result<()> {
         let [first, second, last] = sockets;
         start(2, last);
         let asked = Instant::now();
-        let client = g.spawn(|| ask(2));
+        let client = g.task().name("client").spawn(|| ask(2));
         client_waits.wait()?;
         start(0, first);
         start(1, second);

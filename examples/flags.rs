@@ -11,6 +11,7 @@
 use std::{
     fs,
     path::Path,
+    process::ExitCode,
     sync::{
         atomic::{AtomicUsize, Ordering},
         OnceLock,
@@ -20,22 +21,39 @@ use std::{
 };
 
 use anyhow::Context;
-use taskgroup::{GroupError, TaskGroup, TaskStatus};
-use taskgroup_examples::{fetch, Answer, FlagServer, POPULOUS};
+use clap::Parser;
+use taskgroup::{TaskGroup, TaskStatus};
+use taskgroup_examples::{fetch, until_ctrl_c, Answer, FlagServer, POPULOUS};
 
 const SLOW: Duration = Duration::from_secs(30);
 
-fn main() -> anyhow::Result<()> {
-    let delay = delay_from_args()?;
-    let folder = tempfile::tempdir()?;
+type Style = fn(&FlagServer, &Path) -> anyhow::Result<()>;
 
-    let server = FlagServer::start(POPULOUS.len(), move |_| Answer::Flag(delay))?;
+/// Downloads twenty flags in three ways.
+#[derive(Parser)]
+struct Options {
+    /// How long the server takes for a flag
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    delay_ms: u64,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let delay = Duration::from_millis(Options::parse().delay_ms);
+    until_ctrl_c(|| run(delay))
+}
+
+fn run(delay: Duration) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
     println!("{} flags, {delay:?} each at the server", POPULOUS.len());
-    let alone = timed(|| one_by_one(&server, folder.path()))?;
-    let threads = timed(|| with_threads(&server, folder.path()))?;
-    let group = timed(|| Ok(with_group(&server, folder.path())?))?;
-    for (style, took) in [("sequential", alone), ("std::thread::scope", threads), ("taskgroup", group)] {
-        let ratio = alone.as_secs_f64() / took.as_secs_f64();
+    let styles: [(&str, Style); 3] =
+        [("sequential", one_by_one), ("std::thread::scope", with_threads), ("taskgroup", with_group)];
+    let mut alone = None;
+    for (style, download) in styles {
+        let server = FlagServer::start(POPULOUS.len(), move |_| Answer::Flag(delay))?;
+        let start = Instant::now();
+        download(&server, folder.path())?;
+        let took = start.elapsed();
+        let ratio = alone.get_or_insert(took).div_duration_f64(took);
         println!("  {style:<20}{:>9.1} ms {ratio:>6.1} x", took.as_secs_f64() * 1e3);
     }
 
@@ -56,13 +74,13 @@ fn with_threads(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
     })
 }
 
-fn with_group(server: &FlagServer, folder: &Path) -> Result<(), GroupError> {
-    TaskGroup::scope(|g| {
+fn with_group(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
+    Ok(TaskGroup::scope(|g| {
         for code in POPULOUS {
             g.task().name(code).spawn(move || save(server, folder, code));
         }
         Ok(())
-    })
+    })?)
 }
 
 fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
@@ -91,21 +109,5 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
 
 fn save(server: &FlagServer, folder: &Path, code: &str) -> anyhow::Result<()> {
     let image = fetch(&server.url(code)).with_context(|| format!("no flag for {code}"))?;
-    Ok(fs::write(folder.join(code).with_extension("gif"), image)?)
-}
-
-fn timed(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
-    let start = Instant::now();
-    work()?;
-    Ok(start.elapsed())
-}
-
-fn delay_from_args() -> anyhow::Result<Duration> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let millis = match &args[..] {
-        [] => 50,
-        [option, n] if option == "--delay-ms" => n.parse().with_context(|| format!("not a number of milliseconds: {n}"))?,
-        _ => anyhow::bail!("usage: flags [--delay-ms N]"),
-    };
-    Ok(Duration::from_millis(millis))
+    fs::write(folder.join(code).with_extension("gif"), image).with_context(|| format!("cannot save the flag of {code}"))
 }

@@ -29,10 +29,10 @@ const NUMBERS: usize = 100_000;
 #[derive(Parser)]
 struct Options {
     /// How many times to look.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     beats: u32,
     /// How long a second takes.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     second_ms: u64,
 }
 

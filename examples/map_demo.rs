@@ -4,14 +4,16 @@
 //! cargo run --release --example map_demo [-- --unit-ms N]
 //! ```
 //!
-//! Look at when the input is pulled: no sooner than there is room for it, so that in the third part it can be endless. There, one task
-//! fails while two are asleep: they are woken at once, and the report names the one.
+//! In the first part, 0 is done at once and its result comes second, after that of 2. Look at when the input is pulled: no sooner than there
+//! is room for it, so that in the third part it can be endless. There, one task fails while two are asleep: they are woken at once, and the
+//! report names the one.
 
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Parser;
 use taskgroup::TaskGroup;
+use taskgroup_examples::left_behind;
 
 /// Maps a sleep over numbers, three at once.
 #[derive(Parser)]
@@ -37,7 +39,7 @@ fn main() -> anyhow::Result<()> {
 
     say(0, "map, in the order of the input".into());
     TaskGroup::builder().limit(3).scope(|g| {
-        for result in g.map((0..5).inspect(pulled), loiter) {
+        for result in g.map([2, 0, 3, 1, 4].into_iter().inspect(pulled), loiter) {
             say(0, format!("result {}", result?));
         }
         Ok(())
@@ -67,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     });
     say(0, "over".into());
     if let Err(report) = failed {
-        println!("{report:#}");
+        println!("{report:#}\nthreads left: {}", left_behind());
     }
     Ok(())
 }

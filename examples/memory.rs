@@ -22,14 +22,14 @@ use std::{
 };
 
 use anyhow::{ensure, Context};
-use clap::{Parser, ValueEnum};
+use clap::{builder::RangedU64ValueParser, Parser, ValueEnum};
 use taskgroup::{sync::Latch, TaskGroup};
 use taskgroup_examples::{resident, save_svg, settled, LogChart};
 
 #[derive(Parser)]
 struct Options {
     /// How many tasks block at once.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000], value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     counts: Vec<usize>,
     /// Where the plot goes [default: beside the executable].
     #[arg(long)]
@@ -48,6 +48,9 @@ enum Kind {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let Some(kind) = options.measure {
+        // Who ends the program ends the measurement.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         let (bytes, cancel) = match kind {
             Kind::Tasks => block_tasks(options.counts[0])?,
             Kind::Threads => block_threads(options.counts[0])?,
@@ -78,11 +81,11 @@ fn main() -> anyhow::Result<()> {
 
 /// Bytes for each and the time to cancel all, from a fresh process.
 fn measure(kind: Kind, count: usize) -> anyhow::Result<(f64, Duration)> {
-    ensure!(count > 0, "nothing to measure");
     let name = kind.to_possible_value().context("no name")?;
     let output =
         Command::new(env::current_exe()?).args(["--measure", name.get_name(), "--counts", &count.to_string()]).output()?;
-    ensure!(output.status.success(), "{count} {}: {}", name.get_name(), String::from_utf8_lossy(&output.stderr));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{count} {}: {}\n{errors}", name.get_name(), output.status);
     let text = String::from_utf8(output.stdout)?;
     let (bytes, nanos) = text.trim().split_once(' ').with_context(|| format!("not two figures: {text:?}"))?;
     Ok((bytes.parse::<f64>()? / count as f64, Duration::from_nanos(nanos.parse()?)))

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use clap::Parser;
+use clap::{builder::RangedU64ValueParser, Parser};
 use sha2::{Digest, Sha256};
 use taskgroup::{CancellableExt, GroupError, TaskGroup};
 use taskgroup_examples::{left_behind, rc4};
@@ -24,10 +24,10 @@ const KEY: &[u8] = b"a key of no importance";
 #[derive(Parser)]
 struct Options {
     /// How many workers at most [default: one for each core, at least 2].
-    #[arg(long)]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
     workers: Option<usize>,
     /// How many times each array is worked through.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }
 

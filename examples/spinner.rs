@@ -19,7 +19,7 @@ use taskgroup_examples::left_behind;
 
 #[derive(Parser)]
 struct Options {
-    /// What may be a prime. Those of the default take some seconds each: a prime, and the square of one.
+    /// What may be a prime. Those of the default take a second or more each: a prime, and the square of one.
     #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969], value_parser = clap::value_parser!(u64).range(2..1 << 62))]
     numbers: Vec<u64>,
 }

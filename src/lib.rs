@@ -22,6 +22,9 @@
 //! # Ok::<(), taskgroup::GroupError>(())
 //! ```
 //!
+//! The repository has a tutorial, `docs/tutorial.md`, which comes here from `std::thread::scope` in ten steps, and eleven programs
+//! in `examples`. This page is for looking things up:
+//!
 //! 1. [Which spawn](#which-spawn)
 //! 2. [Errors](#errors)
 //! 3. [Cancellation](#cancellation), and [what is cancellable](#what-is-cancellable)

@@ -252,6 +252,18 @@ fn a_passed_deadline_is_seen_by_checks_that_do_not_wait() {
 }
 
 #[test]
+fn an_endless_duration_takes_the_deadline_away() {
+    let token = CancelToken::new();
+    token.cancel_after(LONG);
+    assert!(token.deadline().is_some());
+    token.cancel_after(Duration::MAX);
+    assert_eq!(token.deadline(), None);
+    assert_eq!(token.child().remaining(), None);
+    token.cancel_after(Duration::ZERO);
+    assert!(token.is_cancelled());
+}
+
+#[test]
 fn endless_durations_do_not_overflow() -> anyhow::Result<()> {
     assert_eq!(timeout(Duration::MAX, || anyhow::Ok(1))?, Some(1));
     assert_eq!(TaskGroup::builder().timeout(Duration::MAX).scope(|g| Ok(g.spawn(|| Ok(2)).join()?))?, 2);

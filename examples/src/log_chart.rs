@@ -32,9 +32,9 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
         let points = || chart.lines.iter().flat_map(|(_, points)| points);
         let span = |value: fn(&(f64, f64)) -> f64| {
             let (least, greatest) = points().map(value).fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
-            // Whole decades, and at least one.
+            // Whole decades, and at least one; from a hair below, or the rounding of a logarithm takes away the lowest label.
             let low = least.log10().floor();
-            (10f64.powf(low)..10f64.powf(greatest.log10().ceil().max(low + 1.0))).log_scale()
+            (0.999_999 * 10f64.powf(low)..10f64.powf(greatest.log10().ceil().max(low + 1.0))).log_scale()
         };
         let mut context = ChartBuilder::on(&area)
             .caption(&chart.title, ("sans-serif", 18))

@@ -44,8 +44,10 @@ fn beans_and_water_are_poured_when_both_are_ready() {
 
 #[test]
 fn each_is_poured_when_it_is_ready() {
-    let output = step("2", "10");
+    // The beans take a second longer than the water.
+    let output = step("2", "1000");
     assert_coffee(&output);
+    assert_in_order(&output, &["done heating the water", "pouring the water", "done grinding the beans", "pouring the beans"]);
     assert!(!output.contains("STOPPED"), "{output}");
 }
 

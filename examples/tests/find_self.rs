@@ -41,7 +41,7 @@ fn assert_interrupted(output: &Run) {
 
 #[test]
 fn a_client_that_asks_early_is_answered_and_ctrl_c_ends_all() {
-    for signal in [Live::interrupt, Live::interrupt_group] {
+    for signal in [Live::interrupt, Live::interrupt_group, Live::terminate] {
         let mut servers = start();
         servers.wait_for("Ctrl-C ends all three");
         signal(&servers);

@@ -2,7 +2,7 @@
 
 mod run;
 
-use run::{row, run, run_well};
+use run::{assert_no_thread_left, row, run, run_well};
 
 #[test]
 fn flags_prints_three_times_and_the_tree_of_a_failure() {
@@ -17,11 +17,12 @@ fn flags_prints_three_times_and_the_tree_of_a_failure() {
         assert!(output.contains(part), "the tree does not say {part:?}:\n{output}");
     }
     assert!(row(&output, "19 others stopped;").contains("after the failure"), "{output}");
+    assert_no_thread_left(&output);
 }
 
 #[test]
 fn flags_refuses_what_it_does_not_understand() {
     let output = run("flags", &["--delay-ms", "soon"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(output.stderr.contains("not a number of milliseconds: soon"), "{output:?}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stderr.contains("invalid value 'soon' for '--delay-ms <MS>'"), "{output:?}");
 }

@@ -72,7 +72,7 @@ fn with_fail_fast_the_first_error_stops_the_others() {
 
 #[test]
 fn ctrl_c_cuts_the_requests_in_flight() {
-    for signal in [Live::interrupt, Live::interrupt_group] {
+    for signal in [Live::interrupt, Live::interrupt_group, Live::terminate] {
         let mut flags = Live::start("flags2", &[&["-a", "-v"], &ONE_IS_SAVED[..]].concat(), Stdio::null());
         flags.wait_for("AO saved");
         signal(&flags);

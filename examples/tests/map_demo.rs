@@ -4,7 +4,7 @@ mod run;
 
 use std::collections::BTreeSet;
 
-use run::{in_order, run_well};
+use run::{assert_no_thread_left, in_order, run_well};
 
 /// The lines of part `n`, without their times and indents.
 fn part(output: &str, n: usize) -> Vec<&str> {
@@ -29,12 +29,13 @@ fn results_come_in_the_order_that_was_asked_for() {
     let output = run_well("map_demo", &["--unit-ms", "300"]);
 
     let ordered = part(&output, 1);
-    assert_eq!(with(&ordered, "result"), ["0", "10", "20", "30", "40"], "{output}");
-    assert_eq!(with(&ordered, "pulled"), ["0", "1", "2", "3", "4"], "{output}");
+    assert_eq!(with(&ordered, "result"), ["20", "0", "30", "10", "40"], "{output}");
+    assert_eq!(with(&ordered, "pulled"), ["2", "0", "3", "1", "4"], "{output}");
+    assert!(in_order(&format!("{ordered:?}"), &["0 is done", "2 is done", "result 20"]), "{output}");
     // Three are pulled and not given out, and never more.
     let steps: Vec<_> = ordered.iter().filter(|line| line.contains("pulled") || line.contains("result")).collect();
     assert!(
-        in_order(&format!("{steps:?}"), &["2 pulled", "result 0", "3 pulled", "result 10", "4 pulled", "result 20"]),
+        in_order(&format!("{steps:?}"), &["3 pulled", "result 20", "1 pulled", "result 0", "4 pulled", "result 30"]),
         "{output}"
     );
 
@@ -50,4 +51,5 @@ fn results_come_in_the_order_that_was_asked_for() {
     assert!(with(&failed, "is done").is_empty() && with(&failed, "result").is_empty(), "{output}");
     let tree = ["over\n", "group `endless` (", "): 1 failure\n└─ task ", "map_demo.rs:", "\n   12 has a bad dream\n"];
     assert!(in_order(&output, &tree), "{output}");
+    assert_no_thread_left(&output);
 }

@@ -9,8 +9,9 @@ use crate::error::TaskError;
 /// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.
 ///
 /// A timeout is not a cancel. It is `None` only if this deadline ended `f` with its own `Cancelled`: a value that `f`
-/// produces in spite of it is `Some`, and any other error is that error. A duration too long to express is none. What runs
-/// out of time is a blocking point inside of `f`, or a group opened there; code that neither blocks nor checks is not cut.
+/// produces in spite of it is `Some`, and any other error is that error. A duration too long to express sets no deadline.
+/// What runs out of time is a blocking point inside of `f`, or a group opened there; code that neither blocks nor checks is not
+/// cut.
 ///
 /// # Errors
 ///

@@ -46,6 +46,11 @@ impl Deadline {
         self.nanos.store(encode(instant), Ordering::Release);
     }
 
+    fn clear(&self) {
+        // As in `set`.
+        self.nanos.store(NEVER, Ordering::Release);
+    }
+
     /// Sets it, if there is none or a later one. The caller holds the lock of the node.
     pub(super) fn set_earlier(&self, instant: Instant, location: &'static Location<'static>) {
         if self.get().is_none_or(|set| instant < set) {
@@ -110,6 +115,11 @@ impl Node {
         self.deadline.set(instant, location);
         self.set_timed();
         self.expire();
+    }
+
+    /// Takes the deadline of this node away. Who sleeps until then, or watches the clock for it, looks again and finds none.
+    pub(crate) fn clear_deadline(&self) {
+        self.deadline.clear();
     }
 
     /// The earliest deadline of this node and all above it that it is not shielded from.

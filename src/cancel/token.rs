@@ -160,7 +160,8 @@ impl CancelToken {
         self.0.set_deadline(deadline, Location::caller());
     }
 
-    /// Sets the token's deadline to `duration` from now; one too long to express is none. See [`cancel_at`](Self::cancel_at).
+    /// Sets the token's deadline to `duration` from now, or to none where that is too long to express. See
+    /// [`cancel_at`](Self::cancel_at).
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -169,8 +170,9 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn cancel_after(&self, duration: Duration) {
-        if let Some(deadline) = Instant::now().checked_add(duration) {
-            self.0.set_deadline(deadline, Location::caller());
+        match Instant::now().checked_add(duration) {
+            Some(deadline) => self.0.set_deadline(deadline, Location::caller()),
+            None => self.0.clear_deadline(),
         }
     }
 
@@ -278,13 +280,15 @@ impl CancelToken {
 
     /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
     ///
-    /// Callbacks run exactly once, on the thread that cancels, the last registered first, with no lock of this crate held
-    /// and outside of any scope. Those of the tokens below come first, so a callback may wait for a scope below to end.
-    /// One that blocks holds up those that come after it, and the `cancel` that runs them; nobody else has to wait for it, but
-    /// the end of the scope whose token this is, or whose task's. Dropping the guard takes the
-    /// callback back, also in code that the same cancel has just woken. So a guard that a body keeps in a local may be gone
-    /// before the callback has begun; hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code
-    /// that blocks inside of [`with_cancel_hook`](crate::with_cancel_hook).
+    /// Each runs once, on the thread that cancels, the last registered first, with no lock of this crate held and outside of any
+    /// scope. Those of the tokens below come first, so a callback may wait for a scope below to end. One that blocks holds up
+    /// those that come after it, the `cancel` that runs them, and the end of the scope or the task whose token this is; nobody
+    /// else has to wait for it.
+    ///
+    /// Dropping the guard takes the callback back, also in code that the same cancel has just woken. So a guard that a body
+    /// keeps in a local may be gone before the callback has begun; hand it to the group, with
+    /// `g.on_release(move || Ok(drop(guard)))`, or put the code that blocks inside of
+    /// [`with_cancel_hook`](crate::with_cancel_hook).
     ///
     /// # Panics
     ///

@@ -16,9 +16,9 @@ use crate::waiting::Point;
 
 /// A lock for one at a time, on a value.
 ///
-/// A panic of whoever holds it unlocks it and leaves no mark. Who comes while it is unlocked gets it, also before those that
-/// are still waking up, but not for ever: at most every half millisecond an unlock hands the mutex over to the one that has
-/// waited longest.
+/// There is no poisoning: a panic of whoever holds it unlocks it and leaves no mark. Who comes while it is unlocked gets it, also
+/// before those that are still waking up, but not for ever: at most every half millisecond an unlock hands the mutex over to the
+/// one that has waited longest.
 ///
 /// ```
 /// use taskgroup::sync::Mutex;

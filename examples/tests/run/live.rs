@@ -63,6 +63,11 @@ impl Live {
         kill_process_group(self.id(), Signal::INT).expect("the example is there");
     }
 
+    /// Sends SIGTERM to the example alone, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        kill_process(self.id(), Signal::TERM).expect("the example is there");
+    }
+
     /// What the example printed, and how it ended; fails if it does not end, or if it leaves a process behind, dead or alive.
     pub(crate) fn end(mut self) -> Run {
         let status = wait(&mut self.child).unwrap_or_else(|| panic!("it has not ended; it printed\n{}", self.stdout));
