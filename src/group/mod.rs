@@ -23,6 +23,7 @@ mod status;
 mod stopwatch;
 mod task;
 mod task_builder;
+mod window;
 
 pub use as_completed::AsCompleted;
 pub use builder::Builder;
