@@ -1,16 +1,16 @@
 //! Channels of crossbeam's under a cancel: what ours promise, kept with their types.
 
+#[path = "support/channels.rs"]
+mod channels;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use channels::{cross_with_cancels, SHORT};
 use crossbeam_channel::{bounded, never, select, unbounded};
-use support::{until, watch, Drops, Gate, LONG};
+use support::{until, watch, Gate, LONG};
 use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
-
-const SHORT: Duration = Duration::from_millis(1);
 
 #[test]
 fn messages_pass() -> anyhow::Result<()> {
@@ -231,60 +231,10 @@ fn many_ask_for_it_at_once() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
-fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
-    let token = CancelToken::new();
-    let canceller = token.clone();
-    Ok(TaskGroup::scope(|g| {
-        g.spawn_daemon(move || {
-            if cancel {
-                canceller.cancel();
-            }
-            Ok(())
-        });
-        Ok(token.run(f))
-    })?)
-}
-
 #[test]
 fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
-    let _watch = watch();
     for capacity in [0, 1, 4] {
-        let drops = Drops::default();
-        let (sender, receiver) = bounded(capacity);
-        let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        TaskGroup::builder().timeout(LONG).scope(|g| {
-            for worker in 0..2 {
-                let (sender, sent, back, drops) = (sender.clone(), &sent, &back, &drops);
-                g.spawn(move || {
-                    for round in 0..200 {
-                        with_cancel((round + worker) % 3 == 0, || match crossbeam::send(&sender, drops.counted()) {
-                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
-                            Err(other) => panic!("{other:?}"),
-                        })?;
-                    }
-                    Ok(())
-                });
-            }
-            drop(sender);
-            for worker in 0..2 {
-                let (receiver, received) = (receiver.clone(), &received);
-                g.spawn(move || {
-                    for round in 0.. {
-                        match with_cancel((round + worker) % 3 == 0, || crossbeam::recv(&receiver))? {
-                            Ok(_) => received.fetch_add(1, Ordering::Relaxed),
-                            Err(RecvError::Disconnected) => break,
-                            Err(_) => continue,
-                        };
-                    }
-                    Ok(())
-                });
-            }
-            Ok(())
-        })?;
-        let (sent, back) = (sent.into_inner(), back.into_inner());
-        assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+        cross_with_cancels(bounded(capacity), crossbeam::send, crossbeam::recv)?;
     }
     Ok(())
 }
