@@ -36,7 +36,8 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// more items pulled and not given out than the group's limit, or, without one, than the machine has cores. So a map over
     /// an endless iterator runs in bounded memory. If `f` blocks, set a limit: it says how many calls block at once.
     ///
-    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure itself is reported by the group.
+    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure itself is reported by the group,
+    /// as that of a task which is named after the item: `map item 3`, counted from 0.
     /// A task may run on the thread that calls `next`, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Cancellation

@@ -4,6 +4,7 @@ mod as_completed;
 mod builder;
 mod completions;
 mod handle;
+mod item;
 mod join;
 mod lanes;
 mod ledger;

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::handle::TaskHandle;
+use super::item;
 use super::scope::TaskGroup;
 use super::shared::Role;
 use super::source::Source;
@@ -28,7 +29,9 @@ pub(super) struct Window<'scope, I: Iterator, T, H> {
     source: Source<I>,
     tasks: H,
     width: usize,
-    spawn: Box<dyn Fn(I::Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>,
+    pulled: usize,
+    /// Makes the task of the item with this index.
+    spawn: Box<dyn Fn(usize, I::Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>,
     halt: Halt,
 }
 
@@ -43,12 +46,18 @@ impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
         F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
     {
         let (f, location) = (Arc::new(f), Location::caller());
-        let spawn = move |item| {
+        let spawn = move |index, item| {
             let f = f.clone();
-            group.task().launch(location, Role::Task, None, move || f(item))
+            let task = move || {
+                item::noted(move |at| {
+                    at.set(Some(index));
+                    f(item)
+                })
+            };
+            group.task().launch(location, Role::Task, None, task)
         };
         let width = group.limit().unwrap_or_else(parallelism);
-        Window { source: Source::new(items), tasks, width, spawn: Box::new(spawn), halt: Halt::default() }
+        Window { source: Source::new(items), tasks, width, pulled: 0, spawn: Box::new(spawn), halt: Halt::default() }
     }
 
     /// The result of the next item; the outer error is the cancel of whoever iterates.
@@ -57,7 +66,8 @@ impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
         context::check()?;
         while self.tasks.len() < self.width {
             let Some(item) = self.source.pull() else { break };
-            self.tasks.add((self.spawn)(item));
+            self.tasks.add((self.spawn)(self.pulled, item));
+            self.pulled += 1;
         }
         if self.tasks.len() == 0 {
             return Ok(None);
