@@ -85,6 +85,10 @@ pub(crate) enum Guard {
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// Whoever takes a message from a full channel puts that of a sender who waits in its place.
+    RoomIsFilled,
+    /// The last receiver to go drops the messages that are left.
+    LastReceiverDrops,
     /// While an item of a map has not been begun, a lane that could take it is spawned.
     LaneIsSpare,
     /// A lane that takes from the queue of a map wakes who pulls.
