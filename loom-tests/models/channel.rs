@@ -99,6 +99,18 @@ pub(super) fn models() -> Vec<Model> {
             "each of two receivers gets one of two messages, whoever is told"
         ),
         holds!(
+            channel_two_receivers_room_for_one,
+            Preemptions(2),
+            Preemptions(3),
+            "each of two receivers gets one of two messages, also where the second has to wait for room"
+        ),
+        breaks!(
+            broken_channel_room_is_filled_silently,
+            Preemptions(2),
+            "deadlock",
+            "a message that comes from the queue of senders and tells nobody leaves a receiver asleep beside it"
+        ),
+        holds!(
             channel_select_against_two_senders,
             Preemptions(3),
             Preemptions(4),
@@ -318,7 +330,20 @@ fn channel_rendezvous_happens_before() {
 }
 
 fn channel_two_receivers_two_messages() {
-    let (sender, receiver) = bounded(2);
+    two_receivers(2);
+}
+
+fn channel_two_receivers_room_for_one() {
+    two_receivers(1);
+}
+
+fn broken_channel_room_is_filled_silently() {
+    take_out(Guard::FilledRoomTells);
+    channel_two_receivers_room_for_one();
+}
+
+fn two_receivers(capacity: usize) {
+    let (sender, receiver) = bounded(capacity);
     let receivers = [(); 2].map(|()| {
         let receiver = receiver.clone();
         thread::spawn(move || receiver.recv().unwrap())

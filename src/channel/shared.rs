@@ -369,8 +369,13 @@ impl<T> State<T> {
         if let Some(message) = self.buffer.pop_front() {
             // Invariant 2.
             if self.buffer.len() < capacity && holds(Guard::RoomIsFilled) {
-                let next = self.take_sending(wakes);
-                self.buffer.extend(next);
+                if let Some(next) = self.take_sending(wakes) {
+                    self.buffer.push_back(next);
+                    // Invariant 3: who takes this message was told of that one.
+                    if holds(Guard::FilledRoomTells) {
+                        self.tell_receiver(Grant::Given, wakes);
+                    }
+                }
             }
             return Ok(message);
         }
