@@ -142,6 +142,45 @@ fn time_runs_out() {
 }
 
 #[test]
+fn the_end_of_a_bounded_shield_or_of_a_grace_ends_the_wait() {
+    let _watch = watch();
+    let (sender, _receiver) = bounded(0);
+    let is_cut = |recv: Result<(), RecvError>, send: Result<(), SendError<u8>>, token: &CancelToken| {
+        assert!(matches!(recv, Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
+        assert!(matches!(send, Err(SendError::Cancelled(1, why)) if why.origin() == token.id()));
+    };
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        let received = taskgroup::shield_for(SHORT, || crossbeam::recv(&never()));
+        let sent = taskgroup::shield_for(SHORT, || crossbeam::send(&sender, 1));
+        is_cut(received, sent, &token);
+    });
+    let token = CancelToken::new();
+    token.cancel_gracefully(SHORT);
+    token.run(|| {
+        let received = taskgroup::winding_down(|| crossbeam::recv(&never()));
+        let sent = taskgroup::winding_down(|| crossbeam::send(&sender, 1));
+        is_cut(received, sent, &token);
+    });
+    let token = CancelToken::new();
+    let entered = Gate::default();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            entered.wait();
+            token.cancel_gracefully(SHORT);
+        });
+        token.run(|| {
+            let received = taskgroup::winding_down(|| {
+                entered.open();
+                crossbeam::recv(&never())
+            });
+            is_cut(received, crossbeam::send(&sender, 1), &token);
+        });
+    });
+}
+
+#[test]
 fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
     let _watch = watch();
     let (sender, receiver) = bounded(0);
