@@ -1,23 +1,17 @@
 //! Channels: order, room, disconnection, and messages that no cancel loses.
 
+#[path = "support/channels.rs"]
+mod channels;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use support::{until, Drops, LONG};
+use channels::{cross_with_cancels, until_blocked, SHORT};
+use support::{Drops, LONG};
 use taskgroup::channel::{
-    bounded, unbounded, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    bounded, unbounded, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
-
-const SHORT: Duration = Duration::from_millis(1);
-
-/// Lets others run until so many wait to send or receive.
-fn until_blocked<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) {
-    let text = format!("sending: {sending}, receiving: {receiving} ");
-    until(|| format!("{receiver:?}").contains(&text));
-}
 
 #[test]
 fn messages_arrive_in_order() -> anyhow::Result<()> {
@@ -292,56 +286,7 @@ fn outside_of_any_scope_it_is_as_stds() {
 #[test]
 fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
     for capacity in [0, 1, 4] {
-        let drops = Drops::default();
-        let (sender, receiver) = bounded(capacity);
-        let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        TaskGroup::scope(|g| {
-            for worker in 0..2 {
-                let (sender, sent, back, drops) = (sender.clone(), &sent, &back, &drops);
-                g.spawn(move || {
-                    for round in 0..200 {
-                        with_cancel((round + worker) % 3 == 0, || match sender.send(drops.counted()) {
-                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
-                            Err(other) => panic!("{other:?}"),
-                        })?;
-                    }
-                    Ok(())
-                });
-            }
-            drop(sender);
-            for worker in 0..2 {
-                let (receiver, received) = (receiver.clone(), &received);
-                g.spawn(move || {
-                    for round in 0.. {
-                        match with_cancel((round + worker) % 3 == 0, || receiver.recv())? {
-                            Ok(_) => received.fetch_add(1, Ordering::Relaxed),
-                            Err(RecvError::Disconnected) => break,
-                            Err(_) => continue,
-                        };
-                    }
-                    Ok(())
-                });
-            }
-            Ok(())
-        })?;
-        let (sent, back) = (sent.into_inner(), back.into_inner());
-        assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+        cross_with_cancels(bounded(capacity), |sender, message| sender.send(message), |receiver| receiver.recv())?;
     }
     Ok(())
-}
-
-/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
-fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
-    let token = CancelToken::new();
-    let canceller = token.clone();
-    Ok(TaskGroup::scope(|g| {
-        g.spawn_daemon(move || {
-            if cancel {
-                canceller.cancel();
-            }
-            Ok(())
-        });
-        Ok(token.run(f))
-    })?)
 }

@@ -1,16 +1,16 @@
 //! Channels of crossbeam's under a cancel: what ours promise, kept with their types.
 
+#[path = "support/channels.rs"]
+mod channels;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use channels::{cross_with_cancels, SHORT};
 use crossbeam_channel::{bounded, never, select, unbounded};
-use support::{until, watch, Drops, Gate, LONG};
+use support::{until, watch, Gate, LONG};
 use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
-
-const SHORT: Duration = Duration::from_millis(1);
 
 #[test]
 fn messages_pass() -> anyhow::Result<()> {
@@ -142,6 +142,45 @@ fn time_runs_out() {
 }
 
 #[test]
+fn the_end_of_a_bounded_shield_or_of_a_grace_ends_the_wait() {
+    let _watch = watch();
+    let (sender, _receiver) = bounded(0);
+    let is_cut = |recv: Result<(), RecvError>, send: Result<(), SendError<u8>>, token: &CancelToken| {
+        assert!(matches!(recv, Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
+        assert!(matches!(send, Err(SendError::Cancelled(1, why)) if why.origin() == token.id()));
+    };
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        let received = taskgroup::shield_for(SHORT, || crossbeam::recv(&never()));
+        let sent = taskgroup::shield_for(SHORT, || crossbeam::send(&sender, 1));
+        is_cut(received, sent, &token);
+    });
+    let token = CancelToken::new();
+    token.cancel_gracefully(SHORT);
+    token.run(|| {
+        let received = taskgroup::winding_down(|| crossbeam::recv(&never()));
+        let sent = taskgroup::winding_down(|| crossbeam::send(&sender, 1));
+        is_cut(received, sent, &token);
+    });
+    let token = CancelToken::new();
+    let entered = Gate::default();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            entered.wait();
+            token.cancel_gracefully(SHORT);
+        });
+        token.run(|| {
+            let received = taskgroup::winding_down(|| {
+                entered.open();
+                crossbeam::recv(&never())
+            });
+            is_cut(received, crossbeam::send(&sender, 1), &token);
+        });
+    });
+}
+
+#[test]
 fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
     let _watch = watch();
     let (sender, receiver) = bounded(0);
@@ -231,60 +270,10 @@ fn many_ask_for_it_at_once() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
-fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
-    let token = CancelToken::new();
-    let canceller = token.clone();
-    Ok(TaskGroup::scope(|g| {
-        g.spawn_daemon(move || {
-            if cancel {
-                canceller.cancel();
-            }
-            Ok(())
-        });
-        Ok(token.run(f))
-    })?)
-}
-
 #[test]
 fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
-    let _watch = watch();
     for capacity in [0, 1, 4] {
-        let drops = Drops::default();
-        let (sender, receiver) = bounded(capacity);
-        let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        TaskGroup::builder().timeout(LONG).scope(|g| {
-            for worker in 0..2 {
-                let (sender, sent, back, drops) = (sender.clone(), &sent, &back, &drops);
-                g.spawn(move || {
-                    for round in 0..200 {
-                        with_cancel((round + worker) % 3 == 0, || match crossbeam::send(&sender, drops.counted()) {
-                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
-                            Err(other) => panic!("{other:?}"),
-                        })?;
-                    }
-                    Ok(())
-                });
-            }
-            drop(sender);
-            for worker in 0..2 {
-                let (receiver, received) = (receiver.clone(), &received);
-                g.spawn(move || {
-                    for round in 0.. {
-                        match with_cancel((round + worker) % 3 == 0, || crossbeam::recv(&receiver))? {
-                            Ok(_) => received.fetch_add(1, Ordering::Relaxed),
-                            Err(RecvError::Disconnected) => break,
-                            Err(_) => continue,
-                        };
-                    }
-                    Ok(())
-                });
-            }
-            Ok(())
-        })?;
-        let (sent, back) = (sent.into_inner(), back.into_inner());
-        assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+        cross_with_cancels(bounded(capacity), crossbeam::send, crossbeam::recv)?;
     }
     Ok(())
 }

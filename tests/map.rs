@@ -135,6 +135,68 @@ fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
 }
 
 #[test]
+fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
+    /// The names in the report, sorted.
+    fn names(error: &GroupError) -> Vec<&str> {
+        let drawn = format!("{error:#}");
+        let mut names: Vec<_> =
+            error.failures().iter().map(|failure| failure.task().unwrap().name.as_deref().unwrap()).collect();
+        assert!(names.iter().all(|name| drawn.contains(&format!("task `{name}` ("))), "{drawn}");
+        names.sort_unstable();
+        names
+    }
+    let odd = |n: u32| {
+        anyhow::ensure!(n != 3, "an error");
+        assert!(n != 5, "a panic");
+        Ok(n)
+    };
+    for unordered in [false, true] {
+        let error = TaskGroup::builder().on_failure(OnFailure::Collect).limit(2).scope(|g| {
+            let items = [1, 2, 3, 4, 5, 6];
+            Ok(if unordered { g.map_unordered(items, odd).count() } else { g.map(items, odd).count() })
+        });
+        assert_eq!(names(&error.unwrap_err()), ["map item 2", "map item 4"]);
+    }
+    for (fails, named) in [(3, "map item 2"), (5, "map item 4")] {
+        for limit in [1, 4] {
+            // In one batch with others, in the end.
+            let items = (1..100).map(|n| if n == fails { n } else { 100 });
+            assert_eq!(names(&taskgroup::map(items, limit, odd).unwrap_err()), [named]);
+        }
+    }
+    // So does the cause that others are told of.
+    TaskGroup::scope(|g| {
+        let inner = g.spawn_isolated(|| {
+            let cause = TaskGroup::scope(|g| {
+                let mut results = g.map([3], odd);
+                let cut = results.next().expect("there is an item").unwrap_err();
+                Err::<(), _>(anyhow::anyhow!("{}", cut.cause()))
+            });
+            Ok(format!("{:?}", cause.unwrap_err()))
+        });
+        let report = inner.join()?.expect("it has returned");
+        assert!(report.contains("task `map item 0` ("), "{report}");
+        Ok(())
+    })?;
+    // An item that was cut short is not what a later failure is named after.
+    let unnamed = TaskGroup::scope(|g| {
+        let cut = TaskGroup::scope(|inner| {
+            Ok(inner
+                .map([0], |_| {
+                    inner.cancel();
+                    Ok(taskgroup::checkpoint()?)
+                })
+                .count())
+        });
+        assert_eq!(cut?, 1);
+        g.spawn(|| odd(3)).join()?;
+        Ok(())
+    });
+    assert_eq!(unnamed.unwrap_err().failures()[0].task().unwrap().name, None);
+    Ok(())
+}
+
+#[test]
 fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at_errors() {
     for unordered in [false, true] {
         let pulled = AtomicUsize::new(0);

@@ -9,14 +9,10 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use actors::{Stage, ACTORS};
+use actors::{runs, Stage, ACTORS};
 use proptest::prelude::*;
 use support::until_waiting;
 use taskgroup::sync::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
-
-fn runs() -> ProptestConfig {
-    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum OnLock {

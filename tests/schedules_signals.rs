@@ -11,15 +11,11 @@ use std::fmt::Debug;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::mpsc;
 
-use actors::{Stage, ACTORS};
+use actors::{runs, Stage, ACTORS};
 use proptest::prelude::*;
 use support::{until_waiting, LONG};
 use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
 use taskgroup::Cancelled;
-
-fn runs() -> ProptestConfig {
-    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum OnSignal {

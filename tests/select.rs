@@ -1,32 +1,23 @@
 //! Selects: one of several cases, never two, and nothing lost in those that were not chosen.
 
+#[path = "support/channels.rs"]
+mod channels;
 mod support;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use channels::{is_deserted, until_blocked, with_cancel, SHORT};
 use proptest::prelude::*;
-use support::{until, watch, Drops, LONG};
+use support::{watch, Drops, LONG};
 use taskgroup::channel::{bounded, select, unbounded, Disconnected, Receiver, Select, Sender};
 use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
-
-const SHORT: Duration = Duration::from_millis(1);
 
 /// A scope that is cancelled, and so fails, if something in it hangs.
 fn scope<T>(body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>) -> Result<T, GroupError> {
     let _watch = watch();
     TaskGroup::builder().timeout(LONG).scope(body)
-}
-
-/// Lets others run until so many wait to send or receive.
-fn until_blocked<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) {
-    let text = format!("sending: {sending}, receiving: {receiving} ");
-    until(|| format!("{receiver:?}").contains(&text));
-}
-
-fn is_deserted<T>(receiver: &Receiver<T>) -> bool {
-    format!("{receiver:?}").contains("sending: 0, receiving: 0 ")
 }
 
 #[test]
@@ -545,21 +536,6 @@ fn a_ring_of_selects_does_not_stand_still() -> anyhow::Result<()> {
         assert_eq!(total, 3 * EACH);
     }
     Ok(())
-}
-
-/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
-fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
-    let token = CancelToken::new();
-    let canceller = token.clone();
-    Ok(TaskGroup::scope(|g| {
-        g.spawn_daemon(move || {
-            if cancel {
-                canceller.cancel();
-            }
-            Ok(())
-        });
-        Ok(token.run(f))
-    })?)
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+#[cfg(debug_assertions)]
+use support::watch;
 use support::{until_waiting, Gate};
 use taskgroup::sync::{Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
@@ -126,6 +128,85 @@ fn locking_ones_own_mutex_names_both_places() {
     assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
     let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock_uncancellable())));
     assert!(second.is_err());
+}
+
+/// The text of the panic with which `f` ends.
+#[cfg(debug_assertions)]
+fn panic_of<T>(f: impl FnOnce() -> T) -> String {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(f()))).unwrap_err();
+    *payload.downcast::<String>().expect("a panic with a text")
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn waiting_for_ones_own_guard_names_both_places() -> anyhow::Result<()> {
+    let _watch = watch();
+    let lock = RwLock::new(0);
+    let names = |message: String, first| assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
+
+    let first = line!() + 1;
+    let writing = lock.write()?;
+    names(panic_of(|| lock.write()), first);
+    names(panic_of(|| lock.read()), first);
+    names(panic_of(|| lock.write_uncancellable()), first);
+    names(panic_of(|| lock.read_uncancellable()), first);
+    drop(writing);
+
+    let first = line!() + 1;
+    let reading = lock.read()?;
+    names(panic_of(|| lock.write()), first);
+    drop(lock.read()?);
+    names(panic_of(|| lock.write()), first);
+    drop(reading);
+
+    // What was had without a wait, or after one, is known too.
+    let first = line!() + 1;
+    let tried = lock.try_write().expect("it is free");
+    names(panic_of(|| lock.read()), first);
+    drop(tried);
+    TaskGroup::scope(|g| {
+        let held = lock.write()?;
+        g.spawn(|| {
+            let first = line!() + 1;
+            let _reading = lock.read()?;
+            names(panic_of(|| lock.write()), first);
+            Ok(())
+        });
+        until_waiting(&lock, 1);
+        drop(held);
+        Ok(())
+    })?;
+    *lock.write()? += 1;
+    assert_eq!(*lock.read()?, 1);
+    Ok(())
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn reading_again_is_reported_if_a_writer_waits() -> anyhow::Result<()> {
+    let _watch = watch();
+    let lock = RwLock::new(0);
+    TaskGroup::scope(|g| {
+        let reading = lock.read()?;
+        drop(lock.read()?);
+        let writer = g.spawn(|| {
+            *lock.write()? += 1;
+            Ok(())
+        });
+        until_waiting(&lock, 1);
+        let message = panic_of(|| lock.read());
+        assert!(message.contains("this thread holds the lock already"), "{message}");
+        // It does not wait, so there is nothing to report.
+        assert!(lock.try_write().is_none());
+        // Another thread waits its turn, as ever.
+        let reader = g.spawn(|| Ok(*lock.read()?));
+        until_waiting(&lock, 2);
+        drop(reading);
+        writer.join()?;
+        assert_eq!(reader.join()?, 1);
+        Ok(())
+    })?;
+    Ok(())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{must_see, saw};
+use super::support::{must_see, saw, Drops};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::channel::{bounded, select, unbounded, Disconnected, RecvError, SendError};
@@ -63,6 +63,30 @@ pub(super) fn models() -> Vec<Model> {
             "both of two messages pass a channel with room for one"
         ),
         holds!(
+            channel_room_lets_a_sender_go_on,
+            Exhaustive,
+            Exhaustive,
+            "whoever takes a message from a full channel lets a sender go on, though nobody receives after that"
+        ),
+        breaks!(
+            broken_channel_room_is_left_empty,
+            Exhaustive,
+            "deadlock",
+            "a receiver that takes a message and does not look for senders leaves one waiting beside the room"
+        ),
+        holds!(
+            channel_last_receiver_drops_messages,
+            Exhaustive,
+            Exhaustive,
+            "no message outlives the last receiver in a channel, sent before it went or while it did"
+        ),
+        breaks!(
+            broken_channel_last_receiver_leaves_messages,
+            Exhaustive,
+            "a message is kept for nobody",
+            "a last receiver that leaves the messages keeps them for as long as there are senders"
+        ),
+        holds!(
             channel_rendezvous_happens_before,
             Exhaustive,
             Exhaustive,
@@ -73,6 +97,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "each of two receivers gets one of two messages, whoever is told"
+        ),
+        holds!(
+            channel_two_receivers_room_for_one,
+            Preemptions(2),
+            Preemptions(3),
+            "each of two receivers gets one of two messages, also where the second has to wait for room"
+        ),
+        breaks!(
+            broken_channel_room_is_filled_silently,
+            Preemptions(2),
+            "deadlock",
+            "a message that comes from the queue of senders and tells nobody leaves a receiver asleep beside it"
         ),
         holds!(
             channel_select_against_two_senders,
@@ -243,6 +279,41 @@ fn channel_room_against_two_senders() {
     }
 }
 
+fn channel_room_lets_a_sender_go_on() {
+    let (sender, receiver) = bounded(1);
+    sender.try_send(1).unwrap();
+    let sending = thread::spawn(move || sender.send(2).unwrap());
+    assert_eq!(receiver.recv().unwrap(), 1);
+    sending.join().unwrap();
+    assert_eq!(receiver.try_recv(), Ok(2));
+}
+
+fn broken_channel_room_is_left_empty() {
+    take_out(Guard::RoomIsFilled);
+    channel_room_lets_a_sender_go_on();
+}
+
+fn channel_last_receiver_drops_messages() {
+    must_see(["the second was sent", "the second came back"]);
+    let (sender, receiver) = bounded(2);
+    let drops = Drops::default();
+    sender.try_send(drops.value()).unwrap();
+    let sending = thread::spawn({
+        let (sender, message) = (sender.clone(), drops.value());
+        move || sender.send(message).is_ok()
+    });
+    drop(receiver);
+    let sent = sending.join().unwrap();
+    saw(if sent { "the second was sent" } else { "the second came back" });
+    assert_eq!(drops.count(), 2, "a message is kept for nobody");
+    drop(sender);
+}
+
+fn broken_channel_last_receiver_leaves_messages() {
+    take_out(Guard::LastReceiverDrops);
+    channel_last_receiver_drops_messages();
+}
+
 fn channel_rendezvous_happens_before() {
     let (sender, receiver) = bounded(0);
     let memory = Arc::new(Watched::new());
@@ -259,7 +330,20 @@ fn channel_rendezvous_happens_before() {
 }
 
 fn channel_two_receivers_two_messages() {
-    let (sender, receiver) = bounded(2);
+    two_receivers(2);
+}
+
+fn channel_two_receivers_room_for_one() {
+    two_receivers(1);
+}
+
+fn broken_channel_room_is_filled_silently() {
+    take_out(Guard::FilledRoomTells);
+    channel_two_receivers_room_for_one();
+}
+
+fn two_receivers(capacity: usize) {
+    let (sender, receiver) = bounded(capacity);
     let receivers = [(); 2].map(|()| {
         let receiver = receiver.clone();
         thread::spawn(move || receiver.recv().unwrap())

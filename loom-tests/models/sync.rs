@@ -248,6 +248,18 @@ pub(super) fn models() -> Vec<Model> {
             "whoever waits at a barrier at which another is cancelled goes on"
         ),
         holds!(
+            sync_barrier_break_reaches_who_comes_late,
+            Preemptions(3),
+            Preemptions(4),
+            "whoever comes to a barrier while it breaks is refused or let go, and does not wait for one that has gone"
+        ),
+        breaks!(
+            broken_sync_barrier_forgets_its_break,
+            Preemptions(3),
+            "deadlock",
+            "a barrier that is not broken for those who come later has them wait for ever"
+        ),
+        holds!(
             sync_barrier_last_wakes_the_others,
             Preemptions(3),
             Preemptions(4),
@@ -774,6 +786,28 @@ fn sync_barrier_cancel_lets_the_others_go() {
     assert!(alone.run(|| barrier.wait()).is_err(), "the third never comes");
     canceller.join().unwrap();
     cancelled.join().unwrap();
+}
+
+fn sync_barrier_break_reaches_who_comes_late() {
+    let barrier = Arc::new(Barrier::new(3));
+    let token = CancelToken::new();
+    let cancelled = spawn({
+        let (barrier, token) = (barrier.clone(), token.clone());
+        move || token.run(|| barrier.wait())
+    });
+    until_waiting(&*barrier, 1);
+    let late = spawn({
+        let barrier = barrier.clone();
+        move || barrier.wait()
+    });
+    token.cancel();
+    assert!(matches!(cancelled.join().unwrap(), Err(BarrierError::Cancelled(_))));
+    assert!(matches!(late.join().unwrap(), Err(BarrierError::Broken)));
+}
+
+fn broken_sync_barrier_forgets_its_break() {
+    take_out(Guard::BrokenStays);
+    sync_barrier_break_reaches_who_comes_late();
 }
 
 fn sync_barrier_last_wakes_the_others() {

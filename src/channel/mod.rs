@@ -45,6 +45,7 @@
 mod case;
 #[cfg(feature = "crossbeam")]
 pub mod crossbeam;
+mod end;
 mod error;
 mod iter;
 mod macros;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::end::end;
 use super::shared::{Refusal, Shared};
 use super::{Iter, RecvError, RecvTimeoutError, TryRecvError};
 use crate::cancel::context;
@@ -31,15 +32,9 @@ use crate::cancel::context;
 /// ```
 pub struct Receiver<T>(Arc<Shared<T>>);
 
+end!(Receiver, add_receiver, remove_receiver);
+
 impl<T> Receiver<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
-        Receiver(shared)
-    }
-
-    pub(super) fn shared(&self) -> &Shared<T> {
-        &self.0
-    }
-
     /// Receives a message, waiting for it if need be.
     ///
     /// # Cancellation
@@ -151,46 +146,6 @@ impl<T> Receiver<T> {
     pub fn iter(&self) -> Iter<'_, T> {
         Iter::new(self)
     }
-
-    /// How many messages are in the channel.
-    ///
-    /// ```
-    /// assert_eq!(taskgroup::channel::unbounded::<u8>().1.len(), 0);
-    /// ```
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no message in the channel.
-    ///
-    /// ```
-    /// assert!(taskgroup::channel::unbounded::<u8>().1.is_empty());
-    /// ```
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many messages there is room for, `None` for any number.
-    ///
-    /// ```
-    /// assert_eq!(taskgroup::channel::unbounded::<u8>().1.capacity(), None);
-    /// ```
-    pub fn capacity(&self) -> Option<usize> {
-        (self.0.capacity != usize::MAX).then_some(self.0.capacity)
-    }
-}
-
-impl<T> Clone for Receiver<T> {
-    fn clone(&self) -> Self {
-        self.0.add_receiver();
-        Receiver(self.0.clone())
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        self.0.remove_receiver();
-    }
 }
 
 impl<'a, T> IntoIterator for &'a Receiver<T> {
@@ -199,11 +154,5 @@ impl<'a, T> IntoIterator for &'a Receiver<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
-    }
-}
-
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Receiver").field(&self.0).finish()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::end::end;
 use super::shared::{Refusal, Shared};
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::cancel::context;
@@ -31,15 +32,9 @@ use crate::cancel::context;
 /// ```
 pub struct Sender<T>(Arc<Shared<T>>);
 
+end!(Sender, add_sender, remove_sender);
+
 impl<T> Sender<T> {
-    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
-        Sender(shared)
-    }
-
-    pub(super) fn shared(&self) -> &Shared<T> {
-        &self.0
-    }
-
     /// Sends `message`, waiting for room if need be; in a channel without room, for a receiver.
     ///
     /// # Cancellation
@@ -119,54 +114,5 @@ impl<T> Sender<T> {
             Refusal::Disconnected => TrySendError::Disconnected(message),
             Refusal::Cancelled(_) => unreachable!("only a wait is cancelled"),
         })
-    }
-
-    /// How many messages are in the channel.
-    ///
-    /// ```
-    /// let (sender, _receiver) = taskgroup::channel::unbounded();
-    /// sender.send(1)?;
-    /// assert_eq!(sender.len(), 1);
-    /// # Ok::<(), taskgroup::channel::SendError<i32>>(())
-    /// ```
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no message in the channel.
-    ///
-    /// ```
-    /// assert!(taskgroup::channel::unbounded::<u8>().0.is_empty());
-    /// ```
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many messages there is room for, `None` for any number.
-    ///
-    /// ```
-    /// assert_eq!(taskgroup::channel::bounded::<u8>(3).0.capacity(), Some(3));
-    /// ```
-    pub fn capacity(&self) -> Option<usize> {
-        (self.0.capacity != usize::MAX).then_some(self.0.capacity)
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        self.0.add_sender();
-        Sender(self.0.clone())
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        self.0.remove_sender();
-    }
-}
-
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sender").field(&self.0).finish()
     }
 }

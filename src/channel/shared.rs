@@ -105,7 +105,11 @@ impl<T> Shared<T> {
                     wakes.keep(waiter.clone());
                 }
             }
-            std::mem::take(&mut state.buffer)
+            if holds(Guard::LastReceiverDrops) {
+                std::mem::take(&mut state.buffer)
+            } else {
+                VecDeque::new()
+            }
         });
         // Outside of the lock: the messages may hold ends of this channel.
         drop(unread);
@@ -145,7 +149,7 @@ impl<T> Shared<T> {
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let mut state = self.state.lock();
-        if state.sending.is_empty() {
+        if state.sending.is_empty() || !holds(Guard::RoomIsFilled) {
             state.buffer.pop_front()
         } else {
             None
@@ -364,9 +368,14 @@ impl<T> State<T> {
     fn take(&mut self, capacity: usize, wakes: &mut Wakes) -> Result<T, Refusal> {
         if let Some(message) = self.buffer.pop_front() {
             // Invariant 2.
-            if self.buffer.len() < capacity {
-                let next = self.take_sending(wakes);
-                self.buffer.extend(next);
+            if self.buffer.len() < capacity && holds(Guard::RoomIsFilled) {
+                if let Some(next) = self.take_sending(wakes) {
+                    self.buffer.push_back(next);
+                    // Invariant 3: who takes this message was told of that one.
+                    if holds(Guard::FilledRoomTells) {
+                        self.tell_receiver(Grant::Given, wakes);
+                    }
+                }
             }
             return Ok(message);
         }

@@ -81,10 +81,18 @@ pub(crate) enum Guard {
     FenceAfterUnlock,
     /// Who waits for a condition variable enters its queue before unlocking the mutex.
     EnterBeforeUnlock,
+    /// A barrier that was broken refuses whoever comes later.
+    BrokenStays,
     /// An initialiser that fails hands over to one who waits.
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// Whoever takes a message from a full channel puts that of a sender who waits in its place.
+    RoomIsFilled,
+    /// A message that comes from a waiting sender into the buffer tells one who waits to receive.
+    FilledRoomTells,
+    /// The last receiver to go drops the messages that are left.
+    LastReceiverDrops,
     /// While an item of a map has not been begun, a lane that could take it is spawned.
     LaneIsSpare,
     /// A lane that takes from the queue of a map wakes who pulls.

@@ -18,11 +18,13 @@
 //! The lock of the state, then that of one batch. A lane that runs takes that of its batch alone. No item is dropped and
 //! nothing of the user's is called with either held.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::item;
 use super::scope::TaskGroup;
 use super::shared::Role;
 use crate::cancel::{context, Cancelled};
@@ -153,11 +155,13 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
         F: Fn(Item) -> Result<T, E> + Send + Sync,
     {
         let lane = move || {
-            let rest = self.begin();
-            while let Some((place, item)) = self.take(&rest, group) {
-                self.work(place, item, &rest)?;
-            }
-            Ok(())
+            item::noted(|at| {
+                let rest = self.begin();
+                while let Some((place, item)) = self.take(&rest, group) {
+                    self.work(place, item, &rest, at)?;
+                }
+                Ok(())
+            })
         };
         drop(group.task().launch(self.location, Role::Task, None, lane));
     }
@@ -202,8 +206,8 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
         first
     }
 
-    /// Works on an item and on the rest of its batch.
-    fn work<E>(&self, mut place: usize, mut item: Item, rest: &Mutex<Batch<Item>>) -> Result<(), E>
+    /// Works on an item and on the rest of its batch; `at` says which it is at.
+    fn work<E>(&self, mut place: usize, mut item: Item, rest: &Mutex<Batch<Item>>, at: &Cell<Option<usize>>) -> Result<(), E>
     where
         E: TaskError,
         F: Fn(Item) -> Result<T, E>,
@@ -219,6 +223,7 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
                 done += finished.results.len();
                 self.state.lock().runs.push(finished);
             }
+            at.set(Some(place));
             run.results.push((self.f)(item)?);
             let next = rest.lock().next();
             match next {

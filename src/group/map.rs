@@ -2,19 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::Location;
-use std::sync::Arc;
 
 use super::handle::TaskHandle;
 use super::scope::TaskGroup;
-use super::shared::Role;
-use super::source::{self, Source};
-use crate::blocking::Halt;
-use crate::cancel::{context, Cancelled};
+use super::window::{InHand, Window};
+use crate::cancel::Cancelled;
 use crate::error::TaskError;
-
-/// Makes the task of one item.
-pub(super) type Spawn<'scope, Item, T> = Box<dyn Fn(Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>;
 
 /// The results of a function for each item, in the order of the input: see [`TaskGroup::map`].
 ///
@@ -32,14 +25,9 @@ pub(super) type Spawn<'scope, Item, T> = Box<dyn Fn(Item) -> TaskHandle<'scope, 
 /// # }
 /// ```
 #[must_use = "iterators are lazy: nothing is pulled or spawned until `next` is called"]
-pub struct Map<'scope, I: Iterator, T> {
-    source: Source<I>,
-    /// The tasks of the items that were pulled and not given out, in order.
-    tasks: VecDeque<TaskHandle<'scope, T>>,
-    window: usize,
-    spawn: Spawn<'scope, I::Item, T>,
-    halt: Halt,
-}
+pub struct Map<'scope, I: Iterator, T>(Window<'scope, I, T, InOrder<'scope, T>>);
+
+type InOrder<'scope, T> = VecDeque<TaskHandle<'scope, T>>;
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// Calls `f` for each item in a task of its own, and gives out the results in the order of the input.
@@ -48,7 +36,8 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// more items pulled and not given out than the group's limit, or, without one, than the machine has cores. So a map over
     /// an endless iterator runs in bounded memory. If `f` blocks, set a limit: it says how many calls block at once.
     ///
-    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure itself is reported by the group.
+    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure itself is reported by the group,
+    /// as that of a task which is named after the item: `map item 3`, counted from 0.
     /// A task may run on the thread that calls `next`, as in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Cancellation
@@ -81,43 +70,28 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         T: Send + 'scope,
         F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
     {
-        Map {
-            source: Source::new(items.into_iter()),
-            tasks: VecDeque::new(),
-            window: source::window(self.limit()),
-            spawn: self.spawner(Location::caller(), f),
-            halt: Halt::default(),
-        }
-    }
-
-    /// What spawns the task of one item, said to be spawned at `location`.
-    pub(super) fn spawner<Item, T, F>(&'scope self, location: &'static Location<'static>, f: F) -> Spawn<'scope, Item, T>
-    where
-        Item: Send + 'scope,
-        T: Send + 'scope,
-        F: Fn(Item) -> Result<T, E> + Send + Sync + 'scope,
-    {
-        let f = Arc::new(f);
-        Box::new(move |item| {
-            let f = f.clone();
-            self.task().launch(location, Role::Task, None, move || f(item))
-        })
+        Map(Window::new(self, VecDeque::new(), items.into_iter(), f))
     }
 }
 
-impl<I: Iterator, T> Map<'_, I, T> {
-    /// The result of the next item; the outer error is the cancel of whoever iterates.
+impl<'scope, T> InHand<'scope, T> for InOrder<'scope, T> {
+    fn len(&self) -> usize {
+        VecDeque::len(self)
+    }
+
+    fn add(&mut self, task: TaskHandle<'scope, T>) {
+        self.push_back(task);
+    }
+
     #[track_caller]
-    fn step(&mut self) -> Result<Option<Result<T, Cancelled>>, Cancelled> {
-        context::check()?;
-        while self.tasks.len() < self.window {
-            let Some(item) = self.source.pull() else { break };
-            self.tasks.push_back((self.spawn)(item));
-        }
-        let Some(first) = self.tasks.front_mut() else { return Ok(None) };
-        let result = first.join_or_keep()?;
-        self.tasks.pop_front();
-        Ok(Some(result))
+    fn take(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
+        let result = self[0].join_or_keep()?;
+        self.pop_front();
+        Ok(result)
+    }
+
+    fn clear(&mut self) {
+        VecDeque::clear(self);
     }
 }
 
@@ -126,19 +100,11 @@ impl<I: Iterator, T> Iterator for Map<'_, I, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.source.has_panicked() || (self.tasks.is_empty() && self.source.is_spent()) {
-            self.tasks.clear();
-            return None;
-        }
-        if self.halt.ends() {
-            return None;
-        }
-        let result = self.step();
-        self.halt.after(result).map(|result| result?)
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        source::add(self.source.size_hint(), if self.source.has_panicked() { 0 } else { self.tasks.len() })
+        self.0.size_hint()
     }
 }
 
@@ -147,10 +113,6 @@ impl<I: ExactSizeIterator, T> ExactSizeIterator for Map<'_, I, T> {}
 
 impl<I: Iterator, T> fmt::Debug for Map<'_, I, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map")
-            .field("source", &self.source)
-            .field("in_hand", &self.tasks.len())
-            .field("window", &self.window)
-            .finish_non_exhaustive()
+        f.debug_tuple("Map").field(&self.0).finish()
     }
 }

@@ -13,7 +13,8 @@ use crate::error::{GroupError, TaskError};
 /// The calls may block: while one does, the others go on, as many at once as `limit` says. What makes a call cost
 /// nanoseconds and not a task is that a task takes several items that are quick, one after the other. So items begin roughly
 /// in order, not strictly; a call that waits for another call needs a limit that leaves room beyond those that wait. In the report of
-/// a failure, the task is the one that made the call, and how long it ran counts the calls before it.
+/// a failure, the task is named after the item, `map item 3`, counted from 0, and how long it ran counts the calls that it made
+/// before.
 ///
 /// # Cancellation
 ///

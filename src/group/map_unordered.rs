@@ -1,19 +1,16 @@
 //! A function over an iterator, by tasks, in the order in which they end.
 
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::completions::Completions;
 use super::handle::TaskHandle;
-use super::map::Spawn;
 use super::scope::TaskGroup;
 use super::shared::Shared;
-use super::source::{self, Source};
-use crate::blocking::Halt;
-use crate::cancel::{context, Cancelled};
+use super::window::{InHand, Window};
+use crate::cancel::Cancelled;
 use crate::error::TaskError;
 
 /// The results of a function for each item, in the order in which they come: see [`TaskGroup::map_unordered`].
@@ -30,15 +27,13 @@ use crate::error::TaskError;
 /// # }
 /// ```
 #[must_use = "iterators are lazy: nothing is pulled or spawned until `next` is called"]
-pub struct MapUnordered<'scope, I: Iterator, T> {
-    source: Source<I>,
-    /// The tasks of the items that were pulled and not given out, by the number of the event that is the task's end.
+pub struct MapUnordered<'scope, I: Iterator, T>(Window<'scope, I, T, AsTheyEnd<'scope, T>>);
+
+struct AsTheyEnd<'scope, T> {
+    /// By the number of the event that is the task's end.
     tasks: Slab<TaskHandle<'scope, T>>,
-    window: usize,
-    spawn: Spawn<'scope, I::Item, T>,
     completions: Arc<Completions>,
     group: Arc<Shared>,
-    halt: Halt,
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
@@ -76,35 +71,32 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         T: Send + 'scope,
         F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
     {
-        MapUnordered {
-            source: Source::new(items.into_iter()),
-            tasks: Slab::new(),
-            window: source::window(self.limit()),
-            spawn: self.spawner(Location::caller(), f),
-            completions: Completions::new(),
-            group: self.group().shared.clone(),
-            halt: Halt::default(),
-        }
+        let group = self.group().shared.clone();
+        let tasks = AsTheyEnd { tasks: Slab::new(), completions: Completions::new(), group };
+        MapUnordered(Window::new(self, tasks, items.into_iter(), f))
     }
 }
 
-impl<I: Iterator, T> MapUnordered<'_, I, T> {
-    /// The next result; the outer error is the cancel of whoever iterates.
+impl<'scope, T> InHand<'scope, T> for AsTheyEnd<'scope, T> {
+    fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn add(&mut self, task: TaskHandle<'scope, T>) {
+        let place = self.tasks.vacant_entry();
+        let event = place.key();
+        place.insert(task).tell(self.completions.clone(), event);
+    }
+
     #[track_caller]
-    fn step(&mut self) -> Result<Option<Result<T, Cancelled>>, Cancelled> {
-        context::check()?;
-        while self.tasks.len() < self.window {
-            let Some(item) = self.source.pull() else { break };
-            let place = self.tasks.vacant_entry();
-            let event = place.key();
-            place.insert((self.spawn)(item)).tell(self.completions.clone(), event);
-        }
-        if self.tasks.is_empty() {
-            return Ok(None);
-        }
+    fn take(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
         let event = self.completions.next(&self.group)?;
         // The task has ended, so this neither waits nor fails.
-        self.tasks.remove(event).join_or_keep().map(Some)
+        self.tasks.remove(event).join_or_keep()
+    }
+
+    fn clear(&mut self) {
+        self.tasks.clear();
     }
 }
 
@@ -113,19 +105,11 @@ impl<I: Iterator, T> Iterator for MapUnordered<'_, I, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.source.has_panicked() || (self.tasks.is_empty() && self.source.is_spent()) {
-            self.tasks.clear();
-            return None;
-        }
-        if self.halt.ends() {
-            return None;
-        }
-        let result = self.step();
-        self.halt.after(result).map(|result| result?)
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        source::add(self.source.size_hint(), if self.source.has_panicked() { 0 } else { self.tasks.len() })
+        self.0.size_hint()
     }
 }
 
@@ -134,10 +118,6 @@ impl<I: ExactSizeIterator, T> ExactSizeIterator for MapUnordered<'_, I, T> {}
 
 impl<I: Iterator, T> fmt::Debug for MapUnordered<'_, I, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapUnordered")
-            .field("source", &self.source)
-            .field("in_hand", &self.tasks.len())
-            .field("window", &self.window)
-            .finish_non_exhaustive()
+        f.debug_tuple("MapUnordered").field(&self.0).finish()
     }
 }

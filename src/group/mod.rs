@@ -4,6 +4,7 @@ mod as_completed;
 mod builder;
 mod completions;
 mod handle;
+mod item;
 mod join;
 mod lanes;
 mod ledger;
@@ -23,6 +24,7 @@ mod status;
 mod stopwatch;
 mod task;
 mod task_builder;
+mod window;
 
 pub use as_completed::AsCompleted;
 pub use builder::Builder;

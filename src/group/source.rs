@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::facade::parallelism;
-
 /// An iterator that is pulled from one item at a time, and never again after its end or its panic.
 pub(super) struct Source<I> {
     /// None after the end.
@@ -49,14 +47,4 @@ impl<I> fmt::Debug for Source<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("ended", &self.items.is_none()).field("panicked", &self.pulling).finish()
     }
-}
-
-/// How many items a map has in hand at most, in a group with `limit`.
-pub(super) fn window(limit: Option<usize>) -> usize {
-    limit.unwrap_or_else(parallelism)
-}
-
-/// The size of what is left, with `more` items in hand.
-pub(super) fn add((least, most): (usize, Option<usize>), more: usize) -> (usize, Option<usize>) {
-    (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
 }

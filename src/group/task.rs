@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::completions::Completions;
+use super::item;
 use super::ledger::Ledger;
 use super::shared::{Erased, Lending, Role, Shared};
 use super::start::Handshake;
@@ -87,6 +88,12 @@ impl Traits {
 
     fn info(&self) -> TaskInfo {
         TaskInfo { id: self.id, name: self.name().map(str::to_owned), location: self.location }
+    }
+
+    /// As `info`, of a task that failed at this item of a map, if it is one of a map.
+    fn info_at(&self, item: Option<usize>) -> TaskInfo {
+        let info = self.info();
+        TaskInfo { name: info.name.or_else(|| Some(format!("map item {}", item?))), ..info }
     }
 }
 
@@ -207,12 +214,13 @@ where
 
     #[cold]
     fn errored(&self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
+        let item = item::take_failed();
         // The error is the user's, and so is what it says of itself.
         let own = match catch(|| error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned()) {
             Ok(own) => own,
             Err(payload) => {
                 self.guard_drop(error);
-                return self.panicked(payload, elapsed);
+                return self.failed(item, FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed);
             }
         };
         match own {
@@ -224,17 +232,23 @@ where
                 self.guard_drop(error);
                 (TaskStatus::Cancelled, None)
             }
-            None => self.failed(FailureKind::Error(error), TaskStatus::Failed, elapsed),
+            None => self.failed(item, FailureKind::Error(error), TaskStatus::Failed, elapsed),
         }
     }
 
     #[cold]
     fn panicked(&self, payload: Payload, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
-        self.failed(FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
+        self.failed(item::take_failed(), FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
     }
 
-    fn failed(&self, kind: FailureKind<E>, status: TaskStatus, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
-        let origin = Origin::Task(self.traits.info());
+    fn failed(
+        &self,
+        item: Option<usize>,
+        kind: FailureKind<E>,
+        status: TaskStatus,
+        elapsed: Elapsed,
+    ) -> (TaskStatus, Option<T>) {
+        let origin = Origin::Task(self.traits.info_at(item));
         if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
             return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
@@ -408,7 +422,7 @@ where
             self.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
         }
-        let (status, value) = self.failed(FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
+        let (status, value) = self.failed(None, FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
         if let Some(value) = value {
             self.job.store(&claim, value);
         }

@@ -146,7 +146,7 @@ impl Barrier {
                         Grant::Given | Grant::Refused => {}
                         Grant::None => {
                             state.waiting.remove(place);
-                            state.broken = true;
+                            state.broken = holds(Guard::BrokenStays);
                             state.waiting.grant_all(Grant::Refused, &mut wakes);
                         }
                     }

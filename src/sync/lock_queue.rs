@@ -102,6 +102,13 @@ impl LockQueue {
         self.flags.load(Ordering::Relaxed) & barring != 0
     }
 
+    /// Whether somebody waits to write.
+    #[cfg(debug_assertions)]
+    pub(super) fn has_writer(&self) -> bool {
+        // Relaxed: who asks is about to wait, and one that comes later stands behind.
+        self.flags.load(Ordering::Relaxed) & WRITER != 0
+    }
+
     /// Whether the lock is for one that waits for it.
     #[inline]
     pub(super) fn is_handed_over(&self) -> bool {

@@ -30,12 +30,12 @@ mod barrier;
 mod condvar;
 mod event;
 mod gate;
+#[cfg(debug_assertions)]
+mod holders;
 mod latch;
 mod lock_queue;
 mod mutex;
 mod once_cell;
-#[cfg(debug_assertions)]
-mod owner;
 mod promise;
 mod rwlock;
 mod semaphore;

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-#[cfg(debug_assertions)]
-use std::panic::Location;
 
-use super::lock_queue::{Access, LockQueue, Wait};
 #[cfg(debug_assertions)]
-use super::owner::Owner;
+use super::holders::Holders;
+use super::lock_queue::{Access, LockQueue, Wait};
 use crate::cancel::context;
 use crate::cancel::Cancelled;
 use crate::facade::{const_fn, DataGuard, DataMutex};
@@ -46,7 +44,7 @@ use crate::waiting::Point;
 pub struct Mutex<T: ?Sized> {
     queue: LockQueue,
     #[cfg(debug_assertions)]
-    owner: Owner,
+    holders: Holders,
     data: DataMutex<T>,
 }
 
@@ -88,7 +86,7 @@ impl<T> Mutex<T> {
             Mutex {
                 queue: LockQueue::new(),
                 #[cfg(debug_assertions)]
-                owner: Owner::new(),
+                holders: Holders::new(),
                 data: DataMutex::new(value),
             }
         }
@@ -192,7 +190,7 @@ impl<T: ?Sized> Mutex<T> {
         }
         let data = self.data.try_lock()?;
         #[cfg(debug_assertions)]
-        self.owner.set(Location::caller());
+        self.holders.add(Access::Write);
         Some(MutexGuard { mutex: self, data: Some(data), _stays: PhantomData })
     }
 
@@ -200,10 +198,10 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     fn lock_slowly(&self, wait: Wait) -> Result<MutexGuard<'_, T>, Cancelled> {
         #[cfg(debug_assertions)]
-        self.owner.assert_other();
+        self.holders.assert_not_this_thread(|_| true);
         let data = self.queue.acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
         #[cfg(debug_assertions)]
-        self.owner.set(Location::caller());
+        self.holders.add(Access::Write);
         Ok(MutexGuard { mutex: self, data: Some(data), _stays: PhantomData })
     }
 
@@ -228,7 +226,7 @@ impl<T: ?Sized> MutexGuard<'_, T> {
     pub(super) fn unlock(&mut self) {
         let Some(data) = self.data.take() else { return };
         #[cfg(debug_assertions)]
-        self.mutex.owner.clear();
+        self.mutex.holders.remove(Access::Write);
         drop(data);
         self.mutex.queue.unlocked();
     }

@@ -1,8 +1,11 @@
 //! A lock for many that read or one that writes.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+#[cfg(debug_assertions)]
+use super::holders::Holders;
 use super::lock_queue::{Access, LockQueue, Wait};
 use crate::cancel::context;
 use crate::cancel::Cancelled;
@@ -43,6 +46,8 @@ use crate::waiting::Point;
 /// What happened before an unlock happens before every later lock, except between readers.
 pub struct RwLock<T: ?Sized> {
     queue: LockQueue,
+    #[cfg(debug_assertions)]
+    holders: Holders,
     data: DataRwLock<T>,
 }
 
@@ -61,6 +66,8 @@ pub struct ReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
     /// None at the end only.
     data: Option<DataReadGuard<'a, T>>,
+    /// Not `Send`: a thread that locks twice is found by comparing threads.
+    _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
 }
 
 /// The value of a [`RwLock`], to read and write. Dropping it unlocks.
@@ -78,6 +85,8 @@ pub struct WriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
     /// None at the end only.
     data: Option<DataWriteGuard<'a, T>>,
+    /// Not `Send`, as a [`ReadGuard`].
+    _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
 }
 
 impl<T> RwLock<T> {
@@ -94,7 +103,12 @@ impl<T> RwLock<T> {
         /// # }
         /// ```
         pub const fn new(value: T) -> Self {
-            RwLock { queue: LockQueue::new(), data: DataRwLock::new(value) }
+            RwLock {
+                queue: LockQueue::new(),
+                #[cfg(debug_assertions)]
+                holders: Holders::new(),
+                data: DataRwLock::new(value),
+            }
         }
     }
 
@@ -118,6 +132,11 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// The cancel of the scope.
+    ///
+    /// # Panics
+    ///
+    /// If this thread writes already, or reads already and a writer waits, in builds with debug assertions. In others it waits
+    /// until it or that writer is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -148,6 +167,10 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// The cancel of the scope.
     ///
+    /// # Panics
+    ///
+    /// If this thread reads or writes already, in builds with debug assertions. In others it waits until it is cancelled.
+    ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
     /// let lock = taskgroup::sync::RwLock::new(1);
@@ -172,6 +195,10 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// Not a blocking point: a cancel does not end the wait.
     ///
+    /// # Panics
+    ///
+    /// As [`read`](Self::read).
+    ///
     /// ```
     /// assert_eq!(*taskgroup::sync::RwLock::new(1).read_uncancellable(), 1);
     /// ```
@@ -195,6 +222,10 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// Not a blocking point: a cancel does not end the wait.
     ///
+    /// # Panics
+    ///
+    /// As [`write`](Self::write).
+    ///
     /// ```
     /// let lock = taskgroup::sync::RwLock::new(1);
     /// *lock.write_uncancellable() += 1;
@@ -215,13 +246,20 @@ impl<T: ?Sized> RwLock<T> {
     #[cold]
     #[track_caller]
     fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
-        self.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read()).map(|data| self.reading(data))
+        // A second guard to read is had beside the first, unless a writer has come in between.
+        #[cfg(debug_assertions)]
+        self.holders.assert_not_this_thread(|held| held == Access::Write || self.queue.has_writer());
+        let data = self.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
+        Ok(self.reading(data))
     }
 
     #[cold]
     #[track_caller]
     fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
-        self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write()).map(|data| self.writing(data))
+        #[cfg(debug_assertions)]
+        self.holders.assert_not_this_thread(|_| true);
+        let data = self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
+        Ok(self.writing(data))
     }
 
     /// Locks to read if nobody writes, also where a writer waits, unless the lock is handed over to it. Never blocks.
@@ -237,12 +275,14 @@ impl<T: ?Sized> RwLock<T> {
     /// # }
     /// ```
     #[inline]
+    #[track_caller]
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
         // Who reads beside others takes the lock from nobody that waits for it.
         if self.queue.is_handed_over() && !self.data.is_locked() {
             return None;
         }
-        self.data.try_read().map(|data| self.reading(data))
+        let data = self.data.try_read()?;
+        Some(self.reading(data))
     }
 
     /// Locks to write if nobody holds it and it is not handed over to one that waits. Never blocks.
@@ -258,21 +298,29 @@ impl<T: ?Sized> RwLock<T> {
     /// # }
     /// ```
     #[inline]
+    #[track_caller]
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
         if self.queue.is_handed_over() {
             return None;
         }
-        self.data.try_write().map(|data| self.writing(data))
+        let data = self.data.try_write()?;
+        Some(self.writing(data))
     }
 
     #[inline]
+    #[track_caller]
     fn reading<'a>(&'a self, data: DataReadGuard<'a, T>) -> ReadGuard<'a, T> {
-        ReadGuard { lock: self, data: Some(data) }
+        #[cfg(debug_assertions)]
+        self.holders.add(Access::Read);
+        ReadGuard { lock: self, data: Some(data), _stays: PhantomData }
     }
 
     #[inline]
+    #[track_caller]
     fn writing<'a>(&'a self, data: DataWriteGuard<'a, T>) -> WriteGuard<'a, T> {
-        WriteGuard { lock: self, data: Some(data) }
+        #[cfg(debug_assertions)]
+        self.holders.add(Access::Write);
+        WriteGuard { lock: self, data: Some(data), _stays: PhantomData }
     }
 
     /// The value; nobody else has a reference to the lock.
@@ -324,6 +372,8 @@ impl<T: ?Sized> DerefMut for WriteGuard<'_, T> {
 impl<T: ?Sized> Drop for ReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        self.lock.holders.remove(Access::Read);
         self.data = None;
         self.lock.queue.unlocked_by_reader(|| self.lock.data.is_locked());
     }
@@ -332,6 +382,8 @@ impl<T: ?Sized> Drop for ReadGuard<'_, T> {
 impl<T: ?Sized> Drop for WriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        self.lock.holders.remove(Access::Write);
         self.data = None;
         self.lock.queue.unlocked();
     }

@@ -5,11 +5,17 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::mpsc;
 
+use proptest::prelude::ProptestConfig;
 use taskgroup::CancelToken;
 
 use super::support::LONG;
 
 pub(crate) const ACTORS: usize = 4;
+
+/// How many schedules of each kind are run.
+pub(crate) fn runs() -> ProptestConfig {
+    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
+}
 
 /// What an actor is told to do, with what it keeps.
 type Command<'a, S> = Box<dyn FnOnce(&mut S) + Send + 'a>;

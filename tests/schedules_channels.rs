@@ -1,5 +1,5 @@
-//! Random schedules in which the ends of a channel are dropped, in any order and in scopes that may have been cancelled,
-//! against a sequential model: no message is lost or had twice, and nobody is left waiting for an end that has gone.
+//! Random schedules of operations on a channel, whose ends are dropped in any order and in scopes that may have been
+//! cancelled, against a sequential model: no message is lost or had twice, and nobody is left waiting for an end that has gone.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -7,14 +7,10 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use actors::{Stage, ACTORS};
+use actors::{runs, Stage, ACTORS};
 use proptest::prelude::*;
 use support::{until, Counted, Drops};
 use taskgroup::channel::{self, Receiver, RecvError, SendError, Sender};
-
-fn runs() -> ProptestConfig {
-    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -23,6 +19,8 @@ enum Step {
     Cancel { actor: usize },
     DropSender { actor: usize },
     DropReceiver { actor: usize },
+    TrySend,
+    TryReceive,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -33,6 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => actor.clone().prop_map(|actor| Step::Cancel { actor }),
         1 => actor.clone().prop_map(|actor| Step::DropSender { actor }),
         1 => actor.prop_map(|actor| Step::DropReceiver { actor }),
+        1 => Just(Step::TrySend),
+        1 => Just(Step::TryReceive),
     ]
 }
 
@@ -60,7 +60,7 @@ struct Model {
     sending: VecDeque<(usize, usize)>,
     receiving: VecDeque<usize>,
     has: [(bool, bool); ACTORS],
-    /// The script keeps one end, of this kind, to look at the channel with.
+    /// The ends that the script keeps, to look at the channel with.
     keeps: Keeps,
     ended: BTreeSet<(usize, Ended)>,
 }
@@ -69,19 +69,29 @@ struct Model {
 enum Keeps {
     Sender,
     Receiver,
+    Both,
 }
 
 impl Model {
     fn any_sender(&self) -> bool {
-        self.keeps == Keeps::Sender || self.has.iter().any(|(sender, _)| *sender)
+        self.keeps != Keeps::Receiver || self.has.iter().any(|(sender, _)| *sender)
     }
 
     fn any_receiver(&self) -> bool {
-        self.keeps == Keeps::Receiver || self.has.iter().any(|(_, receiver)| *receiver)
+        self.keeps != Keeps::Sender || self.has.iter().any(|(_, receiver)| *receiver)
     }
 
     fn is_idle(&self, actor: usize) -> bool {
         !self.receiving.contains(&actor) && self.sending.iter().all(|(sending, _)| *sending != actor)
+    }
+
+    /// The message that is received next.
+    fn take(&mut self) -> Option<usize> {
+        self.buffer.pop_front().or_else(|| {
+            let (actor, message) = self.sending.pop_front()?;
+            self.ended.insert((actor, Ended::Sent));
+            Some(message)
+        })
     }
 
     fn settle(&mut self) {
@@ -95,15 +105,7 @@ impl Model {
             if self.receiving.is_empty() {
                 break;
             }
-            let message = match (self.buffer.pop_front(), self.sending.front()) {
-                (Some(message), _) => message,
-                (None, Some(&(actor, message))) => {
-                    self.sending.pop_front();
-                    self.ended.insert((actor, Ended::Sent));
-                    message
-                }
-                (None, None) => break,
-            };
+            let Some(message) = self.take() else { break };
             if let Some(actor) = self.receiving.pop_front() {
                 self.ended.insert((actor, Ended::Received(message)));
             }
@@ -150,7 +152,7 @@ proptest! {
     #[test]
     fn ends_that_go_in_any_order_lose_nothing(
         capacity in prop_oneof![Just(0_usize), Just(1), Just(2), Just(usize::MAX)],
-        keeps in prop_oneof![Just(Keeps::Sender), Just(Keeps::Receiver)],
+        keeps in prop_oneof![Just(Keeps::Sender), Just(Keeps::Receiver), Just(Keeps::Both)],
         steps in proptest::collection::vec(step(), 1..50),
     ) {
         let drops = Drops::default();
@@ -166,17 +168,7 @@ proptest! {
             ended: BTreeSet::new(),
         };
         let ends = std::sync::Mutex::new(vec![(Some(sender.clone()), Some(receiver.clone())); ACTORS]);
-        // The end of the other kind goes.
-        let mut kept: Ends = match keeps {
-            Keeps::Sender => {
-                drop(receiver);
-                (Some(sender), None)
-            }
-            Keeps::Receiver => {
-                drop(sender);
-                (None, Some(receiver))
-            }
-        };
+        let kept: Ends = ((keeps != Keeps::Receiver).then_some(sender), (keeps != Keeps::Sender).then_some(receiver));
         let make = || -> Ends { ends.lock().unwrap().pop().expect("one for each actor") };
         Stage::run(make, |stage| {
             until(|| ends.lock().unwrap().is_empty());
@@ -212,6 +204,19 @@ proptest! {
                         model.has[actor].1 = false;
                         model.ended.insert((actor, Ended::Dropped));
                     }
+                    Step::TrySend => if let Some(sender) = &kept.0 {
+                        let sent = sender.try_send(Message(made, drops.counted()));
+                        let fits = model.any_receiver() && (model.buffer.len() < capacity || !model.receiving.is_empty());
+                        assert_eq!(sent.is_ok(), fits, "try_send");
+                        if fits {
+                            model.buffer.push_back(made);
+                        }
+                        made += 1;
+                    },
+                    Step::TryReceive => if let Some(receiver) = &kept.1 {
+                        let message = model.take();
+                        assert_eq!(receiver.try_recv().ok().map(|message| message.0), message, "try_recv");
+                    },
                     _ => {}
                 }
                 model.settle();
@@ -234,10 +239,9 @@ proptest! {
             }
         });
         let left: Vec<_> = kept.1.iter().flat_map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok())).map(|message| message.0).collect();
-        if keeps == Keeps::Receiver {
+        if keeps != Keeps::Sender {
             prop_assert_eq!(left, Vec::from(model.buffer));
         }
-        kept = (None, None);
         drop(kept);
         prop_assert_eq!(drops.count(), made);
     }

@@ -1,0 +1,69 @@
+//! What the two ends of a channel have alike.
+
+/// Makes `$End` one that counts itself in the channel with `$add` and takes itself out with `$remove`.
+macro_rules! end {
+    ($End:ident, $add:ident, $remove:ident) => {
+        impl<T> $End<T> {
+            pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+                $End(shared)
+            }
+
+            pub(super) fn shared(&self) -> &Shared<T> {
+                &self.0
+            }
+
+            /// How many messages are in the channel.
+            ///
+            /// ```
+            /// let (sender, receiver) = taskgroup::channel::unbounded();
+            /// sender.send(1)?;
+            /// assert_eq!((sender.len(), receiver.len()), (1, 1));
+            /// # Ok::<(), taskgroup::channel::SendError<i32>>(())
+            /// ```
+            pub fn len(&self) -> usize {
+                self.0.len()
+            }
+
+            /// Whether there is no message in the channel.
+            ///
+            /// ```
+            /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
+            /// assert!(sender.is_empty() && receiver.is_empty());
+            /// ```
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// How many messages there is room for, `None` for any number.
+            ///
+            /// ```
+            /// let (sender, receiver) = taskgroup::channel::bounded::<u8>(3);
+            /// assert_eq!((sender.capacity(), receiver.capacity()), (Some(3), Some(3)));
+            /// ```
+            pub fn capacity(&self) -> Option<usize> {
+                (self.0.capacity != usize::MAX).then_some(self.0.capacity)
+            }
+        }
+
+        impl<T> Clone for $End<T> {
+            fn clone(&self) -> Self {
+                self.0.$add();
+                $End(self.0.clone())
+            }
+        }
+
+        impl<T> Drop for $End<T> {
+            fn drop(&mut self) {
+                self.0.$remove();
+            }
+        }
+
+        impl<T> fmt::Debug for $End<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($End)).field(&self.0).finish()
+            }
+        }
+    };
+}
+
+pub(super) use end;

@@ -1,0 +1,110 @@
+//! What the maps of a group have in common: a task for each of the next few items of the input.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::handle::TaskHandle;
+use super::item;
+use super::scope::TaskGroup;
+use super::shared::Role;
+use super::source::Source;
+use crate::blocking::Halt;
+use crate::cancel::{context, Cancelled};
+use crate::error::TaskError;
+use crate::facade::parallelism;
+
+/// The tasks of the items that were pulled and not given out, in the order in which their results are.
+pub(super) trait InHand<'scope, T> {
+    fn len(&self) -> usize;
+    fn add(&mut self, task: TaskHandle<'scope, T>);
+    /// Takes out the next result, waiting for it if need be; there is one. The outer error is the cancel of whoever waits, and
+    /// then nothing was taken.
+    fn take(&mut self) -> Result<Result<T, Cancelled>, Cancelled>;
+    fn clear(&mut self);
+}
+
+/// An input, and the tasks of those of its items that are in hand, as many as the window is wide.
+pub(super) struct Window<'scope, I: Iterator, T, H> {
+    source: Source<I>,
+    tasks: H,
+    width: usize,
+    pulled: usize,
+    /// Makes the task of the item with this index.
+    spawn: Box<dyn Fn(usize, I::Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>,
+    halt: Halt,
+}
+
+impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
+    /// Over `items`, whose tasks are those of `group`, call `f` and are kept in `tasks`.
+    #[track_caller]
+    pub(super) fn new<E, F>(group: &'scope TaskGroup<'scope, '_, E>, tasks: H, items: I, f: F) -> Self
+    where
+        I::Item: Send + 'scope,
+        T: Send + 'scope,
+        E: TaskError,
+        F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
+    {
+        let (f, location) = (Arc::new(f), Location::caller());
+        let spawn = move |index, item| {
+            let f = f.clone();
+            let task = move || {
+                item::noted(move |at| {
+                    at.set(Some(index));
+                    f(item)
+                })
+            };
+            group.task().launch(location, Role::Task, None, task)
+        };
+        let width = group.limit().unwrap_or_else(parallelism);
+        Window { source: Source::new(items), tasks, width, pulled: 0, spawn: Box::new(spawn), halt: Halt::default() }
+    }
+
+    /// The result of the next item; the outer error is the cancel of whoever iterates.
+    #[track_caller]
+    fn step(&mut self) -> Result<Option<Result<T, Cancelled>>, Cancelled> {
+        context::check()?;
+        while self.tasks.len() < self.width {
+            let Some(item) = self.source.pull() else { break };
+            self.tasks.add((self.spawn)(self.pulled, item));
+            self.pulled += 1;
+        }
+        if self.tasks.len() == 0 {
+            return Ok(None);
+        }
+        self.tasks.take().map(Some)
+    }
+}
+
+impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Iterator for Window<'scope, I, T, H> {
+    type Item = Result<T, Cancelled>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.source.has_panicked() || (self.tasks.len() == 0 && self.source.is_spent()) {
+            self.tasks.clear();
+            return None;
+        }
+        if self.halt.ends() {
+            return None;
+        }
+        let result = self.step();
+        self.halt.after(result).map(|result| result?)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let in_hand = if self.source.has_panicked() { 0 } else { self.tasks.len() };
+        let (least, most) = self.source.size_hint();
+        (least.saturating_add(in_hand), most.and_then(|most| most.checked_add(in_hand)))
+    }
+}
+
+impl<'scope, I: Iterator, T, H: InHand<'scope, T>> fmt::Debug for Window<'scope, I, T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("source", &self.source)
+            .field("in_hand", &self.tasks.len())
+            .field("window", &self.width)
+            .finish_non_exhaustive()
+    }
+}
