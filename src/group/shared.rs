@@ -30,6 +30,7 @@ mod batches;
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -549,7 +550,7 @@ impl Shared {
 
     /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
     /// daemons.
-    pub(super) fn finish(self: &Arc<Self>, location: &'static std::panic::Location<'static>) {
+    pub(super) fn finish(self: &Arc<Self>, location: &'static Location<'static>) {
         // With no task there is nobody else who could know of the group: what is cheap here is the price of an empty scope.
         if !self.used.load(Relaxed) && !self.node().is_flagged() {
             return;
@@ -557,7 +558,7 @@ impl Shared {
         while let Some(taken) = self.take_for_owner() {
             self.run(taken);
         }
-        self.wait_for_end(|queue| {
+        self.wait_for_end(location, |queue| {
             let done = queue.live_tasks == 0;
             if done && holds(Guard::CloseUnderLock) {
                 queue.closed = true;
@@ -569,11 +570,11 @@ impl Shared {
         }
         if let Some(node) = self.daemon_node.get() {
             node.cancel(CancelCause::GroupFinished, location);
-            self.wait_for_end(|queue| queue.live_daemons == 0);
+            self.wait_for_end(location, |queue| queue.live_daemons == 0);
         }
-        self.node().quiesce();
+        self.node().quiesce(location);
         if let Some(node) = self.daemon_node.get() {
-            node.quiesce();
+            node.quiesce(location);
         }
     }
 
@@ -582,8 +583,7 @@ impl Shared {
         self.queue.lock().closed = true;
     }
 
-    #[track_caller]
-    fn wait_for_end(self: &Arc<Self>, mut done: impl FnMut(&mut Queue) -> bool) {
+    fn wait_for_end(self: &Arc<Self>, location: &'static Location<'static>, mut done: impl FnMut(&mut Queue) -> bool) {
         let mut poll = || {
             let mut queue = self.queue.lock();
             queue.enter_in_place(self.ended_in_place.swap(0, Relaxed));
@@ -604,7 +604,8 @@ impl Shared {
             return;
         }
         // The owner has nothing else to do than to see that deadlines are kept.
-        while context::wait_uncancellable(Point::ScopeEnd, || self.node().next_limit(), &mut poll) == Outcome::TimedOut {
+        let next_limit = || self.node().next_limit();
+        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll) == Outcome::TimedOut {
             self.node().expire();
         }
     }
