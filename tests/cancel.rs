@@ -7,7 +7,7 @@ use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{blocked, Drops, Gate, LONG};
-use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
+use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
 
 fn requested(cancelled: &Cancelled) -> Option<&str> {
     match cancelled.cause() {
@@ -379,4 +379,26 @@ fn a_cancel_from_any_thread_or_task_is_the_same() -> Result<(), GroupError> {
     })?;
     assert_eq!(seen.into_inner().unwrap(), ["from a task", "from a thread"]);
     Ok(())
+}
+
+#[test]
+fn a_task_cut_short_by_a_failure_further_out_makes_its_scope_say_so() {
+    let mut outermost = None;
+    let error = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .scope(|outer| {
+            outermost = Some(outer.token().id());
+            let failed = outer.spawn(|| -> anyhow::Result<()> { anyhow::bail!("crash") });
+            // Nothing is cancelled, and the task of the inner scope gives up all the same.
+            let inner = TaskGroup::scope(|inner| {
+                inner.spawn(move || Ok(failed.join()?));
+                Ok("the body's value")
+            });
+            let error = inner.expect_err("a task of it was cut short");
+            assert!(error.failures().is_empty(), "{error:#}");
+            assert_eq!(error.cancelled().map(Cancelled::origin), outermost);
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
 }

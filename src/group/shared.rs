@@ -60,6 +60,8 @@ pub(super) struct Shared {
     daemon_node: OnceLock<Arc<Node>>,
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
     ended_in_place: PlainUsize,
+    /// Whether a task, or the body, was cut short. For the owner, when all have ended.
+    any_cut: PlainBool,
     callback_panics: Mutex<Vec<Payload>>,
     /// Whether there are any. The end of the scope comes after those of all callbacks and hooks.
     any_callback_panicked: PlainBool,
@@ -210,6 +212,7 @@ impl Shared {
             queue: Mutex::new(Queue { limited: limit.is_some(), ..Queue::default() }),
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
+            any_cut: PlainBool::new(false),
             callback_panics: Mutex::new(Vec::new()),
             any_callback_panicked: PlainBool::new(false),
         });
@@ -538,11 +541,13 @@ impl Shared {
         };
         if counts {
             self.queue.lock().cut.get_or_insert_with(|| cancelled.clone());
+            self.any_cut.store(true, Relaxed);
         }
     }
 
     pub(super) fn cut(&self) -> Option<Cancelled> {
-        if !self.node().is_flagged() {
+        // The flag of the node tells nothing: whoever asks a token above finds a cancel that has not come down yet.
+        if !self.any_cut.load(Relaxed) {
             return None;
         }
         self.queue.lock().cut.clone()
