@@ -445,6 +445,14 @@ impl Node {
         }
     }
 
+    /// Makes what the callbacks of a task's node did come before the end of its group. That looks for the node under this lock:
+    /// it finds the node, and waits for it, or comes after this.
+    fn tell_the_group(&self) {
+        if let Some(group) = self.parents().next().filter(|_| self.of_task) {
+            drop(group.inner.lock());
+        }
+    }
+
     /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
     /// this thread is delivering.
     pub(crate) fn quiesce(&self, location: &'static Location<'static>) {
