@@ -7,7 +7,9 @@ use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{blocked, Drops, Gate, LONG};
-use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, SpawnErrorKind, TaskGroup, TaskStatus};
+use taskgroup::{
+    CancelCause, CancelToken, Cancelled, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskHandle, TaskStatus,
+};
 
 fn requested(cancelled: &Cancelled) -> Option<&str> {
     match cancelled.cause() {
@@ -59,34 +61,48 @@ fn cancelling_twice_changes_nothing() -> Result<(), GroupError> {
 
 #[test]
 fn a_cancel_wakes_every_kind_of_blocking_point() -> Result<(), GroupError> {
-    let started = Barrier::new(6);
+    let (started, leave) = (Barrier::new(12), Gate::default());
     let woken = AtomicUsize::new(0);
     let foreign = CancelToken::new();
-    let points: [&(dyn Fn() -> Result<(), Cancelled> + Sync); 5] = [
-        &|| taskgroup::sleep(LONG),
-        &|| taskgroup::sleep_until(Instant::now() + LONG),
-        &|| loop {
-            taskgroup::park()?;
+    let points: [&(dyn Fn(TaskHandle<'_, ()>) -> Result<(), Cancelled> + Sync); 11] = [
+        &|_| taskgroup::sleep(LONG),
+        &|_| taskgroup::sleep_until(Instant::now() + LONG),
+        &|_| taskgroup::park(),
+        &|_| taskgroup::park_timeout(LONG),
+        &|_| foreign.wait(),
+        &|_| foreign.wait_timeout(LONG).map(drop),
+        &|stays| stays.join(),
+        &|stays| stays.wait().map(drop),
+        &|stays| stays.wait_timeout(LONG).map(drop),
+        &|stays| stays.cancel_and_wait().map(drop),
+        &|_| loop {
+            taskgroup::yield_now()?;
         },
-        &|| loop {
-            taskgroup::park_timeout(LONG)?;
-        },
-        &|| foreign.wait(),
     ];
-    TaskGroup::scope(|g| {
-        for point in points {
-            g.spawn(|| {
-                started.wait();
-                let cancelled = point().expect_err("only a cancel ends this");
-                woken.fetch_add(1, Ordering::Relaxed);
-                Err::<(), _>(cancelled.into())
-            });
-        }
-        started.wait();
-        g.cancel();
+    TaskGroup::scope(|outer| {
+        TaskGroup::scope(|g| {
+            for point in points {
+                let stays = outer.spawn(|| {
+                    leave.wait();
+                    Ok(())
+                });
+                g.spawn(|| {
+                    let stays = stays;
+                    support::until(|| stays.status() == TaskStatus::Running);
+                    started.wait();
+                    let cancelled = point(stays).expect_err("only a cancel ends this");
+                    woken.fetch_add(1, Ordering::Relaxed);
+                    Err::<(), _>(cancelled.into())
+                });
+            }
+            started.wait();
+            g.cancel();
+            Ok(())
+        })?;
+        leave.open();
         Ok(())
     })?;
-    assert_eq!(woken.into_inner(), 5);
+    assert_eq!(woken.into_inner(), 11);
     Ok(())
 }
 
@@ -169,6 +185,56 @@ fn values_produced_in_spite_of_an_ancestors_cancel_are_not_lost() -> Result<(), 
     })?;
     assert_eq!(value, 21);
     Ok(())
+}
+
+#[test]
+fn a_task_that_never_ran_because_of_an_ancestor_was_cut_short() {
+    let (running, leave) = (Gate::default(), Gate::default());
+    let parent = CancelToken::new();
+    let error = TaskGroup::builder()
+        .parent(&parent)
+        .limit(1)
+        .scope(|g| {
+            g.spawn(|| {
+                running.open();
+                leave.wait();
+                Ok(())
+            });
+            running.wait();
+            g.spawn(|| Ok(()));
+            parent.cancel();
+            leave.open();
+            Ok("the body does not mind")
+        })
+        .unwrap_err();
+    assert_eq!(error.cancelled().map(Cancelled::origin), Some(parent.id()));
+    assert!(error.failures().is_empty());
+}
+
+/// How many threads this process has.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_task_spawned_after_a_cancel_starts_no_thread() {
+    support::alone("a_task_spawned_after_a_cancel_starts_no_thread", || {
+        // None of the cache is there yet, so one that was wanted would have to be started.
+        let before = threads();
+        let outcome = TaskGroup::scope(|g| {
+            g.cancel();
+            g.spawn(|| Ok(()));
+            g.spawn_daemon(|| Ok(()));
+            g.task().dedicated().spawn(|| Ok(()));
+            assert!(g.task().dedicated().try_spawn(|| Ok(())).is_err());
+            assert_eq!(threads(), before);
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(threads(), before);
+    });
 }
 
 #[test]
@@ -379,4 +445,26 @@ fn a_cancel_from_any_thread_or_task_is_the_same() -> Result<(), GroupError> {
     })?;
     assert_eq!(seen.into_inner().unwrap(), ["from a task", "from a thread"]);
     Ok(())
+}
+
+#[test]
+fn a_task_cut_short_by_a_failure_further_out_makes_its_scope_say_so() {
+    let mut outermost = None;
+    let error = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .scope(|outer| {
+            outermost = Some(outer.token().id());
+            let failed = outer.spawn(|| -> anyhow::Result<()> { anyhow::bail!("crash") });
+            // Nothing is cancelled, and the task of the inner scope gives up all the same.
+            let inner = TaskGroup::scope(|inner| {
+                inner.spawn(move || Ok(failed.join()?));
+                Ok("the body's value")
+            });
+            let error = inner.expect_err("a task of it was cut short");
+            assert!(error.failures().is_empty(), "{error:#}");
+            assert_eq!(error.cancelled().map(Cancelled::origin), outermost);
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
 }

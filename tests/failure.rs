@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
+use anyhow::Context as _;
 use support::{blocked, Gate};
 use taskgroup::{CancelCause, Failure, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
@@ -378,4 +379,89 @@ fn isolated_failures_do_not_cancel_the_group() -> Result<(), GroupError> {
         assert_eq!(text(&failure), "panic: contained too");
         Ok(taskgroup::checkpoint()?)
     })
+}
+
+/// A `main` that returns it prints the same, by the same trait.
+#[test]
+fn what_a_main_returns_is_printed_as_a_tree() -> Result<(), GroupError> {
+    if !support::is_child() {
+        let output = support::run_in_child("what_a_main_returns_is_printed_as_a_tree");
+        assert!(!output.status.success());
+        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let tree = printed.split_once("Error: ").expect("it is introduced").1;
+        let mut lines = tree.lines();
+        for parts in [
+            &["group `import` (tests/failure.rs:", "): 3 failures"][..],
+            &["├─ task `mirror` (tests/failure.rs:", ") failed after ", " [cancelled the group]"],
+            &["│  no mirror answered"],
+            &["│  └─ group `mirrors` (tests/failure.rs:", "): 1 failure"],
+            &["│     └─ task `first` (tests/failure.rs:", ") failed after "],
+            &["│        cannot connect"],
+            &["│        caused by: connection refused"],
+            &["├─ task `index` (tests/failure.rs:", ") panicked after ", " [after the cancel]"],
+            &["│  index 3 of 2"],
+            &["│  at tests/failure.rs:"],
+            &["└─ the body failed after ", " [after the cancel]"],
+            &["   no time to clean up"],
+        ] {
+            let line = lines.next().unwrap_or_default();
+            assert!(line.starts_with(parts[0]) && parts.iter().all(|part| line.contains(part)), "not {parts:?}:\n{tree}");
+        }
+        return Ok(());
+    }
+    taskgroup::install_panic_hook();
+    let asleep = Barrier::new(2);
+    TaskGroup::builder().name("import").scope(|g| {
+        let index = g.task().name("index").spawn(|| -> anyhow::Result<()> {
+            asleep.wait();
+            blocked();
+            panic!("index 3 of 2")
+        });
+        asleep.wait();
+        g.task().name("mirror").spawn(|| {
+            let mirrors = TaskGroup::builder().name("mirrors").scope(|inner| {
+                inner.task().name("first").spawn(|| -> anyhow::Result<()> {
+                    Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)).context("cannot connect")
+                });
+                Ok(())
+            });
+            mirrors.context("no mirror answered")
+        });
+        blocked();
+        taskgroup::shield(|| index.wait())?;
+        anyhow::bail!("no time to clean up")
+    })
+}
+
+#[test]
+fn a_policy_of_ones_own_ends_the_others_when_one_has_ended() -> Result<(), GroupError> {
+    let (running, first) = (Barrier::new(3), Gate::default());
+    let ends = TaskGroup::builder().limit(3).scope(|g| {
+        let others = |_: usize| {
+            g.spawn(|| {
+                running.wait();
+                Err::<(), _>(blocked().into())
+            })
+        };
+        let mut tasks = vec![others(0), others(1)];
+        tasks.push(g.spawn(|| {
+            running.wait();
+            first.wait();
+            Ok(())
+        }));
+        // It waits for a slot.
+        tasks.push(g.spawn(|| Ok(())));
+        for task in &tasks {
+            task.on_finished(|status| {
+                if status == TaskStatus::Finished {
+                    g.cancel_because("one is enough");
+                }
+            });
+        }
+        first.open();
+        tasks.iter().map(|task| Ok(taskgroup::shield(|| task.wait())?)).collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    use TaskStatus::{Cancelled, Finished, NeverRan};
+    assert_eq!(ends, [Cancelled, Cancelled, Finished, NeverRan]);
+    Ok(())
 }

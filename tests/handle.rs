@@ -8,7 +8,7 @@ use std::sync::{mpsc, Barrier, Mutex};
 use std::time::Duration;
 
 use support::{alone, blocked, until, Drops, Gate, LONG};
-use taskgroup::{CancelCause, GroupError, OnFailure, TaskGroup, TaskStatus};
+use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]
 fn a_status_follows_the_task_through_its_life() -> Result<(), GroupError> {
@@ -49,6 +49,9 @@ fn a_status_says_how_the_task_ended() {
                 inner.cancel();
                 let never = inner.spawn(|| Ok(()));
                 ends.extend(taskgroup::shield(|| [cancelled.wait(), never.wait()]));
+                // The one that was refused is not counted: it was never one of the group.
+                until(|| inner.stats().running == 0);
+                assert_eq!((inner.stats().cancelled, inner.stats().queued), (1, 0));
                 Ok(())
             })?;
             ends.extend([failed.wait(), panicked.wait()]);
@@ -197,6 +200,40 @@ fn cancelling_a_task_reaches_what_it_opened_and_not_its_siblings() -> Result<(),
         go.open();
         Ok(sibling.join()?)
     })
+}
+
+/// What a join is done inside of; whether its cancel was the one that ended the join.
+type Around<'a> = &'a dyn Fn(&mut dyn FnMut() -> Result<(), Cancelled>) -> Result<bool, Cancelled>;
+
+#[test]
+fn a_task_is_not_run_in_place_where_its_joiner_could_be_woken_and_it_could_not() {
+    let short = Duration::from_millis(5);
+    let arounds: [Around<'_>; 3] = [
+        &|join| Ok(taskgroup::timeout(short, join)?.is_none()),
+        &|join| Ok(taskgroup::shield(|| taskgroup::timeout(short, join))?.is_none()),
+        &|join| {
+            let token = CancelToken::new();
+            token.cancel_after(short);
+            Ok(token.run(join).is_err_and(|cancelled| cancelled.origin() == token.id()))
+        },
+    ];
+    let body = std::thread::current().id();
+    for around in arounds {
+        let leave = Gate::default();
+        let outcome = TaskGroup::scope(|g| {
+            let mut task = Some(g.spawn(|| {
+                // The owner may run it at the end, when nobody waits for it any more.
+                let in_place = std::thread::current().id() == body && !leave.is_open();
+                assert!(!in_place, "it ran in place, where nobody can cut it short");
+                leave.wait();
+                Ok(())
+            }));
+            let cut = around(&mut || task.take().expect("it is joined once").join())?;
+            leave.open();
+            Ok(cut)
+        });
+        assert!(outcome.as_ref().is_ok_and(|cut| *cut), "{outcome:#?}");
+    }
 }
 
 #[test]

@@ -104,20 +104,24 @@ fn a_call_that_has_begun_ends_before_its_region() {
     for _ in 0..20 {
         let token = CancelToken::new();
         token.cancel();
-        let (calls, ended, second) = (AtomicUsize::new(0), AtomicBool::new(true), Gate::default());
+        let (calls, second) = (AtomicUsize::new(0), Gate::default());
+        let [over, early, ended] = [(); 3].map(|()| AtomicBool::new(false));
         token.run(|| {
             let hook = || {
                 if calls.fetch_add(1, Ordering::Relaxed) == 1 {
-                    ended.store(false, Ordering::SeqCst);
                     second.open();
-                    // Time for the region to end, if it does not wait.
-                    std::thread::sleep(Duration::from_millis(5));
+                    // A region that does not wait ends within this loop; one that does cannot, whatever the scheduler does.
+                    for _ in 0..1_000 {
+                        std::thread::yield_now();
+                        early.fetch_or(over.load(Ordering::SeqCst), Ordering::SeqCst);
+                    }
                     ended.store(true, Ordering::SeqCst);
                 }
             };
             with_cancel_hook_repeating(PAUSE, hook, || second.wait());
+            over.store(true, Ordering::SeqCst);
         });
-        assert!(ended.into_inner(), "the region ended while its hook ran");
+        assert!(ended.into_inner() && !early.into_inner(), "the region ended while its hook ran");
     }
 }
 

@@ -353,3 +353,60 @@ fn abort_ends_the_process() {
     assert_eq!(output.status.signal(), Some(6), "{}", output.status);
     assert!(String::from_utf8_lossy(&output.stderr).contains("fatal in a task"));
 }
+
+#[test]
+fn a_panicking_destructor_of_the_bodys_value_stands_beside_the_failure_that_nobody_gets_it_for() {
+    let error = TaskGroup::scope(|g| {
+        g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("crash") });
+        Ok(Bomb("value of the body"))
+    })
+    .map(drop)
+    .unwrap_err();
+    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["crash"]);
+    assert_eq!(messages(&error), ["value of the body"]);
+    assert!(error.body().is_some_and(taskgroup::Failure::after_cancel));
+}
+
+#[test]
+fn a_panicking_destructor_of_a_result_that_came_before_its_handle_went_is_reported() {
+    let error = TaskGroup::scope(|g| {
+        let task = g.spawn(|| Ok(Bomb("result")));
+        assert_eq!(task.wait()?, TaskStatus::Finished);
+        drop(task);
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(messages(&error), ["result"]);
+    assert!(error.failures()[0].task().is_some());
+}
+
+#[test]
+fn a_panicking_destructor_of_an_error_that_only_says_cancelled_is_the_bodys() {
+    /// An error that carries a cancel, and whose destructor panics.
+    #[derive(Debug)]
+    struct Explosive(taskgroup::Cancelled, #[allow(dead_code, reason = "held for its drop")] Bomb);
+    impl std::fmt::Display for Explosive {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+    impl From<taskgroup::Cancelled> for Explosive {
+        fn from(cancelled: taskgroup::Cancelled) -> Self {
+            Explosive(cancelled, Bomb("error of the body"))
+        }
+    }
+    impl taskgroup::TaskError for Explosive {
+        fn cancelled(&self) -> Option<&taskgroup::Cancelled> {
+            Some(&self.0)
+        }
+    }
+    let error = TaskGroup::builder()
+        .error_type::<Explosive>()
+        .scope(|g| {
+            g.cancel();
+            Ok(taskgroup::checkpoint()?)
+        })
+        .unwrap_err();
+    assert_eq!(error.panics().map(PanicPayload::message).collect::<Vec<_>>(), ["error of the body"]);
+    assert!(error.body().is_some(), "{error:#}");
+}

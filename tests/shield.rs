@@ -80,10 +80,11 @@ fn a_bounded_shield_holds_until_its_bound_and_then_wakes_the_sleeper() -> Result
     let started = Barrier::new(2);
     TaskGroup::scope(|g| {
         let task = g.spawn(|| {
+            let since = Instant::now();
             shield_for(Duration::from_secs(2), || {
                 started.wait();
-                let since = Instant::now();
                 let cancelled = taskgroup::sleep(LONG);
+                assert!(since.elapsed() >= Duration::from_secs(2), "the shield came down before its time");
                 assert!(since.elapsed() < LONG / 2);
                 Ok(cancelled?)
             })

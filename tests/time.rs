@@ -198,6 +198,47 @@ fn a_deadline_moved_earlier_wakes_a_task_that_sleeps() {
 }
 
 #[test]
+fn a_deadline_moved_earlier_is_seen_by_who_sleeps_already() -> Result<(), GroupError> {
+    for _ in 0..20 {
+        let (outer, started) = (CancelToken::new(), std::sync::Barrier::new(2));
+        outer.cancel_after(2 * LONG);
+        TaskGroup::scope(|g| {
+            // It alone is under the deadline, so nobody else looks at the clock for it.
+            let asleep = g.spawn(|| {
+                started.wait();
+                Ok(outer.run(|| taskgroup::sleep(2 * LONG)).map_err(|cancelled| cancelled.origin()))
+            });
+            started.wait();
+            outer.cancel_after(SHORT);
+            assert_eq!(asleep.wait_timeout(LONG)?, Some(TaskStatus::Finished));
+            assert_eq!(asleep.join()?, Err(outer.id()));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_deadline_that_has_passed_unseen_comes_before_a_later_cancel() {
+    let token = CancelToken::new();
+    let deadline = Instant::now() + SHORT;
+    token.cancel_at(deadline);
+    while Instant::now() <= deadline {
+        std::thread::yield_now();
+    }
+    assert!(!token.cancel(), "the deadline was first");
+    assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Deadline { .. }));
+}
+
+#[test]
+fn a_timeout_that_is_over_cuts_nothing_short() -> anyhow::Result<()> {
+    let within = timeout(SHORT, || anyhow::Ok(1))?;
+    assert!(within.is_none_or(|value| value == 1));
+    taskgroup::sleep(SHORT * 4)?;
+    Ok(())
+}
+
+#[test]
 fn a_deadline_moved_later_no_longer_cuts_at_the_old_one() -> Result<(), GroupError> {
     let first = Instant::now() + Duration::from_secs(2);
     TaskGroup::builder().deadline(first).scope(|g| {

@@ -94,6 +94,45 @@ fn a_deadline_that_is_moved_fires_at_the_new_instant() {
     }
 }
 
+/// Whether this process has a thread for its deadlines.
+#[cfg(target_os = "linux")]
+fn has_a_timer() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the system has it");
+    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+    threads.flatten().any(|thread| name(thread).trim_end() == "taskgroup-timer")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it() {
+    use taskgroup::{shield_for, TaskGroup};
+
+    support::alone("only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it", || {
+        let within = timeout(SOON, || TaskGroup::scope(|_| Ok(taskgroup::sleep(LONG)?)));
+        assert!(within.is_ok_and(|within| within.is_none()));
+        let late = TaskGroup::builder().timeout(SOON).scope(|g| {
+            g.spawn(|| Ok(taskgroup::sleep(LONG)?));
+            g.spawn_daemon(|| Ok(shield_for(SOON, || taskgroup::sleep(LONG))?));
+            Ok(())
+        });
+        assert!(late.is_err_and(|error| error.timed_out()));
+        let token = CancelToken::new();
+        token.cancel_after(SOON);
+        assert!(token.wait().is_ok());
+        let undated = CancelToken::new();
+        let guard = undated.on_cancel(|| ());
+        with_cancel_hook(|| (), || undated.cancel());
+        drop(guard);
+        assert!(!has_a_timer(), "a deadline that somebody waits under has a thread");
+
+        let token = CancelToken::new();
+        token.cancel_after(2 * LONG);
+        let guard = token.on_cancel(|| ());
+        support::until(has_a_timer);
+        drop(guard);
+    });
+}
+
 /// The memory of this process, in KiB.
 #[cfg(target_os = "linux")]
 fn resident() -> u64 {

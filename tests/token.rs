@@ -520,17 +520,22 @@ fn a_callback_of_a_task_that_panics_is_a_failure_of_its_group() {
 
 #[test]
 fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupError> {
-    let (begun, ended) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+    let begun = Arc::new(Gate::default());
+    let [returned, early, ended] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
     let mut canceller = None;
     TaskGroup::scope(|g| {
         let (token, tokens) = mpsc::channel();
-        let (begun, ended, callback_begun) = (begun.clone(), ended.clone(), begun.clone());
+        let (begun, callback_begun) = (begun.clone(), begun.clone());
+        let (returned, early, ended) = (returned.clone(), early.clone(), ended.clone());
         g.spawn(move || {
             let own = taskgroup::current_token().expect("a task has a token");
             own.on_cancel(move || {
                 begun.open();
-                // Time for the scope to return, if it does not wait.
-                thread::sleep(Duration::from_millis(50));
+                // A scope that does not wait returns within this loop; one that does cannot, whatever the scheduler does.
+                for _ in 0..1_000 {
+                    thread::yield_now();
+                    early.fetch_or(returned.load(Ordering::SeqCst), Ordering::SeqCst);
+                }
                 ended.store(true, Ordering::SeqCst);
             })
             .forget();
@@ -543,7 +548,8 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
         callback_begun.wait();
         Ok(())
     })?;
-    assert!(ended.load(Ordering::SeqCst), "a callback outlived its scope");
+    returned.store(true, Ordering::SeqCst);
+    assert!(ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst), "a callback outlived its scope");
     canceller.take().map(thread::JoinHandle::join);
     Ok(())
 }

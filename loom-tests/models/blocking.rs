@@ -7,10 +7,16 @@ use super::support::{must_see, saw};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::Track;
-use crate::{abandon, CancelToken};
+use crate::{abandon, park, CancelToken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
+        holds!(
+            blocking_park_ends_by_its_cancel,
+            Exhaustive,
+            Exhaustive,
+            "a park that nothing but a cancel ends says so, whenever the cancel comes"
+        ),
         holds!(
             blocking_abandoned_code_gives_its_result,
             Exhaustive,
@@ -24,6 +30,13 @@ pub(super) fn models() -> Vec<Model> {
             "a result that comes while its caller is cancelled is had or dropped, and is not left behind"
         ),
     ]
+}
+
+fn blocking_park_ends_by_its_cancel() {
+    let token = CancelToken::new();
+    let canceller = cancel_in_thread(&token);
+    assert!(token.run(park).is_err(), "a cancel was taken for a wake that somebody meant");
+    canceller.join().unwrap();
 }
 
 /// Memory that the abandoned code writes, and a value that it returns.

@@ -5,6 +5,7 @@ use std::panic::panic_any;
 use anyhow::anyhow;
 use loom::thread;
 
+use super::cancel::cancel_in_thread;
 use super::support::{apart, block, must_see, saw, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
@@ -18,6 +19,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             Preemptions(3),
             "of a cancel from outside and a failure at once neither is swallowed"
+        ),
+        holds!(
+            scope_r5_cancel_is_seen_above_before_it_has_come_down,
+            Preemptions(3),
+            Preemptions(4),
+            "a task that ends with the cancel of a token above, which has not come down yet, makes its scope say so"
         ),
         holds!(
             scope_r6_two_tasks_fail_at_once,
@@ -110,6 +117,26 @@ fn scope_r5_outside_cancel_and_failure_at_once() {
         (true, true) => "only the failure",
         (true, false) => "both",
     });
+}
+
+fn scope_r5_cancel_is_seen_above_before_it_has_come_down() {
+    must_see(["cut short", "in time"]);
+    let outer = CancelToken::new();
+    let canceller = cancel_in_thread(&outer);
+    let produced = Note::default();
+    let result = outer.run(|| {
+        TaskGroup::scope(|g| {
+            apart(g).spawn(|| {
+                outer.check()?;
+                produced.set();
+                Ok(())
+            });
+            Ok(())
+        })
+    });
+    canceller.join().unwrap();
+    assert_eq!(result.is_ok(), produced.is_set(), "a task was cut short and its scope says nothing of it");
+    saw(if result.is_ok() { "in time" } else { "cut short" });
 }
 
 fn scope_r6_two_tasks_fail_at_once() {

@@ -25,6 +25,12 @@ pub(super) fn models() -> Vec<Model> {
             "a callback of a task's end sees the task, and has run when a wait for the task returns"
         ),
         holds!(
+            handle_callback_is_registered_while_others_run,
+            Preemptions(3),
+            Preemptions(4),
+            "a callback that is registered while those of before are run at the end of its task is run too"
+        ),
+        holds!(
             handle_r16_handle_is_dropped_while_another_waits,
             Preemptions(2),
             Preemptions(3),
@@ -109,6 +115,23 @@ fn handle_hb_callback_to_wait() {
         Ok(())
     })
     .unwrap();
+}
+
+fn handle_callback_is_registered_while_others_run() {
+    must_see(["it ran on the thread of the task", "it ran where it was registered"]);
+    let (first, second) = (Note::default(), Note::default());
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| Ok(()));
+        // With this one the end takes the callbacks before it is an end.
+        let runs = first.clone();
+        task.on_finished(move |_| runs.set());
+        let runs = second.clone();
+        task.on_finished(move |_| runs.set());
+        saw(if second.is_set() { "it ran where it was registered" } else { "it ran on the thread of the task" });
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((first.times(), second.times()), (1, 1), "a callback was not run");
 }
 
 fn handle_r16_handle_is_dropped_while_another_waits() {

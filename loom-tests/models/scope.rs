@@ -11,7 +11,7 @@ use super::support::{apart, block, must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{take_out, Guard};
-use crate::{checkpoint, shield, CancelCause, TaskGroup, TaskStatus};
+use crate::{checkpoint, current_token, shield, CancelCause, TaskGroup, TaskStatus};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -86,6 +86,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             "Causality violation",
             "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
+        ),
+        holds!(
+            scope_end_awaits_the_callbacks_of_its_tasks,
+            Preemptions(3),
+            Preemptions(4),
+            "a cancel that reached only a task of the scope has run its callbacks when the scope returns"
+        ),
+        breaks!(
+            broken_scope_end_ignores_deliveries_to_its_tasks,
+            Preemptions(3),
+            "Causality violation",
+            "a scope that does not wait for the deliveries to its tasks returns while a callback of one runs"
         ),
         holds!(
             scope_r21_deadline_races_with_the_last_task,
@@ -258,6 +270,27 @@ fn scope_r21_deadline_fires_while_the_scope_closes() {
 fn broken_scope_end_ignores_deliveries() {
     take_out(Guard::EndAwaitsDeliveries);
     scope_r21_deadline_fires_while_the_scope_closes();
+}
+
+fn scope_end_awaits_the_callbacks_of_its_tasks() {
+    let fired = Arc::new(Watched::new());
+    TaskGroup::scope(|g| {
+        apart(g).spawn(|| {
+            let own = current_token().expect("a task has a token");
+            let in_callback = fired.clone();
+            own.on_cancel(move || in_callback.write()).forget();
+            thread::spawn(move || own.cancel());
+            Ok(block()?)
+        });
+        Ok(())
+    })
+    .unwrap();
+    fired.write();
+}
+
+fn broken_scope_end_ignores_deliveries_to_its_tasks() {
+    take_out(Guard::EndAwaitsDeliveries);
+    scope_end_awaits_the_callbacks_of_its_tasks();
 }
 
 fn scope_r21_deadline_races_with_the_last_task() {

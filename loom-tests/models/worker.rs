@@ -140,6 +140,18 @@ pub(super) fn models() -> Vec<Model> {
             "a wait that is cut short and leaves its only slot with the borrower gives it back a second time"
         ),
         holds!(
+            worker_limit_slots_come_back_from_who_was_too_late,
+            Preemptions(2),
+            Preemptions(3),
+            "of a joiner and a worker that both come for a task, each with a slot, the one that is too late gives its slot back"
+        ),
+        holds!(
+            worker_limit_is_kept_by_who_joins,
+            Preemptions(2),
+            Preemptions(3),
+            "a task that the body runs in place takes a slot, as on a worker"
+        ),
+        holds!(
             worker_limit_is_kept,
             Preemptions(2),
             Preemptions(3),
@@ -478,6 +490,48 @@ fn worker_lent_slot_outlasts_a_wait_that_is_cut_short() {
 fn broken_worker_shares_the_slot_with_its_borrower() {
     take_out(Guard::CutWaitTakesASlot);
     worker_lent_slot_outlasts_a_wait_that_is_cut_short();
+}
+
+fn worker_limit_slots_come_back_from_who_was_too_late() {
+    must_see(["in place", "on a worker"]);
+    with_pool(1, || {
+        let gate = Gate::new();
+        TaskGroup::builder()
+            .limit(2)
+            .scope(|g| {
+                let body = loom::thread::current().id();
+                let by = g.spawn(|| Ok(loom::thread::current().id())).join()?;
+                saw(if by == body { "in place" } else { "on a worker" });
+                // These two need both slots.
+                let waits = g.spawn(|| Ok(gate.wait()?));
+                g.spawn(|| {
+                    gate.open();
+                    Ok(())
+                });
+                waits.wait()?;
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_is_kept_by_who_joins() {
+    with_pool(1, || {
+        let running = Watched::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                let task = || {
+                    running.write();
+                    Ok(())
+                };
+                let (first, second) = (g.spawn(task), g.spawn(task));
+                second.join()?;
+                first.join()?;
+                Ok(())
+            })
+            .unwrap();
+    });
 }
 
 fn worker_limit_is_kept() {

@@ -367,12 +367,17 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
 
 /// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
 #[track_caller]
-pub(crate) fn wait_uncancellable(
+pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Instant>, ready: impl FnMut() -> bool) -> Outcome {
+    wait_uncancellable_at(Location::caller(), point, until, ready)
+}
+
+/// As [`wait_uncancellable`], for a wait that stands for a call at `location`.
+pub(crate) fn wait_uncancellable_at(
+    location: &'static Location<'static>,
     point: Point,
     mut until: impl FnMut() -> Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Outcome {
-    let location = Location::caller();
     loop {
         match slot().wait(point, location, false, &mut until, &mut ready) {
             Ok(Woken::Ready) => return Outcome::Ready,

@@ -37,7 +37,7 @@ use super::callback::Callbacks;
 use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
 use crate::facade::{holds, AtomicU32, Guard, Mutex, MutexGuard, Ordering, Payload, Track};
-use crate::waiting::Slot;
+use crate::waiting::{Point, Slot};
 pub(crate) use fallout::Fallout;
 
 const CANCELLED: u32 = 1;
@@ -479,10 +479,17 @@ impl Node {
         }
     }
 
+    /// Makes what the callbacks of a task's node did come before the end of its group. That looks for the node under this lock:
+    /// it finds the node, and waits for it, or comes after this.
+    fn tell_the_group(&self) {
+        if let Some(group) = self.parents().next().filter(|_| self.is_of_task()) {
+            drop(group.inner.lock());
+        }
+    }
+
     /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
     /// this thread is delivering.
-    #[track_caller]
-    pub(crate) fn quiesce(&self) {
+    pub(crate) fn quiesce(&self, location: &'static Location<'static>) {
         let slot = super::context::slot();
         let is_quiet = |inner: &Inner| {
             let delivering = inner.watchers.as_ref().and_then(|watchers| watchers.delivering.as_ref());
@@ -492,14 +499,14 @@ impl Node {
         if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
             inner.watchers().quiescence.push(slot.clone());
             drop(inner);
-            super::context::wait_uncancellable(crate::waiting::Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+            super::context::wait_uncancellable_at(location, Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
             inner = self.inner.lock();
         }
         // A cancel that has come to this node has marked those below before it is delivered.
         let tasks: Vec<_> =
             inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.is_of_task()).collect();
         drop(inner);
-        tasks.iter().for_each(|task| task.quiesce());
+        tasks.iter().for_each(|task| task.quiesce(location));
     }
 }
 

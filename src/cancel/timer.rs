@@ -159,7 +159,12 @@ fn run() {
             continue;
         }
         let next = timer.entries.first_key_value().map(|((at, _), _)| *at);
-        let until = next.unwrap_or_else(|| encode(idle_since + IDLE_LIMIT));
+        if next.is_some() {
+            idle_since = now;
+        }
+        // What is entered for a far instant may be gone long before that: it is taken out without a wake.
+        let idle_until = encode(idle_since + IDLE_LIMIT);
+        let until = next.map_or(idle_until, |next| next.min(idle_until));
         let left = decode(until).map_or(IDLE_LIMIT, |until| until.saturating_duration_since(now));
         if next.is_none() && left.is_zero() {
             timer.watch = Watch::Nobody;

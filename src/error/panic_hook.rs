@@ -135,6 +135,7 @@ fn forget_panics() {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::{catch_unwind, panic_any, resume_unwind};
+    use std::process::Command;
 
     use super::super::testing::caught;
     use super::*;
@@ -154,9 +155,21 @@ mod tests {
 
     #[test]
     fn the_backtrace_is_there_when_the_environment_asks() {
-        install_panic_hook();
-        let asked = Backtrace::capture().status() == BacktraceStatus::Captured;
-        assert_eq!(caught(|| panic!("here")).backtrace().is_some(), asked);
+        const TEST: &str = "error::panic_hook::tests::the_backtrace_is_there_when_the_environment_asks";
+        const CHILD: &str = "TASKGROUP_TEST_BACKTRACE";
+        if let Some(asked) = std::env::var_os(CHILD) {
+            install_panic_hook();
+            let panic = caught(|| panic!("here"));
+            assert_eq!(panic.backtrace().is_some_and(|frames| frames.contains("panic_hook")), asked == "1");
+            return;
+        }
+        for asked in ["0", "1"] {
+            let mut child = Command::new(std::env::current_exe().expect("a test binary knows its path"));
+            child.args(["--exact", TEST]).env(CHILD, asked).env("RUST_BACKTRACE", asked).env_remove("RUST_LIB_BACKTRACE");
+            let output = child.output().expect("the test binary starts");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && text.contains("1 passed"), "RUST_BACKTRACE={asked}: {text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::stopwatch::Stopwatch;
 use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::error::{Failure, FailureKind, GroupError, Origin, SpawnError, TaskError};
+use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
 use crate::facade::{catch, contained, Mutex, Payload};
 
 /// A scope whose tasks have all ended when it returns.
@@ -88,7 +88,7 @@ where
         })
     });
     group.release();
-    group.report(returned, options.name)
+    group.report(returned, options.name, begun)
 }
 
 /// The error of a scope that went well and has no result all the same: it was cancelled from inside, or had no tasks.
@@ -451,7 +451,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 impl<E: TaskError> TaskGroup<'_, '_, E> {
     /// Takes note of how the body ended, and cancels the group if it failed.
     fn settle<T>(&self, returned: Result<Result<T, E>, Payload>, begun: Stopwatch) -> Body<T> {
-        let Group { shared, ledger } = &self.group;
+        let shared = &self.group.shared;
         match returned {
             Ok(Ok(value)) => Body::Value(value),
             Ok(Err(error)) => {
@@ -459,9 +459,7 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                 match own {
                     Some(cancelled) => {
                         shared.note_cut(&cancelled);
-                        if let Err(payload) = catch(move || drop(error)) {
-                            ledger.add_callback_panics(vec![payload]);
-                        }
+                        self.discard(error, begun);
                         Body::Cancelled(cancelled)
                     }
                     None => {
@@ -471,6 +469,13 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                 }
             }
             Err(payload) => self.panicked(payload),
+        }
+    }
+
+    /// Drops what the body returned and nobody gets. A panic of its destructor is a failure of the body.
+    fn discard(&self, returned: impl Sized, begun: Stopwatch) {
+        if let Err(payload) = catch(move || drop(returned)) {
+            self.group.fail(Origin::Body, FailureKind::Panic(PanicPayload::new(payload)), begun.elapsed());
         }
     }
 
@@ -492,7 +497,7 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     }
 
     /// What the scope returns.
-    fn report<T>(&self, body: Body<T>, name: Option<Cow<'static, str>>) -> Result<T, GroupError<E>> {
+    fn report<T>(&self, body: Body<T>, name: Option<Cow<'static, str>>, begun: Stopwatch) -> Result<T, GroupError<E>> {
         let Group { shared, ledger } = &self.group;
         let panics = shared.take_callback_panics();
         if !panics.is_empty() {
@@ -502,7 +507,11 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
         let failed = !ledger.is_empty();
         match body {
             Body::Value(value) if !failed && cut.is_none() => Ok(value),
-            Body::Value(_) | Body::Failed => Err(self.resume_or_return(ledger.take(name, cut))),
+            Body::Value(value) => {
+                self.discard(value, begun);
+                Err(self.resume_or_return(ledger.take(name, cut)))
+            }
+            Body::Failed => Err(self.resume_or_return(ledger.take(name, cut))),
             Body::Cancelled(cancelled) => {
                 let cancelled = cut.or(if failed { None } else { Some(cancelled) });
                 Err(self.resume_or_return(ledger.take(name, cancelled)))

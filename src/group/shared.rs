@@ -24,6 +24,7 @@ mod limit;
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     daemon_node: OnceLock<Arc<Node>>,
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
     ended_in_place: PlainUsize,
+    /// Whether a task, or the body, was cut short. For the owner, when all have ended.
+    any_cut: PlainBool,
     callback_panics: Mutex<Vec<Payload>>,
     /// Whether there are any. The end of the scope comes after those of all callbacks and hooks.
     any_callback_panicked: PlainBool,
@@ -147,6 +150,7 @@ impl Shared {
             queue: Mutex::new(Queue { limited: limit.is_some(), ..Queue::default() }),
             daemon_node: OnceLock::new(),
             ended_in_place: PlainUsize::new(0),
+            any_cut: PlainBool::new(false),
             callback_panics: Mutex::new(Vec::new()),
             any_callback_panicked: PlainBool::new(false),
         })
@@ -366,11 +370,13 @@ impl Shared {
         };
         if counts {
             self.queue.lock().cut.get_or_insert_with(|| cancelled.clone());
+            self.any_cut.store(true, Relaxed);
         }
     }
 
     pub(super) fn cut(&self) -> Option<Cancelled> {
-        if !self.node().is_flagged() {
+        // The flag of the node tells nothing: whoever asks a token above finds a cancel that has not come down yet.
+        if !self.any_cut.load(Relaxed) {
             return None;
         }
         self.queue.lock().cut.clone()
@@ -378,7 +384,7 @@ impl Shared {
 
     /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
     /// daemons.
-    pub(super) fn finish(self: &Arc<Self>, location: &'static std::panic::Location<'static>) {
+    pub(super) fn finish(self: &Arc<Self>, location: &'static Location<'static>) {
         // With no task there is nobody else who could know of the group: what is cheap here is the price of an empty scope.
         if !self.used.load(Relaxed) && !self.node().is_flagged() {
             return;
@@ -386,7 +392,7 @@ impl Shared {
         while let Some(taken) = self.take_for_owner() {
             self.run(taken);
         }
-        self.wait_for_end(|queue| {
+        self.wait_for_end(location, |queue| {
             let done = queue.live_tasks == 0;
             if done && holds(Guard::CloseUnderLock) {
                 queue.closed = true;
@@ -398,11 +404,11 @@ impl Shared {
         }
         if let Some(node) = self.daemon_node.get() {
             node.cancel(CancelCause::GroupFinished, location);
-            self.wait_for_end(|queue| queue.live_daemons == 0);
+            self.wait_for_end(location, |queue| queue.live_daemons == 0);
         }
-        self.node().quiesce();
+        self.node().quiesce(location);
         if let Some(node) = self.daemon_node.get() {
-            node.quiesce();
+            node.quiesce(location);
         }
     }
 
@@ -411,8 +417,7 @@ impl Shared {
         self.queue.lock().closed = true;
     }
 
-    #[track_caller]
-    fn wait_for_end(self: &Arc<Self>, mut done: impl FnMut(&mut Queue) -> bool) {
+    fn wait_for_end(self: &Arc<Self>, location: &'static Location<'static>, mut done: impl FnMut(&mut Queue) -> bool) {
         let mut poll = || {
             let mut queue = self.queue.lock();
             queue.enter_in_place(self.ended_in_place.swap(0, Relaxed));
@@ -433,7 +438,8 @@ impl Shared {
             return;
         }
         // The owner has nothing else to do than to see that deadlines are kept.
-        while context::wait_uncancellable(Point::ScopeEnd, || self.node().next_limit(), &mut poll) == Outcome::TimedOut {
+        let next_limit = || self.node().next_limit();
+        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll) == Outcome::TimedOut {
             self.node().expire();
         }
     }

@@ -496,7 +496,7 @@ where
 
     fn detach(&self) {
         if self.job.detach() {
-            drop(self.job.take());
+            self.drop_result();
         }
     }
 

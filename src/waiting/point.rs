@@ -51,3 +51,174 @@ pub(crate) enum Point {
     /// `channel::Select::select`, `select_timeout`, and `channel::select!`.
     Select,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+    use std::sync::{mpsc, Arc, Barrier as StdBarrier};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::Point;
+    use crate::cancel::context;
+    use crate::channel::{bounded, select, unbounded};
+    use crate::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+    use crate::waiting::Slot;
+    use crate::{CancelToken, Cancelled, TaskGroup};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Fails unless a thread in `block`, which is called at `line` or just below, says that it is at `point`, and there. The
+    /// thread is cancelled when it has.
+    #[track_caller]
+    fn records<T>(point: Point, line: u32, block: impl FnOnce() -> T + Send) {
+        let token = CancelToken::new();
+        let (sender, slots) = mpsc::channel();
+        let (here, theirs) = (Location::caller().file(), token.clone());
+        thread::scope(|threads| {
+            threads.spawn(move || {
+                theirs.run(|| {
+                    sender.send(context::slot()).expect("the test receives");
+                    drop(block());
+                });
+            });
+            let slot = slots.recv().expect("the thread sends its slot");
+            let begun = Instant::now();
+            let is_there = |recorded: (u8, Option<&'static Location<'static>>)| {
+                let at = recorded.1.is_some_and(|at| at.file() == here && (line..line + 5).contains(&at.line()));
+                recorded.0 == point as u8 && at
+            };
+            while !is_there(slot.point()) && begun.elapsed() < LONG / 4 {
+                thread::yield_now();
+            }
+            let recorded = slot.point();
+            token.cancel();
+            assert!(is_there(recorded), "not {point:?} at line {line}, but {recorded:?}");
+        });
+    }
+
+    #[test]
+    fn pauses_and_tokens_say_where_they_block() {
+        records(Point::Sleep, line!(), || crate::sleep(LONG));
+        records(Point::Sleep, line!(), || crate::sleep_until(Instant::now() + LONG));
+        records(Point::Park, line!(), || crate::park());
+        records(Point::Park, line!(), || crate::park_timeout(LONG));
+        records(Point::Token, line!(), || CancelToken::new().wait());
+        records(Point::Token, line!(), || CancelToken::new().wait_timeout(LONG));
+        records(Point::Abandon, line!(), || crate::abandon(|| thread::park_timeout(LONG)));
+    }
+
+    /// Runs `wait` in a scope with a task that ends when it is cancelled.
+    fn beside_a_task(wait: impl Fn(crate::TaskHandle<'_, ()>) -> Result<(), Cancelled> + Send + Sync) {
+        let _ = TaskGroup::scope(|g| {
+            let asleep = g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?));
+            Ok(wait(asleep)?)
+        });
+    }
+
+    #[test]
+    fn handles_say_where_they_block() {
+        records(Point::Join, line!(), || beside_a_task(|task| task.join()));
+        records(Point::Join, line!(), || beside_a_task(|task| task.wait().map(drop)));
+        records(Point::Join, line!(), || beside_a_task(|task| task.wait_timeout(LONG).map(drop)));
+        let begun = StdBarrier::new(2);
+        records(Point::Join, line!() + 8, || {
+            let test = crate::current_token().expect("the test runs under one");
+            TaskGroup::scope(|g| {
+                let stays = g.task().dedicated().spawn(|| {
+                    begun.wait();
+                    Ok(crate::shield(|| test.wait())?)
+                });
+                begun.wait();
+                Ok(stays.cancel_and_wait()?)
+            })
+        });
+    }
+
+    #[test]
+    fn groups_say_where_they_block() {
+        records(Point::ScopeEnd, line!(), || {
+            TaskGroup::scope(|g| {
+                g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?));
+                Ok(())
+            })
+        });
+        // A daemon that goes on when it is told to end.
+        records(Point::ScopeEnd, line!() + 2, || {
+            let test = crate::current_token().expect("the test runs under one");
+            TaskGroup::scope(|g| {
+                let begun = Arc::new(StdBarrier::new(2));
+                let theirs = begun.clone();
+                g.spawn_daemon(move || {
+                    theirs.wait();
+                    Ok(crate::shield(|| test.wait())?)
+                });
+                begun.wait();
+                Ok(())
+            })
+        });
+        records(Point::Completion, line!() + 2, || {
+            TaskGroup::scope(|g| {
+                Ok(g.as_completed([g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?))]).next().transpose().map(drop)?)
+            })
+        });
+        records(Point::Completion, line!() + 1, || {
+            TaskGroup::scope(|g| Ok(g.start(|_ready: crate::Ready<()>| Ok(crate::sleep(LONG)?))?))
+        });
+        records(Point::Completion, line!() + 1, || {
+            TaskGroup::scope(|g| Ok(g.map_unordered([LONG], |long| Ok(crate::sleep(long)?)).next().transpose().map(drop)?))
+        });
+    }
+
+    #[test]
+    fn primitives_say_where_they_block() {
+        let mutex = Mutex::new(());
+        let held = mutex.lock_uncancellable();
+        records(Point::Mutex, line!(), || mutex.lock().map(drop));
+        drop(held);
+        let condvar = Condvar::new();
+        records(Point::Condvar, line!(), || mutex.lock().map(|mut guard| condvar.wait(&mut guard)));
+        let lock = RwLock::new(());
+        let held = lock.write().expect("nothing is cancelled here");
+        records(Point::Read, line!(), || lock.read().map(drop));
+        drop(held);
+        let held = lock.read().expect("nothing is cancelled here");
+        records(Point::Write, line!(), || lock.write().map(drop));
+        drop(held);
+        records(Point::Semaphore, line!(), || Semaphore::new(0).acquire().map(drop));
+        records(Point::Barrier, line!(), || Barrier::new(2).wait());
+        records(Point::Event, line!(), || Event::new().wait());
+        records(Point::Latch, line!(), || Latch::new(1).wait());
+        records(Point::Promise, line!(), || Promise::<u8>::new().wait().map(drop));
+        let cell = OnceCell::new();
+        let made = cell.get_or_try_init(|| {
+            records(Point::OnceCell, line!(), || cell.get_or_try_init(|| Ok::<_, Cancelled>(1)).map(drop));
+            Ok::<_, Cancelled>(2)
+        });
+        assert_eq!(made.ok(), Some(&2));
+    }
+
+    #[test]
+    fn channels_say_where_they_block() {
+        let (sender, receiver) = bounded(1);
+        records(Point::Receive, line!(), || receiver.recv());
+        sender.send(1).expect("there is room");
+        records(Point::Send, line!(), || sender.send(2));
+        let (_kept, empty) = unbounded::<u8>();
+        records(Point::Select, line!(), || select! { recv(empty) -> _ => () });
+    }
+
+    #[test]
+    fn who_is_not_blocked_says_so() {
+        let token = CancelToken::new();
+        token.run(|| {
+            assert!(crate::sleep(Duration::from_millis(1)).is_ok());
+            assert_eq!(context::slot().point().0, Point::None as u8);
+        });
+        let slot = Slot::new();
+        let here = Location::caller();
+        let inside = slot.with_hook(here, &|| (), || slot.point());
+        assert_eq!((inside.0, inside.1), (Point::Hook as u8, Some(here)));
+        assert_eq!(slot.point().0, Point::None as u8);
+    }
+}

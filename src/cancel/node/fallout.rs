@@ -110,6 +110,7 @@ impl Fallout {
         }
         for node in with_callbacks {
             while node.run_next_callback() {}
+            node.tell_the_group(); // guard: tell-the-group
             Inner::delivered(node.inner.lock());
         }
         if !holds(Guard::TokenWaitersFirst) {
