@@ -35,11 +35,11 @@ use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer
 use crate::facade::{holds, spin, Guard, Mutex, Payload};
 use crate::waiting::{self, Point};
 use crate::workers::{self, Claimed, Departure, Source};
+use limit::Loans;
+pub(super) use limit::{Left, Lending, Slot};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
-use limit::Loans;
-pub(super) use limit::{Left, Lending, Slot};
 
 pub(super) struct Shared {
     token: CancelToken,
