@@ -51,7 +51,7 @@ const POINTS: &[(&str, Point)] = &[
     ("send_timeout", || with_ends(|sender, _| Ok(sender.send_timeout(1, LONG)?))),
     ("recv", || with_ends(|_, receiver| Ok(receiver.recv().map(drop)?))),
     ("recv_timeout", || with_ends(|_, receiver| Ok(receiver.recv_timeout(LONG).map(drop)?))),
-    ("iter", || with_ends(|_, receiver| Ok(receiver.iter().map(|message| message.map(drop)).collect::<Result<(), _>>()?))),
+    ("iter", || with_ends(|_, receiver| Ok(receiver.iter().try_for_each(|message| message.map(drop))?))),
     ("select!", || with_ends(|_, receiver| Ok(select! { recv(receiver) -> _ => () }?))),
     ("Select", || with_ends(|_, receiver| Ok(select_of(receiver).select().map(drop)?))),
     ("Select select_timeout", || with_ends(|_, receiver| Ok(select_of(receiver).select_timeout(LONG).map(drop)?))),

@@ -37,6 +37,18 @@ pub(super) fn models() -> Vec<Model> {
             "deadlock",
             "a cancelled receiver that was told of a message and does not take it leaves the next asleep beside it"
         ),
+        holds!(
+            channel_cancelled_receiver_is_not_told,
+            Preemptions(2),
+            Preemptions(3),
+            "a message that comes after a receiver was cancelled is had by another"
+        ),
+        breaks!(
+            broken_channel_cancelled_receiver_stays,
+            Preemptions(2),
+            "deadlock",
+            "a cancelled receiver that stays in the queue is told of a message that it never takes"
+        ),
         holds!(channel_last_sender_against_recv, Exhaustive, Exhaustive, "the end of the last sender ends a receive"),
         breaks!(
             broken_channel_last_sender_tells_nobody,
@@ -235,6 +247,25 @@ fn channel_recv_against_cancel() {
 fn broken_channel_cancelled_receiver_leaves_message() {
     take_out(Guard::GrantBeatsCancel);
     channel_recv_against_cancel();
+}
+
+fn channel_cancelled_receiver_is_not_told() {
+    let (sender, receiver) = unbounded();
+    let token = CancelToken::new();
+    let cancelled = thread::spawn({
+        let (receiver, token) = (receiver.clone(), token.clone());
+        move || assert!(token.run(|| receiver.recv()).is_err(), "nothing was sent")
+    });
+    let other = thread::spawn(move || receiver.recv().unwrap());
+    token.cancel();
+    cancelled.join().unwrap();
+    sender.try_send(()).unwrap();
+    other.join().unwrap();
+}
+
+fn broken_channel_cancelled_receiver_stays() {
+    take_out(Guard::CancelLeavesQueue);
+    channel_cancelled_receiver_is_not_told();
 }
 
 fn channel_last_sender_against_recv() {

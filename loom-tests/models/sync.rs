@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use super::support::Note;
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{set_paces_are_due, take_out, Guard};
@@ -211,6 +212,18 @@ pub(super) fn models() -> Vec<Model> {
             "a cancelled writer that does not look behind it leaves a reader waiting for readers"
         ),
         holds!(
+            sync_rwlock_readers_read_together,
+            Preemptions(2),
+            Preemptions(3),
+            "two readers that waited for a writer have the lock at once, whoever was told of its unlock"
+        ),
+        breaks!(
+            broken_sync_rwlock_reader_tells_nobody,
+            Preemptions(2),
+            "deadlock",
+            "a reader that gets the lock by itself and tells nobody leaves the reader behind it waiting for its unlock"
+        ),
+        holds!(
             sync_condvar_notify_between_predicate_and_wait,
             Exhaustive,
             Exhaustive,
@@ -233,6 +246,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that does not look for its notification loses it"
+        ),
+        holds!(
+            sync_condvar_cancelled_waiter_is_not_notified,
+            Preemptions(2),
+            Preemptions(3),
+            "a notification that comes after a waiter was cancelled is had by another"
+        ),
+        breaks!(
+            broken_sync_condvar_cancelled_waiter_stays,
+            Preemptions(2),
+            "deadlock",
+            "a cancelled waiter that stays in the queue has a notification that nobody sees"
         ),
         holds!(sync_barrier_breaks_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
         breaks!(
@@ -277,6 +302,30 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             "deadlock",
             "an initialiser that fails and tells nobody leaves the others waiting"
+        ),
+        holds!(
+            sync_once_cell_is_made_once,
+            Exhaustive,
+            Exhaustive,
+            "of two who find no value one makes it, and the other has that one"
+        ),
+        breaks!(
+            broken_sync_once_cell_is_made_twice,
+            Preemptions(3),
+            "made twice",
+            "one who has found no value and does not look again makes another"
+        ),
+        holds!(
+            sync_once_cell_cancelled_waiter_makes_nothing,
+            Preemptions(3),
+            Preemptions(4),
+            "a turn that is handed over after its waiter was cancelled makes no value"
+        ),
+        breaks!(
+            broken_sync_once_cell_cancelled_waiter_makes,
+            Preemptions(3),
+            "made in a cancelled scope",
+            "a waiter that finds its turn before the cancel and does not look for that makes the value"
         ),
         holds!(
             sync_once_cell_cancelled_waiter_hands_on,
@@ -681,6 +730,28 @@ fn broken_sync_rwlock_cancelled_writer_bars_readers() {
     sync_rwlock_cancelled_writer_lets_readers_pass();
 }
 
+fn sync_rwlock_readers_read_together() {
+    let shared = Arc::new((RwLock::new(()), Latch::new(2)));
+    let writing = shared.0.write().unwrap();
+    let readers = [(); 2].map(|()| {
+        let shared = shared.clone();
+        spawn(move || {
+            let _reading = shared.0.read().unwrap();
+            shared.1.count_down();
+            shared.1.wait().unwrap();
+        })
+    });
+    drop(writing);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+fn broken_sync_rwlock_reader_tells_nobody() {
+    take_out(Guard::ReaderTellsReaders);
+    sync_rwlock_readers_read_together();
+}
+
 fn sync_condvar_notify_between_predicate_and_wait() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let waiter = spawn({
@@ -734,6 +805,33 @@ fn sync_condvar_cancel_against_notify() {
 fn broken_sync_condvar_cancel_eats_notification() {
     take_out(Guard::GrantBeatsCancel);
     sync_condvar_cancel_against_notify();
+}
+
+fn sync_condvar_cancelled_waiter_is_not_notified() {
+    let shared = Arc::new((Mutex::new(false), Condvar::new()));
+    let token = CancelToken::new();
+    let wait = |shared: &(Mutex<bool>, Condvar)| {
+        let mut open = shared.0.lock()?;
+        shared.1.wait_while(&mut open, |open| !*open)
+    };
+    let cancelled = spawn({
+        let (shared, token) = (shared.clone(), token.clone());
+        move || assert!(token.run(|| wait(&shared)).is_err(), "nobody has opened")
+    });
+    let other = spawn({
+        let shared = shared.clone();
+        move || wait(&shared).unwrap()
+    });
+    token.cancel();
+    cancelled.join().unwrap();
+    *shared.0.lock().unwrap() = true;
+    shared.1.notify_one();
+    other.join().unwrap();
+}
+
+fn broken_sync_condvar_cancelled_waiter_stays() {
+    take_out(Guard::CancelLeavesQueue);
+    sync_condvar_cancelled_waiter_is_not_notified();
 }
 
 fn sync_barrier_breaks_while_it_completes() {
@@ -851,6 +949,49 @@ fn sync_once_cell_failure_hands_over() {
 fn broken_sync_once_cell_failure_keeps_turn() {
     take_out(Guard::FailureHandsOver);
     sync_once_cell_failure_hands_over();
+}
+
+fn sync_once_cell_is_made_once() {
+    let (cell, made) = (Arc::new(OnceCell::new()), Note::default());
+    let make = {
+        let made = made.clone();
+        move || made.set()
+    };
+    let other = spawn({
+        let (cell, make) = (cell.clone(), make.clone());
+        move || assert!(cell.get_or_init(make).is_ok())
+    });
+    cell.get_or_init(make).unwrap();
+    other.join().unwrap();
+    assert!(made.times() == 1, "made twice");
+}
+
+fn broken_sync_once_cell_is_made_twice() {
+    take_out(Guard::TurnLooksUnderLock);
+    sync_once_cell_is_made_once();
+}
+
+fn sync_once_cell_cancelled_waiter_makes_nothing() {
+    let (cell, token) = (Arc::new(OnceCell::new()), CancelToken::new());
+    let mut waiter = None;
+    let failed = cell.get_or_try_init(|| {
+        waiter = Some(spawn({
+            let (cell, token) = (cell.clone(), token.clone());
+            move || {
+                let made = token.run(|| cell.get_or_init(|| panic!("made in a cancelled scope")).map(drop));
+                assert!(made.is_err());
+            }
+        }));
+        token.cancel();
+        Err::<u8, Box<dyn std::error::Error>>("not today".into())
+    });
+    assert!(failed.is_err());
+    waiter.unwrap().join().unwrap();
+}
+
+fn broken_sync_once_cell_cancelled_waiter_makes() {
+    take_out(Guard::TurnIsChecked);
+    sync_once_cell_cancelled_waiter_makes_nothing();
 }
 
 fn sync_once_cell_cancelled_waiter_hands_on() {

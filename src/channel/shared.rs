@@ -273,7 +273,9 @@ impl<T> Shared<T> {
             };
             return self.with(|state, wakes| {
                 if !waiter.is_granted() {
-                    state.receiving.remove(place);
+                    if holds(Guard::CancelLeavesQueue) {
+                        state.receiving.remove(place);
+                    }
                 } else if holds(Guard::GrantBeatsCancel) {
                     // Invariant 3.
                     if let Ok(message) = state.take(self.capacity, wakes) {

@@ -81,6 +81,10 @@ pub(crate) enum Guard {
     FenceAfterUnlock,
     /// Who waits for a condition variable enters its queue before unlocking the mutex.
     EnterBeforeUnlock,
+    /// Who is to make a value looks for one in the critical section in which it becomes its turn.
+    TurnLooksUnderLock,
+    /// Who was handed a turn looks for a cancel before it makes the value.
+    TurnIsChecked,
     /// A barrier that was broken refuses whoever comes later.
     BrokenStays,
     /// An initialiser that fails hands over to one who waits.
@@ -115,6 +119,8 @@ pub(crate) enum Guard {
     SendLooksUnderLock,
     /// A writer that is cancelled lets the readers behind it pass.
     WriterLetsReadersPass,
+    /// A reader that has the lock tells the readers behind it.
+    ReaderTellsReaders,
     /// A cancelled waiter leaves its queue.
     CancelLeavesQueue,
     /// A callback is registered in the critical section that looked whether the node is cancelled.

@@ -205,7 +205,9 @@ impl Condvar {
         if !matches!(ended, Ok(Outcome::Ready)) {
             let mut queue = self.queue.lock();
             if !waiter.is_granted() {
-                queue.remove(place);
+                if holds(Guard::CancelLeavesQueue) {
+                    queue.remove(place);
+                }
                 self.waiting.store(queue.len(), Ordering::Relaxed);
             } else if holds(Guard::GrantBeatsCancel) {
                 ended = Ok(Outcome::Ready);

@@ -246,7 +246,7 @@ impl LockQueue {
             let readers_first = line.waiters.front() == Some(&Access::Read);
             let passes_on = match leaving {
                 // Invariant 4; a writer's unlock does the rest.
-                Leaving::Locked => access == Access::Read && readers_first,
+                Leaving::Locked => access == Access::Read && readers_first && holds(Guard::ReaderTellsReaders),
                 // Invariant 3; and readers behind a writer that has gone may read beside those that do.
                 Leaving::Cancelled => {
                     was_told && holds(Guard::CancelPassesWakeOn)

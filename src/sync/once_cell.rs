@@ -128,7 +128,9 @@ impl<T> OnceCell<T> {
             return Ok(self.made());
         };
         // It may have been handed over to a thread that was cancelled meanwhile.
-        context::check()?;
+        if holds(Guard::TurnIsChecked) {
+            context::check()?;
+        }
         let value = make()?;
         // Nobody else sets it: this is the one turn, and it is over when the value is there.
         let _ = self.value.set(value);
@@ -149,7 +151,7 @@ impl<T> OnceCell<T> {
         let waiter = Waiter::new(context::slot());
         let place = {
             let mut state = self.state.lock();
-            if self.value.get().is_some() {
+            if self.value.get().is_some() && holds(Guard::TurnLooksUnderLock) {
                 return Ok(None);
             }
             if !state.busy {
