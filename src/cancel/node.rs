@@ -506,7 +506,7 @@ impl Node {
         let tasks: Vec<_> =
             inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.is_of_task()).collect();
         drop(inner);
-        tasks.iter().for_each(|task| task.quiesce(location));
+        tasks.iter().for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
     }
 }
 

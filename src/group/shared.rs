@@ -475,7 +475,7 @@ impl Shared {
     /// Takes back that a task was begun, which somebody else had claimed.
     fn not_begun(self: &Arc<Self>, slot: Slot) {
         self.queue.lock().begun -= 1;
-        self.free_slot(slot);
+        self.free_slot(slot); // guard: give-back-a-late-workers-slot
     }
 
     /// Empties the queue: what has not begun never will.

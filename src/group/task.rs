@@ -358,7 +358,7 @@ where
         let shared = &self.group.shared;
         let slot = shared.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
-            shared.free_slot(slot);
+            shared.free_slot(slot); // guard: give-back-a-late-joiners-slot
             return None;
         };
         if self.base().is_cancelled() {

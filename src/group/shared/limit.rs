@@ -155,7 +155,7 @@ impl Shared {
         }
         let mut queue = self.queue.lock();
         let free = queue.slots < self.limit;
-        queue.slots += usize::from(free);
+        queue.slots += usize::from(free); // guard: take-a-slot-in-place
         free.then_some(Slot::Own)
     }
 
