@@ -59,12 +59,15 @@ fn cancelling_twice_changes_nothing() -> Result<(), GroupError> {
     Ok(())
 }
 
+/// A blocking point, and a task that does not end for it to wait for.
+type Point<'a> = &'a (dyn Fn(TaskHandle<'_, ()>) -> Result<(), Cancelled> + Sync);
+
 #[test]
 fn a_cancel_wakes_every_kind_of_blocking_point() -> Result<(), GroupError> {
     let (started, leave) = (Barrier::new(12), Gate::default());
     let woken = AtomicUsize::new(0);
     let foreign = CancelToken::new();
-    let points: [&(dyn Fn(TaskHandle<'_, ()>) -> Result<(), Cancelled> + Sync); 11] = [
+    let points: [Point<'_>; 11] = [
         &|_| taskgroup::sleep(LONG),
         &|_| taskgroup::sleep_until(Instant::now() + LONG),
         &|_| taskgroup::park(),
