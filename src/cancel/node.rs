@@ -188,16 +188,18 @@ impl Node {
         kind: Kind,
         observer: Option<Weak<dyn Observer>>,
     ) -> Arc<Self> {
-        let mut parents: Vec<Parent> =
-            parents.into_iter().map(|node| Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) }).collect();
-        if parents.is_empty() {
+        let mut list = Vec::new();
+        for node in parents {
+            list.push(Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) });
+        }
+        if list.is_empty() {
             return Arc::new(Self::new(Box::default(), kind, observer, 0));
         }
-        if parents.len() > 1 {
+        if list.len() > 1 {
             let mut seen = HashSet::new();
-            parents.retain(|parent| seen.insert(parent.node.id));
+            list.retain(|parent| seen.insert(parent.node.id));
         }
-        let parents = parents.into_boxed_slice();
+        let parents = list.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
         let node = Arc::new(Self::new(parents, kind, observer, timed));
         for parent in &node.parents {
