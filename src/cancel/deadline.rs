@@ -47,8 +47,8 @@ impl Deadline {
     }
 
     fn clear(&self) {
-        // As in `set`.
-        self.nanos.store(NEVER, Ordering::Release);
+        // Relaxed: whoever finds none does nothing.
+        self.nanos.store(NEVER, Ordering::Relaxed);
     }
 
     /// Sets it, if there is none or a later one. The caller holds the lock of the node.

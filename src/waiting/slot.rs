@@ -8,7 +8,7 @@
 //! | `TIMED` | attach, or whoever sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
 //! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
 //! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
-//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange | the same thread, when the hook has returned | the hook is being run |
+//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, where `CANCEL` was first | the same thread, when the hook has returned | the hook is being run |
 //!
 //! # Invariants
 //!
@@ -185,8 +185,8 @@ impl Slot {
             if word & FIRING != 0 {
                 return Fired::Busy;
             }
-            // AcqRel: acquires the hook, and orders this run after the one before it.
-            match self.0.word.compare_exchange_weak(word, word | FIRING, Ordering::AcqRel, Ordering::Relaxed) {
+            // Acquire: the hook, and the end of the run before this.
+            match self.0.word.compare_exchange_weak(word, word | FIRING, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
@@ -197,16 +197,15 @@ impl Slot {
 
     /// The caller has set `FIRING`.
     fn run_hook(&self, on_panic: impl FnOnce(Payload)) {
-        struct HasRun<'a>(&'a Slot);
-        impl Drop for HasRun<'_> {
+        struct TellOwner<'a>(&'a Slot);
+        impl Drop for TellOwner<'_> {
             fn drop(&mut self) {
-                // Release: the end of the hook happens before the return of `unhook`, and before the next run; both acquire.
-                self.0 .0.word.fetch_and(!FIRING, Ordering::Release);
                 self.0.unpark();
             }
         }
 
-        let _has_run = HasRun(self);
+        let _tell = TellOwner(self);
+        let _firing = Firing(self);
         let fired = self.0.hook.with(|hook| {
             // SAFETY: this thread set FIRING in the exchange that saw HOOKED; see the type.
             let hook = unsafe { *hook };
@@ -339,8 +338,10 @@ impl Slot {
         let marked = self.publish(HOOKED);
         let _withdraw = Withdraw(self);
         if marked {
-            // guard: run-the-late-hook
-            hook();
+            // Relaxed: only this run has another one follow it.
+            self.0.word.fetch_or(FIRING, Ordering::Relaxed); // guard: say-that-the-late-hook-runs
+            let _firing = Firing(self);
+            hook(); // guard: run-the-late-hook
         }
         f()
     }
@@ -356,6 +357,16 @@ impl Slot {
         // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = None });
         self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// The hook runs, by whoever has set `FIRING`; it has run when this is dropped.
+struct Firing<'a>(&'a Slot);
+
+impl Drop for Firing<'_> {
+    fn drop(&mut self) {
+        // Release: the end of the hook happens before the return of `unhook`, and before the next run; both acquire.
+        self.0 .0.word.fetch_and(!FIRING, Ordering::Release);
     }
 }
 

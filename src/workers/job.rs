@@ -189,8 +189,8 @@ impl<F, T> Job<F, T> {
     /// Whether somebody has claimed the job, and what is left of it then.
     #[inline]
     pub(crate) fn claimed(&self) -> Claimed {
-        // Acquire pairs with the release of `end`: what the task did to the word is seen with it.
-        match self.word.load(Ordering::Acquire) & (PHASE | TOKENED) {
+        // Relaxed: it asks for nothing but the word, and to drop the entry is ordered by its `Arc`.
+        match self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) {
             ENDED => Claimed::Spent,
             word if word & PHASE == QUEUED => Claimed::No,
             _ => Claimed::Yes,
