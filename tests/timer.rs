@@ -10,6 +10,8 @@ use support::{Gate, LONG};
 use taskgroup::{timeout, with_cancel_hook, CancelToken, GroupError};
 
 const SOON: Duration = Duration::from_millis(1);
+/// What needs longer has not been told of: the thread of the deadlines looks by itself after ten seconds.
+const TOLD: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_callback_that_blocks_holds_up_no_other_deadline() {
@@ -34,7 +36,7 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
         token.cancel_after(SOON * (1 + index as u32));
     }
     for _ in &tokens {
-        all_done.recv_timeout(LONG / 2).expect("a deadline was held up by the callback of another");
+        all_done.recv_timeout(TOLD).expect("a deadline was held up by the callback of another");
     }
 }
 
@@ -57,7 +59,7 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
     let (fired, is_fired) = mpsc::channel();
     quick.on_cancel(move || fired.send(()).expect("the test receives")).forget();
     quick.cancel_after(SOON);
-    let outcome = is_fired.recv_timeout(LONG / 2);
+    let outcome = is_fired.recv_timeout(TOLD);
     end.open();
     setter.join().expect("nothing panics");
     outcome.expect("a deadline was held up by the callback of another");
@@ -73,7 +75,7 @@ fn a_hook_that_blocks_holds_up_no_deadline() -> Result<(), GroupError> {
         let (stop, stopped) = mpsc::channel();
         let hook = || {
             quick.cancel_after(SOON);
-            is_fired.lock().unwrap().recv_timeout(LONG / 2).expect("a deadline was held up by a hook");
+            is_fired.lock().unwrap().recv_timeout(TOLD).expect("a deadline was held up by a hook");
             stop.send(()).expect("the region waits");
         };
         with_cancel_hook(hook, || stopped.recv_timeout(LONG).expect("the hook was not called"));
@@ -90,7 +92,22 @@ fn a_deadline_that_is_moved_fires_at_the_new_instant() {
         token.on_cancel(move || fired.send(()).expect("the test receives")).forget();
         token.cancel_after(if later { Duration::from_millis(20) } else { LONG * 2 });
         token.cancel_after(if later { Duration::from_millis(40) } else { SOON });
-        is_fired.recv_timeout(LONG / 2).expect("the deadline did not fire");
+        is_fired.recv_timeout(TOLD).expect("the deadline did not fire");
+    }
+}
+
+#[test]
+fn a_deadline_that_is_nearer_than_the_one_watched_for_fires() {
+    let far = CancelToken::new();
+    far.cancel_after(60 * LONG);
+    far.on_cancel(|| ()).forget();
+    // More than once: whether the thread sleeps already is its own affair.
+    for _ in 0..20 {
+        let near = CancelToken::new();
+        let (fired, is_fired) = mpsc::channel();
+        near.on_cancel(move || fired.send(()).expect("the test receives")).forget();
+        near.cancel_after(SOON);
+        is_fired.recv_timeout(TOLD).expect("the thread that watches for a later deadline was not told");
     }
 }
 

@@ -32,6 +32,31 @@ fn thousands_of_tasks_that_block_in_foreign_code_all_get_threads() {
 }
 
 #[test]
+fn tasks_that_block_in_foreign_code_get_threads_also_after_a_quiet_time() {
+    alone("tasks_that_block_in_foreign_code_get_threads_also_after_a_quiet_time", || {
+        let tasks = 4 * thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..3 {
+            let (arrived, all) = (AtomicUsize::new(0), Gate::default());
+            let outcome = TaskGroup::scope(|g| {
+                for _ in 0..tasks {
+                    g.spawn(|| {
+                        if arrived.fetch_add(1, Ordering::Relaxed) + 1 == tasks {
+                            all.open();
+                        }
+                        all.wait();
+                        Ok(())
+                    });
+                }
+                Ok(())
+            });
+            assert!(outcome.is_ok(), "{outcome:?}");
+            // Long enough for the thread that looks for blocked workers to go to sleep; shorter, and nothing is tested.
+            thread::sleep(std::time::Duration::from_millis(500));
+        }
+    });
+}
+
+#[test]
 fn thousands_of_tasks_blocked_in_the_crate_all_run_and_wake() {
     alone("thousands_of_tasks_blocked_in_the_crate_all_run_and_wake", || {
         let (running, woken) = (Barrier::new(1_001), AtomicUsize::new(0));
