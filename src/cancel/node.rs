@@ -22,9 +22,11 @@
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not yet.
 
+mod above;
 mod fallout;
+mod watchers;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
@@ -33,12 +35,13 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::callback::Callbacks;
 use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
-use crate::facade::{holds, AtomicU32, Guard, Mutex, MutexGuard, Ordering, Payload, Track};
-use crate::waiting::{Point, Slot};
+use crate::facade::{holds, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
+use crate::waiting::Slot;
+pub(crate) use above::OwnedBy;
 pub(crate) use fallout::Fallout;
+use watchers::Watchers;
 
 const CANCELLED: u32 = 1;
 const TIMED: u32 = 1 << 1;
@@ -127,34 +130,11 @@ pub(super) struct Inner {
     watchers: Option<Box<Watchers>>,
 }
 
-/// Those that are to be told of the cancel of a node, or of the end of that.
-#[derive(Default)]
-pub(super) struct Watchers {
-    /// The threads that wait for the cancel.
-    waiting: Slab<Arc<Slot>>,
-    pub(super) callbacks: Callbacks,
-    /// The thread that delivers a cancel to the callbacks.
-    delivering: Option<Arc<Slot>>,
-    /// The threads that wait until every cancel has been delivered.
-    quiescence: Vec<Arc<Slot>>,
-}
-
 /// A slot's place in the list of the node it is attached to.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     node: Arc<Node>,
     key: usize,
-}
-
-/// Whose cancel a `Cancelled` is, seen from a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OwnedBy {
-    /// The node itself.
-    Node,
-    /// A node above it.
-    Ancestor,
-    /// Somebody else.
-    Foreign,
 }
 
 impl Node {
@@ -437,24 +417,6 @@ impl Node {
         matches!(self.kind, Kind::OfTask)
     }
 
-    /// This node and all above it that it is not shielded from, the nearest first, and each of them once: what can be reached
-    /// by many ways is looked at once all the same.
-    pub(super) fn and_above(self: &Arc<Self>) -> Above<'_> {
-        Above { nodes: VecDeque::from([self]), last: None, seen: None }
-    }
-
-    /// Whose cancel `cancelled` is: a question of identity, never of its type or text.
-    pub(crate) fn owner_of(self: &Arc<Self>, cancelled: &Cancelled) -> OwnedBy {
-        if cancelled.origin() == self.id {
-            return OwnedBy::Node;
-        }
-        if self.and_above().any(|node| node.id == cancelled.origin()) {
-            OwnedBy::Ancestor
-        } else {
-            OwnedBy::Foreign
-        }
-    }
-
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
     /// the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
@@ -480,66 +442,6 @@ impl Node {
             }
         }
     }
-
-    /// Makes what the callbacks of a task's node did come before the end of its group. That looks for the node under this lock:
-    /// it finds the node, and waits for it, or comes after this.
-    fn tell_the_group(&self) {
-        if let Some(group) = self.parents().next().filter(|_| self.is_of_task()) {
-            drop(group.inner.lock());
-        }
-    }
-
-    /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
-    /// this thread is delivering.
-    pub(crate) fn quiesce(&self, location: &'static Location<'static>) {
-        let slot = super::context::slot();
-        let is_quiet = |inner: &Inner| {
-            let delivering = inner.watchers.as_ref().and_then(|watchers| watchers.delivering.as_ref());
-            inner.deliveries == 0 || delivering.is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
-        };
-        let mut inner = self.inner.lock();
-        if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
-            inner.watchers().quiescence.push(slot.clone());
-            drop(inner);
-            super::context::wait_uncancellable_at(location, Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
-            inner = self.inner.lock();
-        }
-        // A cancel that has come to this node has marked those below before it is delivered.
-        let tasks: Vec<_> =
-            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.is_of_task()).collect();
-        drop(inner);
-        tasks.iter().for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
-    }
-}
-
-/// The way up from a node: see [`Node::and_above`].
-pub(super) struct Above<'a> {
-    nodes: VecDeque<&'a Arc<Node>>,
-    /// Its parents are still to come: they may change while it is looked at.
-    last: Option<&'a Arc<Node>>,
-    /// What has been found, once the way has forked.
-    seen: Option<HashSet<TokenId>>,
-}
-
-impl<'a> Iterator for Above<'a> {
-    type Item = &'a Arc<Node>;
-
-    fn next(&mut self) -> Option<&'a Arc<Node>> {
-        if let Some(last) = self.last.take() {
-            self.nodes.extend(last.parents());
-            if self.nodes.len() > 1 {
-                self.seen.get_or_insert_default();
-            }
-        }
-        let seen = &mut self.seen;
-        while let Some(node) = self.nodes.pop_front() {
-            if seen.as_mut().is_none_or(|seen| seen.insert(node.id)) {
-                self.last = Some(node);
-                return self.last;
-            }
-        }
-        None
-    }
 }
 
 impl Attachment {
@@ -550,55 +452,6 @@ impl Attachment {
     /// Ends it: the node can no longer mark the slot.
     pub(crate) fn detach(self) {
         let slot = self.node.inner.lock().slots.remove(self.key);
-        drop(slot);
-    }
-}
-
-impl Inner {
-    pub(super) fn watchers(&mut self) -> &mut Watchers {
-        self.watchers.get_or_insert_default()
-    }
-
-    /// The threads that wait for the cancel of the node.
-    fn waiting(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.watchers.iter().flat_map(|watchers| &watchers.waiting).map(|(_, slot)| slot)
-    }
-
-    fn has_callbacks(&self) -> bool {
-        self.watchers.as_ref().is_some_and(|watchers| watchers.callbacks.any())
-    }
-
-    /// Takes a cancel whose callbacks have run off the deliveries.
-    fn delivered(mut inner: MutexGuard<'_, Inner>) {
-        inner.deliveries -= 1;
-        let Some(watchers) = &mut inner.watchers else { return };
-        watchers.delivering = None;
-        let waiting = std::mem::take(&mut watchers.quiescence);
-        drop(inner);
-        waiting.iter().for_each(|slot| slot.unpark());
-    }
-}
-
-/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may have changed.
-pub(super) struct Waiting<'a> {
-    node: &'a Node,
-    key: usize,
-}
-
-impl Node {
-    /// Adds a thread to those that are woken; none if the node is cancelled.
-    pub(super) fn add_waiting(&self, slot: Arc<Slot>) -> Option<Waiting<'_>> {
-        let mut inner = self.inner.lock();
-        if inner.cancelled.is_some() {
-            return None;
-        }
-        Some(Waiting { node: self, key: inner.watchers().waiting.insert(slot) })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let slot = self.node.inner.lock().watchers().waiting.try_remove(self.key);
         drop(slot);
     }
 }

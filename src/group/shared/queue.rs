@@ -1,0 +1,169 @@
+//! What a group has to run and what it has counted, under one lock; what of it may begin.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Erased, GroupStats, Loans, Role, Slot, TaskStatus};
+use crate::cancel::Cancelled;
+use crate::facade::{holds, Guard};
+use crate::waiting;
+use crate::workers::{Claimed, Departure};
+
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
+    pub(super) tasks: VecDeque<Erased>,
+    /// Daemons, which need no slot.
+    pub(super) express: VecDeque<Erased>,
+    /// Few groups have any.
+    pub(super) loans: Option<Box<Loans>>,
+    pub(super) listed: bool,
+    pub(super) limited: bool,
+    /// How many are taken; one that is lent counts once.
+    pub(super) slots: usize,
+    /// Those of tasks that have ended, as far as anybody can see, and not left yet.
+    pub(super) slots_ending: usize,
+    pub(super) live_tasks: usize,
+    pub(super) live_daemons: usize,
+    pub(super) closed: bool,
+    /// The owner, while it waits for the counts.
+    pub(super) owner_waits: Option<Arc<waiting::Slot>>,
+    pub(super) spawned: usize,
+    pub(super) begun: usize,
+    pub(super) ended: GroupStats,
+    /// The first cancel from outside the group that cut a task short.
+    pub(super) cut: Option<Cancelled>,
+}
+
+/// A task taken from the queue, and its slot.
+pub(super) struct Taken {
+    pub(super) task: Erased,
+    pub(super) slot: Slot,
+    /// It is worth a look at the precise clock: the queue is not long.
+    pub(super) precisely: bool,
+}
+
+/// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been released: made before the lock is
+/// taken, it is by itself.
+#[derive(Default)]
+pub(super) struct Dead(Vec<Erased>);
+
+impl Dead {
+    /// Most can be dropped at once.
+    #[inline]
+    pub(super) fn bury(&mut self, task: Erased, claimed: Claimed) {
+        if claimed != Claimed::Spent {
+            self.0.push(task);
+        }
+    }
+}
+
+impl Queue {
+    /// Takes ended tasks off the counts; the owner, if it is to be woken.
+    pub(super) fn enter(&mut self, tally: Tally) -> Option<Arc<waiting::Slot>> {
+        self.live_tasks -= tally.tasks;
+        self.live_daemons -= tally.daemons;
+        self.begun += tally.begun;
+        self.ended.finished += tally.ended.finished;
+        self.ended.failed += tally.ended.failed;
+        self.ended.cancelled += tally.ended.cancelled;
+        if self.live_tasks == 0 && (!self.closed || self.live_daemons == 0) {
+            self.owner_waits.take()
+        } else {
+            None
+        }
+    }
+
+    /// Counts so many tasks that the owner has run in place.
+    pub(super) fn enter_in_place(&mut self, tasks: usize) {
+        self.live_tasks -= tasks;
+        self.begun += tasks;
+        self.ended.finished += tasks;
+    }
+
+    pub(super) fn has_work(&self, limit: usize) -> bool {
+        !self.express.is_empty()
+            || (self.slots <= limit && self.loans.as_ref().is_some_and(|loans| loans.are_waiting()))
+            || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
+    }
+
+    /// Whether a task that is queued now could begin at once.
+    pub(super) fn has_room(&mut self, limit: usize, dead: &mut Dead) -> bool {
+        let free = limit.saturating_sub(self.slots - self.slots_ending);
+        if free == 0 {
+            return false;
+        }
+        // Joiners that ran a task in place have left it here. Those in between go with their turn.
+        self.next_task(dead);
+        while let Some(claimed) = self.tasks.back().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
+            self.tasks.pop_back().into_iter().for_each(|task| dead.bury(task, claimed));
+        }
+        self.tasks.iter().filter(|task| !task.is_claimed()).take(free).count() < free
+    }
+
+    /// The first task that nobody has claimed.
+    pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
+        while let Some(claimed) = self.tasks.front().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
+            self.tasks.pop_front().into_iter().for_each(|task| dead.bury(task, claimed));
+        }
+        self.tasks.front()
+    }
+
+    /// Whether the group has to be listed, which it then counts as.
+    pub(super) fn must_list(&mut self, limit: usize) -> bool {
+        let list = !self.listed && self.has_work(limit);
+        self.listed |= list;
+        list
+    }
+
+    pub(super) fn take(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
+        if let Some(task) = self.express.pop_front() {
+            self.begun += 1;
+            return Some(Taken { task, slot: Slot::Nothing, precisely: true });
+        }
+        let lent = self.loans.as_mut().filter(|_| self.slots <= limit).and_then(|loans| loans.take(dead));
+        if let Some((task, slot)) = lent {
+            self.begun += 1;
+            return Some(Taken { task, slot, precisely: true });
+        }
+        if self.slots < limit || !holds(Guard::LimitIsKept) {
+            self.take_task(dead)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn take_task(&mut self, dead: &mut Dead) -> Option<Taken> {
+        self.next_task(dead)?;
+        let task = self.tasks.pop_front()?;
+        self.begun += 1;
+        // Without a limit, nobody looks at the slots.
+        let slot = if self.limited { Slot::Own } else { Slot::Nothing };
+        self.slots += usize::from(slot.is_some());
+        Some(Taken { task, slot, precisely: true })
+    }
+}
+
+/// Ended tasks that are still on the counts.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) tasks: usize,
+    pub(super) daemons: usize,
+    pub(super) begun: usize,
+    pub(super) ended: GroupStats,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, departure: Departure) {
+        if departure.role == Role::Daemon as u8 {
+            self.daemons += 1;
+        } else {
+            self.tasks += 1;
+        }
+        match TaskStatus::from_code(departure.status) {
+            TaskStatus::Failed | TaskStatus::Panicked => self.ended.failed += 1,
+            TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
+            _ => self.ended.finished += 1,
+        }
+    }
+}
