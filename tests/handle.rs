@@ -404,34 +404,17 @@ fn a_dropped_handle_lets_its_task_go_on() -> Result<(), GroupError> {
 fn a_chain_of_joins_is_longer_than_the_stack_is_deep() {
     const LINKS: usize = 20_000;
     alone("a_chain_of_joins_is_longer_than_the_stack_is_deep", || {
-        let (spinning, over) = (AtomicUsize::new(0), Gate::default());
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|threads| {
-            // Keeps the workers from the chain for a while, so that it is run in place from its end.
-            threads.spawn(|| {
-                TaskGroup::scope(|g| {
-                    for _ in 0..cores {
-                        g.spawn(|| {
-                            spinning.fetch_add(1, Ordering::SeqCst);
-                            until(|| over.is_open());
-                            Ok(())
-                        });
-                    }
-                    over.wait();
-                    Ok(())
-                })
-            });
-            until(|| spinning.load(Ordering::SeqCst) == cores);
-            let length = TaskGroup::scope(|g| {
+        // Nobody else takes of the chain for a while, so that it is run in place from its end.
+        let length = support::with_busy_workers(|| {
+            TaskGroup::scope(|g| {
                 let mut last = g.spawn(|| Ok(0));
                 for _ in 0..LINKS {
                     let before = last;
                     last = g.spawn(move || Ok(before.join()? + 1));
                 }
                 Ok(last.join()?)
-            });
-            over.open();
-            assert_eq!(length.ok(), Some(LINKS));
+            })
         });
+        assert_eq!(length.ok(), Some(LINKS));
     });
 }

@@ -432,26 +432,9 @@ fn what_is_left_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
 #[test]
 fn a_dedicated_task_does_not_overtake_the_queue() {
     alone("a_dedicated_task_does_not_overtake_the_queue", || {
-        let (leave, holds) = (Gate::default(), Gate::default());
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (order, spinning) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-        std::thread::scope(|threads| {
-            // Keeps the workers from what is queued for a while.
-            threads.spawn(|| {
-                TaskGroup::scope(|g| {
-                    for _ in 0..cores {
-                        g.spawn(|| {
-                            spinning.fetch_add(1, Ordering::SeqCst);
-                            support::until(|| leave.is_open());
-                            Ok(())
-                        });
-                    }
-                    leave.wait();
-                    Ok(())
-                })
-            });
-            support::until(|| spinning.load(Ordering::SeqCst) == cores);
-            let outcome = TaskGroup::builder().limit(1).scope(|g| {
+        let (holds, order) = (Gate::default(), Mutex::new(Vec::new()));
+        let outcome = support::with_busy_workers(|| {
+            TaskGroup::builder().limit(1).scope(|g| {
                 g.task().dedicated().spawn(|| {
                     holds.wait();
                     Ok(())
@@ -468,10 +451,9 @@ fn a_dedicated_task_does_not_overtake_the_queue() {
                     Ok(())
                 });
                 Ok(())
-            });
-            leave.open();
-            assert!(outcome.is_ok(), "{outcome:?}");
+            })
         });
+        assert!(outcome.is_ok(), "{outcome:?}");
         assert_eq!(*order.lock().unwrap(), ["queued", "dedicated"]);
     });
 }

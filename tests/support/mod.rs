@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use taskgroup::Cancelled;
+use taskgroup::{Cancelled, TaskGroup};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -186,6 +186,32 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{test} is not the name of a test");
+}
+
+/// Runs `f` while every worker that there is a core for spins, so that what `f` queues is not taken by one of them. For a process
+/// of its own: see [`alone`].
+pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
+    let (spinning, over) = (AtomicUsize::new(0), Gate::default());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            TaskGroup::scope(|g| {
+                for _ in 0..cores {
+                    g.spawn(|| {
+                        spinning.fetch_add(1, Ordering::SeqCst);
+                        until(|| over.is_open());
+                        Ok(())
+                    });
+                }
+                over.wait();
+                Ok(())
+            })
+        });
+        until(|| spinning.load(Ordering::SeqCst) == cores);
+        let value = f();
+        over.open();
+        value
+    })
 }
 
 /// Lets others run until `condition` holds.
