@@ -148,14 +148,16 @@ impl<E> Failure<E> {
     /// use std::time::Duration;
     /// use taskgroup::TaskGroup;
     ///
+    /// # let begun = taskgroup::sync::Event::new();
     /// let error = TaskGroup::scope(|g| {
     ///     g.spawn(|| {
+    ///         # begun.set();
     ///         if taskgroup::sleep(Duration::from_secs(60)).is_err() {
     ///             anyhow::bail!("no time to clean up");
     ///         }
     ///         Ok(())
     ///     });
-    ///     # while g.stats().running == 0 { taskgroup::yield_now()?; }
+    ///     # begun.wait()?;
     ///     Err::<(), _>(anyhow::anyhow!("nothing to do"))
     /// })
     /// .unwrap_err();

@@ -357,8 +357,11 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// use taskgroup::{channel, winding_down, TaskGroup};
     ///
     /// let (requests, queue) = channel::unbounded();
+    /// # let has_begun = taskgroup::sync::Event::new();
+    /// # let begun = &has_begun;
     /// let served = TaskGroup::scope(|g| {
     ///     let server = g.spawn(move || {
+    ///         # begun.set();
     ///         let mut served = 0;
     ///         while let Ok(request) = queue.recv() {
     ///             // One that was taken is answered, if that takes no more than the grace.
@@ -370,9 +373,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     ///     for request in [1, 2, 3] {
     ///         requests.send(request)?;
     ///     }
-    ///     # while g.stats().queued > 0 {
-    ///     #     taskgroup::yield_now()?;
-    ///     # }
+    ///     # begun.wait()?;
     ///     g.cancel_gracefully(Duration::from_secs(10));
     ///     Ok(taskgroup::shield(|| server.join())?)
     /// })?;
