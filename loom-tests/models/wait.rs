@@ -100,7 +100,7 @@ pub(super) fn models() -> Vec<Model> {
 }
 
 fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
-    slot.wait(Point::Park, Location::caller(), true, || None, ready).unwrap()
+    slot.wait(Point::Park, Location::caller(), true, || None, ready, &mut None)
 }
 
 fn cancel(slot: &Slot) {
@@ -233,7 +233,7 @@ fn wait_r20_marked_slot_parks() {
         looks += 1;
         shared.1.load(Ordering::Relaxed) == 1
     };
-    assert_eq!(shared.0.wait(Point::Join, here(), false, || None, ready).unwrap(), Woken::Ready);
+    assert_eq!(shared.0.wait(Point::Join, here(), false, || None, ready, &mut None), Woken::Ready);
     assert!(looks <= 2, "one look before the park and one after the only wake, not {looks}");
     assert!(shared.0.is_marked());
     granter.join().unwrap();
@@ -251,7 +251,7 @@ fn wait_r21_deadline_races_with_entry() {
         }
     });
     let until = || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
-    assert_eq!(shared.0.wait(Point::Sleep, here(), true, until, || false).unwrap(), Woken::TimedOut);
+    assert_eq!(shared.0.wait(Point::Sleep, here(), true, until, || false, &mut None), Woken::TimedOut);
     setter.join().unwrap();
 }
 

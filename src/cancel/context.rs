@@ -13,6 +13,7 @@
 //! frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::repeat::Repeat;
 use super::Cancelled;
 use crate::facade::{holds, local, Guard};
 use crate::waiting::{Point, Slot, Woken};
-use crate::workers;
+use crate::workers::{self, Refusal};
 
 local! {
     static CONTEXT: Context = Context::new();
@@ -126,6 +127,7 @@ impl Context {
         Some(made)
     }
 
+    #[inline]
     fn push(&self, frame: Frame) {
         self.standing.set(if matches!(frame, Frame::Clear) { Standing::Outside } else { Standing::Stale });
         self.frames.borrow_mut().push(frame);
@@ -147,19 +149,47 @@ impl Context {
         }
     }
 
-    /// Attaches the slot to the node of the innermost scope, where there is one.
-    fn attach(&self) -> Option<Arc<Node>> {
-        let node = self.node()?;
-        if self.standing.get() != Standing::Attached {
-            let attached = self.attachment.borrow().as_ref().is_some_and(|attachment| Arc::ptr_eq(attachment.node(), &node));
-            if !attached {
-                self.detach();
-                let attachment = node.clone().attach(self.slot());
-                self.attachment.replace(Some(attachment));
-            }
-            self.standing.set(Standing::Attached);
+    /// Attaches the slot to the node of the innermost scope; false if there is none.
+    fn attach(&self) -> bool {
+        match self.standing.get() {
+            Standing::Outside => return false,
+            Standing::Attached => return true,
+            Standing::Stale => {}
         }
-        Some(node)
+        let Some(node) = self.node() else { return false };
+        let attached = self.attachment.borrow().as_ref().is_some_and(|attachment| Arc::ptr_eq(attachment.node(), &node));
+        if !attached {
+            self.detach();
+            let attachment = node.attach(self.slot());
+            self.attachment.replace(Some(attachment));
+        }
+        self.standing.set(Standing::Attached);
+        true
+    }
+
+    /// Blocks until `ready`, until `limit`, or until there is cause to look for a cancel, which is for the caller to do. As long
+    /// as there is none, it touches the counts of neither slot nor node.
+    fn wait(
+        &self,
+        point: Point,
+        location: &'static Location<'static>,
+        limit: Option<Instant>,
+        ready: impl FnMut() -> bool,
+    ) -> Woken {
+        let slot = self.slot();
+        let cancellable = self.attach();
+        let until = || {
+            if !cancellable || !slot.is_timed() {
+                return limit;
+            }
+            [limit, self.node().and_then(|node| node.next_limit())].into_iter().flatten().min()
+        };
+        let mut refused = None;
+        let woken = slot.wait(point, location, cancellable, until, ready, &mut refused);
+        if let Some(refusal) = refused {
+            refusal.fail();
+        }
+        woken
     }
 
     #[inline]
@@ -181,13 +211,11 @@ impl Drop for Context {
 /// `f` with the context of this thread; a thread whose locals are gone is outside of any scope.
 #[inline]
 fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
-    let mut f = Some(f);
-    match CONTEXT.try_with(|context| f.take().map(|f| f(context))) {
-        Ok(Some(value)) => value,
-        _ => match f.take() {
-            Some(f) => f(&Context::new()),
-            None => unreachable!("the context took the closure without running it"),
-        },
+    // Asked for first: kept for the other case, what `f` has captured would go through memory.
+    if CONTEXT.try_with(|_| ()).is_ok() {
+        CONTEXT.with(f)
+    } else {
+        f(&Context::new())
     }
 }
 
@@ -259,40 +287,52 @@ pub(crate) fn made_own() -> Option<Arc<Node>> {
     })
 }
 
-struct Leave;
+/// While it lives, this thread is inside of a scope.
+#[must_use = "the scope is left at once if this is not kept"]
+pub(crate) struct Inside(PhantomData<*const ()>);
 
-impl Drop for Leave {
+impl Drop for Inside {
     fn drop(&mut self) {
         with(Context::pop);
     }
 }
 
+/// Enters a scope. What is entered last is left first.
 #[inline]
-fn inside<T>(frame: Frame, f: impl FnOnce() -> T) -> T {
-    with(|context| context.push(frame));
-    let _leave = Leave;
-    f()
+fn enter_frame(frame: impl FnOnce() -> Frame) -> Inside {
+    with(|context| context.push(frame()));
+    Inside(PhantomData)
+}
+
+/// Enters the scope of `node`.
+#[inline]
+pub(crate) fn enter(node: Arc<Node>) -> Inside {
+    enter_frame(|| Frame::Node(node))
 }
 
 /// Runs `f` in the scope of `node`.
 #[inline]
 pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
-    inside(Frame::Node(node), f)
+    let _inside = enter(node);
+    f()
 }
 
 /// Runs `f` in the scope of a task that has no handle.
 pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
-    inside(Frame::Task { base, own: None }, f)
+    let _inside = enter_frame(|| Frame::Task { base, own: None });
+    f()
 }
 
 /// Runs `f` in the scope of a task that has a node of its own if something asks for it.
 pub(crate) fn within_lazy<T>(task: LazyTask, f: impl FnOnce() -> T) -> T {
-    inside(Frame::Lazy(task), f)
+    let _inside = enter_frame(|| Frame::Lazy(task));
+    f()
 }
 
 /// Runs `f` outside of any scope.
 pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
-    inside(Frame::Clear, f)
+    let _inside = enter_frame(|| Frame::Clear);
+    f()
 }
 
 /// `Err` if the current scope is cancelled.
@@ -319,12 +359,10 @@ pub(crate) fn is_cancelled() -> bool {
 
 #[cold]
 fn check_slowly() -> Result<(), Cancelled> {
-    let Some(node) = with(Context::attach) else { return Ok(()) };
-    if is_clear() {
-        Ok(())
-    } else {
-        node.check()
+    if !with(Context::attach) || is_clear() {
+        return Ok(());
     }
+    current().map_or(Ok(()), |node| node.check())
 }
 
 /// Blocks until `ready`, or until `limit`.
@@ -333,34 +371,22 @@ fn check_slowly() -> Result<(), Cancelled> {
 ///
 /// The current scope was cancelled, before or meanwhile, and `ready` did not hold. Whoever calls decides under the lock of
 /// the primitive whether the wait was granted in spite of it.
+#[inline]
 #[track_caller]
 pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut() -> bool) -> Result<Outcome, Cancelled> {
     let location = Location::caller();
-    check()?;
-    let slot = slot();
     loop {
-        // Each time: the code of a task that had to fail may have been in scopes of its own.
-        let node = with(Context::attach);
-        let until = || match &node {
-            Some(node) if slot.is_timed() => [limit, node.next_limit()].into_iter().flatten().min(),
-            _ => limit,
-        };
-        let woken = match slot.wait(point, location, node.is_some(), until, &mut ready) {
-            Ok(woken) => woken,
-            Err(refusal) => {
-                refusal.fail();
-                continue;
-            }
-        };
-        match (woken, &node) {
-            (Woken::Ready, _) => return Ok(Outcome::Ready),
-            (Woken::Marked | Woken::TimedOut, Some(node)) => {
-                node.check()?;
-                if woken == Woken::TimedOut && limit.is_some_and(|limit| limit <= Instant::now()) {
+        check()?;
+        // Each time anew: the code of a task that had to fail may have been in scopes of its own.
+        match with(|context| context.wait(point, location, limit, &mut ready)) {
+            Woken::Ready => return Ok(Outcome::Ready),
+            Woken::Marked | Woken::Refused => {}
+            Woken::TimedOut => {
+                check()?;
+                if limit.is_some_and(|limit| limit <= Instant::now()) {
                     return Ok(Outcome::TimedOut);
                 }
             }
-            (Woken::Marked | Woken::TimedOut, None) => return Ok(Outcome::TimedOut),
         }
     }
 }
@@ -379,10 +405,11 @@ pub(crate) fn wait_uncancellable_at(
     mut ready: impl FnMut() -> bool,
 ) -> Outcome {
     loop {
-        match slot().wait(point, location, false, &mut until, &mut ready) {
-            Ok(Woken::Ready) => return Outcome::Ready,
-            Ok(Woken::Marked | Woken::TimedOut) => return Outcome::TimedOut,
-            Err(refusal) => refusal.fail(),
+        let mut refused = None;
+        match slot().wait(point, location, false, &mut until, &mut ready, &mut refused) {
+            Woken::Ready => return Outcome::Ready,
+            Woken::Marked | Woken::TimedOut => return Outcome::TimedOut,
+            Woken::Refused => refused.into_iter().for_each(Refusal::fail),
         }
     }
 }

@@ -92,7 +92,19 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     })
 }
 
-/// What unwinds here in a model is a finding, and ends the model.
+/// What unwinds past here in a model is a finding, and ends the model.
+#[must_use = "only what comes before its end is contained"]
+pub(crate) struct Contained(());
+
+impl Contained {
+    pub(crate) fn begin() -> Self {
+        Contained(())
+    }
+
+    pub(crate) fn end(self) {}
+}
+
+/// As [`Contained`].
 pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
@@ -459,6 +471,13 @@ macro_rules! const_fn {
     };
 }
 pub(crate) use const_fn;
+
+macro_rules! preset {
+    ($value:expr) => {
+        $value
+    };
+}
+pub(crate) use preset;
 
 macro_rules! global {
     ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {

@@ -53,20 +53,34 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 
-/// Runs `f`, out of which no panic may come: what comes after it must not be skipped. One ends the process.
-#[inline]
-pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
-    struct Abort;
-    impl Drop for Abort {
-        fn drop(&mut self) {
-            tracing::error!("a panic where none can be contained: the process aborts");
-            std::process::abort();
-        }
+/// While it lives no panic may come past: what comes after must not be skipped. One ends the process.
+#[must_use = "only what comes before its end is contained"]
+pub(crate) struct Contained(());
+
+impl Contained {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        Contained(())
     }
 
-    let abort = Abort;
+    #[inline]
+    pub(crate) fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        tracing::error!("a panic where none can be contained: the process aborts");
+        std::process::abort();
+    }
+}
+
+/// Runs `f`, out of which no panic may come, as [`Contained`].
+pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
+    let contained = Contained::begin();
     let value = f();
-    std::mem::forget(abort);
+    contained.end();
     value
 }
 
@@ -261,6 +275,15 @@ macro_rules! const_fn {
     };
 }
 pub(crate) use const_fn;
+
+/// A value that is computed beforehand where the primitives of the facade have `const` constructors: what many scopes make is
+/// then copied into its place from one piece of memory, and not put together on the stack first.
+macro_rules! preset {
+    ($value:expr) => {
+        const { $value }
+    };
+}
+pub(crate) use preset;
 
 /// Declares a value of each thread.
 macro_rules! local {

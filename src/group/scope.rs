@@ -19,7 +19,7 @@ use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
-use crate::facade::{catch, contained, Mutex, Payload};
+use crate::facade::{catch, Contained, Mutex, Payload};
 
 /// A scope whose tasks have all ended when it returns.
 ///
@@ -78,17 +78,20 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
-    let returned = context::within(node, || {
-        let returned = catch(|| body(&group));
-        // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
-        contained(|| {
-            let outcome = catch(|| group.settle(returned, begun)).unwrap_or_else(|payload| group.panicked(payload));
-            group.group.shared.finish(location);
-            outcome
-        })
-    });
+    let inside = context::enter(node);
+    let returned = catch(|| body(&group));
+    // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
+    let contained = Contained::begin();
+    let outcome = match returned {
+        Ok(Ok(value)) => Body::Value(value),
+        Ok(Err(error)) => catch(|| group.failed(error, begun)).unwrap_or_else(|payload| group.panicked(payload)),
+        Err(payload) => group.panicked(payload),
+    };
+    group.group.shared.finish(location);
+    contained.end();
+    drop(inside);
     group.release();
-    group.report(returned, options.name, begun)
+    group.report(outcome, options.name, begun)
 }
 
 /// The error of a scope that went well and has no result all the same: it was cancelled from inside, or had no tasks.
@@ -451,25 +454,20 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
 impl<E: TaskError> TaskGroup<'_, '_, E> {
     /// Takes note of how the body ended, and cancels the group if it failed.
-    fn settle<T>(&self, returned: Result<Result<T, E>, Payload>, begun: Stopwatch) -> Body<T> {
+    /// Records the error that the body returned. Its conversions and destructors are the user's, and may panic.
+    fn failed<T>(&self, error: E, begun: Stopwatch) -> Body<T> {
         let shared = &self.group.shared;
-        match returned {
-            Ok(Ok(value)) => Body::Value(value),
-            Ok(Err(error)) => {
-                let own = error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign).cloned();
-                match own {
-                    Some(cancelled) => {
-                        shared.note_cut(&cancelled);
-                        self.discard(error, begun);
-                        Body::Cancelled(cancelled)
-                    }
-                    None => {
-                        self.group.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
-                        Body::Failed
-                    }
-                }
+        let own = error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign).cloned();
+        match own {
+            Some(cancelled) => {
+                shared.note_cut(&cancelled);
+                self.discard(error, begun);
+                Body::Cancelled(cancelled)
             }
-            Err(payload) => self.panicked(payload),
+            None => {
+                self.group.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
+                Body::Failed
+            }
         }
     }
 

@@ -32,7 +32,7 @@ use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::context::Outcome;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::facade::{holds, spin, Guard, Mutex, Payload};
+use crate::facade::{holds, preset, spin, Guard, Mutex, Payload};
 use crate::waiting::Point;
 use crate::workers::{self, Departure, Source};
 use limit::Loans;
@@ -41,6 +41,9 @@ use queue::{Dead, Queue, Taken, Tally};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
+
+/// A limit that no group comes to.
+const UNLIMITED: usize = usize::MAX;
 
 pub(super) struct Shared {
     token: CancelToken,
@@ -96,14 +99,14 @@ impl Shared {
     pub(super) fn new(limit: Option<usize>, node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             token: CancelToken::from_node(node(shared.clone())),
-            limit: limit.unwrap_or(usize::MAX),
+            limit: limit.unwrap_or(UNLIMITED),
             owner: context::identity(),
             used: PlainBool::new(false),
-            queue: Mutex::new(Queue { limited: limit.is_some(), ..Queue::default() }),
-            daemon_node: OnceLock::new(),
+            queue: preset!(Mutex::new(Queue::new())),
+            daemon_node: preset!(OnceLock::new()),
             ended_in_place: PlainUsize::new(0),
             any_cut: PlainBool::new(false),
-            callback_panics: Mutex::new(Vec::new()),
+            callback_panics: preset!(Mutex::new(Vec::new())),
             any_callback_panicked: PlainBool::new(false),
         })
     }
@@ -142,7 +145,7 @@ impl Shared {
 
     #[inline]
     pub(super) fn is_limited(&self) -> bool {
-        self.limit != usize::MAX
+        self.limit != UNLIMITED
     }
 
     /// How many tasks may run at once, if that is limited.
@@ -409,7 +412,7 @@ impl Shared {
             }
             return None;
         }
-        queue.take_task(&mut dead)
+        queue.take_task(self.limit, &mut dead)
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {

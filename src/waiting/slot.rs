@@ -81,10 +81,9 @@ pub(crate) enum Woken {
     Marked,
     /// The limit has passed.
     TimedOut,
+    /// A task has to fail first, outside of the wait, which can be begun again then.
+    Refused,
 }
-
-/// How a wait ended, or what is to be done before it goes on.
-pub(crate) type Waited = Result<Woken, Refusal>;
 
 /// What became of an attempt to run a hook again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -250,10 +249,9 @@ impl Slot {
     ///
     /// Between the publish and the park no code of the user's runs: what that waits for itself would withdraw the publish,
     /// and take the wake. `until` and `ready` are ours.
-    ///
-    /// # Errors
-    ///
-    /// A task has to fail first, outside of the wait, which can be begun again then.
+    /// What has to fail first is left in `refused`: returned, it would make each wait pass its outcome through memory, in pieces
+    /// that the processor waits for.
+    #[inline]
     pub(crate) fn wait(
         &self,
         point: Point,
@@ -261,28 +259,32 @@ impl Slot {
         cancellable: bool,
         mut until: impl FnMut() -> Option<Instant>,
         mut ready: impl FnMut() -> bool,
-    ) -> Waited {
+        refused: &mut Option<Refusal>,
+    ) -> Woken {
         self.enter(point, location);
         let mut marked = self.publish(PARKED) && cancellable; // guard: see-the-early-mark => false
         let mut blocked = None;
         let woken = loop {
             if ready() {
-                break Ok(Woken::Ready);
+                break Woken::Ready;
             }
             if marked {
-                break Ok(Woken::Marked);
+                break Woken::Marked;
             }
             let limit = match until() {
                 None => None,
                 Some(until) => match until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                     Some(left) => Some(left),
-                    None => break Ok(Woken::TimedOut),
+                    None => break Woken::TimedOut,
                 },
             };
             if blocked.is_none() {
                 match workers::blocking() {
                     Ok(blocking) => blocked = Some(blocking),
-                    Err(refusal) => break Err(refusal),
+                    Err(refusal) => {
+                        *refused = Some(refusal);
+                        break Woken::Refused;
+                    }
                 }
             }
             match limit {
@@ -291,7 +293,7 @@ impl Slot {
             }
             marked = cancellable && self.is_marked(); // guard: see-the-late-mark => false
             if !holds(Guard::WaitLooksAgain) {
-                break Ok(Woken::Ready);
+                break Woken::Ready;
             }
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Erased, GroupStats, Loans, Role, Slot, TaskStatus};
+use super::{Erased, GroupStats, Loans, Role, Slot, TaskStatus, UNLIMITED};
 use crate::cancel::Cancelled;
 use crate::facade::{holds, Guard};
 use crate::waiting;
 use crate::workers::{Claimed, Departure};
 
-#[derive(Default)]
 pub(super) struct Queue {
     /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
     pub(super) tasks: VecDeque<Erased>,
@@ -18,7 +17,6 @@ pub(super) struct Queue {
     /// Few groups have any.
     pub(super) loans: Option<Box<Loans>>,
     pub(super) listed: bool,
-    pub(super) limited: bool,
     /// How many are taken; one that is lent counts once.
     pub(super) slots: usize,
     /// Those of tasks that have ended, as far as anybody can see, and not left yet.
@@ -59,6 +57,25 @@ impl Dead {
 }
 
 impl Queue {
+    pub(super) const fn new() -> Self {
+        Queue {
+            tasks: VecDeque::new(),
+            express: VecDeque::new(),
+            loans: None,
+            listed: false,
+            slots: 0,
+            slots_ending: 0,
+            live_tasks: 0,
+            live_daemons: 0,
+            closed: false,
+            owner_waits: None,
+            spawned: 0,
+            begun: 0,
+            ended: GroupStats { queued: 0, running: 0, finished: 0, failed: 0, cancelled: 0 },
+            cut: None,
+        }
+    }
+
     /// Takes ended tasks off the counts; the owner, if it is to be woken.
     pub(super) fn enter(&mut self, tally: Tally) -> Option<Arc<waiting::Slot>> {
         self.live_tasks -= tally.tasks;
@@ -127,18 +144,18 @@ impl Queue {
             return Some(Taken { task, slot, precisely: true });
         }
         if self.slots < limit || !holds(Guard::LimitIsKept) {
-            self.take_task(dead)
+            self.take_task(limit, dead)
         } else {
             None
         }
     }
 
-    pub(super) fn take_task(&mut self, dead: &mut Dead) -> Option<Taken> {
+    pub(super) fn take_task(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         self.next_task(dead)?;
         let task = self.tasks.pop_front()?;
         self.begun += 1;
         // Without a limit, nobody looks at the slots.
-        let slot = if self.limited { Slot::Own } else { Slot::Nothing };
+        let slot = if limit == UNLIMITED { Slot::Nothing } else { Slot::Own };
         self.slots += usize::from(slot.is_some());
         Some(Taken { task, slot, precisely: true })
     }
