@@ -243,6 +243,26 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_receiver_disconnects_before_callbacks_and_hooks_run() -> anyhow::Result<()> {
+    let _watch = watch();
+    let token = CancelToken::new();
+    let closed = token.closed();
+    let (seen, looks) = unbounded();
+    let look = || seen.send(closed.try_recv()).expect("the test looks");
+    token
+        .on_cancel({
+            let (seen, closed) = (seen.clone(), closed.clone());
+            move || seen.send(closed.try_recv()).expect("the test looks")
+        })
+        .forget();
+    token.run(|| taskgroup::with_cancel_hook(look, || token.cancel()));
+    for who in ["hook", "callback"] {
+        assert_eq!(looks.try_recv()?, Err(crossbeam_channel::TryRecvError::Disconnected), "{who}");
+    }
+    Ok(())
+}
+
+#[test]
 fn it_goes_with_its_token() {
     let _watch = watch();
     let token = CancelToken::new();

@@ -210,6 +210,44 @@ fn regions_end_and_hooks_repeat_at_once() {
 }
 
 #[test]
+fn who_sleeps_is_woken_before_a_hook_that_waits_for_that() -> Result<(), GroupError> {
+    let (woken, wakes) = mpsc::sync_channel(1);
+    let wakes = Mutex::new(wakes);
+    let (hooked, sleeping) = (Gate::default(), Gate::default());
+    let saw_it = AtomicBool::new(false);
+    TaskGroup::scope(|g| {
+        g.task().dedicated().spawn(|| {
+            let hook = || {
+                let wakes = wakes.lock().expect("no hook panicked");
+                saw_it.store(wakes.recv_timeout(LONG).is_ok(), Ordering::Relaxed);
+            };
+            with_cancel_hook(hook, || {
+                hooked.open();
+                sleeping.wait();
+                std::thread::park_timeout(PAUSE);
+                while !taskgroup::is_cancelled() {
+                    std::thread::yield_now();
+                }
+            });
+            Ok(())
+        });
+        hooked.wait();
+        g.task().dedicated().spawn(|| {
+            taskgroup::checkpoint()?;
+            sleeping.open();
+            let slept = taskgroup::sleep(LONG);
+            woken.send(()).expect("the test waits");
+            Ok(slept?)
+        });
+        sleeping.wait();
+        g.cancel();
+        Ok(())
+    })?;
+    assert!(saw_it.load(Ordering::Relaxed), "the hook ran first, and waited in vain");
+    Ok(())
+}
+
+#[test]
 fn a_plain_hook_that_panics_is_a_failure_of_the_group_it_is_in() {
     let (inside, panicking) = (Gate::default(), Gate::default());
     let error = TaskGroup::scope(|g| {

@@ -91,6 +91,18 @@ pub(super) fn models() -> Vec<Model> {
             "deadlock",
             "one who waits for a token and is woken after the callbacks is never woken by one that waits for it"
         ),
+        holds!(
+            cancel_hook_waits_for_a_sleeper,
+            Preemptions(3),
+            Preemptions(4),
+            "a cancel hook may wait until one who sleeps in the same scope has gone on"
+        ),
+        breaks!(
+            broken_cancel_hooks_before_wakes,
+            Preemptions(3),
+            "deadlock",
+            "one who sleeps and is woken after the hooks is never woken by one that waits for it"
+        ),
     ]
 }
 
@@ -275,6 +287,33 @@ fn cancel_callback_waits_for_a_waiter() {
     token.wait().unwrap();
     gone.open();
     canceller.join().unwrap();
+}
+
+fn cancel_hook_waits_for_a_sleeper() {
+    let token = CancelToken::new();
+    let gone = Arc::new(Gate::new());
+    token.run(|| {
+        with_cancel_hook(
+            || gone.wait().unwrap(),
+            || {
+                let sleeper = thread::spawn({
+                    let (token, gone) = (token.clone(), gone.clone());
+                    move || {
+                        assert!(token.run(block).is_err());
+                        gone.open();
+                    }
+                });
+                let canceller = cancel_in_thread(&token);
+                sleeper.join().unwrap();
+                canceller.join().unwrap();
+            },
+        );
+    });
+}
+
+fn broken_cancel_hooks_before_wakes() {
+    take_out(Guard::WakesBeforeHooks);
+    cancel_hook_waits_for_a_sleeper();
 }
 
 fn broken_cancel_callbacks_before_waiters() {

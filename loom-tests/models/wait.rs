@@ -105,7 +105,8 @@ fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
 
 fn cancel(slot: &Slot) {
     let marked = slot.mark();
-    slot.wake(&marked, |_| panic!("the hook panicked"));
+    slot.wake(&marked);
+    slot.fire(&marked, |_| panic!("the hook panicked"));
 }
 
 fn wait_r7_cancel_races_with_entry() {

@@ -3,13 +3,16 @@
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::{bounded, Receiver};
+use crossbeam_channel::{bounded, Receiver, Sender};
 
 use super::node::Node;
-use super::CancelToken;
+use super::{timer, CancelToken};
 
 /// Made when it is first asked for, and freed with its node.
 pub(super) type Closed = OnceLock<Receiver<Infallible>>;
+
+/// What keeps the receiver connected.
+pub(super) type Closing = Sender<Infallible>;
 
 impl Node {
     /// A receiver of nothing, whose sender is dropped when the node is cancelled.
@@ -17,13 +20,25 @@ impl Node {
         if let Some(closed) = self.closed.get() {
             return closed;
         }
-        // No lock is held here: where the deadline of the node has passed, registering runs the callbacks of others.
-        let (sender, receiver) = bounded(0);
-        let registered = self.on_cancel(Box::new(move || drop(sender)));
-        self.closed.get_or_init(|| {
-            registered.forget();
+        // A deadline that has passed is seen first, where no lock is held.
+        self.is_cancelled();
+        let mut inner = self.inner.lock();
+        let mut unused = None;
+        let closed = self.closed.get_or_init(|| {
+            let (sender, receiver) = bounded(0);
+            if inner.cancelled.is_some() {
+                unused = Some(sender);
+            } else {
+                inner.watchers().closing = Some(sender);
+            }
             receiver
-        })
+        });
+        drop(inner);
+        drop(unused);
+        if self.is_timed() {
+            timer::arm(self);
+        }
+        closed
     }
 }
 

@@ -387,7 +387,7 @@ impl Node {
             unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
             unpark.extend(inner.waiting().cloned());
             nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
-            let fires = inner.has_callbacks() || inner.slots.iter().any(|(_, slot)| slot.is_hooked());
+            let fires = inner.fires();
             drop(inner);
             unpark.iter().for_each(|slot| slot.unpark());
             if fires {

@@ -147,4 +147,6 @@ pub(crate) enum Guard {
     QuietNodesFirst,
     /// Who waits for a token is woken before callbacks run.
     TokenWaitersFirst,
+    /// Who sleeps in a scope is woken before the hooks of that are run.
+    WakesBeforeHooks,
 }

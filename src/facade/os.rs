@@ -303,3 +303,53 @@ macro_rules! global {
     };
 }
 pub(crate) use global;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    /// How often one who waits looks before it parks, and how often one who lingers does.
+    fn looks() -> (u32, u32) {
+        let (mut spun, mut lingered) = (0, 0);
+        assert!(!spin(|| {
+            spun += 1;
+            false
+        }));
+        linger(|| {
+            lingered += 1;
+            false
+        });
+        (spun, lingered)
+    }
+
+    #[test]
+    fn nobody_spins_on_one_core() {
+        const CHILD: &str = "TASKGROUP_TEST_ON_ONE_CORE";
+        if std::env::var_os(CHILD).is_some() {
+            assert_eq!((parallelism(), looks()), (1, (1, 0)));
+            return;
+        }
+        if parallelism() > 1 {
+            let (spun, lingered) = looks();
+            assert!(spun > 1 && lingered > 1, "{spun} looks, {lingered} while lingering");
+        }
+        // A child has the cores of the thread that starts it.
+        let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask for its cores");
+        let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu) == Ok(true)).expect("a thread has a core");
+        let mut one = CpuSet::new();
+        one.set(first).expect("it was set in the other");
+        sched_setaffinity(Pid::from_raw(0), &one).expect("a thread may give up cores");
+        let child = Command::new(std::env::current_exe().expect("the test has a path"))
+            .args(["--exact", "facade::os::tests::nobody_spins_on_one_core", "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("the test can be started again");
+        let printed = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+    }
+}

@@ -52,7 +52,7 @@ pub(crate) enum Point {
     Select,
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::Location;
     use std::sync::{mpsc, Arc, Barrier as StdBarrier};

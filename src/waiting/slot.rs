@@ -162,12 +162,15 @@ impl Slot {
         }
     }
 
-    /// Wakes what was blocked when the slot was marked, and runs its hook; `on_panic` gets the panic of that before the region
-    /// can end.
-    pub(crate) fn wake(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
+    /// Wakes what was blocked when the slot was marked.
+    pub(crate) fn wake(&self, marked: &Marked) {
         if marked.0 & PARKED != 0 {
             self.unpark();
         }
+    }
+
+    /// Runs the hook that the slot had when it was marked; `on_panic` gets its panic before the region can end.
+    pub(crate) fn fire(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
         if marked.0 & HOOKED != 0 {
             self.run_hook(on_panic);
         }

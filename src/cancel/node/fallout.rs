@@ -18,6 +18,9 @@ pub(crate) struct Fallout {
     waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
     regions: Vec<Arc<Node>>,
+    /// The senders of receivers that disconnect.
+    #[cfg(feature = "crossbeam")]
+    closing: Vec<crate::cancel::closed::Closing>,
     /// Those that are still to be marked, with the cancel of their parent.
     pub(super) below: VecDeque<(Arc<Node>, Cancelled)>,
 }
@@ -57,6 +60,8 @@ impl Fallout {
         node.state.fetch_or(CANCELLED | spares, Ordering::Release);
         self.go_below(&inner, &cancelled);
         self.waiting.extend(inner.waiting().cloned());
+        #[cfg(feature = "crossbeam")]
+        self.closing.extend(inner.take_closing());
         let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
             self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
@@ -82,13 +87,23 @@ impl Fallout {
             self.waiting.iter().for_each(|slot| slot.unpark());
         }
         for (index, slot, marked) in &self.wakes {
-            let node = &self.nodes[*index];
-            slot.wake(marked, |payload| node.hook_panicked(payload)); // guard: wake-what-was-marked
+            if !holds(Guard::WakesBeforeHooks) {
+                let node = &self.nodes[*index];
+                slot.fire(marked, |payload| node.hook_panicked(payload));
+            }
+            slot.wake(marked); // guard: wake-what-was-marked
         }
         for region in &self.regions {
             if holds(Guard::GraceWakes) {
                 region.set_timed();
             }
+        }
+        #[cfg(feature = "crossbeam")]
+        drop(self.closing);
+        // From here on code of the user's runs, which may take its time.
+        for (index, slot, marked) in self.wakes.iter().filter(|_| holds(Guard::WakesBeforeHooks)) {
+            let node = &self.nodes[*index];
+            slot.fire(marked, |payload| node.hook_panicked(payload)); // guard: fire-what-was-marked
         }
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {

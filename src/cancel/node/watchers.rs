@@ -7,6 +7,8 @@ use slab::Slab;
 
 use super::{Inner, Node};
 use crate::cancel::callback::Callbacks;
+#[cfg(feature = "crossbeam")]
+use crate::cancel::closed::Closing;
 use crate::cancel::context;
 use crate::facade::{holds, Guard, MutexGuard};
 use crate::waiting::{Point, Slot};
@@ -17,6 +19,9 @@ pub(in crate::cancel) struct Watchers {
     /// The threads that wait for the cancel.
     waiting: Slab<Arc<Slot>>,
     pub(in crate::cancel) callbacks: Callbacks,
+    /// What is dropped, for a receiver to disconnect, before the callbacks run.
+    #[cfg(feature = "crossbeam")]
+    pub(in crate::cancel) closing: Option<Closing>,
     /// The thread that delivers a cancel to the callbacks.
     pub(super) delivering: Option<Arc<Slot>>,
     /// The threads that wait until every cancel has been delivered.
@@ -35,6 +40,20 @@ impl Inner {
 
     pub(super) fn has_callbacks(&self) -> bool {
         self.watchers.as_ref().is_some_and(|watchers| watchers.callbacks.any())
+    }
+
+    /// Whether anything happens at a cancel that no blocked thread of the scope sees to: a deadline needs the timer then.
+    pub(super) fn fires(&self) -> bool {
+        #[cfg(feature = "crossbeam")]
+        let closes = self.watchers.as_ref().is_some_and(|watchers| watchers.closing.is_some());
+        #[cfg(not(feature = "crossbeam"))]
+        let closes = false;
+        closes || self.has_callbacks() || self.slots.iter().any(|(_, slot)| slot.is_hooked())
+    }
+
+    #[cfg(feature = "crossbeam")]
+    pub(super) fn take_closing(&mut self) -> Option<Closing> {
+        self.watchers.as_mut()?.closing.take()
     }
 
     /// Takes a cancel whose callbacks have run off the deliveries.
