@@ -18,37 +18,37 @@ const THREADS: u64 = 4;
 
 /// One kind of channel. All of them are used through pointers, which costs each the same.
 #[derive(Clone, Copy)]
-struct Kind<S, R> {
-    name: &'static str,
-    make: fn(usize) -> (S, R),
-    send: fn(&S, u64) -> bool,
-    recv: fn(&R) -> Option<u64>,
+pub(crate) struct Kind<S, R> {
+    pub(crate) name: &'static str,
+    pub(crate) make: fn(usize) -> (S, R),
+    pub(crate) send: fn(&S, u64) -> bool,
+    pub(crate) recv: fn(&R) -> Option<u64>,
 }
 
-const UNBOUNDED: usize = usize::MAX;
+pub(crate) const UNBOUNDED: usize = usize::MAX;
 
-const TASKGROUP: Kind<channel::Sender<u64>, channel::Receiver<u64>> = Kind {
+pub(crate) const TASKGROUP: Kind<channel::Sender<u64>, channel::Receiver<u64>> = Kind {
     name: "taskgroup",
     make: channel::bounded,
     send: |sender, n| sender.send(n).is_ok(),
     recv: |receiver| receiver.recv().ok(),
 };
 
-const CROSSBEAM: Kind<crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>> = Kind {
+pub(crate) const CROSSBEAM: Kind<crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>> = Kind {
     name: "crossbeam-channel",
     make: |room| if room == UNBOUNDED { crossbeam_channel::unbounded() } else { crossbeam_channel::bounded(room) },
     send: |sender, n| sender.send(n).is_ok(),
     recv: |receiver| receiver.recv().ok(),
 };
 
-const FLUME: Kind<flume::Sender<u64>, flume::Receiver<u64>> = Kind {
+pub(crate) const FLUME: Kind<flume::Sender<u64>, flume::Receiver<u64>> = Kind {
     name: "flume",
     make: |room| if room == UNBOUNDED { flume::unbounded() } else { flume::bounded(room) },
     send: |sender, n| sender.send(n).is_ok(),
     recv: |receiver| receiver.recv().ok(),
 };
 
-const STD: Kind<mpsc::Sender<u64>, mpsc::Receiver<u64>> = Kind {
+pub(crate) const STD: Kind<mpsc::Sender<u64>, mpsc::Receiver<u64>> = Kind {
     name: "std mpsc",
     make: |_| mpsc::channel(),
     send: |sender, n| sender.send(n).is_ok(),

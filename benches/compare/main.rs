@@ -23,6 +23,7 @@
 //!   allocator arenas and cached stacks stay in a process and would be counted for the wrong side.
 
 mod blocked;
+mod busy;
 mod cancel;
 mod channel;
 mod check;
@@ -50,7 +51,7 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 16] = [
+const ROWS: [(&str, Row); 17] = [
     ("fork-join", fork_join::fork_join),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
@@ -64,6 +65,7 @@ const ROWS: [(&str, Row); 16] = [
     ("overhead", sync::overhead),
     ("wake", wake::wake),
     ("channel", channel::channel),
+    ("busy", busy::busy),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),

@@ -9,6 +9,11 @@ mod os;
 #[cfg(not(loom))]
 pub(crate) use os::*;
 
+#[cfg(not(loom))]
+mod spin;
+#[cfg(not(loom))]
+pub(crate) use spin::{linger, spin};
+
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]

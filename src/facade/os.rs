@@ -174,49 +174,6 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
-/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core, not at all.
-///
-/// It lets others run early and often: whoever makes it hold may wait for this core, and pauses would only take its time.
-/// Where the core is nobody else's, that costs a system call each.
-pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
-    const ROUNDS: u32 = 4;
-    /// With twice as long a pause after each.
-    const LOOKS: u32 = 4;
-    if *CORES > 1 {
-        for _ in 0..ROUNDS {
-            for look in 0..LOOKS {
-                if done() {
-                    return true;
-                }
-                (0..1 << look).for_each(|_| std::hint::spin_loop());
-            }
-            if done() {
-                return true;
-            }
-            thread::yield_now();
-        }
-    }
-    done()
-}
-
-/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at all.
-pub(crate) fn linger(mut done: impl FnMut() -> bool) {
-    const LOOKS: u32 = 64;
-    const SPINS: u32 = 32;
-    if *CORES == 1 {
-        return;
-    }
-    for look in 0..LOOKS {
-        if done() {
-            return;
-        }
-        if look % 4 == 3 {
-            thread::yield_now();
-        }
-        (0..SPINS).for_each(|_| std::hint::spin_loop());
-    }
-}
-
 /// Says now and then that something is due.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -239,8 +196,6 @@ impl Pace {
         is_due
     }
 }
-
-static CORES: std::sync::LazyLock<usize> = std::sync::LazyLock::new(parallelism);
 
 /// How many threads the machine runs at once.
 pub(crate) fn parallelism() -> usize {
@@ -303,53 +258,3 @@ macro_rules! global {
     };
 }
 pub(crate) use global;
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::process::Command;
-
-    use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
-    use nix::unistd::Pid;
-
-    use super::*;
-
-    /// How often one who waits looks before it parks, and how often one who lingers does.
-    fn looks() -> (u32, u32) {
-        let (mut spun, mut lingered) = (0, 0);
-        assert!(!spin(|| {
-            spun += 1;
-            false
-        }));
-        linger(|| {
-            lingered += 1;
-            false
-        });
-        (spun, lingered)
-    }
-
-    #[test]
-    fn nobody_spins_on_one_core() {
-        const CHILD: &str = "TASKGROUP_TEST_ON_ONE_CORE";
-        if std::env::var_os(CHILD).is_some() {
-            assert_eq!((parallelism(), looks()), (1, (1, 0)));
-            return;
-        }
-        if parallelism() > 1 {
-            let (spun, lingered) = looks();
-            assert!(spun > 1 && lingered > 1, "{spun} looks, {lingered} while lingering");
-        }
-        // A child has the cores of the thread that starts it.
-        let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask for its cores");
-        let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu) == Ok(true)).expect("a thread has a core");
-        let mut one = CpuSet::new();
-        one.set(first).expect("it was set in the other");
-        sched_setaffinity(Pid::from_raw(0), &one).expect("a thread may give up cores");
-        let child = Command::new(std::env::current_exe().expect("the test has a path"))
-            .args(["--exact", "facade::os::tests::nobody_spins_on_one_core", "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .expect("the test can be started again");
-        let printed = String::from_utf8_lossy(&child.stdout);
-        assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
-    }
-}

@@ -1,0 +1,214 @@
+//! What a thread does while it is not worth parking yet.
+//!
+//! Whoever makes the condition hold may wait for the very core that the spinning takes. So a spin yields now and then: where
+//! threads of this crate share a core and hand something to and fro, that is several times as quick as to park and to wake.
+//! Where something computes on that core it is not: the yield gives it the core for a whole turn, some three milliseconds on
+//! Linux, and what the thread had been waiting for a microsecond later has to wait as long. So each yield is timed, and one that
+//! took a turn is the last of the process for a while.
+
+use std::hint;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::parallelism;
+
+static CORES: LazyLock<usize> = LazyLock::new(parallelism);
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static YIELDS: Yields = Yields::new();
+
+/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core, not at all.
+pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
+    const ROUNDS: u32 = 4;
+    /// With twice as long a pause after each.
+    const LOOKS: u32 = 4;
+    if *CORES > 1 {
+        for _ in 0..ROUNDS {
+            for look in 0..LOOKS {
+                if done() {
+                    return true;
+                }
+                (0..1 << look).for_each(|_| hint::spin_loop());
+            }
+            if done() {
+                return true;
+            }
+            yield_if_cheap();
+        }
+    }
+    done()
+}
+
+/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at all.
+///
+/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any good.
+pub(crate) fn linger(mut done: impl FnMut() -> bool) {
+    const LOOKS: u32 = 16;
+    const PAUSES: u32 = 128;
+    if *CORES == 1 {
+        return;
+    }
+    for look in 0..LOOKS {
+        if done() {
+            return;
+        }
+        if look % 4 == 3 {
+            yield_if_cheap();
+        }
+        (0..PAUSES).for_each(|_| hint::spin_loop());
+    }
+}
+
+fn yield_if_cheap() {
+    let before = Instant::now();
+    let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
+    YIELDS.try_yield(now, || {
+        thread::yield_now();
+        before.elapsed()
+    });
+}
+
+/// Whether yields are worth it, as far as the last ones tell. All in milliseconds.
+///
+/// Of several threads at once each may believe what it likes: nothing but time depends on it.
+#[derive(Debug)]
+struct Yields {
+    /// Nobody yields before that; 0 where everybody may.
+    resume: AtomicU64,
+    /// How long nobody is to yield the next time that it was not worth it.
+    pause: AtomicU64,
+}
+
+impl Yields {
+    /// A yield that takes longer has given the core to something that computes.
+    const TURN: Duration = Duration::from_micros(500);
+    const SHORTEST_PAUSE: u64 = 50;
+    const LONGEST_PAUSE: u64 = 1_600;
+
+    const fn new() -> Self {
+        Yields { resume: AtomicU64::new(0), pause: AtomicU64::new(Self::SHORTEST_PAUSE) }
+    }
+
+    /// Calls `yields`, which gives the time that it took, unless it is too early after one that took long. After the pause one
+    /// thread tries for all.
+    fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) {
+        let resume = self.resume.load(Relaxed);
+        let pause = self.pause.load(Relaxed);
+        if resume != 0 {
+            let mine = now >= resume && self.resume.compare_exchange(resume, now + pause, Relaxed, Relaxed).is_ok();
+            if !mine {
+                return;
+            }
+        }
+        if yields() >= Self::TURN {
+            self.resume.store(now + pause, Relaxed);
+            self.pause.store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
+        } else if resume != 0 {
+            self.resume.store(0, Relaxed);
+            self.pause.store(Self::SHORTEST_PAUSE, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a thread that is to yield at `now` does, where that takes so many microseconds.
+    fn yields(state: &Yields, now: u64, takes: u64) -> bool {
+        let mut yielded = false;
+        state.try_yield(now, || {
+            yielded = true;
+            Duration::from_micros(takes)
+        });
+        yielded
+    }
+
+    #[test]
+    fn a_yield_that_took_a_turn_is_the_last_for_a_while() {
+        let state = Yields::new();
+        assert!((0..3).all(|now| yields(&state, now, 1)));
+        assert!(yields(&state, 10, 3_000));
+        assert!((10..60).all(|now| !yields(&state, now, 1)));
+        assert!(yields(&state, 60, 1), "the pause is over");
+        assert!((60..70).all(|now| yields(&state, now, 1)));
+    }
+
+    #[test]
+    fn pauses_grow_until_a_yield_is_cheap_again() {
+        let state = Yields::new();
+        let mut now = 1;
+        assert!(yields(&state, now, 3_000));
+        let mut next = || {
+            let before = now;
+            now = (before..).find(|&now| yields(&state, now, 3_000)).expect("a pause ends");
+            now - before
+        };
+        assert_eq!([(); 7].map(|()| next()), [50, 100, 200, 400, 800, 1_600, 1_600]);
+        now += 1_600;
+        assert!(yields(&state, now, 1) && yields(&state, now, 3_000));
+        assert!(!yields(&state, now + 49, 1) && yields(&state, now + 50, 1), "the pause is short again");
+    }
+
+    #[test]
+    fn after_a_pause_one_tries_for_all() {
+        let state = Yields::new();
+        assert!(yields(&state, 0, 3_000));
+        state.try_yield(50, || {
+            assert!(!yields(&state, 50, 1), "another came while one tried");
+            Duration::from_micros(3_000)
+        });
+        assert!(!yields(&state, 51, 1));
+    }
+
+    #[cfg(target_os = "linux")]
+    mod on_one_core {
+        use std::process::Command;
+
+        use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
+        use nix::unistd::Pid;
+
+        use super::*;
+
+        /// How often one who waits looks before it parks, and how often one who lingers does.
+        fn looks() -> (u32, u32) {
+            let (mut spun, mut lingered) = (0, 0);
+            assert!(!spin(|| {
+                spun += 1;
+                false
+            }));
+            linger(|| {
+                lingered += 1;
+                false
+            });
+            (spun, lingered)
+        }
+
+        #[test]
+        fn nobody_spins() {
+            const CHILD: &str = "TASKGROUP_TEST_ON_ONE_CORE";
+            if std::env::var_os(CHILD).is_some() {
+                assert_eq!((parallelism(), looks()), (1, (1, 0)));
+                return;
+            }
+            if parallelism() > 1 {
+                let (spun, lingered) = looks();
+                assert!(spun > 1 && lingered > 1, "{spun} looks, {lingered} while lingering");
+            }
+            // A child has the cores of the thread that starts it.
+            let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask for its cores");
+            let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu) == Ok(true)).expect("a thread has a core");
+            let mut one = CpuSet::new();
+            one.set(first).expect("it was set in the other");
+            sched_setaffinity(Pid::from_raw(0), &one).expect("a thread may give up cores");
+            let child = Command::new(std::env::current_exe().expect("the test has a path"))
+                .args(["--exact", "facade::spin::tests::on_one_core::nobody_spins", "--nocapture"])
+                .env(CHILD, "1")
+                .output()
+                .expect("the test can be started again");
+            let printed = String::from_utf8_lossy(&child.stdout);
+            assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+        }
+    }
+}
