@@ -4,7 +4,7 @@
 //! cargo run --release --example map_demo
 //! ```
 //!
-//! In the first part, 1 and 3 are done long before 7, and their results come after its. Look at when the input is pulled: no sooner than
+//! In the first part, 1 and 3 are done long before 7, and yet their results come after its. Look at when the input is pulled: no sooner than
 //! there is room for it, so that in the third part it can be endless. There, 2 wakes up and fails while two are asleep: they are woken at
 //! once, and the report names the one. On the left are seconds.
 

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         lines.iter_mut().zip(values).for_each(|(line, value)| line.push((count as f64, value)));
         reports.push(tasks.2);
     }
-    println!("the first of them ended like this, and the others alike:\n{}", reports[0]);
+    println!("what cancelled them, here the first:\n{}", reports[0]);
     let path = options.svg.map_or_else(|| env::current_exe().map(|path| path.with_extension("svg")), Ok)?;
     let [bytes, thread_bytes, cancel, thread_cancel] = lines;
     let charts = [("resident bytes for each", bytes, thread_bytes), ("cancel all, ms", cancel, thread_cancel)];
