@@ -7,16 +7,13 @@
 //! On the left is the time in minutes, of half a second each. Steps 1 to 3 are what a pool of threads can do as well. In step 4 a stone
 //! breaks the grinder: see what had begun, what came of it, how soon it was over, and what the report says.
 
-use std::{
-    fmt::Display,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context};
+use anyhow::bail;
 use clap::Parser;
 use taskgroup::{Cancelled, GroupError, TaskGroup};
-use taskgroup_examples::left_behind;
+use taskgroup_examples::{left_behind, println};
 
 #[derive(Parser)]
 struct Options {
@@ -29,18 +26,20 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    for step in options.step.map_or(1..=4, |step| step..=step) {
-        let minute = Duration::from_millis(options.minute_ms);
-        let kitchen = &Kitchen { opened: Instant::now(), minute, stone: step == 4, broke: OnceLock::new() };
-        let steps =
-            ["grind while the water heats", "pour what is ready", "chores and a podcast beside it", "a stone in the grinder"];
-        println!("{step}. {}", steps[usize::from(step) - 1]);
-        match step {
-            1 => grind_and_heat(kitchen)?,
-            2 => coffee(kitchen)?,
-            3 => morning(kitchen)?,
-            _ => bad_morning(kitchen)?,
+    let Options { step, minute_ms } = Options::parse();
+    let steps = [
+        ("grind while the water heats", grind_and_heat as fn(&Kitchen) -> _),
+        ("pour what is ready", coffee),
+        ("chores and a podcast beside it", morning),
+        ("a stone in the grinder", morning),
+    ];
+    for (number, (title, run)) in (1..).zip(steps).filter(|(number, _)| step.is_none_or(|step| step == *number)) {
+        println!("{number}. {title}");
+        let minute = Duration::from_millis(minute_ms);
+        let kitchen = Kitchen { opened: Instant::now(), minute, stone: number == 4, broke: OnceLock::new() };
+        match (run(&kitchen), kitchen.broke.get()) {
+            (Err(report), Some(broke)) => println!("{report:#}\neverything stopped within {:.1?} of that", broke.elapsed()),
+            (outcome, _) => outcome?,
         }
     }
     println!("threads left: {}", left_behind());
@@ -49,9 +48,9 @@ fn main() -> anyhow::Result<()> {
 
 /// Step 1: pours when both are ready.
 fn grind_and_heat(kitchen: &Kitchen) -> Result<(), GroupError> {
-    let (beans, water) = taskgroup::join(|| kitchen.grind(), || kitchen.heat())?;
-    kitchen.pour(beans)?;
-    kitchen.pour(water)?;
+    let (beans, water) = taskgroup::join(|| kitchen.grind(), || Ok(kitchen.spend(2, "heating", "water")?))?;
+    kitchen.spend(1, "pouring", beans)?;
+    kitchen.spend(1, "pouring", water)?;
     Ok(kitchen.brew_and_drink()?)
 }
 
@@ -59,9 +58,9 @@ fn grind_and_heat(kitchen: &Kitchen) -> Result<(), GroupError> {
 fn coffee(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("coffee").scope(|g| {
         let beans = g.task().name("grinder").spawn(|| kitchen.grind());
-        let water = g.task().name("kettle").spawn(|| kitchen.heat());
+        let water = g.task().name("kettle").spawn(|| Ok(kitchen.spend(2, "heating", "water")?));
         for ready in g.as_completed([beans, water]) {
-            kitchen.pour(ready?.join()?)?;
+            kitchen.spend(1, "pouring", ready?.join()?)?;
         }
         Ok(kitchen.brew_and_drink()?)
     })
@@ -69,31 +68,22 @@ fn coffee(kitchen: &Kitchen) -> Result<(), GroupError> {
 
 fn chores(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("chores").scope(|g| {
-        for (name, minutes) in [("dishes", 4), ("laundry", 6)] {
-            g.task().name(name).spawn(move || Ok(kitchen.spend(minutes, format_args!("doing the {name}"))?));
-        }
+        g.task().name("dishes").spawn(|| Ok(kitchen.spend(4, "doing", "dishes")?));
+        g.task().name("laundry").spawn(|| Ok(kitchen.spend(6, "doing", "laundry")?));
         Ok(())
     })
 }
 
-/// Step 3: both, each with a group of its own, until both are done; the podcast ends with them.
+/// Step 3: both, each with a group of its own, until both are done; the podcast ends with them. Step 4: with a stone among the beans.
 fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("morning").scope(|g| {
         g.task().name("podcast").spawn_daemon(|| loop {
-            kitchen.spend(2, "playing a podcast")?;
+            kitchen.spend(2, "playing", "podcast")?;
         });
         g.task().name("coffee").spawn(|| Ok(coffee(kitchen)?));
         g.task().name("chores").spawn(|| Ok(chores(kitchen)?));
         Ok(())
     })
-}
-
-/// Step 4: the same with a stone among the beans.
-fn bad_morning(kitchen: &Kitchen) -> anyhow::Result<()> {
-    let error = morning(kitchen).err().context("coffee was made with a stone in it")?;
-    let took = kitchen.broke.get().context("the grinder is whole")?.elapsed();
-    println!("{error:#}\neverything had stopped {took:.1?} after the grinder broke");
-    Ok(())
 }
 
 /// A place where everything takes its time, and says when it begins, when it is done and when it is cut short.
@@ -106,39 +96,30 @@ struct Kitchen {
 }
 
 impl Kitchen {
-    fn grind(&self) -> anyhow::Result<&'static str> {
+    fn grind(&self) -> anyhow::Result<&str> {
         if self.stone {
             self.say("grinding the beans");
             taskgroup::sleep(Duration::from_millis(300))?;
             self.broke.get_or_init(Instant::now);
             bail!("there is a stone in the grinder");
         }
-        self.spend(3, "grinding the beans")?;
-        Ok("beans")
-    }
-
-    fn heat(&self) -> anyhow::Result<&'static str> {
-        self.spend(2, "heating the water")?;
-        Ok("water")
-    }
-
-    fn pour(&self, what: &str) -> Result<(), Cancelled> {
-        self.spend(1, format_args!("pouring the {what}"))
+        Ok(self.spend(3, "grinding", "beans")?)
     }
 
     fn brew_and_drink(&self) -> Result<(), Cancelled> {
-        self.spend(2, "brewing")?;
-        self.spend(1, "drinking the coffee")
+        self.spend(2, "brewing", "coffee")?;
+        self.spend(1, "drinking", "coffee").map(drop)
     }
 
-    fn spend(&self, minutes: u32, doing: impl Display) -> Result<(), Cancelled> {
-        self.say(&doing);
+    /// Gives back what the time was spent on.
+    fn spend<'a>(&self, minutes: u32, doing: &str, what: &'a str) -> Result<&'a str, Cancelled> {
+        self.say(&format!("{doing} the {what}"));
         let outcome = taskgroup::sleep(self.minute * minutes);
-        self.say(format_args!("{} {doing}", if outcome.is_ok() { "done" } else { "STOPPED" }));
-        outcome
+        self.say(&format!("{} {doing} the {what}", if outcome.is_ok() { "done" } else { "STOPPED" }));
+        outcome.map(|()| what)
     }
 
-    fn say(&self, what: impl Display) {
+    fn say(&self, what: &str) {
         println!("  {:>5.2}  {what}", self.opened.elapsed().as_secs_f64() / self.minute.as_secs_f64());
     }
 }

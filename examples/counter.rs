@@ -19,7 +19,7 @@ use std::{
 use anyhow::bail;
 use clap::Parser;
 use taskgroup::{sync::Mutex, GroupError, TaskGroup, TaskHandle};
-use taskgroup_examples::left_behind;
+use taskgroup_examples::{left_behind, println};
 
 /// Counts with several tasks.
 #[derive(Parser)]

@@ -10,23 +10,21 @@
 //! Look at the last server, which is started alone: it has to wait for the first host of the list, and a client has to wait until it has
 //! found itself. Then press Ctrl-C, or kill one of the processes: that ends all three, and the report names the one.
 
-use std::{
-    env,
-    hash::{BuildHasher, RandomState},
-    io::{self, BufRead, BufReader},
-    net::TcpListener,
-    os::fd::{AsFd, OwnedFd},
-    os::unix::process::CommandExt,
-    process::{self, Command, ExitCode, Stdio},
-    time::{Duration, Instant},
-};
+use std::env;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{self, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context};
 use clap::Parser;
 use rustix::process::{kill_process, Pid, Signal};
 use taskgroup::sync::{Event, Promise};
 use taskgroup::TaskGroup;
-use taskgroup_examples::{fetch, until_ctrl_c, OwnedChild};
+use taskgroup_examples::{fetch, println, until_ctrl_c, OwnedChild};
 use tiny_http::{Request, Response, Server};
 
 /// What a server says when somebody has to wait for it.

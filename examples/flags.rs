@@ -23,7 +23,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use taskgroup::{TaskGroup, TaskStatus};
-use taskgroup_examples::{fetch, until_ctrl_c, Answer, FlagServer, POPULOUS};
+use taskgroup_examples::{fetch, println, until_ctrl_c, Answer, FlagServer, POPULOUS};
 
 const SLOW: Duration = Duration::from_secs(30);
 

@@ -16,7 +16,7 @@ use std::{fmt, fs, path::Path, process::ExitCode, time::Instant};
 use clap::{builder::RangedU64ValueParser, Parser};
 use indicatif::{ProgressBar, ProgressFinish, ProgressIterator};
 use taskgroup::{Failure, GroupError, TaskGroup};
-use taskgroup_examples::{fetch, until_ctrl_c, FlagServer, Selection, Site};
+use taskgroup_examples::{fetch, println, until_ctrl_c, FlagServer, Selection, Site};
 
 /// Downloads flags of countries.
 #[derive(Parser)]

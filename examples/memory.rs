@@ -6,25 +6,19 @@
 //!
 //! Each figure is measured by this program in a process of its own, where so many tasks sleep for ever. The bytes are those of stacks and
 //! heap that the process uses (`Anonymous` in `/proc/self/smaps_rollup`: this is for Linux), shared out among the tasks; what the kernel keeps
-//! for a thread is not in them. The time is from the cancel until the last has ended; for threads, from setting a flag, with a wake and a join
-//! for each. See the plot, which is written beside the executable: how much of a task's price is its thread's.
+//! for a thread is not in them. The time is from the failure of one more task, which the report names, until the last has ended; for
+//! threads, from setting a flag, with a wake and a join for each. See the plot, which is written beside the executable: how much of a task's
+//! price is its thread's.
 
-use std::{
-    env,
-    path::PathBuf,
-    process::Command,
-    sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        Arc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{env, path::PathBuf, process::Command, thread};
 
-use anyhow::{ensure, Context};
-use clap::{builder::RangedU64ValueParser, Parser, ValueEnum};
+use anyhow::{anyhow, ensure, Context};
+use clap::{builder::RangedU64ValueParser, Parser};
 use taskgroup::{sync::Latch, TaskGroup};
-use taskgroup_examples::{resident, save_svg, settled, LogChart};
+use taskgroup_examples::{println, resident, save_svg, settled, LogChart};
 
 #[derive(Parser)]
 struct Options {
@@ -35,14 +29,8 @@ struct Options {
     #[arg(long)]
     svg: Option<PathBuf>,
     /// Measures the first of the counts in this process.
-    #[arg(long, hide = true)]
-    measure: Option<Kind>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Tasks,
-    Threads,
+    #[arg(long, hide = true, value_parser = ["tasks", "threads"])]
+    measure: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,90 +39,92 @@ fn main() -> anyhow::Result<()> {
         // Who ends the program ends the measurement.
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        let (bytes, cancel) = match kind {
-            Kind::Tasks => block_tasks(options.counts[0])?,
-            Kind::Threads => block_threads(options.counts[0])?,
-        };
-        println!("{bytes} {}", cancel.as_nanos());
+        let block = if kind == "tasks" { block_tasks } else { block_threads };
+        let (bytes, cancel, report) = block(options.counts[0])?;
+        println!("{bytes} {}\n{report}", cancel.as_nanos());
         return Ok(());
     }
     println!("{:>8}{:>28}{:>28}", "", "taskgroup", "std::thread");
     println!("{:>8}{:>14}{:>14}{:>14}{:>14}", "blocked", "bytes each", "cancel", "bytes each", "cancel");
-    let mut lines = [(); 4].map(|()| Vec::new());
+    let (mut lines, mut reports) = ([(); 4].map(|()| Vec::new()), Vec::new());
     for &count in &options.counts {
-        let (tasks, threads) = (measure(Kind::Tasks, count)?, measure(Kind::Threads, count)?);
+        let (tasks, threads) = (measure("tasks", count)?, measure("threads", count)?);
         println!("{count:>8}{:>14.0}{:>14.1?}{:>14.0}{:>14.1?}", tasks.0, tasks.1, threads.0, threads.1);
         let values = [tasks.0, threads.0, tasks.1.as_secs_f64() * 1e3, threads.1.as_secs_f64() * 1e3];
         lines.iter_mut().zip(values).for_each(|(line, value)| line.push((count as f64, value)));
+        reports.push(tasks.2);
     }
+    println!("what cancelled them, here the first:\n{}", reports[0]);
     let path = options.svg.map_or_else(|| env::current_exe().map(|path| path.with_extension("svg")), Ok)?;
     let [bytes, thread_bytes, cancel, thread_cancel] = lines;
-    let chart = |title: &str, tasks, threads| LogChart {
-        title: title.into(),
-        x: "blocked at once".into(),
-        lines: vec![("taskgroup".into(), tasks), ("std::thread".into(), threads)],
-    };
-    save_svg(&[chart("resident bytes for each", bytes, thread_bytes), chart("cancel all, ms", cancel, thread_cancel)], &path)?;
+    let charts = [("resident bytes for each", bytes, thread_bytes), ("cancel all, ms", cancel, thread_cancel)];
+    let charts = charts.map(|(title, tasks, threads)| LogChart {
+        title,
+        x: "blocked at once",
+        lines: vec![("taskgroup", tasks), ("std::thread", threads)],
+    });
+    save_svg(&charts, &path)?;
     println!("plot: {}", path.display());
     Ok(())
 }
 
-/// Bytes for each and the time to cancel all, from a fresh process.
-fn measure(kind: Kind, count: usize) -> anyhow::Result<(f64, Duration)> {
-    let name = kind.to_possible_value().context("no name")?;
-    let output =
-        Command::new(env::current_exe()?).args(["--measure", name.get_name(), "--counts", &count.to_string()]).output()?;
+/// Bytes for each, the time to cancel all and what came of it, from a fresh process.
+fn measure(kind: &str, count: usize) -> anyhow::Result<(f64, Duration, String)> {
+    let output = Command::new(env::current_exe()?).args(["--measure", kind, "--counts", &count.to_string()]).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{count} {}: {}\n{errors}", name.get_name(), output.status);
+    ensure!(output.status.success(), "{count} {kind}: {}\n{errors}", output.status);
     let text = String::from_utf8(output.stdout)?;
-    let (bytes, nanos) = text.trim().split_once(' ').with_context(|| format!("not two figures: {text:?}"))?;
-    Ok((bytes.parse::<f64>()? / count as f64, Duration::from_nanos(nanos.parse()?)))
+    let (figures, report) = text.split_once('\n').context("no line")?;
+    let (bytes, nanos) = figures.split_once(' ').with_context(|| format!("not two figures: {figures:?}"))?;
+    Ok((bytes.parse::<f64>()? / count as f64, Duration::from_nanos(nanos.parse()?), report.trim_end().to_owned()))
 }
 
-fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration)> {
+fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration, String)> {
     let before = resident()?;
-    let (blocked, stopped) = (Latch::new(count), AtomicUsize::new(0));
-    let (bytes, cancel) = TaskGroup::scope(|g| {
+    let (blocked, stopped, failed) = (Latch::new(count), AtomicUsize::new(0), OnceLock::new());
+    let mut bytes = 0;
+    let outcome = TaskGroup::builder().name("blocked").scope(|g| {
         for _ in 0..count {
             g.spawn(|| {
                 blocked.count_down();
-                taskgroup::sleep(Duration::MAX).inspect_err(|_| _ = stopped.fetch_add(1, Ordering::Relaxed))?;
+                taskgroup::sleep(Duration::MAX).inspect_err(|_| _ = stopped.fetch_add(1, Relaxed))?;
                 Ok(())
             });
         }
         blocked.wait()?;
-        let bytes = settled()?.saturating_sub(before);
-        let cancel = Instant::now();
-        g.cancel();
-        Ok((bytes, cancel))
-    })?;
-    let took = cancel.elapsed();
+        bytes = settled()?.saturating_sub(before);
+        g.task().name("one more").spawn(|| {
+            failed.get_or_init(Instant::now);
+            Err::<(), _>(anyhow!("this one cannot sleep"))
+        });
+        Ok(())
+    });
+    let over = Instant::now();
+    let report = outcome.err().context("a failure was lost")?;
+    let Some(failed) = failed.get() else { return Err(report.into()) };
     ensure!(stopped.into_inner() == count, "some tasks did not stop");
-    Ok((bytes, took))
+    Ok((bytes, over - *failed, format!("{report:#}")))
 }
 
 /// Threads can neither borrow nor be told to stop: if one cannot be started, only the end of the process ends the others.
-fn block_threads(count: usize) -> anyhow::Result<(usize, Duration)> {
+fn block_threads(count: usize) -> anyhow::Result<(usize, Duration, String)> {
+    static STOP: AtomicBool = AtomicBool::new(false);
     let before = resident()?;
-    let (blocked, stop) = (Arc::new(Latch::new(count)), Arc::new(AtomicBool::new(false)));
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let (blocked, stop) = (blocked.clone(), stop.clone());
-            thread::spawn(move || {
-                blocked.count_down();
-                while !stop.load(Ordering::Relaxed) {
-                    thread::park();
-                }
-            })
-        })
-        .collect();
+    let blocked: &Latch = Box::leak(Box::new(Latch::new(count)));
+    let block = || {
+        blocked.count_down();
+        while !STOP.load(Relaxed) {
+            thread::park();
+        }
+    };
+    let threads: Vec<_> = (0..count).map(|_| thread::spawn(block)).collect();
     blocked.wait()?;
     let bytes = settled()?.saturating_sub(before);
     let cancel = Instant::now();
-    stop.store(true, Ordering::Relaxed);
+    STOP.store(true, Relaxed);
     threads.iter().for_each(|thread| thread.thread().unpark());
     for thread in threads {
         thread.join().ok().context("a thread panicked")?;
     }
-    Ok((bytes, cancel.elapsed()))
+    Ok((bytes, cancel.elapsed(), String::new()))
 }

@@ -1,30 +1,30 @@
-//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores.
+//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores, and no longer than until one fails.
 //!
 //! ```text
 //! cargo run --release --example pools [-- --workers N --rounds N]
 //! ```
 //!
 //! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The tasks borrow them: nothing is copied to
-//! another process, and no interpreter makes them take turns. See the last column.
+//! another process, and no interpreter makes them take turns. See the last column. In the third part nobody would ever be done, but one of
+//! the arrays is decrypted with a wrong key: see what becomes of those at work and of those that queue.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{ensure, Context};
 use clap::{builder::RangedU64ValueParser, Parser};
 use sha2::{Digest, Sha256};
-use taskgroup::{CancellableExt, GroupError, TaskGroup};
-use taskgroup_examples::{left_behind, rc4};
+use taskgroup::{sync::Latch, CancellableExt, GroupError, TaskGroup};
+use taskgroup_examples::{left_behind, println, rc4};
 
 const JOBS: usize = 12;
 const KEY: &[u8] = b"a key of no importance";
 
 #[derive(Parser)]
 struct Options {
-    /// How many workers at most [default: one for each core, at least 2].
-    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
+    /// How many workers at most [default: one for each core, but 2 to 12].
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=JOBS as u64))]
     workers: Option<usize>,
     /// How many times each array is worked through.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
@@ -33,27 +33,30 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let Options { workers, rounds } = Options::parse();
-    let workers = workers.unwrap_or(thread::available_parallelism()?.get().max(2));
+    let workers = workers.unwrap_or(thread::available_parallelism()?.get().clamp(2, JOBS));
 
     // The largest first, so that no long job is left for the end.
     let texts: Vec<_> = (7..=18).rev().map(|twelfths| noise(twelfths * (1 << 18) / JOBS)).collect();
     table("RC4, 12 arrays of 149 to 384 KB", &texts, workers, |text| {
         for round in (0..rounds).cancellable() {
             round?;
-            ensure!(rc4(KEY, &rc4(KEY, text)) == *text, "decrypted to something else");
+            check(KEY, text)?;
         }
         Ok(())
     })?;
 
-    let texts = vec![noise(1 << 20); JOBS];
-    let expected = Sha256::digest(&texts[0]);
-    table("SHA-256, 12 arrays of 1 MB", &texts, workers, |text| {
+    let blocks = vec![noise(1 << 20); JOBS];
+    let expected = Sha256::digest(&blocks[0]);
+    table("SHA-256, 12 arrays of 1 MB", &blocks, workers, |text| {
         for round in (0..rounds).cancellable() {
             round?;
             ensure!(Sha256::digest(text) == expected, "two digests of the same text");
         }
         Ok(())
     })?;
+
+    println!("RC4 without an end, {workers} at once, and one with a wrong key");
+    wrong_key(&texts, workers)?;
     println!("threads left: {}", left_behind());
     Ok(())
 }
@@ -80,6 +83,38 @@ fn table(
         }
         println!("{workers:>4} at once {:>8.3} s {:>6.2} x", took.as_secs_f64(), alone.as_secs_f64() / took.as_secs_f64());
     }
+    Ok(())
+}
+
+/// The first job fails once there are as many others beside it as may be.
+fn wrong_key(texts: &[Vec<u8>], workers: usize) -> anyhow::Result<()> {
+    let (begun, failed) = (&Latch::new(workers), &OnceLock::new());
+    let report = TaskGroup::builder().name("RC4").limit(workers).scope(|g| {
+        for (job, text) in texts.iter().enumerate() {
+            let name = format!("{} KB", text.len() >> 10);
+            let task = g.task().name(name.clone()).spawn(move || -> anyhow::Result<()> {
+                begun.count_down();
+                if job == 0 {
+                    begun.wait()?;
+                    return check(b"a wrong key", text).inspect_err(|_| _ = failed.set(Instant::now()));
+                }
+                loop {
+                    taskgroup::checkpoint()?;
+                    check(KEY, text)?;
+                }
+            });
+            task.on_finished(move |status| println!("{name:>8}: {status:?}"));
+        }
+        Ok(())
+    });
+    let over = failed.get().context("nothing was decrypted with a wrong key")?.elapsed();
+    println!("{:#}\nall over {over:.1?} after the failure", report.err().context("a wrong key did as well")?);
+    Ok(())
+}
+
+/// Encrypts a text, and decrypts it with this key.
+fn check(key: &[u8], text: &[u8]) -> anyhow::Result<()> {
+    ensure!(rc4(key, &rc4(KEY, text)) == text, "decrypted to something else");
     Ok(())
 }
 

@@ -7,15 +7,13 @@
 //! See that the line of the spinner is clean before a result is printed, and how soon after the result it was gone. The second number is no
 //! prime, which is an error here: the spinner stops then too, where a thread that waits for its flag would spin for ever.
 
-use std::{
-    io::{self, Write},
-    time::{Duration, Instant},
-};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Parser;
-use taskgroup::{GroupError, TaskGroup};
-use taskgroup_examples::left_behind;
+use taskgroup::TaskGroup;
+use taskgroup_examples::{left_behind, println};
 
 #[derive(Parser)]
 struct Options {
@@ -26,39 +24,32 @@ struct Options {
 
 fn main() {
     for number in Options::parse().numbers {
-        match beside_spinner("thinking", || prove_prime(number)) {
-            Ok(((), stopped)) => println!("{number} is a prime; the spinner stopped within {stopped:.1?}"),
+        let proved = TaskGroup::scope(|g| {
+            g.task().name("spinner").spawn_daemon(|| Ok(spin("thinking")?));
+            prove_prime(number)?;
+            Ok(Instant::now())
+        });
+        match proved {
+            Ok(at) => println!("{number} is a prime; the spinner stopped within {:.1?}", at.elapsed()),
             Err(error) => println!("{error:#}"),
         }
     }
     println!("threads left: {}", left_behind());
 }
 
-/// The value of `compute`, and how long after it the spinner was gone.
-fn beside_spinner<T>(text: &str, compute: impl FnOnce() -> anyhow::Result<T>) -> Result<(T, Duration), GroupError> {
-    let (value, computed) = TaskGroup::scope(|g| {
-        g.task().name("spinner").spawn_daemon(|| Ok(spin(text)?));
-        Ok((compute()?, Instant::now()))
-    })?;
-    Ok((value, computed.elapsed()))
-}
-
 fn spin(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
-    for frame in r"|/-\".chars().cycle() {
+    let may_go_on = |_: &char| taskgroup::sleep(Duration::from_millis(100)).is_ok();
+    for frame in r"|/-\".chars().cycle().take_while(may_go_on) {
         write!(out, "\r{frame} {text}")?;
         out.flush()?;
-        if taskgroup::sleep(Duration::from_millis(100)).is_err() {
-            break;
-        }
     }
     write!(out, "\r{:width$}\r", "", width = text.len() + 2)?;
     out.flush()
 }
 
 fn prove_prime(number: u64) -> anyhow::Result<()> {
-    let factors = [2].into_iter().chain((3..).step_by(2)).take_while(|factor| factor * factor <= number);
-    for factor in factors {
+    for factor in (2..).take_while(|factor| factor * factor <= number) {
         ensure!(number % factor != 0, "{number} is divisible by {factor}");
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C, child processes, a cipher,
-//! charts, and a look at the memory and the threads of the program.
+//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C and closed pipes, child
+//! processes, a cipher, charts, and a look at the memory and the threads of the program.
 
 mod countries;
 mod fetch;
@@ -7,6 +7,7 @@ mod flag_server;
 mod left_behind;
 mod log_chart;
 mod owned_child;
+mod print;
 mod rc4;
 mod resident;
 mod selection;
@@ -19,6 +20,8 @@ pub use flag_server::{Answer, FlagServer};
 pub use left_behind::left_behind;
 pub use log_chart::{save_svg, LogChart};
 pub use owned_child::OwnedChild;
+#[doc(hidden)]
+pub use print::print_line;
 pub use rc4::rc4;
 pub use resident::{resident, settled};
 pub use selection::Selection;

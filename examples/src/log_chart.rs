@@ -7,11 +7,11 @@ use plotters::prelude::*;
 #[derive(Debug)]
 pub struct LogChart {
     /// What stands above it, with the unit.
-    pub title: String,
+    pub title: &'static str,
     /// What the whole numbers are.
-    pub x: String,
+    pub x: &'static str,
     /// A name and points for each line.
-    pub lines: Vec<(String, Vec<(f64, f64)>)>,
+    pub lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
 const COLOURS: [RGBColor; 4] = [RGBColor(0, 92, 175), RGBColor(214, 96, 0), RGBColor(0, 128, 80), RGBColor(150, 50, 150)];
@@ -37,7 +37,7 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
             (0.999_999 * 10f64.powf(low)..10f64.powf(greatest.log10().ceil().max(low + 1.0))).log_scale()
         };
         let mut context = ChartBuilder::on(&area)
-            .caption(&chart.title, ("sans-serif", 18))
+            .caption(chart.title, ("sans-serif", 18))
             .margin(16)
             .margin_right(40)
             .x_label_area_size(44)
@@ -46,7 +46,7 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
         context
             .configure_mesh()
             .light_line_style(WHITE)
-            .x_desc(&chart.x)
+            .x_desc(chart.x)
             .x_label_formatter(&|x| x.to_string())
             .y_label_formatter(&|y| y.to_string())
             .label_style(("sans-serif", 13))
@@ -54,7 +54,7 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
         for ((name, points), colour) in chart.lines.iter().zip(COLOURS) {
             context
                 .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
-                .label(name)
+                .label(*name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
         context

@@ -6,9 +6,13 @@ use std::{
 
 use taskgroup::CancelToken;
 
-use crate::left_behind;
+use crate::{
+    left_behind,
+    print::{PROGRAM, UNREAD},
+    println,
+};
 
-/// The exit code of a program that Ctrl-C has ended, as shells have it.
+/// The exit code of a program that Ctrl-C has ended, as shells have it; here after the other signals too.
 const INTERRUPTED: u8 = 130;
 
 /// For how long a further Ctrl-C changes nothing: some terminals and launchers send two for one.
@@ -16,18 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what threads are left, which is none.
 ///
-/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more ends the process as it is.
+/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more ends the process as it is. The program is
+/// cancelled, too, when nobody reads on what [`println!`](crate::println) prints.
 ///
 /// # Errors
 ///
-/// Those of `program`, unless there was a Ctrl-C: then the exit code is 130.
+/// Those of `program`, unless it was interrupted, when the exit code is 130, or nobody read on, when it is 141.
 pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    let token = CancelToken::new();
+    let token = PROGRAM.get_or_init(CancelToken::new).clone();
     let pressed = Arc::new(OnceLock::new());
     let (cancel, at) = (token.clone(), pressed.clone());
     ctrlc::set_handler(move || {
         if at.set(Instant::now()).is_ok() {
-            cancel.cancel_because("Ctrl-C");
+            cancel.cancel_because("interrupted");
         } else if at.get().is_some_and(|first| first.elapsed() > PATIENCE) {
             process::exit(INTERRUPTED.into());
         }
@@ -35,8 +40,11 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let outcome = token.run(program);
     println!("threads left: {}", left_behind());
     if let Some(pressed) = pressed.get() {
-        println!("over {:.1?} after Ctrl-C", pressed.elapsed());
+        println!("interrupted: all was over {:.1?} later", pressed.elapsed());
         return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if token.is_cancelled() {
+        return Ok(ExitCode::from(UNREAD));
     }
     outcome.map(|()| ExitCode::SUCCESS)
 }

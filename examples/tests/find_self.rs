@@ -35,7 +35,7 @@ fn assert_interrupted(output: &Run) {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert_eq!(output.stderr, "", "{output:?}");
     assert_no_thread_left(&output.stdout);
-    let latency = row(&output.stdout, "over").strip_suffix(" after Ctrl-C").map(duration);
+    let latency = row(&output.stdout, "interrupted: all was over").strip_suffix(" later").map(duration);
     assert!(latency.is_some_and(|latency| latency < Duration::from_secs(30)), "{output:?}");
 }
 

@@ -1,8 +1,10 @@
-//! The three hearts beside a busy counter.
+//! The four hearts beside a busy counter.
 
 mod run;
 
-use run::{assert_no_thread_left, duration, run_well};
+use std::time::Duration;
+
+use run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 /// The instants of the beats under this title in seconds, each with what was seen.
 fn beats<'a>(output: &'a str, title: &str) -> Vec<(f64, &'a str)> {
@@ -12,7 +14,7 @@ fn beats<'a>(output: &'a str, title: &str) -> Vec<(f64, &'a str)> {
 }
 
 #[test]
-fn only_the_naive_heart_sees_an_inconsistency() {
+fn a_lock_keeps_the_numbers_equal_and_a_task_the_time() {
     let output = run_well("heartbeat", &["--beats", "4", "--second-ms", "250"]);
     let naive = beats(&output, "naive");
     assert!(naive.iter().any(|(_, seen)| seen.starts_with("INCONSISTENT")), "{output}");
@@ -32,6 +34,26 @@ fn only_the_naive_heart_sees_an_inconsistency() {
     assert!(counts.len() == 4 && counts.is_sorted(), "{output}");
 
     let late = output.lines().filter_map(|line| Some(duration(line.trim().strip_prefix("at most ")?.strip_suffix(" late")?)));
-    assert_eq!(late.count(), 3, "{output}");
+    assert_eq!(late.count(), 4, "{output}");
     assert_no_thread_left(&output);
+}
+
+#[test]
+fn a_heart_that_fails_stops_the_counter_and_is_named() {
+    // As many beats as it needs to meet the counter, however little that gets to run.
+    let output = run_well("heartbeat", &["--beats", "20", "--second-ms", "50"]);
+    let beats = beats(&output, "with a lock for each number");
+    let (&(_, last), before) = beats.split_last().unwrap_or_else(|| panic!("no beat:\n{output}"));
+    assert!(last.starts_with("INCONSISTENT: "), "{output}");
+    assert!(before.iter().all(|(_, seen)| seen.starts_with("all are ")), "{output}");
+    let tree = [
+        "with a lock for each number\n",
+        "group `numbers` (",
+        "): 1 failure\n└─ task `heart` (",
+        &format!("\n   {last}\n"),
+        "  the counter stopped within ",
+    ];
+    assert!(in_order(&output, &tree), "{output}");
+    let stopped = row(&output, "the counter stopped within").strip_suffix(" of the heart").map(duration);
+    assert!(stopped.is_some_and(|stopped| stopped < Duration::from_secs(30)), "{output}");
 }

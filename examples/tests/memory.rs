@@ -5,7 +5,7 @@ mod run;
 
 use std::{fs, time::Duration};
 
-use run::{duration, row, run, run_well};
+use run::{duration, in_order, row, run, run_well};
 
 #[test]
 fn table_and_plot_of_a_few_tasks() {
@@ -24,6 +24,8 @@ fn table_and_plot_of_a_few_tasks() {
             assert!((Duration::ZERO..Duration::from_secs(30)).contains(&duration(cancel)), "{output}");
         }
     }
+    let tree = ["group `blocked` (", "): 1 failure\n└─ task `one more` (", "\n   this one cannot sleep\n", "plot: "];
+    assert!(in_order(&output, &tree) && output.matches("group").count() == 2, "{output}");
     assert_eq!(row(&output, "plot: "), svg.to_str().unwrap());
     let plot = fs::read_to_string(svg).unwrap();
     assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"), "{plot}");

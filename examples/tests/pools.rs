@@ -1,8 +1,10 @@
-//! The tables of the pools.
+//! The tables of the pools, and the job that ends the others.
 
 mod run;
 
-use run::{assert_no_thread_left, run_well};
+use std::time::Duration;
+
+use run::{assert_no_thread_left, duration, in_order, row, run_well};
 
 #[test]
 fn there_is_a_row_for_each_number_of_workers() {
@@ -18,6 +20,20 @@ fn there_is_a_row_for_each_number_of_workers() {
             assert!(ratio.parse::<f64>().is_ok_and(|ratio| ratio > 0.0 && (workers > 1 || ratio == 1.0)), "{output}");
         }
     }
-    assert_eq!(lines.len(), 7, "{output}");
+    assert_eq!(lines[6], "RC4 without an end, 2 at once, and one with a wrong key", "{output}");
     assert_no_thread_left(&output);
+}
+
+#[test]
+fn a_wrong_key_stops_the_job_beside_it_and_those_that_queue() {
+    for (workers, beside) in [("1", 0), ("2", 1)] {
+        let output = run_well("pools", &["--workers", workers, "--rounds", "1"]);
+        assert_eq!(row(&output, "384 KB:"), "Failed", "{output}");
+        let ended = |status: &str| output.lines().filter(|line| line.ends_with(&format!(" KB: {status}"))).count();
+        assert_eq!((ended("Cancelled"), ended("NeverRan")), (beside, 11 - beside), "{output}");
+        let tree = ["group `RC4` (", "): 1 failure\n└─ task `384 KB` (", "\n   decrypted to something else\n", "all over "];
+        assert!(in_order(&output, &tree), "{output}");
+        let latency = row(&output, "all over").strip_suffix(" after the failure").map(duration);
+        assert!(latency.is_some_and(|latency| latency < Duration::from_secs(30)), "{output}");
+    }
 }

@@ -14,6 +14,9 @@ use std::{
 };
 
 #[cfg(unix)]
+use std::os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt};
+
+#[cfg(unix)]
 #[allow(unused_imports, reason = "each test binary uses a part of this module")]
 pub(crate) use live::Live;
 
@@ -43,7 +46,7 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     let mut command = Command::new(example(name));
     command.args(args).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.process_group(0);
     let mut child = command.spawn().expect("the example starts");
     let status = wait(&mut child);
     let [stdout, stderr] = [&mut stdout, &mut stderr].map(|file| {
@@ -54,6 +57,21 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     let left = group_members(child.id());
     assert_eq!(left, [0; 0], "{name} {args:?} left processes; it printed\n{stdout}{stderr}");
     Run { status, stdout, stderr }
+}
+
+/// Runs the example with these variables and a stdout that is closed at its other end; fails if it complains, or if [`run`] would.
+#[cfg(unix)]
+pub(crate) fn run_unread(name: &str, args: &[&str], variables: &[(&str, &str)]) {
+    let (stdout, _) = UnixStream::pair().unwrap();
+    let mut stderr = tempfile::tempfile().unwrap();
+    let mut command = Command::new(example(name));
+    command.args(args).envs(variables.iter().copied()).process_group(0);
+    let mut child =
+        command.stdout(OwnedFd::from(stdout)).stderr(stderr.try_clone().unwrap()).spawn().expect("the example starts");
+    let status = wait(&mut child).unwrap_or_else(|| panic!("{name} {args:?} has not ended"));
+    stderr.rewind().unwrap();
+    assert_eq!((status.code(), &*io::read_to_string(stderr).unwrap()), (Some(141), ""), "{name} {args:?}");
+    assert_eq!(group_members(child.id()), [0; 0], "{name} {args:?} left processes");
 }
 
 /// What the example printed, if it ended with exit code 0 and nothing on stderr.
