@@ -453,8 +453,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 }
 
 impl<E: TaskError> TaskGroup<'_, '_, E> {
-    /// Takes note of how the body ended, and cancels the group if it failed.
-    /// Records the error that the body returned. Its conversions and destructors are the user's, and may panic.
+    /// Takes note of the error that the body returned, which is a failure unless it is the cancel of the scope. What the error says of
+    /// itself, and its destructor, are the user's and may panic.
     fn failed<T>(&self, error: E, begun: Stopwatch) -> Body<T> {
         let shared = &self.group.shared;
         let own = error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign).cloned();
