@@ -42,7 +42,8 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
 
 /// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at all.
 ///
-/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any good.
+/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any good. Where others want the core it is
+/// not for lingering.
 pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const LOOKS: u32 = 16;
     const PAUSES: u32 = 128;
@@ -53,20 +54,21 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
         if done() {
             return;
         }
-        if look % 4 == 3 {
-            yield_if_cheap();
+        if look % 4 == 0 && !yield_if_cheap() {
+            return;
         }
         (0..PAUSES).for_each(|_| hint::spin_loop());
     }
 }
 
-fn yield_if_cheap() {
+/// Lets others run; false if it has not, or should not have.
+fn yield_if_cheap() -> bool {
     let before = Instant::now();
     let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
     YIELDS.try_yield(now, || {
         thread::yield_now();
         before.elapsed()
-    });
+    })
 }
 
 /// Whether yields are worth it, as far as the last ones tell. All in milliseconds.
@@ -90,24 +92,27 @@ impl Yields {
         Yields { resume: AtomicU64::new(0), pause: AtomicU64::new(Self::SHORTEST_PAUSE) }
     }
 
-    /// Calls `yields`, which gives the time that it took, unless it is too early after one that took long. After the pause one
-    /// thread tries for all.
-    fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) {
+    /// Calls `yields`, which gives the time that it took, unless it is too early after one that took long; false then, and where this
+    /// one did. After the pause one thread tries for all.
+    fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);
         if resume != 0 {
             let mine = now >= resume && self.resume.compare_exchange(resume, now + pause, Relaxed, Relaxed).is_ok();
             if !mine {
-                return;
+                return false;
             }
         }
         if yields() >= Self::TURN {
             self.resume.store(now + pause, Relaxed);
             self.pause.store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
-        } else if resume != 0 {
+            return false;
+        }
+        if resume != 0 {
             self.resume.store(0, Relaxed);
             self.pause.store(Self::SHORTEST_PAUSE, Relaxed);
         }
+        true
     }
 }
 
@@ -149,6 +154,15 @@ mod tests {
         now += 1_600;
         assert!(yields(&state, now, 1) && yields(&state, now, 3_000));
         assert!(!yields(&state, now + 49, 1) && yields(&state, now + 50, 1), "the pause is short again");
+    }
+
+    #[test]
+    fn who_should_not_have_yielded_is_told() {
+        let state = Yields::new();
+        assert!(state.try_yield(0, || Duration::from_micros(499)));
+        assert!(!state.try_yield(0, || Duration::from_micros(500)));
+        assert!(!state.try_yield(49, || unreachable!("it is too early")));
+        assert!(state.try_yield(50, || Duration::ZERO));
     }
 
     #[test]
