@@ -130,6 +130,9 @@ fn run() -> anyhow::Result<()> {
         bail!("no row {unknown:?}; there are {}", ROWS.map(|(row, _)| row).join(", "));
     }
 
+    if let Some(set) = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"].into_iter().find(|name| std::env::var_os(name).is_some()) {
+        bail!("unset {set}: with it, each error of a cancelled task costs a backtrace, and that is what would be measured");
+    }
     if options.page.is_some() && !options.rows.is_empty() {
         bail!("a page is about all rows: --report cannot be had with --row");
     }
