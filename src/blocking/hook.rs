@@ -13,8 +13,8 @@ use crate::cancel::context;
 ///
 /// It allocates nothing in the steady state, and calls may be nested.
 ///
-/// Who blocks in the scope is woken before its hooks are called. Those are called one after the other, and what they are the hooks of does not return before its own has
-/// been called: a hook must not wait for the code of another.
+/// Who blocks in the scope is woken before its hooks are called. Those are called one after the other, and what they are the
+/// hooks of does not return before its own has been called: a hook must not wait for the code of another.
 ///
 /// # Cancellation
 ///

@@ -138,7 +138,7 @@ impl Inner {
 /// A node that is written to where it stays: `Arc::new` would put it together on the stack and copy it, which takes a tenth of
 /// the time of a scope without tasks.
 #[inline]
-fn in_place(node: impl FnOnce() -> Node) -> Arc<Node> {
+fn at_its_place(node: impl FnOnce() -> Node) -> Arc<Node> {
     Arc::new_cyclic(|_| node())
 }
 
@@ -185,7 +185,7 @@ impl Node {
             list.push(Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) });
         }
         if list.is_empty() {
-            return in_place(|| Self::new(Box::default(), kind, observer, 0));
+            return at_its_place(|| Self::new(Box::default(), kind, observer, 0));
         }
         if list.len() > 1 {
             let mut seen = HashSet::new();
@@ -193,7 +193,7 @@ impl Node {
         }
         let parents = list.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
-        let node = in_place(|| Self::new(parents, kind, observer, timed));
+        let node = at_its_place(|| Self::new(parents, kind, observer, timed));
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
                 parent.key.store(key, Relaxed);
@@ -210,7 +210,7 @@ impl Node {
     /// A node that hides the cancel of `outer` until `until`.
     pub(crate) fn shielded(outer: Arc<Node>, until: Instant) -> Arc<Self> {
         let shield = Box::new(Shield::new(outer, until));
-        in_place(|| Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
+        at_its_place(|| Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
     }
 
     fn new(parents: Box<[Parent]>, kind: Kind, observer: Option<Weak<dyn Observer>>, state: u32) -> Self {

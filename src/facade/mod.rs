@@ -22,6 +22,14 @@ pub(crate) use model::*;
 /// A lock that loom does not see, for what no protocol depends on.
 pub(crate) use parking_lot::Mutex as PlainMutex;
 
+/// Runs `f`, out of which no panic may come, as [`Contained`].
+pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
+    let contained = Contained::begin();
+    let value = f();
+    contained.end();
+    value
+}
+
 /// A guard of the protocols: a step without which a race is lost.
 ///
 /// An ordinary build has all of them, and the test compiles to nothing. A model that must fail takes one out, which shows

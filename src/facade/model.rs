@@ -104,11 +104,6 @@ impl Contained {
     pub(crate) fn end(self) {}
 }
 
-/// As [`Contained`].
-pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
-    f()
-}
-
 /// An atomic of loom whose loads see each other.
 #[derive(Debug)]
 pub(crate) struct Atomic<A> {

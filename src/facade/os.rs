@@ -76,14 +76,6 @@ impl Drop for Contained {
     }
 }
 
-/// Runs `f`, out of which no panic may come, as [`Contained`].
-pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
-    let contained = Contained::begin();
-    let value = f();
-    contained.end();
-    value
-}
-
 /// Data whose exclusive access is somebody's proof; the models check the proof.
 #[derive(Debug)]
 pub(crate) struct Cell<T>(std::cell::UnsafeCell<T>);

@@ -86,10 +86,13 @@ impl Fallout {
         if holds(Guard::TokenWaitersFirst) {
             self.waiting.iter().for_each(|slot| slot.unpark());
         }
-        for (index, slot, marked) in &self.wakes {
+        let fire = |(index, slot, marked): &(usize, Arc<Slot>, Marked)| {
+            slot.fire(marked, |payload| self.nodes[*index].hook_panicked(payload));
+            // guard: fire-what-was-marked
+        };
+        for wake @ (_, slot, marked) in &self.wakes {
             if !holds(Guard::WakesBeforeHooks) {
-                let node = &self.nodes[*index];
-                slot.fire(marked, |payload| node.hook_panicked(payload));
+                fire(wake);
             }
             slot.wake(marked); // guard: wake-what-was-marked
         }
@@ -101,9 +104,8 @@ impl Fallout {
         #[cfg(feature = "crossbeam")]
         drop(self.closing);
         // From here on code of the user's runs, which may take its time.
-        for (index, slot, marked) in self.wakes.iter().filter(|_| holds(Guard::WakesBeforeHooks)) {
-            let node = &self.nodes[*index];
-            slot.fire(marked, |payload| node.hook_panicked(payload)); // guard: fire-what-was-marked
+        if holds(Guard::WakesBeforeHooks) {
+            self.wakes.iter().for_each(fire);
         }
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
