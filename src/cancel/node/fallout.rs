@@ -88,7 +88,6 @@ impl Fallout {
         }
         let fire = |(index, slot, marked): &(usize, Arc<Slot>, Marked)| {
             slot.fire(marked, |payload| self.nodes[*index].hook_panicked(payload));
-            // guard: fire-what-was-marked
         };
         for wake @ (_, slot, marked) in &self.wakes {
             if !holds(Guard::WakesBeforeHooks) {
@@ -105,7 +104,7 @@ impl Fallout {
         drop(self.closing);
         // From here on code of the user's runs, which may take its time.
         if holds(Guard::WakesBeforeHooks) {
-            self.wakes.iter().for_each(fire);
+            self.wakes.iter().for_each(fire); // guard: fire-what-was-marked
         }
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
