@@ -4,6 +4,7 @@
 mod channels;
 mod support;
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use channels::{cross_with_cancels, until_blocked, SHORT};
@@ -98,6 +99,60 @@ fn a_rendezvous_waits_for_the_other_side() -> anyhow::Result<()> {
         Ok(())
     })?;
     Ok(())
+}
+
+/// One thread plays both parts of a conversation over one channel: what it receives is never what it sent.
+#[test]
+fn a_rendezvous_is_in_the_hands_of_the_receiver() -> anyhow::Result<()> {
+    let _watch = support::watch();
+    const ROUNDS: usize = 2_000;
+    let (sender, receiver) = bounded(0);
+    TaskGroup::builder().timeout(LONG).scope(|g| {
+        g.spawn(|| {
+            for _ in 0..ROUNDS {
+                let n: usize = receiver.recv()?;
+                sender.send(n + 1)?;
+            }
+            Ok(())
+        });
+        for n in 0..ROUNDS {
+            sender.send(2 * n)?;
+            assert_eq!((sender.len(), receiver.is_empty()), (0, true));
+            assert_eq!(receiver.recv()?, 2 * n + 1, "the sender received its own message");
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The receiver has been handed the message and has not run since.
+#[test]
+fn a_message_that_was_handed_over_cannot_be_taken() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    for n in 0..200 {
+        TaskGroup::scope(|g| {
+            let received = g.spawn(|| Ok(receiver.recv()?));
+            until_blocked(&receiver, 0, 1);
+            assert_eq!(sender.try_send(n), Ok(()));
+            assert!(receiver.try_recv().is_err() && sender.is_empty());
+            assert!(sender.try_send(0).is_err(), "its wait is over");
+            assert_eq!(received.join()?, n);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn messages_whose_drop_panics_are_all_dropped() {
+    let drops = Drops::default();
+    let (sender, receiver) = unbounded();
+    for _ in 0..3 {
+        sender.send((support::Bomb("from a message"), drops.counted())).unwrap();
+    }
+    let ended = catch_unwind(AssertUnwindSafe(|| drop(receiver)));
+    assert_eq!(ended.unwrap_err().downcast_ref::<String>().map(String::as_str), Some("from a message"));
+    assert_eq!(drops.count(), 3);
 }
 
 #[test]

@@ -73,6 +73,146 @@ fn every_case_that_is_ready_has_its_turn() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Fails unless each of two cases was chosen about as often as the other. By chance it fails once in 10^8 times.
+fn assert_even(chosen: [usize; 2], what: &str) {
+    let [first, second] = chosen;
+    let deviation = ((first + second) as f64).sqrt();
+    assert!((first.abs_diff(second) as f64) < 6.0 * deviation, "{what}: {chosen:?}");
+}
+
+#[test]
+fn idle_cases_make_no_difference() -> anyhow::Result<()> {
+    const ROUNDS: usize = 10_000;
+    for (before, between) in [(0, 0), (2, 0), (30, 0), (3, 5), (0, 20)] {
+        let ready: Vec<_> = (0..2).map(|_| unbounded()).collect();
+        let idle: Vec<_> = (0..before + between).map(|_| unbounded::<()>()).collect();
+        for (sender, _) in &ready {
+            (0..ROUNDS).try_for_each(|_| sender.send(()))?;
+        }
+        let mut select = Select::new();
+        for (_, receiver) in &idle[..before] {
+            select.recv(receiver, |_| 2);
+        }
+        select.recv(&ready[0].1, |_| 0);
+        for (_, receiver) in &idle[before..] {
+            select.recv(receiver, |_| 2);
+        }
+        select.recv(&ready[1].1, |_| 1);
+        let mut chosen = [0; 2];
+        for _ in 0..ROUNDS {
+            chosen[select.select()?] += 1;
+        }
+        assert_even(chosen, &format!("{before} idle cases before, {between} between"));
+    }
+    Ok(())
+}
+
+#[test]
+fn of_two_sends_to_one_channel_each_has_its_turn() -> anyhow::Result<()> {
+    const ROUNDS: usize = 10_000;
+    for capacity in [0, 1, 16] {
+        let (sender, receiver) = bounded::<usize>(capacity);
+        let chosen = scope(move |g| {
+            let counting = g.spawn(move || {
+                let mut chosen = [0; 2];
+                for message in &receiver {
+                    chosen[message?] += 1;
+                }
+                Ok(chosen)
+            });
+            for _ in 0..ROUNDS {
+                select! {
+                    send(sender, &mut Some(0)) -> sent => sent?,
+                    send(sender, &mut Some(1)) -> sent => sent?,
+                }?;
+            }
+            drop(sender);
+            Ok(counting.join()?)
+        })?;
+        assert_even(chosen, &format!("capacity {capacity}"));
+    }
+    Ok(())
+}
+
+/// Of two sends that wait at one channel, which is first in its queue is a matter of chance.
+#[test]
+fn of_two_sends_that_wait_each_has_its_turn() -> anyhow::Result<()> {
+    const ROUNDS: usize = 1_000;
+    let (sender, receiver) = bounded::<usize>(0);
+    let mut chosen = [0; 2];
+    scope(|g| {
+        let sending = g.spawn(move || {
+            for _ in 0..ROUNDS {
+                select! {
+                    send(sender, &mut Some(0)) -> sent => sent?,
+                    send(sender, &mut Some(1)) -> sent => sent?,
+                }?;
+            }
+            Ok(())
+        });
+        for _ in 0..ROUNDS {
+            until_blocked(&receiver, 2, 0);
+            chosen[receiver.try_recv()?] += 1;
+        }
+        Ok(sending.join()?)
+    })?;
+    assert_even(chosen, "they wait");
+    Ok(())
+}
+
+#[test]
+fn threads_do_not_choose_alike() -> anyhow::Result<()> {
+    let first_choices = || -> anyhow::Result<Vec<usize>> {
+        let ready: Vec<_> = (0..2).map(|_| unbounded()).collect();
+        for (sender, _) in &ready {
+            (0..64).try_for_each(|_| sender.send(()))?;
+        }
+        let choose = || Ok(select! { recv(ready[0].1) -> _ => 0, recv(ready[1].1) -> _ => 1 }?);
+        (0..64).map(|_| choose()).collect()
+    };
+    let [one, other] = [(); 2].map(|()| std::thread::spawn(first_choices));
+    assert_ne!(one.join().unwrap()?, other.join().unwrap()?);
+    Ok(())
+}
+
+/// At each instant one of the two channels holds a message: it is sent to the second before it is taken from the first.
+#[test]
+fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
+    const ROUNDS: usize = 20_000;
+    let (one, two) = (unbounded::<u8>(), unbounded::<u8>());
+    let ((go, begin), (end, ended)) = (bounded::<()>(1), bounded::<()>(1));
+    let (sender, taker) = (two.0, one.1.clone());
+    scope(move |g| {
+        g.task().dedicated().spawn(move || {
+            while begin.recv().is_ok() {
+                sender.send(2)?;
+                let _ = taker.try_recv();
+                end.send(())?;
+            }
+            Ok(())
+        });
+        for round in 0..ROUNDS {
+            go.send(())?;
+            one.0.send(1)?;
+            let mut select = Select::new();
+            select.recv(&one.1, |message| message.is_ok());
+            select.recv(&two.1, |message| message.is_ok());
+            let done = match round % 3 {
+                0 => select.try_select(),
+                1 => select.select_timeout(Duration::ZERO)?,
+                _ => select! { recv(one.1) -> _ => Some(true), recv(two.1) -> _ => Some(true), default => None }?,
+            };
+            assert_eq!(done, Some(true), "a message was there all the time");
+            ended.recv()?;
+            while one.1.try_recv().is_ok() {}
+            while two.1.try_recv().is_ok() {}
+        }
+        drop(go);
+        Ok(())
+    })?;
+    Ok(())
+}
+
 #[test]
 fn a_message_ends_the_wait() -> anyhow::Result<()> {
     for capacity in [0, 1, usize::MAX] {

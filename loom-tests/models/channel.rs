@@ -105,6 +105,30 @@ pub(super) fn models() -> Vec<Model> {
             "what was done before a send happens before the return of the receive, also without room"
         ),
         holds!(
+            channel_rendezvous_is_handed_over,
+            Preemptions(3),
+            Exhaustive,
+            "a message that was sent through a channel without room is had by the receiver that waited, and never in the channel"
+        ),
+        breaks!(
+            broken_channel_rendezvous_is_left_in_the_channel,
+            Preemptions(2),
+            "a channel without room holds a message",
+            "a message that is left in the channel for the receiver that was told is taken by another thread"
+        ),
+        holds!(
+            channel_rendezvous_recv_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a message that was handed to a receiver that is cancelled is had by it, and one that was not is given back"
+        ),
+        breaks!(
+            broken_channel_rendezvous_recv_drops_message,
+            Preemptions(3),
+            "sent and not received",
+            "a cancelled receiver that forgets what it was handed loses a message"
+        ),
+        holds!(
             channel_two_receivers_two_messages,
             Preemptions(3),
             Preemptions(4),
@@ -137,8 +161,8 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_channel_select_is_claimed_twice,
             Preemptions(3),
-            "invalid key",
-            "two senders that both end the wait of one select take it out of both queues, each for the message it sent"
+            "left == right",
+            "two senders that both end the wait of one select both believe that their message was received"
         ),
         breaks!(
             broken_channel_select_enters_unseeing,
@@ -187,6 +211,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Exhaustive,
             "two selects that could serve each other either way agree on one"
+        ),
+        holds!(
+            channel_select_gives_up_knowingly,
+            Preemptions(3),
+            Preemptions(4),
+            "a select that says that nothing could be done is right about one instant"
+        ),
+        breaks!(
+            broken_channel_select_tries_each_once,
+            Preemptions(2),
+            "a message was there all the time",
+            "a select that tries each case once misses a message that is in one of its channels at each instant"
         ),
         holds!(
             channel_select_against_token,
@@ -358,6 +394,53 @@ fn channel_rendezvous_happens_before() {
     receiver.recv().unwrap();
     memory.read();
     sending.join().unwrap();
+}
+
+fn channel_rendezvous_is_handed_over() {
+    let (sender, receiver) = bounded(0);
+    let other = thread::spawn({
+        let receiver = receiver.clone();
+        move || receiver.recv().unwrap()
+    });
+    sender.send(()).unwrap();
+    assert_eq!(receiver.len(), 0, "a channel without room holds a message");
+    assert!(receiver.try_recv().is_err(), "the sender received its own message");
+    other.join().unwrap();
+}
+
+fn broken_channel_rendezvous_is_left_in_the_channel() {
+    take_out(Guard::HandedInPerson);
+    channel_rendezvous_is_handed_over();
+}
+
+fn channel_rendezvous_recv_against_cancel() {
+    must_see(["it was handed over", "it was given back"]);
+    let (sender, receiver) = bounded(0);
+    let token = CancelToken::new();
+    let receiving = thread::spawn({
+        let token = token.clone();
+        move || match token.run(|| receiver.recv()) {
+            Ok(message) => {
+                drop::<Track>(message);
+                true
+            }
+            Err(RecvError::Cancelled(_)) => false,
+            Err(other) => panic!("{other:?}"),
+        }
+    });
+    let canceller = thread::spawn(move || {
+        token.cancel();
+    });
+    let sent = sender.send(Track::new()).is_ok();
+    let received = receiving.join().unwrap();
+    canceller.join().unwrap();
+    saw(if sent { "it was handed over" } else { "it was given back" });
+    assert!(sent == received, "sent and not received, or received and not sent");
+}
+
+fn broken_channel_rendezvous_recv_drops_message() {
+    take_out(Guard::GrantBeatsCancel);
+    channel_rendezvous_recv_against_cancel();
 }
 
 fn channel_two_receivers_two_messages() {
@@ -544,6 +627,35 @@ fn channel_select_meets_select() {
     .unwrap();
     saw(passed);
     assert_eq!(other.join().unwrap(), passed);
+}
+
+fn channel_select_gives_up_knowingly() {
+    must_see(["it moved before", "it moved meanwhile or later"]);
+    let (one, two) = (bounded(1), bounded(1));
+    one.0.try_send(()).unwrap();
+    // At each instant one of the channels holds a message.
+    let mover = thread::spawn({
+        let (taker, sender) = (one.1.clone(), two.0.clone());
+        move || {
+            sender.try_send(()).unwrap();
+            taker.try_recv().is_ok()
+        }
+    });
+    // In a model the case that is tried first is the one that stands first.
+    let found = select! {
+        recv(two.1) -> _ => true,
+        recv(one.1) -> _ => true,
+        default => false,
+    }
+    .unwrap();
+    let moved = mover.join().unwrap();
+    saw(if moved { "it moved before" } else { "it moved meanwhile or later" });
+    assert!(found, "a message was there all the time");
+}
+
+fn broken_channel_select_tries_each_once() {
+    take_out(Guard::LooksFromTheQueues);
+    channel_select_gives_up_knowingly();
 }
 
 fn channel_select_against_token() {

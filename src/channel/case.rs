@@ -58,14 +58,21 @@ impl<'a, T> RecvCase<'a, T> {
     }
 }
 
-impl<T> Case for RecvCase<'_, T> {
-    fn attempt(&mut self) -> bool {
-        self.received = match self.channel.try_recv() {
+impl<T> RecvCase<'_, T> {
+    fn keep(&mut self, received: Result<T, Refusal>) -> bool {
+        self.received = match received {
             Ok(message) => Some(Ok(message)),
             Err(Refusal::Disconnected) => Some(Err(Disconnected)),
             Err(_) => None,
         };
         self.received.is_some()
+    }
+}
+
+impl<T> Case for RecvCase<'_, T> {
+    fn attempt(&mut self) -> bool {
+        let received = self.channel.try_recv();
+        self.keep(received)
     }
 
     fn rank(&self) -> u64 {
@@ -84,8 +91,9 @@ impl<T> Case for RecvCase<'_, T> {
     }
 
     fn granted(&mut self, _: Grant) -> bool {
-        self.place = None;
-        self.attempt()
+        let Some(place) = self.place.take() else { return false };
+        let received = self.channel.end_receiving(place);
+        self.keep(received)
     }
 }
 

@@ -37,7 +37,7 @@
 /// | `default => ..` | if nothing can be done at once | |
 /// | `default(duration) => ..` | if nothing could be done for so long | |
 ///
-/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, one is at random. The bodies have one type;
+/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, each is equally likely. The bodies have one type;
 /// `?`, `break` and `return` mean in them what they mean around the macro.
 ///
 /// The message of a `send` is a `&mut Option<T>`: it is taken out when it is sent, and otherwise stays where it is, whatever

@@ -2,12 +2,17 @@
 //!
 //! # How
 //!
-//! 1. The cases are tried, from a random one on. Whoever tries is in no queue, so nobody can do anything to him meanwhile.
-//! 2. If none can be done, one waiter enters the queues of all of them. Its word says for which case it was granted, and takes
-//!    one grant only: that of a message, of the end of a channel, or of the thread itself, which withdraws when it is
-//!    cancelled, out of time, or has found that one of the cases can be done after all. So at most one case is ever done.
+//! 1. The cases are tried in a random order. The thread is in no queue then, so no other thread can do anything to it.
+//! 2. If none can be done, one waiter enters the queues of all of them, those of one channel in a random order. Its word says
+//!    for which case it was granted, and takes one grant only: that of a message, of the end of a channel, or of the thread
+//!    itself, which withdraws when it is cancelled, out of time, or has found that one of the cases can be done after all. So
+//!    at most one case is ever done.
 //! 3. It leaves all queues; the messages that it would have sent come back. What was granted is finished, or, if another
 //!    thread was faster at taking the message it was told of, all begins again.
+//!
+//! A select that gives up, at once or when its time is over, has stood in all queues and was granted nothing: at the instant
+//! at which it withdrew, none of the cases could be done. To try each of them once would not show that, since a message can
+//! come to the first case while the last is tried. One case alone need not wait for that: trying it is one step.
 //!
 //! A message to send goes into the queue of its channel with the waiter, so that whoever receives it is done with it at once.
 //! Were it asked for only when its case is chosen, whoever is matched with it in a channel without room would have to wait for
@@ -28,7 +33,7 @@ use super::case::{CancelledCase, Case, RecvCase, SendCase};
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{CancelToken, Cancelled};
-use crate::facade::{holds, local, spin, Guard};
+use crate::facade::{self, holds, local, spin, Guard};
 use crate::waiting::{Point, Waiter};
 
 /// Waits for several sends and receives, and does one of them.
@@ -52,7 +57,7 @@ use crate::waiting::{Point, Waiter};
 /// # }
 /// ```
 ///
-/// Of several cases that can be done, one is chosen at random. A case can be done if it need not wait; that the other end of
+/// Of several cases that can be done, each is equally likely to be chosen. A case can be done if it need not wait; that the other end of
 /// its channel is gone counts too, and gives it [`Disconnected`]. A `Select` may be used again, with the same cases.
 ///
 /// A message to send is lent in an `Option`: it is taken out only when it is sent, and while there is none the case is never
@@ -285,6 +290,8 @@ impl<'a, R> Select<'a, R> {
 
     /// Does one of the cases if that takes no wait. Never blocks, and works in a cancelled scope.
     ///
+    /// `None` means that there was an instant at which none of the cases could be done.
+    ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
     /// let (sender, receiver) = taskgroup::channel::unbounded();
@@ -297,7 +304,7 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn try_select(&mut self) -> Option<R> {
-        let index = try_once(&mut self.cases[..])?;
+        let index = poll(&mut self.cases[..])?;
         self.handle(index)
     }
 
@@ -369,62 +376,178 @@ impl<R> Cases for [Option<Box<dyn Handled<R> + '_>>] {
     }
 }
 
-/// Tries each case once, and says which was done.
-fn try_once(cases: &mut (impl Cases + ?Sized)) -> Option<usize> {
-    let count = cases.len();
-    let first = chance(count);
-    (first..count).chain(0..first).find(|&index| cases.case(index).is_some_and(|case| case.attempt()))
+/// The indices of the cases, in the order in which they are tried.
+struct Order {
+    few: [u32; Order::FEW],
+    many: Vec<u32>,
+    count: usize,
+}
+
+impl Order {
+    /// As many need no allocation.
+    const FEW: usize = 8;
+
+    fn new(count: usize) -> Self {
+        let mut few = [0; Order::FEW];
+        let mut many = Vec::new();
+        if count <= Order::FEW {
+            few.iter_mut().zip(0..).for_each(|(index, n)| *index = n);
+        } else {
+            many.extend(0..count as u32);
+        }
+        Order { few, many, count }
+    }
+
+    fn indices(&mut self) -> &mut [u32] {
+        if self.count <= Order::FEW {
+            &mut self.few[..self.count]
+        } else {
+            &mut self.many
+        }
+    }
+
+    /// Tries the cases in a random order, each order as likely as any other, until one was done; says which.
+    ///
+    /// The order is drawn only as far as it is needed.
+    #[inline]
+    fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Option<usize> {
+        let indices = self.indices();
+        let mut random = Random::here();
+        for tried in 0..indices.len() {
+            let next = tried + random.below(indices.len() - tried);
+            indices.swap(tried, next);
+            let index = indices[tried] as usize;
+            if cases.case(index).is_some_and(|case| case.attempt()) {
+                return Some(index);
+            }
+        }
+        None
+    }
 }
 
 /// Does one of the cases, and says which; `None` if the time ran out.
 #[track_caller]
 pub(super) fn run(cases: &mut (impl Cases + ?Sized), patience: Patience) -> Result<Option<usize>, Cancelled> {
     context::check()?;
-    let done = try_once(cases);
+    let mut order = Order::new(cases.len());
+    let done = order.try_each(cases);
     let limit = match patience {
         _ if done.is_some() => return Ok(done),
-        Patience::None => return Ok(None),
+        Patience::None => return Ok(poll_slowly(cases, order)),
         Patience::For(duration) => Instant::now().checked_add(duration),
         Patience::Unlimited => None,
     };
-    run_slowly(cases, limit)
+    run_slowly(cases, order, limit)
+}
+
+/// Does one of the cases if that takes no wait, whatever is cancelled.
+fn poll(cases: &mut (impl Cases + ?Sized)) -> Option<usize> {
+    let mut order = Order::new(cases.len());
+    order.try_each(cases).or_else(|| poll_slowly(cases, order))
+}
+
+/// As [`poll`], once each of the cases has been tried.
+#[cold]
+fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Option<usize> {
+    let queues = Queues::of(cases);
+    if queues.entries.len() <= 1 || !holds(Guard::LooksFromTheQueues) {
+        return None;
+    }
+    loop {
+        match queues.stay(cases, Stay::JustLook) {
+            Ok(Came::Done(index)) => return Some(index),
+            Ok(Came::Again) => {}
+            Ok(Came::Nothing) | Err(_) => return None,
+        }
+        if let Some(done) = order.try_each(cases) {
+            return Some(done);
+        }
+    }
 }
 
 #[cold]
 #[track_caller]
-fn run_slowly(cases: &mut (impl Cases + ?Sized), limit: Option<Instant>) -> Result<Option<usize>, Cancelled> {
-    let mut order = Vec::with_capacity(cases.len());
-    let mut may_spin = true;
-    for index in 0..cases.len() {
-        if let Some(case) = cases.case(index) {
-            may_spin &= case.may_spin();
-            order.push((case.rank(), index));
-        }
-    }
-    order.sort_unstable();
-
+fn run_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order, limit: Option<Instant>) -> Result<Option<usize>, Cancelled> {
+    let queues = Queues::of(cases);
     let mut done = None;
-    let _ = may_spin
+    let _ = queues.may_spin
         && spin(|| {
-            done = try_once(cases);
+            done = order.try_each(cases);
             done.is_some()
         });
     while done.is_none() {
-        let waiter = Waiter::new(context::slot());
-        let enter = |index| cases.case(index).is_none_or(|case| case.enter(&waiter, index as u32));
-        let entered = order.iter().map(|&(_, index)| index).map(enter).take_while(|&entered| entered).count();
-        let ended = if entered < order.len() {
-            // One of them need not wait.
-            context::check().map(|()| Outcome::Ready)
-        } else {
-            if !may_spin {
-                spin(|| waiter.is_granted());
+        match queues.stay(cases, Stay::Until(limit))? {
+            Came::Done(index) => return Ok(Some(index)),
+            Came::Nothing => return Ok(None),
+            Came::Again => context::check()?,
+        }
+        done = order.try_each(cases);
+    }
+    Ok(done)
+}
+
+/// The queues that a select enters, in the order in which it does.
+struct Queues {
+    /// The rank of the case, a random number for those of the same rank, and the index of the case.
+    entries: Vec<(u64, usize, usize)>,
+    may_spin: bool,
+}
+
+/// How long a select stays in its queues.
+#[derive(Clone, Copy)]
+enum Stay {
+    /// For as long as it takes to see whether anything can be done.
+    JustLook,
+    /// Until one of the cases can be done, the scope is cancelled, or the time is over.
+    Until(Option<Instant>),
+}
+
+/// What a stay in the queues came to.
+enum Came {
+    /// This case was done.
+    Done(usize),
+    /// One of the cases could be done at some time, and was not.
+    Again,
+    /// The select stood in all queues until the time was over, and none of the cases could be done then.
+    Nothing,
+}
+
+impl Queues {
+    fn of(cases: &mut (impl Cases + ?Sized)) -> Self {
+        let count = cases.len();
+        let mut entries = Vec::with_capacity(count);
+        let mut random = Random::here();
+        let mut may_spin = true;
+        for index in 0..count {
+            if let Some(case) = cases.case(index) {
+                may_spin &= case.may_spin();
+                entries.push((case.rank(), random.below(1 << 31), index));
             }
-            context::wait(Point::Select, limit, || waiter.is_granted())
+        }
+        entries.sort_unstable();
+        Queues { entries, may_spin }
+    }
+
+    /// Enters the queues, waits as `stay` says unless one of the cases can be done, and leaves them.
+    #[track_caller]
+    fn stay(&self, cases: &mut (impl Cases + ?Sized), stay: Stay) -> Result<Came, Cancelled> {
+        let waiter = Waiter::new(context::slot());
+        let enter =
+            |&(_, _, index): &(u64, usize, usize)| cases.case(index).is_none_or(|case| case.enter(&waiter, index as u32));
+        let entered = self.entries.iter().map(enter).take_while(|&entered| entered).count();
+        let ended = match stay {
+            _ if entered < self.entries.len() => Ok(Outcome::Ready),
+            Stay::JustLook => Ok(Outcome::TimedOut),
+            Stay::Until(limit) => {
+                if !self.may_spin {
+                    spin(|| waiter.is_granted());
+                }
+                context::wait(Point::Select, limit, || waiter.is_granted())
+            }
         };
 
         let granted = waiter.withdraw();
-        for &(_, index) in &order[..entered] {
+        for &(_, _, index) in &self.entries[..entered] {
             if granted.is_none_or(|(_, chosen)| chosen as usize != index) {
                 cases.case(index).into_iter().for_each(|case| case.leave());
             }
@@ -432,33 +555,45 @@ fn run_slowly(cases: &mut (impl Cases + ?Sized), limit: Option<Instant>) -> Resu
         if let Some((grant, chosen)) = granted {
             let is_done = cases.case(chosen as usize).is_some_and(|case| case.granted(grant));
             if is_done && (ended.is_ok() || holds(Guard::GrantBeatsCancel)) {
-                return Ok(Some(chosen as usize));
+                return Ok(Came::Done(chosen as usize));
             }
         }
         match ended? {
-            Outcome::Ready => done = try_once(cases),
-            Outcome::TimedOut => return Ok(None),
+            Outcome::TimedOut if granted.is_none() => Ok(Came::Nothing),
+            Outcome::TimedOut | Outcome::Ready => Ok(Came::Again),
         }
     }
-    Ok(done)
 }
 
 local! {
-    static CHANCE: Cell<u32> = Cell::new(0x2545_f491);
+    static RANDOM: Cell<u32> = Cell::new(0);
 }
 
-/// A random number below `limit`, or 0.
-fn chance(limit: usize) -> usize {
-    let next = |state: &Cell<u32>| {
-        let mut x = state.get();
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        state.set(x);
-        x
-    };
-    let random = CHANCE.try_with(next).unwrap_or(0);
-    ((u64::from(random) * limit as u64) >> 32) as usize
+/// The random numbers of this thread.
+struct Random(u32);
+
+impl Random {
+    fn here() -> Self {
+        Random(match RANDOM.try_with(Cell::get).unwrap_or(0) {
+            0 => facade::seed().max(1),
+            state => state,
+        })
+    }
+
+    /// A number below `limit`, each as likely as any other.
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        ((u64::from(self.0) * limit as u64) >> 32) as usize
+    }
+}
+
+impl Drop for Random {
+    fn drop(&mut self) {
+        // A thread whose locals are gone begins anew each time.
+        let _ = RANDOM.try_with(|state| state.set(self.0));
+    }
 }
 
 /// What [`select!`](super::select!) is made of.

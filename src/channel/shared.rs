@@ -4,24 +4,30 @@
 //!
 //! All under the one lock:
 //!
-//! 1. A message is in one place: with its sender, in the queue of senders, in the buffer, or with its receiver. A sender
-//!    that finds its own in the queue has it back; one that does not has sent it.
-//! 2. Nobody waits to send while there is room and a receiver: whoever makes room fills it from the queue.
-//! 3. A message that enters the buffer tells one of those who wait to receive. Whoever was told takes a message if there is
-//!    one, also when he was cancelled meanwhile; if another was faster, the message is not lost, and he waits on.
-//! 4. In a channel without room the buffer holds messages only for receivers that have been told.
-//! 5. One that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted; while
-//!    it stands here although its wait is over, it is passed over, as if it had left.
+//! 1. A message is in one place: with its sender, in the queue of senders, in the buffer, in the queue of receivers, or with
+//!    its receiver. A sender that finds its message in the queue takes it back; if it is not there, it was sent.
+//! 2. No sender waits while there is room and a receiver: the receive that makes room fills it from the queue of senders.
+//! 3. A message that enters the buffer tells one of the waiting receivers. A receiver that was told takes a message if there
+//!    is one, also when it was cancelled meanwhile. If another thread was faster, the receiver waits on.
+//! 4. The buffer of a channel without room is always empty. A message goes from a sender straight to a receiver that waits:
+//!    it is left in the entry of the receiver, in the critical section that grants the wait, and no other thread can take it.
+//! 5. A receiver that was told is set apart from its queue by the thread that tells it, and takes its entry out by itself.
+//! 6. A thread that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted;
+//!    while it stands here although its wait is over, it is passed over, as if it had left.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
+use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{holds, spin, Guard, Mutex, Track};
+use crate::error::PanicPayload;
+use crate::facade::{catch, holds, spin, Guard, Mutex, Track};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {
@@ -35,10 +41,10 @@ pub(super) struct Shared<T> {
 
 struct State<T> {
     buffer: VecDeque<T>,
-    /// Those who wait for room, with their messages.
+    /// The waiting senders, with their messages.
     sending: Queue<Sending<T>>,
-    /// Those who wait for a message, and for which of their cases.
-    receiving: Queue<u32>,
+    /// The waiting receivers.
+    receiving: Queue<Receiving<T>>,
     senders: usize,
     receivers: usize,
 }
@@ -48,7 +54,13 @@ struct Sending<T> {
     message: T,
 }
 
-/// The case of one that waits for nothing else.
+struct Receiving<T> {
+    case: u32,
+    /// The message that was handed over.
+    handed: Option<T>,
+}
+
+/// The case of a thread that waits for nothing else.
 const ONLY: u32 = 0;
 
 /// Why a message was not sent or received.
@@ -88,7 +100,7 @@ impl<T> Shared<T> {
         self.with(|state, wakes| {
             state.senders -= 1;
             if state.senders == 0 && holds(Guard::LastEndWakes) {
-                while state.tell_receiver(Grant::Refused, wakes) {}
+                while state.tell_receiver(Grant::Refused, wakes).is_some() {}
             }
         });
     }
@@ -106,13 +118,13 @@ impl<T> Shared<T> {
                 }
             }
             if holds(Guard::LastReceiverDrops) {
-                std::mem::take(&mut state.buffer)
+                mem::take(&mut state.buffer)
             } else {
                 VecDeque::new()
             }
         });
         // Outside of the lock: the messages may hold ends of this channel.
-        drop(unread);
+        drop_each(unread);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -199,7 +211,7 @@ impl<T> Shared<T> {
         // Without room, a sender that is not in the queue and a receiver that is not would spin past each other.
         let may_spin = self.capacity != 0;
         let _ = may_spin
-            && spin(|| match std::mem::replace(&mut offered, Ok(())) {
+            && spin(|| match mem::replace(&mut offered, Ok(())) {
                 Err((message, Refusal::NotNow)) => {
                     offered = self.try_send(message);
                     !matches!(offered, Err((_, Refusal::NotNow)))
@@ -255,35 +267,30 @@ impl<T> Shared<T> {
         loop {
             let waiter = Waiter::new(context::slot());
             let place = self.with(|state, wakes| match state.take(self.capacity, wakes) {
-                Err(Refusal::NotNow) => Ok(state.receiving.push(waiter.clone(), ONLY)),
+                Err(Refusal::NotNow) => Ok(state.wait_to_receive(waiter.clone(), ONLY)),
                 done => Err(done),
             });
             let place = match place {
                 Ok(place) => place,
                 Err(done) => return done,
             };
-            let refusal = match context::wait(Point::Receive, limit, || waiter.is_granted()) {
-                Ok(Outcome::Ready) => match self.try_recv() {
-                    // Another was faster.
-                    Err(Refusal::NotNow) => continue,
-                    done => return done,
-                },
-                Ok(Outcome::TimedOut) => Refusal::NotNow,
-                Err(cancelled) => Refusal::Cancelled(cancelled),
-            };
-            return self.with(|state, wakes| {
-                if !waiter.is_granted() {
-                    if holds(Guard::CancelLeavesQueue) {
-                        state.receiving.remove(place);
-                    }
-                } else if holds(Guard::GrantBeatsCancel) {
-                    // Invariant 3.
-                    if let Ok(message) = state.take(self.capacity, wakes) {
-                        return Ok(message);
-                    }
+            let ended = context::wait(Point::Receive, limit, || waiter.is_granted());
+            // Invariant 3.
+            let received = self.with(|state, wakes| {
+                let is_granted = waiter.is_granted();
+                if is_granted || holds(Guard::CancelLeavesQueue) {
+                    state.end_receiving(place, is_granted, self.capacity, wakes)
+                } else {
+                    Err(Refusal::NotNow)
                 }
-                Err(refusal)
             });
+            match (received, ended) {
+                (Ok(message), ended) if ended.is_ok() || holds(Guard::GrantBeatsCancel) => return Ok(message),
+                (_, Err(cancelled)) => return Err(Refusal::Cancelled(cancelled)),
+                // Another was faster.
+                (Err(Refusal::NotNow), Ok(Outcome::Ready)) => {}
+                (received, Ok(_)) => return received,
+            }
         }
     }
 }
@@ -299,12 +306,17 @@ impl<T> Shared<T> {
         if can_receive && holds(Guard::SelectLooksUnderLock) {
             return None;
         }
-        Some(state.receiving.push(waiter.clone(), case))
+        Some(state.wait_to_receive(waiter.clone(), case))
     }
 
     /// Takes out a waiter that was granted nothing here.
     pub(super) fn leave_receiving(&self, place: Place) {
         self.state.lock().receiving.remove(place);
+    }
+
+    /// Takes out a waiter that was granted its wait here, and receives a message if there still is one.
+    pub(super) fn end_receiving(&self, place: Place) -> Result<T, Refusal> {
+        self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes))
     }
 
     /// Lets `waiter` wait to send, for its `case`.
@@ -342,23 +354,40 @@ impl<T> State<T> {
             self.tell_receiver(Grant::Given, wakes);
             return Ok(());
         }
-        // Invariant 4.
-        if capacity == 0 && self.tell_receiver(Grant::Given, wakes) {
-            self.buffer.push_back(message);
-            return Ok(());
+        if capacity != 0 {
+            return Err((message, Refusal::NotNow));
         }
-        Err((message, Refusal::NotNow))
+        // Invariant 4.
+        match self.tell_receiver(Grant::Given, wakes) {
+            Some(handed) if holds(Guard::HandedInPerson) => *handed = Some(message),
+            Some(_) => self.buffer.push_back(message),
+            None => return Err((message, Refusal::NotNow)),
+        }
+        Ok(())
     }
 
-    /// Tells the first of those who wait to receive; false if there is none.
-    fn tell_receiver(&mut self, grant: Grant, wakes: &mut Wakes) -> bool {
-        let told = self.receiving.pop_if(|waiter, &case| waiter.claim(grant, case));
-        let any = told.is_some();
-        told.into_iter().for_each(|(waiter, _)| wakes.keep(waiter));
-        any
+    /// Tells the first waiting receiver, if there is one, and gives the place where a message can be handed to it.
+    fn tell_receiver(&mut self, grant: Grant, wakes: &mut Wakes) -> Option<&mut Option<T>> {
+        let (waiter, receiving) = self.receiving.set_apart_if(|waiter, receiving| waiter.claim(grant, receiving.case))?;
+        wakes.keep(waiter.clone());
+        Some(&mut receiving.handed)
     }
 
-    /// Takes the message of the first of those who wait to send.
+    /// Enters `waiter` as one that waits for a message, for its `case`.
+    fn wait_to_receive(&mut self, waiter: Arc<Waiter>, case: u32) -> Place {
+        self.receiving.push(waiter, Receiving { case, handed: None })
+    }
+
+    /// Takes the waiter at `place` out: with the message that it was handed, or, if it was told, with the next one.
+    fn end_receiving(&mut self, place: Place, is_told: bool, capacity: usize, wakes: &mut Wakes) -> Result<T, Refusal> {
+        match self.receiving.remove(place).1.handed {
+            Some(message) => Ok(message),
+            None if is_told => self.take(capacity, wakes),
+            None => Err(Refusal::NotNow),
+        }
+    }
+
+    /// Takes the message of the first waiting sender.
     fn take_sending(&mut self, wakes: &mut Wakes) -> Option<T> {
         let (waiter, sending) = self.sending.pop_if(|waiter, sending| waiter.claim(Grant::Given, sending.case))?;
         wakes.keep(waiter);
@@ -386,6 +415,24 @@ impl<T> State<T> {
             None if self.senders == 0 => Err(Refusal::Disconnected),
             None => Err(Refusal::NotNow),
         }
+    }
+}
+
+/// Drops every message, also where the drop of one panics. The first panic goes on then; any other is logged, since a second
+/// one would end the process.
+fn drop_each<T>(messages: VecDeque<T>) {
+    let mut first = None;
+    for message in messages {
+        let Err(payload) = catch(|| drop(message)) else { continue };
+        if first.is_none() && !thread::panicking() {
+            first = Some(payload);
+        } else {
+            let panic = PanicPayload::new(payload);
+            tracing::error!(panic = panic.message(), "the drop of a message panicked");
+        }
+    }
+    if let Some(payload) = first {
+        panic::resume_unwind(payload);
     }
 }
 

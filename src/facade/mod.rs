@@ -108,6 +108,10 @@ pub(crate) enum Guard {
     RoomIsFilled,
     /// A message that comes from a waiting sender into the buffer tells one who waits to receive.
     FilledRoomTells,
+    /// A message for a receiver that waits at a channel without room is left with that receiver, not in the channel.
+    HandedInPerson,
+    /// A select that gives up has stood in all its queues at once.
+    LooksFromTheQueues,
     /// The last receiver to go drops the messages that are left.
     LastReceiverDrops,
     /// While an item of a map has not been begun, a lane that could take it is spawned.

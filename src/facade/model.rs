@@ -423,6 +423,11 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
+/// The same in each execution, as loom needs it.
+pub(crate) fn seed() -> u32 {
+    0
+}
+
 static PACES_ARE_DUE: AtomicBool = AtomicBool::new(false);
 
 /// Whether what happens now and then happens always or never, for the rest of the process.

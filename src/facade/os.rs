@@ -1,6 +1,7 @@
 //! The facade on the operating system: std and parking_lot.
 
 use std::any::Any;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread::{self, Thread};
@@ -104,6 +105,11 @@ impl Track {
     pub(crate) const fn new() -> Self {
         Track
     }
+}
+
+/// Where a thread begins with its random numbers: elsewhere than the others.
+pub(crate) fn seed() -> u32 {
+    RandomState::new().hash_one(0) as u32
 }
 
 /// A value that is set once.

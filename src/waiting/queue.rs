@@ -144,12 +144,17 @@ impl Wakes {
 }
 
 const END: usize = usize::MAX;
+/// In `before`: the waiter has no place in the order any more.
+const APART: usize = usize::MAX - 1;
 
 /// Waiters in the order in which they came, each with what it wants. Any of them leaves in constant time.
+///
+/// A waiter that was set apart is no longer in the order and is not counted. What it wants stays until its owner removes it.
 pub(crate) struct Queue<T> {
     nodes: Slab<Node<T>>,
     first: usize,
     last: usize,
+    waiting: usize,
 }
 
 struct Node<T> {
@@ -165,7 +170,7 @@ pub(crate) struct Place(usize);
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { nodes: Slab::new(), first: END, last: END }
+        Queue { nodes: Slab::new(), first: END, last: END, waiting: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -173,7 +178,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        self.waiting
     }
 
     /// Puts `waiter` behind all others.
@@ -184,6 +189,7 @@ impl<T> Queue<T> {
             last => self.nodes[last].after = key,
         }
         self.last = key;
+        self.waiting += 1;
         Place(key)
     }
 
@@ -214,9 +220,33 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Takes a waiter out that is still in.
+    /// Sets the first waiter apart that is `taken` when it is tried.
+    pub(crate) fn set_apart_if(&mut self, mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool) -> Option<(&Arc<Waiter>, &mut T)> {
+        let mut key = self.first;
+        loop {
+            let node = self.nodes.get(key)?;
+            let after = node.after;
+            if taken(&node.waiter, &node.wants) {
+                self.unlink(node.before, after);
+                let node = &mut self.nodes[key];
+                node.before = APART;
+                return Some((&node.waiter, &mut node.wants));
+            }
+            key = after;
+        }
+    }
+
+    /// Takes a waiter out that is still in, or was set apart.
     pub(crate) fn remove(&mut self, place: Place) -> (Arc<Waiter>, T) {
         let Node { waiter, wants, before, after } = self.nodes.remove(place.0);
+        if before != APART {
+            self.unlink(before, after);
+        }
+        (waiter, wants)
+    }
+
+    /// Takes the waiter between these two out of the order.
+    fn unlink(&mut self, before: usize, after: usize) {
         match before {
             END => self.first = after,
             before => self.nodes[before].after = after,
@@ -225,7 +255,7 @@ impl<T> Queue<T> {
             END => self.last = before,
             after => self.nodes[after].before = before,
         }
-        (waiter, wants)
+        self.waiting -= 1;
     }
 
     /// The waiters from the first on.
@@ -282,5 +312,23 @@ mod tests {
         assert_eq!(popped, [1, 2, 4, 6]);
         assert!(queue.is_empty() && queue.front().is_none());
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn one_that_is_set_apart_is_left_to_its_owner() {
+        let slot = Slot::new();
+        for (first, left) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
+            let mut queue = Queue::new();
+            let places: Vec<_> = (0..3).map(|n| queue.push(Waiter::new(slot.clone()), n)).collect();
+            let apart = queue.set_apart_if(|_, &wants| wants >= first).expect("there is one");
+            *apart.1 += 10;
+            assert_eq!((order(&queue), queue.len()), (left.to_vec(), 2));
+            let next = queue.push(Waiter::new(slot.clone()), 3);
+            assert_eq!(queue.remove(places[first as usize]).1, first + 10);
+            assert_eq!((order(&queue), queue.len()), ([left[0], left[1], 3].to_vec(), 3));
+            assert_eq!(queue.remove(next).1, 3);
+            assert!(queue.set_apart_if(|_, _| false).is_none());
+            assert_eq!(order(&queue), left);
+        }
     }
 }
