@@ -8,7 +8,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use channels::{cross_with_cancels, until_blocked, SHORT};
-use support::{Drops, LONG};
+use support::{until, Drops, LONG};
 use taskgroup::channel::{
     bounded, unbounded, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
@@ -287,9 +287,133 @@ fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
         token.cancel();
         assert!(matches!(messages.next(), Some(Err(_))));
         assert!(messages.next().is_none(), "one that drops errors must not spin");
+        assert!(matches!(messages.next(), Some(Err(_))), "it is taken up again");
+        assert!(messages.next().is_none());
         assert!(matches!(receiver.iter().next(), Some(Err(_))));
+        sender.send(2).unwrap_err();
+        assert_eq!(sender.try_send(3), Ok(()));
+        assert!(matches!(taskgroup::shield(|| messages.next()), Some(Ok(3))));
+        assert!(matches!(messages.next(), Some(Err(_))));
     });
+    let mut messages = receiver.iter();
+    assert!(matches!(token.run(|| messages.next()), Some(Err(_))));
+    sender.send(4)?;
+    assert!(matches!(messages.next(), Some(Ok(4))), "the scope is another one");
+    drop(sender);
+    assert!(messages.next().is_none() && messages.next().is_none());
+    assert!(matches!(token.run(|| messages.next()), Some(Err(_))));
     Ok(())
+}
+
+/// A stage of a pipeline, in the scope of its task or in one below.
+type Stage = fn(&mut dyn FnMut() -> anyhow::Result<()>) -> anyhow::Result<()>;
+
+const STAGES: [Stage; 3] =
+    [|stage| stage(), |stage| taskgroup::timeout(LONG, stage).map(drop), |stage| Ok(TaskGroup::scope(|_| stage())?)];
+
+#[test]
+fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
+    let _watch = support::watch();
+    for round in 0..100 {
+        for (one, other) in [(0, 0), (1, 2), (2, 1), (0, 1)] {
+            let (one, other) = (STAGES[one], STAGES[other]);
+            // The receiver goes while a send is blocked.
+            let (sender, receiver) = bounded(round % 2);
+            let watched = sender.clone();
+            TaskGroup::scope(|g| {
+                g.spawn(move || one(&mut || Ok((0..).try_for_each(|n: u64| sender.send(n))?)));
+                g.spawn(move || {
+                    other(&mut || {
+                        receiver.recv()?;
+                        Ok(taskgroup::sleep(LONG)?)
+                    })
+                });
+                until(|| format!("{watched:?}").contains("sending: 1"));
+                g.cancel();
+                Ok(())
+            })?;
+
+            // The sender goes while a receive is blocked.
+            let (sender, receiver) = bounded(8);
+            let (watched, committed) = (receiver.clone(), AtomicUsize::new(0));
+            TaskGroup::scope(|g| {
+                g.spawn(|| {
+                    one(&mut || {
+                        for message in &receiver {
+                            message?;
+                        }
+                        committed.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
+                    })
+                });
+                g.spawn(move || {
+                    other(&mut || {
+                        sender.send(1)?;
+                        Ok(taskgroup::sleep(LONG)?)
+                    })
+                });
+                until_blocked(&watched, 0, 1);
+                until(|| watched.is_empty());
+                g.cancel();
+                Ok(())
+            })?;
+            assert_eq!(committed.into_inner(), 0, "a stream that was cut short looks complete");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
+    let (sender, receiver) = unbounded();
+    sender.send(1).unwrap();
+    drop(sender);
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        assert_eq!(receiver.try_recv(), Ok(1), "no value is lost by that");
+        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(why)) if why.origin() == token.id()));
+        taskgroup::shield(|| assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected)));
+    });
+    let (sender, _) = unbounded();
+    token.run(|| {
+        assert!(matches!(sender.try_send(2), Err(TrySendError::Cancelled(2, why)) if why.origin() == token.id()));
+    });
+    assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+    let error = anyhow::Error::from(token.run(|| receiver.try_recv()).unwrap_err());
+    assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
+}
+
+/// Nothing has looked at the clock since.
+#[test]
+fn a_deadline_that_has_passed_is_a_cancel_too() {
+    let (sender, receiver) = unbounded::<u8>();
+    drop(sender);
+    let token = CancelToken::new();
+    token.child().run(|| {
+        assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+        token.cancel_at(std::time::Instant::now() + SHORT);
+        std::thread::sleep(2 * SHORT);
+        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
+    });
+}
+
+/// A region that winds down is spared by the cancel above it, and so by what is made of an end that has gone.
+#[test]
+fn a_region_that_is_spared_is_told_of_the_end() {
+    let (sender, receiver) = unbounded::<u8>();
+    drop(sender);
+    let token = CancelToken::new();
+    token.run(|| {
+        taskgroup::winding_down(|| {
+            token.cancel_gracefully(LONG);
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+            assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+            token.child().run(|| assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(_)))));
+            token.cancel();
+            assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
+        });
+    });
 }
 
 #[test]

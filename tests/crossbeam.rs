@@ -121,10 +121,56 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
         assert!(matches!(messages.next(), Some(Err(_))));
         assert!(messages.next().is_none(), "one that drops errors must not spin");
         assert_eq!(receiver.len(), 1);
-        assert_eq!(taskgroup::shield(|| crossbeam::recv(&receiver)).unwrap(), 1);
+        assert_eq!(taskgroup::shield(|| messages.next()).unwrap().unwrap(), 1);
     });
     let error = anyhow::Error::from(token.run(|| crossbeam::recv(&receiver)).unwrap_err());
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
+}
+
+#[test]
+fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
+    let _watch = watch();
+    for round in 0..300 {
+        let ((sender, receiver), inside) = (bounded(round % 2), Gate::default());
+        TaskGroup::builder().timeout(LONG).scope(|g| {
+            g.spawn(move || Ok((0..).try_for_each(|n: u64| crossbeam::send(&sender, n))?));
+            g.spawn(|| {
+                let receiver = receiver;
+                crossbeam::recv(&receiver)?;
+                inside.open();
+                Ok(taskgroup::sleep(LONG)?)
+            });
+            inside.wait();
+            g.cancel();
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<()> {
+    let _watch = watch();
+    for round in 0..300 {
+        let ((sender, receiver), inside) = (bounded::<u8>(round % 2), Gate::default());
+        TaskGroup::builder().timeout(LONG).scope(|g| {
+            g.spawn(|| {
+                let complete = crossbeam::iter(&receiver).all(|message| message.is_ok());
+                anyhow::ensure!(!complete, "a stream that was cut short looks complete");
+                Ok(())
+            });
+            g.spawn(|| {
+                let sender = sender;
+                crossbeam::send(&sender, 1)?;
+                inside.open();
+                Ok(taskgroup::sleep(LONG)?)
+            });
+            inside.wait();
+            g.cancel();
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl Actor<'_> {
             return;
         }
         let done = match patience {
-            Patience::Try => select.try_select(),
+            Patience::Try => select.try_select().unwrap_or(None),
             Patience::Briefly => select.select_timeout(Duration::from_micros(50)).unwrap_or(None),
             Patience::UntilCancelled => {
                 self.waits(true);

@@ -198,7 +198,7 @@ fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
             select.recv(&one.1, |message| message.is_ok());
             select.recv(&two.1, |message| message.is_ok());
             let done = match round % 3 {
-                0 => select.try_select(),
+                0 => select.try_select()?,
                 1 => select.select_timeout(Duration::ZERO)?,
                 _ => select! { recv(one.1) -> _ => Some(true), recv(two.1) -> _ => Some(true), default => None }?,
             };
@@ -267,7 +267,7 @@ fn room_ends_the_wait() -> anyhow::Result<()> {
 #[test]
 fn a_rendezvous_meets_whichever_side_waits() -> anyhow::Result<()> {
     let ((sender, receiver), (_other, silent)) = (bounded(0), unbounded::<u8>());
-    assert!(Select::try_select(&mut select_of(&receiver)).is_none());
+    assert!(select_of(&receiver).try_select()?.is_none());
     scope(move |g| {
         let (plain, watched) = (sender.clone(), receiver.clone());
         let sending = g.spawn(move || Ok(plain.send(1)?));
@@ -364,7 +364,7 @@ fn what_was_sent_comes_before_the_end() -> anyhow::Result<()> {
     drop(sender);
     let mut select = select_of(&receiver);
     assert_eq!((select.select()?, select.select()?), (Ok(1), Err(Disconnected)));
-    assert_eq!(select.try_select(), Some(Err(Disconnected)));
+    assert_eq!(select.try_select()?, Some(Err(Disconnected)));
     Ok(())
 }
 
@@ -443,8 +443,61 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() -> anyhow::Result<()> 
             assert!(select_of(&receiver).select_timeout(LONG).is_err());
         }
         assert_eq!((receiver.len(), message), (1, Some(2)));
-        assert_eq!(select_of(&receiver).try_select(), Some(Ok(1)));
+        assert_eq!(select_of(&receiver).try_select().unwrap(), Some(Ok(1)));
     });
+    Ok(())
+}
+
+#[test]
+fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<()> {
+    let ((sender, receiver), (_, closed), (unread, _)) = (unbounded(), unbounded(), unbounded());
+    (0..50).try_for_each(|n| sender.send(n))?;
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        let mut message = Some(7);
+        let mut select = Select::new();
+        select.recv(&closed, |message: Result<i32, _>| message);
+        select.recv(&receiver, |message| message);
+        select.send(&unread, &mut message, |sent| sent.map(|()| -1));
+        let received: Vec<_> = (0..50).map(|_| select.try_select().unwrap().unwrap().unwrap()).collect();
+        assert_eq!(received, (0..50).collect::<Vec<_>>(), "what can be done comes first");
+        assert_eq!(select.try_select().unwrap_err().origin(), token.id());
+        drop(select);
+        assert_eq!(message, Some(7));
+        let mut alone = Select::new();
+        alone.recv(&closed, |message: Result<i32, _>| message);
+        assert_eq!(alone.try_select().unwrap_err().origin(), token.id());
+    });
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_pipeline_of_selects_does_not_fail() -> anyhow::Result<()> {
+    for _ in 0..200 {
+        let ((sender, receiver), (_quiet, silent)) = (bounded(0), unbounded::<u8>());
+        let watched = sender.clone();
+        scope(move |g| {
+            let other = silent.clone();
+            g.spawn(move || -> anyhow::Result<()> {
+                loop {
+                    select! {
+                        send(sender, &mut Some(1)) -> sent => sent?,
+                        recv(other) -> _ => anyhow::bail!("nobody sent"),
+                    }?;
+                }
+            });
+            g.spawn(move || {
+                select! { recv(receiver) -> message => message?, recv(silent) -> message => message? }?;
+                taskgroup::sleep(LONG)?;
+                drop(receiver);
+                Ok(())
+            });
+            support::until(|| format!("{watched:?}").contains("sending: 1"));
+            g.cancel();
+            Ok(())
+        })?;
+    }
     Ok(())
 }
 
@@ -464,7 +517,7 @@ fn a_wait_that_is_out_of_time_has_no_effect() -> anyhow::Result<()> {
     assert_eq!(drops.count(), 0);
     assert!(message.is_some() && is_deserted(&receiver) && is_deserted(&silent));
     let mut select = select_of(&silent);
-    assert_eq!((select.select_timeout(SHORT)?, select.try_select()), (None, None));
+    assert_eq!((select.select_timeout(SHORT)?, select.try_select()?), (None, None));
     assert!(is_deserted(&silent));
     Ok(())
 }
@@ -537,7 +590,7 @@ fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
     assert_eq!((first, sent), (0, 1));
     while select.select()? != Err(Disconnected) {}
     select.remove(first);
-    assert!(matches!(select.try_select(), None | Some(Ok('s'))));
+    assert!(matches!(select.try_select()?, None | Some(Ok('s'))));
     assert_eq!(select.select_timeout(SHORT)?, None, "it has sent its message");
     assert_eq!(format!("{select:?}"), "Select { cases: 1 }");
     select.recv(&receiver, |message| message);
@@ -839,7 +892,7 @@ proptest! {
                         }
                     }
                     let done = match next % 2 {
-                        0 => select.try_select(),
+                        0 => select.try_select().unwrap(),
                         _ => select.select_timeout(Duration::ZERO).unwrap(),
                     };
                     drop(select);

@@ -421,3 +421,20 @@ fn a_started_task_has_the_name_it_was_given() {
     .unwrap_err();
     assert_eq!(error.failures()[0].task().and_then(|task| task.name.as_deref()), Some("server"));
 }
+
+/// A task that takes the cancel for its end sends nothing and fails at nothing.
+#[test]
+fn a_cancel_is_not_a_task_that_was_not_ready() -> Result<(), GroupError> {
+    for _ in 0..500 {
+        TaskGroup::scope(|g| {
+            let started = g.start(|_ready: taskgroup::Ready<()>| {
+                g.cancel();
+                assert!(taskgroup::checkpoint().is_err());
+                Ok(())
+            });
+            assert!(matches!(started, Err(StartError::Cancelled(_))), "{started:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{must_see, saw, Drops};
+use super::support::{block, must_see, saw, Drops};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::channel::{bounded, select, unbounded, Disconnected, RecvError, SendError};
@@ -211,6 +211,30 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Exhaustive,
             "two selects that could serve each other either way agree on one"
+        ),
+        holds!(
+            channel_cancel_of_both_ends,
+            Preemptions(3),
+            Preemptions(4),
+            "where a cancel reaches both ends of a channel in any order, none of them is told that the other has gone"
+        ),
+        breaks!(
+            broken_channel_cancel_reaches_one_end_first,
+            Preemptions(3),
+            "was told of an end",
+            "a call that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
+        ),
+        holds!(
+            channel_cancel_of_both_selects,
+            Preemptions(3),
+            Preemptions(4),
+            "a select whose wait is ended by an end that has gone because of its own cancel gives the cancel"
+        ),
+        breaks!(
+            broken_channel_cancel_reaches_one_select_first,
+            Preemptions(3),
+            "was told of an end",
+            "a select that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
         ),
         holds!(
             channel_select_gives_up_knowingly,
@@ -627,6 +651,57 @@ fn channel_select_meets_select() {
     .unwrap();
     saw(passed);
     assert_eq!(other.join().unwrap(), passed);
+}
+
+fn channel_cancel_of_both_ends() {
+    let (sender, receiver) = bounded(1);
+    let token = CancelToken::new();
+    sender.try_send(()).unwrap();
+    let (first, second) = (token.child(), token.child());
+    let receiving = thread::spawn(move || {
+        first.run(|| {
+            assert!(block().is_err());
+            drop(receiver);
+        })
+    });
+    let sending = thread::spawn(move || second.run(|| sender.send(())));
+    token.cancel();
+    let sent = sending.join().unwrap();
+    assert!(matches!(sent, Err(SendError::Cancelled(..))), "a cancelled send was told of an end: {sent:?}");
+    receiving.join().unwrap();
+}
+
+fn broken_channel_cancel_reaches_one_end_first() {
+    take_out(Guard::GoneAsksAbove);
+    channel_cancel_of_both_ends();
+}
+
+fn channel_cancel_of_both_selects() {
+    let ((sender, receiver), (_quiet, silent)) = (bounded::<()>(1), bounded::<()>(1));
+    let token = CancelToken::new();
+    let (first, second) = (token.child(), token.child());
+    let sending = thread::spawn(move || {
+        first.run(|| {
+            assert!(block().is_err());
+            drop(sender);
+        })
+    });
+    let selecting = thread::spawn(move || {
+        second.run(|| {
+            select! {
+                recv(silent) -> _ => unreachable!(),
+                recv(receiver) -> _ => panic!("a cancelled select was told of an end"),
+            }
+        })
+    });
+    token.cancel();
+    assert!(selecting.join().unwrap().is_err());
+    sending.join().unwrap();
+}
+
+fn broken_channel_cancel_reaches_one_select_first() {
+    take_out(Guard::GoneAsksAbove);
+    channel_cancel_of_both_selects();
 }
 
 fn channel_select_gives_up_knowingly() {

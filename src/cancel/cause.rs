@@ -255,3 +255,12 @@ impl fmt::Debug for Cancelled {
 }
 
 impl std::error::Error for Cancelled {}
+
+/// Two are equal if they report the same cancel.
+impl PartialEq for Cancelled {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Cancelled {}

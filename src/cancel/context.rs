@@ -365,6 +365,18 @@ fn check_slowly() -> Result<(), Cancelled> {
     current().map_or(Ok(()), |node| node.check())
 }
 
+/// `Err` if the current scope is cancelled, or if a cancel is on its way to it: see [`Node::check_above`].
+///
+/// For a call that is to fail because another thread has gone: if that thread went because of a cancel that comes to this
+/// scope too, the call was cancelled.
+#[cold]
+pub(crate) fn check_above() -> Result<(), Cancelled> {
+    if !holds(Guard::GoneAsksAbove) {
+        return check();
+    }
+    current().map_or(Ok(()), |node| node.check_above())
+}
+
 /// Blocks until `ready`, or until `limit`.
 ///
 /// # Errors

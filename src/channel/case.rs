@@ -8,12 +8,31 @@ use super::{Disconnected, Receiver, Sender};
 use crate::cancel::{CancelGuard, CancelToken, Cancelled};
 use crate::waiting::{Grant, Place, Waiter};
 
+/// What became of an attempt to do a case.
+pub(super) enum Attempt {
+    /// It takes a wait.
+    NotNow,
+    Done,
+    /// The other side of its channel has gone, and the scope is cancelled.
+    Cancelled(Cancelled),
+}
+
+impl Attempt {
+    fn done(is_done: bool) -> Self {
+        if is_done {
+            Attempt::Done
+        } else {
+            Attempt::NotNow
+        }
+    }
+}
+
 /// One of several things of which a select does one.
 ///
 /// What it comes to is kept in the case, with its type, until the select is over: the select knows only which it was.
 pub(super) trait Case {
     /// Does it if that takes no wait.
-    fn attempt(&mut self) -> bool;
+    fn attempt(&mut self) -> Attempt;
 
     /// Where among the others it enters its queue: see [`super::select`].
     fn rank(&self) -> u64;
@@ -29,8 +48,8 @@ pub(super) trait Case {
     /// Leaves the queue that it has entered. The wait is over, and came to something else.
     fn leave(&mut self);
 
-    /// What the wait came to was this; false if another thread was faster after all.
-    fn granted(&mut self, grant: Grant) -> bool;
+    /// What the wait came to was this; `NotNow` if another thread was faster after all.
+    fn granted(&mut self, grant: Grant) -> Attempt;
 }
 
 /// Receives a message.
@@ -59,18 +78,19 @@ impl<'a, T> RecvCase<'a, T> {
 }
 
 impl<T> RecvCase<'_, T> {
-    fn keep(&mut self, received: Result<T, Refusal>) -> bool {
+    fn keep(&mut self, received: Result<T, Refusal>) -> Attempt {
         self.received = match received {
             Ok(message) => Some(Ok(message)),
             Err(Refusal::Disconnected) => Some(Err(Disconnected)),
-            Err(_) => None,
+            Err(Refusal::NotNow) => return Attempt::NotNow,
+            Err(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
         };
-        self.received.is_some()
+        Attempt::Done
     }
 }
 
 impl<T> Case for RecvCase<'_, T> {
-    fn attempt(&mut self) -> bool {
+    fn attempt(&mut self) -> Attempt {
         let received = self.channel.try_recv();
         self.keep(received)
     }
@@ -90,8 +110,8 @@ impl<T> Case for RecvCase<'_, T> {
         }
     }
 
-    fn granted(&mut self, _: Grant) -> bool {
-        let Some(place) = self.place.take() else { return false };
+    fn granted(&mut self, _: Grant) -> Attempt {
+        let Some(place) = self.place.take() else { return Attempt::NotNow };
         let received = self.channel.end_receiving(place);
         self.keep(received)
     }
@@ -123,17 +143,29 @@ impl<'a, T> SendCase<'a, T> {
     }
 }
 
+impl<T> SendCase<'_, T> {
+    fn keep(&mut self, refusal: Option<Refusal>) -> Attempt {
+        self.sent = match refusal {
+            None => Some(Ok(())),
+            Some(Refusal::Disconnected) => Some(Err(Disconnected)),
+            Some(Refusal::NotNow) => return Attempt::NotNow,
+            Some(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
+        };
+        Attempt::Done
+    }
+}
+
 impl<T> Case for SendCase<'_, T> {
-    fn attempt(&mut self) -> bool {
-        let Some(message) = self.message.take() else { return false };
-        self.sent = match self.channel.try_send(message) {
-            Ok(()) => Some(Ok(())),
+    fn attempt(&mut self) -> Attempt {
+        let Some(message) = self.message.take() else { return Attempt::NotNow };
+        let refusal = match self.channel.try_send(message) {
+            Ok(()) => None,
             Err((message, refusal)) => {
                 *self.message = Some(message);
-                matches!(refusal, Refusal::Disconnected).then_some(Err(Disconnected))
+                Some(refusal)
             }
         };
-        self.sent.is_some()
+        self.keep(refusal)
     }
 
     fn rank(&self) -> u64 {
@@ -160,19 +192,14 @@ impl<T> Case for SendCase<'_, T> {
         }
     }
 
-    fn granted(&mut self, grant: Grant) -> bool {
-        self.sent = match grant {
-            Grant::Given => {
-                self.place = None;
-                Some(Ok(()))
-            }
-            _ => {
-                // Only a message that was sent has left the queue.
-                self.leave();
-                Some(Err(Disconnected))
-            }
-        };
-        true
+    fn granted(&mut self, grant: Grant) -> Attempt {
+        if grant == Grant::Given {
+            self.place = None;
+            return self.keep(None);
+        }
+        // Only a message that was sent has left the queue.
+        self.leave();
+        self.keep(Some(Refusal::Disconnected.or_cancelled()))
     }
 }
 
@@ -202,9 +229,9 @@ impl<'a> CancelledCase<'a> {
 }
 
 impl Case for CancelledCase<'_> {
-    fn attempt(&mut self) -> bool {
+    fn attempt(&mut self) -> Attempt {
         self.cancelled = self.token.cancelled();
-        self.cancelled.is_some()
+        Attempt::done(self.cancelled.is_some())
     }
 
     fn rank(&self) -> u64 {
@@ -221,7 +248,7 @@ impl Case for CancelledCase<'_> {
         self.callback = None;
     }
 
-    fn granted(&mut self, _: Grant) -> bool {
+    fn granted(&mut self, _: Grant) -> Attempt {
         self.leave();
         self.attempt()
     }

@@ -43,9 +43,9 @@
 //! # Cancellation
 //!
 //! As with the channels of this crate: in a cancelled scope each call fails at its entry, and one that waits wakes when the
-//! scope is cancelled. A send that fails gives its message back; a receive that fails has taken none.
+//! scope is cancelled. A send that fails gives its message back; a receive that fails has taken none. That the other side has
+//! gone is not reported in a cancelled scope: it is the cancel.
 
-use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,7 @@ use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvErro
 
 use super::shared::Refusal;
 use super::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use crate::blocking::Halt;
 use crate::cancel::{context, Cancelled, Node};
 use crate::facade::spin;
 use crate::waiting::Point;
@@ -180,13 +181,14 @@ pub fn send_timeout<T>(sender: &Sender<T>, message: T, duration: Duration) -> Re
 /// # }
 /// ```
 pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
-    Iter { receiver, ended: false }
+    Iter { receiver, halt: Halt::default() }
 }
 
 /// The messages of a channel of crossbeam's; from [`iter`].
 ///
 /// Each step is a [`recv`]. In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short never looks
-/// finished, and then ends: one that drops errors, as `flatten` does, does not spin.
+/// finished, and then ends: one that drops errors, as `flatten` does, does not spin. No message is taken then, and an
+/// iteration that is taken up again, in a [`shield`](crate::shield) say, goes on with them.
 ///
 /// ```
 /// let (sender, receiver) = crossbeam_channel::unbounded::<u32>();
@@ -197,7 +199,7 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    ended: bool,
+    halt: Halt,
 }
 
 impl<T> Iterator for Iter<'_, T> {
@@ -205,20 +207,17 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
+        if self.halt.ends() {
             return None;
         }
-        let message = match recv(self.receiver) {
-            Ok(message) => return Some(Ok(message)),
-            Err(RecvError::Cancelled(cancelled)) => Some(Err(cancelled)),
-            Err(RecvError::Disconnected) => None,
+        let step = match recv(self.receiver) {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
+            Err(RecvError::Disconnected) => Ok(None),
         };
-        self.ended = true;
-        message
+        self.halt.after(step)
     }
 }
-
-impl<T> FusedIterator for Iter<'_, T> {}
 
 // A bare `select!` over the channel and the cancel costs more than twice as much as a `try_recv` that succeeds, and parks
 // without a spin. So the channel is tried first, then for a while, and only then selected.
@@ -233,11 +232,17 @@ fn recv_until<T>(receiver: &Receiver<T>, limit: impl FnOnce() -> Option<Instant>
     }
 }
 
+/// The other side has gone, or the scope is cancelled.
+#[cold]
+fn gone() -> Refusal {
+    Refusal::Disconnected.or_cancelled()
+}
+
 #[inline]
 fn try_recv<T>(receiver: &Receiver<T>) -> Result<T, Refusal> {
     receiver.try_recv().map_err(|error| match error {
         TryRecvError::Empty => Refusal::NotNow,
-        TryRecvError::Disconnected => Refusal::Disconnected,
+        TryRecvError::Disconnected => gone(),
     })
 }
 
@@ -254,7 +259,7 @@ fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, R
     let node = context::current();
     let mut select = Select::new();
     select.recv(receiver);
-    wait(Point::Receive, select, node.as_ref(), limit)?.recv(receiver).map_err(|_| Refusal::Disconnected)
+    wait(Point::Receive, select, node.as_ref(), limit)?.recv(receiver).map_err(|_| gone())
 }
 
 #[inline]
@@ -273,7 +278,7 @@ fn send_until<T>(sender: &Sender<T>, message: T, limit: impl FnOnce() -> Option<
 fn try_send<T>(sender: &Sender<T>, message: T) -> Result<(), (T, Refusal)> {
     sender.try_send(message).map_err(|error| match error {
         TrySendError::Full(message) => (message, Refusal::NotNow),
-        TrySendError::Disconnected(message) => (message, Refusal::Disconnected),
+        TrySendError::Disconnected(message) => (message, gone()),
     })
 }
 
@@ -301,7 +306,7 @@ fn send_slowly<T>(sender: &Sender<T>, message: T, limit: Option<Instant>) -> Res
     let mut select = Select::new();
     select.send(sender);
     match wait(Point::Send, select, node.as_ref(), limit) {
-        Ok(operation) => operation.send(sender, message).map_err(|error| (error.into_inner(), Refusal::Disconnected)),
+        Ok(operation) => operation.send(sender, message).map_err(|error| (error.into_inner(), gone())),
         Err(refusal) => Err((message, refusal)),
     }
 }

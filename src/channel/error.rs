@@ -35,13 +35,15 @@ pub enum SendError<T> {
 /// assert_eq!(sender.try_send("first"), Ok(()));
 /// assert_eq!(sender.try_send("second"), Err(TrySendError::Full("second")));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
     /// There is no room for it; in a channel without room, nobody waits to receive.
     Full(T),
     /// There are no receivers any more.
     Disconnected(T),
+    /// All receivers are gone, and the scope is cancelled.
+    Cancelled(T, Cancelled),
 }
 
 /// A message was not sent in time, and is here.
@@ -99,7 +101,7 @@ pub enum RecvError {
 /// drop(sender);
 /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
     /// The channel is empty.
@@ -108,6 +110,9 @@ pub enum TryRecvError {
     /// The channel is empty and there are no senders any more.
     #[error("{DISCONNECTED_RECV}")]
     Disconnected,
+    /// The channel is empty, all senders are gone, and the scope is cancelled.
+    #[error("the receive was cancelled")]
+    Cancelled(#[source] Cancelled),
 }
 
 /// No message was received in time.
@@ -177,7 +182,7 @@ impl<T> TrySendError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            TrySendError::Full(message) | TrySendError::Disconnected(message) => message,
+            TrySendError::Full(message) | TrySendError::Disconnected(message) | TrySendError::Cancelled(message, _) => message,
         }
     }
 }
@@ -231,10 +236,13 @@ impl<T> Error for SendError<T> {
 
 impl<T> fmt::Debug for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySendError::Full(_) => "Full(..)",
-            TrySendError::Disconnected(_) => "Disconnected(..)",
-        })
+        match self {
+            TrySendError::Full(_) => f.write_str("Full(..)"),
+            TrySendError::Disconnected(_) => f.write_str("Disconnected(..)"),
+            TrySendError::Cancelled(_, cancelled) => {
+                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
+            }
+        }
     }
 }
 
@@ -243,11 +251,19 @@ impl<T> fmt::Display for TrySendError<T> {
         f.write_str(match self {
             TrySendError::Full(_) => "the channel is full",
             TrySendError::Disconnected(_) => DISCONNECTED_SEND,
+            TrySendError::Cancelled(..) => "the send was cancelled",
         })
     }
 }
 
-impl<T> Error for TrySendError<T> {}
+impl<T> Error for TrySendError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => None,
+            TrySendError::Cancelled(_, cancelled) => Some(cancelled),
+        }
+    }
+}
 
 impl<T> fmt::Debug for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

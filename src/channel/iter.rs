@@ -1,14 +1,14 @@
 //! The messages of a channel, one by one.
 
-use std::iter::FusedIterator;
-
 use super::{Receiver, RecvError};
+use crate::blocking::Halt;
 use crate::cancel::Cancelled;
 
 /// The messages of a channel, until it is empty and has no senders; from [`Receiver::iter`].
 ///
 /// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short
-/// never looks finished, and then ends: one that drops errors, as `flatten` does, does not spin.
+/// never looks finished, and then ends: one that drops errors, as `flatten` does, does not spin. No message is taken then, and
+/// an iteration that is taken up again, in a [`shield`](crate::shield) say, goes on with them.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -25,12 +25,12 @@ use crate::cancel::Cancelled;
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    ended: bool,
+    halt: Halt,
 }
 
 impl<'a, T> Iter<'a, T> {
     pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Iter { receiver, ended: false }
+        Iter { receiver, halt: Halt::default() }
     }
 }
 
@@ -39,21 +39,14 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
+        if self.halt.ends() {
             return None;
         }
-        match self.receiver.recv() {
-            Ok(message) => Some(Ok(message)),
-            Err(RecvError::Cancelled(cancelled)) => {
-                self.ended = true;
-                Some(Err(cancelled))
-            }
-            Err(RecvError::Disconnected) => {
-                self.ended = true;
-                None
-            }
-        }
+        let step = match self.receiver.recv() {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
+            Err(RecvError::Disconnected) => Ok(None),
+        };
+        self.halt.after(step)
     }
 }
-
-impl<T> FusedIterator for Iter<'_, T> {}

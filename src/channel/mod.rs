@@ -34,7 +34,10 @@
 //!
 //! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope is cancelled meanwhile. A
 //! send that fails gives its message back, a receive that fails has taken none, and what was delivered while the scope was
-//! being cancelled is returned: no message is lost. `try_send` and `try_recv` never block and do not ask. The errors have the
+//! being cancelled is returned: no message is lost. In a cancelled scope an end that has gone is not reported: where another
+//! task ended because of the cancel and dropped its end, the call that finds it gone was cancelled too. `try_send`, `try_recv`
+//! and [`try_select`](Select::try_select) never block and work in a cancelled scope; they report the cancel only where they
+//! would report that the other end has gone. The errors have the
 //! [`Cancelled`](crate::Cancelled) as their source, so that with `?` a group knows its own cancel again.
 //!
 //! # Memory ordering

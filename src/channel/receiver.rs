@@ -103,7 +103,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// That the channel is empty, and whether it has senders.
+    /// That the channel is empty, and whether it has senders. If it has none and the scope is cancelled, the cancel.
     ///
     /// ```
     /// use taskgroup::channel::TryRecvError;
@@ -117,7 +117,7 @@ impl<T> Receiver<T> {
         self.0.try_recv().map_err(|refusal| match refusal {
             Refusal::NotNow => TryRecvError::Empty,
             Refusal::Disconnected => TryRecvError::Disconnected,
-            Refusal::Cancelled(_) => unreachable!("only a wait is cancelled"),
+            Refusal::Cancelled(cancelled) => TryRecvError::Cancelled(cancelled),
         })
     }
 

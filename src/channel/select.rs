@@ -29,7 +29,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::case::{CancelledCase, Case, RecvCase, SendCase};
+use super::case::{Attempt, CancelledCase, Case, RecvCase, SendCase};
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{CancelToken, Cancelled};
@@ -112,7 +112,7 @@ impl<'a, R> Select<'a, R> {
     /// A select without cases.
     ///
     /// ```
-    /// assert_eq!(taskgroup::channel::Select::<()>::new().try_select(), None);
+    /// assert_eq!(taskgroup::channel::Select::<()>::new().try_select().unwrap(), None);
     /// ```
     pub fn new() -> Self {
         Select { cases: Vec::new() }
@@ -292,20 +292,24 @@ impl<'a, R> Select<'a, R> {
     ///
     /// `None` means that there was an instant at which none of the cases could be done.
     ///
+    /// # Errors
+    ///
+    /// The cancel of the scope, if the other end of a channel has gone and no other case can be done.
+    ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
     /// let (sender, receiver) = taskgroup::channel::unbounded();
     /// let mut select = taskgroup::channel::Select::new();
     /// select.recv(&receiver, |message| message);
-    /// assert_eq!(select.try_select(), None);
+    /// assert_eq!(select.try_select()?, None);
     /// sender.send(1)?;
-    /// assert_eq!(select.try_select(), Some(Ok(1)));
+    /// assert_eq!(select.try_select()?, Some(Ok(1)));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_select(&mut self) -> Option<R> {
-        let index = poll(&mut self.cases[..])?;
-        self.handle(index)
+    pub fn try_select(&mut self) -> Result<Option<R>, Cancelled> {
+        let done = poll(&mut self.cases[..])?;
+        Ok(done.and_then(|index| self.handle(index)))
     }
 
     #[track_caller]
@@ -409,19 +413,26 @@ impl Order {
     /// Tries the cases in a random order, each order as likely as any other, until one was done; says which.
     ///
     /// The order is drawn only as far as it is needed.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope, if that is what one of the cases came to and no other was done.
     #[inline]
-    fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Option<usize> {
+    fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
         let indices = self.indices();
         let mut random = Random::here();
+        let mut cut_short = None;
         for tried in 0..indices.len() {
             let next = tried + random.below(indices.len() - tried);
             indices.swap(tried, next);
             let index = indices[tried] as usize;
-            if cases.case(index).is_some_and(|case| case.attempt()) {
-                return Some(index);
+            match cases.case(index).map_or(Attempt::NotNow, |case| case.attempt()) {
+                Attempt::Done => return Ok(Some(index)),
+                Attempt::NotNow => {}
+                Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
             }
         }
-        None
+        cut_short.map_or(Ok(None), Err)
     }
 }
 
@@ -430,10 +441,10 @@ impl Order {
 pub(super) fn run(cases: &mut (impl Cases + ?Sized), patience: Patience) -> Result<Option<usize>, Cancelled> {
     context::check()?;
     let mut order = Order::new(cases.len());
-    let done = order.try_each(cases);
+    let done = order.try_each(cases)?;
     let limit = match patience {
         _ if done.is_some() => return Ok(done),
-        Patience::None => return Ok(poll_slowly(cases, order)),
+        Patience::None => return poll_slowly(cases, order),
         Patience::For(duration) => Instant::now().checked_add(duration),
         Patience::Unlimited => None,
     };
@@ -441,26 +452,29 @@ pub(super) fn run(cases: &mut (impl Cases + ?Sized), patience: Patience) -> Resu
 }
 
 /// Does one of the cases if that takes no wait, whatever is cancelled.
-fn poll(cases: &mut (impl Cases + ?Sized)) -> Option<usize> {
+fn poll(cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
     let mut order = Order::new(cases.len());
-    order.try_each(cases).or_else(|| poll_slowly(cases, order))
+    match order.try_each(cases)? {
+        None => poll_slowly(cases, order),
+        done => Ok(done),
+    }
 }
 
 /// As [`poll`], once each of the cases has been tried.
 #[cold]
-fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Option<usize> {
+fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
     if queues.entries.len() <= 1 || !holds(Guard::LooksFromTheQueues) {
-        return None;
+        return Ok(None);
     }
     loop {
-        match queues.stay(cases, Stay::JustLook) {
-            Ok(Came::Done(index)) => return Some(index),
-            Ok(Came::Again) => {}
-            Ok(Came::Nothing) | Err(_) => return None,
+        match queues.stay(cases, Stay::JustLook)? {
+            Came::Done(index) => return Ok(Some(index)),
+            Came::Nothing => return Ok(None),
+            Came::Again => {}
         }
-        if let Some(done) = order.try_each(cases) {
-            return Some(done);
+        if let Some(done) = order.try_each(cases)? {
+            return Ok(Some(done));
         }
     }
 }
@@ -469,19 +483,20 @@ fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Option<us
 #[track_caller]
 fn run_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order, limit: Option<Instant>) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
-    let mut done = None;
+    let mut tried = Ok(None);
     let _ = queues.may_spin
         && spin(|| {
-            done = order.try_each(cases);
-            done.is_some()
+            tried = order.try_each(cases);
+            !matches!(tried, Ok(None))
         });
+    let mut done = tried?;
     while done.is_none() {
         match queues.stay(cases, Stay::Until(limit))? {
             Came::Done(index) => return Ok(Some(index)),
             Came::Nothing => return Ok(None),
             Came::Again => context::check()?,
         }
-        done = order.try_each(cases);
+        done = order.try_each(cases)?;
     }
     Ok(done)
 }
@@ -553,9 +568,10 @@ impl Queues {
             }
         }
         if let Some((grant, chosen)) = granted {
-            let is_done = cases.case(chosen as usize).is_some_and(|case| case.granted(grant));
-            if is_done && (ended.is_ok() || holds(Guard::GrantBeatsCancel)) {
-                return Ok(Came::Done(chosen as usize));
+            match cases.case(chosen as usize).map_or(Attempt::NotNow, |case| case.granted(grant)) {
+                Attempt::Done if ended.is_ok() || holds(Guard::GrantBeatsCancel) => return Ok(Came::Done(chosen as usize)),
+                Attempt::Done | Attempt::NotNow => {}
+                Attempt::Cancelled(cancelled) => return Err(cancelled),
             }
         }
         match ended? {

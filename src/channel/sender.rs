@@ -101,7 +101,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// That there is no room, or no receiver, with the message.
+    /// That there is no room, or no receiver, with the message. If there is no receiver and the scope is cancelled, the
+    /// cancel.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(1);
@@ -112,7 +113,7 @@ impl<T> Sender<T> {
         self.0.try_send(message).map_err(|(message, refusal)| match refusal {
             Refusal::NotNow => TrySendError::Full(message),
             Refusal::Disconnected => TrySendError::Disconnected(message),
-            Refusal::Cancelled(_) => unreachable!("only a wait is cancelled"),
+            Refusal::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
         })
     }
 }

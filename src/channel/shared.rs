@@ -71,6 +71,24 @@ pub(super) enum Refusal {
     Cancelled(Cancelled),
 }
 
+impl Refusal {
+    /// As the caller of the channel is told: in a cancelled scope, that the other side has gone is the cancel. The lock is
+    /// not held.
+    pub(super) fn or_cancelled(self) -> Refusal {
+        match self {
+            Refusal::Disconnected => match context::check_above() {
+                Ok(()) => Refusal::Disconnected,
+                Err(cancelled) => Refusal::Cancelled(cancelled),
+            },
+            Refusal::NotNow | Refusal::Cancelled(_) => self,
+        }
+    }
+}
+
+fn or_cancelled<T>((message, refusal): (T, Refusal)) -> (T, Refusal) {
+    (message, refusal.or_cancelled())
+}
+
 impl<T> Shared<T> {
     /// With one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Self {
@@ -154,7 +172,7 @@ impl<T> Shared<T> {
 
     #[cold]
     fn offer(&self, message: T) -> Result<(), (T, Refusal)> {
-        self.with(|state, wakes| state.offer(message, self.capacity, wakes))
+        self.with(|state, wakes| state.offer(message, self.capacity, wakes)).map_err(or_cancelled)
     }
 
     /// Receives a message if that takes neither a wait nor a wake.
@@ -178,7 +196,7 @@ impl<T> Shared<T> {
 
     #[cold]
     fn take(&self) -> Result<T, Refusal> {
-        self.with(|state, wakes| state.take(self.capacity, wakes))
+        self.with(|state, wakes| state.take(self.capacity, wakes)).map_err(Refusal::or_cancelled)
     }
 
     /// Sends `message`, waiting for room until the limit if need be.
@@ -189,7 +207,7 @@ impl<T> Shared<T> {
             return Err((message, Refusal::Cancelled(cancelled)));
         }
         match self.try_send(message) {
-            Err((message, Refusal::NotNow)) => self.send_slowly(message, limit()),
+            Err((message, Refusal::NotNow)) => self.send_slowly(message, limit()).map_err(or_cancelled),
             done => done,
         }
     }
@@ -200,7 +218,7 @@ impl<T> Shared<T> {
     pub(super) fn recv(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, Refusal> {
         context::check().map_err(Refusal::Cancelled)?;
         match self.try_recv() {
-            Err(Refusal::NotNow) => self.recv_slowly(limit()),
+            Err(Refusal::NotNow) => self.recv_slowly(limit()).map_err(Refusal::or_cancelled),
             done => done,
         }
     }
@@ -316,7 +334,8 @@ impl<T> Shared<T> {
 
     /// Takes out a waiter that was granted its wait here, and receives a message if there still is one.
     pub(super) fn end_receiving(&self, place: Place) -> Result<T, Refusal> {
-        self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes))
+        let received = self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes));
+        received.map_err(Refusal::or_cancelled)
     }
 
     /// Lets `waiter` wait to send, for its `case`.

@@ -108,6 +108,8 @@ pub(crate) enum Guard {
     RoomIsFilled,
     /// A message that comes from a waiting sender into the buffer tells one who waits to receive.
     FilledRoomTells,
+    /// A call that finds the other side gone looks for a cancel that has not come down to its scope yet.
+    GoneAsksAbove,
     /// A message for a receiver that waits at a channel without room is left with that receiver, not in the channel.
     HandedInPerson,
     /// A select that gives up has stood in all its queues at once.

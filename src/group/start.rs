@@ -245,7 +245,10 @@ impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
         match (task.join_or_keep(), cancelled, value) {
             (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
             (Ok(Ok(None)), _, Some(value)) => Ok(value),
-            (Ok(Ok(None)), None, None) => Err(StartError::NotReady),
+            // A task that saw the cancel first and ended without an error.
+            (Ok(Ok(None)), None, None) => {
+                Err(context::check_above().map_or_else(StartError::Cancelled, |()| StartError::NotReady))
+            }
             (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
             (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
             (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),

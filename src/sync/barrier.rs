@@ -119,7 +119,8 @@ impl Barrier {
         let place = {
             let mut state = self.state.lock();
             if state.broken {
-                return Err(BarrierError::Broken);
+                drop(state);
+                return Err(self.refused());
             }
             if state.waiting.len() + 1 >= self.size {
                 state.waiting.grant_all(Grant::Given, &mut wakes);
@@ -157,9 +158,9 @@ impl Barrier {
         }
     }
 
-    /// What to say to a waiter for whom the barrier was broken: if the cancel that broke it is its own too, that.
+    /// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own too, that.
     fn refused(&self) -> BarrierError {
-        match context::check() {
+        match context::check_above() {
             Err(cancelled) => cancelled.into(),
             Ok(()) => BarrierError::Broken,
         }

@@ -2,8 +2,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Node;
+use super::{Grace, Node};
 use crate::cancel::{Cancelled, TokenId};
 
 /// Whose cancel a `Cancelled` is, seen from a node.
@@ -22,6 +23,38 @@ impl Node {
     /// by many ways is looked at once all the same.
     pub(in crate::cancel) fn and_above(self: &Arc<Self>) -> Above<'_> {
         Above { nodes: VecDeque::from([self]), last: None, seen: None }
+    }
+
+    /// `Err` with a cancel that has reached this node, or is on its way to it: one that has been recorded in a node above, or
+    /// a deadline above that has passed.
+    ///
+    /// A cancel comes down node by node, and wakes threads on its way. What such a thread does can be seen here before this
+    /// node is marked. The cancel was recorded above before that, so that it is found. A cancel that spares the region that
+    /// this node is in is not on its way here.
+    pub(crate) fn check_above(self: &Arc<Self>) -> Result<(), Cancelled> {
+        self.expire();
+        let mut nodes = vec![(self.clone(), false)];
+        // Several ways may lead to one node.
+        let mut seen = HashSet::new();
+        while let Some((node, is_spared)) = nodes.pop() {
+            if !seen.insert((node.id, is_spared)) {
+                continue;
+            }
+            if node.is_flagged() {
+                let inner = node.inner.lock();
+                let is_over = match inner.grace {
+                    Grace::Over => true,
+                    Grace::Until(end) => end <= Instant::now(),
+                    Grace::Endless => false,
+                };
+                if let Some(cancelled) = inner.cancelled.clone().filter(|_| !is_spared || is_over) {
+                    return Err(cancelled);
+                }
+            }
+            let is_spared = is_spared || node.grace_end().is_some();
+            nodes.extend(node.parents().map(|parent| (parent.clone(), is_spared)));
+        }
+        Ok(())
     }
 
     /// Whose cancel `cancelled` is: a question of identity, never of its type or text.
