@@ -90,6 +90,8 @@ pub(super) enum Refused {
 /// What became of a task that a worker took.
 enum Dispatched {
     Ended(Departure),
+    /// Another thread had claimed it. The caller takes it off the count of begun tasks, in the tally that it reports next.
+    NotBegun,
     /// Somebody else has it, or a thread of its own.
     Elsewhere,
 }
@@ -237,10 +239,7 @@ impl Shared {
             }
             return match taken.task.run(taken.precisely, None) {
                 Some(departure) => Dispatched::Ended(departure),
-                None => {
-                    self.not_begun(taken.slot);
-                    Dispatched::Elsewhere
-                }
+                None => Dispatched::NotBegun,
             };
         }
         let (task, slot) = (taken.task.clone(), taken.slot);
@@ -427,7 +426,7 @@ impl Shared {
         }
     }
 
-    /// Takes back that a task was begun, which somebody else had claimed.
+    /// Takes back that a task was begun: another thread had claimed it. The task was counted under the lock, not in a tally.
     fn not_begun(self: &Arc<Self>, slot: Slot) {
         self.queue.lock().begun -= 1;
         self.free_slot(slot); // guard: give-back-a-late-workers-slot
@@ -457,9 +456,12 @@ impl Shared {
         let in_place = self.ended_in_place.load(Relaxed);
         let mut stats = queue.ended.clone();
         stats.finished += in_place;
-        let begun = queue.begun + in_place;
-        stats.queued = queue.spawned.saturating_sub(begun);
-        stats.running = begun.saturating_sub(stats.finished + stats.failed + stats.cancelled);
+        let ended = stats.finished + stats.failed + stats.cancelled;
+        // Workers report in tallies, which can arrive in another order than what they count: `begun` may be behind `ended`, or
+        // ahead of `spawned`, until the next. Clamped, the states always add up to the tasks that were spawned.
+        let begun = usize::try_from(queue.begun + in_place as isize).unwrap_or(0).max(ended).min(queue.spawned);
+        stats.queued = queue.spawned - begun;
+        stats.running = begun - ended;
         stats
     }
 }

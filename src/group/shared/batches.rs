@@ -78,6 +78,12 @@ impl TaskStash {
         self.stashed.lock().tally.add(departure);
     }
 
+    /// Takes back that a task was begun: another thread had claimed it. The tally may have been reported since, so this one
+    /// can be negative.
+    fn note_not_begun(&self) {
+        self.stashed.lock().tally.begun -= 1;
+    }
+
     fn tally(&self) -> Tally {
         std::mem::take(&mut self.stashed.lock().tally)
     }
@@ -146,6 +152,7 @@ impl Source for Shared {
             worker.begin_task();
             match self.dispatch(taken) {
                 Dispatched::Ended(departure) => stash.note(departure),
+                Dispatched::NotBegun => stash.note_not_begun(),
                 Dispatched::Elsewhere => {}
             }
         }
@@ -155,8 +162,10 @@ impl Source for Shared {
 
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, Tally::default()) {
-            if let Dispatched::Ended(departure) = self.dispatch(taken) {
-                self.leave(departure, Slot::Nothing, false);
+            match self.dispatch(taken) {
+                Dispatched::Ended(departure) => self.leave(departure, Slot::Nothing, false),
+                Dispatched::NotBegun => self.not_begun(Slot::Nothing),
+                Dispatched::Elsewhere => {}
             }
         }
     }

@@ -27,7 +27,9 @@ pub(super) struct Queue {
     /// The owner, while it waits for the counts.
     pub(super) owner_waits: Option<Arc<waiting::Slot>>,
     pub(super) spawned: usize,
-    pub(super) begun: usize,
+    /// Signed: a worker reports that it began a task, or that another thread had claimed that task first, in tallies that can
+    /// arrive in either order. [`Shared::stats`](super::Shared::stats) clamps it.
+    pub(super) begun: isize,
     pub(super) ended: GroupStats,
     /// The first cancel from outside the group that cut a task short.
     pub(super) cut: Option<Cancelled>,
@@ -94,7 +96,7 @@ impl Queue {
     /// Counts so many tasks that the owner has run in place.
     pub(super) fn enter_in_place(&mut self, tasks: usize) {
         self.live_tasks -= tasks;
-        self.begun += tasks;
+        self.begun += tasks as isize;
         self.ended.finished += tasks;
     }
 
@@ -166,7 +168,8 @@ impl Queue {
 pub(super) struct Tally {
     pub(super) tasks: usize,
     pub(super) daemons: usize,
-    pub(super) begun: usize,
+    /// Begun tasks, less those of an earlier tally that turned out to be claimed by another thread.
+    pub(super) begun: isize,
     pub(super) ended: GroupStats,
 }
 
