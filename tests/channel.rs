@@ -82,6 +82,24 @@ fn room_is_what_was_asked_for() {
 }
 
 #[test]
+fn deadlines_and_ends_are_asked_for() {
+    let (sender, receiver) = bounded(1);
+    assert!(!sender.is_full() && bounded::<u8>(0).0.is_full() && !unbounded::<u8>().1.is_full());
+    let soon = std::time::Instant::now() + SHORT;
+    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Timeout)));
+    sender.send_deadline(1, soon).unwrap();
+    assert!(matches!(sender.send_deadline(2, soon), Err(SendTimeoutError::Timeout(2))));
+    assert!(sender.is_full() && receiver.is_full());
+    assert_eq!(receiver.recv_deadline(soon).unwrap(), 1, "what is there is received, late as it is");
+    assert!(sender.same_channel(&sender.clone()) && !receiver.same_channel(&bounded(1).1));
+    let never = taskgroup::channel::never::<u8>();
+    assert_eq!((never.try_recv(), never.len()), (Err(TryRecvError::Empty), 0));
+    assert!(matches!(never.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    drop(sender);
+    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Disconnected)));
+}
+
+#[test]
 fn a_rendezvous_waits_for_the_other_side() -> anyhow::Result<()> {
     let (sender, receiver) = bounded(0);
     assert_eq!(sender.try_send(0), Err(TrySendError::Full(0)));

@@ -651,6 +651,26 @@ fn bodies_belong_to_the_code_around_them() -> anyhow::Result<()> {
 }
 
 #[test]
+fn bodies_may_be_expressions_of_a_callers_macro() -> anyhow::Result<()> {
+    macro_rules! ask {
+        ($receiver:expr, $body:expr, $otherwise:expr) => {
+            select! { recv($receiver) -> _ => $body, default => $otherwise }
+        };
+    }
+    macro_rules! ask_last {
+        ($receiver:expr, $body:expr, $otherwise:expr) => {
+            select! { default => $otherwise, recv($receiver) -> _ => $body }
+        };
+    }
+    let (sender, receiver) = unbounded();
+    assert_eq!((ask!(receiver, 1 + 1, 3)?, ask_last!(receiver, 1, { 3 })?), (3, 3));
+    sender.send(())?;
+    sender.send(())?;
+    assert_eq!((ask!(receiver, 1 + 1, 3)?, ask_last!(&receiver, 1, 3)?), (2, 1));
+    Ok(())
+}
+
+#[test]
 fn operands_may_be_any_expressions() -> anyhow::Result<()> {
     struct Ends(Vec<(Sender<String>, Receiver<String>)>);
     impl Ends {

@@ -34,6 +34,30 @@ macro_rules! end {
                 self.len() == 0
             }
 
+            /// Whether there is no room for another message. A channel without room is always full.
+            ///
+            /// ```
+            /// let (sender, receiver) = taskgroup::channel::bounded(1);
+            /// sender.send(1)?;
+            /// assert!(sender.is_full() && receiver.is_full());
+            /// # Ok::<(), taskgroup::channel::SendError<i32>>(())
+            /// ```
+            pub fn is_full(&self) -> bool {
+                self.len() >= self.0.capacity
+            }
+
+            /// Whether both are ends of the same channel.
+            ///
+            /// ```
+            /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
+            /// let (other, others) = taskgroup::channel::unbounded::<u8>();
+            /// assert!(sender.same_channel(&sender.clone()) && !sender.same_channel(&other));
+            /// assert!(receiver.same_channel(&receiver.clone()) && !receiver.same_channel(&others));
+            /// ```
+            pub fn same_channel(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.0, &other.0)
+            }
+
             /// How many messages there is room for, `None` for any number.
             ///
             /// ```

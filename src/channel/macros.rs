@@ -86,34 +86,31 @@
 #[macro_export]
 macro_rules! __select {
     // A `default`, as often as it can end.
-    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block, $($rest:tt)*) => {
-        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
-    };
-    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block $($rest:tt)*) => {
-        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
-    };
+    //
+    // Expressions come before blocks: the body may be an expression that a caller's macro has matched, and to ask whether
+    // that is a block is an error, not a mismatch.
     (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr, $($rest:tt)*) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
     };
     (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)])
     };
+    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block $($rest:tt)*) => {
+        $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
+    };
     (@arm $cases:tt [$($default:tt)+] default $($rest:tt)*) => {
         ::core::compile_error!("a select has one `default` at most")
     };
 
     // Any other arm, likewise.
-    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
-        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
-    };
-    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
-        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
-    };
     (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
         $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
     };
     (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr) => {
         $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body))
+    };
+    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
+        $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
     };
 
     (@recv ($receiver:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {

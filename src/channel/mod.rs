@@ -97,3 +97,25 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
+
+/// A receiver that no message comes to, and that is never told of an end.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::channel::{never, select, unbounded};
+///
+/// let (sender, receiver) = unbounded();
+/// sender.send(1)?;
+/// let (is_paused, never) = (true, never());
+/// let received = select! {
+///     recv(if is_paused { &never } else { &receiver }) -> message => message.ok(),
+///     default => None,
+/// }?;
+/// assert_eq!(received, None);
+/// # Ok(())
+/// # }
+/// ```
+pub fn never<T>() -> Receiver<T> {
+    // It counts a sender that does not exist, and so never goes.
+    Receiver::new(Arc::new(Shared::new(0)))
+}

@@ -92,7 +92,34 @@ impl<T> Receiver<T> {
     /// ```
     #[track_caller]
     pub fn recv_timeout(&self, duration: Duration) -> Result<T, RecvTimeoutError> {
-        self.0.recv(|| Instant::now().checked_add(duration)).map_err(|refusal| match refusal {
+        self.recv_until(|| Instant::now().checked_add(duration))
+    }
+
+    /// Like [`recv`](Self::recv), but waits until `deadline` at most.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use taskgroup::channel::RecvTimeoutError;
+    ///
+    /// let (_sender, receiver) = taskgroup::channel::unbounded::<u8>();
+    /// assert!(matches!(receiver.recv_deadline(Instant::now()), Err(RecvTimeoutError::Timeout)));
+    /// ```
+    #[track_caller]
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(|| Some(deadline))
+    }
+
+    #[track_caller]
+    fn recv_until(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, RecvTimeoutError> {
+        self.0.recv(limit).map_err(|refusal| match refusal {
             Refusal::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
             Refusal::Disconnected => RecvTimeoutError::Disconnected,
             Refusal::NotNow => RecvTimeoutError::Timeout,

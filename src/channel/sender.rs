@@ -90,7 +90,34 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn send_timeout(&self, message: T, duration: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.0.send(message, || Instant::now().checked_add(duration)).map_err(|(message, refusal)| match refusal {
+        self.send_until(message, || Instant::now().checked_add(duration))
+    }
+
+    /// Like [`send`](Self::send), but waits until `deadline` at most.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Self::send_timeout).
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use taskgroup::channel::SendTimeoutError;
+    ///
+    /// let (sender, _receiver) = taskgroup::channel::bounded(0);
+    /// assert!(matches!(sender.send_deadline(7, Instant::now()), Err(SendTimeoutError::Timeout(7))));
+    /// ```
+    #[track_caller]
+    pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(message, || Some(deadline))
+    }
+
+    #[track_caller]
+    fn send_until(&self, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        self.0.send(message, limit).map_err(|(message, refusal)| match refusal {
             Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
             Refusal::Disconnected => SendTimeoutError::Disconnected(message),
             Refusal::NotNow => SendTimeoutError::Timeout(message),
