@@ -75,3 +75,18 @@ fn tasks_that_are_claimed_twice_do_not_hide_tasks_that_are_queued() {
         assert!(outcome.is_ok(), "{outcome:?}");
     });
 }
+
+#[test]
+fn a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended() {
+    alone("a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended", || {
+        let outcome = TaskGroup::scope(|g| {
+            with_busy_workers(|| {
+                let during = g.spawn(|| Ok(g.stats())).join()?;
+                assert_eq!((during.queued, during.running), (1, 0));
+                assert_eq!((g.stats().queued, g.stats().finished), (0, 1));
+                Ok(())
+            })
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    });
+}
