@@ -110,7 +110,7 @@ fn conclude(choices: &[u32], why: Option<String>, shrinks: bool) {
     if shrinks {
         let begun = Instant::now();
         let mut fails = |candidate: &[u32]| {
-            if begun.elapsed() > Duration::from_secs(90) {
+            if begun.elapsed() > Duration::from_secs(60) {
                 return false;
             }
             let found = watch(start("one", &[(PROGRAM, &draw(candidate))]), HANGS / 5);
@@ -220,6 +220,8 @@ fn child(role: &str) {
     }
     let size = size();
     let mut out = io::stdout();
+    // The test's own line has no end yet.
+    out.write_all(b"\n").expect("the test listens");
     if let Ok(choices) = env::var(PROGRAM) {
         let (program, _) = generate(Choices::of_list(parse(&choices)), size);
         let begun = Instant::now();
