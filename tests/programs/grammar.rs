@@ -75,9 +75,9 @@ pub const PANICS: u64 = 1 << 13;
 /// Deadlines and timeouts.
 pub const TIMES: u64 = 1 << 14;
 
-/// Features in which differences are known: limits under mixed waits and over inner groups, `CancelToken::run` that hides the
-/// scope around it, and the end of a stream in a cancelled scope.
-pub const PENDING: u64 = LIMIT | OUTWARD | RUN | STREAMS;
+/// Features in which differences are known: limits under mixed waits and over inner groups, and `CancelToken::run`, which hides
+/// the scope around it.
+pub const PENDING: u64 = LIMIT | OUTWARD | RUN;
 
 /// A program.
 #[derive(Debug, Clone)]

@@ -661,7 +661,7 @@ impl Frame {
             }
         }
         let begin = self.now();
-        let did = if once { Ok(select.try_select()) } else { select.select().map(Some) };
+        let did = if once { select.try_select() } else { select.select().map(Some) };
         match did {
             Ok(Some(Did::Received(channel, message))) => {
                 let seen = if message.is_some() { Seen::Done } else { Seen::Disconnected };
