@@ -404,7 +404,11 @@ impl<'a> History<'a> {
         for entry in self.entries {
             let What::Started { task, group, seen, fault, .. } = entry.what else { continue };
             let ran = self.tasks.get(&task).and_then(|task| task.ran);
-            if let Seen::Cut(_) = seen {
+            if let Seen::Cut(cut) = seen {
+                // A daemon may come too late.
+                if cut.cause == Cause::Finished {
+                    continue;
+                }
                 // The task may have passed on the cancel that stands for the result of another.
                 let passed_on = matches!(ran, Some((.., Outcome::Cut { .. })));
                 let may = passed_on || self.may(entry.scope, entry.end) || self.may(group, entry.end);
