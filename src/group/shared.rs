@@ -174,7 +174,7 @@ impl Shared {
         match role {
             Role::Task => {
                 queue.live_tasks += 1;
-                queue.tasks.push_back(task);
+                queue.push(task, &mut dead);
             }
             Role::Daemon => {
                 queue.live_daemons += 1;

@@ -9,9 +9,14 @@ use crate::facade::{holds, Guard};
 use crate::waiting;
 use crate::workers::{Claimed, Departure};
 
+/// A queue that is shorter than this is not swept.
+const SMALLEST_SWEEP: usize = 64;
+
 pub(super) struct Queue {
     /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
     pub(super) tasks: VecDeque<Erased>,
+    /// The length of `tasks` at which claimed tasks are next removed from all of it: see [`Queue::push`].
+    sweep_at: usize,
     /// Daemons, which need no slot.
     pub(super) express: VecDeque<Erased>,
     /// Few groups have any.
@@ -62,6 +67,7 @@ impl Queue {
     pub(super) const fn new() -> Self {
         Queue {
             tasks: VecDeque::new(),
+            sweep_at: SMALLEST_SWEEP,
             express: VecDeque::new(),
             loans: None,
             listed: false,
@@ -76,6 +82,27 @@ impl Queue {
             ended: GroupStats { queued: 0, running: 0, finished: 0, failed: 0, cancelled: 0 },
             cut: None,
         }
+    }
+
+    /// Queues a task, and removes claimed ones once the queue has doubled: those that their joiners ran in place, and those that
+    /// their handles cancelled. So its memory is in proportion to the tasks that wait, also where no worker comes for any of
+    /// them, and a push costs amortised constant time.
+    pub(super) fn push(&mut self, task: Erased, dead: &mut Dead) {
+        if self.tasks.len() >= self.sweep_at {
+            self.sweep(dead);
+        }
+        self.tasks.push_back(task);
+    }
+
+    #[cold]
+    fn sweep(&mut self, dead: &mut Dead) {
+        for task in std::mem::take(&mut self.tasks) {
+            match task.claimed() {
+                Claimed::No => self.tasks.push_back(task),
+                claimed => dead.bury(task, claimed),
+            }
+        }
+        self.sweep_at = (2 * self.tasks.len()).max(SMALLEST_SWEEP);
     }
 
     /// Takes ended tasks off the counts; the owner, if it is to be woken.
