@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::text::{one_line, Escaped};
+
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
 ///
 /// ```
@@ -62,7 +64,8 @@ fn next_number() -> u64 {
 
 /// Which task: its id, its name if it was given one, and the place that spawned it.
 ///
-/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task without a name.
+/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task without a name. Control
+/// characters in the name are escaped.
 ///
 /// ```
 /// use taskgroup::TaskGroup;
@@ -90,7 +93,7 @@ pub struct TaskInfo {
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "task `{name}`")?,
+            Some(name) => write!(f, "task `{}`", Escaped(name))?,
             None => write!(f, "task {}", self.id.0)?,
         }
         write!(f, " ({}:{})", self.location.file(), self.location.line())
@@ -159,10 +162,10 @@ impl fmt::Display for CancelCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CancelCause::Requested { reason: None } => f.write_str("cancel was requested"),
-            CancelCause::Requested { reason: Some(reason) } => f.write_str(reason),
-            CancelCause::TaskFailed { task, error } => write!(f, "{task} failed: {error}"),
-            CancelCause::TaskPanicked { task, message } => write!(f, "{task} panicked: {message}"),
-            CancelCause::BodyFailed { error } => write!(f, "the body of the group failed: {error}"),
+            CancelCause::Requested { reason: Some(reason) } => f.write_str(&one_line(reason)),
+            CancelCause::TaskFailed { task, error } => write!(f, "{task} failed: {}", one_line(error)),
+            CancelCause::TaskPanicked { task, message } => write!(f, "{task} panicked: {}", one_line(message)),
+            CancelCause::BodyFailed { error } => write!(f, "the body of the group failed: {}", one_line(error)),
             CancelCause::BodyPanicked => f.write_str("the body of the group panicked"),
             CancelCause::Deadline { .. } => f.write_str("the deadline passed"),
             CancelCause::GroupFinished => f.write_str("the group has finished"),

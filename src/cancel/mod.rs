@@ -8,10 +8,12 @@ pub(crate) mod context;
 mod deadline;
 mod node;
 mod repeat;
+mod text;
 mod timer;
 mod token;
 
 pub use callback::CancelGuard;
 pub use cause::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
 pub(crate) use node::{Grace, Node, Observer, OwnedBy};
+pub(crate) use text::{one_line, Escaped};
 pub use token::{CancelToken, DropGuard};

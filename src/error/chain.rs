@@ -5,7 +5,10 @@ use std::{io, iter};
 
 use crate::cancel::Cancelled;
 
-/// The error and its sources, outermost first.
+/// As many errors of a chain are looked at: an error that is its own source has a chain without end.
+const LONGEST: usize = 1024;
+
+/// The error and its sources, outermost first; the first [`LONGEST`] of them.
 ///
 /// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the payload's own source.
 pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -13,6 +16,7 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
         Some(payload) => Some(payload),
         None => error.source(),
     })
+    .take(LONGEST)
 }
 
 /// The first `Cancelled` along the chain.
@@ -21,4 +25,39 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
 /// [`Outline`](super::tree::Outline), which has none. A group that was only cancelled has its `Cancelled` as source.
 pub(super) fn find_cancelled<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cancelled> {
     chain(error).find_map(|error| error.downcast_ref())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::fmt;
+
+    use super::super::testing::{drawn_failure, failed, failed_group};
+    use super::super::TaskError;
+    use super::*;
+
+    /// It is its own source.
+    #[derive(Debug)]
+    struct Circular;
+
+    impl fmt::Display for Circular {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("in a circle")
+        }
+    }
+
+    impl Error for Circular {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_source_is_walked_and_drawn() {
+        assert_eq!(chain(&Circular).count(), LONGEST);
+        let error = anyhow::Error::new(Circular).context("outer");
+        assert!(TaskError::cancelled(&error).is_none());
+        assert_eq!(drawn_failure(&failed(1, error)), "outer\ncaused by: in a circle");
+        assert!(format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a circle"));
+        assert!(TaskError::cancelled(&io::Error::other(Circular)).is_none());
+    }
 }

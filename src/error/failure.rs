@@ -5,9 +5,12 @@ use std::panic::Location;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::tree::{self, one_line, Node, Site};
+use super::chain::chain;
+use super::panic::discard;
+use super::tree::{self, holds_report, one_line, shortened, Node, Site};
 use super::{Elapsed, PanicPayload, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
+use crate::facade::catch;
 
 /// One failure of a group: what went wrong, in which task, and when.
 ///
@@ -62,6 +65,17 @@ pub enum FailureKind<E> {
     Panic(PanicPayload),
     /// It never ran, because the operating system refused a thread.
     Spawn(io::Error),
+}
+
+impl<E: TaskError> FailureKind<E> {
+    /// Makes the drawings of the reports that `error` holds. Each finds those below it made, if this is called for each
+    /// failure as it happens: the stack that drawing takes does not grow with the depth.
+    pub(crate) fn prepare(error: &E) {
+        // The chain is the user's code. What panics here does so again where the report is drawn.
+        if let Err(payload) = catch(|| error.as_error().map(|error| chain(error).count())) {
+            discard(payload);
+        }
+    }
 }
 
 /// Whose failure it is.
@@ -250,7 +264,13 @@ impl<E: TaskError> fmt::Display for Failure<E> {
             FailureKind::Panic(panic) => panic,
             FailureKind::Spawn(error) => error,
         };
-        write!(f, "{} {}: {}", self.origin, self.verb(), one_line(text))
+        let mut line = one_line(text);
+        // Each group around would add its part: the text of a report would grow with the depth, and all of them with its
+        // square.
+        if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report)) {
+            line = shortened(line);
+        }
+        write!(f, "{} {}: {line}", self.origin, self.verb())
     }
 }
 

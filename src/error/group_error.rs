@@ -6,9 +6,10 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
+use super::dismantle::dismantle;
 use super::tree::{Node, Outline, Site};
 use super::{Failure, FailureKind, PanicPayload, TaskError};
-use crate::cancel::{CancelCause, Cancelled, TaskId};
+use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
 
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut it short, as one report.
 ///
@@ -42,10 +43,48 @@ struct Report<E> {
     name: Option<Cow<'static, str>>,
     /// The call of `scope`; `None` if no scope made this report.
     location: Option<&'static Location<'static>>,
-    failures: Vec<Failure<E>>,
+    failures: Failures<E>,
     primary: Option<usize>,
     cancelled: Option<Cancelled>,
+    /// The one line of `Display`, which the lines of the groups around hold.
+    summary: OnceLock<String>,
     outline: OnceLock<Outline>,
+}
+
+impl<E> Report<E> {
+    fn new(
+        name: Option<Cow<'static, str>>,
+        location: Option<&'static Location<'static>>,
+        failures: Failures<E>,
+        cancelled: Option<Cancelled>,
+    ) -> Self {
+        Report { name, location, failures, primary: None, cancelled, summary: OnceLock::new(), outline: OnceLock::new() }
+    }
+}
+
+/// The failures of a report. They may hold reports themselves, to any depth, which are dropped one after the other.
+struct Failures<E> {
+    list: Vec<Failure<E>>,
+    /// How they are dropped: what can be said only where `E` is known to be `'static`.
+    drop: fn(Vec<Failure<E>>),
+}
+
+impl<E> Failures<E> {
+    fn none() -> Self {
+        Failures { list: Vec::new(), drop }
+    }
+
+    fn take(&mut self) -> Vec<Failure<E>> {
+        std::mem::take(&mut self.list)
+    }
+}
+
+impl<E> Drop for Failures<E> {
+    fn drop(&mut self) {
+        if !self.list.is_empty() {
+            (self.drop)(self.take());
+        }
+    }
 }
 
 impl<E> GroupError<E> {
@@ -56,9 +95,13 @@ impl<E> GroupError<E> {
         failures: Vec<Failure<E>>,
         primary: Option<usize>,
         cancelled: Option<Cancelled>,
-    ) -> Self {
+    ) -> Self
+    where
+        E: 'static,
+    {
         debug_assert!(primary.is_none_or(|primary| primary < failures.len()));
-        Self::of(Report { name, location: Some(location), failures, primary, cancelled, outline: OnceLock::new() })
+        let failures = Failures { list: failures, drop: dismantle };
+        Self::of(Report { primary, ..Report::new(name, Some(location), failures, cancelled) })
     }
 
     fn of(report: Report<E>) -> Self {
@@ -78,7 +121,7 @@ impl<E> GroupError<E> {
     /// assert_eq!(error.failures().len(), 1);
     /// ```
     pub fn failures(&self) -> &[Failure<E>] {
-        &self.0.failures
+        &self.0.failures.list
     }
 
     /// All failures by value, in the order in which they happened.
@@ -95,8 +138,8 @@ impl<E> GroupError<E> {
     ///     println!("{failure} after {:?}", failure.elapsed());
     /// }
     /// ```
-    pub fn into_failures(self) -> Vec<Failure<E>> {
-        self.0.failures
+    pub fn into_failures(mut self) -> Vec<Failure<E>> {
+        self.0.failures.take()
     }
 
     /// The failure that cancelled the group; the first one if none did.
@@ -238,25 +281,20 @@ impl<E> GroupError<E> {
     /// # }
     /// ```
     pub fn split(self, mut pred: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
-        let Report { name, location, failures, primary, cancelled, outline: _ } = *self.0;
-        let side = |name, cancelled| Report {
-            name,
-            location,
-            failures: Vec::new(),
-            primary: None,
-            cancelled,
-            outline: OnceLock::new(),
-        };
+        let Report { name, location, mut failures, primary, cancelled, .. } = *self.0;
+        let drop = failures.drop;
+        let side = |name, cancelled| Report::new(name, location, Failures { list: Vec::new(), drop }, cancelled);
         let mut matching = side(name.clone(), None);
         let mut rest = side(name, cancelled);
-        for (i, failure) in failures.into_iter().enumerate() {
+        for (i, failure) in failures.take().into_iter().enumerate() {
             let side = if pred(&failure) { &mut matching } else { &mut rest };
             if primary == Some(i) {
-                side.primary = Some(side.failures.len());
+                side.primary = Some(side.failures.list.len());
             }
-            side.failures.push(failure);
+            side.failures.list.push(failure);
         }
-        let unless_empty = |side: Report<E>| (!side.failures.is_empty() || side.cancelled.is_some()).then(|| Self::of(side));
+        let unless_empty =
+            |side: Report<E>| (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side));
         (unless_empty(matching), unless_empty(rest))
     }
 
@@ -283,7 +321,7 @@ impl<E> GroupError<E> {
         if self.failures().len() != 1 || self.errors().next().is_none() {
             return Err(self);
         }
-        match self.0.failures.pop().map(Failure::into_kind) {
+        match self.0.failures.list.pop().map(Failure::into_kind) {
             Some(FailureKind::Error(error)) => Ok(error),
             _ => unreachable!("the only failure is an error"),
         }
@@ -330,13 +368,17 @@ impl<E: TaskError> GroupError<E> {
     /// How the group is called in a sentence.
     fn label(&self) -> String {
         match (&self.0.name, self.0.location) {
-            (Some(name), _) => format!("group `{name}`"),
+            (Some(name), _) => format!("group `{}`", Escaped(name)),
             (None, Some(location)) => format!("the group at {}", Site(location)),
             (None, None) => "a group".to_owned(),
         }
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self) -> &str {
+        self.0.summary.get_or_init(|| self.summarize())
+    }
+
+    fn summarize(&self) -> String {
         match (self.primary(), self.failures().len(), self.cancelled()) {
             (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
             (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
@@ -372,21 +414,14 @@ impl<E: TaskError> GroupError<E> {
     }
 
     fn outline(&self) -> &Outline {
-        self.0.outline.get_or_init(|| Outline { summary: self.summary(), root: Arc::new(self.node()) })
+        self.0.outline.get_or_init(|| Outline { summary: self.summary().to_owned(), root: Arc::new(self.node()) })
     }
 }
 
 /// A report that holds nothing but a cancel, for code that passes one on with `?`.
 impl<E> From<Cancelled> for GroupError<E> {
     fn from(cancelled: Cancelled) -> Self {
-        Self::of(Report {
-            name: None,
-            location: None,
-            failures: Vec::new(),
-            primary: None,
-            cancelled: Some(cancelled),
-            outline: OnceLock::new(),
-        })
+        Self::of(Report::new(None, None, Failures::none(), Some(cancelled)))
     }
 }
 
@@ -395,7 +430,7 @@ impl<E: TaskError> fmt::Display for GroupError<E> {
         if f.alternate() {
             return self.outline().fmt(f);
         }
-        f.write_str(&self.summary())
+        f.write_str(self.summary())
     }
 }
 

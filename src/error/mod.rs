@@ -1,6 +1,7 @@
 //! What goes wrong in a scope: the report of a whole group, each failure in it, and the errors of starting a task.
 
 mod chain;
+mod dismantle;
 mod elapsed;
 mod failure;
 mod group_error;

@@ -55,13 +55,18 @@ pub(crate) fn failed<E>(id: u64, error: E) -> Failure<E> {
 }
 
 #[track_caller]
-pub(crate) fn group<E>(failures: Vec<Failure<E>>) -> GroupError<E> {
+pub(crate) fn group<E: 'static>(failures: Vec<Failure<E>>) -> GroupError<E> {
     GroupError::new(None, Location::caller(), failures, None, None)
 }
 
 #[track_caller]
-pub(crate) fn failed_group<E>(error: E) -> GroupError<E> {
+pub(crate) fn failed_group<E: 'static>(error: E) -> GroupError<E> {
     group(vec![failed(1, error)])
+}
+
+/// The drawing of a failure without its heading.
+pub(crate) fn drawn_failure<E: TaskError>(failure: &Failure<E>) -> String {
+    format!("{failure:?}").split_once('\n').map(|(_, below)| below.to_owned()).unwrap_or_default()
 }
 
 /// The payload of the panic that `f` raises.

@@ -9,9 +9,15 @@ use std::time::Duration;
 
 use super::chain::chain;
 use super::PanicPayload;
+use crate::cancel::{one_line as joined, Escaped};
 
 /// A few lines, and what hangs below them.
-#[derive(Clone)]
+///
+/// Reports nest as deep as scopes do, so neither the drawing nor the drop recurses.
+///
+/// What the user has written must not pass for a line of the drawing. A heading is one line, with control characters
+/// escaped. A text of several lines stands to the right of the column in which headings and labels begin, from its second
+/// line on; so does a line that begins as a branch of the drawing does.
 pub(super) struct Node {
     lines: Vec<String>,
     children: Vec<Arc<Node>>,
@@ -19,7 +25,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(heading: String) -> Self {
-        Node { lines: vec![heading], children: Vec::new() }
+        Node { lines: vec![Escaped(&heading).to_string()], children: Vec::new() }
     }
 
     pub(super) fn add_child(&mut self, child: impl Into<Arc<Node>>) {
@@ -60,34 +66,63 @@ impl Node {
 
     fn add_text(&mut self, label: &str, text: &str) {
         let mut label = Cow::Borrowed(label);
+        if label.is_empty() && text.trim_start().starts_with(['├', '└', '│']) {
+            label = Cow::Borrowed(ASIDE);
+        }
         for line in text.lines() {
-            self.lines.push(format!("{label}{line}"));
-            label = Cow::Owned(" ".repeat(label.len()));
+            self.lines.push(format!("{label}{}", Escaped(line)));
+            label = Cow::Owned(" ".repeat(label.len().max(ASIDE.len())));
         }
     }
 
-    fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &mut String) -> fmt::Result {
+    fn draw_lines(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         for (i, line) in self.lines.iter().enumerate() {
-            match i {
-                0 => f.write_str(line)?,
-                _ => write!(f, "\n{indent}{line}")?,
+            if i > 0 {
+                f.write_char('\n')?;
+                f.write_str(indent)?;
             }
-        }
-        let outer = indent.len();
-        for (i, child) in self.children.iter().enumerate() {
-            let (branch, below) = if i + 1 < self.children.len() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
-            write!(f, "\n{indent}{branch}")?;
-            indent.push_str(below);
-            child.draw(f, indent)?;
-            indent.truncate(outer);
+            f.write_str(line)?;
         }
         Ok(())
     }
 }
 
+/// What sets a text apart from the drawing.
+const ASIDE: &str = "  ";
+
 impl Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draw(f, &mut String::new())
+        let mut indent = String::new();
+        self.draw_lines(f, &indent)?;
+        // The nodes from the root to the current one: the children that are still to be drawn, and how far these are indented.
+        let mut path = vec![(self.children.iter(), 0)];
+        while let Some((children, outer)) = path.last_mut() {
+            indent.truncate(*outer);
+            let Some(child) = children.next() else {
+                path.pop();
+                continue;
+            };
+            let (branch, below) = if children.len() > 0 { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+            f.write_char('\n')?;
+            f.write_str(&indent)?;
+            f.write_str(branch)?;
+            indent.push_str(below);
+            child.draw_lines(f, &indent)?;
+            path.push((child.children.iter(), indent.len()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut doomed = std::mem::take(&mut self.children);
+        while let Some(node) = doomed.pop() {
+            // A node that another drawing holds as well stays.
+            if let Some(mut node) = Arc::into_inner(node) {
+                doomed.append(&mut node.children);
+            }
+        }
     }
 }
 
@@ -146,10 +181,28 @@ impl Display for Time {
 /// The text of an error, on one line.
 pub(super) fn one_line(text: &dyn Display) -> String {
     let text = text_of(text);
-    if !text.contains('\n') {
-        return text;
+    match joined(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(line) => line,
     }
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the report of a group is among the error and its sources.
+pub(super) fn holds_report(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.is::<Outline>())
+}
+
+/// A line that says what a group below says of the groups below that. Its middle is left out where it is long: it begins
+/// with the outermost groups and ends with the innermost error.
+pub(super) fn shortened(line: String) -> String {
+    const BEGINNING: usize = 600;
+    const END: usize = 400;
+    if line.len() <= BEGINNING + END {
+        return line;
+    }
+    let beginning = (0..=BEGINNING).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+    let end = (line.len() - END..line.len()).find(|&at| line.is_char_boundary(at)).unwrap_or(line.len());
+    format!("{} … {}", &line[..beginning], &line[end..])
 }
 
 /// As `to_string`, except that it does not panic where a `Display` returns an error.
@@ -166,8 +219,9 @@ mod tests {
     use std::io;
 
     use super::super::testing::{cancelled, caught, failed, failed_group, group, task, timed_out, Plain};
-    use super::super::{install_panic_hook, Failure, FailureKind, GroupError, Origin};
+    use super::super::{install_panic_hook, Failure, FailureKind, GroupError, Origin, TaskError};
     use super::*;
+    use crate::cancel::{CancelCause, Cancelled, TokenId};
 
     /// The drawing, with the lines of this file, which differ from call to call, replaced by a letter.
     fn drawn(error: &impl fmt::Debug) -> String {
@@ -234,7 +288,7 @@ group (@): 4 failures
         install_panic_hook();
         let panic = FailureKind::Panic(caught(|| panic!("two\nlines")));
         let report = group(vec![Failure::<Plain>::new(task(1, None), panic, false, Duration::ZERO)]);
-        assert_eq!(drawn(&report), "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n   lines\n   at @");
+        assert_eq!(drawn(&report), "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n     lines\n   at @");
     }
 
     #[test]
@@ -270,6 +324,79 @@ group (@): 1 failure
             └─ task 1 (@) failed after 3.0 ms
                root"
         );
+    }
+
+    #[test]
+    fn what_is_written_by_the_user_forges_no_line() {
+        let forged = "x\n└─ task 9 (a.rs:1) failed";
+        let text = "└─ task 7 (a.rs:1) failed\n└─ task 8\u{1b}[2K\rx";
+        let failures = vec![
+            Failure::new(task(1, Some(forged)), FailureKind::Error(anyhow::anyhow!(text)), false, Duration::ZERO),
+            failed(2, anyhow::anyhow!("inner\ncaused by: y").context(forged)),
+        ];
+        let why = CancelCause::Requested { reason: Some(forged.to_owned()) };
+        let cancelled = Cancelled::new(why, Location::caller(), TokenId(7));
+        let report = GroupError::new(Some(forged.into()), Location::caller(), failures, None, Some(cancelled));
+        assert_eq!(
+            drawn(&report),
+            "\
+group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
+├─ task `x\\n└─ task 9 (a.rs:1) failed` (@) failed after 0 ns
+│    └─ task 7 (a.rs:1) failed
+│    └─ task 8\\u{1b}[2K\\rx
+├─ task 2 (@) failed after 3.0 ms
+│  x
+│    └─ task 9 (a.rs:1) failed
+│  caused by: inner
+│             caused by: y
+└─ cancelled: x └─ task 9 (a.rs:1) failed (at @)"
+        );
+        assert!(!report.to_string().contains(['\n', '\u{1b}', '\r']), "{report}");
+    }
+
+    #[test]
+    fn thousands_of_nested_reports_draw_and_drop_on_a_small_stack() {
+        fn nested<E: TaskError>(depth: usize, first: E, nest: impl Fn(GroupError<E>) -> E) -> GroupError<E> {
+            let mut report = failed_group(first);
+            for _ in 1..depth {
+                let error = nest(report);
+                // As the end of a task does.
+                FailureKind::prepare(&error);
+                report = failed_group(error);
+            }
+            report
+        }
+        let drawn = |report: &dyn Error| {
+            for text in [format!("{report:?}"), format!("{report:#}")] {
+                assert_eq!(text.lines().filter(|line| line.contains("group (")).count(), 2_000);
+                assert!(text.ends_with("the root"));
+            }
+            assert!(report.to_string().len() < 2_000 && report.to_string().ends_with("the root"), "{report}");
+        };
+        let small = std::thread::Builder::new().stack_size(96 << 10);
+        let thread = small.spawn(move || {
+            let report = nested(2_000, anyhow::anyhow!("the root"), anyhow::Error::from);
+            drawn(&report);
+            assert_eq!(chain(&report).count(), 2);
+            drop(report);
+            let report = nested(2_000, anyhow::anyhow!("the root"), |report| anyhow::Error::from(report).context("outer"));
+            drawn_with_context(&report);
+            drop(report.into_failures());
+            drawn(&nested(2_000, io::Error::other("the root"), io::Error::other));
+        });
+        thread.expect("the thread starts").join().expect("it does not panic");
+
+        fn drawn_with_context(report: &GroupError) {
+            assert_eq!(format!("{report:?}").lines().filter(|line| line.ends_with("outer")).count(), 1_999);
+        }
+    }
+
+    #[test]
+    fn a_long_line_keeps_its_beginning_and_its_end() {
+        let line = format!("a{}z", "é".repeat(2_000));
+        let short = shortened(line);
+        assert!(short.starts_with('a') && short.ends_with('z') && short.contains(" … ") && short.len() < 1_010, "{short}");
+        assert_eq!(shortened("short".to_owned()), "short");
     }
 
     #[test]

@@ -106,8 +106,11 @@ impl<E: TaskError> Ledger<E> {
     fn cause_of(&self, origin: &Origin, kind: &FailureKind<E>) -> (CancelCause, &'static Location<'static>) {
         let text = match kind {
             // The text is the user's code, and the failure must not be lost to it.
-            FailureKind::Error(error) => catch(|| error.to_string())
-                .unwrap_or_else(|payload| format!("its text cannot be had: {}", PanicPayload::new(payload).message())),
+            FailureKind::Error(error) => {
+                FailureKind::prepare(error);
+                catch(|| error.to_string())
+                    .unwrap_or_else(|payload| format!("its text cannot be had: {}", PanicPayload::new(payload).message()))
+            }
             FailureKind::Panic(panic) => panic.message().to_owned(),
             FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
         };

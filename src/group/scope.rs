@@ -95,7 +95,7 @@ where
 }
 
 /// The error of a scope that went well and has no result all the same: it was cancelled from inside, or had no tasks.
-pub(super) fn no_result<E>(token: Option<CancelToken>, location: &'static Location<'static>) -> GroupError<E> {
+pub(super) fn no_result<E: 'static>(token: Option<CancelToken>, location: &'static Location<'static>) -> GroupError<E> {
     match token.and_then(|token| token.cancelled()) {
         Some(cancelled) => GroupError::from(cancelled),
         None => GroupError::new(None, location, Vec::new(), None, None),

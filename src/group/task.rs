@@ -251,6 +251,9 @@ where
         let origin = Origin::Task(self.traits.info_at(item));
         if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
+            if let FailureKind::Error(error) = &kind {
+                FailureKind::prepare(error);
+            }
             return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
         }
         let cancelled = self.group.fail(origin, kind, elapsed);
