@@ -24,7 +24,7 @@ use super::repeat::Repeat;
 use super::Cancelled;
 use crate::facade::{holds, local, Guard};
 use crate::waiting::{Point, Slot, Woken};
-use crate::workers::{self, Refusal};
+use crate::workers::{self, InPlace, Refusal};
 
 local! {
     static CONTEXT: Context = Context::new();
@@ -39,13 +39,7 @@ struct Context {
     in_place: Cell<usize>,
     /// Slots for regions with a hook, kept for the next.
     spare: RefCell<Vec<Arc<Slot>>>,
-    /// How many tasks run in place on this thread, each inside of the one before.
-    in_place_depth: Cell<u32>,
 }
-
-/// How many tasks run in place inside of each other at most: a chain of joins is as long as it likes to be, and the stack is
-/// not.
-const MOST_IN_PLACE: u32 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -89,7 +83,6 @@ impl Context {
             frames: RefCell::new(Vec::new()),
             in_place: Cell::new(0),
             spare: RefCell::new(Vec::new()),
-            in_place_depth: Cell::new(0),
         }
     }
 
@@ -234,8 +227,8 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, and not too many
-/// tasks run in place around it.
+/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, and the tasks
+/// around it have left enough of the stack.
 #[inline]
 pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
     struct Out<'a> {
@@ -250,7 +243,6 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
                 self.context.pop();
             }
             self.context.in_place.set(self.before);
-            self.context.in_place_depth.set(self.context.in_place_depth.get() - 1);
         }
     }
 
@@ -262,11 +254,10 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         };
         let frames_now = frames.len();
         drop(frames);
-        let depth = context.in_place_depth.get();
-        if !is_current || depth >= MOST_IN_PLACE {
+        if !is_current {
             return None;
         }
-        context.in_place_depth.set(depth + 1);
+        let _in_place = InPlace::begin()?;
         let _out = Out { context, frames: frames_now, before: context.in_place.replace(frames_now) };
         f()
     };

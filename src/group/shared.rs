@@ -343,8 +343,11 @@ impl Shared {
         if !self.used.load(Relaxed) && !self.node().is_flagged() {
             return;
         }
-        while let Some(taken) = self.take_for_owner() {
-            self.run(taken);
+        // Where the stack is used up, the workers run what is queued: a group with queued tasks is listed.
+        if let Some(_in_place) = workers::InPlace::begin() {
+            while let Some(taken) = self.take_for_owner() {
+                self.run(taken);
+            }
         }
         self.wait_for_end(location, |queue| {
             let done = queue.live_tasks == 0;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Next, Refusal, Stash, POOL};
+use super::stack;
 use crossbeam_utils::atomic::AtomicCell;
 
 use crate::facade::{contained, holds, local, park_idle, start_thread, AtomicU8, Guard, Mutex, Ordering, Unparker};
@@ -72,6 +73,7 @@ fn thread_id() -> ThreadId {}
 impl Worker {
     pub(super) fn start() -> io::Result<()> {
         start_thread("taskgroup", None, || {
+            stack::begin_thread(None);
             let worker = POOL.register(|key| Worker {
                 key,
                 unparker: Unparker::current(),
@@ -256,5 +258,8 @@ impl Drop for Blocking {
 
 /// Starts a thread of its own for `f`.
 pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start_thread(name, stack_size, move || contained(f))
+    start_thread(name, stack_size, move || {
+        stack::begin_thread(stack_size);
+        contained(f);
+    })
 }
