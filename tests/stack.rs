@@ -125,6 +125,7 @@ fn a_failure_comes_up_from_any_depth() {
         assert!(error.to_string().ends_with("at the bottom"), "{error}");
         let drawn = format!("{error:?}");
         assert!(drawn.ends_with("at the bottom"));
-        assert_eq!(drawn.lines().count(), 2_001, "two lines for each group, and one for the error");
+        let groups = drawn.lines().filter(|line| line.ends_with(": 1 failure")).count();
+        assert_eq!(groups, 1_000, "a line for each group");
     });
 }
