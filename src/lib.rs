@@ -171,12 +171,14 @@
 //! use taskgroup::TaskGroup;
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! let mut client = TcpStream::connect(listener.local_addr()?)?; // which nobody will answer
+//! let mut client = TcpStream::connect(listener.local_addr()?)?; // no answer will come
 //! let closer = client.try_clone()?;
 //! TaskGroup::scope(|g| {
 //!     g.spawn(|| {
 //!         let mut answer = Vec::new();
-//!         taskgroup::with_cancel_hook(|| drop(closer.shutdown(Shutdown::Both)), || client.read_to_end(&mut answer))?;
+//!         let read = taskgroup::with_cancel_hook(|| _ = closer.shutdown(Shutdown::Both), || client.read_to_end(&mut answer));
+//!         taskgroup::checkpoint()?; // after a shutdown the read is `Ok`, and the answer may be a part
+//!         read?;
 //!         Ok(())
 //!     });
 //!     g.cancel();

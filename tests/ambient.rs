@@ -87,13 +87,90 @@ fn running_under_a_token_makes_it_ambient_until_it_returns() {
     let (outer, inner) = (CancelToken::new(), CancelToken::new());
     outer.run(|| {
         assert_eq!(current_token(), Some(outer.clone()));
-        inner.run(|| assert_eq!(current_token(), Some(inner.clone())));
+        inner.run(|| {
+            let joint = current_token();
+            assert!(joint.is_some() && joint != Some(inner.clone()) && joint != Some(outer.clone()));
+        });
         assert_eq!(current_token(), Some(outer.clone()));
         let panicked = catch_unwind(AssertUnwindSafe(|| inner.run(|| panic!("inside"))));
         assert!(panicked.is_err());
         assert_eq!(current_token(), Some(outer.clone()));
     });
     assert!(current_token().is_none());
+}
+
+#[test]
+fn a_token_that_runs_inside_a_scope_is_added_to_it() {
+    for cancel_outer in [true, false] {
+        let (outer, inner) = (CancelToken::new(), CancelToken::new());
+        let origin = outer.run(|| {
+            inner.run(|| {
+                let cancelled = if cancel_outer { &outer } else { &inner };
+                assert!(cancelled.cancel());
+                (taskgroup::sleep(LONG).expect_err("both tokens reach the sleep").origin(), cancelled.id())
+            })
+        });
+        assert_eq!(origin.0, origin.1);
+        assert_eq!((outer.is_cancelled(), inner.is_cancelled()), (cancel_outer, !cancel_outer));
+    }
+}
+
+#[test]
+fn deadlines_only_get_shorter_under_a_token() {
+    let (near, far) = (Instant::now() + LONG, Instant::now() + 2 * LONG);
+    for (outside, inside) in [(near, far), (far, near)] {
+        let (outer, inner) = (CancelToken::new(), CancelToken::new());
+        outer.cancel_at(outside);
+        inner.cancel_at(inside);
+        let deadline = outer.run(|| inner.run(|| current_token().and_then(|token| token.deadline())));
+        assert_eq!(deadline, Some(near));
+    }
+}
+
+#[test]
+fn the_joint_token_of_a_run_ends_only_what_runs_inside() {
+    let (outer, inner) = (CancelToken::new(), CancelToken::new());
+    outer.run(|| {
+        inner.run(|| {
+            current_token().expect("this is a scope").cancel();
+            assert!(checkpoint().is_err());
+        });
+        assert!(checkpoint().is_ok());
+    });
+    assert!(!outer.is_cancelled() && !inner.is_cancelled());
+}
+
+#[test]
+fn a_token_at_or_above_the_scope_adds_nothing() -> Result<(), GroupError> {
+    let top = CancelToken::new();
+    top.run(|| {
+        top.run(|| assert_eq!(current_token(), Some(top.clone())));
+        TaskGroup::scope(|g| {
+            for above in [&top, g.token()] {
+                above.run(|| assert_eq!(current_token().as_ref(), Some(g.token())));
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn a_shield_hides_the_scope_from_a_token_that_runs_in_it() {
+    let (outer, inner) = (CancelToken::new(), CancelToken::new());
+    outer.cancel();
+    outer.run(|| {
+        taskgroup::shield(|| {
+            inner.run(|| {
+                assert_eq!(current_token(), Some(inner.clone()));
+                assert!(checkpoint().is_ok());
+            });
+        });
+        // The token is not above a scope that is shielded from it for a time, so it is added.
+        taskgroup::shield_for(LONG, || {
+            assert!(checkpoint().is_ok());
+            assert!(outer.run(checkpoint).is_err());
+        });
+    });
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use support::{traced_errors, Gate, LONG};
+use support::{traced_errors, Bomb, Gate, LONG};
 use taskgroup::{CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
 
 /// What callbacks have run, by number.
@@ -551,5 +551,70 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
     returned.store(true, Ordering::SeqCst);
     assert!(ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst), "a callback outlived its scope");
     canceller.take().map(thread::JoinHandle::join);
+    Ok(())
+}
+
+#[test]
+fn guards_dropped_in_any_order_take_back_their_own_callbacks() {
+    const EACH: usize = 8;
+    // Of eight callbacks, each of these orders takes the even ones back; a place that has become free is used again.
+    for order in [[0, 2, 4, 6], [6, 4, 2, 0], [4, 0, 6, 2], [2, 6, 0, 4]] {
+        let (token, ran) = (CancelToken::new(), Arc::new(Mutex::new(Vec::new())));
+        let register = |n: usize| {
+            let ran = ran.clone();
+            Some(token.on_cancel(move || ran.lock().unwrap().push(n)))
+        };
+        let mut guards: Vec<_> = (0..EACH).map(register).collect();
+        for n in order {
+            drop(guards[n].take());
+        }
+        guards.push(register(EACH));
+        drop(guards.pop());
+        guards.push(register(EACH + 1));
+        token.cancel();
+        assert_eq!(*ran.lock().unwrap(), [EACH + 1, 7, 5, 3, 1], "dropped in the order {order:?}");
+    }
+}
+
+#[test]
+fn many_guards_are_dropped_quickly_in_the_order_of_their_registration() {
+    const MANY: usize = 200_000;
+    let token = CancelToken::new();
+    let guards: Vec<_> = (0..MANY).map(|_| token.on_cancel(|| ())).collect();
+    let begun = Instant::now();
+    drop(guards);
+    // A search for each takes minutes.
+    assert!(begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn destructors_of_forgotten_callbacks_that_panic_are_logged_each() {
+    let ((), logged) = traced_errors(|| {
+        let token = CancelToken::new();
+        for text in ["first", "second"] {
+            let bomb = Bomb(text);
+            token.on_cancel(move || drop(bomb)).forget();
+        }
+    });
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert!(logged[0].contains("second") && logged[1].contains("first"), "{logged:?}");
+}
+
+#[test]
+fn a_callback_of_a_task_whose_capture_panics_as_its_token_goes_harms_no_one() -> Result<(), GroupError> {
+    for dedicated in [false, true] {
+        let value = TaskGroup::scope(|g| {
+            let task = || {
+                let bomb = Bomb("the token has gone");
+                let token = taskgroup::current_token().expect("a task has one");
+                token.on_cancel(move || drop(bomb)).forget();
+                Ok(1)
+            };
+            let handle = if dedicated { g.task().dedicated().spawn(task) } else { g.spawn(task) };
+            handle.wait()?;
+            Ok(handle.join()?)
+        })?;
+        assert_eq!(value, 1);
+    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::abandoned::{Abandoned, Entry};
 use crate::cancel::{context, Cancelled};
-use crate::error::PanicPayload;
+use crate::error::{log, PanicPayload};
 use crate::facade::{catch, start_thread, this_thread, Mutex, Payload};
 use crate::waiting::{Point, Slot};
 
@@ -160,7 +160,7 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
     drop(call);
     // Panics of `f` and of the destructor of its value alike. The entry goes with the call, which the thread has to itself.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
-        tracing::error!(panic = PanicPayload::new(payload).message(), "an abandoned thread panicked");
+        log(|| tracing::error!(panic = PanicPayload::new(payload).message(), "an abandoned thread panicked"));
     }
 }
 

@@ -19,13 +19,20 @@ use crate::cancel::context;
 /// # Cancellation
 ///
 /// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the `recv`, kill the child. What `f`
-/// returns comes out as it is, also after a cancel, so that nothing it has produced is lost. Where it failed, ask with
-/// [`checkpoint`](crate::checkpoint) whether that was the cancel, and only there.
+/// returns comes out as it is, also after a cancel, so that nothing it has produced is lost.
+///
+/// **An `Ok` of `f` does not mean that `f` was finished.** Some calls report the act of the hook as success: a read from a
+/// socket that the hook has shut down returns `Ok(0)`, the end of the stream, and `read_to_end` then returns `Ok` with a part
+/// of the data. Where an end that the hook made looks like the real one, ask with [`checkpoint`](crate::checkpoint) after `Ok`
+/// too, before the data is used. Where an `Ok` can only be a complete value, such as the message of a `recv`, keep the value
+/// and ask only after an error.
 ///
 /// # Panics
 ///
 /// A panic of the hook on the thread that cancels does not come out of the cancel: it is a failure of the group that this is
 /// in, or a `tracing` error where there is none.
+///
+/// A message that has come is whole, so only an error can be the act of the hook:
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -45,6 +52,29 @@ use crate::cancel::context;
 ///     g.cancel();
 ///     Ok(())
 /// })
+/// # }
+/// ```
+///
+/// A text that has ended may be the part that came before the shutdown:
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::io::Read;
+/// use std::net::{Shutdown, TcpListener, TcpStream};
+/// use std::time::Duration;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?; // it never answers
+/// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+/// let closer = stream.try_clone()?;
+/// let text = taskgroup::timeout(Duration::from_millis(10), || -> anyhow::Result<String> {
+///     let mut text = String::new();
+///     let read = taskgroup::with_cancel_hook(|| _ = closer.shutdown(Shutdown::Both), || stream.read_to_string(&mut text));
+///     taskgroup::checkpoint()?; // `read` is `Ok(0)`, and the text is not complete
+///     read?;
+///     Ok(text)
+/// })?;
+/// assert_eq!(text, None);
+/// # Ok(())
 /// # }
 /// ```
 #[track_caller]

@@ -1,11 +1,27 @@
 //! Callbacks of a token: run once, last registered first, by the thread that cancels.
+//!
+//! # Invariants
+//!
+//! All of them hold whenever the lock of the node is free.
+//!
+//! 1. The callbacks that wait form a list in the order of their registration, linked in both directions by their places
+//!    in a slab. So the last one, and the one of any guard, are taken out in constant time.
+//! 2. A place is used again after its callback has been taken out. A guard therefore names its callback by the place and
+//!    by a number that is never used twice.
+//! 3. A callback is in the list, or it is the one that runs, or it is gone. It moves from the list to `running` in one
+//!    critical section: the drop of a guard finds it in one of the two until it has ended.
+//!
+//! A callback, and what it captured, is run and dropped only when the lock is free.
 
 use std::fmt;
 use std::sync::Arc;
 
+use slab::Slab;
+
 use super::context;
 use super::node::Node;
 use super::timer;
+use crate::error::drop_contained;
 use crate::facade::{catch, holds, Guard, PlainMutex};
 use crate::waiting::{Point, Slot};
 
@@ -15,10 +31,20 @@ type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(super) struct Callbacks {
     next: u64,
-    waiting: Vec<(u64, Callback)>,
+    waiting: Slab<Waiting>,
+    /// The place of the callback registered last.
+    last: Option<usize>,
     running: Option<Running>,
-    /// Who waits for the running one to end.
+    /// The threads that wait for the running callback to end.
     deregistering: Vec<Arc<Slot>>,
+}
+
+struct Waiting {
+    id: u64,
+    callback: Callback,
+    /// The places of its neighbours in the list.
+    before: Option<usize>,
+    after: Option<usize>,
 }
 
 struct Running {
@@ -32,9 +58,61 @@ impl Callbacks {
         !self.waiting.is_empty()
     }
 
+    fn push(&mut self, callback: Callback) -> Registration {
+        let id = self.next;
+        self.next += 1;
+        let place = self.waiting.insert(Waiting { id, callback, before: self.last, after: None });
+        if let Some(before) = self.last.replace(place) {
+            self.waiting[before].after = Some(place);
+        }
+        Registration { id, place }
+    }
+
+    /// Takes out the callback registered last.
+    fn pop(&mut self) -> Option<(u64, Callback)> {
+        let waiting = self.take_out(self.last?);
+        Some((waiting.id, waiting.callback))
+    }
+
+    /// Takes out the callback of a guard, if it waits.
+    fn take(&mut self, registration: Registration) -> Option<Callback> {
+        let is_there = self.waiting.get(registration.place).is_some_and(|waiting| waiting.id == registration.id);
+        is_there.then(|| self.take_out(registration.place).callback)
+    }
+
+    /// Takes out the callback at `place` and joins its neighbours (invariant 1).
+    fn take_out(&mut self, place: usize) -> Waiting {
+        let taken = self.waiting.remove(place);
+        if let Some(before) = taken.before {
+            self.waiting[before].after = taken.after;
+        }
+        match taken.after {
+            Some(after) => self.waiting[after].before = taken.before,
+            None => self.last = taken.before,
+        }
+        taken
+    }
+
     fn is_running(&self, id: u64) -> Option<&Arc<Slot>> {
         self.running.as_ref().filter(|running| running.id == id).map(|running| &running.by)
     }
+}
+
+/// The callbacks of a token that is freed uncancelled, on whatever thread that is. Each is dropped by itself: a destructor of
+/// what it captured may panic.
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        while let Some((_, callback)) = self.pop() {
+            drop_contained("cancel callback", callback);
+        }
+    }
+}
+
+/// Where a guard finds its callback (invariant 2).
+#[derive(Clone, Copy)]
+struct Registration {
+    id: u64,
+    place: usize,
 }
 
 /// Who waits in a deregistration for whom, so that two that wait for each other are seen. It is looked at only where a
@@ -61,7 +139,7 @@ static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::ne
 #[must_use = "dropping the guard takes the callback back"]
 pub struct CancelGuard {
     node: Option<Arc<Node>>,
-    id: u64,
+    registration: Registration,
 }
 
 impl CancelGuard {
@@ -92,23 +170,20 @@ impl Node {
             if let Err(payload) = catch(|| context::outside(f)) {
                 self.callback_panicked(payload);
             }
-            return CancelGuard { node: None, id: 0 };
+            return CancelGuard { node: None, registration: Registration { id: 0, place: 0 } };
         }
-        let callbacks = &mut inner.watchers().callbacks;
-        let id = callbacks.next;
-        callbacks.next += 1;
-        callbacks.waiting.push((id, f));
+        let registration = inner.watchers().callbacks.push(f);
         drop(inner);
         if self.is_timed() {
             timer::arm(self);
         }
-        CancelGuard { node: Some(self.clone()), id }
+        CancelGuard { node: Some(self.clone()), registration }
     }
 
     /// Runs the callback registered last; false if there is none.
     pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
         let mut inner = self.inner.lock();
-        let Some((id, f)) = inner.watchers().callbacks.waiting.pop() else { return false };
+        let Some((id, f)) = inner.watchers().callbacks.pop() else { return false };
         inner.watchers().callbacks.running = Some(Running { id, by: context::slot() });
         let held = (!holds(Guard::CallbacksOutsideLock)).then_some(inner);
         // What a callback can do must not depend on the scope of whoever cancels, which is cancelled more often than not.
@@ -126,15 +201,15 @@ impl Node {
         true
     }
 
-    fn deregister(&self, id: u64) {
+    fn deregister(&self, registration: Registration) {
         let mut inner = self.inner.lock();
         let callbacks = &mut inner.watchers().callbacks;
-        if let Some(index) = callbacks.waiting.iter().rposition(|(other, _)| *other == id) {
-            let callback = callbacks.waiting.remove(index);
+        if let Some(callback) = callbacks.take(registration) {
             drop(inner);
             drop(callback);
             return;
         }
+        let id = registration.id;
         let slot = context::slot();
         let Some(by) = callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
         if !holds(Guard::DeregisterWaits) {
@@ -180,13 +255,13 @@ impl Drop for MutualWait {
 impl Drop for CancelGuard {
     fn drop(&mut self) {
         if let Some(node) = self.node.take() {
-            node.deregister(self.id);
+            node.deregister(self.registration);
         }
     }
 }
 
 impl fmt::Debug for CancelGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelGuard").field("id", &self.id).field("registered", &self.node.is_some()).finish()
+        f.debug_struct("CancelGuard").field("id", &self.registration.id).field("registered", &self.node.is_some()).finish()
     }
 }

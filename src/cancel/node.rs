@@ -37,6 +37,7 @@ use slab::Slab;
 
 use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
+use crate::error::log;
 use crate::facade::{holds, preset, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
 use crate::waiting::Slot;
 pub(crate) use above::OwnedBy;
@@ -450,7 +451,7 @@ impl Node {
             Some(observer) => observer.callback_panicked(payload),
             None => {
                 let panic = crate::error::PanicPayload::new(payload);
-                tracing::error!(token = self.id.0, panic = panic.message(), "a cancel callback panicked");
+                log(|| tracing::error!(token = self.id.0, panic = panic.message(), "a cancel callback panicked"));
             }
         }
     }

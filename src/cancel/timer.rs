@@ -25,6 +25,7 @@ use super::deadline::{decode, encode, NEVER};
 use super::node::Node;
 use super::repeat::Repeat;
 use super::TokenId;
+use crate::error::log;
 use crate::facade::{self, contained, global, park_timeout, start_thread, Mutex, MutexGuard, Unparker};
 
 /// How long a thread stays that has nothing to do.
@@ -135,7 +136,7 @@ fn attend(mut timer: MutexGuard<'_, Timer>, at: u64) {
             drop(timer);
             if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
                 TIMER.lock().watch = Watch::Nobody;
-                tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat");
+                log(|| tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"));
             }
         }
     }

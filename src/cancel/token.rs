@@ -309,18 +309,40 @@ impl CancelToken {
         self.0.on_cancel(Box::new(callback))
     }
 
-    /// Runs `f` with this token as that of the current scope: every blocking point inside fails once it is cancelled, and
-    /// groups opened inside are its children. This is how a thread that is no task comes under a token.
+    /// Runs `f` under this token: every blocking point inside fails once the token is cancelled, and groups opened inside are
+    /// its children. This is how a thread that is no task comes under a token.
+    ///
+    /// Inside of a scope the token is *added* to that scope, as by [`Builder::parent`](crate::Builder::parent). A cancel of an
+    /// enclosing scope still ends what blocks in `f`, and deadlines only get shorter. Use [`shield`](crate::shield) to hide
+    /// them.
+    ///
+    /// What [`current_token`](crate::current_token) gives inside of `f` depends on the place of the call:
+    ///
+    /// | `run` is called | the current token in `f` |
+    /// |---|---|
+    /// | outside of any scope, or in a [`shield`](crate::shield) | this token |
+    /// | in the scope of this token, or in one below it | the same as before: nothing is added |
+    /// | in any other scope | a new token below both; to cancel it ends what is in `f`, and nothing else |
     ///
     /// ```
     /// use std::time::Duration;
+    /// use taskgroup::CancelToken;
     ///
-    /// let token = taskgroup::CancelToken::new();
-    /// token.cancel();
-    /// assert!(token.run(|| taskgroup::sleep(Duration::from_secs(60))).is_err());
+    /// let (shutdown, request) = (CancelToken::new(), CancelToken::new());
+    /// shutdown.run(|| {
+    ///     request.run(|| {
+    ///         shutdown.cancel();
+    ///         assert!(taskgroup::sleep(Duration::from_secs(60)).is_err());
+    ///     });
+    /// });
+    /// assert!(!request.is_cancelled());
     /// ```
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
-        context::within(self.0.clone(), f)
+        match context::current() {
+            None => context::within(self.0.clone(), f),
+            Some(current) if current.is_at_or_below(&self.0) => f(),
+            Some(current) => context::within(Node::child_of([&current, &self.0]), f),
+        }
     }
 
     /// The earliest deadline of the token and its parents.

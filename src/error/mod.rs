@@ -17,6 +17,7 @@ mod testing;
 pub use failure::{Failure, FailureKind};
 pub use group_error::GroupError;
 pub use panic::PanicPayload;
+pub(crate) use panic::{drop_contained, log};
 pub use panic_hook::install_panic_hook;
 pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;

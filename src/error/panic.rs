@@ -192,12 +192,29 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
         match catch(|| drop(payload)) {
             Ok(()) => return,
             Err(next) => {
-                tracing::error!("the destructor of a panic payload panicked: {}", message_of(&*next));
+                log(|| tracing::error!("the destructor of a panic payload panicked: {}", message_of(&*next)));
                 payload = next;
             }
         }
     }
     mem::forget(payload);
+}
+
+/// Drops a value of the user's on a thread that a panic must not end. A panic of its destructor is logged; `what` says what
+/// was dropped.
+pub(crate) fn drop_contained(what: &str, value: impl Sized) {
+    if let Err(payload) = catch(move || drop(value)) {
+        let panic = PanicPayload::new(payload);
+        log(|| tracing::error!(panic = panic.message(), "the drop of a {what} panicked"));
+    }
+}
+
+/// Writes to the log. A panic of the user's subscriber goes no further: there is no better place to report it.
+pub(crate) fn log(write: impl FnOnce()) {
+    if let Err(payload) = catch(write) {
+        // Its destructor is the user's, too, and could not be reported either.
+        mem::forget(payload);
+    }
 }
 
 /// Never unwinds, though it may run the `Display` of somebody's error.

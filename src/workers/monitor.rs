@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::pool::{State, POOL};
 use super::worker::Place;
+use crate::error::log;
 use crate::facade::{contained, park_timeout, start_thread, MutexGuard, Unparker, TIME_PASSES};
 
 /// Between two looks at workers that are at work.
@@ -49,7 +50,7 @@ pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
             drop(state);
             if let Err(error) = start_thread("taskgroup-monitor", None, || contained(run)) {
                 POOL.lock().monitor = Standing::Absent;
-                tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones");
+                log(|| tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones"));
             }
         }
     }

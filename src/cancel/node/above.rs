@@ -57,6 +57,11 @@ impl Node {
         Ok(())
     }
 
+    /// Whether this is `other`, or a node below it that is not shielded from it: a cancel of `other` comes here anyway.
+    pub(in crate::cancel) fn is_at_or_below(self: &Arc<Self>, other: &Arc<Node>) -> bool {
+        self.and_above().any(|node| Arc::ptr_eq(node, other))
+    }
+
     /// Whose cancel `cancelled` is: a question of identity, never of its type or text.
     pub(crate) fn owner_of(self: &Arc<Self>, cancelled: &Cancelled) -> OwnedBy {
         if cancelled.origin() == self.id {
