@@ -96,7 +96,7 @@ fn deadlines_and_ends_are_asked_for() {
     assert_eq!((never.try_recv(), never.len()), (Err(TryRecvError::Empty), 0));
     assert!(matches!(never.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
     drop(sender);
-    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Disconnected)));
+    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Disconnected(_))));
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn the_last_sender_wakes_the_receivers() -> anyhow::Result<()> {
     TaskGroup::scope(|g| {
         for _ in 0..2 {
             g.spawn(|| {
-                assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
-                assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected)));
+                assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_))));
+                assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected(_))));
                 Ok(())
             });
         }
@@ -200,7 +200,7 @@ fn what_was_sent_is_received_after_the_last_sender() {
     sender.send(1).unwrap();
     drop(sender);
     assert_eq!(receiver.recv().unwrap(), 1);
-    assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
     assert!(receiver.iter().next().is_none());
 }
 
@@ -215,8 +215,8 @@ fn the_last_receiver_gives_the_senders_their_messages_back() -> anyhow::Result<(
             for n in 1..3 {
                 let sender = &sender;
                 g.spawn(move || {
-                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back)) if back == n));
-                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back)) if back == n));
+                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n));
+                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n));
                     Ok(())
                 });
             }
@@ -224,7 +224,7 @@ fn the_last_receiver_gives_the_senders_their_messages_back() -> anyhow::Result<(
             drop(receiver);
             Ok(())
         })?;
-        assert_eq!(sender.try_send(5), Err(TrySendError::Disconnected(5)));
+        assert!(matches!(sender.try_send(5), Err(TrySendError::Disconnected(5, _))));
         assert!(sender.is_empty());
     }
     Ok(())
@@ -391,13 +391,13 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
     token.run(|| {
         assert_eq!(receiver.try_recv(), Ok(1), "no value is lost by that");
         assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(why)) if why.origin() == token.id()));
-        taskgroup::shield(|| assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected)));
+        taskgroup::shield(|| assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_)))));
     });
     let (sender, _) = unbounded();
     token.run(|| {
         assert!(matches!(sender.try_send(2), Err(TrySendError::Cancelled(2, why)) if why.origin() == token.id()));
     });
-    assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+    assert!(matches!(sender.try_send(3), Err(TrySendError::Disconnected(3, _))));
     let error = anyhow::Error::from(token.run(|| receiver.try_recv()).unwrap_err());
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
 }
@@ -409,7 +409,7 @@ fn a_deadline_that_has_passed_is_a_cancel_too() {
     drop(sender);
     let token = CancelToken::new();
     token.child().run(|| {
-        assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
         token.cancel_at(std::time::Instant::now() + SHORT);
         std::thread::sleep(2 * SHORT);
         assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
@@ -425,8 +425,8 @@ fn a_region_that_is_spared_is_told_of_the_end() {
     token.run(|| {
         taskgroup::winding_down(|| {
             token.cancel_gracefully(LONG);
-            assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
-            assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+            assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
+            assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_))));
             token.child().run(|| assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(_)))));
             token.cancel();
             assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
@@ -450,7 +450,10 @@ fn anyhow_knows_the_cancel_inside_of_each_error() {
     for error in errors {
         assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()), "{error:?}");
     }
-    assert!(anyhow::Error::from(RecvError::Disconnected).cancelled().is_none());
+    drop(sender);
+    let ended = receiver.recv().unwrap_err();
+    assert!(matches!(ended, RecvError::Disconnected(_)));
+    assert!(anyhow::Error::from(ended).cancelled().is_none());
 }
 
 #[test]

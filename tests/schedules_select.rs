@@ -169,7 +169,7 @@ impl Actor<'_> {
     fn note_received(&mut self, channel: usize, received: Result<Message, Disconnected>) {
         match received {
             Ok(message) => self.received.push((channel, message.sender, message.number)),
-            Err(Disconnected) => {
+            Err(_) => {
                 assert_eq!(self.world.senders[channel].load(Ordering::SeqCst), 0, "the end came before that of the senders");
                 self.saw_end_of.insert(channel);
             }
@@ -211,9 +211,9 @@ impl Actor<'_> {
             None => {}
             Some((chosen, Ok(None))) => self.sent.push((cases[chosen].0, numbers[chosen])),
             Some((chosen, Ok(Some(message)))) => self.note_received(cases[chosen].0, Ok(message)),
-            Some((chosen, Err(Disconnected))) => {
+            Some((chosen, Err(disconnected))) => {
                 assert_eq!(cases[chosen].1, Way::Receive, "there are receivers");
-                self.note_received(cases[chosen].0, Err(Disconnected));
+                self.note_received(cases[chosen].0, Err(disconnected));
             }
         }
     }
@@ -224,7 +224,7 @@ impl Actor<'_> {
                 self.waits(true);
                 match self.world.receivers[channel].recv() {
                     Ok(message) => self.note_received(channel, Ok(message)),
-                    Err(RecvError::Disconnected) => self.note_received(channel, Err(Disconnected)),
+                    Err(RecvError::Disconnected(disconnected)) => self.note_received(channel, Err(disconnected)),
                     Err(RecvError::Cancelled(_)) => {}
                     Err(other) => panic!("{other}"),
                 }

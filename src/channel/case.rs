@@ -81,7 +81,7 @@ impl<T> RecvCase<'_, T> {
     fn keep(&mut self, received: Result<T, Refusal>) -> Attempt {
         self.received = match received {
             Ok(message) => Some(Ok(message)),
-            Err(Refusal::Disconnected) => Some(Err(Disconnected)),
+            Err(Refusal::Disconnected(disconnected)) => Some(Err(disconnected)),
             Err(Refusal::NotNow) => return Attempt::NotNow,
             Err(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
         };
@@ -147,7 +147,7 @@ impl<T> SendCase<'_, T> {
     fn keep(&mut self, refusal: Option<Refusal>) -> Attempt {
         self.sent = match refusal {
             None => Some(Ok(())),
-            Some(Refusal::Disconnected) => Some(Err(Disconnected)),
+            Some(Refusal::Disconnected(disconnected)) => Some(Err(disconnected)),
             Some(Refusal::NotNow) => return Attempt::NotNow,
             Some(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
         };
@@ -199,7 +199,7 @@ impl<T> Case for SendCase<'_, T> {
         }
         // Only a message that was sent has left the queue.
         self.leave();
-        self.keep(Some(Refusal::Disconnected.or_cancelled()))
+        self.keep(Some(Refusal::Disconnected(self.channel.without_receivers()).or_cancelled()))
     }
 }
 

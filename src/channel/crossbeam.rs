@@ -52,9 +52,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvError, TrySendError};
 
 use super::shared::Refusal;
-use super::{RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::blocking::Halt;
-use crate::cancel::{context, Cancelled, Node};
+use crate::cancel::{context, Node};
 use crate::facade::spin;
 use crate::waiting::Point;
 
@@ -81,7 +81,7 @@ use crate::waiting::Point;
 pub fn recv<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
     recv_until(receiver, || None).map_err(|refusal| match refusal {
         Refusal::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
-        Refusal::Disconnected => RecvError::Disconnected,
+        Refusal::Disconnected(disconnected) => RecvError::Disconnected(disconnected),
         Refusal::NotNow => unreachable!("the wait has no limit"),
     })
 }
@@ -107,7 +107,7 @@ pub fn recv<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
 pub fn recv_timeout<T>(receiver: &Receiver<T>, duration: Duration) -> Result<T, RecvTimeoutError> {
     recv_until(receiver, || Instant::now().checked_add(duration)).map_err(|refusal| match refusal {
         Refusal::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
-        Refusal::Disconnected => RecvTimeoutError::Disconnected,
+        Refusal::Disconnected(disconnected) => RecvTimeoutError::Disconnected(disconnected),
         Refusal::NotNow => RecvTimeoutError::Timeout,
     })
 }
@@ -135,7 +135,7 @@ pub fn recv_timeout<T>(receiver: &Receiver<T>, duration: Duration) -> Result<T, 
 pub fn send<T>(sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
     send_until(sender, message, || None).map_err(|(message, refusal)| match refusal {
         Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
-        Refusal::Disconnected => SendError::Disconnected(message),
+        Refusal::Disconnected(disconnected) => SendError::Disconnected(message, disconnected),
         Refusal::NotNow => unreachable!("the wait has no limit"),
     })
 }
@@ -162,7 +162,7 @@ pub fn send<T>(sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
 pub fn send_timeout<T>(sender: &Sender<T>, message: T, duration: Duration) -> Result<(), SendTimeoutError<T>> {
     send_until(sender, message, || Instant::now().checked_add(duration)).map_err(|(message, refusal)| match refusal {
         Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-        Refusal::Disconnected => SendTimeoutError::Disconnected(message),
+        Refusal::Disconnected(disconnected) => SendTimeoutError::Disconnected(message, disconnected),
         Refusal::NotNow => SendTimeoutError::Timeout(message),
     })
 }
@@ -186,9 +186,9 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 
 /// The messages of a channel of crossbeam's; from [`iter`].
 ///
-/// Each step is a [`recv`]. In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short never looks
-/// finished, and then ends: one that drops errors, as `flatten` does, does not spin. No message is taken then, and an
-/// iteration that is taken up again, in a [`shield`](crate::shield) say, goes on with them.
+/// Each step is a [`recv`]. In a cancelled scope it yields that error, so that a loop that was cut short never looks finished,
+/// and then ends: a loop that drops errors, as `flatten` does, does not spin. No message is taken then, and an iteration that
+/// is taken up again, in a [`shield`](crate::shield) for example, goes on with them.
 ///
 /// ```
 /// let (sender, receiver) = crossbeam_channel::unbounded::<u32>();
@@ -203,7 +203,7 @@ pub struct Iter<'a, T> {
 }
 
 impl<T> Iterator for Iter<'_, T> {
-    type Item = Result<T, Cancelled>;
+    type Item = Result<T, RecvError>;
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
@@ -213,9 +213,9 @@ impl<T> Iterator for Iter<'_, T> {
         let step = match recv(self.receiver) {
             Ok(message) => Ok(Some(message)),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
-            Err(RecvError::Disconnected) => Ok(None),
+            Err(RecvError::Disconnected(_)) => Ok(None),
         };
-        self.halt.after(step)
+        Some(self.halt.after(step)?.map_err(RecvError::Cancelled))
     }
 }
 
@@ -232,10 +232,10 @@ fn recv_until<T>(receiver: &Receiver<T>, limit: impl FnOnce() -> Option<Instant>
     }
 }
 
-/// The other side has gone, or the scope is cancelled.
+/// The other side has gone, or the scope is cancelled. A channel of crossbeam's does not say which task closed it.
 #[cold]
 fn gone() -> Refusal {
-    Refusal::Disconnected.or_cancelled()
+    Refusal::Disconnected(Disconnected::unknown()).or_cancelled()
 }
 
 #[inline]

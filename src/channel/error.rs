@@ -1,32 +1,36 @@
-//! Why a message was not sent or received: one small type for each operation, with the message where there is one.
+//! The errors of the channel operations: one small type for each operation, which returns the message where there is one.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::cancel::Cancelled;
 
+const CANCELLED_SEND: &str = "the send was cancelled";
 const DISCONNECTED_SEND: &str = "the channel has no receivers";
 const DISCONNECTED_RECV: &str = "the channel is empty and has no senders";
 
-/// A message was not sent, and is here.
+/// The message could not be sent; it is returned.
 ///
 /// ```
 /// use taskgroup::channel::{self, SendError};
 ///
 /// let (sender, receiver) = channel::bounded(1);
 /// drop(receiver);
-/// assert!(matches!(sender.send("late"), Err(SendError::Disconnected("late"))));
+/// assert!(matches!(sender.send("late"), Err(SendError::Disconnected("late", _))));
 /// ```
-#[derive(Clone)]
+///
+/// `?` turns it into an `anyhow::Error` if the message is `Send + Sync + 'static`. For any other message, see
+/// [`without_message`](Self::without_message).
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<T> {
     /// The scope was cancelled.
     Cancelled(T, Cancelled),
-    /// There are no receivers any more.
-    Disconnected(T),
+    /// All receivers are gone.
+    Disconnected(T, Disconnected),
 }
 
-/// A message was not sent at once, and is here.
+/// The message could not be sent without waiting; it is returned.
 ///
 /// ```
 /// use taskgroup::channel::{self, TrySendError};
@@ -38,15 +42,15 @@ pub enum SendError<T> {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
-    /// There is no room for it; in a channel without room, nobody waits to receive.
+    /// The channel is full. A channel without room is full while no receiver waits.
     Full(T),
-    /// There are no receivers any more.
-    Disconnected(T),
+    /// All receivers are gone.
+    Disconnected(T, Disconnected),
     /// All receivers are gone, and the scope is cancelled.
     Cancelled(T, Cancelled),
 }
 
-/// A message was not sent in time, and is here.
+/// The message could not be sent in time; it is returned.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,18 +60,18 @@ pub enum TrySendError<T> {
 /// let late = sender.send_timeout("late", Duration::from_millis(1));
 /// assert!(matches!(late, Err(SendTimeoutError::Timeout("late"))));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendTimeoutError<T> {
     /// The scope was cancelled.
     Cancelled(T, Cancelled),
-    /// There was no room for it in time.
+    /// The channel stayed full.
     Timeout(T),
-    /// There are no receivers any more.
-    Disconnected(T),
+    /// All receivers are gone.
+    Disconnected(T, Disconnected),
 }
 
-/// No message was received.
+/// No message could be received.
 ///
 /// ```
 /// use taskgroup::channel::{self, RecvError};
@@ -76,22 +80,22 @@ pub enum SendTimeoutError<T> {
 /// drop(sender);
 /// match receiver.recv() {
 ///     Ok(n) => println!("{n}"),
-///     Err(RecvError::Disconnected) => println!("that was all"),
+///     Err(RecvError::Disconnected(_)) => println!("that was all"),
 ///     Err(stopped) => println!("{stopped}"),
 /// }
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// The scope was cancelled.
     #[error("the receive was cancelled")]
     Cancelled(#[source] Cancelled),
-    /// The channel is empty and there are no senders any more.
+    /// The channel is empty, and all senders are gone.
     #[error("{DISCONNECTED_RECV}")]
-    Disconnected,
+    Disconnected(#[source] Disconnected),
 }
 
-/// No message was there.
+/// No message could be received without waiting.
 ///
 /// ```
 /// use taskgroup::channel::{self, TryRecvError};
@@ -99,7 +103,7 @@ pub enum RecvError {
 /// let (sender, receiver) = channel::unbounded::<u32>();
 /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
 /// drop(sender);
-/// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+/// assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,15 +111,15 @@ pub enum TryRecvError {
     /// The channel is empty.
     #[error("the channel is empty")]
     Empty,
-    /// The channel is empty and there are no senders any more.
+    /// The channel is empty, and all senders are gone.
     #[error("{DISCONNECTED_RECV}")]
-    Disconnected,
+    Disconnected(#[source] Disconnected),
     /// The channel is empty, all senders are gone, and the scope is cancelled.
     #[error("the receive was cancelled")]
     Cancelled(#[source] Cancelled),
 }
 
-/// No message was received in time.
+/// No message could be received in time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,7 +128,7 @@ pub enum TryRecvError {
 /// let (_sender, receiver) = channel::unbounded::<u32>();
 /// assert!(matches!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
     /// The scope was cancelled.
@@ -133,33 +137,41 @@ pub enum RecvTimeoutError {
     /// No message came in time.
     #[error("no message came in time")]
     Timeout,
-    /// The channel is empty and there are no senders any more.
+    /// The channel is empty, and all senders are gone.
     #[error("{DISCONNECTED_RECV}")]
-    Disconnected,
+    Disconnected(#[source] Disconnected),
 }
 
-/// The other end of a channel is gone: what the case of a [`Select`](super::Select) comes to when it can do no more.
+/// All ends of the other side of a channel are gone.
 ///
-/// For a receive it says that the channel is empty, too. A message that was to be sent has not been taken.
+/// For a receive this also means that the channel is empty. The errors of the operations hold it as their
+/// [`source`](std::error::Error::source), and it is what a case of a [`Select`](super::Select) gives.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
-/// use taskgroup::channel::{self, Disconnected};
+/// use taskgroup::channel;
 ///
 /// let (sender, receiver) = channel::unbounded::<u32>();
 /// drop(sender);
 /// let mut select = channel::Select::new();
 /// select.recv(&receiver, |message| message);
-/// assert_eq!(select.select()?, Err(Disconnected));
+/// assert_eq!(select.select()?.unwrap_err().to_string(), "the other end of the channel is gone");
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the other end of the channel is gone")]
-pub struct Disconnected;
+pub struct Disconnected(());
+
+impl Disconnected {
+    /// The channel says nothing about the task that dropped the end.
+    pub(super) fn unknown() -> Self {
+        Disconnected(())
+    }
+}
 
 impl<T> SendError<T> {
-    /// The message.
+    /// Returns the message.
     ///
     /// ```
     /// let (sender, receiver) = taskgroup::channel::unbounded();
@@ -168,13 +180,45 @@ impl<T> SendError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            SendError::Cancelled(message, _) | SendError::Disconnected(message) => message,
+            SendError::Cancelled(message, _) | SendError::Disconnected(message, _) => message,
+        }
+    }
+
+    /// Drops the message and keeps the reason.
+    ///
+    /// `?` cannot turn the error into an `anyhow::Error` if the message borrows or is not `Sync`. Without the message it can,
+    /// and the cancel stays a cancel, which it would not as a text.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::{channel, TaskGroup};
+    ///
+    /// let text = String::from("a b c");
+    /// let (sender, receiver) = channel::bounded(1);
+    /// let words = TaskGroup::scope(|g| {
+    ///     g.spawn(|| {
+    ///         let sender = sender;
+    ///         for word in text.split(' ') {
+    ///             sender.send(word).map_err(|error| error.without_message())?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     Ok(receiver.iter().count())
+    /// })?;
+    /// assert_eq!(words, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_message(self) -> SendError<()> {
+        match self {
+            SendError::Cancelled(_, cancelled) => SendError::Cancelled((), cancelled),
+            SendError::Disconnected(_, disconnected) => SendError::Disconnected((), disconnected),
         }
     }
 }
 
 impl<T> TrySendError<T> {
-    /// The message.
+    /// Returns the message.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(0);
@@ -182,13 +226,15 @@ impl<T> TrySendError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            TrySendError::Full(message) | TrySendError::Disconnected(message) | TrySendError::Cancelled(message, _) => message,
+            TrySendError::Full(message) | TrySendError::Disconnected(message, _) | TrySendError::Cancelled(message, _) => {
+                message
+            }
         }
     }
 }
 
 impl<T> SendTimeoutError<T> {
-    /// The message.
+    /// Returns the message.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(0);
@@ -198,20 +244,28 @@ impl<T> SendTimeoutError<T> {
         match self {
             SendTimeoutError::Cancelled(message, _)
             | SendTimeoutError::Timeout(message)
-            | SendTimeoutError::Disconnected(message) => message,
+            | SendTimeoutError::Disconnected(message, _) => message,
         }
     }
 }
 
 // By hand, because the message need be neither shown nor an error.
 
+/// Shows the variant without its message.
+fn show(f: &mut fmt::Formatter<'_>, variant: &str, why: Option<&dyn fmt::Debug>) -> fmt::Result {
+    let mut tuple = f.debug_tuple(variant);
+    tuple.field(&format_args!(".."));
+    why.into_iter().for_each(|why| {
+        tuple.field(why);
+    });
+    tuple.finish()
+}
+
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Cancelled(_, cancelled) => {
-                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
-            }
-            SendError::Disconnected(_) => f.write_str("Disconnected(..)"),
+            SendError::Cancelled(_, cancelled) => show(f, "Cancelled", Some(cancelled)),
+            SendError::Disconnected(_, disconnected) => show(f, "Disconnected", Some(disconnected)),
         }
     }
 }
@@ -219,8 +273,8 @@ impl<T> fmt::Debug for SendError<T> {
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SendError::Cancelled(..) => "the send was cancelled",
-            SendError::Disconnected(_) => DISCONNECTED_SEND,
+            SendError::Cancelled(..) => CANCELLED_SEND,
+            SendError::Disconnected(..) => DISCONNECTED_SEND,
         })
     }
 }
@@ -229,7 +283,7 @@ impl<T> Error for SendError<T> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             SendError::Cancelled(_, cancelled) => Some(cancelled),
-            SendError::Disconnected(_) => None,
+            SendError::Disconnected(_, disconnected) => Some(disconnected),
         }
     }
 }
@@ -237,11 +291,9 @@ impl<T> Error for SendError<T> {
 impl<T> fmt::Debug for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TrySendError::Full(_) => f.write_str("Full(..)"),
-            TrySendError::Disconnected(_) => f.write_str("Disconnected(..)"),
-            TrySendError::Cancelled(_, cancelled) => {
-                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
-            }
+            TrySendError::Full(_) => show(f, "Full", None),
+            TrySendError::Disconnected(_, disconnected) => show(f, "Disconnected", Some(disconnected)),
+            TrySendError::Cancelled(_, cancelled) => show(f, "Cancelled", Some(cancelled)),
         }
     }
 }
@@ -250,8 +302,8 @@ impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TrySendError::Full(_) => "the channel is full",
-            TrySendError::Disconnected(_) => DISCONNECTED_SEND,
-            TrySendError::Cancelled(..) => "the send was cancelled",
+            TrySendError::Disconnected(..) => DISCONNECTED_SEND,
+            TrySendError::Cancelled(..) => CANCELLED_SEND,
         })
     }
 }
@@ -259,7 +311,8 @@ impl<T> fmt::Display for TrySendError<T> {
 impl<T> Error for TrySendError<T> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => None,
+            TrySendError::Full(_) => None,
+            TrySendError::Disconnected(_, disconnected) => Some(disconnected),
             TrySendError::Cancelled(_, cancelled) => Some(cancelled),
         }
     }
@@ -268,11 +321,9 @@ impl<T> Error for TrySendError<T> {
 impl<T> fmt::Debug for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendTimeoutError::Cancelled(_, cancelled) => {
-                f.debug_tuple("Cancelled").field(&format_args!("..")).field(cancelled).finish()
-            }
-            SendTimeoutError::Timeout(_) => f.write_str("Timeout(..)"),
-            SendTimeoutError::Disconnected(_) => f.write_str("Disconnected(..)"),
+            SendTimeoutError::Cancelled(_, cancelled) => show(f, "Cancelled", Some(cancelled)),
+            SendTimeoutError::Timeout(_) => show(f, "Timeout", None),
+            SendTimeoutError::Disconnected(_, disconnected) => show(f, "Disconnected", Some(disconnected)),
         }
     }
 }
@@ -280,9 +331,9 @@ impl<T> fmt::Debug for SendTimeoutError<T> {
 impl<T> fmt::Display for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SendTimeoutError::Cancelled(..) => "the send was cancelled",
+            SendTimeoutError::Cancelled(..) => CANCELLED_SEND,
             SendTimeoutError::Timeout(_) => "the channel stayed full",
-            SendTimeoutError::Disconnected(_) => DISCONNECTED_SEND,
+            SendTimeoutError::Disconnected(..) => DISCONNECTED_SEND,
         })
     }
 }
@@ -291,7 +342,8 @@ impl<T> Error for SendTimeoutError<T> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             SendTimeoutError::Cancelled(_, cancelled) => Some(cancelled),
-            SendTimeoutError::Timeout(_) | SendTimeoutError::Disconnected(_) => None,
+            SendTimeoutError::Timeout(_) => None,
+            SendTimeoutError::Disconnected(_, disconnected) => Some(disconnected),
         }
     }
 }

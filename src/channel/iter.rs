@@ -2,13 +2,12 @@
 
 use super::{Receiver, RecvError};
 use crate::blocking::Halt;
-use crate::cancel::Cancelled;
 
 /// The messages of a channel, until it is empty and has no senders; from [`Receiver::iter`].
 ///
-/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields the `Cancelled`, so that a loop which was cut short
-/// never looks finished, and then ends: one that drops errors, as `flatten` does, does not spin. No message is taken then, and
-/// an iteration that is taken up again, in a [`shield`](crate::shield) say, goes on with them.
+/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields that error, so that a loop that was cut short never
+/// looks finished, and then ends: a loop that drops errors, as `flatten` does, does not spin. No message is taken then, and an
+/// iteration that is taken up again, in a [`shield`](crate::shield) for example, goes on with them.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -35,7 +34,7 @@ impl<'a, T> Iter<'a, T> {
 }
 
 impl<T> Iterator for Iter<'_, T> {
-    type Item = Result<T, Cancelled>;
+    type Item = Result<T, RecvError>;
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
@@ -45,8 +44,8 @@ impl<T> Iterator for Iter<'_, T> {
         let step = match self.receiver.recv() {
             Ok(message) => Ok(Some(message)),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
-            Err(RecvError::Disconnected) => Ok(None),
+            Err(RecvError::Disconnected(_)) => Ok(None),
         };
-        self.halt.after(step)
+        Some(self.halt.after(step)?.map_err(RecvError::Cancelled))
     }
 }

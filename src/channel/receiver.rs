@@ -54,7 +54,7 @@ impl<T> Receiver<T> {
     /// sender.send(1)?;
     /// drop(sender);
     /// assert_eq!(receiver.recv()?, 1);
-    /// assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+    /// assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_))));
     /// # Ok(())
     /// # }
     /// ```
@@ -68,7 +68,7 @@ impl<T> Receiver<T> {
         }
         self.0.recv(|| None).map_err(|refusal| match refusal {
             Refusal::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
-            Refusal::Disconnected => RecvError::Disconnected,
+            Refusal::Disconnected(disconnected) => RecvError::Disconnected(disconnected),
             Refusal::NotNow => unreachable!("the wait has no limit"),
         })
     }
@@ -121,7 +121,7 @@ impl<T> Receiver<T> {
     fn recv_until(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, RecvTimeoutError> {
         self.0.recv(limit).map_err(|refusal| match refusal {
             Refusal::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
-            Refusal::Disconnected => RecvTimeoutError::Disconnected,
+            Refusal::Disconnected(disconnected) => RecvTimeoutError::Disconnected(disconnected),
             Refusal::NotNow => RecvTimeoutError::Timeout,
         })
     }
@@ -138,12 +138,12 @@ impl<T> Receiver<T> {
     /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
     /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
     /// drop(sender);
-    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    /// assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
     /// ```
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         self.0.try_recv().map_err(|refusal| match refusal {
             Refusal::NotNow => TryRecvError::Empty,
-            Refusal::Disconnected => TryRecvError::Disconnected,
+            Refusal::Disconnected(disconnected) => TryRecvError::Disconnected(disconnected),
             Refusal::Cancelled(cancelled) => TryRecvError::Cancelled(cancelled),
         })
     }
@@ -176,7 +176,17 @@ impl<T> Receiver<T> {
 }
 
 impl<'a, T> IntoIterator for &'a Receiver<T> {
-    type Item = Result<T, crate::Cancelled>;
+    type Item = Result<T, RecvError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// For a `&mut Receiver`, so that a loop need not borrow it anew.
+impl<'a, T> IntoIterator for &'a mut Receiver<T> {
+    type Item = Result<T, RecvError>;
     type IntoIter = Iter<'a, T>;
 
     fn into_iter(self) -> Iter<'a, T> {

@@ -42,7 +42,7 @@ use crate::waiting::{Point, Waiter};
 /// Each case has a handler, which turns what the case came to into the result of the select.
 ///
 /// ```
-/// use taskgroup::channel::{self, Disconnected, Select};
+/// use taskgroup::channel::{self, Select};
 ///
 /// # fn main() -> anyhow::Result<()> {
 /// let channels: Vec<_> = (0..4).map(|_| channel::unbounded()).collect();

@@ -65,7 +65,7 @@ impl<T> Sender<T> {
         }
         self.0.send(message, || None).map_err(|(message, refusal)| match refusal {
             Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
-            Refusal::Disconnected => SendError::Disconnected(message),
+            Refusal::Disconnected(disconnected) => SendError::Disconnected(message, disconnected),
             Refusal::NotNow => unreachable!("the wait has no limit"),
         })
     }
@@ -119,7 +119,7 @@ impl<T> Sender<T> {
     fn send_until(&self, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         self.0.send(message, limit).map_err(|(message, refusal)| match refusal {
             Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-            Refusal::Disconnected => SendTimeoutError::Disconnected(message),
+            Refusal::Disconnected(disconnected) => SendTimeoutError::Disconnected(message, disconnected),
             Refusal::NotNow => SendTimeoutError::Timeout(message),
         })
     }
@@ -139,7 +139,7 @@ impl<T> Sender<T> {
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.0.try_send(message).map_err(|(message, refusal)| match refusal {
             Refusal::NotNow => TrySendError::Full(message),
-            Refusal::Disconnected => TrySendError::Disconnected(message),
+            Refusal::Disconnected(disconnected) => TrySendError::Disconnected(message, disconnected),
             Refusal::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
         })
     }

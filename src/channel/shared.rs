@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
 use crate::error::PanicPayload;
@@ -67,7 +68,7 @@ const ONLY: u32 = 0;
 pub(super) enum Refusal {
     /// Full, or empty.
     NotNow,
-    Disconnected,
+    Disconnected(Disconnected),
     Cancelled(Cancelled),
 }
 
@@ -76,8 +77,8 @@ impl Refusal {
     /// not held.
     pub(super) fn or_cancelled(self) -> Refusal {
         match self {
-            Refusal::Disconnected => match context::check_above() {
-                Ok(()) => Refusal::Disconnected,
+            Refusal::Disconnected(disconnected) => match context::check_above() {
+                Ok(()) => Refusal::Disconnected(disconnected),
                 Err(cancelled) => Refusal::Cancelled(cancelled),
             },
             Refusal::NotNow | Refusal::Cancelled(_) => self,
@@ -143,6 +144,11 @@ impl<T> Shared<T> {
         });
         // Outside of the lock: the messages may hold ends of this channel.
         drop_each(unread);
+    }
+
+    /// Why a message cannot be sent, once the receivers are gone.
+    pub(super) fn without_receivers(&self) -> Disconnected {
+        self.state.lock().without_receivers()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -255,7 +261,7 @@ impl<T> Shared<T> {
         }
         let refusal = match context::wait(Point::Send, limit, || waiter.is_granted()) {
             Ok(Outcome::Ready) if waiter.grant() == Grant::Given => return Ok(()),
-            Ok(Outcome::Ready) => Refusal::Disconnected,
+            Ok(Outcome::Ready) => Refusal::Disconnected(self.without_receivers()),
             Ok(Outcome::TimedOut) => Refusal::NotNow,
             Err(cancelled) => Refusal::Cancelled(cancelled),
         };
@@ -362,11 +368,19 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
+    fn without_receivers(&self) -> Disconnected {
+        Disconnected::unknown()
+    }
+
+    fn without_senders(&self) -> Disconnected {
+        Disconnected::unknown()
+    }
+
     /// Sends `message` if that can be done now.
     #[inline]
     fn offer(&mut self, message: T, capacity: usize, wakes: &mut Wakes) -> Result<(), (T, Refusal)> {
         if self.receivers == 0 {
-            return Err((message, Refusal::Disconnected));
+            return Err((message, Refusal::Disconnected(self.without_receivers())));
         }
         if self.buffer.len() < capacity {
             self.buffer.push_back(message);
@@ -431,7 +445,7 @@ impl<T> State<T> {
         }
         match self.take_sending(wakes) {
             Some(message) => Ok(message),
-            None if self.senders == 0 => Err(Refusal::Disconnected),
+            None if self.senders == 0 => Err(Refusal::Disconnected(self.without_senders())),
             None => Err(Refusal::NotNow),
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn cross_with_cancels<S: Clone + Send, R: Clone + Send>(
                 for round in 0.. {
                     match with_cancel((round + worker) % 3 == 0, || recv(&receiver))? {
                         Ok(_) => received.fetch_add(1, Ordering::Relaxed),
-                        Err(RecvError::Disconnected) => break,
+                        Err(RecvError::Disconnected(_)) => break,
                         Err(_) => continue,
                     };
                 }
