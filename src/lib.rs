@@ -322,6 +322,8 @@ pub use blocking::{
     Abandoned, Cancellable, CancellableExt,
 };
 pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
+#[doc(hidden)]
+pub use error::probe as __probe;
 pub use error::{
     install_panic_hook, Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError,
 };

@@ -19,6 +19,37 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     .take(LONGEST)
 }
 
+impl Cancelled {
+    /// Finds the cancel that an error of any type passes on.
+    ///
+    /// Looks along the source chain, inside an [`io::Error`] too. Returns `None` for a [`GroupError`](crate::GroupError) with
+    /// failures, whatever they hold: it is a failure. Use it where an error becomes one that has no sources, so that a cancel
+    /// does not turn into a failure.
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use taskgroup::{CancelToken, Cancelled};
+    ///
+    /// fn load() -> Result<u32, Box<dyn Error>> {
+    ///     taskgroup::checkpoint()?;
+    ///     Ok("1".parse()?)
+    /// }
+    /// fn load_or_stop() -> anyhow::Result<u32> {
+    ///     load().map_err(|error| match Cancelled::find(&*error) {
+    ///         Some(cancelled) => cancelled.clone().into(),
+    ///         None => anyhow::anyhow!("{error}"),
+    ///     })
+    /// }
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel();
+    /// assert!(token.run(load_or_stop).unwrap_err().is::<Cancelled>());
+    /// ```
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cancelled> {
+        find_cancelled(error)
+    }
+}
+
 /// The first `Cancelled` along the chain.
 ///
 /// A group with failures is a failure whatever lies below it, and the chain ends there: its source is an

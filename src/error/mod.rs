@@ -9,6 +9,7 @@ mod panic;
 mod panic_hook;
 mod spawn;
 mod task_error;
+mod task_error_macro;
 mod tree;
 
 #[cfg(all(test, not(loom)))]
@@ -21,6 +22,8 @@ pub(crate) use panic::{drop_contained, log};
 pub use panic_hook::install_panic_hook;
 pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;
+#[doc(hidden)]
+pub use task_error_macro::probe;
 
 pub(crate) use elapsed::Elapsed;
 pub(crate) use failure::Origin;

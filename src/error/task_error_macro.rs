@@ -1,0 +1,149 @@
+//! The macro that implements [`TaskError`](crate::TaskError) for an error that holds other errors.
+
+/// Implements [`TaskError`](crate::TaskError) for an enum or a struct whose variants or fields hold other errors.
+///
+/// Name each variant that may hold a cancel: one that holds a [`Cancelled`](crate::Cancelled), another
+/// [`TaskError`](crate::TaskError) such as [`GroupError`](crate::GroupError), `anyhow::Error` or `io::Error`, or any error
+/// that has one of these in its source chain. The error is the first value of the variant. Variants that are not named count
+/// as failures. The type needs `From<Cancelled>` and `std::error::Error`.
+///
+/// ```
+/// use taskgroup::{Cancelled, GroupError, TaskGroup};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum ImportError {
+///     #[error("stopped")]
+///     Cancelled(#[from] Cancelled),
+///     #[error("a part failed")]
+///     Part(#[from] GroupError),
+///     #[error(transparent)]
+///     Other(#[from] anyhow::Error),
+///     #[error("nothing to import")]
+///     Empty,
+/// }
+/// taskgroup::task_error!(ImportError { Cancelled, Part, Other });
+///
+/// # fn main() -> Result<(), GroupError<ImportError>> {
+/// TaskGroup::builder().error_type::<ImportError>().scope(|g| {
+///     g.spawn(|| {
+///         TaskGroup::scope(|_| Ok(taskgroup::park()?))?;
+///         Err(ImportError::Empty)
+///     });
+///     // The nested group is cut short by this cancel. That is no failure.
+///     g.cancel();
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// For a struct, name the field that holds the error:
+///
+/// ```
+/// use taskgroup::{CancelToken, Cancelled, TaskError};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("cannot import")]
+/// struct ImportError {
+///     #[from]
+///     source: anyhow::Error,
+/// }
+/// impl From<Cancelled> for ImportError {
+///     fn from(cancelled: Cancelled) -> Self {
+///         ImportError { source: cancelled.into() }
+///     }
+/// }
+/// taskgroup::task_error!(struct ImportError { source });
+///
+/// let token = CancelToken::new();
+/// token.cancel();
+/// let error = ImportError::from(token.check().unwrap_err());
+/// assert!(error.cancelled().is_some());
+/// ```
+///
+/// A variant that holds no error cannot be named:
+///
+/// ```compile_fail
+/// #[derive(Debug, thiserror::Error)]
+/// enum ImportError {
+///     #[error("stopped")]
+///     Cancelled(#[from] taskgroup::Cancelled),
+///     #[error("line {0}")]
+///     Line(u32),
+/// }
+/// taskgroup::task_error!(ImportError { Cancelled, Line });
+/// ```
+#[macro_export]
+macro_rules! task_error {
+    (struct $Type:ident { $($field:tt),+ $(,)? }) => {
+        impl $crate::TaskError for $Type {
+            fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
+                #[allow(unused_imports)]
+                use $crate::__probe::{AsError, AsTaskError};
+                ::core::option::Option::None$(.or_else(|| (&$crate::__probe::Probe(&self.$field)).find()))+
+            }
+
+            fn as_error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                ::core::option::Option::Some(self)
+            }
+        }
+    };
+    ($Type:ident { $($variant:ident),+ $(,)? }) => {
+        impl $crate::TaskError for $Type {
+            fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
+                #[allow(unused_imports)]
+                use $crate::__probe::{AsError, AsTaskError};
+                match self {
+                    $($Type::$variant(error, ..) => (&$crate::__probe::Probe(error)).find(),)+
+                    #[allow(unreachable_patterns)]
+                    _ => ::core::option::Option::None,
+                }
+            }
+
+            fn as_error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                ::core::option::Option::Some(self)
+            }
+        }
+    };
+}
+
+/// How the macro asks an error whose type it does not know.
+///
+/// A method call looks for `&self` of `Probe` before it takes one more reference: so a [`TaskError`](crate::TaskError)
+/// answers for itself, and any other error by its chain.
+#[doc(hidden)]
+pub mod probe {
+    use std::error::Error;
+
+    use crate::cancel::Cancelled;
+    use crate::error::TaskError;
+
+    #[doc(hidden)]
+    #[derive(Debug)]
+    pub struct Probe<'a, T>(pub &'a T);
+
+    /// An error that says itself whether it is a cancel.
+    #[doc(hidden)]
+    pub trait AsTaskError<'a> {
+        /// Finds the cancel.
+        fn find(&self) -> Option<&'a Cancelled>;
+    }
+
+    impl<'a, T: TaskError> AsTaskError<'a> for Probe<'a, T> {
+        fn find(&self) -> Option<&'a Cancelled> {
+            self.0.cancelled()
+        }
+    }
+
+    /// An error whose chain is searched.
+    #[doc(hidden)]
+    pub trait AsError<'a> {
+        /// Finds the cancel.
+        fn find(&self) -> Option<&'a Cancelled>;
+    }
+
+    impl<'a, T: Error + 'static> AsError<'a> for &Probe<'a, T> {
+        fn find(&self) -> Option<&'a Cancelled> {
+            Cancelled::find(self.0)
+        }
+    }
+}
