@@ -11,7 +11,8 @@ const TASKS: u32 = 200_000;
 /// The memory of this process, in KiB.
 fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").expect("the system says how much memory a process has");
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("the second number is that of resident pages") * 4
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("the second number is that of resident pages")
+        * 4
 }
 
 /// 200 000 tasks that are kept take more than 50 MiB.
