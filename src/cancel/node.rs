@@ -266,7 +266,7 @@ impl Node {
     /// Whether the node is cancelled, as one load where no deadline holds.
     #[inline]
     pub(crate) fn is_cancelled(self: &Arc<Self>) -> bool {
-        // Acquire pairs with the release in `trip`.
+        // Acquire pairs with the release in `Fallout::mark`.
         match self.state.load(Ordering::Acquire) {
             0 => false,
             state if state & CANCELLED != 0 => true,

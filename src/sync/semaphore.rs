@@ -309,7 +309,8 @@ impl Semaphore {
 
     #[inline]
     fn put_back(&self, count: usize) {
-        // Release pairs with the acquire of whoever takes them, whatever other exchanges of the word come between.
+        // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`, whatever other exchanges of the word come
+        // between.
         if self.word.fetch_add(count * ONE, Ordering::Release) & QUEUED != 0 {
             self.serve();
         }
@@ -325,7 +326,7 @@ impl Semaphore {
     /// Gives what is free to those who wait, in order, as far as it goes.
     fn hand_out(&self, queue: &mut Queue<usize>, wakes: &mut Wakes) {
         while let Some(&count) = queue.front() {
-            // Acquire: the waiter gets what came back before, by way of its grant.
+            // Acquire pairs with the release in `put_back`: the waiter gets what came back before, by way of its grant.
             if self.word.load(Ordering::Acquire) / ONE < count {
                 return;
             }

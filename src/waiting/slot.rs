@@ -222,7 +222,8 @@ impl Slot {
     /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller holds the lock of the node.
     /// True if the owner is to be unparked.
     pub(crate) fn mark_timed(&self) -> bool {
-        // Release: the owner that sees TIMED sees the deadline. Of the owner nothing but the bit is read.
+        // Release pairs with the acquire in `publish`: an owner that blocks after this sees the deadline, and one that is
+        // parked is unparked. Of the owner nothing but the bit is read.
         self.0.word.fetch_or(TIMED, Ordering::Release) & PARKED != 0
     }
 
@@ -352,7 +353,7 @@ impl Slot {
     }
 
     fn unhook(&self) {
-        // Acquire pairs with the release in `wake`.
+        // Acquire pairs with the release in `Firing::drop`.
         let mut word = self.0.word.fetch_and(!HOOKED, Ordering::Acquire);
         while word & FIRING != 0 && holds(Guard::WithdrawWaitsForFiring) {
             facade::park();

@@ -117,8 +117,8 @@ impl<F, T> Job<F, T> {
         self.result.with_mut(|result| unsafe { *result = Some(value) });
     }
 
-    /// Ends the job with `status`, unless somebody watches it and `even_if_watched` is not set; what watchers there are the
-    /// caller then sees to first. True if it has ended.
+    /// Ends the job with `status`. A job that is watched is not ended without `even_if_watched`: the claim comes back, so that
+    /// the caller first does what the watchers wait for.
     #[inline]
     pub(crate) fn end(&self, claim: Claim, status: u8, even_if_watched: bool) -> Result<Ended, Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -127,7 +127,8 @@ impl<F, T> Job<F, T> {
                 return Err(claim);
             }
             let ended = word & !PHASE | ENDED | u32::from(status) << STATUS_SHIFT;
-            // Release: whoever sees the end has the result. Of a handle that has gone nothing but the bit is read.
+            // Release pairs with the acquires in `take`, `phase` and `watch`: a thread that sees the end sees the result. Of a
+            // handle that has gone nothing but the bit is read.
             match self.word.compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(Ended { detached: word & DETACHED != 0 }),
                 Err(now) => word = now,

@@ -245,7 +245,7 @@ impl Pool {
         self.lock().set_place(worker, Place::Busy);
     }
 
-    /// Takes the worker off the list; true if it leaves.
+    /// Takes a worker that leaves off the list of idle ones.
     pub(super) fn retire(&self, worker: &Arc<Worker>) {
         let mut state = self.lock();
         state.idle.retain(|idle| !Arc::ptr_eq(idle, worker));
