@@ -56,6 +56,36 @@ fn tasks_that_block_in_foreign_code_get_threads_also_after_a_quiet_time() {
     });
 }
 
+/// Without a descriptor the state of a thread cannot be read.
+#[cfg(target_os = "linux")]
+#[test]
+fn tasks_that_block_in_foreign_code_get_threads_also_where_no_descriptor_is_left() {
+    const TEST: &str = "tasks_that_block_in_foreign_code_get_threads_also_where_no_descriptor_is_left";
+    if !support::is_child() {
+        let output = support::run_in_child_with_descriptors(TEST, 64);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let open: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    assert!(!open.is_empty() && std::fs::read("/proc/self/stat").is_err(), "no descriptor is left");
+    let all = Barrier::new(128);
+    let start = std::time::Instant::now();
+    let outcome = TaskGroup::scope(|g| {
+        for _ in 0..128 {
+            g.spawn(|| {
+                all.wait();
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+    let elapsed = start.elapsed();
+    drop(open);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(elapsed < std::time::Duration::from_secs(10), "the last of 128 tasks began after {elapsed:?}");
+}
+
 #[test]
 fn thousands_of_tasks_blocked_in_the_crate_all_run_and_wake() {
     alone("thousands_of_tasks_blocked_in_the_crate_all_run_and_wake", || {

@@ -1,6 +1,7 @@
 //! The threads that run tasks: a process-wide cache that grows with what blocks and not with what is queued.
 
 mod job;
+mod look;
 mod monitor;
 mod name;
 mod pool;

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::look::{Look, Looks};
 use super::pool::{State, POOL};
 use super::worker::Place;
 use crate::error::log;
@@ -58,6 +59,7 @@ pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
 
 fn run() {
     let mut seen: HashMap<usize, u32> = HashMap::new();
+    let mut looks = Looks::default();
     let mut quiet = 0;
     let mut burst = 1;
     let mut patience = PATIENCE;
@@ -68,6 +70,7 @@ fn run() {
         if !state.needs_monitor() {
             drop(state);
             seen.clear();
+            looks.clear();
             burst = 1;
             quiet += 1;
             if quiet > LINGER {
@@ -90,9 +93,13 @@ fn run() {
         for worker in &suspects {
             worker.give_back();
             let tasks = worker.tasks();
-            if !worker.is_asleep() {
-                awake += 1;
-                continue;
+            match looks.look(worker) {
+                Look::Asleep => {}
+                Look::Awake => {
+                    awake += 1;
+                    continue;
+                }
+                Look::Unknown => continue,
             }
             let mut state = POOL.lock();
             if worker.tasks() == tasks && worker.place() == Place::Busy {

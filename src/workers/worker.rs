@@ -59,9 +59,9 @@ pub(crate) struct Worker {
 }
 
 #[cfg(target_os = "linux")]
-type ThreadId = nix::unistd::Pid;
+pub(super) type ThreadId = nix::unistd::Pid;
 #[cfg(not(target_os = "linux"))]
-type ThreadId = ();
+pub(super) type ThreadId = ();
 
 #[cfg(target_os = "linux")]
 fn thread_id() -> ThreadId {
@@ -203,19 +203,8 @@ impl Worker {
         self.place.swap(place)
     }
 
-    /// Whether the thread is asleep or waits for a device, as the system sees it.
-    #[cfg(target_os = "linux")]
-    pub(super) fn is_asleep(&self) -> bool {
-        let path = format!("/proc/self/task/{}/stat", self.thread);
-        let stat = std::fs::read_to_string(path).unwrap_or_default();
-        // The state follows the name, which is in parentheses and may hold some of its own.
-        stat.rsplit(')').next().is_some_and(|rest| matches!(rest.trim_start().chars().next(), Some('S' | 'D')))
-    }
-
-    /// Not known here: a task that has run for a whole tick counts as blocked.
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn is_asleep(&self) -> bool {
-        true
+    pub(super) fn thread(&self) -> ThreadId {
+        self.thread
     }
 }
 

@@ -164,6 +164,15 @@ pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize)
     child_output(shell.env("RUST_MIN_STACK", stack.to_string()), test)
 }
 
+/// As [`run_in_child`], with at most `count` descriptors.
+#[cfg(target_os = "linux")]
+pub fn run_in_child_with_descriptors(test: &str, count: u32) -> Output {
+    let this = std::env::current_exe().expect("a test binary knows its path");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(this);
+    child_output(&mut shell, test)
+}
+
 fn child_output(command: &mut Command, test: &str) -> Output {
     command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
