@@ -96,12 +96,14 @@ impl Queue {
 
     #[cold]
     fn sweep(&mut self, dead: &mut Dead) {
-        for task in std::mem::take(&mut self.tasks) {
-            match task.claimed() {
-                Claimed::No => self.tasks.push_back(task),
-                claimed => dead.bury(task, claimed),
+        // In place: it allocates nothing.
+        self.tasks.retain(|task| {
+            let claimed = task.claimed();
+            if claimed != Claimed::No {
+                dead.bury(task.clone(), claimed);
             }
-        }
+            claimed == Claimed::No
+        });
         self.sweep_at = (2 * self.tasks.len()).max(SMALLEST_SWEEP);
     }
 
