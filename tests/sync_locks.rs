@@ -3,11 +3,10 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-#[cfg(debug_assertions)]
-use support::watch;
-use support::{until_waiting, Gate};
-use taskgroup::sync::{Mutex, RwLock};
+use support::{until_waiting, watch, Gate};
+use taskgroup::sync::{Condvar, Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
 #[test]
@@ -128,6 +127,99 @@ fn locking_ones_own_mutex_names_both_places() {
     assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
     let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock_uncancellable())));
     assert!(second.is_err());
+}
+
+#[test]
+fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
+    let (mutex, lock) = (Mutex::new(0), RwLock::new(0));
+    let _held = mutex.lock_uncancellable();
+    let _reading = lock.read_uncancellable();
+    let owner = std::thread::current().id();
+    // Which of the two threads takes a task is not for the test to say: of so many the owner takes one.
+    let in_place = AtomicUsize::new(0);
+    while in_place.load(Ordering::SeqCst) == 0 {
+        TaskGroup::scope(|g| {
+            g.spawn(|| {
+                let soon = Duration::from_millis(1);
+                let mutex_had = taskgroup::timeout(soon, || anyhow::Ok(*mutex.lock()?))?;
+                let lock_had = taskgroup::timeout(soon, || anyhow::Ok(*lock.write()?))?;
+                assert!(mutex_had.is_none() && lock_had.is_none());
+                // Locks of its own are known.
+                #[cfg(debug_assertions)]
+                {
+                    let own = Mutex::new(0);
+                    let _own = own.lock()?;
+                    assert!(panic_of(|| own.lock()).contains("holds the lock already"));
+                }
+                in_place.fetch_add(usize::from(std::thread::current().id() == owner), Ordering::SeqCst);
+                Ok(())
+            });
+            Ok(())
+        })?;
+    }
+    // The task of the owner holds it again, as before.
+    #[cfg(debug_assertions)]
+    assert!(panic_of(|| mutex.lock_uncancellable()).contains("holds the lock already"));
+    Ok(())
+}
+
+/// A join that a deadline of its own group cuts, by a thread that holds a lock; the task waits for the lock in a shield.
+fn a_cut_join_unlocks(hold: impl Fn(&mut dyn FnMut()) + Sync, wait: impl Fn() + Sync) {
+    let _watch = watch();
+    let error = TaskGroup::builder().deadline(std::time::Instant::now() + Duration::from_millis(20)).scope(|g| {
+        hold(&mut || {
+            let task = g.spawn(|| {
+                wait();
+                Ok(())
+            });
+            assert!(task.join().is_err(), "the lock is held for as long as the join");
+        });
+        Ok(())
+    });
+    // The task has ended, with a value or, if it had not begun by then, without.
+    drop(error);
+}
+
+#[test]
+fn a_task_that_waits_for_a_lock_of_its_joiner_is_not_run_in_place() {
+    let (mutex, lock, changed) = (Mutex::new(0), RwLock::new(0), Condvar::new());
+    for _ in 0..8 {
+        a_cut_join_unlocks(
+            |join| {
+                let mut guard = mutex.lock_uncancellable();
+                // The mutex is unlocked and locked again on the way.
+                let notified = changed.wait_timeout(&mut guard, Duration::from_millis(1));
+                assert!(!matches!(notified, Ok(true)));
+                join();
+            },
+            || drop(mutex.lock_uncancellable()),
+        );
+        a_cut_join_unlocks(
+            |join| {
+                let _reading = lock.read_uncancellable();
+                join();
+            },
+            || drop(lock.write_uncancellable()),
+        );
+        a_cut_join_unlocks(
+            |join| {
+                let _writing = lock.write_uncancellable();
+                join();
+            },
+            || drop(taskgroup::shield(|| lock.read())),
+        );
+    }
+    // A thread that holds nothing any more runs tasks in place again.
+    let here = std::thread::current().id();
+    let mut runs = 0;
+    while runs == 0 {
+        TaskGroup::scope(|g| {
+            let task = g.spawn(|| Ok(std::thread::current().id()));
+            runs += usize::from(task.join()? == here);
+            Ok(())
+        })
+        .unwrap();
+    }
 }
 
 /// The text of the panic with which `f` ends.

@@ -30,6 +30,17 @@ local! {
     static CONTEXT: Context = Context::new();
 }
 
+local! {
+    // The number of locks of this crate that the thread holds. Apart from the context, so that it costs one instruction.
+    static LOCKS: Cell<usize> = Cell::new(0);
+}
+
+#[cfg(debug_assertions)]
+local! {
+    // The number of the task that runs on this thread, the innermost; zero outside of any task.
+    static ERRAND: Cell<u64> = Cell::new(0);
+}
+
 struct Context {
     standing: Cell<Standing>,
     slot: OnceCell<Arc<Slot>>,
@@ -227,8 +238,57 @@ pub(crate) fn current() -> Option<Arc<Node>> {
     with(Context::node)
 }
 
-/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, and the tasks
-/// around it have left enough of the stack.
+/// Says that this thread has locked a lock of this crate.
+#[inline]
+pub(crate) fn lock_taken() {
+    // The count has no destructor: it is there for as long as the thread.
+    let _ = LOCKS.try_with(|locks| locks.set(locks.get().wrapping_add(1)));
+}
+
+/// Says that this thread has unlocked a lock of this crate.
+#[inline]
+pub(crate) fn lock_released() {
+    let _ = LOCKS.try_with(|locks| locks.set(locks.get().wrapping_sub(1)));
+}
+
+/// Whether this thread holds a lock of this crate.
+///
+/// A cancel or a deadline may end the `join` of a thread that holds a lock, and then the thread unlocks. A task that ran in
+/// place of that `join` and waited for the lock where no cancel reaches, would wait for ever.
+fn holds_lock() -> bool {
+    LOCKS.try_with(|locks| locks.get() != 0).unwrap_or(false)
+}
+
+/// While it lives, this thread runs one more task.
+#[cfg(debug_assertions)]
+#[must_use = "the task has ended at once if this is not kept"]
+pub(crate) struct Errand {
+    before: u64,
+}
+
+#[cfg(debug_assertions)]
+impl Errand {
+    pub(crate) fn begin() -> Self {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Relaxed);
+        Errand { before: ERRAND.try_with(|errand| errand.replace(number)).unwrap_or(0) }
+    }
+
+    /// The number of the innermost task of this thread, unique in the process; zero outside of any task.
+    pub(crate) fn current() -> u64 {
+        ERRAND.try_with(Cell::get).unwrap_or(0)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let _ = ERRAND.try_with(|errand| errand.set(self.before));
+    }
+}
+
+/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, this thread holds no
+/// lock of the crate, and the tasks around it have left enough of the stack.
 #[inline]
 pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
     struct Out<'a> {
@@ -254,7 +314,7 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         };
         let frames_now = frames.len();
         drop(frames);
-        if !is_current {
+        if !is_current || holds_lock() {
             return None;
         }
         let _in_place = InPlace::begin()?;

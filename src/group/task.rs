@@ -365,6 +365,8 @@ where
             shared.free_slot(slot); // guard: give-back-a-late-joiners-slot
             return None;
         };
+        #[cfg(debug_assertions)]
+        let _errand = context::Errand::begin();
         if self.base().is_cancelled() {
             self.note_never_ran();
             let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
@@ -401,6 +403,8 @@ where
 {
     fn run(&self, this: &Erased, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
         let claim = self.job.claim()?;
+        #[cfg(debug_assertions)]
+        let _errand = context::Errand::begin();
         // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
         if self.base().is_cancelled() {
             self.note_never_ran();

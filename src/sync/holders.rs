@@ -1,19 +1,24 @@
-//! Who holds a lock, in builds with debug assertions.
+//! Which task holds a lock, in builds with debug assertions.
+//!
+//! A task may run in place, on a thread whose own task holds the lock. It then waits as it would on a worker. So a holder is
+//! a task on a thread, and not a thread alone.
 
 use std::panic::Location;
 use std::sync::Arc;
 
 use super::lock_queue::Access;
-use crate::cancel::context;
+use crate::cancel::context::{self, Errand};
 use crate::facade::PlainMutex;
 
-/// The threads that hold a lock, how, and where they locked it.
+/// The holders of a lock, how they hold it, and where they locked it.
 #[derive(Debug)]
 pub(super) struct Holders(PlainMutex<Vec<Holder>>);
 
 #[derive(Debug)]
 struct Holder {
     thread: usize,
+    /// The innermost task of the thread when it locked.
+    task: u64,
     access: Access,
     location: &'static Location<'static>,
 }
@@ -27,15 +32,16 @@ impl Holders {
         Arc::as_ptr(&context::slot()).addr()
     }
 
-    /// This thread has locked it.
+    /// This task has locked it.
     #[track_caller]
     pub(super) fn add(&self, access: Access) {
-        let holder = Holder { thread: Self::this_thread(), access, location: Location::caller() };
-        self.0.lock().push(holder);
+        let (thread, task) = (Self::this_thread(), Errand::current());
+        self.0.lock().push(Holder { thread, task, access, location: Location::caller() });
     }
 
-    /// This thread is about to unlock what it had locked.
+    /// This thread is about to unlock what it had locked last.
     pub(super) fn remove(&self, access: Access) {
+        // A guard that is kept in a local of the thread may be dropped in another task.
         let thread = Self::this_thread();
         let mut holders = self.0.lock();
         if let Some(at) = holders.iter().rposition(|holder| holder.thread == thread && holder.access == access) {
@@ -43,15 +49,15 @@ impl Holders {
         }
     }
 
-    /// This thread is about to wait.
+    /// This task is about to wait.
     ///
     /// # Panics
     ///
-    /// If it holds the lock in a way that `excludes` what it waits for, which it would wait for until the end of time.
+    /// If it holds the lock in a way that `excludes` what it waits for: it would wait for itself.
     #[track_caller]
-    pub(super) fn assert_not_this_thread(&self, excludes: impl Fn(Access) -> bool) {
-        let thread = Self::this_thread();
-        let holds = |holder: &&Holder| holder.thread == thread && excludes(holder.access);
+    pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
+        let (thread, task) = (Self::this_thread(), Errand::current());
+        let holds = |holder: &&Holder| holder.thread == thread && holder.task == task && excludes(holder.access);
         let location = self.0.lock().iter().find(holds).map(|holder| holder.location);
         if let Some(location) = location {
             panic!("this thread holds the lock already: it locked it at {location}");

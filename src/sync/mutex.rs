@@ -189,20 +189,25 @@ impl<T: ?Sized> Mutex<T> {
             return None;
         }
         let data = self.data.try_lock()?;
-        #[cfg(debug_assertions)]
-        self.holders.add(Access::Write);
-        Some(MutexGuard { mutex: self, data: Some(data), _stays: PhantomData })
+        Some(self.locked(data))
     }
 
     #[cold]
     #[track_caller]
     fn lock_slowly(&self, wait: Wait) -> Result<MutexGuard<'_, T>, Cancelled> {
         #[cfg(debug_assertions)]
-        self.holders.assert_not_this_thread(|_| true);
+        self.holders.assert_not_this_task(|_| true);
         let data = self.queue.acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
+        Ok(self.locked(data))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn locked<'a>(&'a self, data: DataGuard<'a, T>) -> MutexGuard<'a, T> {
         #[cfg(debug_assertions)]
         self.holders.add(Access::Write);
-        Ok(MutexGuard { mutex: self, data: Some(data), _stays: PhantomData })
+        context::lock_taken();
+        MutexGuard { mutex: self, data: Some(data), _stays: PhantomData }
     }
 
     /// The value; nobody else has a reference to the mutex.
@@ -227,6 +232,7 @@ impl<T: ?Sized> MutexGuard<'_, T> {
         let Some(data) = self.data.take() else { return };
         #[cfg(debug_assertions)]
         self.mutex.holders.remove(Access::Write);
+        context::lock_released();
         drop(data);
         self.mutex.queue.unlocked();
     }

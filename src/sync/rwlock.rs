@@ -248,7 +248,7 @@ impl<T: ?Sized> RwLock<T> {
     fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
         // A second guard to read is had beside the first, unless a writer has come in between.
         #[cfg(debug_assertions)]
-        self.holders.assert_not_this_thread(|held| held == Access::Write || self.queue.has_writer());
+        self.holders.assert_not_this_task(|held| held == Access::Write || self.queue.has_writer());
         let data = self.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
         Ok(self.reading(data))
     }
@@ -257,7 +257,7 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
         #[cfg(debug_assertions)]
-        self.holders.assert_not_this_thread(|_| true);
+        self.holders.assert_not_this_task(|_| true);
         let data = self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
         Ok(self.writing(data))
     }
@@ -312,6 +312,7 @@ impl<T: ?Sized> RwLock<T> {
     fn reading<'a>(&'a self, data: DataReadGuard<'a, T>) -> ReadGuard<'a, T> {
         #[cfg(debug_assertions)]
         self.holders.add(Access::Read);
+        context::lock_taken();
         ReadGuard { lock: self, data: Some(data), _stays: PhantomData }
     }
 
@@ -320,6 +321,7 @@ impl<T: ?Sized> RwLock<T> {
     fn writing<'a>(&'a self, data: DataWriteGuard<'a, T>) -> WriteGuard<'a, T> {
         #[cfg(debug_assertions)]
         self.holders.add(Access::Write);
+        context::lock_taken();
         WriteGuard { lock: self, data: Some(data), _stays: PhantomData }
     }
 
@@ -374,6 +376,7 @@ impl<T: ?Sized> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
         #[cfg(debug_assertions)]
         self.lock.holders.remove(Access::Read);
+        context::lock_released();
         self.data = None;
         self.lock.queue.unlocked_by_reader(|| self.lock.data.is_locked());
     }
@@ -384,6 +387,7 @@ impl<T: ?Sized> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         #[cfg(debug_assertions)]
         self.lock.holders.remove(Access::Write);
+        context::lock_released();
         self.data = None;
         self.lock.queue.unlocked();
     }
