@@ -36,16 +36,16 @@ pub(super) fn models() -> Vec<Model> {
             "a task that waits for the first of several lets queued ones run, and goes on within the limit"
         ),
         breaks!(
-            broken_completions_waiter_goes_on_without_a_slot,
+            broken_completions_waiter_goes_on_without_a_permit,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a waiter that is not given its slot back ends with one that it does not have"
+            "a waiter that is not given its permit back ends with one that it does not have"
         ),
         holds!(
-            completions_waiter_has_its_slot_with_the_event,
+            completions_waiter_has_its_permit_with_the_event,
             Preemptions(3),
             Preemptions(4),
-            "a waiter that takes an event before it is woken has a slot to give back when it ends"
+            "a waiter that takes an event before it is woken has a permit to give up when it ends"
         ),
         holds!(
             completions_map_unordered_gives_each_once,
@@ -159,17 +159,17 @@ fn completions_waiter_keeps_the_limit() {
     });
 }
 
-fn broken_completions_waiter_goes_on_without_a_slot() {
-    take_out(Guard::EventGivesSlotBack);
+fn broken_completions_waiter_goes_on_without_a_permit() {
+    take_out(Guard::EventGivesPermitBack);
     completions_waiter_keeps_the_limit();
 }
 
-fn completions_waiter_has_its_slot_with_the_event() {
+fn completions_waiter_has_its_permit_with_the_event() {
     TaskGroup::builder()
         .limit(1)
         .scope(|g| {
             apart(g).spawn(|| {
-                // A daemon holds no slot, so that the only one to count is that of the waiter.
+                // A daemon holds no permit, so that the only one to count is that of the waiter.
                 for task in g.as_completed([apart(g).spawn_daemon(|| Ok(()))]) {
                     task?.join()?;
                 }

@@ -110,46 +110,70 @@ pub(super) fn models() -> Vec<Model> {
             "a worker that says that it has a stash before it has one is found with an empty one, and then not at all"
         ),
         holds!(
-            worker_r18_join_in_a_task_lends_its_slot,
+            worker_r18_join_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
-            "a task that joins one of its own group at the limit lends it its slot"
+            "a task that joins one of its own group at the limit gives its permit up"
         ),
         holds!(
-            worker_r18_wait_in_a_task_lends_its_slot,
+            worker_r18_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
-            "a task that waits for one of its own group at the limit lends it its slot"
+            "a task that waits for one of its own group at the limit gives its permit up"
         ),
         breaks!(
-            broken_worker_keeps_the_slot,
+            broken_worker_keeps_its_permit,
             Preemptions(2),
             "deadlock",
-            "a task that keeps its slot while it waits for a queued one waits for ever"
-        ),
-        holds!(
-            worker_lent_slot_outlasts_a_wait_that_is_cut_short,
-            Preemptions(2),
-            Preemptions(3),
-            "a wait that ends before the task that it has lent its slot to takes one more, and each gives one back"
+            "a task that keeps its permit while it waits for a queued one waits for ever"
         ),
         breaks!(
-            broken_worker_shares_the_slot_with_its_borrower,
+            broken_worker_end_keeps_the_permit_of_its_waiter,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a wait that is cut short and leaves its only slot with the borrower gives it back a second time"
+            "a waiter that the end gives no permit gives up one that it does not have"
         ),
         holds!(
-            worker_limit_slots_come_back_from_who_was_too_late,
+            worker_limit_waits_of_both_kinds_in_one_another,
+            Preemptions(1),
+            Preemptions(2),
+            "a task that joins a running one, which waits for the first of several, leaves its permit to those"
+        ),
+        holds!(
+            worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
             Preemptions(2),
             Preemptions(3),
-            "of a joiner and a worker that both come for a task, each with a slot, the one that is too late gives its slot back"
+            "at the end of a task that another one waits for, no task is taken beside the waiter"
+        ),
+        breaks!(
+            broken_worker_end_owes_nothing,
+            Preemptions(2),
+            "taken beside the waiter",
+            "an ending task whose permit counts as free though a waiter takes it over lets try_spawn take a task"
+        ),
+        holds!(
+            worker_limit_wait_that_is_cut_short_takes_a_permit,
+            Preemptions(2),
+            Preemptions(3),
+            "a wait that ends before its task takes a permit, and each gives one up"
+        ),
+        breaks!(
+            broken_worker_goes_on_without_a_permit,
+            Preemptions(2),
+            "attempt to subtract with overflow",
+            "a wait that is cut short and takes no permit gives up one that it does not have"
+        ),
+        holds!(
+            worker_limit_permits_come_back_from_who_was_too_late,
+            Preemptions(2),
+            Preemptions(3),
+            "of a joiner and a worker that both come for a task, each with a permit, the one that is too late gives its permit up"
         ),
         holds!(
             worker_limit_is_kept_by_who_joins,
             Preemptions(2),
             Preemptions(3),
-            "a task that the body runs in place takes a slot, as on a worker"
+            "a task that the body runs in place takes a permit, as on a worker"
         ),
         holds!(
             worker_limit_is_kept,
@@ -443,26 +467,84 @@ fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send 
     });
 }
 
-fn worker_r18_join_in_a_task_lends_its_slot() {
+fn worker_r18_join_in_a_task_gives_its_permit_up() {
     nested(|task| {
         assert_eq!(task.join()?, 7);
         Ok(())
     });
 }
 
-fn worker_r18_wait_in_a_task_lends_its_slot() {
+fn worker_r18_wait_in_a_task_gives_its_permit_up() {
     nested(|task| {
         assert_eq!(task.wait()?, TaskStatus::Finished);
         Ok(())
     });
 }
 
-fn broken_worker_keeps_the_slot() {
-    take_out(Guard::WaitLendsSlot);
-    worker_r18_wait_in_a_task_lends_its_slot();
+fn broken_worker_keeps_its_permit() {
+    take_out(Guard::WaitGivesPermitUp);
+    worker_r18_wait_in_a_task_gives_its_permit_up();
 }
 
-fn worker_lent_slot_outlasts_a_wait_that_is_cut_short() {
+fn broken_worker_end_keeps_the_permit_of_its_waiter() {
+    take_out(Guard::EndGivesPermitBack);
+    worker_r18_wait_in_a_task_gives_its_permit_up();
+}
+
+fn worker_limit_waits_of_both_kinds_in_one_another() {
+    must_see(["it had begun", "it had not"]);
+    with_pool(2, || {
+        let running = Watched::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    let middle = g.spawn(|| {
+                        let inner = g.spawn(|| {
+                            running.write();
+                            Ok(())
+                        });
+                        for task in g.as_completed([inner]) {
+                            task?.join()?;
+                        }
+                        running.write();
+                        Ok(())
+                    });
+                    middle.wait_timeout(Duration::ZERO)?;
+                    saw(if middle.status() == TaskStatus::Running { "it had begun" } else { "it had not" });
+                    middle.wait()?;
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter() {
+    with_pool(2, || {
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    // It begins when this task waits for it.
+                    let task = g.spawn(|| Ok(()));
+                    task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_err(), "a task was taken beside the waiter"));
+                    task.wait()?;
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn broken_worker_end_owes_nothing() {
+    take_out(Guard::EndOwesPermits);
+    worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter();
+}
+
+fn worker_limit_wait_that_is_cut_short_takes_a_permit() {
     must_see(["it had ended", "it had not"]);
     with_pool(2, || {
         let ran = Note::default();
@@ -487,12 +569,12 @@ fn worker_lent_slot_outlasts_a_wait_that_is_cut_short() {
     });
 }
 
-fn broken_worker_shares_the_slot_with_its_borrower() {
-    take_out(Guard::CutWaitTakesASlot);
-    worker_lent_slot_outlasts_a_wait_that_is_cut_short();
+fn broken_worker_goes_on_without_a_permit() {
+    take_out(Guard::CutWaitTakesAPermit);
+    worker_limit_wait_that_is_cut_short_takes_a_permit();
 }
 
-fn worker_limit_slots_come_back_from_who_was_too_late() {
+fn worker_limit_permits_come_back_from_who_was_too_late() {
     must_see(["in place", "on a worker"]);
     with_pool(1, || {
         let gate = Gate::new();
@@ -502,7 +584,7 @@ fn worker_limit_slots_come_back_from_who_was_too_late() {
                 let body = loom::thread::current().id();
                 let by = g.spawn(|| Ok(loom::thread::current().id())).join()?;
                 saw(if by == body { "in place" } else { "on a worker" });
-                // These two need both slots.
+                // These two need both permits.
                 let waits = g.spawn(|| Ok(gate.wait()?));
                 g.spawn(|| {
                     gate.open();

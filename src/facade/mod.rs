@@ -68,10 +68,14 @@ pub(crate) enum Guard {
     OwnerSaysItWaits,
     /// A cancel empties the queue of its group.
     CancelEmptiesQueue,
-    /// A task that waits for a queued task of its own group lends it its slot.
-    WaitLendsSlot,
-    /// A task whose wait is cut short leaves the slot that it had lent to the other, and takes one more.
-    CutWaitTakesASlot,
+    /// A task that waits for tasks of its own group gives up its permit.
+    WaitGivesPermitUp,
+    /// A task whose wait is cut short takes its permit back, whether one is free or not.
+    CutWaitTakesAPermit,
+    /// A task that ends counts the permits that its waiters take back.
+    EndOwesPermits,
+    /// The end of a task gives its waiters their permits back.
+    EndGivesPermitBack,
     /// A worker passes the wake on before it runs a task.
     WakeIsPassedOn,
     /// A worker that blocks gives back the tasks that it has taken and not begun.
@@ -157,7 +161,7 @@ pub(crate) enum Guard {
     /// An event is entered in the critical section that takes its waiter.
     EventWithItsWaiter,
     /// An event gives its waiter the slot back that it had left.
-    EventGivesSlotBack,
+    EventGivesPermitBack,
     /// A failure closes the handshake of a task that is being started.
     FailureClosesHandshake,
     /// A cancelled `start` waits for the end of its task.

@@ -3,21 +3,20 @@
 //! # Invariants
 //!
 //! 1. An event is in `events` from when it happened until it is taken, whoever waits and whatever is cancelled meanwhile.
-//! 2. The waiter is entered in the critical section that saw no event, and is taken out by the event that wakes it or by
-//!    itself: of the two, one gets the slot of the limit back that the waiter had given away, and once.
-//! 3. An event gives the slot back before it can be taken, and before the task that it is about leaves the counts. So the
-//!    waiter has a slot whenever it goes on, no queued task takes the place of the ended one, and the limit holds.
+//! 2. The waiter is entered, and gives up its permit of the limit, in the critical section that saw no event. It is taken out
+//!    by the event that wakes it or by itself: of the two, one takes the permit back, and once.
+//! 3. An event takes the permit back before it can be taken, and before the task that it is about leaves the counts. So the
+//!    waiter has a permit whenever it goes on, no queued task takes the place of the ended one, and the limit holds.
 //!
 //! # Lock order
 //!
-//! The lock is taken with no other held, and inside it only that of the group's queue.
+//! The lock is taken with no other held but that of a task's watch list, and inside it only that of the group's queue.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::shared::{Left, Shared};
-use super::slots::Away;
+use super::shared::{Dead, Erased, GivenUp, Leave, Shared};
 use crate::cancel::{context, Cancelled};
 use crate::facade::{holds, spin, Guard, Mutex};
 use crate::waiting::{Point, Slot};
@@ -29,26 +28,49 @@ pub(super) struct Completions(Mutex<State>);
 struct State {
     events: VecDeque<usize>,
     waiter: Option<Waiter>,
+    /// Tasks whose ends are events and which were queued when that was said. The first wait that gives up a permit hands them
+    /// on to the queue of the group.
+    tasks: Vec<Erased>,
+    /// Ends that are about to be events: of tasks whose callbacks run.
+    coming: usize,
 }
 
 /// A thread that waits for an event.
 struct Waiter {
     thread: Arc<Slot>,
-    /// The slot that it has left, for as long as it waits.
-    left: Option<Left>,
-}
-
-impl Waiter {
-    fn rejoin(&self) {
-        if let Some(left) = &self.left {
-            left.rejoin();
-        }
-    }
+    /// The permit that it takes back at the end of the wait.
+    given_up: Option<GivenUp>,
 }
 
 impl Completions {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Completions(Mutex::new(State::default())))
+    }
+
+    /// Says that the end of `task` will be an event, if that is queued.
+    pub(super) fn await_queued(&self, task: Erased) {
+        let mut dead = Dead::default();
+        let mut state = self.0.lock();
+        if state.tasks.len() == state.tasks.capacity() {
+            // The body gives nothing up and never hands them on.
+            state.tasks.retain(|task| dead.spare(task));
+        }
+        state.tasks.push(task);
+    }
+
+    /// Says that an event is about to happen.
+    pub(super) fn is_coming(&self) {
+        let mut state = self.0.lock();
+        state.coming += 1;
+        if let Some(given_up) = state.waiter.as_mut().and_then(|waiter| waiter.given_up.as_mut()) {
+            given_up.is_owed();
+        }
+    }
+
+    /// Says that `event` has happened, of which [`is_coming`](Self::is_coming) has told.
+    pub(super) fn push_coming(&self, event: usize) {
+        self.0.lock().coming -= 1;
+        self.push(event);
     }
 
     /// Says that `event` has happened.
@@ -57,17 +79,19 @@ impl Completions {
         if holds(Guard::EventWithItsWaiter) {
             state.events.push_back(event);
         }
-        let waiter = state.waiter.take();
-        // Under the lock: a waiter that is not asleep finds the event by itself, and may end before this thread goes on.
-        if let Some(waiter) = waiter.as_ref().filter(|_| holds(Guard::EventGivesSlotBack)) {
-            waiter.rejoin();
-        }
+        let waiter = state.waiter.take().map(|Waiter { thread, given_up }| {
+            // Under the lock: a waiter that is not asleep finds the event by itself, and may end before this thread goes on.
+            if let Some(given_up) = given_up.filter(|_| holds(Guard::EventGivesPermitBack)) {
+                given_up.take_back();
+            }
+            thread
+        });
         drop(state);
         if !holds(Guard::EventWithItsWaiter) {
             self.0.lock().events.push_back(event);
         }
         if let Some(waiter) = waiter {
-            waiter.thread.unpark();
+            waiter.unpark();
         }
     }
 
@@ -75,8 +99,8 @@ impl Completions {
         self.0.lock().events.pop_front()
     }
 
-    /// Takes the next event. A waiter that is a task of `group` leaves its limit meanwhile: the tasks it waits for may be
-    /// queued behind it.
+    /// Takes the next event. A waiter that is a task of `group` gives up its permit meanwhile: the tasks it waits for may
+    /// be queued.
     ///
     /// # Errors
     ///
@@ -136,14 +160,16 @@ impl Completions {
         if let Some(event) = state.events.pop_front() {
             return Entered::Happened(event);
         }
-        let (left, away) = group.leave_limit().unzip();
-        state.waiter = Some(Waiter { thread: context::slot(), left });
+        let State { tasks, waiter, coming, .. } = &mut *state;
+        let (mut given_up, leave) = group.give_up(|| tasks.drain(..)).unzip();
+        if let Some(given_up) = given_up.as_mut().filter(|_| *coming > 0) {
+            given_up.is_owed();
+        }
+        *waiter = Some(Waiter { thread: context::slot(), given_up });
         drop(state);
-        let offers = away.is_some();
-        let waiting = Waiting(self, away);
-        if offers {
-            // Not under the lock: where the system has no thread for it, the queued task ends here and now, with an event.
-            group.offer();
+        let waiting = Waiting(self, leave);
+        if let Some(leave) = &waiting.1 {
+            leave.offer();
         }
         Entered::Waiting(waiting)
     }
@@ -155,13 +181,13 @@ enum Entered<'a> {
 }
 
 /// Takes the waiter out again.
-struct Waiting<'a>(&'a Completions, #[expect(dead_code, reason = "held for its drop")] Option<Away>);
+struct Waiting<'a>(&'a Completions, Option<Leave>);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let waiter = self.0 .0.lock().waiter.take();
-        if let Some(waiter) = waiter {
-            waiter.rejoin();
+        if let Some(given_up) = waiter.and_then(|waiter| waiter.given_up) {
+            given_up.take_back();
         }
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::completions::Completions;
+use super::shared::Leave;
 use super::status::TaskStatus;
-use super::task::Joinable;
+
+use super::task::{Ended, Joinable};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, TaskId};
 use crate::facade::spin;
@@ -149,10 +151,14 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     #[track_caller]
     fn wait_until(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
-        struct Waiting<'a, 'scope, T>(&'a (dyn Joinable<'scope, T> + 'scope), Arc<Slot>);
+        struct Waiting<'a, 'scope, T> {
+            task: &'a Arc<dyn Joinable<'scope, T> + 'scope>,
+            thread: Arc<Slot>,
+            _leave: Option<Leave>,
+        }
         impl<T> Drop for Waiting<'_, '_, T> {
             fn drop(&mut self) {
-                self.0.remove_waiting(&self.1);
+                self.task.clone().remove_waiting(&self.thread);
             }
         }
 
@@ -161,18 +167,17 @@ impl<'scope, T> TaskHandle<'scope, T> {
             return Ok(Outcome::Ready);
         }
         context::check()?;
-        let _lending = if task.status() == TaskStatus::Queued { task.clone().lend() } else { None };
-        let slot = context::slot();
-        if !task.add_waiting(&slot) {
-            return Ok(Outcome::Ready);
-        }
-        let _waiting = Waiting(&**task, slot);
+        let thread = context::slot();
+        let _waiting = match task.clone().add_waiting(&thread) {
+            Ok(leave) => Waiting { task, thread, _leave: leave },
+            Err(Ended) => return Ok(Outcome::Ready),
+        };
         context::wait(Point::Join, limit, || self.is_finished())
     }
 
     /// Has `completions` told of the end of the task as `event`.
     pub(super) fn tell(&self, completions: Arc<Completions>, event: usize) {
-        self.task().tell(completions, event);
+        self.task().clone().tell(completions, event);
     }
 
     /// What the task is doing, or how it ended.

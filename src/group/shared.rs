@@ -10,12 +10,13 @@
 //!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
 //!    One that a worker had stashed meanwhile comes back to the queue of a group that is listed, and whoever takes it from
 //!    there drops it unrun: not the thread that gives it back, which is about to block, or the monitor.
-//! 4. A task begins only with a slot of the limit, if there is one: see [`limit`].
+//! 4. A task begins only with a permit of the limit, if there is one: see [`limit`].
 //! 5. The group is listed with the workers while it has a task that a worker may begin.
 //!
 //! # Lock order
 //!
-//! The queue's lock is taken with no other lock held but that of a `Completions`, and inside it only that of the pool.
+//! The queue's lock is taken with no other lock held but that of a task's watch list, that of a `Completions`, or both in this
+//! order, and inside it only that of the pool.
 //! Tasks are run, dropped and cancelled outside it, and so is what is left of a task that somebody else has run, where its
 //! token, and with it a callback of the user's, may go with it.
 
@@ -35,9 +36,9 @@ use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer
 use crate::facade::{holds, preset, spin, Guard, Mutex, Payload};
 use crate::waiting::Point;
 use crate::workers::{self, Departure, Source};
-use limit::Loans;
-pub(super) use limit::{Left, Lending, Slot};
-use queue::{Dead, Queue, Taken, Tally};
+pub(super) use limit::{GivenUp, Leave, Permit};
+pub(super) use queue::Dead;
+use queue::{Queue, Taken, Tally};
 
 /// A task of any type, as the queue holds it.
 pub(super) type Erased = workers::Erased<Arc<Node>>;
@@ -189,7 +190,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts a task that wants a thread of its own and starts the thread, if a slot is free; else queues the task.
+    /// Counts a task that wants a thread of its own and starts the thread, if a permit is free; else queues the task.
     pub(super) fn start_or_enqueue(
         self: &Arc<Self>,
         task: Erased,
@@ -198,9 +199,10 @@ impl Shared {
     ) -> Result<(), (Refused, Option<io::Error>)> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        let slot = if role == Role::Task { Slot::Own } else { Slot::Nothing };
+        let permit = if role == Role::Task { Permit::Own } else { Permit::Nothing };
         // Under a limit it is not to overtake what is queued.
-        let waits = slot.is_some() && self.is_limited() && (queue.slots >= self.limit || queue.next_task(&mut dead).is_some());
+        let waits =
+            permit.is_some() && self.is_limited() && (queue.permits >= self.limit || queue.next_task(&mut dead).is_some());
         if queue.closed || self.node().is_flagged() || waits {
             drop(queue);
             return self.enqueue(task, role, only_if_free).map_err(|refused| (refused, None));
@@ -211,14 +213,14 @@ impl Shared {
         match role {
             Role::Task => {
                 queue.live_tasks += 1;
-                queue.slots += 1;
+                queue.permits += 1;
             }
             Role::Daemon => queue.live_daemons += 1,
         }
         drop(queue);
-        self.start_thread(Taken { task: task.clone(), slot, precisely: true }).map_err(|error| {
+        self.start_thread(Taken { task: task.clone(), permit, precisely: true }).map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
-            self.leave(role.departure(TaskStatus::Failed), slot, false);
+            self.leave(role.departure(TaskStatus::Failed), permit, false);
             (Refused::NoThread, Some(error))
         })
     }
@@ -233,7 +235,7 @@ impl Shared {
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
     fn dispatch(self: &Arc<Self>, taken: Taken) -> Dispatched {
         if taken.task.own_thread().is_none() {
-            if taken.slot.is_some() {
+            if taken.permit.is_some() {
                 self.run(taken);
                 return Dispatched::Elsewhere;
             }
@@ -242,11 +244,11 @@ impl Shared {
                 None => Dispatched::NotBegun,
             };
         }
-        let (task, slot) = (taken.task.clone(), taken.slot);
+        let (task, permit) = (taken.task.clone(), taken.permit);
         match self.start_thread(taken) {
             Ok(()) => Dispatched::Elsewhere,
             Err(error) => {
-                self.free_slot(slot);
+                self.free_permit(permit);
                 task.refuse(error).map_or(Dispatched::Elsewhere, Dispatched::Ended)
             }
         }
@@ -277,15 +279,15 @@ impl Shared {
         taken
     }
 
-    /// Takes an ended task off the counts, whose slot may count as ending.
-    fn leave(self: &Arc<Self>, departure: Departure, slot: Slot, ending: bool) {
+    /// Takes an ended task off the counts, whose permit may count as ending.
+    fn leave(self: &Arc<Self>, departure: Departure, permit: Permit, ending: bool) {
         let mut tally = Tally::default();
         tally.add(departure);
         let mut queue = self.queue.lock();
-        queue.give_back(slot);
-        queue.slots_ending -= usize::from(ending);
+        queue.give_back(permit);
+        queue.permits_ending -= usize::from(ending);
         let wake = queue.enter(tally);
-        let list = slot.is_some() && queue.must_list(self.limit);
+        let list = permit.is_some() && queue.must_list(self.limit);
         drop(queue);
         if let Some(owner) = wake {
             owner.unpark();
@@ -298,20 +300,20 @@ impl Shared {
     /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
     pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
         self.queue.lock().begun += 1;
-        self.leave(departure, Slot::Nothing, false);
+        self.leave(departure, Permit::Nothing, false);
     }
 
     /// Counts a task that has been run in place.
     #[inline]
-    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, slot: Slot) {
+    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, permit: Permit) {
         let plain = departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8;
-        if plain && slot == Slot::Nothing && self.is_owner() {
+        if plain && permit == Permit::Nothing && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
             self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
         self.queue.lock().begun += 1;
-        self.leave(departure, slot, false);
+        self.leave(departure, permit, false);
     }
 
     /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
@@ -406,7 +408,7 @@ impl Shared {
     fn take_for_owner(self: &Arc<Self>) -> Option<Taken> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        if queue.slots >= self.limit || !queue.next_task(&mut dead).is_some_and(|task| task.runs_anywhere()) {
+        if queue.permits >= self.limit || !queue.next_task(&mut dead).is_some_and(|task| task.runs_anywhere()) {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
                 let source: Arc<dyn Source> = self.clone();
@@ -418,28 +420,29 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
-        let slot = taken.slot;
-        let holding = self.hold(slot);
-        let ending = || self.slot_is_ending(holding.as_ref());
-        let departure = taken.task.run(taken.precisely, if slot.is_some() { Some(&ending) } else { None });
+        let permit = taken.permit;
+        let holding = self.hold(permit);
+        let ending = || self.permit_is_ending(holding.as_ref());
+        let departure = taken.task.run(taken.precisely, if permit.is_some() { Some(&ending) } else { None });
         drop(holding);
         match departure {
-            Some(departure) => self.leave(departure, slot, slot.is_some()),
-            None => self.not_begun(slot),
+            Some(departure) => self.leave(departure, permit, permit.is_some()),
+            None => self.not_begun(permit),
         }
     }
 
     /// Takes back that a task was begun: another thread had claimed it. The task was counted under the lock, not in a tally.
-    fn not_begun(self: &Arc<Self>, slot: Slot) {
+    fn not_begun(self: &Arc<Self>, permit: Permit) {
         self.queue.lock().begun -= 1;
-        self.free_slot(slot); // guard: give-back-a-late-workers-slot
+        self.free_permit(permit); // guard: give-back-a-late-workers-permit
     }
 
     /// Empties the queue: what has not begun never will.
     fn empty(self: &Arc<Self>) {
         loop {
             let mut queue = self.queue.lock();
-            let Some(task) = queue.express.pop_front().or_else(|| queue.tasks.pop_front()) else { return };
+            let next = queue.express.pop_front().or_else(|| queue.awaited.pop_front()).or_else(|| queue.tasks.pop_front());
+            let Some(task) = next else { return };
             drop(queue);
             if let Some(departure) = task.discard() {
                 self.leave_unrun(departure);

@@ -6,8 +6,9 @@
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
 //! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
-//! 3. The task's slot counts as ending, where there is a limit: who sees the end can spawn the next task. It is given away
-//!    in step 7, when one that waited for this task without a slot has taken its own back.
+//! 3. The task's permit counts as ending, where there is a limit: a thread that sees the end can spawn the next task. A waiter
+//!    that has given up its own permit is owed one in the same critical section. It gets it in step 6, and the task's is given
+//!    up in step 7.
 //! 4. The callbacks of `on_finished` have run.
 //! 5. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
 //! 6. Those who wait for the task are woken.
@@ -24,7 +25,7 @@ use std::time::Duration;
 use super::completions::Completions;
 use super::item;
 use super::ledger::Ledger;
-use super::shared::{Erased, Lending, Role, Shared};
+use super::shared::{Erased, GivenUp, Leave, Role, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
@@ -103,7 +104,7 @@ type OnFinished<'scope> = Box<dyn FnOnce(TaskStatus) + Send + 'scope>;
 #[derive(Default)]
 struct Watch<'scope> {
     callbacks: Vec<OnFinished<'scope>>,
-    waiting: Vec<Arc<Slot>>,
+    waiting: Vec<Waiter>,
     /// Who is told of the end beside other events, and the number that it has there.
     told: Option<(Arc<Completions>, usize)>,
     /// Says whether the task is still being started.
@@ -112,6 +113,13 @@ struct Watch<'scope> {
     ending: Option<TaskStatus>,
     /// The cancel that stands for a result that there is not.
     instead: Option<Cancelled>,
+}
+
+/// A thread that waits for the end of a task.
+struct Waiter {
+    thread: Arc<Slot>,
+    /// The permit of the limit that it takes back at the end of the wait.
+    given_up: Option<GivenUp>,
 }
 
 pub(super) struct Task<'scope, T, F, E> {
@@ -138,15 +146,18 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     fn run_in_place(&self) -> Option<Option<T>>;
     fn cancel(&self, location: &'static Location<'static>);
     fn detach(&self);
-    /// Adds `slot` to those that are woken at the end; false if it has ended.
-    fn add_waiting(&self, slot: &Arc<Slot>) -> bool;
-    fn remove_waiting(&self, slot: &Arc<Slot>);
+    /// Adds this thread, as `slot`, to those that are woken at the end, and gives up its permit; `Err` if the task has ended.
+    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Option<Leave>, Ended>;
+    /// Takes the thread out again, with its permit, if the end has not done that.
+    fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>);
     /// Has `completions` told of the end as `event`; at once, if it has ended.
-    fn tell(&self, completions: Arc<Completions>, event: usize);
+    fn tell(self: Arc<Self>, completions: Arc<Completions>, event: usize);
     fn on_finished(&self, callback: OnFinished<'scope>);
-    /// Lends it the slot of the task that waits for it here, for as long as that waits.
-    fn lend(self: Arc<Self>) -> Option<Lending>;
 }
+
+/// A task has ended, and cannot be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -173,6 +184,12 @@ where
         let closure = self.job.closure(&claim);
         let _ = self.job.end(claim, TaskStatus::NeverRan.code(), true);
         closure
+    }
+
+    /// The task as one that waits for a permit in the queue, if it does.
+    fn queued(self: &Arc<Self>) -> Option<Erased> {
+        let queued = self.traits.role == Role::Task && self.job.phase() == Phase::Queued;
+        queued.then(|| erase(self.clone()))
     }
 
     #[inline]
@@ -278,13 +295,22 @@ where
     /// Steps 3 to 6 of the end.
     #[inline]
     fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
-        if let Some(before_end) = before_end {
-            before_end();
-        }
+        // With a permit, under the lock of the watch list, so that no waiter gives its own up between the two.
+        let watch = before_end.map(|before_end| {
+            let watch = self.watch.lock();
+            if !self.job.is_watched() {
+                before_end();
+            }
+            watch
+        });
         let ended = match self.job.end(claim, status.code(), false) {
             Ok(ended) => ended,
-            Err(claim) => return self.end_watched(claim, status),
+            Err(claim) => {
+                drop(watch);
+                return self.end_watched(claim, status, before_end);
+            }
         };
+        drop(watch);
         if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
@@ -292,10 +318,17 @@ where
     }
 
     #[cold]
-    fn end_watched(&self, claim: Claim, status: TaskStatus) -> Departure {
+    fn end_watched(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
+        watch.waiting.iter_mut().filter_map(|waiter| waiter.given_up.as_mut()).for_each(GivenUp::is_owed);
+        if let Some((completions, _)) = &watch.told {
+            completions.is_coming();
+        }
+        if let Some(before_end) = before_end {
+            before_end();
+        }
         let callbacks = std::mem::take(&mut watch.callbacks);
         drop(guard);
         for callback in callbacks {
@@ -307,12 +340,18 @@ where
         }
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
-        let waiting = std::mem::take(&mut watch.waiting);
+        let mut waiting = std::mem::take(&mut watch.waiting);
+        // Under the lock: a waiter that is not asleep finds that it has been taken out, and goes on.
+        for given_up in waiting.iter_mut().filter_map(|waiter| waiter.given_up.take()) {
+            if holds(Guard::EndGivesPermitBack) {
+                given_up.take_back();
+            }
+        }
         let told = watch.told.take();
         drop(guard);
-        waiting.iter().for_each(|slot| slot.unpark());
+        waiting.iter().for_each(|waiter| waiter.thread.unpark());
         if let Some((completions, event)) = told {
-            completions.push(event);
+            completions.push_coming(event);
         }
         self.traits.role.departure(status)
     }
@@ -360,9 +399,9 @@ where
     #[inline]
     fn run_here(&self) -> Option<Option<T>> {
         let shared = &self.group.shared;
-        let slot = shared.begin_in_place()?;
+        let permit = shared.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
-            shared.free_slot(slot); // guard: give-back-a-late-joiners-slot
+            shared.free_permit(permit); // guard: give-back-a-late-joiners-permit
             return None;
         };
         #[cfg(debug_assertions)]
@@ -370,18 +409,18 @@ where
         if self.base().is_cancelled() {
             self.note_never_ran();
             let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
-            shared.ended_in_place(departure, slot);
+            shared.ended_in_place(departure, permit);
             return Some(None);
         }
-        let holding = shared.hold(slot);
+        let holding = shared.hold(permit);
         let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
         // `join` has consumed the handle, and takes the result along.
         let departure = match self.job.end_unshared(claim, status.code()) {
             Ok(()) => self.traits.role.departure(status),
-            Err(claim) => self.end_watched(claim, status),
+            Err(claim) => self.end_watched(claim, status, None),
         };
         drop(holding);
-        shared.ended_in_place(departure, slot);
+        shared.ended_in_place(departure, permit);
         Some(value)
     }
 
@@ -508,30 +547,54 @@ where
         }
     }
 
-    fn add_waiting(&self, slot: &Arc<Slot>) -> bool {
-        let mut watch = self.watch.lock();
-        let ended = self.job.watch();
-        if !ended {
-            watch.get_or_insert_default().waiting.push(slot.clone());
+    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Option<Leave>, Ended> {
+        let shared = &self.group.shared;
+        let mut guard = self.watch.lock();
+        if self.job.watch() {
+            return Err(Ended);
         }
-        !ended
+        let watch = guard.get_or_insert_default();
+        let (mut given_up, leave) = shared.give_up(|| self.queued()).unzip();
+        if let Some(given_up) = given_up.as_mut().filter(|_| watch.ending.is_some()) {
+            given_up.is_owed();
+        }
+        watch.waiting.push(Waiter { thread: slot.clone(), given_up });
+        drop(guard);
+        if let Some(leave) = &leave {
+            leave.offer();
+        }
+        Ok(leave)
     }
 
-    fn remove_waiting(&self, slot: &Arc<Slot>) {
+    fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>) {
         let mut guard = self.watch.lock();
         let Some(watch) = guard.as_mut() else { return };
-        if let Some(index) = watch.waiting.iter().position(|waiting| Arc::ptr_eq(waiting, slot)) {
-            watch.waiting.swap_remove(index);
+        let Some(index) = watch.waiting.iter().position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else { return };
+        let given_up = watch.waiting.swap_remove(index).given_up.filter(|_| holds(Guard::CutWaitTakesAPermit));
+        drop(guard);
+        let Some(given_up) = given_up else { return };
+        given_up.take_back();
+        if let Some(task) = self.queued() {
+            self.group.shared.not_awaited(&task);
         }
     }
 
-    fn tell(&self, completions: Arc<Completions>, event: usize) {
-        let mut watch = self.watch.lock();
+    fn tell(self: Arc<Self>, completions: Arc<Completions>, event: usize) {
+        if self.group.shared.is_limited() {
+            if let Some(task) = self.queued() {
+                completions.await_queued(task);
+            }
+        }
+        let mut guard = self.watch.lock();
         if self.job.watch() {
-            drop(watch);
+            drop(guard);
             return completions.push(event);
         }
-        watch.get_or_insert_default().told = Some((completions, event));
+        let watch = guard.get_or_insert_default();
+        if watch.ending.is_some() {
+            completions.is_coming();
+        }
+        watch.told = Some((completions, event));
     }
 
     fn on_finished(&self, callback: OnFinished<'scope>) {
@@ -544,11 +607,6 @@ where
         let status = watch.ending.unwrap_or_else(|| Joinable::status(self));
         drop(guard);
         self.call(callback, status);
-    }
-
-    fn lend(self: Arc<Self>) -> Option<Lending> {
-        let group = self.group;
-        group.shared.lend(|| erase(self))
     }
 }
 

@@ -209,6 +209,11 @@ impl<F, T> Job<F, T> {
         self.word.load(Ordering::Relaxed) & DETACHED != 0
     }
 
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
     /// Says that somebody watches for the end; true if it has ended.
     pub(crate) fn watch(&self) -> bool {
         // Acquire pairs with the release of `end`. The list of those who watch has a lock.
@@ -277,6 +282,11 @@ impl<N: 'static> Erased<N> {
     pub(crate) unsafe fn new<'scope>(task: Arc<dyn Runnable<N> + 'scope>) -> Self {
         // SAFETY: only the lifetime of the trait object changes; the caller promises what the type asks.
         Erased(unsafe { std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task) })
+    }
+
+    /// Whether it is the same task.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
     }
 
     pub(crate) fn is_claimed(&self) -> bool {

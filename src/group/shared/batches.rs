@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Dead, Dispatched, Erased, Shared, Slot, Taken, Tally};
+use super::{Dead, Dispatched, Erased, Permit, Shared, Taken, Tally};
 use crate::facade::{holds, most_stashed, Guard, Mutex, TIME_PASSES};
 use crate::workers::{self, Claimed, Departure, Source, Stash, Worker};
 
@@ -120,7 +120,7 @@ impl Source for Shared {
         let mut turn = Turn::default();
         loop {
             let taken = match stash.next() {
-                Some(task) => Taken { task, slot: Slot::Nothing, precisely: false },
+                Some(task) => Taken { task, permit: Permit::Nothing, precisely: false },
                 None => {
                     if turn.is_over() {
                         // Nothing is stashed; what has ended is reported with this.
@@ -163,8 +163,8 @@ impl Source for Shared {
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, Tally::default()) {
             match self.dispatch(taken) {
-                Dispatched::Ended(departure) => self.leave(departure, Slot::Nothing, false),
-                Dispatched::NotBegun => self.not_begun(Slot::Nothing),
+                Dispatched::Ended(departure) => self.leave(departure, Permit::Nothing, false),
+                Dispatched::NotBegun => self.not_begun(Permit::Nothing),
                 Dispatched::Elsewhere => {}
             }
         }
@@ -173,8 +173,8 @@ impl Source for Shared {
     fn refuse(self: Arc<Self>, error: io::Error) {
         let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
         match taken.task.refuse(error) {
-            Some(departure) => self.leave(departure, taken.slot, false),
-            None => self.not_begun(taken.slot),
+            Some(departure) => self.leave(departure, taken.permit, false),
+            None => self.not_begun(taken.permit),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Erased, GroupStats, Loans, Role, Slot, TaskStatus, UNLIMITED};
+use super::{Erased, GroupStats, Permit, Role, TaskStatus, UNLIMITED};
 use crate::cancel::Cancelled;
 use crate::facade::{holds, Guard};
 use crate::waiting;
@@ -17,15 +17,17 @@ pub(super) struct Queue {
     pub(super) tasks: VecDeque<Erased>,
     /// The length of `tasks` at which claimed tasks are next removed from all of it: see [`Queue::push`].
     sweep_at: usize,
-    /// Daemons, which need no slot.
+    /// Those of them that another task waits for, once for each waiter, in the order of the waits. Few groups have any.
+    pub(super) awaited: VecDeque<Erased>,
+    /// Daemons, which need no permit.
     pub(super) express: VecDeque<Erased>,
-    /// Few groups have any.
-    pub(super) loans: Option<Box<Loans>>,
     pub(super) listed: bool,
-    /// How many are taken; one that is lent counts once.
-    pub(super) slots: usize,
-    /// Those of tasks that have ended, as far as anybody can see, and not left yet.
-    pub(super) slots_ending: usize,
+    /// How many are held.
+    pub(super) permits: usize,
+    /// Those of tasks that have ended, as far as other threads can see, and not left yet.
+    pub(super) permits_ending: usize,
+    /// Those that are about to be taken back, by waiters of tasks that end.
+    pub(super) permits_owed: usize,
     pub(super) live_tasks: usize,
     pub(super) live_daemons: usize,
     pub(super) closed: bool,
@@ -40,10 +42,10 @@ pub(super) struct Queue {
     pub(super) cut: Option<Cancelled>,
 }
 
-/// A task taken from the queue, and its slot.
+/// A task taken from the queue, and its permit.
 pub(super) struct Taken {
     pub(super) task: Erased,
-    pub(super) slot: Slot,
+    pub(super) permit: Permit,
     /// It is worth a look at the precise clock: the queue is not long.
     pub(super) precisely: bool,
 }
@@ -51,7 +53,7 @@ pub(super) struct Taken {
 /// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been released: made before the lock is
 /// taken, it is by itself.
 #[derive(Default)]
-pub(super) struct Dead(Vec<Erased>);
+pub(in crate::group) struct Dead(Vec<Erased>);
 
 impl Dead {
     /// Most can be dropped at once.
@@ -61,6 +63,15 @@ impl Dead {
             self.0.push(task);
         }
     }
+
+    /// Whether the task has not been claimed; one that has may be dropped under the lock after this.
+    pub(in crate::group) fn spare(&mut self, task: &Erased) -> bool {
+        let claimed = task.claimed();
+        if claimed != Claimed::No {
+            self.bury(task.clone(), claimed);
+        }
+        claimed == Claimed::No
+    }
 }
 
 impl Queue {
@@ -69,10 +80,11 @@ impl Queue {
             tasks: VecDeque::new(),
             sweep_at: SMALLEST_SWEEP,
             express: VecDeque::new(),
-            loans: None,
+            awaited: VecDeque::new(),
             listed: false,
-            slots: 0,
-            slots_ending: 0,
+            permits: 0,
+            permits_ending: 0,
+            permits_owed: 0,
             live_tasks: 0,
             live_daemons: 0,
             closed: false,
@@ -131,13 +143,12 @@ impl Queue {
 
     pub(super) fn has_work(&self, limit: usize) -> bool {
         !self.express.is_empty()
-            || (self.slots <= limit && self.loans.as_ref().is_some_and(|loans| loans.are_waiting()))
-            || (!self.tasks.is_empty() && (self.slots < limit || !holds(Guard::LimitIsKept)))
+            || ((!self.awaited.is_empty() || !self.tasks.is_empty()) && (self.permits < limit || !holds(Guard::LimitIsKept)))
     }
 
     /// Whether a task that is queued now could begin at once.
     pub(super) fn has_room(&mut self, limit: usize, dead: &mut Dead) -> bool {
-        let free = limit.saturating_sub(self.slots - self.slots_ending);
+        let free = limit.saturating_sub(self.permits - self.permits_ending + self.permits_owed);
         if free == 0 {
             return false;
         }
@@ -149,12 +160,23 @@ impl Queue {
         self.tasks.iter().filter(|task| !task.is_claimed()).take(free).count() < free
     }
 
-    /// The first task that nobody has claimed.
+    /// The task that the next free permit goes to: the first that has not been claimed, of those that another task waits for
+    /// or else of all.
     pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
-        while let Some(claimed) = self.tasks.front().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
-            self.tasks.pop_front().into_iter().for_each(|task| dead.bury(task, claimed));
+        first_unclaimed(&mut self.awaited, dead);
+        first_unclaimed(&mut self.tasks, dead);
+        self.awaited.front().or(self.tasks.front())
+    }
+
+    /// Enters queued tasks that another task begins to wait for.
+    pub(super) fn add_awaited(&mut self, tasks: impl IntoIterator<Item = Erased>, dead: &mut Dead) {
+        for task in tasks {
+            // A claimed entry is in the way only where it would make the list grow.
+            if self.awaited.len() == self.awaited.capacity() {
+                self.awaited.retain(|task| dead.spare(task));
+            }
+            self.awaited.push_back(task);
         }
-        self.tasks.front()
     }
 
     /// Whether the group has to be listed, which it then counts as.
@@ -167,14 +189,9 @@ impl Queue {
     pub(super) fn take(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         if let Some(task) = self.express.pop_front() {
             self.begun += 1;
-            return Some(Taken { task, slot: Slot::Nothing, precisely: true });
+            return Some(Taken { task, permit: Permit::Nothing, precisely: true });
         }
-        let lent = self.loans.as_mut().filter(|_| self.slots <= limit).and_then(|loans| loans.take(dead));
-        if let Some((task, slot)) = lent {
-            self.begun += 1;
-            return Some(Taken { task, slot, precisely: true });
-        }
-        if self.slots < limit || !holds(Guard::LimitIsKept) {
+        if self.permits < limit || !holds(Guard::LimitIsKept) {
             self.take_task(limit, dead)
         } else {
             None
@@ -183,12 +200,20 @@ impl Queue {
 
     pub(super) fn take_task(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         self.next_task(dead)?;
-        let task = self.tasks.pop_front()?;
+        // The entry of an awaited task among all of them goes with its turn, as that of a claimed task.
+        let task = self.awaited.pop_front().or_else(|| self.tasks.pop_front())?;
         self.begun += 1;
-        // Without a limit, nobody looks at the slots.
-        let slot = if limit == UNLIMITED { Slot::Nothing } else { Slot::Own };
-        self.slots += usize::from(slot.is_some());
-        Some(Taken { task, slot, precisely: true })
+        // Without a limit, nothing looks at the permits.
+        let permit = if limit == UNLIMITED { Permit::Nothing } else { Permit::Own };
+        self.permits += usize::from(permit.is_some());
+        Some(Taken { task, permit, precisely: true })
+    }
+}
+
+/// Drops claimed tasks from the front.
+fn first_unclaimed(tasks: &mut VecDeque<Erased>, dead: &mut Dead) {
+    while let Some(claimed) = tasks.front().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
+        tasks.pop_front().into_iter().for_each(|task| dead.bury(task, claimed));
     }
 }
 

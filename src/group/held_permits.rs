@@ -1,7 +1,7 @@
-//! The slots of limits that this thread holds: one for each task of a limited group that it is inside of.
+//! The permits of limits that this thread holds: one for each task of a limited group that it is inside of.
 //!
 //! What is counted is in the group's queue. Here a thread knows whether there is anything that it could give away: a task
-//! that runs in place inside of another of its group has no slot of its own, and a task whose slot is already given away has
+//! that runs in place inside of another of its group has no permit of its own, and a task whose permit is already given away has
 //! none to give.
 
 use std::cell::RefCell;
@@ -22,9 +22,9 @@ struct Held {
 pub(super) enum Standing {
     /// The task runs.
     Running,
-    /// The task has ended, as far as anybody can see, and its callbacks run.
+    /// The task has ended, as far as other threads can see, and its callbacks run.
     Ending,
-    /// The task waits, and somebody else may have the slot.
+    /// The task waits, and another task may have the permit.
     Away,
 }
 
@@ -32,12 +32,12 @@ fn with<T>(f: impl FnOnce(&mut Vec<Held>) -> T) -> Option<T> {
     HELD.try_with(|held| f(&mut held.borrow_mut())).ok()
 }
 
-/// The thread holds a slot for as long as this lives.
+/// The thread holds a permit for as long as this lives.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Holding(());
 
-/// Notes that this thread runs a task of `group` that has a slot.
+/// Notes that this thread runs a task of `group` that has a permit.
 pub(super) fn hold(group: usize) -> Holding {
     with(|held| held.push(Held { group, standing: Standing::Running }));
     Holding(())
@@ -60,13 +60,13 @@ impl Drop for Holding {
     }
 }
 
-/// Whether this thread has a slot of `group`, and has not given it away.
+/// Whether this thread has a permit of `group`, and has not given it away.
 pub(super) fn is_held(group: usize) -> bool {
     with(|held| held.iter().rev().find(|held| held.group == group).is_some_and(|held| held.standing != Standing::Away))
         .unwrap_or(false)
 }
 
-/// The innermost slot of a group is given away for as long as this lives.
+/// The innermost permit of a group is given away for as long as this lives.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Away {
@@ -74,7 +74,7 @@ pub(super) struct Away {
     before: Standing,
 }
 
-/// Notes that this thread gives its slot of `group` away, if it has one.
+/// Notes that this thread gives its permit of `group` away, if it has one.
 pub(super) fn give_away(group: usize) -> Option<Away> {
     with(|held| {
         let place = held.iter().rposition(|held| held.group == group)?;
@@ -85,7 +85,7 @@ pub(super) fn give_away(group: usize) -> Option<Away> {
 }
 
 impl Away {
-    /// The slot was counted as one that is about to be free.
+    /// The permit was counted as one that is about to be free.
     pub(super) fn was_ending(&self) -> bool {
         self.before == Standing::Ending
     }
