@@ -330,5 +330,5 @@ pub use error::{
 };
 pub use group::{
     join, map, race, AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup,
-    TaskHandle, TaskStatus,
+    TaskHandle, TaskStatus, TaskWith,
 };

@@ -13,7 +13,7 @@ use taskgroup::sync::{
 use taskgroup::{
     AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
     GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError,
-    TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TokenId,
+    TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
 };
 
 fn send<T: Send>() {}
@@ -65,6 +65,7 @@ fn groups_and_handles_are_shared_by_tasks() {
         TaskGroup<'static, 'static>,
         TaskGroup<'static, 'static, io::Error>,
         TaskBuilder<'static, 'static, anyhow::Error>,
+        TaskWith<'static, 'static, anyhow::Error, u8>,
         Builder,
         TaskHandle<'static, String>,
     ];

@@ -5,6 +5,7 @@ mod cause;
 #[cfg(feature = "crossbeam")]
 mod closed;
 pub(crate) mod context;
+pub(crate) mod current;
 mod deadline;
 mod node;
 mod repeat;

@@ -9,6 +9,9 @@ use crate::blocking::Halt;
 /// looks finished, and then ends: a loop that drops errors, as `flatten` does, does not spin. No message is taken then, and an
 /// iteration that is taken up again, in a [`shield`](crate::shield) for example, goes on with them.
 ///
+/// If a task that had a sender did not end well, the iterator yields [`RecvError::Disconnected`] after the last message, once,
+/// and then ends: see [Pipelines](super#pipelines).
+///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
 /// let (sender, receiver) = taskgroup::channel::unbounded();
@@ -25,11 +28,13 @@ use crate::blocking::Halt;
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
     halt: Halt,
+    /// The error of a stream that was cut short has been given.
+    ended: bool,
 }
 
 impl<'a, T> Iter<'a, T> {
     pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Iter { receiver, halt: Halt::default() }
+        Iter { receiver, halt: Halt::default(), ended: false }
     }
 }
 
@@ -38,12 +43,16 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.halt.ends() {
+        if self.ended || self.halt.ends() {
             return None;
         }
         let step = match self.receiver.recv() {
             Ok(message) => Ok(Some(message)),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
+            Err(RecvError::Disconnected(disconnected)) if !disconnected.ended_well() => {
+                self.ended = true;
+                return Some(Err(RecvError::Disconnected(disconnected)));
+            }
             Err(RecvError::Disconnected(_)) => Ok(None),
         };
         Some(self.halt.after(step)?.map_err(RecvError::Cancelled))

@@ -40,12 +40,60 @@
 //! would report that the other end has gone. The errors have the
 //! [`Cancelled`](crate::Cancelled) as their source, so that with `?` a group knows its own cancel again.
 //!
+//! # Pipelines
+//!
+//! The stages of a pipeline are tasks that pass messages on. A stage ends its output by dropping its sender, and the next stage
+//! takes the end of the messages for the end of the work. A stage that fails drops its sender too. A closure that owns the
+//! sender drops it as it returns, before anything can know that the task failed: the next stage may see a plain end, and
+//! commit a part of the work as the whole.
+//!
+//! **Rule: give a stage its ends of channels [`with`](crate::TaskBuilder::with), and use `?` on what the iterator yields.**
+//!
+//! ```
+//! use taskgroup::{channel, TaskGroup};
+//!
+//! let (sender, receiver) = channel::bounded(4);
+//! let mut committed = None;
+//! let failed = TaskGroup::scope(|g| {
+//!     g.task().name("read").with(sender).spawn(|sender| {
+//!         for line in ["1", "2", "three"] {
+//!             sender.send(line.parse::<u32>()?)?;
+//!         }
+//!         Ok(())
+//!     });
+//!     g.task().name("sum").with(receiver).spawn(|receiver| {
+//!         let mut sum = 0;
+//!         for n in receiver.iter() {
+//!             sum += n?;
+//!         }
+//!         committed = Some(sum);
+//!         Ok(())
+//!     });
+//!     Ok(())
+//! });
+//! assert!(failed.is_err());
+//! assert_eq!(committed, None);
+//! ```
+//!
+//! The group drops such an end after it has recorded the outcome of the task and, for a failure, cancelled the group. So the
+//! other stages see the cancel. Where no cancel comes to them, because the group collects failures, the task is isolated, it
+//! was cancelled alone, or they run in another scope, they see an error:
+//!
+//! - A side of a channel remembers the first of its ends that was dropped because a task did not end well, also if other tasks
+//!   end well after that.
+//! - When the messages that were sent have been received, [`recv`](Receiver::recv) gives a [`Disconnected`] whose
+//!   [`ended_well`](Disconnected::ended_well) is false and whose [`closed_by`](Disconnected::closed_by) names the task. Iterators
+//!   yield that error once, and then end.
+//!
+//! A panic and a task that never ran are known while the closure is dropped. They count without `with` as well.
+//!
 //! # Memory ordering
 //!
 //! What happened before a send happens before the return of the receive that gets its message; and in a bounded channel, what
 //! happened before a receive happens before the return of a send that waited for its room.
 
 mod case;
+mod closing;
 #[cfg(feature = "crossbeam")]
 pub mod crossbeam;
 mod end;

@@ -12,7 +12,9 @@
 //! 4. The buffer of a channel without room is always empty. A message goes from a sender straight to a receiver that waits:
 //!    it is left in the entry of the receiver, in the critical section that grants the wait, and no other thread can take it.
 //! 5. A receiver that was told is set apart from its queue by the thread that tells it, and takes its entry out by itself.
-//! 6. A thread that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted;
+//! 6. A side remembers the first of its ends that was dropped because a task did not end well, from the critical section
+//!    that takes the end out: so whoever finds the side without ends finds that too.
+//! 7. A thread that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted;
 //!    while it stands here although its wait is over, it is passed over, as if it had left.
 
 use std::collections::VecDeque;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::closing::Closing;
 use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
@@ -48,6 +51,10 @@ struct State<T> {
     receiving: Queue<Receiving<T>>,
     senders: usize,
     receivers: usize,
+    /// How the senders went.
+    senders_closing: Closing,
+    /// How the receivers went.
+    receivers_closing: Closing,
 }
 
 struct Sending<T> {
@@ -94,7 +101,15 @@ impl<T> Shared<T> {
     /// With one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let state = State { buffer: VecDeque::new(), sending: Queue::new(), receiving: Queue::new(), senders: 1, receivers: 1 };
+        let state = State {
+            buffer: VecDeque::new(),
+            sending: Queue::new(),
+            receiving: Queue::new(),
+            senders: 1,
+            receivers: 1,
+            senders_closing: Closing::default(),
+            receivers_closing: Closing::default(),
+        };
         Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), _leaks: Track::new() }
     }
 
@@ -118,6 +133,7 @@ impl<T> Shared<T> {
     pub(super) fn remove_sender(&self) {
         self.with(|state, wakes| {
             state.senders -= 1;
+            state.senders_closing.note(state.senders == 0);
             if state.senders == 0 && holds(Guard::LastEndWakes) {
                 while state.tell_receiver(Grant::Refused, wakes).is_some() {}
             }
@@ -127,6 +143,7 @@ impl<T> Shared<T> {
     pub(super) fn remove_receiver(&self) {
         let unread = self.with(|state, wakes| {
             state.receivers -= 1;
+            state.receivers_closing.note(state.receivers == 0);
             if state.receivers != 0 {
                 return VecDeque::new();
             }
@@ -368,12 +385,14 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
-    fn without_receivers(&self) -> Disconnected {
-        Disconnected::unknown()
+    #[cold]
+    fn without_receivers(&mut self) -> Disconnected {
+        self.receivers_closing.disconnected()
     }
 
-    fn without_senders(&self) -> Disconnected {
-        Disconnected::unknown()
+    #[cold]
+    fn without_senders(&mut self) -> Disconnected {
+        self.senders_closing.disconnected()
     }
 
     /// Sends `message` if that can be done now.

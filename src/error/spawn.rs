@@ -69,6 +69,11 @@ impl<F> SpawnError<F> {
         SpawnError { kind, task }
     }
 
+    /// The same refusal of what `f` makes of the task.
+    pub(crate) fn map<G>(self, f: impl FnOnce(F) -> G) -> SpawnError<G> {
+        SpawnError { kind: self.kind, task: f(self.task) }
+    }
+
     /// Why the task was not started.
     ///
     /// ```

@@ -2,6 +2,7 @@
 
 mod as_completed;
 mod builder;
+mod closure;
 mod completions;
 mod handle;
 mod held_permits;
@@ -24,6 +25,7 @@ mod status;
 mod stopwatch;
 mod task;
 mod task_builder;
+mod task_with;
 mod window;
 
 pub use as_completed::AsCompleted;
@@ -40,3 +42,4 @@ pub use start::Ready;
 pub use stats::GroupStats;
 pub use status::TaskStatus;
 pub use task_builder::TaskBuilder;
+pub use task_with::TaskWith;

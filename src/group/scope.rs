@@ -17,7 +17,7 @@ use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
 use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
-use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
+use crate::cancel::{context, current, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
 use crate::facade::{catch, Contained, Mutex, Payload};
 
@@ -79,7 +79,9 @@ where
         env: PhantomData,
     };
     let inside = context::enter(node);
+    let recorded = current::begin_body();
     let returned = catch(|| body(&group));
+    drop(recorded);
     // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
     let contained = Contained::begin();
     let outcome = match returned {

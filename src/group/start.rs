@@ -16,12 +16,13 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::closure::Closure;
 use super::completions::Completions;
 use super::scope::TaskGroup;
 use super::shared::Role;
 use super::task_builder::TaskBuilder;
 use crate::cancel::context;
-use crate::error::{StartError, TaskError};
+use crate::error::{Failure, StartError, TaskError};
 use crate::facade::{holds, Guard, Mutex};
 
 const SENT: usize = 0;
@@ -218,40 +219,52 @@ impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
         T: Send + 'scope,
         F: FnOnce(Ready<T>) -> Result<(), E> + Send + 'scope,
     {
-        context::check().map_err(StartError::Cancelled)?;
-        let handshake = Handshake::new();
-        let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
-        let ready = Ready(handover.clone());
-        let group = self.shared().clone();
-        let task = self.make(Location::caller(), Role::Task, Some(Some), move || f(ready).map(|()| None));
-        task.isolate_until_ready(handshake.clone());
-        let mut task = self.put(task);
-        task.tell(handshake.events.clone(), ENDED);
+        start(self, Location::caller(), |ready| move || f(ready).map(|()| None))
+    }
+}
 
-        let mut cancelled = None;
-        if let Err(cancel) = handshake.events.next(&group) {
-            if handshake.withdraw() {
-                task.cancel();
-                while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(&group) != ENDED {}
-                cancelled = Some(cancel);
-            }
+/// Starts the task whose closure `make` makes. The closure's result is for a failure to stand in.
+pub(super) fn start<'scope, T, E, C>(
+    builder: TaskBuilder<'scope, '_, E>,
+    location: &'static Location<'static>,
+    make: impl FnOnce(Ready<T>) -> C,
+) -> Result<T, StartError<E>>
+where
+    T: Send + 'scope,
+    E: TaskError,
+    C: Closure<Option<Failure<E>>, E> + 'scope,
+{
+    context::check().map_err(StartError::Cancelled)?;
+    let handshake = Handshake::new();
+    let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
+    let ready = Ready(handover.clone());
+    let group = builder.shared().clone();
+    let task = builder.make(location, Role::Task, Some(Some), make(ready));
+    task.isolate_until_ready(handshake.clone());
+    let mut task = builder.put(task);
+    task.tell(handshake.events.clone(), ENDED);
+
+    let mut cancelled = None;
+    if let Err(cancel) = handshake.events.next(&group) {
+        if handshake.withdraw() {
+            task.cancel();
+            while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(&group) != ENDED {}
+            cancelled = Some(cancel);
         }
-        let closed = handshake.close();
-        let value = handover.value.lock().take();
-        if !closed {
-            return Ok(value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so")));
-        }
-        // The task has ended, so this does not wait.
-        match (task.join_or_keep(), cancelled, value) {
-            (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
-            (Ok(Ok(None)), _, Some(value)) => Ok(value),
-            // A task that saw the cancel first and ended without an error.
-            (Ok(Ok(None)), None, None) => {
-                Err(context::check_above().map_or_else(StartError::Cancelled, |()| StartError::NotReady))
-            }
-            (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
-            (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
-            (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),
-        }
+    }
+    let closed = handshake.close();
+    let value = handover.value.lock().take();
+    if !closed {
+        return Ok(value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so")));
+    }
+    // The task has ended, so this does not wait.
+    match (task.join_or_keep(), cancelled, value) {
+        (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
+        (Ok(Ok(None)), _, Some(value)) => Ok(value),
+        // A task that saw the cancel first and ended without an error.
+        (Ok(Ok(None)), None, None) => Err(context::check_above().map_or_else(StartError::Cancelled, |()| StartError::NotReady)),
+        (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
+        (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
+        (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),
     }
 }

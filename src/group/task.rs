@@ -5,7 +5,8 @@
 //! In this order, and each step before the next can be seen:
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
-//! 2. A failure is in the ledger, and the group is cancelled; or the result is stored.
+//! 2. A failure is in the ledger, and the group is cancelled; or the result is there. Then what the task was given with
+//!    [`TaskBuilder::with`](super::TaskBuilder::with) is dropped, and a result is stored.
 //! 3. The task's permit counts as ending, where there is a limit: a thread that sees the end can spawn the next task. A waiter
 //!    that has given up its own permit is owed one in the same critical section. It gets it in step 6, and the task's is given
 //!    up in step 7.
@@ -22,6 +23,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::closure::Closure;
 use super::completions::Completions;
 use super::item;
 use super::ledger::Ledger;
@@ -30,6 +32,7 @@ use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
 use crate::cancel::context;
+use crate::cancel::current::{self, Identity};
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
@@ -87,8 +90,14 @@ impl Traits {
         self.special.as_ref()?.dedicated
     }
 
+    #[inline]
+    fn identity(&self) -> Identity {
+        let name = self.special.as_ref().and_then(|special| special.name.clone());
+        Identity { id: self.id, name, location: self.location }
+    }
+
     fn info(&self) -> TaskInfo {
-        TaskInfo { id: self.id, name: self.name().map(str::to_owned), location: self.location }
+        self.identity().info()
     }
 
     /// As `info`, of a task that failed at this item of a map, if it is one of a map.
@@ -162,7 +171,7 @@ pub(super) struct Ended;
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
     T: Send + 'scope,
-    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    F: Closure<T, E> + 'scope,
     E: TaskError,
 {
     pub(super) fn new(group: &'scope Group<E>, traits: Traits, isolate: Option<fn(Failure<E>) -> T>, closure: F) -> Arc<Self> {
@@ -222,11 +231,21 @@ where
     #[inline]
     fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else { return (TaskStatus::NeverRan, None) };
-        match catch(closure) {
+        let recorded = current::begin(self.traits.identity());
+        let mut kept = None;
+        let (status, value) = match catch(|| closure.run(&mut kept)) {
             Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
             Ok(Err(error)) => self.errored(error, begun.elapsed()),
             Err(payload) => self.panicked(payload, begun.elapsed()),
+        };
+        // After the outcome: an end of a channel in there must not look like a plain one.
+        if let Some(belongings) = kept {
+            if status != TaskStatus::Finished {
+                recorded.turn_ill();
+            }
+            self.guard_drop(belongings);
         }
+        (status, value)
     }
 
     #[cold]
@@ -372,6 +391,7 @@ where
     /// Drops the closure unrun, and ends the task with `status`.
     fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
         if let Some(closure) = self.job.closure(&claim) {
+            let _recorded = current::begin_ill(self.traits.identity());
             self.guard_drop(closure);
         }
         self.end(claim, status, before_end)
@@ -437,7 +457,7 @@ where
 impl<'scope, T, F, E> Runnable<Arc<Node>> for Task<'scope, T, F, E>
 where
     T: Send + 'scope,
-    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    F: Closure<T, E> + 'scope,
     E: TaskError,
 {
     fn run(&self, this: &Erased, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
@@ -497,7 +517,7 @@ where
 impl<'scope, T, F, E> Joinable<'scope, T> for Task<'scope, T, F, E>
 where
     T: Send + 'scope,
-    F: FnOnce() -> Result<T, E> + Send + 'scope,
+    F: Closure<T, E> + 'scope,
     E: TaskError,
 {
     fn traits(&self) -> &Traits {

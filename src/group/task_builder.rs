@@ -6,6 +6,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::closure::Closure;
 use super::handle::TaskHandle;
 use super::scope::TaskGroup;
 use super::shared::{Refused, Role, Shared};
@@ -173,20 +174,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
-        let location = Location::caller();
-        let group = self.group;
-        let task = self.make(location, Role::Task, None, f);
-        let kind = match self.submit(&task, true) {
-            Ok(()) => return Ok(TaskHandle::new(task)),
-            Err((_, Some(error))) => SpawnErrorKind::Os(error),
-            Err((Refused::Full, _)) => SpawnErrorKind::Full,
-            Err(_) => SpawnErrorKind::Cancelled(group.token().cancelled().unwrap_or_else(|| group.closed(location))),
-        };
-        match task.take_closure() {
-            Some(closure) => Err(SpawnError::new(kind, closure)),
-            // A cancel that came in between has dropped the closure already; the handle tells.
-            None => Ok(TaskHandle::new(task)),
-        }
+        self.try_launch(Location::caller(), f)
     }
 
     pub(super) fn shared(&self) -> &'scope Arc<Shared> {
@@ -202,7 +190,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     ) -> Arc<Task<'scope, T, F, E>>
     where
         T: Send + 'scope,
-        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        F: Closure<T, E> + 'scope,
     {
         let dedicated = (self.dedicated || self.stack_size.is_some()).then_some(self.stack_size);
         let traits = Traits::new(self.name.clone(), dedicated, location, role);
@@ -218,17 +206,42 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     ) -> TaskHandle<'scope, T>
     where
         T: Send + 'scope,
-        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        F: Closure<T, E> + 'scope,
     {
         let task = self.make(location, role, isolate, f);
         self.put(task)
+    }
+
+    /// Submits the task only if it can run now.
+    pub(super) fn try_launch<T, F>(
+        self,
+        location: &'static Location<'static>,
+        f: F,
+    ) -> Result<TaskHandle<'scope, T>, SpawnError<F>>
+    where
+        T: Send + 'scope,
+        F: Closure<T, E> + 'scope,
+    {
+        let group = self.group;
+        let task = self.make(location, Role::Task, None, f);
+        let kind = match self.submit(&task, true) {
+            Ok(()) => return Ok(TaskHandle::new(task)),
+            Err((_, Some(error))) => SpawnErrorKind::Os(error),
+            Err((Refused::Full, _)) => SpawnErrorKind::Full,
+            Err(_) => SpawnErrorKind::Cancelled(group.token().cancelled().unwrap_or_else(|| group.closed(location))),
+        };
+        match task.take_closure() {
+            Some(closure) => Err(SpawnError::new(kind, closure)),
+            // A cancel that came in between has dropped the closure already; the handle tells.
+            None => Ok(TaskHandle::new(task)),
+        }
     }
 
     /// Submits the task; where it cannot be, ends it.
     pub(super) fn put<T, F>(self, task: Arc<Task<'scope, T, F, E>>) -> TaskHandle<'scope, T>
     where
         T: Send + 'scope,
-        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        F: Closure<T, E> + 'scope,
     {
         match self.submit(&task, false) {
             Ok(()) => {}
@@ -243,7 +256,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     fn submit<T, F>(&self, task: &Arc<Task<'scope, T, F, E>>, only_if_free: bool) -> Result<(), (Refused, Option<io::Error>)>
     where
         T: Send + 'scope,
-        F: FnOnce() -> Result<T, E> + Send + 'scope,
+        F: Closure<T, E> + 'scope,
     {
         let shared = &self.group.group().shared;
         let role = task.traits().role;
