@@ -221,7 +221,10 @@ fn a_task_that_never_ran_is_known_without_with() {
     let (given, also) = channel::unbounded::<u32>();
     TaskGroup::scope(|g| {
         g.cancel();
-        g.task().name("late").with(given).spawn(move |_| Ok(drop(sender)));
+        g.task().name("late").with(given).spawn(move |_| {
+            drop(sender);
+            Ok(())
+        });
         Ok(())
     })
     .unwrap();
@@ -310,7 +313,11 @@ fn a_task_of_a_thread_that_panics_already_has_not_panicked() {
             let (of_body, of_task) = (self.0.take(), self.1.take());
             TaskGroup::scope(|g| {
                 drop(of_body);
-                g.spawn(move || Ok(drop(of_task))).join()?;
+                g.spawn(move || {
+                    drop(of_task);
+                    Ok(())
+                })
+                .join()?;
                 Ok(())
             })
             .unwrap();

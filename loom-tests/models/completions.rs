@@ -38,8 +38,8 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_completions_waiter_goes_on_without_a_permit,
             Preemptions(2),
-            "attempt to subtract with overflow",
-            "a waiter that is not given its permit back ends with one that it does not have"
+            "Concurrent write accesses",
+            "a waiter that is not given its permit back runs beside the task that has it"
         ),
         holds!(
             completions_waiter_has_its_permit_with_the_event,
