@@ -133,7 +133,7 @@
 //! # Limits
 //!
 //! [`Builder::limit`] bounds how many tasks of a group run at once; the others queue, in the order of their spawns. A task that
-//! waits for a queued task of its own group lends it its place, so that nested use cannot deadlock. [`TaskGroup::map`] pulls
+//! waits for tasks of its own group gives its permit to a queued task, so that nested use does not deadlock. [`TaskGroup::map`] pulls
 //! its input no further ahead than the limit, so that an endless input needs no endless memory. For a limit that several groups
 //! share, there is [`sync::Semaphore`]; for one on what is queued, [`channel::bounded`].
 //!

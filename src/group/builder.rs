@@ -102,10 +102,11 @@ impl<E: TaskError> Builder<E> {
     /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their spawns. Default: no
     /// limit. Daemons and the body do not count.
     ///
-    /// A task that waits for a queued task of its own group lends it its place meanwhile, so that nested use does not deadlock.
-    /// Where such a wait is cut short, by a cancel or by its timeout, both run on, which is one more than the limit for each
-    /// such wait, and nothing else begins until the limit is kept again. A task of a group inside has no place here to lend:
-    /// if it waits for a queued task of this group, while a task of this group waits for it, they may wait for each other.
+    /// A task that waits for tasks of its own group gives its permit to a queued task meanwhile, so that nested use does not
+    /// deadlock. It never waits to get a permit back. So the group can run more than `limit` tasks after a wait that ended
+    /// without the end of a running task, such as one that timed out or was cancelled: one more for each, and nothing else
+    /// begins until the limit is kept again. A task of a group inside has no permit here to give: if it waits for a queued task
+    /// of this group, while a task of this group waits for it, both can wait for ever.
     ///
     /// # Panics
     ///
