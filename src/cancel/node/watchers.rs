@@ -114,9 +114,10 @@ impl Node {
             inner = self.inner.lock();
         }
         // A cancel that has come to this node has marked those below before it is delivered.
-        let tasks: Vec<_> =
-            inner.children.iter().filter_map(|(_, child)| child.upgrade()).filter(|child| child.is_of_task()).collect();
+        // All are kept until the lock is released: a child whose last reference goes under it would wait for it, to leave the list.
+        let children: Vec<_> = inner.children.iter().filter_map(|(_, child)| child.upgrade()).collect();
         drop(inner);
-        tasks.iter().for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
+        let tasks = children.iter().filter(|child| child.is_of_task());
+        tasks.for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
     }
 }
