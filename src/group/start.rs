@@ -224,6 +224,7 @@ impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
 }
 
 /// Starts the task whose closure `make` makes. The closure's result is for a failure to stand in.
+#[track_caller]
 pub(super) fn start<'scope, T, E, C>(
     builder: TaskBuilder<'scope, '_, E>,
     location: &'static Location<'static>,
