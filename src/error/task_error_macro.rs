@@ -25,7 +25,7 @@
 ///
 /// # fn main() -> Result<(), GroupError<ImportError>> {
 /// TaskGroup::builder().error_type::<ImportError>().scope(|g| {
-///     g.spawn(|| {
+///     g.spawn(|| -> Result<(), ImportError> {
 ///         TaskGroup::scope(|_| Ok(taskgroup::park()?))?;
 ///         Err(ImportError::Empty)
 ///     });
