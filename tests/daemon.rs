@@ -3,10 +3,12 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::sync::{mpsc, Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use support::{blocked, Drops, Gate, LONG};
-use taskgroup::{CancelCause, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
+use taskgroup::{CancelCause, CancelToken, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]
 fn a_daemon_is_cancelled_once_the_body_and_the_tasks_are_done() -> Result<(), GroupError> {
@@ -33,6 +35,49 @@ fn a_daemon_is_cancelled_once_the_body_and_the_tasks_are_done() -> Result<(), Gr
     assert_eq!(value, 2);
     let events = events.into_inner().unwrap();
     assert_eq!((events.len(), events.last()), (3, Some(&"daemon")), "{events:?}");
+    Ok(())
+}
+
+#[test]
+fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupError> {
+    let (begun, leave, ended) = (Arc::new(Gate::default()), Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
+    let daemon_left = Arc::new(Gate::default());
+    let (give, tokens) = mpsc::channel();
+    let canceller = thread::spawn(move || {
+        let token: CancelToken = tokens.recv().expect("the daemon gives its token");
+        token.cancel();
+    });
+    let opener = thread::spawn({
+        let (leave, daemon_left) = (leave.clone(), daemon_left.clone());
+        move || {
+            daemon_left.wait();
+            // A scope that does not wait returns meanwhile. One that does is as right after any time.
+            thread::sleep(Duration::from_millis(50));
+            leave.open();
+        }
+    });
+    TaskGroup::scope(|g| {
+        let (begun_here, ended) = (begun.clone(), ended.clone());
+        let daemon_left = daemon_left.clone();
+        g.spawn_daemon(move || {
+            let token = taskgroup::current_token().expect("a daemon is in a scope");
+            let callback = move || {
+                begun_here.open();
+                leave.wait();
+                ended.fetch_add(1, Ordering::SeqCst);
+            };
+            token.on_cancel(callback).forget();
+            give.send(token)?;
+            let cancelled = blocked();
+            daemon_left.open();
+            Err(cancelled.into())
+        });
+        begun.wait();
+        Ok(())
+    })?;
+    assert_eq!(ended.load(Ordering::SeqCst), 1, "the scope has returned while the callback ran");
+    canceller.join().expect("it only cancels");
+    opener.join().expect("it only opens the gate");
     Ok(())
 }
 

@@ -34,6 +34,18 @@ pub(super) fn models() -> Vec<Model> {
             "an owner that says it waits after it has looked sleeps for ever"
         ),
         holds!(
+            scope_last_task_ends_beside_a_daemon,
+            Preemptions(2),
+            Preemptions(3),
+            "the last task wakes the owner, which then ends the daemon"
+        ),
+        breaks!(
+            broken_scope_daemon_keeps_the_owner_asleep,
+            Preemptions(2),
+            "deadlock",
+            "a daemon waits for the owner to cancel it, so an owner that waits for the daemon sleeps for ever"
+        ),
+        holds!(
             scope_r4_spawn_races_with_close,
             Preemptions(3),
             Preemptions(4),
@@ -151,6 +163,26 @@ fn scope_r3_last_task_ends_while_owner_parks() {
 fn broken_scope_owner_says_late_that_it_waits() {
     take_out(Guard::OwnerSaysItWaits);
     scope_r3_last_task_ends_while_owner_parks();
+}
+
+fn scope_last_task_ends_beside_a_daemon() {
+    let in_daemon = Watched::new();
+    TaskGroup::scope(|g| {
+        apart(g).spawn_daemon(|| {
+            let cut = block().unwrap_err();
+            in_daemon.write();
+            Err(cut.into())
+        });
+        apart(g).spawn(|| Ok(()));
+        Ok(())
+    })
+    .unwrap();
+    in_daemon.read();
+}
+
+fn broken_scope_daemon_keeps_the_owner_asleep() {
+    take_out(Guard::OwnerSleepsForTasksAlone);
+    scope_last_task_ends_beside_a_daemon();
 }
 
 fn scope_r4_spawn_races_with_close() {

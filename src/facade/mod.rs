@@ -66,6 +66,8 @@ pub(crate) enum Guard {
     EndAwaitsDeliveries,
     /// The owner says that it waits in the critical section in which it saw that a task is left.
     OwnerSaysItWaits,
+    /// The end of the last task wakes the owner, whatever daemons are left.
+    OwnerSleepsForTasksAlone,
     /// A cancel empties the queue of its group.
     CancelEmptiesQueue,
     /// A task that waits for tasks of its own group gives up its permit.

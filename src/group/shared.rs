@@ -365,10 +365,8 @@ impl Shared {
             node.cancel(CancelCause::GroupFinished, location);
             self.wait_for_end(location, |queue| queue.live_daemons == 0);
         }
+        // The node of the daemons is one of a task, below that of the group, and is waited for with it.
         self.node().quiesce(location);
-        if let Some(node) = self.daemon_node.get() {
-            node.quiesce(location);
-        }
     }
 
     /// Takes no more tasks, from hooks that run after the end of the scope.

@@ -127,7 +127,9 @@ impl Queue {
         self.ended.finished += tally.ended.finished;
         self.ended.failed += tally.ended.failed;
         self.ended.cancelled += tally.ended.cancelled;
-        if self.live_tasks == 0 && (!self.closed || self.live_daemons == 0) {
+        // A daemon ends only when the owner has woken and cancelled it.
+        let for_tasks = !self.closed && holds(Guard::OwnerSleepsForTasksAlone);
+        if self.live_tasks == 0 && (for_tasks || self.live_daemons == 0) {
             self.owner_waits.take()
         } else {
             None
@@ -239,5 +241,36 @@ impl Tally {
             TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
             _ => self.ended.finished += 1,
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Dead, Queue};
+    use crate::TaskGroup;
+
+    fn has_room(queue: &mut Queue, limit: usize) -> bool {
+        queue.has_room(limit, &mut Dead::default())
+    }
+
+    #[test]
+    fn there_is_room_while_fewer_tasks_wait_than_permits_are_free() {
+        TaskGroup::builder()
+            .limit(3)
+            .scope(|g| {
+                let shared = &g.group().shared;
+                // While all permits seem to be held, no worker takes what is queued.
+                shared.queue.lock().permits = 3;
+                g.spawn(|| Ok(()));
+                g.spawn(|| Ok(()));
+                let mut queue = shared.queue.lock();
+                for (permits, room) in [(3, false), (2, false), (1, false), (0, true)] {
+                    queue.permits = permits;
+                    assert_eq!(has_room(&mut queue, 3), room, "{permits} of 3 permits are held and two tasks wait");
+                }
+                drop(queue);
+                Ok(())
+            })
+            .unwrap();
     }
 }
