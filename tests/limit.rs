@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Barrier, Mutex};
 use std::time::Duration;
 
-use support::{alone, Drops, Gate, LONG};
+use support::{alone, until, Drops, Gate, LONG};
 use taskgroup::{CancelToken, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
 
 /// So short that a wait of this length is over before what it waits for.
@@ -323,6 +323,29 @@ fn waits_that_time_out_exceed_the_limit_by_no_more_than_one() -> Result<(), Grou
     })?;
     assert_eq!((peak.most(), begun.into_inner()), (2, 6));
     Ok(())
+}
+
+#[test]
+fn a_task_whose_iteration_is_cut_has_its_permit_back() -> Result<(), GroupError> {
+    let (stop, leave) = (CancelToken::new(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            // It begins with the permit that the wait gives up, so the wait is under way.
+            let child = g.spawn(|| {
+                stop.cancel();
+                leave.wait();
+                Ok(())
+            });
+            let cut = stop.run(|| g.as_completed([child]).next().expect("one task is left"));
+            assert!(cut.is_err());
+            assert_eq!(g.stats().running, 2, "the task that the iteration waited for still runs");
+            leave.open();
+            until(|| g.stats().finished == 1);
+            assert!(g.try_spawn(|| Ok(())).is_err(), "this task holds the only permit");
+            Ok(())
+        });
+        Ok(())
+    })
 }
 
 #[test]

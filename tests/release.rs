@@ -224,6 +224,23 @@ fn a_hook_finds_all_tasks_in_the_statistics() -> Result<(), GroupError> {
 }
 
 #[test]
+fn a_cancel_of_the_group_does_not_reach_its_hooks() -> Result<(), GroupError> {
+    // Kept out here: a scope absorbs the error of a hook that its own cancel cuts short.
+    let seen = Mutex::new(None);
+    TaskGroup::scope(|g| {
+        g.on_release(|| {
+            *seen.lock().unwrap() = Some((taskgroup::checkpoint().is_ok(), taskgroup::current_token()));
+            Ok(())
+        });
+        g.cancel();
+        assert!(taskgroup::checkpoint().is_err());
+        Ok(())
+    })?;
+    assert_eq!(seen.into_inner().unwrap(), Some((true, None)), "hooks run in the scope that the group was opened in");
+    Ok(())
+}
+
+#[test]
 fn a_hook_that_an_outer_cancel_cuts_short_has_not_failed() {
     let outer = CancelToken::new();
     let ran = AtomicUsize::new(0);

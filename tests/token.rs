@@ -225,6 +225,32 @@ fn dropping_a_guard_does_not_wait_for_other_callbacks() {
 }
 
 #[test]
+fn dropping_the_guard_of_a_callback_that_has_ended_waits_for_no_other() {
+    let token = CancelToken::new();
+    let [entered, leave] = [(); 2].map(|()| Arc::new(Gate::default()));
+    let record = Record::default();
+    let blocking = token.on_cancel({
+        let (entered, leave) = (entered.clone(), leave.clone());
+        let blocked = record.entry(2);
+        move || {
+            entered.open();
+            leave.wait();
+            blocked();
+        }
+    });
+    // Registered last, so it runs first.
+    let ended = token.on_cancel(record.entry(1));
+    let canceller = thread::spawn(move || token.cancel());
+    entered.wait();
+    drop(ended);
+    assert_eq!(record.entries(), [1], "the drop waited for a callback of another guard");
+    leave.open();
+    canceller.join().expect("callbacks do not panic here");
+    drop(blocking);
+    assert_eq!(record.entries(), [1, 2]);
+}
+
+#[test]
 fn a_callback_may_drop_the_guard_of_another_that_has_not_begun() {
     let token = CancelToken::new();
     let record = Record::default();
@@ -470,6 +496,14 @@ fn waiting_for_the_token_of_ones_own_scope_is_never_cut_by_its_cancel() {
         assert!(token.run(|| token.wait()).is_ok());
         assert!(canceller.join().expect("nothing panics"));
     }
+}
+
+#[test]
+fn waiting_for_the_token_of_ones_own_scope_is_never_cut_by_its_deadline() {
+    let token = CancelToken::new();
+    // Long enough for the wait to block first.
+    token.cancel_after(Duration::from_millis(50));
+    assert!(token.run(|| token.wait()).is_ok());
 }
 
 #[test]

@@ -554,3 +554,18 @@ pub(crate) fn with_repeating_hook<T>(
     };
     region.run(location, &first_and_again, f)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{check, within, Node};
+
+    #[test]
+    fn a_scope_that_has_been_left_is_not_held() {
+        let node = Node::root();
+        let left = Arc::downgrade(&node);
+        within(node, check).unwrap(); // the check attaches the slot
+        assert!(left.upgrade().is_none());
+    }
+}

@@ -199,3 +199,37 @@ impl Node {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::time::{Duration, Instant};
+
+    use super::{encode, Node};
+    use crate::CancelCause;
+
+    /// The deadlines by which a node and its child are cancelled, if both have passed when it is looked at them.
+    fn fired(outer_after: u64, inner_after: u64) -> [Option<Duration>; 2] {
+        encode(Instant::now()); // what comes before the first deadline of the process is not told apart
+        let (outer, began) = (Node::root(), Instant::now());
+        let inner = Node::child_of([&outer]);
+        for (node, after) in [(&outer, outer_after), (&inner, inner_after)] {
+            node.deadline.set(began + Duration::from_nanos(after), Location::caller());
+            node.set_timed();
+        }
+        while began.elapsed() < Duration::from_nanos(outer_after.max(inner_after)) {}
+        inner.expire();
+        [outer, inner].map(|node| match node.cancelled()?.cause() {
+            CancelCause::Deadline { deadline } => Some(*deadline - began),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn of_deadlines_that_have_passed_the_earliest_fires_first() {
+        let [early, late] = [1_000, 2_000].map(Duration::from_nanos);
+        assert_eq!(fired(2_000, 1_000), [Some(late), Some(early)]);
+        assert_eq!(fired(1_000, 2_000), [Some(early), Some(early)]);
+        assert_eq!(fired(1_000, 1_000), [Some(early), Some(early)]);
+    }
+}

@@ -320,3 +320,31 @@ impl Line {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::waiting::Slot;
+
+    #[test]
+    fn no_waiter_is_told_again_before_all_that_were_told_have_settled() {
+        let queue = LockQueue::new();
+        let mut line = queue.line.lock();
+        let mut join = |access| {
+            let waiter = Waiter::new(Slot::new());
+            line.join(&waiter, access);
+            waiter
+        };
+        let (first, second) = (join(Access::Read), join(Access::Read));
+        line.tell_first(&mut Wakes::default());
+        assert!(first.is_granted() && second.is_granted());
+
+        line.settle(&first);
+        line.tell_first(&mut Wakes::default());
+        assert!(!first.is_granted(), "the second reader is still on its way");
+
+        line.settle(&second);
+        line.tell_first(&mut Wakes::default());
+        assert!(first.is_granted() && second.is_granted());
+    }
+}

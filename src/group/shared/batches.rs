@@ -178,3 +178,43 @@ impl Source for Shared {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{mpsc, Mutex};
+
+    use super::{Stash, TaskStash};
+    use crate::TaskGroup;
+
+    #[test]
+    fn what_is_given_back_comes_first_and_in_its_order() {
+        let order = Mutex::new(Vec::new());
+        let (leave, left) = mpsc::channel::<()>();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                let (begin, begun) = mpsc::channel();
+                g.spawn(move || {
+                    begin.send(())?;
+                    Ok(left.recv()?)
+                });
+                begun.recv()?;
+                // The only slot is taken: these stay in the queue.
+                for n in 0..5 {
+                    let order = &order;
+                    g.spawn(move || {
+                        order.lock().unwrap().push(n);
+                        Ok(())
+                    });
+                }
+                let shared = &g.group().shared;
+                let stash = TaskStash::new(shared.clone());
+                stash.put(shared.queue.lock().tasks.drain(..3).collect());
+                stash.give_back();
+                leave.send(())?;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+    }
+}
