@@ -29,6 +29,17 @@ fn a_foreign_cancelled_is_a_failure() {
 }
 
 #[test]
+fn the_cancel_that_a_shield_hides_is_foreign_inside_of_it() {
+    let hidden = CancelToken::new();
+    hidden.cancel();
+    let error = hidden
+        .run(|| taskgroup::shield(|| TaskGroup::scope(|_| Ok(hidden.check()?))))
+        .expect_err("the group belongs to nothing outside of the shield");
+    assert_eq!(error.failures().len(), 1);
+    assert!(error.cancelled().is_none());
+}
+
+#[test]
 fn the_cancel_of_a_sibling_is_foreign_to_the_body_that_returns_it() {
     let started = Barrier::new(2);
     let error = TaskGroup::scope(|g| {

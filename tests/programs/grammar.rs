@@ -75,9 +75,8 @@ pub const PANICS: u64 = 1 << 13;
 /// Deadlines and timeouts.
 pub const TIMES: u64 = 1 << 14;
 
-/// Features in which differences are known: limits under mixed waits and over inner groups, and `CancelToken::run`, which hides
-/// the scope around it.
-pub const PENDING: u64 = LIMIT | OUTWARD | RUN;
+/// Features in which differences are known: tasks of an inner group that wait for queued ones of a limited group around it.
+pub const PENDING: u64 = OUTWARD;
 
 /// A program.
 #[derive(Debug, Clone)]

@@ -244,13 +244,14 @@ impl<'a> History<'a> {
         of.parents.iter().any(|&parent| self.is_in(parent, around, visible, gracefully))
     }
 
-    /// The scopes that are around this one, and it.
+    /// The scopes that this one belongs to, and it: a scope inside of a shield belongs to nothing outside.
     fn around(&self, scope: Node) -> BTreeSet<Node> {
         let mut around = BTreeSet::new();
         let mut left = vec![scope];
         while let Some(node) = left.pop() {
-            if around.insert(node) {
-                left.extend(self.scopes.get(&node).iter().flat_map(|scope| &scope.parents));
+            let Some(of) = self.scopes.get(&node).filter(|_| around.insert(node)) else { continue };
+            if of.kind != Kind::Shield {
+                left.extend(&of.parents);
             }
         }
         around
