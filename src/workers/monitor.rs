@@ -1,12 +1,12 @@
 //! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are queued.
 //!
 //! It looks every tick at the workers whose task has not changed since the last one. One that the system says is asleep
-//! gives its place to another worker, and one that has been at its task for a tick gives back what it has stashed. What it finds sets its pace: when every worker it looks at is asleep, it opens twice
-//! as many places at the next tick, so that a thousand tasks that block get their threads in a few dozen ticks; when they
-//! run, it opens none, so that tasks that compute stay near the number of cores. Only where no task at all begins for a
-//! while does it send one worker more, ever more rarely: the running tasks may be spinning until a queued one has run.
+//! gives its place to another worker, and one that has been at its task for a tick gives back what it has stashed. What it
+//! finds sets its pace: when every worker it looks at is asleep, it opens twice as many places at the next tick, so that a
+//! thousand tasks that block get their threads in a few dozen ticks; when they run, it opens none, so that tasks that
+//! compute stay near the number of cores. Only where no task at all begins for a while does it send one worker more, ever
+//! more rarely: the running tasks may be spinning until a queued one has run.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::look::{Look, Looks};
@@ -26,6 +26,9 @@ const PATIENCE: u32 = 10;
 const MOST_PATIENCE: u32 = 500;
 /// The most places opened in one tick.
 const BURST: usize = 64;
+/// The most workers looked at in one tick. More are at work at once only when many have been woken together, and then the
+/// looks go round: a tick costs the same however many threads there are.
+const LOOKS: usize = 64;
 
 /// What the monitor's thread is doing; under the lock of the pool.
 #[derive(Default)]
@@ -58,7 +61,6 @@ pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
 }
 
 fn run() {
-    let mut seen: HashMap<usize, u32> = HashMap::new();
     let mut looks = Looks::default();
     let mut quiet = 0;
     let mut burst = 1;
@@ -66,10 +68,9 @@ fn run() {
     let mut stuck = 0;
     loop {
         park_timeout(if burst > 1 { FAST_TICK } else { TICK });
-        let state = POOL.lock();
+        let mut state = POOL.lock();
         if !state.needs_monitor() {
             drop(state);
-            seen.clear();
             looks.clear();
             burst = 1;
             quiet += 1;
@@ -80,14 +81,8 @@ fn run() {
             continue;
         }
         quiet = 0;
-        let suspects: Vec<_> = state
-            .workers
-            .iter()
-            .filter(|(key, worker)| worker.place() == Place::Busy && seen.get(key) == Some(&worker.tasks()))
-            .map(|(_, worker)| worker.clone())
-            .collect();
-        let progress = state.workers.iter().any(|(key, worker)| seen.get(&key) != Some(&worker.tasks()));
-        seen = state.workers.iter().map(|(key, worker)| (key, worker.tasks())).collect();
+        let suspects = state.look(LOOKS);
+        let progress = state.take_progress();
         drop(state);
         let (mut asleep, mut awake, mut refusal) = (0, 0, None);
         for worker in &suspects {

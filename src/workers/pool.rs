@@ -76,15 +76,30 @@ pub(super) struct Pool {
 #[derive(Default)]
 pub(super) struct State {
     ready: VecDeque<Arc<dyn Source>>,
-    /// The idle, the one that became so last on top; it is the warmest.
-    idle: Vec<Arc<Worker>>,
-    pub(super) workers: Slab<Arc<Worker>>,
-    /// Workers in a place.
-    busy: usize,
+    /// The idle, the one that became so last at the back; it is the warmest. Those that retire are at the front.
+    idle: VecDeque<Arc<Worker>>,
+    workers: Slab<Member>,
+    /// The keys of the workers in a place, in no order. The monitor looks at these alone: thousands may be blocked.
+    busy: Vec<usize>,
+    /// A task has begun since the monitor asked.
+    progress: bool,
+    /// Where among the busy the monitor goes on.
+    looks_from: usize,
     /// Workers woken or started that have not looked for a source yet.
     arriving: usize,
     pub(super) monitor: monitor::Standing,
     closing: Option<crate::facade::Unparker>,
+}
+
+/// A worker, and what is known of it under the lock of the pool.
+struct Member {
+    worker: Arc<Worker>,
+    /// Its index among the busy, if it is one.
+    busy: Option<usize>,
+    /// How many tasks it had begun when that was last looked at.
+    seen: u32,
+    /// It has been busy since the monitor looked at it.
+    watched: bool,
 }
 
 /// The system refused a thread, and nobody is at work who could come for what is queued: a task has to fail.
@@ -181,7 +196,7 @@ impl Pool {
     fn refused(&self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
         state.arriving -= 1;
-        if state.busy + state.arriving > 0 {
+        if state.busy.len() + state.arriving > 0 {
             monitor::rouse(state);
             return None;
         }
@@ -196,20 +211,20 @@ impl Pool {
         }
         state.set_place(worker, Place::Busy);
         // One that came back from blocking into a full house leaves the work to the others.
-        if arriving || state.busy <= self.places {
+        if arriving || state.busy.len() <= self.places {
             if let Some(source) = state.rotate() {
                 return Next::Source(source);
             }
         }
         state.set_place(worker, Place::Away);
-        if !lingered && state.arriving == 0 && state.busy < self.places && state.closing.is_none() {
+        if !lingered && state.arriving == 0 && state.busy.len() < self.places && state.closing.is_none() {
             // On its way, and so nobody else is woken: the next source is often listed a moment later, by a scope that
             // follows this one, and a wake costs more than a look.
             state.arriving += 1;
             return Next::Linger;
         }
         worker.become_idle();
-        state.idle.push(worker.clone());
+        state.idle.push_back(worker.clone());
         let closing = state.closing.clone();
         // It leaves sources only to a full house, for which the monitor looks.
         if state.is_waiting() {
@@ -237,7 +252,12 @@ impl Pool {
     pub(super) fn block(&self, worker: &Arc<Worker>) -> Option<Refusal> {
         let mut state = self.lock();
         state.set_place(worker, Place::Blocked);
-        self.supply(state)
+        let supply = match state.decide(self.places) {
+            // The place is free at once, and the one on its way fills another.
+            Supply::Nothing if state.is_waiting() && state.busy.len() + state.arriving < self.places => state.send(),
+            supply => supply,
+        };
+        self.carry_out(supply, state)
     }
 
     /// The worker does not block any more.
@@ -248,7 +268,9 @@ impl Pool {
     /// Takes a worker that leaves off the list of idle ones.
     pub(super) fn retire(&self, worker: &Arc<Worker>) {
         let mut state = self.lock();
-        state.idle.retain(|idle| !Arc::ptr_eq(idle, worker));
+        if let Some(index) = state.idle.iter().position(|idle| Arc::ptr_eq(idle, worker)) {
+            state.idle.remove(index);
+        }
         self.left(state, worker);
     }
 
@@ -283,7 +305,7 @@ impl Pool {
         let mut state = self.lock();
         let entry = state.workers.vacant_entry();
         let worker = Arc::new(make(entry.key()));
-        entry.insert(worker.clone());
+        entry.insert(Member { worker: worker.clone(), busy: None, seen: 0, watched: false });
         worker
     }
 }
@@ -292,7 +314,7 @@ impl State {
     fn decide(&mut self, places: usize) -> Supply {
         if self.ready.is_empty() || self.arriving > 0 {
             Supply::Nothing
-        } else if self.busy >= places {
+        } else if self.busy.len() >= places {
             Supply::Monitor
         } else {
             self.send()
@@ -301,7 +323,7 @@ impl State {
 
     fn send(&mut self) -> Supply {
         self.arriving += 1;
-        while let Some(worker) = self.idle.pop() {
+        while let Some(worker) = self.idle.pop_back() {
             if worker.take() {
                 return Supply::Wake(worker);
             }
@@ -320,16 +342,63 @@ impl State {
         !self.ready.is_empty()
     }
 
-    /// Whether there is anything for the monitor to look after.
+    /// Whether there is anything for the monitor to look after. Only a busy worker has a stash: one that blocks gives its own
+    /// back first, and so does the monitor for one that it finds blocked.
     pub(super) fn needs_monitor(&self) -> bool {
-        self.is_waiting() || self.workers.iter().any(|(_, worker)| worker.has_stash())
+        self.is_waiting() || self.busy.iter().any(|&key| self.workers[key].worker.has_stash())
+    }
+
+    /// Of the busy workers, the next `most`: those that have been at one task since the look before.
+    pub(super) fn look(&mut self, most: usize) -> Vec<Arc<Worker>> {
+        let (count, from) = (self.busy.len(), self.looks_from);
+        let mut suspects = Vec::new();
+        for step in 0..count.min(most) {
+            let member = &mut self.workers[self.busy[(from + step) % count]];
+            let has_begun = member.has_begun();
+            self.progress |= has_begun;
+            if std::mem::replace(&mut member.watched, true) && !has_begun {
+                suspects.push(member.worker.clone());
+            }
+        }
+        self.looks_from = if count > most { (from + most) % count } else { 0 };
+        suspects
+    }
+
+    /// Whether a task has begun since this was asked, as far as the looks and the moves of workers tell.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
     }
 
     /// Says where `worker` is; the places taken are counted here and nowhere else.
     pub(super) fn set_place(&mut self, worker: &Worker, place: Place) {
-        let before = worker.swap_place(place);
-        self.busy += usize::from(place == Place::Busy);
-        self.busy -= usize::from(before == Place::Busy);
+        let (key, before) = (worker.key(), worker.swap_place(place));
+        match (before == Place::Busy, place == Place::Busy) {
+            (false, true) => {
+                let member = &mut self.workers[key];
+                member.busy = Some(self.busy.len());
+                member.watched = false;
+                self.busy.push(key);
+            }
+            (true, false) => {
+                let member = &mut self.workers[key];
+                self.progress |= member.has_begun();
+                if let Some(index) = member.busy.take() {
+                    self.busy.swap_remove(index);
+                    if let Some(&moved) = self.busy.get(index) {
+                        self.workers[moved].busy = Some(index);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Member {
+    /// Whether the worker has begun a task since this was asked.
+    fn has_begun(&mut self) -> bool {
+        let tasks = self.worker.tasks();
+        std::mem::replace(&mut self.seen, tasks) != tasks
     }
 }
 
@@ -380,7 +449,7 @@ pub(crate) fn pass_on() {
 /// which no time passes.
 #[cfg(taskgroup_models)]
 pub(crate) fn give_back_stashes() {
-    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, worker)| worker.clone()).collect();
+    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, member)| member.worker.clone()).collect();
     workers.iter().for_each(|worker| worker.give_back());
     pass_on();
 }
@@ -388,8 +457,8 @@ pub(crate) fn give_back_stashes() {
 /// As [`give_back_stashes`], of the workers that say that they have something stashed.
 #[cfg(taskgroup_models)]
 pub(crate) fn give_back_flagged_stashes() {
-    let flagged: Vec<_> =
-        POOL.lock().workers.iter().filter(|(_, worker)| worker.has_stash()).map(|(_, worker)| worker.clone()).collect();
+    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, member)| member.worker.clone()).collect();
+    let flagged: Vec<_> = workers.into_iter().filter(|worker| worker.has_stash()).collect();
     flagged.iter().for_each(|worker| worker.give_back());
     pass_on();
 }
@@ -411,5 +480,76 @@ pub(crate) fn shut_down() {
         }
         woken.iter().for_each(|worker| worker.unpark());
         crate::facade::park();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn places(state: &State) -> Vec<usize> {
+        let mut busy = state.busy.clone();
+        busy.sort_unstable();
+        for (index, key) in state.busy.iter().enumerate() {
+            assert_eq!(state.workers[*key].busy, Some(index));
+        }
+        busy
+    }
+
+    #[test]
+    fn the_busy_are_those_in_a_place_whatever_the_order_of_their_moves() {
+        let pool = Pool::new();
+        let workers: Vec<_> = (0..7).map(|_| pool.register(Worker::new)).collect();
+        let mut expected = std::collections::BTreeSet::new();
+        let mut state = pool.lock();
+        for step in 0..500_usize {
+            // Each worker in turn, to a place that is another one each time round.
+            let index = step * 5 % 7;
+            let place = [Place::Busy, Place::Blocked, Place::Busy, Place::Stalled, Place::Away][step % 5];
+            state.set_place(&workers[index], place);
+            if place == Place::Busy {
+                expected.insert(workers[index].key());
+            } else {
+                expected.remove(&workers[index].key());
+            }
+            assert_eq!(places(&state), expected.iter().copied().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_worker_is_suspected_at_the_second_look_in_one_task_and_one_look_costs_no_more_than_it_says() {
+        let pool = Pool::new();
+        let workers: Vec<_> = (0..10).map(|_| pool.register(Worker::new)).collect();
+        let mut state = pool.lock();
+        workers.iter().for_each(|worker| state.set_place(worker, Place::Busy));
+        let keys = |suspects: Vec<Arc<Worker>>| suspects.iter().map(|worker| worker.key()).collect::<Vec<_>>();
+        // All are looked at within three looks at four, and none is suspected before its second.
+        for _ in 0..2 {
+            assert_eq!(keys(state.look(4)), []);
+        }
+        assert_eq!(keys(state.look(4)), [workers[0].key(), workers[1].key()]);
+        // One that has begun a task since, and one that has left its place and come back, are not.
+        workers[2].count_task();
+        state.set_place(&workers[3], Place::Blocked);
+        state.set_place(&workers[3], Place::Busy);
+        let seen: Vec<_> = (0..2).flat_map(|_| keys(state.look(4))).collect();
+        assert!(!seen.is_empty() && !seen.contains(&workers[2].key()) && !seen.contains(&workers[3].key()), "{seen:?}");
+        assert!(state.take_progress() && !state.take_progress());
+    }
+
+    #[test]
+    fn a_task_begun_by_a_worker_that_has_blocked_since_is_progress() {
+        let pool = Pool::new();
+        let worker = pool.register(Worker::new);
+        let mut state = pool.lock();
+        state.set_place(&worker, Place::Busy);
+        worker.count_task();
+        state.set_place(&worker, Place::Blocked);
+        assert!(state.take_progress());
+        assert_eq!(state.look(64).len(), 0);
+        // The same task goes on, and is none.
+        state.set_place(&worker, Place::Busy);
+        state.set_place(&worker, Place::Blocked);
+        assert!(!state.take_progress());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::monitor;
 use super::pool::{Next, Refusal, Stash, POOL};
 use super::stack;
 use crossbeam_utils::atomic::AtomicCell;
@@ -71,19 +72,24 @@ fn thread_id() -> ThreadId {
 fn thread_id() -> ThreadId {}
 
 impl Worker {
+    /// The worker of this thread.
+    pub(super) fn new(key: usize) -> Self {
+        Worker {
+            key,
+            unparker: Unparker::current(),
+            status: AtomicU8::new(AT_WORK),
+            tasks: PlainU32::new(0),
+            place: AtomicCell::new(Place::Away),
+            stash: Mutex::new(None),
+            stashing: PlainBool::new(false),
+            thread: thread_id(),
+        }
+    }
+
     pub(super) fn start() -> io::Result<()> {
         start_thread("taskgroup", None, || {
             stack::begin_thread(None);
-            let worker = POOL.register(|key| Worker {
-                key,
-                unparker: Unparker::current(),
-                status: AtomicU8::new(AT_WORK),
-                tasks: PlainU32::new(0),
-                place: AtomicCell::new(Place::Away),
-                stash: Mutex::new(None),
-                stashing: PlainBool::new(false),
-                thread: thread_id(),
-            });
+            let worker = POOL.register(Worker::new);
             WORKER.with(|own| own.replace(Some(worker.clone())));
             // Tasks contain their panics. A worker that died of one would leave a scope that waits for ever.
             contained(|| worker.run());
@@ -160,10 +166,20 @@ impl Worker {
     /// A task begins on this worker.
     #[inline]
     pub(crate) fn begin_task(self: &Worker) {
-        self.tasks.store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
+        self.count_task();
         if self.place.load() == Place::Stalled {
-            POOL.lock().set_place(self, Place::Busy);
+            let mut state = POOL.lock();
+            state.set_place(self, Place::Busy);
+            // What it has stashed while it counted as stalled was not looked for.
+            if self.has_stash() {
+                monitor::rouse(state);
+            }
         }
+    }
+
+    #[inline]
+    pub(super) fn count_task(&self) {
+        self.tasks.store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// Says where the worker keeps the tasks that it has taken and not begun.
