@@ -46,6 +46,9 @@ pub(super) type Erased = workers::Erased<Arc<Node>>;
 /// A limit that no group comes to.
 const UNLIMITED: usize = usize::MAX;
 
+/// While so many tasks are queued, the owner times those that it runs by the cheap clock.
+const LONG_QUEUE: usize = 8;
+
 pub(super) struct Shared {
     token: CancelToken,
     limit: usize,
@@ -58,6 +61,8 @@ pub(super) struct Shared {
     daemon_node: OnceLock<Arc<Node>>,
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
     ended_in_place: PlainUsize,
+    /// As that, of tasks that it took from the queue, which count as begun.
+    ended_from_queue: PlainUsize,
     /// Whether a task, or the body, was cut short. For the owner, when all have ended.
     any_cut: PlainBool,
     callback_panics: Mutex<Vec<Payload>>,
@@ -108,6 +113,7 @@ impl Shared {
             queue: preset!(Mutex::new(Queue::new())),
             daemon_node: preset!(OnceLock::new()),
             ended_in_place: PlainUsize::new(0),
+            ended_from_queue: PlainUsize::new(0),
             any_cut: PlainBool::new(false),
             callback_panics: preset!(Mutex::new(Vec::new())),
             any_callback_panicked: PlainBool::new(false),
@@ -263,7 +269,7 @@ impl Shared {
         let taken = queue.take(self.limit, &mut dead).map(|first| {
             let size = if self.is_limited() { 1 } else { size.min(queue.tasks.len() / 4 + 1) };
             // While the owner runs tasks from the front, workers take theirs from the back, out of its way.
-            let from = if self.ended_in_place.load(Relaxed) == 0 { 0 } else { queue.tasks.len() + 1 - size };
+            let from = if self.has_busy_owner() { queue.tasks.len() + 1 - size } else { 0 };
             let rest = if size > 1 { queue.tasks.drain(from..from + size - 1).collect() } else { Vec::new() };
             (first, rest)
         });
@@ -306,14 +312,18 @@ impl Shared {
     /// Counts a task that has been run in place.
     #[inline]
     pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, permit: Permit) {
-        let plain = departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8;
-        if plain && permit == Permit::Nothing && self.is_owner() {
+        if is_plain(departure) && permit == Permit::Nothing && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
             self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
         self.queue.lock().begun += 1;
         self.leave(departure, permit, false);
+    }
+
+    /// Whether the owner runs tasks itself. A hint.
+    fn has_busy_owner(&self) -> bool {
+        self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed) > 0
     }
 
     /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
@@ -348,7 +358,7 @@ impl Shared {
         // Where the stack is used up, the workers run what is queued: a group with queued tasks is listed.
         if let Some(_in_place) = workers::InPlace::begin() {
             while let Some(taken) = self.take_for_owner() {
-                self.run(taken);
+                self.run_for_owner(taken);
             }
         }
         self.wait_for_end(location, |queue| {
@@ -377,7 +387,7 @@ impl Shared {
     fn wait_for_end(self: &Arc<Self>, location: &'static Location<'static>, mut done: impl FnMut(&mut Queue) -> bool) {
         let mut poll = || {
             let mut queue = self.queue.lock();
-            queue.enter_in_place(self.ended_in_place.swap(0, Relaxed));
+            queue.enter_in_place(self.ended_in_place.swap(0, Relaxed), self.ended_from_queue.swap(0, Relaxed));
             let done = done(&mut queue);
             if !done && !holds(Guard::OwnerSaysItWaits) {
                 queue.owner_waits = None;
@@ -414,7 +424,22 @@ impl Shared {
             }
             return None;
         }
-        queue.take_task(self.limit, &mut dead)
+        let taken = queue.pop_next(self.limit)?;
+        Some(Taken { precisely: queue.tasks.len() < LONG_QUEUE, ..taken })
+    }
+
+    /// Runs a task on the owner's thread, at the end of the scope. Most are told to nobody, as those that are run in place.
+    fn run_for_owner(self: &Arc<Self>, taken: Taken) {
+        if taken.permit.is_some() {
+            return self.run(taken);
+        }
+        match taken.task.run(taken.precisely, None) {
+            Some(departure) if is_plain(departure) => {
+                self.ended_from_queue.store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
+            }
+            Some(departure) => self.leave(departure, Permit::Nothing, false),
+            None => self.not_begun(Permit::Nothing),
+        }
     }
 
     fn run(self: &Arc<Self>, taken: Taken) {
@@ -459,7 +484,7 @@ impl Shared {
         let queue = self.queue.lock();
         let in_place = self.ended_in_place.load(Relaxed);
         let mut stats = queue.ended.clone();
-        stats.finished += in_place;
+        stats.finished += in_place + self.ended_from_queue.load(Relaxed);
         let ended = stats.finished + stats.failed + stats.cancelled;
         // Workers report in tallies, which can arrive in another order than what they count: `begun` may be behind `ended`, or
         // ahead of `spawned`, until the next. Clamped, the states always add up to the tasks that were spawned.
@@ -468,6 +493,11 @@ impl Shared {
         stats.running = begun - ended;
         stats
     }
+}
+
+/// Whether nothing is to be said of the end of a task but that it has finished.
+fn is_plain(departure: Departure) -> bool {
+    departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8
 }
 
 impl Observer for Shared {

@@ -136,11 +136,11 @@ impl Queue {
         }
     }
 
-    /// Counts so many tasks that the owner has run in place.
-    pub(super) fn enter_in_place(&mut self, tasks: usize) {
-        self.live_tasks -= tasks;
-        self.begun += tasks as isize;
-        self.ended.finished += tasks;
+    /// Counts so many tasks that the owner has run in place, and so many that it took from the queue.
+    pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
+        self.live_tasks -= in_place + from_queue;
+        self.begun += in_place as isize;
+        self.ended.finished += in_place + from_queue;
     }
 
     pub(super) fn has_work(&self, limit: usize) -> bool {
@@ -202,6 +202,11 @@ impl Queue {
 
     pub(super) fn take_task(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         self.next_task(dead)?;
+        self.pop_next(limit)
+    }
+
+    /// Takes the task that `next_task` has just found.
+    pub(super) fn pop_next(&mut self, limit: usize) -> Option<Taken> {
         // The entry of an awaited task among all of them goes with its turn, as that of a claimed task.
         let task = self.awaited.pop_front().or_else(|| self.tasks.pop_front())?;
         self.begun += 1;
