@@ -35,6 +35,43 @@ pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
+/// Tasks whose handles are dropped: what runs them tells nobody of their ends.
+pub(crate) fn fire_and_forget(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    for n in [1, 10, 100, 1_000, 10_000] {
+        let taskgroup = move || {
+            TaskGroup::scope(|g| {
+                for i in 0..n {
+                    g.spawn(move || {
+                        black_box(i);
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })?;
+            Ok(())
+        };
+        let rayon = move || {
+            rayon::scope(|s| {
+                for i in 0..n {
+                    s.spawn(move |_| {
+                        black_box(i);
+                    });
+                }
+            });
+            Ok(())
+        };
+        let mut in_the_pool = repeated(n, rayon);
+        let contestants = vec![
+            Contestant::new("taskgroup", repeated(n, taskgroup)),
+            Contestant::new("rayon::scope", repeated(n, rayon)).goal(Goal::Ratio(1.0)),
+            Contestant::new("rayon::scope in the pool", move || rayon::scope(|_| in_the_pool())),
+        ];
+        let case = format!("n = {n}, handles dropped");
+        report.table(&Title { row: "fire-and-forget", case: &case, unit: "ns per task" }, contestants, effort.rounds(15))?;
+    }
+    Ok(())
+}
+
 /// Whether a task costs the same in a large scope as in a small one. The ratio is the cost in the smallest over the cost here.
 pub(crate) fn growth(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     const FLAT: Goal = Goal::InverseRatio(1.25);

@@ -29,6 +29,7 @@ mod channel;
 mod check;
 mod flood;
 mod fork_join;
+mod many_blocked;
 mod map;
 mod page;
 mod plot;
@@ -51,8 +52,9 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 17] = [
+const ROWS: [(&str, Row); 19] = [
     ("fork-join", fork_join::fork_join),
+    ("fire-and-forget", fork_join::fire_and_forget),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
@@ -69,6 +71,7 @@ const ROWS: [(&str, Row); 17] = [
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
     ("blocked", blocked::blocked),
+    ("many-blocked", many_blocked::many_blocked),
 ];
 
 #[derive(Default)]

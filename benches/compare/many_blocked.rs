@@ -1,0 +1,120 @@
+//! Many tasks that block at once: how long until all of them have begun, and from their release until all have ended.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use taskgroup::sync::Event;
+use taskgroup::TaskGroup;
+
+use crate::report::{Report, Title};
+use crate::sampling::{millis, Contestant, Effort, Goal};
+
+/// Two times of one run.
+#[derive(Clone, Copy)]
+struct Times {
+    begin: Duration,
+    end: Duration,
+}
+
+type Half = fn(Times) -> Duration;
+
+pub(crate) fn many_blocked(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    let halves: [(&str, Half); 2] =
+        [("until all have begun", |times| times.begin), ("from the release until all have ended", |times| times.end)];
+    for n in [100, 1_000, 4_000, 16_000] {
+        for (what, half) in halves {
+            let sample = |run: fn(usize) -> anyhow::Result<Times>| move || Ok(millis(half(run(n)?)));
+            let contestants = vec![
+                Contestant::new("taskgroup, Event", sample(in_ours)),
+                Contestant::new("std::thread::scope, Condvar", sample(in_std)).goal(Goal::Ratio(1.0)),
+                Contestant::new("taskgroup, std's Condvar", sample(in_foreign)),
+            ];
+            let case = format!("n = {n}, {what}");
+            report.table(&Title { row: "many-blocked", case: &case, unit: "ms" }, contestants, effort.rounds(7))?;
+        }
+    }
+    Ok(())
+}
+
+/// What all tasks of std's, and of ours in code that is not ours, wait for.
+#[derive(Default)]
+struct Foreign {
+    arrived: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Foreign {
+    fn wait(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(open, |open| !*open));
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.opened.notify_all();
+    }
+}
+
+/// Waits until `n` have arrived, and then calls `release`; the instants of both.
+fn all_of(n: usize, arrived: &AtomicUsize, release: impl FnOnce()) -> (Instant, Instant) {
+    while arrived.load(Ordering::Relaxed) < n {
+        thread::sleep(Duration::from_micros(200));
+    }
+    let begun = Instant::now();
+    // The last ones have said that they arrived and still have to fall asleep.
+    thread::sleep(Duration::from_millis(20));
+    let released = Instant::now();
+    release();
+    (begun, released)
+}
+
+fn times(started: Instant, (begun, released): (Instant, Instant)) -> Times {
+    Times { begin: begun - started, end: released.elapsed() }
+}
+
+fn in_std(n: usize) -> anyhow::Result<Times> {
+    let gate = Foreign::default();
+    let started = Instant::now();
+    let instants = thread::scope(|s| {
+        for _ in 0..n {
+            s.spawn(|| gate.wait());
+        }
+        all_of(n, &gate.arrived, || gate.open())
+    });
+    Ok(times(started, instants))
+}
+
+fn in_foreign(n: usize) -> anyhow::Result<Times> {
+    let gate = Foreign::default();
+    let started = Instant::now();
+    let instants = TaskGroup::scope(|g| {
+        for _ in 0..n {
+            g.spawn(|| {
+                gate.wait();
+                Ok(())
+            });
+        }
+        Ok(all_of(n, &gate.arrived, || gate.open()))
+    })?;
+    Ok(times(started, instants))
+}
+
+fn in_ours(n: usize) -> anyhow::Result<Times> {
+    let (gate, arrived) = (Event::new(), AtomicUsize::new(0));
+    let started = Instant::now();
+    let instants = TaskGroup::scope(|g| {
+        for _ in 0..n {
+            g.spawn(|| {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                gate.wait()?;
+                Ok(())
+            });
+        }
+        Ok(all_of(n, &arrived, || gate.set()))
+    })?;
+    Ok(times(started, instants))
+}
