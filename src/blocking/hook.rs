@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::cancel::context;
+use crate::cancel::region;
 
 /// Runs `f`, which blocks in code that knows nothing of cancellation, with a `hook` that makes it stop.
 ///
@@ -79,7 +79,7 @@ use crate::cancel::context;
 /// ```
 #[track_caller]
 pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T) -> T {
-    context::with_hook(Location::caller(), &hook, f)
+    region::with_hook(Location::caller(), &hook, f)
 }
 
 /// As [`with_cancel_hook`], with a hook that is called again until `f` has returned: for one that stops only what is blocked
@@ -126,5 +126,5 @@ pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T)
 /// ```
 #[track_caller]
 pub fn with_cancel_hook_repeating<T>(pause: Duration, hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T) -> T {
-    context::with_repeating_hook(Location::caller(), pause, &hook, f)
+    region::with_repeating_hook(Location::caller(), pause, &hook, f)
 }

@@ -211,7 +211,7 @@ impl Node {
         }
         let id = registration.id;
         let slot = context::slot();
-        let Some(by) = callbacks.is_running(id).filter(|by| !Arc::ptr_eq(by, &slot)).cloned() else { return };
+        let Some(by) = callbacks.is_running(id).filter(|by| !by.is_of_thread_of(&slot)).cloned() else { return };
         if !holds(Guard::DeregisterWaits) {
             return;
         }
@@ -234,10 +234,10 @@ impl MutualWait {
     fn begin(slot: Arc<Slot>, by: Arc<Slot>) -> Option<Self> {
         let mut edges = DEREGISTRATIONS.lock();
         let mut end = by.clone();
-        while let Some((_, next)) = edges.iter().find(|(from, _)| Arc::ptr_eq(from, &end)) {
+        while let Some((_, next)) = edges.iter().find(|(from, _)| from.is_of_thread_of(&end)) {
             end = next.clone();
         }
-        if Arc::ptr_eq(&end, &slot) && holds(Guard::NoMutualWait) {
+        if end.is_of_thread_of(&slot) && holds(Guard::NoMutualWait) {
             return None;
         }
         edges.push((slot.clone(), by));

@@ -9,20 +9,24 @@
 //! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
 //! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
 //!
+//! A destructor of a thread-local that runs after that of `CONTEXT` finds another context in `LATE`, which lasts while a scope is
+//! entered or a call uses it. Such a destructor begins outside of any scope. Each context has a slot of its own, so threads are
+//! compared by `identity` or by their unparkers, never by their slots.
+//!
 //! A task that is run in place has a frame only once it has asked for a node of its own: until then its scope is that of the
 //! frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+#[cfg(debug_assertions)]
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::node::{Attachment, Node};
-use super::repeat::Repeat;
 use super::Cancelled;
-use crate::facade::{holds, local, Guard};
+use crate::facade::{holds, local, Guard, Late};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers::{self, InPlace, Refusal};
 
@@ -39,6 +43,16 @@ local! {
 local! {
     // The number of the task that runs on this thread, the innermost; zero outside of any task.
     static ERRAND: Cell<u64> = Cell::new(0);
+}
+
+local! {
+    // Stands in for `CONTEXT` in the destructors that run after that of `CONTEXT`.
+    static LATE: Late<Context> = Late::new();
+}
+
+local! {
+    // Its address tells this thread from every other, also in the last destructor, since it has none itself.
+    static HERE: Cell<u8> = Cell::new(0);
 }
 
 struct Context {
@@ -212,13 +226,16 @@ impl Drop for Context {
     }
 }
 
-/// `f` with the context of this thread; a thread whose locals are gone is outside of any scope.
+/// `f` with the context of this thread, which outlives all its thread-locals.
 #[inline]
 fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
     // Asked for first: kept for the other case, what `f` has captured would go through memory.
     if CONTEXT.try_with(|_| ()).is_ok() {
         CONTEXT.with(f)
+    } else if LATE.try_with(|_| ()).is_ok() {
+        LATE.with(|late| late.with(Context::new, |context| context.frames.borrow().is_empty(), f))
     } else {
+        // In a model, in which threads have no last destructor.
         f(&Context::new())
     }
 }
@@ -228,9 +245,19 @@ pub(crate) fn slot() -> Arc<Slot> {
     with(|context| context.slot().clone())
 }
 
-/// What tells this thread from every other that lives: the address of its slot.
+/// A slot for a region with a hook.
+pub(super) fn take_spare_slot() -> Arc<Slot> {
+    with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new)
+}
+
+/// Keeps the slot of a region that has ended, for the next.
+pub(super) fn keep_spare_slot(slot: Arc<Slot>) {
+    with(|context| context.spare.borrow_mut().push(slot));
+}
+
+/// What tells this thread from every other that lives.
 pub(crate) fn identity() -> usize {
-    with(|context| Arc::as_ptr(context.slot()).addr())
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// The node that what is opened in the innermost scope belongs to.
@@ -321,8 +348,7 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         let _out = Out { context, frames: frames_now, before: context.in_place.replace(frames_now) };
         f()
     };
-    // A thread whose locals are gone is outside of any scope.
-    CONTEXT.try_with(run).ok().flatten()
+    with(run)
 }
 
 /// The node of the innermost scope, to be handed out or marked by itself: in a task, its own.
@@ -399,7 +425,7 @@ pub(crate) fn check() -> Result<(), Cancelled> {
 /// Neither cancelled nor under a deadline, as far as the slot knows.
 #[inline]
 fn is_clear() -> bool {
-    CONTEXT.try_with(Context::is_clear).unwrap_or(true)
+    CONTEXT.try_with(Context::is_clear).unwrap_or_else(|_| with(Context::is_clear))
 }
 
 /// Whether the current scope is cancelled.
@@ -482,77 +508,6 @@ pub(crate) fn wait_uncancellable_at(
 #[track_caller]
 pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
     slot().blocked(point, Location::caller(), f)
-}
-
-/// A region with a hook. Its slot is its own, so that what runs in it does with the slot of the thread, scopes entered in it
-/// included, does not matter to the hook.
-struct Region {
-    node: Arc<Node>,
-    slot: Arc<Slot>,
-    attachment: Option<Attachment>,
-}
-
-impl Region {
-    fn enter(node: Arc<Node>, slot: Arc<Slot>) -> Self {
-        // A deadline that has passed unseen is seen now.
-        node.is_cancelled();
-        Region { attachment: Some(node.clone().attach(&slot)), node, slot }
-    }
-
-    fn run<T>(&self, location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
-        self.slot.with_hook(location, hook, || {
-            if self.node.is_timed() {
-                super::timer::arm(&self.node);
-            }
-            f()
-        })
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        if let Some(attachment) = self.attachment.take() {
-            attachment.detach();
-        }
-    }
-}
-
-/// Runs `f` with `hook` published to whoever cancels the current scope.
-pub(crate) fn with_hook<T>(location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
-    struct Spare(Arc<Slot>);
-    impl Drop for Spare {
-        fn drop(&mut self) {
-            with(|context| context.spare.borrow_mut().push(self.0.clone()));
-        }
-    }
-
-    let Some(node) = current_own() else { return f() };
-    let slot = with(|context| context.spare.borrow_mut().pop()).unwrap_or_else(Slot::new);
-    // Detached before it is there for the next region.
-    let _kept = Spare(slot.clone());
-    let region = Region::enter(node, slot);
-    region.run(location, hook, f)
-}
-
-/// As [`with_hook`], running `hook` again until `f` has returned, for the first time after `pause`.
-pub(crate) fn with_repeating_hook<T>(
-    location: &'static Location<'static>,
-    pause: Duration,
-    hook: &(dyn Fn() + Send + Sync),
-    f: impl FnOnce() -> T,
-) -> T {
-    let Some(node) = current_own() else { return f() };
-    let region = Region::enter(node.clone(), Slot::new());
-    let repeat = Repeat::new(region.slot.clone(), &node, pause);
-    let armed = AtomicBool::new(false);
-    let first_and_again = || {
-        hook();
-        // The runs that follow are armed by those that come before.
-        if !armed.swap(true, Relaxed) {
-            repeat.arm();
-        }
-    };
-    region.run(location, &first_and_again, f)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -6,6 +6,8 @@
 //!
 //! A drop is *ill* while the group says so, or while the thread panics and did not when the record was set: a task that is
 //! run by a destructor, on a thread that panics already, has not panicked itself.
+//!
+//! In the destructors of thread-locals that run after that of `CURRENT`, the record is in `LATE`.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -14,10 +16,14 @@ use std::panic::Location;
 use std::thread;
 
 use super::{TaskId, TaskInfo};
-use crate::facade::local;
+use crate::facade::{local, Late};
 
 local! {
     static CURRENT: Current = Current::new();
+}
+
+local! {
+    static LATE: Late<Current> = Late::new();
 }
 
 struct Current {
@@ -31,6 +37,21 @@ struct Current {
 impl Current {
     const fn new() -> Self {
         Current { task: RefCell::new(None), was_panicking: Cell::new(false), ill: Cell::new(false) }
+    }
+
+    /// It says what a new one says.
+    fn is_blank(&self) -> bool {
+        self.task.borrow().is_none() && !self.was_panicking.get() && !self.ill.get()
+    }
+}
+
+/// `f` with the record of this thread; none in a model, whose threads have no last destructor.
+#[inline]
+fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
+    if CURRENT.try_with(|_| ()).is_ok() {
+        Some(CURRENT.with(f))
+    } else {
+        LATE.try_with(|late| late.with(Current::new, Current::is_blank, f)).ok()
     }
 }
 
@@ -62,27 +83,26 @@ pub(crate) struct Recorded {
 impl Recorded {
     #[inline]
     fn set(task: Option<Identity>, ill: bool) -> Self {
-        // A thread whose locals are gone keeps no record.
-        let before = CURRENT.try_with(|current| Recorded {
+        let before = with(|current| Recorded {
             task: task.map(|task| current.task.replace(Some(task))),
             was_panicking: current.was_panicking.replace(thread::panicking()),
             ill: current.ill.replace(ill),
             _thread: PhantomData,
         });
         // Not made beforehand: its drop restores.
-        before.unwrap_or_else(|_| Recorded { task: None, was_panicking: false, ill: false, _thread: PhantomData })
+        before.unwrap_or_else(|| Recorded { task: None, was_panicking: false, ill: false, _thread: PhantomData })
     }
 
     /// Says that the task did not end well, for what is dropped from now on.
     pub(crate) fn turn_ill(&self) {
-        let _ = CURRENT.try_with(|current| current.ill.set(true));
+        with(|current| current.ill.set(true));
     }
 }
 
 impl Drop for Recorded {
     #[inline]
     fn drop(&mut self) {
-        let _ = CURRENT.try_with(|current| {
+        with(|current| {
             if let Some(task) = self.task.take() {
                 current.task.replace(task);
             }
@@ -111,12 +131,10 @@ pub(crate) fn begin_body() -> Recorded {
 /// Whether what is dropped now is dropped because a task, or a body, did not end well.
 #[inline]
 pub(crate) fn is_ill() -> bool {
-    CURRENT
-        .try_with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get()))
-        .unwrap_or_else(|_| thread::panicking())
+    with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get())).unwrap_or_else(thread::panicking)
 }
 
 /// The task that this thread is in.
 pub(crate) fn task() -> Option<Identity> {
-    CURRENT.try_with(|current| current.task.borrow().clone()).ok().flatten()
+    with(|current| current.task.borrow().clone()).flatten()
 }

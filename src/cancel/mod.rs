@@ -8,6 +8,7 @@ pub(crate) mod context;
 pub(crate) mod current;
 mod deadline;
 mod node;
+pub(crate) mod region;
 mod repeat;
 mod text;
 mod timer;

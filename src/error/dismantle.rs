@@ -3,15 +3,19 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 use std::thread;
 
 use super::panic::discard;
 use crate::facade::{catch, local};
 
-// What is still to be dropped; none while this thread is not dropping anything here.
+/// What is still to be dropped; none while this thread is not dropping anything here.
+type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;
+
+// It has no destructor, so that a destructor of a thread-local of the user's finds it too.
 local! {
-    static PENDING: RefCell<Option<Vec<Box<dyn Any>>>> = RefCell::new(None);
+    static PENDING: ManuallyDrop<Pending> = ManuallyDrop::new(RefCell::new(None));
 }
 
 /// Drops `value`. Where the destructor of another value that was given to this function is running on this thread, it is
@@ -32,7 +36,7 @@ pub(super) fn dismantle<T: 'static>(value: T) {
             true
         }
     });
-    // Nothing is left of a value that waits for its turn. A thread whose locals are gone drops it here.
+    // Nothing is left of a value that waits for its turn. A thread of a model whose locals are gone drops it here.
     let mut panicked = catch(|| drop(value)).err();
     if !begins.is_ok_and(|begins| begins) {
         return panicked.into_iter().for_each(raise);

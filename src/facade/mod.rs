@@ -19,6 +19,9 @@ mod model;
 #[cfg(loom)]
 pub(crate) use model::*;
 
+mod late;
+pub(crate) use late::Late;
+
 /// A lock that loom does not see, for what no protocol depends on.
 pub(crate) use parking_lot::Mutex as PlainMutex;
 

@@ -387,6 +387,11 @@ impl Unparker {
         MAILBOX.with(|mailbox| Unparker(mailbox.clone()))
     }
 
+    /// Whether both unpark the same thread.
+    pub(crate) fn is_of_thread_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn unpark(&self) {
         if self.0.parked.load(Relaxed) || holds(Guard::WakeIsSticky) {
             let _ = self.0.sender.send(());

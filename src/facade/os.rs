@@ -170,6 +170,11 @@ impl Unparker {
     pub(crate) fn unpark(&self) {
         self.0.unpark();
     }
+
+    /// Whether both unpark the same thread.
+    pub(crate) fn is_of_thread_of(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
 }
 
 /// Blocks until this thread is unparked; may return early.

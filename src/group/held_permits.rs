@@ -6,10 +6,15 @@
 
 use std::cell::RefCell;
 
-use crate::facade::local;
+use crate::facade::{local, Late};
 
 local! {
     static HELD: RefCell<Vec<Held>> = RefCell::new(Vec::new());
+}
+
+local! {
+    // Stands in for `HELD` in the destructors that run after that of `HELD`.
+    static LATE: Late<RefCell<Vec<Held>>> = Late::new();
 }
 
 struct Held {
@@ -29,7 +34,11 @@ pub(super) enum Standing {
 }
 
 fn with<T>(f: impl FnOnce(&mut Vec<Held>) -> T) -> Option<T> {
-    HELD.try_with(|held| f(&mut held.borrow_mut())).ok()
+    if HELD.try_with(|_| ()).is_ok() {
+        return Some(HELD.with(|held| f(&mut held.borrow_mut())));
+    }
+    let is_spent = |held: &RefCell<Vec<Held>>| held.borrow().is_empty();
+    LATE.try_with(|late| late.with(Default::default, is_spent, |held| f(&mut held.borrow_mut()))).ok()
 }
 
 /// The thread holds a permit for as long as this lives.

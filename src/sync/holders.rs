@@ -4,7 +4,6 @@
 //! a task on a thread, and not a thread alone.
 
 use std::panic::Location;
-use std::sync::Arc;
 
 use super::lock_queue::Access;
 use crate::cancel::context::{self, Errand};
@@ -28,21 +27,17 @@ impl Holders {
         Holders(PlainMutex::new(Vec::new()))
     }
 
-    fn this_thread() -> usize {
-        Arc::as_ptr(&context::slot()).addr()
-    }
-
     /// This task has locked it.
     #[track_caller]
     pub(super) fn add(&self, access: Access) {
-        let (thread, task) = (Self::this_thread(), Errand::current());
+        let (thread, task) = (context::identity(), Errand::current());
         self.0.lock().push(Holder { thread, task, access, location: Location::caller() });
     }
 
     /// This thread is about to unlock what it had locked last.
     pub(super) fn remove(&self, access: Access) {
         // A guard that is kept in a local of the thread may be dropped in another task.
-        let thread = Self::this_thread();
+        let thread = context::identity();
         let mut holders = self.0.lock();
         if let Some(at) = holders.iter().rposition(|holder| holder.thread == thread && holder.access == access) {
             holders.remove(at);
@@ -56,7 +51,7 @@ impl Holders {
     /// If it holds the lock in a way that `excludes` what it waits for: it would wait for itself.
     #[track_caller]
     pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
-        let (thread, task) = (Self::this_thread(), Errand::current());
+        let (thread, task) = (context::identity(), Errand::current());
         let holds = |holder: &&Holder| holder.thread == thread && holder.task == task && excludes(holder.access);
         let location = self.0.lock().iter().find(holds).map(|holder| holder.location);
         if let Some(location) = location {

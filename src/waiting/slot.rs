@@ -114,6 +114,11 @@ impl Slot {
         })))
     }
 
+    /// Whether both are slots of the same thread, which may have had several.
+    pub(crate) fn is_of_thread_of(&self, other: &Self) -> bool {
+        self.0.unparker.is_of_thread_of(&other.0.unparker)
+    }
+
     /// Neither cancelled nor under a deadline. For the owner, of whom it asks nothing but one load.
     #[inline(always)]
     pub(crate) fn is_clear(&self) -> bool {

@@ -104,7 +104,7 @@ impl Node {
         let slot = context::slot();
         let is_quiet = |inner: &Inner| {
             let delivering = inner.watchers.as_ref().and_then(|watchers| watchers.delivering.as_ref());
-            inner.deliveries == 0 || delivering.is_some_and(|delivering| Arc::ptr_eq(delivering, &slot))
+            inner.deliveries == 0 || delivering.is_some_and(|delivering| delivering.is_of_thread_of(&slot))
         };
         let mut inner = self.inner.lock();
         if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
