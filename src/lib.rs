@@ -75,8 +75,8 @@
 //! ```
 //!
 //! [`Builder::on_failure`] lets the others go on, [`Builder::on_panic`] makes a panic go on in the caller, and
-//! [`install_panic_hook`] adds the place of a panic to its [`PanicPayload`]. What the compiler says to the usual mistakes, and
-//! what to do then, is in `docs/compile-errors.md`.
+//! [`install_panic_hook`] adds the place of a panic to its [`PanicPayload`], and the name of a named task to what is printed.
+//! What the compiler says to the usual mistakes, and what to do then, is in `docs/compile-errors.md`.
 //!
 //! # Cancellation
 //!

@@ -112,7 +112,7 @@ where
     let call = Arc::new(Mutex::new(call));
     let theirs = call.clone();
     if let Err(error) = start_thread(name.as_deref().unwrap_or("taskgroup-abandoned"), None, move || run(&theirs)) {
-        tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller");
+        log(|| tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"));
         let f = call.lock().f.take();
         return match f {
             Some(f) => Ok(f()),

@@ -30,7 +30,7 @@ use super::closing::Closing;
 use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::error::PanicPayload;
+use crate::error::{log, PanicPayload};
 use crate::facade::{catch, holds, spin, Guard, Mutex, Track};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
@@ -480,7 +480,7 @@ fn drop_each<T>(messages: VecDeque<T>) {
             first = Some(payload);
         } else {
             let panic = PanicPayload::new(payload);
-            tracing::error!(panic = panic.message(), "the drop of a message panicked");
+            log(|| tracing::error!(panic = panic.message(), "the drop of a message panicked"));
         }
     }
     if let Some(payload) = first {

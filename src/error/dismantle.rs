@@ -7,8 +7,8 @@ use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::panic::discard;
-use crate::facade::{catch, local};
+use super::panic::{discard, log};
+use crate::facade::{catch, local, Payload};
 
 /// What is still to be dropped; none while this thread is not dropping anything here.
 type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;
@@ -18,17 +18,17 @@ local! {
     static PENDING: ManuallyDrop<Pending> = ManuallyDrop::new(RefCell::new(None));
 }
 
-/// Drops `value`. Where the destructor of another value that was given to this function is running on this thread, it is
-/// dropped when that has returned, before the outermost call returns.
+/// Drops each of `values`. Where the destructor of another value that was given to this function is running on this thread,
+/// they are dropped when that has returned, before the outermost call returns.
 ///
 /// # Panics
 ///
 /// With the first panic of a destructor, after all have run. The others are logged.
-pub(super) fn dismantle<T: 'static>(value: T) {
-    let mut value = Some(value);
+pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
-            pending.extend(value.take().map(|value| Box::new(value) as Box<dyn Any>));
+            // The first is taken out first.
+            pending.extend(values.drain(..).rev().map(|value| Box::new(value) as Box<dyn Any>));
             false
         }
         none => {
@@ -36,27 +36,33 @@ pub(super) fn dismantle<T: 'static>(value: T) {
             true
         }
     });
-    // Nothing is left of a value that waits for its turn. A thread of a model whose locals are gone drops it here.
-    let mut panicked = catch(|| drop(value)).err();
-    if !begins.is_ok_and(|begins| begins) {
-        return panicked.into_iter().for_each(raise);
+    let mut panicked = None;
+    // Each by itself: two panics of one drop end the process. Nothing is left of values that wait for their turn. A thread of a
+    // model whose locals are gone drops them here.
+    for value in values {
+        drop_one(value, &mut panicked);
     }
-    let next = || PENDING.with(|pending| pending.borrow_mut().as_mut().and_then(Vec::pop));
-    while let Some(value) = next() {
-        if let Err(payload) = catch(|| drop(value)) {
-            if panicked.is_some() {
-                discard_logged(payload);
-            } else {
-                panicked = Some(payload);
-            }
+    if begins.is_ok_and(|begins| begins) {
+        let next = || PENDING.with(|pending| pending.borrow_mut().as_mut().and_then(Vec::pop));
+        while let Some(value) = next() {
+            drop_one(value, &mut panicked);
         }
+        PENDING.with(|pending| pending.take());
     }
-    PENDING.with(|pending| pending.take());
     panicked.into_iter().for_each(raise);
 }
 
+/// Drops `value`, and keeps the panic of its destructor if it is the first.
+fn drop_one(value: impl Sized, panicked: &mut Option<Payload>) {
+    match catch(|| drop(value)) {
+        Err(payload) if panicked.is_some() => discard_logged(payload),
+        Err(payload) => *panicked = Some(payload),
+        Ok(()) => {}
+    }
+}
+
 /// Goes on with a panic, unless one is unwinding the thread already: two end the process.
-fn raise(payload: Box<dyn Any + Send>) {
+fn raise(payload: Payload) {
     if thread::panicking() {
         discard_logged(payload);
     } else {
@@ -64,8 +70,8 @@ fn raise(payload: Box<dyn Any + Send>) {
     }
 }
 
-fn discard_logged(payload: Box<dyn Any + Send>) {
-    tracing::error!("the destructor of an error panicked, and another panic hides it");
+fn discard_logged(payload: Payload) {
+    log(|| tracing::error!("the destructor of an error panicked, and another panic hides it"));
     discard(payload);
 }
 
@@ -87,7 +93,7 @@ mod tests {
     impl Drop for Level {
         fn drop(&mut self) {
             if let Some(below) = self.below.take() {
-                dismantle(below);
+                dismantle(vec![below]);
             }
             self.dropped.set(self.dropped.get() + 1);
             assert!(!self.panics, "level {}", self.dropped.get());
@@ -105,18 +111,26 @@ mod tests {
     #[test]
     fn a_million_levels_are_dropped_before_it_returns() {
         let (top, dropped) = levels(1_000_000, |_| false);
-        dismantle(top);
+        dismantle(Vec::from_iter(top));
         assert_eq!(dropped.get(), 1_000_000);
     }
 
     #[test]
     fn a_destructor_that_panics_stops_no_other() {
         let (top, dropped) = levels(5, |level| level == 1 || level == 4);
-        let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(top))).unwrap_err();
+        let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(Vec::from_iter(top)))).unwrap_err();
         assert_eq!(dropped.get(), 5);
         assert_eq!(panicked.downcast_ref::<String>().map(String::as_str), Some("level 1"));
         let (top, dropped) = levels(3, |_| false);
-        dismantle(top);
+        dismantle(Vec::from_iter(top));
         assert_eq!(dropped.get(), 3, "what comes later is not kept");
+    }
+
+    #[test]
+    fn of_values_that_are_given_together_each_is_dropped() {
+        let (tops, counts): (Vec<_>, Vec<_>) = (0..4).map(|_| levels(2, |_| true)).unzip();
+        let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(tops))).unwrap_err();
+        assert!(counts.iter().all(|dropped| dropped.get() == 2), "{counts:?}");
+        assert_eq!(panicked.downcast_ref::<String>().map(String::as_str), Some("level 1"));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use super::chain::chain;
-use super::panic::discard;
+use super::panic::{discard, log};
 use super::tree::{self, holds_report, one_line, shortened, Node, Site};
 use super::{Elapsed, PanicPayload, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
@@ -226,7 +226,22 @@ impl<E> Failure<E> {
 impl<E: TaskError> Failure<E> {
     /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the report.
     pub(crate) fn log_hidden(&self) {
-        tracing::error!("a panic of the same group hides this failure: {self:#}");
+        let text = self.text();
+        log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
+    }
+
+    /// Tells `tracing` of the failure of an isolated task whose handle has gone.
+    pub(crate) fn log_untaken(&self) {
+        let text = self.text();
+        log(|| tracing::warn!("the failure of an isolated task was never taken out of its handle: {text}"));
+    }
+
+    /// The failure as it is drawn. The text of an error is the user's code, and the failure is not to be lost to it.
+    fn text(&self) -> String {
+        catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
+            let panic = PanicPayload::new(payload);
+            format!("{} failed; the text of its error cannot be had: {}", self.origin, panic.message())
+        })
     }
 
     /// This failure in a drawing. `note` is what the group has to say about it.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::dismantle::dismantle;
 use super::tree::{Node, Outline, Site};
-use super::{Failure, FailureKind, PanicPayload, TaskError};
+use super::{drop_contained, Failure, FailureKind, PanicPayload, TaskError};
 use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
 
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut it short, as one report.
@@ -354,11 +354,11 @@ impl<E: TaskError> GroupError<E> {
         };
         let mut failures = self.into_failures();
         let panicked = failures.remove(first);
-        for failure in &failures {
+        for failure in failures {
             failure.log_hidden();
+            // Dropped here, not by the unwinding, in which a destructor that panics would abort the process.
+            drop_contained("failure that a panic hides", failure);
         }
-        // Dropped here, not by the unwinding, in which a destructor that panics would abort the process.
-        drop(failures);
         match panicked.into_kind() {
             FailureKind::Panic(panic) => panic.resume(),
             _ => unreachable!("the failure is a panic"),

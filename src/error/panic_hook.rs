@@ -3,14 +3,26 @@
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Once;
-use std::{panic, thread};
+use std::{env, panic, ptr, thread};
 
-/// Makes the panics of tasks carry their location and, where the environment asks for one, their backtrace.
+use crate::cancel::{current, Escaped};
+
+type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
+
+/// Makes the panics of tasks carry their location and, where the environment asks for one, their backtrace; and prints the
+/// name of a named task where std prints that of the thread.
 ///
 /// Opt-in, because the panic hook belongs to the whole process: the crate never installs one by itself. Call it once, early in
-/// `main`; further calls do nothing. The hook that was there before goes on being called for each panic, so what it prints or
+/// `main`; further calls do nothing. A hook that you have set before goes on being called for each panic, so what it prints or
 /// sends is unchanged. A hook set afterwards replaces this one, unless it calls the one before it in turn.
+///
+/// Where you have set no hook, a panic of a named task is printed as std prints it, with the task's name in the place of the
+/// thread's: `thread 'reader' panicked at src/main.rs:10:5:`. All other panics are printed by std.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -45,16 +57,59 @@ pub fn install_panic_hook() {
     assert!(!thread::panicking(), "cannot install a panic hook on a thread that is panicking");
     INSTALL.call_once(|| {
         let previous = panic::take_hook();
+        // No hook is set now, so this one is std's own.
+        let is_of_std = is_same(&*previous, &*panic::take_hook());
         panic::set_hook(Box::new(move |info| {
             let backtrace = Backtrace::capture();
+            let task = if is_of_std { current::task() } else { None };
+            match task.and_then(|task| task.name) {
+                Some(name) => print(&name, info, &backtrace),
+                None => previous(info),
+            }
             keep_record(Record {
                 identity: Identity::of(info.payload()),
                 location: info.location().map(ToString::to_string),
                 backtrace: (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace),
             });
-            previous(info);
         }));
     });
+}
+
+/// Whether two hooks are the same function, which captures nothing. May say no wrongly.
+fn is_same(one: &Hook, other: &Hook) -> bool {
+    size_of_val(one) == 0 && ptr::eq(one, other)
+}
+
+/// Prints a panic as std's hook does, with the name of the task in the place of the thread's.
+///
+/// Not by `eprint!`, which panics where there is no standard error, and that would abort the process here.
+fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+
+    let mut text = format!("\nthread '{}' panicked", Escaped(name));
+    if let Some(location) = info.location() {
+        let _ = write!(text, " at {location}");
+    }
+    let payload = info.payload();
+    let message = match payload.downcast_ref::<&'static str>() {
+        Some(message) => *message,
+        None => payload.downcast_ref::<String>().map_or("Box<dyn Any>", String::as_str),
+    };
+    let _ = writeln!(text, ":\n{message}");
+    // What `Backtrace::capture` asks for is another variable, which goes before this one.
+    match env::var_os("RUST_BACKTRACE").filter(|asked| asked != "0") {
+        Some(_) if captured.status() == BacktraceStatus::Captured => {
+            let _ = writeln!(text, "stack backtrace:\n{captured}");
+        }
+        Some(_) => {
+            let _ = writeln!(text, "stack backtrace:\n{}", Backtrace::force_capture());
+        }
+        None if !TOLD.swap(true, Relaxed) => {
+            text += "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+        }
+        None => {}
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// What the hook saw of one panic.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::{CancelCause, Cancelled, Node};
-use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
+use crate::error::{log, Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload};
 
 /// The failures of a group, in the order in which they came.
@@ -42,7 +42,7 @@ impl<E: TaskError> Ledger<E> {
         let (cause, location) = self.cause_of(&origin, &kind);
         let cancelled = Cancelled::new(cause, location, node.id());
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
-            tracing::error!(%cancelled, "a panic aborts the process");
+            log(|| tracing::error!(%cancelled, "a panic aborts the process"));
             std::process::abort();
         }
         let fatal = self.fatal.includes(&kind);

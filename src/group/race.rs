@@ -7,7 +7,7 @@ use super::policy::Fatal;
 use super::scope;
 use super::shared::Role;
 use crate::cancel::{CancelCause, CancelToken};
-use crate::error::{FailureKind, GroupError, TaskError};
+use crate::error::{drop_contained, FailureKind, GroupError, TaskError};
 use crate::facade::Mutex;
 
 /// Runs `tasks` in a scope of their own and returns what the first to succeed returns; the others are cancelled then, and
@@ -73,8 +73,13 @@ where
     match (winner.into_inner(), outcome) {
         (Some(value), outcome) => {
             let failures = outcome.err().map(GroupError::into_failures).unwrap_or_default();
-            let panics = failures.iter().filter(|failure| matches!(failure.kind(), FailureKind::Panic(_)));
-            panics.for_each(|failure| failure.log_hidden());
+            for failure in failures {
+                if matches!(failure.kind(), FailureKind::Panic(_)) {
+                    failure.log_hidden();
+                }
+                // A destructor that panics must not take the winner's value along.
+                drop_contained("failure of a task that lost a race", failure);
+            }
             Ok(value)
         }
         (None, Err(error)) => Err(error),

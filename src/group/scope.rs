@@ -18,7 +18,7 @@ use super::stopwatch::Stopwatch;
 use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
 use crate::cancel::{context, current, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::error::{Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
+use crate::error::{drop_contained, Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
 use crate::facade::{catch, Contained, Mutex, Payload};
 
 /// A scope whose tasks have all ended when it returns.
@@ -204,6 +204,9 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
     /// Spawns a task whose failure is its result: it goes to whoever joins it, and cancels nothing.
     ///
+    /// A failure that is never taken out of the handle, since the handle is dropped or its `join` is cancelled, is logged with
+    /// `tracing`, as a warning.
+    ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// taskgroup::TaskGroup::scope(|g| {
@@ -213,6 +216,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// })
     /// # }
     /// ```
+    #[must_use = "the failure of an isolated task is in its handle alone"]
     #[track_caller]
     pub fn spawn_isolated<T, F>(&'scope self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
     where
@@ -518,7 +522,11 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                 Err(self.resume_or_return(ledger.take(name, cancelled)))
             }
             Body::Panicked(payload) => {
-                ledger.take(name, cut).failures().iter().for_each(Failure::log_hidden);
+                // A destructor that panics must not hide the panic of the body.
+                for failure in ledger.take(name, cut).into_failures() {
+                    failure.log_hidden();
+                    drop_contained("failure that a panic hides", failure);
+                }
                 resume_unwind(payload)
             }
         }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::closure::Closure;
 use super::completions::Completions;
+use super::isolation::Isolation;
 use super::scope::TaskGroup;
 use super::shared::Role;
 use super::task_builder::TaskBuilder;
@@ -240,7 +241,7 @@ where
     let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
     let ready = Ready(handover.clone());
     let group = builder.shared().clone();
-    let task = builder.make(location, Role::Task, Some(Some), make(ready));
+    let task = builder.make(location, Role::Task, Some(&Isolation { wrap: Some, failure: Option::as_ref }), make(ready));
     task.isolate_until_ready(handshake.clone());
     let mut task = builder.put(task);
     task.tell(handshake.events.clone(), ENDED);

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::closure::Closure;
 use super::completions::Completions;
+use super::isolation::Isolation;
 use super::item;
 use super::ledger::Ledger;
 use super::shared::{Erased, GivenUp, Leave, Role, Shared};
@@ -136,7 +137,7 @@ pub(super) struct Task<'scope, T, F, E> {
     traits: Traits,
     group: &'scope Group<E>,
     /// Makes a failure the task's result instead of the group's failure.
-    isolate: Option<fn(Failure<E>) -> T>,
+    isolation: Option<&'scope Isolation<T, E>>,
     /// The task's own token, made when something asks for it: the first blocking point inside the task, or its cancel. A
     /// task that begins without a handle has it in its frame, if at all.
     own: Mutex<Option<Arc<Node>>>,
@@ -174,8 +175,13 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    pub(super) fn new(group: &'scope Group<E>, traits: Traits, isolate: Option<fn(Failure<E>) -> T>, closure: F) -> Arc<Self> {
-        Arc::new(Task { job: Job::new(closure), traits, group, isolate, own: Mutex::new(None), watch: Mutex::new(None) })
+    pub(super) fn new(
+        group: &'scope Group<E>,
+        traits: Traits,
+        isolation: Option<&'scope Isolation<T, E>>,
+        closure: F,
+    ) -> Arc<Self> {
+        Arc::new(Task { job: Job::new(closure), traits, group, isolation, own: Mutex::new(None), watch: Mutex::new(None) })
     }
 
     pub(super) fn traits(&self) -> &Traits {
@@ -285,12 +291,12 @@ where
         elapsed: Elapsed,
     ) -> (TaskStatus, Option<T>) {
         let origin = Origin::Task(self.traits.info_at(item));
-        if let Some(isolate) = self.isolate.filter(|_| self.is_isolated()) {
+        if let Some(isolation) = self.isolation.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
             if let FailureKind::Error(error) = &kind {
                 FailureKind::prepare(error);
             }
-            return (status, Some(isolate(Failure::new(origin, kind, after_cancel, elapsed))));
+            return (status, Some((isolation.wrap)(Failure::new(origin, kind, after_cancel, elapsed))));
         }
         let cancelled = self.group.fail(origin, kind, elapsed);
         self.watch.lock().get_or_insert_default().instead = Some(cancelled);
@@ -377,6 +383,10 @@ where
 
     fn drop_result(&self) {
         if let Some(value) = self.job.take() {
+            // The failure of an isolated task is nowhere else.
+            if let Some(failure) = self.isolation.and_then(|isolation| (isolation.failure)(&value)) {
+                failure.log_untaken();
+            }
             self.guard_drop(value);
         }
     }

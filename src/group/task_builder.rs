@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::closure::Closure;
 use super::handle::TaskHandle;
+use super::isolation::Isolation;
 use super::scope::TaskGroup;
 use super::shared::{Refused, Role, Shared};
 use super::task::{erase, Task, Traits};
@@ -120,13 +121,15 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     /// })
     /// # }
     /// ```
+    #[must_use = "the failure of an isolated task is in its handle alone"]
     #[track_caller]
     pub fn spawn_isolated<T, F>(self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
     where
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
-        self.launch(Location::caller(), Role::Task, Some(Err), move || f().map(Ok))
+        let isolation = &Isolation { wrap: Err, failure: |result| result.as_ref().err() };
+        self.launch(Location::caller(), Role::Task, Some(isolation), move || f().map(Ok))
     }
 
     /// As [`TaskGroup::spawn_daemon`].
@@ -185,7 +188,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         &self,
         location: &'static Location<'static>,
         role: Role,
-        isolate: Option<fn(Failure<E>) -> T>,
+        isolation: Option<&'scope Isolation<T, E>>,
         f: F,
     ) -> Arc<Task<'scope, T, F, E>>
     where
@@ -194,21 +197,21 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     {
         let dedicated = (self.dedicated || self.stack_size.is_some()).then_some(self.stack_size);
         let traits = Traits::new(self.name.clone(), dedicated, location, role);
-        Task::new(self.group.group(), traits, isolate, f)
+        Task::new(self.group.group(), traits, isolation, f)
     }
 
     pub(super) fn launch<T, F>(
         self,
         location: &'static Location<'static>,
         role: Role,
-        isolate: Option<fn(Failure<E>) -> T>,
+        isolation: Option<&'scope Isolation<T, E>>,
         f: F,
     ) -> TaskHandle<'scope, T>
     where
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
     {
-        let task = self.make(location, role, isolate, f);
+        let task = self.make(location, role, isolation, f);
         self.put(task)
     }
 

@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use super::closure::With;
 use super::handle::TaskHandle;
+use super::isolation::Isolation;
 use super::shared::Role;
 use super::start::{start, Ready};
 use super::task_builder::TaskBuilder;
@@ -109,6 +110,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     /// })
     /// # }
     /// ```
+    #[must_use = "the failure of an isolated task is in its handle alone"]
     #[track_caller]
     pub fn spawn_isolated<T, F>(self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
     where
@@ -116,7 +118,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
         let closure = With { value: self.value, closure: move |value: &mut V| f(value).map(Ok) };
-        self.task.launch(Location::caller(), Role::Task, Some(Err), closure)
+        let isolation = &Isolation { wrap: Err, failure: |result| result.as_ref().err() };
+        self.task.launch(Location::caller(), Role::Task, Some(isolation), closure)
     }
 
     /// Like [`TaskGroup::spawn_daemon`](crate::TaskGroup::spawn_daemon), with the value.
