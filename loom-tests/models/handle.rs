@@ -55,6 +55,18 @@ pub(super) fn models() -> Vec<Model> {
             "the cancel of one task reaches it whether it has begun or not, and nobody else"
         ),
         holds!(
+            handle_cancel_outlives_the_handle,
+            Exhaustive,
+            Exhaustive,
+            "the cancel of one task reaches it also where its handle is dropped before the task enters its frame"
+        ),
+        breaks!(
+            broken_handle_takes_its_cancel_along,
+            Preemptions(3),
+            "deadlock",
+            "a task that looks only for its handle, and not for its token, never hears of its cancel"
+        ),
+        holds!(
             handle_cancel_races_with_end,
             Preemptions(3),
             Preemptions(4),
@@ -188,6 +200,27 @@ fn handle_cancel_races_with_start() {
         Ok(checkpoint()?)
     })
     .unwrap();
+}
+
+fn handle_cancel_outlives_the_handle() {
+    must_see(["it was cut short", "it never ran"]);
+    let begun = Note::default();
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| {
+            begun.set();
+            Ok(block()?)
+        });
+        task.cancel();
+        drop(task);
+        Ok(())
+    })
+    .unwrap();
+    saw(if begun.is_set() { "it was cut short" } else { "it never ran" });
+}
+
+fn broken_handle_takes_its_cancel_along() {
+    take_out(Guard::CancelOutlivesHandle);
+    handle_cancel_outlives_the_handle();
 }
 
 fn handle_cancel_races_with_end() {

@@ -100,6 +100,18 @@ pub(super) fn models() -> Vec<Model> {
             "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
         ),
         holds!(
+            scope_end_meets_the_drop_of_a_child,
+            Exhaustive,
+            Exhaustive,
+            "a child of the group's token may lose its last handle while the end of the scope looks at the children"
+        ),
+        breaks!(
+            broken_scope_end_drops_a_child_under_the_lock,
+            Preemptions(3),
+            "deadlock",
+            "a child that is dropped while the lock of its parent is held waits for that lock for ever"
+        ),
+        holds!(
             scope_end_awaits_the_callbacks_of_its_tasks,
             Preemptions(3),
             Preemptions(4),
@@ -302,6 +314,28 @@ fn scope_r21_deadline_fires_while_the_scope_closes() {
 fn broken_scope_end_ignores_deliveries() {
     take_out(Guard::EndAwaitsDeliveries);
     scope_r21_deadline_fires_while_the_scope_closes();
+}
+
+fn scope_end_meets_the_drop_of_a_child() {
+    must_see(["dropped before the cancel", "dropped after the cancel"]);
+    let dropper = TaskGroup::scope(|g| {
+        let child = g.token().child();
+        let dropper = thread::spawn(move || {
+            // Loom does not see references come and go: what it can put before and after others is the look.
+            let cancelled = child.is_cancelled();
+            drop(child);
+            cancelled
+        });
+        g.cancel();
+        Ok(dropper)
+    })
+    .unwrap();
+    saw(if dropper.join().unwrap() { "dropped after the cancel" } else { "dropped before the cancel" });
+}
+
+fn broken_scope_end_drops_a_child_under_the_lock() {
+    take_out(Guard::ChildrenOutliveTheLook);
+    scope_end_meets_the_drop_of_a_child();
 }
 
 fn scope_end_awaits_the_callbacks_of_its_tasks() {

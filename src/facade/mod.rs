@@ -157,6 +157,10 @@ pub(crate) enum Guard {
     CallbacksOutsideLock,
     /// Children are marked, and let go of, when the lock of their parent is not held.
     ChildrenOutsideLock,
+    /// The end of a scope keeps the children that it looks at until the lock of their parent has been released.
+    ChildrenOutliveTheLook,
+    /// A task that was cancelled by its handle begins in a frame that finds its token, whether the handle is still there or not.
+    CancelOutlivesHandle,
     /// A check that finds the slot marked asks the node.
     CheckAsksTheNode,
     /// A failure looks for an earlier one in the critical section in which it becomes the primary one.

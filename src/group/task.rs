@@ -418,7 +418,7 @@ where
     /// Runs the task in the frame it belongs in: one whose token a handle finds, while there is a handle.
     fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
-        if self.job.is_detached() && !self.job.is_tokened() {
+        if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle)) {
             context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
         } else {
             context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))

@@ -115,7 +115,12 @@ impl Node {
         }
         // A cancel that has come to this node has marked those below before it is delivered.
         // All are kept until the lock is released: a child whose last reference goes under it would wait for it, to leave the list.
-        let children: Vec<_> = inner.children.iter().filter_map(|(_, child)| child.upgrade()).collect();
+        let children = inner.children.iter().filter_map(|(_, child)| child.upgrade());
+        let children: Vec<_> = if holds(Guard::ChildrenOutliveTheLook) {
+            children.collect()
+        } else {
+            children.filter(|child| child.is_flagged() && child.is_of_task()).collect()
+        };
         drop(inner);
         let tasks = children.iter().filter(|child| child.is_of_task());
         tasks.for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
