@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::taskgroup::{CancelCause, Cancelled, TaskStatus, TokenId};
 
+/// Whether the clock orders what it counts. In a model a thread may see an old value, whatever the clock says.
+pub const ORDERS: bool = !cfg!(taskgroup_models);
+
 /// A scope, or a task, whose scope is that of its own token.
 pub type Node = u64;
 

@@ -1,0 +1,267 @@
+//! The grammar: what a program is made of, and how one is chosen.
+//!
+//! | part | forms |
+//! |---|---|
+//! | program | tokens (new, child, linked), then a group |
+//! | group | limit none, 1, 2, 3; cancels or collects; deadline none, past, far; another parent; a release hook; a body |
+//! | task | what it captures and returns (values with destructors), ends of channels, an event that it sets when it is dropped, steps |
+//! | a way to spawn | `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named, dedicated, items of a map |
+//! | a way to wait | `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`, `map_unordered`, the end of the scope |
+//! | a region | inner group, `shield`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a lock, permits |
+//! | an end | a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel: passed on, swallowed, an error |
+//!
+//! # Every program ends
+//!
+//! Number the tasks in the order in which a walk through the program leaves them, children before their parents. A task waits
+//! only for tasks of lower numbers: its own, and those that were spawned before it. So the waits have no circle. The rest is
+//! kept by [`Place`]:
+//!
+//! 1. A wait for an event, and a pipe, needs tasks that can begin whoever waits: both belong to a group without a limit, and what
+//!    they wait for spawns into no group around it.
+//! 2. Channels go from earlier tasks to later ones, and the end of a task closes the ends that it has.
+//! 3. What waits for ever is in a scope that will be cancelled: a daemon, or a task that its spawner cancels on every way out. What a
+//!    daemon does before it cancels such a task waits for no cancel, since the daemon's own comes when the task has ended.
+//! 4. While a lock or a permit is held, nothing waits, except for a lock with a higher number.
+
+mod channels;
+mod choices;
+mod draw;
+mod generator;
+mod tasks;
+
+use std::sync::Arc;
+
+pub use choices::Choices;
+pub use generator::generate;
+
+/// Features that can be left out, one bit each.
+pub const FEATURES: &[(&str, u64)] = &[
+    ("limit", LIMIT),
+    ("outward", OUTWARD),
+    ("pipe", PIPE),
+    ("run", RUN),
+    ("grace", GRACE),
+    ("select", SELECT),
+    ("destructors", DESTRUCTORS),
+    ("start", START),
+    ("foreign", FOREIGN),
+    ("rendezvous", RENDEZVOUS),
+    ("default", DEFAULT),
+    ("permits", EXACT_LIMIT),
+    ("streams", STREAMS),
+    ("panics", PANICS),
+    ("times", TIMES),
+];
+/// Groups with a limit.
+pub const LIMIT: u64 = 1;
+/// Spawns from an inner group into an outer one.
+pub const OUTWARD: u64 = 1 << 1;
+/// Tasks that send and receive.
+pub const PIPE: u64 = 1 << 2;
+/// `CancelToken::run` inside of a scope.
+pub const RUN: u64 = 1 << 3;
+/// Graceful cancels and `winding_down`.
+pub const GRACE: u64 = 1 << 4;
+/// `Select`.
+pub const SELECT: u64 = 1 << 5;
+/// Destructors that panic or cancel.
+pub const DESTRUCTORS: u64 = 1 << 6;
+/// `TaskGroup::start`.
+pub const START: u64 = 1 << 7;
+/// Cancels of foreign tokens as errors.
+pub const FOREIGN: u64 = 1 << 8;
+/// Channels without room.
+pub const RENDEZVOUS: u64 = 1 << 9;
+/// `try_select`.
+pub const DEFAULT: u64 = 1 << 10;
+/// The check of how many tasks run at once.
+pub const EXACT_LIMIT: u64 = 1 << 11;
+/// The check that a stream that was cut short does not look complete.
+pub const STREAMS: u64 = 1 << 12;
+/// Panics.
+pub const PANICS: u64 = 1 << 13;
+/// Deadlines and timeouts.
+pub const TIMES: u64 = 1 << 14;
+
+/// Features in which differences are known: tasks of an inner group that wait for queued ones of a limited group around it.
+pub const PENDING: u64 = OUTWARD;
+
+/// A program.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub tokens: Vec<Token>,
+    pub group: Group,
+    /// How many events it has.
+    pub events: usize,
+    /// How many tasks it can spawn.
+    #[allow(dead_code, reason = "the models ask for it")]
+    pub tasks: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Token {
+    New,
+    Child(usize),
+    Linked(usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    None,
+    Past,
+    Far,
+}
+
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub limit: Option<usize>,
+    pub collects: bool,
+    pub deadline: Deadline,
+    pub parent: Option<usize>,
+    pub release: Option<Act>,
+    pub body: Block,
+}
+
+/// Steps, and what is done where one of them is cancelled.
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub steps: Vec<Step>,
+    pub when_cut: WhenCut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenCut {
+    /// The cancel is returned.
+    Return,
+    /// A value is returned all the same.
+    Swallow,
+    Fail,
+    Panic,
+}
+
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Tells it from every other task of the program.
+    pub id: usize,
+    pub captured: Option<Act>,
+    pub result: Option<Act>,
+    pub sends: Vec<usize>,
+    pub receives: Vec<usize>,
+    pub sets: Option<usize>,
+    pub block: Block,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Plain,
+    Isolated,
+    Daemon,
+    Try,
+    Named,
+    Dedicated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Join,
+    Wait,
+    WaitZero,
+    WaitLong,
+    CancelAndWait,
+    Cancel,
+    Drop,
+}
+
+/// What a destructor or a callback does. None of it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Nothing,
+    Panic,
+    Cancel(usize),
+    Check,
+}
+
+/// How a task that waits for ever is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doom {
+    Handle,
+    Group,
+    Token(usize),
+}
+
+/// A wait that only a cancel ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forever {
+    Sleep,
+    Park,
+    Event,
+    Permit,
+    Receive,
+    Send,
+    Token,
+    Barrier,
+    Promise,
+    Condition,
+    Select,
+    Hook,
+}
+
+#[derive(Debug, Clone)]
+pub enum Step {
+    Checkpoint,
+    Yield,
+    Nap,
+    Forever(Forever),
+    Fail,
+    Panic,
+    Foreign(usize),
+    Hold(Act, Vec<Step>),
+    Spawn { level: usize, how: How, keep: bool, task: Arc<Task> },
+    Doomed { level: usize, how: How, task: Arc<Task>, between: Vec<Step>, by: Doom },
+    Wait { level: usize, task: usize, way: Way },
+    Completed { level: usize, tasks: Vec<usize> },
+    Map { level: usize, ordered: bool, items: usize, taken: usize, block: Arc<Block> },
+    Start { level: usize, task: Arc<Task> },
+    Ready,
+    OnFinished { level: usize, task: usize, act: Act },
+    Open { group: Box<Group>, absorb: bool },
+    Shield(Vec<Step>),
+    Timeout { past: bool, steps: Vec<Step> },
+    Run { token: usize, steps: Vec<Step> },
+    Winding(Vec<Step>),
+    Hook(Vec<Step>),
+    OnCancel { token: usize, act: Act, steps: Vec<Step> },
+    CancelGroup(usize),
+    Gracefully(usize),
+    CancelToken(usize),
+    Lock(usize, Vec<Step>),
+    Permits(usize, usize, Vec<Step>),
+    AwaitEvent(usize),
+    Pipe { level: usize, channel: usize, capacity: Option<usize>, tasks: Vec<Arc<Task>> },
+    Send(usize),
+    TrySend(usize),
+    Receive(usize),
+    TryReceive(usize),
+    Drain(usize),
+    Select { receives: Vec<usize>, sends: Vec<usize>, once: bool },
+}
+
+/// How many permits each semaphore of a program has.
+pub const PERMITS: [usize; 2] = [1, 2];
+/// How many locks a program has.
+pub const LOCKS: usize = 2;
+
+/// How large a program may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Groups inside of each other.
+    pub depth: usize,
+    pub tasks: usize,
+    /// Steps of one block.
+    pub steps: usize,
+    pub features: u64,
+}
+
+impl Size {
+    pub const USUAL: Size = Size { depth: 3, tasks: 9, steps: 4, features: !PENDING };
+}

@@ -1,0 +1,161 @@
+//! The steps that are done with the ends of channels.
+
+use super::*;
+
+impl Frame {
+    pub(super) fn pipe(&self, level: &dyn Opened, channel: usize, capacity: Option<usize>, tasks: &[Arc<Task>]) {
+        let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
+        let number = self.now();
+        self.note(What::Channel { channel: number, capacity });
+        // The channel's own ends go before a task can be first to close it: they are moved into the last tasks.
+        let mut ends: Vec<Ends> = tasks.iter().map(|_| Ends::default()).collect();
+        let (mut sender, mut receiver) = (Some(sender), Some(receiver));
+        let last = |of: fn(&Task) -> &Vec<usize>| tasks.iter().rposition(|task| of(task).contains(&channel));
+        let (last_sender, last_receiver) = (last(|task| &task.sends), last(|task| &task.receives));
+        for (index, task) in tasks.iter().enumerate() {
+            let world = &self.world;
+            if task.sends.contains(&channel) {
+                let end = if last_sender == Some(index) { sender.take() } else { sender.clone() };
+                ends[index].senders.insert(channel, End { end, channel: number, sender: true, world: world.clone() });
+            }
+            if task.receives.contains(&channel) {
+                let end = if last_receiver == Some(index) { receiver.take() } else { receiver.clone() };
+                ends[index].receivers.insert(channel, End { end, channel: number, sender: false, world: world.clone() });
+            }
+        }
+        for (task, ends) in tasks.iter().zip(ends) {
+            level.spawn(self, How::Plain, false, task, ends);
+        }
+    }
+
+    pub(super) fn channel_step(&self, step: &Step) -> Result {
+        let ends = self.ends.borrow();
+        match step {
+            Step::Send(channel) => {
+                let end = &ends.senders[channel];
+                let message = self.value(Act::Nothing);
+                let (number, begin) = (message.number, self.now());
+                let (seen, result) = match end.end.as_ref().map(|sender| sender.send(message)) {
+                    None | Some(Ok(())) => (Seen::Done, Ok(())),
+                    Some(Err(SendError::Cancelled(message, cancelled))) => {
+                        assert_eq!(message.number, number, "another message came back");
+                        (Seen::Cut(cut(&cancelled)), Err(cancelled.into()))
+                    }
+                    Some(Err(other)) => {
+                        assert_eq!(other.into_inner().number, number, "another message came back");
+                        (Seen::Disconnected, self.fail())
+                    }
+                };
+                self.write(begin, What::Sent { channel: end.channel, message: number, seen });
+                result
+            }
+            Step::TrySend(channel) => {
+                let end = &ends.senders[channel];
+                let message = self.value(Act::Nothing);
+                let (number, begin) = (message.number, self.now());
+                let seen = match end.end.as_ref().map(|sender| sender.try_send(message)) {
+                    None | Some(Ok(())) => Seen::Done,
+                    Some(Err(TrySendError::Full(_))) => Seen::NotNow,
+                    Some(Err(other)) => {
+                        assert_eq!(other.into_inner().number, number, "another message came back");
+                        Seen::NotNow
+                    }
+                };
+                self.write(begin, What::Sent { channel: end.channel, message: number, seen });
+                Ok(())
+            }
+            Step::Receive(channel) => self
+                .receive(&ends.receivers[channel], |receiver| {
+                    receiver.recv().map_err(|error: RecvError| anyhow::Error::from(error))
+                })
+                .map(drop),
+            Step::Drain(channel) => {
+                let end = &ends.receivers[channel];
+                while self.receive(end, |receiver| receiver.recv().map_err(anyhow::Error::from))? {}
+                Ok(())
+            }
+            Step::TryReceive(channel) => {
+                let end = &ends.receivers[channel];
+                let begin = self.now();
+                let (message, seen) = match end.end.as_ref().map(Receiver::try_recv) {
+                    Some(Ok(message)) => (Some(message), Seen::Done),
+                    None | Some(Err(TryRecvError::Empty)) => (None, Seen::NotNow),
+                    Some(Err(other)) => (None, seen(&other.into())),
+                };
+                let number = message.as_ref().map(|message| message.number);
+                self.write(begin, What::Received { channel: end.channel, message: number, seen, blocking: false });
+                Ok(())
+            }
+            Step::Select { receives, sends, once } => self.select(&ends, receives, sends, *once),
+            _ => Ok(()),
+        }
+    }
+
+    /// Receives one message; false where there will be none any more.
+    pub(super) fn receive(
+        &self,
+        end: &End<Receiver<Value>>,
+        call: impl FnOnce(&Receiver<Value>) -> Result<Value>,
+    ) -> Result<bool> {
+        let begin = self.now();
+        let received = end.end.as_ref().map(call);
+        let (message, seen, result) = match received {
+            Some(Ok(message)) => (Some(message), Seen::Done, Ok(true)),
+            None => (None, Seen::Disconnected, Ok(false)),
+            Some(Err(error)) => match seen(&error) {
+                Seen::Cut(cut) => (None, Seen::Cut(cut), Err(error)),
+                other => (None, other, Ok(false)),
+            },
+        };
+        let number = message.as_ref().map(|message| message.number);
+        self.write(begin, What::Received { channel: end.channel, message: number, seen, blocking: true });
+        result
+    }
+
+    pub(super) fn select(&self, ends: &Ends, receives: &[usize], sends: &[usize], once: bool) -> Result {
+        /// What a case did, for the ledger.
+        enum Did {
+            Received(u64, Option<Value>),
+            Sent(u64, u64, bool),
+        }
+        let mut messages: Vec<_> = sends.iter().map(|_| Some(self.value(Act::Nothing))).collect();
+        let mut select = Select::new();
+        for channel in receives {
+            let end = &ends.receivers[channel];
+            if let Some(receiver) = &end.end {
+                select.recv(receiver, move |message| Did::Received(end.channel, message.ok()));
+            }
+        }
+        for (channel, message) in sends.iter().zip(&mut messages) {
+            let end = &ends.senders[channel];
+            if let Some(sender) = &end.end {
+                let number = message.as_ref().map_or(0, |message| message.number);
+                select.send(sender, message, move |sent| Did::Sent(end.channel, number, sent.is_ok()));
+            }
+        }
+        let begin = self.now();
+        let did = if once { select.try_select() } else { select.select().map(Some) };
+        match did {
+            Ok(Some(Did::Received(channel, message))) => {
+                let seen = if message.is_some() { Seen::Done } else { Seen::Disconnected };
+                let number = message.as_ref().map(|message| message.number);
+                self.write(begin, What::Received { channel, message: number, seen, blocking: !once });
+                Ok(())
+            }
+            Ok(Some(Did::Sent(channel, message, sent))) => {
+                let seen = if sent { Seen::Done } else { Seen::Disconnected };
+                self.write(begin, What::Sent { channel, message, seen });
+                if sent || once {
+                    Ok(())
+                } else {
+                    self.fail()
+                }
+            }
+            Ok(None) => Ok(()),
+            Err(cancelled) => {
+                self.write(begin, What::Point { name: "select", seen: Seen::Cut(cut(&cancelled)), forever: false });
+                Err(cancelled.into())
+            }
+        }
+    }
+}

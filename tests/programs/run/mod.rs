@@ -1,0 +1,208 @@
+//! Runs a program on the crate, and writes what it does into the ledger.
+
+mod channels;
+mod frame;
+mod level;
+mod waits;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{panic_any, resume_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Condvar as StdCondvar, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::grammar::{
+    Act, Block, Deadline, Doom, Forever, Group, How, Program, Step, Task, Token, Way, WhenCut, LOCKS, PERMITS,
+};
+use super::ledger::{cut, number_in, Entry, Fault, Kind, Ledger, Node, Outcome, Reported, Role, Seen, What, OUTSIDE};
+use super::taskgroup::channel::{self, Receiver, RecvError, Select, SendError, Sender, TryRecvError, TrySendError};
+use super::taskgroup::sync::{Barrier, Condvar, Event, Mutex, Promise, Semaphore};
+use super::taskgroup::{
+    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready, SpawnErrorKind, StartError, TaskError,
+    TaskGroup, TaskHandle, TaskStatus,
+};
+
+use frame::Frame;
+use level::Opened;
+
+/// Longer than any run.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A panic may be caught here, and is none of a model's own.
+const CATCHES: bool = !cfg!(taskgroup_models);
+
+/// What all tasks of a run share.
+struct World {
+    ledger: Arc<Ledger>,
+    tokens: Vec<(CancelToken, Node)>,
+    locks: [Mutex<()>; LOCKS],
+    semaphores: [Semaphore; PERMITS.len()],
+    events: Vec<Event>,
+}
+
+type Handed = Option<Value>;
+type Result<T = ()> = anyhow::Result<T>;
+
+/// A value whose drop is in the ledger, and whose destructor may do something.
+struct Value {
+    number: u64,
+    act: Act,
+    world: Arc<World>,
+}
+
+impl Value {
+    fn new(world: &Arc<World>, act: Act) -> Value {
+        let number = world.ledger.now();
+        world.ledger.note(What::Made { value: number });
+        Value { number, act, world: world.clone() }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.world.ledger.note(What::Dropped { value: self.number });
+        perform(&self.world, self.act, None);
+    }
+}
+
+/// Sets an event when it is dropped.
+struct Sets(Arc<World>, usize);
+
+impl Drop for Sets {
+    fn drop(&mut self) {
+        self.0.events[self.1].set();
+    }
+}
+
+/// An end of a channel, whose drop is in the ledger.
+struct End<T> {
+    end: Option<T>,
+    channel: u64,
+    sender: bool,
+    world: Arc<World>,
+}
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        let ledger = &self.world.ledger;
+        let begin = ledger.now();
+        drop(self.end.take());
+        let what = What::Closed { channel: self.channel, sender: self.sender };
+        ledger.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin, end: ledger.now(), what });
+    }
+}
+
+/// What a task has of the channels.
+#[derive(Default)]
+struct Ends {
+    senders: BTreeMap<usize, End<Sender<Value>>>,
+    receivers: BTreeMap<usize, End<Receiver<Value>>>,
+}
+
+/// Does what a destructor or callback does. A panic that the crate is known to contain names the group that reports it.
+fn perform(world: &Arc<World>, act: Act, contained: Option<Node>) {
+    match act {
+        Act::Nothing => {}
+        Act::Panic => {
+            if CATCHES && !std::thread::panicking() {
+                let fault = world.ledger.now();
+                world.ledger.note(What::Raised { fault, contained });
+                panic_any(Fault(fault).to_string());
+            }
+        }
+        Act::Cancel(token) => cancel_token(world, token),
+        Act::Check => _ = taskgroup::checkpoint(),
+    }
+}
+
+fn cancel_token(world: &Arc<World>, token: usize) {
+    let ledger = &world.ledger;
+    let begin = ledger.now();
+    let (token, target) = &world.tokens[token];
+    token.cancel_because(format!("act {begin}"));
+    let what = What::Cancel { target: *target, gracefully: false };
+    ledger.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin, end: ledger.now(), what });
+}
+
+/// What an error of the crate says.
+fn seen(error: &anyhow::Error) -> Seen {
+    match error.cancelled() {
+        Some(cancelled) => Seen::Cut(cut(cancelled)),
+        None => Seen::Disconnected,
+    }
+}
+
+fn seen_by<T>(result: &std::result::Result<T, Cancelled>) -> Seen {
+    match result {
+        Ok(_) => Seen::Done,
+        Err(cancelled) => Seen::Cut(cut(cancelled)),
+    }
+}
+fn seen_of<T>(result: &Result<T>) -> Seen {
+    match result {
+        Ok(_) => Seen::Done,
+        Err(error) => seen(error),
+    }
+}
+
+fn caught<T>(f: impl FnOnce() -> T) -> std::thread::Result<T> {
+    if CATCHES {
+        std::panic::catch_unwind(AssertUnwindSafe(f))
+    } else {
+        Ok(f())
+    }
+}
+
+fn fault_of(kind: &FailureKind<anyhow::Error>) -> (Option<u64>, bool) {
+    match kind {
+        FailureKind::Error(error) => (error.downcast_ref::<Fault>().map(|fault| fault.0), false),
+        FailureKind::Panic(panic) => (number_in(panic.message(), "fault "), true),
+        _ => (None, false),
+    }
+}
+
+fn report(group: Node, error: &GroupError) -> What {
+    let failures = error.failures().iter().map(|failure| {
+        let (fault, panic) = fault_of(failure.kind());
+        Reported { fault, panic, after_cancel: failure.after_cancel() }
+    });
+    let primary =
+        error.primary().and_then(|primary| error.failures().iter().position(|failure| std::ptr::eq(failure, primary)));
+    What::Error { group, failures: failures.collect(), primary, cut: error.cancelled().map(cut) }
+}
+
+/// Runs the program once, and gives what it wrote.
+pub fn run(program: &Program) -> Vec<Entry> {
+    let ledger = Ledger::new();
+    let mut tokens: Vec<(CancelToken, Node)> = Vec::new();
+    for token in &program.tokens {
+        let (token, parents) = match *token {
+            Token::New => (CancelToken::new(), vec![]),
+            Token::Child(parent) => (tokens[parent].0.child(), vec![tokens[parent].1]),
+            Token::Linked(one, other) => {
+                (CancelToken::linked([&tokens[one].0, &tokens[other].0]), vec![tokens[one].1, tokens[other].1])
+            }
+        };
+        let node = ledger.now();
+        let what = What::Opened { kind: Kind::Token, parents, token: Some(token.id()) };
+        ledger.write(Entry { task: OUTSIDE, scope: node, begin: node, end: node, what });
+        tokens.push((token, node));
+    }
+    let world = Arc::new(World {
+        ledger: ledger.clone(),
+        tokens,
+        locks: std::array::from_fn(|_| Mutex::new(())),
+        semaphores: PERMITS.map(Semaphore::new),
+        events: (0..program.events).map(|_| Event::new()).collect(),
+    });
+    let frame = Frame::new(&world, OUTSIDE, Ends::default());
+    let result = caught(|| frame.open(None, &program.group));
+    drop(frame);
+    if let Err(payload) = result {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        if text.and_then(|text| number_in(text, "fault ")).is_none() {
+            resume_unwind(payload);
+        }
+    }
+    ledger.read()
+}

@@ -1,0 +1,96 @@
+//! The messages of channels, and the end of these.
+
+use super::*;
+
+impl History<'_> {
+    pub(super) fn messages(&self, streams: bool) -> Verdict {
+        let mut received: BTreeMap<u64, &Entry> = BTreeMap::new();
+        for entry in self.entries {
+            let What::Received { message, seen, blocking, .. } = entry.what else { continue };
+            if blocking {
+                self.blocking(entry, seen)?;
+            }
+            if let Some(message) = message {
+                ensure!(received.insert(message, entry).is_none(), "message", "{message} was received twice");
+            }
+        }
+        for entry in self.entries {
+            let What::Sent { channel, message, seen } = entry.what else { continue };
+            if let Seen::Cut(cut) = seen {
+                self.justified(entry, cut)?;
+            }
+            let arrived = received.get(&message);
+            ensure!(seen == Seen::Done || arrived.is_none(), "message", "{entry:?} arrived all the same");
+            if let Some(arrived) = arrived {
+                let there = matches!(arrived.what, What::Received { channel: at, .. } if at == channel);
+                ensure!(there && arrived.end > entry.begin, "message", "{arrived:?} came before {entry:?}");
+            }
+        }
+        for entry in self.entries {
+            let (channel, of_senders) = match entry.what {
+                What::Received { channel, seen: Seen::Disconnected, .. } => (channel, true),
+                What::Sent { channel, seen: Seen::Disconnected, .. } => (channel, false),
+                _ => continue,
+            };
+            self.disconnected(entry, channel, of_senders, &received, streams)?;
+        }
+        self.rooms(&received)
+    }
+
+    pub(super) fn disconnected(
+        &self,
+        entry: &Entry,
+        channel: u64,
+        senders: bool,
+        received: &BTreeMap<u64, &Entry>,
+        streams: bool,
+    ) -> Verdict {
+        let closes: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|close| matches!(close.what, What::Closed { channel: at, sender } if at == channel && sender == senders))
+            .collect();
+        let open = closes.iter().any(|close| close.begin > entry.end);
+        ensure!(!open && !closes.is_empty(), "message", "{entry:?}, and not all of the other side had gone");
+        if senders {
+            for sent in self.entries {
+                let What::Sent { channel: at, message, seen: Seen::Done } = sent.what else { continue };
+                let gone = received.get(&message).is_some_and(|received| received.begin < entry.end);
+                ensure!(at != channel || gone, "message", "{entry:?} before {message} was received");
+            }
+        }
+        if streams {
+            let last = closes.iter().map(|close| close.begin).max().unwrap_or(NEVER);
+            for (&node, &at) in &self.seen {
+                let known = at < last && self.is_in(entry.scope, node, true, true);
+                ensure!(
+                    !known,
+                    "no disconnect",
+                    "{entry:?}: scope {node} was cancelled at {at}, and the last end went at {last}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// No channel holds more than it has room for.
+    pub(super) fn rooms(&self, received: &BTreeMap<u64, &Entry>) -> Verdict {
+        for entry in self.entries {
+            let What::Channel { channel, capacity: Some(capacity) } = entry.what else { continue };
+            let sent = |entry: &&Entry| matches!(entry.what, What::Sent { channel: at, seen: Seen::Done, .. } if at == channel);
+            for last in self.entries.iter().filter(sent) {
+                let inside = self.entries.iter().filter(sent).filter(|sent| {
+                    let What::Sent { message, .. } = sent.what else { return false };
+                    sent.end <= last.end && received.get(&message).is_none_or(|received| received.begin > last.end)
+                });
+                let inside = inside.count();
+                // Receivers that go drop what is inside.
+                let closed = self.entries.iter().any(|close| {
+                    close.begin < last.end && matches!(close.what, What::Closed { channel: at, sender: false } if at == channel)
+                });
+                ensure!(inside <= capacity || closed, "message", "{inside} are in channel {channel} after {last:?}");
+            }
+        }
+        Ok(())
+    }
+}
