@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -435,6 +435,30 @@ fn a_cancel_is_not_a_task_that_was_not_ready() -> Result<(), GroupError> {
             assert!(matches!(started, Err(StartError::Cancelled(_))), "{started:?}");
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Nothing keeps the task once it and its handle are gone, and with it the callbacks of its token.
+#[test]
+fn a_started_task_is_freed_whoever_waits() -> Result<(), GroupError> {
+    for limit in [1, 2] {
+        let captured = Arc::new(());
+        TaskGroup::builder().limit(limit).scope(|g| {
+            let start = || {
+                g.start(|ready| {
+                    let captured = captured.clone();
+                    let own = taskgroup::current_token().context("a task has a token")?;
+                    own.on_cancel(move || drop(captured)).forget();
+                    ready.send(());
+                    Ok(())
+                })
+            };
+            start()?;
+            g.spawn(move || Ok(start()?)).join()?;
+            Ok(())
+        })?;
+        assert_eq!(Arc::strong_count(&captured), 1);
     }
     Ok(())
 }

@@ -58,6 +58,13 @@ impl Completions {
         state.tasks.push(task);
     }
 
+    /// Lets go of the tasks that no wait has handed on. For a wait that is the last: a task may hold what its end is told to, and
+    /// the two would keep each other.
+    pub(super) fn forget_queued(&self) {
+        let tasks = std::mem::take(&mut self.0.lock().tasks);
+        drop(tasks);
+    }
+
     /// Says that an event is about to happen.
     pub(super) fn is_coming(&self) {
         let mut state = self.0.lock();

@@ -254,6 +254,8 @@ where
             cancelled = Some(cancel);
         }
     }
+    // The task has the handshake, and must not be kept by it.
+    handshake.events.forget_queued();
     let closed = handshake.close();
     let value = handover.value.lock().take();
     if !closed {
