@@ -38,7 +38,7 @@ use slab::Slab;
 use super::deadline::{Deadline, Shield, NEVER};
 use super::{timer, CancelCause, Cancelled, TokenId};
 use crate::error::log;
-use crate::facade::{holds, preset, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
+use crate::facade::{assert_unlocked, holds, preset, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
 use crate::waiting::Slot;
 pub(crate) use above::OwnedBy;
 pub(crate) use fallout::Fallout;
@@ -483,6 +483,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // It takes the locks of its parents and that of the timer, and the callbacks that are left are dropped with it.
+        assert_unlocked();
         let armed = *self.armed.get_mut();
         if armed != NEVER {
             timer::disarm(armed, self.id);

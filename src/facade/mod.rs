@@ -4,6 +4,8 @@
 //! loom model. `os` is what ships; `model` is what loom can see through. Where they differ in what they promise, the
 //! weaker promise holds for the code above: a park may return early, an unpark is remembered once, a lock is not fair.
 
+#[cfg(all(debug_assertions, not(loom)))]
+mod held;
 #[cfg(not(loom))]
 mod os;
 #[cfg(not(loom))]

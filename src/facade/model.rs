@@ -82,6 +82,9 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 #[derive(Debug)]
 pub(crate) struct ModelPanic;
 
+/// In a model a lock that is asked for again is a deadlock, which loom finds by itself.
+pub(crate) fn assert_unlocked() {}
+
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         if payload.is::<ModelPanic>() {
@@ -139,6 +142,27 @@ macro_rules! atomic {
     )*};
 }
 atomic!(AtomicU8 of u8, AtomicU32 of u32, AtomicU64 of u64, AtomicUsize of usize);
+
+/// An atomic of an object that is freed by the count of its `Arc`, which orders the free after each access.
+///
+/// Loom sees neither, and would take a relaxed access by the thread that gives up the last reference but one for a race with the
+/// free. So it is not told of that.
+#[derive(Debug)]
+pub(crate) struct CountedAtomicU32(std::mem::ManuallyDrop<AtomicU32>);
+
+impl CountedAtomicU32 {
+    pub(crate) fn new(value: u32) -> Self {
+        CountedAtomicU32(std::mem::ManuallyDrop::new(AtomicU32::new(value)))
+    }
+}
+
+impl std::ops::Deref for CountedAtomicU32 {
+    type Target = AtomicU32;
+
+    fn deref(&self) -> &AtomicU32 {
+        &self.0
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);

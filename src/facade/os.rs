@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 
+#[cfg(debug_assertions)]
+use super::held;
+#[cfg(debug_assertions)]
+pub(crate) use super::held::MutexGuard;
+#[cfg(not(debug_assertions))]
 pub(crate) use std::sync::MutexGuard;
 
 /// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting. Unlocking is one
@@ -36,13 +41,19 @@ impl<T> Mutex<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(debug_assertions)]
+        let guard = MutexGuard::new(guard);
+        guard
     }
 
     pub(crate) fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// An atomic of an object that is freed by the count of its `Arc`.
+pub(crate) type CountedAtomicU32 = AtomicU32;
 
 /// Whether `guard` is in place: always, outside of the models that take one out.
 #[inline(always)]
@@ -72,9 +83,19 @@ pub(crate) fn batches_ahead() -> usize {
 /// What a panic leaves behind.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
+/// Asserts, in debug builds, that this thread holds no lock of the crate: code of the user's is about to run, or to be dropped.
+#[inline(always)]
+#[cfg_attr(debug_assertions, track_caller)]
+pub(crate) fn assert_unlocked() {
+    #[cfg(debug_assertions)]
+    held::assert_none();
+}
+
 /// Runs `f` and returns its panic as a value.
 #[inline]
+#[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
+    assert_unlocked();
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 

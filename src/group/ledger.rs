@@ -95,7 +95,9 @@ impl<E: TaskError> Ledger<E> {
     pub(super) fn take(&self, name: Option<Cow<'static, str>>, cancelled: Option<Cancelled>) -> GroupError<E> {
         let mut entries = self.entries.lock();
         let failures = std::mem::take(&mut entries.failures);
-        GroupError::new(name, self.location, failures, entries.primary, cancelled)
+        let primary = entries.primary;
+        drop(entries);
+        GroupError::new(name, self.location, failures, primary, cancelled)
     }
 
     pub(super) fn resumes_panics(&self) -> bool {

@@ -18,6 +18,9 @@ pub(crate) struct Fallout {
     waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
     regions: Vec<Arc<Node>>,
+    /// Those that the cancel has not changed. A failure spreads under the lock of its group's ledger, and any of these may have
+    /// lost its other references meanwhile: they are dropped when no lock is held, as all that is listed here.
+    unchanged: Vec<Arc<Node>>,
     /// The senders of receivers that disconnect.
     #[cfg(feature = "crossbeam")]
     closing: Vec<crate::cancel::closed::Closing>,
@@ -32,6 +35,8 @@ impl Fallout {
         if let Some(first) = inner.cancelled.clone() {
             let shortens = grace < inner.grace || !holds(Guard::GraceOnlyShrinks);
             if route == Route::Failure || !shortens {
+                drop(inner);
+                self.unchanged.push(node);
                 return false;
             }
             inner.grace = grace;
@@ -45,7 +50,11 @@ impl Fallout {
             return true;
         }
         if let Some(end) = node.grace_end().filter(|_| route == Route::Parent && grace != Grace::Over) {
-            let Grace::Until(until) = grace else { return false };
+            let Grace::Until(until) = grace else {
+                drop(inner);
+                self.unchanged.push(node);
+                return false;
+            };
             end.set_earlier(until, cancelled.location());
             drop(inner);
             // Also where the end is not new: whoever set it may not have come to tell of it yet.
