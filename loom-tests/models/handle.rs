@@ -56,8 +56,8 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             handle_cancel_outlives_the_handle,
-            Exhaustive,
-            Exhaustive,
+            Preemptions(3),
+            Preemptions(4),
             "the cancel of one task reaches it also where its handle is dropped before the task enters its frame"
         ),
         breaks!(
