@@ -7,8 +7,8 @@ use taskgroup::channel::{
     Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use taskgroup::sync::{
-    Barrier, BarrierError, Condvar, Event, Latch, Mutex, MutexGuard, OnceCell, Permit, Promise, ReadGuard, RwLock, Semaphore,
-    WriteGuard,
+    Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, OnceCell, Permit,
+    Promise, ReadGuard, RwLock, Semaphore, WriteGuard,
 };
 use taskgroup::{
     AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
@@ -107,6 +107,8 @@ fn primitives_are_shared_by_tasks() {
     sync::<MutexGuard<'static, String>>();
     sync::<ReadGuard<'static, String>>();
     sync::<WriteGuard<'static, String>>();
+    sync::<MappedMutexGuard<'static, String>>();
+    sync::<MappedWriteGuard<'static, String>>();
 }
 
 #[test]

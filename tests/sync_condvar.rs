@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{until, until_waiting, LONG};
 use taskgroup::sync::{Condvar, Mutex};
@@ -147,5 +147,60 @@ fn a_notification_that_nobody_waits_for_is_gone() -> anyhow::Result<()> {
     changed.notify_one();
     changed.notify_all();
     assert!(!changed.wait_timeout(&mut value.lock()?, Duration::from_millis(1))?);
+    Ok(())
+}
+
+#[test]
+fn a_notification_says_how_many_it_woke() -> anyhow::Result<()> {
+    let (state, changed) = (Mutex::new(()), Condvar::new());
+    assert!(!changed.notify_one());
+    assert_eq!(changed.notify_all(), 0);
+    TaskGroup::scope(|g| {
+        for _ in 0..4 {
+            g.spawn(|| Ok(changed.wait(&mut state.lock()?)?));
+        }
+        until_waiting(&changed, 4);
+        assert!(changed.notify_one());
+        assert_eq!(changed.notify_all(), 3);
+        assert!(!changed.notify_one());
+        // A waiter that was cancelled is not woken by a notification.
+        let cancelled = g.spawn(|| Ok(changed.wait(&mut state.lock()?)?));
+        until_waiting(&changed, 1);
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        assert!(!changed.notify_one());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_deadline_ends_a_wait() -> anyhow::Result<()> {
+    let (state, changed) = (Mutex::new(false), Condvar::new());
+    let mut guard = state.lock()?;
+    let now = Instant::now();
+    assert!(!changed.wait_until(&mut guard, now)?);
+    assert!(!changed.wait_while_until(&mut guard, |open| !*open, now)?);
+    assert!(changed.wait_while_until(&mut guard, |open| *open, now)?);
+    // The mutex was locked again.
+    assert!(state.try_lock().is_none());
+    drop(guard);
+    TaskGroup::scope(|g| {
+        let waiter = g.spawn(|| Ok(changed.wait_until(&mut state.lock()?, now + LONG)?));
+        until_waiting(&changed, 1);
+        changed.notify_one();
+        assert!(waiter.join()?);
+        Ok(())
+    })?;
+    // Neither a cancel nor an outer time limit is a timeout of the wait.
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(token.run(|| changed.wait_until(&mut state.lock_uncancellable(), now)).is_err());
+    assert!(token.run(|| changed.wait_while_until(&mut state.lock_uncancellable(), |_| false, now)).is_err());
+    let outer = taskgroup::timeout(Duration::from_millis(1), || -> anyhow::Result<_> {
+        Ok(changed.wait_until(&mut state.lock()?, now + LONG)?)
+    })?;
+    assert_eq!(outer, None);
+    assert!(state.try_lock().is_some());
     Ok(())
 }

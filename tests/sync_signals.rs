@@ -277,3 +277,22 @@ fn anyhow_knows_the_cancel_inside_of_a_barrier_error() {
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
     assert!(anyhow::Error::from(BarrierError::Broken).cancelled().is_none());
 }
+
+#[test]
+fn a_cell_of_ones_own_is_changed_taken_and_cloned() {
+    let mut cell = OnceCell::new();
+    assert_eq!(cell.get_mut(), None);
+    assert_eq!(cell.clone(), OnceCell::new());
+    cell.set(String::from("a")).unwrap();
+    let before = cell.clone();
+    cell.get_mut().unwrap().push('b');
+    assert_eq!((before.get().unwrap().as_str(), cell.get().unwrap().as_str()), ("a", "ab"));
+    assert!(before != cell && cell == OnceCell::from(String::from("ab")));
+    assert_eq!(cell.take().as_deref(), Some("ab"));
+    // The value can be made again.
+    assert_eq!(cell.get_or_init(|| String::from("c")).unwrap(), "c");
+    // A cell whose value is being made is empty.
+    let made = OnceCell::new();
+    let clone = made.get_or_try_init(|| Ok::<_, taskgroup::Cancelled>(made.clone().get().copied().unwrap_or(7)));
+    assert_eq!(clone.ok(), Some(&7));
+}

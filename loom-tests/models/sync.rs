@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::Note;
+use super::support::{must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{set_paces_are_due, take_out, Guard};
-use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WriteGuard};
 use crate::CancelToken;
 
 pub(super) fn models() -> Vec<Model> {
@@ -224,6 +224,36 @@ pub(super) fn models() -> Vec<Model> {
             "a reader that gets the lock by itself and tells nobody leaves the reader behind it waiting for its unlock"
         ),
         holds!(
+            sync_rwlock_downgrade_lets_readers_in,
+            Preemptions(3),
+            Preemptions(4),
+            "a reader that waits for a writer reads beside it once that is downgraded, and what was written happens before"
+        ),
+        breaks!(
+            broken_sync_rwlock_downgrade_tells_nobody,
+            Preemptions(3),
+            "deadlock",
+            "a writer that is downgraded and tells nobody leaves a reader waiting for its unlock"
+        ),
+        breaks!(
+            broken_sync_rwlock_downgrade_without_fence,
+            Preemptions(3),
+            "deadlock",
+            "a writer that looks for waiters before its downgrade is seen misses a reader"
+        ),
+        holds!(
+            sync_rwlock_downgrade_against_writer_and_reader,
+            Preemptions(2),
+            Preemptions(3),
+            "no writer comes between a downgrade and the unlock, and a writer and a reader that wait get the lock after it"
+        ),
+        holds!(
+            sync_rwlock_downgrade_hands_over,
+            Preemptions(3),
+            Preemptions(4),
+            "a lock that is handed over at a downgrade is for the reader, and then for anybody"
+        ),
+        holds!(
             sync_condvar_notify_between_predicate_and_wait,
             Exhaustive,
             Exhaustive,
@@ -258,6 +288,18 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that stays in the queue has a notification that nobody sees"
+        ),
+        holds!(
+            sync_condvar_answer_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a notification that says it woke a thread was received, although that thread was being cancelled"
+        ),
+        breaks!(
+            broken_sync_condvar_answer_before_cancel,
+            Preemptions(3),
+            "the answer is wrong",
+            "a cancelled waiter that does not look for its notification makes the answer wrong"
         ),
         holds!(sync_barrier_breaks_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
         breaks!(
@@ -752,6 +794,67 @@ fn broken_sync_rwlock_reader_tells_nobody() {
     sync_rwlock_readers_read_together();
 }
 
+fn sync_rwlock_downgrade_lets_readers_in() {
+    let shared = Arc::new((RwLock::new(Watched::new()), Latch::new(1)));
+    let writing = shared.0.write().unwrap();
+    let reader = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.0.read().unwrap().read();
+            shared.1.count_down();
+        }
+    });
+    writing.write();
+    let reading = WriteGuard::downgrade(writing);
+    // The reader does not depend on the unlock.
+    shared.1.wait().unwrap();
+    reading.read();
+    drop(reading);
+    reader.join().unwrap();
+    assert!(shared.0.try_write().is_some(), "the lock is kept for somebody who has gone");
+}
+
+fn broken_sync_rwlock_downgrade_tells_nobody() {
+    take_out(Guard::DowngradeTellsReaders);
+    sync_rwlock_downgrade_lets_readers_in();
+}
+
+fn broken_sync_rwlock_downgrade_without_fence() {
+    take_out(Guard::FenceAfterUnlock);
+    sync_rwlock_downgrade_lets_readers_in();
+}
+
+fn sync_rwlock_downgrade_against_writer_and_reader() {
+    let lock = Arc::new(RwLock::new((Watched::new(), 0)));
+    let mut writing = lock.write().unwrap();
+    let writer = spawn({
+        let lock = lock.clone();
+        move || {
+            let mut writing = lock.write().unwrap();
+            writing.0.write();
+            writing.1 += 1;
+        }
+    });
+    let reader = spawn({
+        let lock = lock.clone();
+        move || lock.read().unwrap().0.read()
+    });
+    writing.0.write();
+    writing.1 = 10;
+    let reading = WriteGuard::downgrade(writing);
+    reading.0.read();
+    assert_eq!(reading.1, 10, "a writer came in between");
+    drop(reading);
+    writer.join().unwrap();
+    reader.join().unwrap();
+    assert_eq!(lock.read().unwrap().1, 11);
+}
+
+fn sync_rwlock_downgrade_hands_over() {
+    set_paces_are_due(true);
+    sync_rwlock_downgrade_lets_readers_in();
+}
+
 fn sync_condvar_notify_between_predicate_and_wait() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let waiter = spawn({
@@ -832,6 +935,28 @@ fn sync_condvar_cancelled_waiter_is_not_notified() {
 fn broken_sync_condvar_cancelled_waiter_stays() {
     take_out(Guard::CancelLeavesQueue);
     sync_condvar_cancelled_waiter_is_not_notified();
+}
+
+fn sync_condvar_answer_against_cancel() {
+    must_see(["a thread was woken", "no thread waited"]);
+    let shared = Arc::new((Mutex::new(()), Condvar::new()));
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (shared, token) = (shared.clone(), token.clone());
+        move || token.run(|| shared.1.wait(&mut shared.0.lock()?)).is_ok()
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    let woke = shared.1.notify_one();
+    saw(if woke { "a thread was woken" } else { "no thread waited" });
+    canceller.join().unwrap();
+    assert_eq!(waiter.join().unwrap(), woke, "the answer is wrong");
+}
+
+fn broken_sync_condvar_answer_before_cancel() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_condvar_answer_against_cancel();
 }
 
 fn sync_barrier_breaks_while_it_completes() {

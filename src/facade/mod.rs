@@ -20,6 +20,10 @@ pub(crate) use spin::{linger, spin};
 mod model;
 #[cfg(loom)]
 pub(crate) use model::*;
+#[cfg(loom)]
+mod model_data;
+#[cfg(loom)]
+pub(crate) use model_data::*;
 
 mod late;
 pub(crate) use late::Late;
@@ -149,6 +153,8 @@ pub(crate) enum Guard {
     SendLooksUnderLock,
     /// A writer that is cancelled lets the readers behind it pass.
     WriterLetsReadersPass,
+    /// A writer that becomes a reader tells the readers that wait first.
+    DowngradeTellsReaders,
     /// A reader that has the lock tells the readers behind it.
     ReaderTellsReaders,
     /// A cancelled waiter leaves its queue.

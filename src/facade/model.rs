@@ -219,133 +219,6 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
-/// A lock that is only ever tried.
-///
-/// loom's `try_lock` reports deadlocks that are none. The word is what excludes and orders; std's lock, which loom does not
-/// see, gives out the reference and is never contended.
-#[derive(Debug)]
-pub(crate) struct DataRwLock<T: ?Sized> {
-    /// The number of readers, or `WRITER`.
-    word: AtomicUsize,
-    data: std::sync::RwLock<T>,
-}
-
-const WRITER: usize = usize::MAX;
-
-#[derive(Debug)]
-pub(crate) struct DataReadGuard<'a, T: ?Sized> {
-    data: Option<std::sync::RwLockReadGuard<'a, T>>,
-    word: &'a AtomicUsize,
-}
-
-#[derive(Debug)]
-pub(crate) struct DataWriteGuard<'a, T: ?Sized> {
-    data: Option<std::sync::RwLockWriteGuard<'a, T>>,
-    word: &'a AtomicUsize,
-}
-
-impl<T> DataRwLock<T> {
-    pub(crate) fn new(data: T) -> Self {
-        DataRwLock { word: AtomicUsize::new(0), data: std::sync::RwLock::new(data) }
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.data.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl<T: ?Sized> DataRwLock<T> {
-    pub(crate) fn try_read(&self) -> Option<DataReadGuard<'_, T>> {
-        let mut readers = self.word.load(Ordering::Relaxed);
-        while readers != WRITER {
-            match self.word.compare_exchange(readers, readers + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => {
-                    let data = self.data.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    return Some(DataReadGuard { data: Some(data), word: &self.word });
-                }
-                Err(now) => readers = now,
-            }
-        }
-        None
-    }
-
-    pub(crate) fn try_write(&self) -> Option<DataWriteGuard<'_, T>> {
-        self.word.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let data = self.data.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some(DataWriteGuard { data: Some(data), word: &self.word })
-    }
-
-    pub(crate) fn is_locked(&self) -> bool {
-        self.word.load(Ordering::Relaxed) != 0
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.data.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl<T: ?Sized> Drop for DataReadGuard<'_, T> {
-    fn drop(&mut self) {
-        self.data = None;
-        self.word.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl<T: ?Sized> Drop for DataWriteGuard<'_, T> {
-    fn drop(&mut self) {
-        self.data = None;
-        self.word.swap(0, Ordering::Release);
-    }
-}
-
-impl<T: ?Sized> std::ops::Deref for DataReadGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.data.as_ref().unwrap()
-    }
-}
-
-impl<T: ?Sized> std::ops::Deref for DataWriteGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.data.as_ref().unwrap()
-    }
-}
-
-impl<T: ?Sized> std::ops::DerefMut for DataWriteGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        self.data.as_mut().unwrap()
-    }
-}
-
-/// As [`DataRwLock`], without readers.
-#[derive(Debug)]
-pub(crate) struct DataMutex<T: ?Sized>(DataRwLock<T>);
-
-pub(crate) type DataGuard<'a, T> = DataWriteGuard<'a, T>;
-
-impl<T> DataMutex<T> {
-    pub(crate) fn new(data: T) -> Self {
-        DataMutex(DataRwLock::new(data))
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner()
-    }
-}
-
-impl<T: ?Sized> DataMutex<T> {
-    pub(crate) fn try_lock(&self) -> Option<DataGuard<'_, T>> {
-        self.0.try_write()
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
-    }
-}
-
 /// A value that is set once; loom sees the word.
 #[derive(Debug)]
 pub(crate) struct Once<T> {
@@ -370,6 +243,10 @@ impl<T> Once<T> {
         self.value.set(value)?;
         self.is_set.store(1, Ordering::Release);
         Ok(())
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut()
     }
 
     pub(crate) fn into_inner(self) -> Option<T> {

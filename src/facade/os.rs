@@ -20,6 +20,7 @@ pub(crate) use std::sync::MutexGuard;
 /// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting. Unlocking is one
 /// read-modify-write at the least.
 pub(crate) use parking_lot::{
+    MappedMutexGuard as DataPart, MappedRwLockReadGuard as DataReadPart, MappedRwLockWriteGuard as DataWritePart,
     Mutex as DataMutex, MutexGuard as DataGuard, RwLock as DataRwLock, RwLockReadGuard as DataReadGuard,
     RwLockWriteGuard as DataWriteGuard,
 };

@@ -91,7 +91,7 @@ impl Condvar {
     /// ```
     #[track_caller]
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) -> Result<(), Cancelled> {
-        self.wait_until(guard, None).map(drop)
+        self.wait_limited(guard, None).map(drop)
     }
 
     /// Waits for as long as `condition` holds.
@@ -119,7 +119,7 @@ impl Condvar {
     ) -> Result<(), Cancelled> {
         context::check()?;
         while condition(guard) {
-            self.wait_until(guard, None)?;
+            self.wait_limited(guard, None)?;
         }
         Ok(())
     }
@@ -145,7 +145,31 @@ impl Condvar {
     /// ```
     #[track_caller]
     pub fn wait_timeout<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, duration: Duration) -> Result<bool, Cancelled> {
-        Ok(self.wait_until(guard, Instant::now().checked_add(duration))? == Outcome::Ready)
+        Ok(self.wait_limited(guard, Instant::now().checked_add(duration))? == Outcome::Ready)
+    }
+
+    /// Like [`wait`](Self::wait), until `deadline` at the latest: false if there was no notification by then.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # use taskgroup::sync::{Condvar, Mutex};
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// use std::time::Instant;
+    /// let mutex = Mutex::new(());
+    /// assert!(!Condvar::new().wait_until(&mut mutex.lock()?, Instant::now())?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_until<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> Result<bool, Cancelled> {
+        Ok(self.wait_limited(guard, Some(deadline))? == Outcome::Ready)
     }
 
     /// As [`wait_while`](Self::wait_while), for at most `duration`: false if the condition still holds by then.
@@ -175,10 +199,49 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
         duration: Duration,
     ) -> Result<bool, Cancelled> {
+        self.wait_while_limited(guard, &mut condition, Instant::now().checked_add(duration))
+    }
+
+    /// Like [`wait_while`](Self::wait_while), until `deadline` at the latest: false if the condition still holds by then.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait_while`](Self::wait_while).
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # use taskgroup::sync::{Condvar, Mutex};
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// use std::time::Instant;
+    /// let left = Mutex::new(1);
+    /// let ended = Condvar::new().wait_while_until(&mut left.lock()?, |left| *left > 0, Instant::now())?;
+    /// assert!(!ended);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_while_until<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+        deadline: Instant,
+    ) -> Result<bool, Cancelled> {
+        self.wait_while_limited(guard, &mut condition, Some(deadline))
+    }
+
+    #[track_caller]
+    fn wait_while_limited<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        condition: &mut dyn FnMut(&mut T) -> bool,
+        limit: Option<Instant>,
+    ) -> Result<bool, Cancelled> {
         context::check()?;
-        let limit = Instant::now().checked_add(duration);
         while condition(guard) {
-            if self.wait_until(guard, limit)? == Outcome::TimedOut {
+            if self.wait_limited(guard, limit)? == Outcome::TimedOut {
                 return Ok(!condition(guard));
             }
         }
@@ -186,7 +249,7 @@ impl Condvar {
     }
 
     #[track_caller]
-    fn wait_until<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
+    fn wait_limited<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
         context::check()?;
         let waiter = Waiter::new(context::slot());
         let enter = || {
@@ -217,45 +280,49 @@ impl Condvar {
         ended
     }
 
-    /// Wakes the one who has waited longest, if anybody waits.
+    /// Wakes the thread that has waited longest. Returns whether a thread was woken.
+    ///
+    /// The wait of that thread returns `Ok`, even if the thread is being cancelled. So `true` means that the notification was
+    /// received, and `false` that no thread waited.
     ///
     /// ```
-    /// taskgroup::sync::Condvar::new().notify_one();
+    /// assert!(!taskgroup::sync::Condvar::new().notify_one());
     /// ```
     #[inline]
-    pub fn notify_one(&self) {
-        // Relaxed: see `wait_until`.
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            self.notify(1);
-        }
+    pub fn notify_one(&self) -> bool {
+        // Relaxed: see `wait_limited`.
+        self.waiting.load(Ordering::Relaxed) != 0 && self.notify(1) != 0
     }
 
-    /// Wakes all who wait.
+    /// Wakes all threads that wait. Returns how many threads were woken.
     ///
     /// ```
-    /// taskgroup::sync::Condvar::new().notify_all();
+    /// assert_eq!(taskgroup::sync::Condvar::new().notify_all(), 0);
     /// ```
     #[inline]
-    pub fn notify_all(&self) {
-        // Relaxed: see `wait_until`.
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            self.notify(usize::MAX);
+    pub fn notify_all(&self) -> usize {
+        // Relaxed: see `wait_limited`.
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return 0;
         }
+        self.notify(usize::MAX)
     }
 
     #[cold]
-    fn notify(&self, most: usize) {
+    fn notify(&self, most: usize) -> usize {
         let mut wakes = Wakes::default();
+        let mut notified = 0;
         {
             let mut queue = self.queue.lock();
-            for _ in 0..most.min(queue.len()) {
-                if let Some((waiter, ())) = queue.pop() {
-                    wakes.grant(waiter, Grant::Given);
-                }
+            while notified < most {
+                let Some((waiter, ())) = queue.pop() else { break };
+                wakes.grant(waiter, Grant::Given);
+                notified += 1;
             }
             self.waiting.store(queue.len(), Ordering::Relaxed);
         }
         wakes.wake();
+        notified
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! A task may run in place, on a thread whose own task holds the lock. It then waits as it would on a worker. So a holder is
 //! a task on a thread, and not a thread alone.
+//!
+//! A guard may be mapped, downgraded, and dropped in another task of its thread than the one that locked. So it names its
+//! holder by a number.
 
 use std::panic::Location;
 
@@ -11,10 +14,17 @@ use crate::facade::PlainMutex;
 
 /// The holders of a lock, how they hold it, and where they locked it.
 #[derive(Debug)]
-pub(super) struct Holders(PlainMutex<Vec<Holder>>);
+pub(super) struct Holders(PlainMutex<Inner>);
 
 #[derive(Debug)]
-struct Holder {
+struct Inner {
+    next: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    holder: Holder,
     thread: usize,
     /// The innermost task of the thread when it locked.
     task: u64,
@@ -22,26 +32,36 @@ struct Holder {
     location: &'static Location<'static>,
 }
 
+/// The number of a holder, unique in its lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Holder(u64);
+
 impl Holders {
     pub(super) const fn new() -> Self {
-        Holders(PlainMutex::new(Vec::new()))
+        Holders(PlainMutex::new(Inner { next: 0, entries: Vec::new() }))
     }
 
     /// This task has locked it.
     #[track_caller]
-    pub(super) fn add(&self, access: Access) {
-        let (thread, task) = (context::identity(), Errand::current());
-        self.0.lock().push(Holder { thread, task, access, location: Location::caller() });
+    pub(super) fn add(&self, access: Access) -> Holder {
+        let (thread, task, location) = (context::identity(), Errand::current(), Location::caller());
+        let mut inner = self.0.lock();
+        let holder = Holder(inner.next);
+        inner.next += 1;
+        inner.entries.push(Entry { holder, thread, task, access, location });
+        holder
     }
 
-    /// This thread is about to unlock what it had locked last.
-    pub(super) fn remove(&self, access: Access) {
-        // A guard that is kept in a local of the thread may be dropped in another task.
-        let thread = context::identity();
-        let mut holders = self.0.lock();
-        if let Some(at) = holders.iter().rposition(|holder| holder.thread == thread && holder.access == access) {
-            holders.remove(at);
+    /// The holder, which wrote, now reads.
+    pub(super) fn downgrade(&self, holder: Holder) {
+        if let Some(entry) = self.0.lock().entries.iter_mut().find(|entry| entry.holder == holder) {
+            entry.access = Access::Read;
         }
+    }
+
+    /// The holder has unlocked it.
+    pub(super) fn remove(&self, holder: Holder) {
+        self.0.lock().entries.retain(|entry| entry.holder != holder);
     }
 
     /// This task is about to wait.
@@ -52,8 +72,8 @@ impl Holders {
     #[track_caller]
     pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
         let (thread, task) = (context::identity(), Errand::current());
-        let holds = |holder: &&Holder| holder.thread == thread && holder.task == task && excludes(holder.access);
-        let location = self.0.lock().iter().find(holds).map(|holder| holder.location);
+        let holds = |entry: &&Entry| entry.thread == thread && entry.task == task && excludes(entry.access);
+        let location = self.0.lock().entries.iter().find(holds).map(|entry| entry.location);
         if let Some(location) = location {
             panic!("this thread holds the lock already: it locked it at {location}");
         }

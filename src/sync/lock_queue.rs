@@ -17,12 +17,13 @@
 //! # Invariants
 //!
 //! 1. The flags are written under the lock of the queue.
-//! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that when he unlocks, or
-//!    somebody in the queue is about to try. Publishing and trying stand on one side of it, unlocking and looking on the
+//! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that when he unlocks or becomes a
+//!    reader, or somebody in the queue is about to try. Publishing and trying stand on one side of it, unlocking and looking on the
 //!    other, and each has a full fence between its two steps: one of them sees the other. Who enters behind others has
 //!    nothing to try: what holds for them holds for him, and whoever of them leaves sees to the next.
 //! 3. Whoever takes `WOKEN` back holds the lock, or tries after it, or wakes the next.
-//! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first wakes them all.
+//! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first wakes them all, and so
+//!    does a writer that becomes a reader.
 //! 5. `HANDED` is set by whoever tells the first to try, and is cleared when that one leaves with the lock; if he leaves
 //!    without it, it is for the next, or is cleared with the queue. Until then he is told of each unlock, by invariants 2 and
 //!    3, and only who looked before it was set can still be faster, once: he gets the lock after no more unlocks than there
@@ -115,7 +116,8 @@ impl LockQueue {
         self.bars(Access::Write)
     }
 
-    /// Directly after an unlock: tells the first who waits.
+    /// Directly after an unlock: tells the first who waits. Where other readers are left, a writer is told in vain; a reader
+    /// cannot see whether there are any, since its guard does not know the lock's value.
     #[inline]
     pub(super) fn unlocked(&self) {
         // Invariant 2. The unlock was a read-modify-write.
@@ -127,15 +129,16 @@ impl LockQueue {
         }
     }
 
-    /// As [`unlocked`](Self::unlocked), for a reader; `is_locked` looks whether others still read. The last of them sees the
-    /// flags as well.
+    /// Directly after a writer became a reader: tells the readers that are first in the queue. A writer that is first still
+    /// has to wait, for this reader.
     #[inline]
-    pub(super) fn unlocked_by_reader(&self, is_locked: impl FnOnce() -> bool) {
+    pub(super) fn downgraded(&self) {
+        // Invariant 2. The downgrade was a read-modify-write.
         if holds(Guard::FenceAfterUnlock) {
             fence_after_rmw();
         }
-        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING && !is_locked() {
-            self.wake_first();
+        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING && holds(Guard::DowngradeTellsReaders) {
+            self.wake_readers();
         }
     }
 
@@ -151,6 +154,19 @@ impl LockQueue {
             let mut line = self.line.lock();
             line.tell_first(&mut wakes);
             self.publish(&line);
+        }
+        wakes.wake();
+    }
+
+    #[cold]
+    fn wake_readers(&self) {
+        let mut wakes = Wakes::default();
+        {
+            let mut line = self.line.lock();
+            if line.waiters.front() == Some(&Access::Read) {
+                line.tell_first(&mut wakes);
+                self.publish(&line);
+            }
         }
         wakes.wake();
     }

@@ -12,6 +12,9 @@
 //! | [`OnceCell`] | a value that is made at its first use | the value |
 //! | [`Promise`] | a value that somebody gives, once | the value |
 //!
+//! Guards can be mapped to a part of the value ([`MutexGuard::map`], [`ReadGuard::map`], [`WriteGuard::map`]), and a guard to write can
+//! become one to read ([`WriteGuard::downgrade`]).
+//!
 //! All of them can be made in a `static`, and in all of them
 //!
 //! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is cancelled meanwhile;
@@ -30,22 +33,27 @@ mod barrier;
 mod condvar;
 mod event;
 mod gate;
+mod hold;
 #[cfg(debug_assertions)]
 mod holders;
 mod latch;
 mod lock_queue;
+mod mapped;
 mod mutex;
 mod once_cell;
 mod promise;
 mod rwlock;
+mod rwlock_guards;
 mod semaphore;
 
 pub use barrier::{Barrier, BarrierError};
 pub use condvar::Condvar;
 pub use event::Event;
 pub use latch::Latch;
+pub use mapped::{MappedMutexGuard, MappedWriteGuard};
 pub use mutex::{Mutex, MutexGuard};
 pub use once_cell::OnceCell;
 pub use promise::Promise;
-pub use rwlock::{ReadGuard, RwLock, WriteGuard};
+pub use rwlock::RwLock;
+pub use rwlock_guards::{ReadGuard, WriteGuard};
 pub use semaphore::{Permit, Semaphore};

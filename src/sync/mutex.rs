@@ -1,12 +1,11 @@
 //! A lock for one at a time.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-#[cfg(debug_assertions)]
-use super::holders::Holders;
-use super::lock_queue::{Access, LockQueue, Wait};
+use super::hold::{Core, Hold};
+use super::lock_queue::{Access, Wait};
+use super::MappedMutexGuard;
 use crate::cancel::context;
 use crate::cancel::Cancelled;
 use crate::facade::{const_fn, DataGuard, DataMutex};
@@ -42,9 +41,7 @@ use crate::waiting::Point;
 ///
 /// What happened before an unlock happens before every later lock.
 pub struct Mutex<T: ?Sized> {
-    queue: LockQueue,
-    #[cfg(debug_assertions)]
-    holders: Holders,
+    core: Core,
     data: DataMutex<T>,
 }
 
@@ -63,10 +60,14 @@ pub struct Mutex<T: ?Sized> {
 #[must_use = "the mutex is unlocked at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    /// None while a condition variable waits, and at the end.
-    data: Option<DataGuard<'a, T>>,
-    /// Not `Send`: a thread that locks twice is found by comparing threads.
-    _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
+    /// None while a condition variable waits.
+    locked: Option<Locked<'a, T>>,
+}
+
+struct Locked<'a, T: ?Sized> {
+    data: DataGuard<'a, T>,
+    // Dropped after the data.
+    hold: Hold<'a>,
 }
 
 impl<T> Mutex<T> {
@@ -83,12 +84,7 @@ impl<T> Mutex<T> {
         /// # }
         /// ```
         pub const fn new(value: T) -> Self {
-            Mutex {
-                queue: LockQueue::new(),
-                #[cfg(debug_assertions)]
-                holders: Holders::new(),
-                data: DataMutex::new(value),
-            }
+            Mutex { core: Core::new(), data: DataMutex::new(value) }
         }
     }
 
@@ -185,7 +181,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        if self.queue.is_handed_over() {
+        if self.core.queue.is_handed_over() {
             return None;
         }
         let data = self.data.try_lock()?;
@@ -195,19 +191,15 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     #[track_caller]
     fn lock_slowly(&self, wait: Wait) -> Result<MutexGuard<'_, T>, Cancelled> {
-        #[cfg(debug_assertions)]
-        self.holders.assert_not_this_task(|_| true);
-        let data = self.queue.acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
+        self.core.assert_not_this_task(|_| true);
+        let data = self.core.queue.acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
         Ok(self.locked(data))
     }
 
     #[inline]
     #[track_caller]
     fn locked<'a>(&'a self, data: DataGuard<'a, T>) -> MutexGuard<'a, T> {
-        #[cfg(debug_assertions)]
-        self.holders.add(Access::Write);
-        context::lock_taken();
-        MutexGuard { mutex: self, data: Some(data), _stays: PhantomData }
+        MutexGuard { mutex: self, locked: Some(Locked { data, hold: Hold::new(&self.core, Access::Write) }) }
     }
 
     /// The value; nobody else has a reference to the mutex.
@@ -225,22 +217,75 @@ impl<T: ?Sized> Mutex<T> {
     }
 }
 
-impl<T: ?Sized> MutexGuard<'_, T> {
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// Makes a guard of a part of the value. The mutex stays locked until that guard is dropped.
+    ///
+    /// This is an associated function, so that it hides no method of the value. A condition variable waits with a guard of the
+    /// whole value only.
+    ///
+    /// ```
+    /// use taskgroup::sync::{Mutex, MutexGuard};
+    ///
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let pair = Mutex::new((1, "one"));
+    /// let mut number = MutexGuard::map(pair.lock()?, |pair| &mut pair.0);
+    /// *number += 1;
+    /// drop(number);
+    /// assert_eq!(pair.lock()?.0, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> MappedMutexGuard<'a, U> {
+        let Locked { data, hold } = this.into_locked();
+        MappedMutexGuard::new(DataGuard::map(data, f), hold)
+    }
+
+    /// Makes a guard of a part of the value, if `f` finds that part.
+    ///
+    /// # Errors
+    ///
+    /// `f` returned `None`: the guard is returned.
+    ///
+    /// ```
+    /// use taskgroup::sync::{Mutex, MutexGuard};
+    ///
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let words = Mutex::new(vec![String::from("one")]);
+    /// let words = match MutexGuard::try_map(words.lock()?, |words| words.get_mut(1)) {
+    ///     Ok(second) => panic!("there is a second word: {second}"),
+    ///     Err(words) => words,
+    /// };
+    /// let mut first = MutexGuard::try_map(words, |words| words.first_mut()).expect("there is a word");
+    /// first.push('!');
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> Option<&mut U>) -> Result<MappedMutexGuard<'a, U>, Self> {
+        let mutex = this.mutex;
+        let Locked { data, hold } = this.into_locked();
+        match DataGuard::try_map(data, f) {
+            Ok(data) => Ok(MappedMutexGuard::new(data, hold)),
+            Err(data) => Err(MutexGuard { mutex, locked: Some(Locked { data, hold }) }),
+        }
+    }
+
+    fn into_locked(self) -> Locked<'a, T> {
+        match self.locked {
+            Some(locked) => locked,
+            None => unreachable!("the guard is locked again before anybody sees it"),
+        }
+    }
+
     /// Unlocks early; nobody may look at the value until it is locked again.
     #[inline]
     pub(super) fn unlock(&mut self) {
-        let Some(data) = self.data.take() else { return };
-        #[cfg(debug_assertions)]
-        self.mutex.holders.remove(Access::Write);
-        context::lock_released();
-        drop(data);
-        self.mutex.queue.unlocked();
+        self.locked = None;
     }
 
     /// Locks after [`unlock`](Self::unlock), whatever is cancelled.
     #[track_caller]
     pub(super) fn lock_again(&mut self) {
-        self.data = self.mutex.lock_uncancellable().data.take();
+        self.locked = self.mutex.lock_uncancellable().locked;
     }
 }
 
@@ -249,8 +294,8 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match &self.data {
-            Some(data) => data,
+        match &self.locked {
+            Some(locked) => &locked.data,
             None => unreachable!("the guard is locked again before anybody sees it"),
         }
     }
@@ -259,17 +304,10 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        match &mut self.data {
-            Some(data) => data,
+        match &mut self.locked {
+            Some(locked) => &mut locked.data,
             None => unreachable!("the guard is locked again before anybody sees it"),
         }
-    }
-}
-
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.unlock();
     }
 }
 
@@ -292,7 +330,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.queue.len()).finish_non_exhaustive()
+        out.field("waiting", &self.core.queue.len()).finish_non_exhaustive()
     }
 }
 

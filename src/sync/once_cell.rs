@@ -207,6 +207,29 @@ impl<T> OnceCell<T> {
         }
     }
 
+    /// Returns a mutable reference to the value, if there is one. Never blocks: no other thread has a reference to the cell.
+    ///
+    /// ```
+    /// let mut cell = taskgroup::sync::OnceCell::from(1);
+    /// if let Some(value) = cell.get_mut() {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(cell.get(), Some(&2));
+    /// ```
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut()
+    }
+
+    /// Takes the value out of the cell, if there is one. The cell is empty afterwards and can be initialized again.
+    ///
+    /// ```
+    /// let mut cell = taskgroup::sync::OnceCell::from(1);
+    /// assert_eq!((cell.take(), cell.take()), (Some(1), None));
+    /// ```
+    pub fn take(&mut self) -> Option<T> {
+        std::mem::take(self).into_inner()
+    }
+
     /// The value, if there is one.
     ///
     /// ```
@@ -246,6 +269,31 @@ impl<T> Default for OnceCell<T> {
         OnceCell::new()
     }
 }
+
+/// Clones the value, if there is one. The clone of an empty cell is empty, even while a thread makes the value of the
+/// original.
+impl<T: Clone> Clone for OnceCell<T> {
+    fn clone(&self) -> Self {
+        self.get().cloned().map_or_else(OnceCell::new, OnceCell::from)
+    }
+}
+
+impl<T> From<T> for OnceCell<T> {
+    fn from(value: T) -> Self {
+        let cell = OnceCell::new();
+        // The cell is new, so it is empty.
+        let _ = cell.value.set(value);
+        cell
+    }
+}
+
+impl<T: PartialEq> PartialEq for OnceCell<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Eq> Eq for OnceCell<T> {}
 
 impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

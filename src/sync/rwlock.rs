@@ -1,12 +1,10 @@
 //! A lock for many that read or one that writes.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 
-#[cfg(debug_assertions)]
-use super::holders::Holders;
-use super::lock_queue::{Access, LockQueue, Wait};
+use super::hold::Core;
+use super::lock_queue::{Access, Wait};
+use super::{ReadGuard, WriteGuard};
 use crate::cancel::context;
 use crate::cancel::Cancelled;
 use crate::facade::{const_fn, DataReadGuard, DataRwLock, DataWriteGuard};
@@ -45,48 +43,8 @@ use crate::waiting::Point;
 ///
 /// What happened before an unlock happens before every later lock, except between readers.
 pub struct RwLock<T: ?Sized> {
-    queue: LockQueue,
-    #[cfg(debug_assertions)]
-    holders: Holders,
+    core: Core,
     data: DataRwLock<T>,
-}
-
-/// The value of a [`RwLock`], to read. Dropping it unlocks.
-///
-/// ```
-/// # fn main() -> Result<(), taskgroup::Cancelled> {
-/// let table = taskgroup::sync::RwLock::new([1, 2]);
-/// let (one, other) = (table.read()?, table.read()?);
-/// assert_eq!(one[0] + other[1], 3);
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "the lock is released at once if the guard is not kept"]
-pub struct ReadGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    /// None at the end only.
-    data: Option<DataReadGuard<'a, T>>,
-    /// Not `Send`: a thread that locks twice is found by comparing threads.
-    _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
-}
-
-/// The value of a [`RwLock`], to read and write. Dropping it unlocks.
-///
-/// ```
-/// # fn main() -> Result<(), taskgroup::Cancelled> {
-/// let table = taskgroup::sync::RwLock::new([1, 2]);
-/// table.write()?[0] = 40;
-/// assert_eq!(table.read()?.iter().sum::<u32>(), 42);
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "the lock is released at once if the guard is not kept"]
-pub struct WriteGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    /// None at the end only.
-    data: Option<DataWriteGuard<'a, T>>,
-    /// Not `Send`, as a [`ReadGuard`].
-    _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
 }
 
 impl<T> RwLock<T> {
@@ -103,12 +61,7 @@ impl<T> RwLock<T> {
         /// # }
         /// ```
         pub const fn new(value: T) -> Self {
-            RwLock {
-                queue: LockQueue::new(),
-                #[cfg(debug_assertions)]
-                holders: Holders::new(),
-                data: DataRwLock::new(value),
-            }
+            RwLock { core: Core::new(), data: DataRwLock::new(value) }
         }
     }
 
@@ -149,7 +102,7 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> Result<ReadGuard<'_, T>, Cancelled> {
         context::check()?;
-        if !self.queue.bars(Access::Read) {
+        if !self.core.queue.bars(Access::Read) {
             if let Some(data) = self.data.try_read() {
                 return Ok(self.reading(data));
             }
@@ -205,7 +158,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_uncancellable(&self) -> ReadGuard<'_, T> {
-        if !self.queue.bars(Access::Read) {
+        if !self.core.queue.bars(Access::Read) {
             if let Some(data) = self.data.try_read() {
                 return self.reading(data);
             }
@@ -247,18 +200,16 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
         // A second guard to read is had beside the first, unless a writer has come in between.
-        #[cfg(debug_assertions)]
-        self.holders.assert_not_this_task(|held| held == Access::Write || self.queue.has_writer());
-        let data = self.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
+        self.core.assert_not_this_task(|held| held == Access::Write || self.core.queue.has_writer());
+        let data = self.core.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
         Ok(self.reading(data))
     }
 
     #[cold]
     #[track_caller]
     fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
-        #[cfg(debug_assertions)]
-        self.holders.assert_not_this_task(|_| true);
-        let data = self.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
+        self.core.assert_not_this_task(|_| true);
+        let data = self.core.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
         Ok(self.writing(data))
     }
 
@@ -278,7 +229,7 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
         // Who reads beside others takes the lock from nobody that waits for it.
-        if self.queue.is_handed_over() && !self.data.is_locked() {
+        if self.core.queue.is_handed_over() && !self.data.is_locked() {
             return None;
         }
         let data = self.data.try_read()?;
@@ -300,7 +251,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
-        if self.queue.is_handed_over() {
+        if self.core.queue.is_handed_over() {
             return None;
         }
         let data = self.data.try_write()?;
@@ -310,19 +261,13 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     fn reading<'a>(&'a self, data: DataReadGuard<'a, T>) -> ReadGuard<'a, T> {
-        #[cfg(debug_assertions)]
-        self.holders.add(Access::Read);
-        context::lock_taken();
-        ReadGuard { lock: self, data: Some(data), _stays: PhantomData }
+        ReadGuard::new(data, &self.core)
     }
 
     #[inline]
     #[track_caller]
     fn writing<'a>(&'a self, data: DataWriteGuard<'a, T>) -> WriteGuard<'a, T> {
-        #[cfg(debug_assertions)]
-        self.holders.add(Access::Write);
-        context::lock_taken();
-        WriteGuard { lock: self, data: Some(data), _stays: PhantomData }
+        WriteGuard::new(data, &self.core)
     }
 
     /// The value; nobody else has a reference to the lock.
@@ -334,62 +279,6 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
-    }
-}
-
-impl<T: ?Sized> Deref for ReadGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        match &self.data {
-            Some(data) => data,
-            None => unreachable!("the guard has been dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized> Deref for WriteGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        match &self.data {
-            Some(data) => data,
-            None => unreachable!("the guard has been dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized> DerefMut for WriteGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        match &mut self.data {
-            Some(data) => data,
-            None => unreachable!("the guard has been dropped"),
-        }
-    }
-}
-
-impl<T: ?Sized> Drop for ReadGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        #[cfg(debug_assertions)]
-        self.lock.holders.remove(Access::Read);
-        context::lock_released();
-        self.data = None;
-        self.lock.queue.unlocked_by_reader(|| self.lock.data.is_locked());
-    }
-}
-
-impl<T: ?Sized> Drop for WriteGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        #[cfg(debug_assertions)]
-        self.lock.holders.remove(Access::Write);
-        context::lock_released();
-        self.data = None;
-        self.lock.queue.unlocked();
     }
 }
 
@@ -412,18 +301,6 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.queue.len()).finish_non_exhaustive()
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        out.field("waiting", &self.core.queue.len()).finish_non_exhaustive()
     }
 }
