@@ -208,7 +208,8 @@ mod tests {
             }
             if parallelism() > 1 {
                 let (spun, lingered) = looks();
-                assert!(spun > 1 && lingered > 1, "{spun} looks, {lingered} while lingering");
+                // Where others want the cores, one look is all that a thread lingers for.
+                assert!(spun > 1 && lingered >= 1, "{spun} looks, {lingered} while lingering");
             }
             // A child has the cores of the thread that starts it.
             let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask for its cores");
