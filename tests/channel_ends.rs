@@ -4,9 +4,27 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use taskgroup::channel::{self, Disconnected, Receiver, RecvError, SendError, TryRecvError};
+use taskgroup::channel::{self, Disconnected, Receiver, RecvError, SendError, Sender, TryRecvError};
 use taskgroup::sync::Event;
 use taskgroup::{OnFailure, TaskGroup, TaskStatus};
+
+fn two_channels() -> [(Sender<u32>, Receiver<u32>); 2] {
+    [(); 2].map(|()| channel::unbounded())
+}
+
+/// Runs a group that collects failures, in which one task fails and the body does not.
+fn collecting<'env, F>(body: F)
+where
+    F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()>,
+{
+    let error = TaskGroup::builder().on_failure(OnFailure::Collect).scope(body).unwrap_err();
+    assert!(error.failures().len() == 1 && error.body().is_none(), "{error:#}");
+}
+
+/// A task that fails with what it was given.
+fn fail<V>(_: &mut V) -> anyhow::Result<()> {
+    anyhow::bail!("disk full")
+}
 
 /// Receives until the end of the messages.
 fn end_of<T>(receiver: &Receiver<T>) -> Disconnected {
@@ -62,7 +80,7 @@ fn first_is_ill(how: How) {
     let on_failure = if matches!(how, How::Collect) { OnFailure::Collect } else { OnFailure::CancelSiblings };
     let scope = TaskGroup::builder().on_failure(on_failure).scope(|g| {
         let bad = g.task().name("bad").with(sender);
-        let fail = |sender: &mut channel::Sender<u32>| -> anyhow::Result<()> {
+        let fail = |sender: &mut Sender<u32>| -> anyhow::Result<()> {
             sender.send(1)?;
             anyhow::bail!("disk full")
         };
@@ -156,43 +174,36 @@ fn a_writer_commits_nothing_when_its_reader_fails() {
 fn a_panic_is_known_without_with() {
     let (sender, receiver) = channel::unbounded::<u32>();
     let good = sender.clone();
-    TaskGroup::builder()
-        .on_failure(OnFailure::Collect)
-        .scope(|g| -> anyhow::Result<()> {
-            let bad = g.task().name("bad").spawn(move || -> anyhow::Result<()> {
-                sender.send(1)?;
-                panic!("expected");
-            });
-            bad.wait()?;
-            g.spawn(move || Ok(good.send(2)?)).wait()?;
-            assert_cut_by(&receiver, Some("bad"));
-            Ok(())
-        })
-        .unwrap_err();
+    collecting(|g| {
+        let bad = g.task().name("bad").spawn(move || -> anyhow::Result<()> {
+            sender.send(1)?;
+            panic!("expected");
+        });
+        bad.wait()?;
+        g.spawn(move || Ok(good.send(2)?)).wait()?;
+        assert_cut_by(&receiver, Some("bad"));
+        Ok(())
+    });
 }
 
 #[test]
 fn a_panic_is_known_in_place_and_with_with() {
-    let (sender, receiver) = channel::unbounded::<u32>();
-    let (given, also) = channel::unbounded::<u32>();
-    TaskGroup::builder()
-        .on_failure(OnFailure::Collect)
-        .scope(|g| -> anyhow::Result<()> {
-            // `join` runs what no worker has begun here, without a name.
-            let spawned = g.task().with(given).spawn(move |_given| -> anyhow::Result<()> {
-                let _sender = sender;
-                panic!("expected");
-            });
-            let id = spawned.id();
-            assert!(spawned.join().is_err());
-            for receiver in [&receiver, &also] {
-                let disconnected = end_of(receiver);
-                assert!(!disconnected.ended_well());
-                assert_eq!(disconnected.closed_by().unwrap().id, id);
-            }
-            Ok(())
-        })
-        .unwrap_err();
+    let [(sender, receiver), (given, also)] = two_channels();
+    collecting(|g| {
+        // `join` runs what no worker has begun here, without a name.
+        let spawned = g.task().with(given).spawn(move |_given| -> anyhow::Result<()> {
+            let _sender = sender;
+            panic!("expected");
+        });
+        let id = spawned.id();
+        assert!(spawned.join().is_err());
+        for receiver in [&receiver, &also] {
+            let disconnected = end_of(receiver);
+            assert!(!disconnected.ended_well());
+            assert_eq!(disconnected.closed_by().unwrap().id, id);
+        }
+        Ok(())
+    });
 }
 
 #[test]
@@ -217,8 +228,7 @@ fn what_runs_in_place_leaves_the_record_of_the_task_around_it() {
 
 #[test]
 fn a_task_that_never_ran_is_known_without_with() {
-    let (sender, receiver) = channel::unbounded::<u32>();
-    let (given, also) = channel::unbounded::<u32>();
+    let [(sender, receiver), (given, also)] = two_channels();
     TaskGroup::scope(|g| {
         g.cancel();
         g.task().name("late").with(given).spawn(move |_| {
@@ -238,8 +248,7 @@ fn an_end_without_a_failure_is_plain() {
     drop(sender);
     assert_plain_end(&receiver, None);
 
-    let (sender, receiver) = channel::unbounded::<u32>();
-    let (given, also) = channel::unbounded::<u32>();
+    let [(sender, receiver), (given, also)] = two_channels();
     TaskGroup::scope(|g| {
         g.task().name("good").with(given).spawn(move |given| {
             given.send(1)?;
@@ -255,31 +264,27 @@ fn an_end_without_a_failure_is_plain() {
 #[test]
 fn senders_learn_which_task_dropped_the_receiver() {
     let (sender, receiver) = channel::unbounded::<u32>();
-    TaskGroup::builder()
-        .on_failure(OnFailure::Collect)
-        .scope(|g| -> anyhow::Result<()> {
-            g.task().name("bad").with(receiver).spawn(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") }).wait()?;
-            match sender.send(1) {
-                Err(SendError::Disconnected(1, disconnected)) => {
-                    assert_eq!((name(&disconnected), disconnected.ended_well()), (Some("bad"), false));
-                    assert!(disconnected.to_string().contains("task `bad`"));
-                }
-                other => panic!("{other:?}"),
+    collecting(|g| {
+        g.task().name("bad").with(receiver).spawn(fail).wait()?;
+        match sender.send(1) {
+            Err(SendError::Disconnected(1, disconnected)) => {
+                assert_eq!((name(&disconnected), disconnected.ended_well()), (Some("bad"), false));
+                assert!(disconnected.to_string().contains("task `bad`"));
             }
-            Ok(())
-        })
-        .unwrap_err();
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn a_scope_inside_a_task_counts_for_that_task() {
     // The body of the inner scope fails without a panic: the outer task has dropped the end well.
-    let (sender, receiver) = channel::unbounded::<u32>();
-    let (given, also) = channel::unbounded::<u32>();
+    let [(sender, receiver), (given, also)] = two_channels();
     TaskGroup::scope(|g| {
         g.task().name("outer").with(given).spawn(move |_given| {
             let inner = TaskGroup::scope(|g| {
-                g.task().name("inner").with(sender).spawn(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") });
+                g.task().name("inner").with(sender).spawn(fail);
                 Ok(())
             });
             assert!(inner.is_err());
@@ -307,7 +312,7 @@ fn a_panic_of_the_body_is_known() {
 
 #[test]
 fn a_task_of_a_thread_that_panics_already_has_not_panicked() {
-    struct RunsTasks(Option<channel::Sender<u32>>, Option<channel::Sender<u32>>);
+    struct RunsTasks(Option<Sender<u32>>, Option<Sender<u32>>);
     impl Drop for RunsTasks {
         fn drop(&mut self) {
             let (of_body, of_task) = (self.0.take(), self.1.take());
@@ -324,8 +329,7 @@ fn a_task_of_a_thread_that_panics_already_has_not_panicked() {
         }
     }
 
-    let (of_body, body) = channel::unbounded::<u32>();
-    let (of_task, task) = channel::unbounded::<u32>();
+    let [(of_body, body), (of_task, task)] = two_channels();
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         let _runs = RunsTasks(Some(of_body), Some(of_task));
         panic!("expected");
@@ -349,7 +353,7 @@ fn the_value_is_dropped_before_the_end_and_after_the_cancel() {
     let drops = AtomicUsize::new(0);
     let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
         let looks = Looks(g.token(), &drops);
-        let task = g.task().name("fails").with(looks).spawn(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") });
+        let task = g.task().name("fails").with(looks).spawn(fail);
         task.on_finished(|status| {
             assert_eq!((status, drops.load(SeqCst)), (TaskStatus::Failed, 1));
         });
@@ -363,7 +367,7 @@ fn the_value_is_dropped_before_the_end_and_after_the_cancel() {
 
 #[test]
 fn a_destructor_of_the_value_that_panics_is_a_failure() {
-    struct Panics(#[allow(dead_code)] channel::Sender<u32>);
+    struct Panics(#[allow(dead_code)] Sender<u32>);
     impl Drop for Panics {
         fn drop(&mut self) {
             panic!("in the destructor");
@@ -400,8 +404,7 @@ fn a_refused_task_gives_value_and_closure_back() {
 
 #[test]
 fn a_started_task_and_a_daemon_keep_their_value() {
-    let (sender, receiver) = channel::unbounded::<u32>();
-    let (ticks, ticker) = channel::unbounded::<u32>();
+    let [(sender, receiver), (ticks, ticker)] = two_channels();
     let failed = TaskGroup::scope(|g| -> anyhow::Result<()> {
         g.task().name("ticker").with(ticks).spawn_daemon(|_| Ok(Event::new().wait()?));
         let start = g.task().name("server").with(sender).start(|_ready: taskgroup::Ready<u8>, _| anyhow::bail!("in use"));

@@ -7,7 +7,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use channels::{cross_with_cancels, SHORT};
-use crossbeam_channel::{bounded, never, select, unbounded};
+use crossbeam_channel::{bounded, never, select, unbounded, Receiver, Sender};
 use support::{until, watch, Gate, LONG};
 use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
@@ -41,23 +41,28 @@ fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a task comes to in `operation`, which it has begun when it is cancelled.
+fn cancelled_in<T: Send>(operation: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let inside = Gate::default();
+    let outcome = TaskGroup::scope(|g| {
+        let blocked = g.spawn_isolated(|| {
+            inside.open();
+            operation()
+        });
+        inside.wait();
+        blocked.cancel();
+        Ok(blocked.join()??)
+    });
+    Ok(outcome?)
+}
+
 #[test]
 fn a_cancelled_receive_takes_nothing() -> anyhow::Result<()> {
     let _watch = watch();
     let (sender, receiver) = unbounded::<u8>();
-    let inside = Gate::default();
-    TaskGroup::scope(|g| {
-        let blocked = g.spawn_isolated(|| {
-            inside.open();
-            match crossbeam::recv(&receiver) {
-                Err(RecvError::Cancelled(why)) => Ok(why),
-                other => anyhow::bail!("{other:?}"),
-            }
-        });
-        inside.wait();
-        blocked.cancel();
-        blocked.join()??;
-        Ok(())
+    cancelled_in(|| match crossbeam::recv(&receiver) {
+        Err(RecvError::Cancelled(_)) => Ok(()),
+        other => anyhow::bail!("{other:?}"),
     })?;
     sender.send(1)?;
     assert_eq!(receiver.try_recv(), Ok(1));
@@ -70,18 +75,9 @@ fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
     for capacity in [0, 1] {
         let (sender, receiver) = bounded(capacity);
         let _ = sender.try_send(String::from("first"));
-        let inside = Gate::default();
-        let message = TaskGroup::scope(|g| {
-            let blocked = g.spawn_isolated(|| {
-                inside.open();
-                match crossbeam::send(&sender, String::from("kept")) {
-                    Err(SendError::Cancelled(message, _)) => Ok(message),
-                    other => anyhow::bail!("{other:?}"),
-                }
-            });
-            inside.wait();
-            blocked.cancel();
-            Ok(blocked.join()??)
+        let message = cancelled_in(|| match crossbeam::send(&sender, String::from("kept")) {
+            Err(SendError::Cancelled(message, _)) => Ok(message),
+            other => anyhow::bail!("{other:?}"),
         })?;
         assert_eq!((message.as_str(), receiver.len()), ("kept", capacity));
     }
@@ -127,19 +123,17 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
 }
 
-#[test]
-fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
+/// Many groups of two stages, each cancelled once one of the stages has opened the gate.
+fn cancel_pipelines(
+    send: impl Fn(Sender<u64>, &Gate) -> anyhow::Result<()> + Sync,
+    recv: impl Fn(Receiver<u64>, &Gate) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<()> {
     let _watch = watch();
     for round in 0..300 {
         let ((sender, receiver), inside) = (bounded(round % 2), Gate::default());
         TaskGroup::builder().timeout(LONG).scope(|g| {
-            g.spawn(move || Ok((0..).try_for_each(|n: u64| crossbeam::send(&sender, n))?));
-            g.spawn(|| {
-                let receiver = receiver;
-                crossbeam::recv(&receiver)?;
-                inside.open();
-                Ok(taskgroup::sleep(LONG)?)
-            });
+            g.spawn(|| send(sender, &inside));
+            g.spawn(|| recv(receiver, &inside));
             inside.wait();
             g.cancel();
             Ok(())
@@ -149,28 +143,28 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
+    let send = |sender, _: &Gate| Ok((0..).try_for_each(|n| crossbeam::send(&sender, n))?);
+    cancel_pipelines(send, |receiver, inside| {
+        crossbeam::recv(&receiver)?;
+        inside.open();
+        Ok(taskgroup::sleep(LONG)?)
+    })
+}
+
+#[test]
 fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<()> {
-    let _watch = watch();
-    for round in 0..300 {
-        let ((sender, receiver), inside) = (bounded::<u8>(round % 2), Gate::default());
-        TaskGroup::builder().timeout(LONG).scope(|g| {
-            g.spawn(|| {
-                let complete = crossbeam::iter(&receiver).all(|message| message.is_ok());
-                anyhow::ensure!(!complete, "a stream that was cut short looks complete");
-                Ok(())
-            });
-            g.spawn(|| {
-                let sender = sender;
-                crossbeam::send(&sender, 1)?;
-                inside.open();
-                Ok(taskgroup::sleep(LONG)?)
-            });
-            inside.wait();
-            g.cancel();
-            Ok(())
-        })?;
-    }
-    Ok(())
+    let recv = |receiver, _: &Gate| {
+        let complete = crossbeam::iter(&receiver).all(|message| message.is_ok());
+        anyhow::ensure!(!complete, "a stream that was cut short looks complete");
+        Ok(())
+    };
+    let send = |sender, inside: &Gate| {
+        crossbeam::send(&sender, 1)?;
+        inside.open();
+        Ok(taskgroup::sleep(LONG)?)
+    };
+    cancel_pipelines(send, recv)
 }
 
 #[test]
