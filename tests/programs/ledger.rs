@@ -82,7 +82,10 @@ pub enum Cause {
 pub enum Seen {
     Done,
     Cut(Cut),
+    /// The other side has gone, and ended well as far as the channel knows.
     Disconnected,
+    /// The other side has gone, and an end of it not well.
+    Broken,
     /// Full, empty, or out of time.
     NotNow,
 }
@@ -235,6 +238,9 @@ pub enum What {
     Closed {
         channel: u64,
         sender: bool,
+        /// The task that had it, and whether it was given `with` the task.
+        by: Node,
+        with: bool,
     },
     /// A handle is not there any more, and the step does nothing.
     Skipped,

@@ -5,7 +5,7 @@
 //! TASKGROUP_PROGRAMS=1000000 cargo test --test programs             # so many programs
 //! TASKGROUP_PROGRAMS_SEED=17 cargo test --test programs             # from this seed on
 //! TASKGROUP_PROGRAMS_WITHOUT=run,grace cargo test --test programs   # without these features
-//! TASKGROUP_PROGRAMS_WITH=outward cargo test --test programs        # with these, although differences are known
+//! TASKGROUP_PROGRAMS_WITH=outward-limited cargo test --test programs  # with these, although differences are known
 //! TASKGROUP_PROGRAM=3.0.17 cargo test --test programs               # the program of these choices, many times
 //! ```
 //!

@@ -13,31 +13,37 @@ impl Generator {
             return None;
         }
         let limited = at.levels.iter().any(|(limited, _)| *limited);
-        let capacity = if self.has(RENDEZVOUS) {
-            self.choices.pick(&[Some(1), Some(0), Some(2), None])
-        } else {
-            self.choices.pick(&[Some(1), Some(2), None])
-        };
-        let channel = self.channels;
-        self.channels += 1;
+        let mut channels = Vec::new();
+        for _ in 0..self.choices.weighed(&[(2, 1), (1, 2)]) {
+            let capacity = self.choices.pick(&[Some(1), Some(0), Some(2), None]);
+            let capacity = if self.has(RENDEZVOUS) { capacity } else { capacity.map(|capacity: usize| capacity.max(1)) };
+            channels.push((self.channels, capacity));
+            self.channels += 1;
+        }
         let fence = if limited { level } else { at.fence };
-        // Rule 2: producers first. A stage has the receiver of one channel and the sender of the next.
+        // Rule 2: producers first. A producer has one channel, so that it is held up by no other; consumers have all.
         let mut tasks = Vec::new();
-        for _ in 0..1 + self.choices.below(2) {
-            let task = self.task(at, level, false, |place| {
+        let producers = channels.len().max(1 + self.choices.below(2));
+        for producer in 0..producers {
+            let channel = channels[producer % channels.len()].0;
+            tasks.push(self.pipe_task(at, level, |place| {
                 place.fence = fence;
                 place.sends.push(channel);
-            });
-            tasks.push(Arc::new(task));
+            }));
         }
         for _ in 0..1 + self.choices.below(2) {
-            let task = self.task(at, level, false, |place| {
+            tasks.push(self.pipe_task(at, level, |place| {
                 place.fence = fence;
-                place.receives.push(channel);
-            });
-            tasks.push(Arc::new(task));
+                place.receives.extend(channels.iter().map(|(channel, _)| *channel));
+            }));
         }
-        Some(Step::Pipe { level, channel, capacity, tasks })
+        Some(Step::Pipe { level, channels, tasks })
+    }
+
+    fn pipe_task(&mut self, at: &Place, level: usize, change: impl FnOnce(&mut Place)) -> Arc<Task> {
+        let task = self.task(at, level, false, change);
+        let with = self.has(WITH) && self.choices.chance(40);
+        Arc::new(Task { with, ..task })
     }
 
     pub(super) fn channel_step(&mut self, at: &mut Place) -> Option<Step> {
@@ -52,12 +58,16 @@ impl Generator {
                 _ => Step::TrySend(channel),
             });
         }
-        let &channel = at.receives.first()?;
+        if at.receives.is_empty() {
+            return None;
+        }
+        let channel = self.choices.pick(&at.receives);
         Some(match self.choices.below(5) {
             0 | 1 => Step::Receive(channel),
             2 => Step::Drain(channel),
             3 if self.has(SELECT) => {
-                Step::Select { receives: vec![channel], sends: Vec::new(), once: self.has(DEFAULT) && self.choices.chance(30) }
+                let once = self.has(DEFAULT) && self.choices.chance(30);
+                Step::Select { receives: at.receives.clone(), sends: Vec::new(), once }
             }
             _ => Step::TryReceive(channel),
         })

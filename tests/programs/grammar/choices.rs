@@ -47,6 +47,18 @@ impl Choices {
         self.below(100) >= 100 - in_hundred
     }
 
+    /// One of these, each as often as its number says.
+    pub(super) fn weighed<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
+        let mut left = self.below(of.iter().map(|(weight, _)| weight).sum());
+        for (weight, one) in of {
+            match left.checked_sub(*weight) {
+                None => return *one,
+                Some(rest) => left = rest,
+            }
+        }
+        of[0].1
+    }
+
     pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }

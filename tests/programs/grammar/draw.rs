@@ -56,6 +56,9 @@ fn draw_task(text: &mut String, depth: usize, prefix: &str, task: &Task) {
     if let Some(act) = task.result {
         let _ = write!(with, "returns({act:?}) ");
     }
+    if task.with {
+        with += "given with it: ";
+    }
     for channel in &task.sends {
         let _ = write!(with, "sends(channel{channel}) ");
     }
@@ -96,7 +99,9 @@ fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
             Step::Start { level, task } => draw_task(text, depth, &format!("start (group {level}) "), task),
             Step::Open { group, absorb } => draw_group(text, depth, if *absorb { "(error dropped) " } else { "" }, group),
             Step::Hold(act, steps) => draw_region(text, depth, format_args!("hold a value({act:?})"), steps),
-            Step::Shield(steps) => draw_region(text, depth, "shield", steps),
+            Step::Shield { bounded, steps } => {
+                draw_region(text, depth, if *bounded { "shield_for(an hour)" } else { "shield" }, steps);
+            }
             Step::Timeout { past, steps } => {
                 draw_region(text, depth, if *past { "timeout(0)" } else { "timeout(an hour)" }, steps);
             }
@@ -106,12 +111,20 @@ fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
             Step::OnCancel { token, act, steps } => {
                 draw_region(text, depth, format_args!("token{token}.on_cancel({act:?}), guard held"), steps);
             }
-            Step::Lock(lock, steps) => draw_region(text, depth, format_args!("lock{lock}"), steps),
+            Step::Lock { lock, steps } => draw_region(text, depth, format_args!("{lock:?}"), steps),
+            Step::Both(first, second) => {
+                line(text, depth, "join(");
+                draw_task(text, depth + 1, "", first);
+                draw_task(text, depth + 1, "", second);
+                line(text, depth, ")");
+            }
             Step::Permits(semaphore, count, steps) => {
                 draw_region(text, depth, format_args!("semaphore{semaphore}, {count} permits"), steps);
             }
-            Step::Pipe { level, channel, capacity, tasks } => {
-                line(text, depth, format_args!("channel{channel} of capacity {capacity:?}, group {level}"));
+            Step::Pipe { level, channels, tasks } => {
+                for (channel, capacity) in channels {
+                    line(text, depth, format_args!("channel{channel} of capacity {capacity:?}, group {level}"));
+                }
                 tasks.iter().for_each(|task| draw_task(text, depth, "spawn ", task));
             }
             plain => line(text, depth, format_args!("{plain:?}")),

@@ -1,5 +1,7 @@
 //! Chooses a program: its groups, its regions, and what may stand where.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// What may stand at a place of the program.
@@ -101,18 +103,9 @@ impl Generator {
     /// A group that is opened here.
     pub(super) fn group(&mut self, at: &Place) -> Group {
         let limit =
-            if self.has(LIMIT) { self.choices.pick(&[None, None, None, Some(1), Some(1), Some(2), Some(3)]) } else { None };
+            if self.has(LIMIT) { self.choices.weighed(&[(3, None), (2, Some(1)), (1, Some(2)), (1, Some(3))]) } else { None };
         let collects = self.choices.chance(25);
-        let deadline = self.choices.pick(&[
-            Deadline::None,
-            Deadline::None,
-            Deadline::None,
-            Deadline::None,
-            Deadline::None,
-            Deadline::None,
-            Deadline::Far,
-            Deadline::Past,
-        ]);
+        let deadline = self.choices.weighed(&[(6, Deadline::None), (1, Deadline::Far), (1, Deadline::Past)]);
         let deadline = if self.has(TIMES) { deadline } else { Deadline::None };
         let parent = if self.tokens > 0 && self.choices.chance(20) { Some(self.choices.below(self.tokens)) } else { None };
         let release = self.some_act(8);
@@ -127,16 +120,8 @@ impl Generator {
 
     pub(super) fn block(&mut self, at: &mut Place) -> Block {
         let steps = self.steps(at);
-        let when_cut = self.choices.pick(&[
-            WhenCut::Return,
-            WhenCut::Return,
-            WhenCut::Return,
-            WhenCut::Return,
-            WhenCut::Return,
-            WhenCut::Swallow,
-            WhenCut::Fail,
-            WhenCut::Panic,
-        ]);
+        let when_cut =
+            self.choices.weighed(&[(5, WhenCut::Return), (1, WhenCut::Swallow), (1, WhenCut::Fail), (1, WhenCut::Panic)]);
         let when_cut = if when_cut == WhenCut::Panic && !self.has(PANICS) { WhenCut::Fail } else { when_cut };
         Block { steps, when_cut }
     }
@@ -162,10 +147,16 @@ impl Generator {
         if innermost < at.fence {
             return None;
         }
-        if self.has(OUTWARD) && innermost > at.fence && self.choices.chance(20) {
+        if self.goes_outward(at) && innermost > at.fence && self.choices.chance(20) {
             return Some(at.fence + self.choices.below(innermost - at.fence));
         }
         Some(innermost)
+    }
+
+    /// Whether tasks of inner groups may have to do with those of groups further out.
+    pub(super) fn goes_outward(&self, at: &Place) -> bool {
+        let limited = at.levels.iter().any(|(limited, _)| *limited);
+        self.has(OUTWARD) && (!limited || self.has(OUTWARD_LIMITED))
     }
 
     pub(super) fn has_tasks(&self) -> bool {
@@ -183,7 +174,7 @@ impl Generator {
         place.quiet = false;
         place.earlier.append(&mut place.own);
         // A task of an inner group that waits for one of an outer group is a feature of its own.
-        let outward = self.has(OUTWARD);
+        let outward = self.goes_outward(at);
         place.earlier.retain(|(of, _)| *of == level || (*of < level && outward));
         place.sends.clear();
         place.receives.clear();
@@ -194,7 +185,7 @@ impl Generator {
         let captured = self.some_act(25);
         let result = self.some_act(15);
         let block = self.block(&mut place);
-        Task { id, captured, result, sends, receives, sets: None, block }
+        Task { id, captured, result, sends, receives, with: false, sets: None, block }
     }
 
     pub(super) fn step(&mut self, at: &mut Place) -> Step {
@@ -225,8 +216,12 @@ impl Generator {
             65..=68 => self.map(at),
             69..=71 => self.start(at),
             72 => self.on_finished(at),
-            73..=79 => self.open(at),
-            80..=81 => Some(Step::Shield(self.inside(at, |place| place.doomed = false))),
+            73..=78 => self.open(at),
+            79 => self.both(at),
+            80..=81 => {
+                let bounded = self.choices.chance(30);
+                Some(Step::Shield { bounded, steps: self.inside(at, |place| place.doomed = false) })
+            }
             82..=83 if self.has(TIMES) => {
                 let past = self.choices.chance(50);
                 let steps = self.inside(at, |place| place.doomed |= past);
@@ -261,16 +256,39 @@ impl Generator {
         Some(Step::Open { group: Box::new(group), absorb })
     }
 
-    pub(super) fn lock(&mut self, at: &mut Place) -> Option<Step> {
-        if at.lock >= LOCKS || (at.quiet && at.lock == 0) {
+    pub(super) fn both(&mut self, at: &mut Place) -> Option<Step> {
+        if at.depth >= self.size.depth || at.quiet || self.tasks + 2 > self.size.tasks {
             return None;
         }
-        let lock = at.lock + self.choices.below(LOCKS - at.lock);
+        // They are tasks of a group that nothing else can be spawned into, and know of no others.
+        let (level, doomed) = (at.levels.len() - 1, at.doomed);
+        let mut task = || {
+            let task = self.task(at, level, doomed, |place| {
+                place.depth = at.depth + 1;
+                place.doomed = doomed;
+                place.fence = at.levels.len();
+                place.earlier.clear();
+                place.events.clear();
+            });
+            Arc::new(Task { result: None, ..task })
+        };
+        Some(Step::Both(task(), task()))
+    }
+
+    pub(super) fn lock(&mut self, at: &mut Place) -> Option<Step> {
+        if at.quiet && at.lock == 0 {
+            return None;
+        }
+        let free: Vec<_> = Lock::ALL.into_iter().filter(|(number, _)| *number >= at.lock).collect();
+        if free.is_empty() {
+            return None;
+        }
+        let (number, lock) = self.choices.pick(&free);
         let steps = self.inside(at, |place| {
-            place.lock = lock + 1;
+            place.lock = number + 1;
             place.quiet = true;
         });
-        Some(Step::Lock(lock, steps))
+        Some(Step::Lock { lock, steps })
     }
 
     pub(super) fn permits(&mut self, at: &mut Place) -> Option<Step> {
@@ -282,7 +300,7 @@ impl Generator {
         let steps = self.inside(at, |place| {
             place.permits = true;
             place.quiet = true;
-            place.lock = LOCKS;
+            place.lock = Lock::NUMBERS;
         });
         Some(Step::Permits(semaphore, count, steps))
     }

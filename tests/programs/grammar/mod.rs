@@ -7,7 +7,8 @@
 //! | task | what it captures and returns (values with destructors), ends of channels, an event that it sets when it is dropped, steps |
 //! | a way to spawn | `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named, dedicated, items of a map |
 //! | a way to wait | `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`, `map_unordered`, the end of the scope |
-//! | a region | inner group, `shield`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a lock, permits |
+//! | a region | inner group, `taskgroup::join`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, the making of a `OnceCell`'s value, permits |
+//! | a pipe | one or two channels; producers have one of them each, consumers all; the ends moved into the closures or given `with` them |
 //! | an end | a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel: passed on, swallowed, an error |
 //!
 //! # Every program ends
@@ -51,6 +52,8 @@ pub const FEATURES: &[(&str, u64)] = &[
     ("streams", STREAMS),
     ("panics", PANICS),
     ("times", TIMES),
+    ("with", WITH),
+    ("outward-limited", OUTWARD_LIMITED),
 ];
 /// Groups with a limit.
 pub const LIMIT: u64 = 1;
@@ -82,9 +85,14 @@ pub const STREAMS: u64 = 1 << 12;
 pub const PANICS: u64 = 1 << 13;
 /// Deadlines and timeouts.
 pub const TIMES: u64 = 1 << 14;
+/// Ends of channels that tasks are given, and that outlive their outcome.
+pub const WITH: u64 = 1 << 15;
+/// [`OUTWARD`] where a group around has a limit.
+pub const OUTWARD_LIMITED: u64 = 1 << 16;
 
-/// Features in which differences are known: tasks of an inner group that wait for queued ones of a limited group around it.
-pub const PENDING: u64 = OUTWARD;
+/// Features in which differences are known. A task with a permit that waits for an inner group keeps the permit, also where a
+/// task of that group waits for a queued task of the outer one: neither goes on.
+pub const PENDING: u64 = OUTWARD_LIMITED;
 
 /// A program.
 #[derive(Debug, Clone)]
@@ -147,6 +155,8 @@ pub struct Task {
     pub result: Option<Act>,
     pub sends: Vec<usize>,
     pub receives: Vec<usize>,
+    /// It was given its ends with `TaskBuilder::with`.
+    pub with: bool,
     pub sets: Option<usize>,
     pub block: Block,
 }
@@ -201,9 +211,11 @@ pub enum Forever {
     Token,
     Barrier,
     Promise,
+    Latch,
     Condition,
     Select,
     Hook,
+    Abandon,
 }
 
 #[derive(Debug, Clone)]
@@ -216,40 +228,121 @@ pub enum Step {
     Panic,
     Foreign(usize),
     Hold(Act, Vec<Step>),
-    Spawn { level: usize, how: How, keep: bool, task: Arc<Task> },
-    Doomed { level: usize, how: How, task: Arc<Task>, between: Vec<Step>, by: Doom },
-    Wait { level: usize, task: usize, way: Way },
-    Completed { level: usize, tasks: Vec<usize> },
-    Map { level: usize, ordered: bool, items: usize, taken: usize, block: Arc<Block> },
-    Start { level: usize, task: Arc<Task> },
+    Spawn {
+        level: usize,
+        how: How,
+        keep: bool,
+        task: Arc<Task>,
+    },
+    Doomed {
+        level: usize,
+        how: How,
+        task: Arc<Task>,
+        between: Vec<Step>,
+        by: Doom,
+    },
+    Wait {
+        level: usize,
+        task: usize,
+        way: Way,
+    },
+    Completed {
+        level: usize,
+        tasks: Vec<usize>,
+    },
+    Map {
+        level: usize,
+        ordered: bool,
+        items: usize,
+        taken: usize,
+        block: Arc<Block>,
+    },
+    Start {
+        level: usize,
+        task: Arc<Task>,
+    },
     Ready,
-    OnFinished { level: usize, task: usize, act: Act },
-    Open { group: Box<Group>, absorb: bool },
-    Shield(Vec<Step>),
-    Timeout { past: bool, steps: Vec<Step> },
-    Run { token: usize, steps: Vec<Step> },
+    OnFinished {
+        level: usize,
+        task: usize,
+        act: Act,
+    },
+    Open {
+        group: Box<Group>,
+        absorb: bool,
+    },
+    /// For an hour at most, or without an end.
+    Shield {
+        bounded: bool,
+        steps: Vec<Step>,
+    },
+    Timeout {
+        past: bool,
+        steps: Vec<Step>,
+    },
+    Run {
+        token: usize,
+        steps: Vec<Step>,
+    },
     Winding(Vec<Step>),
     Hook(Vec<Step>),
-    OnCancel { token: usize, act: Act, steps: Vec<Step> },
+    OnCancel {
+        token: usize,
+        act: Act,
+        steps: Vec<Step>,
+    },
     CancelGroup(usize),
     Gracefully(usize),
     CancelToken(usize),
-    Lock(usize, Vec<Step>),
+    Lock {
+        lock: Lock,
+        steps: Vec<Step>,
+    },
     Permits(usize, usize, Vec<Step>),
     AwaitEvent(usize),
-    Pipe { level: usize, channel: usize, capacity: Option<usize>, tasks: Vec<Arc<Task>> },
+    /// Channels with their capacities, and the tasks that have their ends.
+    Pipe {
+        level: usize,
+        channels: Vec<(usize, Option<usize>)>,
+        tasks: Vec<Arc<Task>>,
+    },
+    /// `taskgroup::join` of two closures.
+    Both(Arc<Task>, Arc<Task>),
     Send(usize),
     TrySend(usize),
     Receive(usize),
     TryReceive(usize),
     Drain(usize),
-    Select { receives: Vec<usize>, sends: Vec<usize>, once: bool },
+    Select {
+        receives: Vec<usize>,
+        sends: Vec<usize>,
+        once: bool,
+    },
 }
 
 /// How many permits each semaphore of a program has.
 pub const PERMITS: [usize; 2] = [1, 2];
-/// How many locks a program has.
-pub const LOCKS: usize = 2;
+
+/// What only one task has at a time, in the order in which one may be asked for while another is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    Mutex(usize),
+    Write,
+    Read,
+    /// The making of the value of a `OnceCell`, and nothing once it has been made.
+    Once,
+}
+
+impl Lock {
+    /// All of them, each with its number.
+    pub const ALL: [(usize, Lock); 5] =
+        [(0, Lock::Mutex(0)), (1, Lock::Mutex(1)), (2, Lock::Write), (2, Lock::Read), (3, Lock::Once)];
+    /// How many numbers there are.
+    pub const NUMBERS: usize = 4;
+}
+
+/// How many mutexes a program has.
+pub const MUTEXES: usize = 2;
 
 /// How large a program may be.
 #[derive(Debug, Clone, Copy)]

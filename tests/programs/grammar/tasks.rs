@@ -17,23 +17,23 @@ impl Generator {
             Forever::Token,
             Forever::Barrier,
             Forever::Promise,
+            Forever::Latch,
             Forever::Condition,
             Forever::Select,
             Forever::Hook,
+            Forever::Abandon,
         ])
     }
 
     pub(super) fn spawn(&mut self, at: &mut Place) -> Option<Step> {
         let level = self.level(at).filter(|_| self.has_tasks())?;
-        let how = self.choices.pick(&[
-            How::Plain,
-            How::Plain,
-            How::Plain,
-            How::Isolated,
-            How::Daemon,
-            How::Try,
-            How::Named,
-            How::Dedicated,
+        let how = self.choices.weighed(&[
+            (3, How::Plain),
+            (1, How::Isolated),
+            (1, How::Daemon),
+            (1, How::Try),
+            (1, How::Named),
+            (1, How::Dedicated),
         ]);
         let keep = self.choices.chance(75);
         let daemon = how == How::Daemon;
@@ -125,7 +125,7 @@ impl Generator {
         place.doomed = at.levels[level].1;
         place.fence = level + 1;
         place.earlier.append(&mut place.own);
-        let outward = self.has(OUTWARD);
+        let outward = self.goes_outward(at);
         place.earlier.retain(|(of, _)| *of == level || (*of < level && outward));
         place.sends.clear();
         place.receives.clear();

@@ -3,29 +3,34 @@
 use super::*;
 
 impl Frame {
-    pub(super) fn pipe(&self, level: &dyn Opened, channel: usize, capacity: Option<usize>, tasks: &[Arc<Task>]) {
-        let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
-        let number = self.now();
-        self.note(What::Channel { channel: number, capacity });
-        // The channel's own ends go before a task can be first to close it: they are moved into the last tasks.
+    pub(super) fn pipe(&self, level: &dyn Opened, channels: &[(usize, Option<usize>)], tasks: &[Arc<Task>]) {
         let mut ends: Vec<Ends> = tasks.iter().map(|_| Ends::default()).collect();
-        let (mut sender, mut receiver) = (Some(sender), Some(receiver));
-        let last = |of: fn(&Task) -> &Vec<usize>| tasks.iter().rposition(|task| of(task).contains(&channel));
-        let (last_sender, last_receiver) = (last(|task| &task.sends), last(|task| &task.receives));
-        for (index, task) in tasks.iter().enumerate() {
-            let world = &self.world;
-            if task.sends.contains(&channel) {
-                let end = if last_sender == Some(index) { sender.take() } else { sender.clone() };
-                ends[index].senders.insert(channel, End { end, channel: number, sender: true, world: world.clone() });
-            }
-            if task.receives.contains(&channel) {
-                let end = if last_receiver == Some(index) { receiver.take() } else { receiver.clone() };
-                ends[index].receivers.insert(channel, End { end, channel: number, sender: false, world: world.clone() });
+        for &(channel, capacity) in channels {
+            let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
+            let number = self.now();
+            self.note(What::Channel { channel: number, capacity });
+            // The channel's own ends go before a task can be first to close it: they are moved into the last tasks.
+            let (mut sender, mut receiver) = (Some(sender), Some(receiver));
+            let last = |of: fn(&Task) -> &Vec<usize>| tasks.iter().rposition(|task| of(task).contains(&channel));
+            let (last_sender, last_receiver) = (last(|task| &task.sends), last(|task| &task.receives));
+            for (index, task) in tasks.iter().enumerate() {
+                if task.sends.contains(&channel) {
+                    let end = if last_sender == Some(index) { sender.take() } else { sender.clone() };
+                    ends[index].senders.insert(channel, self.end(end, number, true));
+                }
+                if task.receives.contains(&channel) {
+                    let end = if last_receiver == Some(index) { receiver.take() } else { receiver.clone() };
+                    ends[index].receivers.insert(channel, self.end(end, number, false));
+                }
             }
         }
         for (task, ends) in tasks.iter().zip(ends) {
             level.spawn(self, How::Plain, false, task, ends);
         }
+    }
+
+    fn end<T>(&self, end: Option<T>, channel: u64, sender: bool) -> End<T> {
+        End { end, channel, sender, by: OUTSIDE, with: false, world: self.world.clone() }
     }
 
     pub(super) fn channel_step(&self, step: &Step) -> Result {
@@ -41,10 +46,11 @@ impl Frame {
                         assert_eq!(message.number, number, "another message came back");
                         (Seen::Cut(cut(&cancelled)), Err(cancelled.into()))
                     }
-                    Some(Err(other)) => {
-                        assert_eq!(other.into_inner().number, number, "another message came back");
-                        (Seen::Disconnected, self.fail())
+                    Some(Err(SendError::Disconnected(message, disconnected))) => {
+                        assert_eq!(message.number, number, "another message came back");
+                        (gone(&disconnected), self.fail())
                     }
+                    Some(Err(other)) => unreachable!("{other:?} is no way to fail"),
                 };
                 self.write(begin, What::Sent { channel: end.channel, message: number, seen });
                 result
@@ -80,6 +86,7 @@ impl Frame {
                 let (message, seen) = match end.end.as_ref().map(Receiver::try_recv) {
                     Some(Ok(message)) => (Some(message), Seen::Done),
                     None | Some(Err(TryRecvError::Empty)) => (None, Seen::NotNow),
+                    Some(Err(TryRecvError::Disconnected(disconnected))) => (None, gone(&disconnected)),
                     Some(Err(other)) => (None, seen(&other.into())),
                 };
                 let number = message.as_ref().map(|message| message.number);
@@ -103,7 +110,7 @@ impl Frame {
             Some(Ok(message)) => (Some(message), Seen::Done, Ok(true)),
             None => (None, Seen::Disconnected, Ok(false)),
             Some(Err(error)) => match seen(&error) {
-                Seen::Cut(cut) => (None, Seen::Cut(cut), Err(error)),
+                seen @ (Seen::Cut(_) | Seen::Broken) => (None, seen, Err(error)),
                 other => (None, other, Ok(false)),
             },
         };
@@ -115,37 +122,41 @@ impl Frame {
     pub(super) fn select(&self, ends: &Ends, receives: &[usize], sends: &[usize], once: bool) -> Result {
         /// What a case did, for the ledger.
         enum Did {
-            Received(u64, Option<Value>),
-            Sent(u64, u64, bool),
+            Received(u64, std::result::Result<Value, Disconnected>),
+            Sent(u64, u64, std::result::Result<(), Disconnected>),
         }
         let mut messages: Vec<_> = sends.iter().map(|_| Some(self.value(Act::Nothing))).collect();
         let mut select = Select::new();
         for channel in receives {
             let end = &ends.receivers[channel];
             if let Some(receiver) = &end.end {
-                select.recv(receiver, move |message| Did::Received(end.channel, message.ok()));
+                select.recv(receiver, move |message| Did::Received(end.channel, message));
             }
         }
         for (channel, message) in sends.iter().zip(&mut messages) {
             let end = &ends.senders[channel];
             if let Some(sender) = &end.end {
                 let number = message.as_ref().map_or(0, |message| message.number);
-                select.send(sender, message, move |sent| Did::Sent(end.channel, number, sent.is_ok()));
+                select.send(sender, message, move |sent| Did::Sent(end.channel, number, sent));
             }
         }
         let begin = self.now();
         let did = if once { select.try_select() } else { select.select().map(Some) };
         match did {
             Ok(Some(Did::Received(channel, message))) => {
-                let seen = if message.is_some() { Seen::Done } else { Seen::Disconnected };
-                let number = message.as_ref().map(|message| message.number);
+                let seen = message.as_ref().map_or_else(gone, |_| Seen::Done);
+                let number = message.as_ref().ok().map(|message| message.number);
                 self.write(begin, What::Received { channel, message: number, seen, blocking: !once });
-                Ok(())
+                if seen == Seen::Broken {
+                    self.fail()
+                } else {
+                    Ok(())
+                }
             }
             Ok(Some(Did::Sent(channel, message, sent))) => {
-                let seen = if sent { Seen::Done } else { Seen::Disconnected };
+                let seen = sent.as_ref().map_or_else(gone, |()| Seen::Done);
                 self.write(begin, What::Sent { channel, message, seen });
-                if sent || once {
+                if sent.is_ok() || once {
                     Ok(())
                 } else {
                     self.fail()

@@ -193,7 +193,12 @@ impl Frame {
                 Err(_) if *absorb => Ok(()),
                 result => Ok(result?),
             },
-            Step::Shield(steps) => self.region(Kind::Shield, &[], || taskgroup::shield(|| self.steps(level, steps))),
+            Step::Shield { bounded: false, steps } => {
+                self.region(Kind::Shield, &[], || taskgroup::shield(|| self.steps(level, steps)))
+            }
+            Step::Shield { bounded: true, steps } => {
+                self.region(Kind::Shield, &[], || taskgroup::shield_for(HOUR, || self.steps(level, steps)))
+            }
             Step::Timeout { past, steps } => self.timeout(level, *past, steps),
             Step::Run { token, steps } => {
                 let (token, node) = &world.tokens[*token];
@@ -222,17 +227,15 @@ impl Frame {
                 cancel_token(world, *token);
                 Ok(())
             }
-            Step::Lock(lock, steps) => {
-                let _guard = self.point("lock", || world.locks[*lock].lock())?;
-                self.steps(level, steps)
-            }
+            Step::Lock { lock, steps } => self.locked(level, *lock, steps),
+            Step::Both(first, second) => self.both(level, first, second),
             Step::Permits(semaphore, count, steps) => {
                 let _permit = self.point("acquire", || world.semaphores[*semaphore].acquire_many(*count))?;
                 self.steps(level, steps)
             }
             Step::AwaitEvent(event) => self.point("event", || world.events[*event].wait()),
-            Step::Pipe { level: number, channel, capacity, tasks } => {
-                self.pipe(self.level(level, *number), *channel, *capacity, tasks);
+            Step::Pipe { level: number, channels, tasks } => {
+                self.pipe(self.level(level, *number), channels, tasks);
                 Ok(())
             }
             Step::Send(_)

@@ -61,16 +61,24 @@ pub(super) trait Opened: Send + Sync {
     fn cancel(&self, frame: &Frame, gracefully: bool);
 }
 
-/// Runs a task on its thread.
-fn run_task(
+/// What a task takes along into its closure.
+type Belongings = (Ends, Option<Value>, Option<Sets>);
+
+/// Runs a task on its thread. The ends that it was given `with` it outlive this, unlike those that its closure owns.
+pub(super) fn run_task(
     world: &Arc<World>,
     level: &dyn Opened,
     node: Node,
     task: &Task,
-    belongings: (Ends, Option<Value>, Option<Sets>),
+    belongings: Belongings,
+    mut given: Option<&mut Ends>,
     ready: Option<Ready<Handed>>,
 ) -> Result<Handed> {
-    let (ends, captured, sets) = belongings;
+    let (mut ends, captured, sets) = belongings;
+    let is_given = given.is_some();
+    if let Some(given) = &mut given {
+        std::mem::swap(&mut ends, given);
+    }
     let frame = Frame::new(world, node, ends);
     *frame.ready.borrow_mut() = ready;
     let begin = frame.now();
@@ -79,13 +87,18 @@ fn run_task(
         let captured = captured;
         let result = frame.block(level, &task.block);
         drop(frame.ready.take());
-        drop(frame.ends.take());
+        if !is_given {
+            drop(frame.ends.take());
+        }
         // Before there is a result: rustc forgets a return value when the destructor of a local panics (rust#47949).
         drop(captured);
         result.map(|()| task.result.map(|act| frame.value(act)))
     });
     drop(frame.ready.take());
-    drop(frame.ends.take());
+    match given {
+        Some(given) => *given = frame.ends.take(),
+        None => drop(frame.ends.take()),
+    }
     let (outcome, result) = frame.outcome(result);
     frame.write(begin, What::Ran { outcome });
     drop(frame);
@@ -105,7 +118,7 @@ impl<'scope, 'env> Level<'scope, 'env> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&task)
     }
 
-    fn belongings(&self, frame: &Frame, task: &Task, ends: Ends) -> (Ends, Option<Value>, Option<Sets>) {
+    fn belongings(&self, frame: &Frame, task: &Task, ends: Ends) -> Belongings {
         let captured = task.captured.map(|act| frame.value(act));
         (ends, captured, task.sets.map(|event| Sets(self.world.clone(), event)))
     }
@@ -122,12 +135,24 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         self.outer.map(|outer| outer as &dyn Opened)
     }
 
-    fn spawn(&self, frame: &Frame, how: How, keep: bool, task: &Arc<Task>, ends: Ends) -> Node {
+    fn spawn(&self, frame: &Frame, how: How, keep: bool, task: &Arc<Task>, mut ends: Ends) -> Node {
         let (world, level, node, id) = (self.world.clone(), self.clone(), frame.now(), task.id);
+        ends.belong_to(node, task.with);
+        let given = if task.with { Some(std::mem::take(&mut ends)) } else { None };
         let belongings = self.belongings(frame, task, ends);
         self.opened(frame, node);
         let task = task.clone();
-        let run = move || run_task(&world, &level, node, &task, belongings, None);
+        if let Some(given) = given {
+            let begin = frame.now();
+            let run = move |given: &mut Ends| run_task(&world, &level, node, &task, belongings, Some(given), None);
+            let handle = self.group.task().with(given).spawn(run);
+            frame.write(begin, What::Spawned { task: node, group: self.node, role: Role::Plain, refused: None });
+            if keep {
+                self.keep(id, Handle::Plain(handle), node);
+            }
+            return node;
+        }
+        let run = move || run_task(&world, &level, node, &task, belongings, None, None);
         let begin = frame.now();
         let (handle, role) = match how {
             How::Plain => (Handle::Plain(self.group.spawn(run)), Role::Plain),
@@ -285,10 +310,11 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                 result: Some(Act::Nothing),
                 sends: Vec::new(),
                 receives: Vec::new(),
+                with: false,
                 sets: None,
                 block: (*block).clone(),
             };
-            run_task(&world, &level, node, &task, (Ends::default(), Some(value), None), None)
+            run_task(&world, &level, node, &task, (Ends::default(), Some(value), None), None, None)
         };
         if ordered {
             self.take_all(frame, self.group.map(nodes, run), taken)
@@ -304,7 +330,8 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         let task = task.clone();
         let begin = frame.now();
         frame.write(begin, What::Spawned { task: node, group: self.node, role: Role::Started, refused: None });
-        let result = self.group.start(move |ready| run_task(&world, &level, node, &task, belongings, Some(ready)).map(drop));
+        let result =
+            self.group.start(move |ready| run_task(&world, &level, node, &task, belongings, None, Some(ready)).map(drop));
         let (seen, ready, fault) = match &result {
             Ok(_) => (Seen::Done, true, None),
             Err(StartError::Cancelled(cancelled)) => (Seen::Cut(cut(cancelled)), false, None),

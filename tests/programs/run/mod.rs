@@ -12,11 +12,13 @@ use std::sync::{Arc, Condvar as StdCondvar, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::grammar::{
-    Act, Block, Deadline, Doom, Forever, Group, How, Program, Step, Task, Token, Way, WhenCut, LOCKS, PERMITS,
+    Act, Block, Deadline, Doom, Forever, Group, How, Lock, Program, Step, Task, Token, Way, WhenCut, MUTEXES, PERMITS,
 };
 use super::ledger::{cut, number_in, Entry, Fault, Kind, Ledger, Node, Outcome, Reported, Role, Seen, What, OUTSIDE};
-use super::taskgroup::channel::{self, Receiver, RecvError, Select, SendError, Sender, TryRecvError, TrySendError};
-use super::taskgroup::sync::{Barrier, Condvar, Event, Mutex, Promise, Semaphore};
+use super::taskgroup::channel::{
+    self, Disconnected, Receiver, RecvError, Select, SendError, Sender, TryRecvError, TrySendError,
+};
+use super::taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
 use super::taskgroup::{
     self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready, SpawnErrorKind, StartError, TaskError,
     TaskGroup, TaskHandle, TaskStatus,
@@ -35,9 +37,11 @@ const CATCHES: bool = !cfg!(taskgroup_models);
 struct World {
     ledger: Arc<Ledger>,
     tokens: Vec<(CancelToken, Node)>,
-    locks: [Mutex<()>; LOCKS],
+    mutexes: [Mutex<()>; MUTEXES],
+    rw_lock: RwLock<()>,
+    once: OnceCell<()>,
     semaphores: [Semaphore; PERMITS.len()],
-    events: Vec<Event>,
+    events: Vec<Signal>,
 }
 
 type Handed = Option<Value>;
@@ -65,6 +69,41 @@ impl Drop for Value {
     }
 }
 
+/// What tells other tasks that something has happened.
+enum Signal {
+    Event(Event),
+    Latch(Latch),
+    Promise(Promise<()>),
+}
+
+impl Signal {
+    /// A different one for each number.
+    fn of(number: usize) -> Signal {
+        match number % 3 {
+            0 => Signal::Event(Event::new()),
+            1 => Signal::Latch(Latch::new(1)),
+            _ => Signal::Promise(Promise::new()),
+        }
+    }
+
+    fn set(&self) {
+        match self {
+            Signal::Event(event) => event.set(),
+            Signal::Latch(latch) => latch.count_down(),
+            // A step of a map is run for each item.
+            Signal::Promise(promise) => _ = promise.set(()),
+        }
+    }
+
+    fn wait(&self) -> std::result::Result<(), Cancelled> {
+        match self {
+            Signal::Event(event) => event.wait(),
+            Signal::Latch(latch) => latch.wait(),
+            Signal::Promise(promise) => promise.wait().copied(),
+        }
+    }
+}
+
 /// Sets an event when it is dropped.
 struct Sets(Arc<World>, usize);
 
@@ -79,7 +118,22 @@ struct End<T> {
     end: Option<T>,
     channel: u64,
     sender: bool,
+    /// The task that has it, and whether it was given `with` the task.
+    by: Node,
+    with: bool,
     world: Arc<World>,
+}
+
+impl Ends {
+    /// Says which task has them.
+    fn belong_to(&mut self, task: Node, given_with: bool) {
+        for end in self.senders.values_mut() {
+            (end.by, end.with) = (task, given_with);
+        }
+        for end in self.receivers.values_mut() {
+            (end.by, end.with) = (task, given_with);
+        }
+    }
 }
 
 impl<T> Drop for End<T> {
@@ -87,7 +141,7 @@ impl<T> Drop for End<T> {
         let ledger = &self.world.ledger;
         let begin = ledger.now();
         drop(self.end.take());
-        let what = What::Closed { channel: self.channel, sender: self.sender };
+        let what = What::Closed { channel: self.channel, sender: self.sender, by: self.by, with: self.with };
         ledger.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin, end: ledger.now(), what });
     }
 }
@@ -128,7 +182,19 @@ fn cancel_token(world: &Arc<World>, token: usize) {
 fn seen(error: &anyhow::Error) -> Seen {
     match error.cancelled() {
         Some(cancelled) => Seen::Cut(cut(cancelled)),
-        None => Seen::Disconnected,
+        None => match error.downcast_ref::<RecvError>() {
+            Some(RecvError::Disconnected(disconnected)) => gone(disconnected),
+            _ => Seen::Disconnected,
+        },
+    }
+}
+
+/// How the other side of a channel has gone.
+fn gone(disconnected: &Disconnected) -> Seen {
+    if disconnected.ended_well() {
+        Seen::Disconnected
+    } else {
+        Seen::Broken
     }
 }
 
@@ -191,9 +257,11 @@ pub fn run(program: &Program) -> Vec<Entry> {
     let world = Arc::new(World {
         ledger: ledger.clone(),
         tokens,
-        locks: std::array::from_fn(|_| Mutex::new(())),
+        mutexes: std::array::from_fn(|_| Mutex::new(())),
+        rw_lock: RwLock::new(()),
+        once: OnceCell::new(),
         semaphores: PERMITS.map(Semaphore::new),
-        events: (0..program.events).map(|_| Event::new()).collect(),
+        events: (0..program.events).map(Signal::of).collect(),
     });
     let frame = Frame::new(&world, OUTSIDE, Ends::default());
     let result = caught(|| frame.open(None, &program.group));

@@ -15,6 +15,15 @@ impl Frame {
             Forever::Permit => self.forever("no permit", || Semaphore::new(0).acquire().map(drop)),
             Forever::Token => self.forever("token", || CancelToken::new().wait()),
             Forever::Promise => self.forever("promise", || Promise::<()>::new().wait().map(drop)),
+            Forever::Latch => self.forever("latch", || Latch::new(1).wait()),
+            // A model has no thread that it could leave behind.
+            Forever::Abandon if !CATCHES => self.forever("sleep", || taskgroup::sleep(HOUR)),
+            Forever::Abandon => {
+                let (leave, left) = std::sync::mpsc::channel::<()>();
+                let result = self.forever("abandon", || taskgroup::abandon(move || left.recv().is_ok()));
+                drop(leave);
+                result
+            }
             Forever::Barrier => {
                 let barrier = Barrier::new(2);
                 let begin = self.now();
@@ -124,5 +133,68 @@ impl Frame {
         self.write(begin, What::Registered { callback, token: *node });
         let _guard = Guard(self, callback, Some(guard));
         self.steps(level, steps)
+    }
+
+    pub(super) fn locked(&self, level: &dyn Opened, lock: Lock, steps: &[Step]) -> Result {
+        let world = &self.world;
+        match lock {
+            Lock::Mutex(number) => {
+                let _guard = self.point("lock", || world.mutexes[number].lock())?;
+                self.steps(level, steps)
+            }
+            Lock::Write => {
+                let _guard = self.point("write", || world.rw_lock.write())?;
+                self.steps(level, steps)
+            }
+            Lock::Read => {
+                let _guard = self.point("read", || world.rw_lock.read())?;
+                self.steps(level, steps)
+            }
+            Lock::Once => {
+                let (begin, is_ours) = (self.now(), std::cell::Cell::new(false));
+                let result = world.once.get_or_try_init(|| {
+                    is_ours.set(true);
+                    self.steps(level, steps)
+                });
+                // What the steps came to is theirs to say.
+                if !is_ours.get() {
+                    self.write(begin, What::Point { name: "once", seen: seen_of(&result), forever: false });
+                }
+                result.copied()
+            }
+        }
+    }
+
+    /// Runs two tasks as a group of their own.
+    pub(super) fn both(&self, level: &dyn Opened, first: &Arc<Task>, second: &Arc<Task>) -> Result {
+        let (group, around) = (self.now(), self.scope.get());
+        let kind = Kind::Group { limit: None, collects: false, past: false };
+        self.scope.set(group);
+        self.note(What::Opened { kind, parents: vec![around], token: None });
+        let tasks = [first, second].map(|task| {
+            let node = self.now();
+            self.scope.set(node);
+            self.note(What::Opened { kind: Kind::Task, parents: vec![group], token: None });
+            self.scope.set(group);
+            let captured = task.captured.map(|act| self.value(act));
+            let begin = self.now();
+            self.write(begin, What::Spawned { task: node, group, role: Role::Item, refused: None });
+            let (world, task) = (self.world.clone(), task.clone());
+            move || level::run_task(&world, level, node, &task, (Ends::default(), captured, None), None, None)
+        });
+        self.note(What::Body { group, outcome: Outcome::Value });
+        let begin = self.now();
+        let [first, second] = tasks;
+        let result = taskgroup::join(first, second);
+        self.scope.set(around);
+        self.write(
+            begin,
+            match &result {
+                Ok(_) => What::Value { group },
+                Err(error) => report(group, error),
+            },
+        );
+        result?;
+        Ok(())
     }
 }

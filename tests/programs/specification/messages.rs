@@ -28,8 +28,8 @@ impl History<'_> {
         }
         for entry in self.entries {
             let (channel, of_senders) = match entry.what {
-                What::Received { channel, seen: Seen::Disconnected, .. } => (channel, true),
-                What::Sent { channel, seen: Seen::Disconnected, .. } => (channel, false),
+                What::Received { channel, seen: Seen::Disconnected | Seen::Broken, .. } => (channel, true),
+                What::Sent { channel, seen: Seen::Disconnected | Seen::Broken, .. } => (channel, false),
                 _ => continue,
             };
             self.disconnected(entry, channel, of_senders, &received, streams)?;
@@ -48,10 +48,15 @@ impl History<'_> {
         let closes: Vec<_> = self
             .entries
             .iter()
-            .filter(|close| matches!(close.what, What::Closed { channel: at, sender } if at == channel && sender == senders))
+            .filter(
+                |close| matches!(close.what, What::Closed { channel: at, sender, .. } if at == channel && sender == senders),
+            )
             .collect();
         let open = closes.iter().any(|close| close.begin > entry.end);
         ensure!(!open && !closes.is_empty(), "message", "{entry:?}, and not all of the other side had gone");
+        let ill = closes.iter().any(|close| self.closed_ill(close));
+        let told = matches!(entry.what, What::Received { seen: Seen::Broken, .. } | What::Sent { seen: Seen::Broken, .. });
+        ensure!(told == ill, "ill ends", "{entry:?}, and the ends went by {closes:?}");
         if senders {
             for sent in self.entries {
                 let What::Sent { channel: at, message, seen: Seen::Done } = sent.what else { continue };
@@ -73,6 +78,16 @@ impl History<'_> {
         Ok(())
     }
 
+    /// Whether an end of a channel was dropped because its task did not end well: unrun, or, of what it was given `with`, with
+    /// anything but a value.
+    fn closed_ill(&self, close: &Entry) -> bool {
+        let What::Closed { by, with, .. } = close.what else { return false };
+        match self.tasks.get(&by).and_then(|task| task.ran) {
+            None => true,
+            Some((.., outcome)) => with && outcome != Outcome::Value,
+        }
+    }
+
     /// No channel holds more than it has room for.
     pub(super) fn rooms(&self, received: &BTreeMap<u64, &Entry>) -> Verdict {
         for entry in self.entries {
@@ -86,7 +101,8 @@ impl History<'_> {
                 let inside = inside.count();
                 // Receivers that go drop what is inside.
                 let closed = self.entries.iter().any(|close| {
-                    close.begin < last.end && matches!(close.what, What::Closed { channel: at, sender: false } if at == channel)
+                    close.begin < last.end
+                        && matches!(close.what, What::Closed { channel: at, sender: false, .. } if at == channel)
                 });
                 ensure!(inside <= capacity || closed, "message", "{inside} are in channel {channel} after {last:?}");
             }

@@ -17,6 +17,7 @@
 //! | callback | runs once if the token was cancelled while it was registered, and not otherwise |
 //! | hook | as a callback, for the scope that it is entered in |
 //! | message | a message is received once, as often as it was sent; a channel is disconnected when all of one side have gone |
+//! | ill ends | a disconnect says whether an end was dropped by a task that did not end well |
 //! | no disconnect | in a scope that was known to be cancelled when the other side went, the end of a channel is the cancel |
 //! | timeout | `None` only for its own deadline |
 //! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task |
