@@ -1,7 +1,8 @@
-//! Which threads the public types may travel to: `Send`, `Sync` and `Unpin`.
+//! Where the public types may travel to: `Send`, `Sync`, `Unpin` and `UnwindSafe`.
 
 use std::cell::Cell;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use taskgroup::channel::{
     Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
@@ -31,6 +32,13 @@ macro_rules! all {
 }
 
 type NotSync = Cell<u8>;
+
+#[test]
+fn ends_of_channels_go_past_a_panic() {
+    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    unwind_safe::<Sender<NotSync>>();
+    unwind_safe::<Receiver<NotSync>>();
+}
 
 #[test]
 fn errors_travel_between_threads() {

@@ -95,6 +95,8 @@ fn deadlines_and_ends_are_asked_for() {
     let never = taskgroup::channel::never::<u8>();
     assert_eq!((never.try_recv(), never.len()), (Err(TryRecvError::Empty), 0));
     assert!(matches!(never.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    assert!(never.same_channel(&never.clone()) && never.same_channel(&taskgroup::channel::never()));
+    assert!(!never.same_channel(&bounded(0).1) && !bounded(0).1.same_channel(&never));
     drop(sender);
     assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Disconnected(_))));
 }

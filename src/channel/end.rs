@@ -46,7 +46,7 @@ macro_rules! end {
                 self.len() >= self.0.capacity
             }
 
-            /// Whether both are ends of the same channel.
+            /// Whether both are ends of the same channel. All receivers of [`never`](crate::channel::never) are of the same one.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
@@ -55,7 +55,7 @@ macro_rules! end {
             /// assert!(receiver.same_channel(&receiver.clone()) && !receiver.same_channel(&others));
             /// ```
             pub fn same_channel(&self, other: &Self) -> bool {
-                Arc::ptr_eq(&self.0, &other.0)
+                self.0.id == other.0.id
             }
 
             /// How many messages there is room for, `None` for any number.
@@ -68,6 +68,10 @@ macro_rules! end {
                 (self.0.capacity != usize::MAX).then_some(self.0.capacity)
             }
         }
+
+        // No panic leaves a channel in a state that a later call could not bear: no code of the user's runs under its lock.
+        impl<T> UnwindSafe for $End<T> {}
+        impl<T> RefUnwindSafe for $End<T> {}
 
         impl<T> Clone for $End<T> {
             fn clone(&self) -> Self {

@@ -164,6 +164,5 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// # }
 /// ```
 pub fn never<T>() -> Receiver<T> {
-    // It counts a sender that does not exist, and so never goes.
-    Receiver::new(Arc::new(Shared::new(0)))
+    Receiver::new(Arc::new(Shared::never()))
 }

@@ -113,6 +113,12 @@ impl<T> Shared<T> {
         Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), _leaks: Track::new() }
     }
 
+    /// With one receiver, and one sender that does not exist and so never goes. All of them have one id, since nothing tells
+    /// one from another.
+    pub(super) fn never() -> Self {
+        Shared { id: u64::MAX, ..Shared::new(0) }
+    }
+
     /// Runs `f` under the lock, and then wakes.
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut State<T>, &mut Wakes) -> R) -> R {
