@@ -585,9 +585,11 @@ fn callbacks_run_with_the_cancel_and_those_of_a_region_at_its_end() {
         winding_down(|| {
             let region = current_token().expect("a region has one");
             let _inner = region.on_cancel(move || inner.send("region").expect("the test waits"));
-            token.cancel_gracefully(SHORT);
+            token.cancel_gracefully(LONG);
             assert_eq!(runs.1.try_recv(), Ok("outer"));
+            assert!(runs.1.try_recv().is_err(), "the grace is not over");
             // Nobody looks at the clock here.
+            token.cancel_gracefully(SHORT);
             assert_eq!(runs.1.recv_timeout(LONG), Ok("region"));
             assert!(!token.cancel(), "it was cancelled already");
         });
