@@ -60,6 +60,7 @@ mod failure;
 mod graceful;
 mod handle;
 mod map;
+mod programs;
 mod runner;
 mod scope;
 mod support;
@@ -86,6 +87,7 @@ pub fn all() -> Vec<Model> {
         completions::models,
         sync::models,
         channel::models,
+        programs::models,
     ]
     .into_iter()
     .flat_map(|area| area())

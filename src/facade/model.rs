@@ -143,27 +143,6 @@ macro_rules! atomic {
 }
 atomic!(AtomicU8 of u8, AtomicU32 of u32, AtomicU64 of u64, AtomicUsize of usize);
 
-/// An atomic of an object that is freed by the count of its `Arc`, which orders the free after each access.
-///
-/// Loom sees neither, and would take a relaxed access by the thread that gives up the last reference but one for a race with the
-/// free. So it is not told of that.
-#[derive(Debug)]
-pub(crate) struct CountedAtomicU32(std::mem::ManuallyDrop<AtomicU32>);
-
-impl CountedAtomicU32 {
-    pub(crate) fn new(value: u32) -> Self {
-        CountedAtomicU32(std::mem::ManuallyDrop::new(AtomicU32::new(value)))
-    }
-}
-
-impl std::ops::Deref for CountedAtomicU32 {
-    type Target = AtomicU32;
-
-    fn deref(&self) -> &AtomicU32 {
-        &self.0
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Cell<T>(loom::cell::UnsafeCell<T>);
 

@@ -53,9 +53,6 @@ impl<T> Mutex<T> {
     }
 }
 
-/// An atomic of an object that is freed by the count of its `Arc`.
-pub(crate) type CountedAtomicU32 = AtomicU32;
-
 /// Whether `guard` is in place: always, outside of the models that take one out.
 #[inline(always)]
 pub(crate) const fn holds(_guard: Guard) -> bool {

@@ -21,7 +21,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::facade::{Cell, CountedAtomicU32, Ordering, Track};
+use crate::facade::{AtomicU32, Cell, Ordering, Track};
 
 const PHASE: u32 = 0b11;
 const QUEUED: u32 = 0;
@@ -48,7 +48,7 @@ const TOKENED: u32 = 1 << 8;
 /// The closure and the result move to other threads, so both must be `Send`; nothing is shared by reference, so neither
 /// need be `Sync`.
 pub(crate) struct Job<F, T> {
-    word: CountedAtomicU32,
+    word: AtomicU32,
     closure: Cell<Option<F>>,
     result: Cell<Option<T>>,
     _leaks: Track,
@@ -86,12 +86,7 @@ pub(crate) struct Claim(());
 
 impl<F, T> Job<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Job {
-            word: CountedAtomicU32::new(QUEUED),
-            closure: Cell::new(Some(closure)),
-            result: Cell::new(None),
-            _leaks: Track::new(),
-        }
+        Job { word: AtomicU32::new(QUEUED), closure: Cell::new(Some(closure)), result: Cell::new(None), _leaks: Track::new() }
     }
 
     /// Takes the right to run the job, if nobody has it.
