@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::cancel::cancel_in_thread;
-use super::support::{block, must_see, saw, Gate, Note};
+use super::support::{block, must_see, saw, with_pool, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{take_out, Guard};
@@ -96,6 +96,24 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "a cancel hook may wait until one who sleeps in the same scope has gone on"
+        ),
+        holds!(
+            cancel_hb_several_hooks_to_its_return,
+            Preemptions(3),
+            Exhaustive,
+            "a cancel with several hooks returns when all have ended, whichever thread runs them"
+        ),
+        breaks!(
+            broken_cancel_returns_while_hooks_run,
+            Preemptions(2),
+            "Causality violation",
+            "a cancel that does not wait for the hooks that a worker runs returns before they have ended"
+        ),
+        holds!(
+            cancel_hook_waits_for_another_hook,
+            Preemptions(3),
+            Exhaustive,
+            "a hook of a cancel does not hold up another one"
         ),
         breaks!(
             broken_cancel_hooks_before_wakes,
@@ -308,6 +326,50 @@ fn cancel_hook_waits_for_a_sleeper() {
                 canceller.join().unwrap();
             },
         );
+    });
+}
+
+fn cancel_hb_several_hooks_to_its_return() {
+    must_see(["hooks on one thread", "hooks on two threads"]);
+    with_pool(1, || {
+        let token = CancelToken::new();
+        let [first, second] = [Watched::new(), Watched::new()];
+        let by = Mutex::new(Vec::new());
+        let run = |what: &Watched| {
+            what.write();
+            by.lock().unwrap().push(thread::current().id());
+        };
+        token.run(|| {
+            with_cancel_hook(
+                || run(&first),
+                || {
+                    with_cancel_hook(
+                        || run(&second),
+                        || {
+                            token.cancel();
+                            first.read();
+                            second.read();
+                        },
+                    );
+                },
+            );
+        });
+        let by = by.into_inner().unwrap();
+        assert_eq!(by.len(), 2, "a hook was not run, or twice");
+        saw(if by[0] == by[1] { "hooks on one thread" } else { "hooks on two threads" });
+    });
+}
+
+fn broken_cancel_returns_while_hooks_run() {
+    take_out(Guard::CancelAwaitsHooks);
+    cancel_hb_several_hooks_to_its_return();
+}
+
+fn cancel_hook_waits_for_another_hook() {
+    with_pool(1, || {
+        let token = CancelToken::new();
+        let gone = Gate::new();
+        token.run(|| with_cancel_hook(|| gone.wait().unwrap(), || with_cancel_hook(|| gone.open(), || token.cancel())));
     });
 }
 

@@ -7,14 +7,18 @@ use crate::cancel::region;
 
 /// Runs `f`, which blocks in code that knows nothing of cancellation, with a `hook` that makes it stop.
 ///
-/// The hook runs when the current scope is cancelled while `f` runs, on the thread that cancels, at most once; if the
-/// scope is cancelled already, it runs here, before `f`. `with_cancel_hook` returns when `f` has, and a hook that has begun
-/// too, so both may borrow. Outside of any scope the hook never runs.
+/// The hook runs when the current scope is cancelled while `f` runs, at most once; if the scope is cancelled already, it runs
+/// here, before `f`. `with_cancel_hook` returns when `f` has, and a hook that has begun too, so both may borrow. Outside of
+/// any scope the hook never runs.
+///
+/// The thread that cancels runs the hook. Where one cancel has several hooks to run, worker threads help, up to 64 hooks run at
+/// once, and the cancel returns when all have ended. So a hook that takes its time does not hold up the next. A hook runs
+/// outside of any scope, whichever thread runs it: what it calls is not cancelled.
+///
+/// Threads that block in the scope are woken before its hooks run. A hook must not wait for the code of another hook, which
+/// does not return before its own hook has run, nor for a lock that the thread that cancels may hold.
 ///
 /// It allocates nothing in the steady state, and calls may be nested.
-///
-/// Who blocks in the scope is woken before its hooks are called. Those are called one after the other, and what they are the
-/// hooks of does not return before its own has been called: a hook must not wait for the code of another.
 ///
 /// # Cancellation
 ///
@@ -29,8 +33,8 @@ use crate::cancel::region;
 ///
 /// # Panics
 ///
-/// A panic of the hook on the thread that cancels does not come out of the cancel: it is a failure of the group that this is
-/// in, or a `tracing` error where there is none.
+/// A panic of the hook does not come out of the cancel: it is a failure of the group that this is in, or a `tracing` error
+/// where there is none. Where the scope was cancelled already, it comes out of `with_cancel_hook`.
 ///
 /// A message that has come is whole, so only an error can be the act of the hook:
 ///

@@ -8,7 +8,8 @@
 //!    come from that parent. It is listed and takes over a parent's cancel in one critical section of that parent, so no
 //!    cancel misses it.
 //! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of this crate is held, on the
-//!    thread that cancels, after the whole subtree has been marked.
+//!    thread that cancels, after the whole subtree has been marked. Where there are several hooks, workers run them too, and
+//!    the thread that cancels waits for those (see `hooks`).
 //! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have run; the end of a scope
 //!    waits for the deliveries of its node and of those of its tasks. A node that has no callbacks is delivered before any
 //!    callback runs, and one that has some before those above it.
@@ -24,6 +25,7 @@
 
 mod above;
 mod fallout;
+mod hooks;
 mod watchers;
 
 use std::collections::HashSet;

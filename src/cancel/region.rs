@@ -26,7 +26,9 @@ impl Region {
     }
 
     fn run<T>(&self, location: &'static Location<'static>, hook: &(dyn Fn() + Send + Sync), f: impl FnOnce() -> T) -> T {
-        self.slot.with_hook(location, hook, || {
+        // What a hook can do must not depend on the thread that runs it.
+        let hook = || context::outside(hook);
+        self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {
                 timer::arm(&self.node);
             }

@@ -189,4 +189,6 @@ pub(crate) enum Guard {
     TokenWaitersFirst,
     /// Who sleeps in a scope is woken before the hooks of that are run.
     WakesBeforeHooks,
+    /// A cancel whose hooks are run by several threads waits until all of them have ended.
+    CancelAwaitsHooks,
 }

@@ -24,6 +24,8 @@ pub(crate) enum Point {
     Abandon,
     /// Foreign code inside `with_cancel_hook`.
     Hook,
+    /// `CancelToken::cancel` and its kin, while hooks of the cancel run on other threads.
+    Cancel,
     /// `sync::Mutex::lock`, and the end of a `Condvar::wait`, which locks again.
     Mutex,
     /// `sync::RwLock::read`.

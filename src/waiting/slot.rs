@@ -8,7 +8,7 @@
 //! | `TIMED` | attach, or whoever sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
 //! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
 //! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
-//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, where `CANCEL` was first | the same thread, when the hook has returned | the hook is being run |
+//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, where `CANCEL` was first | the thread that has run the hook, when it has returned | the hook is being run, or waits for its turn |
 //!
 //! # Invariants
 //!
@@ -19,7 +19,8 @@
 //!    at most one node, and detaches under the same lock, so a node that a thread has left can no longer mark it.
 //! 3. Wakes are sticky and happen outside all locks. One may come late, when the owner is already in another wait: every
 //!    wait looks at its own condition again.
-//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a canceller while `FIRING` is.
+//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a canceller, or by one worker in its
+//!    stead, while `FIRING` is.
 
 use std::fmt;
 use std::panic::Location;
@@ -52,7 +53,8 @@ type Hook = *const (dyn Fn() + Send + Sync);
 /// # Safety of the hook
 ///
 /// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is dereferenced only by the thread
-/// that set `FIRING`, which it did in the exchange that saw `HOOKED` and no `FIRING` (invariant 4). `with_hook` does not return, by value
+/// that set `FIRING`, which it did in the exchange that saw `HOOKED` and no `FIRING` (invariant 4), or by one thread that was
+/// handed the `Marked` of that exchange, under a lock. `with_hook` does not return, by value
 /// or by panic, before `HOOKED` is cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the
 /// word has one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another
 /// thread may call it. Taking the wait for `FIRING` out makes the model `broken_wait_withdraw_ignores_firing` fail.
@@ -100,6 +102,13 @@ pub(crate) enum Fired {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Marked(u32);
+
+impl Marked {
+    /// Whether the mark has to run a hook.
+    pub(crate) fn has_hook(&self) -> bool {
+        self.0 & HOOKED != 0
+    }
+}
 
 impl Slot {
     /// A slot of this thread.
@@ -174,9 +183,10 @@ impl Slot {
         }
     }
 
-    /// Runs the hook that the slot had when it was marked; `on_panic` gets its panic before the region can end.
+    /// Runs the hook that the slot had when it was marked, for which it is called once; `on_panic` gets its panic before the
+    /// region can end.
     pub(crate) fn fire(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
-        if marked.0 & HOOKED != 0 {
+        if marked.has_hook() {
             self.run_hook(on_panic);
         }
     }
@@ -202,7 +212,7 @@ impl Slot {
         Fired::Again
     }
 
-    /// The caller has set `FIRING`.
+    /// `FIRING` has been set for this run.
     fn run_hook(&self, on_panic: impl FnOnce(Payload)) {
         struct TellOwner<'a>(&'a Slot);
         impl Drop for TellOwner<'_> {
@@ -214,7 +224,7 @@ impl Slot {
         let _tell = TellOwner(self);
         let _firing = Firing(self);
         let fired = self.0.hook.with(|hook| {
-            // SAFETY: this thread set FIRING in the exchange that saw HOOKED; see the type.
+            // SAFETY: FIRING was set in the exchange that saw HOOKED, for this run; see the type.
             let hook = unsafe { *hook };
             // SAFETY: as above.
             catch(|| hook.map(|hook| unsafe { (*hook)() }))

@@ -1,8 +1,10 @@
 //! What follows from a cancel: marks under the locks, and then wakes, hooks and callbacks outside of them.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 
+use super::hooks::{self, Hook};
 use super::{Grace, Inner, Node, Route, CANCELLED, SPARES};
 use crate::cancel::{context, Cancelled};
 use crate::facade::{holds, Guard, Ordering};
@@ -13,7 +15,8 @@ use crate::waiting::{Marked, Slot};
 #[derive(Default)]
 pub(crate) struct Fallout {
     pub(super) nodes: Vec<Arc<Node>>,
-    wakes: Vec<(usize, Arc<Slot>, Marked)>,
+    wakes: Vec<(Arc<Slot>, Marked)>,
+    hooks: Vec<Hook>,
     /// Those that wait for a node, which need not be in its scope.
     waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
@@ -71,14 +74,13 @@ impl Fallout {
         self.waiting.extend(inner.waiting().cloned());
         #[cfg(feature = "crossbeam")]
         self.closing.extend(inner.take_closing());
-        let index = self.nodes.len();
         if holds(Guard::MarkUnderLock) {
-            self.wakes.extend(inner.slots.iter().map(|(_, slot)| (index, slot.clone(), slot.mark())));
+            inner.slots.iter().for_each(|(_, slot)| self.keep(&node, slot.clone(), slot.mark()));
             drop(inner);
         } else {
             let slots: Vec<_> = inner.slots.iter().map(|(_, slot)| slot.clone()).collect();
             drop(inner);
-            self.wakes.extend(slots.into_iter().map(|slot| (index, slot.clone(), slot.mark())));
+            slots.into_iter().for_each(|slot| self.keep(&node, slot.clone(), slot.mark()));
         }
         self.nodes.push(node);
         true
@@ -90,18 +92,36 @@ impl Fallout {
         self.below.extend(children.map(|child| (child, cancelled.clone())));
     }
 
+    /// Keeps a slot that was marked, to be woken or to have its hook run.
+    fn keep(&mut self, node: &Arc<Node>, slot: Arc<Slot>, marked: Marked) {
+        // A slot with a hook is that of a region, in which nothing waits.
+        if marked.has_hook() {
+            self.hooks.push(Hook { node: node.clone(), slot, marked });
+        } else {
+            self.wakes.push((slot, marked));
+        }
+    }
+
+    /// Runs the hooks of the slots that were marked; returns when all have ended.
+    fn run_hooks(&mut self) {
+        let mut hooks = std::mem::take(&mut self.hooks);
+        if hooks.len() < 2 {
+            // The plain case costs no queue and no other thread.
+            return hooks.pop().into_iter().for_each(Hook::run); // guard: fire-what-was-marked
+        }
+        let location = self.nodes[0].recorded().map_or(Location::caller(), |cancelled| cancelled.location());
+        hooks::run_all(hooks, location); // guard: fire-several-that-were-marked
+    }
+
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
-    pub(crate) fn deliver(self) {
+    pub(crate) fn deliver(mut self) {
         if holds(Guard::TokenWaitersFirst) {
             self.waiting.iter().for_each(|slot| slot.unpark());
         }
-        let fire = |(index, slot, marked): &(usize, Arc<Slot>, Marked)| {
-            slot.fire(marked, |payload| self.nodes[*index].hook_panicked(payload));
-        };
-        for wake @ (_, slot, marked) in &self.wakes {
-            if !holds(Guard::WakesBeforeHooks) {
-                fire(wake);
-            }
+        if !holds(Guard::WakesBeforeHooks) {
+            self.run_hooks();
+        }
+        for (slot, marked) in &self.wakes {
             slot.wake(marked); // guard: wake-what-was-marked
         }
         for region in &self.regions {
@@ -110,10 +130,10 @@ impl Fallout {
             }
         }
         #[cfg(feature = "crossbeam")]
-        drop(self.closing);
+        drop(std::mem::take(&mut self.closing));
         // From here on code of the user's runs, which may take its time.
         if holds(Guard::WakesBeforeHooks) {
-            self.wakes.iter().for_each(fire); // guard: fire-what-was-marked
+            self.run_hooks();
         }
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
