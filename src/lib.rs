@@ -194,6 +194,14 @@
 //! number grows with what blocks, not with what is queued. A task may run on the thread that waits for it, so thread-locals
 //! and re-entrant locks may be shared with the waiting code. [`TaskBuilder::dedicated`] asks for a thread of its own.
 //!
+//! - A worker keeps the signal mask, the processor affinity and, on Linux, the niceness of the thread that happened to start it,
+//!   and runs the tasks of other threads with them.
+//! - Under `cargo test` it keeps the output capture of that thread too: a `println!` of a task may stand under another test.
+//! - Waits of this crate park the thread with [`std::thread::park`]. So an `unpark` of your own may be taken by a wait: look at
+//!   a condition of your own around each `park`, as std asks for.
+//! - After a `fork`, the child has none of the threads of the crate, but still counts on them: a scope there may hang. Let the
+//!   child call `exec`, or fork before the first use of this crate.
+//!
 //! # Features
 //!
 //! None is on by default.
