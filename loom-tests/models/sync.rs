@@ -1025,7 +1025,7 @@ fn sync_barrier_break_reaches_who_comes_late() {
     });
     token.cancel();
     assert!(matches!(cancelled.join().unwrap(), Err(BarrierError::Cancelled(_))));
-    assert!(matches!(late.join().unwrap(), Err(BarrierError::Broken)));
+    assert!(matches!(late.join().unwrap(), Err(BarrierError::Broken(_))));
 }
 
 fn broken_sync_barrier_forgets_its_break() {
@@ -1058,7 +1058,7 @@ fn sync_barrier_reset_lets_go() {
     });
     until_waiting(&*barrier, 1);
     barrier.reset();
-    assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken)));
+    assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken(_))));
 }
 
 fn sync_once_cell_failure_hands_over() {

@@ -8,7 +8,7 @@ use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::abandoned::{Abandoned, Entry};
-use crate::cancel::{context, Cancelled};
+use crate::cancel::{context, current, Cancelled};
 use crate::error::{log, PanicPayload};
 use crate::facade::{catch, start_thread, this_thread, Mutex, Payload};
 use crate::waiting::{Point, Slot};
@@ -110,8 +110,13 @@ where
     context::check()?;
     let call = Call { f: Some(f), thread: None, caller: Caller::Waits(context::slot()), result: None };
     let call = Arc::new(Mutex::new(call));
-    let theirs = call.clone();
-    if let Err(error) = start_thread(name.as_deref().unwrap_or("taskgroup-abandoned"), None, move || run(&theirs)) {
+    let (theirs, actor) = (call.clone(), current::actor());
+    let begin = move || {
+        // What `f` owns, the end of a channel say, is dropped for the task that calls.
+        let _recorded = current::begin_for(actor);
+        run(&theirs);
+    };
+    if let Err(error) = start_thread(name.as_deref().unwrap_or("taskgroup-abandoned"), None, begin) {
         log(|| tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"));
         let f = call.lock().f.take();
         return match f {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::actor::Actor;
 use super::text::{one_line, Escaped};
 
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
@@ -102,6 +103,10 @@ impl fmt::Display for TaskInfo {
 
 /// What led to a cancellation: the first thing that happened, kept unchanged by everything that inherits it.
 ///
+/// Of several failures it names the one that was recorded first. That can be an [echo](crate::Failure::echo_of): the root, the
+/// task that fails because of nothing else, may still be dropping its values at that time.
+/// [`GroupError::primary`](crate::GroupError::primary) knows all failures, and names the root.
+///
 /// ```
 /// use std::time::Duration;
 /// use taskgroup::{CancelCause, CancelToken};
@@ -195,11 +200,28 @@ struct Record {
     cause: CancelCause,
     location: &'static Location<'static>,
     origin: TokenId,
+    /// What failed, where that is the cause.
+    failed: Option<Arc<Actor>>,
 }
 
 impl Cancelled {
     pub(crate) fn new(cause: CancelCause, location: &'static Location<'static>, origin: TokenId) -> Self {
-        Cancelled(Arc::new(Record { cause, location, origin }))
+        Cancelled(Arc::new(Record { cause, location, origin, failed: None }))
+    }
+
+    /// A cancel because `failed` has failed.
+    pub(crate) fn by_failure(
+        cause: CancelCause,
+        location: &'static Location<'static>,
+        origin: TokenId,
+        failed: Arc<Actor>,
+    ) -> Self {
+        Cancelled(Arc::new(Record { cause, location, origin, failed: Some(failed) }))
+    }
+
+    /// What failed, where that is the cause.
+    pub(crate) fn failed(&self) -> Option<&Arc<Actor>> {
+        self.0.failed.as_ref()
     }
 
     /// What happened.

@@ -1,21 +1,22 @@
-//! The task that a thread runs, for values whose drop depends on how that task ends.
+//! The task or body that a thread runs: for values whose drop depends on how that ends, and for errors that say because of
+//! which task they came about.
 //!
-//! A task's record is set where the group runs the task's closure and where the group drops something of the task's, on
-//! workers and in place alike, and the record before is restored after that. Only the thread itself reads it, when it drops
-//! an end of a channel.
+//! A record is set where the group runs a body or the closure of a task, and where it drops something of the task's, on
+//! workers and in place alike. The record before is restored after that. Only the thread itself reads it, when it drops an
+//! end of a channel, opens a group, or breaks a barrier.
 //!
 //! A drop is *ill* while the group says so, or while the thread panics and did not when the record was set: a task that is
 //! run by a destructor, on a thread that panics already, has not panicked itself.
 //!
 //! In the destructors of thread-locals that run after that of `CURRENT`, the record is in `LATE`.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::panic::Location;
+use std::sync::Arc;
 use std::thread;
 
-use super::{TaskId, TaskInfo};
+use super::actor::{Actor, Identity, Part};
+use super::TokenId;
 use crate::facade::{local, Late};
 
 local! {
@@ -27,7 +28,7 @@ local! {
 }
 
 struct Current {
-    task: RefCell<Option<Identity>>,
+    actor: RefCell<Option<Actor>>,
     /// The thread was panicking when the task, or the body of a scope in it, began.
     was_panicking: Cell<bool>,
     /// What the group drops now belongs to a task that did not end well.
@@ -36,12 +37,12 @@ struct Current {
 
 impl Current {
     const fn new() -> Self {
-        Current { task: RefCell::new(None), was_panicking: Cell::new(false), ill: Cell::new(false) }
+        Current { actor: RefCell::new(None), was_panicking: Cell::new(false), ill: Cell::new(false) }
     }
 
     /// It says what a new one says.
     fn is_blank(&self) -> bool {
-        self.task.borrow().is_none() && !self.was_panicking.get() && !self.ill.get()
+        self.actor.borrow().is_none() && !self.was_panicking.get() && !self.ill.get()
     }
 }
 
@@ -55,25 +56,10 @@ fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
     }
 }
 
-/// A task, in a form that is cheap to copy. A [`TaskInfo`] allocates for its name.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) id: TaskId,
-    pub(crate) name: Option<Cow<'static, str>>,
-    pub(crate) location: &'static Location<'static>,
-}
-
-impl Identity {
-    pub(crate) fn info(self) -> TaskInfo {
-        TaskInfo { id: self.id, name: self.name.map(Cow::into_owned), location: self.location }
-    }
-}
-
 /// While it lives, this thread has the record it was made with. The one before is restored after it.
 #[must_use = "the record is restored at once if this is not kept"]
 pub(crate) struct Recorded {
-    /// The task before, if this record is that of another.
-    task: Option<Option<Identity>>,
+    before: Option<Actor>,
     was_panicking: bool,
     ill: bool,
     /// It belongs to its thread.
@@ -82,15 +68,15 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     #[inline]
-    fn set(task: Option<Identity>, ill: bool) -> Self {
+    fn set(actor: Option<Actor>, ill: bool) -> Self {
         let before = with(|current| Recorded {
-            task: task.map(|task| current.task.replace(Some(task))),
+            before: current.actor.replace(actor),
             was_panicking: current.was_panicking.replace(thread::panicking()),
             ill: current.ill.replace(ill),
             _thread: PhantomData,
         });
         // Not made beforehand: its drop restores.
-        before.unwrap_or_else(|| Recorded { task: None, was_panicking: false, ill: false, _thread: PhantomData })
+        before.unwrap_or_else(|| Recorded { before: None, was_panicking: false, ill: false, _thread: PhantomData })
     }
 
     /// Says that the task did not end well, for what is dropped from now on.
@@ -103,29 +89,33 @@ impl Drop for Recorded {
     #[inline]
     fn drop(&mut self) {
         with(|current| {
-            if let Some(task) = self.task.take() {
-                current.task.replace(task);
-            }
+            current.actor.replace(self.before.take());
             current.was_panicking.set(self.was_panicking);
             current.ill.set(self.ill);
         });
     }
 }
 
-/// Records that this thread runs `task`.
+/// Records that this thread runs `task`, of a group that was opened in `opened_in`.
 #[inline]
-pub(crate) fn begin(task: Identity) -> Recorded {
-    Recorded::set(Some(task), false)
+pub(crate) fn begin(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
+    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), false)
 }
 
 /// Records that this thread drops what belongs to `task`, which did not end well.
-pub(crate) fn begin_ill(task: Identity) -> Recorded {
-    Recorded::set(Some(task), true)
+pub(crate) fn begin_ill(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
+    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), true)
 }
 
-/// Records that this thread runs the body of a scope, in the task that it is in.
-pub(crate) fn begin_body() -> Recorded {
-    Recorded::set(None, false)
+/// Records that this thread runs the body of the group of this token, which was opened in `opened_in`.
+#[inline]
+pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
+    Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), false)
+}
+
+/// Records that this thread runs something for `actor`, which another thread runs.
+pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
+    Recorded::set(actor, false)
 }
 
 /// Whether what is dropped now is dropped because a task, or a body, did not end well.
@@ -134,7 +124,13 @@ pub(crate) fn is_ill() -> bool {
     with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get())).unwrap_or_else(thread::panicking)
 }
 
+/// The task or body that this thread is in.
+#[inline]
+pub(crate) fn actor() -> Option<Actor> {
+    with(|current| current.actor.borrow().clone()).flatten()
+}
+
 /// The task that this thread is in.
 pub(crate) fn task() -> Option<Identity> {
-    with(|current| current.task.borrow().clone()).flatten()
+    with(|current| current.actor.borrow().as_ref().and_then(Actor::task).cloned()).flatten()
 }

@@ -1,5 +1,6 @@
 //! Cancellation: the tree of tokens, causes, callbacks, deadlines, and the context of each thread.
 
+pub(crate) mod actor;
 mod callback;
 mod cause;
 #[cfg(feature = "crossbeam")]

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
-use crate::cancel::{Cancelled, TaskInfo};
+use super::Disconnected;
+use crate::cancel::Cancelled;
 
 const CANCELLED_SEND: &str = "the send was cancelled";
 const DISCONNECTED_SEND: &str = "the channel has no receivers";
@@ -142,133 +142,6 @@ pub enum RecvTimeoutError {
     #[error("{DISCONNECTED_RECV}")]
     Disconnected(#[source] Disconnected),
 }
-
-/// All ends of the other side of a channel are gone.
-///
-/// For a receive this also means that the channel is empty. The errors of the operations hold it as their
-/// [`source`](std::error::Error::source), and it is what a case of a [`Select`](super::Select) gives.
-///
-/// ```
-/// # fn main() -> anyhow::Result<()> {
-/// use taskgroup::channel;
-///
-/// let (sender, receiver) = channel::unbounded::<u32>();
-/// drop(sender);
-/// let mut select = channel::Select::new();
-/// select.recv(&receiver, |message| message);
-/// assert_eq!(select.select()?.unwrap_err().to_string(), "the other end of the channel is gone");
-/// # Ok(())
-/// # }
-/// ```
-///
-/// Two of them are equal if they name the same task, or none, and say the same of its end.
-#[derive(Clone)]
-pub struct Disconnected(Option<Arc<Closed>>);
-
-/// What is known of the end of a side of a channel.
-#[derive(Debug)]
-struct Closed {
-    by: Option<TaskInfo>,
-    ended_well: bool,
-}
-
-impl Disconnected {
-    /// A channel of crossbeam's says nothing about the end that was dropped.
-    #[cfg(feature = "crossbeam")]
-    pub(super) fn unknown() -> Self {
-        Disconnected(None)
-    }
-
-    pub(super) fn new(by: Option<TaskInfo>, ended_well: bool) -> Self {
-        let is_plain = by.is_none() && ended_well;
-        Disconnected((!is_plain).then(|| Arc::new(Closed { by, ended_well })))
-    }
-
-    /// The task that closed the channel.
-    ///
-    /// The first task that dropped an end without ending well, if there is one; else the task that dropped the last end. `None`
-    /// if no task dropped it, and for the channels of crossbeam. If a scope inside a task dropped the end in its body, it is
-    /// that task.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::GroupError> {
-    /// use taskgroup::channel::{self, TryRecvError};
-    ///
-    /// let (sender, receiver) = channel::unbounded::<u32>();
-    /// taskgroup::TaskGroup::scope(|g| {
-    ///     g.task().name("reader").spawn(move || Ok(drop(sender)));
-    ///     Ok(())
-    /// })?;
-    /// let Err(TryRecvError::Disconnected(disconnected)) = receiver.try_recv() else { panic!("a message") };
-    /// assert_eq!(disconnected.closed_by().unwrap().name.as_deref(), Some("reader"));
-    /// assert!(disconnected.ended_well());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn closed_by(&self) -> Option<&TaskInfo> {
-        self.0.as_ref()?.by.as_ref()
-    }
-
-    /// Whether the other side ended well, as far as the channel knows.
-    ///
-    /// `false` if one of its ends was dropped by a panic, with a task that never ran, or as what a task was given
-    /// [`with`](crate::TaskBuilder::with) and did not end well: then the messages may not be all. See
-    /// [Pipelines](super#pipelines).
-    ///
-    /// ```
-    /// use taskgroup::{channel, OnFailure, TaskGroup};
-    ///
-    /// let (sender, receiver) = channel::unbounded();
-    /// let failed = TaskGroup::builder().on_failure(OnFailure::Collect).scope(|g| {
-    ///     g.task().with(sender).spawn(|sender| {
-    ///         for text in ["1", "x"] {
-    ///             sender.send(text.parse::<u32>()?)?;
-    ///         }
-    ///         Ok(())
-    ///     });
-    ///     assert_eq!(receiver.recv()?, 1);
-    ///     match receiver.recv() {
-    ///         Err(channel::RecvError::Disconnected(disconnected)) => assert!(!disconnected.ended_well()),
-    ///         other => panic!("{other:?}"),
-    ///     }
-    ///     Ok(())
-    /// });
-    /// assert_eq!(failed.unwrap_err().failures().len(), 1);
-    /// ```
-    pub fn ended_well(&self) -> bool {
-        self.0.as_ref().is_none_or(|closed| closed.ended_well)
-    }
-}
-
-impl PartialEq for Disconnected {
-    fn eq(&self, other: &Self) -> bool {
-        let task = |disconnected: &Self| disconnected.closed_by().map(|task| task.id);
-        task(self) == task(other) && self.ended_well() == other.ended_well()
-    }
-}
-
-impl Eq for Disconnected {}
-
-impl fmt::Debug for Disconnected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Disconnected");
-        out.field("closed_by", &self.closed_by()).field("ended_well", &self.ended_well()).finish()
-    }
-}
-
-impl fmt::Display for Disconnected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.closed_by() {
-            Some(task) if !self.ended_well() => {
-                write!(f, "an end of the channel was dropped by {task}, which did not end well")
-            }
-            None if !self.ended_well() => f.write_str("an end of the channel was dropped by a panic"),
-            _ => f.write_str("the other end of the channel is gone"),
-        }
-    }
-}
-
-impl Error for Disconnected {}
 
 impl<T> SendError<T> {
     /// Returns the message.

@@ -107,7 +107,8 @@ mod shared;
 
 use std::sync::Arc;
 
-pub use error::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use crate::error::Disconnected;
+pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::Iter;
 pub use receiver::Receiver;
 #[doc(hidden)]

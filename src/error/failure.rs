@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::chain::chain;
+use super::echo::{Root, Traces};
 use super::panic::{discard, log};
 use super::tree::{self, holds_report, one_line, shortened, Node, Site};
 use super::{Elapsed, PanicPayload, TaskError};
@@ -13,6 +13,9 @@ use crate::cancel::{TaskId, TaskInfo};
 use crate::facade::catch;
 
 /// One failure of a group: what went wrong, in which task, and when.
+///
+/// A failure may be the *echo* of another: a task that fails drops its end of a channel, and the task at the other end fails
+/// because of that. See [`echo_of`](Self::echo_of).
 ///
 /// `{}` prints one line, `{:?}` and `{:#}` the whole of it: the error's sources, the panic's location, and the report
 /// of a nested group. Its `source()` is the error itself, although `{}` has its text.
@@ -38,6 +41,8 @@ pub struct Failure<E> {
     kind: FailureKind<E>,
     after_cancel: bool,
     elapsed: Elapsed,
+    /// None where the error says nothing of others.
+    traces: Option<Box<Traces>>,
 }
 
 /// The ways in which a task, the body or a hook can fail.
@@ -68,13 +73,17 @@ pub enum FailureKind<E> {
 }
 
 impl<E: TaskError> FailureKind<E> {
-    /// Makes the drawings of the reports that `error` holds. Each finds those below it made, if this is called for each
+    /// What the error says of others.
+    ///
+    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if this is called for each
     /// failure as it happens: the stack that drawing takes does not grow with the depth.
-    pub(crate) fn prepare(error: &E) {
+    pub(crate) fn traces(&self) -> Option<Box<Traces>> {
+        let FailureKind::Error(error) = self else { return None };
         // The chain is the user's code. What panics here does so again where the report is drawn.
-        if let Err(payload) = catch(|| error.as_error().map(|error| chain(error).count())) {
+        catch(|| Traces::of(error)).unwrap_or_else(|payload| {
             discard(payload);
-        }
+            None
+        })
     }
 }
 
@@ -100,7 +109,11 @@ impl fmt::Display for Origin {
 
 impl<E> Failure<E> {
     pub(crate) fn new(origin: Origin, kind: FailureKind<E>, after_cancel: bool, elapsed: impl Into<Elapsed>) -> Self {
-        Failure { origin, kind, after_cancel, elapsed: elapsed.into() }
+        Failure { origin, kind, after_cancel, elapsed: elapsed.into(), traces: None }
+    }
+
+    pub(crate) fn with_traces(self, traces: Option<Box<Traces>>) -> Self {
+        Failure { traces, ..self }
     }
 
     /// The task that failed, or `None` if it was the group's body or a hook.
@@ -158,6 +171,8 @@ impl<E> Failure<E> {
 
     /// Whether the group had been cancelled already: this failure came up while the task was on its way out.
     ///
+    /// Also true of a failure whose [echo](Self::echo_of) was faster and cancelled the group.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use taskgroup::TaskGroup;
@@ -182,6 +197,66 @@ impl<E> Failure<E> {
         self.after_cancel
     }
 
+    /// The task whose failure led to this one, if this is an echo of it.
+    ///
+    /// The error of a call whose counterpart has gone names the task that it went with: a
+    /// [`Disconnected`](crate::channel::Disconnected) channel, a [`Broken`](crate::sync::Broken) barrier, or a
+    /// [`Cancelled`](crate::Cancelled) of another group that had a failure. Where the error of a failure, or one of its sources, is
+    /// such an error, and that task failed as well, the failure is an echo. Of a task in a nested group, it is the task of this
+    /// group that it ran in that counts. Errors of your own must return `Some` from [`TaskError::as_error`].
+    ///
+    /// An echo is never the [primary](crate::GroupError::primary) failure of its report, which draws it below its root. It can
+    /// still be recorded first, cancel the group, and be what the [`CancelCause`](crate::CancelCause) of the others names: the
+    /// task that caused it may still have been dropping its values then. Where failures lead to each other in a circle, the
+    /// one that was recorded first is no echo.
+    ///
+    /// `None` if this is no echo, if it is one of the body ([`is_echo`](Self::is_echo)), and until the report is made. A task that
+    /// was cancelled did not fail and has no echoes, nor has one whose failure is not in the report, such as an isolated one.
+    ///
+    /// ```
+    /// use taskgroup::{channel, TaskGroup};
+    ///
+    /// let (sender, receiver) = channel::bounded(0);
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.task().name("read").spawn(move || Ok((0..).try_for_each(|n| sender.send(n))?));
+    ///     g.task().name("write").spawn(move || {
+    ///         receiver.recv()?;
+    ///         // The receiver is dropped here, before it can be known that this task fails.
+    ///         Err::<(), _>(anyhow::anyhow!("disk full"))
+    ///     });
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.primary().unwrap().to_string().ends_with("disk full"));
+    /// for failure in error.failures().iter().filter(|failure| failure.is_echo()) {
+    ///     assert_eq!(failure.echo_of().unwrap().name.as_deref(), Some("write"));
+    /// }
+    /// ```
+    pub fn echo_of(&self) -> Option<&TaskInfo> {
+        match self.root()? {
+            Root::Task(task) => Some(task),
+            Root::Body => None,
+        }
+    }
+
+    /// Whether this failure is an echo of another, of a task ([`echo_of`](Self::echo_of)) or of the body.
+    ///
+    /// ```
+    /// use taskgroup::{channel, TaskGroup};
+    ///
+    /// let (sender, receiver) = channel::bounded(0);
+    /// let error = TaskGroup::scope(move |g| {
+    ///     g.spawn(move || Ok((0..).try_for_each(|n| sender.send(n))?));
+    ///     anyhow::ensure!(receiver.recv()? > 0, "nothing to do");
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert!(error.failures().iter().all(|failure| failure.is_echo() == failure.task().is_some()));
+    /// ```
+    pub fn is_echo(&self) -> bool {
+        self.root().is_some()
+    }
+
     /// How long the task had been running when it failed.
     ///
     /// A body, and a task that ran on the thread that waited for it, are timed by the coarse clock of the system: of less than
@@ -203,6 +278,23 @@ impl<E> Failure<E> {
 
     pub(crate) fn set_after_cancel(&mut self, after_cancel: bool) {
         self.after_cancel = after_cancel;
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(super) fn traces(&self) -> Option<&Traces> {
+        self.traces.as_deref()
+    }
+
+    pub(super) fn traces_mut(&mut self) -> Option<&mut Traces> {
+        self.traces.as_deref_mut()
+    }
+
+    /// What it is an echo of.
+    pub(super) fn root(&self) -> Option<&Root> {
+        self.traces()?.echo_of()
     }
 
     pub(crate) fn is_of_body(&self) -> bool {
@@ -244,8 +336,8 @@ impl<E: TaskError> Failure<E> {
         })
     }
 
-    /// This failure in a drawing. `note` is what the group has to say about it.
-    pub(super) fn node(&self, note: Option<&str>) -> Node {
+    /// This failure in a drawing. `notes` are what the group has to say about it.
+    pub(super) fn node(&self, notes: &[&str]) -> Node {
         let mut heading = format!("{} {}", self.origin, self.verb());
         if !matches!(self.kind, FailureKind::Spawn(_)) {
             heading += &match self.elapsed {
@@ -256,7 +348,7 @@ impl<E: TaskError> Failure<E> {
         if self.after_cancel {
             heading += " [after the cancel]";
         }
-        if let Some(note) = note {
+        for note in notes {
             heading += &format!(" [{note}]");
         }
         let mut node = Node::new(heading);
@@ -272,7 +364,7 @@ impl<E: TaskError> Failure<E> {
 impl<E: TaskError> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
-            return fmt::Display::fmt(&self.node(None), f);
+            return fmt::Debug::fmt(self, f);
         }
         let text: &dyn fmt::Display = match &self.kind {
             FailureKind::Error(error) => error,
@@ -291,7 +383,10 @@ impl<E: TaskError> fmt::Display for Failure<E> {
 
 impl<E: TaskError> fmt::Debug for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.node(None), f)
+        match self.root() {
+            Some(root) => fmt::Display::fmt(&self.node(&[&format!("echo of {root}")]), f),
+            None => fmt::Display::fmt(&self.node(&[]), f),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 use super::dismantle::dismantle;
+use super::echo::{ends, links};
 use super::tree::{Node, Outline, Site};
 use super::{drop_contained, Failure, FailureKind, PanicPayload, TaskError};
 use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
@@ -34,6 +35,9 @@ use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
 /// # }
 /// ```
 ///
+/// A failure that another one led to is its [echo](Failure::echo_of). Echoes are drawn below their root, and are never the
+/// [primary](Self::primary) failure.
+///
 /// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing else. With failures, which
 /// are many causes and not one, the source is the drawing of the report: chains do not lead into single failures, and
 /// [`failures`](Self::failures) does.
@@ -44,6 +48,9 @@ struct Report<E> {
     /// The call of `scope`; `None` if no scope made this report.
     location: Option<&'static Location<'static>>,
     failures: Failures<E>,
+    /// The failure that cancelled the group.
+    canceller: Option<usize>,
+    /// That failure, or the one that it is an echo of.
     primary: Option<usize>,
     cancelled: Option<Cancelled>,
     /// The one line of `Display`, which the lines of the groups around hold.
@@ -58,7 +65,16 @@ impl<E> Report<E> {
         failures: Failures<E>,
         cancelled: Option<Cancelled>,
     ) -> Self {
-        Report { name, location, failures, primary: None, cancelled, summary: OnceLock::new(), outline: OnceLock::new() }
+        Report {
+            name,
+            location,
+            failures,
+            canceller: None,
+            primary: None,
+            cancelled,
+            summary: OnceLock::new(),
+            outline: OnceLock::new(),
+        }
     }
 }
 
@@ -88,20 +104,21 @@ impl<E> Drop for Failures<E> {
 }
 
 impl<E> GroupError<E> {
-    /// `primary` is the index of the failure that cancelled the group, `cancelled` a cancel from outside.
+    /// `canceller` is the index of the failure that cancelled the group, `cancelled` a cancel from outside.
     pub(crate) fn new(
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
         failures: Vec<Failure<E>>,
-        primary: Option<usize>,
+        canceller: Option<usize>,
         cancelled: Option<Cancelled>,
     ) -> Self
     where
         E: 'static,
     {
-        debug_assert!(primary.is_none_or(|primary| primary < failures.len()));
+        debug_assert!(canceller.is_none_or(|canceller| canceller < failures.len()));
+        let primary = canceller.map(|canceller| ends(&links(&failures))[canceller]);
         let failures = Failures { list: failures, drop: dismantle };
-        Self::of(Report { primary, ..Report::new(name, Some(location), failures, cancelled) })
+        Self::of(Report { canceller, primary, ..Report::new(name, Some(location), failures, cancelled) })
     }
 
     fn of(report: Report<E>) -> Self {
@@ -142,7 +159,8 @@ impl<E> GroupError<E> {
         self.0.failures.take()
     }
 
-    /// The failure that cancelled the group; the first one if none did.
+    /// The root of the trouble: the failure that cancelled the group, or the one that it is an [echo](Failure::echo_of) of. The
+    /// first failure that is no echo, if none cancelled the group.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -155,7 +173,12 @@ impl<E> GroupError<E> {
     /// assert!(error.primary().is_some_and(|failure| !failure.after_cancel()));
     /// ```
     pub fn primary(&self) -> Option<&Failure<E>> {
-        self.failures().get(self.0.primary.unwrap_or(0))
+        let failures = self.failures();
+        match self.0.primary {
+            Some(primary) => failures.get(primary),
+            // `split` may have left nothing but echoes.
+            None => failures.iter().find(|failure| !failure.is_echo()).or(failures.first()),
+        }
     }
 
     /// The failure of the group's body.
@@ -281,15 +304,19 @@ impl<E> GroupError<E> {
     /// # }
     /// ```
     pub fn split(self, mut pred: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
-        let Report { name, location, mut failures, primary, cancelled, .. } = *self.0;
+        let Report { name, location, mut failures, canceller, primary, cancelled, .. } = *self.0;
         let drop = failures.drop;
         let side = |name, cancelled| Report::new(name, location, Failures { list: Vec::new(), drop }, cancelled);
         let mut matching = side(name.clone(), None);
         let mut rest = side(name, cancelled);
         for (i, failure) in failures.take().into_iter().enumerate() {
             let side = if pred(&failure) { &mut matching } else { &mut rest };
+            let place = Some(side.failures.list.len());
+            if canceller == Some(i) {
+                side.canceller = place;
+            }
             if primary == Some(i) {
-                side.primary = Some(side.failures.list.len());
+                side.primary = place;
             }
             side.failures.list.push(failure);
         }
@@ -403,9 +430,8 @@ impl<E: TaskError> GroupError<E> {
             (n, _) => format!(": {n} failures"),
         };
         let mut node = Node::new(heading);
-        for (i, failure) in self.failures().iter().enumerate() {
-            let told_apart = self.failures().len() > 1 && self.0.primary == Some(i);
-            node.add_child(failure.node(told_apart.then_some("cancelled the group")));
+        for child in self.nodes() {
+            node.add_child(child);
         }
         if let Some(cancelled) = self.cancelled() {
             node.add_child(Node::new(cancelled.to_string()));
@@ -413,8 +439,33 @@ impl<E: TaskError> GroupError<E> {
         node
     }
 
+    /// The failures in a drawing, each with all its echoes right below it, and theirs.
+    fn nodes(&self) -> impl Iterator<Item = Node> {
+        let failures = self.failures();
+        let links = links(failures);
+        let node = |i: usize| {
+            let echo = failures[i].root().map(|root| match links[i] {
+                Some(above) if links[above].is_none() => "echo".to_owned(),
+                _ => format!("echo of {root}"),
+            });
+            let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
+            let notes: Vec<_> = echo.as_deref().into_iter().chain(told_apart.then_some("cancelled the group")).collect();
+            failures[i].node(&notes)
+        };
+        let mut nodes: Vec<_> = (0..failures.len()).map(|i| links[i].is_none().then(|| node(i))).collect();
+        for (i, end) in ends(&links).into_iter().enumerate().filter(|&(i, end)| i != end) {
+            nodes[end].as_mut().into_iter().for_each(|root| root.add_child(node(i)));
+        }
+        nodes.into_iter().flatten()
+    }
+
     fn outline(&self) -> &Outline {
-        self.0.outline.get_or_init(|| Outline { summary: self.summary().to_owned(), root: Arc::new(self.node()) })
+        let traces = || self.primary()?.traces().map(|traces| traces.actors().to_vec());
+        self.0.outline.get_or_init(|| Outline {
+            summary: self.summary().to_owned(),
+            root: Arc::new(self.node()),
+            traces: traces().unwrap_or_default(),
+        })
     }
 }
 

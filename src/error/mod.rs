@@ -1,9 +1,12 @@
-//! What goes wrong in a scope: the report of a whole group, each failure in it, and the errors of starting a task.
+//! What goes wrong in a scope: the report of a whole group, each failure in it, the errors of starting a task, and the errors
+//! that say which task a call's counterpart went with.
 
 mod chain;
 mod dismantle;
+mod echo;
 mod elapsed;
 mod failure;
+mod gone;
 mod group_error;
 mod panic;
 mod panic_hook;
@@ -16,6 +19,7 @@ mod tree;
 mod testing;
 
 pub use failure::{Failure, FailureKind};
+pub use gone::{Broken, Disconnected};
 pub use group_error::GroupError;
 pub use panic::PanicPayload;
 pub(crate) use panic::{drop_contained, log};
@@ -25,5 +29,6 @@ pub use task_error::TaskError;
 #[doc(hidden)]
 pub use task_error_macro::probe;
 
+pub(crate) use echo::find_echoes;
 pub(crate) use elapsed::Elapsed;
 pub(crate) use failure::Origin;

@@ -78,9 +78,15 @@ pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'stati
 
     /// This error as a [`std::error::Error`], whose sources the report then draws.
     ///
-    /// The default is `None`: the report shows the error's `Display` alone. Types that implement `std::error::Error` return
-    /// `Some(self)`.
+    /// The default is `None`: the report shows the error's `Display` alone, and cannot tell whether the failure is an
+    /// [echo](crate::Failure::echo_of). Types that implement `std::error::Error` return `Some(self)`.
     fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        None
+    }
+
+    /// The error that this one holds, where its sources may leave that out. [`task_error!`](crate::task_error) implements it.
+    #[doc(hidden)]
+    fn held(&self) -> Option<&(dyn Error + 'static)> {
         None
     }
 }

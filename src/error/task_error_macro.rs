@@ -82,6 +82,12 @@ macro_rules! task_error {
                 ::core::option::Option::None$(.or_else(|| (&$crate::__probe::Probe(&self.$field)).find()))+
             }
 
+            fn held(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                #[allow(unused_imports)]
+                use $crate::__probe::{AsError, AsTaskError};
+                ::core::option::Option::None$(.or_else(|| (&$crate::__probe::Probe(&self.$field)).held()))+
+            }
+
             fn as_error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
                 ::core::option::Option::Some(self)
             }
@@ -94,6 +100,16 @@ macro_rules! task_error {
                 use $crate::__probe::{AsError, AsTaskError};
                 match self {
                     $($Type::$variant(error, ..) => (&$crate::__probe::Probe(error)).find(),)+
+                    #[allow(unreachable_patterns)]
+                    _ => ::core::option::Option::None,
+                }
+            }
+
+            fn held(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                #[allow(unused_imports)]
+                use $crate::__probe::{AsError, AsTaskError};
+                match self {
+                    $($Type::$variant(error, ..) => (&$crate::__probe::Probe(error)).held(),)+
                     #[allow(unreachable_patterns)]
                     _ => ::core::option::Option::None,
                 }
@@ -126,11 +142,18 @@ pub mod probe {
     pub trait AsTaskError<'a> {
         /// Finds the cancel.
         fn find(&self) -> Option<&'a Cancelled>;
+
+        /// The error itself.
+        fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 
     impl<'a, T: TaskError> AsTaskError<'a> for Probe<'a, T> {
         fn find(&self) -> Option<&'a Cancelled> {
             self.0.cancelled()
+        }
+
+        fn held(&self) -> Option<&'a (dyn Error + 'static)> {
+            self.0.as_error()
         }
     }
 
@@ -139,11 +162,18 @@ pub mod probe {
     pub trait AsError<'a> {
         /// Finds the cancel.
         fn find(&self) -> Option<&'a Cancelled>;
+
+        /// The error itself.
+        fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 
     impl<'a, T: Error + 'static> AsError<'a> for &Probe<'a, T> {
         fn find(&self) -> Option<&'a Cancelled> {
             Cancelled::find(self.0)
+        }
+
+        fn held(&self) -> Option<&'a (dyn Error + 'static)> {
+            Some(self.0)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::chain::chain;
 use super::PanicPayload;
+use crate::cancel::actor::Actor;
 use crate::cancel::{one_line as joined, Escaped};
 
 /// A few lines, and what hangs below them.
@@ -134,6 +135,8 @@ impl Drop for Node {
 pub(super) struct Outline {
     pub(super) summary: String,
     pub(super) root: Arc<Node>,
+    /// What the primary failure says of others.
+    pub(super) traces: Vec<Arc<Actor>>,
 }
 
 impl Display for Outline {
@@ -361,8 +364,9 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
             for _ in 1..depth {
                 let error = nest(report);
                 // As the end of a task does.
-                FailureKind::prepare(&error);
-                report = failed_group(error);
+                let kind = FailureKind::Error(error);
+                let traces = kind.traces();
+                report = group(vec![Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces)]);
             }
             report
         }

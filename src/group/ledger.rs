@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{Fatal, OnPanic};
+use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, Cancelled, Node};
-use crate::error::{log, Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
+use crate::error::{find_echoes, log, Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload};
 
 /// The failures of a group, in the order in which they came.
 ///
 /// The failure that cancels the group is decided, recorded and marked in one critical section: of two that fail at once,
-/// one is the primary and the cause, and the other came after the cancel. The lock of a node is taken inside.
+/// one is the cause, and the other came after the cancel. The lock of a node is taken inside.
 pub(super) struct Ledger<E> {
     /// The call of `scope`.
     location: &'static Location<'static>,
@@ -27,26 +28,35 @@ pub(super) struct Ledger<E> {
 
 struct Entries<E> {
     failures: Vec<Failure<E>>,
-    primary: Option<usize>,
+    /// The failure that cancelled the group.
+    canceller: Option<usize>,
 }
 
 impl<E: TaskError> Ledger<E> {
     pub(super) fn new(location: &'static Location<'static>, fatal: Fatal, on_panic: OnPanic) -> Self {
-        let entries = Mutex::new(Entries { failures: Vec::new(), primary: None });
+        let entries = Mutex::new(Entries { failures: Vec::new(), canceller: None });
         Ledger { location, fatal, on_panic, written: PlainBool::new(false), entries }
     }
 
     /// Records a failure, and cancels the group, whose node this is, with it if it is the first and the policy says so. Returns
-    /// the cancel that stands for the failure, to whoever asks for the result.
-    pub(super) fn fail(&self, node: &Arc<Node>, origin: Origin, kind: FailureKind<E>, elapsed: Elapsed) -> Cancelled {
+    /// the cancel that stands for the failure, to whoever asks for the result. `failed` is what has failed.
+    pub(super) fn fail(
+        &self,
+        node: &Arc<Node>,
+        origin: Origin,
+        kind: FailureKind<E>,
+        elapsed: Elapsed,
+        failed: Arc<Actor>,
+    ) -> Cancelled {
+        let traces = kind.traces();
         let (cause, location) = self.cause_of(&origin, &kind);
-        let cancelled = Cancelled::new(cause, location, node.id());
+        let cancelled = Cancelled::by_failure(cause, location, node.id(), failed);
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
             log(|| tracing::error!(%cancelled, "a panic aborts the process"));
             std::process::abort();
         }
         let fatal = self.fatal.includes(&kind);
-        let mut failure = Failure::new(origin, kind, false, elapsed);
+        let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
         let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
         let mut entries = self.entries.lock();
         let mut fallout = None;
@@ -56,7 +66,7 @@ impl<E: TaskError> Ledger<E> {
             fallout = node.trip(cancelled.clone());
             match fallout {
                 None if holds(Guard::FailureLooksUnderLock) => failure.set_after_cancel(true),
-                _ => entries.primary = Some(entries.failures.len()),
+                _ => entries.canceller = Some(entries.failures.len()),
             }
         }
         entries.failures.push(failure);
@@ -68,10 +78,10 @@ impl<E: TaskError> Ledger<E> {
         cancelled
     }
 
-    /// Cancels the group for a panic of the body, which is not recorded: it resumes.
-    pub(super) fn body_panicked(&self, node: &Arc<Node>) {
+    /// Cancels the group for a panic of the body, `failed`, which is not recorded: it resumes.
+    pub(super) fn body_panicked(&self, node: &Arc<Node>, failed: Arc<Actor>) {
         if self.fatal != Fatal::None {
-            let cancelled = Cancelled::new(CancelCause::BodyPanicked, self.location, node.id());
+            let cancelled = Cancelled::by_failure(CancelCause::BodyPanicked, self.location, node.id(), failed);
             if let Some(fallout) = node.trip(cancelled) {
                 fallout.deliver();
             }
@@ -92,12 +102,13 @@ impl<E: TaskError> Ledger<E> {
     }
 
     /// All of it as one error.
-    pub(super) fn take(&self, name: Option<Cow<'static, str>>, cancelled: Option<Cancelled>) -> GroupError<E> {
+    pub(super) fn take(&self, node: &Node, name: Option<Cow<'static, str>>, cancelled: Option<Cancelled>) -> GroupError<E> {
         let mut entries = self.entries.lock();
-        let failures = std::mem::take(&mut entries.failures);
-        let primary = entries.primary;
+        let mut failures = std::mem::take(&mut entries.failures);
+        let canceller = entries.canceller;
         drop(entries);
-        GroupError::new(name, self.location, failures, primary, cancelled)
+        find_echoes(&mut failures, node.id());
+        GroupError::new(name, self.location, failures, canceller, cancelled)
     }
 
     pub(super) fn resumes_panics(&self) -> bool {
@@ -108,11 +119,8 @@ impl<E: TaskError> Ledger<E> {
     fn cause_of(&self, origin: &Origin, kind: &FailureKind<E>) -> (CancelCause, &'static Location<'static>) {
         let text = match kind {
             // The text is the user's code, and the failure must not be lost to it.
-            FailureKind::Error(error) => {
-                FailureKind::prepare(error);
-                catch(|| error.to_string())
-                    .unwrap_or_else(|payload| format!("its text cannot be had: {}", PanicPayload::new(payload).message()))
-            }
+            FailureKind::Error(error) => catch(|| error.to_string())
+                .unwrap_or_else(|payload| format!("its text cannot be had: {}", PanicPayload::new(payload).message())),
             FailureKind::Panic(panic) => panic.message().to_owned(),
             FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
         };

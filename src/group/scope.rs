@@ -68,7 +68,8 @@ where
 {
     let location = Location::caller();
     let begun = Stopwatch::start_coarse();
-    let shared = Shared::new(options.limit, |observer| open(&options, observer, location));
+    let opened_in = current::actor().map(Arc::new);
+    let shared = Shared::new(options.limit, opened_in.clone(), |observer| open(&options, observer, location));
     let node = shared.node().clone();
     let group = TaskGroup {
         group: Group { shared, ledger: Ledger::new(location, options.fatal, options.on_panic) },
@@ -79,7 +80,7 @@ where
         env: PhantomData,
     };
     let inside = context::enter(node);
-    let recorded = current::begin_body();
+    let recorded = current::begin_body(group.token().id(), opened_in);
     let returned = catch(|| body(&group));
     drop(recorded);
     // Until `finish` has returned nothing may unwind past here: the tasks still borrow.
@@ -514,16 +515,16 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
             Body::Value(value) if !failed && cut.is_none() => Ok(value),
             Body::Value(value) => {
                 self.discard(value, begun);
-                Err(self.resume_or_return(ledger.take(name, cut)))
+                Err(self.resume_or_return(ledger.take(shared.node(), name, cut)))
             }
-            Body::Failed => Err(self.resume_or_return(ledger.take(name, cut))),
+            Body::Failed => Err(self.resume_or_return(ledger.take(shared.node(), name, cut))),
             Body::Cancelled(cancelled) => {
                 let cancelled = cut.or(if failed { None } else { Some(cancelled) });
-                Err(self.resume_or_return(ledger.take(name, cancelled)))
+                Err(self.resume_or_return(ledger.take(shared.node(), name, cancelled)))
             }
             Body::Panicked(payload) => {
                 // A destructor that panics must not hide the panic of the body.
-                for failure in ledger.take(name, cut).into_failures() {
+                for failure in ledger.take(shared.node(), name, cut).into_failures() {
                     failure.log_hidden();
                     drop_contained("failure that a panic hides", failure);
                 }

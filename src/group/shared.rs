@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::stats::GroupStats;
 use super::status::TaskStatus;
+use crate::cancel::actor::Actor;
 use crate::cancel::context::Outcome;
 use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::facade::{holds, preset, spin, Guard, Mutex, Payload};
@@ -52,6 +53,8 @@ const LONG_QUEUE: usize = 8;
 pub(super) struct Shared {
     token: CancelToken,
     limit: usize,
+    /// What the group was opened in.
+    opened_in: Option<Arc<Actor>>,
     /// The thread of the scope, by its identity: sound for as long as the scope lasts.
     owner: usize,
     /// A task has been counted, some time. For the owner, when the body has returned.
@@ -104,10 +107,15 @@ enum Dispatched {
 
 impl Shared {
     /// A group whose node `node` makes, with the observer that it is to have.
-    pub(super) fn new(limit: Option<usize>, node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>) -> Arc<Self> {
+    pub(super) fn new(
+        limit: Option<usize>,
+        opened_in: Option<Arc<Actor>>,
+        node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             token: CancelToken::from_node(node(shared.clone())),
             limit: limit.unwrap_or(UNLIMITED),
+            opened_in,
             owner: context::identity(),
             used: PlainBool::new(false),
             queue: preset!(Mutex::new(Queue::new())),
@@ -127,6 +135,12 @@ impl Shared {
     #[inline]
     pub(super) fn node(&self) -> &Arc<Node> {
         self.token.node()
+    }
+
+    /// What the group was opened in: a task or a body of another group.
+    #[inline]
+    pub(super) fn opened_in(&self) -> Option<Arc<Actor>> {
+        self.opened_in.clone()
     }
 
     /// The node that tasks of a role run under.

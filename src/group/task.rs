@@ -32,8 +32,9 @@ use super::shared::{Erased, GivenUp, Leave, Role, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
+use crate::cancel::actor::{Actor, Identity, Part};
 use crate::cancel::context;
-use crate::cancel::current::{self, Identity};
+use crate::cancel::current;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
@@ -50,7 +51,13 @@ pub(super) struct Group<E> {
 impl<E: TaskError> Group<E> {
     /// As [`Ledger::fail`].
     pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: impl Into<Elapsed>) -> Cancelled {
-        self.ledger.fail(self.shared.node(), origin, kind, elapsed.into())
+        let node = self.shared.node();
+        let part = match &origin {
+            Origin::Task(task) => Part::Task(Identity::of(task)),
+            Origin::Body | Origin::Release(_) | Origin::Callback => Part::Body(node.id()),
+        };
+        let failed = Arc::new(Actor::new(part, self.shared.opened_in()));
+        self.ledger.fail(node, origin, kind, elapsed.into(), failed)
     }
 }
 
@@ -237,7 +244,7 @@ where
     #[inline]
     fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else { return (TaskStatus::NeverRan, None) };
-        let recorded = current::begin(self.traits.identity());
+        let recorded = current::begin(self.traits.identity(), self.group.shared.opened_in());
         let mut kept = None;
         let (status, value) = match catch(|| closure.run(&mut kept)) {
             Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
@@ -293,10 +300,8 @@ where
         let origin = Origin::Task(self.traits.info_at(item));
         if let Some(isolation) = self.isolation.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
-            if let FailureKind::Error(error) = &kind {
-                FailureKind::prepare(error);
-            }
-            return (status, Some((isolation.wrap)(Failure::new(origin, kind, after_cancel, elapsed))));
+            let traces = kind.traces();
+            return (status, Some((isolation.wrap)(Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces))));
         }
         let cancelled = self.group.fail(origin, kind, elapsed);
         self.watch.lock().get_or_insert_default().instead = Some(cancelled);
@@ -401,7 +406,7 @@ where
     /// Drops the closure unrun, and ends the task with `status`.
     fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
         if let Some(closure) = self.job.closure(&claim) {
-            let _recorded = current::begin_ill(self.traits.identity());
+            let _recorded = current::begin_ill(self.traits.identity(), self.group.shared.opened_in());
             self.guard_drop(closure);
         }
         self.end(claim, status, before_end)

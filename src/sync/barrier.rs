@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::cancel::context::{self, Outcome};
-use crate::cancel::Cancelled;
+use crate::cancel::{current, Cancelled};
+use crate::error::Broken;
 use crate::facade::{const_fn, holds, Guard, Mutex};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
@@ -32,9 +33,9 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 ///
 /// # Broken barriers
 ///
-/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all who wait, and all who come
-/// later, get [`BarrierError::Broken`], until somebody [`reset`](Self::reset)s it. A thread whose scope was cancelled before
-/// it came never waited, and breaks nothing.
+/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all threads that wait, and all
+/// that come later, get [`BarrierError::Broken`], until a thread [`reset`](Self::reset)s it. [`Broken::broken_by`] names the
+/// task that was cancelled. A thread whose scope was cancelled before it came never waited, and breaks nothing.
 ///
 /// # Memory ordering
 ///
@@ -45,8 +46,20 @@ pub struct Barrier {
 }
 
 struct State {
-    waiting: Queue<()>,
-    broken: bool,
+    /// A waiter for which the barrier was broken is set apart, with the reason.
+    waiting: Queue<Option<Broken>>,
+    /// Until it is reset.
+    broken: Option<Broken>,
+}
+
+impl State {
+    /// Breaks the barrier for those who wait.
+    fn refuse_all(&mut self, broken: &Broken, wakes: &mut Wakes) {
+        while let Some((waiter, reason)) = self.waiting.set_apart_if(|_, _| true) {
+            *reason = Some(broken.clone());
+            wakes.grant(waiter.clone(), Grant::Refused);
+        }
+    }
 }
 
 /// Why the others did not come.
@@ -65,9 +78,9 @@ pub enum BarrierError {
     /// The scope of this thread was cancelled.
     #[error("the wait at the barrier was cancelled")]
     Cancelled(#[source] Cancelled),
-    /// One of the others was cancelled while it waited.
-    #[error("the barrier is broken: another thread was cancelled at it")]
-    Broken,
+    /// One of the others was cancelled while it waited, or the barrier was reset.
+    #[error("the barrier is broken")]
+    Broken(#[source] Broken),
 }
 
 impl From<Cancelled> for BarrierError {
@@ -90,7 +103,7 @@ impl Barrier {
         /// # }
         /// ```
         pub const fn new(size: usize) -> Self {
-            Barrier { size, state: Mutex::new(State { waiting: Queue::new(), broken: false }) }
+            Barrier { size, state: Mutex::new(State { waiting: Queue::new(), broken: None }) }
         }
     }
 
@@ -118,15 +131,15 @@ impl Barrier {
         let mut wakes = Wakes::default();
         let place = {
             let mut state = self.state.lock();
-            if state.broken {
+            if let Some(broken) = state.broken.clone() {
                 drop(state);
-                return Err(self.refused());
+                return Err(refused(broken));
             }
             if state.waiting.len() + 1 >= self.size {
                 state.waiting.grant_all(Grant::Given, &mut wakes);
                 None
             } else {
-                Some(state.waiting.push(waiter.clone(), ()))
+                Some(state.waiting.push(waiter.clone(), None))
             }
         };
         wakes.wake();
@@ -136,7 +149,10 @@ impl Barrier {
         let ended = context::wait(Point::Barrier, None, || waiter.is_granted());
         match (waiter.grant(), ended) {
             (Grant::Given, Ok(_)) => Ok(false),
-            (Grant::Refused, Ok(_)) => Err(self.refused()),
+            (Grant::Refused, Ok(_)) => {
+                let (_, broken) = self.state.lock().waiting.remove(place);
+                Err(refused(broken.unwrap_or_else(|| unreachable!("a waiter is refused with a reason"))))
+            }
             (_, Ok(Outcome::Ready | Outcome::TimedOut)) => unreachable!("the wait has no limit"),
             (_, Err(cancelled)) => {
                 let mut wakes = Wakes::default();
@@ -144,11 +160,13 @@ impl Barrier {
                     let mut state = self.state.lock();
                     match waiter.grant() {
                         Grant::Given if holds(Guard::GrantBeatsCancel) => return Ok(false),
-                        Grant::Given | Grant::Refused => {}
+                        Grant::Given => {}
+                        Grant::Refused => drop(state.waiting.remove(place)),
                         Grant::None => {
                             state.waiting.remove(place);
-                            state.broken = holds(Guard::BrokenStays);
-                            state.waiting.grant_all(Grant::Refused, &mut wakes);
+                            let broken = Broken::by_cancel(current::actor());
+                            state.refuse_all(&broken, &mut wakes);
+                            state.broken = holds(Guard::BrokenStays).then_some(broken);
                         }
                     }
                 }
@@ -158,21 +176,13 @@ impl Barrier {
         }
     }
 
-    /// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own too, that.
-    fn refused(&self) -> BarrierError {
-        match context::check_above() {
-            Err(cancelled) => cancelled.into(),
-            Ok(()) => BarrierError::Broken,
-        }
-    }
-
     /// Whether a cancelled waiter has broken it.
     ///
     /// ```
     /// assert!(!taskgroup::sync::Barrier::new(2).is_broken());
     /// ```
     pub fn is_broken(&self) -> bool {
-        self.state.lock().broken
+        self.state.lock().broken.is_some()
     }
 
     /// Makes a broken barrier whole. Those that wait now, if it was not broken, get [`BarrierError::Broken`].
@@ -187,10 +197,18 @@ impl Barrier {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
-            state.broken = false;
-            state.waiting.grant_all(Grant::Refused, &mut wakes);
+            state.broken = None;
+            state.refuse_all(&Broken::by_reset(current::actor()), &mut wakes);
         }
         wakes.wake();
+    }
+}
+
+/// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own too, that.
+fn refused(broken: Broken) -> BarrierError {
+    match context::check_above() {
+        Err(cancelled) => cancelled.into(),
+        Ok(()) => BarrierError::Broken(broken),
     }
 }
 
@@ -200,7 +218,7 @@ impl fmt::Debug for Barrier {
         f.debug_struct("Barrier")
             .field("size", &self.size)
             .field("waiting", &state.waiting.len())
-            .field("is_broken", &state.broken)
+            .field("is_broken", &state.broken.is_some())
             .finish()
     }
 }

@@ -46,6 +46,7 @@ mod rwlock;
 mod rwlock_guards;
 mod semaphore;
 
+pub use crate::error::Broken;
 pub use barrier::{Barrier, BarrierError};
 pub use condvar::Condvar;
 pub use event::Event;
