@@ -22,7 +22,7 @@
 //! # Ok::<(), taskgroup::GroupError>(())
 //! ```
 //!
-//! The repository has a tutorial, `docs/tutorial.md`, which comes here from `std::thread::scope` in ten steps, and eleven programs
+//! The repository has a tutorial, `docs/tutorial.md`, which comes here from `std::thread::scope` in eleven steps, and eleven programs
 //! in `examples`. This page is for looking things up:
 //!
 //! 1. [Which spawn](#which-spawn)

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{block, must_see, saw, Drops};
+use super::support::{block, here, must_see, saw, Drops};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::channel::{bounded, select, unbounded, RecvError, SendError};
+use crate::cancel::actor::Identity;
+use crate::cancel::current;
+use crate::channel::{bounded, select, unbounded, Disconnected, RecvError, SendError};
 use crate::facade::{take_out, Guard, Track};
-use crate::CancelToken;
+use crate::{CancelToken, TaskId};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -67,6 +69,30 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "deadlock",
             "a last receiver that tells nobody leaves the senders waiting"
+        ),
+        holds!(
+            channel_ill_sender_against_last_sender,
+            Preemptions(3),
+            Preemptions(4),
+            "a receiver that finds the side of the senders without ends finds the one of them that went with a failure"
+        ),
+        breaks!(
+            broken_channel_ill_sender_is_noted_late,
+            Preemptions(2),
+            "a cut stream looks complete",
+            "an end that is noted after it has gone is missed by a receiver that looks in between"
+        ),
+        holds!(
+            channel_ill_receiver_against_last_receiver,
+            Preemptions(3),
+            Preemptions(4),
+            "a sender that finds the side of the receivers without ends finds the one of them that went with a failure"
+        ),
+        breaks!(
+            broken_channel_ill_receiver_is_noted_late,
+            Preemptions(2),
+            "a cut stream looks complete",
+            "an end that is noted after it has gone is missed by a sender that looks in between"
         ),
         holds!(
             channel_room_against_two_senders,
@@ -354,6 +380,54 @@ fn channel_last_receiver_against_send() {
 fn broken_channel_last_receiver_tells_nobody() {
     take_out(Guard::LastEndWakes);
     channel_last_receiver_against_send();
+}
+
+/// Drops `end` as that of a task that did not end well, and that is called `ill`.
+fn drop_ill(end: impl Sized) {
+    let task = Identity { id: TaskId::next(), name: Some("ill".into()), location: here() };
+    let _recorded = current::begin_ill(task, None);
+    drop(end);
+}
+
+fn assert_cut(disconnected: &Disconnected) {
+    assert!(!disconnected.ended_well(), "a cut stream looks complete");
+    assert_eq!(disconnected.closed_by().and_then(|task| task.name.as_deref()), Some("ill"));
+}
+
+fn channel_ill_sender_against_last_sender() {
+    let (sender, receiver) = bounded::<()>(1);
+    let other = sender.clone();
+    let ill = thread::spawn(move || drop_ill(sender));
+    let well = thread::spawn(move || drop(other));
+    match receiver.recv() {
+        Err(RecvError::Disconnected(disconnected)) => assert_cut(&disconnected),
+        other => panic!("{other:?}"),
+    }
+    ill.join().unwrap();
+    well.join().unwrap();
+}
+
+fn broken_channel_ill_sender_is_noted_late() {
+    take_out(Guard::EndIsNotedAsItGoes);
+    channel_ill_sender_against_last_sender();
+}
+
+fn channel_ill_receiver_against_last_receiver() {
+    let (sender, receiver) = bounded(0);
+    let other = receiver.clone();
+    let ill = thread::spawn(move || drop_ill(receiver));
+    let well = thread::spawn(move || drop(other));
+    match sender.send(()) {
+        Err(SendError::Disconnected((), disconnected)) => assert_cut(&disconnected),
+        other => panic!("{other:?}"),
+    }
+    ill.join().unwrap();
+    well.join().unwrap();
+}
+
+fn broken_channel_ill_receiver_is_noted_late() {
+    take_out(Guard::EndIsNotedAsItGoes);
+    channel_ill_receiver_against_last_receiver();
 }
 
 fn channel_room_against_two_senders() {

@@ -87,6 +87,9 @@
 //!
 //! A panic and a task that never ran are known while the closure is dropped. They count without `with` as well.
 //!
+//! A stage that fails only because another has failed is an [echo](crate::Failure::echo_of) in the report, whichever of the two
+//! was recorded first. The [primary](crate::GroupError::primary) failure is the root.
+//!
 //! # Memory ordering
 //!
 //! What happened before a send happens before the return of the receive that gets its message; and in a bounded channel, what

@@ -17,21 +17,20 @@
 //! 7. A thread that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted;
 //!    while it stands here although its wait is over, it is passed over, as if it had left.
 
+mod ends;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use super::closing::Closing;
 use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::error::{log, PanicPayload};
-use crate::facade::{catch, holds, spin, Guard, Mutex, Track};
+use crate::facade::{holds, spin, Guard, Mutex, Track};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {
@@ -126,47 +125,6 @@ impl<T> Shared<T> {
         let result = f(&mut self.state.lock(), &mut wakes);
         wakes.wake();
         result
-    }
-
-    pub(super) fn add_sender(&self) {
-        self.state.lock().senders += 1;
-    }
-
-    pub(super) fn add_receiver(&self) {
-        self.state.lock().receivers += 1;
-    }
-
-    pub(super) fn remove_sender(&self) {
-        self.with(|state, wakes| {
-            state.senders -= 1;
-            state.senders_closing.note(state.senders == 0);
-            if state.senders == 0 && holds(Guard::LastEndWakes) {
-                while state.tell_receiver(Grant::Refused, wakes).is_some() {}
-            }
-        });
-    }
-
-    pub(super) fn remove_receiver(&self) {
-        let unread = self.with(|state, wakes| {
-            state.receivers -= 1;
-            state.receivers_closing.note(state.receivers == 0);
-            if state.receivers != 0 {
-                return VecDeque::new();
-            }
-            // They stay in the queue, where each finds its message.
-            for (waiter, sending) in state.sending.iter().filter(|_| holds(Guard::LastEndWakes)) {
-                if waiter.claim(Grant::Refused, sending.case) {
-                    wakes.keep(waiter.clone());
-                }
-            }
-            if holds(Guard::LastReceiverDrops) {
-                mem::take(&mut state.buffer)
-            } else {
-                VecDeque::new()
-            }
-        });
-        // Outside of the lock: the messages may hold ends of this channel.
-        drop_each(unread);
     }
 
     /// Why a message cannot be sent, once the receivers are gone.
@@ -473,24 +431,6 @@ impl<T> State<T> {
             None if self.senders == 0 => Err(Refusal::Disconnected(self.without_senders())),
             None => Err(Refusal::NotNow),
         }
-    }
-}
-
-/// Drops every message, also where the drop of one panics. The first panic goes on then; any other is logged, since a second
-/// one would end the process.
-fn drop_each<T>(messages: VecDeque<T>) {
-    let mut first = None;
-    for message in messages {
-        let Err(payload) = catch(|| drop(message)) else { continue };
-        if first.is_none() && !thread::panicking() {
-            first = Some(payload);
-        } else {
-            let panic = PanicPayload::new(payload);
-            log(|| tracing::error!(panic = panic.message(), "the drop of a message panicked"));
-        }
-    }
-    if let Some(payload) = first {
-        panic::resume_unwind(payload);
     }
 }
 

@@ -170,7 +170,7 @@ impl Error for Disconnected {}
 ///     # while !barrier.is_broken() {
 ///     g.task().name("impatient").spawn(|| {
 ///         // Waits for the other thread for some time, and goes on without it.
-///         taskgroup::timeout(Duration::from_millis(5), || Ok(barrier.wait()?))?;
+///         taskgroup::timeout(Duration::from_millis(5), || anyhow::Ok(barrier.wait()?))?;
 ///         Ok(())
 ///     }).wait()?;
 ///     # }

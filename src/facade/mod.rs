@@ -119,6 +119,8 @@ pub(crate) enum Guard {
     FailureHandsOver,
     /// The last end of a channel to go tells those who wait at the other.
     LastEndWakes,
+    /// An end of a channel is noted in the critical section in which it goes.
+    EndIsNotedAsItGoes,
     /// Whoever takes a message from a full channel puts that of a sender who waits in its place.
     RoomIsFilled,
     /// A message that comes from a waiting sender into the buffer tells one who waits to receive.
