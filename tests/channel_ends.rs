@@ -1,12 +1,16 @@
 //! A stream that was cut short does not look complete: what the other side of a channel sees of the task that dropped an end.
 
+mod support;
+
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
+use support::Gate;
 use taskgroup::channel::{self, Disconnected, Receiver, RecvError, SendError, Sender, TryRecvError};
 use taskgroup::sync::Event;
-use taskgroup::{OnFailure, TaskGroup, TaskStatus};
+use taskgroup::{FailureKind, OnFailure, TaskGroup, TaskId, TaskStatus};
 
 fn two_channels() -> [(Sender<u32>, Receiver<u32>); 2] {
     [(); 2].map(|()| channel::unbounded())
@@ -186,14 +190,52 @@ fn a_panic_is_known_without_with() {
     });
 }
 
+/// Runs `f` in a task of a group in which a task can `join` only what it runs in place itself: the only permit is the task's, so
+/// that no worker can begin another, and the task has no handle. Returns the task as well.
+fn where_joins_run_in_place(
+    f: impl for<'s> FnOnce(&'s TaskGroup<'s, '_>) -> anyhow::Result<()> + Send,
+) -> (TaskId, Result<(), taskgroup::GroupError>) {
+    let (first_may_end, has_run) = (Gate::default(), AtomicUsize::new(0));
+    let mut id = None;
+    let scope = TaskGroup::builder().limit(1).on_failure(OnFailure::Collect).scope(|g| {
+        g.spawn(|| {
+            first_may_end.wait();
+            Ok(())
+        });
+        let has_run = &has_run;
+        let task = g.spawn(move || {
+            f(g)?;
+            has_run.fetch_add(1, SeqCst);
+            Ok(())
+        });
+        id = Some(task.id());
+        drop(task);
+        first_may_end.open();
+        Ok(())
+    });
+    assert_eq!(has_run.into_inner(), 1, "it did not run to its end: {scope:?}");
+    (id.unwrap(), scope)
+}
+
+/// Whether it is what the tests here panic with on purpose, and no failed assertion.
+fn is_expected(kind: FailureKind<anyhow::Error>) -> bool {
+    match kind {
+        FailureKind::Panic(panic) => panic.into_inner().is::<Expected>(),
+        _ => false,
+    }
+}
+
+struct Expected;
+
 #[test]
 fn a_panic_is_known_in_place_and_with_with() {
     let [(sender, receiver), (given, also)] = two_channels();
-    collecting(|g| {
-        // `join` runs what no worker has begun here, without a name.
+    let (_, scope) = where_joins_run_in_place(|g| {
+        let here = thread::current().id();
         let spawned = g.task().with(given).spawn(move |_given| -> anyhow::Result<()> {
             let _sender = sender;
-            panic!("expected");
+            assert_eq!(thread::current().id(), here, "it runs in place");
+            panic::panic_any(Expected);
         });
         let id = spawned.id();
         assert!(spawned.join().is_err());
@@ -204,26 +246,30 @@ fn a_panic_is_known_in_place_and_with_with() {
         }
         Ok(())
     });
+    let failures = scope.unwrap_err().into_failures();
+    assert_eq!(failures.len(), 1);
+    assert!(failures.into_iter().all(|failure| is_expected(failure.into_kind())));
 }
 
 #[test]
 fn what_runs_in_place_leaves_the_record_of_the_task_around_it() {
     let (sender, receiver) = channel::unbounded::<u32>();
-    TaskGroup::scope(|g| {
-        g.task().name("outer").spawn(move || {
-            TaskGroup::scope(|inner| {
-                for _ in 0..10 {
-                    assert!(inner.spawn_isolated(|| -> anyhow::Result<()> { panic!("expected") }).join()?.is_err());
-                }
-                Ok(())
-            })?;
-            drop(sender);
-            Ok(())
-        });
+    let (around, scope) = where_joins_run_in_place(|g| {
+        let here = thread::current().id();
+        for _ in 0..10 {
+            let fails = g.spawn_isolated(move || -> anyhow::Result<()> {
+                assert_eq!(thread::current().id(), here, "it runs in place");
+                panic::panic_any(Expected);
+            });
+            assert!(is_expected(fails.join()?.unwrap_err().into_kind()));
+        }
+        drop(sender);
         Ok(())
-    })
-    .unwrap();
-    assert_plain_end(&receiver, Some("outer"));
+    });
+    scope.unwrap();
+    let disconnected = end_of(&receiver);
+    assert!(disconnected.ended_well());
+    assert_eq!(disconnected.closed_by().unwrap().id, around);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
 use super::task::{erase, Group};
 use super::task_builder::TaskBuilder;
+use crate::cancel::actor::{Actor, Part};
 use crate::cancel::{context, current, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
 use crate::error::{drop_contained, Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
 use crate::facade::{catch, Contained, Mutex, Payload};
@@ -486,7 +487,9 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     }
 
     fn panicked<T>(&self, payload: Payload) -> Body<T> {
-        self.group.ledger.body_panicked(self.group.shared.node());
+        let node = self.group.shared.node();
+        let failed = Actor::new(Part::Body(node.id()), self.group.shared.opened_in());
+        self.group.ledger.body_panicked(node, Arc::new(failed));
         Body::Panicked(payload)
     }
 
