@@ -104,7 +104,7 @@
 //! | [`TaskHandle::join`], [`wait`](TaskHandle::wait), [`wait_timeout`](TaskHandle::wait_timeout); [`CancelToken::wait`] | yes, at once |
 //! | the steps of [`TaskGroup::map`], [`map_unordered`](TaskGroup::map_unordered), [`as_completed`](TaskGroup::as_completed) | yes, at once; what has ended is kept, and given where the scope is not cancelled, in a [`shield`] for example |
 //! | [`TaskGroup::start`] | yes: it cancels the task that it starts, and returns when that has ended |
-//! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; what was granted is kept |
+//! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`WaitGroup`](sync::WaitGroup), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; what was granted is kept |
 //! | all of [`channel`]: `send`, `recv`, `iter`, [`select!`](channel::select!) | yes, at once; no message is lost |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
 //! | a scope inside of a task | yes: its tasks are cancelled, and it returns when they have ended |

@@ -8,8 +8,8 @@ use taskgroup::channel::{
     Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
 use taskgroup::sync::{
-    Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, OnceCell, Permit,
-    Promise, ReadGuard, RwLock, Semaphore, WriteGuard,
+    Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, OnceCell, OwnedPermit,
+    Permit, Promise, ReadGuard, RwLock, Semaphore, WaitGroup, WriteGuard,
 };
 use taskgroup::{
     AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
@@ -109,7 +109,7 @@ fn plain_values_travel_between_threads() {
 
 #[test]
 fn primitives_are_shared_by_tasks() {
-    all![Barrier, Condvar, Event, Latch, Semaphore, Permit<'static>];
+    all![Barrier, Condvar, Event, Latch, Semaphore, Permit<'static>, OwnedPermit, WaitGroup];
     all![Mutex<String>, RwLock<String>, OnceCell<String>, Promise<String>];
     all![Mutex<NotSync>];
     sync::<MutexGuard<'static, String>>();

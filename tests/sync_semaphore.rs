@@ -3,11 +3,12 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use support::{until, until_waiting};
-use taskgroup::sync::Semaphore;
-use taskgroup::{CancelToken, TaskGroup};
+use taskgroup::sync::{OwnedPermit, Semaphore};
+use taskgroup::{CancelCause, CancelToken, Cancelled, TaskGroup};
 
 #[test]
 fn a_permit_goes_back_when_it_is_dropped() {
@@ -227,4 +228,156 @@ fn cancels_and_grants_that_cross_lose_nothing() -> anyhow::Result<()> {
     assert_eq!(semaphore.available(), 3);
     assert!(semaphore.try_acquire_many(3).is_some());
     Ok(())
+}
+
+fn is_closed(error: &Cancelled) -> bool {
+    matches!(error.cause(), CancelCause::SemaphoreClosed)
+}
+
+#[test]
+fn a_close_ends_the_waits_and_refuses_later_calls() -> anyhow::Result<()> {
+    let semaphore = Semaphore::new(3);
+    let mut line = 0;
+    TaskGroup::scope(|g| {
+        let held = semaphore.acquire()?;
+        let waiting = [3, 1].map(|count| {
+            let semaphore = &semaphore;
+            let task = g.spawn(move || Ok(semaphore.acquire_many(count).map(drop)));
+            until_waiting(semaphore, if count == 3 { 1 } else { 2 });
+            task
+        });
+        assert!(!semaphore.is_closed());
+        line = line!() + 1;
+        semaphore.close();
+        semaphore.close();
+        assert!(semaphore.is_closed());
+        let [first, second] = waiting.map(|task| task.join().map(|got| got.unwrap_err()));
+        let (first, second) = (first?, second?);
+        assert!(is_closed(&first) && first == second);
+        assert_eq!((first.location().file(), first.location().line()), (file!(), line));
+
+        // Free permits are not given out, not even none of them.
+        assert_eq!(semaphore.available(), 2);
+        assert!(semaphore.try_acquire().is_none() && semaphore.try_acquire_many(0).is_none());
+        assert!(is_closed(&semaphore.acquire().unwrap_err()));
+        assert!(is_closed(&semaphore.acquire_many(0).unwrap_err()));
+        // Permits go back and are added as before.
+        drop(held);
+        semaphore.add_permits(2);
+        assert_eq!(semaphore.available(), 5);
+        assert!(semaphore.acquire().is_err());
+        Ok(())
+    })?;
+    // Outside of any scope too.
+    assert_eq!(
+        semaphore.acquire().unwrap_err().to_string(),
+        format!("cancelled: the semaphore was closed (at {}:{line})", file!())
+    );
+    Ok(())
+}
+
+#[test]
+fn a_task_that_returns_a_close_has_failed() {
+    let semaphore = Semaphore::new(0);
+    let error = TaskGroup::scope(|g| {
+        let task = g.spawn(|| Ok(semaphore.acquire()?.count()));
+        until_waiting(&semaphore, 1);
+        semaphore.close();
+        Ok(task.join()?)
+    })
+    .unwrap_err();
+    // The close is the failure. The body was cancelled because of it.
+    assert_eq!(error.failures().len(), 1, "{error:#}");
+    assert!(error.errors().all(|error| error.downcast_ref().is_some_and(is_closed)));
+    assert!(format!("{error:#}").contains("the semaphore was closed"), "{error:#}");
+    // Nor is it the time limit of a `timeout`.
+    let timed = taskgroup::timeout(support::LONG, || anyhow::Ok(semaphore.acquire()?.count()));
+    assert!(timed.unwrap_err().downcast_ref().is_some_and(is_closed));
+}
+
+#[test]
+fn a_cancelled_scope_sees_its_cancel_and_not_the_close() -> anyhow::Result<()> {
+    let semaphore = Semaphore::new(0);
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let waiter = threads.spawn(|| token.run(|| semaphore.acquire().map(drop)));
+        until_waiting(&semaphore, 1);
+        token.cancel();
+        semaphore.close();
+        assert_eq!(waiter.join().unwrap().unwrap_err().origin(), token.id());
+    });
+    assert_eq!(token.run(|| semaphore.acquire().map(drop)).unwrap_err().origin(), token.id());
+    assert!(token.run(|| taskgroup::shield(|| is_closed(&semaphore.acquire().unwrap_err()))));
+    Ok(())
+}
+
+#[test]
+fn owned_permits_outlive_their_scope() -> anyhow::Result<()> {
+    let semaphore = Arc::new(Semaphore::new(3));
+    let kept: Vec<OwnedPermit> = TaskGroup::scope(|g| {
+        let one = g.spawn(|| Ok(semaphore.acquire_owned()?));
+        Ok(vec![one.join()?, semaphore.acquire_many_owned(2)?])
+    })?;
+    assert_eq!(kept.iter().map(OwnedPermit::count).sum::<usize>(), 3);
+    assert!(semaphore.try_acquire_owned().is_none() && semaphore.try_acquire_many_owned(1).is_none());
+    let other = semaphore.clone();
+    thread::spawn(move || drop(kept)).join().unwrap();
+    assert_eq!(other.available(), 3);
+
+    // They keep the semaphore alive, and wait as others do.
+    let held = semaphore.try_acquire_many_owned(3).unwrap();
+    TaskGroup::scope(|g| {
+        let cancelled = g.spawn(|| Ok(semaphore.acquire_owned()?.count()));
+        until_waiting(&semaphore, 1);
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        let granted = g.spawn(|| Ok(semaphore.acquire_owned()?.count()));
+        until_waiting(&semaphore, 1);
+        drop(held);
+        assert_eq!(granted.join()?, 1);
+        Ok(())
+    })?;
+    let last = semaphore.acquire_owned()?;
+    drop((semaphore, other));
+    last.forget();
+    Ok(())
+}
+
+#[test]
+#[should_panic(expected = "4 permits can never be free")]
+fn more_owned_permits_than_there_are_is_a_panic() {
+    let _ = Arc::new(Semaphore::new(3)).acquire_many_owned(4);
+}
+
+#[test]
+fn permits_are_merged_and_split() -> anyhow::Result<()> {
+    let semaphore = Arc::new(Semaphore::new(6));
+    let mut permit = semaphore.acquire()?;
+    permit.merge(semaphore.acquire_many(3)?);
+    assert_eq!((permit.count(), semaphore.available()), (4, 2));
+    let two = permit.split(2).expect("it has four");
+    assert!(permit.split(3).is_none());
+    assert_eq!((two.count(), permit.count(), semaphore.available()), (2, 2, 2));
+    drop(two);
+    assert_eq!(semaphore.available(), 4);
+    let all = permit.split(2).expect("it has two");
+    assert_eq!((permit.count(), all.count()), (0, 2));
+    all.forget();
+    drop(permit);
+    assert_eq!(semaphore.available(), 4);
+
+    let mut owned = semaphore.acquire_owned()?;
+    owned.merge(semaphore.acquire_many_owned(2)?);
+    assert_eq!(owned.split(1).map(|one| one.count()), Some(1));
+    assert_eq!((owned.count(), semaphore.available()), (2, 2));
+    Ok(())
+}
+
+#[test]
+fn permits_of_two_semaphores_are_not_merged() {
+    let semaphores = [Semaphore::new(1), Semaphore::new(1)];
+    let mut permit = semaphores[0].acquire().unwrap();
+    let other = semaphores[1].acquire().unwrap();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| permit.merge(other))).is_err());
+    assert_eq!((permit.count(), semaphores[1].available()), (1, 1));
 }

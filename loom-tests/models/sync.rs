@@ -8,7 +8,9 @@ use super::support::{must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::{set_paces_are_due, take_out, Guard};
-use crate::sync::{Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WriteGuard};
+use crate::sync::{
+    Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup, WriteGuard,
+};
 use crate::CancelToken;
 
 pub(super) fn models() -> Vec<Model> {
@@ -42,6 +44,72 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             Preemptions(4),
             "a waiter that needs less than the one before it goes on when that is cancelled"
+        ),
+        holds!(
+            sync_semaphore_close_against_acquire,
+            Preemptions(3),
+            Preemptions(4),
+            "a call for a permit of a semaphore that is closed meanwhile is refused, and what was done before happens before"
+        ),
+        breaks!(
+            broken_sync_semaphore_close_is_not_looked_for,
+            Preemptions(3),
+            "deadlock",
+            "a thread that does not look for the close under the lock waits for ever"
+        ),
+        breaks!(
+            broken_sync_semaphore_close_tells_nobody,
+            Preemptions(3),
+            "deadlock",
+            "a close that does not refuse the threads that wait leaves them waiting"
+        ),
+        holds!(
+            sync_semaphore_close_against_grant,
+            Preemptions(2),
+            Preemptions(3),
+            "a permit that comes while the semaphore is closed is had or stays, and its waiter goes on"
+        ),
+        holds!(
+            sync_semaphore_close_against_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a waiter that is cancelled while the semaphore is closed goes on and leaves nothing behind"
+        ),
+        holds!(
+            sync_wait_group_last_drop_against_wait,
+            Preemptions(3),
+            Preemptions(4),
+            "the last drop lets a waiter go, and what was done before each drop happens before that"
+        ),
+        breaks!(
+            broken_sync_wait_group_enters_late,
+            Preemptions(3),
+            "deadlock",
+            "a waiter whose reference stops to count before it is in the queue misses the last drop"
+        ),
+        holds!(
+            sync_wait_group_waits_meet,
+            Preemptions(3),
+            Preemptions(4),
+            "two references that wait for each other both go on, and what each did before happens before that"
+        ),
+        breaks!(
+            broken_sync_wait_group_waits_miss,
+            Preemptions(3),
+            "deadlock",
+            "of two that wait for each other, one that is not in the queue when the other goes on waits for ever"
+        ),
+        holds!(
+            sync_wait_group_last_drop_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a wait that is cancelled while the last reference goes has no effect, or ends well"
+        ),
+        breaks!(
+            broken_sync_wait_group_cancel_beats_grant,
+            Preemptions(3),
+            "invalid key",
+            "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
         ),
         holds!(
             sync_event_set_against_wait,
@@ -463,6 +531,138 @@ fn sync_semaphore_cancelled_request_lets_a_smaller_pass() {
     small.join().unwrap();
     drop(held);
     assert_eq!(semaphore.available(), 2, "a permit was lost");
+}
+
+fn sync_semaphore_close_against_acquire() {
+    let shared = Arc::new((Semaphore::new(0), Watched::new()));
+    let waiter = spawn({
+        let shared = shared.clone();
+        move || {
+            assert!(shared.0.acquire().is_err(), "there is no permit");
+            shared.1.read();
+        }
+    });
+    shared.1.write();
+    shared.0.close();
+    waiter.join().unwrap();
+    assert!(shared.0.acquire().is_err());
+}
+
+fn broken_sync_semaphore_close_is_not_looked_for() {
+    take_out(Guard::AcquireLooksUnderLock);
+    sync_semaphore_close_against_acquire();
+}
+
+fn broken_sync_semaphore_close_tells_nobody() {
+    take_out(Guard::CloseRefusesWaiters);
+    sync_semaphore_close_against_acquire();
+}
+
+fn sync_semaphore_close_against_grant() {
+    must_see(["granted", "refused"]);
+    let semaphore = Arc::new(Semaphore::new(0));
+    let waiter = spawn({
+        let semaphore = semaphore.clone();
+        move || semaphore.acquire().map(|permit| permit.count()).unwrap_or(0)
+    });
+    let giver = spawn({
+        let semaphore = semaphore.clone();
+        move || semaphore.add_permits(1)
+    });
+    semaphore.close();
+    giver.join().unwrap();
+    saw(if waiter.join().unwrap() == 1 { "granted" } else { "refused" });
+    assert_eq!(semaphore.available(), 1, "a permit was lost");
+    assert!(semaphore.try_acquire().is_none(), "it is closed");
+}
+
+fn sync_semaphore_close_against_cancel() {
+    let semaphore = Arc::new(Semaphore::new(0));
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (semaphore, token) = (semaphore.clone(), token.clone());
+        move || assert!(token.run(|| semaphore.acquire()).is_err(), "there is no permit")
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    semaphore.close();
+    waiter.join().unwrap();
+    canceller.join().unwrap();
+    assert!(format!("{semaphore:?}").contains("waiting: 0"), "somebody is still in the queue");
+}
+
+fn sync_wait_group_last_drop_against_wait() {
+    let group = WaitGroup::new();
+    let done = Arc::new([Watched::new(), Watched::new()]);
+    let pieces = [0, 1].map(|at| {
+        let (piece, done) = (group.clone(), done.clone());
+        spawn(move || {
+            done[at].write();
+            drop(piece);
+        })
+    });
+    group.wait().unwrap();
+    done.iter().for_each(Watched::read);
+    for piece in pieces {
+        piece.join().unwrap();
+    }
+    assert_eq!(group.count(), 1);
+}
+
+fn broken_sync_wait_group_enters_late() {
+    take_out(Guard::EntersAsItLeaves);
+    sync_wait_group_last_drop_against_wait();
+}
+
+fn sync_wait_group_waits_meet() {
+    let (group, done) = (WaitGroup::new(), Arc::new([Watched::new(), Watched::new()]));
+    let other = spawn({
+        let (group, done) = (group.clone(), done.clone());
+        move || {
+            done[0].write();
+            group.wait().unwrap();
+            done[1].read();
+            group
+        }
+    });
+    done[1].write();
+    group.wait().unwrap();
+    done[0].read();
+    // It goes on although the other counts again.
+    let other = other.join().unwrap();
+    assert_eq!(group.count(), 2);
+    drop(other);
+    group.wait().unwrap();
+}
+
+fn broken_sync_wait_group_waits_miss() {
+    take_out(Guard::EntersAsItLeaves);
+    sync_wait_group_waits_meet();
+}
+
+fn sync_wait_group_last_drop_against_cancel() {
+    must_see(["it ended well", "it was cancelled"]);
+    let (group, token) = (WaitGroup::new(), CancelToken::new());
+    let piece = group.clone();
+    let last = spawn(move || drop(piece));
+    let canceller = spawn({
+        let token = token.clone();
+        move || {
+            token.cancel();
+        }
+    });
+    let waited = token.run(|| group.wait());
+    saw(if waited.is_ok() { "it ended well" } else { "it was cancelled" });
+    last.join().unwrap();
+    canceller.join().unwrap();
+    assert_eq!(group.count(), 1, "the wait had an effect");
+    group.wait().unwrap();
+}
+
+fn broken_sync_wait_group_cancel_beats_grant() {
+    take_out(Guard::GrantBeatsCancel);
+    sync_wait_group_last_drop_against_cancel();
 }
 
 fn sync_event_set_against_wait() {

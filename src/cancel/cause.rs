@@ -161,6 +161,9 @@ pub enum CancelCause {
     GroupFinished,
     /// A [`DropGuard`](crate::DropGuard) was dropped.
     Dropped,
+    /// The semaphore that the call asked for a permit was closed. No scope was cancelled; see
+    /// [`Semaphore::close`](crate::sync::Semaphore::close).
+    SemaphoreClosed,
 }
 
 impl fmt::Display for CancelCause {
@@ -175,6 +178,7 @@ impl fmt::Display for CancelCause {
             CancelCause::Deadline { .. } => f.write_str("the deadline passed"),
             CancelCause::GroupFinished => f.write_str("the group has finished"),
             CancelCause::Dropped => f.write_str("the drop guard was dropped"),
+            CancelCause::SemaphoreClosed => f.write_str("the semaphore was closed"),
         }
     }
 }

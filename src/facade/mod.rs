@@ -109,6 +109,12 @@ pub(crate) enum Guard {
     FenceAfterUnlock,
     /// Who waits for a condition variable enters its queue before unlocking the mutex.
     EnterBeforeUnlock,
+    /// A wait for a wait group enters its queue in the critical section in which its reference stops to count.
+    EntersAsItLeaves,
+    /// A semaphore that is closed refuses the threads that wait.
+    CloseRefusesWaiters,
+    /// A thread that waits for permits looks whether the semaphore is closed under the lock with which it enters the queue.
+    AcquireLooksUnderLock,
     /// Who is to make a value looks for one in the critical section in which it becomes its turn.
     TurnLooksUnderLock,
     /// Who was handed a turn looks for a cancel before it makes the value.

@@ -5,17 +5,18 @@
 //! | [`Mutex`] | a value, one at a time | a [`MutexGuard`] |
 //! | [`RwLock`] | a value, many that read or one that writes | a [`ReadGuard`], a [`WriteGuard`] |
 //! | [`Condvar`] | something that is to hold of what a [`Mutex`] protects | nothing; the mutex is locked again |
-//! | [`Semaphore`] | at most n at once, in order | a [`Permit`] |
+//! | [`Semaphore`] | at most n at once, in order | a [`Permit`], or an [`OwnedPermit`] |
 //! | [`Barrier`] | n threads that wait for each other | whether this one came last |
 //! | [`Event`] | a flag, up or down | nothing, once it is up |
 //! | [`Latch`] | a count that goes down to zero, once | nothing, at zero |
+//! | [`WaitGroup`] | a count that goes up and down, any number of times | nothing, when the other references are gone |
 //! | [`OnceCell`] | a value that is made at its first use | the value |
 //! | [`Promise`] | a value that somebody gives, once | the value |
 //!
 //! Guards can be mapped to a part of the value ([`MutexGuard::map`], [`ReadGuard::map`], [`WriteGuard::map`]), and a guard to write can
 //! become one to read ([`WriteGuard::downgrade`]).
 //!
-//! All of them can be made in a `static`, and in all of them
+//! All of them but the wait group can be made in a `static`, and in all of them
 //!
 //! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is cancelled meanwhile;
 //! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was granted while the scope
@@ -41,10 +42,12 @@ mod lock_queue;
 mod mapped;
 mod mutex;
 mod once_cell;
+mod permit;
 mod promise;
 mod rwlock;
 mod rwlock_guards;
 mod semaphore;
+mod wait_group;
 
 pub use crate::error::Broken;
 pub use barrier::{Barrier, BarrierError};
@@ -54,7 +57,9 @@ pub use latch::Latch;
 pub use mapped::{MappedMutexGuard, MappedWriteGuard};
 pub use mutex::{Mutex, MutexGuard};
 pub use once_cell::OnceCell;
+pub use permit::{OwnedPermit, Permit};
 pub use promise::Promise;
 pub use rwlock::RwLock;
 pub use rwlock_guards::{ReadGuard, WriteGuard};
-pub use semaphore::{Permit, Semaphore};
+pub use semaphore::Semaphore;
+pub use wait_group::WaitGroup;

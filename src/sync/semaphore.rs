@@ -1,16 +1,20 @@
 //! Permits, given out in the order in which they were asked for.
 
 use std::fmt;
+use std::panic::Location;
 
-use crate::cancel::context::{self, Outcome};
-use crate::cancel::Cancelled;
+use super::Permit;
+use crate::cancel::context;
+use crate::cancel::{CancelCause, Cancelled, TokenId};
 use crate::facade::{const_fn, holds, spin, AtomicUsize, Guard, Mutex, Ordering};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.
 const QUEUED: usize = 1;
+/// The semaphore is closed.
+const CLOSED: usize = 2;
 /// One permit, in the word and in the total.
-const ONE: usize = 2;
+const ONE: usize = 4;
 /// Permits have been added.
 const GROWN: usize = 1;
 
@@ -41,45 +45,42 @@ const GROWN: usize = 1;
 /// A semaphore made with no permits counts events: [`add_permits`](Self::add_permits) announces them, and
 /// [`acquire`](Self::acquire) with [`forget`](Permit::forget) takes them.
 ///
+/// # Closing
+///
+/// After [`close`](Self::close) no permit is given out any more. Calls that wait, and all later ones, return a [`Cancelled`] with
+/// the cause [`CancelCause::SemaphoreClosed`]. It is not the cancel of any scope: a task that returns it with `?` has
+/// failed, as if it returned the disconnect of a channel. In a cancelled scope a call returns the cancel of the scope
+/// instead.
+///
 /// # Memory ordering
 ///
 /// What happened before a permit came back, or was added, happens before the return of the `acquire` that gets it.
 //
-// The word: bit 0 is QUEUED, the rest is the number of free permits.
+// The word: bit 0 is QUEUED, bit 1 is CLOSED, the rest is the number of free permits.
 //
-// 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue.
+// 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue. While CLOSED is set, none are.
 // 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under it when the queue is empty. Both are
 //    read-modify-writes of the word that permits come back to: a permit that came back before is seen by the waiter, one
 //    that comes back after it finds QUEUED.
+// 3. CLOSED is set, and all waiters are refused, in the critical section that closes. A waiter looks whether the semaphore is
+//    closed in the critical section in which it enters the queue. So none waits in a closed semaphore.
 pub struct Semaphore {
     word: AtomicUsize,
-    queue: Mutex<Queue<usize>>,
+    line: Mutex<Line>,
     made_with: usize,
     /// How many permits there are, free and out, times [`ONE`]; and whether any were ever added.
     total: AtomicUsize,
 }
 
-/// Permits of a [`Semaphore`], which go back when this is dropped.
-///
-/// ```
-/// # fn main() -> Result<(), taskgroup::Cancelled> {
-/// let connections = taskgroup::sync::Semaphore::new(1);
-/// let permit = connections.acquire()?;
-/// assert!(connections.try_acquire().is_none());
-/// drop(permit);
-/// assert!(connections.try_acquire().is_some());
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "the permit goes back at once if it is not kept"]
-pub struct Permit<'a> {
-    semaphore: &'a Semaphore,
-    count: usize,
+struct Line {
+    waiters: Queue<usize>,
+    /// What calls get once the semaphore is closed.
+    closed: Option<Cancelled>,
 }
 
 impl Semaphore {
     /// The most permits that a semaphore can have, those that are out included.
-    pub const MAX_PERMITS: usize = usize::MAX >> 2;
+    pub const MAX_PERMITS: usize = usize::MAX / ONE;
 
     const_fn! {
         /// A semaphore with `permits` permits.
@@ -98,7 +99,7 @@ impl Semaphore {
             assert!(permits <= Self::MAX_PERMITS, "a semaphore cannot have that many permits");
             Semaphore {
                 word: AtomicUsize::new(permits * ONE),
-                queue: Mutex::new(Queue::new()),
+                line: Mutex::new(Line { waiters: Queue::new(), closed: None }),
                 made_with: permits,
                 total: AtomicUsize::new(permits * ONE),
             }
@@ -114,7 +115,7 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -129,7 +130,8 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Result<Permit<'_>, Cancelled> {
-        self.take(1)
+        self.take(1)?;
+        Ok(Permit::new(self, 1))
     }
 
     /// Takes `count` permits at once, waiting until there are so many. Nobody who asks later gets one before.
@@ -140,7 +142,7 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
     ///
     /// # Panics
     ///
@@ -159,10 +161,8 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
-        if count > self.made_with {
-            self.assert_possible(count);
-        }
-        self.take(count)
+        self.take_many(count)?;
+        Ok(Permit::new(self, count))
     }
 
     #[cold]
@@ -177,7 +177,7 @@ impl Semaphore {
         );
     }
 
-    /// Takes one permit if one is free and nobody waits. Never blocks.
+    /// Takes one permit if one is free, no thread waits and the semaphore is not closed. Never blocks.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(0);
@@ -188,7 +188,7 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits if so many are free and nobody waits. Never blocks.
+    /// Takes `count` permits if so many are free, no thread waits and the semaphore is not closed. Never blocks.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(3);
@@ -197,7 +197,7 @@ impl Semaphore {
     /// ```
     #[inline]
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
-        self.try_take(count).then(|| Permit { semaphore: self, count })
+        self.try_take(count).then(|| Permit::new(self, count))
     }
 
     /// How many permits are free. Others may take them before the answer is read.
@@ -244,11 +244,65 @@ impl Semaphore {
         self.put_back(count);
     }
 
+    /// Closes the semaphore: calls that wait for permits, and all later ones, fail. It stays closed.
+    ///
+    /// Permits that are out stay valid and may go back. A permit that was granted before the close is received.
+    ///
+    /// ```
+    /// use taskgroup::sync::Semaphore;
+    /// use taskgroup::CancelCause;
+    ///
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let jobs = Semaphore::new(2);
+    /// let held = jobs.acquire()?;
+    /// jobs.close();
+    /// let refused = jobs.acquire().expect_err("it is closed");
+    /// assert!(matches!(refused.cause(), CancelCause::SemaphoreClosed));
+    /// assert!(jobs.try_acquire().is_none());
+    /// drop(held);
+    /// assert_eq!(jobs.available(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn close(&self) {
+        let location = Location::caller();
+        let mut wakes = Wakes::default();
+        {
+            let mut line = self.line.lock();
+            if line.closed.is_some() {
+                return;
+            }
+            // Invariant 3.
+            line.closed = Some(Cancelled::new(CancelCause::SemaphoreClosed, location, TokenId::next()));
+            if holds(Guard::CloseRefusesWaiters) {
+                line.waiters.grant_all(Grant::Refused, &mut wakes);
+            }
+            // Release pairs with the acquire in `is_closed`.
+            self.word.fetch_or(CLOSED, Ordering::Release);
+            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+        wakes.wake();
+    }
+
+    /// Whether the semaphore was closed.
+    ///
+    /// ```
+    /// let semaphore = taskgroup::sync::Semaphore::new(1);
+    /// assert!(!semaphore.is_closed());
+    /// semaphore.close();
+    /// assert!(semaphore.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        // Acquire pairs with the release in `close`.
+        self.word.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     #[inline]
-    fn try_take(&self, count: usize) -> bool {
+    pub(super) fn try_take(&self, count: usize) -> bool {
         let Some(needed) = count.checked_mul(ONE) else { return false };
         let mut word = self.word.load(Ordering::Relaxed);
-        while word & QUEUED == 0 && word >= needed {
+        while word & (QUEUED | CLOSED) == 0 && word >= needed {
             // Acquire pairs with the release in `put_back`.
             match self.word.compare_exchange_weak(word, word - needed, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -260,46 +314,62 @@ impl Semaphore {
 
     #[inline]
     #[track_caller]
-    fn take(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
+    pub(super) fn take(&self, count: usize) -> Result<(), Cancelled> {
         context::check()?;
-        if !self.try_take(count) {
-            self.wait_for(count)?;
+        if self.try_take(count) {
+            Ok(())
+        } else {
+            self.wait_for(count)
         }
-        Ok(Permit { semaphore: self, count })
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn take_many(&self, count: usize) -> Result<(), Cancelled> {
+        if count > self.made_with {
+            self.assert_possible(count);
+        }
+        self.take(count)
     }
 
     #[cold]
     #[track_caller]
     fn wait_for(&self, count: usize) -> Result<(), Cancelled> {
         // A queue moves when a permit has gone from thread to thread: that is not worth spinning for.
-        if self.word.load(Ordering::Relaxed) & QUEUED == 0 && spin(|| self.try_take(count)) {
+        if self.word.load(Ordering::Relaxed) & (QUEUED | CLOSED) == 0 && spin(|| self.try_take(count)) {
             return Ok(());
         }
         let waiter = Waiter::new(context::slot());
         let place = {
-            let mut queue = self.queue.lock();
+            let mut line = self.line.lock();
+            // Invariant 3.
+            if line.closed.is_some() && holds(Guard::AcquireLooksUnderLock) {
+                drop(line);
+                return Err(self.refused());
+            }
             // Invariant 2. Acquire pairs with the release in `put_back`, should the permits be there.
             let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
-            if queue.is_empty() && word / ONE >= count {
+            if line.waiters.is_empty() && word / ONE >= count {
                 self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);
                 return Ok(());
             }
-            queue.push(waiter.clone(), count)
+            line.waiters.push(waiter.clone(), count)
         };
         match context::wait(Point::Semaphore, None, || waiter.is_granted()) {
-            Ok(Outcome::Ready | Outcome::TimedOut) => Ok(()),
+            Ok(_) if waiter.grant() == Grant::Refused => Err(self.refused()),
+            Ok(_) => Ok(()),
             Err(cancelled) => {
                 let mut wakes = Wakes::default();
                 {
-                    let mut queue = self.queue.lock();
-                    if waiter.is_granted() && holds(Guard::GrantBeatsCancel) {
+                    let mut line = self.line.lock();
+                    if waiter.grant() == Grant::Given && holds(Guard::GrantBeatsCancel) {
                         return Ok(());
                     }
                     if !waiter.is_granted() {
-                        queue.remove(place);
+                        line.waiters.remove(place);
                     }
                     // Those behind may need less.
-                    self.hand_out(&mut queue, &mut wakes);
+                    self.hand_out(&mut line.waiters, &mut wakes);
                 }
                 wakes.wake();
                 Err(cancelled)
@@ -307,8 +377,22 @@ impl Semaphore {
         }
     }
 
+    /// What a call returns that finds the semaphore closed: the cancel of its scope, if there is one, else the close.
+    fn refused(&self) -> Cancelled {
+        match (context::check_above(), &self.line.lock().closed) {
+            (Err(cancelled), _) => cancelled,
+            (Ok(()), Some(closed)) => closed.clone(),
+            (Ok(()), None) => unreachable!("it stays closed"),
+        }
+    }
+
+    /// The permits are out for good.
+    pub(super) fn forget(&self, count: usize) {
+        self.total.fetch_sub(count * ONE, Ordering::Relaxed);
+    }
+
     #[inline]
-    fn put_back(&self, count: usize) {
+    pub(super) fn put_back(&self, count: usize) {
         // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`, whatever other exchanges of the word come
         // between.
         if self.word.fetch_add(count * ONE, Ordering::Release) & QUEUED != 0 {
@@ -319,7 +403,7 @@ impl Semaphore {
     #[cold]
     fn serve(&self) {
         let mut wakes = Wakes::default();
-        self.hand_out(&mut self.queue.lock(), &mut wakes);
+        self.hand_out(&mut self.line.lock().waiters, &mut wakes);
         wakes.wake();
     }
 
@@ -339,52 +423,12 @@ impl Semaphore {
     }
 }
 
-impl Permit<'_> {
-    /// How many permits this is.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// assert_eq!(taskgroup::sync::Semaphore::new(3).acquire_many(2)?.count(), 2);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Keeps the permits from going back.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let semaphore = taskgroup::sync::Semaphore::new(2);
-    /// semaphore.acquire()?.forget();
-    /// assert_eq!(semaphore.available(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn forget(mut self) {
-        let count = std::mem::take(&mut self.count);
-        self.semaphore.total.fetch_sub(count * ONE, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Permit<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.count != 0 {
-            self.semaphore.put_back(self.count);
-        }
-    }
-}
-
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("available", &self.available()).field("waiting", &self.queue.lock().len()).finish()
-    }
-}
-
-impl fmt::Debug for Permit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .field("waiting", &self.line.lock().waiters.len())
+            .field("is_closed", &self.is_closed())
+            .finish()
     }
 }

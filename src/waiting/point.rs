@@ -34,7 +34,7 @@ pub(crate) enum Point {
     Write,
     /// `sync::Condvar::wait` and its kin.
     Condvar,
-    /// `sync::Semaphore::acquire`, `acquire_many`.
+    /// `sync::Semaphore::acquire` and its kin.
     Semaphore,
     /// `sync::Barrier::wait`.
     Barrier,
@@ -42,6 +42,8 @@ pub(crate) enum Point {
     Event,
     /// `sync::Latch::wait`, `wait_timeout`.
     Latch,
+    /// `sync::WaitGroup::wait`, `wait_timeout`.
+    WaitGroup,
     /// `sync::OnceCell::get_or_try_init` while another thread makes the value.
     OnceCell,
     /// `sync::Promise::wait`, `wait_timeout`.
@@ -64,7 +66,7 @@ mod tests {
     use super::Point;
     use crate::cancel::context;
     use crate::channel::{bounded, select, unbounded};
-    use crate::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+    use crate::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup};
     use crate::waiting::Slot;
     use crate::{CancelToken, Cancelled, TaskGroup};
 
@@ -191,6 +193,12 @@ mod tests {
         records(Point::Barrier, line!(), || Barrier::new(2).wait());
         records(Point::Event, line!(), || Event::new().wait());
         records(Point::Latch, line!(), || Latch::new(1).wait());
+        let (group, _other) = {
+            let group = WaitGroup::new();
+            (group.clone(), group)
+        };
+        records(Point::WaitGroup, line!(), || group.wait());
+        records(Point::WaitGroup, line!(), || group.wait_timeout(LONG));
         records(Point::Promise, line!(), || Promise::<u8>::new().wait().map(drop));
         let cell = OnceCell::new();
         let made = cell.get_or_try_init(|| {
