@@ -168,6 +168,34 @@ fn permits_do_not_overflow() {
 }
 
 #[test]
+fn permits_are_added_to_those_that_were_added_before() -> anyhow::Result<()> {
+    let semaphore = Semaphore::new(1);
+    semaphore.add_permits(2);
+    semaphore.add_permits(3);
+    assert_eq!(semaphore.available(), 6);
+    // They count against the most that there can be, each time.
+    semaphore.add_permits(Semaphore::MAX_PERMITS - 7);
+    semaphore.add_permits(1);
+    let too_many = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
+    assert!(too_many.is_err());
+    assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
+
+    // A semaphore that has grown, any number of times, may grow again: so it is waited for.
+    let semaphore = Semaphore::new(1);
+    TaskGroup::scope(|g| {
+        semaphore.add_permits(1);
+        semaphore.add_permits(1);
+        let many = g.spawn(|| Ok(semaphore.acquire_many(5)?.count()));
+        until_waiting(&semaphore, 1);
+        semaphore.add_permits(1);
+        semaphore.add_permits(1);
+        assert_eq!(many.join()?, 5);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
 fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(Semaphore::MAX_PERMITS);
     let out = semaphore.acquire_many(Semaphore::MAX_PERMITS)?;

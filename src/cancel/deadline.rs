@@ -205,7 +205,7 @@ mod tests {
     use std::panic::Location;
     use std::time::{Duration, Instant};
 
-    use super::{encode, Node};
+    use super::{decode, encode, Deadline, Node, NEVER};
     use crate::CancelCause;
 
     /// The deadlines by which a node and its child are cancelled, if both have passed when it is looked at them.
@@ -231,5 +231,38 @@ mod tests {
         assert_eq!(fired(2_000, 1_000), [Some(late), Some(early)]);
         assert_eq!(fired(1_000, 2_000), [Some(early), Some(early)]);
         assert_eq!(fired(1_000, 1_000), [Some(early), Some(early)]);
+    }
+
+    #[test]
+    fn a_deadline_keeps_its_instant() {
+        let now = Instant::now();
+        encode(now); // what comes before the first deadline of the process is not told apart
+        for later in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(3_600)] {
+            let at = Instant::now() + later;
+            assert_eq!(decode(encode(at)), Some(at));
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_is_too_far_off_for_its_word_is_not_none() {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+        let Some(far) = Instant::now().checked_add(CENTURY * 6) else { return };
+        assert_eq!(encode(far), NEVER - 1);
+        assert!(decode(encode(far)).is_none_or(|at| at > Instant::now() + CENTURY * 5));
+        assert_eq!(decode(NEVER), None);
+    }
+
+    #[test]
+    fn of_two_deadlines_the_earlier_is_kept_with_its_place() {
+        encode(Instant::now()); // what comes before the first deadline of the process is not told apart
+        let deadline = Deadline::none();
+        let places = [Location::caller(), Location::caller(), Location::caller()];
+        let [first, earlier, later] = [20, 10, 30].map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        for (set, place, kept) in
+            [(first, 0, (first, 0)), (later, 1, (first, 0)), (first, 1, (first, 0)), (earlier, 2, (earlier, 2))]
+        {
+            deadline.set_earlier(set, places[place]);
+            assert_eq!((deadline.get(), deadline.location.load()), (Some(kept.0), Some(places[kept.1])));
+        }
     }
 }
