@@ -182,6 +182,17 @@ fn a_deadline_ends_a_wait() -> anyhow::Result<()> {
     assert!(!changed.wait_until(&mut guard, now)?);
     assert!(!changed.wait_while_until(&mut guard, |open| !*open, now)?);
     assert!(changed.wait_while_until(&mut guard, |open| *open, now)?);
+    // The condition is looked at once more when the time is up.
+    let mut looks = 0;
+    let ended = changed.wait_while_until(
+        &mut guard,
+        |_| {
+            looks += 1;
+            looks == 1
+        },
+        now,
+    )?;
+    assert!(ended && looks == 2);
     // The mutex was locked again.
     assert!(state.try_lock().is_none());
     drop(guard);

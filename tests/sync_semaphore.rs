@@ -196,6 +196,29 @@ fn permits_are_added_to_those_that_were_added_before() -> anyhow::Result<()> {
 }
 
 #[test]
+fn permits_that_come_together_serve_all_that_wait() -> anyhow::Result<()> {
+    let _watch = support::watch();
+    let semaphore = Semaphore::new(0);
+    TaskGroup::scope(|g| {
+        let waiting = [1, 2].map(|waiting| {
+            let task = g.spawn(|| {
+                semaphore.acquire()?.forget();
+                Ok(())
+            });
+            until_waiting(&semaphore, waiting);
+            task
+        });
+        semaphore.add_permits(2);
+        for task in waiting {
+            task.join()?;
+        }
+        Ok(())
+    })?;
+    assert_eq!(semaphore.available(), 0);
+    Ok(())
+}
+
+#[test]
 fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(Semaphore::MAX_PERMITS);
     let out = semaphore.acquire_many(Semaphore::MAX_PERMITS)?;

@@ -219,6 +219,10 @@ mod tests {
         }
         while began.elapsed() < Duration::from_nanos(outer_after.max(inner_after)) {}
         inner.expire();
+        if outer_after <= inner_after {
+            let origin = inner.cancelled().map(|cancelled| cancelled.origin());
+            assert_eq!(origin, Some(outer.id()), "the outer deadline cancels the inner node");
+        }
         [outer, inner].map(|node| match node.cancelled()?.cause() {
             CancelCause::Deadline { deadline } => Some(*deadline - began),
             _ => None,

@@ -79,3 +79,20 @@ impl Holders {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_that_was_downgraded_reads() {
+        let holders = Holders::new();
+        let holder = holders.add(Access::Write);
+        holders.downgrade(holder);
+        holders.assert_not_this_task(|access| access == Access::Write);
+        let reads = std::panic::AssertUnwindSafe(|| holders.assert_not_this_task(|access| access == Access::Read));
+        assert!(std::panic::catch_unwind(reads).is_err());
+        holders.remove(holder);
+        holders.assert_not_this_task(|_| true);
+    }
+}

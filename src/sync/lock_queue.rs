@@ -363,4 +363,22 @@ mod tests {
         line.tell_first(&mut Wakes::default());
         assert!(first.is_granted() && second.is_granted());
     }
+
+    #[test]
+    fn a_downgrade_tells_readers_that_are_first_and_no_writer() {
+        let slot = Slot::new();
+        for first in [Access::Read, Access::Write] {
+            let queue = LockQueue::new();
+            let waiters = [first, Access::Read].map(|access| {
+                let waiter = Waiter::new(slot.clone());
+                let mut line = queue.line.lock();
+                line.join(&waiter, access);
+                queue.publish(&line);
+                waiter
+            });
+            queue.downgraded();
+            let told = waiters.map(|waiter| waiter.is_granted());
+            assert_eq!(told, [first == Access::Read; 2]);
+        }
+    }
 }

@@ -280,6 +280,7 @@ impl Semaphore {
             }
             // Release pairs with the acquire in `is_closed`.
             self.word.fetch_or(CLOSED, Ordering::Release);
+            // Invariant 2.
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
         wakes.wake();
