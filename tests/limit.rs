@@ -5,34 +5,9 @@ mod support;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Barrier, Mutex};
-use std::time::Duration;
 
-use support::{alone, until, Drops, Gate, LONG};
+use support::{alone, until, Drops, Gate, Peak, LONG, MOMENT};
 use taskgroup::{CancelToken, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
-
-/// So short that a wait of this length is over before what it waits for.
-const MOMENT: Duration = Duration::from_millis(1);
-
-/// Counts those inside and remembers how many there were at most.
-#[derive(Default)]
-struct Peak {
-    now: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Peak {
-    fn inside<T>(&self, f: impl FnOnce() -> T) -> T {
-        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(now, Ordering::SeqCst);
-        let value = f();
-        self.now.fetch_sub(1, Ordering::SeqCst);
-        value
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
-    }
-}
 
 #[test]
 fn a_limit_of_zero_panics_and_says_why() {
@@ -273,6 +248,39 @@ fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), Grou
     })?;
     assert_eq!((values, drops.count()), (6, 1));
     Ok(())
+}
+
+#[test]
+fn at_the_end_of_a_task_its_permit_is_free() -> Result<(), GroupError> {
+    let leave = Gate::default();
+    TaskGroup::builder().limit(1).scope(|g| {
+        let task = g.spawn(|| {
+            leave.wait();
+            Ok(())
+        });
+        task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_ok(), "the task has ended, and no other waits"));
+        leave.open();
+        task.wait()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn at_the_end_of_a_task_its_permit_is_that_of_its_waiter() -> Result<(), GroupError> {
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            // They begin with the permit that the wait gives up.
+            let awaited = [(); 2].map(|()| g.spawn(|| Ok(())));
+            for task in &awaited {
+                task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_err(), "the waiter takes the permit over"));
+            }
+            let [first, second] = awaited;
+            first.wait()?;
+            g.as_completed([second]).try_for_each(|task| task.map(drop))?;
+            Ok(())
+        });
+        Ok(())
+    })
 }
 
 #[test]

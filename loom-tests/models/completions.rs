@@ -38,7 +38,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_completions_waiter_goes_on_without_a_permit,
             Preemptions(2),
-            "Concurrent write accesses",
+            "attempt to subtract with overflow",
             "a waiter that is not given its permit back runs beside the task that has it"
         ),
         holds!(

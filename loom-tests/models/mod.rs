@@ -59,6 +59,7 @@ mod completions;
 mod failure;
 mod graceful;
 mod handle;
+mod limit;
 mod map;
 mod programs;
 mod runner;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Model> {
         scope::models,
         failure::models,
         handle::models,
+        limit::models,
         map::models,
         completions::models,
         sync::models,

@@ -81,6 +81,10 @@ pub(crate) enum Guard {
     CancelEmptiesQueue,
     /// A task that waits for tasks of its own group gives up its permit.
     WaitGivesPermitUp,
+    /// A task that waits for tasks of a group around it gives up the permits of the tasks that it is inside of.
+    WaitInsideGivesPermitUp,
+    /// A thread that begins to wait for tasks inside gives its permit up for those of them that wait already.
+    HolderFindsWaiters,
     /// A task whose wait is cut short takes its permit back, whether one is free or not.
     CutWaitTakesAPermit,
     /// A task that ends counts the permits that its waiters take back.

@@ -105,6 +105,12 @@ impl<'scope, T> Iterator for AsCompleted<'scope, T> {
 /// The number of handles left. A cancelled iteration stops short of it.
 impl<T> ExactSizeIterator for AsCompleted<'_, T> {}
 
+impl<T> Drop for AsCompleted<'_, T> {
+    fn drop(&mut self) {
+        self.completions.abandon(&self.group);
+    }
+}
+
 impl<T> fmt::Debug for AsCompleted<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()

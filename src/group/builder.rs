@@ -105,8 +105,8 @@ impl<E: TaskError> Builder<E> {
     /// A task that waits for tasks of its own group gives its permit to a queued task meanwhile, so that nested use does not
     /// deadlock. It never waits to get a permit back. So the group can run more than `limit` tasks after a wait that ended
     /// without the end of a running task, such as one that timed out or was cancelled: one more for each, and nothing else
-    /// begins until the limit is kept again. A task of a group inside has no permit here to give: if it waits for a queued task
-    /// of this group, while a task of this group waits for it, both can wait for ever.
+    /// begins until the limit is kept again. A task also gives its permit away while it waits for tasks of an inner group of
+    /// which one waits for a task of this group.
     ///
     /// # Panics
     ///

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::held_permits::Inside;
 use super::shared::{Dead, Erased, GivenUp, Leave, Shared};
 use crate::cancel::{context, Cancelled};
 use crate::facade::{holds, spin, Guard, Mutex};
@@ -29,8 +30,10 @@ struct State {
     events: VecDeque<usize>,
     waiter: Option<Waiter>,
     /// Tasks whose ends are events and which were queued when that was said. The first wait that gives up a permit hands them
-    /// on to the queue of the group.
+    /// on to the queue of the group; one that is cut short takes them back.
     tasks: Vec<Erased>,
+    /// Some of them have been handed on.
+    handed_on: bool,
     /// Ends that are about to be events: of tasks whose callbacks run.
     coming: usize,
 }
@@ -102,6 +105,24 @@ impl Completions {
         }
     }
 
+    /// Says that no thread will wait for an event again.
+    pub(super) fn abandon(&self, group: &Shared) {
+        let mut dead = Dead::default();
+        let mut state = self.0.lock();
+        let tasks = std::mem::take(&mut state.tasks);
+        let handed_on = std::mem::take(&mut state.handed_on);
+        drop(state);
+        if handed_on {
+            drop(group.not_awaited(self.address(), &mut dead));
+        }
+        drop(tasks);
+    }
+
+    /// What tells it from every other that lives.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn pop(&self) -> Option<usize> {
         self.0.lock().events.pop_front()
     }
@@ -167,17 +188,19 @@ impl Completions {
         if let Some(event) = state.events.pop_front() {
             return Entered::Happened(event);
         }
-        let State { tasks, waiter, coming, .. } = &mut *state;
-        let (mut given_up, leave) = group.give_up(|| tasks.drain(..)).unzip();
+        let State { tasks, waiter, coming, handed_on, .. } = &mut *state;
+        let (mut given_up, leave) = group.give_up(self.address(), || tasks.drain(..)).unzip();
+        *handed_on |= given_up.is_some();
         if let Some(given_up) = given_up.as_mut().filter(|_| *coming > 0) {
             given_up.is_owed();
         }
         *waiter = Some(Waiter { thread: context::slot(), given_up });
         drop(state);
-        let waiting = Waiting(self, leave);
-        if let Some(leave) = &waiting.1 {
+        let mut waiting = Waiting { completions: self, group: group.clone(), leave, _inside: None };
+        if let Some(leave) = &waiting.leave {
             leave.offer();
         }
+        waiting._inside = group.wait_inside();
         Entered::Waiting(waiting)
     }
 }
@@ -188,13 +211,22 @@ enum Entered<'a> {
 }
 
 /// Takes the waiter out again.
-struct Waiting<'a>(&'a Completions, Option<Leave>);
+struct Waiting<'a> {
+    completions: &'a Completions,
+    group: Arc<Shared>,
+    leave: Option<Leave>,
+    _inside: Option<Inside>,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waiter = self.0 .0.lock().waiter.take();
-        if let Some(given_up) = waiter.and_then(|waiter| waiter.given_up) {
+        let mut dead = Dead::default();
+        let mut state = self.completions.0.lock();
+        let Some(waiter) = state.waiter.take() else { return };
+        // The wait was cut short. The next one hands the tasks on again.
+        if let Some(given_up) = waiter.given_up {
             given_up.take_back();
+            state.tasks.extend(self.group.not_awaited(self.completions.address(), &mut dead));
         }
     }
 }

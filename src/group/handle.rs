@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::completions::Completions;
-use super::shared::Leave;
 use super::status::TaskStatus;
 
-use super::task::{Ended, Joinable};
+use super::task::{Ended, Joinable, Leaves};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, TaskId};
 use crate::facade::spin;
@@ -154,7 +153,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         struct Waiting<'a, 'scope, T> {
             task: &'a Arc<dyn Joinable<'scope, T> + 'scope>,
             thread: Arc<Slot>,
-            _leave: Option<Leave>,
+            _leaves: Leaves,
         }
         impl<T> Drop for Waiting<'_, '_, T> {
             fn drop(&mut self) {
@@ -169,7 +168,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         context::check()?;
         let thread = context::slot();
         let _waiting = match task.clone().add_waiting(&thread) {
-            Ok(leave) => Waiting { task, thread, _leave: leave },
+            Ok(leaves) => Waiting { task, thread, _leaves: leaves },
             Err(Ended) => return Ok(Outcome::Ready),
         };
         context::wait(Point::Join, limit, || self.is_finished())

@@ -100,6 +100,12 @@ impl<'scope, T> InHand<'scope, T> for AsTheyEnd<'scope, T> {
     }
 }
 
+impl<T> Drop for AsTheyEnd<'_, T> {
+    fn drop(&mut self) {
+        self.completions.abandon(&self.group);
+    }
+}
+
 impl<I: Iterator, T> Iterator for MapUnordered<'_, I, T> {
     type Item = Result<T, Cancelled>;
 

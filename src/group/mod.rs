@@ -6,6 +6,7 @@ mod closure;
 mod completions;
 mod handle;
 mod held_permits;
+mod holder;
 mod isolation;
 mod item;
 mod join;

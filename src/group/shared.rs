@@ -15,8 +15,8 @@
 //!
 //! # Lock order
 //!
-//! The queue's lock is taken with no other lock held but that of a task's watch list, that of a `Completions`, or both in this
-//! order, and inside it only that of the pool.
+//! The queue's lock is taken with no other lock held but that of a task's watch list, that of a `Completions` and that of a
+//! [`Holder`], or several of them in this order, and inside it only that of the pool.
 //! Tasks are run, dropped and cancelled outside it, and so is what is left of a task that somebody else has run, where its
 //! token, and with it a callback of the user's, may go with it.
 
@@ -29,6 +29,8 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::held_permits;
+use super::holder::Holder;
 use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::actor::Actor;
@@ -37,7 +39,7 @@ use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer
 use crate::facade::{holds, preset, spin, Guard, Mutex, Payload};
 use crate::waiting::Point;
 use crate::workers::{self, Departure, Source};
-pub(super) use limit::{GivenUp, Leave, Permit};
+pub(super) use limit::{GivenUp, Leave, Permit, Share};
 pub(super) use queue::Dead;
 use queue::{Queue, Taken, Tally};
 
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     limit: usize,
     /// What the group was opened in.
     opened_in: Option<Arc<Actor>>,
+    /// The innermost permit that was held where the group was opened.
+    around: Option<Arc<Holder>>,
     /// The thread of the scope, by its identity: sound for as long as the scope lasts.
     owner: usize,
     /// A task has been counted, some time. For the owner, when the body has returned.
@@ -116,6 +120,7 @@ impl Shared {
             token: CancelToken::from_node(node(shared.clone())),
             limit: limit.unwrap_or(UNLIMITED),
             opened_in,
+            around: held_permits::around(),
             owner: context::identity(),
             used: PlainBool::new(false),
             queue: preset!(Mutex::new(Queue::new())),
@@ -249,7 +254,10 @@ impl Shared {
         let task = taken.task.clone();
         let (name, stack_size) = task.own_thread().unwrap_or(("taskgroup", None));
         let shared = self.clone();
-        workers::start_dedicated(name, stack_size, move || shared.run(taken))
+        workers::start_dedicated(name, stack_size, move || {
+            let _within = shared.around.as_ref().map(held_permits::within);
+            shared.run(taken);
+        })
     }
 
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
@@ -418,6 +426,7 @@ impl Shared {
         if spin(&mut poll) {
             return;
         }
+        let _inside = self.wait_inside();
         // The owner has nothing else to do than to see that deadlines are kept.
         let next_limit = || self.node().next_limit();
         while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll) == Outcome::TimedOut {
@@ -478,7 +487,9 @@ impl Shared {
     fn empty(self: &Arc<Self>) {
         loop {
             let mut queue = self.queue.lock();
-            let next = queue.express.pop_front().or_else(|| queue.awaited.pop_front()).or_else(|| queue.tasks.pop_front());
+            let next = queue.express.pop_front();
+            let next = next.or_else(|| queue.awaited.pop_front().map(|awaited| awaited.task));
+            let next = next.or_else(|| queue.tasks.pop_front());
             let Some(task) = next else { return };
             drop(queue);
             if let Some(departure) = task.discard() {

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use super::closure::Closure;
 use super::completions::Completions;
+use super::held_permits::Inside;
 use super::isolation::Isolation;
 use super::item;
 use super::ledger::Ledger;
-use super::shared::{Erased, GivenUp, Leave, Role, Shared};
+use super::shared::{Dead, Erased, GivenUp, Leave, Role, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
@@ -164,13 +165,16 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     fn cancel(&self, location: &'static Location<'static>);
     fn detach(&self);
     /// Adds this thread, as `slot`, to those that are woken at the end, and gives up its permit; `Err` if the task has ended.
-    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Option<Leave>, Ended>;
+    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Leaves, Ended>;
     /// Takes the thread out again, with its permit, if the end has not done that.
     fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>);
     /// Has `completions` told of the end as `event`; at once, if it has ended.
     fn tell(self: Arc<Self>, completions: Arc<Completions>, event: usize);
     fn on_finished(&self, callback: OnFinished<'scope>);
 }
+
+/// What a thread has given up for its wait: of permits of the task's group, and of groups around that.
+pub(super) type Leaves = (Option<Leave>, Option<Inside>);
 
 /// A task has ended, and cannot be waited for.
 #[derive(Clone, Copy, Debug)]
@@ -582,14 +586,14 @@ where
         }
     }
 
-    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Option<Leave>, Ended> {
+    fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Leaves, Ended> {
         let shared = &self.group.shared;
         let mut guard = self.watch.lock();
         if self.job.watch() {
             return Err(Ended);
         }
         let watch = guard.get_or_insert_default();
-        let (mut given_up, leave) = shared.give_up(|| self.queued()).unzip();
+        let (mut given_up, leave) = shared.give_up(Arc::as_ptr(slot).addr(), || self.queued()).unzip();
         if let Some(given_up) = given_up.as_mut().filter(|_| watch.ending.is_some()) {
             given_up.is_owed();
         }
@@ -598,7 +602,7 @@ where
         if let Some(leave) = &leave {
             leave.offer();
         }
-        Ok(leave)
+        Ok((leave, shared.wait_inside()))
     }
 
     fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>) {
@@ -606,12 +610,13 @@ where
         let Some(watch) = guard.as_mut() else { return };
         let Some(index) = watch.waiting.iter().position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else { return };
         let given_up = watch.waiting.swap_remove(index).given_up.filter(|_| holds(Guard::CutWaitTakesAPermit));
-        drop(guard);
         let Some(given_up) = given_up else { return };
+        let mut dead = Dead::default();
+        // Under the lock: the end that comes next gives up a permit, and must find that this one is taken.
         given_up.take_back();
-        if let Some(task) = self.queued() {
-            self.group.shared.not_awaited(&task);
-        }
+        let removed = self.group.shared.not_awaited(Arc::as_ptr(slot).addr(), &mut dead);
+        drop(guard);
+        drop(removed);
     }
 
     fn tell(self: Arc<Self>, completions: Arc<Completions>, event: usize) {

@@ -284,11 +284,6 @@ impl<N: 'static> Erased<N> {
         Erased(unsafe { std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task) })
     }
 
-    /// Whether it is the same task.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
-    }
-
     pub(crate) fn is_claimed(&self) -> bool {
         self.0.claimed() != Claimed::No
     }

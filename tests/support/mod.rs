@@ -46,6 +46,30 @@ impl Gate {
     }
 }
 
+/// So short that a wait of this length is over before what it waits for.
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
+
+/// Counts those inside and remembers how many there were at most.
+#[derive(Debug, Default)]
+pub(crate) struct Peak {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Peak {
+    pub(crate) fn inside<T>(&self, f: impl FnOnce() -> T) -> T {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        let value = f();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        value
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
 /// Counts how many of its copies were dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Drops(Arc<AtomicUsize>);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::held_permits;
 use super::{Dead, Dispatched, Erased, Permit, Shared, Taken, Tally};
 use crate::facade::{holds, most_stashed, Guard, Mutex, TIME_PASSES};
 use crate::workers::{self, Claimed, Departure, Source, Stash, Worker};
@@ -113,6 +114,7 @@ impl Stash for TaskStash {
 
 impl Source for Shared {
     fn work(self: Arc<Self>, worker: &Worker) {
+        let _within = self.around.as_ref().map(held_permits::within);
         let stash = Arc::new(TaskStash::new(self.clone()));
         worker.set_stash(Some(stash.clone()));
         let mut size = 1;

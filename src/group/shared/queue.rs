@@ -18,7 +18,7 @@ pub(super) struct Queue {
     /// The length of `tasks` at which claimed tasks are next removed from all of it: see [`Queue::push`].
     sweep_at: usize,
     /// Those of them that another task waits for, once for each waiter, in the order of the waits. Few groups have any.
-    pub(super) awaited: VecDeque<Erased>,
+    pub(super) awaited: VecDeque<Awaited>,
     /// Daemons, which need no permit.
     pub(super) express: VecDeque<Erased>,
     pub(super) listed: bool,
@@ -40,6 +40,13 @@ pub(super) struct Queue {
     pub(super) ended: GroupStats,
     /// The first cancel from outside the group that cut a task short.
     pub(super) cut: Option<Cancelled>,
+}
+
+/// A queued task that another task waits for.
+pub(super) struct Awaited {
+    pub(super) task: Erased,
+    /// The wait, by an address that is its own for as long as it has entries.
+    by: usize,
 }
 
 /// A task taken from the queue, and its permit.
@@ -165,20 +172,44 @@ impl Queue {
     /// The task that the next free permit goes to: the first that has not been claimed, of those that another task waits for
     /// or else of all.
     pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
-        first_unclaimed(&mut self.awaited, dead);
         first_unclaimed(&mut self.tasks, dead);
-        self.awaited.front().or(self.tasks.front())
+        if self.is_any_awaited(dead) {
+            return self.awaited.front().map(|awaited| &awaited.task);
+        }
+        self.tasks.front()
+    }
+
+    /// Whether another task waits for a queued one.
+    pub(super) fn is_any_awaited(&mut self, dead: &mut Dead) -> bool {
+        while let Some(claimed) =
+            self.awaited.front().map(|awaited| awaited.task.claimed()).filter(|claimed| *claimed != Claimed::No)
+        {
+            self.awaited.pop_front().into_iter().for_each(|awaited| dead.bury(awaited.task, claimed));
+        }
+        !self.awaited.is_empty()
     }
 
     /// Enters queued tasks that another task begins to wait for.
-    pub(super) fn add_awaited(&mut self, tasks: impl IntoIterator<Item = Erased>, dead: &mut Dead) {
+    pub(super) fn add_awaited(&mut self, tasks: impl IntoIterator<Item = Erased>, by: usize, dead: &mut Dead) {
         for task in tasks {
             // A claimed entry is in the way only where it would make the list grow.
             if self.awaited.len() == self.awaited.capacity() {
-                self.awaited.retain(|task| dead.spare(task));
+                self.awaited.retain(|awaited| dead.spare(&awaited.task));
             }
-            self.awaited.push_back(task);
+            self.awaited.push_back(Awaited { task, by });
         }
+    }
+
+    /// Removes the entries of a wait that has ended, and returns those of tasks that have not been claimed.
+    pub(super) fn remove_awaited(&mut self, by: usize, dead: &mut Dead) -> Vec<Erased> {
+        let mut removed = Vec::new();
+        self.awaited.retain(|awaited| {
+            if awaited.by == by && dead.spare(&awaited.task) {
+                removed.push(awaited.task.clone());
+            }
+            awaited.by != by
+        });
+        removed
     }
 
     /// Whether the group has to be listed, which it then counts as.
@@ -208,7 +239,7 @@ impl Queue {
     /// Takes the task that `next_task` has just found.
     pub(super) fn pop_next(&mut self, limit: usize) -> Option<Taken> {
         // The entry of an awaited task among all of them goes with its turn, as that of a claimed task.
-        let task = self.awaited.pop_front().or_else(|| self.tasks.pop_front())?;
+        let task = self.awaited.pop_front().map(|awaited| awaited.task).or_else(|| self.tasks.pop_front())?;
         self.begun += 1;
         // Without a limit, nothing looks at the permits.
         let permit = if limit == UNLIMITED { Permit::Nothing } else { Permit::Own };
@@ -251,11 +282,35 @@ impl Tally {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Dead, Queue};
+    use super::{Dead, Permit, Queue};
     use crate::TaskGroup;
 
     fn has_room(queue: &mut Queue, limit: usize) -> bool {
         queue.has_room(limit, &mut Dead::default())
+    }
+
+    #[test]
+    fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
+        TaskGroup::builder()
+            .limit(2)
+            .scope(|g| {
+                let shared = &g.group().shared;
+                // While all permits seem to be held, no worker takes what is queued.
+                shared.queue.lock().permits = 2;
+                g.spawn(|| Ok(()));
+                g.spawn(|| Ok(()));
+                let mut queue = shared.queue.lock();
+                queue.permits = 0;
+                let (awaited, mut dead) = (queue.tasks[1].clone(), Dead::default());
+                queue.add_awaited([awaited], 1, &mut dead);
+                drop(queue);
+                assert_eq!(shared.begin_in_place(), None);
+                shared.not_awaited(1, &mut dead);
+                assert_eq!(shared.begin_in_place(), Some(Permit::Own));
+                shared.free_permit(Permit::Own);
+                Ok(())
+            })
+            .unwrap();
     }
 
     #[test]

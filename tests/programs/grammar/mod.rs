@@ -90,9 +90,8 @@ pub const WITH: u64 = 1 << 15;
 /// [`OUTWARD`] where a group around has a limit.
 pub const OUTWARD_LIMITED: u64 = 1 << 16;
 
-/// Features in which differences are known. A task with a permit that waits for an inner group keeps the permit, also where a
-/// task of that group waits for a queued task of the outer one: neither goes on.
-pub const PENDING: u64 = OUTWARD_LIMITED;
+/// Features in which differences are known: none.
+pub const PENDING: u64 = 0;
 
 /// A program.
 #[derive(Debug, Clone)]

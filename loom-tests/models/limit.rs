@@ -1,0 +1,69 @@
+//! Models of limits in compositions: waits from a group inside of the limited one.
+
+use super::support::with_pool;
+use super::Bound::Preemptions;
+use super::{Model, Watched};
+use crate::facade::{take_out, Guard};
+use crate::TaskGroup;
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            limit_wait_inside_gives_the_permit_up,
+            Preemptions(1),
+            Preemptions(2),
+            "a task inside of another that has the only permit waits for a queued one, whichever of the two waits first"
+        ),
+        breaks!(
+            broken_limit_wait_inside_gives_nothing_up,
+            Preemptions(1),
+            "deadlock",
+            "where a task inside gives up no permit of the task around it, a queued one never begins"
+        ),
+        breaks!(
+            broken_limit_holder_finds_no_waiters,
+            Preemptions(1),
+            "deadlock",
+            "a task that begins to wait and does not look for those inside that wait already keeps its permit for ever"
+        ),
+    ]
+}
+
+fn limit_wait_inside_gives_the_permit_up() {
+    with_pool(3, || {
+        let running = Watched::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    let queued = g.spawn(|| {
+                        running.write();
+                        Ok(())
+                    });
+                    TaskGroup::scope(|i| {
+                        let inside = i.spawn(|| {
+                            queued.wait()?;
+                            running.write();
+                            Ok(())
+                        });
+                        inside.wait()?;
+                        Ok(())
+                    })?;
+                    running.write();
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn broken_limit_wait_inside_gives_nothing_up() {
+    take_out(Guard::WaitInsideGivesPermitUp);
+    limit_wait_inside_gives_the_permit_up();
+}
+
+fn broken_limit_holder_finds_no_waiters() {
+    take_out(Guard::HolderFindsWaiters);
+    limit_wait_inside_gives_the_permit_up();
+}
