@@ -325,6 +325,49 @@ fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_iterator_may_own_its_receiver() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    (1..=3).try_for_each(|n| sender.send(n))?;
+    let mut messages = receiver.into_iter();
+    assert!(matches!(messages.next(), Some(Ok(1))));
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        assert!(matches!(messages.next(), Some(Err(RecvError::Cancelled(_)))));
+        assert!(messages.next().is_none());
+    });
+    assert!(matches!(messages.next(), Some(Ok(2))), "it is taken up again");
+    drop(messages);
+    assert!(matches!(sender.send(4), Err(SendError::Disconnected(4, _))), "the receiver goes with it");
+
+    let (sender, receiver) = unbounded();
+    (1..=3).try_for_each(|n| sender.send(n))?;
+    drop(sender);
+    assert_eq!(receiver.into_iter().sum::<Result<u32, _>>()?, 6);
+    Ok(())
+}
+
+#[test]
+fn what_is_in_the_channel_is_taken_without_a_wait() -> anyhow::Result<()> {
+    let (sender, receiver) = bounded(0);
+    assert_eq!(receiver.try_iter().next(), None);
+    TaskGroup::scope(|g| {
+        for n in 1..=2 {
+            let sender = &sender;
+            g.spawn(move || Ok(sender.send(n)?));
+        }
+        until_blocked(&receiver, 2, 0);
+        let token = CancelToken::new();
+        token.cancel();
+        assert_eq!(token.run(|| receiver.try_iter().sum::<i32>()), 3);
+        Ok(())
+    })?;
+    drop(sender);
+    assert_eq!(receiver.try_iter().count(), 0);
+    Ok(())
+}
+
 /// A stage of a pipeline, in the scope of its task or in one below.
 type Stage = fn(&mut dyn FnMut() -> anyhow::Result<()>) -> anyhow::Result<()>;
 

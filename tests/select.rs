@@ -601,6 +601,72 @@ fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_receive_is_switched_off_by_having_no_receiver() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    let shared = std::sync::Arc::new(receiver);
+    sender.send(1)?;
+    let off = || false;
+    let nothing = select! { recv(off().then_some(&*shared)) -> n => n.ok(), default => None }?;
+    assert_eq!(nothing, None);
+    assert_eq!(select! { recv(off().then_some(&*shared)) -> n => n.ok(), default(SHORT) => None }?, None);
+    assert_eq!(select! { recv(Some(&*shared)) -> n => n? }?, 1);
+    // Both kinds, behind whatever is in front of them.
+    sender.send(2)?;
+    assert_eq!(select! { recv(shared) -> n => n? }?, 2);
+    sender.send(3)?;
+    let mut owned = Some(Receiver::clone(&shared));
+    assert_eq!(select! { recv(owned) -> n => n?, recv(None::<&Receiver<i32>>) -> n => n?, }?, 3);
+    sender.send(4)?;
+    owned = None;
+    assert_eq!(select! { recv(&owned) -> n => n?, recv(&&shared) -> n => n? + 1, }?, 5);
+    Ok(())
+}
+
+#[test]
+fn a_paused_case_is_not_chosen() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    let (outgoing, sent) = bounded(1);
+    let mut message = Some(7);
+    sender.send(1)?;
+    let mut select = Select::new();
+    let receive = select.recv(&receiver, |n| n.ok());
+    let send = select.send(&outgoing, &mut message, |sent| sent.ok().map(|()| 0));
+    select.pause(receive);
+    assert_eq!(select.select()?, Some(0));
+    select.pause(send);
+    assert_eq!((select.try_select()?, select.select_timeout(SHORT)?), (None, None));
+    assert!(is_deserted(&receiver) && is_deserted(&sent));
+    select.resume(receive);
+    select.resume(receive);
+    assert_eq!(select.select()?, Some(1));
+    select.remove(receive);
+    for call in [Select::pause, Select::resume, Select::remove] {
+        let removed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(&mut select, receive)));
+        assert!(removed.is_err(), "there is no such case any more");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_select_waits_until_a_deadline() -> anyhow::Result<()> {
+    let (sender, receiver) = unbounded();
+    let (soon, late) = (Instant::now() + SHORT, Instant::now() + LONG);
+    let mut select = select_of(&receiver);
+    assert_eq!(select.select_deadline(soon)?, None);
+    assert!(Instant::now() >= soon && is_deserted(&receiver));
+    let none = select! { recv(receiver) -> n => Some(n?), default(soon) => None }?;
+    assert_eq!(none, None);
+    sender.send(1)?;
+    assert_eq!(select! { recv(receiver) -> n => Some(n?), default(late) => None }?, Some(1));
+    sender.send(2)?;
+    assert_eq!(select.select_deadline(soon)?, Some(Ok(2)), "what is there is received, late as it is");
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(token.run(|| select.select_deadline(late)).is_err());
+    Ok(())
+}
+
+#[test]
 #[should_panic(expected = "a select without cases would wait for ever")]
 fn a_select_of_nothing_panics() {
     let _ = Select::<()>::new().select();

@@ -55,6 +55,7 @@ mod blocking;
 mod callback;
 mod cancel;
 mod channel;
+mod channel_clock;
 mod completions;
 mod failure;
 mod graceful;
@@ -90,6 +91,7 @@ pub fn all() -> Vec<Model> {
         sync::models,
         channel::models,
         programs::models,
+        channel_clock::models,
     ]
     .into_iter()
     .flat_map(|area| area())

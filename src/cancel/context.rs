@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use super::node::{Attachment, Node};
 use super::Cancelled;
-use crate::facade::{holds, local, Guard, Late};
+use crate::facade::{self, holds, local, Guard, Late};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers::{self, InPlace, Refusal};
 
@@ -472,7 +472,7 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
             Woken::Marked | Woken::Refused => {}
             Woken::TimedOut => {
                 check()?;
-                if limit.is_some_and(|limit| limit <= Instant::now()) {
+                if limit.is_some_and(|limit| limit <= facade::now()) {
                     return Ok(Outcome::TimedOut);
                 }
             }

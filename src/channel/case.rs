@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::select::Erased;
-use super::shared::{Refusal, Shared};
+use std::time::Instant;
+
+use super::parts::Erased;
+use super::refusal::Refusal;
+use super::shared::Shared;
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::{CancelGuard, CancelToken, Cancelled};
 use crate::waiting::{Grant, Place, Waiter};
@@ -27,6 +30,26 @@ impl Attempt {
     }
 }
 
+/// What became of an attempt to enter the queue of a case.
+pub(super) enum Entered {
+    /// The case need not wait.
+    NeedNotWait,
+    /// Another thread will end the wait.
+    Waits,
+    /// The clock will end the wait, at this instant.
+    WaitsUntil(Instant),
+}
+
+impl Entered {
+    fn waits(waits: bool) -> Self {
+        if waits {
+            Entered::Waits
+        } else {
+            Entered::NeedNotWait
+        }
+    }
+}
+
 /// One of several things of which a select does one.
 ///
 /// What it comes to is kept in the case, with its type, until the select is over: the select knows only which it was.
@@ -42,8 +65,8 @@ pub(super) trait Case {
         true
     }
 
-    /// Lets `waiter` wait for it as its case number `case`; false if it need not wait.
-    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool;
+    /// Lets `waiter` wait for it as its case number `case`, unless it need not wait.
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered;
 
     /// Leaves the queue that it has entered. The wait is over, and came to something else.
     fn leave(&mut self);
@@ -52,18 +75,18 @@ pub(super) trait Case {
     fn granted(&mut self, grant: Grant) -> Attempt;
 }
 
-/// Receives a message.
+/// Receives a message. Without a channel, it is never chosen.
 #[derive(Debug)]
 pub struct RecvCase<'a, T> {
-    channel: &'a Shared<T>,
+    channel: Option<&'a Shared<T>>,
     place: Option<Place>,
     received: Option<Result<T, Disconnected>>,
 }
 
 impl<'a, T> RecvCase<'a, T> {
     /// A case that has not been tried.
-    pub fn new(receiver: &'a Receiver<T>) -> Self {
-        RecvCase { channel: receiver.shared(), place: None, received: None }
+    pub fn new(receiver: Option<&'a Receiver<T>>) -> Self {
+        RecvCase { channel: receiver.map(Receiver::shared), place: None, received: None }
     }
 
     /// The case as the select sees it.
@@ -91,28 +114,33 @@ impl<T> RecvCase<'_, T> {
 
 impl<T> Case for RecvCase<'_, T> {
     fn attempt(&mut self) -> Attempt {
-        let received = self.channel.try_recv();
+        let Some(channel) = self.channel else { return Attempt::NotNow };
+        let received = channel.try_recv();
         self.keep(received)
     }
 
     fn rank(&self) -> u64 {
-        self.channel.id
+        self.channel.map_or(u64::MAX, |channel| channel.id)
     }
 
-    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
-        self.place = self.channel.enter_receiving(waiter, case);
-        self.place.is_some()
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
+        let Some(channel) = self.channel else { return Entered::Waits };
+        if let Some(timer) = channel.timer() {
+            return timer.due().map_or(Entered::Waits, Entered::WaitsUntil);
+        }
+        self.place = channel.enter_receiving(waiter, case);
+        Entered::waits(self.place.is_some())
     }
 
     fn leave(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.channel.leave_receiving(place);
+        if let Some((channel, place)) = self.channel.zip(self.place.take()) {
+            channel.leave_receiving(place);
         }
     }
 
     fn granted(&mut self, _: Grant) -> Attempt {
-        let Some(place) = self.place.take() else { return Attempt::NotNow };
-        let received = self.channel.end_receiving(place);
+        let Some((channel, place)) = self.channel.zip(self.place.take()) else { return Attempt::NotNow };
+        let received = channel.end_receiving(place);
         self.keep(received)
     }
 }
@@ -177,13 +205,13 @@ impl<T> Case for SendCase<'_, T> {
         self.channel.capacity != 0 || self.message.is_none()
     }
 
-    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
-        let Some(message) = self.message.take() else { return true };
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
+        let Some(message) = self.message.take() else { return Entered::Waits };
         match self.channel.enter_sending(waiter, case, message) {
             Ok(place) => self.place = Some(place),
             Err(message) => *self.message = Some(message),
         }
-        self.place.is_some()
+        Entered::waits(self.place.is_some())
     }
 
     fn leave(&mut self) {
@@ -238,10 +266,10 @@ impl Case for CancelledCase<'_> {
         u64::MAX
     }
 
-    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> bool {
+    fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
         let waiter = waiter.clone();
         self.callback = Some(self.token.on_cancel(move || waiter.wake_for(case)));
-        true
+        Entered::Waits
     }
 
     fn leave(&mut self) {

@@ -51,7 +51,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvError, TrySendError};
 
-use super::shared::Refusal;
+use super::refusal::Refusal;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::blocking::Halt;
 use crate::cancel::{context, Node};

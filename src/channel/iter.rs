@@ -27,14 +27,12 @@ use crate::blocking::Halt;
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    halt: Halt,
-    /// The error of a stream that was cut short has been given.
-    ended: bool,
+    progress: Progress,
 }
 
 impl<'a, T> Iter<'a, T> {
     pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Iter { receiver, halt: Halt::default(), ended: false }
+        Iter { receiver, progress: Progress::default() }
     }
 }
 
@@ -43,10 +41,97 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
+        self.progress.next(self.receiver)
+    }
+}
+
+/// The messages of a channel whose receiver it owns: like [`Iter`]; from [`IntoIterator`] of a [`Receiver`].
+///
+/// The receiver is dropped with the iterator. So a loop over it that ends early tells the senders.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// let (sender, receiver) = taskgroup::channel::unbounded();
+/// sender.send("first")?;
+/// for message in receiver {
+///     assert_eq!(message?, "first");
+///     break;
+/// }
+/// assert!(sender.send("second").is_err(), "there are no receivers");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "an iterator does nothing until it is asked for its items"]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+    progress: Progress,
+}
+
+impl<T> IntoIter<T> {
+    pub(super) fn new(receiver: Receiver<T>) -> Self {
+        IntoIter { receiver, progress: Progress::default() }
+    }
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = Result<T, RecvError>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.progress.next(&self.receiver)
+    }
+}
+
+/// The messages that are in a channel now; from [`Receiver::try_iter`].
+///
+/// Each step is a [`try_recv`](Receiver::try_recv). The iterator ends where that fails, and says nothing of the reason: its
+/// end is not the end of the stream.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// let (sender, receiver) = taskgroup::channel::unbounded();
+/// sender.send(1)?;
+/// let mut messages = receiver.try_iter();
+/// assert_eq!((messages.next(), messages.next()), (Some(1), None));
+/// sender.send(2)?;
+/// assert_eq!(messages.next(), Some(2));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "an iterator does nothing until it is asked for its items"]
+pub struct TryIter<'a, T>(&'a Receiver<T>);
+
+impl<'a, T> TryIter<'a, T> {
+    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
+        TryIter(receiver)
+    }
+}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// How far an iteration has come.
+#[derive(Debug, Default)]
+struct Progress {
+    halt: Halt,
+    /// The error of a stream that was cut short has been given.
+    ended: bool,
+}
+
+impl Progress {
+    #[track_caller]
+    fn next<T>(&mut self, receiver: &Receiver<T>) -> Option<Result<T, RecvError>> {
         if self.ended || self.halt.ends() {
             return None;
         }
-        let step = match self.receiver.recv() {
+        let step = match receiver.recv() {
             Ok(message) => Ok(Some(message)),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
             Err(RecvError::Disconnected(disconnected)) if !disconnected.ended_well() => {

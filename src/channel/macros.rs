@@ -36,6 +36,11 @@
 /// | `cancelled(token) -> why => ..` | when this token is cancelled | [`Cancelled`](crate::Cancelled) |
 /// | `default => ..` | if nothing can be done at once | |
 /// | `default(duration) => ..` | if nothing could be done for so long | |
+/// | `default(deadline) => ..` | if nothing could be done until this [`Instant`](std::time::Instant) | |
+///
+/// The operand of a `recv` is a receiver, or an `Option` of one or of a reference to one. While it is `None` the arm is never
+/// chosen: `recv(has_room.then_some(&receiver)) -> message => ..` receives only if there is room. A receiver of
+/// [`after`](crate::channel::after) or [`tick`](crate::channel::tick) brings the clock in.
 ///
 /// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, each is equally likely. The bodies have one type;
 /// `?`, `break` and `return` mean in them what they mean around the macro.
@@ -115,7 +120,7 @@ macro_rules! __select {
 
     (@recv ($receiver:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
         $crate::__select!(@arm
-            [$($cases)* ($case (&$receiver) ($crate::channel::parts::RecvCase::new($case)) $pattern $body)]
+            [$($cases)* ($case (&$receiver) ({ use $crate::channel::parts::Receives as _; $case.__recv_case() }) $pattern $body)]
             $default $($rest)*
         )
     };
@@ -167,14 +172,14 @@ macro_rules! __select {
 
     (@patience) => { $crate::channel::parts::Patience::Unlimited };
     (@patience ()) => { $crate::channel::parts::Patience::None };
-    (@patience ($limit:expr)) => { $crate::channel::parts::Patience::For($limit) };
+    (@patience ($limit:expr)) => { $crate::channel::parts::Patience::from($limit) };
     (@otherwise) => { ::core::unreachable!("the wait has no limit") };
     (@otherwise $otherwise:expr) => { ::core::result::Result::Ok($otherwise) };
 
     (@$($wrong:tt)*) => {
         ::core::compile_error!(
             "the arms of a select are `recv(r) -> x => ..`, `send(s, &mut message) -> x => ..`, `cancelled(t) -> x => ..`, \
-             `default => ..` and `default(duration) => ..`"
+             `default => ..` and `default(duration or deadline) => ..`"
         )
     };
     ($($arms:tt)*) => {

@@ -28,7 +28,8 @@
 //! # }
 //! ```
 //!
-//! [`select!`] waits for several of them at once, and [`Select`] for any number.
+//! [`select!`] waits for several of them at once, and [`Select`] for any number. [`after`] and [`tick`] are receivers of messages
+//! that come from the clock.
 //!
 //! # Cancellation
 //!
@@ -96,6 +97,7 @@
 //! happened before a receive happens before the return of a send that waited for its room.
 
 mod case;
+mod choice;
 mod closing;
 #[cfg(feature = "crossbeam")]
 pub mod crossbeam;
@@ -103,22 +105,30 @@ mod end;
 mod error;
 mod iter;
 mod macros;
+#[doc(hidden)]
+pub mod parts;
+mod random;
 mod receiver;
+mod refusal;
 mod select;
 mod sender;
 mod shared;
+mod state;
+mod timer;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use crate::error::Disconnected;
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
-pub use iter::Iter;
+pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
-#[doc(hidden)]
-pub use select::parts;
 pub use select::Select;
 pub use sender::Sender;
 use shared::Shared;
+use timer::Timer;
+
+use crate::facade;
 
 #[doc(inline)]
 pub use crate::__select as select;
@@ -169,4 +179,67 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// ```
 pub fn never<T>() -> Receiver<T> {
     Receiver::new(Arc::new(Shared::never()))
+}
+
+/// A receiver of one message, which comes when `duration` has passed: the instant at which it was due.
+///
+/// No other message follows, and no end. The channel costs no thread. A receive waits for the clock by itself, and its wait is
+/// cut short by a cancel or a limit like any other. A `duration` that is too long for an [`Instant`] never passes.
+///
+/// For a limit of one wait, [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of a [`select!`] are shorter.
+/// This is for a limit of several waits, or beside other cases.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::time::Duration;
+/// use taskgroup::channel::{after, select, unbounded};
+///
+/// let (sender, readings) = unbounded();
+/// (1..=3).try_for_each(|n| sender.send(n))?;
+///
+/// let over = after(Duration::from_millis(20));
+/// let mut sum = 0;
+/// loop {
+///     select! {
+///         recv(readings) -> reading => sum += reading?,
+///         recv(over) -> _ => break,
+///     }?;
+/// }
+/// # assert!(sum <= 6);
+/// # Ok(())
+/// # }
+/// ```
+pub fn after(duration: Duration) -> Receiver<Instant> {
+    let due = facade::now().checked_add(duration);
+    Receiver::new(Arc::new(Shared::timed(Timer::new(due, None, |due| due))))
+}
+
+/// A receiver of a message each time that `period` has passed: the instant at which it was due. The first comes after one period.
+///
+/// The channel has room for one message. A receive that is late by a period or more gets one message, not all that were
+/// missed, and the next comes a period later. Each message goes to one of the clones of the receiver. No end follows. The
+/// channel costs no thread. A receive waits for the clock by itself, and its wait is cut short by a cancel or a limit like any
+/// other.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::time::Duration;
+/// use taskgroup::channel::{select, tick, unbounded};
+///
+/// let (sender, jobs) = unbounded::<u32>();
+/// let heartbeat = tick(Duration::from_millis(1));
+/// let mut beats = 0;
+/// while beats < 3 {
+///     select! {
+///         recv(jobs) -> job => println!("{}", job?),
+///         recv(heartbeat) -> _ => beats += 1,
+///     }?;
+/// }
+/// # drop(sender);
+/// # Ok(())
+/// # }
+/// ```
+pub fn tick(period: Duration) -> Receiver<Instant> {
+    let due = facade::now().checked_add(period);
+    Receiver::new(Arc::new(Shared::timed(Timer::new(due, Some(period), |due| due))))
 }

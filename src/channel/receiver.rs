@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::end::end;
-use super::shared::{Refusal, Shared};
-use super::{Iter, RecvError, RecvTimeoutError, TryRecvError};
+use super::refusal::Refusal;
+use super::shared::Shared;
+use super::{IntoIter, Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
 use crate::cancel::context;
 
 /// The receiving end of a channel. Each message goes to one of its clones; when the last is gone, the messages that are left
@@ -173,6 +174,27 @@ impl<T> Receiver<T> {
     /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter::new(self)
+    }
+
+    /// The messages that are in the channel now. Never blocks, and works in a cancelled scope: see [`TryIter`].
+    ///
+    /// ```
+    /// let (sender, receiver) = taskgroup::channel::bounded(3);
+    /// (1..=3).try_for_each(|n| sender.send(n))?;
+    /// assert_eq!(receiver.try_iter().sum::<u32>(), 6);
+    /// # Ok::<(), taskgroup::channel::SendError<u32>>(())
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter::new(self)
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter::new(self)
     }
 }
 

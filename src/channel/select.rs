@@ -1,40 +1,12 @@
-//! Waiting for whichever of several sends and receives can be done first.
-//!
-//! # How
-//!
-//! 1. The cases are tried in a random order. The thread is in no queue then, so no other thread can do anything to it.
-//! 2. If none can be done, one waiter enters the queues of all of them, those of one channel in a random order. Its word says
-//!    for which case it was granted, and takes one grant only: that of a message, of the end of a channel, or of the thread
-//!    itself, which withdraws when it is cancelled, out of time, or has found that one of the cases can be done after all. So
-//!    at most one case is ever done.
-//! 3. It leaves all queues; the messages that it would have sent come back. What was granted is finished, or, if another
-//!    thread was faster at taking the message it was told of, all begins again.
-//!
-//! A select that gives up, at once or when its time is over, has stood in all queues and was granted nothing: at the instant
-//! at which it withdrew, none of the cases could be done. To try each of them once would not show that, since a message can
-//! come to the first case while the last is tried. One case alone need not wait for that: trying it is one step.
-//!
-//! A message to send goes into the queue of its channel with the waiter, so that whoever receives it is done with it at once.
-//! Were it asked for only when its case is chosen, whoever is matched with it in a channel without room would have to wait for
-//! code of another thread, and could not be cancelled meanwhile.
-//!
-//! # Progress
-//!
-//! Of two who select and could serve each other, the one that enters the queue of their channel second finds the first there,
-//! withdraws, and tries again. They cannot drive each other out for ever: queues are entered in the order of the channels'
-//! ids, so among any number of them, one that has to withdraw because of another came later to a queue than that one did, and
-//! in a circle each would have come later than itself.
+//! The cases of one select as a value, any number of them.
 
-use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::case::{Attempt, CancelledCase, Case, RecvCase, SendCase};
+use super::case::{CancelledCase, Case, RecvCase, SendCase};
+use super::choice::{self, Cases, Patience};
 use super::{Disconnected, Receiver, Sender};
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::{CancelToken, Cancelled};
-use crate::facade::{self, holds, local, spin, Guard};
-use crate::waiting::{Point, Waiter};
 
 /// Waits for several sends and receives, and does one of them.
 ///
@@ -71,7 +43,14 @@ use crate::waiting::{Point, Waiter};
 /// [`cancelled`](Self::cancelled).
 #[must_use = "a select does nothing until it is asked to"]
 pub struct Select<'a, R> {
-    cases: Vec<Option<Box<dyn Handled<R> + 'a>>>,
+    cases: Vec<Entry<'a, R>>,
+}
+
+/// A case, in its place.
+struct Entry<'a, R> {
+    /// `None` once it was removed.
+    case: Option<Box<dyn Handled<R> + 'a>>,
+    is_paused: bool,
 }
 
 /// A case with its handler.
@@ -139,7 +118,7 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>, handler: impl FnMut(Result<T, Disconnected>) -> R + 'a) -> usize {
-        self.add(Box::new(With { case: RecvCase::new(receiver), handler }))
+        self.add(Box::new(With { case: RecvCase::new(Some(receiver)), handler }))
     }
 
     /// Adds a send of the message in `message`, and returns the index of the case. The message is taken out when it is sent;
@@ -190,7 +169,7 @@ impl<'a, R> Select<'a, R> {
     }
 
     fn add(&mut self, case: Box<dyn Handled<R> + 'a>) -> usize {
-        self.cases.push(Some(case));
+        self.cases.push(Entry { case: Some(case), is_paused: false });
         self.cases.len() - 1
     }
 
@@ -218,8 +197,64 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn remove(&mut self, index: usize) {
-        let removed = self.cases.get_mut(index).and_then(Option::take).is_some();
-        assert!(removed, "the select has no case {index}");
+        self.entry(index).case = None;
+    }
+
+    /// Switches a case off: it is not chosen until it is [resumed](Self::resume). The others keep their indices.
+    ///
+    /// # Panics
+    ///
+    /// If there is no case with this index.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use taskgroup::channel::{unbounded, Select};
+    ///
+    /// let (jobs, incoming) = unbounded();
+    /// jobs.send("job")?;
+    ///
+    /// let mut select = Select::new();
+    /// let receive = select.recv(&incoming, |job| job);
+    /// select.pause(receive);
+    /// assert_eq!(select.try_select()?, None);
+    /// select.resume(receive);
+    /// assert_eq!(select.try_select()?, Some(Ok("job")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pause(&mut self, index: usize) {
+        self.entry(index).is_paused = true;
+    }
+
+    /// Switches a case on again that was [paused](Self::pause). For one that was not, it does nothing.
+    ///
+    /// # Panics
+    ///
+    /// If there is no case with this index.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// sender.send(1)?;
+    ///
+    /// let mut select = taskgroup::channel::Select::new();
+    /// let receive = select.recv(&receiver, |message| message);
+    /// select.pause(receive);
+    /// select.resume(receive);
+    /// assert_eq!(select.select()?, Ok(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resume(&mut self, index: usize) {
+        self.entry(index).is_paused = false;
+    }
+
+    #[track_caller]
+    fn entry(&mut self, index: usize) -> &mut Entry<'a, R> {
+        match self.cases.get_mut(index) {
+            Some(entry) if entry.case.is_some() => entry,
+            _ => panic!("the select has no case {index}"),
+        }
     }
 
     /// Waits until one of the cases can be done, and does it.
@@ -234,7 +269,7 @@ impl<'a, R> Select<'a, R> {
     ///
     /// # Panics
     ///
-    /// If there are no cases, rather than wait for ever.
+    /// If there are no cases, rather than wait for ever. Cases that are paused count.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -251,7 +286,7 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn select(&mut self) -> Result<R, Cancelled> {
-        assert!(self.cases.iter().any(Option::is_some), "a select without cases would wait for ever");
+        assert!(self.cases.iter().any(|entry| entry.case.is_some()), "a select without cases would wait for ever");
         match self.run(Patience::Unlimited)? {
             Some(result) => Ok(result),
             None => unreachable!("the wait has no limit"),
@@ -288,6 +323,35 @@ impl<'a, R> Select<'a, R> {
         self.run(Patience::For(duration))
     }
 
+    /// Like [`select`](Self::select), but waits until `deadline` at most: `None` if nothing could be done by then.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`select`](Self::select).
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// sender.send(1)?;
+    /// let deadline = Instant::now() + Duration::from_millis(1);
+    /// let mut select = taskgroup::channel::Select::new();
+    /// select.recv(&receiver, |message| message);
+    /// assert_eq!(select.select_deadline(deadline)?, Some(Ok(1)));
+    /// assert_eq!(select.select_deadline(deadline)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn select_deadline(&mut self, deadline: Instant) -> Result<Option<R>, Cancelled> {
+        self.run(Patience::Until(deadline))
+    }
+
     /// Does one of the cases if that takes no wait. Never blocks, and works in a cancelled scope.
     ///
     /// `None` means that there was an instant at which none of the cases could be done.
@@ -308,18 +372,18 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn try_select(&mut self) -> Result<Option<R>, Cancelled> {
-        let done = poll(&mut self.cases[..])?;
+        let done = choice::poll(&mut self.cases[..])?;
         Ok(done.and_then(|index| self.handle(index)))
     }
 
     #[track_caller]
     fn run(&mut self, patience: Patience) -> Result<Option<R>, Cancelled> {
-        let done = run(&mut self.cases[..], patience)?;
+        let done = choice::run(&mut self.cases[..], patience)?;
         Ok(done.and_then(|index| self.handle(index)))
     }
 
     fn handle(&mut self, index: usize) -> Option<R> {
-        self.cases[index].as_mut().map(|case| case.handle())
+        self.cases[index].case.as_mut().map(|case| case.handle())
     }
 }
 
@@ -331,297 +395,21 @@ impl<R> Default for Select<'_, R> {
 
 impl<R> fmt::Debug for Select<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cases = self.cases.iter().filter(|case| case.is_some()).count();
+        let cases = self.cases.iter().filter(|entry| entry.case.is_some()).count();
         f.debug_struct("Select").field("cases", &cases).finish()
     }
 }
 
-/// A case without its types.
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "for the macro")]
-pub struct Erased<'a>(pub(super) &'a mut dyn Case);
-
-impl Cases for [Erased<'_>] {
+impl<R> Cases for [Entry<'_, R>] {
     fn len(&self) -> usize {
         <[_]>::len(self)
     }
 
     fn case(&mut self, index: usize) -> Option<&mut dyn Case> {
-        Some(&mut *self[index].0)
-    }
-}
-
-/// How long a select waits.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub enum Patience {
-    /// Not at all; it looks for a cancel all the same.
-    None,
-    /// So long at most.
-    For(Duration),
-    /// For ever.
-    Unlimited,
-}
-
-/// The cases of a select, wherever they are kept.
-pub(super) trait Cases {
-    fn len(&self) -> usize;
-    /// The case with this index, unless it was removed.
-    fn case(&mut self, index: usize) -> Option<&mut dyn Case>;
-}
-
-impl<R> Cases for [Option<Box<dyn Handled<R> + '_>>] {
-    fn len(&self) -> usize {
-        <[_]>::len(self)
-    }
-
-    fn case(&mut self, index: usize) -> Option<&mut dyn Case> {
-        self[index].as_mut().map(|case| case.case())
-    }
-}
-
-/// The indices of the cases, in the order in which they are tried.
-struct Order {
-    few: [u32; Order::FEW],
-    many: Vec<u32>,
-    count: usize,
-}
-
-impl Order {
-    /// As many need no allocation.
-    const FEW: usize = 8;
-
-    fn new(count: usize) -> Self {
-        let mut few = [0; Order::FEW];
-        let mut many = Vec::new();
-        if count <= Order::FEW {
-            few.iter_mut().zip(0..).for_each(|(index, n)| *index = n);
-        } else {
-            many.extend(0..count as u32);
+        let entry = &mut self[index];
+        match &mut entry.case {
+            Some(case) if !entry.is_paused => Some(case.case()),
+            _ => None,
         }
-        Order { few, many, count }
-    }
-
-    fn indices(&mut self) -> &mut [u32] {
-        if self.count <= Order::FEW {
-            &mut self.few[..self.count]
-        } else {
-            &mut self.many
-        }
-    }
-
-    /// Tries the cases in a random order, each order as likely as any other, until one was done; says which.
-    ///
-    /// The order is drawn only as far as it is needed.
-    ///
-    /// # Errors
-    ///
-    /// The cancel of the scope, if that is what one of the cases came to and no other was done.
-    #[inline]
-    fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
-        let indices = self.indices();
-        let mut random = Random::here();
-        let mut cut_short = None;
-        for tried in 0..indices.len() {
-            let next = tried + random.below(indices.len() - tried);
-            indices.swap(tried, next);
-            let index = indices[tried] as usize;
-            match cases.case(index).map_or(Attempt::NotNow, |case| case.attempt()) {
-                Attempt::Done => return Ok(Some(index)),
-                Attempt::NotNow => {}
-                Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
-            }
-        }
-        cut_short.map_or(Ok(None), Err)
-    }
-}
-
-/// Does one of the cases, and says which; `None` if the time ran out.
-#[track_caller]
-pub(super) fn run(cases: &mut (impl Cases + ?Sized), patience: Patience) -> Result<Option<usize>, Cancelled> {
-    context::check()?;
-    let mut order = Order::new(cases.len());
-    let done = order.try_each(cases)?;
-    let limit = match patience {
-        _ if done.is_some() => return Ok(done),
-        Patience::None => return poll_slowly(cases, order),
-        Patience::For(duration) => Instant::now().checked_add(duration),
-        Patience::Unlimited => None,
-    };
-    run_slowly(cases, order, limit)
-}
-
-/// Does one of the cases if that takes no wait, whatever is cancelled.
-fn poll(cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
-    let mut order = Order::new(cases.len());
-    match order.try_each(cases)? {
-        None => poll_slowly(cases, order),
-        done => Ok(done),
-    }
-}
-
-/// As [`poll`], once each of the cases has been tried.
-#[cold]
-fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Result<Option<usize>, Cancelled> {
-    let queues = Queues::of(cases);
-    if queues.entries.len() <= 1 || !holds(Guard::LooksFromTheQueues) {
-        return Ok(None);
-    }
-    loop {
-        match queues.stay(cases, Stay::JustLook)? {
-            Came::Done(index) => return Ok(Some(index)),
-            Came::Nothing => return Ok(None),
-            Came::Again => {}
-        }
-        if let Some(done) = order.try_each(cases)? {
-            return Ok(Some(done));
-        }
-    }
-}
-
-#[cold]
-#[track_caller]
-fn run_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order, limit: Option<Instant>) -> Result<Option<usize>, Cancelled> {
-    let queues = Queues::of(cases);
-    let mut tried = Ok(None);
-    let _ = queues.may_spin
-        && spin(|| {
-            tried = order.try_each(cases);
-            !matches!(tried, Ok(None))
-        });
-    let mut done = tried?;
-    while done.is_none() {
-        match queues.stay(cases, Stay::Until(limit))? {
-            Came::Done(index) => return Ok(Some(index)),
-            Came::Nothing => return Ok(None),
-            Came::Again => context::check()?,
-        }
-        done = order.try_each(cases)?;
-    }
-    Ok(done)
-}
-
-/// The queues that a select enters, in the order in which it does.
-struct Queues {
-    /// The rank of the case, a random number for those of the same rank, and the index of the case.
-    entries: Vec<(u64, usize, usize)>,
-    may_spin: bool,
-}
-
-/// How long a select stays in its queues.
-#[derive(Clone, Copy)]
-enum Stay {
-    /// For as long as it takes to see whether anything can be done.
-    JustLook,
-    /// Until one of the cases can be done, the scope is cancelled, or the time is over.
-    Until(Option<Instant>),
-}
-
-/// What a stay in the queues came to.
-enum Came {
-    /// This case was done.
-    Done(usize),
-    /// One of the cases could be done at some time, and was not.
-    Again,
-    /// The select stood in all queues until the time was over, and none of the cases could be done then.
-    Nothing,
-}
-
-impl Queues {
-    fn of(cases: &mut (impl Cases + ?Sized)) -> Self {
-        let count = cases.len();
-        let mut entries = Vec::with_capacity(count);
-        let mut random = Random::here();
-        let mut may_spin = true;
-        for index in 0..count {
-            if let Some(case) = cases.case(index) {
-                may_spin &= case.may_spin();
-                entries.push((case.rank(), random.below(1 << 31), index));
-            }
-        }
-        entries.sort_unstable();
-        Queues { entries, may_spin }
-    }
-
-    /// Enters the queues, waits as `stay` says unless one of the cases can be done, and leaves them.
-    #[track_caller]
-    fn stay(&self, cases: &mut (impl Cases + ?Sized), stay: Stay) -> Result<Came, Cancelled> {
-        let waiter = Waiter::new(context::slot());
-        let enter =
-            |&(_, _, index): &(u64, usize, usize)| cases.case(index).is_none_or(|case| case.enter(&waiter, index as u32));
-        let entered = self.entries.iter().map(enter).take_while(|&entered| entered).count();
-        let ended = match stay {
-            _ if entered < self.entries.len() => Ok(Outcome::Ready),
-            Stay::JustLook => Ok(Outcome::TimedOut),
-            Stay::Until(limit) => {
-                if !self.may_spin {
-                    spin(|| waiter.is_granted());
-                }
-                context::wait(Point::Select, limit, || waiter.is_granted())
-            }
-        };
-
-        let granted = waiter.withdraw();
-        for &(_, _, index) in &self.entries[..entered] {
-            if granted.is_none_or(|(_, chosen)| chosen as usize != index) {
-                cases.case(index).into_iter().for_each(|case| case.leave());
-            }
-        }
-        if let Some((grant, chosen)) = granted {
-            match cases.case(chosen as usize).map_or(Attempt::NotNow, |case| case.granted(grant)) {
-                Attempt::Done if ended.is_ok() || holds(Guard::GrantBeatsCancel) => return Ok(Came::Done(chosen as usize)),
-                Attempt::Done | Attempt::NotNow => {}
-                Attempt::Cancelled(cancelled) => return Err(cancelled),
-            }
-        }
-        match ended? {
-            Outcome::TimedOut if granted.is_none() => Ok(Came::Nothing),
-            Outcome::TimedOut | Outcome::Ready => Ok(Came::Again),
-        }
-    }
-}
-
-local! {
-    static RANDOM: Cell<u32> = Cell::new(0);
-}
-
-/// The random numbers of this thread.
-struct Random(u32);
-
-impl Random {
-    fn here() -> Self {
-        Random(match RANDOM.try_with(Cell::get).unwrap_or(0) {
-            0 => facade::seed().max(1),
-            state => state,
-        })
-    }
-
-    /// A number below `limit`, each as likely as any other.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        ((u64::from(self.0) * limit as u64) >> 32) as usize
-    }
-}
-
-impl Drop for Random {
-    fn drop(&mut self) {
-        // A thread whose locals are gone begins anew each time.
-        let _ = RANDOM.try_with(|state| state.set(self.0));
-    }
-}
-
-/// What [`select!`](super::select!) is made of.
-#[doc(hidden)]
-pub mod parts {
-    pub use super::super::case::{CancelledCase, RecvCase, SendCase};
-    pub use super::Patience;
-    use super::{run, Cancelled, Erased};
-
-    /// Does one of the cases, which then has its output; false if the time ran out.
-    #[track_caller]
-    pub fn select(cases: &mut [Erased<'_>], patience: Patience) -> Result<bool, Cancelled> {
-        run(cases, patience).map(|done| done.is_some())
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::end::end;
-use super::shared::{Refusal, Shared};
+use super::refusal::Refusal;
+use super::shared::Shared;
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::cancel::context;
 

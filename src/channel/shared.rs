@@ -1,21 +1,4 @@
-//! What the two ends of a channel share.
-//!
-//! # Invariants
-//!
-//! All under the one lock:
-//!
-//! 1. A message is in one place: with its sender, in the queue of senders, in the buffer, in the queue of receivers, or with
-//!    its receiver. A sender that finds its message in the queue takes it back; if it is not there, it was sent.
-//! 2. No sender waits while there is room and a receiver: the receive that makes room fills it from the queue of senders.
-//! 3. A message that enters the buffer tells one of the waiting receivers. A receiver that was told takes a message if there
-//!    is one, also when it was cancelled meanwhile. If another thread was faster, the receiver waits on.
-//! 4. The buffer of a channel without room is always empty. A message goes from a sender straight to a receiver that waits:
-//!    it is left in the entry of the receiver, in the critical section that grants the wait, and no other thread can take it.
-//! 5. A receiver that was told is set apart from its queue by the thread that tells it, and takes its entry out by itself.
-//! 6. A side remembers the first of its ends that was dropped because a task did not end well, from the critical section
-//!    that takes the end out: so whoever finds the side without ends finds that too.
-//! 7. A thread that selects stands here for one of its cases, and elsewhere for others. Its word decides where it is granted;
-//!    while it stands here although its wait is over, it is passed over, as if it had left.
+//! What the two ends of a channel share: its state, behind a lock, and the waits.
 
 mod ends;
 
@@ -27,9 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::closing::Closing;
+use super::refusal::Refusal;
+use super::state::{Sending, State};
+use super::timer::Timer;
 use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
-use crate::cancel::Cancelled;
 use crate::facade::{holds, spin, Guard, Mutex, Track};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
@@ -39,58 +24,13 @@ pub(super) struct Shared<T> {
     /// How many messages there is room for; `usize::MAX` for any number.
     pub(super) capacity: usize,
     state: Mutex<State<T>>,
+    /// Where the messages come from, if that is the clock. The state is that of a channel to which nothing was sent then.
+    timer: Option<Timer<T>>,
     _leaks: Track,
-}
-
-struct State<T> {
-    buffer: VecDeque<T>,
-    /// The waiting senders, with their messages.
-    sending: Queue<Sending<T>>,
-    /// The waiting receivers.
-    receiving: Queue<Receiving<T>>,
-    senders: usize,
-    receivers: usize,
-    /// How the senders went.
-    senders_closing: Closing,
-    /// How the receivers went.
-    receivers_closing: Closing,
-}
-
-struct Sending<T> {
-    case: u32,
-    message: T,
-}
-
-struct Receiving<T> {
-    case: u32,
-    /// The message that was handed over.
-    handed: Option<T>,
 }
 
 /// The case of a thread that waits for nothing else.
 const ONLY: u32 = 0;
-
-/// Why a message was not sent or received.
-pub(super) enum Refusal {
-    /// Full, or empty.
-    NotNow,
-    Disconnected(Disconnected),
-    Cancelled(Cancelled),
-}
-
-impl Refusal {
-    /// As the caller of the channel is told: in a cancelled scope, that the other side has gone is the cancel. The lock is
-    /// not held.
-    pub(super) fn or_cancelled(self) -> Refusal {
-        match self {
-            Refusal::Disconnected(disconnected) => match context::check_above() {
-                Ok(()) => Refusal::Disconnected(disconnected),
-                Err(cancelled) => Refusal::Cancelled(cancelled),
-            },
-            Refusal::NotNow | Refusal::Cancelled(_) => self,
-        }
-    }
-}
 
 fn or_cancelled<T>((message, refusal): (T, Refusal)) -> (T, Refusal) {
     (message, refusal.or_cancelled())
@@ -99,6 +39,15 @@ fn or_cancelled<T>((message, refusal): (T, Refusal)) -> (T, Refusal) {
 impl<T> Shared<T> {
     /// With one sender and one receiver.
     pub(super) fn new(capacity: usize) -> Self {
+        Shared::with_timer(capacity, None)
+    }
+
+    /// With one receiver, and one sender that does not exist, so that the channel never ends.
+    pub(super) fn timed(timer: Timer<T>) -> Self {
+        Shared::with_timer(1, Some(timer))
+    }
+
+    fn with_timer(capacity: usize, timer: Option<Timer<T>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let state = State {
             buffer: VecDeque::new(),
@@ -109,7 +58,7 @@ impl<T> Shared<T> {
             senders_closing: Closing::default(),
             receivers_closing: Closing::default(),
         };
-        Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), _leaks: Track::new() }
+        Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), timer, _leaks: Track::new() }
     }
 
     /// With one receiver, and one sender that does not exist and so never goes. All of them have one id, since nothing tells
@@ -132,8 +81,15 @@ impl<T> Shared<T> {
         self.state.lock().without_receivers()
     }
 
+    pub(super) fn timer(&self) -> Option<&Timer<T>> {
+        self.timer.as_ref()
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.state.lock().buffer.len()
+        match &self.timer {
+            Some(timer) => timer.is_due().into(),
+            None => self.state.lock().buffer.len(),
+        }
     }
 
     /// Sends `message` if that takes neither a wait nor a wake, as most often; else returns it.
@@ -183,6 +139,9 @@ impl<T> Shared<T> {
 
     #[cold]
     fn take(&self) -> Result<T, Refusal> {
+        if let Some(timer) = &self.timer {
+            return timer.take().map_err(|_| Refusal::NotNow);
+        }
         self.with(|state, wakes| state.take(self.capacity, wakes)).map_err(Refusal::or_cancelled)
     }
 
@@ -262,6 +221,9 @@ impl<T> Shared<T> {
 
     #[track_caller]
     fn recv_slowly(&self, limit: Option<Instant>) -> Result<T, Refusal> {
+        if let Some(timer) = &self.timer {
+            return timer.recv(limit);
+        }
         let mut received = Err(Refusal::NotNow);
         spin(|| {
             received = self.try_recv();
@@ -348,101 +310,19 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> State<T> {
-    #[cold]
-    fn without_receivers(&mut self) -> Disconnected {
-        self.receivers_closing.disconnected()
-    }
-
-    #[cold]
-    fn without_senders(&mut self) -> Disconnected {
-        self.senders_closing.disconnected()
-    }
-
-    /// Sends `message` if that can be done now.
-    #[inline]
-    fn offer(&mut self, message: T, capacity: usize, wakes: &mut Wakes) -> Result<(), (T, Refusal)> {
-        if self.receivers == 0 {
-            return Err((message, Refusal::Disconnected(self.without_receivers())));
-        }
-        if self.buffer.len() < capacity {
-            self.buffer.push_back(message);
-            self.tell_receiver(Grant::Given, wakes);
-            return Ok(());
-        }
-        if capacity != 0 {
-            return Err((message, Refusal::NotNow));
-        }
-        // Invariant 4.
-        match self.tell_receiver(Grant::Given, wakes) {
-            Some(handed) if holds(Guard::HandedInPerson) => *handed = Some(message),
-            Some(_) => self.buffer.push_back(message),
-            None => return Err((message, Refusal::NotNow)),
-        }
-        Ok(())
-    }
-
-    /// Tells the first waiting receiver, if there is one, and gives the place where a message can be handed to it.
-    fn tell_receiver(&mut self, grant: Grant, wakes: &mut Wakes) -> Option<&mut Option<T>> {
-        let (waiter, receiving) = self.receiving.set_apart_if(|waiter, receiving| waiter.claim(grant, receiving.case))?;
-        wakes.keep(waiter.clone());
-        Some(&mut receiving.handed)
-    }
-
-    /// Enters `waiter` as one that waits for a message, for its `case`.
-    fn wait_to_receive(&mut self, waiter: Arc<Waiter>, case: u32) -> Place {
-        self.receiving.push(waiter, Receiving { case, handed: None })
-    }
-
-    /// Takes the waiter at `place` out: with the message that it was handed, or, if it was told, with the next one.
-    fn end_receiving(&mut self, place: Place, is_told: bool, capacity: usize, wakes: &mut Wakes) -> Result<T, Refusal> {
-        match self.receiving.remove(place).1.handed {
-            Some(message) => Ok(message),
-            None if is_told => self.take(capacity, wakes),
-            None => Err(Refusal::NotNow),
-        }
-    }
-
-    /// Takes the message of the first waiting sender.
-    fn take_sending(&mut self, wakes: &mut Wakes) -> Option<T> {
-        let (waiter, sending) = self.sending.pop_if(|waiter, sending| waiter.claim(Grant::Given, sending.case))?;
-        wakes.keep(waiter);
-        Some(sending.message)
-    }
-
-    /// Receives a message if that can be done now.
-    #[inline]
-    fn take(&mut self, capacity: usize, wakes: &mut Wakes) -> Result<T, Refusal> {
-        if let Some(message) = self.buffer.pop_front() {
-            // Invariant 2.
-            if self.buffer.len() < capacity && holds(Guard::RoomIsFilled) {
-                if let Some(next) = self.take_sending(wakes) {
-                    self.buffer.push_back(next);
-                    // Invariant 3: who takes this message was told of that one.
-                    if holds(Guard::FilledRoomTells) {
-                        self.tell_receiver(Grant::Given, wakes);
-                    }
-                }
-            }
-            return Ok(message);
-        }
-        match self.take_sending(wakes) {
-            Some(message) => Ok(message),
-            None if self.senders == 0 => Err(Refusal::Disconnected(self.without_senders())),
-            None => Err(Refusal::NotNow),
-        }
-    }
-}
-
 impl<T> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.len();
         let state = self.state.lock();
         let mut out = f.debug_struct("Channel");
-        out.field("len", &state.buffer.len());
+        out.field("len", &len);
         if self.capacity != usize::MAX {
             out.field("capacity", &self.capacity);
         }
         out.field("senders", &state.senders).field("receivers", &state.receivers);
+        if let Some(timer) = &self.timer {
+            out.field("due", &timer.due());
+        }
         out.field("sending", &state.sending.len()).field("receiving", &state.receiving.len()).finish()
     }
 }

@@ -19,7 +19,11 @@ pub(crate) use spin::{linger, spin};
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]
+mod model_clock;
+#[cfg(loom)]
 pub(crate) use model::*;
+#[cfg(loom)]
+pub(crate) use model_clock::*;
 #[cfg(loom)]
 mod model_data;
 #[cfg(loom)]
@@ -141,6 +145,10 @@ pub(crate) enum Guard {
     HandedInPerson,
     /// A select that gives up has stood in all its queues at once.
     LooksFromTheQueues,
+    /// A select is woken when the first of its cases of the clock is due.
+    SelectHeedsTheClock,
+    /// A message of the clock is found due and taken in one critical section.
+    TickIsTakenOnce,
     /// The last receiver to go drops the messages that are left.
     LastReceiverDrops,
     /// While an item of a map has not been begun, a lane that could take it is spawned.

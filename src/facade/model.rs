@@ -8,7 +8,8 @@
 //!   loom channel of its own instead; surplus wakes are spurious returns, as on the operating system.
 //! * loom tries a write before the last access to an atomic only: a load by the thread that is about to write hides the
 //!   load of another before it, so executions are left out. Here each load also counts itself in a word of its own.
-//! * Time does not pass. A wait whose limit is zero times out, any other lasts until it is woken.
+//! * Time does not pass but where a model starts a clock of its own: see `model_clock`. A wait whose limit is zero times
+//!   out, any other lasts until it is woken.
 //! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through [`Track`].
 
 use std::any::Any;
@@ -291,7 +292,7 @@ pub(crate) fn park_timeout(limit: Duration) {
     if limit.is_zero() {
         yield_now()
     } else {
-        park()
+        super::model_clock::park_until_it_goes_on()
     }
 }
 

@@ -203,6 +203,12 @@ pub(crate) fn park() {
     thread::park();
 }
 
+/// The instant that it is.
+#[inline]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 /// Blocks until this thread is unparked or `limit` has passed; may return early.
 #[inline]
 pub(crate) fn park_timeout(limit: Duration) {

@@ -292,7 +292,7 @@ impl Slot {
             }
             let limit = match until() {
                 None => None,
-                Some(until) => match until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                Some(until) => match until.checked_duration_since(facade::now()).filter(|left| !left.is_zero()) {
                     Some(left) => Some(left),
                     None => break Woken::TimedOut,
                 },

@@ -1,0 +1,156 @@
+//! Models of the channels of the clock: a message goes to one receiver, and a wait ends when it is due.
+
+use std::time::{Duration, Instant};
+
+use loom::thread;
+
+use super::support::{must_see, saw};
+use super::Bound::{Exhaustive, Preemptions};
+use super::Model;
+use crate::channel::{after, select, tick, unbounded, Receiver};
+use crate::facade::{now, pass, start_clock, take_out, Guard};
+use crate::CancelToken;
+
+/// Long against the time that a model takes.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub(super) fn models() -> Vec<Model> {
+    vec![
+        holds!(
+            channel_tick_against_two_receivers,
+            Preemptions(3),
+            Preemptions(4),
+            "a tick that comes due while two receivers wait is had by one of them"
+        ),
+        breaks!(
+            broken_channel_tick_is_found_and_taken,
+            Preemptions(3),
+            "left == right",
+            "a tick that is found due in one critical section and taken in another is had twice"
+        ),
+        holds!(
+            channel_after_comes_due_while_two_wait,
+            Preemptions(2),
+            Preemptions(3),
+            "of two receivers that wait for one message of the clock one has it, and the other waits on until it is cancelled"
+        ),
+        breaks!(
+            broken_channel_after_is_found_and_taken,
+            Preemptions(2),
+            "left == right",
+            "a message of the clock that is found due in one critical section and taken in another is had twice"
+        ),
+        holds!(
+            channel_select_against_the_clock,
+            Exhaustive,
+            Exhaustive,
+            "a select beside an idle channel ends when its case of the clock is due"
+        ),
+        breaks!(
+            broken_channel_select_ignores_the_clock,
+            Exhaustive,
+            "deadlock",
+            "a select that waits for its queues alone sleeps though a message of the clock is due"
+        ),
+        holds!(
+            channel_select_between_the_clock_and_a_message,
+            Preemptions(3),
+            Preemptions(4),
+            "of a message and one of the clock that come at once a select takes one, and the other stays"
+        ),
+        holds!(
+            channel_clock_against_cancel,
+            Preemptions(3),
+            Exhaustive,
+            "a receive that is cancelled as its message comes due has it, or leaves it"
+        ),
+    ]
+}
+
+fn channel_tick_against_two_receivers() {
+    start_clock();
+    let limit = now() + 3 * HOUR / 2;
+    let ticks = tick(HOUR);
+    let receive = |receiver: Receiver<Instant>| thread::spawn(move || usize::from(receiver.recv_deadline(limit).is_ok()));
+    let receivers = [receive(ticks.clone()), receive(ticks)];
+    pass(2 * HOUR);
+    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    assert_eq!(received, 1);
+}
+
+fn broken_channel_tick_is_found_and_taken() {
+    take_out(Guard::TickIsTakenOnce);
+    channel_tick_against_two_receivers();
+}
+
+fn channel_after_comes_due_while_two_wait() {
+    start_clock();
+    let once = after(HOUR);
+    let token = CancelToken::new();
+    let receivers = [(); 2].map(|()| {
+        let (once, token) = (once.clone(), token.clone());
+        thread::spawn(move || {
+            let received = token.run(|| once.recv()).is_ok();
+            if received {
+                token.cancel();
+            }
+            usize::from(received)
+        })
+    });
+    pass(2 * HOUR);
+    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    assert_eq!(received, 1);
+}
+
+fn broken_channel_after_is_found_and_taken() {
+    take_out(Guard::TickIsTakenOnce);
+    channel_after_comes_due_while_two_wait();
+}
+
+fn channel_select_against_the_clock() {
+    start_clock();
+    let once = after(HOUR);
+    let (_sender, idle) = unbounded::<u8>();
+    let clock = thread::spawn(|| pass(2 * HOUR));
+    let is_due = select! { recv(once) -> at => at.is_ok(), recv(idle) -> _ => false }.unwrap();
+    assert!(is_due);
+    clock.join().unwrap();
+}
+
+fn broken_channel_select_ignores_the_clock() {
+    take_out(Guard::SelectHeedsTheClock);
+    channel_select_against_the_clock();
+}
+
+fn channel_select_between_the_clock_and_a_message() {
+    must_see(["the clock", "the message"]);
+    start_clock();
+    let once = after(HOUR);
+    let (sender, receiver) = unbounded();
+    let clock = thread::spawn(|| pass(2 * HOUR));
+    let sending = thread::spawn(move || sender.send(1).unwrap());
+    let chosen = select! { recv(once) -> _ => "the clock", recv(receiver) -> n => n.map(|_| "the message").unwrap() }.unwrap();
+    saw(chosen);
+    clock.join().unwrap();
+    sending.join().unwrap();
+    assert_eq!((once.len(), receiver.len()), if chosen == "the clock" { (0, 1) } else { (1, 0) });
+}
+
+fn channel_clock_against_cancel() {
+    must_see(["the message", "the cancel"]);
+    start_clock();
+    let once = after(HOUR);
+    let token = CancelToken::new();
+    let clock = thread::spawn(|| pass(2 * HOUR));
+    let canceller = thread::spawn({
+        let token = token.clone();
+        move || {
+            token.cancel();
+        }
+    });
+    let received = token.run(|| once.recv()).is_ok();
+    saw(if received { "the message" } else { "the cancel" });
+    clock.join().unwrap();
+    canceller.join().unwrap();
+    assert_eq!(once.len(), usize::from(!received));
+}

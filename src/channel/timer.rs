@@ -1,0 +1,137 @@
+//! The channels of the clock: [`after`](super::after) and [`tick`](super::tick).
+//!
+//! No thread sends their messages. The next message is in the channel from the instant at which it is due until a receive
+//! takes it. A receive that finds it not due yet waits until that instant, and looks again.
+//!
+//! # Invariants
+//!
+//! 1. A receive that finds a message due moves `due` on in the same critical section: each message goes to one receive.
+//! 2. `due` only moves later. A thread that waits until an instant that has become too early wakes, and looks again.
+//! 3. No thread stands in a queue of such a channel, and none has to be woken: each waits for the clock by itself.
+
+use std::time::{Duration, Instant};
+
+use super::refusal::Refusal;
+use crate::cancel::context;
+use crate::facade::{self, holds, Guard, Mutex};
+use crate::waiting::Point;
+
+pub(super) struct Timer<T> {
+    /// When the next message is in the channel; `None` if no further one will be.
+    due: Mutex<Option<Instant>>,
+    /// The time between two messages, if there is more than one.
+    period: Option<Duration>,
+    /// Makes the message of the instant at which it was due. An `Instant` itself, where the type of the messages is known.
+    message: fn(Instant) -> T,
+}
+
+impl<T> Timer<T> {
+    pub(super) fn new(due: Option<Instant>, period: Option<Duration>, message: fn(Instant) -> T) -> Self {
+        Timer { due: Mutex::new(due), period, message }
+    }
+
+    /// When the next message is in the channel.
+    pub(super) fn due(&self) -> Option<Instant> {
+        *self.due.lock()
+    }
+
+    /// Whether a message is in the channel.
+    pub(super) fn is_due(&self) -> bool {
+        self.due().is_some_and(|due| due <= facade::now())
+    }
+
+    /// Takes the message.
+    ///
+    /// # Errors
+    ///
+    /// When the next one is due, if that is not now.
+    pub(super) fn take(&self) -> Result<T, Option<Instant>> {
+        let mut next = self.due.lock();
+        let now = facade::now();
+        let Some(due) = next.filter(|&due| due <= now) else { return Err(*next) };
+        if !holds(Guard::TickIsTakenOnce) {
+            drop(next);
+            next = self.due.lock();
+        }
+        // Invariants 1 and 2.
+        *next = self.after(due, now);
+        Ok((self.message)(due))
+    }
+
+    /// When the message is due that follows the one of `due`, which is taken `now`.
+    ///
+    /// Messages keep their distance to the first one, so that the latency of a receive does not add up. A receive that is a
+    /// whole period late or more has missed messages. They are left out, and the period begins anew.
+    fn after(&self, due: Instant, now: Instant) -> Option<Instant> {
+        let period = self.period?;
+        due.checked_add(period).filter(|&next| next > now).or_else(|| now.checked_add(period))
+    }
+
+    /// Takes a message, waiting until it is due or until the limit if need be.
+    #[track_caller]
+    pub(super) fn recv(&self, limit: Option<Instant>) -> Result<T, Refusal> {
+        loop {
+            let due = match self.take() {
+                Ok(message) => return Ok(message),
+                Err(due) => due,
+            };
+            context::wait(Point::Receive, first(due, limit), || false).map_err(Refusal::Cancelled)?;
+            if !comes_first(due, limit) {
+                return Err(Refusal::NotNow);
+            }
+        }
+    }
+}
+
+/// The earlier of two instants; `None` is never.
+pub(super) fn first(due: Option<Instant>, limit: Option<Instant>) -> Option<Instant> {
+    [due, limit].into_iter().flatten().min()
+}
+
+/// Whether a message that is due then is in time for a wait with this limit.
+pub(super) fn comes_first(due: Option<Instant>, limit: Option<Instant>) -> bool {
+    due.is_some_and(|due| limit.is_none_or(|limit| due <= limit))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_late_receive_does_not_move_the_ticks() {
+        let due = Instant::now();
+        let timer = Timer::new(Some(due), Some(PERIOD), |due| due);
+        for late in [Duration::ZERO, PERIOD / 2, PERIOD - Duration::from_nanos(1)] {
+            assert_eq!(timer.after(due, due + late), Some(due + PERIOD));
+        }
+    }
+
+    #[test]
+    fn ticks_that_were_missed_are_left_out() {
+        let due = Instant::now();
+        let timer = Timer::new(Some(due), Some(PERIOD), |due| due);
+        for late in [PERIOD, 5 * PERIOD / 2] {
+            assert_eq!(timer.after(due, due + late), Some(due + late + PERIOD));
+        }
+        let once = Timer::new(Some(due), None, |due| due);
+        assert_eq!(once.after(due, due + PERIOD), None);
+    }
+
+    #[test]
+    fn the_earlier_of_due_and_limit_ends_a_wait() {
+        let now = Instant::now();
+        let (soon, late) = (Some(now), Some(now + PERIOD));
+        for (due, limit, earlier, is_due) in [
+            (None, None, None, false),
+            (soon, None, soon, true),
+            (None, soon, soon, false),
+            (soon, late, soon, true),
+            (late, soon, soon, false),
+            (soon, soon, soon, true),
+        ] {
+            assert_eq!((first(due, limit), comes_first(due, limit)), (earlier, is_due));
+        }
+    }
+}
