@@ -8,6 +8,7 @@ use super::Receiver;
 use crate::cancel::Cancelled;
 
 /// A case without its types.
+#[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "for the macro")]
 pub struct Erased<'a>(pub(super) &'a mut dyn Case);
 
@@ -24,6 +25,7 @@ impl Cases for [Erased<'_>] {
 /// What the operand of a `recv` may be, behind any number of references and smart pointers.
 ///
 /// A method, since that looks behind them, and since its argument may be of two kinds.
+#[doc(hidden)]
 pub trait Receives<T> {
     /// The case that receives from it.
     fn __recv_case(&self) -> RecvCase<'_, T>;
@@ -48,6 +50,7 @@ impl<T> Receives<T> for Option<Receiver<T>> {
 }
 
 /// Does one of the cases, which then has its output; false if the time ran out.
+#[doc(hidden)]
 #[track_caller]
 pub fn select(cases: &mut [Erased<'_>], patience: Patience) -> Result<bool, Cancelled> {
     choice::run(cases, patience).map(|done| done.is_some())
