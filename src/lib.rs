@@ -195,7 +195,8 @@
 //! and re-entrant locks may be shared with the waiting code. [`TaskBuilder::dedicated`] asks for a thread of its own.
 //!
 //! - A worker keeps the signal mask, the processor affinity and, on Linux, the niceness of the thread that happened to start it,
-//!   and runs the tasks of other threads with them.
+//!   and runs the tasks of other threads with them. [`on_worker_start`] sets a hook that gives each thread what all tasks are
+//!   to have.
 //! - Under `cargo test` it keeps the output capture of that thread too: a `println!` of a task may stand under another test.
 //! - Waits of this crate park the thread with [`std::thread::park`]. So an `unpark` of your own may be taken by a wait: look at
 //!   a condition of your own around each `park`, as std asks for.
@@ -340,3 +341,4 @@ pub use group::{
     join, map, race, AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup,
     TaskHandle, TaskStatus, TaskWith,
 };
+pub use workers::{on_worker_start, WorkerHookError};

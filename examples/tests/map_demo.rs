@@ -31,7 +31,10 @@ fn results_come_in_the_order_that_was_asked_for() {
     let ordered = part(&output, 1);
     assert_eq!(with(&ordered, "result"), ["70", "10", "30", "0", "40"], "{output}");
     assert_eq!(with(&ordered, "pulled"), ["7", "1", "3", "0", "4"], "{output}");
-    assert!(in_order(&format!("{ordered:?}"), &["1 wakes up", "3 wakes up", "7 wakes up", "result 70"]), "{output}");
+    // The first two sleep for nearly the same time.
+    for early in ["1 wakes up", "3 wakes up"] {
+        assert!(in_order(&format!("{ordered:?}"), &[early, "7 wakes up", "result 70"]), "{output}");
+    }
     // Three are pulled and not given out, and never more.
     let steps: Vec<_> = ordered.iter().filter(|line| line.contains("pulled") || line.contains("result")).collect();
     assert!(

@@ -22,7 +22,7 @@ use crate::cancel::region;
 ///
 /// # Cancellation
 ///
-/// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the `recv`, kill the child. What `f`
+/// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the `recv`, close the pipe. What `f`
 /// returns comes out as it is, also after a cancel, so that nothing it has produced is lost.
 ///
 /// **An `Ok` of `f` does not mean that `f` was finished.** Some calls report the act of the hook as success: a read from a

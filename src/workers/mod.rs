@@ -6,12 +6,14 @@ mod monitor;
 mod name;
 mod pool;
 mod stack;
+mod start_hook;
 mod worker;
 
 pub(crate) use job::{Claim, Claimed, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
 pub(crate) use pool::{list, list_unsupplied, others_wait, pass_on, unlist, watch_stash, Refusal, Source, Stash};
 pub(crate) use stack::InPlace;
+pub use start_hook::{on_worker_start, WorkerHookError};
 pub(crate) use worker::{blocking, start_dedicated, Worker};
 
 #[cfg(taskgroup_models)]

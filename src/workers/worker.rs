@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::monitor;
 use super::pool::{Next, Refusal, Stash, POOL};
-use super::stack;
+use super::{stack, start_hook};
 use crossbeam_utils::atomic::AtomicCell;
 
 use crate::facade::{contained, holds, local, park_idle, start_thread, AtomicU8, Guard, Mutex, Ordering, Unparker};
@@ -89,6 +89,7 @@ impl Worker {
     pub(super) fn start() -> io::Result<()> {
         start_thread("taskgroup", None, || {
             stack::begin_thread(None);
+            start_hook::run();
             let worker = POOL.register(Worker::new);
             WORKER.with(|own| own.replace(Some(worker.clone())));
             // Tasks contain their panics. A worker that died of one would leave a scope that waits for ever.
@@ -265,6 +266,7 @@ impl Drop for Blocking {
 pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
     start_thread(name, stack_size, move || {
         stack::begin_thread(stack_size);
+        start_hook::run();
         contained(f);
     })
 }

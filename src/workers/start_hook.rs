@@ -1,0 +1,86 @@
+//! What the user wants done on each thread that this crate starts for tasks, before its first task.
+
+use std::sync::OnceLock;
+
+use crate::error::{log, PanicPayload};
+use crate::facade::catch;
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// Decided once: by the hook, or by the first thread, which finds that there is none.
+static HOOK: OnceLock<Option<Hook>> = OnceLock::new();
+
+/// Why a hook was not set.
+///
+/// ```
+/// use taskgroup::{on_worker_start, WorkerHookError};
+///
+/// let kind = |error: WorkerHookError| match error {
+///     WorkerHookError::AlreadySet => "set",
+///     _ => "late",
+/// };
+/// on_worker_start(|| {}).map_err(kind).unwrap();
+/// assert_eq!(on_worker_start(|| {}).map_err(kind), Err("set"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerHookError {
+    /// A hook has been set before.
+    #[error("a hook for the start of workers has been set before")]
+    AlreadySet,
+    /// A thread for tasks has been started without the hook.
+    #[error("a thread for tasks has been started before the hook was set")]
+    AlreadyStarted,
+}
+
+/// Sets a hook that runs on each thread that this crate starts for tasks, before the first task of that thread.
+///
+/// A cached thread keeps the signal mask, the processor affinity and the niceness of the thread that happened to start it, and
+/// runs the tasks of others. The hook is the place to set them to what all tasks are to have, or to attach the thread to a
+/// profiler or to a foreign runtime. It runs on the workers and on the threads of [`dedicated`](crate::TaskBuilder::dedicated)
+/// tasks. It does not run on threads of your own, on which a task may run while they wait for it.
+///
+/// There is one hook for the process. Set it in `main`, before the first scope. A library leaves it to the program.
+///
+/// A panic of the hook is logged as an error with `tracing`, and the thread goes on.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use taskgroup::{on_worker_start, TaskGroup};
+///
+/// static STARTED: AtomicUsize = AtomicUsize::new(0);
+///
+/// # fn main() -> anyhow::Result<()> {
+/// on_worker_start(|| {
+///     STARTED.fetch_add(1, Ordering::Relaxed);
+/// })?;
+/// TaskGroup::scope(|g| {
+///     g.task().dedicated().spawn(|| Ok(()));
+///     Ok(())
+/// })?;
+/// assert!(STARTED.load(Ordering::Relaxed) >= 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// A hook has been set before, or a thread for tasks has been started.
+pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), WorkerHookError> {
+    let mut hook: Option<Hook> = Some(Box::new(hook));
+    let decided = HOOK.get_or_init(|| hook.take());
+    match (hook, decided) {
+        (None, _) => Ok(()),
+        (Some(_), Some(_)) => Err(WorkerHookError::AlreadySet),
+        (Some(_), None) => Err(WorkerHookError::AlreadyStarted),
+    }
+}
+
+/// Runs the hook, on a thread that has run no task yet.
+pub(super) fn run() {
+    let Some(hook) = HOOK.get_or_init(|| None) else { return };
+    if let Err(payload) = catch(hook) {
+        let panic = PanicPayload::new(payload);
+        log(|| tracing::error!(panic = panic.message(), "the hook for the start of workers panicked"));
+    }
+}
