@@ -133,7 +133,7 @@ proptest! {
                 }
                 model.settle();
                 stage.expect(std::mem::take(&mut model.ended));
-                let shown = format!("Semaphore {{ available: {}, waiting: {} }}", model.free, model.waiting.len());
+                let shown = format!("Semaphore {{ available: {}, waiting: {}, is_closed: false }}", model.free, model.waiting.len());
                 until(|| format!("{semaphore:?}") == shown);
                 stage.expect_no_more();
             }
