@@ -32,6 +32,13 @@ pub(crate) struct Fallout {
 }
 
 impl Fallout {
+    /// Keeps a node that the cancel has not changed, to be dropped outside of all locks.
+    fn set_aside(&mut self, node: Arc<Node>) {
+        if holds(Guard::ChildrenOutsideLock) {
+            self.unchanged.push(node);
+        }
+    }
+
     /// Hands a cancel to one node; true if it changed anything.
     pub(super) fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
         let mut inner = node.inner.lock();
@@ -39,7 +46,7 @@ impl Fallout {
             let shortens = grace < inner.grace || !holds(Guard::GraceOnlyShrinks);
             if route == Route::Failure || !shortens {
                 drop(inner);
-                self.unchanged.push(node);
+                self.set_aside(node);
                 return false;
             }
             inner.grace = grace;
@@ -55,7 +62,7 @@ impl Fallout {
         if let Some(end) = node.grace_end().filter(|_| route == Route::Parent && grace != Grace::Over) {
             let Grace::Until(until) = grace else {
                 drop(inner);
-                self.unchanged.push(node);
+                self.set_aside(node);
                 return false;
             };
             end.set_earlier(until, cancelled.location());
