@@ -58,7 +58,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
+    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once the semaphore is
+    /// [closed](Self::close).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -88,7 +89,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
+    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once the semaphore is
+    /// [closed](Self::close).
     ///
     /// # Panics
     ///
