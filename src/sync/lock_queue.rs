@@ -103,8 +103,7 @@ impl LockQueue {
         self.flags.load(Ordering::Relaxed) & barring != 0
     }
 
-    /// Whether somebody waits to write.
-    #[cfg(debug_assertions)]
+    /// Whether a writer waits.
     pub(super) fn has_writer(&self) -> bool {
         // Relaxed: who asks is about to wait, and one that comes later stands behind.
         self.flags.load(Ordering::Relaxed) & WRITER != 0
