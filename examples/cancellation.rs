@@ -1,19 +1,21 @@
-//! The token that nobody has to look at: five tasks block in five ways, a sixth fails, and all five stop where they are.
+//! The token that nobody has to look at: five tasks block in five ways, a sixth fails, and all five
+//! stop where they are.
 //!
 //! ```text
 //! cargo run --release --example cancellation
 //! ```
 //!
-//! Not one of the five has a loop, a timeout or a flag; none is given a token. See how soon after the failure each stops: a hand-made token
-//! is seen when somebody looks at it next, and by a thread in `recv`, `accept` or `read` never.
+//! Not one of the five has a loop, a timeout or a flag; none is given a token. See how soon after
+//! the failure each stops: a hand-made token is seen when somebody looks at it next, and by a
+//! thread in `recv`, `accept` or `read` never.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, Context};
-use taskgroup::{channel, sync, sync::Latch, with_cancel_hook, TaskGroup};
+use anyhow::{Context, anyhow};
+use taskgroup::{TaskGroup, channel, sync, sync::Latch, with_cancel_hook};
 use taskgroup_examples::{left_behind, println};
 
 fn main() -> anyhow::Result<()> {
@@ -26,10 +28,14 @@ fn main() -> anyhow::Result<()> {
 
     let tasks: [(&str, &(dyn Fn() -> anyhow::Result<()> + Sync)); 5] = [
         ("sleeping", &|| Ok(taskgroup::sleep(Duration::MAX)?)),
-        ("receiving", &|| inbox.recv().map(drop).context("no message")),
+        ("receiving", &|| {
+            inbox.recv().map(drop).context("no message")
+        }),
         ("locking", &|| Ok(ledger.lock().map(drop)?)),
         ("accepting", &|| accept(&door).map(drop).context("no guest")),
-        ("reading", &|| read(&line, &mut [0; 80]).map(drop).context("no answer")),
+        ("reading", &|| {
+            read(&line, &mut [0; 80]).map(drop).context("no answer")
+        }),
     ];
     let (begun, failed) = (Latch::new(tasks.len()), OnceLock::new());
     let outcome = TaskGroup::builder().name("five and one").scope(|g| {
@@ -38,7 +44,12 @@ fn main() -> anyhow::Result<()> {
             g.task().name(name).spawn(move || {
                 begun.count_down();
                 // The first instant is that of the failure: the others err only once there is one.
-                block().inspect_err(|_| println!("{name:<20}{:>9.1?}", failed.get_or_init(Instant::now).elapsed()))
+                block().inspect_err(|_| {
+                    println!(
+                        "{name:<20}{:>9.1?}",
+                        failed.get_or_init(Instant::now).elapsed()
+                    )
+                })
             });
         }
         g.task().name("failing").spawn(|| {
@@ -49,8 +60,16 @@ fn main() -> anyhow::Result<()> {
         });
         Ok(())
     });
-    println!("{:<20}{:>9.1?}\n", "all over", failed.get().context("nothing has failed")?.elapsed());
-    println!("{:#}\nthreads left: {}", outcome.err().context("a failure was lost")?, left_behind());
+    println!(
+        "{:<20}{:>9.1?}\n",
+        "all over",
+        failed.get().context("nothing has failed")?.elapsed()
+    );
+    println!(
+        "{:#}\nthreads left: {}",
+        outcome.err().context("a failure was lost")?,
+        left_behind()
+    );
     Ok(())
 }
 

@@ -1,11 +1,13 @@
-//! A morning in the kitchen, in four steps: what waits for what, and what stops when the grinder breaks.
+//! A morning in the kitchen, in four steps: what waits for what, and what stops when the grinder
+//! breaks.
 //!
 //! ```text
 //! cargo run --release --example coffee [-- [STEP] [--minute-ms N]]
 //! ```
 //!
-//! On the left is the time in minutes, of half a second each. Steps 1 to 3 are what a pool of threads can do as well. In step 4 a stone
-//! breaks the grinder: see what had begun, what came of it, how soon it was over, and what the report says.
+//! On the left is the time in minutes, of half a second each. Steps 1 to 3 are what a pool of
+//! threads can do as well. In step 4 a stone breaks the grinder: see what had begun, what came of
+//! it, how soon it was over, and what the report says.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -28,17 +30,31 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let Options { step, minute_ms } = Options::parse();
     let steps = [
-        ("grind while the water heats", grind_and_heat as fn(&Kitchen) -> _),
+        (
+            "grind while the water heats",
+            grind_and_heat as fn(&Kitchen) -> _,
+        ),
         ("pour what is ready", coffee),
         ("chores and a podcast beside it", morning),
         ("a stone in the grinder", morning),
     ];
-    for (number, (title, run)) in (1..).zip(steps).filter(|(number, _)| step.is_none_or(|step| step == *number)) {
+    for (number, (title, run)) in (1..)
+        .zip(steps)
+        .filter(|(number, _)| step.is_none_or(|step| step == *number))
+    {
         println!("{number}. {title}");
         let minute = Duration::from_millis(minute_ms);
-        let kitchen = Kitchen { opened: Instant::now(), minute, stone: number == 4, broke: OnceLock::new() };
+        let kitchen = Kitchen {
+            opened: Instant::now(),
+            minute,
+            stone: number == 4,
+            broke: OnceLock::new(),
+        };
         match (run(&kitchen), kitchen.broke.get()) {
-            (Err(report), Some(broke)) => println!("{report:#}\neverything stopped within {:.1?} of that", broke.elapsed()),
+            (Err(report), Some(broke)) => println!(
+                "{report:#}\neverything stopped within {:.1?} of that",
+                broke.elapsed()
+            ),
             (outcome, _) => outcome?,
         }
     }
@@ -48,7 +64,10 @@ fn main() -> anyhow::Result<()> {
 
 /// Step 1: pours when both are ready.
 fn grind_and_heat(kitchen: &Kitchen) -> Result<(), GroupError> {
-    let (beans, water) = taskgroup::join(|| kitchen.grind(), || Ok(kitchen.spend(2, "heating", "water")?))?;
+    let (beans, water) = taskgroup::join(
+        || kitchen.grind(),
+        || Ok(kitchen.spend(2, "heating", "water")?),
+    )?;
     kitchen.spend(1, "pouring", beans)?;
     kitchen.spend(1, "pouring", water)?;
     Ok(kitchen.brew_and_drink()?)
@@ -58,7 +77,10 @@ fn grind_and_heat(kitchen: &Kitchen) -> Result<(), GroupError> {
 fn coffee(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("coffee").scope(|g| {
         let beans = g.task().name("grinder").spawn(|| kitchen.grind());
-        let water = g.task().name("kettle").spawn(|| Ok(kitchen.spend(2, "heating", "water")?));
+        let water = g
+            .task()
+            .name("kettle")
+            .spawn(|| Ok(kitchen.spend(2, "heating", "water")?));
         for ready in g.as_completed([beans, water]) {
             kitchen.spend(1, "pouring", ready?.join()?)?;
         }
@@ -68,17 +90,24 @@ fn coffee(kitchen: &Kitchen) -> Result<(), GroupError> {
 
 fn chores(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("chores").scope(|g| {
-        g.task().name("dishes").spawn(|| Ok(kitchen.spend(4, "doing", "dishes")?));
-        g.task().name("laundry").spawn(|| Ok(kitchen.spend(6, "doing", "laundry")?));
+        g.task()
+            .name("dishes")
+            .spawn(|| Ok(kitchen.spend(4, "doing", "dishes")?));
+        g.task()
+            .name("laundry")
+            .spawn(|| Ok(kitchen.spend(6, "doing", "laundry")?));
         Ok(())
     })
 }
 
-/// Step 3: both, each with a group of its own, until both are done; the podcast ends with them. Step 4: with a stone among the beans.
+/// Step 3: both, each with a group of its own, until both are done; the podcast ends with them.
+/// Step 4: with a stone among the beans.
 fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("morning").scope(|g| {
-        g.task().name("podcast").spawn_daemon(|| loop {
-            kitchen.spend(2, "playing", "podcast")?;
+        g.task().name("podcast").spawn_daemon(|| {
+            loop {
+                kitchen.spend(2, "playing", "podcast")?;
+            }
         });
         g.task().name("coffee").spawn(|| Ok(coffee(kitchen)?));
         g.task().name("chores").spawn(|| Ok(chores(kitchen)?));
@@ -86,7 +115,8 @@ fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
     })
 }
 
-/// A place where everything takes its time, and says when it begins, when it is done and when it is cut short.
+/// A place where everything takes its time, and says when it begins, when it is done and when it is
+/// cut short.
 struct Kitchen {
     opened: Instant,
     minute: Duration,
@@ -115,11 +145,17 @@ impl Kitchen {
     fn spend<'a>(&self, minutes: u32, doing: &str, what: &'a str) -> Result<&'a str, Cancelled> {
         self.say(&format!("{doing} the {what}"));
         let outcome = taskgroup::sleep(self.minute * minutes);
-        self.say(&format!("{} {doing} the {what}", if outcome.is_ok() { "done" } else { "STOPPED" }));
+        self.say(&format!(
+            "{} {doing} the {what}",
+            if outcome.is_ok() { "done" } else { "STOPPED" }
+        ));
         outcome.map(|()| what)
     }
 
     fn say(&self, what: &str) {
-        println!("  {:>5.2}  {what}", self.opened.elapsed().as_secs_f64() / self.minute.as_secs_f64());
+        println!(
+            "  {:>5.2}  {what}",
+            self.opened.elapsed().as_secs_f64() / self.minute.as_secs_f64()
+        );
     }
 }

@@ -1,16 +1,18 @@
-//! Counting with several threads: wrong, with a lock, with a result for each thread, and in one line.
+//! Counting with several threads: wrong, with a lock, with a result for each thread, and in one
+//! line.
 //!
 //! ```text
 //! cargo run --release --example counter [-- --tasks N --count N]
 //! ```
 //!
-//! Look at the increments that get lost in the first step. `counter += 1` itself does not compile: to lose them, one has to say that reading
-//! and writing are two steps. In the last step the tasks count for ever; one of them fails, and the others stop at their next lock.
+//! Look at the increments that get lost in the first step. `counter += 1` itself does not compile:
+//! to lose them, one has to say that reading and writing are two steps. In the last step the tasks
+//! count for ever; one of them fails, and the others stop at their next lock.
 
 use std::{
     sync::{
-        atomic::{AtomicU64, Ordering::Relaxed},
         OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::Instant,
@@ -18,7 +20,7 @@ use std::{
 
 use anyhow::bail;
 use clap::Parser;
-use taskgroup::{sync::Mutex, GroupError, TaskGroup, TaskHandle};
+use taskgroup::{GroupError, TaskGroup, TaskHandle, sync::Mutex};
 use taskgroup_examples::{left_behind, println};
 
 /// Counts with several tasks.
@@ -34,7 +36,10 @@ struct Options {
 
 fn main() -> Result<(), GroupError> {
     let Options { tasks, count } = Options::parse();
-    println!("{tasks} tasks, each counts to {count}: {} in all", tasks * count);
+    println!(
+        "{tasks} tasks, each counts to {count}: {} in all",
+        tasks * count
+    );
 
     let counter = AtomicU64::new(0);
     TaskGroup::scope(|g| {
@@ -53,7 +58,10 @@ fn main() -> Result<(), GroupError> {
         Ok(())
     })?;
     let counted = counter.into_inner();
-    println!("read, then write: {counted}, {} lost", tasks * count - counted);
+    println!(
+        "read, then write: {counted}, {} lost",
+        tasks * count - counted
+    );
 
     let counter = Mutex::new(0);
     TaskGroup::scope(|g| {
@@ -71,11 +79,16 @@ fn main() -> Result<(), GroupError> {
 
     let total = TaskGroup::scope(|g| {
         let handles: Vec<_> = (0..tasks).map(|_| g.spawn(|| count_to(count))).collect();
-        Ok(handles.into_iter().map(TaskHandle::join).sum::<Result<u64, _>>()?)
+        Ok(handles
+            .into_iter()
+            .map(TaskHandle::join)
+            .sum::<Result<u64, _>>()?)
     })?;
     println!("a result of each: {total}");
 
-    let total: u64 = taskgroup::map(0..tasks, tasks as usize, |_| count_to(count))?.iter().sum();
+    let total: u64 = taskgroup::map(0..tasks, tasks as usize, |_| count_to(count))?
+        .iter()
+        .sum();
     println!("in one line: {total}");
 
     let counter = Mutex::new(0);
@@ -83,22 +96,28 @@ fn main() -> Result<(), GroupError> {
     let report = TaskGroup::builder().name("endless counters").scope(|g| {
         for n in 0..tasks {
             let (counter, failed_at) = (&counter, &failed_at);
-            g.task().name(format!("counter {n}")).spawn(move || -> anyhow::Result<()> {
-                loop {
-                    let mut counter = counter.lock()?;
-                    *counter += 1;
-                    if n == 0 && *counter >= count {
-                        failed_at.get_or_init(Instant::now);
-                        bail!("ran out of numbers");
+            g.task()
+                .name(format!("counter {n}"))
+                .spawn(move || -> anyhow::Result<()> {
+                    loop {
+                        let mut counter = counter.lock()?;
+                        *counter += 1;
+                        if n == 0 && *counter >= count {
+                            failed_at.get_or_init(Instant::now);
+                            bail!("ran out of numbers");
+                        }
                     }
-                }
-            });
+                });
         }
         Ok(())
     });
     println!("without an end, until one fails: {}", counter.into_inner());
     if let (Err(report), Some(failed_at)) = (report, failed_at.get()) {
-        println!("{report:#}\nall stopped after {:.1?} more\nthreads left: {}", failed_at.elapsed(), left_behind());
+        println!(
+            "{report:#}\nall stopped after {:.1?} more\nthreads left: {}",
+            failed_at.elapsed(),
+            left_behind()
+        );
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! Three servers share a list of hosts, and none knows which of them it is.
 //!
-//! Each makes up an id, answers with it when asked, and asks one host after the other until it hears its own. The servers are processes:
-//! this program runs itself three times. They get their sockets as a service manager hands them out, so they cannot look up their address.
+//! Each makes up an id, answers with it when asked, and asks one host after the other until it
+//! hears its own. The servers are processes: this program runs itself three times. They get their
+//! sockets as a service manager hands them out, so they cannot look up their address.
 //!
 //! ```text
 //! cargo run --release --example find_self
 //! ```
 //!
-//! Look at the last server, which is started alone: it has to wait for the first host of the list, and a client has to wait until it has
-//! found itself. Then press Ctrl-C, or kill one of the processes: that ends all three, and the report names the one.
+//! Look at the last server, which is started alone: it has to wait for the first host of the list,
+//! and a client has to wait until it has found itself. Then press Ctrl-C, or kill one of the
+//! processes: that ends all three, and the report names the one.
 
 use std::env;
 use std::hash::{BuildHasher, RandomState};
@@ -19,12 +21,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 use clap::Parser;
-use rustix::process::{kill_process, Pid, Signal};
-use taskgroup::sync::{Event, Promise};
+use rustix::process::{Pid, Signal, kill_process};
 use taskgroup::TaskGroup;
-use taskgroup_examples::{fetch, println, until_ctrl_c, OwnedChild};
+use taskgroup::sync::{Event, Promise};
+use taskgroup_examples::{OwnedChild, fetch, println, until_ctrl_c};
 use tiny_http::{Request, Response, Server};
 
 /// What a server says when somebody has to wait for it.
@@ -42,7 +44,13 @@ struct Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    until_ctrl_c(|| if options.hosts.is_empty() { launch(&options) } else { serve(&options) })
+    until_ctrl_c(|| {
+        if options.hosts.is_empty() {
+            launch(&options)
+        } else {
+            serve(&options)
+        }
+    })
 }
 
 /// One of the servers, which looks for itself while it serves.
@@ -66,7 +74,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             bail!("the socket broke")
         });
         let within = Duration::from_secs(options.within);
-        let number = taskgroup::timeout(within, || find(&options.hosts, id))?.context("this server is none of the hosts")?;
+        let number = taskgroup::timeout(within, || find(&options.hosts, id))?
+            .context("this server is none of the hosts")?;
         println!("found itself: number {number}");
         own.set(number).ok();
         Ok(g.token().wait()?)
@@ -78,7 +87,11 @@ fn answer(request: Request, id: &str, own: &Promise<usize>) -> anyhow::Result<()
     if !of_id && !own.is_set() {
         println!("{WAITS}");
     }
-    let text = if of_id { id.to_owned() } else { format!("number {}", own.wait()?) };
+    let text = if of_id {
+        id.to_owned()
+    } else {
+        format!("number {}", own.wait()?)
+    };
     // A client that has gone away wants no answer.
     let _ = request.respond(Response::from_string(text));
     Ok(())
@@ -86,7 +99,9 @@ fn answer(request: Request, id: &str, own: &Promise<usize>) -> anyhow::Result<()
 
 fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
     for (number, host) in hosts.iter().enumerate().cycle() {
-        let heard = taskgroup::timeout(Duration::from_secs(10), || fetch(&format!("http://{host}/id")));
+        let heard = taskgroup::timeout(Duration::from_secs(10), || {
+            fetch(&format!("http://{host}/id"))
+        });
         if matches!(heard, Ok(Some(heard)) if heard == id.as_bytes()) {
             return Ok(number);
         }
@@ -97,10 +112,21 @@ fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
 
 /// The three processes, and a client of theirs.
 fn launch(options: &Options) -> anyhow::Result<()> {
-    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
-    let hosts = sockets.each_ref().map(|socket| socket.local_addr().expect("the socket is bound").to_string());
+    let sockets =
+        [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
+    let hosts = sockets.each_ref().map(|socket| {
+        socket
+            .local_addr()
+            .expect("the socket is bound")
+            .to_string()
+    });
     let client_waits = Event::new();
-    let ask = |number: usize| anyhow::Ok(String::from_utf8(fetch(&format!("http://{}/", hosts[number]))?)?);
+    let ask = |number: usize| {
+        anyhow::Ok(String::from_utf8(fetch(&format!(
+            "http://{}/",
+            hosts[number]
+        ))?)?)
+    };
     Ok(TaskGroup::builder().name("servers").scope(|g| {
         let start = |number, socket| {
             let (hosts, client_waits) = (&hosts, &client_waits);
@@ -114,7 +140,11 @@ fn launch(options: &Options) -> anyhow::Result<()> {
         client_waits.wait()?;
         start(0, first);
         start(1, second);
-        println!("client: server 2 is {}, it says after {:.1?}", client.join()?, asked.elapsed());
+        println!(
+            "client: server 2 is {}, it says after {:.1?}",
+            client.join()?,
+            asked.elapsed()
+        );
         for (number, answer) in g.map(0..3, ask).enumerate() {
             println!("client: server {number} is {}", answer?);
         }
@@ -123,11 +153,23 @@ fn launch(options: &Options) -> anyhow::Result<()> {
     })?)
 }
 
-/// Runs a server until the scope is cancelled, and then interrupts it. That it ends by itself is an error.
-fn supervise(number: usize, socket: TcpListener, hosts: &[String], within: u64, client_waits: &Event) -> anyhow::Result<()> {
+/// Runs a server until the scope is cancelled, and then interrupts it. That it ends by itself is an
+/// error.
+fn supervise(
+    number: usize,
+    socket: TcpListener,
+    hosts: &[String],
+    within: u64,
+    client_waits: &Event,
+) -> anyhow::Result<()> {
     let mut command = Command::new(env::current_exe()?);
-    command.args(["--within", &within.to_string()]).args(hosts).stdin(OwnedFd::from(socket)).stdout(Stdio::piped());
-    // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows why.
+    command
+        .args(["--within", &within.to_string()])
+        .args(hosts)
+        .stdin(OwnedFd::from(socket))
+        .stdout(Stdio::piped());
+    // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows
+    // why.
     let mut process = OwnedChild(command.process_group(0).spawn()?);
     drop(command); // and with it the socket, which only the server is to have
     println!("server {number}: process {}", process.0.id());
@@ -140,7 +182,12 @@ fn supervise(number: usize, socket: TcpListener, hosts: &[String], within: u64, 
     };
     taskgroup::with_cancel_hook(
         || _ = kill_process(pid, Signal::INT),
-        || BufReader::new(stdout.expect("it is piped")).lines().map_while(Result::ok).for_each(print),
+        || {
+            BufReader::new(stdout.expect("it is piped"))
+                .lines()
+                .map_while(Result::ok)
+                .for_each(print)
+        },
     );
     let status = process.0.wait()?;
     taskgroup::checkpoint()?;

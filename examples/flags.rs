@@ -1,8 +1,9 @@
 //! Twenty flags, three ways: one after the other, with `std::thread::scope`, and with a task group.
 //!
-//! A server inside this program takes its time over every flag. The second part makes it fail for one country while the others are being
-//! served very slowly, which is where a task group differs from threads: see how soon the scope returns, and what the error says. How a
-//! blocking request is made to stop with its scope is in `src/fetch.rs`.
+//! A server inside this program takes its time over every flag. The second part makes it fail for
+//! one country while the others are being served very slowly, which is where a task group differs
+//! from threads: see how soon the scope returns, and what the error says. How a blocking request is
+//! made to stop with its scope is in `src/fetch.rs`.
 //!
 //! ```text
 //! cargo run --release --example flags [-- --delay-ms N]
@@ -13,8 +14,8 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{
-        atomic::{AtomicUsize, Ordering},
         OnceLock,
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -23,7 +24,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use taskgroup::{TaskGroup, TaskStatus};
-use taskgroup_examples::{fetch, println, until_ctrl_c, Answer, FlagServer, POPULOUS};
+use taskgroup_examples::{Answer, FlagServer, POPULOUS, fetch, println, until_ctrl_c};
 
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -45,8 +46,11 @@ fn main() -> anyhow::Result<ExitCode> {
 fn run(delay: Duration) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     println!("{} flags, {delay:?} each at the server", POPULOUS.len());
-    let styles: [(&str, Style); 3] =
-        [("sequential", one_by_one), ("std::thread::scope", with_threads), ("taskgroup", with_group)];
+    let styles: [(&str, Style); 3] = [
+        ("sequential", one_by_one),
+        ("std::thread::scope", with_threads),
+        ("taskgroup", with_group),
+    ];
     let mut alone = None;
     for (style, download) in styles {
         let server = FlagServer::start(POPULOUS.len(), move |_| Answer::Flag(delay))?;
@@ -54,30 +58,45 @@ fn run(delay: Duration) -> anyhow::Result<()> {
         download(&server, folder.path())?;
         let took = start.elapsed();
         let ratio = alone.get_or_insert(took).div_duration_f64(took);
-        println!("  {style:<20}{:>9.1} ms {ratio:>6.1} x", took.as_secs_f64() * 1e3);
+        println!(
+            "  {style:<20}{:>9.1} ms {ratio:>6.1} x",
+            took.as_secs_f64() * 1e3
+        );
     }
 
-    let answer = move |code: &str| if code == "BR" { Answer::Error(delay) } else { Answer::Flag(SLOW) };
+    let answer = move |code: &str| {
+        if code == "BR" {
+            Answer::Error(delay)
+        } else {
+            Answer::Flag(SLOW)
+        }
+    };
     let server = FlagServer::start(POPULOUS.len(), answer)?;
     println!("\nBR fails while the other flags take {SLOW:?} each");
     one_fails(&server, folder.path())
 }
 
 fn one_by_one(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
-    POPULOUS.into_iter().try_for_each(|code| save(server, folder, code))
+    POPULOUS
+        .into_iter()
+        .try_for_each(|code| save(server, folder, code))
 }
 
 fn with_threads(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
     thread::scope(|s| {
         let threads = POPULOUS.map(|code| s.spawn(move || save(server, folder, code)));
-        threads.into_iter().try_for_each(|thread| thread.join().expect("a download does not panic"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("a download does not panic"))
     })
 }
 
 fn with_group(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
     Ok(TaskGroup::scope(|g| {
         for code in POPULOUS {
-            g.task().name(code).spawn(move || save(server, folder, code));
+            g.task()
+                .name(code)
+                .spawn(move || save(server, folder, code));
         }
         Ok(())
     })?)
@@ -90,7 +109,10 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
         for code in POPULOUS {
             // The others err only once this one has: the first instant is that of the failure.
             let first = |_: &anyhow::Error| _ = failed_at.get_or_init(Instant::now);
-            let download = g.task().name(code).spawn(move || save(server, folder, code).inspect_err(first));
+            let download = g
+                .task()
+                .name(code)
+                .spawn(move || save(server, folder, code).inspect_err(first));
             download.on_finished(|status| {
                 if matches!(status, TaskStatus::Cancelled | TaskStatus::NeverRan) {
                     stopped.fetch_add(1, Ordering::Relaxed);
@@ -103,11 +125,16 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
     let error = outcome.err().context("the server was told to fail")?;
     let failed = *failed_at.get().context("no download failed")?;
     println!("{error:#}");
-    println!("{} others stopped; the scope returned {:.1?} after the failure", stopped.into_inner(), returned - failed);
+    println!(
+        "{} others stopped; the scope returned {:.1?} after the failure",
+        stopped.into_inner(),
+        returned - failed
+    );
     Ok(())
 }
 
 fn save(server: &FlagServer, folder: &Path, code: &str) -> anyhow::Result<()> {
     let image = fetch(&server.url(code)).with_context(|| format!("no flag for {code}"))?;
-    fs::write(folder.join(code).with_extension("gif"), image).with_context(|| format!("cannot save the flag of {code}"))
+    fs::write(folder.join(code).with_extension("gif"), image)
+        .with_context(|| format!("cannot save the flag of {code}"))
 }

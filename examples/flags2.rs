@@ -1,6 +1,7 @@
 //! Flags again, with a command line, a progress bar, and errors that are counted instead of fatal.
 //!
-//! A server inside this program is quick (LOCAL), slow (DELAY), or slow and wrong one time in four (ERROR): the same for the same seed.
+//! A server inside this program is quick (LOCAL), slow (DELAY), or slow and wrong one time in four
+//! (ERROR): the same for the same seed.
 //!
 //! ```text
 //! cargo run --release --example flags2 -- -a -l 100 -s ERROR -v     errors, counted
@@ -8,15 +9,16 @@
 //! cargo run --release --example flags2 -- -a -s ERROR --fail-fast   the first error stops the others
 //! ```
 //!
-//! Look at the tally, and press Ctrl-C half-way: requests in flight are cut where they block, and what had been saved is counted. How these
-//! requests and Ctrl-C are tied to the scope is in `src/fetch.rs` and `src/until_ctrl_c.rs`, the server in `src/flag_server.rs`.
+//! Look at the tally, and press Ctrl-C half-way: requests in flight are cut where they block, and
+//! what had been saved is counted. How these requests and Ctrl-C are tied to the scope is in
+//! `src/fetch.rs` and `src/until_ctrl_c.rs`, the server in `src/flag_server.rs`.
 
 use std::{fmt, fs, path::Path, process::ExitCode, time::Instant};
 
-use clap::{builder::RangedU64ValueParser, Parser};
+use clap::{Parser, builder::RangedU64ValueParser};
 use indicatif::{ProgressBar, ProgressFinish, ProgressIterator};
 use taskgroup::{Failure, GroupError, TaskGroup};
-use taskgroup_examples::{fetch, println, until_ctrl_c, FlagServer, Selection, Site};
+use taskgroup_examples::{FlagServer, Selection, Site, fetch, println, until_ctrl_c};
 
 /// Downloads flags of countries.
 #[derive(Parser)]
@@ -61,9 +63,19 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let site = options.site.clone();
     let server = FlagServer::start(options.max_requests, move |code| site.answer(code))?;
-    let save = |code: &str| save(&server.url(code), &folder.path().join(code).with_extension("gif"));
+    let save = |code: &str| {
+        save(
+            &server.url(code),
+            &folder.path().join(code).with_extension("gif"),
+        )
+    };
 
-    println!("{} site: {} flags, {} at once", options.site, codes.len(), options.max_requests);
+    println!(
+        "{} site: {} flags, {} at once",
+        options.site,
+        codes.len(),
+        options.max_requests
+    );
     let mut tally = Tally::default();
     let start = Instant::now();
     let outcome = download(options, &codes, save, &mut tally);
@@ -77,38 +89,57 @@ fn run(options: &Options) -> anyhow::Result<()> {
             let _ = save(code);
             taskgroup::checkpoint()?;
         }
-        println!("One by one: {:.2?}, {:.1} times as long", start.elapsed(), start.elapsed().div_duration_f64(took));
+        println!(
+            "One by one: {:.2?}, {:.1} times as long",
+            start.elapsed(),
+            start.elapsed().div_duration_f64(took)
+        );
     }
     Ok(())
 }
 
 /// Downloads the flags of `codes` by `save`, and counts what becomes of each.
-fn download<F>(options: &Options, codes: &[String], save: F, tally: &mut Tally) -> Result<(), GroupError>
+fn download<F>(
+    options: &Options,
+    codes: &[String],
+    save: F,
+    tally: &mut Tally,
+) -> Result<(), GroupError>
 where
     F: Fn(&str) -> anyhow::Result<Download> + Sync,
 {
     let save = |code| Ok((code, save(code)?));
-    TaskGroup::builder().name("flags").limit(options.max_requests).scope(|g| {
-        let tasks = codes.iter().map(|code| {
-            let task = g.task().name(code.clone());
-            if options.fail_fast {
-                task.spawn(|| Ok(Ok(save(code)?)))
-            } else {
-                task.spawn_isolated(|| save(code))
-            }
-        });
-        // Tasks that a cancel cut short have no result. In a shield, since those that were quicker have one, and it counts.
-        taskgroup::shield(|| {
-            let results = g.as_completed(tasks).filter_map(|task| task.ok()?.join().ok());
-            results.progress_with(options.bar(codes.len())).for_each(|result| tally.count(result, options.verbose));
-        });
-        Ok(())
-    })
+    TaskGroup::builder()
+        .name("flags")
+        .limit(options.max_requests)
+        .scope(|g| {
+            let tasks = codes.iter().map(|code| {
+                let task = g.task().name(code.clone());
+                if options.fail_fast {
+                    task.spawn(|| Ok(Ok(save(code)?)))
+                } else {
+                    task.spawn_isolated(|| save(code))
+                }
+            });
+            // Tasks that a cancel cut short have no result. In a shield, since those that were
+            // quicker have one, and it counts.
+            taskgroup::shield(|| {
+                let results = g
+                    .as_completed(tasks)
+                    .filter_map(|task| task.ok()?.join().ok());
+                results
+                    .progress_with(options.bar(codes.len()))
+                    .for_each(|result| tally.count(result, options.verbose));
+            });
+            Ok(())
+        })
 }
 
 fn save(url: &str, path: &Path) -> anyhow::Result<Download> {
     match fetch(url) {
-        Err(error) if matches!(error.downcast_ref(), Some(ureq::Error::StatusCode(404))) => Ok(Download::NotFound),
+        Err(error) if matches!(error.downcast_ref(), Some(ureq::Error::StatusCode(404))) => {
+            Ok(Download::NotFound)
+        }
         image => Ok(fs::write(path, image?).map(|()| Download::Saved)?),
     }
 }
@@ -131,14 +162,21 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} flags downloaded.", self.saved)?;
         let others = [(self.not_found, "not found"), (self.errors, "errors")];
-        others.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, " {count} {what}."))
+        others
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .try_for_each(|(count, what)| write!(f, " {count} {what}."))
     }
 }
 
 impl Options {
     /// It is drawn only on a terminal.
     fn bar(&self, len: usize) -> ProgressBar {
-        let bar = if self.verbose { ProgressBar::hidden() } else { ProgressBar::new(len as u64) };
+        let bar = if self.verbose {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(len as u64)
+        };
         bar.with_finish(ProgressFinish::Abandon)
     }
 }

@@ -1,24 +1,27 @@
 //! Heartbeats beside a busy counter: naive, with a lock, to the second, and with too many locks.
 //!
-//! One side adds one to each of 100 000 numbers, round after round; the other looks once a second whether all are equal.
+//! One side adds one to each of 100 000 numbers, round after round; the other looks once a second
+//! whether all are equal.
 //!
 //! ```text
 //! cargo run --release --example heartbeat [-- --beats N --second-ms N]
 //! ```
 //!
-//! See how far each beat is from its second. The naive heart looks in the middle of a round. With a lock the numbers agree, but each beat
-//! waits for a counter that takes the lock again at once, and the next comes a second after *that*. A mutex that is handed over to
-//! whoever has waited keeps the beats of a heart that sleeps *until* its second close to theirs; the counter is a daemon, and ends with the
-//! last of them. In the last part each number has a lock of its own, but no round has one: the heart fails, the counter stops at its next
-//! lock, and the report says which of the two it was.
+//! See how far each beat is from its second. The naive heart looks in the middle of a round. With a
+//! lock the numbers agree, but each beat waits for a counter that takes the lock again at once, and
+//! the next comes a second after *that*. A mutex that is handed over to whoever has waited keeps
+//! the beats of a heart that sleeps *until* its second close to theirs; the counter is a daemon,
+//! and ends with the last of them. In the last part each number has a lock of its own, but no round
+//! has one: the heart fails, the counter stops at its next lock, and the report says which of the
+//! two it was.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{sync, thread};
 
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use clap::Parser;
-use taskgroup::{sync::Mutex, TaskGroup};
+use taskgroup::{TaskGroup, sync::Mutex};
 use taskgroup_examples::{left_behind, println};
 
 const NUMBERS: usize = 100_000;
@@ -44,7 +47,14 @@ fn main() {
     for (title, run) in parts {
         println!("{title}");
         let (start, second) = (Instant::now(), Duration::from_millis(second_ms));
-        let mut heart = Heart { start, second, beats, felt: 0, latest: Duration::ZERO, last: start };
+        let mut heart = Heart {
+            start,
+            second,
+            beats,
+            felt: 0,
+            latest: Duration::ZERO,
+            last: start,
+        };
         run(&mut heart);
         println!("  at most {:.2?} late", heart.latest);
     }
@@ -53,15 +63,29 @@ fn main() {
 
 fn naive(heart: &mut Heart) {
     let numbers: Vec<_> = (0..NUMBERS).map(|_| AtomicU64::new(0)).collect();
-    let count = || numbers.iter().for_each(|number| _ = number.fetch_add(1, Relaxed));
+    let count = || {
+        numbers
+            .iter()
+            .for_each(|number| _ = number.fetch_add(1, Relaxed))
+    };
     // Backwards, so that it meets the counter wherever that is.
-    beside_thread(heart, count, || range(numbers.iter().rev().map(|number| number.load(Relaxed))));
+    beside_thread(heart, count, || {
+        range(numbers.iter().rev().map(|number| number.load(Relaxed)))
+    });
 }
 
 fn with_lock(heart: &mut Heart) {
     let numbers = sync::Mutex::new(vec![0; NUMBERS]);
-    let count = || numbers.lock().unwrap().iter_mut().for_each(|number| *number += 1);
-    beside_thread(heart, count, || range(numbers.lock().unwrap().iter().copied()));
+    let count = || {
+        numbers
+            .lock()
+            .unwrap()
+            .iter_mut()
+            .for_each(|number| *number += 1)
+    };
+    beside_thread(heart, count, || {
+        range(numbers.lock().unwrap().iter().copied())
+    });
 }
 
 /// A heart that sleeps for a second after each beat.
@@ -93,14 +117,26 @@ fn as_task(heart: &mut Heart) {
 fn with_many_locks(heart: &mut Heart) {
     let numbers: Vec<_> = (0..NUMBERS).map(|_| Mutex::new(0)).collect();
     let count = || loop {
-        numbers.iter().try_for_each(|number| number.lock().map(|mut number| *number += 1))?;
+        numbers
+            .iter()
+            .try_for_each(|number| number.lock().map(|mut number| *number += 1))?;
     };
-    let look = || numbers.iter().rev().map(|number| Ok(*number.lock()?)).collect::<Result<Vec<_>>>();
+    let look = || {
+        numbers
+            .iter()
+            .rev()
+            .map(|number| Ok(*number.lock()?))
+            .collect::<Result<Vec<_>>>()
+    };
     beside_task(heart, count, || Ok(range(look()?.into_iter())));
 }
 
 /// A heart that sleeps until each second.
-fn beside_task(heart: &mut Heart, count: impl FnOnce() -> Result<()> + Send, look: impl Fn() -> Result<(u64, u64)> + Sync) {
+fn beside_task(
+    heart: &mut Heart,
+    count: impl FnOnce() -> Result<()> + Send,
+    look: impl Fn() -> Result<(u64, u64)> + Sync,
+) {
     let outcome = TaskGroup::builder().name("numbers").scope(|g| {
         g.task().name("counter").spawn_daemon(count);
         g.task().name("heart").spawn(|| {
@@ -113,13 +149,18 @@ fn beside_task(heart: &mut Heart, count: impl FnOnce() -> Result<()> + Send, loo
         Ok(())
     });
     if let Err(report) = outcome {
-        println!("{report:#}\n  the counter stopped within {:.1?} of the heart", heart.last.elapsed());
+        println!(
+            "{report:#}\n  the counter stopped within {:.1?} of the heart",
+            heart.last.elapsed()
+        );
     }
 }
 
 /// The least and the greatest.
 fn range(numbers: impl Iterator<Item = u64>) -> (u64, u64) {
-    numbers.fold((u64::MAX, 0), |(least, greatest), number| (least.min(number), greatest.max(number)))
+    numbers.fold((u64::MAX, 0), |(least, greatest), number| {
+        (least.min(number), greatest.max(number))
+    })
 }
 
 struct Heart {
@@ -137,7 +178,11 @@ impl Heart {
         self.felt += 1;
         self.latest = self.latest.max(at.saturating_sub(self.second * self.felt));
         let equal = least == greatest;
-        let seen = if equal { format!("all are {least}") } else { format!("INCONSISTENT: {least} to {greatest}") };
+        let seen = if equal {
+            format!("all are {least}")
+        } else {
+            format!("INCONSISTENT: {least} to {greatest}")
+        };
         println!("  +{:.2}  {seen}", at.as_secs_f64());
         self.last = Instant::now();
         ensure!(equal, seen);

@@ -1,24 +1,27 @@
-//! What a blocked task costs: resident memory and the time to cancel, for 1 task to 10 000, beside threads of std.
+//! What a blocked task costs: resident memory and the time to cancel, for 1 task to 10 000, beside
+//! threads of std.
 //!
 //! ```text
 //! cargo run --release --example memory [-- --counts 1,10,100 --svg PATH]
 //! ```
 //!
-//! Each figure is measured by this program in a process of its own, where so many tasks sleep for ever. The bytes are those of stacks and
-//! heap that the process uses (`Anonymous` in `/proc/self/smaps_rollup`: this is for Linux), shared out among the tasks; what the kernel keeps
-//! for a thread is not in them. The time is from the failure of one more task, which the report names, until the last has ended; for
-//! threads, from setting a flag, with a wake and a join for each. See the plot, which is written beside the executable: how much of a task's
-//! price is its thread's.
+//! Each figure is measured by this program in a process of its own, where so many tasks sleep for
+//! ever. The bytes are those of stacks and heap that the process uses (`Anonymous` in
+//! `/proc/self/smaps_rollup`: this is for Linux), shared out among the tasks; what the kernel keeps
+//! for a thread is not in them. The time is from the failure of one more task, which the report
+//! names, until the last has ended; for threads, from setting a flag, with a wake and a join for
+//! each. See the plot, which is written beside the executable: how much of a task's price is its
+//! thread's.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{env, path::PathBuf, process::Command, thread};
 
-use anyhow::{anyhow, ensure, Context};
-use clap::{builder::RangedU64ValueParser, Parser};
-use taskgroup::{sync::Latch, TaskGroup};
-use taskgroup_examples::{println, resident, save_svg, settled, LogChart};
+use anyhow::{Context, anyhow, ensure};
+use clap::{Parser, builder::RangedU64ValueParser};
+use taskgroup::{TaskGroup, sync::Latch};
+use taskgroup_examples::{LogChart, println, resident, save_svg, settled};
 
 #[derive(Parser)]
 struct Options {
@@ -39,25 +42,49 @@ fn main() -> anyhow::Result<()> {
         // Who ends the program ends the measurement.
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        let block = if kind == "tasks" { block_tasks } else { block_threads };
+        let block = if kind == "tasks" {
+            block_tasks
+        } else {
+            block_threads
+        };
         let (bytes, cancel, report) = block(options.counts[0])?;
         println!("{bytes} {}\n{report}", cancel.as_nanos());
         return Ok(());
     }
     println!("{:>8}{:>28}{:>28}", "", "taskgroup", "std::thread");
-    println!("{:>8}{:>14}{:>14}{:>14}{:>14}", "blocked", "bytes each", "cancel", "bytes each", "cancel");
+    println!(
+        "{:>8}{:>14}{:>14}{:>14}{:>14}",
+        "blocked", "bytes each", "cancel", "bytes each", "cancel"
+    );
     let (mut lines, mut reports) = ([(); 4].map(|()| Vec::new()), Vec::new());
     for &count in &options.counts {
         let (tasks, threads) = (measure("tasks", count)?, measure("threads", count)?);
-        println!("{count:>8}{:>14.0}{:>14.1?}{:>14.0}{:>14.1?}", tasks.0, tasks.1, threads.0, threads.1);
-        let values = [tasks.0, threads.0, tasks.1.as_secs_f64() * 1e3, threads.1.as_secs_f64() * 1e3];
-        lines.iter_mut().zip(values).for_each(|(line, value)| line.push((count as f64, value)));
+        println!(
+            "{count:>8}{:>14.0}{:>14.1?}{:>14.0}{:>14.1?}",
+            tasks.0, tasks.1, threads.0, threads.1
+        );
+        let values = [
+            tasks.0,
+            threads.0,
+            tasks.1.as_secs_f64() * 1e3,
+            threads.1.as_secs_f64() * 1e3,
+        ];
+        lines
+            .iter_mut()
+            .zip(values)
+            .for_each(|(line, value)| line.push((count as f64, value)));
         reports.push(tasks.2);
     }
     println!("what cancelled them, here the first:\n{}", reports[0]);
-    let path = options.svg.map_or_else(|| env::current_exe().map(|path| path.with_extension("svg")), Ok)?;
+    let path = options.svg.map_or_else(
+        || env::current_exe().map(|path| path.with_extension("svg")),
+        Ok,
+    )?;
     let [bytes, thread_bytes, cancel, thread_cancel] = lines;
-    let charts = [("resident bytes for each", bytes, thread_bytes), ("cancel all, ms", cancel, thread_cancel)];
+    let charts = [
+        ("resident bytes for each", bytes, thread_bytes),
+        ("cancel all, ms", cancel, thread_cancel),
+    ];
     let charts = charts.map(|(title, tasks, threads)| LogChart {
         title,
         x: "blocked at once",
@@ -70,13 +97,25 @@ fn main() -> anyhow::Result<()> {
 
 /// Bytes for each, the time to cancel all and what came of it, from a fresh process.
 fn measure(kind: &str, count: usize) -> anyhow::Result<(f64, Duration, String)> {
-    let output = Command::new(env::current_exe()?).args(["--measure", kind, "--counts", &count.to_string()]).output()?;
+    let output = Command::new(env::current_exe()?)
+        .args(["--measure", kind, "--counts", &count.to_string()])
+        .output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{count} {kind}: {}\n{errors}", output.status);
+    ensure!(
+        output.status.success(),
+        "{count} {kind}: {}\n{errors}",
+        output.status
+    );
     let text = String::from_utf8(output.stdout)?;
     let (figures, report) = text.split_once('\n').context("no line")?;
-    let (bytes, nanos) = figures.split_once(' ').with_context(|| format!("not two figures: {figures:?}"))?;
-    Ok((bytes.parse::<f64>()? / count as f64, Duration::from_nanos(nanos.parse()?), report.trim_end().to_owned()))
+    let (bytes, nanos) = figures
+        .split_once(' ')
+        .with_context(|| format!("not two figures: {figures:?}"))?;
+    Ok((
+        bytes.parse::<f64>()? / count as f64,
+        Duration::from_nanos(nanos.parse()?),
+        report.trim_end().to_owned(),
+    ))
 }
 
 fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration, String)> {
@@ -87,7 +126,8 @@ fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration, String)> {
         for _ in 0..count {
             g.spawn(|| {
                 blocked.count_down();
-                taskgroup::sleep(Duration::MAX).inspect_err(|_| _ = stopped.fetch_add(1, Relaxed))?;
+                taskgroup::sleep(Duration::MAX)
+                    .inspect_err(|_| _ = stopped.fetch_add(1, Relaxed))?;
                 Ok(())
             });
         }
@@ -101,12 +141,15 @@ fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration, String)> {
     });
     let over = Instant::now();
     let report = outcome.err().context("a failure was lost")?;
-    let Some(failed) = failed.get() else { return Err(report.into()) };
+    let Some(failed) = failed.get() else {
+        return Err(report.into());
+    };
     ensure!(stopped.into_inner() == count, "some tasks did not stop");
     Ok((bytes, over - *failed, format!("{report:#}")))
 }
 
-/// Threads can neither borrow nor be told to stop: if one cannot be started, only the end of the process ends the others.
+/// Threads can neither borrow nor be told to stop: if one cannot be started, only the end of the
+/// process ends the others.
 fn block_threads(count: usize) -> anyhow::Result<(usize, Duration, String)> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let before = resident()?;

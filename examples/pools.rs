@@ -1,21 +1,23 @@
-//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores, and no longer than until one fails.
+//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores, and
+//! no longer than until one fails.
 //!
 //! ```text
 //! cargo run --release --example pools [-- --workers N --rounds N]
 //! ```
 //!
-//! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The tasks borrow them: nothing is copied to
-//! another process, and no interpreter makes them take turns. See the last column. In the third part nobody would ever be done, but one of
-//! the arrays is decrypted with a wrong key: see what becomes of those at work and of those that queue.
+//! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The
+//! tasks borrow them: nothing is copied to another process, and no interpreter makes them take
+//! turns. See the last column. In the third part nobody would ever be done, but one of the arrays
+//! is decrypted with a wrong key: see what becomes of those at work and of those that queue.
 
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context};
-use clap::{builder::RangedU64ValueParser, Parser};
+use anyhow::{Context, ensure};
+use clap::{Parser, builder::RangedU64ValueParser};
 use sha2::{Digest, Sha256};
-use taskgroup::{sync::Latch, CancellableExt, GroupError, TaskGroup};
+use taskgroup::{CancellableExt, GroupError, TaskGroup, sync::Latch};
 use taskgroup_examples::{left_behind, println, rc4};
 
 const JOBS: usize = 12;
@@ -36,7 +38,10 @@ fn main() -> anyhow::Result<()> {
     let workers = workers.unwrap_or(thread::available_parallelism()?.get().clamp(2, JOBS));
 
     // The largest first, so that no long job is left for the end.
-    let texts: Vec<_> = (7..=18).rev().map(|twelfths| noise(twelfths * (1 << 18) / JOBS)).collect();
+    let texts: Vec<_> = (7..=18)
+        .rev()
+        .map(|twelfths| noise(twelfths * (1 << 18) / JOBS))
+        .collect();
     table("RC4, 12 arrays of 149 to 384 KB", &texts, workers, |text| {
         for round in (0..rounds).cancellable() {
             round?;
@@ -50,7 +55,10 @@ fn main() -> anyhow::Result<()> {
     table("SHA-256, 12 arrays of 1 MB", &blocks, workers, |text| {
         for round in (0..rounds).cancellable() {
             round?;
-            ensure!(Sha256::digest(text) == expected, "two digests of the same text");
+            ensure!(
+                Sha256::digest(text) == expected,
+                "two digests of the same text"
+            );
         }
         Ok(())
     })?;
@@ -73,7 +81,9 @@ fn table(
         let start = Instant::now();
         TaskGroup::builder().limit(workers).scope(|g| {
             for text in texts {
-                g.task().name(format!("{} KB", text.len() >> 10)).spawn(|| work(text));
+                g.task()
+                    .name(format!("{} KB", text.len() >> 10))
+                    .spawn(|| work(text));
             }
             Ok(())
         })?;
@@ -81,7 +91,11 @@ fn table(
         if workers == 1 {
             alone = took;
         }
-        println!("{workers:>4} at once {:>8.3} s {:>6.2} x", took.as_secs_f64(), alone.as_secs_f64() / took.as_secs_f64());
+        println!(
+            "{workers:>4} at once {:>8.3} s {:>6.2} x",
+            took.as_secs_f64(),
+            alone.as_secs_f64() / took.as_secs_f64()
+        );
     }
     Ok(())
 }
@@ -92,29 +106,42 @@ fn wrong_key(texts: &[Vec<u8>], workers: usize) -> anyhow::Result<()> {
     let report = TaskGroup::builder().name("RC4").limit(workers).scope(|g| {
         for (job, text) in texts.iter().enumerate() {
             let name = format!("{} KB", text.len() >> 10);
-            let task = g.task().name(name.clone()).spawn(move || -> anyhow::Result<()> {
-                begun.count_down();
-                if job == 0 {
-                    begun.wait()?;
-                    return check(b"a wrong key", text).inspect_err(|_| _ = failed.set(Instant::now()));
-                }
-                loop {
-                    taskgroup::checkpoint()?;
-                    check(KEY, text)?;
-                }
-            });
+            let task = g
+                .task()
+                .name(name.clone())
+                .spawn(move || -> anyhow::Result<()> {
+                    begun.count_down();
+                    if job == 0 {
+                        begun.wait()?;
+                        return check(b"a wrong key", text)
+                            .inspect_err(|_| _ = failed.set(Instant::now()));
+                    }
+                    loop {
+                        taskgroup::checkpoint()?;
+                        check(KEY, text)?;
+                    }
+                });
             task.on_finished(move |status| println!("{name:>8}: {status:?}"));
         }
         Ok(())
     });
-    let over = failed.get().context("nothing was decrypted with a wrong key")?.elapsed();
-    println!("{:#}\nall over {over:.1?} after the failure", report.err().context("a wrong key did as well")?);
+    let over = failed
+        .get()
+        .context("nothing was decrypted with a wrong key")?
+        .elapsed();
+    println!(
+        "{:#}\nall over {over:.1?} after the failure",
+        report.err().context("a wrong key did as well")?
+    );
     Ok(())
 }
 
 /// Encrypts a text, and decrypts it with this key.
 fn check(key: &[u8], text: &[u8]) -> anyhow::Result<()> {
-    ensure!(rc4(key, &rc4(KEY, text)) == text, "decrypted to something else");
+    ensure!(
+        rc4(key, &rc4(KEY, text)) == text,
+        "decrypted to something else"
+    );
     Ok(())
 }
 

@@ -4,8 +4,9 @@
 //! cargo run --release --example spinner [-- NUMBER...]
 //! ```
 //!
-//! See that the line of the spinner is clean before a result is printed, and how soon after the result it was gone. The second number is no
-//! prime, which is an error here: the spinner stops then too, where a thread that waits for its flag would spin for ever.
+//! See that the line of the spinner is clean before a result is printed, and how soon after the
+//! result it was gone. The second number is no prime, which is an error here: the spinner stops
+//! then too, where a thread that waits for its flag would spin for ever.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use taskgroup_examples::{left_behind, println};
 
 #[derive(Parser)]
 struct Options {
-    /// What may be a prime. Those of the default take a second or more each: a prime, and the square of one.
+    /// What may be a prime. Those of the default take a second or more each: a prime, and the
+    /// square of one.
     #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969], value_parser = clap::value_parser!(u64).range(2..1 << 62))]
     numbers: Vec<u64>,
 }
@@ -25,12 +27,17 @@ struct Options {
 fn main() {
     for number in Options::parse().numbers {
         let proved = TaskGroup::scope(|g| {
-            g.task().name("spinner").spawn_daemon(|| Ok(spin("thinking")?));
+            g.task()
+                .name("spinner")
+                .spawn_daemon(|| Ok(spin("thinking")?));
             prove_prime(number)?;
             Ok(Instant::now())
         });
         match proved {
-            Ok(at) => println!("{number} is a prime; the spinner stopped within {:.1?}", at.elapsed()),
+            Ok(at) => println!(
+                "{number} is a prime; the spinner stopped within {:.1?}",
+                at.elapsed()
+            ),
             Err(error) => println!("{error:#}"),
         }
     }

@@ -1,5 +1,5 @@
-//! Sets the cfgs for this package only, so that neither the environment's RUSTFLAGS nor another package decides
-//! whether the models are models.
+//! Sets the cfgs for this package only, so that neither the environment's RUSTFLAGS nor another
+//! package decides whether the models are models.
 
 fn main() {
     println!("cargo::rustc-cfg=loom");

@@ -1,5 +1,5 @@
-//! What the compiler refuses, each beside the nearest program that it accepts. `docs/compile-errors.md` has what it says to the
-//! mistakes that are common.
+//! What the compiler refuses, each beside the nearest program that it accepts.
+//! `docs/compile-errors.md` has what it says to the mistakes that are common.
 //!
 //! # A task does not borrow a local of the body
 //!
@@ -240,7 +240,8 @@
 //! });
 //! ```
 //!
-//! Not even after the task was joined; the borrow lasts as long as the scope. This reads the count where it is free again:
+//! Not even after the task was joined; the borrow lasts as long as the scope. This reads the count
+//! where it is free again:
 //!
 //! ```
 //! use taskgroup::TaskGroup;

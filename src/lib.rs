@@ -1,9 +1,10 @@
 //! Task groups for OS threads: structured concurrency for code that blocks.
 //!
-//! Threads keep every existing library, but what they lack is an end: when one dies the others go on, their errors do not
-//! come together, and a token to cancel them is a thing that somebody must not forget to check. Here, tasks belong to a
-//! scope. It returns when all of them have ended; the first failure cancels the others *where they block*, because blocking
-//! itself checks; and every error and panic is in one report.
+//! Threads keep every existing library, but what they lack is an end: when one dies the others go
+//! on, their errors do not come together, and a token to cancel them is a thing that somebody must
+//! not forget to check. Here, tasks belong to a scope. It returns when all of them have ended; the
+//! first failure cancels the others *where they block*, because blocking itself checks; and every
+//! error and panic is in one report.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,8 +23,8 @@
 //! # Ok::<(), taskgroup::GroupError>(())
 //! ```
 //!
-//! The repository has a tutorial, `docs/tutorial.md`, which comes here from `std::thread::scope` in eleven steps, and eleven programs
-//! in `examples`. This page is for looking things up:
+//! The repository has a tutorial, `docs/tutorial.md`, which comes here from `std::thread::scope` in
+//! eleven steps, and eleven programs in `examples`. This page is for looking things up:
 //!
 //! 1. [Which spawn](#which-spawn)
 //! 2. [Errors](#errors)
@@ -50,16 +51,18 @@
 //! | is one of many that do the same to each item | [`TaskGroup::map`], [`map_unordered`](TaskGroup::map_unordered) |
 //! | is the only thing there is to do | [`map`], [`join`] or [`race`]: the group and its tasks in one call |
 //!
-//! A spawn never blocks and never fails: in a cancelled group the closure is dropped unrun. [`TaskHandle::join`] gives the
-//! result of one task, [`TaskGroup::as_completed`] gives handles in the order in which their tasks end. A handle that is
-//! dropped cancels nothing, since the scope waits in any case.
+//! A spawn never blocks and never fails: in a cancelled group the closure is dropped unrun.
+//! [`TaskHandle::join`] gives the result of one task, [`TaskGroup::as_completed`] gives handles in
+//! the order in which their tasks end. A handle that is dropped cancels nothing, since the scope
+//! waits in any case.
 //!
 //! # Errors
 //!
-//! Tasks and body return a `Result`. Its error is [`anyhow::Error`], or with [`Builder::error_type`] any [`TaskError`]: a
-//! type that can hold a [`Cancelled`]. The scope returns the value of the body, or a [`GroupError`] with every [`Failure`]:
-//! errors and panics, of tasks, body and hooks, with the task, its place and its time. That a task was cancelled by its own
-//! group is no failure, and is not reported.
+//! Tasks and body return a `Result`. Its error is [`anyhow::Error`], or with
+//! [`Builder::error_type`] any [`TaskError`]: a type that can hold a [`Cancelled`]. The scope
+//! returns the value of the body, or a [`GroupError`] with every [`Failure`]: errors and panics, of
+//! tasks, body and hooks, with the task, its place and its time. That a task was cancelled by its
+//! own group is no failure, and is not reported.
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -74,17 +77,19 @@
 //! assert!(format!("{error:#}").contains("task `left`"));
 //! ```
 //!
-//! [`Builder::on_failure`] lets the others go on, [`Builder::on_panic`] makes a panic go on in the caller, and
-//! [`install_panic_hook`] adds the place of a panic to its [`PanicPayload`], and the name of a named task to what is printed.
-//! What the compiler says to the usual mistakes, and what to do then, is in `docs/compile-errors.md`.
+//! [`Builder::on_failure`] lets the others go on, [`Builder::on_panic`] makes a panic go on in the
+//! caller, and [`install_panic_hook`] adds the place of a panic to its [`PanicPayload`], and the
+//! name of a named task to what is printed. What the compiler says to the usual mistakes, and what
+//! to do then, is in `docs/compile-errors.md`.
 //!
 //! # Cancellation
 //!
-//! Every thread that runs a task, a body, [`timeout`] or [`CancelToken::run`] is in a scope, and every blocking point of this
-//! crate looks at it. In a cancelled scope each of them fails, at its entry and each time, and has no effect; one that is
-//! blocked wakes. What was produced or granted before that is never lost. Its error is [`Cancelled`], which `?` hands on, and
-//! which knows the [cause](CancelCause) and the place of the cancel. Outside of any scope they behave as the standard
-//! library's do.
+//! Every thread that runs a task, a body, [`timeout`] or [`CancelToken::run`] is in a scope, and
+//! every blocking point of this crate looks at it. In a cancelled scope each of them fails, at its
+//! entry and each time, and has no effect; one that is blocked wakes. What was produced or granted
+//! before that is never lost. Its error is [`Cancelled`], which `?` hands on, and which knows the
+//! [cause](CancelCause) and the place of the cancel. Outside of any scope they behave as the
+//! standard library's do.
 //!
 //! | to | use |
 //! |---|---|
@@ -94,7 +99,8 @@
 //! | let some finish what they have begun | [`TaskGroup::cancel_gracefully`], [`winding_down`] |
 //! | cancel a group from outside of it | [`Builder::parent`], [`current_token`] |
 //!
-//! A group absorbs the cancel that it asked for itself: `g.cancel()` and a body that returns `Ok` is `Ok`.
+//! A group absorbs the cancel that it asked for itself: `g.cancel()` and a body that returns `Ok`
+//! is `Ok`.
 //!
 //! # What is cancellable
 //!
@@ -114,10 +120,11 @@
 //!
 //! # Time
 //!
-//! A deadline is a time at which a scope is cancelled: [`Builder::timeout`] and [`Builder::deadline`] for a group,
-//! [`CancelToken::cancel_at`] for a token, [`timeout`] and [`deadline`] for any piece of code. What is inside inherits the
-//! earliest, and [`remaining`] says how much is left, for the clients and drivers that want a number. A [`timeout`] that has
-//! passed is `None` and not an error.
+//! A deadline is a time at which a scope is cancelled: [`Builder::timeout`] and
+//! [`Builder::deadline`] for a group, [`CancelToken::cancel_at`] for a token, [`timeout`] and
+//! [`deadline`] for any piece of code. What is inside inherits the earliest, and [`remaining`] says
+//! how much is left, for the clients and drivers that want a number. A [`timeout`] that has passed
+//! is `None` and not an error.
 //!
 //! ```
 //! use std::time::Duration;
@@ -132,17 +139,19 @@
 //!
 //! # Limits
 //!
-//! [`Builder::limit`] bounds how many tasks of a group run at once; the others queue, in the order of their spawns. A task that
-//! waits for tasks of its own group gives its permit to a queued task, so that nested use does not deadlock. [`TaskGroup::map`] pulls
-//! its input no further ahead than the limit, so that an endless input needs no endless memory. For a limit that several groups
+//! [`Builder::limit`] bounds how many tasks of a group run at once; the others queue, in the order
+//! of their spawns. A task that waits for tasks of its own group gives its permit to a queued task,
+//! so that nested use does not deadlock. [`TaskGroup::map`] pulls its input no further ahead than
+//! the limit, so that an endless input needs no endless memory. For a limit that several groups
 //! share, there is [`sync::Semaphore`]; for one on what is queued, [`channel::bounded`].
 //!
 //! # Structure
 //!
-//! Groups nest: one that is opened inside of a task is cancelled with it, and its failure is an error like any other, whose
-//! report is drawn below that of the task. Tasks may spawn into every group that they can see, their own included. What a
-//! task borrows must have been made before the group; so must the tokens, channels and locks that tasks share, unless each
-//! gets its own clone. What clean-up needs the tasks to be gone goes into [`TaskGroup::on_release`].
+//! Groups nest: one that is opened inside of a task is cancelled with it, and its failure is an
+//! error like any other, whose report is drawn below that of the task. Tasks may spawn into every
+//! group that they can see, their own included. What a task borrows must have been made before the
+//! group; so must the tokens, channels and locks that tasks share, unless each gets its own clone.
+//! What clean-up needs the tasks to be gone goes into [`TaskGroup::on_release`].
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -161,10 +170,11 @@
 //!
 //! # Code that is not ours
 //!
-//! A read from a socket or the wait for a child process knows nothing of scopes. Where something can wake it, such as a
-//! shutdown of the socket, the message that ends a `recv` or a kill, that something is the hook of [`with_cancel_hook`].
-//! Where nothing can, [`abandon`] runs it on a thread that may be left behind. And where it returns soon, nothing need be
-//! done: the scope waits.
+//! A read from a socket or the wait for a child process knows nothing of scopes. Where something
+//! can wake it, such as a shutdown of the socket, the message that ends a `recv` or a kill, that
+//! something is the hook of [`with_cancel_hook`]. Where nothing can, [`abandon`] runs it on a
+//! thread that may be left behind. And where it returns soon, nothing need be done: the scope
+//! waits.
 //!
 //! ```
 //! use std::io::Read;
@@ -190,27 +200,31 @@
 //!
 //! # Threads
 //!
-//! A task costs about what a job of a thread pool costs, and may block for as long as it likes: threads are cached, and their
-//! number grows with what blocks, not with what is queued. A task may run on the thread that waits for it, so thread-locals
-//! and re-entrant locks may be shared with the waiting code. [`TaskBuilder::dedicated`] asks for a thread of its own.
+//! A task costs about what a job of a thread pool costs, and may block for as long as it likes:
+//! threads are cached, and their number grows with what blocks, not with what is queued. A task may
+//! run on the thread that waits for it, so thread-locals and re-entrant locks may be shared with
+//! the waiting code. [`TaskBuilder::dedicated`] asks for a thread of its own.
 //!
-//! - A worker keeps the signal mask, the processor affinity and, on Linux, the niceness of the thread that happened to start it,
-//!   and runs the tasks of other threads with them. [`on_worker_start`] sets a hook that gives each thread what all tasks are
-//!   to have.
-//! - Under `cargo test` it keeps the output capture of that thread too: a `println!` of a task may stand under another test.
-//! - Waits of this crate park the thread with [`std::thread::park`]. So an `unpark` of your own may be taken by a wait: look at
-//!   a condition of your own around each `park`, as std asks for.
-//! - After a `fork`, the child has none of the threads of the crate, but still counts on them: a scope there may hang. Let the
-//!   child call `exec`, or fork before the first use of this crate.
+//! - A worker keeps the signal mask, the processor affinity and, on Linux, the niceness of the
+//!   thread that happened to start it, and runs the tasks of other threads with them.
+//!   [`on_worker_start`] sets a hook that gives each thread what all tasks are to have.
+//! - Under `cargo test` it keeps the output capture of that thread too: a `println!` of a task may
+//!   stand under another test.
+//! - Waits of this crate park the thread with [`std::thread::park`]. So an `unpark` of your own may
+//!   be taken by a wait: look at a condition of your own around each `park`, as std asks for.
+//! - After a `fork`, the child has none of the threads of the crate, but still counts on them: a
+//!   scope there may hang. Let the child call `exec`, or fork before the first use of this crate.
 //!
 //! # Features
 //!
 //! None is on by default.
 //!
-//! - `crossbeam`: `channel::crossbeam`, the functions that make the channels of `crossbeam-channel` cancellable.
+//! - `crossbeam`: `channel::crossbeam`, the functions that make the channels of `crossbeam-channel`
+//!   cancellable.
 //! - `eyre`: `eyre::Report` is a [`TaskError`].
 //!
-//! Events that nobody could return, such as failures that a panic hides, go to [`tracing`](https://docs.rs/tracing).
+//! Events that nobody could return, such as failures that a panic hides, go to
+//! [`tracing`](https://docs.rs/tracing).
 //!
 //! # Beside std, rayon, crossbeam and tokio
 //!
@@ -224,14 +238,14 @@
 //! | at most n at once | - | threads of the pool | - | with a semaphore | `limit(n)` |
 //! | deadlines | - | - | - | with `timeout` | for groups, tokens and code |
 //!
-//! For computing on slices take rayon: it splits and steals, and this crate does neither. For very many connections that are mostly
-//! idle take tokio. This crate is for code that blocks.
+//! For computing on slices take rayon: it splits and steals, and this crate does neither. For very
+//! many connections that are mostly idle take tokio. This crate is for code that blocks.
 //!
 //! # Model-checking your own code
 //!
-//! Compiled with `--cfg loom`, this crate runs on the threads, locks and atomics of [loom](https://docs.rs/loom), so that a
-//! model of your code may use groups, [`sync`] and [`channel`], and loom tries the orders in which their steps can happen. In
-//! `Cargo.toml`:
+//! Compiled with `--cfg loom`, this crate runs on the threads, locks and atomics of
+//! [loom](https://docs.rs/loom), so that a model of your code may use groups, [`sync`] and
+//! [`channel`], and loom tries the orders in which their steps can happen. In `Cargo.toml`:
 //!
 //! ```toml
 //! [target.'cfg(loom)'.dependencies]
@@ -269,27 +283,30 @@
 //! # }
 //! ```
 //!
-//! The flag is for every crate of the build, so let it have a directory of its own; two preemptions find most of what there is
-//! to find, and none bounded is exhaustive:
+//! The flag is for every crate of the build, so let it have a directory of its own; two preemptions
+//! find most of what there is to find, and none bounded is exhaustive:
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=2 cargo test --test models
 //! ```
 //!
-//! - For what tasks share use loom's types (`loom::sync::atomic`, `loom::cell`, `loom::sync`) or those of [`sync`] and
-//!   [`channel`]. loom sees nothing of std's and parking_lot's, and a cancel wakes none of loom's own.
-//! - loom has five threads, the one of the model included, and each task takes one: four tasks for each run of a model, and
-//!   at the next loom fails with `self.threads.len() < self.max()`. Each multiplies what there is to explore, so begin with
-//!   two. No task runs on the thread that waits for it; all else that tasks can do to each other is as it is without loom.
-//! - Time stands still. What waits for a time of more than zero waits until it is woken or cancelled, and a deadline never
-//!   comes.
-//! - A panic in a task is a finding of the model and ends it, not a failure of the group: assert as you like.
+//! - For what tasks share use loom's types (`loom::sync::atomic`, `loom::cell`, `loom::sync`) or
+//!   those of [`sync`] and [`channel`]. loom sees nothing of std's and parking_lot's, and a cancel
+//!   wakes none of loom's own.
+//! - loom has five threads, the one of the model included, and each task takes one: four tasks for
+//!   each run of a model, and at the next loom fails with `self.threads.len() < self.max()`. Each
+//!   multiplies what there is to explore, so begin with two. No task runs on the thread that waits
+//!   for it; all else that tasks can do to each other is as it is without loom.
+//! - Time stands still. What waits for a time of more than zero waits until it is woken or
+//!   cancelled, and a deadline never comes.
+//! - A panic in a task is a finding of the model and ends it, not a failure of the group: assert as
+//!   you like.
 //! - The constructors of [`sync`] are not `const` then, so none of them can be in a `static`.
-//! - The first panic that is printed is the finding: a `deadlock`, a `Causality violation`, or your assertion. What follows it,
-//!   perhaps an abort, comes from the threads that it leaves behind.
+//! - The first panic that is printed is the finding: a `deadlock`, a `Causality violation`, or your
+//!   assertion. What follows it, perhaps an abort, comes from the threads that it leaves behind.
 //!
-//! The crate's own models are compiled from the same sources, most of them exhaustive or to a bound on preemptions that is
-//! stated with each; `cargo test` in the repository runs them.
+//! The crate's own models are compiled from the same sources, most of them exhaustive or to a bound
+//! on preemptions that is stated with each; `cargo test` in the repository runs them.
 
 // The pages outside of the sources, so that their blocks are run too.
 #[cfg(doctest)]
@@ -327,18 +344,22 @@ pub mod sync;
 pub mod models;
 
 pub use blocking::{
-    abandon, abandon_named, abandoned, checkpoint, current_token, deadline, is_cancelled, park, park_timeout, remaining,
-    shield, shield_for, sleep, sleep_until, timeout, winding_down, with_cancel_hook, with_cancel_hook_repeating, yield_now,
-    Abandoned, Cancellable, CancellableExt,
+    Abandoned, Cancellable, CancellableExt, abandon, abandon_named, abandoned, checkpoint,
+    current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for,
+    sleep, sleep_until, timeout, winding_down, with_cancel_hook, with_cancel_hook_repeating,
+    yield_now,
 };
-pub use cancel::{CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId};
+pub use cancel::{
+    CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId,
+};
 #[doc(hidden)]
 pub use error::probe as __probe;
 pub use error::{
-    install_panic_hook, Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError, TaskError,
+    Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError,
+    TaskError, install_panic_hook,
 };
 pub use group::{
-    join, map, race, AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder, TaskGroup,
-    TaskHandle, TaskStatus, TaskWith,
+    AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder,
+    TaskGroup, TaskHandle, TaskStatus, TaskWith, join, map, race,
 };
-pub use workers::{on_worker_start, WorkerHookError};
+pub use workers::{WorkerHookError, on_worker_start};

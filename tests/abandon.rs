@@ -3,11 +3,11 @@
 mod support;
 
 use std::panic::catch_unwind;
-use std::sync::{mpsc, Arc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use support::{alone, Bomb, Drops, Gate};
-use taskgroup::{abandon, abandon_named, abandoned, CancelToken, GroupError, TaskGroup};
+use support::{Bomb, Drops, Gate, alone};
+use taskgroup::{CancelToken, GroupError, TaskGroup, abandon, abandon_named, abandoned};
 
 /// Until `n` abandoned threads are left.
 fn until_abandoned(n: usize) {
@@ -18,21 +18,32 @@ fn until_abandoned(n: usize) {
 
 #[test]
 fn it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own() -> anyhow::Result<()> {
-    alone("it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own", || {
-        let caller = std::thread::current().id();
-        let (name, other, token) = TaskGroup::scope(|_| {
-            let run = || {
-                let thread = std::thread::current();
-                (thread.name().map(str::to_owned), thread.id(), taskgroup::current_token())
-            };
-            Ok(abandon(run)?)
-        })
-        .expect("nothing is cancelled");
-        assert_eq!(name.as_deref(), Some("taskgroup-abandoned"));
-        assert_ne!(other, caller);
-        assert_eq!(token, None);
-        assert_eq!(abandoned().len(), 0, "one that is waited for is not left behind");
-    });
+    alone(
+        "it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own",
+        || {
+            let caller = std::thread::current().id();
+            let (name, other, token) = TaskGroup::scope(|_| {
+                let run = || {
+                    let thread = std::thread::current();
+                    (
+                        thread.name().map(str::to_owned),
+                        thread.id(),
+                        taskgroup::current_token(),
+                    )
+                };
+                Ok(abandon(run)?)
+            })
+            .expect("nothing is cancelled");
+            assert_eq!(name.as_deref(), Some("taskgroup-abandoned"));
+            assert_ne!(other, caller);
+            assert_eq!(token, None);
+            assert_eq!(
+                abandoned().len(),
+                0,
+                "one that is waited for is not left behind"
+            );
+        },
+    );
     Ok(())
 }
 
@@ -64,92 +75,101 @@ fn in_a_cancelled_scope_the_closure_does_not_begin() {
 
 #[test]
 fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
-    alone("a_cancel_leaves_the_thread_behind_until_it_ends_by_itself", || {
-        let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
-        let drops = Drops::default();
-        TaskGroup::scope(|g| {
-            for _ in 0..3 {
-                let (begun, leave, value) = (begun.clone(), leave.clone(), drops.counted());
-                g.spawn(move || {
-                    let outcome = abandon(move || {
-                        begun.open();
-                        leave.wait();
-                        value
+    alone(
+        "a_cancel_leaves_the_thread_behind_until_it_ends_by_itself",
+        || {
+            let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+            let drops = Drops::default();
+            TaskGroup::scope(|g| {
+                for _ in 0..3 {
+                    let (begun, leave, value) = (begun.clone(), leave.clone(), drops.counted());
+                    g.spawn(move || {
+                        let outcome = abandon(move || {
+                            begun.open();
+                            leave.wait();
+                            value
+                        });
+                        assert!(outcome.is_err());
+                        drop(outcome?);
+                        Ok(())
                     });
-                    assert!(outcome.is_err());
-                    drop(outcome?);
-                    Ok(())
-                });
-            }
-            begun.wait();
-            g.cancel();
-            Ok(())
-        })
-        .expect("a group that cancels itself is no error");
-        // Those that had not begun then have no thread.
-        assert!((1..=3).contains(&abandoned().len()));
-        let dropped_unrun = 3 - abandoned().len();
-        assert_eq!(drops.count(), dropped_unrun);
-        leave.open();
-        until_abandoned(0);
-        assert_eq!(drops.count(), 3);
-    });
+                }
+                begun.wait();
+                g.cancel();
+                Ok(())
+            })
+            .expect("a group that cancels itself is no error");
+            // Those that had not begun then have no thread.
+            assert!((1..=3).contains(&abandoned().len()));
+            let dropped_unrun = 3 - abandoned().len();
+            assert_eq!(drops.count(), dropped_unrun);
+            leave.open();
+            until_abandoned(0);
+            assert_eq!(drops.count(), 3);
+        },
+    );
 }
 
 #[test]
 fn a_thread_that_panics_after_it_was_left_behind_is_counted_out() {
-    alone("a_thread_that_panics_after_it_was_left_behind_is_counted_out", || {
-        for destructor in [false, true] {
-            let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
-            let token = CancelToken::new();
-            std::thread::scope(|s| {
-                s.spawn(|| {
-                    begun.wait();
-                    token.cancel();
+    alone(
+        "a_thread_that_panics_after_it_was_left_behind_is_counted_out",
+        || {
+            for destructor in [false, true] {
+                let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+                let token = CancelToken::new();
+                std::thread::scope(|s| {
+                    s.spawn(|| {
+                        begun.wait();
+                        token.cancel();
+                    });
+                    let (begun, leave) = (begun.clone(), leave.clone());
+                    let outcome = token.run(|| {
+                        abandon(move || {
+                            begun.open();
+                            leave.wait();
+                            assert!(destructor, "the closure panics");
+                            Bomb("the destructor panics")
+                        })
+                    });
+                    assert!(outcome.is_err());
                 });
-                let (begun, leave) = (begun.clone(), leave.clone());
-                let outcome = token.run(|| {
-                    abandon(move || {
-                        begun.open();
-                        leave.wait();
-                        assert!(destructor, "the closure panics");
-                        Bomb("the destructor panics")
-                    })
-                });
-                assert!(outcome.is_err());
-            });
-            assert_eq!(abandoned().len(), 1);
-            leave.open();
-            until_abandoned(0);
-        }
-    });
+                assert_eq!(abandoned().len(), 1);
+                leave.open();
+                until_abandoned(0);
+            }
+        },
+    );
 }
 
 #[test]
 fn a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count() {
-    alone("a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count", || {
-        let drops = Drops::default();
-        for _ in 0..200 {
-            let token = CancelToken::new();
-            let (send, receive) = mpsc::channel();
-            std::thread::scope(|s| {
-                let cancelled = token.clone();
-                s.spawn(move || {
-                    let _ = receive.recv();
-                    cancelled.cancel();
+    alone(
+        "a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count",
+        || {
+            let drops = Drops::default();
+            for _ in 0..200 {
+                let token = CancelToken::new();
+                let (send, receive) = mpsc::channel();
+                std::thread::scope(|s| {
+                    let cancelled = token.clone();
+                    s.spawn(move || {
+                        let _ = receive.recv();
+                        cancelled.cancel();
+                    });
+                    let value = drops.counted();
+                    drop(token.run(|| {
+                        abandon(move || {
+                            let _ = send.send(());
+                            value
+                        })
+                    }));
                 });
-                let value = drops.counted();
-                drop(token.run(|| {
-                    abandon(move || {
-                        let _ = send.send(());
-                        value
-                    })
-                }));
-            });
-        }
-        until_abandoned(0);
-        assert_eq!(drops.count(), 200);
-    });
+            }
+            until_abandoned(0);
+            assert_eq!(drops.count(), 200);
+        },
+    );
 }
 
 #[test]
@@ -181,67 +201,93 @@ fn without_a_thread_to_be_had_the_closure_runs_in_place() {
     const TEST: &str = "without_a_thread_to_be_had_the_closure_runs_in_place";
     if support::is_child() {
         let caller = std::thread::current().id();
-        assert!(std::thread::Builder::new().spawn(|| {}).is_err(), "the test needs a system that refuses");
+        assert!(
+            std::thread::Builder::new().spawn(|| {}).is_err(),
+            "the test needs a system that refuses"
+        );
         let thread = abandon(|| std::thread::current().id());
         assert!(thread.is_ok_and(|thread| thread == caller));
         assert_eq!(abandoned().len(), 0);
         return;
     }
     let output = support::run_in_child_without_threads(TEST);
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+    let text = [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{}: {text}",
+        output.status
+    );
 }
 
 #[test]
 fn what_is_left_behind_is_listed_with_its_name_place_thread_and_time() {
-    alone("what_is_left_behind_is_listed_with_its_name_place_thread_and_time", || {
-        let before = Instant::now();
-        let mut threads = Vec::new();
-        let leave = Arc::new(Gate::default());
-        let mut lines = Vec::new();
-        for name in [Some("resolver"), None] {
-            let token = CancelToken::new();
-            let (send, begun) = mpsc::channel();
-            std::thread::scope(|s| {
-                let (threads, lines, token) = (&mut threads, &lines, &token);
-                s.spawn(move || {
-                    threads.push(begun.recv().expect("the closure begins"));
-                    assert_eq!(abandoned().len(), lines.len(), "its caller waits still");
-                    token.cancel();
+    alone(
+        "what_is_left_behind_is_listed_with_its_name_place_thread_and_time",
+        || {
+            let before = Instant::now();
+            let mut threads = Vec::new();
+            let leave = Arc::new(Gate::default());
+            let mut lines = Vec::new();
+            for name in [Some("resolver"), None] {
+                let token = CancelToken::new();
+                let (send, begun) = mpsc::channel();
+                std::thread::scope(|s| {
+                    let (threads, lines, token) = (&mut threads, &lines, &token);
+                    s.spawn(move || {
+                        threads.push(begun.recv().expect("the closure begins"));
+                        assert_eq!(abandoned().len(), lines.len(), "its caller waits still");
+                        token.cancel();
+                    });
+                    let leave = leave.clone();
+                    let f = move || {
+                        send.send(std::thread::current().id())
+                            .expect("the test waits");
+                        leave.wait();
+                    };
+                    let outcome = token.run(|| match name {
+                        Some(name) => abandon_named(name, f),
+                        None => abandon(f),
+                    });
+                    assert!(outcome.is_err());
                 });
-                let leave = leave.clone();
-                let f = move || {
-                    send.send(std::thread::current().id()).expect("the test waits");
-                    leave.wait();
-                };
-                let outcome = token.run(|| match name {
-                    Some(name) => abandon_named(name, f),
-                    None => abandon(f),
-                });
-                assert!(outcome.is_err());
-            });
-            lines.push(line!() - 5);
-        }
-        let list = abandoned();
-        let found: Vec<_> = list.iter().map(|entry| (entry.name.as_deref(), entry.thread)).collect();
-        assert_eq!(found, [(Some("resolver"), threads[0]), (None, threads[1])]);
-        for entry in &list {
-            assert!(entry.location.file().ends_with("abandon.rs") && lines[0].abs_diff(entry.location.line()) < 3);
-            assert!(before <= entry.since && entry.since <= Instant::now());
-        }
-        let place = format!("({}:{})", list[0].location.file(), list[0].location.line());
-        assert_eq!(list[0].to_string(), format!("abandoned `resolver` {place}"));
-        assert!(list[1].to_string().starts_with("abandoned ("));
-        leave.open();
-        until_abandoned(0);
-    });
+                lines.push(line!() - 5);
+            }
+            let list = abandoned();
+            let found: Vec<_> = list
+                .iter()
+                .map(|entry| (entry.name.as_deref(), entry.thread))
+                .collect();
+            assert_eq!(found, [(Some("resolver"), threads[0]), (None, threads[1])]);
+            for entry in &list {
+                assert!(
+                    entry.location.file().ends_with("abandon.rs")
+                        && lines[0].abs_diff(entry.location.line()) < 3
+                );
+                assert!(before <= entry.since && entry.since <= Instant::now());
+            }
+            let place = format!("({}:{})", list[0].location.file(), list[0].location.line());
+            assert_eq!(list[0].to_string(), format!("abandoned `resolver` {place}"));
+            assert!(list[1].to_string().starts_with("abandoned ("));
+            leave.open();
+            until_abandoned(0);
+        },
+    );
 }
 
 #[test]
 fn a_named_thread_has_its_name() -> anyhow::Result<()> {
     let name = || std::thread::current().name().map(str::to_owned);
-    assert_eq!(abandon_named("resolver", name)?.as_deref(), Some("resolver"));
+    assert_eq!(
+        abandon_named("resolver", name)?.as_deref(),
+        Some("resolver")
+    );
     let with_nul = abandon_named("re\0solver".to_owned(), name)?;
-    assert_eq!(with_nul.as_deref(), Some("resolver"), "what no thread can be called is left out");
+    assert_eq!(
+        with_nul.as_deref(),
+        Some("resolver"),
+        "what no thread can be called is left out"
+    );
     Ok(())
 }

@@ -5,7 +5,7 @@ mod support;
 use allocation_counter::measure;
 use support::with_busy_workers;
 use taskgroup::sync::{Event, Latch, Mutex, OnceCell, RwLock, Semaphore};
-use taskgroup::{channel, with_cancel_hook, CancelToken, GroupError, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup, channel, with_cancel_hook};
 
 const TIMES: u64 = 100;
 
@@ -20,7 +20,9 @@ fn a_region_with_a_hook_allocates_nothing() {
     CancelToken::new().run(|| {
         let (mut runs, borrowed) = (0, String::from("borrowed"));
         let hook = || assert!(borrowed.is_empty(), "nothing is cancelled here");
-        let nested = || (0..TIMES).for_each(|_| with_cancel_hook(hook, || with_cancel_hook(hook, || runs += 1)));
+        let nested = || {
+            (0..TIMES).for_each(|_| with_cancel_hook(hook, || with_cancel_hook(hook, || runs += 1)))
+        };
         assert_eq!(allocations(nested), 0);
         assert_eq!(runs, 2 * TIMES);
     });
@@ -49,7 +51,10 @@ fn what_need_not_block_allocates_nothing() -> Result<(), GroupError> {
             assert_eq!(receiver.recv()?, 1);
             Ok(())
         };
-        assert_eq!(allocations(|| outcome = (0..TIMES).try_for_each(|_| all())), 0);
+        assert_eq!(
+            allocations(|| outcome = (0..TIMES).try_for_each(|_| all())),
+            0
+        );
         outcome
     })
 }

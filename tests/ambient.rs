@@ -1,15 +1,16 @@
-//! The ambient token: none outside any task, adopted by `CancelToken::run`, inherited by what is opened inside.
+//! The ambient token: none outside any task, adopted by `CancelToken::run`, inherited by what is
+//! opened inside.
 
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{blocked, Gate, LONG};
-use taskgroup::{checkpoint, current_token, CancelToken, Cancelled, GroupError, TaskGroup};
+use support::{Gate, LONG, blocked};
+use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup, checkpoint, current_token};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -89,7 +90,9 @@ fn running_under_a_token_makes_it_ambient_until_it_returns() {
         assert_eq!(current_token(), Some(outer.clone()));
         inner.run(|| {
             let joint = current_token();
-            assert!(joint.is_some() && joint != Some(inner.clone()) && joint != Some(outer.clone()));
+            assert!(
+                joint.is_some() && joint != Some(inner.clone()) && joint != Some(outer.clone())
+            );
         });
         assert_eq!(current_token(), Some(outer.clone()));
         let panicked = catch_unwind(AssertUnwindSafe(|| inner.run(|| panic!("inside"))));
@@ -107,11 +110,19 @@ fn a_token_that_runs_inside_a_scope_is_added_to_it() {
             inner.run(|| {
                 let cancelled = if cancel_outer { &outer } else { &inner };
                 assert!(cancelled.cancel());
-                (taskgroup::sleep(LONG).expect_err("both tokens reach the sleep").origin(), cancelled.id())
+                (
+                    taskgroup::sleep(LONG)
+                        .expect_err("both tokens reach the sleep")
+                        .origin(),
+                    cancelled.id(),
+                )
             })
         });
         assert_eq!(origin.0, origin.1);
-        assert_eq!((outer.is_cancelled(), inner.is_cancelled()), (cancel_outer, !cancel_outer));
+        assert_eq!(
+            (outer.is_cancelled(), inner.is_cancelled()),
+            (cancel_outer, !cancel_outer)
+        );
     }
 }
 
@@ -122,7 +133,8 @@ fn deadlines_only_get_shorter_under_a_token() {
         let (outer, inner) = (CancelToken::new(), CancelToken::new());
         outer.cancel_at(outside);
         inner.cancel_at(inside);
-        let deadline = outer.run(|| inner.run(|| current_token().and_then(|token| token.deadline())));
+        let deadline =
+            outer.run(|| inner.run(|| current_token().and_then(|token| token.deadline())));
         assert_eq!(deadline, Some(near));
     }
 }
@@ -184,12 +196,18 @@ fn a_foreign_thread_that_runs_under_a_token_is_cancelled_with_it() {
                 started.send(()).expect("the test waits");
                 taskgroup::sleep(LONG)
             });
-            (inside.map_err(|cancelled| cancelled.origin()), checkpoint().is_ok())
+            (
+                inside.map_err(|cancelled| cancelled.origin()),
+                checkpoint().is_ok(),
+            )
         }
     });
     waits.recv().expect("the thread starts");
     token.cancel();
-    assert_eq!(foreign.join().expect("sleeping does not panic"), (Err(token.id()), true));
+    assert_eq!(
+        foreign.join().expect("sleeping does not panic"),
+        (Err(token.id()), true)
+    );
 }
 
 #[test]
@@ -204,7 +222,8 @@ fn a_cancel_that_came_after_the_run_leaves_no_trace() -> Result<(), Cancelled> {
 }
 
 #[test]
-fn threads_that_a_task_starts_by_other_means_have_no_token_of_their_own() -> Result<(), GroupError> {
+fn threads_that_a_task_starts_by_other_means_have_no_token_of_their_own() -> Result<(), GroupError>
+{
     TaskGroup::scope(|g| {
         g.cancel();
         let token = g.token();
@@ -240,7 +259,10 @@ fn a_group_made_under_a_token_belongs_to_it() {
 #[test]
 fn a_task_sees_a_token_below_its_groups() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
-        let seen = g.spawn(|| Ok(current_token())).join()?.expect("a task has a token");
+        let seen = g
+            .spawn(|| Ok(current_token()))
+            .join()?
+            .expect("a task has a token");
         assert!(!seen.is_cancelled());
         g.cancel();
         assert!(seen.is_cancelled());
@@ -258,7 +280,10 @@ fn a_group_given_a_parent_answers_to_that_parent() -> Result<(), GroupError> {
                 running.open();
                 Err::<(), _>(blocked().into())
             });
-            Ok(inner.expect_err("its parent is cancelled").cancelled().map(Cancelled::origin))
+            Ok(inner
+                .expect_err("its parent is cancelled")
+                .cancelled()
+                .map(Cancelled::origin))
         });
         running.wait();
         parent.cancel();

@@ -5,16 +5,19 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use taskgroup::channel::{
-    Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError,
 };
 use taskgroup::sync::{
-    Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, OnceCell, OwnedPermit,
-    Permit, Promise, ReadGuard, RwLock, Semaphore, WaitGroup, WriteGuard,
+    Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex,
+    MutexGuard, OnceCell, OwnedPermit, Permit, Promise, ReadGuard, RwLock, Semaphore, WaitGroup,
+    WriteGuard,
 };
 use taskgroup::{
-    AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard, Failure, FailureKind,
-    GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError,
-    TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
+    AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard,
+    Failure, FailureKind, GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic,
+    PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError, TaskBuilder, TaskGroup,
+    TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
 };
 
 fn send<T: Send>() {}
@@ -109,8 +112,22 @@ fn plain_values_travel_between_threads() {
 
 #[test]
 fn primitives_are_shared_by_tasks() {
-    all![Barrier, Condvar, Event, Latch, Semaphore, Permit<'static>, OwnedPermit, WaitGroup];
-    all![Mutex<String>, RwLock<String>, OnceCell<String>, Promise<String>];
+    all![
+        Barrier,
+        Condvar,
+        Event,
+        Latch,
+        Semaphore,
+        Permit<'static>,
+        OwnedPermit,
+        WaitGroup
+    ];
+    all![
+        Mutex<String>,
+        RwLock<String>,
+        OnceCell<String>,
+        Promise<String>
+    ];
     all![Mutex<NotSync>];
     sync::<MutexGuard<'static, String>>();
     sync::<ReadGuard<'static, String>>();
@@ -123,6 +140,16 @@ fn primitives_are_shared_by_tasks() {
 fn channels_carry_what_is_only_send() {
     all![Sender<NotSync>, Receiver<NotSync>];
     send::<SendError<NotSync>>();
-    all![SendError<String>, TrySendError<String>, SendTimeoutError<String>];
-    all![Disconnected, RecvError, TryRecvError, RecvTimeoutError, BarrierError];
+    all![
+        SendError<String>,
+        TrySendError<String>,
+        SendTimeoutError<String>
+    ];
+    all![
+        Disconnected,
+        RecvError,
+        TryRecvError,
+        RecvTimeoutError,
+        BarrierError
+    ];
 }

@@ -1,4 +1,5 @@
-//! Cancelling a group: who sees it, what is told to them, and what becomes of tasks that have not begun.
+//! Cancelling a group: who sees it, what is told to them, and what becomes of tasks that have not
+//! begun.
 
 mod support;
 
@@ -6,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{blocked, Drops, Gate, LONG};
+use support::{Drops, Gate, LONG, blocked};
 use taskgroup::{
-    CancelCause, CancelToken, Cancelled, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskHandle, TaskStatus,
+    CancelCause, CancelToken, Cancelled, GroupError, OnFailure, SpawnErrorKind, TaskGroup,
+    TaskHandle, TaskStatus,
 };
 
 fn requested(cancelled: &Cancelled) -> Option<&str> {
@@ -28,13 +30,22 @@ fn every_blocking_point_fails_each_time_after_a_cancel() -> Result<(), GroupErro
             outcomes.extend([
                 ("checkpoint", taskgroup::checkpoint().is_err()),
                 ("sleep", taskgroup::sleep(LONG).is_err()),
-                ("sleep for no time", taskgroup::sleep(Duration::ZERO).is_err()),
-                ("sleep until the past", taskgroup::sleep_until(Instant::now()).is_err()),
+                (
+                    "sleep for no time",
+                    taskgroup::sleep(Duration::ZERO).is_err(),
+                ),
+                (
+                    "sleep until the past",
+                    taskgroup::sleep_until(Instant::now()).is_err(),
+                ),
                 ("park", taskgroup::park().is_err()),
                 ("park_timeout", taskgroup::park_timeout(LONG).is_err()),
                 ("yield_now", taskgroup::yield_now().is_err()),
                 ("token wait", CancelToken::new().wait().is_err()),
-                ("token wait_timeout", CancelToken::new().wait_timeout(LONG).is_err()),
+                (
+                    "token wait_timeout",
+                    CancelToken::new().wait_timeout(LONG).is_err(),
+                ),
                 ("is_cancelled", taskgroup::is_cancelled()),
             ]);
         }
@@ -146,7 +157,9 @@ fn a_token_cancelled_before_the_scope_opens_is_seen_inside() {
         .unwrap_err();
     assert_eq!(status, Some(TaskStatus::NeverRan));
     assert_eq!(
-        error.cancelled().map(|cancelled| (cancelled.origin(), requested(cancelled))),
+        error
+            .cancelled()
+            .map(|cancelled| (cancelled.origin(), requested(cancelled))),
         Some((parent.id(), Some("closed")))
     );
     assert!(error.failures().is_empty());
@@ -256,7 +269,9 @@ fn a_cancel_reaches_the_leaves_of_nested_groups_with_its_reason() -> Result<(), 
     let leaf = || {
         started.wait();
         let cancelled = blocked();
-        seen.lock().unwrap().push((requested(&cancelled).map(str::to_owned), cancelled.origin()));
+        seen.lock()
+            .unwrap()
+            .push((requested(&cancelled).map(str::to_owned), cancelled.origin()));
         Err::<(), _>(cancelled.into())
     };
     let top = TaskGroup::scope(|top| {
@@ -274,7 +289,10 @@ fn a_cancel_reaches_the_leaves_of_nested_groups_with_its_reason() -> Result<(), 
         top.cancel_because("from the top");
         Ok(top.token().id())
     })?;
-    assert_eq!(seen.into_inner().unwrap(), vec![(Some("from the top".to_owned()), top); 4]);
+    assert_eq!(
+        seen.into_inner().unwrap(),
+        vec![(Some("from the top".to_owned()), top); 4]
+    );
     Ok(())
 }
 
@@ -322,14 +340,18 @@ fn a_groups_token_is_a_child_of_the_ambient_one() -> Result<(), GroupError> {
             assert_eq!(taskgroup::current_token().as_ref(), Some(g.token()));
             ambient.cancel_because("ambient");
             assert!(g.token().is_cancelled());
-            assert_eq!(g.token().cancelled().map(|cancelled| cancelled.origin()), Some(ambient.id()));
+            assert_eq!(
+                g.token().cancelled().map(|cancelled| cancelled.origin()),
+                Some(ambient.id())
+            );
             Ok(())
         })
     })
 }
 
 #[test]
-fn a_task_spawned_after_a_cancel_never_runs_and_its_captures_are_dropped() -> Result<(), GroupError> {
+fn a_task_spawned_after_a_cancel_never_runs_and_its_captures_are_dropped() -> Result<(), GroupError>
+{
     let (drops, ran) = (Drops::default(), AtomicUsize::new(0));
     TaskGroup::scope(|g| {
         g.cancel_because("too late");
@@ -386,7 +408,9 @@ fn try_spawn_after_a_cancel_gives_the_closure_back() -> Result<(), GroupError> {
                 Ok(9)
             })
             .expect_err("the group is cancelled");
-        assert!(matches!(refused.kind(), SpawnErrorKind::Cancelled(c) if requested(c) == Some("no more")));
+        assert!(
+            matches!(refused.kind(), SpawnErrorKind::Cancelled(c) if requested(c) == Some("no more"))
+        );
         assert_eq!(drops.count(), 0, "the refused closure keeps its captures");
         refused.into_task()()
     })?;
@@ -436,13 +460,17 @@ fn a_cancel_from_any_thread_or_task_is_the_same() -> Result<(), GroupError> {
             Ok(())
         });
         started.open();
-        seen.lock().unwrap().extend(requested(&blocked()).map(str::to_owned));
+        seen.lock()
+            .unwrap()
+            .extend(requested(&blocked()).map(str::to_owned));
         Ok(())
     })?;
     TaskGroup::scope(|g| {
         let token = g.token().clone();
         let foreign = std::thread::spawn(move || token.cancel_because("from a thread"));
-        seen.lock().unwrap().extend(requested(&blocked()).map(str::to_owned));
+        seen.lock()
+            .unwrap()
+            .extend(requested(&blocked()).map(str::to_owned));
         assert!(foreign.join().expect("cancel does not panic"));
         Ok(())
     })?;

@@ -1,13 +1,16 @@
-//! All that blocks inside of a process, in one table: a cancel of the scope ends each of them, and in a cancelled scope each
-//! fails at its entry, with the cancel as what is wrong. The primitives are statics, which their constructors are for.
+//! All that blocks inside of a process, in one table: a cancel of the scope ends each of them, and
+//! in a cancelled scope each fails at its entry, with the cancel as what is wrong. The primitives
+//! are statics, which their constructors are for.
 
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{until, until_waiting, watch, Gate, LONG};
-use taskgroup::channel::{self, crossbeam, select, Disconnected, Receiver, Select, Sender};
-use taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+use support::{Gate, LONG, until, until_waiting, watch};
+use taskgroup::channel::{self, Disconnected, Receiver, Select, Sender, crossbeam, select};
+use taskgroup::sync::{
+    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
+};
 use taskgroup::{CancelToken, CancellableExt, Cancelled, TaskError, TaskGroup};
 
 static MUTEX: Mutex<()> = Mutex::new(());
@@ -26,35 +29,78 @@ type Point = fn() -> anyhow::Result<()>;
 
 const POINTS: &[(&str, Point)] = &[
     ("sleep", || Ok(taskgroup::sleep(LONG)?)),
-    ("park", || Ok(std::iter::repeat_with(taskgroup::park).collect::<Result<(), _>>()?)),
+    ("park", || {
+        Ok(std::iter::repeat_with(taskgroup::park).collect::<Result<(), _>>()?)
+    }),
     ("token wait", || Ok(CancelToken::new().wait()?)),
-    ("cancellable", || Ok(std::iter::repeat(()).cancellable().collect::<Result<(), _>>()?)),
+    ("cancellable", || {
+        Ok(std::iter::repeat(())
+            .cancellable()
+            .collect::<Result<(), _>>()?)
+    }),
     ("mutex", || Ok(MUTEX.lock().map(drop)?)),
     ("rwlock read", || Ok(TABLE.read().map(drop)?)),
     ("rwlock write", || Ok(TABLE.write().map(drop)?)),
     ("condvar wait", || Ok(CHANGED.wait(&mut VALUE.lock()?)?)),
-    ("condvar wait_while", || Ok(CHANGED.wait_while(&mut VALUE.lock()?, |_| true)?)),
-    ("condvar wait_timeout", || Ok(CHANGED.wait_timeout(&mut VALUE.lock()?, LONG).map(drop)?)),
-    ("condvar wait_while_timeout", || Ok(CHANGED.wait_while_timeout(&mut VALUE.lock()?, |_| true, LONG).map(drop)?)),
+    ("condvar wait_while", || {
+        Ok(CHANGED.wait_while(&mut VALUE.lock()?, |_| true)?)
+    }),
+    ("condvar wait_timeout", || {
+        Ok(CHANGED.wait_timeout(&mut VALUE.lock()?, LONG).map(drop)?)
+    }),
+    ("condvar wait_while_timeout", || {
+        Ok(CHANGED
+            .wait_while_timeout(&mut VALUE.lock()?, |_| true, LONG)
+            .map(drop)?)
+    }),
     ("semaphore acquire", || Ok(PERMITS.acquire().map(drop)?)),
-    ("semaphore acquire_many", || Ok(PERMITS.acquire_many(2).map(drop)?)),
+    ("semaphore acquire_many", || {
+        Ok(PERMITS.acquire_many(2).map(drop)?)
+    }),
     ("barrier", || Ok(BARRIER.wait().map(drop)?)),
     ("event", || Ok(EVENT.wait()?)),
-    ("event wait_timeout", || Ok(EVENT.wait_timeout(LONG).map(drop)?)),
+    ("event wait_timeout", || {
+        Ok(EVENT.wait_timeout(LONG).map(drop)?)
+    }),
     ("latch", || Ok(LATCH.wait()?)),
-    ("latch wait_timeout", || Ok(LATCH.wait_timeout(LONG).map(drop)?)),
-    ("once cell get_or_init", || Ok(CELL.get_or_init(|| unreachable!("another makes it")).map(drop)?)),
-    ("once cell get_or_try_init", || CELL.get_or_try_init(|| anyhow::bail!("another makes it")).map(drop)),
+    ("latch wait_timeout", || {
+        Ok(LATCH.wait_timeout(LONG).map(drop)?)
+    }),
+    ("once cell get_or_init", || {
+        Ok(CELL
+            .get_or_init(|| unreachable!("another makes it"))
+            .map(drop)?)
+    }),
+    ("once cell get_or_try_init", || {
+        CELL.get_or_try_init(|| anyhow::bail!("another makes it"))
+            .map(drop)
+    }),
     ("promise", || Ok(PROMISE.wait().map(drop)?)),
-    ("promise wait_timeout", || Ok(PROMISE.wait_timeout(LONG).map(drop)?)),
+    ("promise wait_timeout", || {
+        Ok(PROMISE.wait_timeout(LONG).map(drop)?)
+    }),
     ("send", || with_ends(|sender, _| Ok(sender.send(1)?))),
-    ("send_timeout", || with_ends(|sender, _| Ok(sender.send_timeout(1, LONG)?))),
-    ("recv", || with_ends(|_, receiver| Ok(receiver.recv().map(drop)?))),
-    ("recv_timeout", || with_ends(|_, receiver| Ok(receiver.recv_timeout(LONG).map(drop)?))),
-    ("iter", || with_ends(|_, receiver| Ok(receiver.iter().try_for_each(|message| message.map(drop))?))),
-    ("select!", || with_ends(|_, receiver| Ok(select! { recv(receiver) -> _ => () }?))),
-    ("Select", || with_ends(|_, receiver| Ok(select_of(receiver).select().map(drop)?))),
-    ("Select select_timeout", || with_ends(|_, receiver| Ok(select_of(receiver).select_timeout(LONG).map(drop)?))),
+    ("send_timeout", || {
+        with_ends(|sender, _| Ok(sender.send_timeout(1, LONG)?))
+    }),
+    ("recv", || {
+        with_ends(|_, receiver| Ok(receiver.recv().map(drop)?))
+    }),
+    ("recv_timeout", || {
+        with_ends(|_, receiver| Ok(receiver.recv_timeout(LONG).map(drop)?))
+    }),
+    ("iter", || {
+        with_ends(|_, receiver| Ok(receiver.iter().try_for_each(|message| message.map(drop))?))
+    }),
+    ("select!", || {
+        with_ends(|_, receiver| Ok(select! { recv(receiver) -> _ => () }?))
+    }),
+    ("Select", || {
+        with_ends(|_, receiver| Ok(select_of(receiver).select().map(drop)?))
+    }),
+    ("Select select_timeout", || {
+        with_ends(|_, receiver| Ok(select_of(receiver).select_timeout(LONG).map(drop)?))
+    }),
     ("crossbeam send", || {
         let (sender, _receiver) = crossbeam_channel::bounded(0);
         Ok(crossbeam::send(&sender, 1)?)
@@ -63,9 +109,18 @@ const POINTS: &[(&str, Point)] = &[
         let (sender, _receiver) = crossbeam_channel::bounded(0);
         Ok(crossbeam::send_timeout(&sender, 1, LONG)?)
     }),
-    ("crossbeam recv", || Ok(crossbeam::recv(&crossbeam_channel::never::<()>())?)),
-    ("crossbeam recv_timeout", || Ok(crossbeam::recv_timeout(&crossbeam_channel::never::<()>(), LONG)?)),
-    ("crossbeam iter", || Ok(crossbeam::iter(&crossbeam_channel::never::<()>()).collect::<Result<(), _>>()?)),
+    ("crossbeam recv", || {
+        Ok(crossbeam::recv(&crossbeam_channel::never::<()>())?)
+    }),
+    ("crossbeam recv_timeout", || {
+        Ok(crossbeam::recv_timeout(
+            &crossbeam_channel::never::<()>(),
+            LONG,
+        )?)
+    }),
+    ("crossbeam iter", || {
+        Ok(crossbeam::iter(&crossbeam_channel::never::<()>()).collect::<Result<(), _>>()?)
+    }),
 ];
 
 /// Runs `f` with the ends of a channel without room, of which it uses one.
@@ -86,8 +141,14 @@ fn a_cancel_ends_whatever_a_scope_blocks_in_each_time() -> anyhow::Result<()> {
     let (making, made) = (Gate::default(), Gate::default());
     let token = CancelToken::new();
     let is_its_own = |name: &str, outcome: anyhow::Result<()>| {
-        let error = outcome.err().unwrap_or_else(|| panic!("{name} was not cancelled"));
-        assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()), "{name}: {error:?}");
+        let error = outcome
+            .err()
+            .unwrap_or_else(|| panic!("{name} was not cancelled"));
+        assert_eq!(
+            error.cancelled().map(Cancelled::origin),
+            Some(token.id()),
+            "{name}: {error:?}"
+        );
     };
     TaskGroup::scope(|g| {
         g.spawn(|| {
@@ -128,7 +189,9 @@ fn a_cancel_ends_whatever_a_scope_blocks_in_each_time() -> anyhow::Result<()> {
         Ok(())
     })?;
     // Nobody is left behind in a queue.
-    assert!(MUTEX.try_lock().is_some() && TABLE.try_write().is_some() && VALUE.try_lock().is_some());
+    assert!(
+        MUTEX.try_lock().is_some() && TABLE.try_write().is_some() && VALUE.try_lock().is_some()
+    );
     assert_eq!(PERMITS.available(), 2);
     assert!(BARRIER.is_broken());
     Ok(())

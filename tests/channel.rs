@@ -4,13 +4,14 @@
 mod channels;
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use channels::{cross_with_cancels, until_blocked, SHORT};
-use support::{until, Drops, LONG};
+use channels::{SHORT, cross_with_cancels, until_blocked};
+use support::{Drops, LONG, until};
 use taskgroup::channel::{
-    bounded, unbounded, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    bounded, unbounded,
 };
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 
@@ -75,7 +76,10 @@ fn room_is_what_was_asked_for() {
     sender.send(2).unwrap();
     assert_eq!((sender.len(), receiver.len()), (2, 2));
     assert_eq!(sender.try_send(3), Err(TrySendError::Full(3)));
-    assert!(matches!(sender.send_timeout(3, SHORT), Err(SendTimeoutError::Timeout(3))));
+    assert!(matches!(
+        sender.send_timeout(3, SHORT),
+        Err(SendTimeoutError::Timeout(3))
+    ));
     assert_eq!(receiver.recv().unwrap(), 1);
     assert_eq!(sender.try_send(3), Ok(()));
     assert_eq!(unbounded::<u8>().0.capacity(), None);
@@ -86,19 +90,38 @@ fn deadlines_and_ends_are_asked_for() {
     let (sender, receiver) = bounded(1);
     assert!(!sender.is_full() && bounded::<u8>(0).0.is_full() && !unbounded::<u8>().1.is_full());
     let soon = std::time::Instant::now() + SHORT;
-    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Timeout)));
+    assert!(matches!(
+        receiver.recv_deadline(soon),
+        Err(RecvTimeoutError::Timeout)
+    ));
     sender.send_deadline(1, soon).unwrap();
-    assert!(matches!(sender.send_deadline(2, soon), Err(SendTimeoutError::Timeout(2))));
+    assert!(matches!(
+        sender.send_deadline(2, soon),
+        Err(SendTimeoutError::Timeout(2))
+    ));
     assert!(sender.is_full() && receiver.is_full());
-    assert_eq!(receiver.recv_deadline(soon).unwrap(), 1, "what is there is received, late as it is");
+    assert_eq!(
+        receiver.recv_deadline(soon).unwrap(),
+        1,
+        "what is there is received, late as it is"
+    );
     assert!(sender.same_channel(&sender.clone()) && !receiver.same_channel(&bounded(1).1));
     let never = taskgroup::channel::never::<u8>();
-    assert_eq!((never.try_recv(), never.len()), (Err(TryRecvError::Empty), 0));
-    assert!(matches!(never.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    assert_eq!(
+        (never.try_recv(), never.len()),
+        (Err(TryRecvError::Empty), 0)
+    );
+    assert!(matches!(
+        never.recv_timeout(SHORT),
+        Err(RecvTimeoutError::Timeout)
+    ));
     assert!(never.same_channel(&never.clone()) && never.same_channel(&taskgroup::channel::never()));
     assert!(!never.same_channel(&bounded(0).1) && !bounded(0).1.same_channel(&never));
     drop(sender);
-    assert!(matches!(receiver.recv_deadline(soon), Err(RecvTimeoutError::Disconnected(_))));
+    assert!(matches!(
+        receiver.recv_deadline(soon),
+        Err(RecvTimeoutError::Disconnected(_))
+    ));
 }
 
 #[test]
@@ -121,7 +144,8 @@ fn a_rendezvous_waits_for_the_other_side() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One thread plays both parts of a conversation over one channel: what it receives is never what it sent.
+/// One thread plays both parts of a conversation over one channel: what it receives is never what
+/// it sent.
 #[test]
 fn a_rendezvous_is_in_the_hands_of_the_receiver() -> anyhow::Result<()> {
     let _watch = support::watch();
@@ -138,7 +162,11 @@ fn a_rendezvous_is_in_the_hands_of_the_receiver() -> anyhow::Result<()> {
         for n in 0..ROUNDS {
             sender.send(2 * n)?;
             assert_eq!((sender.len(), receiver.is_empty()), (0, true));
-            assert_eq!(receiver.recv()?, 2 * n + 1, "the sender received its own message");
+            assert_eq!(
+                receiver.recv()?,
+                2 * n + 1,
+                "the sender received its own message"
+            );
         }
         Ok(())
     })?;
@@ -168,10 +196,18 @@ fn messages_whose_drop_panics_are_all_dropped() {
     let drops = Drops::default();
     let (sender, receiver) = unbounded();
     for _ in 0..3 {
-        sender.send((support::Bomb("from a message"), drops.counted())).unwrap();
+        sender
+            .send((support::Bomb("from a message"), drops.counted()))
+            .unwrap();
     }
     let ended = catch_unwind(AssertUnwindSafe(|| drop(receiver)));
-    assert_eq!(ended.unwrap_err().downcast_ref::<String>().map(String::as_str), Some("from a message"));
+    assert_eq!(
+        ended
+            .unwrap_err()
+            .downcast_ref::<String>()
+            .map(String::as_str),
+        Some("from a message")
+    );
     assert_eq!(drops.count(), 3);
 }
 
@@ -183,7 +219,10 @@ fn the_last_sender_wakes_the_receivers() -> anyhow::Result<()> {
         for _ in 0..2 {
             g.spawn(|| {
                 assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_))));
-                assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected(_))));
+                assert!(matches!(
+                    receiver.recv_timeout(LONG),
+                    Err(RecvTimeoutError::Disconnected(_))
+                ));
                 Ok(())
             });
         }
@@ -202,7 +241,10 @@ fn what_was_sent_is_received_after_the_last_sender() {
     sender.send(1).unwrap();
     drop(sender);
     assert_eq!(receiver.recv().unwrap(), 1);
-    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
+    assert!(matches!(
+        receiver.try_recv(),
+        Err(TryRecvError::Disconnected(_))
+    ));
     assert!(receiver.iter().next().is_none());
 }
 
@@ -217,8 +259,12 @@ fn the_last_receiver_gives_the_senders_their_messages_back() -> anyhow::Result<(
             for n in 1..3 {
                 let sender = &sender;
                 g.spawn(move || {
-                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n));
-                    assert!(matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n));
+                    assert!(
+                        matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n)
+                    );
+                    assert!(
+                        matches!(sender.send(n), Err(SendError::Disconnected(back, _)) if back == n)
+                    );
                     Ok(())
                 });
             }
@@ -226,7 +272,10 @@ fn the_last_receiver_gives_the_senders_their_messages_back() -> anyhow::Result<(
             drop(receiver);
             Ok(())
         })?;
-        assert!(matches!(sender.try_send(5), Err(TrySendError::Disconnected(5, _))));
+        assert!(matches!(
+            sender.try_send(5),
+            Err(TrySendError::Disconnected(5, _))
+        ));
         assert!(sender.is_empty());
     }
     Ok(())
@@ -306,8 +355,14 @@ fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
         assert!(matches!(messages.next(), Some(Ok(1))));
         token.cancel();
         assert!(matches!(messages.next(), Some(Err(_))));
-        assert!(messages.next().is_none(), "one that drops errors must not spin");
-        assert!(matches!(messages.next(), Some(Err(_))), "it is taken up again");
+        assert!(
+            messages.next().is_none(),
+            "one that drops errors must not spin"
+        );
+        assert!(
+            matches!(messages.next(), Some(Err(_))),
+            "it is taken up again"
+        );
         assert!(messages.next().is_none());
         assert!(matches!(receiver.iter().next(), Some(Err(_))));
         sender.send(2).unwrap_err();
@@ -318,7 +373,10 @@ fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
     let mut messages = receiver.iter();
     assert!(matches!(token.run(|| messages.next()), Some(Err(_))));
     sender.send(4)?;
-    assert!(matches!(messages.next(), Some(Ok(4))), "the scope is another one");
+    assert!(
+        matches!(messages.next(), Some(Ok(4))),
+        "the scope is another one"
+    );
     drop(sender);
     assert!(messages.next().is_none() && messages.next().is_none());
     assert!(matches!(token.run(|| messages.next()), Some(Err(_))));
@@ -334,12 +392,21 @@ fn an_iterator_may_own_its_receiver() -> anyhow::Result<()> {
     let token = CancelToken::new();
     token.cancel();
     token.run(|| {
-        assert!(matches!(messages.next(), Some(Err(RecvError::Cancelled(_)))));
+        assert!(matches!(
+            messages.next(),
+            Some(Err(RecvError::Cancelled(_)))
+        ));
         assert!(messages.next().is_none());
     });
-    assert!(matches!(messages.next(), Some(Ok(2))), "it is taken up again");
+    assert!(
+        matches!(messages.next(), Some(Ok(2))),
+        "it is taken up again"
+    );
     drop(messages);
-    assert!(matches!(sender.send(4), Err(SendError::Disconnected(4, _))), "the receiver goes with it");
+    assert!(
+        matches!(sender.send(4), Err(SendError::Disconnected(4, _))),
+        "the receiver goes with it"
+    );
 
     let (sender, receiver) = unbounded();
     (1..=3).try_for_each(|n| sender.send(n))?;
@@ -371,8 +438,11 @@ fn what_is_in_the_channel_is_taken_without_a_wait() -> anyhow::Result<()> {
 /// A stage of a pipeline, in the scope of its task or in one below.
 type Stage = fn(&mut dyn FnMut() -> anyhow::Result<()>) -> anyhow::Result<()>;
 
-const STAGES: [Stage; 3] =
-    [|stage| stage(), |stage| taskgroup::timeout(LONG, stage).map(drop), |stage| Ok(TaskGroup::scope(|_| stage())?)];
+const STAGES: [Stage; 3] = [
+    |stage| stage(),
+    |stage| taskgroup::timeout(LONG, stage).map(drop),
+    |stage| Ok(TaskGroup::scope(|_| stage())?),
+];
 
 #[test]
 fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
@@ -420,7 +490,11 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
                 g.cancel();
                 Ok(())
             })?;
-            assert_eq!(committed.into_inner(), 0, "a stream that was cut short looks complete");
+            assert_eq!(
+                committed.into_inner(),
+                0,
+                "a stream that was cut short looks complete"
+            );
         }
     }
     Ok(())
@@ -442,7 +516,10 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
     token.run(|| {
         assert!(matches!(sender.try_send(2), Err(TrySendError::Cancelled(2, why)) if why.origin() == token.id()));
     });
-    assert!(matches!(sender.try_send(3), Err(TrySendError::Disconnected(3, _))));
+    assert!(matches!(
+        sender.try_send(3),
+        Err(TrySendError::Disconnected(3, _))
+    ));
     let error = anyhow::Error::from(token.run(|| receiver.try_recv()).unwrap_err());
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
 }
@@ -454,14 +531,21 @@ fn a_deadline_that_has_passed_is_a_cancel_too() {
     drop(sender);
     let token = CancelToken::new();
     token.child().run(|| {
-        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
+        assert!(matches!(
+            receiver.try_recv(),
+            Err(TryRecvError::Disconnected(_))
+        ));
         token.cancel_at(std::time::Instant::now() + SHORT);
         std::thread::sleep(2 * SHORT);
-        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
+        assert!(matches!(
+            receiver.try_recv(),
+            Err(TryRecvError::Cancelled(_))
+        ));
     });
 }
 
-/// A region that winds down is spared by the cancel above it, and so by what is made of an end that has gone.
+/// A region that winds down is spared by the cancel above it, and so by what is made of an end that
+/// has gone.
 #[test]
 fn a_region_that_is_spared_is_told_of_the_end() {
     let (sender, receiver) = unbounded::<u8>();
@@ -470,11 +554,19 @@ fn a_region_that_is_spared_is_told_of_the_end() {
     token.run(|| {
         taskgroup::winding_down(|| {
             token.cancel_gracefully(LONG);
-            assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_))));
+            assert!(matches!(
+                receiver.try_recv(),
+                Err(TryRecvError::Disconnected(_))
+            ));
             assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_))));
-            token.child().run(|| assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(_)))));
+            token
+                .child()
+                .run(|| assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(_)))));
             token.cancel();
-            assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(_))));
+            assert!(matches!(
+                receiver.try_recv(),
+                Err(TryRecvError::Cancelled(_))
+            ));
         });
     });
 }
@@ -493,7 +585,11 @@ fn anyhow_knows_the_cancel_inside_of_each_error() {
         ]
     });
     for error in errors {
-        assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()), "{error:?}");
+        assert_eq!(
+            error.cancelled().map(Cancelled::origin),
+            Some(token.id()),
+            "{error:?}"
+        );
     }
     drop(sender);
     let ended = receiver.recv().unwrap_err();
@@ -531,7 +627,11 @@ fn outside_of_any_scope_it_is_as_stds() {
 #[test]
 fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
     for capacity in [0, 1, 4] {
-        cross_with_cancels(bounded(capacity), |sender, message| sender.send(message), |receiver| receiver.recv())?;
+        cross_with_cancels(
+            bounded(capacity),
+            |sender, message| sender.send(message),
+            |receiver| receiver.recv(),
+        )?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The receivers of `after` and `tick`: whose messages come from the clock, one by one, and whose waits end like any other.
+//! The receivers of `after` and `tick`: whose messages come from the clock, one by one, and whose
+//! waits end like any other.
 
 #[path = "support/channels.rs"]
 mod channels;
@@ -9,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use channels::SHORT;
-use support::{watch, LONG};
+use support::{LONG, watch};
 use taskgroup::channel::{
-    after, bounded, select, tick, unbounded, Receiver, RecvError, RecvTimeoutError, Select, TryRecvError,
+    Receiver, RecvError, RecvTimeoutError, Select, TryRecvError, after, bounded, select, tick,
+    unbounded,
 };
 use taskgroup::{CancelToken, TaskGroup};
 
@@ -28,15 +30,24 @@ fn one_message_comes_and_no_end() {
     let receiver = after(SHORT);
     let message = receiver.recv().unwrap();
     assert!(message >= begun + SHORT && message <= Instant::now());
-    assert_eq!((receiver.try_recv(), receiver.len()), (Err(TryRecvError::Empty), 0));
-    assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+    assert_eq!(
+        (receiver.try_recv(), receiver.len()),
+        (Err(TryRecvError::Empty), 0)
+    );
+    assert!(matches!(
+        receiver.recv_timeout(SHORT),
+        Err(RecvTimeoutError::Timeout)
+    ));
     assert!(receiver.try_iter().next().is_none());
 }
 
 #[test]
 fn it_is_in_the_channel_from_when_it_is_due() {
     let receiver = after(LONG);
-    assert_eq!((receiver.len(), receiver.capacity(), receiver.is_empty()), (0, Some(1), true));
+    assert_eq!(
+        (receiver.len(), receiver.capacity(), receiver.is_empty()),
+        (0, Some(1), true)
+    );
     assert!(format!("{receiver:?}").contains("due: Some"));
     let receiver = due();
     assert_eq!((receiver.len(), receiver.is_full()), (1, true));
@@ -49,16 +60,28 @@ fn it_is_in_the_channel_from_when_it_is_due() {
 #[test]
 fn what_is_too_far_for_the_clock_never_comes() {
     for receiver in [after(Duration::MAX), tick(Duration::MAX)] {
-        assert!(matches!(receiver.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
+        assert!(matches!(
+            receiver.recv_timeout(SHORT),
+            Err(RecvTimeoutError::Timeout)
+        ));
     }
 }
 
 #[test]
 fn a_limit_before_it_is_due_ends_the_wait() {
-    assert!(matches!(after(LONG).recv_timeout(SHORT), Err(RecvTimeoutError::Timeout)));
-    assert!(matches!(after(LONG).recv_deadline(Instant::now()), Err(RecvTimeoutError::Timeout)));
+    assert!(matches!(
+        after(LONG).recv_timeout(SHORT),
+        Err(RecvTimeoutError::Timeout)
+    ));
+    assert!(matches!(
+        after(LONG).recv_deadline(Instant::now()),
+        Err(RecvTimeoutError::Timeout)
+    ));
     assert!(after(SHORT).recv_timeout(LONG).is_ok());
-    assert!(due().recv_deadline(Instant::now()).is_ok(), "what is there is received, late as it is");
+    assert!(
+        due().recv_deadline(Instant::now()).is_ok(),
+        "what is there is received, late as it is"
+    );
 }
 
 #[test]
@@ -67,7 +90,10 @@ fn a_message_comes_each_period() {
     let receiver = tick(SHORT);
     let ticks: Vec<_> = receiver.iter().take(5).map(Result::unwrap).collect();
     assert!(ticks[0] >= begun + SHORT);
-    assert!(ticks.windows(2).all(|two| two[0] + SHORT <= two[1]), "{ticks:?}");
+    assert!(
+        ticks.windows(2).all(|two| two[0] + SHORT <= two[1]),
+        "{ticks:?}"
+    );
     assert!(tick(Duration::ZERO).try_recv().is_ok());
 }
 
@@ -77,7 +103,8 @@ fn each_message_goes_to_one_receiver() -> anyhow::Result<()> {
     const EACH: usize = 200;
     let receiver = tick(Duration::from_micros(20));
     let ticks = TaskGroup::scope(|g| {
-        let takers = [(); 3].map(|()| g.spawn(|| Ok(receiver.iter().take(EACH).collect::<Result<Vec<_>, _>>()?)));
+        let takers = [(); 3]
+            .map(|()| g.spawn(|| Ok(receiver.iter().take(EACH).collect::<Result<Vec<_>, _>>()?)));
         let mut ticks = Vec::new();
         for taker in takers {
             ticks.extend(taker.join()?);
@@ -120,7 +147,10 @@ fn a_cancelled_scope_takes_no_message() {
     token.cancel();
     token.run(|| {
         assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(_))));
-        assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Cancelled(_))));
+        assert!(matches!(
+            receiver.recv_timeout(LONG),
+            Err(RecvTimeoutError::Cancelled(_))
+        ));
         assert!(select! { recv(receiver) -> _ => () }.is_err());
         assert!(select! { recv(receiver) -> _ => (), default => () }.is_err());
         assert!(receiver.try_recv().is_ok(), "it never blocks");
@@ -141,18 +171,29 @@ fn a_select_waits_for_the_clock() -> anyhow::Result<()> {
     // A message is faster, and leaves the clock as it is.
     sender.send(1)?;
     let ticks = tick(LONG);
-    assert_eq!(select! { recv(ticks) -> _ => 0, recv(idle) -> n => n?, }?, 1);
+    assert_eq!(
+        select! { recv(ticks) -> _ => 0, recv(idle) -> n => n?, }?,
+        1
+    );
     Ok(())
 }
 
 #[test]
 fn the_limit_of_a_select_and_the_clock_come_in_their_order() -> anyhow::Result<()> {
     let (_sender, idle) = unbounded::<u8>();
-    assert!(select! { recv(after(SHORT)) -> _ => true, recv(idle) -> _ => false, default(LONG) => false }?);
-    assert!(select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default(SHORT) => true }?);
-    assert!(select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default => true }?);
+    assert!(
+        select! { recv(after(SHORT)) -> _ => true, recv(idle) -> _ => false, default(LONG) => false }?
+    );
+    assert!(
+        select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default(SHORT) => true }?
+    );
+    assert!(
+        select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default => true }?
+    );
     assert!(select! { recv(due()) -> _ => true, recv(idle) -> _ => false, default => false }?);
-    assert!(select! { recv(due()) -> _ => true, recv(idle) -> _ => false, default(Instant::now()) => false }?);
+    assert!(
+        select! { recv(due()) -> _ => true, recv(idle) -> _ => false, default(Instant::now()) => false }?
+    );
     Ok(())
 }
 
@@ -166,7 +207,10 @@ fn a_select_takes_one_message_of_the_clock() -> anyhow::Result<()> {
     assert!(select.select()?);
     assert_eq!(receivers.iter().map(Receiver::len).sum::<usize>(), 1);
     assert_eq!(select.try_select()?, Some(true));
-    assert_eq!((select.try_select()?, select.select_timeout(SHORT)?), (None, None));
+    assert_eq!(
+        (select.try_select()?, select.select_timeout(SHORT)?),
+        (None, None)
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! A stream that was cut short does not look complete: what the other side of a channel sees of the task that dropped an end.
+//! A stream that was cut short does not look complete: what the other side of a channel sees of the
+//! task that dropped an end.
 
 mod support;
 
@@ -8,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use support::Gate;
-use taskgroup::channel::{self, Disconnected, Receiver, RecvError, SendError, Sender, TryRecvError};
+use taskgroup::channel::{
+    self, Disconnected, Receiver, RecvError, SendError, Sender, TryRecvError,
+};
 use taskgroup::sync::Event;
 use taskgroup::{FailureKind, OnFailure, TaskGroup, TaskId, TaskStatus};
 
@@ -21,8 +24,14 @@ fn collecting<'env, F>(body: F)
 where
     F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()>,
 {
-    let error = TaskGroup::builder().on_failure(OnFailure::Collect).scope(body).unwrap_err();
-    assert!(error.failures().len() == 1 && error.body().is_none(), "{error:#}");
+    let error = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .scope(body)
+        .unwrap_err();
+    assert!(
+        error.failures().len() == 1 && error.body().is_none(),
+        "{error:#}"
+    );
 }
 
 /// A task that fails with what it was given.
@@ -50,11 +59,18 @@ fn assert_cut_by<T: std::fmt::Debug>(receiver: &Receiver<T>, by: Option<&str>) {
     let disconnected = end_of(receiver);
     assert!(!disconnected.ended_well());
     assert_eq!(name(&disconnected), by);
-    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(other)) if other == disconnected));
+    assert!(
+        matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(other)) if other == disconnected)
+    );
     let timed = receiver.recv_timeout(Duration::from_secs(60));
-    assert!(matches!(timed, Err(channel::RecvTimeoutError::Disconnected(other)) if other == disconnected));
+    assert!(
+        matches!(timed, Err(channel::RecvTimeoutError::Disconnected(other)) if other == disconnected)
+    );
     let mut iter = receiver.iter();
-    assert_eq!(iter.next().unwrap().unwrap_err(), RecvError::Disconnected(disconnected.clone()));
+    assert_eq!(
+        iter.next().unwrap().unwrap_err(),
+        RecvError::Disconnected(disconnected.clone())
+    );
     assert!(iter.next().is_none() && iter.next().is_none());
     let mut select = channel::Select::new();
     select.recv(receiver, |message| message.map(drop));
@@ -81,7 +97,11 @@ fn first_is_ill(how: How) {
     let good = sender.clone();
     let sent = Event::new();
     let bad_is_gone = Event::new();
-    let on_failure = if matches!(how, How::Collect) { OnFailure::Collect } else { OnFailure::CancelSiblings };
+    let on_failure = if matches!(how, How::Collect) {
+        OnFailure::Collect
+    } else {
+        OnFailure::CancelSiblings
+    };
     let scope = TaskGroup::builder().on_failure(on_failure).scope(|g| {
         let bad = g.task().name("bad").with(sender);
         let fail = |sender: &mut Sender<u32>| -> anyhow::Result<()> {
@@ -102,7 +122,10 @@ fn first_is_ill(how: How) {
             }
         }
         bad_is_gone.set();
-        g.task().name("good").with(good).spawn(|sender| Ok(sender.send(2)?));
+        g.task()
+            .name("good")
+            .with(good)
+            .spawn(|sender| Ok(sender.send(2)?));
         let mut seen = Vec::new();
         let mut errors = 0;
         for message in &receiver {
@@ -151,13 +174,16 @@ fn a_writer_commits_nothing_when_its_reader_fails() {
         let (sender, receiver) = channel::bounded::<u32>(2);
         let error = TaskGroup::scope(|g| {
             let source = Slow;
-            g.task().name("read").with(sender).spawn(move |sender| -> anyhow::Result<()> {
-                let _source = &source;
-                for n in 0..5 {
-                    sender.send(n)?;
-                }
-                anyhow::bail!("bad record")
-            });
+            g.task()
+                .name("read")
+                .with(sender)
+                .spawn(move |sender| -> anyhow::Result<()> {
+                    let _source = &source;
+                    for n in 0..5 {
+                        sender.send(n)?;
+                    }
+                    anyhow::bail!("bad record")
+                });
             g.task().name("write").with(receiver).spawn(|receiver| {
                 for message in receiver.iter() {
                     message?;
@@ -190,30 +216,38 @@ fn a_panic_is_known_without_with() {
     });
 }
 
-/// Runs `f` in a task of a group in which a task can `join` only what it runs in place itself: the only permit is the task's, so
-/// that no worker can begin another, and the task has no handle. Returns the task as well.
+/// Runs `f` in a task of a group in which a task can `join` only what it runs in place itself: the
+/// only permit is the task's, so that no worker can begin another, and the task has no handle.
+/// Returns the task as well.
 fn where_joins_run_in_place(
     f: impl for<'s> FnOnce(&'s TaskGroup<'s, '_>) -> anyhow::Result<()> + Send,
 ) -> (TaskId, Result<(), taskgroup::GroupError>) {
     let (first_may_end, has_run) = (Gate::default(), AtomicUsize::new(0));
     let mut id = None;
-    let scope = TaskGroup::builder().limit(1).on_failure(OnFailure::Collect).scope(|g| {
-        g.spawn(|| {
-            first_may_end.wait();
+    let scope = TaskGroup::builder()
+        .limit(1)
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            g.spawn(|| {
+                first_may_end.wait();
+                Ok(())
+            });
+            let has_run = &has_run;
+            let task = g.spawn(move || {
+                f(g)?;
+                has_run.fetch_add(1, SeqCst);
+                Ok(())
+            });
+            id = Some(task.id());
+            drop(task);
+            first_may_end.open();
             Ok(())
         });
-        let has_run = &has_run;
-        let task = g.spawn(move || {
-            f(g)?;
-            has_run.fetch_add(1, SeqCst);
-            Ok(())
-        });
-        id = Some(task.id());
-        drop(task);
-        first_may_end.open();
-        Ok(())
-    });
-    assert_eq!(has_run.into_inner(), 1, "it did not run to its end: {scope:?}");
+    assert_eq!(
+        has_run.into_inner(),
+        1,
+        "it did not run to its end: {scope:?}"
+    );
     (id.unwrap(), scope)
 }
 
@@ -232,11 +266,14 @@ fn a_panic_is_known_in_place_and_with_with() {
     let [(sender, receiver), (given, also)] = two_channels();
     let (_, scope) = where_joins_run_in_place(|g| {
         let here = thread::current().id();
-        let spawned = g.task().with(given).spawn(move |_given| -> anyhow::Result<()> {
-            let _sender = sender;
-            assert_eq!(thread::current().id(), here, "it runs in place");
-            panic::panic_any(Expected);
-        });
+        let spawned = g
+            .task()
+            .with(given)
+            .spawn(move |_given| -> anyhow::Result<()> {
+                let _sender = sender;
+                assert_eq!(thread::current().id(), here, "it runs in place");
+                panic::panic_any(Expected);
+            });
         let id = spawned.id();
         assert!(spawned.join().is_err());
         for receiver in [&receiver, &also] {
@@ -248,7 +285,11 @@ fn a_panic_is_known_in_place_and_with_with() {
     });
     let failures = scope.unwrap_err().into_failures();
     assert_eq!(failures.len(), 1);
-    assert!(failures.into_iter().all(|failure| is_expected(failure.into_kind())));
+    assert!(
+        failures
+            .into_iter()
+            .all(|failure| is_expected(failure.into_kind()))
+    );
 }
 
 #[test]
@@ -314,7 +355,10 @@ fn senders_learn_which_task_dropped_the_receiver() {
         g.task().name("bad").with(receiver).spawn(fail).wait()?;
         match sender.send(1) {
             Err(SendError::Disconnected(1, disconnected)) => {
-                assert_eq!((name(&disconnected), disconnected.ended_well()), (Some("bad"), false));
+                assert_eq!(
+                    (name(&disconnected), disconnected.ended_well()),
+                    (Some("bad"), false)
+                );
                 assert!(disconnected.to_string().contains("task `bad`"));
             }
             other => panic!("{other:?}"),
@@ -440,7 +484,12 @@ fn a_refused_task_gives_value_and_closure_back() {
     let (sender, receiver) = channel::unbounded::<u32>();
     TaskGroup::scope(|g| {
         g.cancel();
-        let refused = g.task().with(sender).try_spawn(|sender| Ok(sender.try_send(7)?)).err().unwrap();
+        let refused = g
+            .task()
+            .with(sender)
+            .try_spawn(|sender| Ok(sender.try_send(7)?))
+            .err()
+            .unwrap();
         let (mut sender, closure) = refused.into_task();
         closure(&mut sender)
     })
@@ -452,8 +501,15 @@ fn a_refused_task_gives_value_and_closure_back() {
 fn a_started_task_and_a_daemon_keep_their_value() {
     let [(sender, receiver), (ticks, ticker)] = two_channels();
     let failed = TaskGroup::scope(|g| -> anyhow::Result<()> {
-        g.task().name("ticker").with(ticks).spawn_daemon(|_| Ok(Event::new().wait()?));
-        let start = g.task().name("server").with(sender).start(|_ready: taskgroup::Ready<u8>, _| anyhow::bail!("in use"));
+        g.task()
+            .name("ticker")
+            .with(ticks)
+            .spawn_daemon(|_| Ok(Event::new().wait()?));
+        let start = g
+            .task()
+            .name("server")
+            .with(sender)
+            .start(|_ready: taskgroup::Ready<u8>, _| anyhow::bail!("in use"));
         assert!(matches!(start, Err(taskgroup::StartError::Failed(_))));
         Ok(())
     });

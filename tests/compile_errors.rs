@@ -1,4 +1,5 @@
-//! `docs/compile-errors.md` shows what the compiler says to the mistakes of a newcomer: here it is made to say it.
+//! `docs/compile-errors.md` shows what the compiler says to the mistakes of a newcomer: here it is
+//! made to say it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,16 +16,26 @@ struct Mistake {
     says: Vec<String>,
 }
 
-/// The mistakes in the order of the page: a program that must not compile, a message, and the words that matter.
+/// The mistakes in the order of the page: a program that must not compile, a message, and the words
+/// that matter.
 fn mistakes(page: &str) -> Vec<Mistake> {
     let mut mistakes: Vec<Mistake> = Vec::new();
     let mut lines = page.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        if let Some(phrase) = line.strip_prefix("<!-- says: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            mistakes.last_mut().expect("a message comes after its mistake").says.push(phrase.to_owned());
+        if let Some(phrase) = line
+            .strip_prefix("<!-- says: ")
+            .and_then(|rest| rest.strip_suffix(" -->"))
+        {
+            mistakes
+                .last_mut()
+                .expect("a message comes after its mistake")
+                .says
+                .push(phrase.to_owned());
             continue;
         }
-        let Some(kind) = line.strip_prefix("```") else { continue };
+        let Some(kind) = line.strip_prefix("```") else {
+            continue;
+        };
         let mut block = String::new();
         for (_, line) in lines.by_ref().take_while(|(_, line)| *line != "```") {
             block += line;
@@ -32,9 +43,18 @@ fn mistakes(page: &str) -> Vec<Mistake> {
         }
         if let Some(code) = kind.strip_prefix("rust,compile_fail,") {
             let (code, shown, says) = (code.to_owned(), String::new(), Vec::new());
-            mistakes.push(Mistake { line: number + 1, code, program: block, shown, says });
+            mistakes.push(Mistake {
+                line: number + 1,
+                code,
+                program: block,
+                shown,
+                says,
+            });
         } else if kind == "text" {
-            mistakes.last_mut().expect("a message comes after its mistake").shown = block;
+            mistakes
+                .last_mut()
+                .expect("a message comes after its mistake")
+                .shown = block;
         }
     }
     mistakes
@@ -64,7 +84,15 @@ fn package(mistakes: &[Mistake]) -> PathBuf {
 /// What the compiler says to one program; `None` if it has nothing against it.
 fn compile(package: &Path, line: usize) -> Option<String> {
     let checked = Command::new(env!("CARGO"))
-        .args(["check", "--quiet", "--offline", "--color", "never", "--bin", &format!("line_{line}")])
+        .args([
+            "check",
+            "--quiet",
+            "--offline",
+            "--color",
+            "never",
+            "--bin",
+            &format!("line_{line}"),
+        ])
         .arg("--target-dir")
         .arg(package.join("target"))
         .current_dir(package)
@@ -80,13 +108,29 @@ fn flat(text: &str) -> String {
 
 #[test]
 fn compiler_says_what_the_page_shows() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compile-errors.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compile-errors.md"))
+            .unwrap();
     let mistakes = mistakes(&page);
-    assert!(mistakes.len() >= 12, "the page shows {} mistakes", mistakes.len());
+    assert!(
+        mistakes.len() >= 12,
+        "the page shows {} mistakes",
+        mistakes.len()
+    );
     let package = package(&mistakes);
     let mut wrong = Vec::new();
-    for Mistake { line, code, shown, says, .. } in &mistakes {
-        assert!(!says.is_empty(), "no words are named that the message of line {line} must have");
+    for Mistake {
+        line,
+        code,
+        shown,
+        says,
+        ..
+    } in &mistakes
+    {
+        assert!(
+            !says.is_empty(),
+            "no words are named that the message of line {line} must have"
+        );
         let code = format!("error[{code}]");
         let Some(said) = compile(&package, *line) else {
             wrong.push(format!("line {line} compiles"));
@@ -97,9 +141,15 @@ fn compiler_says_what_the_page_shows() {
                 wrong.push(format!("line {line}: the page does not show: {phrase}"));
             }
             if !flat(&said).contains(phrase) {
-                wrong.push(format!("line {line}: the compiler does not say: {phrase}\n{said}"));
+                wrong.push(format!(
+                    "line {line}: the compiler does not say: {phrase}\n{said}"
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "docs/compile-errors.md:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "docs/compile-errors.md:\n{}",
+        wrong.join("\n")
+    );
 }

@@ -3,9 +3,9 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex, mpsc};
 
-use support::{blocked, Drops, Gate};
+use support::{Drops, Gate, blocked};
 use taskgroup::{CancelToken, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]
@@ -61,7 +61,8 @@ fn what_ended_before_the_call_is_given_out_too() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_handle_that_is_given_out_has_its_result_also_for_a_cancelled_scope() -> Result<(), GroupError> {
+fn a_handle_that_is_given_out_has_its_result_also_for_a_cancelled_scope() -> Result<(), GroupError>
+{
     let (registered, in_callback, leave) = (Gate::default(), Gate::default(), Gate::default());
     let token = CancelToken::new();
     TaskGroup::scope(|g| {
@@ -81,7 +82,10 @@ fn a_handle_that_is_given_out_has_its_result_also_for_a_cancelled_scope() -> Res
             Ok(())
         });
         let task = finished.next().expect("one is left")?;
-        assert!(leave.is_open(), "the task has not ended before its callbacks have");
+        assert!(
+            leave.is_open(),
+            "the task has not ended before its callbacks have"
+        );
         assert_eq!(task.status(), TaskStatus::Finished);
         token.cancel();
         assert_eq!(token.run(|| task.join())?, 7);
@@ -112,7 +116,15 @@ fn tasks_that_fail_panic_or_never_run_are_given_out_as_well() {
             for task in finished {
                 seen.push(task?.status());
             }
-            assert_eq!(seen, [TaskStatus::NeverRan, TaskStatus::Finished, TaskStatus::Failed, TaskStatus::Panicked]);
+            assert_eq!(
+                seen,
+                [
+                    TaskStatus::NeverRan,
+                    TaskStatus::Finished,
+                    TaskStatus::Failed,
+                    TaskStatus::Panicked
+                ]
+            );
             Ok(())
         })
         .unwrap_err();
@@ -120,7 +132,8 @@ fn tasks_that_fail_panic_or_never_run_are_given_out_as_well() {
 }
 
 #[test]
-fn in_a_cancelled_scope_it_gives_the_cancel_then_the_end_and_keeps_the_handles() -> Result<(), GroupError> {
+fn in_a_cancelled_scope_it_gives_the_cancel_then_the_end_and_keeps_the_handles()
+-> Result<(), GroupError> {
     let token = CancelToken::new();
     TaskGroup::scope(|g| {
         let tasks: Vec<_> = (0..3).map(|n| g.spawn(move || Ok(n))).collect();
@@ -132,10 +145,16 @@ fn in_a_cancelled_scope_it_gives_the_cancel_then_the_end_and_keeps_the_handles()
             finished.next().expect("three are left")?;
             token.cancel();
             for _ in 0..3 {
-                let cancelled = finished.next().expect("it does not look finished").expect_err("the scope is cancelled");
+                let cancelled = finished
+                    .next()
+                    .expect("it does not look finished")
+                    .expect_err("the scope is cancelled");
                 assert_eq!(cancelled.origin(), token.id());
                 assert_eq!(finished.len(), 2);
-                assert!(finished.next().is_none(), "a loop that does not stop at errors stops all the same");
+                assert!(
+                    finished.next().is_none(),
+                    "a loop that does not stop at errors stops all the same"
+                );
             }
             let outcomes: Vec<_> = finished.by_ref().map(|task| task.is_ok()).collect();
             assert_eq!(outcomes, [false]);
@@ -178,7 +197,10 @@ fn a_cancel_wakes_the_wait_and_loses_no_handle() -> Result<(), GroupError> {
             token.cancel();
             Ok(())
         });
-        let cancelled = token.run(|| finished.next()).expect("one is left").expect_err("the task has not ended");
+        let cancelled = token
+            .run(|| finished.next())
+            .expect("one is left")
+            .expect_err("the task has not ended");
         assert_eq!(cancelled.origin(), token.id());
         leave.open();
         assert_eq!(finished.next().expect("one is left")?.join()?, 7);
@@ -270,7 +292,11 @@ fn the_limit_holds_while_tasks_of_the_group_wait_for_completions() -> Result<(),
             }
             Ok(())
         })?;
-        assert!(most.load(Ordering::SeqCst) <= limit, "{} of {limit}", most.load(Ordering::SeqCst));
+        assert!(
+            most.load(Ordering::SeqCst) <= limit,
+            "{} of {limit}",
+            most.load(Ordering::SeqCst)
+        );
     }
     Ok(())
 }
@@ -333,11 +359,15 @@ fn it_may_be_iterated_by_one_thread_after_another() -> Result<(), GroupError> {
             Ok(2)
         });
         let mut finished = g.as_completed([first, second]);
-        sums.lock().unwrap().push(finished.next().expect("two are left")?.join()?);
+        sums.lock()
+            .unwrap()
+            .push(finished.next().expect("two are left")?.join()?);
         g.spawn(|| {
             let mut finished = finished;
             gate.open();
-            sums.lock().unwrap().push(finished.next().expect("one is left")?.join()?);
+            sums.lock()
+                .unwrap()
+                .push(finished.next().expect("one is left")?.join()?);
             Ok(())
         });
         Ok(())
@@ -364,14 +394,18 @@ fn the_first_to_end_may_decide_over_the_others() -> Result<(), GroupError> {
         for task in &slow {
             task.cancel();
         }
-        let ended = g.as_completed(slow).filter(|task| task.as_ref().is_ok_and(|task| task.is_finished())).count();
+        let ended = g
+            .as_completed(slow)
+            .filter(|task| task.as_ref().is_ok_and(|task| task.is_finished()))
+            .count();
         assert_eq!(ended, others);
         Ok(())
     })
 }
 
 #[test]
-fn a_predicate_may_cancel_after_two_failures_and_the_outcomes_are_listed_in_the_order_of_the_spawns() {
+fn a_predicate_may_cancel_after_two_failures_and_the_outcomes_are_listed_in_the_order_of_the_spawns()
+ {
     let failures = AtomicUsize::new(0);
     let error = TaskGroup::builder()
         .on_failure(OnFailure::Collect)
@@ -382,19 +416,29 @@ fn a_predicate_may_cancel_after_two_failures_and_the_outcomes_are_listed_in_the_
                 let _ = registered.recv();
                 Ok(())
             });
-            let tasks: Vec<_> = (0..5).map(|n| g.spawn(move || -> anyhow::Result<()> { anyhow::bail!("{n}") })).collect();
+            let tasks: Vec<_> = (0..5)
+                .map(|n| g.spawn(move || -> anyhow::Result<()> { anyhow::bail!("{n}") }))
+                .collect();
             for task in &tasks {
                 task.on_finished(|status| {
-                    if status == TaskStatus::Failed && failures.fetch_add(1, Ordering::SeqCst) == 1 {
+                    if status == TaskStatus::Failed && failures.fetch_add(1, Ordering::SeqCst) == 1
+                    {
                         g.cancel();
                     }
                 });
             }
             drop(register);
-            let statuses: Result<Vec<_>, _> = taskgroup::shield(|| tasks.iter().map(|task| task.wait()).collect());
+            let statuses: Result<Vec<_>, _> =
+                taskgroup::shield(|| tasks.iter().map(|task| task.wait()).collect());
             assert_eq!(
                 statuses?,
-                [TaskStatus::Failed, TaskStatus::Failed, TaskStatus::NeverRan, TaskStatus::NeverRan, TaskStatus::NeverRan]
+                [
+                    TaskStatus::Failed,
+                    TaskStatus::Failed,
+                    TaskStatus::NeverRan,
+                    TaskStatus::NeverRan,
+                    TaskStatus::NeverRan
+                ]
             );
             taskgroup::shield(|| holder.join())?;
             Ok(())
@@ -421,7 +465,10 @@ fn a_predicate_may_cancel_after_the_first_completion() -> Result<(), GroupError>
         g.cancel();
         assert_eq!(taskgroup::shield(|| first.join())?, 1);
         for task in taskgroup::shield(|| finished.collect::<Vec<_>>()) {
-            assert!(matches!(task?.status(), TaskStatus::Cancelled | TaskStatus::NeverRan));
+            assert!(matches!(
+                task?.status(),
+                TaskStatus::Cancelled | TaskStatus::NeverRan
+            ));
         }
         Ok(())
     })
@@ -446,5 +493,7 @@ fn a_group_that_waits_for_all_fails_with_its_first_error() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    assert!(matches!(error.failures()[0].kind(), FailureKind::Error(error) if error.to_string() == "task 1"));
+    assert!(
+        matches!(error.failures()[0].kind(), FailureKind::Error(error) if error.to_string() == "task 1")
+    );
 }

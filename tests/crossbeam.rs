@@ -6,10 +6,10 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use channels::{cross_with_cancels, SHORT};
-use crossbeam_channel::{bounded, never, select, unbounded, Receiver, Sender};
-use support::{until, watch, Gate, LONG};
-use taskgroup::channel::{crossbeam, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
+use channels::{SHORT, cross_with_cancels};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
+use support::{Gate, LONG, until, watch};
+use taskgroup::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, crossbeam};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 
 #[test]
@@ -30,19 +30,28 @@ fn messages_pass() -> anyhow::Result<()> {
 fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
     let _watch = watch();
     let ((sender, receiver), (answer, answers)) = (bounded(0), bounded(0));
-    let echo = std::thread::spawn(move || receiver.iter().for_each(|n: u32| answer.send(n + 1).unwrap()));
+    let echo = std::thread::spawn(move || {
+        receiver
+            .iter()
+            .for_each(|n: u32| answer.send(n + 1).unwrap())
+    });
     for n in 0..200 {
         crossbeam::send(&sender, n)?;
         assert_eq!(crossbeam::recv(&answers)?, n + 1);
     }
     drop(sender);
-    assert!(matches!(crossbeam::recv(&answers), Err(RecvError::Disconnected(_))));
+    assert!(matches!(
+        crossbeam::recv(&answers),
+        Err(RecvError::Disconnected(_))
+    ));
     echo.join().unwrap();
     Ok(())
 }
 
 /// What a task comes to in `operation`, which it has begun when it is cancelled.
-fn cancelled_in<T: Send>(operation: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+fn cancelled_in<T: Send>(
+    operation: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     let inside = Gate::default();
     let outcome = TaskGroup::scope(|g| {
         let blocked = g.spawn_isolated(|| {
@@ -171,13 +180,24 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<(
 fn time_runs_out() {
     let _watch = watch();
     let (sender, receiver) = bounded(1);
-    assert!(matches!(crossbeam::recv_timeout(&receiver, SHORT), Err(RecvTimeoutError::Timeout)));
+    assert!(matches!(
+        crossbeam::recv_timeout(&receiver, SHORT),
+        Err(RecvTimeoutError::Timeout)
+    ));
     assert!(crossbeam::send_timeout(&sender, 1, LONG).is_ok());
-    assert!(matches!(crossbeam::send_timeout(&sender, 2, SHORT), Err(SendTimeoutError::Timeout(2))));
+    assert!(matches!(
+        crossbeam::send_timeout(&sender, 2, SHORT),
+        Err(SendTimeoutError::Timeout(2))
+    ));
     assert_eq!(crossbeam::recv_timeout(&receiver, LONG).unwrap(), 1);
     let token = CancelToken::new();
-    assert!(matches!(token.run(|| crossbeam::recv_timeout(&receiver, SHORT)), Err(RecvTimeoutError::Timeout)));
-    let cut = taskgroup::timeout(SHORT, || Ok::<_, anyhow::Error>(crossbeam::recv(&receiver)?));
+    assert!(matches!(
+        token.run(|| crossbeam::recv_timeout(&receiver, SHORT)),
+        Err(RecvTimeoutError::Timeout)
+    ));
+    let cut = taskgroup::timeout(SHORT, || {
+        Ok::<_, anyhow::Error>(crossbeam::recv(&receiver)?)
+    });
     assert_eq!(cut.unwrap(), None);
 }
 
@@ -185,7 +205,9 @@ fn time_runs_out() {
 fn the_end_of_a_bounded_shield_or_of_a_grace_ends_the_wait() {
     let _watch = watch();
     let (sender, _receiver) = bounded(0);
-    let is_cut = |recv: Result<(), RecvError>, send: Result<(), SendError<u8>>, token: &CancelToken| {
+    let is_cut = |recv: Result<(), RecvError>,
+                  send: Result<(), SendError<u8>>,
+                  token: &CancelToken| {
         assert!(matches!(recv, Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
         assert!(matches!(send, Err(SendError::Cancelled(1, why)) if why.origin() == token.id()));
     };
@@ -225,20 +247,32 @@ fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
     let _watch = watch();
     let (sender, receiver) = bounded(0);
     drop(receiver);
-    assert!(matches!(crossbeam::send(&sender, 1), Err(SendError::Disconnected(1, _))));
-    assert!(matches!(crossbeam::send_timeout(&sender, 1, LONG), Err(SendTimeoutError::Disconnected(1, _))));
+    assert!(matches!(
+        crossbeam::send(&sender, 1),
+        Err(SendError::Disconnected(1, _))
+    ));
+    assert!(matches!(
+        crossbeam::send_timeout(&sender, 1, LONG),
+        Err(SendTimeoutError::Disconnected(1, _))
+    ));
 
     let ((sender, receiver), (other, silent)) = (bounded(0), bounded::<u8>(0));
     let (entered, token) = (AtomicUsize::new(0), CancelToken::new());
     TaskGroup::scope(|g| {
         g.spawn(|| {
             entered.fetch_add(1, Ordering::Relaxed);
-            assert!(matches!(token.run(|| crossbeam::send(&sender, 1)), Err(SendError::Disconnected(1, _))));
+            assert!(matches!(
+                token.run(|| crossbeam::send(&sender, 1)),
+                Err(SendError::Disconnected(1, _))
+            ));
             Ok(())
         });
         g.spawn(|| {
             entered.fetch_add(1, Ordering::Relaxed);
-            assert!(matches!(crossbeam::recv(&silent), Err(RecvError::Disconnected(_))));
+            assert!(matches!(
+                crossbeam::recv(&silent),
+                Err(RecvError::Disconnected(_))
+            ));
             Ok(())
         });
         until(|| entered.load(Ordering::Relaxed) == 2);
@@ -254,8 +288,14 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
     let (parent, silent) = (CancelToken::new(), never::<u8>());
     let token = parent.child();
     let closed = token.closed();
-    assert!(closed.same_channel(&token.clone().closed()), "it is made once");
-    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+    assert!(
+        closed.same_channel(&token.clone().closed()),
+        "it is made once"
+    );
+    assert_eq!(
+        closed.try_recv(),
+        Err(crossbeam_channel::TryRecvError::Empty)
+    );
     let inside = Gate::default();
     TaskGroup::scope(|g| {
         let ended = g.spawn(|| {
@@ -271,14 +311,20 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
         assert!(ended.join()?);
         Ok(())
     })?;
-    assert_eq!(token.closed().try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+    assert_eq!(
+        token.closed().try_recv(),
+        Err(crossbeam_channel::TryRecvError::Disconnected)
+    );
 
     let late = CancelToken::new();
     late.cancel();
     assert!(late.closed().recv().is_err());
     let timed = CancelToken::new();
     timed.cancel_after(SHORT);
-    assert_eq!(timed.closed().recv_timeout(LONG), Err(crossbeam_channel::RecvTimeoutError::Disconnected));
+    assert_eq!(
+        timed.closed().recv_timeout(LONG),
+        Err(crossbeam_channel::RecvTimeoutError::Disconnected)
+    );
     Ok(())
 }
 
@@ -297,7 +343,11 @@ fn the_receiver_disconnects_before_callbacks_and_hooks_run() -> anyhow::Result<(
         .forget();
     token.run(|| taskgroup::with_cancel_hook(look, || token.cancel()));
     for who in ["hook", "callback"] {
-        assert_eq!(looks.try_recv()?, Err(crossbeam_channel::TryRecvError::Disconnected), "{who}");
+        assert_eq!(
+            looks.try_recv()?,
+            Err(crossbeam_channel::TryRecvError::Disconnected),
+            "{who}"
+        );
     }
     Ok(())
 }
@@ -307,9 +357,15 @@ fn it_goes_with_its_token() {
     let _watch = watch();
     let token = CancelToken::new();
     let closed = token.clone().closed();
-    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+    assert_eq!(
+        closed.try_recv(),
+        Err(crossbeam_channel::TryRecvError::Empty)
+    );
     drop(token);
-    assert_eq!(closed.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+    assert_eq!(
+        closed.try_recv(),
+        Err(crossbeam_channel::TryRecvError::Disconnected)
+    );
 }
 
 #[test]
@@ -319,11 +375,17 @@ fn many_ask_for_it_at_once() -> anyhow::Result<()> {
         let token = CancelToken::new();
         let closed = TaskGroup::scope(|g| {
             let tasks: Vec<_> = (0..4).map(|_| g.spawn(|| Ok(token.closed()))).collect();
-            let closed = tasks.into_iter().map(|task| task.join()).collect::<Result<Vec<_>, _>>()?;
+            let closed = tasks
+                .into_iter()
+                .map(|task| task.join())
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(closed)
         })?;
         assert!(closed.iter().all(|other| other.same_channel(&closed[0])));
-        assert_eq!(closed[0].try_recv(), Err(crossbeam_channel::TryRecvError::Empty));
+        assert_eq!(
+            closed[0].try_recv(),
+            Err(crossbeam_channel::TryRecvError::Empty)
+        );
         token.cancel();
         assert!(closed[0].recv().is_err());
     }

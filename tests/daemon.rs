@@ -3,12 +3,14 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use support::{blocked, Drops, Gate, LONG};
-use taskgroup::{CancelCause, CancelToken, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
+use support::{Drops, Gate, LONG, blocked};
+use taskgroup::{
+    CancelCause, CancelToken, Cancelled, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus,
+};
 
 #[test]
 fn a_daemon_is_cancelled_once_the_body_and_the_tasks_are_done() -> Result<(), GroupError> {
@@ -19,7 +21,11 @@ fn a_daemon_is_cancelled_once_the_body_and_the_tasks_are_done() -> Result<(), Gr
             running.open();
             let cancelled = blocked();
             let finished = matches!(cancelled.cause(), CancelCause::GroupFinished);
-            events.lock().unwrap().push(if finished { "daemon" } else { "daemon, too early" });
+            events.lock().unwrap().push(if finished {
+                "daemon"
+            } else {
+                "daemon, too early"
+            });
             Err(cancelled.into())
         });
         running.wait();
@@ -34,13 +40,21 @@ fn a_daemon_is_cancelled_once_the_body_and_the_tasks_are_done() -> Result<(), Gr
     })?;
     assert_eq!(value, 2);
     let events = events.into_inner().unwrap();
-    assert_eq!((events.len(), events.last()), (3, Some(&"daemon")), "{events:?}");
+    assert_eq!(
+        (events.len(), events.last()),
+        (3, Some(&"daemon")),
+        "{events:?}"
+    );
     Ok(())
 }
 
 #[test]
 fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupError> {
-    let (begun, leave, ended) = (Arc::new(Gate::default()), Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
+    let (begun, leave, ended) = (
+        Arc::new(Gate::default()),
+        Arc::new(Gate::default()),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let daemon_left = Arc::new(Gate::default());
     let (give, tokens) = mpsc::channel();
     let canceller = thread::spawn(move || {
@@ -51,7 +65,8 @@ fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupEr
         let (leave, daemon_left) = (leave.clone(), daemon_left.clone());
         move || {
             daemon_left.wait();
-            // A scope that does not wait returns meanwhile. One that does is as right after any time.
+            // A scope that does not wait returns meanwhile. One that does is as right after any
+            // time.
             thread::sleep(Duration::from_millis(50));
             leave.open();
         }
@@ -75,7 +90,11 @@ fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupEr
         begun.wait();
         Ok(())
     })?;
-    assert_eq!(ended.load(Ordering::SeqCst), 1, "the scope has returned while the callback ran");
+    assert_eq!(
+        ended.load(Ordering::SeqCst),
+        1,
+        "the scope has returned while the callback ran"
+    );
     canceller.join().expect("it only cancels");
     opener.join().expect("it only opens the gate");
     Ok(())
@@ -92,8 +111,13 @@ fn a_daemon_that_fails_fails_the_group() {
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
     let failure = error.primary().expect("the daemon failed first");
-    assert_eq!(failure.task().and_then(|task| task.name.as_deref()), Some("reaper"));
-    assert!(matches!(failure.kind(), FailureKind::Error(error) if error.to_string() == "out of handles"));
+    assert_eq!(
+        failure.task().and_then(|task| task.name.as_deref()),
+        Some("reaper")
+    );
+    assert!(
+        matches!(failure.kind(), FailureKind::Error(error) if error.to_string() == "out of handles")
+    );
 }
 
 #[test]
@@ -109,7 +133,10 @@ fn a_daemon_that_fails_while_it_ends_is_reported() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["could not flush"]);
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["could not flush"]
+    );
 }
 
 #[test]
@@ -119,7 +146,13 @@ fn a_daemon_that_panics_fails_the_group() {
         Err::<(), _>(blocked().into())
     })
     .unwrap_err();
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["daemon down"]);
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["daemon down"]
+    );
 }
 
 #[test]
@@ -180,7 +213,10 @@ fn a_daemon_is_cancelled_by_a_failure_with_the_failures_cause() {
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
     let seen = seen.into_inner().unwrap();
-    assert!(matches!(&seen, Some(CancelCause::TaskFailed { error, .. }) if error == "crash"), "{seen:?}");
+    assert!(
+        matches!(&seen, Some(CancelCause::TaskFailed { error, .. }) if error == "crash"),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -241,5 +277,8 @@ fn collecting_groups_cancel_their_daemons_at_the_end_too() {
             Ok(())
         })
         .unwrap_err();
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["collected"]);
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["collected"]
+    );
 }

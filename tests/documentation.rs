@@ -12,7 +12,8 @@ struct Item {
     hidden: bool,
 }
 
-/// What these sources do not show to a user: the models, and what macros reach behind `#[doc(hidden)]`.
+/// What these sources do not show to a user: the models, and what macros reach behind
+/// `#[doc(hidden)]`.
 const INSIDE: [&str; 3] = ["src/facade", "src/compile_fail.rs", "src/channel/case.rs"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -26,7 +27,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The items of a file that are `pub`, which the lint `unreachable_pub` keeps to those that a user can name.
+/// The items of a file that are `pub`, which the lint `unreachable_pub` keeps to those that a user
+/// can name.
 fn items(name: &str, text: &str) -> Vec<Item> {
     let mut items = Vec::new();
     let mut docs = String::new();
@@ -52,12 +54,20 @@ fn items(name: &str, text: &str) -> Vec<Item> {
             continue;
         }
         if line.starts_with("pub mod") && attributes.contains("doc(hidden)") {
-            lines.by_ref().take_while(|(_, line)| *line != "}").for_each(drop);
+            lines
+                .by_ref()
+                .take_while(|(_, line)| *line != "}")
+                .for_each(drop);
         }
         let exported = line.starts_with("macro_rules!") && attributes.contains("macro_export");
         let words = line.strip_prefix("pub ").unwrap_or_default();
-        let words = words.strip_prefix("const ").filter(|rest| rest.starts_with("fn ")).unwrap_or(words);
-        let public = ["fn ", "struct ", "enum ", "trait ", "type "].iter().any(|kind| words.starts_with(kind));
+        let words = words
+            .strip_prefix("const ")
+            .filter(|rest| rest.starts_with("fn "))
+            .unwrap_or(words);
+        let public = ["fn ", "struct ", "enum ", "trait ", "type "]
+            .iter()
+            .any(|kind| words.starts_with(kind));
         if exported || public {
             let mut signature = line.to_owned();
             while words.starts_with("fn ") && !signature.ends_with(['{', ';']) {
@@ -85,7 +95,12 @@ fn public_items() -> Vec<Item> {
     found.sort();
     let mut all = Vec::new();
     for path in found {
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('\\', "/");
         if !INSIDE.iter().any(|inside| name.starts_with(inside)) {
             let text = fs::read_to_string(&path).unwrap();
             // Tests are at the end of a file.
@@ -98,7 +113,10 @@ fn public_items() -> Vec<Item> {
 
 /// What a function returns, as its signature says; empty for what is none.
 fn returned(signature: &str) -> &str {
-    let Some(arguments) = signature.find("fn ").and_then(|start| signature[start..].find('(').map(|at| start + at)) else {
+    let Some(arguments) = signature
+        .find("fn ")
+        .and_then(|start| signature[start..].find('(').map(|at| start + at))
+    else {
         return "";
     };
     let mut depth = 0;
@@ -106,7 +124,11 @@ fn returned(signature: &str) -> &str {
         depth += i32::from(character == '(') - i32::from(character == ')');
         if depth == 0 {
             let rest = &signature[arguments + at + 1..];
-            return rest.split(" where").next().and_then(|rest| rest.trim().strip_prefix("-> ")).unwrap_or_default();
+            return rest
+                .split(" where")
+                .next()
+                .and_then(|rest| rest.trim().strip_prefix("-> "))
+                .unwrap_or_default();
         }
     }
     ""
@@ -116,20 +138,34 @@ fn returned(signature: &str) -> &str {
 fn expect_none(wrong: impl Fn(&Item) -> bool, what: &str) {
     let items = public_items();
     assert!(items.len() > 200, "only {} items were found", items.len());
-    let wrong: Vec<_> =
-        items.iter().filter(|item| wrong(item)).map(|item| format!("{}: {}", item.place, item.signature)).collect();
-    assert!(wrong.is_empty(), "{} {what}:\n{}", wrong.len(), wrong.join("\n"));
+    let wrong: Vec<_> = items
+        .iter()
+        .filter(|item| wrong(item))
+        .map(|item| format!("{}: {}", item.place, item.signature))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} {what}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn every_item_has_an_example() {
-    expect_none(|item| !item.docs.contains("```"), "items without an example");
+    expect_none(
+        |item| !item.docs.contains("```"),
+        "items without an example",
+    );
 }
 
 #[test]
 fn every_fallible_function_says_what_its_errors_are() {
     let fallible = |item: &Item| returned(&item.signature).starts_with("Result<");
-    expect_none(|item| fallible(item) && !item.docs.contains("# Errors"), "functions without `# Errors`");
+    expect_none(
+        |item| fallible(item) && !item.docs.contains("# Errors"),
+        "functions without `# Errors`",
+    );
 }
 
 #[test]
@@ -139,10 +175,23 @@ fn every_function_that_can_be_cancelled_says_what_a_cancel_does() {
     let cancellable = |item: &Item| {
         let returned = returned(&item.signature);
         returned.starts_with("Result<")
-            && ["Cancelled>", "SendError<", "RecvError>", "TimeoutError", "BarrierError>", "GroupError", "StartError"]
+            && [
+                "Cancelled>",
+                "SendError<",
+                "RecvError>",
+                "TimeoutError",
+                "BarrierError>",
+                "GroupError",
+                "StartError",
+            ]
+            .iter()
+            .any(|error| returned.contains(error))
+            && !DO_NOT_BLOCK
                 .iter()
-                .any(|error| returned.contains(error))
-            && !DO_NOT_BLOCK.iter().any(|prefix| item.signature.contains(prefix))
+                .any(|prefix| item.signature.contains(prefix))
     };
-    expect_none(|item| cancellable(item) && !item.docs.contains("# Cancellation"), "functions without `# Cancellation`");
+    expect_none(
+        |item| cancellable(item) && !item.docs.contains("# Cancellation"),
+        "functions without `# Cancellation`",
+    );
 }

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use support::{blocked, Drops, Gate, LONG};
+use support::{Drops, Gate, LONG, blocked};
 use taskgroup::{CancelToken, GroupError, TaskGroup, TaskStatus};
 
 #[test]
@@ -92,7 +92,8 @@ fn captures_are_dropped_by_the_time_a_waiter_returns() -> Result<(), GroupError>
 }
 
 #[test]
-fn panic_payloads_of_isolated_tasks_are_dropped_before_the_scope_returns() -> Result<(), GroupError> {
+fn panic_payloads_of_isolated_tasks_are_dropped_before_the_scope_returns() -> Result<(), GroupError>
+{
     let (drops, leave) = (Drops::default(), Gate::default());
     TaskGroup::scope(|g| {
         let task = g.spawn_isolated(|| -> anyhow::Result<()> {
@@ -107,7 +108,8 @@ fn panic_payloads_of_isolated_tasks_are_dropped_before_the_scope_returns() -> Re
     Ok(())
 }
 
-/// A destructor that opens a scope with tasks, as a pool or a cache that flushes when it is dropped does.
+/// A destructor that opens a scope with tasks, as a pool or a cache that flushes when it is dropped
+/// does.
 struct Flush<'a>(&'a AtomicU32);
 
 impl Drop for Flush<'_> {
@@ -181,7 +183,8 @@ fn failures_and_panics_inside_a_destructors_scope_are_contained() {
                 Err::<(), _>(blocked().into())
             });
             let panics = error.err().map_or(0, |error| error.panics().count());
-            self.0.fetch_add(u32::try_from(panics).unwrap_or(u32::MAX), Ordering::Relaxed);
+            self.0
+                .fetch_add(u32::try_from(panics).unwrap_or(u32::MAX), Ordering::Relaxed);
         }
     }
     let panics = AtomicU32::new(0);
@@ -204,7 +207,11 @@ fn a_shielded_scope_in_a_destructor_works_in_a_cancelled_task() {
     let (token, sum) = (CancelToken::new(), AtomicU32::new(0));
     token.cancel();
     token.run(|| drop(Flush(&sum)));
-    assert_eq!(sum.load(Ordering::Relaxed), 0, "without a shield its tasks never run");
+    assert_eq!(
+        sum.load(Ordering::Relaxed),
+        0,
+        "without a shield its tasks never run"
+    );
     token.run(|| drop(Shielded(&sum)));
     assert_eq!(sum.into_inner(), 6);
 }

@@ -1,4 +1,5 @@
-//! The primary failure of a report is the root of the trouble: what failed only because another task had failed is its echo.
+//! The primary failure of a report is the root of the trouble: what failed only because another
+//! task had failed is its echo.
 
 #[path = "support/echoes.rs"]
 mod echoes;
@@ -8,8 +9,8 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use echoes::{assert_echo, disk_full, group, names, primary, report, Root, MODES};
-use support::{blocked, Gate, LONG};
+use echoes::{MODES, Root, assert_echo, disk_full, group, names, primary, report};
+use support::{Gate, LONG, blocked};
 use taskgroup::channel::{self, select};
 use taskgroup::sync::Barrier;
 use taskgroup::{CancelCause, CancelToken, OnFailure, TaskGroup};
@@ -20,7 +21,9 @@ fn a_sender_whose_receiver_went_with_a_failure_is_an_echo() {
         let (sender, receiver) = channel::bounded(0);
         let error = report(mode, receiver, move || Ok(sender.send(1)?), disk_full);
         assert_echo(&error);
-        let [echo, root] = error.failures() else { panic!("{error}") };
+        let [echo, root] = error.failures() else {
+            panic!("{error}")
+        };
         assert!(!echo.after_cancel());
         assert_eq!(root.after_cancel(), mode == OnFailure::CancelSiblings);
         assert!(error.to_string().contains("first: task `root`"), "{error}");
@@ -31,7 +34,12 @@ fn a_sender_whose_receiver_went_with_a_failure_is_an_echo() {
 fn a_receiver_whose_sender_went_with_a_failure_is_an_echo() {
     for mode in MODES {
         let (sender, receiver) = channel::bounded::<u32>(0);
-        assert_echo(&report(mode, sender, move || Ok(receiver.recv().map(drop)?), disk_full));
+        assert_echo(&report(
+            mode,
+            sender,
+            move || Ok(receiver.recv().map(drop)?),
+            disk_full,
+        ));
     }
 }
 
@@ -51,17 +59,37 @@ fn every_call_of_a_channel_says_which_task_closed_it() {
 
     for mode in MODES {
         let (sender, receiver) = channel::bounded::<u32>(0);
-        let send = move || until_closed(|| sender.try_send(1), |error| matches!(error, channel::TrySendError::Full(_)));
+        let send = move || {
+            until_closed(
+                || sender.try_send(1),
+                |error| matches!(error, channel::TrySendError::Full(_)),
+            )
+        };
         assert_echo(&report(mode, receiver, send, disk_full));
 
         let (sender, receiver) = channel::bounded::<u32>(0);
-        let recv = move || until_closed(|| receiver.try_recv(), |error| matches!(error, channel::TryRecvError::Empty));
+        let recv = move || {
+            until_closed(
+                || receiver.try_recv(),
+                |error| matches!(error, channel::TryRecvError::Empty),
+            )
+        };
         assert_echo(&report(mode, sender, recv, disk_full));
 
         let (sender, receiver) = channel::bounded::<u32>(0);
-        assert_echo(&report(mode, receiver, move || Ok(sender.send_timeout(1, LONG)?), disk_full));
+        assert_echo(&report(
+            mode,
+            receiver,
+            move || Ok(sender.send_timeout(1, LONG)?),
+            disk_full,
+        ));
         let (sender, receiver) = channel::bounded::<u32>(0);
-        assert_echo(&report(mode, sender, move || Ok(receiver.recv_timeout(LONG).map(drop)?), disk_full));
+        assert_echo(&report(
+            mode,
+            sender,
+            move || Ok(receiver.recv_timeout(LONG).map(drop)?),
+            disk_full,
+        ));
 
         let (sender, receiver) = channel::bounded::<u32>(0);
         let select = move || select! { recv(receiver) -> message => Ok(message.map(drop)?) }?;
@@ -78,7 +106,10 @@ fn an_end_that_a_task_was_given_names_it_too() {
     let (sender, receiver) = channel::bounded::<u32>(0);
     let error = group(OnFailure::Collect)
         .scope(|g| {
-            g.task().name("root").with(sender).spawn(|_| Err::<(), _>(disk_full()));
+            g.task()
+                .name("root")
+                .with(sender)
+                .spawn(|_| Err::<(), _>(disk_full()));
             g.task().name("echo").with(receiver).spawn(|receiver| {
                 for message in receiver {
                     message?;
@@ -98,10 +129,15 @@ fn a_waiter_at_a_barrier_that_a_failure_broke_is_an_echo() {
         let (ended, barrier) = (Gate::default(), Barrier::new(3));
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(|| Ok(barrier.wait().map(drop)?)).on_finished(|_| ended.open());
+                g.task()
+                    .name("echo")
+                    .spawn(|| Ok(barrier.wait().map(drop)?))
+                    .on_finished(|_| ended.open());
                 g.task().name("root").spawn(|| {
                     while !barrier.is_broken() {
-                        let waited = taskgroup::timeout(Duration::from_millis(1), || anyhow::Ok(barrier.wait()?))?;
+                        let waited = taskgroup::timeout(Duration::from_millis(1), || {
+                            anyhow::Ok(barrier.wait()?)
+                        })?;
                         assert_eq!(waited, None);
                     }
                     Root(&ended).bails(())
@@ -117,7 +153,10 @@ fn a_waiter_at_a_barrier_that_a_failure_broke_is_an_echo() {
 fn a_waiter_at_a_barrier_that_a_failed_task_reset_is_an_echo() {
     let (ended, barrier) = (Gate::default(), Barrier::new(2));
     let error = TaskGroup::scope(|g| {
-        g.task().name("echo").spawn(|| Ok(barrier.wait().map(drop)?)).on_finished(|_| ended.open());
+        g.task()
+            .name("echo")
+            .spawn(|| Ok(barrier.wait().map(drop)?))
+            .on_finished(|_| ended.open());
         support::until_waiting(&barrier, 1);
         g.task().name("root").spawn(|| {
             barrier.reset();
@@ -164,7 +203,12 @@ fn a_cancel_of_another_group_that_failed_is_an_echo() {
 fn a_root_that_panicked_has_echoes() {
     for mode in MODES {
         let (sender, receiver) = channel::bounded(0);
-        let error = report(mode, receiver, move || Ok(sender.send(1)?), || -> anyhow::Error { panic!("index 3 of 2") });
+        let error = report(
+            mode,
+            receiver,
+            move || Ok(sender.send(1)?),
+            || -> anyhow::Error { panic!("index 3 of 2") },
+        );
         assert_echo(&error);
         assert_eq!(error.panics().count(), 1);
     }
@@ -174,7 +218,10 @@ fn a_root_that_panicked_has_echoes() {
 fn the_end_that_abandoned_code_drops_is_that_of_its_task() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
     let error = TaskGroup::scope(|g| {
-        g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+        g.task()
+            .name("echo")
+            .spawn(move || Ok(sender.send(1)?))
+            .on_finished(|_| ended.open());
         g.task().name("root").spawn(|| {
             // The cancel that the echo leads to would end the call early.
             taskgroup::shield(|| taskgroup::abandon(move || drop(receiver)))?;
@@ -198,12 +245,21 @@ fn the_cause_of_the_cancel_names_what_was_recorded_first() {
             Err::<(), _>(cancelled.into())
         });
         blocks.wait();
-        g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+        g.task()
+            .name("echo")
+            .spawn(move || Ok(sender.send(1)?))
+            .on_finished(|_| ended.open());
         g.task().name("root").spawn(|| Root(&ended).bails(receiver));
         Ok(())
     })
     .unwrap_err();
     assert_echo(&error);
-    let seen = seen.into_inner().unwrap().expect("the bystander was cancelled");
-    assert!(matches!(seen.cause(), CancelCause::TaskFailed { task, .. } if task.name.as_deref() == Some("echo")), "{seen}");
+    let seen = seen
+        .into_inner()
+        .unwrap()
+        .expect("the bystander was cancelled");
+    assert!(
+        matches!(seen.cause(), CancelCause::TaskFailed { task, .. } if task.name.as_deref() == Some("echo")),
+        "{seen}"
+    );
 }

@@ -7,7 +7,7 @@ mod support;
 use std::error::Error;
 use std::io;
 
-use echoes::{assert_echo, disk_full, names, primary, report, Root};
+use echoes::{Root, assert_echo, disk_full, names, primary, report};
 use support::Gate;
 use taskgroup::channel::{self, Disconnected, RecvError, SendError};
 use taskgroup::sync::{Barrier, BarrierError};
@@ -30,7 +30,14 @@ enum Own {
     #[error("disk full")]
     Full,
 }
-taskgroup::task_error!(Own { Cancelled, Send, Barrier, Receive, Disconnected, Other });
+taskgroup::task_error!(Own {
+    Cancelled,
+    Send,
+    Barrier,
+    Receive,
+    Disconnected,
+    Other
+});
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -40,7 +47,9 @@ struct Opaque {
 }
 impl From<Cancelled> for Opaque {
     fn from(cancelled: Cancelled) -> Self {
-        Opaque { source: cancelled.into() }
+        Opaque {
+            source: cancelled.into(),
+        }
     }
 }
 taskgroup::task_error!(struct Opaque { source });
@@ -64,9 +73,17 @@ impl<const SHOWS: bool> TaskError for ByHand<SHOWS> {
     }
 }
 
-fn of_recv<E: TaskError>(wrap: impl FnOnce(RecvError) -> E + Send, full: impl FnOnce() -> E + Send) -> GroupError<E> {
+fn of_recv<E: TaskError>(
+    wrap: impl FnOnce(RecvError) -> E + Send,
+    full: impl FnOnce() -> E + Send,
+) -> GroupError<E> {
     let (sender, receiver) = channel::bounded::<u32>(0);
-    report(OnFailure::CancelSiblings, sender, move || receiver.recv().map(drop).map_err(wrap), full)
+    report(
+        OnFailure::CancelSiblings,
+        sender,
+        move || receiver.recv().map(drop).map_err(wrap),
+        full,
+    )
 }
 
 fn disconnected(error: RecvError) -> Disconnected {
@@ -80,29 +97,57 @@ fn disconnected(error: RecvError) -> Disconnected {
 fn anyhow_and_io_errors_pass_it_on() {
     use anyhow::Context;
 
-    let context = |error: RecvError| Err::<(), _>(error).context("reading").context("importing").unwrap_err();
+    let context = |error: RecvError| {
+        Err::<(), _>(error)
+            .context("reading")
+            .context("importing")
+            .unwrap_err()
+    };
     assert_echo(&of_recv(context, disk_full));
-    assert_echo(&of_recv(|error| anyhow::Error::from(disconnected(error)), disk_full));
+    assert_echo(&of_recv(
+        |error| anyhow::Error::from(disconnected(error)),
+        disk_full,
+    ));
     assert_echo(&of_recv(io::Error::other, || io::Error::other("disk full")));
-    assert_echo(&of_recv(|error| anyhow::Error::from(io::Error::other(error)).context("reading"), disk_full));
+    assert_echo(&of_recv(
+        |error| anyhow::Error::from(io::Error::other(error)).context("reading"),
+        disk_full,
+    ));
 }
 
 #[test]
 fn an_enum_passes_it_on_through_every_variant() {
     assert_echo(&of_recv(Own::from, || Own::Full));
-    assert_echo(&of_recv(|error| Own::from(disconnected(error)), || Own::Full));
-    assert_echo(&of_recv(|error| Own::Other(disconnected(error).into()), || Own::Full));
-    assert_echo(&of_recv(|error| Own::Other(anyhow::Error::from(error).context("reading")), || Own::Full));
+    assert_echo(&of_recv(
+        |error| Own::from(disconnected(error)),
+        || Own::Full,
+    ));
+    assert_echo(&of_recv(
+        |error| Own::Other(disconnected(error).into()),
+        || Own::Full,
+    ));
+    assert_echo(&of_recv(
+        |error| Own::Other(anyhow::Error::from(error).context("reading")),
+        || Own::Full,
+    ));
 
     let (sender, receiver) = channel::bounded(0);
-    assert_echo(&report(OnFailure::CancelSiblings, receiver, move || Ok(sender.send(1)?), || Own::Full));
+    assert_echo(&report(
+        OnFailure::CancelSiblings,
+        receiver,
+        move || Ok(sender.send(1)?),
+        || Own::Full,
+    ));
 
     let barrier = Barrier::new(2);
     let ended = Gate::default();
     let error = TaskGroup::builder()
         .error_type::<Own>()
         .scope(|g| {
-            g.task().name("echo").spawn(|| Ok(barrier.wait().map(drop)?)).on_finished(|_| ended.open());
+            g.task()
+                .name("echo")
+                .spawn(|| Ok(barrier.wait().map(drop)?))
+                .on_finished(|_| ended.open());
             support::until_waiting(&barrier, 1);
             g.task().name("root").spawn(|| {
                 barrier.reset();
@@ -117,13 +162,28 @@ fn an_enum_passes_it_on_through_every_variant() {
 #[test]
 fn a_struct_passes_it_on_whatever_its_sources_say() {
     let opaque = |error: anyhow::Error| Opaque::from(error);
-    assert_echo(&of_recv(|error| opaque(error.into()), || opaque(disk_full())));
-    assert_echo(&of_recv(|error| opaque(disconnected(error).into()), || opaque(disk_full())));
+    assert_echo(&of_recv(
+        |error| opaque(error.into()),
+        || opaque(disk_full()),
+    ));
+    assert_echo(&of_recv(
+        |error| opaque(disconnected(error).into()),
+        || opaque(disk_full()),
+    ));
 }
 
 #[test]
 fn an_error_that_is_shown_is_searched() {
-    assert_echo(&of_recv(|error| ByHand::<true>(error.into()), || ByHand(disk_full())));
-    let error = of_recv(|error| ByHand::<false>(error.into()), || ByHand(disk_full()));
-    assert_eq!((names(&error), primary(&error)), (vec![("echo", None), ("root", None)], "echo"));
+    assert_echo(&of_recv(
+        |error| ByHand::<true>(error.into()),
+        || ByHand(disk_full()),
+    ));
+    let error = of_recv(
+        |error| ByHand::<false>(error.into()),
+        || ByHand(disk_full()),
+    );
+    assert_eq!(
+        (names(&error), primary(&error)),
+        (vec![("echo", None), ("root", None)], "echo")
+    );
 }

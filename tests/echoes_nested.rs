@@ -1,4 +1,5 @@
-//! Echoes of what failed in another group: the tasks, or bodies, of the group that both have in common are root and echo.
+//! Echoes of what failed in another group: the tasks, or bodies, of the group that both have in
+//! common are root and echo.
 
 #[path = "support/echoes.rs"]
 mod echoes;
@@ -6,12 +7,16 @@ mod support;
 
 use std::sync::Arc;
 
-use echoes::{assert_echo, assert_no_echo, disk_full, group, names, primary, Root, MODES};
-use support::{blocked, Gate};
-use taskgroup::{channel, OnFailure, TaskGroup};
+use echoes::{MODES, Root, assert_echo, assert_no_echo, disk_full, group, names, primary};
+use support::{Gate, blocked};
+use taskgroup::{OnFailure, TaskGroup, channel};
 
-/// Opens `depth` groups, each in a task of the one around it, and runs `f` in a task of the innermost.
-fn deep(depth: usize, f: Box<dyn FnOnce() -> anyhow::Result<()> + Send + '_>) -> anyhow::Result<()> {
+/// Opens `depth` groups, each in a task of the one around it, and runs `f` in a task of the
+/// innermost.
+fn deep(
+    depth: usize,
+    f: Box<dyn FnOnce() -> anyhow::Result<()> + Send + '_>,
+) -> anyhow::Result<()> {
     if depth == 0 {
         return f();
     }
@@ -30,11 +35,16 @@ fn the_ancestors_in_the_common_group_are_root_and_echo() {
             let error = group(mode)
                 .scope(|g| {
                     let send = move || Ok(sender.send(1)?);
-                    let echo = g.task().name("echo").spawn(move || deep(above_echo, Box::new(send)));
+                    let echo = g
+                        .task()
+                        .name("echo")
+                        .spawn(move || deep(above_echo, Box::new(send)));
                     echo.on_finished(|_| ended.open());
                     let ended = &ended;
                     let bail = move || Root(ended).bails(receiver);
-                    g.task().name("root").spawn(move || deep(above_root, Box::new(bail)));
+                    g.task()
+                        .name("root")
+                        .spawn(move || deep(above_root, Box::new(bail)));
                     Ok(())
                 })
                 .unwrap_err();
@@ -45,11 +55,15 @@ fn the_ancestors_in_the_common_group_are_root_and_echo() {
 
 #[test]
 fn a_task_that_another_took_along_stands_for_the_task_around_both() {
-    // The task that drops the end has not failed: it was cancelled, with its group, by the failure of another.
+    // The task that drops the end has not failed: it was cancelled, with its group, by the failure
+    // of another.
     for given in [false, true] {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded::<u32>(0));
         let error = TaskGroup::scope(|g| {
-            g.task().name("echo").spawn(move || Ok(receiver.recv().map(drop)?)).on_finished(|_| ended.open());
+            g.task()
+                .name("echo")
+                .spawn(move || Ok(receiver.recv().map(drop)?))
+                .on_finished(|_| ended.open());
             g.task().name("root").spawn(|| {
                 let begun = Gate::default();
                 let failed = TaskGroup::scope(|inner| {
@@ -68,7 +82,10 @@ fn a_task_that_another_took_along_stands_for_the_task_around_both() {
                         });
                     }
                     begun.wait();
-                    inner.task().name("fails").spawn(|| Err::<(), _>(disk_full()));
+                    inner
+                        .task()
+                        .name("fails")
+                        .spawn(|| Err::<(), _>(disk_full()));
                     Ok(())
                 });
                 ended.wait();
@@ -86,10 +103,17 @@ fn a_task_that_another_took_along_stands_for_the_task_around_both() {
 fn a_task_that_never_ran_stands_for_the_task_around_its_group() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded::<u32>(0));
     let error = TaskGroup::scope(|g| {
-        g.task().name("echo").spawn(move || Ok(receiver.recv().map(drop)?)).on_finished(|_| ended.open());
+        g.task()
+            .name("echo")
+            .spawn(move || Ok(receiver.recv().map(drop)?))
+            .on_finished(|_| ended.open());
         g.task().name("root").spawn(|| {
             let failed = TaskGroup::scope(|inner| {
-                inner.task().name("fails").spawn(|| Err::<(), _>(disk_full())).wait()?;
+                inner
+                    .task()
+                    .name("fails")
+                    .spawn(|| Err::<(), _>(disk_full()))
+                    .wait()?;
                 inner.task().name("late").spawn(move || Ok(sender.send(1)?));
                 Ok(())
             });
@@ -109,11 +133,17 @@ fn a_body_stands_for_the_groups_that_are_opened_in_it() {
             let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
             let error = group(mode)
                 .scope(|g| {
-                    g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+                    g.task()
+                        .name("echo")
+                        .spawn(move || Ok(sender.send(1)?))
+                        .on_finished(|_| ended.open());
                     deep(depth, Box::new(|| Root(&ended).bails(receiver)))
                 })
                 .unwrap_err();
-            assert_eq!(names(&error), [("echo", Some("the body")), ("the body", None)]);
+            assert_eq!(
+                names(&error),
+                [("echo", Some("the body")), ("the body", None)]
+            );
             assert_eq!(primary(&error), "the body");
         }
     }
@@ -163,7 +193,10 @@ fn a_report_passes_on_what_its_primary_failure_says() {
     let error = TaskGroup::scope(|g| {
         let echo = g.task().name("echo").spawn(|| {
             let failed = TaskGroup::scope(|inner| {
-                let second = inner.task().name("second").spawn(move || Ok(inner_receiver.recv().map(drop)?));
+                let second = inner
+                    .task()
+                    .name("second")
+                    .spawn(move || Ok(inner_receiver.recv().map(drop)?));
                 second.on_finished(|_| second_ended.open());
                 inner
                     .task()
@@ -177,7 +210,10 @@ fn a_report_passes_on_what_its_primary_failure_says() {
                     .on_finished(|_| first_ended.open());
                 Ok(())
             });
-            assert_eq!(names(failed.as_ref().unwrap_err()), [("second", Some("first")), ("first", None)]);
+            assert_eq!(
+                names(failed.as_ref().unwrap_err()),
+                [("second", Some("first")), ("first", None)]
+            );
             assert_eq!(primary(failed.as_ref().unwrap_err()), "first");
             Ok(failed?)
         });
@@ -195,11 +231,17 @@ fn a_body_that_fails_has_echoes() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();
-        assert_eq!(names(&error), [("echo", Some("the body")), ("the body", None)]);
+        assert_eq!(
+            names(&error),
+            [("echo", Some("the body")), ("the body", None)]
+        );
         assert_eq!(primary(&error), "the body");
         assert!(error.failures()[0].echo_of().is_none());
     }
@@ -211,11 +253,17 @@ fn a_body_inside_of_a_task_is_not_that_task() {
     let outer = TaskGroup::scope(|g| {
         g.task().name("outer").spawn(|| {
             let error = TaskGroup::scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();
-            assert_eq!(names(&error), [("echo", Some("the body")), ("the body", None)]);
+            assert_eq!(
+                names(&error),
+                [("echo", Some("the body")), ("the body", None)]
+            );
             Ok(())
         });
         Ok(())
@@ -231,7 +279,9 @@ fn a_body_can_be_an_echo() {
     let error = TaskGroup::scope(|g| {
         let gate = cancelled.clone();
         told = Some(g.token().on_cancel(move || gate.open()));
-        g.task().name("root").spawn(|| Root(&cancelled).bails(receiver));
+        g.task()
+            .name("root")
+            .spawn(|| Root(&cancelled).bails(receiver));
         Ok(sender.send(1)?)
     })
     .unwrap_err();

@@ -4,9 +4,9 @@
 mod echoes;
 mod support;
 
-use echoes::{assert_no_echo, group, names, primary, Root, MODES};
-use support::{blocked, Gate};
-use taskgroup::{channel, Failure, GroupError, OnFailure, TaskGroup};
+use echoes::{MODES, Root, assert_no_echo, group, names, primary};
+use support::{Gate, blocked};
+use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, channel};
 
 #[test]
 fn in_a_circle_the_first_that_was_recorded_is_the_root() {
@@ -49,7 +49,10 @@ fn chain(on_failure: OnFailure) -> GroupError {
     let (to_b, b_receives) = channel::bounded::<u32>(0);
     let (to_c, c_receives) = channel::bounded::<u32>(0);
     let scope = group(on_failure).name("chain").scope(|g| {
-        g.task().name("c").spawn(move || Ok(c_receives.recv().map(drop)?)).on_finished(|_| c_ended.open());
+        g.task()
+            .name("c")
+            .spawn(move || Ok(c_receives.recv().map(drop)?))
+            .on_finished(|_| c_ended.open());
         g.task()
             .name("b")
             .spawn(|| {
@@ -69,7 +72,10 @@ fn chain(on_failure: OnFailure) -> GroupError {
 fn echoes_of_echoes_lead_to_the_root() {
     for mode in MODES {
         let error = chain(mode);
-        assert_eq!(names(&error), [("c", Some("b")), ("b", Some("a")), ("a", None)]);
+        assert_eq!(
+            names(&error),
+            [("c", Some("b")), ("b", Some("a")), ("a", None)]
+        );
         assert_eq!(primary(&error), "a");
     }
 }
@@ -114,8 +120,14 @@ fn an_isolated_failure_is_not_in_the_report_and_has_no_echoes() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
-                let isolated = g.task().name("isolated").spawn_isolated(|| Root(&ended).bails(receiver));
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
+                let isolated = g
+                    .task()
+                    .name("isolated")
+                    .spawn_isolated(|| Root(&ended).bails(receiver));
                 let failure = taskgroup::shield(|| isolated.join())?.unwrap_err();
                 assert!(!failure.is_echo());
                 Ok(())
@@ -131,12 +143,21 @@ fn an_isolated_failure_that_the_body_passes_on_is_the_root() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
-                let isolated = g.task().name("isolated").spawn_isolated(|| Root(&ended).bails(receiver));
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
+                let isolated = g
+                    .task()
+                    .name("isolated")
+                    .spawn_isolated(|| Root(&ended).bails(receiver));
                 Ok(taskgroup::shield(|| isolated.join())??)
             })
             .unwrap_err();
-        assert_eq!(names(&error), [("echo", Some("the body")), ("the body", None)]);
+        assert_eq!(
+            names(&error),
+            [("echo", Some("the body")), ("the body", None)]
+        );
         assert_eq!(primary(&error), "the body");
     }
 }
@@ -147,12 +168,21 @@ fn a_task_that_failed_before_it_was_ready_is_the_root() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
-                let start = g.task().name("server").start(|_ready: taskgroup::Ready<u8>| Root(&ended).bails(receiver));
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
+                let start = g
+                    .task()
+                    .name("server")
+                    .start(|_ready: taskgroup::Ready<u8>| Root(&ended).bails(receiver));
                 start.map(drop).map_err(anyhow::Error::from)
             })
             .unwrap_err();
-        assert_eq!(names(&error), [("echo", Some("the body")), ("the body", None)]);
+        assert_eq!(
+            names(&error),
+            [("echo", Some("the body")), ("the body", None)]
+        );
     }
 }
 
@@ -163,7 +193,10 @@ fn a_failure_beside_root_and_echo_is_neither() {
         let (sender, receiver) = channel::bounded(0);
         let error = group(mode)
             .scope(|g| {
-                g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+                g.task()
+                    .name("echo")
+                    .spawn(move || Ok(sender.send(1)?))
+                    .on_finished(|_| ended.open());
                 g.task()
                     .name("other")
                     .spawn(|| {
@@ -171,13 +204,25 @@ fn a_failure_beside_root_and_echo_is_neither() {
                         Err::<(), _>(anyhow::anyhow!("while cleaning up"))
                     })
                     .on_finished(|_| other_ended.open());
-                g.task().name("root").spawn(|| Root(&other_ended).bails(receiver));
+                g.task()
+                    .name("root")
+                    .spawn(|| Root(&other_ended).bails(receiver));
                 Ok(())
             })
             .unwrap_err();
-        assert_eq!(names(&error), [("echo", Some("root")), ("other", None), ("root", None)]);
+        assert_eq!(
+            names(&error),
+            [("echo", Some("root")), ("other", None), ("root", None)]
+        );
         // The root of what cancelled the group, or the first failure that is no echo.
-        assert_eq!(primary(&error), if mode == OnFailure::Collect { "other" } else { "root" });
+        assert_eq!(
+            primary(&error),
+            if mode == OnFailure::Collect {
+                "other"
+            } else {
+                "root"
+            }
+        );
     }
 }
 
@@ -186,7 +231,11 @@ fn a_divided_report_keeps_what_its_failures_are() {
     let (echoes, rest) = chain(OnFailure::CancelSiblings).split(Failure::is_echo);
     let (echoes, rest) = (echoes.expect("two failures"), rest.expect("one failure"));
     assert_eq!(names(&echoes), [("c", Some("b")), ("b", Some("a"))]);
-    assert_eq!((primary(&echoes), primary(&rest)), ("c", "a"), "the first, where there are only echoes");
+    assert_eq!(
+        (primary(&echoes), primary(&rest)),
+        ("c", "a"),
+        "the first, where there are only echoes"
+    );
     assert!(echoes.into_failures().iter().all(Failure::is_echo));
 }
 
@@ -196,8 +245,13 @@ fn drawn(text: String) -> String {
     for line in text.lines() {
         let (before, rest) = line.split_once(" (tests").unwrap_or((line, ""));
         let rest = rest.split_once(')').map_or("", |(_, rest)| rest);
-        let rest = rest.split_once(" after ").map_or(rest, |(_, rest)| rest.find(" [").map_or("", |at| &rest[at..]));
-        lines.push(format!("{before}{}", rest.split(" (tests").next().unwrap_or_default()));
+        let rest = rest.split_once(" after ").map_or(rest, |(_, rest)| {
+            rest.find(" [").map_or("", |at| &rest[at..])
+        });
+        lines.push(format!(
+            "{before}{}",
+            rest.split(" (tests").next().unwrap_or_default()
+        ));
     }
     lines.join("\n")
 }
@@ -230,17 +284,30 @@ group `chain`: 2 failures
       caused by: the other end of the channel is gone";
     assert_eq!(drawn(format!("{echoes:#}")), expected);
     let failure = &echoes.failures()[1];
-    assert!(format!("{failure:#}").lines().next().unwrap().contains("[echo of task `a` (tests"), "{failure:#}");
+    assert!(
+        format!("{failure:#}")
+            .lines()
+            .next()
+            .unwrap()
+            .contains("[echo of task `a` (tests"),
+        "{failure:#}"
+    );
 }
 
 #[test]
 fn a_root_with_a_report_is_drawn_with_it_and_its_echo_below() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
     let error = TaskGroup::scope(|g| {
-        g.task().name("echo").spawn(move || Ok(sender.send(1)?)).on_finished(|_| ended.open());
+        g.task()
+            .name("echo")
+            .spawn(move || Ok(sender.send(1)?))
+            .on_finished(|_| ended.open());
         g.task().name("root").spawn(|| {
             TaskGroup::builder().name("inner").scope(|inner| {
-                inner.task().name("writer").spawn(|| Root(&ended).bails(receiver));
+                inner
+                    .task()
+                    .name("writer")
+                    .spawn(|| Root(&ended).bails(receiver));
                 Ok(())
             })?;
             Ok(())

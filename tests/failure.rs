@@ -1,4 +1,5 @@
-//! Failures: the first cancels the others wherever they block, all are reported, and each appears once.
+//! Failures: the first cancels the others wherever they block, all are reported, and each appears
+//! once.
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
 use anyhow::Context as _;
-use support::{blocked, Gate};
+use support::{Gate, blocked};
 use taskgroup::{CancelCause, Failure, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 /// An error that can be told from a copy of itself.
@@ -44,15 +45,24 @@ fn the_error_of_a_task_is_reported_as_the_very_value() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    let raised = error.into_single().expect("the one failure is an error").downcast::<Unique>().expect("of its own type");
+    let raised = error
+        .into_single()
+        .expect("the one failure is an error")
+        .downcast::<Unique>()
+        .expect("of its own type");
     assert!(Arc::ptr_eq(&raised.0, &original.0));
 }
 
 #[test]
 fn the_error_of_the_body_is_marked_as_the_bodys() {
-    let error = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("no network") }).unwrap_err();
+    let error =
+        TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("no network") }).unwrap_err();
     assert_eq!(texts(&error), ["no network"]);
-    assert!(error.primary().is_some_and(|failure| failure.task().is_none() && !failure.after_cancel()));
+    assert!(
+        error
+            .primary()
+            .is_some_and(|failure| failure.task().is_none() && !failure.after_cancel())
+    );
     assert_eq!(error.body().map(text), Some("no network".to_owned()));
 }
 
@@ -60,13 +70,23 @@ fn the_error_of_the_body_is_marked_as_the_bodys() {
 fn the_failure_of_a_task_is_not_the_bodys() {
     let mut id = None;
     let error = TaskGroup::scope(|g| {
-        id = Some(g.task().name("reader").spawn(|| -> anyhow::Result<()> { anyhow::bail!("torn page") }).id());
+        id = Some(
+            g.task()
+                .name("reader")
+                .spawn(|| -> anyhow::Result<()> { anyhow::bail!("torn page") })
+                .id(),
+        );
         Ok(())
     })
     .unwrap_err();
     assert!(error.body().is_none());
-    let failure = error.of_task(id.expect("the body ran")).expect("found by the id of its task");
-    assert_eq!(failure.task().and_then(|task| task.name.as_deref()), Some("reader"));
+    let failure = error
+        .of_task(id.expect("the body ran"))
+        .expect("found by the id of its task");
+    assert_eq!(
+        failure.task().and_then(|task| task.name.as_deref()),
+        Some("reader")
+    );
     assert_eq!(text(failure), "torn page");
 }
 
@@ -126,7 +146,14 @@ fn the_first_of_three_failures_is_primary_and_the_rest_follow_in_order() {
     .unwrap_err();
     assert_eq!(texts(&error), ["first", "second", "third"]);
     assert_eq!(error.primary().map(text), Some("first".to_owned()));
-    assert_eq!(error.failures().iter().map(Failure::after_cancel).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(
+        error
+            .failures()
+            .iter()
+            .map(Failure::after_cancel)
+            .collect::<Vec<_>>(),
+        [false, true, true]
+    );
 }
 
 #[test]
@@ -135,7 +162,9 @@ fn a_failing_task_wakes_the_blocked_body_and_is_all_that_is_reported() {
     let mut line = 0;
     let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
         line = line!() + 1;
-        g.task().name("importer").spawn(|| -> anyhow::Result<()> { anyhow::bail!("bad row") });
+        g.task()
+            .name("importer")
+            .spawn(|| -> anyhow::Result<()> { anyhow::bail!("bad row") });
         let cancelled = blocked();
         seen = Some(cancelled.clone());
         Err(cancelled.into())
@@ -145,7 +174,10 @@ fn a_failing_task_wakes_the_blocked_body_and_is_all_that_is_reported() {
     assert!(error.body().is_none());
     match seen.expect("the body was woken").cause() {
         CancelCause::TaskFailed { task, error, .. } => {
-            assert_eq!((task.name.as_deref(), error.as_str()), (Some("importer"), "bad row"));
+            assert_eq!(
+                (task.name.as_deref(), error.as_str()),
+                (Some("importer"), "bad row")
+            );
             assert!(task.location.file().ends_with("failure.rs"));
             assert_eq!(task.location.line(), line);
         }
@@ -176,8 +208,14 @@ fn a_sibling_that_checks_in_a_loop_sees_the_cancel_and_is_not_reported() {
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["crash"]);
-    let seen = seen.into_inner().unwrap().expect("the sibling was cancelled");
-    assert!(matches!(seen.cause(), CancelCause::TaskFailed { error, .. } if error == "crash"), "{seen}");
+    let seen = seen
+        .into_inner()
+        .unwrap()
+        .expect("the sibling was cancelled");
+    assert!(
+        matches!(seen.cause(), CancelCause::TaskFailed { error, .. } if error == "crash"),
+        "{seen}"
+    );
 }
 
 #[test]
@@ -202,7 +240,10 @@ fn a_failing_body_cancels_blocked_tasks() {
     let causes = causes.into_inner().unwrap();
     assert_eq!(causes.len(), 2);
     for cause in causes {
-        assert!(matches!(&cause, CancelCause::BodyFailed { error, .. } if error == "the body gave up"), "{cause}");
+        assert!(
+            matches!(&cause, CancelCause::BodyFailed { error, .. } if error == "the body gave up"),
+            "{cause}"
+        );
     }
 }
 
@@ -239,14 +280,20 @@ fn a_failure_the_body_joined_and_returned_appears_once() {
 fn joining_a_failed_task_says_that_it_failed() {
     let mut joined = None;
     let error = TaskGroup::scope(|g| {
-        let task = g.task().name("loader").spawn(|| -> anyhow::Result<u32> { anyhow::bail!("gone") });
+        let task = g
+            .task()
+            .name("loader")
+            .spawn(|| -> anyhow::Result<u32> { anyhow::bail!("gone") });
         joined = task.join().err();
         Ok(())
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["gone"]);
     let joined = joined.expect("a failed task has no value");
-    assert!(matches!(joined.cause(), CancelCause::TaskFailed { error, .. } if error == "gone"), "{joined}");
+    assert!(
+        matches!(joined.cause(), CancelCause::TaskFailed { error, .. } if error == "gone"),
+        "{joined}"
+    );
 }
 
 #[test]
@@ -277,7 +324,14 @@ fn errors_of_cleaning_up_are_kept_and_flagged() {
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["crash", "cannot roll back"]);
-    assert_eq!(error.failures().iter().map(Failure::after_cancel).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        error
+            .failures()
+            .iter()
+            .map(Failure::after_cancel)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(error.primary().map(text), Some("crash".to_owned()));
 }
 
@@ -343,7 +397,10 @@ fn a_policy_of_ones_own_tells_how_all_ended_in_the_order_of_their_spawn() {
         .unwrap_err();
     assert_eq!(texts(&error), ["bad", "bad"]);
     use TaskStatus::{Failed, Finished, NeverRan};
-    assert_eq!(ends, [Finished, Failed, Finished, Failed, NeverRan, NeverRan]);
+    assert_eq!(
+        ends,
+        [Finished, Failed, Finished, Failed, NeverRan, NeverRan]
+    );
 }
 
 #[test]
@@ -364,7 +421,14 @@ fn many_failures_at_once_are_all_reported() {
         let mut all = texts(&error);
         all.sort();
         assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6", "7"]);
-        assert_eq!(error.failures().iter().filter(|failure| !failure.after_cancel()).count(), 1);
+        assert_eq!(
+            error
+                .failures()
+                .iter()
+                .filter(|failure| !failure.after_cancel())
+                .count(),
+            1
+        );
     }
 }
 
@@ -387,25 +451,41 @@ fn what_a_main_returns_is_printed_as_a_tree() -> Result<(), GroupError> {
     if !support::is_child() {
         let output = support::run_in_child("what_a_main_returns_is_printed_as_a_tree");
         assert!(!output.status.success());
-        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let printed = [output.stdout, output.stderr]
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .concat();
         let tree = printed.split_once("Error: ").expect("it is introduced").1;
         let mut lines = tree.lines();
         for parts in [
             &["group `import` (tests/failure.rs:", "): 3 failures"][..],
-            &["├─ task `mirror` (tests/failure.rs:", ") failed after ", " [cancelled the group]"],
+            &[
+                "├─ task `mirror` (tests/failure.rs:",
+                ") failed after ",
+                " [cancelled the group]",
+            ],
             &["│  no mirror answered"],
             &["│  └─ group `mirrors` (tests/failure.rs:", "): 1 failure"],
-            &["│     └─ task `first` (tests/failure.rs:", ") failed after "],
+            &[
+                "│     └─ task `first` (tests/failure.rs:",
+                ") failed after ",
+            ],
             &["│        cannot connect"],
             &["│        caused by: connection refused"],
-            &["├─ task `index` (tests/failure.rs:", ") panicked after ", " [after the cancel]"],
+            &[
+                "├─ task `index` (tests/failure.rs:",
+                ") panicked after ",
+                " [after the cancel]",
+            ],
             &["│  index 3 of 2"],
             &["│  at tests/failure.rs:"],
             &["└─ the body failed after ", " [after the cancel]"],
             &["   no time to clean up"],
         ] {
             let line = lines.next().unwrap_or_default();
-            assert!(line.starts_with(parts[0]) && parts.iter().all(|part| line.contains(part)), "not {parts:?}:\n{tree}");
+            assert!(
+                line.starts_with(parts[0]) && parts.iter().all(|part| line.contains(part)),
+                "not {parts:?}:\n{tree}"
+            );
         }
         return Ok(());
     }
@@ -421,7 +501,8 @@ fn what_a_main_returns_is_printed_as_a_tree() -> Result<(), GroupError> {
         g.task().name("mirror").spawn(|| {
             let mirrors = TaskGroup::builder().name("mirrors").scope(|inner| {
                 inner.task().name("first").spawn(|| -> anyhow::Result<()> {
-                    Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)).context("cannot connect")
+                    Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+                        .context("cannot connect")
                 });
                 Ok(())
             });
@@ -459,7 +540,10 @@ fn a_policy_of_ones_own_ends_the_others_when_one_has_ended() -> Result<(), Group
             });
         }
         first.open();
-        tasks.iter().map(|task| Ok(taskgroup::shield(|| task.wait())?)).collect::<anyhow::Result<Vec<_>>>()
+        tasks
+            .iter()
+            .map(|task| Ok(taskgroup::shield(|| task.wait())?))
+            .collect::<anyhow::Result<Vec<_>>>()
     })?;
     use TaskStatus::{Cancelled, Finished, NeverRan};
     assert_eq!(ends, [Cancelled, Cancelled, Finished, NeverRan]);

@@ -1,16 +1,17 @@
-//! Cancelling in two steps: what winds down goes on until the grace ends, everything else wakes at once.
+//! Cancelling in two steps: what winds down goes on until the grace ends, everything else wakes at
+//! once.
 
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::{blocked, Gate, LONG};
+use support::{Gate, LONG, blocked};
 use taskgroup::{
-    checkpoint, current_token, shield, shield_for, timeout, winding_down, with_cancel_hook, CancelCause, CancelToken,
-    Cancelled, GroupError, TaskGroup, TaskStatus,
+    CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus, checkpoint,
+    current_token, shield, shield_for, timeout, winding_down, with_cancel_hook,
 };
 
 /// Long enough for a thread to begin to wait, and no more.
@@ -25,7 +26,11 @@ fn reason(cancelled: &Cancelled) -> Option<&str> {
 
 #[test]
 fn a_region_goes_on_and_everything_else_wakes_at_once() -> Result<(), GroupError> {
-    let (outside, inside, finish) = (Gate::default(), Gate::default(), taskgroup::sync::Event::new());
+    let (outside, inside, finish) = (
+        Gate::default(),
+        Gate::default(),
+        taskgroup::sync::Event::new(),
+    );
     TaskGroup::scope(|g| {
         let woken = g.spawn(|| {
             outside.open();
@@ -38,7 +43,10 @@ fn a_region_goes_on_and_everything_else_wakes_at_once() -> Result<(), GroupError
                 taskgroup::sleep(Duration::from_millis(1))?;
                 checkpoint()
             })?;
-            assert!(checkpoint().is_err(), "outside of the region the cancel is seen");
+            assert!(
+                checkpoint().is_err(),
+                "outside of the region the cancel is seen"
+            );
             Ok(5)
         });
         outside.wait();
@@ -72,15 +80,22 @@ fn a_region_entered_after_the_cancel_goes_on_too() -> Result<(), GroupError> {
 }
 
 #[test]
-fn the_end_of_the_grace_wakes_what_is_blocked_in_a_region_with_the_cancel() -> Result<(), GroupError> {
+fn the_end_of_the_grace_wakes_what_is_blocked_in_a_region_with_the_cancel() -> Result<(), GroupError>
+{
     let inside = Gate::default();
     TaskGroup::scope(|g| {
         let task = g.spawn(|| {
             winding_down(|| {
                 inside.open();
                 let cancelled = blocked();
-                assert_eq!((reason(&cancelled), cancelled.origin()), (Some("enough"), g.token().id()));
-                assert!(checkpoint().is_err() && taskgroup::sleep(LONG).is_err(), "it stays cancelled");
+                assert_eq!(
+                    (reason(&cancelled), cancelled.origin()),
+                    (Some("enough"), g.token().id())
+                );
+                assert!(
+                    checkpoint().is_err() && taskgroup::sleep(LONG).is_err(),
+                    "it stays cancelled"
+                );
                 Err::<(), _>(cancelled.into())
             })
         });
@@ -148,7 +163,10 @@ fn a_second_cancel_ends_the_grace_and_leaves_the_cause() -> Result<(), GroupErro
         assert!(g.token().cancel_gracefully_because(LONG, "first"));
         shield(|| {
             assert_eq!(task.wait_timeout(SHORT)?, None);
-            assert!(!g.token().cancel_because("second"), "it was cancelled already");
+            assert!(
+                !g.token().cancel_because("second"),
+                "it was cancelled already"
+            );
             task.join()
         })?;
         assert!(winding_down(checkpoint).is_err());
@@ -159,7 +177,12 @@ fn a_second_cancel_ends_the_grace_and_leaves_the_cause() -> Result<(), GroupErro
 
 #[test]
 fn of_two_graces_the_one_that_ends_first_holds() {
-    for graces in [[LONG, SHORT], [SHORT, LONG], [Duration::MAX, SHORT], [SHORT, Duration::MAX]] {
+    for graces in [
+        [LONG, SHORT],
+        [SHORT, LONG],
+        [Duration::MAX, SHORT],
+        [SHORT, Duration::MAX],
+    ] {
         let token = CancelToken::new();
         let started = Instant::now();
         let newly = graces.map(|grace| token.cancel_gracefully(grace));
@@ -211,7 +234,11 @@ fn a_grace_for_ever_ends_by_another_cancel_only() -> Result<(), GroupError> {
 
 #[test]
 fn the_cancel_of_one_task_ends_its_grace_and_no_others() -> Result<(), GroupError> {
-    let (one, other, finish) = (Gate::default(), Gate::default(), taskgroup::sync::Event::new());
+    let (one, other, finish) = (
+        Gate::default(),
+        Gate::default(),
+        taskgroup::sync::Event::new(),
+    );
     TaskGroup::scope(|g| {
         let cut = g.spawn(|| {
             winding_down(|| {
@@ -254,7 +281,11 @@ fn a_cancel_of_a_scope_around_ends_the_grace_of_the_one_inside() {
         inside.wait();
         inner.cancel_gracefully_because(LONG, "inner");
         outer.cancel_because("outer");
-        assert_eq!(reason(&cut.join().unwrap()), Some("inner"), "the first cancel is the cause");
+        assert_eq!(
+            reason(&cut.join().unwrap()),
+            Some("inner"),
+            "the first cancel is the cause"
+        );
     });
 }
 
@@ -295,7 +326,10 @@ fn what_is_opened_in_a_region_belongs_to_it() -> Result<(), GroupError> {
                     taskgroup::sleep(Duration::from_millis(1))?;
                     Ok(3)
                 });
-                assert_eq!(timeout(LONG, || winding_down(|| Ok::<_, Cancelled>(4)))?, Some(4));
+                assert_eq!(
+                    timeout(LONG, || winding_down(|| Ok::<_, Cancelled>(4)))?,
+                    Some(4)
+                );
                 Ok(task.join()? + 1)
             })
         })?;
@@ -320,7 +354,9 @@ fn a_group_opened_in_a_region_ends_with_the_grace() {
         .unwrap_err();
     assert!(error.failures().is_empty());
     assert_eq!(
-        error.cancelled().map(|cancelled| (reason(cancelled), cancelled.origin())),
+        error
+            .cancelled()
+            .map(|cancelled| (reason(cancelled), cancelled.origin())),
         Some((Some("that is all"), token.id()))
     );
 }
@@ -329,7 +365,10 @@ fn a_group_opened_in_a_region_ends_with_the_grace() {
 fn a_spawn_into_the_cancelled_group_never_runs_in_a_region_either() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         g.cancel_gracefully(LONG);
-        assert_eq!(winding_down(|| g.spawn(|| Ok(())).status()), TaskStatus::NeverRan);
+        assert_eq!(
+            winding_down(|| g.spawn(|| Ok(())).status()),
+            TaskStatus::NeverRan
+        );
         Ok(())
     })
 }
@@ -355,7 +394,11 @@ fn tasks_that_have_not_begun_never_do() -> Result<(), GroupError> {
 
 #[test]
 fn a_failure_in_the_grace_is_reported_and_ends_nothing() {
-    let (inside, failed, finish) = (Gate::default(), Gate::default(), taskgroup::sync::Event::new());
+    let (inside, failed, finish) = (
+        Gate::default(),
+        Gate::default(),
+        taskgroup::sync::Event::new(),
+    );
     let (begun, panic_now) = (Gate::default(), Gate::default());
     let mut served = None;
     let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
@@ -383,7 +426,11 @@ fn a_failure_in_the_grace_is_reported_and_ends_nothing() {
             assert_eq!(failing.wait()?, TaskStatus::Failed);
             panic_now.open();
             assert_eq!(panicking.wait()?, TaskStatus::Panicked);
-            assert_eq!(spared.wait_timeout(SHORT)?, None, "a failure ended the grace");
+            assert_eq!(
+                spared.wait_timeout(SHORT)?,
+                None,
+                "a failure ended the grace"
+            );
             finish.set();
             served = Some(spared.wait()?);
             Ok(())
@@ -394,7 +441,12 @@ fn a_failure_in_the_grace_is_reported_and_ends_nothing() {
     .unwrap_err();
     assert_eq!(served, Some(TaskStatus::Finished));
     assert_eq!(error.failures().len(), 3);
-    assert!(error.failures().iter().all(|failure| failure.after_cancel()));
+    assert!(
+        error
+            .failures()
+            .iter()
+            .all(|failure| failure.after_cancel())
+    );
 }
 
 #[test]
@@ -440,7 +492,10 @@ fn a_failure_that_comes_first_is_a_cancel_without_grace() {
         });
         let cancelled = blocked();
         g.cancel_gracefully(LONG);
-        assert!(winding_down(checkpoint).is_err(), "a grace that comes too late changes nothing");
+        assert!(
+            winding_down(checkpoint).is_err(),
+            "a grace that comes too late changes nothing"
+        );
         Err::<(), _>(cancelled.into())
     })
     .unwrap_err();
@@ -485,7 +540,10 @@ fn a_timeout_around_a_region_is_no_timeout_in_the_grace() {
             winding_down(|| taskgroup::sleep(LONG))
         })
     });
-    assert_eq!(outcome.map_err(|cancelled| cancelled.origin()), Err(token.id()));
+    assert_eq!(
+        outcome.map_err(|cancelled| cancelled.origin()),
+        Err(token.id())
+    );
 }
 
 #[test]
@@ -527,7 +585,10 @@ fn shields_and_regions_nest() {
             blocked();
             assert!(shield(checkpoint).is_ok() && shield_for(LONG, checkpoint).is_ok());
             assert!(shield(|| winding_down(checkpoint)).is_ok());
-            assert!(winding_down(checkpoint).is_err(), "a region in a region that is cancelled is");
+            assert!(
+                winding_down(checkpoint).is_err(),
+                "a region in a region that is cancelled is"
+            );
         });
     });
 }
@@ -548,7 +609,10 @@ fn a_shield_that_is_lifted_in_the_grace_hides_no_more_than_the_region_it_is_arou
 
 #[test]
 fn outside_of_any_scope_it_is_a_call() {
-    assert_eq!(winding_down(|| (current_token(), checkpoint().is_ok())), (None, true));
+    assert_eq!(
+        winding_down(|| (current_token(), checkpoint().is_ok())),
+        (None, true)
+    );
 }
 
 #[test]
@@ -622,7 +686,11 @@ fn a_hook_in_a_region_fires_when_the_grace_ends() {
 
 #[test]
 fn a_daemon_that_winds_down_serves_until_the_others_have_ended() -> Result<(), GroupError> {
-    let (inside, served, finish) = (Gate::default(), AtomicUsize::new(0), taskgroup::sync::Event::new());
+    let (inside, served, finish) = (
+        Gate::default(),
+        AtomicUsize::new(0),
+        taskgroup::sync::Event::new(),
+    );
     TaskGroup::scope(|g| {
         g.spawn_daemon(|| {
             winding_down(|| {
@@ -662,10 +730,13 @@ fn cancels_that_cross_regions_leave_none_uncancelled() {
         std::thread::scope(|threads| {
             for _ in 0..2 {
                 threads.spawn(|| {
-                    token.run(|| loop {
-                        if winding_down(|| taskgroup::sleep(Duration::from_micros(50))).is_err() {
-                            assert!(winding_down(checkpoint).is_err() && checkpoint().is_err());
-                            return;
+                    token.run(|| {
+                        loop {
+                            if winding_down(|| taskgroup::sleep(Duration::from_micros(50))).is_err()
+                            {
+                                assert!(winding_down(checkpoint).is_err() && checkpoint().is_err());
+                                return;
+                            }
                         }
                     })
                 });

@@ -4,11 +4,13 @@ mod support;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex, mpsc};
 use std::time::Duration;
 
-use support::{alone, blocked, until, Drops, Gate, LONG};
-use taskgroup::{CancelCause, CancelToken, Cancelled, GroupError, OnFailure, TaskGroup, TaskStatus};
+use support::{Drops, Gate, LONG, alone, blocked, until};
+use taskgroup::{
+    CancelCause, CancelToken, Cancelled, GroupError, OnFailure, TaskGroup, TaskStatus,
+};
 
 #[test]
 fn a_status_follows_the_task_through_its_life() -> Result<(), GroupError> {
@@ -21,11 +23,20 @@ fn a_status_follows_the_task_through_its_life() -> Result<(), GroupError> {
         });
         let second = g.spawn(|| Ok(()));
         running.wait();
-        assert_eq!((first.status(), second.status()), (TaskStatus::Running, TaskStatus::Queued));
+        assert_eq!(
+            (first.status(), second.status()),
+            (TaskStatus::Running, TaskStatus::Queued)
+        );
         assert!(!first.is_finished() && !second.is_finished());
         leave.open();
-        assert_eq!((first.wait()?, second.wait()?), (TaskStatus::Finished, TaskStatus::Finished));
-        assert_eq!((first.status(), second.status()), (TaskStatus::Finished, TaskStatus::Finished));
+        assert_eq!(
+            (first.wait()?, second.wait()?),
+            (TaskStatus::Finished, TaskStatus::Finished)
+        );
+        assert_eq!(
+            (first.status(), second.status()),
+            (TaskStatus::Finished, TaskStatus::Finished)
+        );
         assert!(first.is_finished() && second.is_finished());
         Ok(())
     })
@@ -66,7 +77,12 @@ fn a_status_says_how_the_task_ended() {
         .unwrap_err();
     assert_eq!(error.failures().len(), 2);
     let ends: Vec<_> = ends.into_iter().map(Result::ok).collect();
-    let expected = [TaskStatus::Cancelled, TaskStatus::NeverRan, TaskStatus::Failed, TaskStatus::Panicked];
+    let expected = [
+        TaskStatus::Cancelled,
+        TaskStatus::NeverRan,
+        TaskStatus::Failed,
+        TaskStatus::Panicked,
+    ];
     assert_eq!(ends, expected.map(Some));
 }
 
@@ -82,7 +98,10 @@ fn waiting_for_a_limited_time_gives_none_until_the_task_ended() -> Result<(), Gr
         assert_eq!(task.wait_timeout(Duration::from_millis(5))?, None);
         leave.open();
         assert_eq!(task.wait_timeout(LONG)?, Some(TaskStatus::Finished));
-        assert_eq!(task.wait_timeout(Duration::ZERO)?, Some(TaskStatus::Finished));
+        assert_eq!(
+            task.wait_timeout(Duration::ZERO)?,
+            Some(TaskStatus::Finished)
+        );
         Ok(())
     })
 }
@@ -214,7 +233,9 @@ fn a_task_is_not_run_in_place_where_its_joiner_could_be_woken_and_it_could_not()
         &|join| {
             let token = CancelToken::new();
             token.cancel_after(short);
-            Ok(token.run(join).is_err_and(|cancelled| cancelled.origin() == token.id()))
+            Ok(token
+                .run(join)
+                .is_err_and(|cancelled| cancelled.origin() == token.id()))
         },
     ];
     let body = std::thread::current().id();
@@ -247,7 +268,10 @@ fn joining_a_task_cancelled_by_its_handle_says_it_was_requested() -> Result<(), 
         running.wait();
         task.cancel_and_wait()?;
         let cancelled = task.join().expect_err("it has no value");
-        assert!(matches!(cancelled.cause(), CancelCause::Requested { reason: None }), "{cancelled}");
+        assert!(
+            matches!(cancelled.cause(), CancelCause::Requested { reason: None }),
+            "{cancelled}"
+        );
         assert!(cancelled.location().file().ends_with("handle.rs"));
         Ok(())
     })
@@ -283,9 +307,16 @@ fn completion_hooks_run_once_with_the_final_status() -> Result<(), GroupError> {
         assert!(seen.lock().unwrap().is_empty());
         leave.open();
         task.wait()?;
-        assert_eq!(seen.lock().unwrap().len(), 2, "a waiter returns after the hooks");
+        assert_eq!(
+            seen.lock().unwrap().len(),
+            2,
+            "a waiter returns after the hooks"
+        );
         task.on_finished(|status| seen.lock().unwrap().push((2, status)));
-        assert_eq!(seen.lock().unwrap().last(), Some(&(2, TaskStatus::Finished)));
+        assert_eq!(
+            seen.lock().unwrap().last(),
+            Some(&(2, TaskStatus::Finished))
+        );
         Ok(())
     })?;
     let mut seen = seen.into_inner().unwrap();
@@ -320,29 +351,33 @@ fn completion_hooks_of_tasks_that_never_run_are_called_too() -> Result<(), Group
 fn a_panicking_completion_hook_keeps_the_result_and_the_worker() {
     let mut values = Vec::new();
     let mut after = 0;
-    let outcome = TaskGroup::builder().on_failure(OnFailure::Collect).scope(|g| {
-        let leave = Gate::default();
-        TaskGroup::builder().on_failure(OnFailure::Collect).scope(|inner| {
-            let tasks: Vec<_> = (0..4)
-                .map(|n| {
-                    let leave = &leave;
-                    let task = inner.spawn(move || {
-                        leave.wait();
-                        Ok(n)
-                    });
-                    task.on_finished(|_| panic!("in a completion hook"));
-                    task
-                })
-                .collect();
-            leave.open();
-            for task in tasks {
-                values.push(task.join()?);
-            }
+    let outcome = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            let leave = Gate::default();
+            TaskGroup::builder()
+                .on_failure(OnFailure::Collect)
+                .scope(|inner| {
+                    let tasks: Vec<_> = (0..4)
+                        .map(|n| {
+                            let leave = &leave;
+                            let task = inner.spawn(move || {
+                                leave.wait();
+                                Ok(n)
+                            });
+                            task.on_finished(|_| panic!("in a completion hook"));
+                            task
+                        })
+                        .collect();
+                    leave.open();
+                    for task in tasks {
+                        values.push(task.join()?);
+                    }
+                    Ok(())
+                })?;
+            g.spawn(|| Ok(()));
             Ok(())
-        })?;
-        g.spawn(|| Ok(()));
-        Ok(())
-    });
+        });
     let later = TaskGroup::scope(|g| {
         let tasks: Vec<_> = (0..8).map(|_| g.spawn(|| Ok(1))).collect();
         for task in tasks {
@@ -353,7 +388,10 @@ fn a_panicking_completion_hook_keeps_the_result_and_the_worker() {
     assert_eq!((values, after), (vec![0, 1, 2, 3], 8));
     assert!(later.is_ok());
     let told = outcome.expect_err("a panic of a hook is told");
-    assert!(format!("{told:#}").contains("in a completion hook"), "{told:#}");
+    assert!(
+        format!("{told:#}").contains("in a completion hook"),
+        "{told:#}"
+    );
 }
 
 #[test]
@@ -374,10 +412,23 @@ fn completion_hooks_may_spawn_and_send() -> Result<(), GroupError> {
 fn ids_are_unique_and_names_are_the_given_ones() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         let tasks: Vec<_> = (0..100).map(|_| g.spawn(|| Ok(()))).collect();
-        assert_eq!(tasks.iter().map(|task| task.id()).collect::<HashSet<_>>().len(), 100);
+        assert_eq!(
+            tasks
+                .iter()
+                .map(|task| task.id())
+                .collect::<HashSet<_>>()
+                .len(),
+            100
+        );
         assert!(tasks.iter().all(|task| task.name().is_none()));
-        let named = g.task().name("a name much longer than the system allows").spawn(|| Ok(()));
-        assert_eq!(named.name(), Some("a name much longer than the system allows"));
+        let named = g
+            .task()
+            .name("a name much longer than the system allows")
+            .spawn(|| Ok(()));
+        assert_eq!(
+            named.name(),
+            Some("a name much longer than the system allows")
+        );
         let owned = g.task().name(format!("worker {}", 7)).spawn(|| Ok(()));
         assert_eq!(owned.name(), Some("worker 7"));
         Ok(())

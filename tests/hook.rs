@@ -3,11 +3,11 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{mpsc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use support::{Gate, LONG};
-use taskgroup::{with_cancel_hook, with_cancel_hook_repeating, CancelToken, GroupError, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup, with_cancel_hook, with_cancel_hook_repeating};
 
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -20,7 +20,9 @@ fn let_hooks_run(times: usize) {
         let hook = || called.send(()).expect("the test counts");
         with_cancel_hook_repeating(PAUSE, hook, || {
             for _ in 0..times {
-                calls.recv_timeout(LONG).expect("the hook was not called again");
+                calls
+                    .recv_timeout(LONG)
+                    .expect("the hook was not called again");
             }
         });
     });
@@ -47,7 +49,9 @@ fn a_hook_is_called_again_until_its_code_returns() {
                     cancel();
                 }
                 for _ in 0..4 {
-                    calls.recv_timeout(LONG).expect("the hook was not called again");
+                    calls
+                        .recv_timeout(LONG)
+                        .expect("the hook was not called again");
                 }
                 9
             })
@@ -55,7 +59,11 @@ fn a_hook_is_called_again_until_its_code_returns() {
         assert_eq!(value, 9);
         let at_the_end = count.load(Ordering::Relaxed);
         let_hooks_run(3);
-        assert_eq!(count.load(Ordering::Relaxed), at_the_end, "a hook ran after its region");
+        assert_eq!(
+            count.load(Ordering::Relaxed),
+            at_the_end,
+            "a hook ran after its region"
+        );
     }
 }
 
@@ -110,7 +118,8 @@ fn a_call_that_has_begun_ends_before_its_region() {
             let hook = || {
                 if calls.fetch_add(1, Ordering::Relaxed) == 1 {
                     second.open();
-                    // A region that does not wait ends within this loop; one that does cannot, whatever the scheduler does.
+                    // A region that does not wait ends within this loop; one that does cannot,
+                    // whatever the scheduler does.
                     for _ in 0..1_000 {
                         std::thread::yield_now();
                         early.fetch_or(over.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -121,7 +130,10 @@ fn a_call_that_has_begun_ends_before_its_region() {
             with_cancel_hook_repeating(PAUSE, hook, || second.wait());
             over.store(true, Ordering::SeqCst);
         });
-        assert!(ended.into_inner() && !early.into_inner(), "the region ended while its hook ran");
+        assert!(
+            ended.into_inner() && !early.into_inner(),
+            "the region ended while its hook ran"
+        );
     }
 }
 
@@ -155,7 +167,10 @@ fn a_hook_that_panics_is_a_failure_of_the_group_and_is_not_called_again() {
         })
         .unwrap_err();
         assert_eq!(calls.into_inner(), nth + 1);
-        let messages: Vec<_> = error.panics().map(|panic| panic.message().to_owned()).collect();
+        let messages: Vec<_> = error
+            .panics()
+            .map(|panic| panic.message().to_owned())
+            .collect();
         assert_eq!(messages, [format!("call {nth}")]);
     }
 }
@@ -175,7 +190,9 @@ fn hooks_that_repeat_nest() {
                     || count(&inner),
                     || {
                         token.cancel();
-                        support::until(|| outer.load(Ordering::Relaxed) > 2 && inner.load(Ordering::Relaxed) > 2);
+                        support::until(|| {
+                            outer.load(Ordering::Relaxed) > 2 && inner.load(Ordering::Relaxed) > 2
+                        });
                     },
                 );
                 let ended = inner.load(Ordering::Relaxed);
@@ -197,7 +214,8 @@ fn regions_end_and_hooks_repeat_at_once() {
                 token.run(|| {
                     for round in 0..50 {
                         let alive = AtomicBool::new(true);
-                        let hook = || assert!(alive.load(Ordering::SeqCst), "called after its region");
+                        let hook =
+                            || assert!(alive.load(Ordering::SeqCst), "called after its region");
                         with_cancel_hook_repeating(PAUSE, hook, || {
                             std::thread::sleep(Duration::from_micros(900 + 4 * round));
                         });
@@ -243,7 +261,10 @@ fn who_sleeps_is_woken_before_a_hook_that_waits_for_that() -> Result<(), GroupEr
         g.cancel();
         Ok(())
     })?;
-    assert!(saw_it.load(Ordering::Relaxed), "the hook ran first, and waited in vain");
+    assert!(
+        saw_it.load(Ordering::Relaxed),
+        "the hook ran first, and waited in vain"
+    );
     Ok(())
 }
 
@@ -270,5 +291,11 @@ fn a_plain_hook_that_panics_is_a_failure_of_the_group_it_is_in() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["the hook"]);
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["the hook"]
+    );
 }

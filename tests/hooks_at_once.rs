@@ -8,14 +8,15 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use support::{Gate, LONG};
-use taskgroup::{channel, sync, with_cancel_hook, CancelToken, GroupError, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup, channel, sync, with_cancel_hook};
 
 /// How many hooks of one cancel run at once.
 const MOST: usize = 64;
 
 type Hook<'a> = &'a (dyn Fn(usize) + Send + Sync);
 
-/// Runs `f` in as many regions, one in another, as `hooks` says, with `hook` as the hook of each, which gets its number.
+/// Runs `f` in as many regions, one in another, as `hooks` says, with `hook` as the hook of each,
+/// which gets its number.
 fn nested(hooks: usize, hook: Hook<'_>, f: &mut dyn FnMut()) {
     match hooks.checked_sub(1) {
         Some(number) => with_cancel_hook(|| hook(number), || nested(number, hook, f)),
@@ -41,9 +42,15 @@ impl Meeting {
         let mut arrived = self.arrived.lock().unwrap();
         *arrived += 1;
         self.changed.notify_all();
-        let (arrived, timed_out) = self.changed.wait_timeout_while(arrived, LONG, |arrived| *arrived < for_all).unwrap();
+        let (arrived, timed_out) = self
+            .changed
+            .wait_timeout_while(arrived, LONG, |arrived| *arrived < for_all)
+            .unwrap();
         drop(arrived);
-        assert!(!timed_out.timed_out(), "the others did not come within a minute");
+        assert!(
+            !timed_out.timed_out(),
+            "the others did not come within a minute"
+        );
     }
 
     fn arrived(&self) -> usize {
@@ -100,7 +107,8 @@ fn a_deadline_runs_its_hooks_at_once_too() {
     };
     token.run(|| {
         nested(8, &hook, &mut || {
-            // Set when all are there: a hook that comes after the deadline runs before its region is entered.
+            // Set when all are there: a hook that comes after the deadline runs before its region
+            // is entered.
             token.cancel_after(Duration::from_millis(1));
             all_began.wait();
         });
@@ -144,7 +152,10 @@ fn hooks_that_panic_are_failures_and_stop_no_other() {
     })
     .unwrap_err();
     assert_eq!(meeting.arrived(), 5);
-    let mut messages: Vec<_> = error.panics().map(|panic| panic.message().to_owned()).collect();
+    let mut messages: Vec<_> = error
+        .panics()
+        .map(|panic| panic.message().to_owned())
+        .collect();
     messages.sort();
     assert_eq!(messages, ["hook 1", "hook 3"]);
 }
@@ -176,13 +187,19 @@ fn a_region_ends_while_hooks_of_others_run() -> Result<(), GroupError> {
                     quick.wait();
                 },
             );
-            assert!(!ended.load(Ordering::SeqCst), "the other hook waits for this");
+            assert!(
+                !ended.load(Ordering::SeqCst),
+                "the other hook waits for this"
+            );
             left.open();
             Ok(())
         });
         both.wait()?;
         g.cancel();
-        assert!(ended.load(Ordering::SeqCst), "the cancel has run both hooks");
+        assert!(
+            ended.load(Ordering::SeqCst),
+            "the cancel has run both hooks"
+        );
         Ok(())
     })
 }
@@ -239,12 +256,24 @@ fn a_hook_is_outside_of_any_scope_whichever_thread_runs_it() {
 fn without_threads_the_canceller_runs_all_hooks_in_order() {
     const NAME: &str = "without_threads_the_canceller_runs_all_hooks_in_order";
     if support::is_child() {
-        let (ran, here) = (Mutex::new(Vec::<(usize, ThreadId)>::new()), thread::current().id());
-        cancel_with(5, &|number| ran.lock().unwrap().push((number, thread::current().id())));
-        assert_eq!(ran.into_inner().unwrap(), [4, 3, 2, 1, 0].map(|number| (number, here)));
+        let (ran, here) = (
+            Mutex::new(Vec::<(usize, ThreadId)>::new()),
+            thread::current().id(),
+        );
+        cancel_with(5, &|number| {
+            ran.lock().unwrap().push((number, thread::current().id()))
+        });
+        assert_eq!(
+            ran.into_inner().unwrap(),
+            [4, 3, 2, 1, 0].map(|number| (number, here))
+        );
         return;
     }
     let output = support::run_in_child_without_threads(NAME);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 }

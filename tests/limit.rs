@@ -2,18 +2,27 @@
 
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Barrier, Mutex};
+use std::sync::{Barrier, Mutex, mpsc};
 
-use support::{alone, until, Drops, Gate, Peak, LONG, MOMENT};
+use support::{Drops, Gate, LONG, MOMENT, Peak, alone, until};
 use taskgroup::{CancelToken, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
 
 #[test]
 fn a_limit_of_zero_panics_and_says_why() {
-    let payload = catch_unwind(AssertUnwindSafe(|| drop(TaskGroup::builder().limit(0)))).expect_err("no task could ever run");
-    let message = payload.downcast_ref::<&str>().map(ToString::to_string).or(payload.downcast_ref::<String>().cloned());
-    assert!(message.as_deref().is_some_and(|text| text.contains("limit") && text.contains('0')), "{message:?}");
+    let payload = catch_unwind(AssertUnwindSafe(|| drop(TaskGroup::builder().limit(0))))
+        .expect_err("no task could ever run");
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or(payload.downcast_ref::<String>().cloned());
+    assert!(
+        message
+            .as_deref()
+            .is_some_and(|text| text.contains("limit") && text.contains('0')),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -118,12 +127,20 @@ fn a_cancel_empties_the_queue() -> Result<(), GroupError> {
                 })
             })
             .collect();
-        assert!(queued.iter().all(|task| task.status() == TaskStatus::Queued));
+        assert!(
+            queued
+                .iter()
+                .all(|task| task.status() == TaskStatus::Queued)
+        );
         g.cancel();
         for task in &queued {
             assert_eq!(taskgroup::shield(|| task.wait())?, TaskStatus::NeverRan);
         }
-        assert_eq!(drops.count(), 20, "captures in the queue wait for the running task");
+        assert_eq!(
+            drops.count(),
+            20,
+            "captures in the queue wait for the running task"
+        );
         leave.open();
         assert_eq!(taskgroup::shield(|| holder.join())?, 7);
         Ok(())
@@ -153,7 +170,11 @@ fn a_queued_task_cancelled_by_its_handle_never_runs_and_the_next_does() -> Resul
 
 #[test]
 fn joining_a_queued_task_of_ones_own_group_does_not_deadlock() -> Result<(), GroupError> {
-    fn descend<'scope>(g: &'scope TaskGroup<'scope, '_>, peak: &'scope Peak, depth: u32) -> anyhow::Result<u32> {
+    fn descend<'scope>(
+        g: &'scope TaskGroup<'scope, '_>,
+        peak: &'scope Peak,
+        depth: u32,
+    ) -> anyhow::Result<u32> {
         peak.inside(std::thread::yield_now);
         if depth == 0 {
             return Ok(0);
@@ -218,7 +239,10 @@ fn panicking_tasks_give_their_slots_back() {
             Ok(())
         })
         .unwrap_err();
-    assert_eq!((error.panics().count(), after), (50, Some("a slot was left")));
+    assert_eq!(
+        (error.panics().count(), after),
+        (50, Some("a slot was left"))
+    );
 }
 
 #[test]
@@ -243,7 +267,9 @@ fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), Grou
         let task = refused.into_task();
         leave.open();
         holder.join()?;
-        let accepted = g.try_spawn(task).map_err(|refused| anyhow::anyhow!("{refused}"))?;
+        let accepted = g
+            .try_spawn(task)
+            .map_err(|refused| anyhow::anyhow!("{refused}"))?;
         Ok(accepted.join()?)
     })?;
     assert_eq!((values, drops.count()), (6, 1));
@@ -258,7 +284,12 @@ fn at_the_end_of_a_task_its_permit_is_free() -> Result<(), GroupError> {
             leave.wait();
             Ok(())
         });
-        task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_ok(), "the task has ended, and no other waits"));
+        task.on_finished(|_| {
+            assert!(
+                g.try_spawn(|| Ok(())).is_ok(),
+                "the task has ended, and no other waits"
+            )
+        });
         leave.open();
         task.wait()?;
         Ok(())
@@ -272,11 +303,17 @@ fn at_the_end_of_a_task_its_permit_is_that_of_its_waiter() -> Result<(), GroupEr
             // They begin with the permit that the wait gives up.
             let awaited = [(); 2].map(|()| g.spawn(|| Ok(())));
             for task in &awaited {
-                task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_err(), "the waiter takes the permit over"));
+                task.on_finished(|_| {
+                    assert!(
+                        g.try_spawn(|| Ok(())).is_err(),
+                        "the waiter takes the permit over"
+                    )
+                });
             }
             let [first, second] = awaited;
             first.wait()?;
-            g.as_completed([second]).try_for_each(|task| task.map(drop))?;
+            g.as_completed([second])
+                .try_for_each(|task| task.map(drop))?;
             Ok(())
         });
         Ok(())
@@ -284,7 +321,8 @@ fn at_the_end_of_a_task_its_permit_is_that_of_its_waiter() -> Result<(), GroupEr
 }
 
 #[test]
-fn a_blocked_limit_is_freed_by_a_cancel_while_the_body_waits_for_the_queue() -> Result<(), GroupError> {
+fn a_blocked_limit_is_freed_by_a_cancel_while_the_body_waits_for_the_queue()
+-> Result<(), GroupError> {
     let running = Gate::default();
     TaskGroup::builder().limit(1).scope(|g| {
         let holder = g.spawn(|| {
@@ -346,10 +384,17 @@ fn a_task_whose_iteration_is_cut_has_its_permit_back() -> Result<(), GroupError>
             });
             let cut = stop.run(|| g.as_completed([child]).next().expect("one task is left"));
             assert!(cut.is_err());
-            assert_eq!(g.stats().running, 2, "the task that the iteration waited for still runs");
+            assert_eq!(
+                g.stats().running,
+                2,
+                "the task that the iteration waited for still runs"
+            );
             leave.open();
             until(|| g.stats().finished == 1);
-            assert!(g.try_spawn(|| Ok(())).is_err(), "this task holds the only permit");
+            assert!(
+                g.try_spawn(|| Ok(())).is_err(),
+                "this task holds the only permit"
+            );
             Ok(())
         });
         Ok(())
@@ -398,7 +443,12 @@ fn a_callback_at_the_end_of_a_task_waits_within_the_limit() -> Result<(), GroupE
             });
             task.on_finished(move |_| {
                 let next = g.spawn(move || {
-                    peak.inside(|| refused.fetch_add(usize::from(g.try_spawn(|| Ok(())).is_err()), Ordering::SeqCst));
+                    peak.inside(|| {
+                        refused.fetch_add(
+                            usize::from(g.try_spawn(|| Ok(())).is_err()),
+                            Ordering::SeqCst,
+                        )
+                    });
                     Ok(())
                 });
                 if lends {
@@ -411,7 +461,11 @@ fn a_callback_at_the_end_of_a_task_waits_within_the_limit() -> Result<(), GroupE
             assert_eq!(task.wait()?, TaskStatus::Finished);
             Ok(())
         })?;
-        assert_eq!((peak.most(), refused.into_inner()), (1, 1), "a task more was taken beside the only one");
+        assert_eq!(
+            (peak.most(), refused.into_inner()),
+            (1, 1),
+            "a task more was taken beside the only one"
+        );
     }
     Ok(())
 }
@@ -421,7 +475,10 @@ fn a_task_that_was_run_in_place_leaves_no_trace_for_try_spawn() -> Result<(), Gr
     for _ in 0..300 {
         TaskGroup::builder().limit(1).scope(|g| {
             g.spawn(|| Ok(())).join()?;
-            assert!(g.try_spawn(|| Ok(())).is_ok(), "nothing runs and nothing is queued");
+            assert!(
+                g.try_spawn(|| Ok(())).is_ok(),
+                "nothing runs and nothing is queued"
+            );
             Ok(())
         })?;
     }

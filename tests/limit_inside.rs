@@ -1,16 +1,16 @@
-//! Tasks of inner groups that wait for tasks of a limited group around them: the permit of the task that waits for the inner group
-//! counts as given away for that long, and no longer.
+//! Tasks of inner groups that wait for tasks of a limited group around them: the permit of the task
+//! that waits for the inner group counts as given away for that long, and no longer.
 
 #![allow(clippy::unit_arg, reason = "a task of one call is shorter so")]
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use support::{blocked, until, watch, Gate, Peak, LONG, MOMENT};
-use taskgroup::{shield, TaskGroup, TaskHandle};
+use support::{Gate, LONG, MOMENT, Peak, blocked, until, watch};
+use taskgroup::{TaskGroup, TaskHandle, shield};
 
 /// How a thread waits for one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,15 @@ enum Way {
 
 use Way::{AsCompleted, Join, Map, MapUnordered, Start, Wait, WaitTimeout};
 
-const WAYS: [Way; 7] = [Join, Wait, WaitTimeout, AsCompleted, Map, MapUnordered, Start];
+const WAYS: [Way; 7] = [
+    Join,
+    Wait,
+    WaitTimeout,
+    AsCompleted,
+    Map,
+    MapUnordered,
+    Start,
+];
 
 /// Runs `work` as a task of `g`, on another thread where the way allows that, and waits for it.
 fn run_as_task<'scope>(
@@ -50,7 +58,9 @@ fn run_as_task<'scope>(
             Ok(())
         }
         Map => Ok(g.map([()], move |()| work()).try_for_each(|done| done)?),
-        MapUnordered => Ok(g.map_unordered([()], move |()| work()).try_for_each(|done| done)?),
+        MapUnordered => Ok(g
+            .map_unordered([()], move |()| work())
+            .try_for_each(|done| done)?),
         Start => Ok(g.start(move |ready| {
             work()?;
             ready.send(());
@@ -59,19 +69,29 @@ fn run_as_task<'scope>(
     }
 }
 
-/// In so many groups inside of each other, where each waits for the task in the next: does `innermost`.
-fn nested(depth: usize, way: Way, innermost: &(dyn Fn() -> anyhow::Result<()> + Sync)) -> anyhow::Result<()> {
+/// In so many groups inside of each other, where each waits for the task in the next: does
+/// `innermost`.
+fn nested(
+    depth: usize,
+    way: Way,
+    innermost: &(dyn Fn() -> anyhow::Result<()> + Sync),
+) -> anyhow::Result<()> {
     if depth == 0 {
         return innermost();
     }
-    Ok(TaskGroup::scope(|i| run_as_task(i, way, move || nested(depth - 1, way, innermost)))?)
+    Ok(TaskGroup::scope(|i| {
+        run_as_task(i, way, move || nested(depth - 1, way, innermost))
+    })?)
 }
 
 #[test]
 fn every_way_to_wait_inside_ends() {
     let _watch = watch();
     for depth in 1..=3 {
-        for (outer, inner) in WAYS.into_iter().flat_map(|outer| WAYS.map(|inner| (outer, inner))) {
+        for (outer, inner) in WAYS
+            .into_iter()
+            .flat_map(|outer| WAYS.map(|inner| (outer, inner)))
+        {
             let limit = 1 + depth % 2;
             let ran = AtomicUsize::new(0);
             let result = TaskGroup::builder().limit(limit).scope(|g| {
@@ -88,7 +108,8 @@ fn every_way_to_wait_inside_ends() {
                 }
                 Ok(())
             });
-            result.unwrap_or_else(|error| panic!("{outer:?} for {inner:?}, {depth} deep: {error:#}"));
+            result
+                .unwrap_or_else(|error| panic!("{outer:?} for {inner:?}, {depth} deep: {error:#}"));
             assert_eq!(ran.into_inner(), limit);
         }
     }
@@ -123,8 +144,10 @@ fn limited_groups_inside_of_each_other_give_all_their_permits_away() -> anyhow::
                 let middle = b.spawn(move || {
                     let inside = TaskGroup::builder().limit(1).scope(|c| {
                         let inner = c.spawn(move || {
-                            // A task that the innermost group has queued, and that waits for the outermost.
-                            let of_c = c.spawn(move || Ok(a.task().dedicated().spawn(|| Ok(4)).join()?));
+                            // A task that the innermost group has queued, and that waits for the
+                            // outermost.
+                            let of_c =
+                                c.spawn(move || Ok(a.task().dedicated().spawn(|| Ok(4)).join()?));
                             of_a.wait()?;
                             Ok(of_b.join()? + of_c.join()?)
                         });
@@ -177,7 +200,10 @@ fn a_permit_is_given_away_while_its_task_and_one_inside_wait() -> anyhow::Result
                     Ok(runs.wait().map(drop)?)
                 });
                 waits.wait();
-                assert!((0..100).all(|_| is_full()), "the outer task runs, and has its permit");
+                assert!(
+                    (0..100).all(|_| is_full()),
+                    "the outer task runs, and has its permit"
+                );
                 let asks = i.task().dedicated().spawn(move || {
                     until(|| g.try_spawn(|| Ok(())).is_ok());
                     Ok(leave.open())
@@ -211,7 +237,10 @@ fn the_end_that_wakes_a_task_inside_brings_the_permit_back() -> anyhow::Result<(
                     assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
                     Ok(began.load(SeqCst))
                 });
-                assert!(!inside.join()?, "the permit of the ended task had gone to the next in the queue");
+                assert!(
+                    !inside.join()?,
+                    "the permit of the ended task had gone to the next in the queue"
+                );
                 Ok(())
             })?;
             Ok(())
@@ -228,9 +257,22 @@ fn at_the_end_that_wakes_a_task_inside_nothing_is_free() -> anyhow::Result<()> {
     TaskGroup::builder().limit(1).scope(|g| {
         g.spawn(|| {
             let awaited = g.spawn(|| Ok(()));
-            awaited.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_err(), "the permit is that of the outer task"));
-            TaskGroup::scope(|i| Ok(i.task().dedicated().spawn(|| Ok(awaited.wait().map(drop)?)).join()?))?;
-            assert!(g.try_spawn(|| Ok(())).is_err(), "the outer task has the only permit");
+            awaited.on_finished(|_| {
+                assert!(
+                    g.try_spawn(|| Ok(())).is_err(),
+                    "the permit is that of the outer task"
+                )
+            });
+            TaskGroup::scope(|i| {
+                Ok(i.task()
+                    .dedicated()
+                    .spawn(|| Ok(awaited.wait().map(drop)?))
+                    .join()?)
+            })?;
+            assert!(
+                g.try_spawn(|| Ok(())).is_err(),
+                "the outer task has the only permit"
+            );
             Ok(())
         });
         Ok(())
@@ -359,7 +401,8 @@ fn a_daemon_inside_that_cleans_up_waits_for_a_queued_task() -> anyhow::Result<()
 }
 
 #[test]
-fn a_daemon_of_the_limited_group_has_no_permit_to_give_for_its_tasks_inside() -> anyhow::Result<()> {
+fn a_daemon_of_the_limited_group_has_no_permit_to_give_for_its_tasks_inside() -> anyhow::Result<()>
+{
     let _watch = watch();
     let (peak, leave, asked) = (Peak::default(), Gate::default(), &Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
@@ -394,8 +437,13 @@ fn a_callback_at_the_end_of_a_task_waits_for_an_inner_group() -> anyhow::Result<
         let first = g.spawn(move || Ok(begin.wait()));
         first.on_finished(move |_| {
             let queued = g.spawn(move || Ok(peak.inside(|| ())));
-            TaskGroup::scope(|i| Ok(i.task().dedicated().spawn(|| Ok(queued.wait().map(drop)?)).join()?))
-                .expect("the queued task has begun");
+            TaskGroup::scope(|i| {
+                Ok(i.task()
+                    .dedicated()
+                    .spawn(|| Ok(queued.wait().map(drop)?))
+                    .join()?)
+            })
+            .expect("the queued task has begun");
         });
         begin.open();
         first.wait()?;
@@ -419,7 +467,8 @@ fn a_task_that_runs_in_place_inside_counts_for_the_permit_outside() -> anyhow::R
                 Ok(second.join()? + 1)
             });
             let sum = TaskGroup::scope(|i| {
-                // Joined by a task without a permit: it runs on a worker or here, with the permit of the outer task.
+                // Joined by a task without a permit: it runs on a worker or here, with the permit
+                // of the outer task.
                 let joins = i.task().dedicated().spawn(move || Ok(first.join()?));
                 Ok(joins.join()?)
             })?;
@@ -434,13 +483,21 @@ fn a_task_that_runs_in_place_inside_counts_for_the_permit_outside() -> anyhow::R
 #[test]
 fn a_cancel_of_everything_ends_a_wait_inside() {
     let _watch = watch();
-    let error = TaskGroup::builder().limit(1).timeout(10 * MOMENT).scope(|g| {
-        g.spawn(|| {
-            let sleeps = g.spawn(|| Ok(taskgroup::sleep(LONG)?));
-            TaskGroup::scope(|i| Ok(i.task().dedicated().spawn(|| Ok(sleeps.wait().map(drop)?)).join()?))?;
+    let error = TaskGroup::builder()
+        .limit(1)
+        .timeout(10 * MOMENT)
+        .scope(|g| {
+            g.spawn(|| {
+                let sleeps = g.spawn(|| Ok(taskgroup::sleep(LONG)?));
+                TaskGroup::scope(|i| {
+                    Ok(i.task()
+                        .dedicated()
+                        .spawn(|| Ok(sleeps.wait().map(drop)?))
+                        .join()?)
+                })?;
+                Ok(())
+            });
             Ok(())
         });
-        Ok(())
-    });
     assert!(error.is_err_and(|error| error.timed_out()));
 }

@@ -1,5 +1,5 @@
-//! Tasks of a limited group that wait for tasks of the same group, in every nesting of the ways to wait, to depth 3: each program
-//! ends, and runs no more tasks at once than the limit says.
+//! Tasks of a limited group that wait for tasks of the same group, in every nesting of the ways to
+//! wait, to depth 3: each program ends, and runs no more tasks at once than the limit says.
 
 mod support;
 
@@ -17,7 +17,8 @@ enum Way {
     AsCompleted,
     Map,
     MapUnordered,
-    // A wait of these can end without the end of a running task: the group then runs one task more than its limit.
+    // A wait of these can end without the end of a running task: the group then runs one task more
+    // than its limit.
     WaitTimeout,
     CancelAndWait,
     Start,
@@ -25,7 +26,16 @@ enum Way {
 
 use Way::{AsCompleted, CancelAndWait, Join, Map, MapUnordered, Start, Wait, WaitTimeout};
 
-const WAYS: [Way; 8] = [Join, Wait, AsCompleted, Map, MapUnordered, WaitTimeout, CancelAndWait, Start];
+const WAYS: [Way; 8] = [
+    Join,
+    Wait,
+    AsCompleted,
+    Map,
+    MapUnordered,
+    WaitTimeout,
+    CancelAndWait,
+    Start,
+];
 /// After these, a waiting task goes on with the permit of the task that has ended.
 const WITHIN: [Way; 5] = [Join, Wait, AsCompleted, Map, MapUnordered];
 
@@ -40,14 +50,16 @@ struct Runs<'a>(&'a Running);
 
 impl Running {
     fn enter(&self) -> Runs<'_> {
-        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        self.most
+            .fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
         Runs(self)
     }
 
     fn away<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.now.fetch_sub(1, SeqCst);
         let value = wait();
-        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        self.most
+            .fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
         value
     }
 }
@@ -58,10 +70,17 @@ impl Drop for Runs<'_> {
     }
 }
 
-/// A task whose descendants wait for their children in the given ways. Returns the number of tasks that have ended well.
-fn task<'scope>(g: &'scope TaskGroup<'scope, '_>, ways: &'scope [Way], running: &'scope Running) -> anyhow::Result<usize> {
+/// A task whose descendants wait for their children in the given ways. Returns the number of tasks
+/// that have ended well.
+fn task<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    ways: &'scope [Way],
+    running: &'scope Running,
+) -> anyhow::Result<usize> {
     let _runs = running.enter();
-    let Some((&way, rest)) = ways.split_first() else { return Ok(1) };
+    let Some((&way, rest)) = ways.split_first() else {
+        return Ok(1);
+    };
     let spawn = || g.spawn(move || task(g, rest, running));
     let both = || [spawn(), spawn()];
     let mut sum = 1;
@@ -104,7 +123,13 @@ fn task<'scope>(g: &'scope TaskGroup<'scope, '_>, ways: &'scope [Way], running: 
         CancelAndWait => {
             for child in both() {
                 let status = running.away(|| child.cancel_and_wait())?;
-                assert!(matches!(status, TaskStatus::NeverRan | TaskStatus::Cancelled | TaskStatus::Finished), "{status:?}");
+                assert!(
+                    matches!(
+                        status,
+                        TaskStatus::NeverRan | TaskStatus::Cancelled | TaskStatus::Finished
+                    ),
+                    "{status:?}"
+                );
             }
         }
         Start => {
@@ -126,7 +151,8 @@ fn wait_in_steps<T>(child: &TaskHandle<'_, T>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs two such tasks in a group with that limit. Returns how many ended well, and the most that ran at once.
+/// Runs two such tasks in a group with that limit. Returns how many ended well, and the most that
+/// ran at once.
 fn run(limit: usize, ways: &[Way]) -> (usize, usize) {
     let running = Running::default();
     let sum = TaskGroup::builder().limit(limit).scope(|g| {
@@ -138,11 +164,17 @@ fn run(limit: usize, ways: &[Way]) -> (usize, usize) {
         }
         Ok(sum)
     });
-    (sum.unwrap_or_else(|error| panic!("limit {limit}, {ways:?}: {error:#}")), running.most.into_inner())
+    (
+        sum.unwrap_or_else(|error| panic!("limit {limit}, {ways:?}: {error:#}")),
+        running.most.into_inner(),
+    )
 }
 
 fn nestings(ways: &[Way]) -> impl Iterator<Item = [Way; 3]> {
-    ways.iter().flat_map(move |&a| ways.iter().flat_map(move |&b| ways.iter().map(move |&c| [a, b, c])))
+    ways.iter().flat_map(move |&a| {
+        ways.iter()
+            .flat_map(move |&b| ways.iter().map(move |&c| [a, b, c]))
+    })
 }
 
 #[test]
@@ -161,8 +193,15 @@ fn waits_for_tasks_of_the_group_keep_its_limit() {
     for limit in 1..=3 {
         for ways in nestings(&WITHIN) {
             let (sum, most) = run(limit, &ways);
-            assert_eq!(sum, 2 * (1 + 2 * (1 + 2 * (1 + 2))), "limit {limit}, {ways:?}");
-            assert!(most <= limit, "limit {limit}, {ways:?}: {most} tasks ran at once");
+            assert_eq!(
+                sum,
+                2 * (1 + 2 * (1 + 2 * (1 + 2))),
+                "limit {limit}, {ways:?}"
+            );
+            assert!(
+                most <= limit,
+                "limit {limit}, {ways:?}: {most} tasks ran at once"
+            );
         }
     }
 }

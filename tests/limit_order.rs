@@ -1,11 +1,11 @@
-//! Which queued task of a limited group begins next: those that another task waits for, and then the others in the order of
-//! their spawns.
+//! Which queued task of a limited group begins next: those that another task waits for, and then
+//! the others in the order of their spawns.
 
 mod support;
 
 use std::sync::Mutex;
 
-use support::{until, watch, Gate, MOMENT};
+use support::{Gate, MOMENT, until, watch};
 use taskgroup::{CancelToken, TaskGroup, TaskHandle};
 
 /// The tasks in the order in which they began.
@@ -13,7 +13,11 @@ use taskgroup::{CancelToken, TaskGroup, TaskHandle};
 struct Order(Mutex<Vec<&'static str>>);
 
 impl Order {
-    fn task<'scope>(&'scope self, g: &'scope TaskGroup<'scope, '_>, name: &'static str) -> TaskHandle<'scope, ()> {
+    fn task<'scope>(
+        &'scope self,
+        g: &'scope TaskGroup<'scope, '_>,
+        name: &'static str,
+    ) -> TaskHandle<'scope, ()> {
         g.spawn(move || {
             self.0.lock().unwrap().push(name);
             Ok(())
@@ -21,10 +25,15 @@ impl Order {
     }
 }
 
-/// Has a task wait, with `wait`, for two tasks behind one that it does not wait for. The first of the two runs meanwhile and
-/// cancels the token.
+/// Has a task wait, with `wait`, for two tasks behind one that it does not wait for. The first of
+/// the two runs meanwhile and cancels the token.
 fn order_after(
-    wait: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, '_>, &CancelToken, [TaskHandle<'scope, ()>; 2], &Gate) + Send,
+    wait: impl for<'scope> FnOnce(
+        &'scope TaskGroup<'scope, '_>,
+        &CancelToken,
+        [TaskHandle<'scope, ()>; 2],
+        &Gate,
+    ) + Send,
 ) -> Vec<&'static str> {
     let _watch = watch();
     let (order, stop, leave) = (Order::default(), CancelToken::new(), Gate::default());
@@ -54,7 +63,8 @@ fn order_after(
 fn tasks_that_an_iteration_waits_for_come_first() {
     let order = order_after(|g, _, tasks, leave| {
         leave.open();
-        g.as_completed(tasks).for_each(|task| task.unwrap().join().unwrap());
+        g.as_completed(tasks)
+            .for_each(|task| task.unwrap().join().unwrap());
     });
     assert_eq!(order, ["first", "second", "not awaited"]);
 }
@@ -65,7 +75,8 @@ fn tasks_of_an_iteration_that_was_cut_wait_for_their_turn() {
         let mut ended = g.as_completed(tasks);
         assert!(stop.run(|| ended.next()).is_some_and(|cut| cut.is_err()));
         leave.open();
-        // The iteration is still there while a daemon, for which nothing comes first, has the permit given away.
+        // The iteration is still there while a daemon, for which nothing comes first, has the
+        // permit given away.
         let all = g.spawn_daemon(|| {
             until(|| g.stats().finished == 3);
             Ok(())
@@ -100,9 +111,13 @@ fn tasks_of_an_iteration_that_was_dropped_wait_for_their_turn() {
 #[test]
 fn a_task_whose_waiter_has_given_up_waits_for_its_turn() {
     let order = order_after(|_, _, [first, second], _| {
-        // The first begins with the permit; the second is asked for meanwhile, and stays in the queue.
+        // The first begins with the permit; the second is asked for meanwhile, and stays in the
+        // queue.
         assert_eq!(first.wait_timeout(MOMENT), Ok(None));
-        until(|| first.status() == taskgroup::TaskStatus::Running || first.wait_timeout(MOMENT) != Ok(None));
+        until(|| {
+            first.status() == taskgroup::TaskStatus::Running
+                || first.wait_timeout(MOMENT) != Ok(None)
+        });
         assert_eq!(second.wait_timeout(MOMENT), Ok(None));
     });
     assert_eq!(order, ["first", "not awaited", "second"]);

@@ -4,12 +4,15 @@ mod support;
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::panic::{catch_unwind, panic_any, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use support::{until, Bomb, Drops, Gate};
-use taskgroup::{abandon, channel, CancelToken, Cancelled, GroupError, OnFailure, OnPanic, TaskError, TaskGroup, TaskStatus};
+use support::{Bomb, Drops, Gate, until};
+use taskgroup::{
+    CancelToken, Cancelled, GroupError, OnFailure, OnPanic, TaskError, TaskGroup, TaskStatus,
+    abandon, channel,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -54,22 +57,34 @@ impl Subscriber for Hostile {
 /// Makes the subscriber that of the process.
 fn hostile() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing::subscriber::set_global_default(Hostile).expect("no other test sets one"));
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(Hostile).expect("no other test sets one")
+    });
 }
 
 /// Whether the subscriber has been told something that has all of `texts` in it.
 fn told(texts: &[&str]) -> bool {
-    TOLD.lock().unwrap().iter().any(|event| texts.iter().all(|text| event.contains(text)))
+    TOLD.lock()
+        .unwrap()
+        .iter()
+        .any(|event| texts.iter().all(|text| event.contains(text)))
 }
 
 fn message_of<T>(f: impl FnOnce() -> T) -> String {
     let payload = catch_unwind(AssertUnwindSafe(|| drop(f()))).expect_err("it panics");
-    payload.downcast_ref::<&str>().map(|text| (*text).to_owned()).or(payload.downcast_ref().cloned()).expect("it has a text")
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or(payload.downcast_ref().cloned())
+        .expect("it has a text")
 }
 
 /// The cancel of a scope, in an error whose destructor panics.
 #[derive(Debug)]
-struct Fragile(Cancelled, #[allow(dead_code, reason = "kept for its drop")] Bomb);
+struct Fragile(
+    Cancelled,
+    #[allow(dead_code, reason = "kept for its drop")] Bomb,
+);
 
 impl From<Cancelled> for Fragile {
     fn from(cancelled: Cancelled) -> Self {
@@ -96,10 +111,13 @@ fn a_panic_that_is_to_end_the_process_does() {
 
     if support::is_child() {
         hostile();
-        let _ = TaskGroup::builder().error_type::<Fragile>().on_panic(OnPanic::Abort).scope(|g| {
-            g.cancel();
-            taskgroup::checkpoint().map_err(Fragile::from)
-        });
+        let _ = TaskGroup::builder()
+            .error_type::<Fragile>()
+            .on_panic(OnPanic::Abort)
+            .scope(|g| {
+                g.cancel();
+                taskgroup::checkpoint().map_err(Fragile::from)
+            });
         return;
     }
     let output = support::run_in_child("a_panic_that_is_to_end_the_process_does");
@@ -112,7 +130,10 @@ fn every_message_of_a_channel_is_dropped_and_the_first_panic_is_raised() {
     let drops = Drops::default();
     let (sender, receiver) = channel::unbounded();
     for text in ["first message", "second message", "third message"] {
-        sender.send((drops.counted(), Bomb(text))).map_err(|_| "refused").expect("there is a receiver");
+        sender
+            .send((drops.counted(), Bomb(text)))
+            .map_err(|_| "refused")
+            .expect("there is a receiver");
     }
     assert_eq!(message_of(|| drop(receiver)), "first message");
     assert_eq!(drops.count(), 3);
@@ -135,12 +156,17 @@ impl fmt::Display for Nested {
 
 impl Error for Nested {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.below.as_ref().map(|below| below as &(dyn Error + 'static))
+        self.below
+            .as_ref()
+            .map(|below| below as &(dyn Error + 'static))
     }
 }
 
 fn failed_with(text: &'static str, below: Option<GroupError>) -> GroupError {
-    let error = Nested { bomb: Bomb(text), below };
+    let error = Nested {
+        bomb: Bomb(text),
+        below,
+    };
     TaskGroup::scope(|_| -> anyhow::Result<()> { Err(error.into()) }).expect_err("the body fails")
 }
 
@@ -152,9 +178,14 @@ fn every_error_of_a_report_is_dropped_and_the_first_panic_is_raised() {
         report = Some(failed_with(bomb, report.take()));
     }
     assert_eq!(message_of(|| drop(report)), "first error");
-    assert!(told(&["the destructor of an error panicked, and another panic hides it"]));
+    assert!(told(&[
+        "the destructor of an error panicked, and another panic hides it"
+    ]));
     // The next report is not held back.
-    assert_eq!(message_of(|| drop(failed_with("fourth error", None))), "fourth error");
+    assert_eq!(
+        message_of(|| drop(failed_with("fourth error", None))),
+        "fourth error"
+    );
 }
 
 #[derive(Debug)]
@@ -172,23 +203,44 @@ impl Error for Unprintable {}
 fn a_panic_of_the_body_is_raised_whatever_it_hides() {
     hostile();
     let raised = message_of(|| {
-        TaskGroup::builder().on_failure(OnFailure::Collect).scope(|g| -> anyhow::Result<()> {
-            g.spawn(|| -> anyhow::Result<()> { Err(Unprintable.into()) }).wait()?;
-            g.spawn(|| -> anyhow::Result<()> { Err(Nested { bomb: Bomb("a hidden error"), below: None }.into()) }).wait()?;
-            panic!("the body")
-        })
+        TaskGroup::builder()
+            .on_failure(OnFailure::Collect)
+            .scope(|g| -> anyhow::Result<()> {
+                g.spawn(|| -> anyhow::Result<()> { Err(Unprintable.into()) })
+                    .wait()?;
+                g.spawn(|| -> anyhow::Result<()> {
+                    Err(Nested {
+                        bomb: Bomb("a hidden error"),
+                        below: None,
+                    }
+                    .into())
+                })
+                .wait()?;
+                panic!("the body")
+            })
     });
     assert_eq!(raised, "the body");
-    assert!(told(&["hides this failure", "the text of its error cannot be had", "no text"]));
-    assert!(told(&["the drop of a failure that a panic hides panicked", "a hidden error"]));
+    assert!(told(&[
+        "hides this failure",
+        "the text of its error cannot be had",
+        "no text"
+    ]));
+    assert!(told(&[
+        "the drop of a failure that a panic hides panicked",
+        "a hidden error"
+    ]));
 }
 
 #[test]
-fn an_isolated_failure_that_is_never_taken_is_logged_and_harms_no_worker() -> Result<(), GroupError> {
+fn an_isolated_failure_that_is_never_taken_is_logged_and_harms_no_worker() -> Result<(), GroupError>
+{
     hostile();
     for kept in [false, true] {
         TaskGroup::scope(|g| {
-            let task = g.task().name("unprintable").spawn_isolated(|| -> anyhow::Result<()> { Err(Unprintable.into()) });
+            let task = g
+                .task()
+                .name("unprintable")
+                .spawn_isolated(|| -> anyhow::Result<()> { Err(Unprintable.into()) });
             if kept {
                 assert_eq!(task.wait()?, TaskStatus::Failed);
             }
@@ -197,7 +249,12 @@ fn an_isolated_failure_that_is_never_taken_is_logged_and_harms_no_worker() -> Re
         })?;
     }
     let text = "the failure of an isolated task was never taken out of its handle";
-    let events = TOLD.lock().unwrap().iter().filter(|event| event.contains(text) && event.contains("unprintable")).count();
+    let events = TOLD
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|event| event.contains(text) && event.contains("unprintable"))
+        .count();
     assert_eq!(events, 2);
     Ok(())
 }
@@ -207,9 +264,16 @@ fn a_timer_thread_lives_on_after_a_callback_that_panics() {
     hostile();
     let fired = Arc::new(Gate::default());
     let [first, second] = [(); 2].map(|()| CancelToken::new());
-    first.on_cancel(|| panic!("a callback on the timer thread")).forget();
+    first
+        .on_cancel(|| panic!("a callback on the timer thread"))
+        .forget();
     first.cancel_after(Duration::from_millis(1));
-    until(|| told(&["a cancel callback panicked", "a callback on the timer thread"]));
+    until(|| {
+        told(&[
+            "a cancel callback panicked",
+            "a callback on the timer thread",
+        ])
+    });
     let theirs = fired.clone();
     second.on_cancel(move || theirs.open()).forget();
     second.cancel_after(Duration::from_millis(1));
@@ -230,7 +294,12 @@ fn a_token_that_is_freed_on_a_worker_harms_no_worker() -> Result<(), GroupError>
         }
         Ok(())
     })?;
-    until(|| told(&["the drop of a cancel callback panicked", "the capture of a callback"]));
+    until(|| {
+        told(&[
+            "the drop of a cancel callback panicked",
+            "the capture of a callback",
+        ])
+    });
     TaskGroup::scope(|g| Ok(g.spawn(|| Ok(())).join()?))
 }
 
@@ -277,6 +346,12 @@ fn what_cannot_be_abandoned_runs_all_the_same() {
         return;
     }
     let output = support::run_in_small_child_with_stacks(TEST, 1 << 20, 340 << 20);
-    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+    let text = [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{}: {text}",
+        output.status
+    );
 }

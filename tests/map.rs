@@ -3,11 +3,11 @@
 mod support;
 
 use std::collections::HashSet;
-use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use support::{blocked, Drops, Gate};
+use support::{Drops, Gate, blocked};
 use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup};
 
 fn cores() -> usize {
@@ -110,28 +110,43 @@ fn as_many_items_block_at_once_as_the_limit_says() -> Result<(), GroupError> {
 #[test]
 fn a_failed_item_gives_a_cancel_in_its_place_and_its_failure_is_the_groups() {
     let line = line!() + 2;
-    let error = TaskGroup::builder().on_failure(OnFailure::Collect).limit(2).scope(|g| {
-        let results = g.map(0..5, |n| {
-            anyhow::ensure!(n != 1, "item {n}");
-            assert!(n != 3, "item {n} panics");
-            Ok(n)
+    let error = TaskGroup::builder()
+        .on_failure(OnFailure::Collect)
+        .limit(2)
+        .scope(|g| {
+            let results = g.map(0..5, |n| {
+                anyhow::ensure!(n != 1, "item {n}");
+                assert!(n != 3, "item {n} panics");
+                Ok(n)
+            });
+            let results: Vec<_> = results.map(|result| result.ok()).collect();
+            assert_eq!(results, [Some(0), None, Some(2), None, Some(4)]);
+            let failing = g.map_unordered(0..3, |n| {
+                anyhow::ensure!(n != 1, "unordered item {n}");
+                Ok(n)
+            });
+            let mut results: Vec<_> = failing.map(|result| result.ok()).collect();
+            results.sort_unstable();
+            assert_eq!(results, [None, Some(0), Some(2)]);
+            Ok(())
         });
-        let results: Vec<_> = results.map(|result| result.ok()).collect();
-        assert_eq!(results, [Some(0), None, Some(2), None, Some(4)]);
-        let failing = g.map_unordered(0..3, |n| {
-            anyhow::ensure!(n != 1, "unordered item {n}");
-            Ok(n)
-        });
-        let mut results: Vec<_> = failing.map(|result| result.ok()).collect();
-        results.sort_unstable();
-        assert_eq!(results, [None, Some(0), Some(2)]);
-        Ok(())
-    });
     let error = error.unwrap_err();
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["item 1", "unordered item 1"]);
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["item 3 panics"]);
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["item 1", "unordered item 1"]
+    );
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["item 3 panics"]
+    );
     let spawned_at = error.failures()[0].task().expect("it was a task").location;
-    assert_eq!((spawned_at.file(), spawned_at.line()), (Location::caller().file(), line));
+    assert_eq!(
+        (spawned_at.file(), spawned_at.line()),
+        (Location::caller().file(), line)
+    );
 }
 
 #[test]
@@ -139,9 +154,17 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
     /// The names in the report, sorted.
     fn names(error: &GroupError) -> Vec<&str> {
         let drawn = format!("{error:#}");
-        let mut names: Vec<_> =
-            error.failures().iter().map(|failure| failure.task().unwrap().name.as_deref().unwrap()).collect();
-        assert!(names.iter().all(|name| drawn.contains(&format!("task `{name}` ("))), "{drawn}");
+        let mut names: Vec<_> = error
+            .failures()
+            .iter()
+            .map(|failure| failure.task().unwrap().name.as_deref().unwrap())
+            .collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| drawn.contains(&format!("task `{name}` ("))),
+            "{drawn}"
+        );
         names.sort_unstable();
         names
     }
@@ -151,17 +174,27 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
         Ok(n)
     };
     for unordered in [false, true] {
-        let error = TaskGroup::builder().on_failure(OnFailure::Collect).limit(2).scope(|g| {
-            let items = [1, 2, 3, 4, 5, 6];
-            Ok(if unordered { g.map_unordered(items, odd).count() } else { g.map(items, odd).count() })
-        });
+        let error = TaskGroup::builder()
+            .on_failure(OnFailure::Collect)
+            .limit(2)
+            .scope(|g| {
+                let items = [1, 2, 3, 4, 5, 6];
+                Ok(if unordered {
+                    g.map_unordered(items, odd).count()
+                } else {
+                    g.map(items, odd).count()
+                })
+            });
         assert_eq!(names(&error.unwrap_err()), ["map item 2", "map item 4"]);
     }
     for (fails, named) in [(3, "map item 2"), (5, "map item 4")] {
         for limit in [1, 4] {
             // In one batch with others, in the end.
             let items = (1..100).map(|n| if n == fails { n } else { 100 });
-            assert_eq!(names(&taskgroup::map(items, limit, odd).unwrap_err()), [named]);
+            assert_eq!(
+                names(&taskgroup::map(items, limit, odd).unwrap_err()),
+                [named]
+            );
         }
     }
     // So does the cause that others are told of.
@@ -192,7 +225,10 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
         g.spawn(|| odd(3)).join()?;
         Ok(())
     });
-    assert_eq!(unnamed.unwrap_err().failures()[0].task().unwrap().name, None);
+    assert_eq!(
+        unnamed.unwrap_err().failures()[0].task().unwrap().name,
+        None
+    );
     Ok(())
 }
 
@@ -212,13 +248,23 @@ fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at
                     anyhow::ensure!(n != 5, "item {n}");
                     Ok(n)
                 };
-                let results: Vec<_> = if unordered { g.map_unordered(input, f).collect() } else { g.map(input, f).collect() };
-                assert!(results.last().is_some_and(|last| last.is_err()), "it looks finished");
+                let results: Vec<_> = if unordered {
+                    g.map_unordered(input, f).collect()
+                } else {
+                    g.map(input, f).collect()
+                };
+                assert!(
+                    results.last().is_some_and(|last| last.is_err()),
+                    "it looks finished"
+                );
                 Ok(())
             })
             .unwrap_err();
         assert_eq!(error.failures().len(), 1);
-        assert_eq!(error.errors().next().map(ToString::to_string).as_deref(), Some("item 5"));
+        assert_eq!(
+            error.errors().next().map(ToString::to_string).as_deref(),
+            Some("item 5")
+        );
         // In the order of the input, nothing is pulled beyond the window of the item that fails.
         assert!(unordered || pulled.load(Ordering::SeqCst) <= 8);
     }
@@ -241,7 +287,10 @@ fn a_panic_of_the_function_is_reported_and_stops_the_map() {
         })
         .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    assert_eq!(error.panics().next().map(|panic| panic.message()), Some("item 3 panics"));
+    assert_eq!(
+        error.panics().next().map(|panic| panic.message()),
+        Some("item 3 panics")
+    );
 }
 
 #[test]
@@ -254,7 +303,8 @@ fn a_panic_of_the_input_comes_out_of_next_and_ends_the_map() -> Result<(), Group
             Ok(n)
         };
         let mut ordered = g.map(input(), f);
-        let panic = catch_unwind(AssertUnwindSafe(|| while ordered.next().is_some() {})).unwrap_err();
+        let panic =
+            catch_unwind(AssertUnwindSafe(|| while ordered.next().is_some() {})).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"no item 4"));
         assert!(ordered.next().is_none() && ordered.next().is_none());
         assert_eq!(ordered.size_hint(), (0, Some(0)));
@@ -279,7 +329,10 @@ fn an_input_is_not_pulled_after_its_end() -> Result<(), GroupError> {
         assert_eq!(ordered.by_ref().collect::<Result<Vec<_>, _>>()?, [1, 2]);
         assert!(ordered.next().is_none());
         let mut unordered = g.map_unordered(input(), Ok);
-        assert_eq!(unordered.by_ref().collect::<Result<HashSet<_>, _>>()?.len(), 2);
+        assert_eq!(
+            unordered.by_ref().collect::<Result<HashSet<_>, _>>()?.len(),
+            2
+        );
         assert!(unordered.next().is_none());
         Ok(())
     })
@@ -340,14 +393,32 @@ fn in_a_cancelled_scope_it_pulls_nothing_and_keeps_what_it_has() -> Result<(), G
             unordered.next().expect("four are left")?;
             token.cancel();
             for _ in 0..2 {
-                let cancelled = ordered.next().expect("it does not look finished").expect_err("the scope is cancelled");
+                let cancelled = ordered
+                    .next()
+                    .expect("it does not look finished")
+                    .expect_err("the scope is cancelled");
                 assert_eq!(cancelled.origin(), token.id());
                 assert!(ordered.next().is_none());
-                assert!(unordered.next().expect("it does not look finished").is_err());
+                assert!(
+                    unordered
+                        .next()
+                        .expect("it does not look finished")
+                        .is_err()
+                );
                 assert!(unordered.next().is_none());
             }
-            assert_eq!((ordered.len(), unordered.len(), pulled.load(Ordering::SeqCst)), (3, 3, 4));
-            assert_eq!(taskgroup::shield(|| ordered.next()).expect("three are left")?, 1);
+            assert_eq!(
+                (
+                    ordered.len(),
+                    unordered.len(),
+                    pulled.load(Ordering::SeqCst)
+                ),
+                (3, 3, 4)
+            );
+            assert_eq!(
+                taskgroup::shield(|| ordered.next()).expect("three are left")?,
+                1
+            );
             Ok(())
         })?;
         assert_eq!(ordered.collect::<Result<Vec<_>, _>>()?, [2, 3]);
@@ -379,11 +450,15 @@ fn a_cancel_wakes_whoever_waits_for_a_result() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_map_whose_results_are_all_given_out_is_finished_in_a_cancelled_scope() -> Result<(), GroupError> {
+fn a_map_whose_results_are_all_given_out_is_finished_in_a_cancelled_scope() -> Result<(), GroupError>
+{
     for limit in [1, 2] {
         TaskGroup::builder().limit(limit).scope(|g| {
             let mut results = g.map(vec![1, 2], Ok);
-            assert_eq!(results.by_ref().take(2).filter_map(Result::ok).sum::<i32>(), 3);
+            assert_eq!(
+                results.by_ref().take(2).filter_map(Result::ok).sum::<i32>(),
+                3
+            );
             g.cancel();
             assert!(results.next().is_none());
             Ok(())
@@ -477,14 +552,18 @@ fn the_whole_map_stops_at_the_first_failure_and_reports_it() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    assert_eq!(error.errors().next().map(ToString::to_string).as_deref(), Some("item 3"));
+    assert_eq!(
+        error.errors().next().map(ToString::to_string).as_deref(),
+        Some("item 3")
+    );
     assert!(pulled.into_inner() < 1_000);
 }
 
 #[test]
 fn an_item_of_the_whole_map_never_waits_behind_one_that_blocks() -> anyhow::Result<()> {
-    // Thousands that cost nothing, so that batches are large, and then pairs of which each waits for the other, in code
-    // that this crate does not see. The limit has room for the first of each pair and one more.
+    // Thousands that cost nothing, so that batches are large, and then pairs of which each waits
+    // for the other, in code that this crate does not see. The limit has room for the first of each
+    // pair and one more.
     const TINY: usize = 20_000;
     const PAIRS: usize = 50;
     let barriers: Vec<_> = (0..PAIRS).map(|_| Barrier::new(2)).collect();
@@ -493,7 +572,11 @@ fn an_item_of_the_whole_map_never_waits_behind_one_that_blocks() -> anyhow::Resu
         anyhow::Ok(usize::from(leader))
     })?;
     assert_eq!(leaders.len(), TINY + 2 * PAIRS);
-    assert!(leaders[TINY..].chunks(2).all(|pair| pair.iter().sum::<usize>() == 1));
+    assert!(
+        leaders[TINY..]
+            .chunks(2)
+            .all(|pair| pair.iter().sum::<usize>() == 1)
+    );
     Ok(())
 }
 
@@ -501,7 +584,9 @@ fn an_item_of_the_whole_map_never_waits_behind_one_that_blocks() -> anyhow::Resu
 fn as_many_items_of_the_whole_map_block_at_once_as_the_limit_says() -> anyhow::Result<()> {
     const LIMIT: usize = 100;
     let barrier = Barrier::new(LIMIT);
-    let leaders = taskgroup::map(0..3 * LIMIT, LIMIT, |_| anyhow::Ok(usize::from(barrier.wait().is_leader())))?;
+    let leaders = taskgroup::map(0..3 * LIMIT, LIMIT, |_| {
+        anyhow::Ok(usize::from(barrier.wait().is_leader()))
+    })?;
     assert_eq!(leaders.iter().sum::<usize>(), 3);
     Ok(())
 }
@@ -552,8 +637,16 @@ fn whole_maps_may_be_nested() -> anyhow::Result<()> {
 #[test]
 fn the_whole_map_needs_a_limit_of_at_least_one() {
     let panic = catch_unwind(|| drop(taskgroup::map([1], 0, anyhow::Ok))).unwrap_err();
-    let message = panic.downcast_ref::<&str>().map(ToString::to_string).or(panic.downcast_ref::<String>().cloned());
-    assert!(message.as_deref().is_some_and(|text| text.contains("limit") && text.contains('0')), "{message:?}");
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or(panic.downcast_ref::<String>().cloned());
+    assert!(
+        message
+            .as_deref()
+            .is_some_and(|text| text.contains("limit") && text.contains('0')),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -583,12 +676,24 @@ fn a_cancel_from_outside_stops_the_whole_map() {
         .unwrap_err()
     });
     assert!(error.failures().is_empty());
-    assert_eq!(error.cancelled().map(|cancelled| cancelled.origin()), Some(token.id()));
+    assert_eq!(
+        error.cancelled().map(|cancelled| cancelled.origin()),
+        Some(token.id())
+    );
 }
 
 #[test]
 fn an_input_that_says_it_is_huge_takes_no_memory() {
-    let error = taskgroup::map(0..1_u64 << 45, 4, |n| if n == 1_000 { Err(anyhow::anyhow!("stop")) } else { Ok(n) })
-        .expect_err("one item fails");
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["stop"]);
+    let error = taskgroup::map(0..1_u64 << 45, 4, |n| {
+        if n == 1_000 {
+            Err(anyhow::anyhow!("stop"))
+        } else {
+            Ok(n)
+        }
+    })
+    .expect_err("one item fails");
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["stop"]
+    );
 }

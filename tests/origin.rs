@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Barrier;
 
 use anyhow::Context as _;
-use support::{blocked, LONG};
+use support::{LONG, blocked};
 use taskgroup::{CancelToken, Cancelled, Failure, FailureKind, GroupError, TaskError, TaskGroup};
 
 fn texts(error: &GroupError) -> Vec<String> {
@@ -24,8 +24,13 @@ fn a_foreign_cancelled_is_a_failure() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    let kind = error.primary().expect("the foreign cancel failed the task").kind();
-    assert!(matches!(kind, FailureKind::Error(e) if e.downcast_ref::<Cancelled>().is_some_and(|c| c.origin() == foreign.id())));
+    let kind = error
+        .primary()
+        .expect("the foreign cancel failed the task")
+        .kind();
+    assert!(
+        matches!(kind, FailureKind::Error(e) if e.downcast_ref::<Cancelled>().is_some_and(|c| c.origin() == foreign.id()))
+    );
 }
 
 #[test]
@@ -62,7 +67,9 @@ fn the_groups_own_cancelled_is_dropped_even_under_context() {
     let error = TaskGroup::scope(|g| {
         g.spawn(|| -> anyhow::Result<()> {
             started.wait();
-            taskgroup::sleep(support::LONG).context("while reading").context("while importing")
+            taskgroup::sleep(support::LONG)
+                .context("while reading")
+                .context("while importing")
         });
         g.spawn(|| -> anyhow::Result<()> {
             started.wait();
@@ -139,16 +146,22 @@ fn the_cause_of_the_outer_group_is_told_inside_the_inner_one() {
             })?;
             Ok(())
         });
-        outer.task().name("importer").spawn(move || -> anyhow::Result<()> {
-            started.wait();
-            anyhow::bail!("bad row")
-        });
+        outer
+            .task()
+            .name("importer")
+            .spawn(move || -> anyhow::Result<()> {
+                started.wait();
+                anyhow::bail!("bad row")
+            });
         Err::<(), _>(blocked().into())
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["bad row"]);
     let (text, origin) = seen.expect("the inner task was cancelled");
-    assert!(text.contains("importer") && text.contains("bad row"), "{text}");
+    assert!(
+        text.contains("importer") && text.contains("bad row"),
+        "{text}"
+    );
     assert_eq!(Some(origin), top);
 }
 
@@ -166,7 +179,10 @@ fn the_own_cancelled_is_recognised_inside_an_io_error() {
     let cancelled = error.cancelled().expect("the body was cut short");
     let through_io = io::Error::from(cancelled.clone());
     assert_eq!(through_io.kind(), io::ErrorKind::Other);
-    assert_eq!(TaskError::cancelled(&through_io).map(Cancelled::origin), Some(cancelled.origin()));
+    assert_eq!(
+        TaskError::cancelled(&through_io).map(Cancelled::origin),
+        Some(cancelled.origin())
+    );
     assert!(TaskError::cancelled(&io::Error::other("something else")).is_none());
 }
 

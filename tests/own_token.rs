@@ -2,11 +2,13 @@
 
 mod support;
 
-use std::sync::{mpsc, Arc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use support::{Gate, LONG};
-use taskgroup::{checkpoint, current_token, CancelToken, GroupError, TaskGroup, TaskHandle, TaskStatus};
+use taskgroup::{
+    CancelToken, GroupError, TaskGroup, TaskHandle, TaskStatus, checkpoint, current_token,
+};
 
 /// How a task comes to run.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +25,21 @@ enum Way {
     AtTheEnd,
 }
 
-const WAYS: [Way; 5] = [Way::Joined, Way::Kept, Way::Dropped, Way::Dedicated, Way::AtTheEnd];
+const WAYS: [Way; 5] = [
+    Way::Joined,
+    Way::Kept,
+    Way::Dropped,
+    Way::Dedicated,
+    Way::AtTheEnd,
+];
 
-/// Runs `f` as a task that runs `way`, and returns what it gave and whether the group was cancelled then.
-fn run<T: Send>(way: Way, limit: Option<usize>, f: impl Fn(&CancelToken) -> T + Send + Sync) -> Result<(T, bool), GroupError> {
+/// Runs `f` as a task that runs `way`, and returns what it gave and whether the group was cancelled
+/// then.
+fn run<T: Send>(
+    way: Way,
+    limit: Option<usize>,
+    f: impl Fn(&CancelToken) -> T + Send + Sync,
+) -> Result<(T, bool), GroupError> {
     let builder = TaskGroup::builder();
     let builder = match limit {
         Some(limit) => builder.limit(limit),
@@ -56,7 +69,9 @@ fn run<T: Send>(way: Way, limit: Option<usize>, f: impl Fn(&CancelToken) -> T + 
         }
         Ok(g.token().clone())
     })?;
-    let result = results.recv_timeout(LONG).expect("the task sends before the scope returns");
+    let result = results
+        .recv_timeout(LONG)
+        .expect("the task sends before the scope returns");
     Ok((result, group.is_cancelled()))
 }
 
@@ -72,7 +87,11 @@ fn cancelling_it_cancels_the_task_and_not_the_group() -> Result<(), GroupError> 
                 assert!(checkpoint().is_ok());
                 let own = current_token().expect("a task has a token");
                 assert_ne!(own, *group);
-                assert_eq!(current_token().as_ref(), Some(&own), "one task has one token");
+                assert_eq!(
+                    current_token().as_ref(),
+                    Some(&own),
+                    "one task has one token"
+                );
                 assert!(own.cancel());
                 let cancelled = checkpoint().expect_err("the task is cancelled");
                 (cancelled.origin() == own.id(), group.is_cancelled())
@@ -87,7 +106,9 @@ fn cancelling_it_cancels_the_task_and_not_the_group() -> Result<(), GroupError> 
 fn a_deadline_of_it_is_that_of_the_task() -> Result<(), GroupError> {
     for way in WAYS {
         let seen = run(way, None, |_| {
-            current_token().expect("a task has a token").cancel_after(Duration::from_millis(1));
+            current_token()
+                .expect("a task has a token")
+                .cancel_after(Duration::from_millis(1));
             taskgroup::sleep(LONG).is_err()
         })?;
         assert_eq!(seen, (true, false), "{way:?}");

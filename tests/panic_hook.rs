@@ -6,7 +6,7 @@ use std::env;
 use std::panic;
 use std::process::{Command, Output};
 
-use taskgroup::{install_panic_hook, TaskGroup};
+use taskgroup::{TaskGroup, install_panic_hook};
 
 /// A task of this name panics, and then one without a name.
 fn two_panics(name: &'static str) {
@@ -21,7 +21,11 @@ fn two_panics(name: &'static str) {
             Ok(())
         });
         let error = outcome.expect_err("the task panicked");
-        assert!(error.panics().all(|panic| panic.location().is_some_and(|location| location.starts_with(file!()))));
+        assert!(error.panics().all(|panic| {
+            panic
+                .location()
+                .is_some_and(|location| location.starts_with(file!()))
+        }));
     }
 }
 
@@ -38,12 +42,18 @@ fn child_of(test: &str, asked: Option<&str>) -> Command {
 
 fn assert_passed(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{}: {text}",
+        output.status
+    );
 }
 
 /// What it prints to its standard error.
 fn printed(test: &str, asked: Option<&str>) -> String {
-    let output = child_of(test, asked).output().expect("the test binary starts");
+    let output = child_of(test, asked)
+        .output()
+        .expect("the test binary starts");
     assert_passed(&output);
     String::from_utf8(output.stderr).expect("it prints text")
 }
@@ -51,7 +61,11 @@ fn printed(test: &str, asked: Option<&str>) -> String {
 /// The line before the one that says `message`, for each.
 fn headings<'a>(printed: &'a str, message: &str) -> Vec<&'a str> {
     let lines: Vec<_> = printed.lines().collect();
-    lines.windows(2).filter(|pair| pair[1] == message).map(|pair| pair[0]).collect()
+    lines
+        .windows(2)
+        .filter(|pair| pair[1] == message)
+        .map(|pair| pair[0])
+        .collect()
 }
 
 #[test]
@@ -66,11 +80,25 @@ fn the_panic_of_a_named_task_is_printed_with_the_name_of_the_task() {
         let headings = headings(&printed, "out of ink");
         assert_eq!(headings.len(), 2, "{printed}");
         let place = format!("panicked at {}:", file!());
-        assert!(headings[0].starts_with(r"thread 'a printer\nthread 'forged''") && headings[0].contains(&place), "{printed}");
-        assert!(headings[1].starts_with("thread 'taskgroup'") && headings[1].contains(&place), "{printed}");
-        let backtraces = printed.lines().filter(|line| *line == "stack backtrace:").count();
+        assert!(
+            headings[0].starts_with(r"thread 'a printer\nthread 'forged''")
+                && headings[0].contains(&place),
+            "{printed}"
+        );
+        assert!(
+            headings[1].starts_with("thread 'taskgroup'") && headings[1].contains(&place),
+            "{printed}"
+        );
+        let backtraces = printed
+            .lines()
+            .filter(|line| *line == "stack backtrace:")
+            .count();
         assert_eq!(backtraces, if asked.is_some() { 2 } else { 0 }, "{printed}");
-        assert_eq!(printed.contains("RUST_BACKTRACE=1"), asked.is_none(), "{printed}");
+        assert_eq!(
+            printed.contains("RUST_BACKTRACE=1"),
+            asked.is_none(),
+            "{printed}"
+        );
     }
 }
 
@@ -83,8 +111,18 @@ fn a_hook_of_ones_own_prints_what_it_likes() {
         return two_panics("printer");
     }
     let printed = printed(TEST, None);
-    assert_eq!(printed.lines().filter(|line| *line == "a task has panicked").count(), 2, "{printed}");
-    assert!(!printed.contains("printer") && !printed.contains("out of ink"), "{printed}");
+    assert_eq!(
+        printed
+            .lines()
+            .filter(|line| *line == "a task has panicked")
+            .count(),
+        2,
+        "{printed}"
+    );
+    assert!(
+        !printed.contains("printer") && !printed.contains("out of ink"),
+        "{printed}"
+    );
 }
 
 #[cfg(unix)]
@@ -95,9 +133,13 @@ fn a_panic_is_contained_where_nothing_can_be_printed() {
         install_panic_hook();
         return two_panics("printer");
     }
-    let (standard_error, reader) = std::os::unix::net::UnixStream::pair().expect("the system has sockets");
+    let (standard_error, reader) =
+        std::os::unix::net::UnixStream::pair().expect("the system has sockets");
     drop(reader);
     let mut child = child_of(TEST, None);
-    let output = child.stderr(std::os::fd::OwnedFd::from(standard_error)).output().expect("the test binary starts");
+    let output = child
+        .stderr(std::os::fd::OwnedFd::from(standard_error))
+        .output()
+        .expect("the test binary starts");
     assert_passed(&output);
 }

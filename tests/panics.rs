@@ -4,11 +4,13 @@ mod support;
 
 use std::any::Any;
 use std::error::Error;
-use std::panic::{catch_unwind, panic_any, resume_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Barrier;
 
-use support::{blocked, traced_errors, Bomb, Drops, Gate};
-use taskgroup::{CancelCause, FailureKind, GroupError, OnFailure, OnPanic, PanicPayload, TaskGroup, TaskStatus};
+use support::{Bomb, Drops, Gate, blocked, traced_errors};
+use taskgroup::{
+    CancelCause, FailureKind, GroupError, OnFailure, OnPanic, PanicPayload, TaskGroup, TaskStatus,
+};
 
 fn caught<T>(f: impl FnOnce() -> T) -> Box<dyn Any + Send> {
     match catch_unwind(AssertUnwindSafe(f)) {
@@ -30,7 +32,12 @@ fn payload_of(f: impl FnOnce() + Send) -> PanicPayload {
         Ok(())
     })
     .unwrap_err();
-    match error.into_failures().pop().expect("the task panicked").into_kind() {
+    match error
+        .into_failures()
+        .pop()
+        .expect("the task panicked")
+        .into_kind()
+    {
         FailureKind::Panic(payload) => payload,
         other => panic!("not a panic: {other:?}"),
     }
@@ -40,18 +47,34 @@ fn payload_of(f: impl FnOnce() + Send) -> PanicPayload {
 fn literal_and_formatted_messages_are_kept() {
     let literal = payload_of(|| panic!("literal"));
     assert_eq!(literal.message(), "literal");
-    assert_eq!(literal.into_inner().downcast_ref::<&str>(), Some(&"literal"));
+    assert_eq!(
+        literal.into_inner().downcast_ref::<&str>(),
+        Some(&"literal")
+    );
     let index = std::hint::black_box(3);
     let formatted = payload_of(|| panic!("{index} of 2"));
     assert_eq!(formatted.message(), "3 of 2");
-    assert_eq!(formatted.into_inner().downcast_ref::<String>().map(String::as_str), Some("3 of 2"));
+    assert_eq!(
+        formatted
+            .into_inner()
+            .downcast_ref::<String>()
+            .map(String::as_str),
+        Some("3 of 2")
+    );
 }
 
 #[test]
 fn an_error_as_payload_is_kept_and_shown() {
     let payload = payload_of(|| panic_any(Box::<dyn Error + Send + Sync>::from("disk on fire")));
-    assert!(payload.message().contains("disk on fire"), "{}", payload.message());
-    let error = payload.into_inner().downcast::<Box<dyn Error + Send + Sync>>().expect("the payload is the box");
+    assert!(
+        payload.message().contains("disk on fire"),
+        "{}",
+        payload.message()
+    );
+    let error = payload
+        .into_inner()
+        .downcast::<Box<dyn Error + Send + Sync>>()
+        .expect("the payload is the box");
     assert_eq!(error.to_string(), "disk on fire");
 }
 
@@ -71,7 +94,10 @@ fn resuming_a_collected_payload_gives_the_same_value() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(caught(|| error.resume_panic()).downcast_ref::<u64>(), Some(&18));
+    assert_eq!(
+        caught(|| error.resume_panic()).downcast_ref::<u64>(),
+        Some(&18)
+    );
 }
 
 #[test]
@@ -93,10 +119,16 @@ fn a_panic_cancels_siblings_at_once_and_not_at_join() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!((messages(&error), error.failures().len()), (vec!["thrown"], 1));
+    assert_eq!(
+        (messages(&error), error.failures().len()),
+        (vec!["thrown"], 1)
+    );
     match seen.expect("the body was woken").cause() {
         CancelCause::TaskPanicked { task, message, .. } => {
-            assert_eq!((task.name.as_deref(), message.as_str()), (Some("thrower"), "thrown"));
+            assert_eq!(
+                (task.name.as_deref(), message.as_str()),
+                (Some("thrower"), "thrown")
+            );
         }
         other => panic!("not the panic of the task: {other:?}"),
     }
@@ -145,8 +177,17 @@ fn resume_resumes_the_first_payload_and_traces_the_other_failures() {
         })
     });
     assert_eq!(payload.downcast_ref::<u32>(), Some(&1));
-    assert_eq!(ended.count(), 1, "the scope resumed before its tasks had ended");
-    assert!(traced.iter().any(|event| event.contains("the second panic")), "{traced:?}");
+    assert_eq!(
+        ended.count(),
+        1,
+        "the scope resumed before its tasks had ended"
+    );
+    assert!(
+        traced
+            .iter()
+            .any(|event| event.contains("the second panic")),
+        "{traced:?}"
+    );
 }
 
 #[test]
@@ -158,7 +199,10 @@ fn resume_returns_errors_where_nothing_panicked() {
             Ok(())
         })
         .unwrap_err();
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["an error is not a panic"]);
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["an error is not a panic"]
+    );
 }
 
 #[test]
@@ -183,7 +227,10 @@ fn a_panic_of_the_body_resumes_after_all_tasks_ended() {
     });
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"the body"));
     assert_eq!(ended.count(), 1);
-    assert!(matches!(cause, Some(CancelCause::BodyPanicked)), "{cause:?}");
+    assert!(
+        matches!(cause, Some(CancelCause::BodyPanicked)),
+        "{cause:?}"
+    );
 }
 
 #[test]
@@ -198,13 +245,21 @@ fn failures_hidden_by_a_panic_of_the_body_are_traced() {
         caught(|| {
             TaskGroup::scope(|g| -> anyhow::Result<()> {
                 let _clean_up = CleanUp;
-                g.task().name("uploader").spawn(|| -> anyhow::Result<()> { anyhow::bail!("quota exceeded") });
+                g.task()
+                    .name("uploader")
+                    .spawn(|| -> anyhow::Result<()> { anyhow::bail!("quota exceeded") });
                 Err(blocked().into())
             })
         })
     });
-    assert_eq!(payload.downcast_ref::<&str>(), Some(&"clean-up of the body"));
-    assert!(traced.iter().any(|event| event.contains("quota exceeded")), "{traced:?}");
+    assert_eq!(
+        payload.downcast_ref::<&str>(),
+        Some(&"clean-up of the body")
+    );
+    assert!(
+        traced.iter().any(|event| event.contains("quota exceeded")),
+        "{traced:?}"
+    );
 }
 
 #[test]
@@ -221,10 +276,16 @@ fn a_tasks_panicking_clean_up_stands_beside_the_first_failure() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 2);
-    assert!(error.primary().is_some_and(|failure| failure.task().is_none() && !failure.after_cancel()));
+    assert!(
+        error
+            .primary()
+            .is_some_and(|failure| failure.task().is_none() && !failure.after_cancel())
+    );
     let second = &error.failures()[1];
     assert!(second.after_cancel());
-    assert!(matches!(second.kind(), FailureKind::Panic(panic) if panic.message() == "clean-up of the task"));
+    assert!(
+        matches!(second.kind(), FailureKind::Panic(panic) if panic.message() == "clean-up of the task")
+    );
 }
 
 #[test]
@@ -313,7 +374,8 @@ fn a_panicking_destructor_of_a_result_nobody_wants_is_reported() {
 }
 
 #[test]
-fn a_panicking_destructor_of_a_payload_nobody_wants_goes_to_the_log_and_no_further() -> Result<(), GroupError> {
+fn a_panicking_destructor_of_a_payload_nobody_wants_goes_to_the_log_and_no_further()
+-> Result<(), GroupError> {
     let go = Gate::default();
     TaskGroup::scope(|g| {
         drop(g.spawn_isolated(|| -> anyhow::Result<()> {
@@ -362,7 +424,10 @@ fn a_panicking_destructor_of_the_bodys_value_stands_beside_the_failure_that_nobo
     })
     .map(drop)
     .unwrap_err();
-    assert_eq!(error.errors().map(ToString::to_string).collect::<Vec<_>>(), ["crash"]);
+    assert_eq!(
+        error.errors().map(ToString::to_string).collect::<Vec<_>>(),
+        ["crash"]
+    );
     assert_eq!(messages(&error), ["value of the body"]);
     assert!(error.body().is_some_and(taskgroup::Failure::after_cancel));
 }
@@ -384,7 +449,10 @@ fn a_panicking_destructor_of_a_result_that_came_before_its_handle_went_is_report
 fn a_panicking_destructor_of_an_error_that_only_says_cancelled_is_the_bodys() {
     /// An error that carries a cancel, and whose destructor panics.
     #[derive(Debug)]
-    struct Explosive(taskgroup::Cancelled, #[allow(dead_code, reason = "held for its drop")] Bomb);
+    struct Explosive(
+        taskgroup::Cancelled,
+        #[allow(dead_code, reason = "held for its drop")] Bomb,
+    );
     impl std::fmt::Display for Explosive {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             self.0.fmt(f)
@@ -407,6 +475,12 @@ fn a_panicking_destructor_of_an_error_that_only_says_cancelled_is_the_bodys() {
             Ok(taskgroup::checkpoint()?)
         })
         .unwrap_err();
-    assert_eq!(error.panics().map(PanicPayload::message).collect::<Vec<_>>(), ["error of the body"]);
+    assert_eq!(
+        error
+            .panics()
+            .map(PanicPayload::message)
+            .collect::<Vec<_>>(),
+        ["error of the body"]
+    );
     assert!(error.body().is_some(), "{error:#}");
 }

@@ -3,10 +3,10 @@
 mod support;
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{blocked, traced_errors, Drops, Gate};
+use support::{Drops, Gate, blocked, traced_errors};
 use taskgroup::{CancelCause, CancelToken, Cancelled, FailureKind, GroupError};
 
 type Task<'a, T> = Box<dyn FnOnce() -> anyhow::Result<T> + Send + 'a>;
@@ -26,7 +26,10 @@ fn the_first_value_wins_and_the_others_are_cancelled_and_waited_for() -> anyhow:
         task(|| {
             both.wait();
             let cancelled = blocked();
-            assert!(cancelled.to_string().contains("won the race"), "{cancelled}");
+            assert!(
+                cancelled.to_string().contains("won the race"),
+                "{cancelled}"
+            );
             cleaned.fetch_add(1, Ordering::SeqCst);
             Err(cancelled.into())
         })
@@ -80,13 +83,26 @@ fn all_errors_are_kept_if_nobody_wins() {
         })
     };
     let line = line!() + 1;
-    let error = taskgroup::race([chained(Some("second"), "c"), chained(Some("first"), "b"), chained(None, "a")]).unwrap_err();
+    let error = taskgroup::race([
+        chained(Some("second"), "c"),
+        chained(Some("first"), "b"),
+        chained(None, "a"),
+    ])
+    .unwrap_err();
     let mut sorted = texts(&error);
     sorted.sort();
     assert_eq!(sorted, ["a", "b", "c"]);
-    assert!(error.failures().iter().all(|failure| !failure.after_cancel()));
+    assert!(
+        error
+            .failures()
+            .iter()
+            .all(|failure| !failure.after_cancel())
+    );
     let location = error.failures()[0].task().expect("it was a task").location;
-    assert_eq!((location.file(), location.line()), (Location::caller().file(), line));
+    assert_eq!(
+        (location.file(), location.line()),
+        (Location::caller().file(), line)
+    );
     assert!(error.to_string().contains("race.rs"), "{error}");
 }
 
@@ -104,7 +120,9 @@ fn a_panic_ends_the_race_at_once() {
     let slow = task(|| -> anyhow::Result<()> {
         both.wait();
         let cancelled = blocked();
-        assert!(matches!(cancelled.cause(), CancelCause::TaskPanicked { message, .. } if message == "index 3 of 2"));
+        assert!(
+            matches!(cancelled.cause(), CancelCause::TaskPanicked { message, .. } if message == "index 3 of 2")
+        );
         // It comes too late.
         Ok(())
     });
@@ -119,8 +137,18 @@ fn a_panic_ends_the_race_at_once() {
     });
     let error = taskgroup::race([failed, slow, panicking]).unwrap_err();
     assert_eq!(texts(&error), ["no route"]);
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["index 3 of 2"]);
-    assert!(error.primary().is_some_and(|first| matches!(first.kind(), FailureKind::Panic(_))));
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["index 3 of 2"]
+    );
+    assert!(
+        error
+            .primary()
+            .is_some_and(|first| matches!(first.kind(), FailureKind::Panic(_)))
+    );
 }
 
 #[test]
@@ -167,7 +195,10 @@ fn a_cancel_from_outside_ends_the_race_and_a_value_in_spite_of_it_wins() -> anyh
             token.cancel();
             Err(blocked().into())
         });
-        taskgroup::race([canceller, task(|| -> anyhow::Result<()> { Err(blocked().into()) })])
+        taskgroup::race([
+            canceller,
+            task(|| -> anyhow::Result<()> { Err(blocked().into()) }),
+        ])
     });
     let error = stopped.unwrap_err();
     assert!(error.failures().is_empty());
@@ -261,7 +292,12 @@ fn join_cancels_the_other_at_the_first_failure() {
             seen.fetch_add(1, Ordering::SeqCst);
             Err(cancelled.into())
         };
-        let error = if first { taskgroup::join(failing, waiting) } else { taskgroup::join(waiting, failing) }.unwrap_err();
+        let error = if first {
+            taskgroup::join(failing, waiting)
+        } else {
+            taskgroup::join(waiting, failing)
+        }
+        .unwrap_err();
         assert_eq!(texts(&error), ["disk full"]);
         assert_eq!(seen.into_inner(), 1);
     }
@@ -282,7 +318,13 @@ fn join_reports_both_failures() {
     )
     .unwrap_err();
     assert_eq!(texts(&error), ["disk full"]);
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["index 3 of 2"]);
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["index 3 of 2"]
+    );
 }
 
 #[test]
@@ -303,7 +345,9 @@ fn join_returns_values_that_were_produced_in_spite_of_a_cancel() -> anyhow::Resu
         )
     })?;
     assert_eq!(pair, (1, 2));
-    let cut = token.run(|| taskgroup::join(|| anyhow::Ok(1), || Ok(2))).unwrap_err();
+    let cut = token
+        .run(|| taskgroup::join(|| anyhow::Ok(1), || Ok(2)))
+        .unwrap_err();
     assert_eq!(cut.cancelled().map(Cancelled::origin), Some(token.id()));
     Ok(())
 }

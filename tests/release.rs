@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::panic::{catch_unwind, panic_any, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{blocked, Drops, Gate};
+use support::{Drops, Gate, blocked};
 use taskgroup::{CancelToken, GroupError, TaskGroup};
 
 fn errors(error: &GroupError) -> Vec<String> {
@@ -39,7 +39,11 @@ fn hooks_run_last_registered_first_after_all_tasks() -> Result<(), GroupError> {
         Ok(())
     })?;
     let events = events.into_inner().unwrap();
-    let hooks: Vec<_> = events.iter().copied().filter(|event| !["task", "daemon"].contains(event)).collect();
+    let hooks: Vec<_> = events
+        .iter()
+        .copied()
+        .filter(|event| !["task", "daemon"].contains(event))
+        .collect();
     assert_eq!(hooks, ["third", "second", "first"]);
     assert!(events.ends_with(&hooks), "{events:?}");
     assert!(events.contains(&"task"));
@@ -58,7 +62,10 @@ fn hooks_run_after_a_failure_a_cancel_and_a_panic() {
         g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("crash") });
         Ok(())
     });
-    assert_eq!(failed.as_ref().map_err(errors), Err(vec!["crash".to_owned()]));
+    assert_eq!(
+        failed.as_ref().map_err(errors),
+        Err(vec!["crash".to_owned()])
+    );
     let cancelled = TaskGroup::scope(|g| {
         g.on_release(count);
         g.cancel();
@@ -106,7 +113,11 @@ fn errors_of_hooks_follow_the_failures_of_tasks() {
     })
     .unwrap_err();
     assert_eq!(errors(&error), ["crash", "could not close"]);
-    assert!(error.primary().is_some_and(|failure| failure.task().is_some()));
+    assert!(
+        error
+            .primary()
+            .is_some_and(|failure| failure.task().is_some())
+    );
 }
 
 #[test]
@@ -121,7 +132,13 @@ fn a_panicking_hook_is_reported_and_stops_no_other() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(error.panics().map(|panic| panic.message()).collect::<Vec<_>>(), ["hook down"]);
+    assert_eq!(
+        error
+            .panics()
+            .map(|panic| panic.message())
+            .collect::<Vec<_>>(),
+        ["hook down"]
+    );
     assert_eq!(ran.into_inner(), 1);
 }
 
@@ -145,7 +162,10 @@ fn a_hook_registered_while_releasing_runs_at_once_and_its_error_is_reported() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(events.into_inner().unwrap(), ["before", "late", "after", "last"]);
+    assert_eq!(
+        events.into_inner().unwrap(),
+        ["before", "late", "after", "last"]
+    );
     assert_eq!(errors(&error), ["late hook"]);
 }
 
@@ -229,14 +249,19 @@ fn a_cancel_of_the_group_does_not_reach_its_hooks() -> Result<(), GroupError> {
     let seen = Mutex::new(None);
     TaskGroup::scope(|g| {
         g.on_release(|| {
-            *seen.lock().unwrap() = Some((taskgroup::checkpoint().is_ok(), taskgroup::current_token()));
+            *seen.lock().unwrap() =
+                Some((taskgroup::checkpoint().is_ok(), taskgroup::current_token()));
             Ok(())
         });
         g.cancel();
         assert!(taskgroup::checkpoint().is_err());
         Ok(())
     })?;
-    assert_eq!(seen.into_inner().unwrap(), Some((true, None)), "hooks run in the scope that the group was opened in");
+    assert_eq!(
+        seen.into_inner().unwrap(),
+        Some((true, None)),
+        "hooks run in the scope that the group was opened in"
+    );
     Ok(())
 }
 
@@ -258,7 +283,10 @@ fn a_hook_that_an_outer_cancel_cuts_short_has_not_failed() {
         })
         .expect_err("clean-up was cut short");
     assert!(error.failures().is_empty(), "{error}");
-    assert_eq!(error.cancelled().map(|cancelled| cancelled.origin()), Some(outer.id()));
+    assert_eq!(
+        error.cancelled().map(|cancelled| cancelled.origin()),
+        Some(outer.id())
+    );
     assert_eq!(ran.into_inner(), 1);
 }
 

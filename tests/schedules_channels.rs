@@ -1,5 +1,6 @@
-//! Random schedules of operations on a channel, whose ends are dropped in any order and in scopes that may have been
-//! cancelled, against a sequential model: no message is lost or had twice, and nobody is left waiting for an end that has gone.
+//! Random schedules of operations on a channel, whose ends are dropped in any order and in scopes
+//! that may have been cancelled, against a sequential model: no message is lost or had twice, and
+//! nobody is left waiting for an end that has gone.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -7,9 +8,9 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use actors::{runs, Stage, ACTORS};
+use actors::{ACTORS, Stage, runs};
 use proptest::prelude::*;
-use support::{until, Counted, Drops};
+use support::{Counted, Drops, until};
 use taskgroup::channel::{self, Receiver, RecvError, SendError, Sender};
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,8 @@ impl Model {
     }
 
     fn is_idle(&self, actor: usize) -> bool {
-        !self.receiving.contains(&actor) && self.sending.iter().all(|(sending, _)| *sending != actor)
+        !self.receiving.contains(&actor)
+            && self.sending.iter().all(|(sending, _)| *sending != actor)
     }
 
     /// The message that is received next.
@@ -96,7 +98,10 @@ impl Model {
 
     fn settle(&mut self) {
         loop {
-            while self.buffer.len() < self.capacity && !self.sending.is_empty() && self.any_receiver() {
+            while self.buffer.len() < self.capacity
+                && !self.sending.is_empty()
+                && self.any_receiver()
+            {
                 if let Some((actor, message)) = self.sending.pop_front() {
                     self.buffer.push_back(message);
                     self.ended.insert((actor, Ended::Sent));
@@ -111,19 +116,36 @@ impl Model {
             }
         }
         if !self.any_receiver() {
-            self.ended.extend(self.sending.drain(..).map(|(actor, message)| (actor, Ended::Unreceivable(message))));
+            self.ended.extend(
+                self.sending
+                    .drain(..)
+                    .map(|(actor, message)| (actor, Ended::Unreceivable(message))),
+            );
         }
         if !self.any_sender() {
-            self.ended.extend(self.receiving.drain(..).map(|actor| (actor, Ended::NothingComes)));
+            self.ended.extend(
+                self.receiving
+                    .drain(..)
+                    .map(|actor| (actor, Ended::NothingComes)),
+            );
         }
     }
 
     fn cancel(&mut self, actor: usize) {
-        if let Some(at) = self.sending.iter().position(|(sending, _)| *sending == actor) {
+        if let Some(at) = self
+            .sending
+            .iter()
+            .position(|(sending, _)| *sending == actor)
+        {
             let message = self.sending.remove(at).map(|(_, message)| message);
-            self.ended.extend(message.map(|message| (actor, Ended::GivenBack(message))));
+            self.ended
+                .extend(message.map(|message| (actor, Ended::GivenBack(message))));
         }
-        if let Some(at) = self.receiving.iter().position(|receiving| *receiving == actor) {
+        if let Some(at) = self
+            .receiving
+            .iter()
+            .position(|receiving| *receiving == actor)
+        {
             self.receiving.remove(at);
             self.ended.insert((actor, Ended::NotReceived));
         }
@@ -131,7 +153,12 @@ impl Model {
 }
 
 fn send(ends: &Ends, message: Message) -> Ended {
-    match ends.0.as_ref().expect("the model knows who has which").send(message) {
+    match ends
+        .0
+        .as_ref()
+        .expect("the model knows who has which")
+        .send(message)
+    {
         Ok(()) => Ended::Sent,
         Err(SendError::Cancelled(message, _)) => Ended::GivenBack(message.0),
         Err(other) => Ended::Unreceivable(other.into_inner().0),
@@ -139,7 +166,12 @@ fn send(ends: &Ends, message: Message) -> Ended {
 }
 
 fn receive(ends: &Ends) -> Ended {
-    match ends.1.as_ref().expect("the model knows who has which").recv() {
+    match ends
+        .1
+        .as_ref()
+        .expect("the model knows who has which")
+        .recv()
+    {
         Ok(message) => Ended::Received(message.0),
         Err(RecvError::Cancelled(_)) => Ended::NotReceived,
         Err(_) => Ended::NothingComes,

@@ -1,7 +1,8 @@
 //! Random schedules of operations on locks and condition variables, against a sequential model.
 //!
-//! After each step everybody is either done or in the queue of the primitive. Guards are dropped in scopes that may have been
-//! cancelled; in the end nobody may be left waiting, and the lock must be free.
+//! After each step everybody is either done or in the queue of the primitive. Guards are dropped in
+//! scopes that may have been cancelled; in the end nobody may be left waiting, and the lock must be
+//! free.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -9,7 +10,7 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use actors::{runs, Stage, ACTORS};
+use actors::{ACTORS, Stage, runs};
 use proptest::prelude::*;
 use support::until_waiting;
 use taskgroup::sync::{Condvar, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
@@ -67,7 +68,11 @@ impl Line {
     }
 
     fn settle(&mut self) {
-        while let Some(&(actor, access)) = self.waiting.front().filter(|(_, access)| self.admits(*access)) {
+        while let Some(&(actor, access)) = self
+            .waiting
+            .front()
+            .filter(|(_, access)| self.admits(*access))
+        {
             self.waiting.pop_front();
             self.holders.push((actor, access));
             self.writes += usize::from(access == Access::Write);
@@ -76,11 +81,18 @@ impl Line {
     }
 
     fn is_idle(&self, actor: usize) -> bool {
-        self.holders.iter().chain(&self.waiting).all(|(other, _)| *other != actor)
+        self.holders
+            .iter()
+            .chain(&self.waiting)
+            .all(|(other, _)| *other != actor)
     }
 
     fn cancel(&mut self, actor: usize) {
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == actor) {
+        if let Some(at) = self
+            .waiting
+            .iter()
+            .position(|(waiting, _)| *waiting == actor)
+        {
             self.waiting.remove(at);
             self.ended.insert((actor, Ended::Cancelled));
         }
@@ -239,7 +251,8 @@ enum Woken {
 proptest! {
     #![proptest_config(runs())]
 
-    /// The script holds the mutex now and then, so that those who have been notified are cancelled while they lock it again.
+    /// The script holds the mutex now and then, so that those who have been notified are cancelled
+    /// while they lock it again.
     #[test]
     fn a_condvar_does_as_its_model(steps in proptest::collection::vec(on_condvar(), 1..40)) {
         let (mutex, condvar) = (Mutex::new(0_usize), Condvar::new());

@@ -1,7 +1,7 @@
 //! Random schedules of operations on a semaphore, against a sequential model.
 //!
-//! After each step everybody is either done or in the queue: who waits, who has been served and with what. In the end
-//! everything is cancelled, and no permit may be missing.
+//! After each step everybody is either done or in the queue: who waits, who has been served and
+//! with what. In the end everything is cancelled, and no permit may be missing.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -9,7 +9,7 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use actors::{runs, Stage, ACTORS};
+use actors::{ACTORS, Stage, runs};
 use proptest::prelude::*;
 use support::until;
 use taskgroup::sync::{Permit, Semaphore};
@@ -55,7 +55,11 @@ struct Model {
 
 impl Model {
     fn settle(&mut self) {
-        while let Some(&(actor, count)) = self.waiting.front().filter(|(_, count)| *count <= self.free) {
+        while let Some(&(actor, count)) = self
+            .waiting
+            .front()
+            .filter(|(_, count)| *count <= self.free)
+        {
             self.waiting.pop_front();
             self.free -= count;
             self.held[actor] = Some(count);
@@ -68,7 +72,11 @@ impl Model {
     }
 
     fn cancel(&mut self, actor: usize) {
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == actor) {
+        if let Some(at) = self
+            .waiting
+            .iter()
+            .position(|(waiting, _)| *waiting == actor)
+        {
             self.waiting.remove(at);
             self.ended.insert((actor, Ended::Cancelled));
         }

@@ -1,23 +1,24 @@
 //! Threads that select, send and receive at once, each by a random plan, and cancels in between.
 //!
-//! What each select does depends on the others, so there is no sequential model, but there is what holds in any order: each
-//! message that was sent is received once or left in its channel, those of one sender in order; what was not sent is where it
-//! was; an end is told of when the last sender has gone and no message is left. And nobody sleeps beside what it could do.
+//! What each select does depends on the others, so there is no sequential model, but there is what
+//! holds in any order: each message that was sent is received once or left in its channel, those of
+//! one sender in order; what was not sent is where it was; an end is told of when the last sender
+//! has gone and no message is left. And nobody sleeps beside what it could do.
 
 #[path = "support/actors.rs"]
 mod actors;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actors::{runs, ACTORS};
+use actors::{ACTORS, runs};
 use proptest::prelude::*;
-use support::{until, watch, Counted, Drops};
-use taskgroup::channel::{bounded, Disconnected, Receiver, RecvError, Select, SendError, Sender};
+use support::{Counted, Drops, until, watch};
 use taskgroup::CancelToken;
+use taskgroup::channel::{Disconnected, Receiver, RecvError, Select, SendError, Sender, bounded};
 
 const CHANNELS: usize = 3;
 
@@ -57,9 +58,18 @@ fn way() -> impl Strategy<Value = Way> {
 
 fn step() -> impl Strategy<Value = Step> {
     let patience = prop_oneof![1 => Just(Patience::Try), 1 => Just(Patience::Briefly), 6 => Just(Patience::UntilCancelled)];
-    // A select that could serve itself would wait beside what it could do: each channel goes one way.
-    let cases = (prop::array::uniform3(way()), prop::collection::vec(0..CHANNELS, 1..5))
-        .prop_map(|(ways, channels)| channels.into_iter().map(|channel| (channel, ways[channel])).collect());
+    // A select that could serve itself would wait beside what it could do: each channel goes one
+    // way.
+    let cases = (
+        prop::array::uniform3(way()),
+        prop::collection::vec(0..CHANNELS, 1..5),
+    )
+        .prop_map(|(ways, channels)| {
+            channels
+                .into_iter()
+                .map(|channel| (channel, ways[channel]))
+                .collect()
+        });
     prop_oneof![
         12 => (cases, patience).prop_map(|(cases, patience)| Step::Select { cases, patience }),
         6 => (0..CHANNELS, way()).prop_map(|(channel, way)| Step::Plain { channel, way }),
@@ -100,17 +110,34 @@ struct World {
 impl World {
     /// Whether all who have not ended wait, and none of them for what is there.
     fn is_at_rest(&self) -> bool {
-        let waiting = self.waits.iter().filter(|waits| waits.load(Ordering::SeqCst)).count();
+        let waiting = self
+            .waits
+            .iter()
+            .filter(|waits| waits.load(Ordering::SeqCst))
+            .count();
         let sleeps_beside = |(receiver, &capacity): (&Receiver<Message>, &usize)| {
             let shown = format!("{receiver:?}");
             let field = |name: &str| -> usize {
-                let rest = shown.split(&format!("{name}: ")).nth(1).expect("Debug names it");
-                rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a number")
+                let rest = shown
+                    .split(&format!("{name}: "))
+                    .nth(1)
+                    .expect("Debug names it");
+                rest.chars()
+                    .take_while(char::is_ascii_digit)
+                    .collect::<String>()
+                    .parse()
+                    .expect("a number")
             };
             let (len, sending, receiving) = (field("len"), field("sending"), field("receiving"));
-            receiving > 0 && (len > 0 || sending > 0 || field("senders") == 0) || sending > 0 && len < capacity
+            receiving > 0 && (len > 0 || sending > 0 || field("senders") == 0)
+                || sending > 0 && len < capacity
         };
-        self.ended.load(Ordering::SeqCst) + waiting >= ACTORS && !self.receivers.iter().zip(&self.capacities).any(sleeps_beside)
+        self.ended.load(Ordering::SeqCst) + waiting >= ACTORS
+            && !self
+                .receivers
+                .iter()
+                .zip(&self.capacities)
+                .any(sleeps_beside)
     }
 }
 
@@ -130,7 +157,11 @@ struct Actor<'a> {
 impl Actor<'_> {
     fn offer(&mut self) -> Message {
         self.offered += 1;
-        Message { sender: self.number, number: self.offered, counted: self.drops.counted() }
+        Message {
+            sender: self.number,
+            number: self.offered,
+            counted: self.drops.counted(),
+        }
     }
 
     fn run(mut self, plan: Vec<Step>) -> Self {
@@ -168,9 +199,15 @@ impl Actor<'_> {
 
     fn note_received(&mut self, channel: usize, received: Result<Message, Disconnected>) {
         match received {
-            Ok(message) => self.received.push((channel, message.sender, message.number)),
+            Ok(message) => self
+                .received
+                .push((channel, message.sender, message.number)),
             Err(_) => {
-                assert_eq!(self.world.senders[channel].load(Ordering::SeqCst), 0, "the end came before that of the senders");
+                assert_eq!(
+                    self.world.senders[channel].load(Ordering::SeqCst),
+                    0,
+                    "the end came before that of the senders"
+                );
                 self.saw_end_of.insert(channel);
             }
         }
@@ -179,13 +216,21 @@ impl Actor<'_> {
     fn select(&mut self, cases: &[(usize, Way)], patience: Patience) {
         let world = self.world;
         let mut messages: Vec<_> = cases.iter().map(|_| Some(self.offer())).collect();
-        let numbers: Vec<_> = messages.iter().flatten().map(|message| message.number).collect();
+        let numbers: Vec<_> = messages
+            .iter()
+            .flatten()
+            .map(|message| message.number)
+            .collect();
         let mut select = Select::new();
         let mut added = 0;
         for ((index, &(channel, way)), message) in cases.iter().enumerate().zip(&mut messages) {
             match (way, &self.senders[channel]) {
-                (Way::Receive, _) => drop(select.recv(&world.receivers[channel], move |got| (index, got.map(Some)))),
-                (Way::Send, Some(sender)) => drop(select.send(sender, message, move |sent| (index, sent.map(|()| None)))),
+                (Way::Receive, _) => {
+                    select.recv(&world.receivers[channel], move |got| (index, got.map(Some)));
+                }
+                (Way::Send, Some(sender)) => {
+                    select.send(sender, message, move |sent| (index, sent.map(|()| None)));
+                }
                 (Way::Send, None) => continue,
             }
             added += 1;
@@ -195,7 +240,9 @@ impl Actor<'_> {
         }
         let done = match patience {
             Patience::Try => select.try_select().unwrap_or(None),
-            Patience::Briefly => select.select_timeout(Duration::from_micros(50)).unwrap_or(None),
+            Patience::Briefly => select
+                .select_timeout(Duration::from_micros(50))
+                .unwrap_or(None),
             Patience::UntilCancelled => {
                 self.waits(true);
                 select.select().ok()
@@ -204,8 +251,14 @@ impl Actor<'_> {
         drop(select);
         for (index, (message, number)) in messages.iter().zip(&numbers).enumerate() {
             let is_sent = matches!(done, Some((chosen, Ok(None))) if chosen == index);
-            let left = message.as_ref().map(|message| (message.sender, message.number));
-            assert_eq!(left, (!is_sent).then_some((self.number, *number)), "a message is where it was, or sent");
+            let left = message
+                .as_ref()
+                .map(|message| (message.sender, message.number));
+            assert_eq!(
+                left,
+                (!is_sent).then_some((self.number, *number)),
+                "a message is where it was, or sent"
+            );
         }
         match done {
             None => {}
@@ -224,18 +277,24 @@ impl Actor<'_> {
                 self.waits(true);
                 match self.world.receivers[channel].recv() {
                     Ok(message) => self.note_received(channel, Ok(message)),
-                    Err(RecvError::Disconnected(disconnected)) => self.note_received(channel, Err(disconnected)),
+                    Err(RecvError::Disconnected(disconnected)) => {
+                        self.note_received(channel, Err(disconnected))
+                    }
                     Err(RecvError::Cancelled(_)) => {}
                     Err(other) => panic!("{other}"),
                 }
             }
             Way::Send => {
                 let message = self.offer();
-                let Some(sender) = &self.senders[channel] else { return };
+                let Some(sender) = &self.senders[channel] else {
+                    return;
+                };
                 self.waits(true);
                 match sender.send(message) {
                     Ok(()) => self.sent.push((channel, self.offered)),
-                    Err(SendError::Cancelled(back, _)) => assert_eq!((back.sender, back.number), (self.number, self.offered)),
+                    Err(SendError::Cancelled(back, _)) => {
+                        assert_eq!((back.sender, back.number), (self.number, self.offered))
+                    }
                     Err(other) => panic!("there are receivers: {other}"),
                 }
             }

@@ -1,4 +1,5 @@
-//! Random schedules of operations on events, latches, promises, barriers and cells, against a sequential model.
+//! Random schedules of operations on events, latches, promises, barriers and cells, against a
+//! sequential model.
 //!
 //! After each step everybody is either done or waits, as many as the model says.
 
@@ -8,14 +9,14 @@ mod support;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 
-use actors::{runs, Stage, ACTORS};
+use actors::{ACTORS, Stage, runs};
 use proptest::prelude::*;
-use support::{until_waiting, LONG};
-use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
+use support::{LONG, until_waiting};
 use taskgroup::Cancelled;
+use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
 
 #[derive(Clone, Copy, Debug)]
 enum OnSignal {
@@ -112,7 +113,11 @@ fn as_its_model(signal: &impl Signal, mut left: usize, steps: Vec<OnSignal>) {
                         signal.give();
                         left = left.saturating_sub(1);
                         if left == 0 {
-                            expected.extend(std::mem::take(&mut waiting).into_iter().map(|actor| (actor, true)));
+                            expected.extend(
+                                std::mem::take(&mut waiting)
+                                    .into_iter()
+                                    .map(|actor| (actor, true)),
+                            );
                         }
                     }
                     OnSignal::TakeBack => left = if signal.take_back() { 1 } else { left },

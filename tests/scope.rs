@@ -256,7 +256,9 @@ fn scopes_nest_to_any_depth() -> Result<(), GroupError> {
         if n == 0 {
             return Ok(0);
         }
-        Ok(TaskGroup::scope(|g| Ok(g.spawn(move || depth(n - 1)).join()? + 1))?)
+        Ok(TaskGroup::scope(|g| {
+            Ok(g.spawn(move || depth(n - 1)).join()? + 1)
+        })?)
     }
     assert_eq!(depth(30).map_err(|error| error.to_string()), Ok(30));
     Ok(())

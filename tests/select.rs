@@ -8,14 +8,16 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use channels::{is_deserted, until_blocked, with_cancel, SHORT};
+use channels::{SHORT, is_deserted, until_blocked, with_cancel};
 use proptest::prelude::*;
-use support::{watch, Drops, LONG};
-use taskgroup::channel::{bounded, select, unbounded, Disconnected, Receiver, Select, Sender};
+use support::{Drops, LONG, watch};
+use taskgroup::channel::{Disconnected, Receiver, Select, Sender, bounded, select, unbounded};
 use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
 
 /// A scope that is cancelled, and so fails, if something in it hangs.
-fn scope<T>(body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>) -> Result<T, GroupError> {
+fn scope<T>(
+    body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>,
+) -> Result<T, GroupError> {
     let _watch = watch();
     TaskGroup::builder().timeout(LONG).scope(body)
 }
@@ -73,11 +75,15 @@ fn every_case_that_is_ready_has_its_turn() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails unless each of two cases was chosen about as often as the other. By chance it fails once in 10^8 times.
+/// Fails unless each of two cases was chosen about as often as the other. By chance it fails once
+/// in 10^8 times.
 fn assert_even(chosen: [usize; 2], what: &str) {
     let [first, second] = chosen;
     let deviation = ((first + second) as f64).sqrt();
-    assert!((first.abs_diff(second) as f64) < 6.0 * deviation, "{what}: {chosen:?}");
+    assert!(
+        (first.abs_diff(second) as f64) < 6.0 * deviation,
+        "{what}: {chosen:?}"
+    );
 }
 
 #[test]
@@ -102,7 +108,10 @@ fn idle_cases_make_no_difference() -> anyhow::Result<()> {
         for _ in 0..ROUNDS {
             chosen[select.select()?] += 1;
         }
-        assert_even(chosen, &format!("{before} idle cases before, {between} between"));
+        assert_even(
+            chosen,
+            &format!("{before} idle cases before, {between} between"),
+        );
     }
     Ok(())
 }
@@ -175,7 +184,8 @@ fn threads_do_not_choose_alike() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// At each instant one of the two channels holds a message: it is sent to the second before it is taken from the first.
+/// At each instant one of the two channels holds a message: it is sent to the second before it is
+/// taken from the first.
 #[test]
 fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
     const ROUNDS: usize = 20_000;
@@ -200,7 +210,9 @@ fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
             let done = match round % 3 {
                 0 => select.try_select()?,
                 1 => select.select_timeout(Duration::ZERO)?,
-                _ => select! { recv(one.1) -> _ => Some(true), recv(two.1) -> _ => Some(true), default => None }?,
+                _ => {
+                    select! { recv(one.1) -> _ => Some(true), recv(two.1) -> _ => Some(true), default => None }?
+                }
             };
             assert_eq!(done, Some(true), "a message was there all the time");
             ended.recv()?;
@@ -322,7 +334,14 @@ fn a_channel_may_stand_in_several_cases() -> anyhow::Result<()> {
                 send(sender, &mut odd) -> sent => sent.map(|()| 1)?,
                 send(sender, &mut even) -> sent => sent.map(|()| 2)?,
             }?;
-            assert_eq!((odd, even), if first == 1 { (None, Some(2)) } else { (Some(1), None) });
+            assert_eq!(
+                (odd, even),
+                if first == 1 {
+                    (None, Some(2))
+                } else {
+                    (Some(1), None)
+                }
+            );
             Ok(first)
         });
         until_blocked(&watched, 2, 0);
@@ -462,8 +481,14 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<(
         select.recv(&closed, |message: Result<i32, _>| message);
         select.recv(&receiver, |message| message);
         select.send(&unread, &mut message, |sent| sent.map(|()| -1));
-        let received: Vec<_> = (0..50).map(|_| select.try_select().unwrap().unwrap().unwrap()).collect();
-        assert_eq!(received, (0..50).collect::<Vec<_>>(), "what can be done comes first");
+        let received: Vec<_> = (0..50)
+            .map(|_| select.try_select().unwrap().unwrap().unwrap())
+            .collect();
+        assert_eq!(
+            received,
+            (0..50).collect::<Vec<_>>(),
+            "what can be done comes first"
+        );
         assert_eq!(select.try_select().unwrap_err().origin(), token.id());
         drop(select);
         assert_eq!(message, Some(7));
@@ -519,7 +544,10 @@ fn a_wait_that_is_out_of_time_has_no_effect() -> anyhow::Result<()> {
     assert_eq!(drops.count(), 0);
     assert!(message.is_some() && is_deserted(&receiver) && is_deserted(&silent));
     let mut select = select_of(&silent);
-    assert_eq!((select.select_timeout(SHORT)?, select.try_select()?), (None, None));
+    assert_eq!(
+        (select.select_timeout(SHORT)?, select.try_select()?),
+        (None, None)
+    );
     assert!(is_deserted(&silent));
     Ok(())
 }
@@ -593,7 +621,11 @@ fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
     while select.select()?.is_ok() {}
     select.remove(first);
     assert!(matches!(select.try_select()?, None | Some(Ok('s'))));
-    assert_eq!(select.select_timeout(SHORT)?, None, "it has sent its message");
+    assert_eq!(
+        select.select_timeout(SHORT)?,
+        None,
+        "it has sent its message"
+    );
     assert_eq!(format!("{select:?}"), "Select { cases: 1 }");
     select.recv(&receiver, |message| message);
     assert_eq!(select.select()?, Ok('m'));
@@ -608,17 +640,26 @@ fn a_receive_is_switched_off_by_having_no_receiver() -> anyhow::Result<()> {
     let off = || false;
     let nothing = select! { recv(off().then_some(&*shared)) -> n => n.ok(), default => None }?;
     assert_eq!(nothing, None);
-    assert_eq!(select! { recv(off().then_some(&*shared)) -> n => n.ok(), default(SHORT) => None }?, None);
+    assert_eq!(
+        select! { recv(off().then_some(&*shared)) -> n => n.ok(), default(SHORT) => None }?,
+        None
+    );
     assert_eq!(select! { recv(Some(&*shared)) -> n => n? }?, 1);
     // Both kinds, behind whatever is in front of them.
     sender.send(2)?;
     assert_eq!(select! { recv(shared) -> n => n? }?, 2);
     sender.send(3)?;
     let mut owned = Some(Receiver::clone(&shared));
-    assert_eq!(select! { recv(owned) -> n => n?, recv(None::<&Receiver<i32>>) -> n => n?, }?, 3);
+    assert_eq!(
+        select! { recv(owned) -> n => n?, recv(None::<&Receiver<i32>>) -> n => n?, }?,
+        3
+    );
     sender.send(4)?;
     owned = None;
-    assert_eq!(select! { recv(&owned) -> n => n?, recv(&&shared) -> n => n? + 1, }?, 5);
+    assert_eq!(
+        select! { recv(&owned) -> n => n?, recv(&&shared) -> n => n? + 1, }?,
+        5
+    );
     Ok(())
 }
 
@@ -634,14 +675,18 @@ fn a_paused_case_is_not_chosen() -> anyhow::Result<()> {
     select.pause(receive);
     assert_eq!(select.select()?, Some(0));
     select.pause(send);
-    assert_eq!((select.try_select()?, select.select_timeout(SHORT)?), (None, None));
+    assert_eq!(
+        (select.try_select()?, select.select_timeout(SHORT)?),
+        (None, None)
+    );
     assert!(is_deserted(&receiver) && is_deserted(&sent));
     select.resume(receive);
     select.resume(receive);
     assert_eq!(select.select()?, Some(1));
     select.remove(receive);
     for call in [Select::pause, Select::resume, Select::remove] {
-        let removed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(&mut select, receive)));
+        let removed =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(&mut select, receive)));
         assert!(removed.is_err(), "there is no such case any more");
     }
     Ok(())
@@ -657,9 +702,16 @@ fn a_select_waits_until_a_deadline() -> anyhow::Result<()> {
     let none = select! { recv(receiver) -> n => Some(n?), default(soon) => None }?;
     assert_eq!(none, None);
     sender.send(1)?;
-    assert_eq!(select! { recv(receiver) -> n => Some(n?), default(late) => None }?, Some(1));
+    assert_eq!(
+        select! { recv(receiver) -> n => Some(n?), default(late) => None }?,
+        Some(1)
+    );
     sender.send(2)?;
-    assert_eq!(select.select_deadline(soon)?, Some(Ok(2)), "what is there is received, late as it is");
+    assert_eq!(
+        select.select_deadline(soon)?,
+        Some(Ok(2)),
+        "what is there is received, late as it is"
+    );
     let token = CancelToken::new();
     token.cancel();
     assert!(token.run(|| select.select_deadline(late)).is_err());
@@ -711,9 +763,18 @@ fn bodies_belong_to_the_code_around_them() -> anyhow::Result<()> {
         Ok(99)
     }
     let (sender, receiver) = unbounded();
-    [0, 1, 2, 6, 1, 4, 99].iter().try_for_each(|&n| sender.send(n))?;
+    [0, 1, 2, 6, 1, 4, 99]
+        .iter()
+        .try_for_each(|&n| sender.send(n))?;
     drop(sender);
-    assert_eq!((first_even(&receiver)?, first_even(&receiver)?, first_even(&receiver)?), (6, 4, 99));
+    assert_eq!(
+        (
+            first_even(&receiver)?,
+            first_even(&receiver)?,
+            first_even(&receiver)?
+        ),
+        (6, 4, 99)
+    );
     assert!(first_even(&receiver).unwrap_err().is::<Disconnected>());
     Ok(())
 }
@@ -731,10 +792,16 @@ fn bodies_may_be_expressions_of_a_callers_macro() -> anyhow::Result<()> {
         };
     }
     let (sender, receiver) = unbounded();
-    assert_eq!((ask!(receiver, 1 + 1, 3)?, ask_last!(receiver, 1, { 3 })?), (3, 3));
+    assert_eq!(
+        (ask!(receiver, 1 + 1, 3)?, ask_last!(receiver, 1, { 3 })?),
+        (3, 3)
+    );
     sender.send(())?;
     sender.send(())?;
-    assert_eq!((ask!(receiver, 1 + 1, 3)?, ask_last!(&receiver, 1, 3)?), (2, 1));
+    assert_eq!(
+        (ask!(receiver, 1 + 1, 3)?, ask_last!(&receiver, 1, 3)?),
+        (2, 1)
+    );
     Ok(())
 }
 
@@ -758,7 +825,8 @@ fn operands_may_be_any_expressions() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two who send to each other, each ready for either direction: one message passes each round, and both know which.
+/// Two who send to each other, each ready for either direction: one message passes each round, and
+/// both know which.
 #[test]
 fn two_selects_serve_each_other() -> anyhow::Result<()> {
     const ROUNDS: usize = 2_000;
@@ -766,11 +834,19 @@ fn two_selects_serve_each_other() -> anyhow::Result<()> {
     scope(move |g| {
         let (to, from) = (there.0.clone(), back.1.clone());
         let first = g.spawn(move || {
-            (0..ROUNDS).map(|n| Ok(select! { send(to, &mut Some(n)) -> _ => true, recv(from) -> _ => false }?)).collect()
+            (0..ROUNDS)
+                .map(|n| {
+                    Ok(select! { send(to, &mut Some(n)) -> _ => true, recv(from) -> _ => false }?)
+                })
+                .collect()
         });
         let (to, from) = (back.0.clone(), there.1.clone());
         let second = g.spawn(move || {
-            (0..ROUNDS).map(|n| Ok(select! { recv(from) -> _ => true, send(to, &mut Some(n)) -> _ => false }?)).collect()
+            (0..ROUNDS)
+                .map(|n| {
+                    Ok(select! { recv(from) -> _ => true, send(to, &mut Some(n)) -> _ => false }?)
+                })
+                .collect()
         });
         let (first, second): (Vec<bool>, Vec<bool>) = (first.join()?, second.join()?);
         assert_eq!(first, second);
@@ -806,7 +882,8 @@ fn a_ring_of_selects_does_not_stand_still() -> anyhow::Result<()> {
                     })
                 })
                 .collect();
-            // The ends stay until all are through: one that has finished must not end its neighbours.
+            // The ends stay until all are through: one that has finished must not end its
+            // neighbours.
             let mut total = 0;
             for task in tasks {
                 total += task.join()?;
@@ -864,7 +941,10 @@ fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
             drop((left, right));
             Ok(())
         })?;
-        assert_eq!((sent.into_inner(), received.into_inner(), drops.count()), (4 * EACH, 4 * EACH, 8 * EACH));
+        assert_eq!(
+            (sent.into_inner(), received.into_inner(), drops.count()),
+            (4 * EACH, 4 * EACH, 8 * EACH)
+        );
     }
     Ok(())
 }
@@ -876,11 +956,16 @@ fn cancels_and_selects_that_cross_lose_nothing() -> anyhow::Result<()> {
     for capacity in [0, 1, 4] {
         let (left, right) = (bounded(capacity), bounded(capacity));
         let drops = Drops::default();
-        let (sent, received, kept) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (sent, received, kept) = (
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        );
         let outcome = |done: Result<bool, Cancelled>| done.unwrap_or(false);
         TaskGroup::builder().timeout(LONG).scope(|g| {
             for worker in 0..2 {
-                let (left, right, drops, sent, kept) = (left.0.clone(), right.0.clone(), &drops, &sent, &kept);
+                let (left, right, drops, sent, kept) =
+                    (left.0.clone(), right.0.clone(), &drops, &sent, &kept);
                 g.spawn(move || {
                     for round in 0..ROUNDS {
                         let (mut one, mut two) = (Some(drops.counted()), Some(drops.counted()));
@@ -925,7 +1010,10 @@ fn cancels_and_selects_that_cross_lose_nothing() -> anyhow::Result<()> {
             Ok(())
         })?;
         let (sent, kept) = (sent.into_inner(), kept.into_inner());
-        assert_eq!((received.into_inner(), sent + kept, drops.count()), (sent, 4 * ROUNDS, 4 * ROUNDS));
+        assert_eq!(
+            (received.into_inner(), sent + kept, drops.count()),
+            (sent, 4 * ROUNDS, 4 * ROUNDS)
+        );
     }
     Ok(())
 }
@@ -950,7 +1038,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What a select does is one of the things that its cases could do, one at a time; if none could, it does nothing.
+    /// What a select does is one of the things that its cases could do, one at a time; if none
+    /// could, it does nothing.
     #[test]
     fn a_select_is_one_of_its_cases(
         capacities in prop::array::uniform3(prop_oneof![Just(0), Just(1), Just(2), Just(usize::MAX)]),

@@ -1,13 +1,16 @@
-//! Shields: clean-up that blocks normally in a scope that has been cancelled, for as long as it may.
+//! Shields: clean-up that blocks normally in a scope that has been cancelled, for as long as it
+//! may.
 
 mod support;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use support::{blocked, Gate, LONG};
-use taskgroup::{checkpoint, shield, shield_for, timeout, CancelToken, GroupError, TaskGroup, TaskStatus};
+use support::{Gate, LONG, blocked};
+use taskgroup::{
+    CancelToken, GroupError, TaskGroup, TaskStatus, checkpoint, shield, shield_for, timeout,
+};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -55,7 +58,10 @@ fn a_shield_does_not_hide_what_is_opened_inside_it() -> anyhow::Result<()> {
             let inside = CancelToken::new();
             inside.cancel();
             assert!(inside.run(checkpoint).is_err());
-            assert!(token.run(checkpoint).is_err(), "made ambient inside, the cancelled token counts again");
+            assert!(
+                token.run(checkpoint).is_err(),
+                "made ambient inside, the cancelled token counts again"
+            );
             Ok(())
         })
     })
@@ -84,7 +90,10 @@ fn a_bounded_shield_holds_until_its_bound_and_then_wakes_the_sleeper() -> Result
             shield_for(Duration::from_secs(2), || {
                 started.wait();
                 let cancelled = taskgroup::sleep(LONG);
-                assert!(since.elapsed() >= Duration::from_secs(2), "the shield came down before its time");
+                assert!(
+                    since.elapsed() >= Duration::from_secs(2),
+                    "the shield came down before its time"
+                );
                 assert!(since.elapsed() < LONG / 2);
                 Ok(cancelled?)
             })
@@ -110,8 +119,14 @@ fn a_bounded_shield_wakes_with_the_cancel_it_hid() -> Result<(), GroupError> {
 
 #[test]
 fn a_bound_that_passes_in_a_living_scope_cuts_nothing_short() -> anyhow::Result<()> {
-    shield_for(Duration::from_millis(1), || taskgroup::sleep(Duration::from_millis(20)))?;
-    TaskGroup::scope(|_| Ok(shield_for(Duration::from_millis(1), || taskgroup::sleep(Duration::from_millis(20)))?))?;
+    shield_for(Duration::from_millis(1), || {
+        taskgroup::sleep(Duration::from_millis(20))
+    })?;
+    TaskGroup::scope(|_| {
+        Ok(shield_for(Duration::from_millis(1), || {
+            taskgroup::sleep(Duration::from_millis(20))
+        })?)
+    })?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The stack: what is well on threads of their own is well where tasks run on the thread that waits for them.
+//! The stack: what is well on threads of their own is well where tasks run on the thread that waits
+//! for them.
 
 use std::hint::black_box;
 use std::thread;
@@ -17,7 +18,10 @@ fn with_stack<const N: usize, T>(f: impl FnOnce() -> T) -> T {
 
 fn on_a_stack_of<T: Send + 'static>(bytes: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::Builder::new().stack_size(bytes).spawn(f);
-    thread.expect("the thread starts").join().expect("it does not panic")
+    thread
+        .expect("the thread starts")
+        .join()
+        .expect("it does not panic")
 }
 
 /// Scopes inside of each other, each in a task that the end of the scope around it may run.
@@ -65,7 +69,10 @@ fn tasks_with_much_stack_nest_to_any_depth() {
     on_a_stack_of(2 << 20, || {
         assert_eq!(nested::<{ 48 << 10 }>(400).expect("nothing fails"), 400);
         assert_eq!(joined::<{ 48 << 10 }>(400).expect("nothing fails"), 400);
-        assert_eq!(chained::<{ 48 << 10 }>(1_000).expect("nothing fails"), 1_000);
+        assert_eq!(
+            chained::<{ 48 << 10 }>(1_000).expect("nothing fails"),
+            1_000
+        );
     });
 }
 
@@ -81,9 +88,18 @@ fn a_small_thread_is_not_used_up() {
 #[test]
 fn a_task_with_a_small_stack_is_not_used_up() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
-        let nested = g.task().stack_size(64 << 10).spawn(|| nested::<{ 8 << 10 }>(100));
-        let joined = g.task().stack_size(64 << 10).spawn(|| joined::<{ 8 << 10 }>(100));
-        let chained = g.task().stack_size(64 << 10).spawn(|| Ok(chained::<{ 8 << 10 }>(100)?));
+        let nested = g
+            .task()
+            .stack_size(64 << 10)
+            .spawn(|| nested::<{ 8 << 10 }>(100));
+        let joined = g
+            .task()
+            .stack_size(64 << 10)
+            .spawn(|| joined::<{ 8 << 10 }>(100));
+        let chained = g
+            .task()
+            .stack_size(64 << 10)
+            .spawn(|| Ok(chained::<{ 8 << 10 }>(100)?));
         assert_eq!([nested.join()?, joined.join()?, chained.join()?], [100; 3]);
         Ok(())
     })
@@ -106,7 +122,10 @@ fn limited_groups_nest_to_any_depth() {
             Ok(below + 1)
         })
     }
-    assert_eq!(on_a_stack_of(2 << 20, || limited(200)).expect("nothing fails"), 200);
+    assert_eq!(
+        on_a_stack_of(2 << 20, || limited(200)).expect("nothing fails"),
+        200
+    );
 }
 
 #[test]
@@ -125,7 +144,10 @@ fn a_failure_comes_up_from_any_depth() {
         assert!(error.to_string().ends_with("at the bottom"), "{error}");
         let drawn = format!("{error:?}");
         assert!(drawn.ends_with("at the bottom"));
-        let groups = drawn.lines().filter(|line| line.ends_with(": 1 failure")).count();
+        let groups = drawn
+            .lines()
+            .filter(|line| line.ends_with(": 1 failure"))
+            .count();
         assert_eq!(groups, 1_000, "a line for each group");
     });
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use anyhow::Context;
-use support::{blocked, Drops, Gate};
+use support::{Drops, Gate, blocked};
 use taskgroup::{CancelToken, FailureKind, GroupError, StartError, TaskGroup};
 
 #[test]
@@ -33,14 +33,27 @@ fn an_error_before_ready_is_the_callers_and_keeps_its_chain() -> Result<(), Grou
     let line = line!() + 2;
     TaskGroup::scope(|g| {
         let started = g.start(|_ready: taskgroup::Ready<()>| {
-            std::fs::read("no such file").context("reading the key").context("listening")?;
+            std::fs::read("no such file")
+                .context("reading the key")
+                .context("listening")?;
             Ok(())
         });
-        let Err(StartError::Failed(failure)) = started else { panic!("it failed: {started:?}") };
+        let Err(StartError::Failed(failure)) = started else {
+            panic!("it failed: {started:?}")
+        };
         assert_eq!(failure.task().map(|task| task.location.line()), Some(line));
         assert!(!failure.after_cancel());
-        let FailureKind::Error(error) = failure.into_kind() else { panic!("it was an error") };
-        assert_eq!(error.chain().map(ToString::to_string).take(2).collect::<Vec<_>>(), ["listening", "reading the key"]);
+        let FailureKind::Error(error) = failure.into_kind() else {
+            panic!("it was an error")
+        };
+        assert_eq!(
+            error
+                .chain()
+                .map(ToString::to_string)
+                .take(2)
+                .collect::<Vec<_>>(),
+            ["listening", "reading the key"]
+        );
         assert!(error.root_cause().is::<std::io::Error>());
         assert!(!taskgroup::is_cancelled());
         // A task is counted as ended after those who wait for it have been woken.
@@ -61,15 +74,26 @@ fn the_callers_error_leads_to_that_of_the_task() {
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
     assert!(error.body().is_some());
-    assert_eq!(error.errors().next().map(|error| error.root_cause().to_string()).as_deref(), Some("port in use"));
+    assert_eq!(
+        error
+            .errors()
+            .next()
+            .map(|error| error.root_cause().to_string())
+            .as_deref(),
+        Some("port in use")
+    );
 }
 
 #[test]
 fn a_panic_before_ready_is_the_callers() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         let started = g.start(|_ready: taskgroup::Ready<()>| panic!("index 3 of 2"));
-        let Err(StartError::Failed(failure)) = started else { panic!("it panicked: {started:?}") };
-        assert!(matches!(failure.kind(), FailureKind::Panic(panic) if panic.message() == "index 3 of 2"));
+        let Err(StartError::Failed(failure)) = started else {
+            panic!("it panicked: {started:?}")
+        };
+        assert!(
+            matches!(failure.kind(), FailureKind::Panic(panic) if panic.message() == "index 3 of 2")
+        );
         Ok(())
     })
 }
@@ -100,7 +124,10 @@ fn a_failure_after_ready_is_the_groups() {
 fn a_task_that_ends_without_sending_was_not_ready() -> Result<(), GroupError> {
     let ended = AtomicUsize::new(0);
     TaskGroup::scope(|g| {
-        assert!(matches!(g.start(|_ready: taskgroup::Ready<u8>| Ok(())), Err(StartError::NotReady)));
+        assert!(matches!(
+            g.start(|_ready: taskgroup::Ready<u8>| Ok(())),
+            Err(StartError::NotReady)
+        ));
         // One that goes on without its `Ready` is waited for.
         let started = g.start(|ready: taskgroup::Ready<u8>| {
             drop(ready);
@@ -167,7 +194,9 @@ fn in_a_cancelled_scope_nothing_is_started() -> Result<(), GroupError> {
                 Ok(())
             })
         });
-        assert!(matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()));
+        assert!(
+            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id())
+        );
         assert_eq!((drops.count(), g.stats().queued), (1, 0));
         Ok(())
     })
@@ -193,8 +222,14 @@ fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), Grou
                 Err(cancelled.into())
             })
         });
-        assert!(matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()));
-        assert_eq!(cleaned.load(Ordering::SeqCst), 1, "the call did not wait for the task");
+        assert!(
+            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id())
+        );
+        assert_eq!(
+            cleaned.load(Ordering::SeqCst),
+            1,
+            "the call did not wait for the task"
+        );
         assert!(!g.token().is_cancelled());
         sibling_leave.open();
         assert_eq!(sibling.join()?, 5);
@@ -203,7 +238,8 @@ fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), Grou
 }
 
 #[test]
-fn an_error_of_the_task_comes_out_of_a_cancelled_call_even_if_it_had_sent() -> Result<(), GroupError> {
+fn an_error_of_the_task_comes_out_of_a_cancelled_call_even_if_it_had_sent() -> Result<(), GroupError>
+{
     for sends in [false, true] {
         let token = CancelToken::new();
         TaskGroup::scope(|g| {
@@ -217,7 +253,9 @@ fn an_error_of_the_task_comes_out_of_a_cancelled_call_even_if_it_had_sent() -> R
                     anyhow::bail!("could not clean up")
                 })
             });
-            let Err(StartError::Failed(failure)) = started else { panic!("it failed: {started:?}") };
+            let Err(StartError::Failed(failure)) = started else {
+                panic!("it failed: {started:?}")
+            };
             assert!(failure.to_string().contains("could not clean up"));
             assert!(!g.token().is_cancelled());
             Ok(())
@@ -227,7 +265,8 @@ fn an_error_of_the_task_comes_out_of_a_cancelled_call_even_if_it_had_sent() -> R
 }
 
 #[test]
-fn a_task_that_finishes_in_spite_of_the_cancel_of_its_start_gives_its_value() -> Result<(), GroupError> {
+fn a_task_that_finishes_in_spite_of_the_cancel_of_its_start_gives_its_value()
+-> Result<(), GroupError> {
     let token = CancelToken::new();
     TaskGroup::scope(|g| {
         let started = token.run(|| {
@@ -245,7 +284,8 @@ fn a_task_that_finishes_in_spite_of_the_cancel_of_its_start_gives_its_value() ->
 }
 
 #[test]
-fn a_task_that_finishes_without_sending_after_the_cancel_of_its_start_was_cancelled() -> Result<(), GroupError> {
+fn a_task_that_finishes_without_sending_after_the_cancel_of_its_start_was_cancelled()
+-> Result<(), GroupError> {
     let token = CancelToken::new();
     TaskGroup::scope(|g| {
         let started = token.run(|| {
@@ -302,7 +342,10 @@ fn the_scope_waits_for_tasks_that_another_scope_is_still_starting() -> Result<()
                     leave.wait();
                     anyhow::bail!("too late")
                 });
-                failed.fetch_add(usize::from(matches!(started, Err(StartError::Failed(_)))), Ordering::SeqCst);
+                failed.fetch_add(
+                    usize::from(matches!(started, Err(StartError::Failed(_)))),
+                    Ordering::SeqCst,
+                );
                 Ok(())
             });
             inside.wait();
@@ -312,7 +355,11 @@ fn the_scope_waits_for_tasks_that_another_scope_is_still_starting() -> Result<()
             });
             Ok(())
         })?;
-        assert_eq!(failed.load(Ordering::SeqCst), 1, "the scope returned before the task was started");
+        assert_eq!(
+            failed.load(Ordering::SeqCst),
+            1,
+            "the scope returned before the task was started"
+        );
         Ok(())
     })
 }
@@ -324,7 +371,9 @@ fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupEr
             g.cancel();
             Err(blocked().into())
         });
-        assert!(matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == g.token().id()));
+        assert!(
+            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == g.token().id())
+        );
         Ok(())
     })?;
     // The same from a scope that is not the target's.
@@ -335,7 +384,9 @@ fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupEr
                 Err(blocked().into())
             })
         });
-        assert!(matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == target.token().id()));
+        assert!(
+            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == target.token().id())
+        );
         Ok(1)
     })?;
     assert_eq!(outcome, 1);
@@ -419,7 +470,12 @@ fn a_started_task_has_the_name_it_was_given() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(error.failures()[0].task().and_then(|task| task.name.as_deref()), Some("server"));
+    assert_eq!(
+        error.failures()[0]
+            .task()
+            .and_then(|task| task.name.as_deref()),
+        Some("server")
+    );
 }
 
 /// A task that takes the cancel for its end sends nothing and fails at nothing.
@@ -432,7 +488,10 @@ fn a_cancel_is_not_a_task_that_was_not_ready() -> Result<(), GroupError> {
                 assert!(taskgroup::checkpoint().is_err());
                 Ok(())
             });
-            assert!(matches!(started, Err(StartError::Cancelled(_))), "{started:?}");
+            assert!(
+                matches!(started, Err(StartError::Cancelled(_))),
+                "{started:?}"
+            );
             Ok(())
         })?;
     }

@@ -1,4 +1,5 @@
-//! The counts of a group, while tasks are claimed by the threads that join them and by workers at the same time.
+//! The counts of a group, while tasks are claimed by the threads that join them and by workers at
+//! the same time.
 
 mod support;
 
@@ -14,14 +15,17 @@ fn total(stats: &GroupStats) -> usize {
     stats.queued + stats.running + stats.finished + stats.failed + stats.cancelled
 }
 
-/// Joins in the order of the spawns, in reverse, and alternating: the joining thread and the workers meet at either end of the
-/// queue, so workers take tasks that have been claimed, and report that they did not begin them.
+/// Joins in the order of the spawns, in reverse, and alternating: the joining thread and the
+/// workers meet at either end of the queue, so workers take tasks that have been claimed, and
+/// report that they did not begin them.
 fn spawn_and_join<'scope>(g: &'scope TaskGroup<'scope, '_>, round: usize) -> anyhow::Result<()> {
     let mut handles: Vec<_> = (0..round % TASKS + 1).map(|_| g.spawn(|| Ok(()))).collect();
     if round % 2 == 0 {
         handles.reverse();
     }
-    handles.into_iter().try_for_each(|handle| Ok(handle.join()?))
+    handles
+        .into_iter()
+        .try_for_each(|handle| Ok(handle.join()?))
 }
 
 #[test]
@@ -37,7 +41,10 @@ fn a_task_that_its_joiner_claims_before_the_worker_is_counted_once() {
         });
         assert!(outcome.is_ok(), "{outcome:?}");
         let stats = seen.into_inner().unwrap().expect("the hook has run");
-        assert_eq!((stats.queued, stats.running, stats.finished), (0, 0, round % TASKS + 1));
+        assert_eq!(
+            (stats.queued, stats.running, stats.finished),
+            (0, 0, round % TASKS + 1)
+        );
     }
 }
 
@@ -58,35 +65,41 @@ fn the_counts_always_add_up_to_the_tasks_that_were_spawned() -> Result<(), Group
 
 #[test]
 fn tasks_that_are_claimed_twice_do_not_hide_tasks_that_are_queued() {
-    alone("tasks_that_are_claimed_twice_do_not_hide_tasks_that_are_queued", || {
-        let outcome = TaskGroup::scope(|g| {
-            for round in 0..ROUNDS * 10 {
-                spawn_and_join(g, round)?;
-            }
-            with_busy_workers(|| {
-                for _ in 0..TASKS {
-                    g.spawn(|| Ok(()));
+    alone(
+        "tasks_that_are_claimed_twice_do_not_hide_tasks_that_are_queued",
+        || {
+            let outcome = TaskGroup::scope(|g| {
+                for round in 0..ROUNDS * 10 {
+                    spawn_and_join(g, round)?;
                 }
-                // A correction of the counts may still be on its way.
-                until(|| g.stats().queued == TASKS);
+                with_busy_workers(|| {
+                    for _ in 0..TASKS {
+                        g.spawn(|| Ok(()));
+                    }
+                    // A correction of the counts may still be on its way.
+                    until(|| g.stats().queued == TASKS);
+                });
+                Ok(())
             });
-            Ok(())
-        });
-        assert!(outcome.is_ok(), "{outcome:?}");
-    });
+            assert!(outcome.is_ok(), "{outcome:?}");
+        },
+    );
 }
 
 #[test]
 fn a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended() {
-    alone("a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended", || {
-        let outcome = TaskGroup::scope(|g| {
-            with_busy_workers(|| {
-                let during = g.spawn(|| Ok(g.stats())).join()?;
-                assert_eq!((during.queued, during.running), (1, 0));
-                assert_eq!((g.stats().queued, g.stats().finished), (0, 1));
-                Ok(())
-            })
-        });
-        assert!(outcome.is_ok(), "{outcome:?}");
-    });
+    alone(
+        "a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended",
+        || {
+            let outcome = TaskGroup::scope(|g| {
+                with_busy_workers(|| {
+                    let during = g.spawn(|| Ok(g.stats())).join()?;
+                    assert_eq!((during.queued, during.running), (1, 0));
+                    assert_eq!((g.stats().queued, g.stats().finished), (0, 1));
+                    Ok(())
+                })
+            });
+            assert!(outcome.is_ok(), "{outcome:?}");
+        },
+    );
 }

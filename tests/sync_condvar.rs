@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{until, until_waiting, LONG};
+use support::{LONG, until, until_waiting};
 use taskgroup::sync::{Condvar, Mutex};
 use taskgroup::{CancelToken, TaskGroup};
 
@@ -69,7 +69,10 @@ fn a_cancelled_wait_returns_with_the_mutex_locked() -> anyhow::Result<()> {
         let held = value.lock()?;
         waiting.cancel();
         until_waiting(&changed, 0);
-        assert!(!waiting.is_finished(), "it locks the mutex again before it returns");
+        assert!(
+            !waiting.is_finished(),
+            "it locks the mutex again before it returns"
+        );
         drop(held);
         assert!(waiting.join().is_err());
         Ok(())
@@ -133,7 +136,11 @@ fn a_limit_ends_a_wait() -> anyhow::Result<()> {
     let (value, changed) = (Mutex::new(0), Condvar::new());
     let mut guard = value.lock()?;
     assert!(!changed.wait_timeout(&mut guard, Duration::from_millis(1))?);
-    assert!(!changed.wait_while_timeout(&mut guard, |value| *value == 0, Duration::from_millis(1))?);
+    assert!(!changed.wait_while_timeout(
+        &mut guard,
+        |value| *value == 0,
+        Duration::from_millis(1)
+    )?);
     assert!(changed.wait_while_timeout(&mut guard, |value| *value == 1, LONG)?);
     *guard += 1;
     drop(guard);
@@ -206,8 +213,16 @@ fn a_deadline_ends_a_wait() -> anyhow::Result<()> {
     // Neither a cancel nor an outer time limit is a timeout of the wait.
     let token = CancelToken::new();
     token.cancel();
-    assert!(token.run(|| changed.wait_until(&mut state.lock_uncancellable(), now)).is_err());
-    assert!(token.run(|| changed.wait_while_until(&mut state.lock_uncancellable(), |_| false, now)).is_err());
+    assert!(
+        token
+            .run(|| changed.wait_until(&mut state.lock_uncancellable(), now))
+            .is_err()
+    );
+    assert!(
+        token
+            .run(|| changed.wait_while_until(&mut state.lock_uncancellable(), |_| false, now))
+            .is_err()
+    );
     let outer = taskgroup::timeout(Duration::from_millis(1), || -> anyhow::Result<_> {
         Ok(changed.wait_until(&mut state.lock()?, now + LONG)?)
     })?;

@@ -3,11 +3,13 @@
 mod support;
 
 use std::cell::Cell;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use support::{until_waiting, watch};
-use taskgroup::sync::{Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 use taskgroup::TaskGroup;
+use taskgroup::sync::{
+    Latch, MappedMutexGuard, MappedWriteGuard, Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard,
+};
 
 #[test]
 fn a_mapped_guard_of_a_mutex_holds_it() -> anyhow::Result<()> {
@@ -75,9 +77,23 @@ fn a_mapped_guard_to_read_holds_the_lock() -> anyhow::Result<()> {
 fn a_map_that_panics_unlocks() {
     let (mutex, lock) = (Mutex::new(1), RwLock::new(1));
     let panics = |f: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(f)).is_err());
-    panics(&|| drop(MutexGuard::map(mutex.lock_uncancellable(), |_| -> &mut u8 { std::panic::resume_unwind(Box::new(())) })));
-    panics(&|| drop(WriteGuard::map(lock.write_uncancellable(), |_| -> &mut u8 { std::panic::resume_unwind(Box::new(())) })));
-    panics(&|| drop(ReadGuard::map(lock.read_uncancellable(), |_| -> &u8 { std::panic::resume_unwind(Box::new(())) })));
+    panics(&|| {
+        drop(MutexGuard::map(
+            mutex.lock_uncancellable(),
+            |_| -> &mut u8 { std::panic::resume_unwind(Box::new(())) },
+        ))
+    });
+    panics(&|| {
+        drop(WriteGuard::map(
+            lock.write_uncancellable(),
+            |_| -> &mut u8 { std::panic::resume_unwind(Box::new(())) },
+        ))
+    });
+    panics(&|| {
+        drop(ReadGuard::map(lock.read_uncancellable(), |_| -> &u8 {
+            std::panic::resume_unwind(Box::new(()))
+        }))
+    });
     // Neither are they locked, nor does the check take this task for a holder.
     assert_eq!(*mutex.lock_uncancellable() + *lock.write_uncancellable(), 2);
 }
@@ -189,8 +205,14 @@ fn guards_are_covariant() -> anyhow::Result<()> {
     let local = String::from("local");
     assert_eq!(both(WORD.read()?, &local), [6, 5]);
     assert_eq!(*shorter(WORD.read()?, &local), "static");
-    assert_eq!(*shorter_to_write((NUMBER.0.lock()?, NUMBER.1.write()?), &0).1, 2);
-    let mapped = (MutexGuard::map(NUMBER.0.lock()?, |n| n), WriteGuard::map(NUMBER.1.write()?, |n| n));
+    assert_eq!(
+        *shorter_to_write((NUMBER.0.lock()?, NUMBER.1.write()?), &0).1,
+        2
+    );
+    let mapped = (
+        MutexGuard::map(NUMBER.0.lock()?, |n| n),
+        WriteGuard::map(NUMBER.1.write()?, |n| n),
+    );
     assert_eq!(*shorter_mapped(mapped, &0).0, 1);
     Ok(())
 }
@@ -215,7 +237,12 @@ fn panic_of<T>(f: impl FnOnce() -> T) -> String {
 #[cfg(debug_assertions)]
 fn waiting_for_ones_own_mapped_or_downgraded_guard_names_both_places() -> anyhow::Result<()> {
     let _watch = watch();
-    let names = |message: String, first| assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
+    let names = |message: String, first| {
+        assert!(
+            message.contains(&format!("{}:{first}:", file!())),
+            "{message}"
+        )
+    };
     let (mutex, lock) = (Mutex::new((1, 2)), RwLock::new((1, 2)));
 
     let first = line!() + 1;

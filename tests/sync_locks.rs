@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{until_waiting, watch, Gate};
+use support::{Gate, until_waiting, watch};
 use taskgroup::sync::{Condvar, Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
@@ -44,7 +44,10 @@ fn unsized_values() {
     let mutex: Box<Mutex<[u8]>> = Box::new(Mutex::new([1, 2, 3]));
     mutex.lock().unwrap()[0] = 7;
     let lock: &RwLock<dyn std::fmt::Debug> = &RwLock::new(1);
-    assert_eq!(format!("{:?} {:?}", &*mutex.lock().unwrap(), &*lock.read().unwrap()), "[7, 2, 3] 1");
+    assert_eq!(
+        format!("{:?} {:?}", &*mutex.lock().unwrap(), &*lock.read().unwrap()),
+        "[7, 2, 3] 1"
+    );
 }
 
 #[test]
@@ -122,10 +125,18 @@ fn locking_ones_own_mutex_names_both_places() {
     let _held = mutex.lock().unwrap();
     let error = TaskGroup::scope(|_| -> anyhow::Result<()> { Ok(()) });
     assert!(error.is_ok(), "a scope in between changes nothing");
-    let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock()))).unwrap_err();
-    let message = second.downcast_ref::<String>().expect("a panic with a text");
-    assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
-    let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock_uncancellable())));
+    let second =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mutex.lock()))).unwrap_err();
+    let message = second
+        .downcast_ref::<String>()
+        .expect("a panic with a text");
+    assert!(
+        message.contains(&format!("{}:{first}:", file!())),
+        "{message}"
+    );
+    let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        drop(mutex.lock_uncancellable())
+    }));
     assert!(second.is_err());
 }
 
@@ -135,7 +146,8 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
     let _held = mutex.lock_uncancellable();
     let _reading = lock.read_uncancellable();
     let owner = std::thread::current().id();
-    // Which of the two threads takes a task is not for the test to say: of so many the owner takes one.
+    // Which of the two threads takes a task is not for the test to say: of so many the owner takes
+    // one.
     let in_place = AtomicUsize::new(0);
     while in_place.load(Ordering::SeqCst) == 0 {
         TaskGroup::scope(|g| {
@@ -151,7 +163,10 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
                     let _own = own.lock()?;
                     assert!(panic_of(|| own.lock()).contains("holds the lock already"));
                 }
-                in_place.fetch_add(usize::from(std::thread::current().id() == owner), Ordering::SeqCst);
+                in_place.fetch_add(
+                    usize::from(std::thread::current().id() == owner),
+                    Ordering::SeqCst,
+                );
                 Ok(())
             });
             Ok(())
@@ -163,19 +178,25 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A join that a deadline of its own group cuts, by a thread that holds a lock; the task waits for the lock in a shield.
+/// A join that a deadline of its own group cuts, by a thread that holds a lock; the task waits for
+/// the lock in a shield.
 fn a_cut_join_unlocks(hold: impl Fn(&mut dyn FnMut()) + Sync, wait: impl Fn() + Sync) {
     let _watch = watch();
-    let error = TaskGroup::builder().deadline(std::time::Instant::now() + Duration::from_millis(20)).scope(|g| {
-        hold(&mut || {
-            let task = g.spawn(|| {
-                wait();
-                Ok(())
+    let error = TaskGroup::builder()
+        .deadline(std::time::Instant::now() + Duration::from_millis(20))
+        .scope(|g| {
+            hold(&mut || {
+                let task = g.spawn(|| {
+                    wait();
+                    Ok(())
+                });
+                assert!(
+                    task.join().is_err(),
+                    "the lock is held for as long as the join"
+                );
             });
-            assert!(task.join().is_err(), "the lock is held for as long as the join");
+            Ok(())
         });
-        Ok(())
-    });
     // The task has ended, with a value or, if it had not begun by then, without.
     drop(error);
 }
@@ -234,7 +255,12 @@ fn panic_of<T>(f: impl FnOnce() -> T) -> String {
 fn waiting_for_ones_own_guard_names_both_places() -> anyhow::Result<()> {
     let _watch = watch();
     let lock = RwLock::new(0);
-    let names = |message: String, first| assert!(message.contains(&format!("{}:{first}:", file!())), "{message}");
+    let names = |message: String, first| {
+        assert!(
+            message.contains(&format!("{}:{first}:", file!())),
+            "{message}"
+        )
+    };
 
     let first = line!() + 1;
     let writing = lock.write()?;
@@ -287,7 +313,10 @@ fn reading_again_is_reported_if_a_writer_waits() -> anyhow::Result<()> {
         });
         until_waiting(&lock, 1);
         let message = panic_of(|| lock.read());
-        assert!(message.contains("this thread holds the lock already"), "{message}");
+        assert!(
+            message.contains("this thread holds the lock already"),
+            "{message}"
+        );
         // It does not wait, so there is nothing to report.
         assert!(lock.try_write().is_none());
         // Another thread waits its turn, as ever.
@@ -312,8 +341,8 @@ fn a_mutex_may_be_locked_by_one_thread_after_another() {
     assert_eq!(mutex.into_inner(), 2);
 }
 
-/// A lock that one thread holds and another waits for; the first unlocks it and locks it again at once, up to so many times.
-/// True if the other has had it by then.
+/// A lock that one thread holds and another waits for; the first unlocks it and locks it again at
+/// once, up to so many times. True if the other has had it by then.
 macro_rules! is_had_beside {
     ($lock:expr, $again:ident, $waits:ident, $times:expr) => {{
         let lock = &$lock;
@@ -386,7 +415,9 @@ fn a_lock_that_was_handed_over_to_a_cancelled_waiter_is_free() -> anyhow::Result
             token.cancel();
             Ok(())
         })?;
-        assert!(mutex.try_lock().is_some() && lock.try_read().is_some() && lock.try_write().is_some());
+        assert!(
+            mutex.try_lock().is_some() && lock.try_read().is_some() && lock.try_write().is_some()
+        );
     }
     Ok(())
 }
@@ -524,6 +555,9 @@ fn cancels_and_locks_that_cross_lose_nothing() -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    assert_eq!((mutex.into_inner(), lock.into_inner()), (locked.into_inner(), written.into_inner()));
+    assert_eq!(
+        (mutex.into_inner(), lock.into_inner()),
+        (locked.into_inner(), written.into_inner())
+    );
     Ok(())
 }

@@ -62,7 +62,10 @@ fn nobody_overtakes_a_large_request() -> anyhow::Result<()> {
         });
         until_waiting(&semaphore, 1);
         assert_eq!(semaphore.available(), 1);
-        assert!(semaphore.try_acquire().is_none(), "a free permit is kept for the one who waits");
+        assert!(
+            semaphore.try_acquire().is_none(),
+            "a free permit is kept for the one who waits"
+        );
         g.spawn(|| {
             let permit = semaphore.acquire()?;
             order.lock().unwrap().push(1);
@@ -132,7 +135,10 @@ fn a_cancelled_scope_gets_none_and_gives_back() {
             assert_eq!(semaphore.acquire().unwrap_err().origin(), token.id());
         }
         assert_eq!(semaphore.available(), 1);
-        assert!(semaphore.try_acquire().is_some(), "what does not block does not fail");
+        assert!(
+            semaphore.try_acquire().is_some(),
+            "what does not block does not fail"
+        );
         assert!(taskgroup::shield(|| semaphore.acquire()).is_ok());
         drop(held);
     });
@@ -142,15 +148,22 @@ fn a_cancelled_scope_gets_none_and_gives_back() {
 #[test]
 fn a_timeout_ends_a_wait() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(0);
-    let cut = taskgroup::timeout(std::time::Duration::from_millis(1), || anyhow::Ok(semaphore.acquire()?.count()))?;
+    let cut = taskgroup::timeout(std::time::Duration::from_millis(1), || {
+        anyhow::Ok(semaphore.acquire()?.count())
+    })?;
     assert_eq!(cut, None);
     semaphore.add_permits(1);
-    assert!(semaphore.try_acquire().is_some(), "whoever gave up waiting is not waited for");
+    assert!(
+        semaphore.try_acquire().is_some(),
+        "whoever gave up waiting is not waited for"
+    );
     Ok(())
 }
 
 #[test]
-#[should_panic(expected = "4 permits can never be free: the semaphore was made with 3, and none were added")]
+#[should_panic(
+    expected = "4 permits can never be free: the semaphore was made with 3, and none were added"
+)]
 fn more_than_there_are_is_a_panic_and_not_a_hang() {
     let _ = Semaphore::new(3).acquire_many(4);
 }
@@ -176,7 +189,8 @@ fn permits_are_added_to_those_that_were_added_before() -> anyhow::Result<()> {
     // They count against the most that there can be, each time.
     semaphore.add_permits(Semaphore::MAX_PERMITS - 7);
     semaphore.add_permits(1);
-    let too_many = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
+    let too_many =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
     assert!(too_many.is_err());
     assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
 
@@ -222,7 +236,8 @@ fn permits_that_come_together_serve_all_that_wait() -> anyhow::Result<()> {
 fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(Semaphore::MAX_PERMITS);
     let out = semaphore.acquire_many(Semaphore::MAX_PERMITS)?;
-    let too_many = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
+    let too_many =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| semaphore.add_permits(1)));
     assert!(too_many.is_err() && semaphore.available() == 0);
     out.forget();
     semaphore.add_permits(Semaphore::MAX_PERMITS);
@@ -275,7 +290,10 @@ fn cancels_and_grants_that_cross_lose_nothing() -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    assert!(got.into_inner() >= 900, "those that nobody cancelled all got theirs");
+    assert!(
+        got.into_inner() >= 900,
+        "those that nobody cancelled all got theirs"
+    );
     assert_eq!(semaphore.available(), 3);
     assert!(semaphore.try_acquire_many(3).is_some());
     Ok(())
@@ -305,7 +323,10 @@ fn a_close_ends_the_waits_and_refuses_later_calls() -> anyhow::Result<()> {
         let [first, second] = waiting.map(|task| task.join().map(|got| got.unwrap_err()));
         let (first, second) = (first?, second?);
         assert!(is_closed(&first) && first == second);
-        assert_eq!((first.location().file(), first.location().line()), (file!(), line));
+        assert_eq!(
+            (first.location().file(), first.location().line()),
+            (file!(), line)
+        );
 
         // Free permits are not given out, not even none of them.
         assert_eq!(semaphore.available(), 2);
@@ -322,7 +343,10 @@ fn a_close_ends_the_waits_and_refuses_later_calls() -> anyhow::Result<()> {
     // Outside of any scope too.
     assert_eq!(
         semaphore.acquire().unwrap_err().to_string(),
-        format!("cancelled: the semaphore was closed (at {}:{line})", file!())
+        format!(
+            "cancelled: the semaphore was closed (at {}:{line})",
+            file!()
+        )
     );
     Ok(())
 }
@@ -339,8 +363,15 @@ fn a_task_that_returns_a_close_has_failed() {
     .unwrap_err();
     // The close is the failure. The body was cancelled because of it.
     assert_eq!(error.failures().len(), 1, "{error:#}");
-    assert!(error.errors().all(|error| error.downcast_ref().is_some_and(is_closed)));
-    assert!(format!("{error:#}").contains("the semaphore was closed"), "{error:#}");
+    assert!(
+        error
+            .errors()
+            .all(|error| error.downcast_ref().is_some_and(is_closed))
+    );
+    assert!(
+        format!("{error:#}").contains("the semaphore was closed"),
+        "{error:#}"
+    );
     // Nor is it the time limit of a `timeout`.
     let timed = taskgroup::timeout(support::LONG, || anyhow::Ok(semaphore.acquire()?.count()));
     assert!(timed.unwrap_err().downcast_ref().is_some_and(is_closed));
@@ -357,7 +388,13 @@ fn a_cancelled_scope_sees_its_cancel_and_not_the_close() -> anyhow::Result<()> {
         semaphore.close();
         assert_eq!(waiter.join().unwrap().unwrap_err().origin(), token.id());
     });
-    assert_eq!(token.run(|| semaphore.acquire().map(drop)).unwrap_err().origin(), token.id());
+    assert_eq!(
+        token
+            .run(|| semaphore.acquire().map(drop))
+            .unwrap_err()
+            .origin(),
+        token.id()
+    );
     assert!(token.run(|| taskgroup::shield(|| is_closed(&semaphore.acquire().unwrap_err()))));
     Ok(())
 }
@@ -370,7 +407,9 @@ fn owned_permits_outlive_their_scope() -> anyhow::Result<()> {
         Ok(vec![one.join()?, semaphore.acquire_many_owned(2)?])
     })?;
     assert_eq!(kept.iter().map(OwnedPermit::count).sum::<usize>(), 3);
-    assert!(semaphore.try_acquire_owned().is_none() && semaphore.try_acquire_many_owned(1).is_none());
+    assert!(
+        semaphore.try_acquire_owned().is_none() && semaphore.try_acquire_many_owned(1).is_none()
+    );
     let other = semaphore.clone();
     thread::spawn(move || drop(kept)).join().unwrap();
     assert_eq!(other.available(), 3);
@@ -408,7 +447,10 @@ fn permits_are_merged_and_split() -> anyhow::Result<()> {
     assert_eq!((permit.count(), semaphore.available()), (4, 2));
     let two = permit.split(2).expect("it has four");
     assert!(permit.split(3).is_none());
-    assert_eq!((two.count(), permit.count(), semaphore.available()), (2, 2, 2));
+    assert_eq!(
+        (two.count(), permit.count(), semaphore.available()),
+        (2, 2, 2)
+    );
     drop(two);
     assert_eq!(semaphore.available(), 4);
     let all = permit.split(2).expect("it has two");
@@ -429,6 +471,8 @@ fn permits_of_two_semaphores_are_not_merged() {
     let semaphores = [Semaphore::new(1), Semaphore::new(1)];
     let mut permit = semaphores[0].acquire().unwrap();
     let other = semaphores[1].acquire().unwrap();
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| permit.merge(other))).is_err());
+    assert!(
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| permit.merge(other))).is_err()
+    );
     assert_eq!((permit.count(), semaphores[1].available()), (1, 1));
 }

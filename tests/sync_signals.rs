@@ -1,11 +1,12 @@
-//! Event, Latch, Promise, OnceCell and Barrier: what they signal, and what a cancel does to those who wait.
+//! Event, Latch, Promise, OnceCell and Barrier: what they signal, and what a cancel does to those
+//! who wait.
 
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{until_waiting, Gate, LONG};
+use support::{Gate, LONG, until_waiting};
 use taskgroup::sync::{Barrier, BarrierError, Event, Latch, OnceCell, Promise};
 use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 
@@ -89,7 +90,10 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
             assert!(latch.wait().is_err() && latch.wait_timeout(LONG).is_err());
             assert!(promise.wait().is_err() && promise.wait_timeout(LONG).is_err());
             assert!(matches!(barrier.wait(), Err(BarrierError::Cancelled(_))));
-            assert!(cell.get_or_init(|| unreachable!("nothing is made in a cancelled scope")).is_err());
+            assert!(
+                cell.get_or_init(|| unreachable!("nothing is made in a cancelled scope"))
+                    .is_err()
+            );
         }
         assert_eq!(promise.get(), Some(&1));
     });
@@ -113,14 +117,22 @@ fn a_cancel_wakes_all_who_wait() -> anyhow::Result<()> {
         Ok(())
     })?;
     for primitive in [&event as &dyn std::fmt::Debug, &latch, &promise] {
-        assert!(format!("{primitive:?}").contains("waiting: 0"), "{primitive:?}");
+        assert!(
+            format!("{primitive:?}").contains("waiting: 0"),
+            "{primitive:?}"
+        );
     }
     Ok(())
 }
 
 #[test]
 fn one_thread_makes_the_value() -> anyhow::Result<()> {
-    let (cell, made, begun, go) = (OnceCell::new(), AtomicUsize::new(0), Gate::default(), Gate::default());
+    let (cell, made, begun, go) = (
+        OnceCell::new(),
+        AtomicUsize::new(0),
+        Gate::default(),
+        Gate::default(),
+    );
     let make = || {
         begun.open();
         go.wait();
@@ -161,7 +173,9 @@ fn an_initialiser_that_fails_hands_over() -> anyhow::Result<()> {
         TaskGroup::scope(|g| {
             let bad = g.spawn_isolated(|| Ok(*cell.get_or_try_init(make)?));
             begun.wait();
-            let good: Vec<_> = (0..2).map(|_| g.spawn(|| Ok(*cell.get_or_init(|| 7)?))).collect();
+            let good: Vec<_> = (0..2)
+                .map(|_| g.spawn(|| Ok(*cell.get_or_init(|| 7)?)))
+                .collect();
             until_waiting(&cell, 2);
             go.open();
             if cancel {
@@ -240,7 +254,10 @@ fn a_cancelled_waiter_breaks_the_barrier_for_the_others() -> anyhow::Result<()> 
         cancelled.cancel();
         assert!(matches!(other.join()?, Err(BarrierError::Broken(_))));
         assert!(cancelled.join().is_err());
-        assert!(matches!(barrier.wait(), Err(BarrierError::Broken(_))), "who comes late would wait for ever");
+        assert!(
+            matches!(barrier.wait(), Err(BarrierError::Broken(_))),
+            "who comes late would wait for ever"
+        );
         barrier.reset();
         for _ in 0..2 {
             g.spawn(|| Ok(barrier.wait().map(drop)?));
@@ -277,10 +294,15 @@ fn anyhow_knows_the_cancel_inside_of_a_barrier_error() {
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
     let barrier = Barrier::new(2);
     while !barrier.is_broken() {
-        let cut = taskgroup::timeout(Duration::from_millis(1), || anyhow::Ok(barrier.wait()?)).unwrap();
+        let cut =
+            taskgroup::timeout(Duration::from_millis(1), || anyhow::Ok(barrier.wait()?)).unwrap();
         assert_eq!(cut, None);
     }
-    assert!(anyhow::Error::from(barrier.wait().unwrap_err()).cancelled().is_none());
+    assert!(
+        anyhow::Error::from(barrier.wait().unwrap_err())
+            .cancelled()
+            .is_none()
+    );
 }
 
 #[test]
@@ -291,13 +313,18 @@ fn a_cell_of_ones_own_is_changed_taken_and_cloned() {
     cell.set(String::from("a")).unwrap();
     let before = cell.clone();
     cell.get_mut().unwrap().push('b');
-    assert_eq!((before.get().unwrap().as_str(), cell.get().unwrap().as_str()), ("a", "ab"));
+    assert_eq!(
+        (before.get().unwrap().as_str(), cell.get().unwrap().as_str()),
+        ("a", "ab")
+    );
     assert!(before != cell && cell == OnceCell::from(String::from("ab")));
     assert_eq!(cell.take().as_deref(), Some("ab"));
     // The value can be made again.
     assert_eq!(cell.get_or_init(|| String::from("c")).unwrap(), "c");
     // A cell whose value is being made is empty.
     let made = OnceCell::new();
-    let clone = made.get_or_try_init(|| Ok::<_, taskgroup::Cancelled>(made.clone().get().copied().unwrap_or(7)));
+    let clone = made.get_or_try_init(|| {
+        Ok::<_, taskgroup::Cancelled>(made.clone().get().copied().unwrap_or(7))
+    });
     assert_eq!(clone.ok(), Some(&7));
 }

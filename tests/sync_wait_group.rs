@@ -5,13 +5,18 @@ mod support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{until_waiting, watch, LONG};
+use support::{LONG, until_waiting, watch};
 use taskgroup::sync::WaitGroup;
 use taskgroup::{CancelToken, TaskGroup};
 
 #[test]
 fn waits_for_work_that_grows() -> anyhow::Result<()> {
-    fn tree<'scope, 'env>(g: &'scope TaskGroup<'scope, 'env>, piece: WaitGroup, depth: u32, ended: &'scope AtomicUsize) {
+    fn tree<'scope, 'env>(
+        g: &'scope TaskGroup<'scope, 'env>,
+        piece: WaitGroup,
+        depth: u32,
+        ended: &'scope AtomicUsize,
+    ) {
         g.spawn(move || {
             for _ in 0..if depth == 0 { 0 } else { 3 } {
                 tree(g, piece.clone(), depth - 1, ended);

@@ -26,7 +26,14 @@ enum Own {
     #[error("empty")]
     Empty,
 }
-taskgroup::task_error!(Own { Cancelled, Group, Boxed, Other, Io, Receive });
+taskgroup::task_error!(Own {
+    Cancelled,
+    Group,
+    Boxed,
+    Other,
+    Io,
+    Receive
+});
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -48,7 +55,11 @@ fn cut_short(f: impl FnOnce() -> Result<(), Own> + Send) -> Result<(), GroupErro
 fn a_cancel_inside_of_each_named_variant_is_a_cancel() {
     cut_short(|| Ok(taskgroup::sleep(LONG)?)).unwrap();
     cut_short(|| Ok(TaskGroup::scope(|_| Ok(taskgroup::sleep(LONG)?))?)).unwrap();
-    let io_group = || TaskGroup::builder().error_type::<io::Error>().scope(|_| Ok(taskgroup::sleep(LONG)?));
+    let io_group = || {
+        TaskGroup::builder()
+            .error_type::<io::Error>()
+            .scope(|_| Ok(taskgroup::sleep(LONG)?))
+    };
     cut_short(move || Ok(io_group().map_err(Box::new)?)).unwrap();
     cut_short(|| Ok((|| -> anyhow::Result<()> { Ok(taskgroup::sleep(LONG)?) })()?)).unwrap();
     cut_short(|| Ok((|| -> io::Result<()> { Ok(taskgroup::sleep(LONG)?) })()?)).unwrap();
@@ -58,13 +69,19 @@ fn a_cancel_inside_of_each_named_variant_is_a_cancel() {
 
 #[test]
 fn what_is_not_named_or_no_cancel_is_a_failure() {
-    let error = cut_short(|| Err(Own::NotNamed(taskgroup::sleep(LONG).unwrap_err().into()))).unwrap_err();
+    let error =
+        cut_short(|| Err(Own::NotNamed(taskgroup::sleep(LONG).unwrap_err().into()))).unwrap_err();
     assert!(matches!(error.errors().next(), Some(Own::NotNamed(_))));
     let error = cut_short(|| Err(Own::Empty)).unwrap_err();
     assert!(matches!(error.errors().next(), Some(Own::Empty)));
-    assert!(Own::Other(anyhow::anyhow!("disk full")).cancelled().is_none());
+    assert!(
+        Own::Other(anyhow::anyhow!("disk full"))
+            .cancelled()
+            .is_none()
+    );
     assert!(Own::Io(io::Error::other("disk full")).cancelled().is_none());
-    let failed = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") }).unwrap_err();
+    let failed =
+        TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") }).unwrap_err();
     assert!(Own::Group(failed).cancelled().is_none());
 }
 
@@ -85,7 +102,12 @@ fn a_send_error_without_its_message_keeps_the_cancel() {
     let (sender, receiver) = channel::bounded(0);
     TaskGroup::scope(|g| {
         let (sender, text) = (&sender, &text);
-        g.spawn(move || Ok(text.split(' ').try_for_each(|word| sender.send(word)).map_err(SendError::without_message)?));
+        g.spawn(move || {
+            Ok(text
+                .split(' ')
+                .try_for_each(|word| sender.send(word))
+                .map_err(SendError::without_message)?)
+        });
         assert_eq!(receiver.recv()?, "a");
         g.cancel();
         Ok(())

@@ -1,4 +1,5 @@
-//! Code in the destructor of a thread-local that is older than those of the crate, and so runs after them.
+//! Code in the destructor of a thread-local that is older than those of the crate, and so runs
+//! after them.
 
 mod support;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use support::LONG;
 use taskgroup::channel::TryRecvError;
-use taskgroup::{channel, sync, CancelToken, GroupError, TaskGroup};
+use taskgroup::{CancelToken, GroupError, TaskGroup, channel, sync};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -31,18 +32,30 @@ fn at_exit(f: impl FnOnce() + Send + 'static) {
     OLDER.with(|older| *older.borrow_mut() = Some(AtExit(Some(Box::new(f)))));
     // The thread-locals of the crate are made now, so they are dropped first.
     taskgroup::sleep(SHORT).expect("nothing is cancelled here");
-    sync::Mutex::new(()).lock().map(drop).expect("nothing is cancelled here");
+    sync::Mutex::new(())
+        .lock()
+        .map(drop)
+        .expect("nothing is cancelled here");
     // The body has a record of what it drops.
-    TaskGroup::builder().limit(1).scope(|g| Ok(g.spawn(|| Ok(())).join()?)).expect("the task ends well");
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| Ok(g.spawn(|| Ok(())).join()?))
+        .expect("the task ends well");
 }
 
-/// Checks what `f` returns, called in such a destructor on a foreign thread and on the thread of a task.
+/// Checks what `f` returns, called in such a destructor on a foreign thread and on the thread of a
+/// task.
 #[track_caller]
 fn gives<T: PartialEq + std::fmt::Debug + Send + 'static>(expected: T, f: fn() -> T) {
     let (sender, results) = mpsc::channel();
     let of_task = sender.clone();
-    let foreign = thread::spawn(move || at_exit(move || sender.send(f()).expect("the test receives")));
-    assert_eq!(results.recv_timeout(LONG).as_ref(), Ok(&expected), "on a foreign thread");
+    let foreign =
+        thread::spawn(move || at_exit(move || sender.send(f()).expect("the test receives")));
+    assert_eq!(
+        results.recv_timeout(LONG).as_ref(),
+        Ok(&expected),
+        "on a foreign thread"
+    );
     foreign.join().expect("its destructors do not panic");
     TaskGroup::scope(|g| {
         g.task().dedicated().spawn(move || {
@@ -52,7 +65,11 @@ fn gives<T: PartialEq + std::fmt::Debug + Send + 'static>(expected: T, f: fn() -
         Ok(())
     })
     .expect("the task ends well");
-    assert_eq!(results.recv_timeout(LONG).as_ref(), Ok(&expected), "on a thread of a task");
+    assert_eq!(
+        results.recv_timeout(LONG).as_ref(),
+        Ok(&expected),
+        "on a thread of a task"
+    );
 }
 
 #[test]
@@ -77,7 +94,9 @@ fn a_body_that_blocks_wakes_when_a_task_fails() {
 #[test]
 fn a_scope_with_a_timeout_ends() {
     gives(true, || {
-        let ended = TaskGroup::builder().timeout(SHORT).scope(|_| Ok(taskgroup::park()?));
+        let ended = TaskGroup::builder()
+            .timeout(SHORT)
+            .scope(|_| Ok(taskgroup::park()?));
         ended.is_err_and(|error: GroupError| error.timed_out())
     });
 }
@@ -88,8 +107,18 @@ fn a_cancelled_token_is_seen_and_a_shield_hides_it() {
         let token = CancelToken::new();
         token.cancel();
         let before = taskgroup::is_cancelled();
-        let inside = token.run(|| (taskgroup::is_cancelled(), taskgroup::shield(taskgroup::is_cancelled)));
-        (inside.0, inside.1, token.run(taskgroup::checkpoint).is_err(), before)
+        let inside = token.run(|| {
+            (
+                taskgroup::is_cancelled(),
+                taskgroup::shield(taskgroup::is_cancelled),
+            )
+        });
+        (
+            inside.0,
+            inside.1,
+            token.run(taskgroup::checkpoint).is_err(),
+            before,
+        )
     });
 }
 
@@ -139,10 +168,17 @@ fn an_end_that_a_task_in_place_drops_names_the_task() {
         })
         .ok()?;
         let names_its_task = |receiver: &channel::Receiver<()>| match receiver.try_recv() {
-            Err(TryRecvError::Disconnected(disconnected)) => disconnected.closed_by().is_some() && disconnected.ended_well(),
+            Err(TryRecvError::Disconnected(disconnected)) => {
+                disconnected.closed_by().is_some() && disconnected.ended_well()
+            }
             _ => false,
         };
-        Some(receivers.iter().filter(|receiver| names_its_task(receiver)).count())
+        Some(
+            receivers
+                .iter()
+                .filter(|receiver| names_its_task(receiver))
+                .count(),
+        )
     });
 }
 

@@ -5,8 +5,11 @@ mod support;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::{blocked, Drops, LONG};
-use taskgroup::{deadline, remaining, timeout, CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus};
+use support::{Drops, LONG, blocked};
+use taskgroup::{
+    CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus, deadline, remaining,
+    timeout,
+};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -46,7 +49,10 @@ fn a_cancel_from_outside_is_not_a_timeout() {
     let token = CancelToken::new();
     token.cancel_because("from outside");
     let outcome = token.run(|| timeout(LONG, || taskgroup::sleep(LONG)));
-    assert_eq!(outcome.map_err(|cancelled| cancelled.origin()), Err(token.id()));
+    assert_eq!(
+        outcome.map_err(|cancelled| cancelled.origin()),
+        Err(token.id())
+    );
 }
 
 #[test]
@@ -55,7 +61,10 @@ fn a_foreign_deadline_is_not_ones_own() {
     foreign.cancel_at(Instant::now());
     foreign.wait().expect("nothing cancels this thread");
     let outcome = timeout(LONG, || foreign.check());
-    assert_eq!(outcome.map_err(|cancelled| cancelled.origin()), Err(foreign.id()));
+    assert_eq!(
+        outcome.map_err(|cancelled| cancelled.origin()),
+        Err(foreign.id())
+    );
 }
 
 #[test]
@@ -100,7 +109,12 @@ fn deadlines_are_inherited_as_the_minimum() -> anyhow::Result<()> {
     })?;
     assert_eq!(seen, Some(Some(Some(near))));
     let tightened = deadline(far, || deadline(near, || anyhow::Ok(remaining())))?;
-    assert!(tightened.flatten().flatten().is_some_and(|left| left <= LONG));
+    assert!(
+        tightened
+            .flatten()
+            .flatten()
+            .is_some_and(|left| left <= LONG)
+    );
     Ok(())
 }
 
@@ -108,7 +122,12 @@ fn deadlines_are_inherited_as_the_minimum() -> anyhow::Result<()> {
 fn tasks_inherit_the_deadline_of_their_group() -> Result<(), GroupError> {
     let until = Instant::now() + LONG;
     let seen = TaskGroup::builder().deadline(until).scope(|g| {
-        let task = g.spawn(|| Ok((taskgroup::current_token().and_then(|token| token.deadline()), remaining())));
+        let task = g.spawn(|| {
+            Ok((
+                taskgroup::current_token().and_then(|token| token.deadline()),
+                remaining(),
+            ))
+        });
         Ok(task.join()?)
     })?;
     assert_eq!(seen.0, Some(until));
@@ -119,7 +138,10 @@ fn tasks_inherit_the_deadline_of_their_group() -> Result<(), GroupError> {
 #[test]
 fn without_a_deadline_nothing_remains_to_be_told() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
-        assert_eq!((remaining(), g.token().deadline(), g.token().remaining()), (None, None, None));
+        assert_eq!(
+            (remaining(), g.token().deadline(), g.token().remaining()),
+            (None, None, None)
+        );
         Ok(())
     })
 }
@@ -141,14 +163,20 @@ fn a_timed_out_scope_says_so_and_has_no_failures() {
         })
         .unwrap_err();
     assert!(error.timed_out() && error.failures().is_empty());
-    assert!(error.cancelled().is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. })));
+    assert!(
+        error
+            .cancelled()
+            .is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
+    );
 }
 
 #[test]
 fn a_scope_that_ends_in_time_is_not_touched_by_its_deadline() -> anyhow::Result<()> {
     let token = CancelToken::new();
     token.run(|| {
-        let value = TaskGroup::builder().timeout(Duration::from_millis(20)).scope(|_| Ok(1));
+        let value = TaskGroup::builder()
+            .timeout(Duration::from_millis(20))
+            .scope(|_| Ok(1));
         assert!(value.is_ok_and(|value| value == 1));
         taskgroup::sleep(Duration::from_millis(40))
     })?;
@@ -206,7 +234,9 @@ fn a_deadline_moved_earlier_is_seen_by_who_sleeps_already() -> Result<(), GroupE
             // It alone is under the deadline, so nobody else looks at the clock for it.
             let asleep = g.spawn(|| {
                 started.wait();
-                Ok(outer.run(|| taskgroup::sleep(2 * LONG)).map_err(|cancelled| cancelled.origin()))
+                Ok(outer
+                    .run(|| taskgroup::sleep(2 * LONG))
+                    .map_err(|cancelled| cancelled.origin()))
             });
             started.wait();
             outer.cancel_after(SHORT);
@@ -227,7 +257,10 @@ fn a_deadline_that_has_passed_unseen_comes_before_a_later_cancel() {
         std::thread::yield_now();
     }
     assert!(!token.cancel(), "the deadline was first");
-    assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Deadline { .. }));
+    assert!(matches!(
+        token.check().unwrap_err().cause(),
+        CancelCause::Deadline { .. }
+    ));
 }
 
 #[test]
@@ -266,10 +299,15 @@ fn a_deadline_moved_later_stays_within_the_parents() {
 fn a_deadline_fires_callbacks_without_anybody_waiting() {
     let token = CancelToken::new();
     let (sender, receiver) = mpsc::channel();
-    let _guard = token.child().on_cancel(move || sender.send(()).expect("the test waits"));
+    let _guard = token
+        .child()
+        .on_cancel(move || sender.send(()).expect("the test waits"));
     token.cancel_after(SHORT);
     assert_eq!(receiver.recv_timeout(LONG), Ok(()));
-    assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Deadline { .. }));
+    assert!(matches!(
+        token.check().unwrap_err().cause(),
+        CancelCause::Deadline { .. }
+    ));
 }
 
 #[test]
@@ -288,7 +326,9 @@ fn a_passed_deadline_is_seen_by_checks_that_do_not_wait() {
     assert!(token.check().is_err() && token.is_cancelled() && token.cancelled().is_some());
     assert!(token.child().is_cancelled());
     assert!(!token.cancel(), "the deadline was first");
-    let seen = deadline(Instant::now(), || Ok::<_, Cancelled>(taskgroup::is_cancelled()));
+    let seen = deadline(Instant::now(), || {
+        Ok::<_, Cancelled>(taskgroup::is_cancelled())
+    });
     assert!(seen.is_ok_and(|seen| seen == Some(true)));
 }
 
@@ -307,15 +347,22 @@ fn an_endless_duration_takes_the_deadline_away() {
 #[test]
 fn endless_durations_do_not_overflow() -> anyhow::Result<()> {
     assert_eq!(timeout(Duration::MAX, || anyhow::Ok(1))?, Some(1));
-    assert_eq!(TaskGroup::builder().timeout(Duration::MAX).scope(|g| Ok(g.spawn(|| Ok(2)).join()?))?, 2);
+    assert_eq!(
+        TaskGroup::builder()
+            .timeout(Duration::MAX)
+            .scope(|g| Ok(g.spawn(|| Ok(2)).join()?))?,
+        2
+    );
     assert_eq!(taskgroup::shield_for(Duration::MAX, || 3), 3);
     let token = CancelToken::new();
     token.cancel_after(Duration::MAX);
     assert!(!token.is_cancelled());
     token.cancel();
     assert!(token.wait_timeout(Duration::MAX)?);
-    let points: [fn() -> Result<(), Cancelled>; 2] =
-        [|| taskgroup::sleep(Duration::MAX), || taskgroup::park_timeout(Duration::MAX)];
+    let points: [fn() -> Result<(), Cancelled>; 2] = [
+        || taskgroup::sleep(Duration::MAX),
+        || taskgroup::park_timeout(Duration::MAX),
+    ];
     for point in points {
         let started = std::sync::Barrier::new(2);
         TaskGroup::scope(|g| {
@@ -330,7 +377,10 @@ fn endless_durations_do_not_overflow() -> anyhow::Result<()> {
             started.wait();
             assert_eq!(task.wait_timeout(SHORT)?, None);
             g.cancel();
-            assert_eq!(taskgroup::shield(|| task.wait_timeout(Duration::MAX))?, Some(TaskStatus::Cancelled));
+            assert_eq!(
+                taskgroup::shield(|| task.wait_timeout(Duration::MAX))?,
+                Some(TaskStatus::Cancelled)
+            );
             Ok(())
         })?;
     }
@@ -340,8 +390,13 @@ fn endless_durations_do_not_overflow() -> anyhow::Result<()> {
 #[test]
 fn a_cancel_of_its_token_by_hand_is_not_a_timeout() {
     let cut = timeout(LONG, || {
-        taskgroup::current_token().expect("a timeout has a token").cancel_because("by hand");
+        taskgroup::current_token()
+            .expect("a timeout has a token")
+            .cancel_because("by hand");
         taskgroup::checkpoint()
     });
-    assert!(matches!(cut.unwrap_err().cause(), CancelCause::Requested { .. }));
+    assert!(matches!(
+        cut.unwrap_err().cause(),
+        CancelCause::Requested { .. }
+    ));
 }

@@ -2,15 +2,16 @@
 
 mod support;
 
-use std::sync::{mpsc, Arc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use support::{Gate, LONG};
-use taskgroup::{timeout, with_cancel_hook, CancelToken, GroupError};
+use taskgroup::{CancelToken, GroupError, timeout, with_cancel_hook};
 
 const SOON: Duration = Duration::from_millis(1);
-/// What needs longer has not been told of: the thread of the deadlines looks by itself after ten seconds.
+/// What needs longer has not been told of: the thread of the deadlines looks by itself after ten
+/// seconds.
 const TOLD: Duration = Duration::from_secs(8);
 
 #[test]
@@ -20,7 +21,11 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
     let (done, all_done) = mpsc::channel();
     // Each waits for the one that is due after it.
     for (index, token) in tokens.iter().enumerate() {
-        let (own, next, done) = (fired[index].clone(), fired.get(index + 1).cloned(), done.clone());
+        let (own, next, done) = (
+            fired[index].clone(),
+            fired.get(index + 1).cloned(),
+            done.clone(),
+        );
         token
             .on_cancel(move || {
                 if let Some(next) = next {
@@ -36,7 +41,9 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
         token.cancel_after(SOON * (1 + index as u32));
     }
     for _ in &tokens {
-        all_done.recv_timeout(TOLD).expect("a deadline was held up by the callback of another");
+        all_done
+            .recv_timeout(TOLD)
+            .expect("a deadline was held up by the callback of another");
     }
 }
 
@@ -57,7 +64,9 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
     });
     has_begun.wait();
     let (fired, is_fired) = mpsc::channel();
-    quick.on_cancel(move || fired.send(()).expect("the test receives")).forget();
+    quick
+        .on_cancel(move || fired.send(()).expect("the test receives"))
+        .forget();
     quick.cancel_after(SOON);
     let outcome = is_fired.recv_timeout(TOLD);
     end.open();
@@ -70,15 +79,23 @@ fn a_hook_that_blocks_holds_up_no_deadline() -> Result<(), GroupError> {
     let quick = CancelToken::new();
     let (fired, is_fired) = mpsc::channel();
     let is_fired = std::sync::Mutex::new(is_fired);
-    quick.on_cancel(move || fired.send(()).expect("the region waits")).forget();
+    quick
+        .on_cancel(move || fired.send(()).expect("the region waits"))
+        .forget();
     let code = || {
         let (stop, stopped) = mpsc::channel();
         let hook = || {
             quick.cancel_after(SOON);
-            is_fired.lock().unwrap().recv_timeout(TOLD).expect("a deadline was held up by a hook");
+            is_fired
+                .lock()
+                .unwrap()
+                .recv_timeout(TOLD)
+                .expect("a deadline was held up by a hook");
             stop.send(()).expect("the region waits");
         };
-        with_cancel_hook(hook, || stopped.recv_timeout(LONG).expect("the hook was not called"));
+        with_cancel_hook(hook, || {
+            stopped.recv_timeout(LONG).expect("the hook was not called")
+        });
         Ok::<_, GroupError>(())
     };
     timeout(SOON, code).map(drop)
@@ -89,10 +106,22 @@ fn a_deadline_that_is_moved_fires_at_the_new_instant() {
     for later in [false, true] {
         let token = CancelToken::new();
         let (fired, is_fired) = mpsc::channel();
-        token.on_cancel(move || fired.send(()).expect("the test receives")).forget();
-        token.cancel_after(if later { Duration::from_millis(20) } else { LONG * 2 });
-        token.cancel_after(if later { Duration::from_millis(40) } else { SOON });
-        is_fired.recv_timeout(TOLD).expect("the deadline did not fire");
+        token
+            .on_cancel(move || fired.send(()).expect("the test receives"))
+            .forget();
+        token.cancel_after(if later {
+            Duration::from_millis(20)
+        } else {
+            LONG * 2
+        });
+        token.cancel_after(if later {
+            Duration::from_millis(40)
+        } else {
+            SOON
+        });
+        is_fired
+            .recv_timeout(TOLD)
+            .expect("the deadline did not fire");
     }
 }
 
@@ -105,9 +134,12 @@ fn a_deadline_that_is_nearer_than_the_one_watched_for_fires() {
     for _ in 0..20 {
         let near = CancelToken::new();
         let (fired, is_fired) = mpsc::channel();
-        near.on_cancel(move || fired.send(()).expect("the test receives")).forget();
+        near.on_cancel(move || fired.send(()).expect("the test receives"))
+            .forget();
         near.cancel_after(SOON);
-        is_fired.recv_timeout(TOLD).expect("the thread that watches for a later deadline was not told");
+        is_fired
+            .recv_timeout(TOLD)
+            .expect("the thread that watches for a later deadline was not told");
     }
 }
 
@@ -115,73 +147,90 @@ fn a_deadline_that_is_nearer_than_the_one_watched_for_fires() {
 #[cfg(target_os = "linux")]
 fn has_a_timer() -> bool {
     let threads = std::fs::read_dir("/proc/self/task").expect("the system has it");
-    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-    threads.flatten().any(|thread| name(thread).trim_end() == "taskgroup-timer")
+    let name = |thread: std::fs::DirEntry| {
+        std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default()
+    };
+    threads
+        .flatten()
+        .any(|thread| name(thread).trim_end() == "taskgroup-timer")
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it() {
-    use taskgroup::{shield_for, TaskGroup};
+    use taskgroup::{TaskGroup, shield_for};
 
-    support::alone("only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it", || {
-        let within = timeout(SOON, || TaskGroup::scope(|_| Ok(taskgroup::sleep(LONG)?)));
-        assert!(within.is_ok_and(|within| within.is_none()));
-        let late = TaskGroup::builder().timeout(SOON).scope(|g| {
-            g.spawn(|| Ok(taskgroup::sleep(LONG)?));
-            g.spawn_daemon(|| Ok(shield_for(SOON, || taskgroup::sleep(LONG))?));
-            Ok(())
-        });
-        assert!(late.is_err_and(|error| error.timed_out()));
-        let token = CancelToken::new();
-        token.cancel_after(SOON);
-        assert!(token.wait().is_ok());
-        let undated = CancelToken::new();
-        let guard = undated.on_cancel(|| ());
-        with_cancel_hook(|| (), || undated.cancel());
-        drop(guard);
-        assert!(!has_a_timer(), "a deadline that somebody waits under has a thread");
+    support::alone(
+        "only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it",
+        || {
+            let within = timeout(SOON, || TaskGroup::scope(|_| Ok(taskgroup::sleep(LONG)?)));
+            assert!(within.is_ok_and(|within| within.is_none()));
+            let late = TaskGroup::builder().timeout(SOON).scope(|g| {
+                g.spawn(|| Ok(taskgroup::sleep(LONG)?));
+                g.spawn_daemon(|| Ok(shield_for(SOON, || taskgroup::sleep(LONG))?));
+                Ok(())
+            });
+            assert!(late.is_err_and(|error| error.timed_out()));
+            let token = CancelToken::new();
+            token.cancel_after(SOON);
+            assert!(token.wait().is_ok());
+            let undated = CancelToken::new();
+            let guard = undated.on_cancel(|| ());
+            with_cancel_hook(|| (), || undated.cancel());
+            drop(guard);
+            assert!(
+                !has_a_timer(),
+                "a deadline that somebody waits under has a thread"
+            );
 
-        let token = CancelToken::new();
-        token.cancel_after(2 * LONG);
-        let guard = token.on_cancel(|| ());
-        support::until(has_a_timer);
-        drop(guard);
-    });
+            let token = CancelToken::new();
+            token.cancel_after(2 * LONG);
+            let guard = token.on_cancel(|| ());
+            support::until(has_a_timer);
+            drop(guard);
+        },
+    );
 }
 
 /// The memory of this process, in KiB.
 #[cfg(target_os = "linux")]
 fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").expect("the system has it");
-    let pages: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number");
+    let pages: u64 = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("the second field is a number");
     pages * 4
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn hooks_under_a_deadline_that_is_far_off_leave_nothing_behind() {
-    support::alone("hooks_under_a_deadline_that_is_far_off_leave_nothing_behind", || {
-        let hooks = |times: u32| (0..times).for_each(|_| with_cancel_hook(|| (), || ()));
-        let under_one = |times: u32| {
-            let within = timeout(60 * LONG, || {
-                hooks(times);
-                Ok::<_, GroupError>(())
-            });
-            assert!(within.is_ok_and(|within| within.is_some()));
-        };
-        let token = CancelToken::new();
-        token.cancel_after(60 * LONG);
-        let round = |times: u32| {
-            under_one(times);
-            (0..times / 4).for_each(|_| under_one(1));
-            (0..times).for_each(|_| drop(token.wait_timeout(Duration::ZERO)));
-            (0..times).for_each(|_| drop(token.on_cancel(|| ())));
-        };
-        round(1_000);
-        let before = resident();
-        round(200_000);
-        let more = resident().saturating_sub(before);
-        assert!(more < 4 * 1024, "{more} KiB more");
-    });
+    support::alone(
+        "hooks_under_a_deadline_that_is_far_off_leave_nothing_behind",
+        || {
+            let hooks = |times: u32| (0..times).for_each(|_| with_cancel_hook(|| (), || ()));
+            let under_one = |times: u32| {
+                let within = timeout(60 * LONG, || {
+                    hooks(times);
+                    Ok::<_, GroupError>(())
+                });
+                assert!(within.is_ok_and(|within| within.is_some()));
+            };
+            let token = CancelToken::new();
+            token.cancel_after(60 * LONG);
+            let round = |times: u32| {
+                under_one(times);
+                (0..times / 4).for_each(|_| under_one(1));
+                (0..times).for_each(|_| drop(token.wait_timeout(Duration::ZERO)));
+                (0..times).for_each(|_| drop(token.on_cancel(|| ())));
+            };
+            round(1_000);
+            let before = resident();
+            round(200_000);
+            let more = resident().saturating_sub(before);
+            assert!(more < 4 * 1024, "{more} KiB more");
+        },
+    );
 }

@@ -3,14 +3,16 @@
 mod support;
 
 use std::collections::HashSet;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{traced_errors, Bomb, Gate, LONG};
-use taskgroup::{CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup};
+use support::{Bomb, Gate, LONG, traced_errors};
+use taskgroup::{
+    CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup,
+};
 
 /// What callbacks have run, by number.
 #[derive(Clone, Default)]
@@ -35,10 +37,15 @@ fn a_cancel_goes_down_the_tree_and_not_up_or_across() {
     assert!(left.cancel_because("left"));
     assert!(leaf.is_cancelled() && left.is_cancelled());
     assert!(!root.is_cancelled() && !right.is_cancelled());
-    assert_eq!(leaf.cancelled().map(|cancelled| cancelled.origin()), Some(left.id()));
+    assert_eq!(
+        leaf.cancelled().map(|cancelled| cancelled.origin()),
+        Some(left.id())
+    );
     assert!(root.cancel_because("root"));
     assert!(right.is_cancelled());
-    assert!(matches!(leaf.check().unwrap_err().cause(), CancelCause::Requested { reason: Some(why) } if why == "left"));
+    assert!(
+        matches!(leaf.check().unwrap_err().cause(), CancelCause::Requested { reason: Some(why) } if why == "left")
+    );
 }
 
 #[test]
@@ -46,7 +53,10 @@ fn a_child_of_a_cancelled_token_is_born_cancelled() {
     let root = CancelToken::new();
     root.cancel_because("over");
     let child = root.child();
-    assert_eq!(child.check().map_err(|cancelled| cancelled.origin()), Err(root.id()));
+    assert_eq!(
+        child.check().map_err(|cancelled| cancelled.origin()),
+        Err(root.id())
+    );
     assert!(!child.cancel(), "it was cancelled already");
 }
 
@@ -55,7 +65,10 @@ fn only_the_first_cancel_returns_true() {
     let token = CancelToken::new();
     let wins: usize = thread::scope(|scope| {
         let racers: Vec<_> = (0..8).map(|_| scope.spawn(|| token.cancel())).collect();
-        racers.into_iter().map(|racer| usize::from(racer.join().expect("cancel does not panic"))).sum()
+        racers
+            .into_iter()
+            .map(|racer| usize::from(racer.join().expect("cancel does not panic")))
+            .sum()
     });
     assert_eq!(wins, 1);
 }
@@ -67,8 +80,17 @@ fn a_linked_token_follows_whichever_parent_is_first() {
         let linked = CancelToken::linked(&parents);
         assert!(!linked.is_cancelled());
         parents[first].cancel();
-        assert_eq!(linked.cancelled().map(|cancelled| cancelled.origin()), Some(parents[first].id()));
-        assert_eq!(parents.iter().filter(|parent| parent.is_cancelled()).count(), 1);
+        assert_eq!(
+            linked.cancelled().map(|cancelled| cancelled.origin()),
+            Some(parents[first].id())
+        );
+        assert_eq!(
+            parents
+                .iter()
+                .filter(|parent| parent.is_cancelled())
+                .count(),
+            1
+        );
     }
 }
 
@@ -111,7 +133,8 @@ fn callbacks_run_on_the_thread_that_cancels_and_outside_of_locks() {
     let _guard = token.on_cancel({
         let token = token.clone();
         move || {
-            let inside = token.child().is_cancelled() && !token.cancel() && token.cancelled().is_some();
+            let inside =
+                token.child().is_cancelled() && !token.cancel() && token.cancelled().is_some();
             drop(token.on_cancel(|| ()));
             sender.send((thread::current().id(), inside)).unwrap();
         }
@@ -146,7 +169,10 @@ fn a_callback_registered_after_the_cancel_runs_inline_and_once() {
 fn dropping_the_guard_removes_a_callback_that_has_not_begun() {
     let record = Record::default();
     let token = CancelToken::new();
-    let (kept, dropped) = (token.on_cancel(record.entry(1)), token.on_cancel(record.entry(2)));
+    let (kept, dropped) = (
+        token.on_cancel(record.entry(1)),
+        token.on_cancel(record.entry(2)),
+    );
     drop(dropped);
     token.cancel();
     drop(kept);
@@ -157,7 +183,10 @@ fn dropping_the_guard_removes_a_callback_that_has_not_begun() {
 fn dropping_the_guard_waits_for_the_running_callback() {
     let token = CancelToken::new();
     let [entered, dropping] = [(); 2].map(|()| Arc::new(Gate::default()));
-    let (dropped, early) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (dropped, early) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let ended = Arc::new(AtomicBool::new(false));
     let guard = token.on_cancel({
         let (entered, dropping) = (entered.clone(), dropping.clone());
@@ -165,7 +194,8 @@ fn dropping_the_guard_waits_for_the_running_callback() {
         move || {
             entered.open();
             dropping.wait();
-            // A drop that does not wait returns within this loop; one that does cannot, whatever the scheduler does.
+            // A drop that does not wait returns within this loop; one that does cannot, whatever
+            // the scheduler does.
             for _ in 0..1_000 {
                 thread::yield_now();
                 early.fetch_or(dropped.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -243,7 +273,11 @@ fn dropping_the_guard_of_a_callback_that_has_ended_waits_for_no_other() {
     let canceller = thread::spawn(move || token.cancel());
     entered.wait();
     drop(ended);
-    assert_eq!(record.entries(), [1], "the drop waited for a callback of another guard");
+    assert_eq!(
+        record.entries(),
+        [1],
+        "the drop waited for a callback of another guard"
+    );
     leave.open();
     canceller.join().expect("callbacks do not panic here");
     drop(blocking);
@@ -276,7 +310,10 @@ fn a_panicking_callback_stops_no_other_and_is_traced() {
     assert!(cancelled.expect("a panic of a callback does not come out of cancel"));
     assert_eq!(record.entries(), [3, 1]);
     for message in ["callback two", "callback four"] {
-        assert!(traced.iter().any(|event| event.contains(message)), "{message}: {traced:?}");
+        assert!(
+            traced.iter().any(|event| event.contains(message)),
+            "{message}: {traced:?}"
+        );
     }
 }
 
@@ -291,7 +328,12 @@ fn panics_of_several_callbacks_are_failures_of_the_group_whose_token_it_is() {
     .unwrap_err();
     let panics: Vec<_> = error.panics().map(|panic| panic.message()).collect();
     assert_eq!(panics, ["callback two", "callback one"]);
-    assert!(error.failures().iter().all(|failure| matches!(failure.kind(), FailureKind::Panic(_))));
+    assert!(
+        error
+            .failures()
+            .iter()
+            .all(|failure| matches!(failure.kind(), FailureKind::Panic(_)))
+    );
 }
 
 #[test]
@@ -299,10 +341,15 @@ fn a_callback_registered_late_that_panics_does_not_harm_the_one_who_registers() 
     let (registered, traced) = traced_errors(|| {
         let token = CancelToken::new();
         token.cancel();
-        catch_unwind(AssertUnwindSafe(|| drop(token.on_cancel(|| panic!("inline callback")))))
+        catch_unwind(AssertUnwindSafe(|| {
+            drop(token.on_cancel(|| panic!("inline callback")))
+        }))
     });
     assert!(registered.is_ok());
-    assert!(traced.iter().any(|event| event.contains("inline callback")), "{traced:?}");
+    assert!(
+        traced.iter().any(|event| event.contains("inline callback")),
+        "{traced:?}"
+    );
 }
 
 #[test]
@@ -311,7 +358,10 @@ fn a_drop_guard_cancels_when_dropped() {
     let guard = token.clone().drop_guard();
     assert!(!token.is_cancelled());
     drop(guard);
-    assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Dropped));
+    assert!(matches!(
+        token.check().unwrap_err().cause(),
+        CancelCause::Dropped
+    ));
 }
 
 #[test]
@@ -320,7 +370,12 @@ fn waiting_for_a_token_ends_with_its_cancel() -> Result<(), Cancelled> {
     assert!(!token.wait_timeout(Duration::from_millis(1))?);
     let waiter = thread::spawn({
         let token = token.clone();
-        move || (token.wait().is_ok(), token.wait_timeout(LONG).is_ok_and(|cancelled| cancelled))
+        move || {
+            (
+                token.wait().is_ok(),
+                token.wait_timeout(LONG).is_ok_and(|cancelled| cancelled),
+            )
+        }
     });
     token.cancel();
     assert_eq!(waiter.join().expect("waiting does not panic"), (true, true));
@@ -377,7 +432,9 @@ fn a_group_in_the_cancel_callback_of_another_works() -> Result<(), GroupError> {
     static SUM: OnceLock<u32> = OnceLock::new();
     TaskGroup::scope(|g| {
         let _guard = g.token().on_cancel(|| {
-            let sum = taskgroup::shield(|| TaskGroup::scope(|inner| Ok(inner.spawn(|| Ok(2)).join()? + 1)));
+            let sum = taskgroup::shield(|| {
+                TaskGroup::scope(|inner| Ok(inner.spawn(|| Ok(2)).join()? + 1))
+            });
             SUM.set(sum.unwrap_or(0)).expect("the callback runs once");
         });
         g.cancel();
@@ -387,7 +444,8 @@ fn a_group_in_the_cancel_callback_of_another_works() -> Result<(), GroupError> {
     Ok(())
 }
 
-/// A scope with a deadline in which `left` more are nested, each with every way up doubled: 2^left ways for 2 * left tokens.
+/// A scope with a deadline in which `left` more are nested, each with every way up doubled: 2^left
+/// ways for 2 * left tokens.
 fn nest(left: u32, above: &CancelToken) -> anyhow::Result<()> {
     if left == 0 {
         assert!(taskgroup::remaining().is_some());
@@ -395,7 +453,11 @@ fn nest(left: u32, above: &CancelToken) -> anyhow::Result<()> {
         return Ok(());
     }
     let detour = above.child();
-    let nested = || TaskGroup::builder().parent(above).scope(|g| nest(left - 1, g.token()));
+    let nested = || {
+        TaskGroup::builder()
+            .parent(above)
+            .scope(|g| nest(left - 1, g.token()))
+    };
     Ok(detour.run(nested)?)
 }
 
@@ -406,7 +468,9 @@ fn what_can_be_reached_by_many_ways_is_looked_at_once() {
     thread::spawn(move || {
         let outermost = CancelToken::new();
         outermost.cancel_after(2 * LONG);
-        outermost.run(|| nest(64, &outermost)).expect("nobody cancels");
+        outermost
+            .run(|| nest(64, &outermost))
+            .expect("nobody cancels");
         let mut lowest = outermost.clone();
         for _ in 0..64 {
             lowest = CancelToken::linked([&lowest.child(), &lowest.child()]);
@@ -457,7 +521,11 @@ fn a_callback_may_wait_for_a_group_below_its_token_to_end() {
     inside.wait();
     stop.cancel();
     group.join().expect("nothing panics");
-    assert_eq!(callbacks.load(Ordering::Relaxed), 3, "the callback of the token waited in vain");
+    assert_eq!(
+        callbacks.load(Ordering::Relaxed),
+        3,
+        "the callback of the token waited in vain"
+    );
 }
 
 #[test]
@@ -481,7 +549,11 @@ fn a_callback_may_wait_for_one_who_waits_for_its_token() -> Result<(), Cancelled
         })
         .forget();
     token.cancel();
-    assert_eq!(seen.load(Ordering::Relaxed), 1, "the callback waited in vain");
+    assert_eq!(
+        seen.load(Ordering::Relaxed),
+        1,
+        "the callback waited in vain"
+    );
     waiter.join().expect("nothing panics")
 }
 
@@ -539,7 +611,11 @@ fn a_callback_of_a_task_that_panics_is_a_failure_of_its_group() {
                 taskgroup::sleep(LONG)?;
                 Ok(())
             };
-            let handle = if daemon { g.spawn_daemon(task) } else { g.spawn(task) };
+            let handle = if daemon {
+                g.spawn_daemon(task)
+            } else {
+                g.spawn(task)
+            };
             let handle = kept.then_some(handle);
             is_registered.recv()?;
             g.cancel();
@@ -565,7 +641,8 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
             let own = taskgroup::current_token().expect("a task has a token");
             own.on_cancel(move || {
                 begun.open();
-                // A scope that does not wait returns within this loop; one that does cannot, whatever the scheduler does.
+                // A scope that does not wait returns within this loop; one that does cannot,
+                // whatever the scheduler does.
                 for _ in 0..1_000 {
                     thread::yield_now();
                     early.fetch_or(returned.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -583,7 +660,10 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
         Ok(())
     })?;
     returned.store(true, Ordering::SeqCst);
-    assert!(ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst), "a callback outlived its scope");
+    assert!(
+        ended.load(Ordering::SeqCst) && !early.load(Ordering::SeqCst),
+        "a callback outlived its scope"
+    );
     canceller.take().map(thread::JoinHandle::join);
     Ok(())
 }
@@ -591,7 +671,8 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
 #[test]
 fn guards_dropped_in_any_order_take_back_their_own_callbacks() {
     const EACH: usize = 8;
-    // Of eight callbacks, each of these orders takes the even ones back; a place that has become free is used again.
+    // Of eight callbacks, each of these orders takes the even ones back; a place that has become
+    // free is used again.
     for order in [[0, 2, 4, 6], [6, 4, 2, 0], [4, 0, 6, 2], [2, 6, 0, 4]] {
         let (token, ran) = (CancelToken::new(), Arc::new(Mutex::new(Vec::new())));
         let register = |n: usize| {
@@ -606,7 +687,11 @@ fn guards_dropped_in_any_order_take_back_their_own_callbacks() {
         drop(guards.pop());
         guards.push(register(EACH + 1));
         token.cancel();
-        assert_eq!(*ran.lock().unwrap(), [EACH + 1, 7, 5, 3, 1], "dropped in the order {order:?}");
+        assert_eq!(
+            *ran.lock().unwrap(),
+            [EACH + 1, 7, 5, 3, 1],
+            "dropped in the order {order:?}"
+        );
     }
 }
 
@@ -631,11 +716,15 @@ fn destructors_of_forgotten_callbacks_that_panic_are_logged_each() {
         }
     });
     assert_eq!(logged.len(), 2, "{logged:?}");
-    assert!(logged[0].contains("second") && logged[1].contains("first"), "{logged:?}");
+    assert!(
+        logged[0].contains("second") && logged[1].contains("first"),
+        "{logged:?}"
+    );
 }
 
 #[test]
-fn a_callback_of_a_task_whose_capture_panics_as_its_token_goes_harms_no_one() -> Result<(), GroupError> {
+fn a_callback_of_a_task_whose_capture_panics_as_its_token_goes_harms_no_one()
+-> Result<(), GroupError> {
     for dedicated in [false, true] {
         let value = TaskGroup::scope(|g| {
             let task = || {
@@ -644,7 +733,11 @@ fn a_callback_of_a_task_whose_capture_panics_as_its_token_goes_harms_no_one() ->
                 token.on_cancel(move || drop(bomb)).forget();
                 Ok(1)
             };
-            let handle = if dedicated { g.task().dedicated().spawn(task) } else { g.spawn(task) };
+            let handle = if dedicated {
+                g.task().dedicated().spawn(task)
+            } else {
+                g.spawn(task)
+            };
             handle.wait()?;
             Ok(handle.join()?)
         })?;

@@ -1,10 +1,11 @@
-//! The hook that runs on each thread for tasks. It is one for the process, and so this file has one test.
+//! The hook that runs on each thread for tasks. It is one for the process, and so this file has one
+//! test.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use taskgroup::sync::Barrier;
-use taskgroup::{on_worker_start, TaskGroup, WorkerHookError};
+use taskgroup::{TaskGroup, WorkerHookError, on_worker_start};
 
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
@@ -45,10 +46,17 @@ fn the_hook_runs_once_on_each_thread_before_its_first_task_whatever_becomes_of_i
     on_worker_start(|| {
         RUNS_HERE.set(RUNS_HERE.get() + 1);
         mask::unblock();
-        assert_ne!(RUNS.fetch_add(1, Ordering::Relaxed), 0, "the first run of the hook panics");
+        assert_ne!(
+            RUNS.fetch_add(1, Ordering::Relaxed),
+            0,
+            "the first run of the hook panics"
+        );
     })
     .unwrap();
-    assert_eq!(on_worker_start(|| unreachable!()), Err(WorkerHookError::AlreadySet));
+    assert_eq!(
+        on_worker_start(|| unreachable!()),
+        Err(WorkerHookError::AlreadySet)
+    );
 
     // The workers inherit it, and the hook mends that.
     mask::block();
@@ -56,7 +64,8 @@ fn the_hook_runs_once_on_each_thread_before_its_first_task_whatever_becomes_of_i
     for _ in 0..2 {
         TaskGroup::scope(|g| {
             let task = || {
-                // All tasks block at once, so each has a thread, and the second time round most have one of the cache.
+                // All tasks block at once, so each has a thread, and the second time round most
+                // have one of the cache.
                 barrier.wait()?;
                 assert_eq!(RUNS_HERE.get(), 1);
                 assert!(!mask::is_blocked());
@@ -71,7 +80,10 @@ fn the_hook_runs_once_on_each_thread_before_its_first_task_whatever_becomes_of_i
         })
         .unwrap();
     }
-    assert!(RUNS.load(Ordering::Relaxed) >= 6, "four workers and two dedicated threads");
+    assert!(
+        RUNS.load(Ordering::Relaxed) >= 6,
+        "four workers and two dedicated threads"
+    );
     // The hook is for the threads of the crate.
     assert_eq!(RUNS_HERE.get(), 0);
     assert!(mask::is_blocked() || cfg!(not(target_os = "linux")));

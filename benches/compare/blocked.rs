@@ -1,7 +1,8 @@
-//! Tasks that all block at once in a primitive this crate knows nothing of, so that each needs a thread of its own.
+//! Tasks that all block at once in a primitive this crate knows nothing of, so that each needs a
+//! thread of its own.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{millis, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, millis};
 
 const TASKS: usize = 2_000;
 
@@ -19,19 +20,36 @@ pub(crate) const RESIDENT_TASKGROUP: &str = "blocked-resident-taskgroup";
 pub(crate) const RESIDENT_STD: &str = "blocked-resident-std";
 
 /// Runs `task` in `TASKS` tasks and `body` beside them.
-pub(crate) type Contender = fn(task: &(dyn Fn() + Sync), body: &mut dyn FnMut()) -> anyhow::Result<()>;
+pub(crate) type Contender =
+    fn(task: &(dyn Fn() + Sync), body: &mut dyn FnMut()) -> anyhow::Result<()>;
 
 pub(crate) fn blocked(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let case = |which: &str| format!("{TASKS} tasks on one barrier, {which}");
-    let table = |report: &mut Report, which: &str, unit: &str, contestants: [Contestant<'_>; 2], rounds| {
-        report.table(&Title { row: "blocked", case: &case(which), unit }, contestants.into(), rounds)
-    };
+    let table =
+        |report: &mut Report, which: &str, unit: &str, contestants: [Contestant<'_>; 2], rounds| {
+            report.table(
+                &Title {
+                    row: "blocked",
+                    case: &case(which),
+                    unit,
+                },
+                contestants.into(),
+                rounds,
+            )
+        };
 
     let cold = [
         Contestant::new("taskgroup", || process::in_child(COLD_TASKGROUP)),
-        Contestant::new("std::thread::scope", || process::in_child(COLD_STD)).goal(Goal::Ratio(1.0)),
+        Contestant::new("std::thread::scope", || process::in_child(COLD_STD))
+            .goal(Goal::Ratio(1.0)),
     ];
-    table(report, "first run of a process", "ms", cold, effort.cold_rounds(9))?;
+    table(
+        report,
+        "first run of a process",
+        "ms",
+        cold,
+        effort.cold_rounds(9),
+    )?;
 
     let warm = [
         Contestant::new("taskgroup", || to_the_barrier(taskgroup)),
@@ -42,9 +60,16 @@ pub(crate) fn blocked(effort: Effort, report: &mut Report) -> anyhow::Result<()>
     if process::has_proc() {
         let resident = [
             Contestant::new("taskgroup", || process::in_child(RESIDENT_TASKGROUP)),
-            Contestant::new("std::thread::scope", || process::in_child(RESIDENT_STD)).goal(Goal::Ratio(1.0)),
+            Contestant::new("std::thread::scope", || process::in_child(RESIDENT_STD))
+                .goal(Goal::Ratio(1.0)),
         ];
-        table(report, "resident memory", "KiB per task", resident, effort.cold_rounds(9))?;
+        table(
+            report,
+            "resident memory",
+            "KiB per task",
+            resident,
+            effort.cold_rounds(9),
+        )?;
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context};
+use anyhow::{Context, ensure};
 use taskgroup::TaskGroup;
 
-use crate::channel::{Kind, CROSSBEAM, FLUME, STD, TASKGROUP, UNBOUNDED};
+use crate::channel::{CROSSBEAM, FLUME, Kind, STD, TASKGROUP, UNBOUNDED};
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{micros, Contestant, Effort};
+use crate::sampling::{Contestant, Effort, micros};
 
 /// Long enough for whoever waits to be asleep.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -29,7 +29,11 @@ pub(crate) fn busy(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             });
         }
         let contestants = vec![sent(TASKGROUP), sent(CROSSBEAM), sent(FLUME), sent(STD)];
-        report.table(&title("from a send to its receive"), contestants, effort.rounds(101))?;
+        report.table(
+            &title("from a send to its receive"),
+            contestants,
+            effort.rounds(101),
+        )?;
         let contestants = vec![
             Contestant::new("taskgroup", || {
                 let (tell, told) = mpsc::channel();
@@ -49,13 +53,18 @@ pub(crate) fn busy(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             Contestant::new("std::thread::spawn", || {
                 let (tell, told) = mpsc::channel();
                 let spawned = pause();
-                let thread = thread::spawn(move || tell.send(spawned.elapsed()).expect("it is waited for"));
+                let thread =
+                    thread::spawn(move || tell.send(spawned.elapsed()).expect("it is waited for"));
                 let taken = told.recv()?;
                 ensure!(thread.join().is_ok(), "the thread does not panic");
                 Ok(micros(taken))
             }),
         ];
-        report.table(&title("from a spawn to its beginning"), contestants, effort.rounds(101))
+        report.table(
+            &title("from a spawn to its beginning"),
+            contestants,
+            effort.rounds(101),
+        )
     })
 }
 
@@ -69,7 +78,11 @@ impl Drop for SetOnDrop<'_> {
 }
 
 fn title(case: &str) -> Title<'_> {
-    Title { row: "busy", case, unit: "us" }
+    Title {
+        row: "busy",
+        case,
+        unit: "us",
+    }
 }
 
 fn pause() -> Instant {
@@ -77,7 +90,8 @@ fn pause() -> Instant {
     Instant::now()
 }
 
-/// Each sample is the way of one message to a thread that has gone to sleep, which replies by the same means.
+/// Each sample is the way of one message to a thread that has gone to sleep, which replies by the
+/// same means.
 fn sent<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>) -> Contestant<'static> {
     let ((sender, receiver), (tell, told)) = ((kind.make)(UNBOUNDED), (kind.make)(UNBOUNDED));
     let began = Instant::now();

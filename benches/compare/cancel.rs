@@ -8,18 +8,36 @@ use anyhow::Context;
 use taskgroup::TaskGroup;
 
 use crate::report::{Place, Report, Title};
-use crate::sampling::{micros, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, micros};
 
 pub(crate) fn cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for (n, rounds) in [(1, 61), (10, 61), (100, 31), (1_000, 15)] {
         let contestants = vec![
             Contestant::new("taskgroup", move || taskgroup(n)),
-            Contestant::new("by hand: flag, unpark, join", move || by_hand(n, Until::Joined)).goal(Goal::Ratio(1.0)),
-            Contestant::new("by hand: flag, unpark, end scope", move || by_hand(n, Until::ScopeEnds)).goal(Goal::Ratio(1.0)),
+            Contestant::new("by hand: flag, unpark, join", move || {
+                by_hand(n, Until::Joined)
+            })
+            .goal(Goal::Ratio(1.0)),
+            Contestant::new("by hand: flag, unpark, end scope", move || {
+                by_hand(n, Until::ScopeEnds)
+            })
+            .goal(Goal::Ratio(1.0)),
         ];
         let case = format!("{n} sleeping, cancel to end of scope");
-        let place = Place { plot: "From the cancel of sleeping tasks to the end of their scope", n };
-        report.table_at(place, &Title { row: "cancel", case: &case, unit: "us" }, contestants, effort.rounds(rounds))?;
+        let place = Place {
+            plot: "From the cancel of sleeping tasks to the end of their scope",
+            n,
+        };
+        report.table_at(
+            place,
+            &Title {
+                row: "cancel",
+                case: &case,
+                unit: "us",
+            },
+            contestants,
+            effort.rounds(rounds),
+        )?;
     }
     Ok(())
 }
@@ -82,7 +100,8 @@ fn by_hand(n: usize, until: Until) -> anyhow::Result<f64> {
     Ok(micros(cancelled.elapsed()))
 }
 
-/// Waits until all tasks have said that they go to sleep, and then long enough for the last of them to do it.
+/// Waits until all tasks have said that they go to sleep, and then long enough for the last of them
+/// to do it.
 fn settle(asleep: &AtomicUsize, n: usize) {
     while asleep.load(Ordering::Relaxed) < n {
         thread::sleep(Duration::from_micros(200));

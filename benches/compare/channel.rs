@@ -5,12 +5,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{ensure, Context};
+use anyhow::{Context, ensure};
 use taskgroup::channel::{self, crossbeam};
 use taskgroup::{CancelToken, TaskGroup};
 
 use crate::report::{Report, Title};
-use crate::sampling::{millis, nanos, repeated, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, millis, nanos, repeated};
 
 const ROUND_TRIPS: u32 = 10_000;
 const MESSAGES: u64 = 1_000_000;
@@ -34,16 +34,29 @@ pub(crate) const TASKGROUP: Kind<channel::Sender<u64>, channel::Receiver<u64>> =
     recv: |receiver| receiver.recv().ok(),
 };
 
-pub(crate) const CROSSBEAM: Kind<crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>> = Kind {
-    name: "crossbeam-channel",
-    make: |room| if room == UNBOUNDED { crossbeam_channel::unbounded() } else { crossbeam_channel::bounded(room) },
-    send: |sender, n| sender.send(n).is_ok(),
-    recv: |receiver| receiver.recv().ok(),
-};
+pub(crate) const CROSSBEAM: Kind<crossbeam_channel::Sender<u64>, crossbeam_channel::Receiver<u64>> =
+    Kind {
+        name: "crossbeam-channel",
+        make: |room| {
+            if room == UNBOUNDED {
+                crossbeam_channel::unbounded()
+            } else {
+                crossbeam_channel::bounded(room)
+            }
+        },
+        send: |sender, n| sender.send(n).is_ok(),
+        recv: |receiver| receiver.recv().ok(),
+    };
 
 pub(crate) const FLUME: Kind<flume::Sender<u64>, flume::Receiver<u64>> = Kind {
     name: "flume",
-    make: |room| if room == UNBOUNDED { flume::unbounded() } else { flume::bounded(room) },
+    make: |room| {
+        if room == UNBOUNDED {
+            flume::unbounded()
+        } else {
+            flume::bounded(room)
+        }
+    },
     send: |sender, n| sender.send(n).is_ok(),
     recv: |receiver| receiver.recv().ok(),
 };
@@ -71,38 +84,77 @@ pub(crate) fn channel(effort: Effort, report: &mut Report) -> anyhow::Result<()>
         ready(FLUME, 64).goal(BEST),
         ready(STD_BOUNDED, 64).goal(BEST),
     ];
-    report.table(&title("send and receive, bounded, ready", "ns per message"), contestants, effort.rounds(15))?;
+    report.table(
+        &title("send and receive, bounded, ready", "ns per message"),
+        contestants,
+        effort.rounds(15),
+    )?;
     let contestants = vec![
         ready(TASKGROUP, UNBOUNDED),
         ready(CROSSBEAM, UNBOUNDED).goal(BEST),
         ready(FLUME, UNBOUNDED).goal(BEST),
         ready(STD, UNBOUNDED).goal(BEST),
     ];
-    report.table(&title("send and receive, unbounded, ready", "ns per message"), contestants, effort.rounds(15))?;
+    report.table(
+        &title("send and receive, unbounded, ready", "ns per message"),
+        contestants,
+        effort.rounds(15),
+    )?;
 
-    report.table(&title("receive from crossbeam's, ready", "ns per send and receive"), adapter(), effort.rounds(15))?;
+    report.table(
+        &title("receive from crossbeam's, ready", "ns per send and receive"),
+        adapter(),
+        effort.rounds(15),
+    )?;
 
     for (room, case) in [(1, "to and fro, bounded(1)"), (0, "to and fro, bounded(0)")] {
-        let contestants = vec![ping_pong(TASKGROUP, room), ping_pong(CROSSBEAM, room).goal(BEST), ping_pong(FLUME, room)];
-        report.table(&title(case, "ns per round trip"), contestants, effort.rounds(9))?;
+        let contestants = vec![
+            ping_pong(TASKGROUP, room),
+            ping_pong(CROSSBEAM, room).goal(BEST),
+            ping_pong(FLUME, room),
+        ];
+        report.table(
+            &title(case, "ns per round trip"),
+            contestants,
+            effort.rounds(9),
+        )?;
     }
 
     let near = Goal::Ratio(1.2);
     for (room, case) in [(1_024, "bounded(1024)"), (UNBOUNDED, "unbounded")] {
-        let contestants = vec![many(TASKGROUP, room), many(CROSSBEAM, room).goal(near), many(FLUME, room).goal(near)];
+        let contestants = vec![
+            many(TASKGROUP, room),
+            many(CROSSBEAM, room).goal(near),
+            many(FLUME, room).goal(near),
+        ];
         let case = format!("{MESSAGES} messages from {THREADS} to {THREADS} threads, {case}");
         report.table(&title(&case, "ms"), contestants, effort.rounds(9))?;
     }
 
-    report.table(&title("select of two receives, one ready", "ns per send and select"), select(), effort.rounds(15))
+    report.table(
+        &title(
+            "select of two receives, one ready",
+            "ns per send and select",
+        ),
+        select(),
+        effort.rounds(15),
+    )
 }
 
 fn title<'a>(case: &'a str, unit: &'a str) -> Title<'a> {
-    Title { row: "channel", case, unit }
+    Title {
+        row: "channel",
+        case,
+        unit,
+    }
 }
 
-/// A message is sent and received by one thread, in a scope: that is where this crate's have something to look at.
-fn ready<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>, room: usize) -> Contestant<'static> {
+/// A message is sent and received by one thread, in a scope: that is where this crate's have
+/// something to look at.
+fn ready<S: Send + 'static, R: Send + 'static>(
+    kind: Kind<S, R>,
+    room: usize,
+) -> Contestant<'static> {
     let (sender, receiver) = (kind.make)(room);
     in_scope(kind.name, move || {
         ensure!((kind.send)(&sender, black_box(1)));
@@ -111,7 +163,10 @@ fn ready<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>, room: usize) ->
     })
 }
 
-fn in_scope(name: &str, once: impl FnMut() -> anyhow::Result<()> + Send + 'static) -> Contestant<'static> {
+fn in_scope(
+    name: &str,
+    once: impl FnMut() -> anyhow::Result<()> + Send + 'static,
+) -> Contestant<'static> {
     let mut sample = repeated(1, once);
     Contestant::new(name, move || Ok(TaskGroup::scope(|_| sample())?))
 }
@@ -154,7 +209,10 @@ fn select() -> Vec<Contestant<'static>> {
         ensure!(quiet.is_empty());
         Ok(())
     });
-    let ((sender, receiver), (quiet, silent)) = (crossbeam_channel::bounded(64), crossbeam_channel::bounded(64));
+    let ((sender, receiver), (quiet, silent)) = (
+        crossbeam_channel::bounded(64),
+        crossbeam_channel::bounded(64),
+    );
     let theirs = in_scope("crossbeam_channel::select!", move || {
         sender.send(black_box(1_u64))?;
         crossbeam_channel::select! {
@@ -168,7 +226,10 @@ fn select() -> Vec<Contestant<'static>> {
 }
 
 /// Two threads, and a message that goes from one to the other and back.
-fn ping_pong<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>, room: usize) -> Contestant<'static> {
+fn ping_pong<S: Send + 'static, R: Send + 'static>(
+    kind: Kind<S, R>,
+    room: usize,
+) -> Contestant<'static> {
     Contestant::new(kind.name, move || {
         let (there, back) = ((kind.make)(room), (kind.make)(room));
         let took = TaskGroup::scope(|g| {
@@ -197,7 +258,10 @@ fn ping_pong<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>, room: usize
 }
 
 /// All messages from some threads to others.
-fn many<S: Clone + Send + 'static, R: Clone + Send + 'static>(kind: Kind<S, R>, room: usize) -> Contestant<'static> {
+fn many<S: Clone + Send + 'static, R: Clone + Send + 'static>(
+    kind: Kind<S, R>,
+    room: usize,
+) -> Contestant<'static> {
     Contestant::new(kind.name, move || {
         let (sender, receiver) = (kind.make)(room);
         let started = Instant::now();
@@ -210,10 +274,14 @@ fn many<S: Clone + Send + 'static, R: Clone + Send + 'static>(kind: Kind<S, R>, 
             let receivers: Vec<_> = (0..THREADS)
                 .map(|_| {
                     let receiver = receiver.clone();
-                    threads.spawn(move || std::iter::from_fn(|| (kind.recv)(&receiver)).count() as u64)
+                    threads
+                        .spawn(move || std::iter::from_fn(|| (kind.recv)(&receiver)).count() as u64)
                 })
                 .collect();
-            receivers.into_iter().map(|receiver| receiver.join().unwrap_or_default()).sum::<u64>()
+            receivers
+                .into_iter()
+                .map(|receiver| receiver.join().unwrap_or_default())
+                .sum::<u64>()
         });
         ensure!(received == MESSAGES, "{received} messages of {MESSAGES}");
         Ok(millis(started.elapsed()))

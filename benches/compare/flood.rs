@@ -9,7 +9,7 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{millis, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, millis};
 
 const TASKS: usize = 10_000;
 const TASK: Duration = Duration::from_micros(50);
@@ -24,18 +24,34 @@ pub(crate) fn flood(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         Contestant::new("taskgroup", || timed(taskgroup, work)),
         Contestant::new("rayon::scope", || timed(rayon, work)).goal(Goal::Ratio(1.05)),
     ];
-    report.table(&Title { row: "flood", case: &case, unit: "ms" }, contestants, effort.rounds(9))?;
+    report.table(
+        &Title {
+            row: "flood",
+            case: &case,
+            unit: "ms",
+        },
+        contestants,
+        effort.rounds(9),
+    )?;
     let least = TASK * TASKS as u32 / process::cores() as u32;
-    report.note(&format!("all cores busy with nothing else: {:.0} ms", millis(least)));
+    report.note(&format!(
+        "all cores busy with nothing else: {:.0} ms",
+        millis(least)
+    ));
 
     if process::has_proc() {
         let most = 4 * process::cores();
         let contestants = vec![
-            Contestant::new("taskgroup", || process::in_child(THREADS_TASKGROUP)).goal(Goal::Largest(most as f64)),
+            Contestant::new("taskgroup", || process::in_child(THREADS_TASKGROUP))
+                .goal(Goal::Largest(most as f64)),
             Contestant::new("rayon::scope", || process::in_child(THREADS_RAYON)),
         ];
         report.table(
-            &Title { row: "flood", case: &case, unit: "threads started, peak" },
+            &Title {
+                row: "flood",
+                case: &case,
+                unit: "threads started, peak",
+            },
             contestants,
             effort.cold_rounds(9),
         )?;
@@ -43,14 +59,16 @@ pub(crate) fn flood(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An amount of arithmetic. Spinning on the clock instead would let a task that lost its core end on time all the same.
+/// An amount of arithmetic. Spinning on the clock instead would let a task that lost its core end
+/// on time all the same.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
     steps: u64,
 }
 
 impl Work {
-    /// As much as takes `TASK` on a core of its own: by the fastest of many runs, as the others were interrupted.
+    /// As much as takes `TASK` on a core of its own: by the fastest of many runs, as the others
+    /// were interrupted.
     fn calibrated() -> Self {
         let probe = Work { steps: 100_000 };
         let fastest = (0..200)
@@ -61,7 +79,9 @@ impl Work {
             })
             .min()
             .unwrap_or(TASK);
-        Work { steps: (probe.steps as f64 * TASK.as_secs_f64() / fastest.as_secs_f64()) as u64 }
+        Work {
+            steps: (probe.steps as f64 * TASK.as_secs_f64() / fastest.as_secs_f64()) as u64,
+        }
     }
 
     fn run(self) {
@@ -101,7 +121,8 @@ fn timed(flood: fn(Work) -> anyhow::Result<()>, work: Work) -> anyhow::Result<f6
     Ok(millis(started.elapsed()))
 }
 
-/// The largest number of threads beside the caller's that existed at once during a flood in a process that had none.
+/// The largest number of threads beside the caller's that existed at once during a flood in a
+/// process that had none.
 pub(crate) fn threads_started(flood: fn(Work) -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let work = Work::calibrated();
     // This thread and the sampler.

@@ -7,27 +7,41 @@ use anyhow::ensure;
 use taskgroup::TaskGroup;
 
 use crate::report::{Place, Report, Title};
-use crate::sampling::{repeated, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, repeated};
 
 pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for n in [1, 10, 100, 1_000, 10_000] {
         let mut in_the_pool = repeated(n, move || checked(n, rayon(n)));
         let mut contestants = vec![
             Contestant::new("taskgroup", repeated(n, move || checked(n, taskgroup(n)?))),
-            Contestant::new("rayon::scope", repeated(n, move || checked(n, rayon(n)))).goal(Goal::Ratio(1.0)),
-            Contestant::new("rayon::scope in the pool", move || rayon::scope(|_| in_the_pool())),
+            Contestant::new("rayon::scope", repeated(n, move || checked(n, rayon(n))))
+                .goal(Goal::Ratio(1.0)),
+            Contestant::new("rayon::scope in the pool", move || {
+                rayon::scope(|_| in_the_pool())
+            }),
         ];
         // 10 000 threads take most of a second a round and more than many systems allow.
         if n < 10_000 {
             contestants.push(
-                Contestant::new("std::thread::scope", repeated(n, move || checked(n, threads(n)))).goal(Goal::Ratio(0.01)),
+                Contestant::new(
+                    "std::thread::scope",
+                    repeated(n, move || checked(n, threads(n))),
+                )
+                .goal(Goal::Ratio(0.01)),
             );
         }
         let case = format!("n = {n}, results collected");
-        let place = Place { plot: "Cost of a trivial task, results collected", n };
+        let place = Place {
+            plot: "Cost of a trivial task, results collected",
+            n,
+        };
         report.table_at(
             place,
-            &Title { row: "fork-join", case: &case, unit: "ns per task" },
+            &Title {
+                row: "fork-join",
+                case: &case,
+                unit: "ns per task",
+            },
             contestants,
             effort.rounds(15),
         )?;
@@ -64,15 +78,26 @@ pub(crate) fn fire_and_forget(effort: Effort, report: &mut Report) -> anyhow::Re
         let contestants = vec![
             Contestant::new("taskgroup", repeated(n, taskgroup)),
             Contestant::new("rayon::scope", repeated(n, rayon)).goal(Goal::Ratio(1.0)),
-            Contestant::new("rayon::scope in the pool", move || rayon::scope(|_| in_the_pool())),
+            Contestant::new("rayon::scope in the pool", move || {
+                rayon::scope(|_| in_the_pool())
+            }),
         ];
         let case = format!("n = {n}, handles dropped");
-        report.table(&Title { row: "fire-and-forget", case: &case, unit: "ns per task" }, contestants, effort.rounds(15))?;
+        report.table(
+            &Title {
+                row: "fire-and-forget",
+                case: &case,
+                unit: "ns per task",
+            },
+            contestants,
+            effort.rounds(15),
+        )?;
     }
     Ok(())
 }
 
-/// Whether a task costs the same in a large scope as in a small one. The ratio is the cost in the smallest over the cost here.
+/// Whether a task costs the same in a large scope as in a small one. The ratio is the cost in the
+/// smallest over the cost here.
 pub(crate) fn growth(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     const FLAT: Goal = Goal::InverseRatio(1.25);
     let contestants = [100, 1_000, 10_000, 100_000]
@@ -88,7 +113,15 @@ pub(crate) fn growth(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
             }
         })
         .collect();
-    report.table(&Title { row: "growth", case: "results collected", unit: "ns per task" }, contestants, effort.rounds(15))
+    report.table(
+        &Title {
+            row: "growth",
+            case: "results collected",
+            unit: "ns per task",
+        },
+        contestants,
+        effort.rounds(15),
+    )
 }
 
 pub(crate) fn empty(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -116,7 +149,15 @@ pub(crate) fn empty(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         Contestant::new("rayon::scope", repeated(1, rayon)),
         Contestant::new("std::thread::scope", repeated(1, threads)),
     ];
-    report.table(&Title { row: "empty", case: "a scope without tasks", unit: "ns" }, contestants, effort.rounds(15))
+    report.table(
+        &Title {
+            row: "empty",
+            case: "a scope without tasks",
+            unit: "ns",
+        },
+        contestants,
+        effort.rounds(15),
+    )
 }
 
 fn taskgroup(n: usize) -> anyhow::Result<usize> {
@@ -144,12 +185,18 @@ fn rayon(n: usize) -> usize {
 fn threads(n: usize) -> usize {
     thread::scope(|s| {
         let handles: Vec<_> = (0..n).map(|i| s.spawn(move || black_box(i))).collect();
-        handles.into_iter().map(|handle| handle.join().expect("the task does not panic")).sum()
+        handles
+            .into_iter()
+            .map(|handle| handle.join().expect("the task does not panic"))
+            .sum()
     })
 }
 
 /// A contestant that loses a result is no contestant.
 fn checked(n: usize, sum: usize) -> anyhow::Result<()> {
-    ensure!(sum == n * (n - 1) / 2, "the results of {n} tasks add up to {sum}");
+    ensure!(
+        sum == n * (n - 1) / 2,
+        "the results of {n} tasks add up to {sum}"
+    );
     Ok(())
 }

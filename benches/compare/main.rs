@@ -1,4 +1,5 @@
-//! What a task costs, beside what the same work costs with `rayon::scope`, `std::thread::scope` or by hand.
+//! What a task costs, beside what the same work costs with `rayon::scope`, `std::thread::scope` or
+//! by hand.
 //!
 //! ```text
 //! cargo bench --bench compare                          every row
@@ -10,17 +11,21 @@
 //!
 //! How to read it:
 //!
-//! - The contestants of a table take turns within a round, so that a noisy spell of the machine falls on all of them. The
-//!   figure is the median over the rounds; `ratio` is the median of the first contestant over the median of this one.
-//! - Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here. Nothing hides it: whoever
-//!   hands a task to a sleeping thread has it in the figure, and whoever runs the task on the waiting thread has not. Scopes
-//!   repeated back to back find threads that have only just gone idle, which favours every contestant that keeps threads.
-//! - A table during which other programs used more than a twentieth of the machine is marked doubtful. Contention is not even
-//!   fair: who runs more threads gets more of a contended core.
-//! - `rayon::scope` called from a thread outside its pool moves the whole scope into the pool and back. Goals are set against
-//!   that, since it is what a program's own thread gets; the line `in the pool` is the same scope without the move.
-//! - Figures of a first run, of memory and of numbers of threads come from child processes, one contestant each: idle workers,
-//!   allocator arenas and cached stacks stay in a process and would be counted for the wrong side.
+//! - The contestants of a table take turns within a round, so that a noisy spell of the machine
+//!   falls on all of them. The figure is the median over the rounds; `ratio` is the median of the
+//!   first contestant over the median of this one.
+//! - Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here.
+//!   Nothing hides it: whoever hands a task to a sleeping thread has it in the figure, and whoever
+//!   runs the task on the waiting thread has not. Scopes repeated back to back find threads that
+//!   have only just gone idle, which favours every contestant that keeps threads.
+//! - A table during which other programs used more than a twentieth of the machine is marked
+//!   doubtful. Contention is not even fair: who runs more threads gets more of a contended core.
+//! - `rayon::scope` called from a thread outside its pool moves the whole scope into the pool and
+//!   back. Goals are set against that, since it is what a program's own thread gets; the line `in
+//!   the pool` is the same scope without the move.
+//! - Figures of a first run, of memory and of numbers of threads come from child processes, one
+//!   contestant each: idle workers, allocator arenas and cached stacks stay in a process and would
+//!   be counted for the wrong side.
 
 mod blocked;
 mod busy;
@@ -43,7 +48,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 
 use page::Page;
 use report::Report;
@@ -94,10 +99,14 @@ impl Options {
             match arg.to_str() {
                 Some("--bench") => options.run_by_cargo_bench = true,
                 Some("--quick") => options.quick = true,
-                Some("--row") => options.rows.push(value("--row")?.to_string_lossy().into_owned()),
+                Some("--row") => options
+                    .rows
+                    .push(value("--row")?.to_string_lossy().into_owned()),
                 Some("--json") => options.json = Some(value("--json")?.into()),
                 Some("--report") => options.page = Some(value("--report")?.into()),
-                Some("--child") => options.child = Some(value("--child")?.to_string_lossy().into_owned()),
+                Some("--child") => {
+                    options.child = Some(value("--child")?.to_string_lossy().into_owned())
+                }
                 _ => options.unknown = Some(arg),
             }
         }
@@ -127,14 +136,28 @@ fn run() -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(unknown) = &options.unknown {
-        bail!("unknown argument {unknown:?}; there are --row NAME, --json FILE, --report FILE and --quick");
+        bail!(
+            "unknown argument {unknown:?}; there are --row NAME, --json FILE, --report FILE and --quick"
+        );
     }
-    if let Some(unknown) = options.rows.iter().find(|name| ROWS.iter().all(|(row, _)| row != name)) {
-        bail!("no row {unknown:?}; there are {}", ROWS.map(|(row, _)| row).join(", "));
+    if let Some(unknown) = options
+        .rows
+        .iter()
+        .find(|name| ROWS.iter().all(|(row, _)| row != name))
+    {
+        bail!(
+            "no row {unknown:?}; there are {}",
+            ROWS.map(|(row, _)| row).join(", ")
+        );
     }
 
-    if let Some(set) = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"].into_iter().find(|name| std::env::var_os(name).is_some()) {
-        bail!("unset {set}: with it, each error of a cancelled task costs a backtrace, and that is what would be measured");
+    if let Some(set) = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some())
+    {
+        bail!(
+            "unset {set}: with it, each error of a cancelled task costs a backtrace, and that is what would be measured"
+        );
     }
     if options.page.is_some() && !options.rows.is_empty() {
         bail!("a page is about all rows: --report cannot be had with --row");

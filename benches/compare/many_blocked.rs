@@ -1,15 +1,16 @@
-//! Many tasks that block at once: how long until all of them have begun, and from their release until all have ended.
+//! Many tasks that block at once: how long until all of them have begun, and from their release
+//! until all have ended.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use taskgroup::sync::Event;
 use taskgroup::TaskGroup;
+use taskgroup::sync::Event;
 
 use crate::report::{Report, Title};
-use crate::sampling::{millis, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, millis};
 
 /// Two times of one run.
 #[derive(Clone, Copy)]
@@ -21,18 +22,30 @@ struct Times {
 type Half = fn(Times) -> Duration;
 
 pub(crate) fn many_blocked(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    let halves: [(&str, Half); 2] =
-        [("until all have begun", |times| times.begin), ("from the release until all have ended", |times| times.end)];
+    let halves: [(&str, Half); 2] = [
+        ("until all have begun", |times| times.begin),
+        ("from the release until all have ended", |times| times.end),
+    ];
     for n in [100, 1_000, 4_000, 16_000] {
         for (what, half) in halves {
-            let sample = |run: fn(usize) -> anyhow::Result<Times>| move || Ok(millis(half(run(n)?)));
+            let sample =
+                |run: fn(usize) -> anyhow::Result<Times>| move || Ok(millis(half(run(n)?)));
             let contestants = vec![
                 Contestant::new("taskgroup, Event", sample(in_ours)),
-                Contestant::new("std::thread::scope, Condvar", sample(in_std)).goal(Goal::Ratio(1.0)),
+                Contestant::new("std::thread::scope, Condvar", sample(in_std))
+                    .goal(Goal::Ratio(1.0)),
                 Contestant::new("taskgroup, std's Condvar", sample(in_foreign)),
             ];
             let case = format!("n = {n}, {what}");
-            report.table(&Title { row: "many-blocked", case: &case, unit: "ms" }, contestants, effort.rounds(7))?;
+            report.table(
+                &Title {
+                    row: "many-blocked",
+                    case: &case,
+                    unit: "ms",
+                },
+                contestants,
+                effort.rounds(7),
+            )?;
         }
     }
     Ok(())
@@ -73,7 +86,10 @@ fn all_of(n: usize, arrived: &AtomicUsize, release: impl FnOnce()) -> (Instant, 
 }
 
 fn times(started: Instant, (begun, released): (Instant, Instant)) -> Times {
-    Times { begin: begun - started, end: released.elapsed() }
+    Times {
+        begin: begun - started,
+        end: released.elapsed(),
+    }
 }
 
 fn in_std(n: usize) -> anyhow::Result<Times> {

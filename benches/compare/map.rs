@@ -8,32 +8,49 @@ use taskgroup::TaskGroup;
 
 use crate::process;
 use crate::report::{Report, Title};
-use crate::sampling::{repeated, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, repeated};
 
 const ITEMS: usize = 100_000;
 
-/// An item that costs a few nanoseconds shows what a map itself costs; one of a microsecond, what is left of that in use.
+/// An item that costs a few nanoseconds shows what a map itself costs; one of a microsecond, what
+/// is left of that in use.
 const STEPS: [(u32, &str); 2] = [(1, "a few ns"), (1_000, "about 1 us")];
 
 pub(crate) fn map(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let items: Vec<u64> = (0..ITEMS as u64).collect();
     let items = &items;
     for (steps, cost) in STEPS {
-        let whole = move || checked(taskgroup::map(items, process::cores(), |&n| anyhow::Ok(work(n, steps)))?);
+        let whole = move || {
+            checked(taskgroup::map(items, process::cores(), |&n| {
+                anyhow::Ok(work(n, steps))
+            })?)
+        };
         let lazily = move || {
-            let results = TaskGroup::scope(|g| Ok(g.map(items, |&n| Ok(work(n, steps))).collect::<Result<Vec<_>, _>>()?))?;
+            let results = TaskGroup::scope(|g| {
+                Ok(g.map(items, |&n| Ok(work(n, steps)))
+                    .collect::<Result<Vec<_>, _>>()?)
+            })?;
             checked(results)
         };
         let rayon = move || checked(items.par_iter().map(|&n| work(n, steps)).collect());
         let alone = move || checked(items.iter().map(|&n| work(n, steps)).collect());
         let contestants = vec![
             Contestant::new("taskgroup::map", repeated(ITEMS, whole)),
-            Contestant::new("rayon's par_iter().map().collect()", repeated(ITEMS, rayon)).goal(Goal::Ratio(1.5)),
+            Contestant::new("rayon's par_iter().map().collect()", repeated(ITEMS, rayon))
+                .goal(Goal::Ratio(1.5)),
             Contestant::new("TaskGroup::map, collected", repeated(ITEMS, lazily)),
             Contestant::new("Iterator::map, one thread", repeated(ITEMS, alone)),
         ];
         let case = format!("{ITEMS} items of {cost}");
-        report.table(&Title { row: "map", case: &case, unit: "ns per item" }, contestants, effort.rounds(9))?;
+        report.table(
+            &Title {
+                row: "map",
+                case: &case,
+                unit: "ns per item",
+            },
+            contestants,
+            effort.rounds(9),
+        )?;
     }
     Ok(())
 }
@@ -48,7 +65,11 @@ fn work(n: u64, steps: u32) -> u64 {
 
 /// A contestant that loses a result is no contestant.
 fn checked(results: Vec<u64>) -> anyhow::Result<()> {
-    ensure!(results.len() == ITEMS, "{} results of {ITEMS} items", results.len());
+    ensure!(
+        results.len() == ITEMS,
+        "{} results of {ITEMS} items",
+        results.len()
+    );
     black_box(results);
     Ok(())
 }

@@ -1,18 +1,19 @@
-//! The page: all tables and curves in Markdown, and the texts that people have written between them.
+//! The page: all tables and curves in Markdown, and the texts that people have written between
+//! them.
 //!
-//! A text stands between two marks and is found there again when the page is written anew, so that it can be changed in the
-//! page, without measuring anything.
+//! A text stands between two marks and is found there again when the page is written anew, so that
+//! it can be changed in the page, without measuring anything.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context};
+use anyhow::{Context, bail};
 
 use crate::plot::{Curve, Plot};
 use crate::process::Machine;
-use crate::report::{figure, Line, Table};
+use crate::report::{Line, Table, figure};
 
 /// Where the curves go, beside the page.
 const IMAGES: &str = "img";
@@ -30,15 +31,19 @@ impl Page {
     /// A page to be written to `path`, with the texts of the one that is there.
     pub(crate) fn new(path: PathBuf) -> anyhow::Result<Self> {
         let texts = match path.exists() {
-            true => {
-                texts(&fs::read_to_string(&path)?).with_context(|| format!("cannot keep the texts of {}", path.display()))?
-            }
+            true => texts(&fs::read_to_string(&path)?)
+                .with_context(|| format!("cannot keep the texts of {}", path.display()))?,
             false => BTreeMap::new(),
         };
         Ok(Page { path, texts })
     }
 
-    pub(crate) fn write(mut self, quick: bool, machine: &Machine, tables: &[Table]) -> anyhow::Result<()> {
+    pub(crate) fn write(
+        mut self,
+        quick: bool,
+        machine: &Machine,
+        tables: &[Table],
+    ) -> anyhow::Result<()> {
         let images = self.path.parent().unwrap_or(Path::new("")).join(IMAGES);
         fs::create_dir_all(&images)?;
         let mut remarks = Vec::new();
@@ -48,7 +53,12 @@ impl Page {
         for tables in tables.chunk_by(|a, b| a.row == b.row) {
             let row = &tables[0].row;
             let (explained, text) = self.text(row);
-            if !explained && tables.iter().flat_map(Table::verdicts).any(|(_, verdict)| !verdict.met) {
+            if !explained
+                && tables
+                    .iter()
+                    .flat_map(Table::verdicts)
+                    .any(|(_, verdict)| !verdict.met)
+            {
                 remarks.push(format!("{row} misses a goal, and no text says why"));
             }
             _ = write!(page, "\n## {row}\n\n{text}");
@@ -60,9 +70,14 @@ impl Page {
                 page += &figures(tables);
             }
         }
-        fs::write(&self.path, page).with_context(|| format!("cannot write {}", self.path.display()))?;
+        fs::write(&self.path, page)
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
         println!("\nwritten: {}", self.path.display());
-        remarks.extend(self.texts.keys().map(|name| format!("the text {name:?} belongs to no row, and was left out")));
+        remarks.extend(
+            self.texts
+                .keys()
+                .map(|name| format!("the text {name:?} belongs to no row, and was left out")),
+        );
         for remark in remarks {
             println!("  {remark}");
         }
@@ -72,12 +87,21 @@ impl Page {
     /// Takes the text of this name: whether there is one, and how it stands in the page.
     fn text(&mut self, name: &str) -> (bool, String) {
         let text = self.texts.remove(name);
-        (text.is_some(), format!("{}\n{}{END}\n", start(name), text.unwrap_or_default()))
+        (
+            text.is_some(),
+            format!("{}\n{}{END}\n", start(name), text.unwrap_or_default()),
+        )
     }
 }
 
 fn head(quick: bool, machine: &Machine) -> String {
-    let Machine { cores, cpu, load, kernel, rustc } = machine;
+    let Machine {
+        cores,
+        cpu,
+        load,
+        kernel,
+        rustc,
+    } = machine;
     let quick = if quick { " --quick" } else { "" };
     format!(
         "# Performance
@@ -105,14 +129,28 @@ How to read it:
 }
 
 fn goals(tables: &[Table]) -> String {
-    let verdicts = || tables.iter().flat_map(|table| table.verdicts().map(move |(line, verdict)| (table, line, verdict)));
+    let verdicts = || {
+        tables.iter().flat_map(|table| {
+            table
+                .verdicts()
+                .map(move |(line, verdict)| (table, line, verdict))
+        })
+    };
     let met = verdicts().filter(|(.., verdict)| verdict.met).count();
-    let mut section = format!("\n## Goals\n\n{met} of {} are met. Missed are:\n\n", verdicts().count());
+    let mut section = format!(
+        "\n## Goals\n\n{met} of {} are met. Missed are:\n\n",
+        verdicts().count()
+    );
     section += "| row | case | against | goal | reached |\n|---|---|---|---|---:|\n";
     for (table, line, verdict) in verdicts().filter(|(.., verdict)| !verdict.met) {
         let Table { row, case, .. } = table;
         let reached = figure(verdict.reached);
-        _ = writeln!(section, "| [{row}](#{row}) | {case} | {} | {} | {reached} |", line.contestant, verdict.wanted());
+        _ = writeln!(
+            section,
+            "| [{row}](#{row}) | {case} | {} | {} | {reached} |",
+            line.contestant,
+            verdict.wanted()
+        );
     }
     section.push('\n');
     section
@@ -120,15 +158,33 @@ fn goals(tables: &[Table]) -> String {
 
 /// One table in Markdown for several that have the unit in common.
 fn figures(tables: &[Table]) -> String {
-    let mut section =
-        format!("\n| {} | median | min to max | ratio | goal | |\n|---|---:|---:|---:|---|---|\n", tables[0].unit);
+    let mut section = format!(
+        "\n| {} | median | min to max | ratio | goal | |\n|---|---:|---:|---:|---|---|\n",
+        tables[0].unit
+    );
     for table in tables {
-        let remarks: String = table.notes.iter().chain(&table.doubt()).map(|remark| format!(" ({remark})")).collect();
+        let remarks: String = table
+            .notes
+            .iter()
+            .chain(&table.doubt())
+            .map(|remark| format!(" ({remark})"))
+            .collect();
         _ = writeln!(section, "| **{}**{remarks} | | | | | |", table.case);
         for line in &table.lines {
-            let Line { contestant, median, smallest, largest, ratio, verdicts, .. } = line;
+            let Line {
+                contestant,
+                median,
+                smallest,
+                largest,
+                ratio,
+                verdicts,
+                ..
+            } = line;
             let goals: Vec<_> = verdicts.iter().map(|verdict| verdict.wanted()).collect();
-            let met: Vec<_> = verdicts.iter().map(|verdict| if verdict.met { "met" } else { "**missed**" }).collect();
+            let met: Vec<_> = verdicts
+                .iter()
+                .map(|verdict| if verdict.met { "met" } else { "**missed**" })
+                .collect();
             _ = writeln!(
                 section,
                 "| {contestant} | {} | {} to {} | {} | {} | {} |",
@@ -150,14 +206,25 @@ fn plot(tables: &[Table]) -> Option<Plot> {
     for table in tables {
         let n = table.place?.n as f64;
         for line in &table.lines {
-            match curves.iter_mut().find(|curve| curve.name == line.contestant) {
+            match curves
+                .iter_mut()
+                .find(|curve| curve.name == line.contestant)
+            {
                 Some(curve) => curve.points.push((n, line.median)),
-                None => curves.push(Curve { name: line.contestant.clone(), points: vec![(n, line.median)] }),
+                None => curves.push(Curve {
+                    name: line.contestant.clone(),
+                    points: vec![(n, line.median)],
+                }),
             }
         }
     }
     let Table { unit, place, .. } = &tables[0];
-    Some(Plot { title: place.as_ref()?.plot.to_owned(), x: "number of tasks".to_owned(), y: unit.clone(), curves })
+    Some(Plot {
+        title: place.as_ref()?.plot.to_owned(),
+        x: "number of tasks".to_owned(),
+        y: unit.clone(),
+        curves,
+    })
 }
 
 fn start(name: &str) -> String {
@@ -169,7 +236,9 @@ fn texts(page: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut texts = BTreeMap::new();
     let mut open: Option<(&str, String)> = None;
     for line in page.lines() {
-        let name = line.strip_prefix("<!-- text: ").and_then(|line| line.strip_suffix(" -->"));
+        let name = line
+            .strip_prefix("<!-- text: ")
+            .and_then(|line| line.strip_suffix(" -->"));
         match (&mut open, name) {
             (None, Some(name)) => open = Some((name, String::new())),
             (Some((outer, _)), Some(_)) => bail!("the text {outer:?} has no end"),

@@ -10,7 +10,8 @@ const RIGHT: f64 = WIDTH - 28.0;
 const BOTTOM: f64 = HEIGHT - 62.0;
 const LEGEND_TOP: f64 = 58.0;
 const LEGEND_LINE: f64 = 22.0;
-/// The fonts of the reader are not known: about the width of a character of the legend in a wide one.
+/// The fonts of the reader are not known: about the width of a character of the legend in a wide
+/// one.
 const CHARACTER: f64 = 7.4;
 
 /// Told apart by those who see no red or no green, and by their shapes in print.
@@ -68,11 +69,21 @@ impl Plot {
         grid(&mut svg, &y, |at| (LEFT, at, RIGHT, at));
         for tick in x.labelled() {
             let at = x.place(tick);
-            _ = writeln!(svg, r#"<text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#, BOTTOM + 20.0, spaced(tick));
+            _ = writeln!(
+                svg,
+                r#"<text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                BOTTOM + 20.0,
+                spaced(tick)
+            );
         }
         for tick in y.labelled() {
             let at = y.place(tick) + 4.5;
-            _ = writeln!(svg, r#"<text x="{:.1}" y="{at:.1}" text-anchor="end">{}</text>"#, LEFT - 9.0, spaced(tick));
+            _ = writeln!(
+                svg,
+                r#"<text x="{:.1}" y="{at:.1}" text-anchor="end">{}</text>"#,
+                LEFT - 9.0,
+                spaced(tick)
+            );
         }
         _ = writeln!(
             svg,
@@ -81,7 +92,12 @@ impl Plot {
             BOTTOM - top
         );
         let middle = (LEFT + RIGHT) / 2.0;
-        _ = writeln!(svg, r#"<text x="{middle}" y="{}" text-anchor="middle">{}</text>"#, HEIGHT - 16.0, escaped(&self.x));
+        _ = writeln!(
+            svg,
+            r#"<text x="{middle}" y="{}" text-anchor="middle">{}</text>"#,
+            HEIGHT - 16.0,
+            escaped(&self.x)
+        );
         let middle = (top + BOTTOM) / 2.0;
         _ = writeln!(
             svg,
@@ -90,9 +106,20 @@ impl Plot {
         );
         // The first contestant is drawn last, above the others.
         for (curve, (colour, shape)) in self.curves.iter().zip(STYLES).rev() {
-            let places: Vec<_> = curve.points.iter().map(|&(n, value)| (x.place(n), y.place(value))).collect();
-            let line: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            _ = writeln!(svg, r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"/>"#, line.join(" "));
+            let places: Vec<_> = curve
+                .points
+                .iter()
+                .map(|&(n, value)| (x.place(n), y.place(value)))
+                .collect();
+            let line: Vec<_> = places
+                .iter()
+                .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                .collect();
+            _ = writeln!(
+                svg,
+                r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"/>"#,
+                line.join(" ")
+            );
             for place in places {
                 mark(&mut svg, place, colour, shape);
             }
@@ -109,27 +136,38 @@ struct Axis {
 
 impl Axis {
     fn over(values: impl Iterator<Item = f64>, places: (f64, f64)) -> Self {
-        let (low, high) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| (low.min(value), high.max(value)));
-        Axis { values: low / 1.4..=high * 1.4, places }
+        let (low, high) = values.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        Axis {
+            values: low / 1.4..=high * 1.4,
+            places,
+        }
     }
 
     fn place(&self, value: f64) -> f64 {
-        let part = (value / self.values.start()).ln() / (self.values.end() / self.values.start()).ln();
+        let part =
+            (value / self.values.start()).ln() / (self.values.end() / self.values.start()).ln();
         self.places.0 + part * (self.places.1 - self.places.0)
     }
 
     /// The multiples of a power of ten by one digit that are on the axis, with the digit.
     fn ticks(&self) -> impl Iterator<Item = (f64, u32)> + '_ {
-        let decades = self.values.start().log10().floor() as i32..=self.values.end().log10().ceil() as i32;
+        let decades =
+            self.values.start().log10().floor() as i32..=self.values.end().log10().ceil() as i32;
         decades
-            .flat_map(|decade| (1..10).map(move |digit| (f64::from(digit) * 10_f64.powi(decade), digit)))
+            .flat_map(|decade| {
+                (1..10).map(move |digit| (f64::from(digit) * 10_f64.powi(decade), digit))
+            })
             .filter(|(tick, _)| self.values.contains(tick))
     }
 
     /// Powers of ten, and where there are few of them, their multiples by two and five.
     fn labelled(&self) -> impl Iterator<Item = f64> + '_ {
         let few = self.ticks().filter(|&(_, digit)| digit == 1).count() < 3;
-        self.ticks().filter(move |&(_, digit)| digit == 1 || few && [2, 5].contains(&digit)).map(|(tick, _)| tick)
+        self.ticks()
+            .filter(move |&(_, digit)| digit == 1 || few && [2, 5].contains(&digit))
+            .map(|(tick, _)| tick)
     }
 }
 
@@ -137,26 +175,51 @@ fn grid(svg: &mut String, axis: &Axis, line: impl Fn(f64) -> (f64, f64, f64, f64
     for (tick, digit) in axis.ticks() {
         let (x1, y1, x2, y2) = line(axis.place(tick));
         let colour = if digit == 1 { "#ccc" } else { "#eee" };
-        _ = writeln!(svg, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{colour}"/>"#);
+        _ = writeln!(
+            svg,
+            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{colour}"/>"#
+        );
     }
 }
 
-/// Draws an entry of the legend at a place, or on the next line if it has no room there; gives the place of the next.
-fn entry(svg: &mut String, (mut x, mut y): (f64, f64), name: &str, (colour, shape): (&str, Shape)) -> (f64, f64) {
+/// Draws an entry of the legend at a place, or on the next line if it has no room there; gives the
+/// place of the next.
+fn entry(
+    svg: &mut String,
+    (mut x, mut y): (f64, f64),
+    name: &str,
+    (colour, shape): (&str, Shape),
+) -> (f64, f64) {
     let width = 38.0 + name.chars().count() as f64 * CHARACTER;
     if x > LEFT && x + width > RIGHT + 20.0 {
         (x, y) = (LEFT, y + LEGEND_LINE);
     }
-    _ = writeln!(svg, r#"<line x1="{x:.1}" y1="{y}" x2="{:.1}" y2="{y}" stroke="{colour}" stroke-width="2"/>"#, x + 24.0);
+    _ = writeln!(
+        svg,
+        r#"<line x1="{x:.1}" y1="{y}" x2="{:.1}" y2="{y}" stroke="{colour}" stroke-width="2"/>"#,
+        x + 24.0
+    );
     mark(svg, (x + 12.0, y), colour, shape);
-    _ = writeln!(svg, r#"<text x="{:.1}" y="{}">{}</text>"#, x + 30.0, y + 4.5, escaped(name));
+    _ = writeln!(
+        svg,
+        r#"<text x="{:.1}" y="{}">{}</text>"#,
+        x + 30.0,
+        y + 4.5,
+        escaped(name)
+    );
     (x + width + 12.0, y)
 }
 
 fn mark(svg: &mut String, (x, y): (f64, f64), colour: &str, shape: Shape) {
     let polygon = |corners: &[(f64, f64)]| {
-        let corners: Vec<_> = corners.iter().map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy)).collect();
-        format!(r#"<polygon points="{}" fill="{colour}"/>"#, corners.join(" "))
+        let corners: Vec<_> = corners
+            .iter()
+            .map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy))
+            .collect();
+        format!(
+            r#"<polygon points="{}" fill="{colour}"/>"#,
+            corners.join(" ")
+        )
     };
     let drawn = match shape {
         Shape::Circle => format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" fill="{colour}"/>"#),
@@ -184,5 +247,7 @@ fn spaced(value: f64) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::{env, fs, thread};
 
-use anyhow::{ensure, Context};
+use anyhow::{Context, ensure};
 
 pub(crate) struct Machine {
     pub(crate) cores: usize,
@@ -14,18 +14,33 @@ pub(crate) struct Machine {
 }
 
 pub(crate) fn machine() -> Machine {
-    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| field(&text, "model name").map(str::to_owned));
+    let cpu = fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| field(&text, "model name").map(str::to_owned));
     let load = fs::read_to_string("/proc/loadavg").ok();
-    let kernel = ["ostype", "osrelease"].map(|part| fs::read_to_string(format!("/proc/sys/kernel/{part}")).ok());
-    let rustc = Command::new("rustc").arg("--version").output().ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let kernel = ["ostype", "osrelease"]
+        .map(|part| fs::read_to_string(format!("/proc/sys/kernel/{part}")).ok());
+    let rustc = Command::new("rustc")
+        .arg("--version")
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok());
     Machine {
         cores: cores(),
         cpu: cpu.unwrap_or_else(|| "unknown processor".to_owned()),
-        load: load.as_deref().and_then(|text| text.split_whitespace().next()).unwrap_or("unknown").to_owned(),
+        load: load
+            .as_deref()
+            .and_then(|text| text.split_whitespace().next())
+            .unwrap_or("unknown")
+            .to_owned(),
         kernel: match kernel {
             // What follows the version is a name that somebody gave to their build of it.
             [Some(system), Some(release)] => {
-                format!("{} {}", system.trim(), release.split('-').next().unwrap_or_default().trim())
+                format!(
+                    "{} {}",
+                    system.trim(),
+                    release.split('-').next().unwrap_or_default().trim()
+                )
             }
             _ => env::consts::OS.to_owned(),
         },
@@ -42,7 +57,8 @@ pub(crate) fn has_proc() -> bool {
     cfg!(target_os = "linux")
 }
 
-/// Processor time so far, in ticks: of the whole machine, of what it did at all, and of that by this process and its children.
+/// Processor time so far, in ticks: of the whole machine, of what it did at all, and of that by
+/// this process and its children.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticks {
     total: u64,
@@ -53,15 +69,33 @@ pub(crate) struct Ticks {
 impl Ticks {
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
-        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in the first two.
-        let all: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).take(8).map_while(|n| n.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in the
+        // first two.
+        let all: Vec<u64> = stat
+            .lines()
+            .next()?
+            .split_whitespace()
+            .skip(1)
+            .take(8)
+            .map_while(|n| n.parse().ok())
+            .collect();
         let total = all.iter().sum();
         let idle = all.get(3)? + all.get(4)?;
         let own = fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name, which may hold spaces; utime, stime, cutime and cstime are fields 14 to 17.
+        // The second field is the program's name, which may hold spaces; utime, stime, cutime and
+        // cstime are fields 14 to 17.
         let (_, fields) = own.rsplit_once(')')?;
-        let own = fields.split_whitespace().skip(11).take(4).map_while(|n| n.parse::<u64>().ok()).sum();
-        Some(Ticks { total, busy: total - idle, own })
+        let own = fields
+            .split_whitespace()
+            .skip(11)
+            .take(4)
+            .map_while(|n| n.parse::<u64>().ok())
+            .sum();
+        Some(Ticks {
+            total,
+            busy: total - idle,
+            own,
+        })
     }
 
     /// The part of the machine that others have used between `earlier` and now, from 0 to 1.
@@ -73,24 +107,41 @@ impl Ticks {
 }
 
 pub(crate) fn threads() -> anyhow::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task").context("cannot count the threads")?.count())
+    Ok(fs::read_dir("/proc/self/task")
+        .context("cannot count the threads")?
+        .count())
 }
 
 pub(crate) fn resident_kib() -> anyhow::Result<f64> {
-    let status = fs::read_to_string("/proc/self/status").context("cannot read the resident memory")?;
+    let status =
+        fs::read_to_string("/proc/self/status").context("cannot read the resident memory")?;
     let resident = field(&status, "VmRSS").context("no VmRSS in /proc/self/status")?;
-    let kib = resident.strip_suffix(" kB").with_context(|| format!("VmRSS in an unknown unit: {resident}"))?;
+    let kib = resident
+        .strip_suffix(" kB")
+        .with_context(|| format!("VmRSS in an unknown unit: {resident}"))?;
     Ok(kib.trim().parse()?)
 }
 
 /// Has a fresh process of this program take `figure`.
 pub(crate) fn in_child(figure: &str) -> anyhow::Result<f64> {
-    let output = Command::new(env::current_exe()?).args(["--child", figure]).output()?;
-    ensure!(output.status.success(), "child for {figure}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env::current_exe()?)
+        .args(["--child", figure])
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "child for {figure}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().with_context(|| format!("child for {figure} printed {text:?}"))
+    text.trim()
+        .parse()
+        .with_context(|| format!("child for {figure} printed {text:?}"))
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim())
 }

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::process::{Machine, Ticks};
-use crate::sampling::{take_turns, Contestant, Goal, Rounds, Samples};
+use crate::sampling::{Contestant, Goal, Rounds, Samples, take_turns};
 
-/// Other programs that used more of the machine than this while a table was taken are worth a warning.
+/// Other programs that used more of the machine than this while a table was taken are worth a
+/// warning.
 const DISTURBED: f64 = 0.05;
 
 pub(crate) struct Report {
@@ -67,27 +68,47 @@ impl Report {
     pub(crate) fn new(json: Option<&Path>) -> anyhow::Result<Self> {
         let json = match json {
             Some(path) => {
-                Some(BufWriter::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?))
+                Some(BufWriter::new(File::create(path).with_context(|| {
+                    format!("cannot create {}", path.display())
+                })?))
             }
             None => None,
         };
-        Ok(Report { json, tables: Vec::new() })
+        Ok(Report {
+            json,
+            tables: Vec::new(),
+        })
     }
 
     pub(crate) fn machine(&mut self, machine: &Machine) -> anyhow::Result<()> {
-        println!("{} cores, {}, load {} before the start", machine.cores, machine.cpu, machine.load);
+        println!(
+            "{} cores, {}, load {} before the start",
+            machine.cores, machine.cpu, machine.load
+        );
         if let Some(json) = &mut self.json {
-            writeln!(json, r#"{{"cores":{},"cpu":{},"load":{}}}"#, machine.cores, quoted(&machine.cpu), quoted(&machine.load))?;
+            writeln!(
+                json,
+                r#"{{"cores":{},"cpu":{},"load":{}}}"#,
+                machine.cores,
+                quoted(&machine.cpu),
+                quoted(&machine.load)
+            )?;
         }
         Ok(())
     }
 
     /// Takes the samples of one table and reports them.
-    pub(crate) fn table(&mut self, title: &Title<'_>, contestants: Vec<Contestant<'_>>, rounds: Rounds) -> anyhow::Result<()> {
+    pub(crate) fn table(
+        &mut self,
+        title: &Title<'_>,
+        contestants: Vec<Contestant<'_>>,
+        rounds: Rounds,
+    ) -> anyhow::Result<()> {
         self.measure(title, None, contestants, rounds)
     }
 
-    /// As [`table`](Self::table), for one of several numbers of tasks: the page plots a curve for each contestant.
+    /// As [`table`](Self::table), for one of several numbers of tasks: the page plots a curve for
+    /// each contestant.
     pub(crate) fn table_at(
         &mut self,
         place: Place,
@@ -109,10 +130,15 @@ impl Report {
         let samples = take_turns(&mut contestants, rounds)?;
         let others = Ticks::used_by_others_since(before);
         let first = samples[0].median();
-        let lines = contestants.iter().zip(&samples).enumerate().map(|(place, (contestant, samples))| {
-            let ratio = (place > 0).then(|| first / samples.median());
-            Line::new(contestant, samples, ratio)
-        });
+        let lines =
+            contestants
+                .iter()
+                .zip(&samples)
+                .enumerate()
+                .map(|(place, (contestant, samples))| {
+                    let ratio = (place > 0).then(|| first / samples.median());
+                    Line::new(contestant, samples, ratio)
+                });
         let table = Table {
             row: title.row.to_owned(),
             case: title.case.to_owned(),
@@ -140,10 +166,20 @@ impl Report {
 
     pub(crate) fn finish(mut self) -> anyhow::Result<Vec<Table>> {
         let verdicts = || self.tables.iter().flat_map(Table::verdicts);
-        println!("\n{} of {} goals met", verdicts().filter(|(_, verdict)| verdict.met).count(), verdicts().count());
+        println!(
+            "\n{} of {} goals met",
+            verdicts().filter(|(_, verdict)| verdict.met).count(),
+            verdicts().count()
+        );
         for table in &self.tables {
             for (line, verdict) in table.verdicts().filter(|(_, verdict)| !verdict.met) {
-                println!("  missed: {}, {}: {} {}", table.row, table.case, line.contestant, verdict.wanted());
+                println!(
+                    "  missed: {}, {}: {} {}",
+                    table.row,
+                    table.case,
+                    line.contestant,
+                    verdict.wanted()
+                );
             }
         }
         if let Some(json) = &mut self.json {
@@ -155,13 +191,18 @@ impl Report {
 
 impl Table {
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = (&Line, &Verdict)> {
-        self.lines.iter().flat_map(|line| line.verdicts.iter().map(move |verdict| (line, verdict)))
+        self.lines
+            .iter()
+            .flat_map(|line| line.verdicts.iter().map(move |verdict| (line, verdict)))
     }
 
     /// What to say where others used so much of the machine that the figures may be theirs.
     pub(crate) fn doubt(&self) -> Option<String> {
         let others = self.others.filter(|&others| others > DISTURBED)?;
-        Some(format!("doubtful: others used {:.0} % of the machine meanwhile", others * 100.0))
+        Some(format!(
+            "doubtful: others used {:.0} % of the machine meanwhile",
+            others * 100.0
+        ))
     }
 
     fn print(&self) {
@@ -169,7 +210,10 @@ impl Table {
         if let Some(doubt) = self.doubt() {
             println!("  ({doubt})");
         }
-        println!("  {:<34} {:>10}  {:<22} {:>8}  goal", "", "median", "min..max", "ratio");
+        println!(
+            "  {:<34} {:>10}  {:<22} {:>8}  goal",
+            "", "median", "min..max", "ratio"
+        );
         for line in &self.lines {
             let text = format!(
                 "  {:<34} {:>10}  {:<22} {:>8}  {}",
@@ -177,7 +221,11 @@ impl Table {
                 figure(line.median),
                 format!("{}..{}", figure(line.smallest), figure(line.largest)),
                 line.ratio.map(figure).unwrap_or_default(),
-                line.verdicts.iter().map(Verdict::text).collect::<Vec<_>>().join(", "),
+                line.verdicts
+                    .iter()
+                    .map(Verdict::text)
+                    .collect::<Vec<_>>()
+                    .join(", "),
             );
             println!("{}", text.trim_end());
         }
@@ -188,7 +236,14 @@ impl Table {
             let goals: Vec<_> = line
                 .verdicts
                 .iter()
-                .map(|verdict| format!(r#"{{"of":"{}","at_most":{},"met":{}}}"#, verdict.subject(), verdict.limit, verdict.met))
+                .map(|verdict| {
+                    format!(
+                        r#"{{"of":"{}","at_most":{},"met":{}}}"#,
+                        verdict.subject(),
+                        verdict.limit,
+                        verdict.met
+                    )
+                })
                 .collect();
             writeln!(
                 json,
@@ -219,7 +274,11 @@ impl Line {
             largest: samples.largest(),
             samples: samples.count(),
             ratio,
-            verdicts: contestant.goals.iter().map(|&goal| Verdict::of(goal, samples, ratio)).collect(),
+            verdicts: contestant
+                .goals
+                .iter()
+                .map(|&goal| Verdict::of(goal, samples, ratio))
+                .collect(),
         }
     }
 }
@@ -233,7 +292,12 @@ impl Verdict {
             Goal::InverseRatio(limit) => (1.0 / ratio.unwrap_or(1.0), limit),
             Goal::Excess(limit) => (samples.median() * (ratio.unwrap_or(1.0) - 1.0), limit),
         };
-        Verdict { goal, reached, limit, met: reached <= limit }
+        Verdict {
+            goal,
+            reached,
+            limit,
+            met: reached <= limit,
+        }
     }
 
     fn subject(&self) -> &'static str {
@@ -251,7 +315,11 @@ impl Verdict {
     }
 
     fn text(&self) -> String {
-        format!("{} {}", self.wanted(), if self.met { "met" } else { "missed" })
+        format!(
+            "{} {}",
+            self.wanted(),
+            if self.met { "met" } else { "missed" }
+        )
     }
 }
 

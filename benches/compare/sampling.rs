@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A sample shorter than this says more about the clock and the scheduler than about the contestant.
+/// A sample shorter than this says more about the clock and the scheduler than about the
+/// contestant.
 const SHORTEST_SAMPLE: Duration = Duration::from_millis(2);
 
 /// How many rounds a row gets.
@@ -18,12 +19,19 @@ impl Effort {
 
     /// `usual` rounds after a warm-up, or a few when in a hurry.
     pub(crate) fn rounds(self, usual: usize) -> Rounds {
-        Rounds { warm_up: 2, timed: if self.quick { 3 } else { usual } }
+        Rounds {
+            warm_up: 2,
+            timed: if self.quick { 3 } else { usual },
+        }
     }
 
-    /// As [`rounds`](Self::rounds), for figures of a fresh process, where there is nothing to warm up.
+    /// As [`rounds`](Self::rounds), for figures of a fresh process, where there is nothing to warm
+    /// up.
     pub(crate) fn cold_rounds(self, usual: usize) -> Rounds {
-        Rounds { warm_up: 0, ..self.rounds(usual) }
+        Rounds {
+            warm_up: 0,
+            ..self.rounds(usual)
+        }
     }
 }
 
@@ -56,8 +64,15 @@ pub(crate) struct Contestant<'a> {
 }
 
 impl<'a> Contestant<'a> {
-    pub(crate) fn new(name: impl Into<String>, sample: impl FnMut() -> anyhow::Result<f64> + 'a) -> Self {
-        Contestant { name: name.into(), goals: Vec::new(), sample: Box::new(sample) }
+    pub(crate) fn new(
+        name: impl Into<String>,
+        sample: impl FnMut() -> anyhow::Result<f64> + 'a,
+    ) -> Self {
+        Contestant {
+            name: name.into(),
+            goals: Vec::new(),
+            sample: Box::new(sample),
+        }
     }
 
     pub(crate) fn goal(mut self, goal: Goal) -> Self {
@@ -92,8 +107,12 @@ impl Samples {
     }
 }
 
-/// Lets the contestants take turns and gives back the samples of each, in the order of the contestants.
-pub(crate) fn take_turns(contestants: &mut [Contestant<'_>], rounds: Rounds) -> anyhow::Result<Vec<Samples>> {
+/// Lets the contestants take turns and gives back the samples of each, in the order of the
+/// contestants.
+pub(crate) fn take_turns(
+    contestants: &mut [Contestant<'_>],
+    rounds: Rounds,
+) -> anyhow::Result<Vec<Samples>> {
     let mut taken = vec![Vec::with_capacity(rounds.timed); contestants.len()];
     for round in 0..rounds.warm_up + rounds.timed {
         for (contestant, samples) in contestants.iter_mut().zip(&mut taken) {
@@ -112,9 +131,11 @@ pub(crate) fn take_turns(contestants: &mut [Contestant<'_>], rounds: Rounds) -> 
         .collect())
 }
 
-/// A sampler that repeats `once` until a sample is long enough and gives nanoseconds for each of the `parts` of one repetition.
+/// A sampler that repeats `once` until a sample is long enough and gives nanoseconds for each of
+/// the `parts` of one repetition.
 ///
-/// The clock is read around all repetitions, not around each: reading it costs as much as some of what is measured here.
+/// The clock is read around all repetitions, not around each: reading it costs as much as some of
+/// what is measured here.
 pub(crate) fn repeated(
     parts: usize,
     mut once: impl FnMut() -> anyhow::Result<()> + Send,

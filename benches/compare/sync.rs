@@ -13,11 +13,12 @@ use taskgroup::sync::{Condvar, Event, Mutex, Permit, RwLock, Semaphore};
 use taskgroup::{Cancelled, TaskGroup};
 
 use crate::report::{Report, Title};
-use crate::sampling::{nanos, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, nanos};
 
 /// Calls of one thread that is alone: the sample takes ten milliseconds or so.
 const ALONE: u32 = 1_000_000;
-/// Calls of each of two threads that both want the same lock: many more than the one makes before the other has begun.
+/// Calls of each of two threads that both want the same lock: many more than the one makes before
+/// the other has begun.
 const CONTENDED: u32 = 1_000_000;
 /// Round trips between two threads, each of which may put a core to sleep twice.
 const TRIPS: u32 = 2_000;
@@ -29,14 +30,26 @@ pub(crate) fn mutex(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let add_ours = || ours.lock().map(|mut n| *n += 1);
     let add_parking_lot = || *parking_lot.lock() += 1;
     let add_std = || *held(std.lock()) += 1;
-    for (case, goal, calls) in [("one thread", 1.1, Calls::Alone), ("two threads", 1.2, Calls::ByTwo)] {
+    for (case, goal, calls) in [
+        ("one thread", 1.1, Calls::Alone),
+        ("two threads", 1.2, Calls::ByTwo),
+    ] {
         let contestants = vec![
             Contestant::new("taskgroup::sync::Mutex", || calls.time(add_ours)),
-            Contestant::new("parking_lot::Mutex", || calls.time(add_parking_lot)).goal(Goal::Ratio(goal)),
+            Contestant::new("parking_lot::Mutex", || calls.time(add_parking_lot))
+                .goal(Goal::Ratio(goal)),
             Contestant::new("std::sync::Mutex", || calls.time(add_std)).goal(Goal::Ratio(goal)),
         ];
         let case = format!("lock, add, unlock; {case}");
-        report.table(&Title { row: "mutex", case: &case, unit: "ns" }, contestants, effort.rounds(15))?;
+        report.table(
+            &Title {
+                row: "mutex",
+                case: &case,
+                unit: "ns",
+            },
+            contestants,
+            effort.rounds(15),
+        )?;
     }
     Ok(())
 }
@@ -48,32 +61,61 @@ pub(crate) fn rwlock(effort: Effort, report: &mut Report) -> anyhow::Result<()> 
     let read_ours = || ours.read().map(|n| _ = black_box(*n));
     let read_parking_lot = || _ = black_box(*parking_lot.read());
     let read_std = || _ = black_box(*held(std.read()));
-    for (case, goal, calls) in [("one thread", 1.1, Calls::Alone), ("two threads", 1.2, Calls::ByTwo)] {
+    for (case, goal, calls) in [
+        ("one thread", 1.1, Calls::Alone),
+        ("two threads", 1.2, Calls::ByTwo),
+    ] {
         let contestants = vec![
             Contestant::new("taskgroup::sync::RwLock", || calls.time(read_ours)),
-            Contestant::new("parking_lot::RwLock", || calls.time(read_parking_lot)).goal(Goal::Ratio(goal)),
+            Contestant::new("parking_lot::RwLock", || calls.time(read_parking_lot))
+                .goal(Goal::Ratio(goal)),
             Contestant::new("std::sync::RwLock", || calls.time(read_std)).goal(Goal::Ratio(goal)),
         ];
         let case = format!("read, unlock; {case}");
-        report.table(&Title { row: "rwlock", case: &case, unit: "ns" }, contestants, effort.rounds(15))?;
+        report.table(
+            &Title {
+                row: "rwlock",
+                case: &case,
+                unit: "ns",
+            },
+            contestants,
+            effort.rounds(15),
+        )?;
     }
     let contestants = vec![
-        Contestant::new("taskgroup::sync::RwLock", || alone(|| ours.write().map(|mut n| *n += 1))),
-        Contestant::new("parking_lot::RwLock", || alone(|| *parking_lot.write() += 1)).goal(Goal::Ratio(1.1)),
-        Contestant::new("std::sync::RwLock", || alone(|| *held(std.write()) += 1)).goal(Goal::Ratio(1.1)),
+        Contestant::new("taskgroup::sync::RwLock", || {
+            alone(|| ours.write().map(|mut n| *n += 1))
+        }),
+        Contestant::new("parking_lot::RwLock", || {
+            alone(|| *parking_lot.write() += 1)
+        })
+        .goal(Goal::Ratio(1.1)),
+        Contestant::new("std::sync::RwLock", || alone(|| *held(std.write()) += 1))
+            .goal(Goal::Ratio(1.1)),
     ];
-    let title = Title { row: "rwlock", case: "write, unlock; one thread", unit: "ns" };
+    let title = Title {
+        row: "rwlock",
+        case: "write, unlock; one thread",
+        unit: "ns",
+    };
     report.table(&title, contestants, effort.rounds(15))
 }
 
 pub(crate) fn semaphore(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    let title = |case, unit| Title { row: "semaphore", case, unit };
+    let title = |case, unit| Title {
+        row: "semaphore",
+        case,
+        unit,
+    };
     let ours = Semaphore::new(1);
     let tokio = tokio::sync::Semaphore::new(1);
     let by_hand = Counter::new(1);
     let contestants = vec![
         Contestant::new("taskgroup's acquire", || alone(|| ours.acquire().map(drop))),
-        Contestant::new("tokio's try_acquire", || alone(|| drop(tokio.try_acquire()))).goal(Goal::Ratio(1.0)),
+        Contestant::new("tokio's try_acquire", || {
+            alone(|| drop(tokio.try_acquire()))
+        })
+        .goal(Goal::Ratio(1.0)),
         Contestant::new("by hand: Mutex and Condvar of std", || {
             alone(|| {
                 by_hand.take();
@@ -82,26 +124,48 @@ pub(crate) fn semaphore(effort: Effort, report: &mut Report) -> anyhow::Result<(
         })
         .goal(Goal::Ratio(1.0)),
     ];
-    report.table(&title("a permit taken and put back; one thread", "ns"), contestants, effort.rounds(15))?;
+    report.table(
+        &title("a permit taken and put back; one thread", "ns"),
+        contestants,
+        effort.rounds(15),
+    )?;
 
     let contestants = vec![
         Contestant::new("taskgroup", || {
-            hand_over(|| Semaphore::new(0), |s| s.add_permits(1), |s| s.acquire().map(Permit::forget))
+            hand_over(
+                || Semaphore::new(0),
+                |s| s.add_permits(1),
+                |s| s.acquire().map(Permit::forget),
+            )
         }),
         Contestant::new("tokio, on threads that park", || {
             let new = || tokio::sync::Semaphore::new(0);
-            hand_over(new, |s| s.add_permits(1), |s| block_on(s.acquire()).expect("never closed").forget())
+            hand_over(
+                new,
+                |s| s.add_permits(1),
+                |s| block_on(s.acquire()).expect("never closed").forget(),
+            )
         })
         .goal(Goal::Ratio(1.0)),
-        Contestant::new("by hand: Mutex and Condvar of std", || hand_over(|| Counter::new(0), Counter::give, |s| s.take()))
-            .goal(Goal::Ratio(1.0)),
+        Contestant::new("by hand: Mutex and Condvar of std", || {
+            hand_over(|| Counter::new(0), Counter::give, |s| s.take())
+        })
+        .goal(Goal::Ratio(1.0)),
     ];
-    report.table(&title("a permit from thread to thread and back", "ns per way"), contestants, effort.rounds(15))
+    report.table(
+        &title("a permit from thread to thread and back", "ns per way"),
+        contestants,
+        effort.rounds(15),
+    )
 }
 
 pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     const BY_HAND: &str = "by hand: Mutex and Condvar of std";
-    let title = |case, unit| Title { row: "event", case, unit };
+    let title = |case, unit| Title {
+        row: "event",
+        case,
+        unit,
+    };
     let (ours, by_hand) = (Event::new(), Flag::default());
     ours.set();
     by_hand.set();
@@ -109,7 +173,11 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         Contestant::new("taskgroup", || alone(|| ours.wait())),
         Contestant::new(BY_HAND, || alone(|| by_hand.wait())).goal(Goal::Ratio(1.0)),
     ];
-    report.table(&title("wait for one that is set; one thread", "ns"), contestants, effort.rounds(15))?;
+    report.table(
+        &title("wait for one that is set; one thread", "ns"),
+        contestants,
+        effort.rounds(15),
+    )?;
 
     let contestants = vec![
         Contestant::new("taskgroup", || {
@@ -126,7 +194,11 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         })
         .goal(Goal::Ratio(1.0)),
     ];
-    report.table(&title("set and reset; one thread", "ns"), contestants, effort.rounds(15))?;
+    report.table(
+        &title("set and reset; one thread", "ns"),
+        contestants,
+        effort.rounds(15),
+    )?;
 
     let contestants = vec![
         Contestant::new("taskgroup", || {
@@ -144,7 +216,11 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         })
         .goal(Goal::Ratio(1.0)),
     ];
-    report.table(&title("a signal from thread to thread and back", "ns per way"), contestants, effort.rounds(15))
+    report.table(
+        &title("a signal from thread to thread and back", "ns per way"),
+        contestants,
+        effort.rounds(15),
+    )
 }
 
 pub(crate) fn condvar(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -180,7 +256,11 @@ pub(crate) fn condvar(effort: Effort, report: &mut Report) -> anyhow::Result<()>
         Contestant::new("parking_lot", parking_lot).goal(Goal::Ratio(1.0)),
         Contestant::new("std", std).goal(Goal::Ratio(1.0)),
     ];
-    let title = Title { row: "condvar", case: "the turn from thread to thread and back", unit: "ns per way" };
+    let title = Title {
+        row: "condvar",
+        case: "the turn from thread to thread and back",
+        unit: "ns per way",
+    };
     report.table(&title, contestants, effort.rounds(15))
 }
 
@@ -192,12 +272,18 @@ pub(crate) fn overhead(effort: Effort, report: &mut Report) -> anyhow::Result<()
         (
             "lock of a mutex that is free",
             Contestant::new("lock", || alone(|| mutex.lock().map(|mut n| *n += 1))),
-            Contestant::new("lock_uncancellable", || alone(|| *mutex.lock_uncancellable() += 1)),
+            Contestant::new("lock_uncancellable", || {
+                alone(|| *mutex.lock_uncancellable() += 1)
+            }),
         ),
         (
             "a sleep of no time",
-            Contestant::new("taskgroup::sleep", || alone(|| taskgroup::sleep(Duration::ZERO))),
-            Contestant::new("std::thread::sleep", || alone(|| thread::sleep(Duration::ZERO))),
+            Contestant::new("taskgroup::sleep", || {
+                alone(|| taskgroup::sleep(Duration::ZERO))
+            }),
+            Contestant::new("std::thread::sleep", || {
+                alone(|| thread::sleep(Duration::ZERO))
+            }),
         ),
         (
             "a park whose wake has come",
@@ -217,7 +303,15 @@ pub(crate) fn overhead(effort: Effort, report: &mut Report) -> anyhow::Result<()
     ];
     for (case, ours, without) in tables {
         let contestants = vec![ours, without.goal(LITTLE)];
-        report.table(&Title { row: "overhead", case, unit: "ns" }, contestants, effort.rounds(15))?;
+        report.table(
+            &Title {
+                row: "overhead",
+                case,
+                unit: "ns",
+            },
+            contestants,
+            effort.rounds(15),
+        )?;
     }
     Ok(())
 }
@@ -252,7 +346,8 @@ fn alone<R: Outcome>(once: impl Fn() -> R + Sync) -> anyhow::Result<f64> {
     Ok(nanos(took) / f64::from(ALONE))
 }
 
-/// Nanoseconds for each of the calls that two tasks make at the same time, `each` as many. A call is told who makes it, 0 or 1.
+/// Nanoseconds for each of the calls that two tasks make at the same time, `each` as many. A call
+/// is told who makes it, 0 or 1.
 fn by_two<R: Outcome>(each: u32, once: impl Fn(usize) -> R + Sync) -> anyhow::Result<f64> {
     let here = AtomicUsize::new(0);
     let took = TaskGroup::scope(|g| {
@@ -280,7 +375,8 @@ fn by_two<R: Outcome>(each: u32, once: impl Fn(usize) -> R + Sync) -> anyhow::Re
     Ok(nanos(took) / f64::from(2 * each))
 }
 
-/// Nanoseconds for one way of a round trip over two signals: each side gives the one and takes the other.
+/// Nanoseconds for one way of a round trip over two signals: each side gives the one and takes the
+/// other.
 fn hand_over<S: Sync, R: Outcome>(
     new: impl Fn() -> S,
     give: impl Fn(&S) + Sync,
@@ -328,7 +424,10 @@ struct Counter {
 
 impl Counter {
     fn new(permits: usize) -> Self {
-        Counter { permits: sync::Mutex::new(permits), given: sync::Condvar::new() }
+        Counter {
+            permits: sync::Mutex::new(permits),
+            given: sync::Condvar::new(),
+        }
     }
 
     fn give(&self) {
@@ -337,7 +436,10 @@ impl Counter {
     }
 
     fn take(&self) {
-        *held(self.given.wait_while(held(self.permits.lock()), |permits| *permits == 0)) -= 1;
+        *held(
+            self.given
+                .wait_while(held(self.permits.lock()), |permits| *permits == 0),
+        ) -= 1;
     }
 }
 
@@ -359,7 +461,9 @@ impl Flag {
     }
 
     fn wait(&self) {
-        drop(held(self.raised.wait_while(held(self.up.lock()), |up| !*up)));
+        drop(held(
+            self.raised.wait_while(held(self.up.lock()), |up| !*up),
+        ));
     }
 }
 

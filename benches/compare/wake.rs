@@ -1,16 +1,18 @@
 //! From a cancel to the blocked task being awake, for each place where a task can block.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{mpsc, OnceLock};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Context};
-use taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
-use taskgroup::{channel, CancelToken, TaskGroup};
+use anyhow::{Context, ensure};
+use taskgroup::sync::{
+    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
+};
+use taskgroup::{CancelToken, TaskGroup, channel};
 
 use crate::report::{Report, Title};
-use crate::sampling::{micros, Contestant, Effort, Goal};
+use crate::sampling::{Contestant, Effort, Goal, micros};
 
 /// A sleep of this length ends by a cancel or not at all.
 const LONG: Duration = Duration::from_secs(60);
@@ -19,11 +21,15 @@ const LONG: Duration = Duration::from_secs(60);
 type Block<'a> = Box<dyn FnOnce() -> bool + Send + 'a>;
 
 pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    let cancelled = |name, sample: fn() -> anyhow::Result<f64>| Contestant::new(name, sample).goal(Goal::InverseRatio(1.2));
+    let cancelled = |name, sample: fn() -> anyhow::Result<f64>| {
+        Contestant::new(name, sample).goal(Goal::InverseRatio(1.2))
+    };
     let contestants = vec![
         Contestant::new("bare unpark of std::thread::park", || unpark(0)),
         Contestant::new("the same, the sleeper having yielded", || unpark(4)),
-        cancelled("sleep", || latency(Box::new(|| taskgroup::sleep(LONG).is_err()))),
+        cancelled("sleep", || {
+            latency(Box::new(|| taskgroup::sleep(LONG).is_err()))
+        }),
         cancelled("park", || latency(Box::new(|| taskgroup::park().is_err()))),
         cancelled("CancelToken::wait", || {
             let token = CancelToken::new();
@@ -47,7 +53,11 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         }),
         cancelled("Condvar::wait", || {
             let (mutex, condvar) = (Mutex::new(()), Condvar::new());
-            latency(Box::new(|| mutex.lock().is_ok_and(|mut held| condvar.wait(&mut held).is_err())))
+            latency(Box::new(|| {
+                mutex
+                    .lock()
+                    .is_ok_and(|mut held| condvar.wait(&mut held).is_err())
+            }))
         }),
         cancelled("Semaphore::acquire", || {
             let semaphore = Semaphore::new(0);
@@ -69,7 +79,9 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             let cell = OnceCell::new();
             // The task waits for the value that is being made here.
             let mut took = None;
-            cell.get_or_init(|| took = Some(latency(Box::new(|| cell.get_or_init(|| ()).is_err()))))?;
+            cell.get_or_init(|| {
+                took = Some(latency(Box::new(|| cell.get_or_init(|| ()).is_err())))
+            })?;
             took.context("the cell had a value")?
         }),
         cancelled("Promise::wait", || {
@@ -86,7 +98,11 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         }),
         cancelled("with_cancel_hook, around a park", hook),
     ];
-    let title = Title { row: "wake", case: "one task blocked, cancel to awake", unit: "us" };
+    let title = Title {
+        row: "wake",
+        case: "one task blocked, cancel to awake",
+        unit: "us",
+    };
     report.table(&title, contestants, effort.rounds(61))
 }
 
@@ -104,7 +120,10 @@ fn timed(block: Block<'_>, wake: impl FnOnce(&TaskGroup<'_, '_>)) -> anyhow::Res
             entering.store(true, Ordering::Relaxed);
             let as_meant = block();
             awake.get_or_init(Instant::now);
-            ensure!(as_meant, "what the task blocked in was not ended by the cancel");
+            ensure!(
+                as_meant,
+                "what the task blocked in was not ended by the cancel"
+            );
             Ok(())
         });
         asleep_after(&entering);
@@ -116,8 +135,8 @@ fn timed(block: Block<'_>, wake: impl FnOnce(&TaskGroup<'_, '_>)) -> anyhow::Res
     Ok(micros(awake.saturating_duration_since(called)))
 }
 
-/// A thread that has yielded before it went to sleep has less of a claim to the core when it is woken: most waits of this crate
-/// have, in a spin.
+/// A thread that has yielded before it went to sleep has less of a claim to the core when it is
+/// woken: most waits of this crate have, in a spin.
 fn unpark(yields: usize) -> anyhow::Result<f64> {
     let flag = AtomicBool::new(false);
     let sleeper = OnceLock::new();

@@ -1,4 +1,5 @@
-/// The codes of the members of the United Nations and of the Holy See, in the order of the alphabet.
+/// The codes of the members of the United Nations and of the Holy See, in the order of the
+/// alphabet.
 #[rustfmt::skip]
 pub const COUNTRIES: [&str; 194] = [
     "AD", "AE", "AF", "AG", "AL", "AM", "AO", "AR", "AT", "AU", "AZ", "BA", "BB", "BD", "BE", "BF", "BG", "BH", "BI", "BJ",
@@ -14,5 +15,7 @@ pub const COUNTRIES: [&str; 194] = [
 ];
 
 /// The codes of the twenty most populous countries, the most populous first.
-pub const POPULOUS: [&str; 20] =
-    ["CN", "IN", "US", "ID", "BR", "PK", "NG", "BD", "RU", "JP", "MX", "PH", "VN", "ET", "EG", "DE", "IR", "TR", "CD", "FR"];
+pub const POPULOUS: [&str; 20] = [
+    "CN", "IN", "US", "ID", "BR", "PK", "NG", "BD", "RU", "JP", "MX", "PH", "VN", "ET", "EG", "DE",
+    "IR", "TR", "CD", "FR",
+];

@@ -22,7 +22,8 @@ pub enum Answer {
     Error(Duration),
 }
 
-/// An HTTP server on a free port of 127.0.0.1, which answers `/flags/xx/xx.gif` with the flag of country `XX`.
+/// An HTTP server on a free port of 127.0.0.1, which answers `/flags/xx/xx.gif` with the flag of
+/// country `XX`.
 ///
 /// Dropping the server cuts the delays short and joins its handlers.
 pub struct FlagServer {
@@ -33,16 +34,30 @@ pub struct FlagServer {
 }
 
 impl FlagServer {
-    /// Starts a server that answers for the country with code `XX` as `answer("XX")` says, up to `handlers` requests at once: with no fewer
-    /// than its client has in flight, what the client waits for is the delay and never a handler.
+    /// Starts a server that answers for the country with code `XX` as `answer("XX")` says, up to
+    /// `handlers` requests at once: with no fewer than its client has in flight, what the client
+    /// waits for is the delay and never a handler.
     ///
     /// # Errors
     ///
     /// If no port can be bound or a handler cannot be started.
-    pub fn start(handlers: usize, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> anyhow::Result<Self> {
-        let http = Server::http("127.0.0.1:0").map_err(anyhow::Error::from_boxed).context("cannot bind a port of 127.0.0.1")?;
-        let address = http.server_addr().to_ip().context("the server has no IP address")?;
-        let mut server = FlagServer { http: Arc::new(http), address, stop: CancelToken::new(), handlers: Vec::new() };
+    pub fn start(
+        handlers: usize,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let http = Server::http("127.0.0.1:0")
+            .map_err(anyhow::Error::from_boxed)
+            .context("cannot bind a port of 127.0.0.1")?;
+        let address = http
+            .server_addr()
+            .to_ip()
+            .context("the server has no IP address")?;
+        let mut server = FlagServer {
+            http: Arc::new(http),
+            address,
+            stop: CancelToken::new(),
+            handlers: Vec::new(),
+        };
         let answer = Arc::new(answer);
         for _ in 0..handlers {
             let (http, stop, answer) = (server.http.clone(), server.stop.clone(), answer.clone());
@@ -52,7 +67,11 @@ impl FlagServer {
                     respond(request, &*answer);
                 }
             };
-            server.handlers.push(thread::Builder::new().name("flag server".into()).spawn(move || stop.run(handle))?);
+            server.handlers.push(
+                thread::Builder::new()
+                    .name("flag server".into())
+                    .spawn(move || stop.run(handle))?,
+            );
         }
         server.warm_up()?;
         Ok(server)
@@ -64,8 +83,9 @@ impl FlagServer {
         format!("http://{}/flags/{code}/{code}.gif", self.address)
     }
 
-    /// Makes tiny_http start as many connection threads as there are handlers. It takes a thread that has been woken but has not yet run
-    /// for an idle one, so of a burst of connections some would wait until others close.
+    /// Makes tiny_http start as many connection threads as there are handlers. It takes a thread
+    /// that has been woken but has not yet run for an idle one, so of a burst of connections some
+    /// would wait until others close.
     fn warm_up(&self) -> anyhow::Result<()> {
         let mut connections = Vec::new();
         for _ in &self.handlers {
@@ -85,7 +105,8 @@ impl Drop for FlagServer {
             self.http.unblock();
         }
         for handler in self.handlers.drain(..) {
-            // A handler that panicked has said so on stderr, and a client of it has seen its connection close.
+            // A handler that panicked has said so on stderr, and a client of it has seen its
+            // connection close.
             let _ = handler.join();
         }
     }
@@ -105,7 +126,9 @@ fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
         None => (404, Vec::new()),
         Some(code) => {
             let (delay, reply) = match answer(&code) {
-                Answer::Flag(delay) if COUNTRIES.contains(&code.as_str()) => (delay, (200, gif(&code))),
+                Answer::Flag(delay) if COUNTRIES.contains(&code.as_str()) => {
+                    (delay, (200, gif(&code)))
+                }
                 Answer::Flag(delay) => (delay, (404, Vec::new())),
                 Answer::Error(delay) => (delay, (500, Vec::new())),
             };
@@ -121,8 +144,12 @@ fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
 
 /// The code that a path `/flags/xx/xx.gif` asks for.
 fn code(path: &str) -> Option<String> {
-    let (folder, file) = path.strip_prefix("/flags/")?.strip_suffix(".gif")?.split_once('/')?;
-    let is_code = folder == file && file.len() == 2 && file.bytes().all(|letter| letter.is_ascii_lowercase());
+    let (folder, file) = path
+        .strip_prefix("/flags/")?
+        .strip_suffix(".gif")?
+        .split_once('/')?;
+    let is_code =
+        folder == file && file.len() == 2 && file.bytes().all(|letter| letter.is_ascii_lowercase());
     is_code.then(|| file.to_ascii_uppercase())
 }
 

@@ -3,10 +3,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The names of the threads of this process that still run something: all but the main thread, the idle workers that the crate keeps for
-/// the next tasks, and the one that waits for Ctrl-C. `none`, one would hope.
+/// The names of the threads of this process that still run something: all but the main thread, the
+/// idle workers that the crate keeps for the next tasks, and the one that waits for Ctrl-C. `none`,
+/// one would hope.
 ///
-/// A thread is seen by its name, so a task is only if it has one, and threads that libraries leave nameless are not.
+/// A thread is seen by its name, so a task is only if it has one, and threads that libraries leave
+/// nameless are not.
 pub fn left_behind() -> String {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
@@ -26,7 +28,9 @@ fn threads() -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         // One that ends while it is looked at is none that is left.
-        let Ok(name) = fs::read_to_string(thread?.path().join("comm")) else { continue };
+        let Ok(name) = fs::read_to_string(thread?.path().join("comm")) else {
+            continue;
+        };
         if name != program && !name.starts_with("taskgroup") && name.trim_end() != "ctrl-c" {
             names.push(name.trim_end().to_owned());
         }
@@ -36,7 +40,7 @@ fn threads() -> io::Result<Vec<String>> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use taskgroup::{sync::Latch, GroupError, TaskGroup};
+    use taskgroup::{GroupError, TaskGroup, sync::Latch};
 
     use super::left_behind;
 
@@ -49,11 +53,19 @@ mod tests {
                 Ok(taskgroup::park()?)
             });
             running.wait()?;
-            assert!(left_behind().contains("in the kitchen"), "{}", left_behind());
+            assert!(
+                left_behind().contains("in the kitchen"),
+                "{}",
+                left_behind()
+            );
             task.cancel();
             Ok(())
         })?;
-        assert!(!left_behind().contains("in the kitchen"), "{}", left_behind());
+        assert!(
+            !left_behind().contains("in the kitchen"),
+            "{}",
+            left_behind()
+        );
         Ok(())
     }
 }

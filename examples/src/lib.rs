@@ -1,5 +1,6 @@
-//! What the example programs share: a server of country flags on the loopback interface and a client for it, Ctrl-C and closed pipes, child
-//! processes, a cipher, charts, and a look at the memory and the threads of the program.
+//! What the example programs share: a server of country flags on the loopback interface and a
+//! client for it, Ctrl-C and closed pipes, child processes, a cipher, charts, and a look at the
+//! memory and the threads of the program.
 
 mod countries;
 mod fetch;
@@ -18,7 +19,7 @@ pub use countries::{COUNTRIES, POPULOUS};
 pub use fetch::fetch;
 pub use flag_server::{Answer, FlagServer};
 pub use left_behind::left_behind;
-pub use log_chart::{save_svg, LogChart};
+pub use log_chart::{LogChart, save_svg};
 pub use owned_child::OwnedChild;
 #[doc(hidden)]
 pub use print::print_line;

@@ -14,7 +14,12 @@ pub struct LogChart {
     pub lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-const COLOURS: [RGBColor; 4] = [RGBColor(0, 92, 175), RGBColor(214, 96, 0), RGBColor(0, 128, 80), RGBColor(150, 50, 150)];
+const COLOURS: [RGBColor; 4] = [
+    RGBColor(0, 92, 175),
+    RGBColor(214, 96, 0),
+    RGBColor(0, 128, 80),
+    RGBColor(150, 50, 150),
+];
 
 /// Writes charts as one SVG, side by side. The fonts are the viewer's.
 ///
@@ -23,18 +28,27 @@ const COLOURS: [RGBColor; 4] = [RGBColor(0, 92, 175), RGBColor(214, 96, 0), RGBC
 /// If the file cannot be written.
 pub fn save_svg(charts: &[LogChart], path: &Path) -> anyhow::Result<()> {
     let root = SVGBackend::new(path, (560 * charts.len() as u32, 400)).into_drawing_area();
-    draw(charts, &root).and_then(|()| Ok(root.present()?)).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+    draw(charts, &root)
+        .and_then(|()| Ok(root.present()?))
+        .map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
 }
 
-fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>) -> anyhow::Result<()> {
+fn draw(
+    charts: &[LogChart],
+    root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+) -> anyhow::Result<()> {
     root.fill(&WHITE)?;
     for (chart, area) in charts.iter().zip(root.split_evenly((1, charts.len()))) {
         let points = || chart.lines.iter().flat_map(|(_, points)| points);
         let span = |value: fn(&(f64, f64)) -> f64| {
-            let (least, greatest) = points().map(value).fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
-            // Whole decades, and at least one; from a hair below, or the rounding of a logarithm takes away the lowest label.
+            let (least, greatest) = points()
+                .map(value)
+                .fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
+            // Whole decades, and at least one; from a hair below, or the rounding of a logarithm
+            // takes away the lowest label.
             let low = least.log10().floor();
-            (0.999_999 * 10f64.powf(low)..10f64.powf(greatest.log10().ceil().max(low + 1.0))).log_scale()
+            (0.999_999 * 10f64.powf(low)..10f64.powf(greatest.log10().ceil().max(low + 1.0)))
+                .log_scale()
         };
         let mut context = ChartBuilder::on(&area)
             .caption(chart.title, ("sans-serif", 18))
@@ -53,9 +67,13 @@ fn draw(charts: &[LogChart], root: &DrawingArea<SVGBackend<'_>, plotters::coord:
             .draw()?;
         for ((name, points), colour) in chart.lines.iter().zip(COLOURS) {
             context
-                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
+                .draw_series(
+                    LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3),
+                )?
                 .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2))
+                });
         }
         context
             .configure_series_labels()

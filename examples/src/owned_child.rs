@@ -1,6 +1,7 @@
 use std::process::Child;
 
-/// A child process that does not outlive its owner: dropping this kills the process and waits for it.
+/// A child process that does not outlive its owner: dropping this kills the process and waits for
+/// it.
 #[derive(Debug)]
 pub struct OwnedChild(pub Child);
 

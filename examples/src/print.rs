@@ -15,7 +15,8 @@ pub(crate) static PROGRAM: OnceLock<CancelToken> = OnceLock::new();
 
 /// Prints a line, as `std::println` does; but that nobody reads on, as in `| head -1`, is no panic.
 ///
-/// It cancels what runs in [`until_ctrl_c`](crate::until_ctrl_c), and ends any other program on the spot. In both cases the exit code is 141.
+/// It cancels what runs in [`until_ctrl_c`](crate::until_ctrl_c), and ends any other program on the
+/// spot. In both cases the exit code is 141.
 #[macro_export]
 macro_rules! println {
     ($($line:tt)*) => {

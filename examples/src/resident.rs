@@ -2,14 +2,19 @@ use std::{fs, thread, time::Duration};
 
 use anyhow::Context;
 
-/// The bytes of stacks and heap of this process that are in memory: what it has written to, and not its code. For Linux.
+/// The bytes of stacks and heap of this process that are in memory: what it has written to, and not
+/// its code. For Linux.
 ///
 /// # Errors
 ///
 /// If the system does not say.
 pub fn resident() -> anyhow::Result<usize> {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").context("this system does not say what is in memory")?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).context("no line on anonymous memory")?;
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")
+        .context("this system does not say what is in memory")?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .context("no line on anonymous memory")?;
     let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib << 10)
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use clap::{builder::RangedU64ValueParser, Args};
+use clap::{Args, builder::RangedU64ValueParser};
 
 use crate::{COUNTRIES, POPULOUS};
 
@@ -25,12 +25,17 @@ impl Selection {
     /// The codes that were selected, in the order of the alphabet: at least one.
     pub fn codes(&self) -> Vec<String> {
         let codes: BTreeSet<String> = match self {
-            Selection { every: true, .. } => ('A'..='Z').flat_map(|first| starting_with(&first.to_string())).collect(),
+            Selection { every: true, .. } => ('A'..='Z')
+                .flat_map(|first| starting_with(&first.to_string()))
+                .collect(),
             Selection { all: true, .. } => COUNTRIES.map(String::from).into(),
             Selection { codes, .. } if codes.is_empty() => POPULOUS.map(String::from).into(),
             Selection { codes, .. } => codes.concat().into_iter().collect(),
         };
-        codes.into_iter().take(self.limit.unwrap_or(usize::MAX)).collect()
+        codes
+            .into_iter()
+            .take(self.limit.unwrap_or(usize::MAX))
+            .collect()
     }
 }
 
@@ -45,5 +50,7 @@ fn codes_of(word: &str) -> Result<Vec<String>, &'static str> {
 }
 
 fn starting_with(letter: &str) -> Vec<String> {
-    ('A'..='Z').map(|second| format!("{letter}{second}")).collect()
+    ('A'..='Z')
+        .map(|second| format!("{letter}{second}"))
+        .collect()
 }

@@ -12,20 +12,24 @@ use crate::{
     println,
 };
 
-/// The exit code of a program that Ctrl-C has ended, as shells have it; here after the other signals too.
+/// The exit code of a program that Ctrl-C has ended, as shells have it; here after the other
+/// signals too.
 const INTERRUPTED: u8 = 130;
 
 /// For how long a further Ctrl-C changes nothing: some terminals and launchers send two for one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what threads are left, which is none.
+/// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what
+/// threads are left, which is none.
 ///
-/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more ends the process as it is. The program is
-/// cancelled, too, when nobody reads on what [`println!`](crate::println) prints.
+/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more ends
+/// the process as it is. The program is cancelled, too, when nobody reads on what
+/// [`println!`](crate::println) prints.
 ///
 /// # Errors
 ///
-/// Those of `program`, unless it was interrupted, when the exit code is 130, or nobody read on, when it is 141.
+/// Those of `program`, unless it was interrupted, when the exit code is 130, or nobody read on,
+/// when it is 141.
 pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     let token = PROGRAM.get_or_init(CancelToken::new).clone();
     let pressed = Arc::new(OnceLock::new());

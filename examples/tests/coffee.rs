@@ -15,18 +15,38 @@ fn step(step: &str, minute_ms: &str) -> String {
 
 #[track_caller]
 fn assert_in_order(output: &str, parts: &[&str]) {
-    assert!(in_order(output, parts), "not in the order of {parts:?}:\n{output}");
+    assert!(
+        in_order(output, parts),
+        "not in the order of {parts:?}:\n{output}"
+    );
 }
 
 /// Says when each began, without the time and what came of it.
 fn lines(output: &str) -> Vec<&str> {
-    output.lines().filter_map(|line| Some(line.trim_start().split_once("  ")?.1)).collect()
+    output
+        .lines()
+        .filter_map(|line| Some(line.trim_start().split_once("  ")?.1))
+        .collect()
 }
 
 fn assert_coffee(output: &str) {
-    for (making, pouring) in [("grinding the beans", "pouring the beans"), ("heating the water", "pouring the water")] {
+    for (making, pouring) in [
+        ("grinding the beans", "pouring the beans"),
+        ("heating the water", "pouring the water"),
+    ] {
         let (made, poured) = (format!("done {making}"), format!("done {pouring}"));
-        assert_in_order(output, &[making, &made, pouring, &poured, "brewing", "done brewing", "drinking the coffee"]);
+        assert_in_order(
+            output,
+            &[
+                making,
+                &made,
+                pouring,
+                &poured,
+                "brewing",
+                "done brewing",
+                "drinking the coffee",
+            ],
+        );
     }
     let lines = lines(output);
     assert!(lines.contains(&"done drinking the coffee"), "{output}");
@@ -47,7 +67,15 @@ fn each_is_poured_when_it_is_ready() {
     // The beans take a second longer than the water.
     let output = step("2", "1000");
     assert_coffee(&output);
-    assert_in_order(&output, &["done heating the water", "pouring the water", "done grinding the beans", "pouring the beans"]);
+    assert_in_order(
+        &output,
+        &[
+            "done heating the water",
+            "pouring the water",
+            "done grinding the beans",
+            "pouring the beans",
+        ],
+    );
     assert!(!output.contains("STOPPED"), "{output}");
 }
 
@@ -55,11 +83,21 @@ fn each_is_poured_when_it_is_ready() {
 fn the_podcast_ends_with_coffee_and_chores() {
     let output = step("3", "10");
     assert_coffee(&output);
-    for done in ["done drinking the coffee", "done doing the dishes", "done doing the laundry"] {
+    for done in [
+        "done drinking the coffee",
+        "done doing the dishes",
+        "done doing the laundry",
+    ] {
         assert_in_order(&output, &[done, "threads left"]);
     }
-    let stopped: Vec<_> = lines(&output).into_iter().filter(|line| line.starts_with("STOPPED")).collect();
-    assert!(matches!(stopped[..], [] | ["STOPPED playing the podcast"]), "{output}");
+    let stopped: Vec<_> = lines(&output)
+        .into_iter()
+        .filter(|line| line.starts_with("STOPPED"))
+        .collect();
+    assert!(
+        matches!(stopped[..], [] | ["STOPPED playing the podcast"]),
+        "{output}"
+    );
 }
 
 #[test]
@@ -70,7 +108,10 @@ fn a_broken_grinder_stops_all_and_is_named() {
     for line in &lines {
         assert!(!line.starts_with("done"), "{output}");
         if *line != "grinding the beans" && !line.starts_with("STOPPED") {
-            assert!(lines.contains(&&*format!("STOPPED {line}")), "{line} goes on:\n{output}");
+            assert!(
+                lines.contains(&&*format!("STOPPED {line}")),
+                "{line} goes on:\n{output}"
+            );
         }
     }
     let tree = [
@@ -82,15 +123,37 @@ fn a_broken_grinder_stops_all_and_is_named() {
         "everything stopped within ",
     ];
     assert_in_order(&output, &tree);
-    let took = row(&output, "everything stopped within").strip_suffix(" of that").map(duration);
-    assert!(took.is_some_and(|took| took < Duration::from_secs(30)), "{output}");
+    let took = row(&output, "everything stopped within")
+        .strip_suffix(" of that")
+        .map(duration);
+    assert!(
+        took.is_some_and(|took| took < Duration::from_secs(30)),
+        "{output}"
+    );
 }
 
 #[test]
 fn all_steps_come_by_default() {
     let output = run_well("coffee", &["--minute-ms", "10"]);
-    assert_in_order(&output, &["1. ", "2. ", "3. ", "4. ", "a stone in the grinder", "threads left"]);
-    assert_eq!(lines(&output).iter().filter(|line| **line == "done drinking the coffee").count(), 3, "{output}");
+    assert_in_order(
+        &output,
+        &[
+            "1. ",
+            "2. ",
+            "3. ",
+            "4. ",
+            "a stone in the grinder",
+            "threads left",
+        ],
+    );
+    assert_eq!(
+        lines(&output)
+            .iter()
+            .filter(|line| **line == "done drinking the coffee")
+            .count(),
+        3,
+        "{output}"
+    );
     assert_no_thread_left(&output);
 }
 

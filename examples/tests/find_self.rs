@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use run::{assert_no_thread_left, duration, in_order, row, Live, Run};
+use run::{Live, Run, assert_no_thread_left, duration, in_order, row};
 use rustix::{
     io::Errno,
-    process::{kill_process, test_kill_process, Pid, Signal},
+    process::{Pid, Signal, kill_process, test_kill_process},
 };
 
 const WAITS: &str = "a client waits until this server has found itself";
@@ -23,20 +23,36 @@ fn start() -> Live {
     Live::start("find_self", &[], Stdio::null())
 }
 
-/// Fails if one of the servers that said its id is there, dead or alive: each is in a process group of its own.
+/// Fails if one of the servers that said its id is there, dead or alive: each is in a process group
+/// of its own.
 fn assert_no_server_left(output: &Run) {
-    let ids = output.stdout.lines().filter_map(|line| line.split_once(": process ")?.1.parse().ok().and_then(Pid::from_raw));
+    let ids = output.stdout.lines().filter_map(|line| {
+        line.split_once(": process ")?
+            .1
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+    });
     let ids: Vec<_> = ids.collect();
     assert_eq!(ids.len(), 3, "{output:?}");
-    assert!(ids.iter().all(|id| test_kill_process(*id) == Err(Errno::SRCH)), "{output:?}");
+    assert!(
+        ids.iter()
+            .all(|id| test_kill_process(*id) == Err(Errno::SRCH)),
+        "{output:?}"
+    );
 }
 
 fn assert_interrupted(output: &Run) {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert_eq!(output.stderr, "", "{output:?}");
     assert_no_thread_left(&output.stdout);
-    let latency = row(&output.stdout, "interrupted: all was over").strip_suffix(" later").map(duration);
-    assert!(latency.is_some_and(|latency| latency < Duration::from_secs(30)), "{output:?}");
+    let latency = row(&output.stdout, "interrupted: all was over")
+        .strip_suffix(" later")
+        .map(duration);
+    assert!(
+        latency.is_some_and(|latency| latency < Duration::from_secs(30)),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -50,14 +66,33 @@ fn a_client_that_asks_early_is_answered_and_ctrl_c_ends_all() {
         assert_no_server_left(&output);
 
         let waits = format!("server 2: {WAITS}\n");
-        let answered = ["server 2: process ", &waits, "client: server 2 is number 2, it says after "];
+        let answered = [
+            "server 2: process ",
+            &waits,
+            "client: server 2 is number 2, it says after ",
+        ];
         assert!(in_order(&output.stdout, &answered), "{output:?}");
-        let answers = ["client: server 0 is number 0\n", "client: server 1 is number 1\n", "client: server 2 is number 2\n"];
+        let answers = [
+            "client: server 0 is number 0\n",
+            "client: server 1 is number 1\n",
+            "client: server 2 is number 2\n",
+        ];
         assert!(in_order(&output.stdout, &answers), "{output:?}");
         for n in 0..3 {
-            assert_eq!(row(&output.stdout, &format!("server {n}: found itself:")), format!("number {n}"), "{output:?}");
-            assert_eq!(row(&output.stdout, &format!("server {n}: threads left:")), "none", "{output:?}");
-            assert!(n == 2 || in_order(&output.stdout, &[&waits, &format!("server {n}: process ")]), "{output:?}");
+            assert_eq!(
+                row(&output.stdout, &format!("server {n}: found itself:")),
+                format!("number {n}"),
+                "{output:?}"
+            );
+            assert_eq!(
+                row(&output.stdout, &format!("server {n}: threads left:")),
+                "none",
+                "{output:?}"
+            );
+            assert!(
+                n == 2 || in_order(&output.stdout, &[&waits, &format!("server {n}: process ")]),
+                "{output:?}"
+            );
         }
     }
 }
@@ -65,31 +100,52 @@ fn a_client_that_asks_early_is_answered_and_ctrl_c_ends_all() {
 #[test]
 fn a_server_that_dies_takes_the_others_along_and_is_named() {
     let mut servers = start();
-    let id = servers.wait_for("server 1: process").parse().ok().and_then(Pid::from_raw).expect("it says its id");
+    let id = servers
+        .wait_for("server 1: process")
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("it says its id");
     servers.wait_for("Ctrl-C ends all three");
     kill_process(id, Signal::KILL).expect("the server is there");
     let output = servers.end();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_no_server_left(&output);
-    let tree = ["group `servers` (", "): 1 failure\n", "task `server 1` (", "signal: 9"];
+    let tree = [
+        "group `servers` (",
+        "): 1 failure\n",
+        "task `server 1` (",
+        "signal: 9",
+    ];
     assert!(in_order(&output.stderr, &tree), "{output:?}");
     assert_no_thread_left(&output.stdout);
 }
 
 /// A server whose list of hosts begins with one that never answers, and the address of the server.
 fn lost(hosts: &[&str], within: &str) -> (Live, TcpStream, TcpListener) {
-    let [silent, own] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
-    let [first, second] = [&silent, &own].map(|socket| socket.local_addr().expect("it is bound").to_string());
-    let hosts: Vec<_> = hosts.iter().map(|host| if *host == "silent" { &*first } else { &*second }).collect();
+    let [silent, own] =
+        [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
+    let [first, second] =
+        [&silent, &own].map(|socket| socket.local_addr().expect("it is bound").to_string());
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|host| if *host == "silent" { &*first } else { &*second })
+        .collect();
     let client = TcpStream::connect(&second).expect("the socket listens");
-    let server = Live::start("find_self", &[&["--within", within], &hosts[..]].concat(), OwnedFd::from(own).into());
+    let server = Live::start(
+        "find_self",
+        &[&["--within", within], &hosts[..]].concat(),
+        OwnedFd::from(own).into(),
+    );
     (server, client, silent)
 }
 
 #[test]
 fn ctrl_c_ends_a_search_and_those_who_wait_for_it() {
     let (mut server, mut client, _silent) = lost(&["silent", "own"], "600");
-    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("the socket is open");
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .expect("the socket is open");
     server.wait_for(WAITS);
     server.interrupt();
     assert_interrupted(&server.end());
@@ -104,6 +160,9 @@ fn a_server_that_is_none_of_the_hosts_gives_up() {
     let (server, _client, _silent) = lost(&["silent"], "1");
     let output = server.end();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(output.stderr.contains("this server is none of the hosts"), "{output:?}");
+    assert!(
+        output.stderr.contains("this server is none of the hosts"),
+        "{output:?}"
+    );
     assert_no_thread_left(&output.stdout);
 }

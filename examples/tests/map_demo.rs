@@ -8,7 +8,10 @@ use run::{assert_no_thread_left, in_order, run_well};
 
 /// The lines of part `n`, without their times and indents.
 fn part(output: &str, n: usize) -> Vec<&str> {
-    let lines: Vec<_> = output.lines().map(|line| line.split_once("] ").map_or(line, |(_, text)| text.trim())).collect();
+    let lines: Vec<_> = output
+        .lines()
+        .map(|line| line.split_once("] ").map_or(line, |(_, text)| text.trim()))
+        .collect();
     let parts: Vec<_> = lines.split(|line| line.starts_with("map")).collect();
     assert_eq!(parts.len(), 4, "{output}");
     parts[n].to_vec()
@@ -19,7 +22,11 @@ fn with<'a>(lines: &[&'a str], words: &str) -> Vec<&'a str> {
     lines
         .iter()
         .filter(|line| line.contains(words))
-        .map(|line| line.trim_start_matches(words).trim_end_matches(words).trim())
+        .map(|line| {
+            line.trim_start_matches(words)
+                .trim_end_matches(words)
+                .trim()
+        })
         .collect()
 }
 
@@ -29,31 +36,70 @@ fn results_come_in_the_order_that_was_asked_for() {
     let output = run_well("map_demo", &[]);
 
     let ordered = part(&output, 1);
-    assert_eq!(with(&ordered, "result"), ["70", "10", "30", "0", "40"], "{output}");
-    assert_eq!(with(&ordered, "pulled"), ["7", "1", "3", "0", "4"], "{output}");
+    assert_eq!(
+        with(&ordered, "result"),
+        ["70", "10", "30", "0", "40"],
+        "{output}"
+    );
+    assert_eq!(
+        with(&ordered, "pulled"),
+        ["7", "1", "3", "0", "4"],
+        "{output}"
+    );
     // The first two sleep for nearly the same time.
     for early in ["1 wakes up", "3 wakes up"] {
-        assert!(in_order(&format!("{ordered:?}"), &[early, "7 wakes up", "result 70"]), "{output}");
+        assert!(
+            in_order(&format!("{ordered:?}"), &[early, "7 wakes up", "result 70"]),
+            "{output}"
+        );
     }
     // Three are pulled and not given out, and never more.
-    let steps: Vec<_> = ordered.iter().filter(|line| line.contains("pulled") || line.contains("result")).collect();
+    let steps: Vec<_> = ordered
+        .iter()
+        .filter(|line| line.contains("pulled") || line.contains("result"))
+        .collect();
     assert!(
-        in_order(&format!("{steps:?}"), &["3 pulled", "result 70", "0 pulled", "result 10", "4 pulled", "result 30"]),
+        in_order(
+            &format!("{steps:?}"),
+            &[
+                "3 pulled",
+                "result 70",
+                "0 pulled",
+                "result 10",
+                "4 pulled",
+                "result 30"
+            ]
+        ),
         "{output}"
     );
 
     let unordered = part(&output, 2);
-    assert_eq!(with(&unordered, "pulled"), ["7", "1", "3", "0", "4"], "{output}");
-    assert_eq!(with(&unordered, "result"), ["10", "0", "30", "40", "70"], "{output}");
+    assert_eq!(
+        with(&unordered, "pulled"),
+        ["7", "1", "3", "0", "4"],
+        "{output}"
+    );
+    assert_eq!(
+        with(&unordered, "result"),
+        ["10", "0", "30", "40", "70"],
+        "{output}"
+    );
 
     let failed = part(&output, 3);
     assert_eq!(with(&failed, "pulled"), ["2", "4", "6"], "{output}");
     assert_eq!(with(&failed, "wakes up"), ["2"], "{output}");
     // A task that had not begun when the other failed never does.
-    let [mut sleeping, woken] = ["sleeps", "is woken"].map(|words| BTreeSet::from_iter(with(&failed, words)));
+    let [mut sleeping, woken] =
+        ["sleeps", "is woken"].map(|words| BTreeSet::from_iter(with(&failed, words)));
     assert!(sleeping.remove("2") && sleeping == woken, "{output}");
     assert!(with(&failed, "result").is_empty(), "{output}");
-    let tree = ["over\n", "group `endless` (", "): 1 failure\n└─ task ", "map_demo.rs:", "\n   2 had a bad dream\n"];
+    let tree = [
+        "over\n",
+        "group `endless` (",
+        "): 1 failure\n└─ task ",
+        "map_demo.rs:",
+        "\n   2 had a bad dream\n",
+    ];
     assert!(in_order(&output, &tree), "{output}");
     assert_no_thread_left(&output);
 }

@@ -1,4 +1,5 @@
-//! The page of the examples: it names all of them, each with its command and with as many lines as it has.
+//! The page of the examples: it names all of them, each with its command and with as many lines as
+//! it has.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,15 +9,24 @@ fn read(file: &str) -> String {
 }
 
 fn examples() -> BTreeSet<String> {
-    let files = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    files.filter_map(|file| Some(file.strip_suffix(".rs")?.to_owned())).collect()
+    let files = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    files
+        .filter_map(|file| Some(file.strip_suffix(".rs")?.to_owned()))
+        .collect()
 }
 
 /// Lines that are neither blank nor all comment, above the tests.
 fn lines_of_code(file: &str) -> usize {
     let text = read(file);
-    let lines = text.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]");
-    lines.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| *line != "#[cfg(test)]");
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
 }
 
 #[test]
@@ -25,11 +35,24 @@ fn each_example_is_short_and_says_how_to_run_it() {
     assert_eq!(examples().len(), 11);
     for name in examples() {
         let text = read(&format!("{name}.rs"));
-        assert!((40..=150).contains(&text.lines().count()), "{name} has {} lines", text.lines().count());
-        let header: Vec<_> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(
+            (40..=150).contains(&text.lines().count()),
+            "{name} has {} lines",
+            text.lines().count()
+        );
+        let header: Vec<_> = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
         let command = format!("//! cargo run --release --example {name}");
-        assert!(header.iter().any(|line| line.starts_with(&command)), "{name} does not say how to run it");
-        assert!(page.contains(&format!("| [`{name}`]({name}.rs) |")), "the page does not show {name}");
+        assert!(
+            header.iter().any(|line| line.starts_with(&command)),
+            "{name} does not say how to run it"
+        );
+        assert!(
+            page.contains(&format!("| [`{name}`]({name}.rs) |")),
+            "the page does not show {name}"
+        );
     }
 }
 
@@ -37,12 +60,23 @@ fn each_example_is_short_and_says_how_to_run_it() {
 fn the_page_counts_the_lines_that_there_are() {
     let page = read("README.md");
     let mut counted = BTreeSet::new();
-    for row in page.lines().skip_while(|line| *line != "## How long they are").filter(|line| line.starts_with("| `")) {
+    for row in page
+        .lines()
+        .skip_while(|line| *line != "## How long they are")
+        .filter(|line| line.starts_with("| `"))
+    {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let [_, name, _, original, with, here, ratio, ..] = cells[..] else { panic!("{row}") };
+        let [_, name, _, original, with, here, ratio, ..] = cells[..] else {
+            panic!("{row}")
+        };
         let name = name.trim_matches('`');
-        let shared = with.strip_prefix("with ").into_iter().flat_map(|names| names.split(", "));
-        let shared: usize = shared.map(|module| lines_of_code(&format!("src/{}.rs", module.trim_matches('`')))).sum();
+        let shared = with
+            .strip_prefix("with ")
+            .into_iter()
+            .flat_map(|names| names.split(", "));
+        let shared: usize = shared
+            .map(|module| lines_of_code(&format!("src/{}.rs", module.trim_matches('`'))))
+            .sum();
         let lines = lines_of_code(&format!("{name}.rs")) + shared;
         assert_eq!(here, lines.to_string(), "{name}");
         let times = lines as f64 / original.parse::<f64>().unwrap();

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use run::{assert_no_thread_left, duration, in_order, run_well};
 
-/// A prime, which takes long enough for a spinner to begin even on a busy machine, and the square of one.
+/// A prime, which takes long enough for a spinner to begin even on a busy machine, and the square
+/// of one.
 const NUMBERS: [&str; 2] = ["2499999999999911", "2499999100000081"];
 
 #[test]
@@ -21,8 +22,15 @@ fn it_spins_until_there_is_a_result_and_leaves_a_clean_line() {
         "\n└─ the body failed after",
         "\n   2499999100000081 is divisible by 49999991\n",
     ];
-    assert!(output.starts_with(parts[0]) && in_order(&output, &parts), "{output:?}");
-    let stopped = output.split("stopped within ").nth(1).and_then(|rest| rest.lines().next()).expect("a time");
+    assert!(
+        output.starts_with(parts[0]) && in_order(&output, &parts),
+        "{output:?}"
+    );
+    let stopped = output
+        .split("stopped within ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next())
+        .expect("a time");
     assert!(duration(stopped) < Duration::from_secs(30), "{output:?}");
     assert_no_thread_left(&output);
 }

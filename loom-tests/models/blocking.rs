@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{must_see, saw};
-use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
 use crate::facade::Track;
-use crate::{abandon, park, CancelToken};
+use crate::{CancelToken, abandon, park};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -35,7 +35,10 @@ pub(super) fn models() -> Vec<Model> {
 fn blocking_park_ends_by_its_cancel() {
     let token = CancelToken::new();
     let canceller = cancel_in_thread(&token);
-    assert!(token.run(park).is_err(), "a cancel was taken for a wake that somebody meant");
+    assert!(
+        token.run(park).is_err(),
+        "a cancel was taken for a wake that somebody meant"
+    );
     canceller.join().unwrap();
 }
 

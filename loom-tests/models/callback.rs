@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use loom::thread;
 
-use super::cancel::cancel_in_thread;
-use super::support::{block, must_see, saw, with_pool, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::cancel::cancel_in_thread;
+use super::support::{Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
-use crate::{with_cancel_hook, CancelGuard, CancelToken, TaskGroup};
+use crate::facade::{Guard, take_out};
+use crate::{CancelGuard, CancelToken, TaskGroup, with_cancel_hook};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -125,7 +125,10 @@ pub(super) fn models() -> Vec<Model> {
 }
 
 fn cancel_hb_registration_to_callback() {
-    must_see(["it ran where it was registered", "it ran where it was cancelled"]);
+    must_see([
+        "it ran where it was registered",
+        "it ran where it was cancelled",
+    ]);
     let shared = Arc::new((Watched::new(), Watched::new()));
     let token = CancelToken::new();
     let canceller = thread::spawn({
@@ -178,7 +181,11 @@ fn cancel_hb_hook_to_return() {
         shared.1.write();
     });
     assert!(runs.times() <= 1);
-    saw(if runs.is_set() { "a hook that ran" } else { "a hook that never ran" });
+    saw(if runs.is_set() {
+        "a hook that ran"
+    } else {
+        "a hook that never ran"
+    });
     canceller.join().unwrap();
 }
 
@@ -199,7 +206,11 @@ fn cancel_r8_callback_runs_while_its_guard_is_dropped() {
     shared.write();
     let ran = runs.is_set();
     canceller.join().unwrap();
-    assert_eq!(runs.is_set(), ran, "a callback ran after its guard was gone");
+    assert_eq!(
+        runs.is_set(),
+        ran,
+        "a callback ran after its guard was gone"
+    );
     saw(if ran { "it ran" } else { "it was taken back" });
 }
 
@@ -229,7 +240,11 @@ fn cancel_r9_two_callbacks_deregister_each_other() {
     let canceller = cancel_in_thread(&tokens.0);
     tokens.1.cancel();
     canceller.join().unwrap();
-    saw(if runs.times() == 2 { "both ran" } else { "one was taken back" });
+    saw(if runs.times() == 2 {
+        "both ran"
+    } else {
+        "one was taken back"
+    });
 }
 
 fn broken_cancel_callbacks_wait_for_each_other() {
@@ -356,7 +371,11 @@ fn cancel_hb_several_hooks_to_its_return() {
         });
         let by = by.into_inner().unwrap();
         assert_eq!(by.len(), 2, "a hook was not run, or twice");
-        saw(if by[0] == by[1] { "hooks on one thread" } else { "hooks on two threads" });
+        saw(if by[0] == by[1] {
+            "hooks on one thread"
+        } else {
+            "hooks on two threads"
+        });
     });
 }
 
@@ -369,7 +388,12 @@ fn cancel_hook_waits_for_another_hook() {
     with_pool(1, || {
         let token = CancelToken::new();
         let gone = Gate::new();
-        token.run(|| with_cancel_hook(|| gone.wait().unwrap(), || with_cancel_hook(|| gone.open(), || token.cancel())));
+        token.run(|| {
+            with_cancel_hook(
+                || gone.wait().unwrap(),
+                || with_cancel_hook(|| gone.open(), || token.cancel()),
+            )
+        });
     });
 }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use loom::thread;
 
-use super::support::{block, must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Note, block, must_see, saw};
 use super::{Model, Watched};
-use crate::cancel::{context, Node};
-use crate::facade::{take_out, Guard};
-use crate::{checkpoint, is_cancelled, CancelCause, CancelToken};
+use crate::cancel::{Node, context};
+use crate::facade::{Guard, take_out};
+use crate::{CancelCause, CancelToken, checkpoint, is_cancelled};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -44,7 +44,12 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "whoever sees a token cancelled has its cause, and sees what came before the cancel"
         ),
-        holds!(cancel_hb_checkpoint, Exhaustive, Exhaustive, "whoever sees a cancel at a check sees what came before it"),
+        holds!(
+            cancel_hb_checkpoint,
+            Exhaustive,
+            Exhaustive,
+            "whoever sees a cancel at a check sees what came before it"
+        ),
         breaks!(
             broken_cancel_check_believes_the_mark,
             Exhaustive,
@@ -151,7 +156,11 @@ fn cancel_r2_cancel_races_with_new_child() {
     let root = CancelToken::new();
     let canceller = cancel_in_thread(&root);
     let child = root.child();
-    saw(if child.is_cancelled() { "a child that was born cancelled" } else { "a child that was swept" });
+    saw(if child.is_cancelled() {
+        "a child that was born cancelled"
+    } else {
+        "a child that was swept"
+    });
     let grandchild = child.child();
     canceller.join().unwrap();
     for token in [child, grandchild] {
@@ -182,7 +191,11 @@ fn cancel_r5_two_parents_cancel_at_once() {
     canceller.join().unwrap();
     let origin = linked.check().unwrap_err().origin();
     assert!(origin == first.id() || origin == second.id());
-    saw(if origin == first.id() { "the first won" } else { "the second won" });
+    saw(if origin == first.id() {
+        "the first won"
+    } else {
+        "the second won"
+    });
     assert_eq!(runs.times(), 1);
 }
 
@@ -202,7 +215,8 @@ fn cancel_r7_cancel_races_with_wait() {
     canceller.join().unwrap();
 }
 
-/// A thread writes and cancels `token`; this one reads once `sees` says that it has seen the cancel.
+/// A thread writes and cancels `token`; this one reads once `sees` says that it has seen the
+/// cancel.
 fn cancel_after_write(token: &CancelToken, sees: impl FnOnce(&Watched) -> bool) {
     must_see(["the cancel", "no cancel"]);
     let memory = Arc::new(Watched::new());
@@ -229,7 +243,12 @@ fn cancel_hb_cause_is_readable() {
         if is_cancelled {
             // Before the cause, which is behind a lock.
             memory.read();
-            assert!(token.cancelled().is_some_and(|cancelled| is_stop(cancelled.cause())), "a cancel without its cause");
+            assert!(
+                token
+                    .cancelled()
+                    .is_some_and(|cancelled| is_stop(cancelled.cause())),
+                "a cancel without its cause"
+            );
         }
         is_cancelled
     });
@@ -302,7 +321,11 @@ fn cancel_r10_linked_token_is_dropped_while_its_parents_cancel() {
     let cancellers = [cancel_in_thread(&first), cancel_in_thread(&second)];
     // Loom does not see references come and go: the looks are what it can put between the cancels.
     let _ = (first.is_cancelled(), second.is_cancelled());
-    saw(if linked.is_cancelled() { "dropped when cancelled" } else { "dropped before" });
+    saw(if linked.is_cancelled() {
+        "dropped when cancelled"
+    } else {
+        "dropped before"
+    });
     drop(linked);
     for canceller in cancellers {
         canceller.join().unwrap();
@@ -339,11 +362,18 @@ fn cancel_mark_stays_out_of_the_next_scope() {
     let (left, entered) = (CancelToken::new(), CancelToken::new());
     let canceller = cancel_in_thread(&left);
     let seen = left.run(|| checkpoint().is_err());
-    saw(if seen { "cancelled in time" } else { "left in time" });
+    saw(if seen {
+        "cancelled in time"
+    } else {
+        "left in time"
+    });
     entered.run(|| {
         checkpoint().unwrap();
         canceller.join().unwrap();
-        assert!(!context::slot().is_marked(), "marked by a scope it has left");
+        assert!(
+            !context::slot().is_marked(),
+            "marked by a scope it has left"
+        );
         checkpoint().unwrap();
     });
     checkpoint().unwrap();
@@ -363,7 +393,10 @@ fn cancel_nested_scopes_are_entered_and_left() {
         let before = checkpoint().is_err();
         let inside = inner.run(|| {
             let seen = checkpoint().is_err();
-            assert!(checkpoint().is_err() || !seen, "a cancel was delivered once only");
+            assert!(
+                checkpoint().is_err() || !seen,
+                "a cancel was delivered once only"
+            );
             crate::shield(|| checkpoint().unwrap());
             seen
         });
@@ -376,7 +409,10 @@ fn cancel_nested_scopes_are_entered_and_left() {
             saw("seen outside");
         }
         canceller.join().unwrap();
-        assert!(checkpoint().is_err() && inner.run(checkpoint).is_err(), "a cancel was missed");
+        assert!(
+            checkpoint().is_err() && inner.run(checkpoint).is_err(),
+            "a cancel was missed"
+        );
     });
     checkpoint().unwrap();
 }
@@ -403,8 +439,19 @@ fn cancel_r21_deadline_races_with_cancel() {
     let cause = token.check().unwrap_err().cause().clone();
     clock.join().unwrap();
     assert_eq!(requested, matches!(cause, CancelCause::Requested { .. }));
-    assert_eq!(!requested, matches!(token.check().unwrap_err().cause(), CancelCause::Deadline { .. }), "the cause changed");
-    saw(if requested { "the cancel" } else { "the deadline" });
+    assert_eq!(
+        !requested,
+        matches!(
+            token.check().unwrap_err().cause(),
+            CancelCause::Deadline { .. }
+        ),
+        "the cause changed"
+    );
+    saw(if requested {
+        "the cancel"
+    } else {
+        "the deadline"
+    });
 }
 
 fn cancel_r21_deadline_races_with_new_child() {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{block, here, must_see, saw, Drops};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Drops, block, here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::actor::Identity;
 use crate::cancel::current;
-use crate::channel::{bounded, select, unbounded, Disconnected, RecvError, SendError};
-use crate::facade::{take_out, Guard, Track};
+use crate::channel::{Disconnected, RecvError, SendError, bounded, select, unbounded};
+use crate::facade::{Guard, Track, take_out};
 use crate::{CancelToken, TaskId};
 
 pub(super) fn models() -> Vec<Model> {
@@ -51,7 +51,12 @@ pub(super) fn models() -> Vec<Model> {
             "deadlock",
             "a cancelled receiver that stays in the queue is told of a message that it never takes"
         ),
-        holds!(channel_last_sender_against_recv, Exhaustive, Exhaustive, "the end of the last sender ends a receive"),
+        holds!(
+            channel_last_sender_against_recv,
+            Exhaustive,
+            Exhaustive,
+            "the end of the last sender ends a receive"
+        ),
         breaks!(
             broken_channel_last_sender_tells_nobody,
             Exhaustive,
@@ -304,7 +309,10 @@ fn channel_send_against_cancel() {
     };
     let given_back = sending.join().unwrap();
     canceller.join().unwrap();
-    assert!(received != given_back, "received: {received}, given back: {given_back}");
+    assert!(
+        received != given_back,
+        "received: {received}, given back: {given_back}"
+    );
 }
 
 fn broken_channel_send_looks_before_it_takes_back() {
@@ -356,7 +364,8 @@ fn broken_channel_cancelled_receiver_stays() {
 
 fn channel_last_sender_against_recv() {
     let (sender, receiver) = unbounded::<()>();
-    let receiving = thread::spawn(move || assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_)))));
+    let receiving =
+        thread::spawn(move || assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_)))));
     drop(sender);
     receiving.join().unwrap();
 }
@@ -384,14 +393,23 @@ fn broken_channel_last_receiver_tells_nobody() {
 
 /// Drops `end` as that of a task that did not end well, and that is called `ill`.
 fn drop_ill(end: impl Sized) {
-    let task = Identity { id: TaskId::next(), name: Some("ill".into()), location: here() };
+    let task = Identity {
+        id: TaskId::next(),
+        name: Some("ill".into()),
+        location: here(),
+    };
     let _recorded = current::begin_ill(task, None);
     drop(end);
 }
 
 fn assert_cut(disconnected: &Disconnected) {
     assert!(!disconnected.ended_well(), "a cut stream looks complete");
-    assert_eq!(disconnected.closed_by().and_then(|task| task.name.as_deref()), Some("ill"));
+    assert_eq!(
+        disconnected
+            .closed_by()
+            .and_then(|task| task.name.as_deref()),
+        Some("ill")
+    );
 }
 
 fn channel_ill_sender_against_last_sender() {
@@ -469,7 +487,11 @@ fn channel_last_receiver_drops_messages() {
     });
     drop(receiver);
     let sent = sending.join().unwrap();
-    saw(if sent { "the second was sent" } else { "the second came back" });
+    saw(if sent {
+        "the second was sent"
+    } else {
+        "the second came back"
+    });
     assert_eq!(drops.count(), 2, "a message is kept for nobody");
     drop(sender);
 }
@@ -502,7 +524,10 @@ fn channel_rendezvous_is_handed_over() {
     });
     sender.send(()).unwrap();
     assert_eq!(receiver.len(), 0, "a channel without room holds a message");
-    assert!(receiver.try_recv().is_err(), "the sender received its own message");
+    assert!(
+        receiver.try_recv().is_err(),
+        "the sender received its own message"
+    );
     other.join().unwrap();
 }
 
@@ -532,8 +557,15 @@ fn channel_rendezvous_recv_against_cancel() {
     let sent = sender.send(Track::new()).is_ok();
     let received = receiving.join().unwrap();
     canceller.join().unwrap();
-    saw(if sent { "it was handed over" } else { "it was given back" });
-    assert!(sent == received, "sent and not received, or received and not sent");
+    saw(if sent {
+        "it was handed over"
+    } else {
+        "it was given back"
+    });
+    assert!(
+        sent == received,
+        "sent and not received, or received and not sent"
+    );
 }
 
 fn broken_channel_rendezvous_recv_drops_message() {
@@ -569,7 +601,8 @@ fn two_receivers(capacity: usize) {
 
 fn channel_select_against_two_senders() {
     let (one, two) = (bounded(1), bounded(1));
-    let senders = [one.0, two.0].map(|sender| thread::spawn(move || sender.send(Track::new()).unwrap()));
+    let senders =
+        [one.0, two.0].map(|sender| thread::spawn(move || sender.send(Track::new()).unwrap()));
     select! {
         recv(one.1) -> message => drop(message.unwrap()),
         recv(two.1) -> message => drop(message.unwrap()),
@@ -590,7 +623,11 @@ fn channel_select_against_two_rendezvous() {
         recv(two.1) -> message => message.map(|()| false).unwrap(),
     }
     .unwrap();
-    saw(if first { "the first was received" } else { "the second was received" });
+    saw(if first {
+        "the first was received"
+    } else {
+        "the second was received"
+    });
     // The other send comes back, unless it was given to nobody.
     drop((one.1, two.1));
     let sent = senders.map(|sender| sender.join().unwrap());
@@ -630,7 +667,11 @@ fn channel_select_against_cancel() {
     sender.send(Track::new()).unwrap();
     let received = selecting.join().unwrap();
     canceller.join().unwrap();
-    saw(if received { "it was received" } else { "it was cancelled" });
+    saw(if received {
+        "it was received"
+    } else {
+        "it was cancelled"
+    });
     assert!(received != (receiver.len() == 1), "the message was lost");
 }
 
@@ -671,7 +712,11 @@ fn channel_select_send_against_cancel() {
     };
     let sent = selecting.join().unwrap();
     canceller.join().unwrap();
-    saw(if sent { "it was sent" } else { "it was cancelled" });
+    saw(if sent {
+        "it was sent"
+    } else {
+        "it was cancelled"
+    });
     assert!(received == sent, "received: {received}, sent: {sent}");
 }
 
@@ -741,7 +786,10 @@ fn channel_cancel_of_both_ends() {
     let sending = thread::spawn(move || second.run(|| sender.send(())));
     token.cancel();
     let sent = sending.join().unwrap();
-    assert!(matches!(sent, Err(SendError::Cancelled(..))), "a cancelled send was told of an end: {sent:?}");
+    assert!(
+        matches!(sent, Err(SendError::Cancelled(..))),
+        "a cancelled send was told of an end: {sent:?}"
+    );
     receiving.join().unwrap();
 }
 
@@ -798,7 +846,11 @@ fn channel_select_gives_up_knowingly() {
     }
     .unwrap();
     let moved = mover.join().unwrap();
-    saw(if moved { "it moved before" } else { "it moved meanwhile or later" });
+    saw(if moved {
+        "it moved before"
+    } else {
+        "it moved meanwhile or later"
+    });
     assert!(found, "a message was there all the time");
 }
 
@@ -823,7 +875,11 @@ fn channel_select_against_token() {
         cancelled(token) -> _ => false,
     }
     .unwrap();
-    saw(if received { "it was received" } else { "it was cancelled" });
+    saw(if received {
+        "it was received"
+    } else {
+        "it was cancelled"
+    });
     canceller.join().unwrap();
     sending.join().unwrap();
     assert_eq!(receiver.len(), usize::from(!received));

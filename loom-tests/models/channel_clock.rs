@@ -1,15 +1,16 @@
-//! Models of the channels of the clock: a message goes to one receiver, and a wait ends when it is due.
+//! Models of the channels of the clock: a message goes to one receiver, and a wait ends when it is
+//! due.
 
 use std::time::{Duration, Instant};
 
 use loom::thread;
 
-use super::support::{must_see, saw};
 use super::Bound::{Exhaustive, Preemptions};
 use super::Model;
-use crate::channel::{after, select, tick, unbounded, Receiver};
-use crate::facade::{now, pass, start_clock, take_out, Guard};
+use super::support::{must_see, saw};
 use crate::CancelToken;
+use crate::channel::{Receiver, after, select, tick, unbounded};
+use crate::facade::{Guard, now, pass, start_clock, take_out};
 
 /// Long against the time that a model takes.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -71,10 +72,15 @@ fn channel_tick_against_two_receivers() {
     start_clock();
     let limit = now() + 3 * HOUR / 2;
     let ticks = tick(HOUR);
-    let receive = |receiver: Receiver<Instant>| thread::spawn(move || usize::from(receiver.recv_deadline(limit).is_ok()));
+    let receive = |receiver: Receiver<Instant>| {
+        thread::spawn(move || usize::from(receiver.recv_deadline(limit).is_ok()))
+    };
     let receivers = [receive(ticks.clone()), receive(ticks)];
     pass(2 * HOUR);
-    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    let received: usize = receivers
+        .into_iter()
+        .map(|receiver| receiver.join().unwrap())
+        .sum();
     assert_eq!(received, 1);
 }
 
@@ -98,7 +104,10 @@ fn channel_after_comes_due_while_two_wait() {
         })
     });
     pass(2 * HOUR);
-    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    let received: usize = receivers
+        .into_iter()
+        .map(|receiver| receiver.join().unwrap())
+        .sum();
     assert_eq!(received, 1);
 }
 
@@ -133,7 +142,14 @@ fn channel_select_between_the_clock_and_a_message() {
     saw(chosen);
     clock.join().unwrap();
     sending.join().unwrap();
-    assert_eq!((once.len(), receiver.len()), if chosen == "the clock" { (0, 1) } else { (1, 0) });
+    assert_eq!(
+        (once.len(), receiver.len()),
+        if chosen == "the clock" {
+            (0, 1)
+        } else {
+            (1, 0)
+        }
+    );
 }
 
 fn channel_clock_against_cancel() {
@@ -149,7 +165,11 @@ fn channel_clock_against_cancel() {
         }
     });
     let received = token.run(|| once.recv()).is_ok();
-    saw(if received { "the message" } else { "the cancel" });
+    saw(if received {
+        "the message"
+    } else {
+        "the cancel"
+    });
     clock.join().unwrap();
     canceller.join().unwrap();
     assert_eq!(once.len(), usize::from(!received));

@@ -1,12 +1,13 @@
-//! Models of who waits for the first of several events: the ends of tasks, and a task that says that it is ready.
+//! Models of who waits for the first of several events: the ends of tasks, and a task that says
+//! that it is ready.
 
 use anyhow::anyhow;
 
+use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{apart, must_see, saw, with_pool};
-use super::Bound::{Exhaustive, Preemptions};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
+use crate::facade::{Guard, take_out};
 use crate::{CancelToken, StartError, TaskGroup};
 
 pub(super) fn models() -> Vec<Model> {
@@ -114,7 +115,10 @@ fn completions_event_races_with_cancel() {
     let canceller = cancel_in_thread(&token);
     TaskGroup::scope(|g| {
         let mut ends = g.as_completed([apart(g).spawn(|| Ok(7))]);
-        let task = match token.run(|| ends.next()).expect("a task has not been given out") {
+        let task = match token
+            .run(|| ends.next())
+            .expect("a task has not been given out")
+        {
             Ok(task) => {
                 saw("the event");
                 task
@@ -182,7 +186,9 @@ fn completions_waiter_has_its_permit_with_the_event() {
 
 fn completions_map_unordered_gives_each_once() {
     with_pool(1, || {
-        let mut results = TaskGroup::scope(|g| Ok(g.map_unordered([1, 2], Ok).collect::<Result<Vec<_>, _>>()?)).unwrap();
+        let mut results =
+            TaskGroup::scope(|g| Ok(g.map_unordered([1, 2], Ok).collect::<Result<Vec<_>, _>>()?))
+                .unwrap();
         results.sort_unstable();
         assert_eq!(results, [1, 2]);
     });
@@ -262,10 +268,18 @@ fn start_failure_races_with_send() {
             };
             Ok(())
         });
-        saw(if is_ours { "the failure was first" } else { "the value was first" });
+        saw(if is_ours {
+            "the failure was first"
+        } else {
+            "the value was first"
+        });
         let failures = result.map_or_else(|error| error.failures().len(), |()| 0);
         assert!(failures >= usize::from(!is_ours), "a failure was swallowed");
-        assert_eq!(failures, usize::from(!is_ours), "a failure was reported twice");
+        assert_eq!(
+            failures,
+            usize::from(!is_ours),
+            "a failure was reported twice"
+        );
     });
 }
 

@@ -1,16 +1,17 @@
-//! Models of what fails in a scope: whom it wakes, what is reported, and that the models see what fails in a task.
+//! Models of what fails in a scope: whom it wakes, what is reported, and that the models see what
+//! fails in a task.
 
 use std::panic::panic_any;
 
 use anyhow::anyhow;
 use loom::thread;
 
-use super::cancel::cancel_in_thread;
-use super::support::{apart, block, must_see, saw, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::cancel::cancel_in_thread;
+use super::support::{Gate, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard, ModelPanic};
-use crate::{shield, CancelCause, CancelToken, TaskGroup, TaskStatus};
+use crate::facade::{Guard, ModelPanic, take_out};
+use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -80,7 +81,12 @@ pub(super) fn models() -> Vec<Model> {
             "a task saw the other",
             "an assertion that fails in a task is found, though tasks catch their panics"
         ),
-        breaks!(broken_scope_task_that_waits_for_ever_is_found, Exhaustive, "deadlock", "a task that waits for ever is found"),
+        breaks!(
+            broken_scope_task_that_waits_for_ever_is_found,
+            Exhaustive,
+            "deadlock",
+            "a task that waits for ever is found"
+        ),
     ]
 }
 
@@ -106,10 +112,20 @@ fn scope_r5_outside_cancel_and_failure_at_once() {
         })
         .unwrap_err();
     canceller.join().unwrap();
-    assert_eq!(error.failures().len(), failed.times(), "a failure was swallowed");
-    let by_failure = error.failures().iter().any(|failure| !failure.after_cancel());
+    assert_eq!(
+        error.failures().len(),
+        failed.times(),
+        "a failure was swallowed"
+    );
+    let by_failure = error
+        .failures()
+        .iter()
+        .any(|failure| !failure.after_cancel());
     assert!(
-        by_failure || error.cancelled().is_some_and(|cancelled| cancelled.origin() == outer.id()),
+        by_failure
+            || error
+                .cancelled()
+                .is_some_and(|cancelled| cancelled.origin() == outer.id()),
         "a cancel was swallowed"
     );
     saw(match (failed.is_set(), by_failure) {
@@ -135,8 +151,16 @@ fn scope_r5_cancel_is_seen_above_before_it_has_come_down() {
         })
     });
     canceller.join().unwrap();
-    assert_eq!(result.is_ok(), produced.is_set(), "a task was cut short and its scope says nothing of it");
-    saw(if result.is_ok() { "in time" } else { "cut short" });
+    assert_eq!(
+        result.is_ok(),
+        produced.is_set(),
+        "a task was cut short and its scope says nothing of it"
+    );
+    saw(if result.is_ok() {
+        "in time"
+    } else {
+        "cut short"
+    });
 }
 
 fn scope_r6_two_tasks_fail_at_once() {
@@ -153,9 +177,25 @@ fn scope_r6_two_tasks_fail_at_once() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), failed.times());
-    assert!(error.failures().iter().filter(|failure| !failure.after_cancel()).count() == 1, "both were first");
-    assert!(error.primary().is_some_and(|failure| !failure.after_cancel()));
-    saw(if failed.times() == 1 { "one failed" } else { "both failed" });
+    assert!(
+        error
+            .failures()
+            .iter()
+            .filter(|failure| !failure.after_cancel())
+            .count()
+            == 1,
+        "both were first"
+    );
+    assert!(
+        error
+            .primary()
+            .is_some_and(|failure| !failure.after_cancel())
+    );
+    saw(if failed.times() == 1 {
+        "one failed"
+    } else {
+        "both failed"
+    });
 }
 
 fn broken_scope_failure_looks_before_it_is_recorded() {
@@ -167,7 +207,10 @@ fn scope_r22_task_panics_while_body_parks() {
     let error = TaskGroup::scope(|g| {
         apart(g).spawn(|| -> anyhow::Result<()> { panic_any(ModelPanic) });
         let cancelled = block().unwrap_err();
-        assert!(matches!(cancelled.cause(), CancelCause::TaskPanicked { .. }));
+        assert!(matches!(
+            cancelled.cause(),
+            CancelCause::TaskPanicked { .. }
+        ));
         Err::<(), _>(cancelled.into())
     })
     .unwrap_err();

@@ -1,19 +1,19 @@
 //! Models of regions that wind down: when a cancel that spares them reaches them all the same.
 //!
-//! Time does not pass here. A grace that is over by the time it is given stands for one that ends; what remains then is
-//! how the region comes to know of it.
+//! Time does not pass here. A grace that is over by the time it is given stands for one that ends;
+//! what remains then is how the region comes to know of it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use loom::thread;
 
-use super::support::{block, here, must_see, saw};
 use super::Bound::Preemptions;
+use super::support::{block, here, must_see, saw};
 use super::{Model, Watched};
-use crate::cancel::{context, Grace, Node};
-use crate::facade::{take_out, Guard};
-use crate::{checkpoint, winding_down, CancelCause, CancelToken};
+use crate::cancel::{Grace, Node, context};
+use crate::facade::{Guard, take_out};
+use crate::{CancelCause, CancelToken, checkpoint, winding_down};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -93,7 +93,13 @@ pub(super) fn models() -> Vec<Model> {
 }
 
 fn cancel(token: &CancelToken, reason: &str, grace: Grace) -> bool {
-    token.node().cancel_sparing(CancelCause::Requested { reason: Some(reason.into()) }, here(), grace)
+    token.node().cancel_sparing(
+        CancelCause::Requested {
+            reason: Some(reason.into()),
+        },
+        here(),
+        grace,
+    )
 }
 
 fn cancel_graceful_end_reaches_a_region() {
@@ -108,7 +114,11 @@ fn cancel_graceful_end_reaches_a_region() {
     });
     let cancelled = shared.0.run(|| {
         winding_down(|| {
-            saw(if shared.0.is_cancelled() { "entered after the cancel" } else { "entered before the cancel" });
+            saw(if shared.0.is_cancelled() {
+                "entered after the cancel"
+            } else {
+                "entered before the cancel"
+            });
             let cancelled = block().unwrap_err();
             assert!(checkpoint().is_err(), "a cancel was delivered once only");
             cancelled
@@ -130,7 +140,10 @@ fn broken_cancel_graceful_tells_no_waiter() {
 }
 
 fn cancel_graceful_second_cancel_reaches_a_region() {
-    must_see(["entered before the cancels", "entered between the cancels or later"]);
+    must_see([
+        "entered before the cancels",
+        "entered between the cancels or later",
+    ]);
     let token = CancelToken::new();
     let canceller = thread::spawn({
         let token = token.clone();
@@ -142,11 +155,18 @@ fn cancel_graceful_second_cancel_reaches_a_region() {
     let cancelled = token.run(|| {
         winding_down(|| {
             let is_late = token.is_cancelled();
-            saw(if is_late { "entered between the cancels or later" } else { "entered before the cancels" });
+            saw(if is_late {
+                "entered between the cancels or later"
+            } else {
+                "entered before the cancels"
+            });
             block().unwrap_err()
         })
     });
-    assert!(cancelled.to_string().contains("first"), "the cause is that of the second cancel");
+    assert!(
+        cancelled.to_string().contains("first"),
+        "the cause is that of the second cancel"
+    );
     canceller.join().unwrap();
 }
 
@@ -174,9 +194,20 @@ fn cancel_graceful_races_with_cancel() {
     let cut = token.run(|| winding_down(block)).unwrap_err();
     let firsts = (gracefully.join().unwrap(), at_once.join().unwrap());
     assert!(firsts.0 != firsts.1, "one cancel is the first");
-    saw(if firsts.0 { "the one with grace was first" } else { "the one without was first" });
-    assert_eq!(cut.to_string().contains("with grace"), firsts.0, "the cause is that of the other");
-    assert!(token.run(|| winding_down(checkpoint)).is_err(), "a grace outlived the cancel that ended it");
+    saw(if firsts.0 {
+        "the one with grace was first"
+    } else {
+        "the one without was first"
+    });
+    assert_eq!(
+        cut.to_string().contains("with grace"),
+        firsts.0,
+        "the cause is that of the other"
+    );
+    assert!(
+        token.run(|| winding_down(checkpoint)).is_err(),
+        "a grace outlived the cancel that ended it"
+    );
 }
 
 fn broken_cancel_graceful_grace_grows() {
@@ -194,15 +225,23 @@ fn cancel_graceful_mark_stays_in_the_region() {
             cancel(&left, "second", Grace::Over);
         }
     });
-    // Kept, because loom does not see whether a node that has been left is still there for the cancel to find.
+    // Kept, because loom does not see whether a node that has been left is still there for the
+    // cancel to find.
     let region = Node::winding_down(left.node());
     let cut = left.run(|| context::within(region.clone(), checkpoint).is_err());
-    saw(if cut { "cut in the region" } else { "left in time" });
+    saw(if cut {
+        "cut in the region"
+    } else {
+        "left in time"
+    });
     entered.run(|| {
         winding_down(|| {
             checkpoint().unwrap();
             canceller.join().unwrap();
-            assert!(!context::slot().is_marked(), "marked by a region it has left");
+            assert!(
+                !context::slot().is_marked(),
+                "marked by a region it has left"
+            );
             checkpoint().unwrap();
         });
     });
@@ -229,7 +268,10 @@ fn cancel_graceful_wakes_what_is_in_no_region() {
         }
     });
     let cancelled = token.run(|| winding_down(block)).unwrap_err();
-    assert!(cancelled.to_string().contains("first"), "the cause is that of the second cancel");
+    assert!(
+        cancelled.to_string().contains("first"),
+        "the cause is that of the second cancel"
+    );
     canceller.join().unwrap();
 }
 

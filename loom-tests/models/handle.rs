@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{apart, block, must_see, saw, Counted, Drops, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Counted, Drops, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
-use crate::{checkpoint, shield, TaskGroup, TaskStatus};
+use crate::facade::{Guard, take_out};
+use crate::{TaskGroup, TaskStatus, checkpoint, shield};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -102,7 +102,10 @@ fn handle_hb_task_end_to_join() {
 }
 
 fn handle_hb_callback_to_wait() {
-    must_see(["it ran on the thread of the task", "it ran where it was registered"]);
+    must_see([
+        "it ran on the thread of the task",
+        "it ran where it was registered",
+    ]);
     let (in_task, in_callback) = (Watched::new(), Watched::new());
     TaskGroup::scope(|g| {
         let task = apart(g).spawn(|| {
@@ -120,7 +123,11 @@ fn handle_hb_callback_to_wait() {
             }
         });
         // With the task at its end the callback has run already.
-        saw(if runs.is_set() { "it ran where it was registered" } else { "it ran on the thread of the task" });
+        saw(if runs.is_set() {
+            "it ran where it was registered"
+        } else {
+            "it ran on the thread of the task"
+        });
         task.wait()?;
         in_callback.read();
         assert_eq!(runs.times(), 1);
@@ -130,7 +137,10 @@ fn handle_hb_callback_to_wait() {
 }
 
 fn handle_callback_is_registered_while_others_run() {
-    must_see(["it ran on the thread of the task", "it ran where it was registered"]);
+    must_see([
+        "it ran on the thread of the task",
+        "it ran where it was registered",
+    ]);
     let (first, second) = (Note::default(), Note::default());
     TaskGroup::scope(|g| {
         let task = apart(g).spawn(|| Ok(()));
@@ -139,11 +149,19 @@ fn handle_callback_is_registered_while_others_run() {
         task.on_finished(move |_| runs.set());
         let runs = second.clone();
         task.on_finished(move |_| runs.set());
-        saw(if second.is_set() { "it ran where it was registered" } else { "it ran on the thread of the task" });
+        saw(if second.is_set() {
+            "it ran where it was registered"
+        } else {
+            "it ran on the thread of the task"
+        });
         Ok(())
     })
     .unwrap();
-    assert_eq!((first.times(), second.times()), (1, 1), "a callback was not run");
+    assert_eq!(
+        (first.times(), second.times()),
+        (1, 1),
+        "a callback was not run"
+    );
 }
 
 fn handle_r16_handle_is_dropped_while_another_waits() {
@@ -163,7 +181,10 @@ fn handle_r16_handle_is_dropped_while_another_waits() {
 }
 
 /// A result whose destructor uses what the scope borrows.
-struct Borrows<'a>(&'a Watched, #[expect(dead_code, reason = "held for its drop")] Counted);
+struct Borrows<'a>(
+    &'a Watched,
+    #[expect(dead_code, reason = "held for its drop")] Counted,
+);
 
 impl Drop for Borrows<'_> {
     fn drop(&mut self) {
@@ -215,7 +236,11 @@ fn handle_cancel_outlives_the_handle() {
         Ok(())
     })
     .unwrap();
-    saw(if begun.is_set() { "it was cut short" } else { "it never ran" });
+    saw(if begun.is_set() {
+        "it was cut short"
+    } else {
+        "it never ran"
+    });
 }
 
 fn broken_handle_takes_its_cancel_along() {
@@ -238,7 +263,10 @@ fn handle_cancel_races_with_end() {
                 saw("its value");
             }
             Err(_) => {
-                assert!(matches!(status, TaskStatus::Cancelled | TaskStatus::NeverRan));
+                assert!(matches!(
+                    status,
+                    TaskStatus::Cancelled | TaskStatus::NeverRan
+                ));
                 saw("its cancel");
             }
         }

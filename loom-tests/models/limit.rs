@@ -1,10 +1,10 @@
 //! Models of limits in compositions: waits from a group inside of the limited one.
 
-use super::support::with_pool;
 use super::Bound::Preemptions;
+use super::support::with_pool;
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
 use crate::TaskGroup;
+use crate::facade::{Guard, take_out};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

@@ -1,9 +1,9 @@
 //! Models of a whole map: lanes that share batches, and who pulls.
 
-use super::support::{with_pool, Gate};
 use super::Bound::Preemptions;
 use super::Model;
-use crate::facade::{take_out, Guard};
+use super::support::{Gate, with_pool};
+use crate::facade::{Guard, take_out};
 
 pub(super) fn models() -> Vec<Model> {
     vec![

@@ -1,7 +1,8 @@
-//! The models: small programs on the crate's own parts, run by loom in every order its memory model allows.
+//! The models: small programs on the crate's own parts, run by loom in every order its memory model
+//! allows.
 //!
-//! A model is a function and a line in the `models()` of its file, one file for each area. To add an area, add its `mod`
-//! and its `models()` to [`all`].
+//! A model is a function and a line in the `models()` of its file, one file for each area. To add
+//! an area, add its `mod` and its `models()` to [`all`].
 //!
 //! ```text
 //! pub(super) fn models() -> Vec<Model> {
@@ -12,18 +13,20 @@
 //! }
 //! ```
 //!
-//! One model runs once for each execution that loom finds, so what it uses must be made inside it: a std static or lock
-//! outlives the execution and loom does not see it. One that is about an order of events names it with `must_see`, and fails
-//! if no execution comes to it. A panic with a text fails the model even if it is caught; one that a
-//! task is to throw carries another payload (`panic_any`). A model has at most five threads with its main one, and its
-//! bounds are chosen by running it: exhaustive where that takes a second, otherwise three preemptions for each push.
+//! One model runs once for each execution that loom finds, so what it uses must be made inside it:
+//! a std static or lock outlives the execution and loom does not see it. One that is about an order
+//! of events names it with `must_see`, and fails if no execution comes to it. A panic with a text
+//! fails the model even if it is caught; one that a task is to throw carries another payload
+//! (`panic_any`). A model has at most five threads with its main one, and its bounds are chosen by
+//! running it: exhaustive where that takes a second, otherwise three preemptions for each push.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 pub mod report;
 
-/// A model that loom must find to hold: `holds!(function, bound for each push, deeper bound, "what it shows")`.
+/// A model that loom must find to hold: `holds!(function, bound for each push, deeper bound, "what
+/// it shows")`.
 macro_rules! holds {
     ($body:ident, $push:expr, $deep:expr, $shows:expr $(,)?) => {
         $crate::models::Model {
@@ -37,7 +40,8 @@ macro_rules! holds {
     };
 }
 
-/// A model that loom must find to fail: `breaks!(broken_function, bound, "text of the failure", "what it shows")`.
+/// A model that loom must find to fail: `breaks!(broken_function, bound, "text of the failure",
+/// "what it shows")`.
 macro_rules! breaks {
     ($body:ident, $bound:expr, $reason:expr, $shows:expr $(,)?) => {
         $crate::models::Model {
@@ -98,7 +102,8 @@ pub fn all() -> Vec<Model> {
     .collect()
 }
 
-/// Whether these sources were compiled for loom; without it the models would run once each and show nothing.
+/// Whether these sources were compiled for loom; without it the models would run once each and show
+/// nothing.
 pub const UNDER_LOOM: bool = cfg!(loom);
 
 /// One model, what it shows and how far it is explored.
@@ -141,18 +146,20 @@ impl fmt::Display for Bound {
 pub enum Expect {
     /// No execution fails.
     Holds,
-    /// Some execution fails, with this in its message. It shows that the models see what they are there to see.
+    /// Some execution fails, with this in its message. It shows that the models see what they are
+    /// there to see.
     Broken {
         /// A part of loom's message or of the assertion's, in single spaces.
         reason: &'static str,
     },
 }
 
-/// Memory whose accesses loom checks: unless one happens before the other, a `write` and any other access are a failure
-/// ("Causality violation"). Write before the edge that the docs promise, read after it.
+/// Memory whose accesses loom checks: unless one happens before the other, a `write` and any other
+/// access are a failure ("Causality violation"). Write before the edge that the docs promise, read
+/// after it.
 ///
-/// The std mutex stands in for an `unsafe impl Sync`. Loom does not see it and switches to no other thread while it is
-/// held, so it neither orders the accesses nor blocks.
+/// The std mutex stands in for an `unsafe impl Sync`. Loom does not see it and switches to no other
+/// thread while it is held, so it neither orders the accesses nor blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Watched(Mutex<loom::cell::UnsafeCell<()>>);
 
@@ -163,11 +170,17 @@ impl Watched {
 
     #[track_caller]
     pub(crate) fn write(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).with_mut(|_| ());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .with_mut(|_| ());
     }
 
     #[track_caller]
     pub(crate) fn read(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).with(|_| ());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .with(|_| ());
     }
 }

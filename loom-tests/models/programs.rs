@@ -1,16 +1,19 @@
-//! The smallest programs of the grammar in `tests/programs`, each as a model: they compose what the other models take apart.
+//! The smallest programs of the grammar in `tests/programs`, each as a model: they compose what the
+//! other models take apart.
 //!
-//! A program is chosen by its seed, runs on the pool, and is compared with the same specification in every execution. Left out
-//! is what a model has not: panics, times, and the order of a clock. Loom lets a thread see an old value until it is told of the
-//! new one, so that "after the cancel has returned" means nothing in a model, and the specification does without it there.
+//! A program is chosen by its seed, runs on the pool, and is compared with the same specification
+//! in every execution. Left out is what a model has not: panics, times, and the order of a clock.
+//! Loom lets a thread see an old value until it is told of the new one, so that "after the cancel
+//! has returned" means nothing in a model, and the specification does without it there.
 //!
-//! The programs keep their handles in a map behind an `Arc` and a lock of std's. Loom does not see either, and says "Concurrent
-//! load and mut accesses" where the last task to let go of the map drops a handle that another thread has put there. Programs
-//! that come to this are none of those that are fixed.
+//! The programs keep their handles in a map behind an `Arc` and a lock of std's. Loom does not see
+//! either, and says "Concurrent load and mut accesses" where the last task to let go of the map
+//! drops a handle that another thread has put there. Programs that come to this are none of those
+//! that are fixed.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::support::{must_see, saw, with_pool};
 use super::{Bound, Expect, Model};
@@ -24,7 +27,12 @@ mod grammar;
 #[allow(unreachable_pub, dead_code, reason = "it is a module of a test")]
 mod ledger;
 #[path = "../../tests/programs/run/mod.rs"]
-#[allow(unreachable_pub, dead_code, unreachable_patterns, reason = "it is a module of a test, which is another crate")]
+#[allow(
+    unreachable_pub,
+    dead_code,
+    unreachable_patterns,
+    reason = "it is a module of a test, which is another crate"
+)]
 mod run;
 #[path = "../../tests/programs/specification/mod.rs"]
 #[allow(unreachable_pub, dead_code, reason = "it is a module of a test")]
@@ -32,11 +40,11 @@ mod specification;
 
 use grammar::{Choices, Program, Size};
 
-/// Programs that have many executions and can be explored in a few seconds. To be chosen anew when the grammar changes, by what
-/// the runner says of those that [`MORE`] names.
+/// Programs that have many executions and can be explored in a few seconds. To be chosen anew when
+/// the grammar changes, by what the runner says of those that [`MORE`] names.
 const SEEDS: &[u64] = &[
-    12, 34, 52, 53, 68, 72, 93, 97, 120, 128, 137, 152, 158, 168, 169, 176, 193, 202, 205, 207, 209, 210, 228, 230, 234, 235,
-    248, 249, 261, 263, 265, 276, 285, 302, 303, 309, 313, 314, 318,
+    12, 34, 52, 53, 68, 72, 93, 97, 120, 128, 137, 152, 158, 168, 169, 176, 193, 202, 205, 207,
+    209, 210, 228, 230, 234, 235, 248, 249, 261, 263, 265, 276, 285, 302, 303, 309, 313, 314, 318,
 ];
 
 /// Further seeds, as `first..end`: those of them whose programs are small enough are models too.
@@ -44,8 +52,12 @@ const MORE: &str = "TASKGROUP_MODELS_PROGRAMS";
 
 const PREFIX: &str = "programs_";
 
-const SIZE: Size =
-    Size { depth: 2, tasks: 3, steps: 2, features: !(grammar::PENDING | grammar::PANICS | grammar::TIMES | grammar::STREAMS) };
+const SIZE: Size = Size {
+    depth: 2,
+    tasks: 3,
+    steps: 2,
+    features: !(grammar::PENDING | grammar::PANICS | grammar::TIMES | grammar::STREAMS),
+};
 
 /// With its main thread, a program has at most this many threads: one for each task.
 const MOST_TASKS: usize = 3;
@@ -72,9 +84,14 @@ fn model(seed: u64) -> Model {
 
 /// The seeds that the environment asks for.
 fn more() -> Vec<u64> {
-    let Ok(range) = std::env::var(MORE) else { return Vec::new() };
-    let ends = range.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
-    ends.unwrap_or_else(|| panic!("{MORE} is {range:?}, not a range of seeds")).collect()
+    let Ok(range) = std::env::var(MORE) else {
+        return Vec::new();
+    };
+    let ends = range
+        .split_once("..")
+        .and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
+    ends.unwrap_or_else(|| panic!("{MORE} is {range:?}, not a range of seeds"))
+        .collect()
 }
 
 fn generate(seed: u64) -> Program {

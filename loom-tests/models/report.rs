@@ -37,7 +37,11 @@ pub enum End {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let executions = self.executions.map_or("-".into(), |n| n.to_string());
-        write!(f, "model {:<56} {:<15} {executions:>9} {:>8.2} {}", self.name, self.bound, self.seconds, self.end)
+        write!(
+            f,
+            "model {:<56} {:<15} {executions:>9} {:>8.2} {}",
+            self.name, self.bound, self.seconds, self.end
+        )
     }
 }
 
@@ -76,7 +80,13 @@ impl FromStr for Report {
         };
         let seconds = word()?.parse().map_err(|_| NoReport)?;
         let end = words.collect::<Vec<_>>().join(" ").parse()?;
-        Ok(Report { name, bound, executions, seconds, end })
+        Ok(Report {
+            name,
+            bound,
+            executions,
+            seconds,
+            end,
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::Bound::Exhaustive;
@@ -23,9 +23,24 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "memory written before a release is read after the acquire that sees it"
         ),
-        breaks!(broken_runner_deadlock_is_found, Exhaustive, "deadlock", "two locks taken in opposite orders are found"),
-        breaks!(broken_runner_race_is_found, Exhaustive, "Causality violation", "memory handed over without an edge is found"),
-        breaks!(broken_runner_assertion_is_found, Exhaustive, "an increment was lost", "an update that is not atomic is found"),
+        breaks!(
+            broken_runner_deadlock_is_found,
+            Exhaustive,
+            "deadlock",
+            "two locks taken in opposite orders are found"
+        ),
+        breaks!(
+            broken_runner_race_is_found,
+            Exhaustive,
+            "Causality violation",
+            "memory handed over without an edge is found"
+        ),
+        breaks!(
+            broken_runner_assertion_is_found,
+            Exhaustive,
+            "an increment was lost",
+            "an update that is not atomic is found"
+        ),
         breaks!(
             broken_runner_swallowed_panic_is_found,
             Exhaustive,
@@ -87,7 +102,8 @@ fn broken_runner_deadlock_is_found() {
 
 fn broken_runner_assertion_is_found() {
     let word = Arc::new(AtomicUsize::new(0));
-    let increment = |word: &AtomicUsize| word.store(word.load(Ordering::Acquire) + 1, Ordering::Release);
+    let increment =
+        |word: &AtomicUsize| word.store(word.load(Ordering::Acquire) + 1, Ordering::Release);
     let other = thread::spawn({
         let word = word.clone();
         move || increment(&word)

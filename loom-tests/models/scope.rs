@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use loom::thread;
 
-use super::support::{apart, block, must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{take_out, Guard};
-use crate::{checkpoint, current_token, shield, CancelCause, TaskGroup, TaskStatus};
+use crate::facade::{Guard, take_out};
+use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, current_token, shield};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -216,7 +216,11 @@ fn scope_r4_spawn_races_with_close() {
         Ok(())
     })
     .unwrap();
-    saw(if ran.is_set() { "the task ran" } else { "the task was refused" });
+    saw(if ran.is_set() {
+        "the task ran"
+    } else {
+        "the task was refused"
+    });
 }
 
 fn broken_scope_closes_after_it_looked() {
@@ -285,7 +289,10 @@ fn scope_r20_cancelled_task_waits_in_a_shield() {
     let gate = Gate::new();
     TaskGroup::scope(|g| {
         apart(g).spawn(|| {
-            assert!(block().is_err() && block().is_err() && checkpoint().is_err(), "a cancel was delivered once only");
+            assert!(
+                block().is_err() && block().is_err() && checkpoint().is_err(),
+                "a cancel was delivered once only"
+            );
             shield(|| gate.wait())?;
             assert!(checkpoint().is_err(), "a cancel was forgotten");
             Ok(())
@@ -321,7 +328,8 @@ fn scope_end_meets_the_drop_of_a_child() {
     let dropper = TaskGroup::scope(|g| {
         let child = g.token().child();
         let dropper = thread::spawn(move || {
-            // Loom does not see references come and go: what it can put before and after others is the look.
+            // Loom does not see references come and go: what it can put before and after others is
+            // the look.
             let cancelled = child.is_cancelled();
             drop(child);
             cancelled
@@ -330,7 +338,11 @@ fn scope_end_meets_the_drop_of_a_child() {
         Ok(dropper)
     })
     .unwrap();
-    saw(if dropper.join().unwrap() { "dropped after the cancel" } else { "dropped before the cancel" });
+    saw(if dropper.join().unwrap() {
+        "dropped after the cancel"
+    } else {
+        "dropped before the cancel"
+    });
 }
 
 fn broken_scope_end_drops_a_child_under_the_lock() {
@@ -367,7 +379,11 @@ fn scope_r21_deadline_races_with_the_last_task() {
         apart(g).spawn(|| Ok(checkpoint()?));
         Ok(())
     });
-    saw(if result.is_err() { "in time" } else { "too late" });
+    saw(if result.is_err() {
+        "in time"
+    } else {
+        "too late"
+    });
     assert!(result.err().is_none_or(|error| error.timed_out()));
     checkpoint().unwrap();
 }
@@ -387,5 +403,9 @@ fn scope_daemon_ends_with_its_group() {
     })
     .unwrap();
     in_daemon.write();
-    saw(if ran.is_set() { "the daemon was cut short" } else { "the daemon never ran" });
+    saw(if ran.is_set() {
+        "the daemon was cut short"
+    } else {
+        "the daemon never ran"
+    });
 }

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use crate::cancel::context;
 use crate::waiting::{Point, Slot};
-use crate::{facade, workers, Cancelled, TaskBuilder, TaskGroup};
+use crate::{Cancelled, TaskBuilder, TaskGroup, facade, workers};
 
-/// What a model must come to in some execution, and whether it has. It outlives the executions on purpose.
+/// What a model must come to in some execution, and whether it has. It outlives the executions on
+/// purpose.
 static EVENTS: Mutex<BTreeMap<&'static str, bool>> = Mutex::new(BTreeMap::new());
 
 fn events<T>(f: impl FnOnce(&mut BTreeMap<&'static str, bool>) -> T) -> T {
     f(&mut EVENTS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Names what is to happen in at least one execution of the model each, so that it does not pass by never coming to it.
+/// Names what is to happen in at least one execution of the model each, so that it does not pass by
+/// never coming to it.
 ///
 /// Tell by what loom sees: of orders that differ in nothing else it runs one.
 pub(super) fn must_see<const N: usize>(names: [&'static str; N]) {
@@ -33,10 +35,16 @@ pub(super) fn saw(name: &'static str) {
 
 /// Something that was to happen in the models that have run, and did not.
 pub fn never_seen() -> Option<&'static str> {
-    events(|events| events.iter().find(|(_, seen)| !**seen).map(|(name, _)| *name))
+    events(|events| {
+        events
+            .iter()
+            .find(|(_, seen)| !**seen)
+            .map(|(name, _)| *name)
+    })
 }
 
-/// Runs `body` with a pool of `places`, and sends its workers home: to loom, one that is idle for ever is a deadlock.
+/// Runs `body` with a pool of `places`, and sends its workers home: to loom, one that is idle for
+/// ever is a deadlock.
 pub(super) fn with_pool(places: usize, body: impl FnOnce()) {
     facade::set_parallelism(places);
     body();
@@ -44,7 +52,9 @@ pub(super) fn with_pool(places: usize, body: impl FnOnce()) {
 }
 
 /// A task with a thread of its own, whatever the pool does: most models of scopes need none.
-pub(super) fn apart<'scope, 'env>(g: &'scope TaskGroup<'scope, 'env>) -> TaskBuilder<'scope, 'env, anyhow::Error> {
+pub(super) fn apart<'scope, 'env>(
+    g: &'scope TaskGroup<'scope, 'env>,
+) -> TaskBuilder<'scope, 'env, anyhow::Error> {
     g.task().dedicated()
 }
 

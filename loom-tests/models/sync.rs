@@ -1,17 +1,19 @@
-//! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and what is ordered before what.
+//! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and what
+//! is ordered before what.
 
 use std::sync::Arc;
 
 use loom::thread;
 
-use super::support::{must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Note, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{set_paces_are_due, take_out, Guard};
-use crate::sync::{
-    Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup, WriteGuard,
-};
 use crate::CancelToken;
+use crate::facade::{Guard, set_paces_are_due, take_out};
+use crate::sync::{
+    Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
+    WaitGroup, WriteGuard,
+};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -369,7 +371,12 @@ pub(super) fn models() -> Vec<Model> {
             "the answer is wrong",
             "a cancelled waiter that does not look for its notification makes the answer wrong"
         ),
-        holds!(sync_barrier_breaks_while_it_completes, Preemptions(3), Preemptions(4), "a barrier is passed by all or by none"),
+        holds!(
+            sync_barrier_breaks_while_it_completes,
+            Preemptions(3),
+            Preemptions(4),
+            "a barrier is passed by all or by none"
+        ),
         breaks!(
             broken_sync_barrier_cancel_beats_grant,
             Preemptions(3),
@@ -400,7 +407,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(4),
             "all come to a barrier before one goes on, and what each did happens before that"
         ),
-        holds!(sync_barrier_reset_lets_go, Preemptions(3), Preemptions(4), "whoever waits at a barrier that is reset goes on"),
+        holds!(
+            sync_barrier_reset_lets_go,
+            Preemptions(3),
+            Preemptions(4),
+            "whoever waits at a barrier that is reset goes on"
+        ),
         holds!(
             sync_once_cell_failure_hands_over,
             Exhaustive,
@@ -470,7 +482,10 @@ fn sync_semaphore_grant_against_cancel() {
     waiter.join().unwrap();
     canceller.join().unwrap();
     assert_eq!(semaphore.available(), 1, "a permit was lost");
-    assert!(semaphore.try_acquire().is_some(), "somebody is waited for who has gone");
+    assert!(
+        semaphore.try_acquire().is_some(),
+        "somebody is waited for who has gone"
+    );
 }
 
 fn broken_sync_semaphore_cancel_beats_grant() {
@@ -520,7 +535,12 @@ fn sync_semaphore_cancelled_request_lets_a_smaller_pass() {
     let held = semaphore.acquire().unwrap();
     let large = spawn({
         let (semaphore, token) = (semaphore.clone(), token.clone());
-        move || assert!(token.run(|| semaphore.acquire_many(2).is_err()), "there are not that many")
+        move || {
+            assert!(
+                token.run(|| semaphore.acquire_many(2).is_err()),
+                "there are not that many"
+            )
+        }
     });
     let small = spawn({
         let semaphore = semaphore.clone();
@@ -563,7 +583,12 @@ fn sync_semaphore_close_against_grant() {
     let semaphore = Arc::new(Semaphore::new(0));
     let waiter = spawn({
         let semaphore = semaphore.clone();
-        move || semaphore.acquire().map(|permit| permit.count()).unwrap_or(0)
+        move || {
+            semaphore
+                .acquire()
+                .map(|permit| permit.count())
+                .unwrap_or(0)
+        }
     });
     let giver = spawn({
         let semaphore = semaphore.clone();
@@ -571,7 +596,11 @@ fn sync_semaphore_close_against_grant() {
     });
     semaphore.close();
     giver.join().unwrap();
-    saw(if waiter.join().unwrap() == 1 { "granted" } else { "refused" });
+    saw(if waiter.join().unwrap() == 1 {
+        "granted"
+    } else {
+        "refused"
+    });
     assert_eq!(semaphore.available(), 1, "a permit was lost");
     assert!(semaphore.try_acquire().is_none(), "it is closed");
 }
@@ -581,7 +610,12 @@ fn sync_semaphore_close_against_cancel() {
     let token = CancelToken::new();
     let waiter = spawn({
         let (semaphore, token) = (semaphore.clone(), token.clone());
-        move || assert!(token.run(|| semaphore.acquire()).is_err(), "there is no permit")
+        move || {
+            assert!(
+                token.run(|| semaphore.acquire()).is_err(),
+                "there is no permit"
+            )
+        }
     });
     let canceller = spawn(move || {
         token.cancel();
@@ -589,7 +623,10 @@ fn sync_semaphore_close_against_cancel() {
     semaphore.close();
     waiter.join().unwrap();
     canceller.join().unwrap();
-    assert!(format!("{semaphore:?}").contains("waiting: 0"), "somebody is still in the queue");
+    assert!(
+        format!("{semaphore:?}").contains("waiting: 0"),
+        "somebody is still in the queue"
+    );
 }
 
 fn sync_wait_group_last_drop_against_wait() {
@@ -653,7 +690,11 @@ fn sync_wait_group_last_drop_against_cancel() {
         }
     });
     let waited = token.run(|| group.wait());
-    saw(if waited.is_ok() { "it ended well" } else { "it was cancelled" });
+    saw(if waited.is_ok() {
+        "it ended well"
+    } else {
+        "it was cancelled"
+    });
     last.join().unwrap();
     canceller.join().unwrap();
     assert_eq!(group.count(), 1, "the wait had an effect");
@@ -696,7 +737,10 @@ fn sync_event_reset_lets_through() {
     // Who came too late is let go.
     token.cancel();
     waiter.join().unwrap();
-    assert!(format!("{event:?}").contains("waiting: 0"), "somebody is still in the queue");
+    assert!(
+        format!("{event:?}").contains("waiting: 0"),
+        "somebody is still in the queue"
+    );
 }
 
 fn broken_sync_event_cancel_stays_in_queue() {
@@ -764,7 +808,10 @@ fn sync_promise_set_against_cancel() {
     promise.set(7).unwrap();
     assert!([None, Some(7)].contains(&waiter.join().unwrap()));
     canceller.join().unwrap();
-    assert!(format!("{promise:?}").contains("waiting: 0"), "somebody is still in the queue");
+    assert!(
+        format!("{promise:?}").contains("waiting: 0"),
+        "somebody is still in the queue"
+    );
 }
 
 fn broken_sync_promise_cancel_beats_grant() {
@@ -805,7 +852,10 @@ fn sync_mutex_cancel_passes_wake_on() {
     token.cancel();
     cancelled.join().unwrap();
     next.join().unwrap();
-    assert!(mutex.try_lock().is_some(), "the mutex is kept for somebody who has gone");
+    assert!(
+        mutex.try_lock().is_some(),
+        "the mutex is kept for somebody who has gone"
+    );
 }
 
 fn broken_sync_mutex_cancel_keeps_wake() {
@@ -833,7 +883,10 @@ fn sync_mutex_hand_over_against_relock() {
     assert!(*held, "overtaken");
     drop(held);
     waiter.join().unwrap();
-    assert!(mutex.try_lock().is_some(), "the mutex is kept for somebody who has gone");
+    assert!(
+        mutex.try_lock().is_some(),
+        "the mutex is kept for somebody who has gone"
+    );
 }
 
 fn broken_sync_mutex_hand_over_bars_nobody() {
@@ -894,7 +947,10 @@ fn sync_rwlock_hand_over_against_relock() {
         lock.write().unwrap().write();
     }
     reader.join().unwrap();
-    assert!(lock.try_write().is_some(), "the lock is kept for somebody who has gone");
+    assert!(
+        lock.try_write().is_some(),
+        "the lock is kept for somebody who has gone"
+    );
 }
 
 fn sync_rwlock_hand_over_against_cancel() {
@@ -914,7 +970,10 @@ fn sync_rwlock_hand_over_against_cancel() {
     token.cancel();
     writer.join().unwrap();
     reader.join().unwrap();
-    assert!(lock.try_write().is_some(), "the lock is kept for somebody who has gone");
+    assert!(
+        lock.try_write().is_some(),
+        "the lock is kept for somebody who has gone"
+    );
 }
 
 fn sync_rwlock_excludes() {
@@ -1011,7 +1070,10 @@ fn sync_rwlock_downgrade_lets_readers_in() {
     reading.read();
     drop(reading);
     reader.join().unwrap();
-    assert!(shared.0.try_write().is_some(), "the lock is kept for somebody who has gone");
+    assert!(
+        shared.0.try_write().is_some(),
+        "the lock is kept for somebody who has gone"
+    );
 }
 
 fn broken_sync_rwlock_downgrade_tells_nobody() {
@@ -1074,7 +1136,8 @@ fn broken_sync_condvar_enters_after_unlock() {
     sync_condvar_notify_between_predicate_and_wait();
 }
 
-/// One notification, for a waiter that is cancelled and one that is not. Whoever has it sees to the other.
+/// One notification, for a waiter that is cancelled and one that is not. Whoever has it sees to the
+/// other.
 fn sync_condvar_cancel_against_notify() {
     struct Jobs {
         open: bool,
@@ -1149,7 +1212,11 @@ fn sync_condvar_answer_against_cancel() {
         token.cancel();
     });
     let woke = shared.1.notify_one();
-    saw(if woke { "a thread was woken" } else { "no thread waited" });
+    saw(if woke {
+        "a thread was woken"
+    } else {
+        "no thread waited"
+    });
     canceller.join().unwrap();
     assert_eq!(waiter.join().unwrap(), woke, "the answer is wrong");
 }
@@ -1196,7 +1263,10 @@ fn sync_barrier_cancel_lets_the_others_go() {
     let cancelled = spawn({
         let (barrier, token, alone) = (barrier.clone(), token.clone(), alone.clone());
         move || {
-            assert!(token.run(|| barrier.wait()).is_err(), "the third never comes");
+            assert!(
+                token.run(|| barrier.wait()).is_err(),
+                "the third never comes"
+            );
             if !barrier.is_broken() {
                 // It never waited: nobody is to wait for it.
                 alone.cancel();
@@ -1206,7 +1276,10 @@ fn sync_barrier_cancel_lets_the_others_go() {
     let canceller = spawn(move || {
         token.cancel();
     });
-    assert!(alone.run(|| barrier.wait()).is_err(), "the third never comes");
+    assert!(
+        alone.run(|| barrier.wait()).is_err(),
+        "the third never comes"
+    );
     canceller.join().unwrap();
     cancelled.join().unwrap();
 }
@@ -1224,7 +1297,10 @@ fn sync_barrier_break_reaches_who_comes_late() {
         move || barrier.wait()
     });
     token.cancel();
-    assert!(matches!(cancelled.join().unwrap(), Err(BarrierError::Cancelled(_))));
+    assert!(matches!(
+        cancelled.join().unwrap(),
+        Err(BarrierError::Cancelled(_))
+    ));
     assert!(matches!(late.join().unwrap(), Err(BarrierError::Broken(_))));
 }
 
@@ -1258,14 +1334,19 @@ fn sync_barrier_reset_lets_go() {
     });
     until_waiting(&*barrier, 1);
     barrier.reset();
-    assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken(_))));
+    assert!(matches!(
+        waiter.join().unwrap(),
+        Err(BarrierError::Broken(_))
+    ));
 }
 
 fn sync_once_cell_failure_hands_over() {
     let cell = Arc::new(OnceCell::new());
     let fails = spawn({
         let cell = cell.clone();
-        move || drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+        move || {
+            drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+        }
     });
     assert_eq!(*cell.get_or_init(|| 7).unwrap(), 7);
     fails.join().unwrap();
@@ -1303,7 +1384,10 @@ fn sync_once_cell_cancelled_waiter_makes_nothing() {
         waiter = Some(spawn({
             let (cell, token) = (cell.clone(), token.clone());
             move || {
-                let made = token.run(|| cell.get_or_init(|| panic!("made in a cancelled scope")).map(drop));
+                let made = token.run(|| {
+                    cell.get_or_init(|| panic!("made in a cancelled scope"))
+                        .map(drop)
+                });
                 assert!(made.is_err());
             }
         }));
@@ -1324,7 +1408,9 @@ fn sync_once_cell_cancelled_waiter_hands_on() {
     let token = CancelToken::new();
     let fails = spawn({
         let cell = cell.clone();
-        move || drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+        move || {
+            drop(cell.get_or_try_init(|| Err::<u8, Box<dyn std::error::Error>>("not today".into())))
+        }
     });
     let cancelled = spawn({
         let (cell, token) = (cell.clone(), token.clone());

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use loom::thread;
 
-use super::support::{here, must_see, saw, Note};
 use super::Bound::{Exhaustive, Preemptions};
+use super::support::{Note, here, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{take_out, AtomicU32, Guard, Ordering};
+use crate::facade::{AtomicU32, Guard, Ordering, take_out};
 use crate::waiting::{Fired, Point, Slot, Woken};
 
 pub(super) fn models() -> Vec<Model> {
@@ -26,10 +26,30 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "a wait that finds the mark by somebody else's wake sees what came before the mark"
         ),
-        breaks!(broken_wait_unchecked_publish, Exhaustive, "deadlock", "a publish that ignores the mark sleeps for ever"),
-        holds!(wait_r7_grant_races_with_entry, Exhaustive, Exhaustive, "a wake at any moment ends the wait it was meant for"),
-        breaks!(broken_wait_wake_is_not_sticky, Exhaustive, "deadlock", "a wake before the park must be remembered"),
-        holds!(wait_r12_grant_beats_cancel, Exhaustive, Exhaustive, "what was granted before a cancel is not lost to it"),
+        breaks!(
+            broken_wait_unchecked_publish,
+            Exhaustive,
+            "deadlock",
+            "a publish that ignores the mark sleeps for ever"
+        ),
+        holds!(
+            wait_r7_grant_races_with_entry,
+            Exhaustive,
+            Exhaustive,
+            "a wake at any moment ends the wait it was meant for"
+        ),
+        breaks!(
+            broken_wait_wake_is_not_sticky,
+            Exhaustive,
+            "deadlock",
+            "a wake before the park must be remembered"
+        ),
+        holds!(
+            wait_r12_grant_beats_cancel,
+            Exhaustive,
+            Exhaustive,
+            "what was granted before a cancel is not lost to it"
+        ),
         holds!(
             wait_r11_late_wake_does_not_end_the_next_wait,
             Exhaustive,
@@ -100,7 +120,14 @@ pub(super) fn models() -> Vec<Model> {
 }
 
 fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
-    slot.wait(Point::Park, Location::caller(), true, || None, ready, &mut None)
+    slot.wait(
+        Point::Park,
+        Location::caller(),
+        true,
+        || None,
+        ready,
+        &mut None,
+    )
 }
 
 fn cancel(slot: &Slot) {
@@ -126,7 +153,11 @@ fn wait_r7_cancel_races_with_entry() {
     };
     assert_eq!(wait(&shared.0, never), Woken::Marked);
     shared.1.read();
-    saw(if looks == 1 { "a mark before the wait" } else { "a mark in the wait" });
+    saw(if looks == 1 {
+        "a mark before the wait"
+    } else {
+        "a mark in the wait"
+    });
     canceller.join().unwrap();
 }
 
@@ -163,7 +194,10 @@ fn wait_r7_grant_races_with_entry() {
             shared.0.unpark();
         }
     });
-    assert_eq!(wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1), Woken::Ready);
+    assert_eq!(
+        wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1),
+        Woken::Ready
+    );
     granter.join().unwrap();
 }
 
@@ -182,7 +216,11 @@ fn wait_r12_grant_beats_cancel() {
             cancel(&shared.0);
         }
     });
-    assert_eq!(wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1), Woken::Ready, "a grant was lost");
+    assert_eq!(
+        wait(&shared.0, || shared.1.load(Ordering::Relaxed) == 1),
+        Woken::Ready,
+        "a grant was lost"
+    );
     other.join().unwrap();
 }
 
@@ -206,7 +244,10 @@ fn wait_r11_late_wake_does_not_end_the_next_wait() {
             ready
         };
         assert_eq!(wait(&shared.0, ready), Woken::Ready);
-        assert!(shared.1.load(Ordering::Relaxed) >= stage, "a wait ended without its condition");
+        assert!(
+            shared.1.load(Ordering::Relaxed) >= stage,
+            "a wait ended without its condition"
+        );
         if looks_in_vain > 1 {
             saw("a wake that came late");
         }
@@ -234,8 +275,16 @@ fn wait_r20_marked_slot_parks() {
         looks += 1;
         shared.1.load(Ordering::Relaxed) == 1
     };
-    assert_eq!(shared.0.wait(Point::Join, here(), false, || None, ready, &mut None), Woken::Ready);
-    assert!(looks <= 2, "one look before the park and one after the only wake, not {looks}");
+    assert_eq!(
+        shared
+            .0
+            .wait(Point::Join, here(), false, || None, ready, &mut None),
+        Woken::Ready
+    );
+    assert!(
+        looks <= 2,
+        "one look before the park and one after the only wake, not {looks}"
+    );
     assert!(shared.0.is_marked());
     granter.join().unwrap();
 }
@@ -251,8 +300,14 @@ fn wait_r21_deadline_races_with_entry() {
             }
         }
     });
-    let until = || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
-    assert_eq!(shared.0.wait(Point::Sleep, here(), true, until, || false, &mut None), Woken::TimedOut);
+    let until =
+        || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
+    assert_eq!(
+        shared
+            .0
+            .wait(Point::Sleep, here(), true, until, || false, &mut None),
+        Woken::TimedOut
+    );
     setter.join().unwrap();
 }
 
@@ -265,7 +320,12 @@ struct Region {
 }
 
 fn marked_region(f: impl FnOnce(&Region)) -> Arc<Region> {
-    let region = Arc::new(Region { slot: Slot::new(), before: Watched::new(), during: Watched::new(), runs: Note::default() });
+    let region = Arc::new(Region {
+        slot: Slot::new(),
+        before: Watched::new(),
+        during: Watched::new(),
+        runs: Note::default(),
+    });
     let canceller = thread::spawn({
         let region = region.clone();
         move || cancel(&region.slot)
@@ -287,7 +347,11 @@ fn wait_hook_ends_before_its_region() {
     must_see(["a hook that ran", "a hook that never ran"]);
     let region = marked_region(|_| ());
     assert!(region.runs.times() <= 1);
-    saw(if region.runs.is_set() { "a hook that ran" } else { "a hook that never ran" });
+    saw(if region.runs.is_set() {
+        "a hook that ran"
+    } else {
+        "a hook that never ran"
+    });
 }
 
 fn wait_hb_hook_end_seen_by_the_wake_of_another() {
@@ -306,8 +370,13 @@ fn broken_wait_withdraw_ignores_firing() {
 fn wait_hook_runs_if_the_mark_came_first() {
     must_see(["a mark before the region", "a mark in the region"]);
     let region = marked_region(|region| {
-        saw(if region.runs.is_set() { "a mark before the region" } else { "a mark in the region" });
-        // The slot's own wait would be that of another slot; the mark wakes nobody here, so look until it has come.
+        saw(if region.runs.is_set() {
+            "a mark before the region"
+        } else {
+            "a mark in the region"
+        });
+        // The slot's own wait would be that of another slot; the mark wakes nobody here, so look
+        // until it has come.
         while !region.slot.is_marked() {
             thread::yield_now();
         }
@@ -317,7 +386,12 @@ fn wait_hook_runs_if_the_mark_came_first() {
 
 fn wait_hook_runs_again_until_its_region_ends() {
     must_see(["run again", "came while it ran", "came too late"]);
-    let region = Arc::new(Region { slot: Slot::new(), before: Watched::new(), during: Watched::new(), runs: Note::default() });
+    let region = Arc::new(Region {
+        slot: Slot::new(),
+        before: Watched::new(),
+        during: Watched::new(),
+        runs: Note::default(),
+    });
     let canceller = thread::spawn({
         let region = region.clone();
         move || cancel(&region.slot)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use loom::sync::mpsc;
 
-use super::cancel::cancel_in_thread;
-use super::support::{block, must_see, saw, with_pool, Drops, Gate, Note};
 use super::Bound::Preemptions;
+use super::cancel::cancel_in_thread;
+use super::support::{Drops, Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{self, take_out, Guard};
-use crate::{workers, CancelToken, TaskGroup, TaskStatus};
+use crate::facade::{self, Guard, take_out};
+use crate::{CancelToken, TaskGroup, TaskStatus, workers};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -204,7 +204,11 @@ fn worker_hb_spawn_to_start_and_end_to_join() {
             });
             let by = task.join()?;
             during.read();
-            saw(if by == owner { "in place" } else { "on a worker" });
+            saw(if by == owner {
+                "in place"
+            } else {
+                "on a worker"
+            });
             Ok(())
         })
         .unwrap();
@@ -221,7 +225,11 @@ fn worker_hb_task_end_to_scope_return() {
             g.spawn(|| {
                 before.read();
                 during.write();
-                saw(if loom::thread::current().id() == owner { "by the owner" } else { "on a worker" });
+                saw(if loom::thread::current().id() == owner {
+                    "by the owner"
+                } else {
+                    "on a worker"
+                });
                 Ok(())
             });
             Ok(())
@@ -248,7 +256,11 @@ fn worker_r14_spawn_cancel_and_end_in_quick_succession() {
         })
         .unwrap();
         assert_eq!(drops.count(), 1);
-        saw(if ran.is_set() { "it ran" } else { "it never ran" });
+        saw(if ran.is_set() {
+            "it ran"
+        } else {
+            "it never ran"
+        });
     });
 }
 
@@ -511,7 +523,11 @@ fn worker_limit_waits_of_both_kinds_in_one_another() {
                         Ok(())
                     });
                     middle.wait_timeout(Duration::ZERO)?;
-                    saw(if middle.status() == TaskStatus::Running { "it had begun" } else { "it had not" });
+                    saw(if middle.status() == TaskStatus::Running {
+                        "it had begun"
+                    } else {
+                        "it had not"
+                    });
                     middle.wait()?;
                     Ok(())
                 });
@@ -529,7 +545,12 @@ fn worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter() {
                 g.spawn(|| {
                     // It begins when this task waits for it.
                     let task = g.spawn(|| Ok(()));
-                    task.on_finished(|_| assert!(g.try_spawn(|| Ok(())).is_err(), "a task was taken beside the waiter"));
+                    task.on_finished(|_| {
+                        assert!(
+                            g.try_spawn(|| Ok(())).is_err(),
+                            "a task was taken beside the waiter"
+                        )
+                    });
                     task.wait()?;
                     Ok(())
                 });
@@ -583,7 +604,11 @@ fn worker_limit_permits_come_back_from_who_was_too_late() {
             .scope(|g| {
                 let body = loom::thread::current().id();
                 let by = g.spawn(|| Ok(loom::thread::current().id())).join()?;
-                saw(if by == body { "in place" } else { "on a worker" });
+                saw(if by == body {
+                    "in place"
+                } else {
+                    "on a worker"
+                });
                 // These two need both permits.
                 let waits = g.spawn(|| Ok(gate.wait()?));
                 g.spawn(|| {
@@ -623,7 +648,8 @@ fn worker_limit_is_kept() {
             .limit(1)
             .scope(|g| {
                 for _ in 0..2 {
-                    // Two writes at once are found, and so are two of which neither happens before the other.
+                    // Two writes at once are found, and so are two of which neither happens before
+                    // the other.
                     g.spawn(|| {
                         running.write();
                         Ok(())

@@ -1,6 +1,8 @@
-//! Runs the models: one trial for each, in a process of its own, because a model that fails may abort.
+//! Runs the models: one trial for each, in a process of its own, because a model that fails may
+//! abort.
 //!
-//! `cargo test --test models scope_` runs those of one area, `-- --list` names them. The environment may say:
+//! `cargo test --test models scope_` runs those of one area, `-- --list` names them. The
+//! environment may say:
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -70,7 +72,8 @@ fn run() -> Result<ExitCode, String> {
                 rows.lock().unwrap()[index] = Some(skipped(&model, settings.depth));
                 return Ok(());
             }
-            let (report, outcome) = judge(&model, run_child(&model, settings.depth, settings.limit)?);
+            let (report, outcome) =
+                judge(&model, run_child(&model, settings.depth, settings.limit)?);
             failed.fetch_or(matches!(report.end, End::Failed(_)), Ordering::Relaxed);
             rows.lock().unwrap()[index] = Some(report);
             outcome
@@ -93,7 +96,8 @@ fn run() -> Result<ExitCode, String> {
         let rows: Option<Vec<_>> = rows.iter().cloned().collect();
         let rows = rows.ok_or("the table needs every model: run them without a filter")?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-        std::fs::write(&path, table(&models, &rows)).map_err(|error| format!("{}: {error}", path.display()))?;
+        std::fs::write(&path, table(&models, &rows))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(conclusion.exit_code())
 }
@@ -113,7 +117,9 @@ fn check_registration(models: &[Model]) -> Result<(), String> {
         }
         // Also not in the middle: the mutants leave out whatever has it in its name.
         if name.contains("broken_") != matches!(expect, Expect::Broken { .. }) {
-            return Err(format!("{name}: a model is named broken_ if it must fail, and only then"));
+            return Err(format!(
+                "{name}: a model is named broken_ if it must fail, and only then"
+            ));
         }
     }
     Ok(())
@@ -160,9 +166,9 @@ impl Settings {
     fn from_env() -> Result<Settings, String> {
         let depth = Depth::parse(&env::var("TASKGROUP_MODELS").unwrap_or_else(|_| "push".into()))?;
         let seconds = match (env::var("TASKGROUP_MODELS_LIMIT"), depth) {
-            (Ok(seconds), _) => {
-                seconds.parse().map_err(|error| format!("TASKGROUP_MODELS_LIMIT is {seconds:?}, not seconds: {error}"))?
-            }
+            (Ok(seconds), _) => seconds.parse().map_err(|error| {
+                format!("TASKGROUP_MODELS_LIMIT is {seconds:?}, not seconds: {error}")
+            })?,
             (Err(_), Depth::Push) => 120,
             (Err(_), Depth::Deep) => 3600,
         };
@@ -186,7 +192,10 @@ struct Outcome {
 fn run_child(model: &Model, depth: Depth, limit: Duration) -> Result<Outcome, Failed> {
     let mut command = Command::new(env::current_exe()?);
     command.args([EXPLORE, model.name, depth.name()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for (name, _) in env::vars_os() {
         let limits_loom = name.to_string_lossy().starts_with("LOOM_") && name != "LOOM_LOCATION";
         // Loom's threads have small stacks, too small to draw a backtrace on.
@@ -202,7 +211,9 @@ fn run_child(model: &Model, depth: Depth, limit: Duration) -> Result<Outcome, Fa
     let stdout = {
         let (pipe, open) = (child.stdout.take().unwrap(), open.clone());
         thread::spawn(move || {
-            let report = lines(pipe).filter_map(|line| line.parse::<Report>().ok()).last();
+            let report = lines(pipe)
+                .filter_map(|line| line.parse::<Report>().ok())
+                .last();
             drop(open);
             report
         })
@@ -234,29 +245,50 @@ fn run_child(model: &Model, depth: Depth, limit: Duration) -> Result<Outcome, Fa
         seconds: started.elapsed().as_secs_f64(),
         end: End::Failed(format!("it ended without a report: {status}")),
     });
-    Ok(Outcome { status: in_time.then_some(status), report, stderr: stderr.join().unwrap() })
+    Ok(Outcome {
+        status: in_time.then_some(status),
+        report,
+        stderr: stderr.join().unwrap(),
+    })
 }
 
 fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
-    BufReader::new(pipe).split(b'\n').map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned())
+    BufReader::new(pipe)
+        .split(b'\n')
+        .map_while(Result::ok)
+        .map(|line| String::from_utf8_lossy(&line).into_owned())
 }
 
-/// Whether the model ended as it must. Only the report is believed, and only with the exit status that goes with it.
+/// Whether the model ended as it must. Only the report is believed, and only with the exit status
+/// that goes with it.
 fn judge(model: &Model, outcome: Outcome) -> (Report, Result<(), Failed>) {
-    let Outcome { status, mut report, stderr } = outcome;
-    let executed = report.name == model.name && report.executions.is_some_and(|executions| executions >= 1);
+    let Outcome {
+        status,
+        mut report,
+        stderr,
+    } = outcome;
+    let executed =
+        report.name == model.name && report.executions.is_some_and(|executions| executions >= 1);
     report.end = match (status, report.end, model.expect) {
         (None, ..) => End::Truncated,
-        (Some(status), End::Complete, Expect::Holds) if status.success() && executed => End::Complete,
+        (Some(status), End::Complete, Expect::Holds) if status.success() && executed => {
+            End::Complete
+        }
         (Some(status), End::Failed(why), Expect::Broken { reason })
             if !status.success() && executed && why.contains(reason) =>
         {
             End::Found(reason.into())
         }
         (Some(_), End::Failed(why), Expect::Holds) => End::Failed(why),
-        (Some(_), End::Failed(why), Expect::Broken { reason }) => End::Failed(format!("not for {reason:?} but: {why}")),
-        (Some(_), End::Complete, Expect::Broken { .. }) => End::Failed("it holds, and must not".into()),
-        (Some(status), end, _) => End::Failed(format!("it reported {end:?} and ended with {status}")),
+        (Some(_), End::Failed(why), Expect::Broken { reason }) => {
+            End::Failed(format!("not for {reason:?} but: {why}"))
+        }
+        (Some(_), End::Complete, Expect::Broken { .. }) => {
+            End::Failed("it holds, and must not".into())
+        }
+        (Some(status), end, _) => {
+            End::Failed(format!("it reported {end:?} and ended with {status}"))
+        }
     };
     let result = match &report.end {
         End::Complete | End::Found(_) => Ok(()),
@@ -266,17 +298,43 @@ fn judge(model: &Model, outcome: Outcome) -> (Report, Result<(), Failed>) {
 }
 
 fn skipped(model: &Model, depth: Depth) -> Report {
-    Report { name: model.name.into(), bound: depth.of(model).to_string(), executions: None, seconds: 0.0, end: End::Skipped }
+    Report {
+        name: model.name.into(),
+        bound: depth.of(model).to_string(),
+        executions: None,
+        seconds: 0.0,
+        end: End::Skipped,
+    }
 }
 
 fn table(models: &[Model], rows: &[Report]) -> String {
-    let mut table =
-        String::from("| model | what it shows | bound | executions | seconds | complete |\n|---|---|---|---:|---:|---|\n");
-    for (model, Report { name, bound, executions, seconds, end }) in models.iter().zip(rows) {
+    let mut table = String::from(
+        "| model | what it shows | bound | executions | seconds | complete |\n|---|---|---|---:|---:|---|\n",
+    );
+    for (
+        model,
+        Report {
+            name,
+            bound,
+            executions,
+            seconds,
+            end,
+        },
+    ) in models.iter().zip(rows)
+    {
         let executions = executions.map_or("-".into(), |n| n.to_string());
-        let cells =
-            [format!("`{name}`"), model.shows.into(), bound.clone(), executions, format!("{seconds:.2}"), end.to_string()];
-        table += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        let cells = [
+            format!("`{name}`"),
+            model.shows.into(),
+            bound.clone(),
+            executions,
+            format!("{seconds:.2}"),
+            end.to_string(),
+        ];
+        table += &format!(
+            "| {} |\n",
+            cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+        );
     }
     table
 }
@@ -296,7 +354,10 @@ const ENDLESS: Model = Model {
 /// What keeps the runner from passing everything, tried on models of the runner's own.
 fn self_checks() -> Vec<Trial> {
     fn model(name: &str) -> Model {
-        models::all().into_iter().find(|model| model.name == name).unwrap()
+        models::all()
+            .into_iter()
+            .find(|model| model.name == name)
+            .unwrap()
     }
     fn end(model: Model, limit: Duration) -> Result<End, Failed> {
         let (report, result) = judge(&model, run_child(&model, Depth::Push, limit)?);
@@ -317,18 +378,41 @@ fn self_checks() -> Vec<Trial> {
     const AMPLE: Duration = Duration::from_secs(120);
     vec![
         Trial::test("runner_refuses_a_broken_model_that_holds", || {
-            let model = Model { expect: Expect::Broken { reason: "" }, ..model("runner_sees_order") };
+            let model = Model {
+                expect: Expect::Broken { reason: "" },
+                ..model("runner_sees_order")
+            };
             let end = end(model, AMPLE)?;
-            expect(matches!(&end, End::Failed(why) if why.contains("it holds")), &end)
+            expect(
+                matches!(&end, End::Failed(why) if why.contains("it holds")),
+                &end,
+            )
         }),
         Trial::test("runner_refuses_a_model_that_fails", || {
-            let end = end(Model { expect: Expect::Holds, ..model("broken_runner_race_is_found") }, AMPLE)?;
-            expect(matches!(&end, End::Failed(why) if why.contains("Causality violation")), &end)
+            let end = end(
+                Model {
+                    expect: Expect::Holds,
+                    ..model("broken_runner_race_is_found")
+                },
+                AMPLE,
+            )?;
+            expect(
+                matches!(&end, End::Failed(why) if why.contains("Causality violation")),
+                &end,
+            )
         }),
         Trial::test("runner_refuses_another_reason", || {
-            let end =
-                end(Model { expect: Expect::Broken { reason: "a race" }, ..model("broken_runner_deadlock_is_found") }, AMPLE)?;
-            expect(matches!(&end, End::Failed(why) if why.contains("but: deadlock")), &end)
+            let end = end(
+                Model {
+                    expect: Expect::Broken { reason: "a race" },
+                    ..model("broken_runner_deadlock_is_found")
+                },
+                AMPLE,
+            )?;
+            expect(
+                matches!(&end, End::Failed(why) if why.contains("but: deadlock")),
+                &end,
+            )
         }),
         Trial::test("runner_refuses_what_the_clock_stopped", || {
             let end = end(ENDLESS, Duration::ZERO)?;
@@ -338,7 +422,11 @@ fn self_checks() -> Vec<Trial> {
             let model = model("runner_sees_order");
             let mut outcome = run_child(&model, Depth::Push, AMPLE)?;
             if outcome.report.executions < Some(2) {
-                return Err(format!("a store beside a load has more executions: {}", outcome.report).into());
+                return Err(format!(
+                    "a store beside a load has more executions: {}",
+                    outcome.report
+                )
+                .into());
             }
             outcome.report.executions = Some(0);
             let (report, result) = judge(&model, outcome);
@@ -380,8 +468,12 @@ fn explore(name: &str, depth: &str) -> ExitCode {
         process::exit(1);
     });
     let mut known = models::all().into_iter().chain([ENDLESS]);
-    let model = known.find(|model| model.name == name).expect("the parent names a model");
-    let bound = Depth::parse(depth).expect("the parent names a depth").of(&model);
+    let model = known
+        .find(|model| model.name == name)
+        .expect("the parent names a model");
+    let bound = Depth::parse(depth)
+        .expect("the parent names a depth")
+        .of(&model);
     let exploration = EXPLORATION.get_or_init(|| Exploration {
         model,
         bound,
@@ -417,7 +509,9 @@ fn explore(name: &str, depth: &str) -> ExitCode {
             Some(event) => exploration.print(End::Failed(format!("in no execution: {event}"))),
         },
         // Loom reports a race by a panic: code that catches it would let a wrong model pass.
-        (Ok(()), Some(text)) => exploration.print(End::Failed(format!("a panic was swallowed: {text}"))),
+        (Ok(()), Some(text)) => {
+            exploration.print(End::Failed(format!("a panic was swallowed: {text}")))
+        }
         (Err(_), None) => exploration.print(End::Failed("a panic without a text".into())),
         (Err(_), Some(_)) => {}
     }
@@ -425,23 +519,33 @@ fn explore(name: &str, depth: &str) -> ExitCode {
 }
 
 /// Reports the first panic where it happens, for the process may not live to report it afterwards:
-/// the threads that a failed execution leaves behind are unwound, and loom panics in their destructors.
+/// the threads that a failed execution leaves behind are unwound, and loom panics in their
+/// destructors.
 ///
 /// A panic whose payload is no text is one that the model throws on purpose, and passes in silence.
 fn report_panics(exploration: &'static Exploration) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-        let Some(text) = text_of(info.payload()) else { return };
+        let Some(text) = text_of(info.payload()) else {
+            return;
+        };
         if exploration.failure.get().is_some() {
-            // What follows from the first; std would print all the frames of a panic within a panic.
+            // What follows from the first; std would print all the frames of a panic within a
+            // panic.
             eprintln!("then: {info}");
             return;
         }
         // A place in loom says less than its message.
-        let place = info.location().filter(|at| Path::new(at.file()).is_relative());
-        let place = place.map_or(String::new(), |at| format!(" ({}:{})", without_parents(at.file()), at.line()));
+        let place = info
+            .location()
+            .filter(|at| Path::new(at.file()).is_relative());
+        let place = place.map_or(String::new(), |at| {
+            format!(" ({}:{})", without_parents(at.file()), at.line())
+        });
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ") + &place;
-        exploration.print(End::Failed(exploration.failure.get_or_init(|| line).clone()));
+        exploration.print(End::Failed(
+            exploration.failure.get_or_init(|| line).clone(),
+        ));
         print(info);
     }));
 }
@@ -458,5 +562,8 @@ fn without_parents(file: &str) -> String {
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
-    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }

@@ -2,19 +2,20 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{resume_unwind, Location};
+use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::abandoned::{Abandoned, Entry};
-use crate::cancel::{context, current, Cancelled};
-use crate::error::{log, PanicPayload};
-use crate::facade::{catch, start_thread, this_thread, Mutex, Payload};
+use crate::cancel::{Cancelled, context, current};
+use crate::error::{PanicPayload, log};
+use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
 use crate::waiting::{Point, Slot};
 
-/// What a call of `abandon` and its thread have in common. The first of the two to lock it after the fact decides: a result
-/// that is there is the caller's, and a thread whose caller has gone keeps its own.
+/// What a call of `abandon` and its thread have in common. The first of the two to lock it after
+/// the fact decides: a result that is there is the caller's, and a thread whose caller has gone
+/// keeps its own.
 struct Call<T, F> {
     /// Until the thread takes it, or, where there is no thread or it comes too late, the caller.
     f: Option<F>,
@@ -30,21 +31,24 @@ enum Caller {
     Gone(#[allow(dead_code, reason = "kept for its drop")] Entry),
 }
 
-/// Runs `f`, which blocks in code that nothing can wake, on a thread of its own, and leaves the thread behind on cancel.
+/// Runs `f`, which blocks in code that nothing can wake, on a thread of its own, and leaves the
+/// thread behind on cancel.
 ///
-/// A last resort: for a name to be resolved, a library without timeouts, a file on a network that is down. Where there is a
-/// way to wake what blocks, use [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind goes on holding
-/// what it holds, so `f` owns all that it uses, and runs outside of any scope. [`abandoned`](crate::abandoned) lists those that
-/// are left behind.
+/// A last resort: for a name to be resolved, a library without timeouts, a file on a network that
+/// is down. Where there is a way to wake what blocks, use
+/// [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind goes on holding what
+/// it holds, so `f` owns all that it uses, and runs outside of any scope.
+/// [`abandoned`](crate::abandoned) lists those that are left behind.
 ///
-/// The threads are called `taskgroup-abandoned`; [`abandon_named`] gives them another name. Where the system has no thread to
-/// give, `f` runs on this one, and is not left behind.
+/// The threads are called `taskgroup-abandoned`; [`abandon_named`] gives them another name. Where
+/// the system has no thread to give, `f` runs on this one, and is not left behind.
 ///
 /// # Cancellation
 ///
-/// A blocking point; in a cancelled scope `f` does not begin. When the scope is cancelled while `f` runs, `abandon` returns at
-/// once; what `f` returns is dropped on its thread when it ends, and what it panics with goes to the log of `tracing`. An `f`
-/// that its thread has not come to begin is dropped unrun.
+/// A blocking point; in a cancelled scope `f` does not begin. When the scope is cancelled while `f`
+/// runs, `abandon` returns at once; what `f` returns is dropped on its thread when it ends, and
+/// what it panics with goes to the log of `tracing`. An `f` that its thread has not come to begin
+/// is dropped unrun.
 ///
 /// # Errors
 ///
@@ -72,7 +76,8 @@ pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Res
     call(None, f)
 }
 
-/// As [`abandon`], with a name for the thread: the system shows it, and so does [`abandoned`](crate::abandoned).
+/// As [`abandon`], with a name for the thread: the system shows it, and so does
+/// [`abandoned`](crate::abandoned).
 ///
 /// # Cancellation
 ///
@@ -108,7 +113,12 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     context::check()?;
-    let call = Call { f: Some(f), thread: None, caller: Caller::Waits(context::slot()), result: None };
+    let call = Call {
+        f: Some(f),
+        thread: None,
+        caller: Caller::Waits(context::slot()),
+        result: None,
+    };
     let call = Arc::new(Mutex::new(call));
     let (theirs, actor) = (call.clone(), current::actor());
     let begin = move || {
@@ -116,8 +126,14 @@ where
         let _recorded = current::begin_for(actor);
         run(&theirs);
     };
-    if let Err(error) = start_thread(name.as_deref().unwrap_or("taskgroup-abandoned"), None, begin) {
-        log(|| tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"));
+    if let Err(error) = start_thread(
+        name.as_deref().unwrap_or("taskgroup-abandoned"),
+        None,
+        begin,
+    ) {
+        log(
+            || tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"),
+        );
         let f = call.lock().f.take();
         return match f {
             Some(f) => Ok(f()),
@@ -136,7 +152,12 @@ where
             let unrun = call.f.take();
             if let (None, Some(thread)) = (&unrun, call.thread) {
                 let name = name.map(Cow::into_owned);
-                let entry = Abandoned { name, location: Location::caller(), since: Instant::now(), thread };
+                let entry = Abandoned {
+                    name,
+                    location: Location::caller(),
+                    since: Instant::now(),
+                    thread,
+                };
                 call.caller = Caller::Gone(Entry::of(entry));
             }
             drop(call);
@@ -163,14 +184,22 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         return caller.unpark();
     }
     drop(call);
-    // Panics of `f` and of the destructor of its value alike. The entry goes with the call, which the thread has to itself.
+    // Panics of `f` and of the destructor of its value alike. The entry goes with the call, which
+    // the thread has to itself.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
-        log(|| tracing::error!(panic = PanicPayload::new(payload).message(), "an abandoned thread panicked"));
+        log(|| {
+            tracing::error!(
+                panic = PanicPayload::new(payload).message(),
+                "an abandoned thread panicked"
+            )
+        });
     }
 }
 
 impl<T, F> fmt::Debug for Call<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("abandoned", &matches!(self.caller, Caller::Gone(_))).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("abandoned", &matches!(self.caller, Caller::Gone(_)))
+            .finish_non_exhaustive()
     }
 }

@@ -12,9 +12,11 @@ use crate::facade::PlainMutex;
 /// Those that have not ended.
 static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
 
-/// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see [`abandoned`].
+/// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see
+/// [`abandoned`].
 ///
-/// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, or without a name where none was given.
+/// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, or without a name where none was
+/// given.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,7 +64,8 @@ impl Drop for Entry {
     }
 }
 
-/// The threads that [`abandon`](crate::abandon) has left behind and that have not ended yet, the one left first first.
+/// The threads that [`abandon`](crate::abandon) has left behind and that have not ended yet, the
+/// one left first first.
 ///
 /// ```
 /// for thread in taskgroup::abandoned() {
@@ -71,7 +74,11 @@ impl Drop for Entry {
 /// assert_eq!(taskgroup::abandoned().len(), 0);
 /// ```
 pub fn abandoned() -> Vec<Abandoned> {
-    let mut all: Vec<_> = LEFT_BEHIND.lock().iter().map(|(_, abandoned)| abandoned.clone()).collect();
+    let mut all: Vec<_> = LEFT_BEHIND
+        .lock()
+        .iter()
+        .map(|(_, abandoned)| abandoned.clone())
+        .collect();
     all.sort_by_key(|abandoned| abandoned.since);
     all
 }

@@ -1,7 +1,7 @@
 //! Loops that a cancel ends.
 
 use super::Halt;
-use crate::cancel::{context, Cancelled};
+use crate::cancel::{Cancelled, context};
 
 /// Makes a loop over any iterator end when the current scope is cancelled.
 ///
@@ -20,18 +20,23 @@ use crate::cancel::{context, Cancelled};
 pub trait CancellableExt: Iterator + Sized {
     /// The same items, each after a [`checkpoint`](crate::checkpoint): see [`Cancellable`].
     fn cancellable(self) -> Cancellable<Self> {
-        Cancellable { items: self, halt: Halt::default() }
+        Cancellable {
+            items: self,
+            halt: Halt::default(),
+        }
     }
 }
 
 impl<I: Iterator> CancellableExt for I {}
 
-/// The items of an iterator, as long as the current scope is not cancelled: made by [`CancellableExt::cancellable`].
+/// The items of an iterator, as long as the current scope is not cancelled: made by
+/// [`CancellableExt::cancellable`].
 ///
 /// # Cancellation
 ///
-/// [`next`](Iterator::next) is a checkpoint. In a cancelled scope it takes no item: it gives the [`Cancelled`], and after that
-/// the end, so that every loop stops and none looks finished. An iterator that itself blocks is not woken.
+/// [`next`](Iterator::next) is a checkpoint. In a cancelled scope it takes no item: it gives the
+/// [`Cancelled`], and after that the end, so that every loop stops and none looks finished. An
+/// iterator that itself blocks is not woken.
 ///
 /// ```
 /// use taskgroup::{CancelToken, CancellableExt};

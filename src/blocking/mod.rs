@@ -11,11 +11,14 @@ mod timeout;
 mod winding_down;
 
 pub use abandon::{abandon, abandon_named};
-pub use abandoned::{abandoned, Abandoned};
+pub use abandoned::{Abandoned, abandoned};
 pub use cancellable::{Cancellable, CancellableExt};
 pub(crate) use halt::Halt;
 pub use hook::{with_cancel_hook, with_cancel_hook_repeating};
-pub use pause::{checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until, yield_now};
+pub use pause::{
+    checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until,
+    yield_now,
+};
 pub use shield::{shield, shield_for};
 pub use timeout::{deadline, timeout};
 pub use winding_down::winding_down;

@@ -11,7 +11,8 @@ use crate::waiting::Point;
 ///
 /// # Cancellation
 ///
-/// This is the check that every blocking point makes at its entry. Outside of any scope it is always `Ok`.
+/// This is the check that every blocking point makes at its entry. Outside of any scope it is
+/// always `Ok`.
 ///
 /// # Errors
 ///
@@ -40,10 +41,12 @@ pub fn is_cancelled() -> bool {
     context::is_cancelled()
 }
 
-/// The token of the current scope: of the group whose body this is, of the task, of [`timeout`](crate::timeout) or of
-/// [`CancelToken::run`]. None outside of any scope, and inside a [`shield`](crate::shield).
+/// The token of the current scope: of the group whose body this is, of the task, of
+/// [`timeout`](crate::timeout) or of [`CancelToken::run`]. None outside of any scope, and inside a
+/// [`shield`](crate::shield).
 ///
-/// That of a task is its own, a child of its group's: cancelling it cancels the task and nothing else.
+/// That of a task is its own, a child of its group's: cancelling it cancels the task and nothing
+/// else.
 ///
 /// ```
 /// let token = taskgroup::CancelToken::new();
@@ -53,8 +56,8 @@ pub fn current_token() -> Option<CancelToken> {
     context::current_own().map(CancelToken::from_node)
 }
 
-/// The time left until the deadline of the current scope, if it has one; zero if it has passed. In a region that
-/// [winds down](crate::winding_down), the end of the grace is one.
+/// The time left until the deadline of the current scope, if it has one; zero if it has passed. In
+/// a region that [winds down](crate::winding_down), the end of the grace is one.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -120,7 +123,8 @@ fn pause(until: Option<Instant>) -> Result<(), Cancelled> {
     context::wait(Point::Sleep, until, || false).map(drop)
 }
 
-/// Blocks until somebody unparks this thread with [`std::thread::Thread::unpark`]; like std's, it may return early.
+/// Blocks until somebody unparks this thread with [`std::thread::Thread::unpark`]; like std's, it
+/// may return early.
 ///
 /// # Cancellation
 ///
@@ -141,7 +145,8 @@ pub fn park() -> Result<(), Cancelled> {
     park_until(None)
 }
 
-/// Blocks until somebody unparks this thread or `duration` has passed; like std's, it may return early.
+/// Blocks until somebody unparks this thread or `duration` has passed; like std's, it may return
+/// early.
 ///
 /// # Cancellation
 ///

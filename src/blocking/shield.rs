@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cancel::{context, Node};
+use crate::cancel::{Node, context};
 
 /// Runs `f` outside of any scope: no cancel and no deadline reaches its blocking points.
 ///
-/// For clean-up that must block. Groups and timeouts opened inside work, and belong to nothing outside. Prefer
-/// [`shield_for`], which ends.
+/// For clean-up that must block. Groups and timeouts opened inside work, and belong to nothing
+/// outside. Prefer [`shield_for`], which ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,8 +23,8 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     context::outside(f)
 }
 
-/// Runs `f` with outer cancels and deadlines hidden for `duration`; after that they are visible again, and end what `f` is
-/// blocked in.
+/// Runs `f` with outer cancels and deadlines hidden for `duration`; after that they are visible
+/// again, and end what `f` is blocked in.
 ///
 /// ```
 /// use std::time::Duration;

@@ -3,15 +3,15 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{context, CancelCause, Cancelled, Node};
+use crate::cancel::{CancelCause, Cancelled, Node, context};
 use crate::error::TaskError;
 
 /// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.
 ///
-/// A timeout is not a cancel. It is `None` only if this deadline ended `f` with its own `Cancelled`: a value that `f`
-/// produces in spite of it is `Some`, and any other error is that error. A duration too long to express sets no deadline.
-/// What runs out of time is a blocking point inside of `f`, or a group opened there; code that neither blocks nor checks is not
-/// cut.
+/// A timeout is not a cancel. It is `None` only if this deadline ended `f` with its own
+/// `Cancelled`: a value that `f` produces in spite of it is `Some`, and any other error is that
+/// error. A duration too long to express sets no deadline. What runs out of time is a blocking
+/// point inside of `f`, or a group opened there; code that neither blocks nor checks is not cut.
 ///
 /// # Errors
 ///
@@ -30,7 +30,10 @@ use crate::error::TaskError;
 /// # }
 /// ```
 #[track_caller]
-pub fn timeout<T, E: TaskError>(duration: Duration, f: impl FnOnce() -> Result<T, E>) -> Result<Option<T>, E> {
+pub fn timeout<T, E: TaskError>(
+    duration: Duration,
+    f: impl FnOnce() -> Result<T, E>,
+) -> Result<Option<T>, E> {
     match Instant::now().checked_add(duration) {
         Some(instant) => deadline(instant, f),
         None => f().map(Some),
@@ -53,12 +56,17 @@ pub fn timeout<T, E: TaskError>(duration: Duration, f: impl FnOnce() -> Result<T
 /// # }
 /// ```
 #[track_caller]
-pub fn deadline<T, E: TaskError>(instant: Instant, f: impl FnOnce() -> Result<T, E>) -> Result<Option<T>, E> {
+pub fn deadline<T, E: TaskError>(
+    instant: Instant,
+    f: impl FnOnce() -> Result<T, E>,
+) -> Result<Option<T>, E> {
     let node = Node::child_of_current();
     node.set_deadline(instant, Location::caller());
     let id = node.id();
     // The token can also be cancelled by hand, from inside.
-    let is_ours = |cancelled: &Cancelled| cancelled.origin() == id && matches!(cancelled.cause(), CancelCause::Deadline { .. });
+    let is_ours = |cancelled: &Cancelled| {
+        cancelled.origin() == id && matches!(cancelled.cause(), CancelCause::Deadline { .. })
+    };
     match context::within(node, f) {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.cancelled().is_some_and(is_ours) => Ok(None),

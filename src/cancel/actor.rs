@@ -17,11 +17,19 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(task: &TaskInfo) -> Self {
-        Identity { id: task.id, name: task.name.clone().map(Cow::Owned), location: task.location }
+        Identity {
+            id: task.id,
+            name: task.name.clone().map(Cow::Owned),
+            location: task.location,
+        }
     }
 
     pub(crate) fn info(self) -> TaskInfo {
-        TaskInfo { id: self.id, name: self.name.map(Cow::into_owned), location: self.location }
+        TaskInfo {
+            id: self.id,
+            name: self.name.map(Cow::into_owned),
+            location: self.location,
+        }
     }
 }
 
@@ -33,9 +41,11 @@ pub(crate) enum Part {
     Body(TokenId),
 }
 
-/// A part of a group, with the part of another group that opened that group, and so on: the outermost was opened in no group.
+/// A part of a group, with the part of another group that opened that group, and so on: the
+/// outermost was opened in no group.
 ///
-/// An error that was caused in one group and reported in another finds the part that both have in common by this.
+/// An error that was caused in one group and reported in another finds the part that both have in
+/// common by this.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     part: Part,

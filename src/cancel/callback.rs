@@ -4,12 +4,14 @@
 //!
 //! All of them hold whenever the lock of the node is free.
 //!
-//! 1. The callbacks that wait form a list in the order of their registration, linked in both directions by their places
-//!    in a slab. So the last one, and the one of any guard, are taken out in constant time.
-//! 2. A place is used again after its callback has been taken out. A guard therefore names its callback by the place and
-//!    by a number that is never used twice.
-//! 3. A callback is in the list, or it is the one that runs, or it is gone. It moves from the list to `running` in one
-//!    critical section: the drop of a guard finds it in one of the two until it has ended.
+//! 1. The callbacks that wait form a list in the order of their registration, linked in both
+//!    directions by their places in a slab. So the last one, and the one of any guard, are taken
+//!    out in constant time.
+//! 2. A place is used again after its callback has been taken out. A guard therefore names its
+//!    callback by the place and by a number that is never used twice.
+//! 3. A callback is in the list, or it is the one that runs, or it is gone. It moves from the list
+//!    to `running` in one critical section: the drop of a guard finds it in one of the two until it
+//!    has ended.
 //!
 //! A callback, and what it captured, is run and dropped only when the lock is free.
 
@@ -22,7 +24,7 @@ use super::context;
 use super::node::Node;
 use super::timer;
 use crate::error::drop_contained;
-use crate::facade::{catch, holds, Guard, PlainMutex};
+use crate::facade::{Guard, PlainMutex, catch, holds};
 use crate::waiting::{Point, Slot};
 
 type Callback = Box<dyn FnOnce() + Send>;
@@ -61,7 +63,12 @@ impl Callbacks {
     fn push(&mut self, callback: Callback) -> Registration {
         let id = self.next;
         self.next += 1;
-        let place = self.waiting.insert(Waiting { id, callback, before: self.last, after: None });
+        let place = self.waiting.insert(Waiting {
+            id,
+            callback,
+            before: self.last,
+            after: None,
+        });
         if let Some(before) = self.last.replace(place) {
             self.waiting[before].after = Some(place);
         }
@@ -76,7 +83,10 @@ impl Callbacks {
 
     /// Takes out the callback of a guard, if it waits.
     fn take(&mut self, registration: Registration) -> Option<Callback> {
-        let is_there = self.waiting.get(registration.place).is_some_and(|waiting| waiting.id == registration.id);
+        let is_there = self
+            .waiting
+            .get(registration.place)
+            .is_some_and(|waiting| waiting.id == registration.id);
         is_there.then(|| self.take_out(registration.place).callback)
     }
 
@@ -94,12 +104,15 @@ impl Callbacks {
     }
 
     fn is_running(&self, id: u64) -> Option<&Arc<Slot>> {
-        self.running.as_ref().filter(|running| running.id == id).map(|running| &running.by)
+        self.running
+            .as_ref()
+            .filter(|running| running.id == id)
+            .map(|running| &running.by)
     }
 }
 
-/// The callbacks of a token that is freed uncancelled, on whatever thread that is. Each is dropped by itself: a destructor of
-/// what it captured may panic.
+/// The callbacks of a token that is freed uncancelled, on whatever thread that is. Each is dropped
+/// by itself: a destructor of what it captured may panic.
 impl Drop for Callbacks {
     fn drop(&mut self) {
         while let Some((_, callback)) = self.pop() {
@@ -115,15 +128,16 @@ struct Registration {
     place: usize,
 }
 
-/// Who waits in a deregistration for whom, so that two that wait for each other are seen. It is looked at only where a
-/// deregistration has to wait.
+/// Who waits in a deregistration for whom, so that two that wait for each other are seen. It is
+/// looked at only where a deregistration has to wait.
 static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::new(Vec::new());
 
 /// Keeps a callback registered: dropping it takes the callback back.
 ///
-/// A callback that has not begun never runs then; for one that is running the drop waits, except inside the callback
-/// itself, and where the callback in its turn waits for the one that this thread is running. [`forget`](Self::forget) leaves
-/// the callback registered for the life of the token.
+/// A callback that has not begun never runs then; for one that is running the drop waits, except
+/// inside the callback itself, and where the callback in its turn waits for the one that this
+/// thread is running. [`forget`](Self::forget) leaves the callback registered for the life of the
+/// token.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,23 +184,35 @@ impl Node {
             if let Err(payload) = catch(|| context::outside(f)) {
                 self.callback_panicked(payload);
             }
-            return CancelGuard { node: None, registration: Registration { id: 0, place: 0 } };
+            return CancelGuard {
+                node: None,
+                registration: Registration { id: 0, place: 0 },
+            };
         }
         let registration = inner.watchers().callbacks.push(f);
         drop(inner);
         if self.is_timed() {
             timer::arm(self);
         }
-        CancelGuard { node: Some(self.clone()), registration }
+        CancelGuard {
+            node: Some(self.clone()),
+            registration,
+        }
     }
 
     /// Runs the callback registered last; false if there is none.
     pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
         let mut inner = self.inner.lock();
-        let Some((id, f)) = inner.watchers().callbacks.pop() else { return false };
-        inner.watchers().callbacks.running = Some(Running { id, by: context::slot() });
+        let Some((id, f)) = inner.watchers().callbacks.pop() else {
+            return false;
+        };
+        inner.watchers().callbacks.running = Some(Running {
+            id,
+            by: context::slot(),
+        });
         let held = (!holds(Guard::CallbacksOutsideLock)).then_some(inner);
-        // What a callback can do must not depend on the scope of whoever cancels, which is cancelled more often than not.
+        // What a callback can do must not depend on the scope of whoever cancels, which is
+        // cancelled more often than not.
         let panic = catch(|| context::outside(f)).err();
         drop(held);
         let mut inner = self.inner.lock();
@@ -211,17 +237,32 @@ impl Node {
         }
         let id = registration.id;
         let slot = context::slot();
-        let Some(by) = callbacks.is_running(id).filter(|by| !by.is_of_thread_of(&slot)).cloned() else { return };
+        let Some(by) = callbacks
+            .is_running(id)
+            .filter(|by| !by.is_of_thread_of(&slot))
+            .cloned()
+        else {
+            return;
+        };
         if !holds(Guard::DeregisterWaits) {
             return;
         }
         callbacks.deregistering.push(slot.clone());
         drop(inner);
-        let Some(_wait) = MutualWait::begin(slot, by) else { return };
+        let Some(_wait) = MutualWait::begin(slot, by) else {
+            return;
+        };
         context::wait_uncancellable(
             Point::Deregister,
             || None,
-            || self.inner.lock().watchers().callbacks.is_running(id).is_none(),
+            || {
+                self.inner
+                    .lock()
+                    .watchers()
+                    .callbacks
+                    .is_running(id)
+                    .is_none()
+            },
         );
     }
 }
@@ -262,6 +303,9 @@ impl Drop for CancelGuard {
 
 impl fmt::Debug for CancelGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelGuard").field("id", &self.registration.id).field("registered", &self.node.is_some()).finish()
+        f.debug_struct("CancelGuard")
+            .field("id", &self.registration.id)
+            .field("registered", &self.node.is_some())
+            .finish()
     }
 }

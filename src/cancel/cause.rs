@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::actor::Actor;
-use super::text::{one_line, Escaped};
+use super::text::{Escaped, one_line};
 
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
 ///
@@ -65,8 +65,8 @@ fn next_number() -> u64 {
 
 /// Which task: its id, its name if it was given one, and the place that spawned it.
 ///
-/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task without a name. Control
-/// characters in the name are escaped.
+/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task
+/// without a name. Control characters in the name are escaped.
 ///
 /// ```
 /// use taskgroup::TaskGroup;
@@ -101,11 +101,13 @@ impl fmt::Display for TaskInfo {
     }
 }
 
-/// What led to a cancellation: the first thing that happened, kept unchanged by everything that inherits it.
+/// What led to a cancellation: the first thing that happened, kept unchanged by everything that
+/// inherits it.
 ///
-/// Of several failures it names the one that was recorded first. That can be an [echo](crate::Failure::echo_of): the root, the
-/// task that fails because of nothing else, may still be dropping its values at that time.
-/// [`GroupError::primary`](crate::GroupError::primary) knows all failures, and names the root.
+/// Of several failures it names the one that was recorded first. That can be an
+/// [echo](crate::Failure::echo_of): the root, the task that fails because of nothing else, may
+/// still be dropping its values at that time. [`GroupError::primary`](crate::GroupError::primary)
+/// knows all failures, and names the root.
 ///
 /// ```
 /// use std::time::Duration;
@@ -170,10 +172,18 @@ impl fmt::Display for CancelCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CancelCause::Requested { reason: None } => f.write_str("cancel was requested"),
-            CancelCause::Requested { reason: Some(reason) } => f.write_str(&one_line(reason)),
-            CancelCause::TaskFailed { task, error } => write!(f, "{task} failed: {}", one_line(error)),
-            CancelCause::TaskPanicked { task, message } => write!(f, "{task} panicked: {}", one_line(message)),
-            CancelCause::BodyFailed { error } => write!(f, "the body of the group failed: {}", one_line(error)),
+            CancelCause::Requested {
+                reason: Some(reason),
+            } => f.write_str(&one_line(reason)),
+            CancelCause::TaskFailed { task, error } => {
+                write!(f, "{task} failed: {}", one_line(error))
+            }
+            CancelCause::TaskPanicked { task, message } => {
+                write!(f, "{task} panicked: {}", one_line(message))
+            }
+            CancelCause::BodyFailed { error } => {
+                write!(f, "the body of the group failed: {}", one_line(error))
+            }
             CancelCause::BodyPanicked => f.write_str("the body of the group panicked"),
             CancelCause::Deadline { .. } => f.write_str("the deadline passed"),
             CancelCause::GroupFinished => f.write_str("the group has finished"),
@@ -185,8 +195,9 @@ impl fmt::Display for CancelCause {
 
 /// The error of a blocking point whose scope has been cancelled: the operation had no effect.
 ///
-/// It is cheap to clone and says what happened ([`cause`](Self::cause)), where in the source the cancel came from
-/// ([`location`](Self::location)) and whose cancel it was ([`origin`](Self::origin)).
+/// It is cheap to clone and says what happened ([`cause`](Self::cause)), where in the source the
+/// cancel came from ([`location`](Self::location)) and whose cancel it was
+/// ([`origin`](Self::origin)).
 ///
 /// ```
 /// use taskgroup::{CancelCause, CancelToken};
@@ -209,8 +220,17 @@ struct Record {
 }
 
 impl Cancelled {
-    pub(crate) fn new(cause: CancelCause, location: &'static Location<'static>, origin: TokenId) -> Self {
-        Cancelled(Arc::new(Record { cause, location, origin, failed: None }))
+    pub(crate) fn new(
+        cause: CancelCause,
+        location: &'static Location<'static>,
+        origin: TokenId,
+    ) -> Self {
+        Cancelled(Arc::new(Record {
+            cause,
+            location,
+            origin,
+            failed: None,
+        }))
     }
 
     /// A cancel because `failed` has failed.
@@ -220,7 +240,12 @@ impl Cancelled {
         origin: TokenId,
         failed: Arc<Actor>,
     ) -> Self {
-        Cancelled(Arc::new(Record { cause, location, origin, failed: Some(failed) }))
+        Cancelled(Arc::new(Record {
+            cause,
+            location,
+            origin,
+            failed: Some(failed),
+        }))
     }
 
     /// What failed, where that is the cause.
@@ -241,8 +266,8 @@ impl Cancelled {
         &self.0.cause
     }
 
-    /// Where in the source the cancel came from: the call of `cancel`, the spawn of the task that failed, the place that
-    /// set the deadline.
+    /// Where in the source the cancel came from: the call of `cancel`, the spawn of the task that
+    /// failed, the place that set the deadline.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -269,7 +294,13 @@ impl Cancelled {
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cancelled: {} (at {}:{})", self.cause(), self.location().file(), self.location().line())
+        write!(
+            f,
+            "cancelled: {} (at {}:{})",
+            self.cause(),
+            self.location().file(),
+            self.location().line()
+        )
     }
 }
 

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::{bounded, Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::node::Node;
-use super::{timer, CancelToken};
+use super::{CancelToken, timer};
 
 /// Made when it is first asked for, and freed with its node.
 pub(super) type Closed = OnceLock<Receiver<Infallible>>;
@@ -43,11 +43,14 @@ impl Node {
 }
 
 impl CancelToken {
-    /// A receiver of crossbeam's that never gets a message and disconnects when the token is cancelled, for use in their
-    /// `select!`. Each call gives a clone of the same one. Needs the feature `crossbeam`.
+    /// A receiver of crossbeam's that never gets a message and disconnects when the token is
+    /// cancelled, for use in their `select!`. Each call gives a clone of the same one. Needs the
+    /// feature `crossbeam`.
     ///
-    /// It disconnects as well when the last clone of the token is gone: keep the token while you wait. For a single `send` or
-    /// `recv`, those of [`channel::crossbeam`](crate::channel::crossbeam) are simpler, and faster when they need not wait.
+    /// It disconnects as well when the last clone of the token is gone: keep the token while you
+    /// wait. For a single `send` or `recv`, those of
+    /// [`channel::crossbeam`](crate::channel::crossbeam) are simpler, and faster when they need not
+    /// wait.
     ///
     /// ```
     /// use taskgroup::CancelToken;

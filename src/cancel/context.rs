@@ -1,7 +1,8 @@
 //! The context of a thread: its slot, and the scopes it is in.
 //!
-//! A thread's slot is attached to the node of its innermost scope, lazily: entering a scope pushes a frame, and the first
-//! check or wait in it attaches. A task that never blocks never touches the lock of its group's node.
+//! A thread's slot is attached to the node of its innermost scope, lazily: entering a scope pushes
+//! a frame, and the first check or wait in it attaches. A task that never blocks never touches the
+//! lock of its group's node.
 //!
 //! | standing | meaning | a check |
 //! |---|---|---|
@@ -9,24 +10,25 @@
 //! | `Attached` | the slot is attached to the node of the top frame | is one load of the slot's word |
 //! | `Stale` | a frame was pushed or popped since, or a task has made its node | attaches first |
 //!
-//! A destructor of a thread-local that runs after that of `CONTEXT` finds another context in `LATE`, which lasts while a scope is
-//! entered or a call uses it. Such a destructor begins outside of any scope. Each context has a slot of its own, so threads are
-//! compared by `identity` or by their unparkers, never by their slots.
+//! A destructor of a thread-local that runs after that of `CONTEXT` finds another context in
+//! `LATE`, which lasts while a scope is entered or a call uses it. Such a destructor begins outside
+//! of any scope. Each context has a slot of its own, so threads are compared by `identity` or by
+//! their unparkers, never by their slots.
 //!
-//! A task that is run in place has a frame only once it has asked for a node of its own: until then its scope is that of the
-//! frame below, and nothing of the above changes.
+//! A task that is run in place has a frame only once it has asked for a node of its own: until then
+//! its scope is that of the frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::sync::Arc;
 #[cfg(debug_assertions)]
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::node::{Attachment, Node};
 use super::Cancelled;
-use crate::facade::{self, holds, local, Guard, Late};
+use super::node::{Attachment, Node};
+use crate::facade::{self, Guard, Late, holds, local};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers::{self, InPlace, Refusal};
 
@@ -35,7 +37,8 @@ local! {
 }
 
 local! {
-    // The number of locks of this crate that the thread holds. Apart from the context, so that it costs one instruction.
+    // The number of locks of this crate that the thread holds. Apart from the context, so that it
+    // costs one instruction.
     static LOCKS: Cell<usize> = Cell::new(0);
 }
 
@@ -51,7 +54,8 @@ local! {
 }
 
 local! {
-    // Its address tells this thread from every other, also in the last destructor, since it has none itself.
+    // Its address tells this thread from every other, also in the last destructor, since it has
+    // none itself.
     static HERE: Cell<u8> = Cell::new(0);
 }
 
@@ -60,7 +64,8 @@ struct Context {
     slot: OnceCell<Arc<Slot>>,
     attachment: RefCell<Option<Attachment>>,
     frames: RefCell<Vec<Frame>>,
-    /// How many frames there were when the task that runs in place began, the innermost of those; none is 0.
+    /// How many frames there were when the task that runs in place began, the innermost of those;
+    /// none is 0.
     in_place: Cell<usize>,
     /// Slots for regions with a hook, kept for the next.
     spare: RefCell<Vec<Arc<Slot>>>,
@@ -76,7 +81,8 @@ enum Standing {
 /// A scope that a thread is in.
 enum Frame {
     Node(Arc<Node>),
-    /// A task that has no handle: nobody but itself can ask for a node of its own, which is kept here.
+    /// A task that has no handle: nobody but itself can ask for a node of its own, which is kept
+    /// here.
     Task {
         base: Arc<Node>,
         own: Option<Arc<Node>>,
@@ -115,8 +121,8 @@ impl Context {
         self.slot.get_or_init(Slot::new)
     }
 
-    /// The node of the innermost scope. In a task without a handle that is the node of its group, until the task has one
-    /// of its own.
+    /// The node of the innermost scope. In a task without a handle that is the node of its group,
+    /// until the task has one of its own.
     fn node(&self) -> Option<Arc<Node>> {
         let lazy = match self.frames.borrow().last()? {
             Frame::Node(node) => return Some(node.clone()),
@@ -131,14 +137,22 @@ impl Context {
     fn own_node(&self) -> Option<Arc<Node>> {
         let node = self.node()?;
         let in_place = self.in_place.get() == self.frames.borrow().len();
-        if !in_place && !matches!(self.frames.borrow().last(), Some(Frame::Task { own: None, .. })) {
+        if !in_place
+            && !matches!(
+                self.frames.borrow().last(),
+                Some(Frame::Task { own: None, .. })
+            )
+        {
             return Some(node);
         }
         let made = Node::of_task(&node);
         let mut frames = self.frames.borrow_mut();
         match frames.last_mut() {
             Some(Frame::Task { own, .. }) if !in_place => *own = Some(made.clone()),
-            _ => frames.push(Frame::Task { base: node, own: Some(made.clone()) }),
+            _ => frames.push(Frame::Task {
+                base: node,
+                own: Some(made.clone()),
+            }),
         }
         // The slot is attached to the node of the group, if to any.
         self.standing.set(Standing::Stale);
@@ -147,14 +161,22 @@ impl Context {
 
     #[inline]
     fn push(&self, frame: Frame) {
-        self.standing.set(if matches!(frame, Frame::Clear) { Standing::Outside } else { Standing::Stale });
+        self.standing.set(if matches!(frame, Frame::Clear) {
+            Standing::Outside
+        } else {
+            Standing::Stale
+        });
         self.frames.borrow_mut().push(frame);
     }
 
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
         let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
-        self.standing.set(if outside { Standing::Outside } else { Standing::Stale });
+        self.standing.set(if outside {
+            Standing::Outside
+        } else {
+            Standing::Stale
+        });
         // A node that has been left must not be held, nor find the slot in its list.
         if !matches!(frame, Some(Frame::Clear)) {
             self.detach();
@@ -174,8 +196,14 @@ impl Context {
             Standing::Attached => return true,
             Standing::Stale => {}
         }
-        let Some(node) = self.node() else { return false };
-        let attached = self.attachment.borrow().as_ref().is_some_and(|attachment| Arc::ptr_eq(attachment.node(), &node));
+        let Some(node) = self.node() else {
+            return false;
+        };
+        let attached = self
+            .attachment
+            .borrow()
+            .as_ref()
+            .is_some_and(|attachment| Arc::ptr_eq(attachment.node(), &node));
         if !attached {
             self.detach();
             let attachment = node.attach(self.slot());
@@ -185,8 +213,9 @@ impl Context {
         true
     }
 
-    /// Blocks until `ready`, until `limit`, or until there is cause to look for a cancel, which is for the caller to do. As long
-    /// as there is none, it touches the counts of neither slot nor node.
+    /// Blocks until `ready`, until `limit`, or until there is cause to look for a cancel, which is
+    /// for the caller to do. As long as there is none, it touches the counts of neither slot nor
+    /// node.
     fn wait(
         &self,
         point: Point,
@@ -200,7 +229,10 @@ impl Context {
             if !cancellable || !slot.is_timed() {
                 return limit;
             }
-            [limit, self.node().and_then(|node| node.next_limit())].into_iter().flatten().min()
+            [limit, self.node().and_then(|node| node.next_limit())]
+                .into_iter()
+                .flatten()
+                .min()
         };
         let mut refused = None;
         let woken = slot.wait(point, location, cancellable, until, ready, &mut refused);
@@ -233,7 +265,13 @@ fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
     if CONTEXT.try_with(|_| ()).is_ok() {
         CONTEXT.with(f)
     } else if LATE.try_with(|_| ()).is_ok() {
-        LATE.with(|late| late.with(Context::new, |context| context.frames.borrow().is_empty(), f))
+        LATE.with(|late| {
+            late.with(
+                Context::new,
+                |context| context.frames.borrow().is_empty(),
+                f,
+            )
+        })
     } else {
         // In a model, in which threads have no last destructor.
         f(&Context::new())
@@ -280,8 +318,9 @@ pub(crate) fn lock_released() {
 
 /// Whether this thread holds a lock of this crate.
 ///
-/// A cancel or a deadline may end the `join` of a thread that holds a lock, and then the thread unlocks. A task that ran in
-/// place of that `join` and waited for the lock where no cancel reaches, would wait for ever.
+/// A cancel or a deadline may end the `join` of a thread that holds a lock, and then the thread
+/// unlocks. A task that ran in place of that `join` and waited for the lock where no cancel
+/// reaches, would wait for ever.
 fn holds_lock() -> bool {
     LOCKS.try_with(|locks| locks.get() != 0).unwrap_or(false)
 }
@@ -298,10 +337,15 @@ impl Errand {
     pub(crate) fn begin() -> Self {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Relaxed);
-        Errand { before: ERRAND.try_with(|errand| errand.replace(number)).unwrap_or(0) }
+        Errand {
+            before: ERRAND
+                .try_with(|errand| errand.replace(number))
+                .unwrap_or(0),
+        }
     }
 
-    /// The number of the innermost task of this thread, unique in the process; zero outside of any task.
+    /// The number of the innermost task of this thread, unique in the process; zero outside of any
+    /// task.
     pub(crate) fn current() -> u64 {
         ERRAND.try_with(Cell::get).unwrap_or(0)
     }
@@ -314,8 +358,9 @@ impl Drop for Errand {
     }
 }
 
-/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node` itself, this thread holds no
-/// lock of the crate, and the tasks around it have left enough of the stack.
+/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node`
+/// itself, this thread holds no lock of the crate, and the tasks around it have left enough of the
+/// stack.
 #[inline]
 pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
     struct Out<'a> {
@@ -336,7 +381,13 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
     let run = |context: &Context| {
         let frames = context.frames.borrow();
         let is_current = match frames.last() {
-            Some(Frame::Node(top) | Frame::Task { base: top, own: None }) => Arc::ptr_eq(top, node),
+            Some(
+                Frame::Node(top)
+                | Frame::Task {
+                    base: top,
+                    own: None,
+                },
+            ) => Arc::ptr_eq(top, node),
             _ => false,
         };
         let frames_now = frames.len();
@@ -345,7 +396,11 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
             return None;
         }
         let _in_place = InPlace::begin()?;
-        let _out = Out { context, frames: frames_now, before: context.in_place.replace(frames_now) };
+        let _out = Out {
+            context,
+            frames: frames_now,
+            before: context.in_place.replace(frames_now),
+        };
         f()
     };
     with(run)
@@ -415,17 +470,15 @@ pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
 /// `Err` if the current scope is cancelled.
 #[inline]
 pub(crate) fn check() -> Result<(), Cancelled> {
-    if is_clear() {
-        Ok(())
-    } else {
-        check_slowly()
-    }
+    if is_clear() { Ok(()) } else { check_slowly() }
 }
 
 /// Neither cancelled nor under a deadline, as far as the slot knows.
 #[inline]
 fn is_clear() -> bool {
-    CONTEXT.try_with(Context::is_clear).unwrap_or_else(|_| with(Context::is_clear))
+    CONTEXT
+        .try_with(Context::is_clear)
+        .unwrap_or_else(|_| with(Context::is_clear))
 }
 
 /// Whether the current scope is cancelled.
@@ -442,10 +495,11 @@ fn check_slowly() -> Result<(), Cancelled> {
     current().map_or(Ok(()), |node| node.check())
 }
 
-/// `Err` if the current scope is cancelled, or if a cancel is on its way to it: see [`Node::check_above`].
+/// `Err` if the current scope is cancelled, or if a cancel is on its way to it: see
+/// [`Node::check_above`].
 ///
-/// For a call that is to fail because another thread has gone: if that thread went because of a cancel that comes to this
-/// scope too, the call was cancelled.
+/// For a call that is to fail because another thread has gone: if that thread went because of a
+/// cancel that comes to this scope too, the call was cancelled.
 #[cold]
 pub(crate) fn check_above() -> Result<(), Cancelled> {
     if !holds(Guard::GoneAsksAbove) {
@@ -458,11 +512,15 @@ pub(crate) fn check_above() -> Result<(), Cancelled> {
 ///
 /// # Errors
 ///
-/// The current scope was cancelled, before or meanwhile, and `ready` did not hold. Whoever calls decides under the lock of
-/// the primitive whether the wait was granted in spite of it.
+/// The current scope was cancelled, before or meanwhile, and `ready` did not hold. Whoever calls
+/// decides under the lock of the primitive whether the wait was granted in spite of it.
 #[inline]
 #[track_caller]
-pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut() -> bool) -> Result<Outcome, Cancelled> {
+pub(crate) fn wait(
+    point: Point,
+    limit: Option<Instant>,
+    mut ready: impl FnMut() -> bool,
+) -> Result<Outcome, Cancelled> {
     let location = Location::caller();
     loop {
         check()?;
@@ -482,7 +540,11 @@ pub(crate) fn wait(point: Point, limit: Option<Instant>, mut ready: impl FnMut()
 
 /// Blocks until `ready`, or until the instant `until` gives, whatever is cancelled.
 #[track_caller]
-pub(crate) fn wait_uncancellable(point: Point, until: impl FnMut() -> Option<Instant>, ready: impl FnMut() -> bool) -> Outcome {
+pub(crate) fn wait_uncancellable(
+    point: Point,
+    until: impl FnMut() -> Option<Instant>,
+    ready: impl FnMut() -> bool,
+) -> Outcome {
     wait_uncancellable_at(Location::caller(), point, until, ready)
 }
 
@@ -514,7 +576,7 @@ pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
 mod tests {
     use std::sync::Arc;
 
-    use super::{check, within, Node};
+    use super::{Node, check, within};
 
     #[test]
     fn a_scope_that_has_been_left_is_not_held() {

@@ -1,12 +1,14 @@
-//! The task or body that a thread runs: for values whose drop depends on how that ends, and for errors that say because of
-//! which task they came about.
+//! The task or body that a thread runs: for values whose drop depends on how that ends, and for
+//! errors that say because of which task they came about.
 //!
-//! A record is set where the group runs a body or the closure of a task, and where it drops something of the task's, on
-//! workers and in place alike. The record before is restored after that. Only the thread itself reads it, when it drops an
-//! end of a channel, opens a group, or breaks a barrier.
+//! A record is set where the group runs a body or the closure of a task, and where it drops
+//! something of the task's, on workers and in place alike. The record before is restored after
+//! that. Only the thread itself reads it, when it drops an end of a channel, opens a group, or
+//! breaks a barrier.
 //!
-//! A drop is *ill* while the group says so, or while the thread panics and did not when the record was set: a task that is
-//! run by a destructor, on a thread that panics already, has not panicked itself.
+//! A drop is *ill* while the group says so, or while the thread panics and did not when the record
+//! was set: a task that is run by a destructor, on a thread that panics already, has not panicked
+//! itself.
 //!
 //! In the destructors of thread-locals that run after that of `CURRENT`, the record is in `LATE`.
 
@@ -15,9 +17,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread;
 
-use super::actor::{Actor, Identity, Part};
 use super::TokenId;
-use crate::facade::{local, Late};
+use super::actor::{Actor, Identity, Part};
+use crate::facade::{Late, local};
 
 local! {
     static CURRENT: Current = Current::new();
@@ -37,7 +39,11 @@ struct Current {
 
 impl Current {
     const fn new() -> Self {
-        Current { actor: RefCell::new(None), was_panicking: Cell::new(false), ill: Cell::new(false) }
+        Current {
+            actor: RefCell::new(None),
+            was_panicking: Cell::new(false),
+            ill: Cell::new(false),
+        }
     }
 
     /// It says what a new one says.
@@ -52,11 +58,13 @@ fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
     if CURRENT.try_with(|_| ()).is_ok() {
         Some(CURRENT.with(f))
     } else {
-        LATE.try_with(|late| late.with(Current::new, Current::is_blank, f)).ok()
+        LATE.try_with(|late| late.with(Current::new, Current::is_blank, f))
+            .ok()
     }
 }
 
-/// While it lives, this thread has the record it was made with. The one before is restored after it.
+/// While it lives, this thread has the record it was made with. The one before is restored after
+/// it.
 #[must_use = "the record is restored at once if this is not kept"]
 pub(crate) struct Recorded {
     before: Option<Actor>,
@@ -76,7 +84,12 @@ impl Recorded {
             _thread: PhantomData,
         });
         // Not made beforehand: its drop restores.
-        before.unwrap_or_else(|| Recorded { before: None, was_panicking: false, ill: false, _thread: PhantomData })
+        before.unwrap_or_else(|| Recorded {
+            before: None,
+            was_panicking: false,
+            ill: false,
+            _thread: PhantomData,
+        })
     }
 
     /// Says that the task did not end well, for what is dropped from now on.
@@ -107,7 +120,8 @@ pub(crate) fn begin_ill(task: Identity, opened_in: Option<Arc<Actor>>) -> Record
     Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), true)
 }
 
-/// Records that this thread runs the body of the group of this token, which was opened in `opened_in`.
+/// Records that this thread runs the body of the group of this token, which was opened in
+/// `opened_in`.
 #[inline]
 pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
     Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), false)
@@ -121,7 +135,8 @@ pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
 /// Whether what is dropped now is dropped because a task, or a body, did not end well.
 #[inline]
 pub(crate) fn is_ill() -> bool {
-    with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get())).unwrap_or_else(thread::panicking)
+    with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get()))
+        .unwrap_or_else(thread::panicking)
 }
 
 /// The task or body that this thread is in.
@@ -132,5 +147,13 @@ pub(crate) fn actor() -> Option<Actor> {
 
 /// The task that this thread is in.
 pub(crate) fn task() -> Option<Identity> {
-    with(|current| current.actor.borrow().as_ref().and_then(Actor::task).cloned()).flatten()
+    with(|current| {
+        current
+            .actor
+            .borrow()
+            .as_ref()
+            .and_then(Actor::task)
+            .cloned()
+    })
+    .flatten()
 }

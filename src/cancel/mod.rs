@@ -18,5 +18,5 @@ mod token;
 pub use callback::CancelGuard;
 pub use cause::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
 pub(crate) use node::{Grace, Node, Observer, OwnedBy};
-pub(crate) use text::{one_line, Escaped};
+pub(crate) use text::{Escaped, one_line};
 pub use token::{CancelToken, DropGuard};

@@ -2,26 +2,31 @@
 //!
 //! # Invariants
 //!
-//! 1. A node is cancelled once. The flag, the cause and the marks of the slots attached to it change in one critical
-//!    section of its lock, so whoever holds the lock sees a node that is wholly cancelled or not at all.
-//! 2. A child is listed by each of its parents from before it is handed out until it is dropped, or until nothing more can
-//!    come from that parent. It is listed and takes over a parent's cancel in one critical section of that parent, so no
-//!    cancel misses it.
-//! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of this crate is held, on the
-//!    thread that cancels, after the whole subtree has been marked. Where there are several hooks, workers run them too, and
-//!    the thread that cancels waits for those (see `hooks`).
-//! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have run; the end of a scope
-//!    waits for the deliveries of its node and of those of its tasks. A node that has no callbacks is delivered before any
-//!    callback runs, and one that has some before those above it.
-//! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So cancels that reach a node
-//!    over different ways, or in another order than they began, come to the same.
+//! 1. A node is cancelled once. The flag, the cause and the marks of the slots attached to it
+//!    change in one critical section of its lock, so whoever holds the lock sees a node that is
+//!    wholly cancelled or not at all.
+//! 2. A child is listed by each of its parents from before it is handed out until it is dropped, or
+//!    until nothing more can come from that parent. It is listed and takes over a parent's cancel
+//!    in one critical section of that parent, so no cancel misses it.
+//! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of
+//!    this crate is held, on the thread that cancels, after the whole subtree has been marked.
+//!    Where there are several hooks, workers run them too, and the thread that cancels waits for
+//!    those (see `hooks`).
+//! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have
+//!    run; the end of a scope waits for the deliveries of its node and of those of its tasks. A
+//!    node that has no callbacks is delivered before any callback runs, and one that has some
+//!    before those above it.
+//! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So
+//!    cancels that reach a node over different ways, or in another order than they began, come to
+//!    the same.
 //!
 //! # Lock order
 //!
-//! A node's lock is held together with no other lock of this crate, except that a group's ledger may be held outside it.
-//! Parents and children are never locked together.
+//! A node's lock is held together with no other lock of this crate, except that a group's ledger
+//! may be held outside it. Parents and children are never locked together.
 //!
-//! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not yet.
+//! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
+//! yet.
 
 mod above;
 mod fallout;
@@ -37,10 +42,12 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::deadline::{Deadline, Shield, NEVER};
-use super::{timer, CancelCause, Cancelled, TokenId};
+use super::deadline::{Deadline, NEVER, Shield};
+use super::{CancelCause, Cancelled, TokenId, timer};
 use crate::error::log;
-use crate::facade::{assert_unlocked, holds, preset, AtomicU32, Guard, Mutex, Ordering, Payload, Track};
+use crate::facade::{
+    AtomicU32, Guard, Mutex, Ordering, Payload, Track, assert_unlocked, holds, preset,
+};
 use crate::waiting::Slot;
 pub(crate) use above::OwnedBy;
 pub(crate) use fallout::Fallout;
@@ -85,17 +92,18 @@ pub(crate) trait Observer: Send + Sync {
 ///
 /// # Memory ordering
 ///
-/// What happened before a cancel happens before every return of `is_cancelled() == true`, of a cause, and of a wait that
-/// the cancel ended.
+/// What happened before a cancel happens before every return of `is_cancelled() == true`, of a
+/// cause, and of a wait that the cancel ended.
 pub(crate) struct Node {
     id: TokenId,
-    /// `CANCELLED`; `SPARES` as long as a grace may be shortened; `TIMED` if the node or one above it has, or once had, a
-    /// deadline.
+    /// `CANCELLED`; `SPARES` as long as a grace may be shortened; `TIMED` if the node or one above
+    /// it has, or once had, a deadline.
     state: AtomicU32,
     kind: Kind,
     parents: Box<[Parent]>,
     pub(super) deadline: Deadline,
-    /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where it has not.
+    /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where
+    /// it has not.
     pub(super) armed: PlainU64,
     observer: Option<Weak<dyn Observer>>,
     #[cfg(feature = "crossbeam")]
@@ -104,7 +112,8 @@ pub(crate) struct Node {
     _leaks: Track,
 }
 
-/// What a node is there for, besides to be cancelled. A box holds what few nodes have: a scope makes a node each time.
+/// What a node is there for, besides to be cancelled. A box holds what few nodes have: a scope
+/// makes a node each time.
 enum Kind {
     Plain,
     /// It belongs to a task, or to the daemons, of the group whose node is its parent.
@@ -134,12 +143,19 @@ pub(super) struct Inner {
 
 impl Inner {
     const fn new() -> Self {
-        Inner { cancelled: None, grace: Grace::Over, children: Slab::new(), slots: Slab::new(), deliveries: 0, watchers: None }
+        Inner {
+            cancelled: None,
+            grace: Grace::Over,
+            children: Slab::new(),
+            slots: Slab::new(),
+            deliveries: 0,
+            watchers: None,
+        }
     }
 }
 
-/// A node that is written to where it stays: `Arc::new` would put it together on the stack and copy it, which takes a tenth of
-/// the time of a scope without tasks.
+/// A node that is written to where it stays: `Arc::new` would put it together on the stack and copy
+/// it, which takes a tenth of the time of a scope without tasks.
 #[inline]
 fn at_its_place(node: impl FnOnce() -> Node) -> Arc<Node> {
     Arc::new_cyclic(|_| node())
@@ -164,7 +180,10 @@ impl Node {
     }
 
     /// The node of a group, which is told of its cancel.
-    pub(crate) fn of_group<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>, observer: Weak<dyn Observer>) -> Arc<Self> {
+    pub(crate) fn of_group<'a>(
+        parents: impl IntoIterator<Item = &'a Arc<Node>>,
+        observer: Weak<dyn Observer>,
+    ) -> Arc<Self> {
         Self::below(parents, Kind::Plain, Some(observer))
     }
 
@@ -185,7 +204,10 @@ impl Node {
     ) -> Arc<Self> {
         let mut list = Vec::new();
         for node in parents {
-            list.push(Parent { node: node.clone(), key: PlainUsize::new(usize::MAX) });
+            list.push(Parent {
+                node: node.clone(),
+                key: PlainUsize::new(usize::MAX),
+            });
         }
         if list.is_empty() {
             return at_its_place(|| Self::new(Box::default(), kind, observer, 0));
@@ -195,7 +217,9 @@ impl Node {
             list.retain(|parent| seen.insert(parent.node.id));
         }
         let parents = list.into_boxed_slice();
-        let timed = parents.iter().fold(0, |bits, parent| bits | parent.node.state.load(Ordering::Relaxed) & TIMED);
+        let timed = parents.iter().fold(0, |bits, parent| {
+            bits | parent.node.state.load(Ordering::Relaxed) & TIMED
+        });
         let node = at_its_place(|| Self::new(parents, kind, observer, timed));
         for parent in &node.parents {
             if let Some(key) = parent.node.adopt(&node) {
@@ -216,7 +240,12 @@ impl Node {
         at_its_place(|| Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
     }
 
-    fn new(parents: Box<[Parent]>, kind: Kind, observer: Option<Weak<dyn Observer>>, state: u32) -> Self {
+    fn new(
+        parents: Box<[Parent]>,
+        kind: Kind,
+        observer: Option<Weak<dyn Observer>>,
+        state: u32,
+    ) -> Self {
         Node {
             id: TokenId::next(),
             state: AtomicU32::new(state),
@@ -232,10 +261,14 @@ impl Node {
         }
     }
 
-    /// Lists `child`, unless it comes too late for all cancels, and hands it the one that it comes too late for.
+    /// Lists `child`, unless it comes too late for all cancels, and hands it the one that it comes
+    /// too late for.
     pub(super) fn adopt(self: &Arc<Self>, child: &Arc<Node>) -> Option<usize> {
         let mut inner = self.inner.lock();
-        let late = inner.cancelled.clone().map(|cancelled| (cancelled, inner.grace));
+        let late = inner
+            .cancelled
+            .clone()
+            .map(|cancelled| (cancelled, inner.grace));
         if !holds(Guard::AdoptUnderLock) {
             drop(inner);
             inner = self.inner.lock();
@@ -246,7 +279,8 @@ impl Node {
             Some((_, grace)) => *grace != Grace::Over && holds(Guard::LateRegionIsListed),
         };
         let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
-        // Whoever sets a deadline from now on finds the child listed; one set before shows in the state.
+        // Whoever sets a deadline from now on finds the child listed; one set before shows in the
+        // state.
         if listed && self.is_timed() {
             // guard: hand-the-deadline-down
             child.state.fetch_or(TIMED, Ordering::Relaxed);
@@ -284,7 +318,8 @@ impl Node {
     /// Whether the node is cancelled, without a look at the clock.
     #[inline]
     pub(crate) fn is_flagged(&self) -> bool {
-        // Relaxed: whoever acts on more than the flag takes the lock of the node, or holds one that the cancel takes later.
+        // Relaxed: whoever acts on more than the flag takes the lock of the node, or holds one that
+        // the cancel takes later.
         self.state.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
@@ -320,8 +355,13 @@ impl Node {
         }
     }
 
-    /// Cancels the node with a cause of its own, if it is not cancelled yet; if it is, ends the grace of that cancel.
-    pub(crate) fn cancel(self: &Arc<Self>, cause: CancelCause, location: &'static Location<'static>) -> bool {
+    /// Cancels the node with a cause of its own, if it is not cancelled yet; if it is, ends the
+    /// grace of that cancel.
+    pub(crate) fn cancel(
+        self: &Arc<Self>,
+        cause: CancelCause,
+        location: &'static Location<'static>,
+    ) -> bool {
         self.cancel_sparing(cause, location, Grace::Over)
     }
 
@@ -336,14 +376,21 @@ impl Node {
         if self.is_cancelled() && self.is_settled() {
             return false;
         }
-        let Some(fallout) = self.spread(Cancelled::new(cause, location, self.id), grace, Route::Own) else { return false };
-        let is_first = fallout.nodes.first().is_some_and(|first| Arc::ptr_eq(first, self));
+        let Some(fallout) =
+            self.spread(Cancelled::new(cause, location, self.id), grace, Route::Own)
+        else {
+            return false;
+        };
+        let is_first = fallout
+            .nodes
+            .first()
+            .is_some_and(|first| Arc::ptr_eq(first, self));
         fallout.deliver();
         is_first
     }
 
-    /// Cancels the node if nobody has: marks it and all below; what follows from that is the caller's to deliver, when it
-    /// holds no lock.
+    /// Cancels the node if nobody has: marks it and all below; what follows from that is the
+    /// caller's to deliver, when it holds no lock.
     pub(crate) fn trip(self: &Arc<Self>, cancelled: Cancelled) -> Option<Fallout> {
         self.spread(cancelled, Grace::Over, Route::Failure)
     }
@@ -355,12 +402,19 @@ impl Node {
 
     /// Hands a region the cancel that has spared it.
     pub(super) fn end_grace(self: &Arc<Self>) -> Option<Fallout> {
-        let cancelled = self.parents().find_map(|outer| outer.inner.lock().cancelled.clone())?;
+        let cancelled = self
+            .parents()
+            .find_map(|outer| outer.inner.lock().cancelled.clone())?;
         self.spread(cancelled, Grace::Over, Route::Parent)
     }
 
     /// Marks the node and all below it; none if that changed nothing.
-    fn spread(self: &Arc<Self>, cancelled: Cancelled, grace: Grace, route: Route) -> Option<Fallout> {
+    fn spread(
+        self: &Arc<Self>,
+        cancelled: Cancelled,
+        grace: Grace,
+        route: Route,
+    ) -> Option<Fallout> {
         let mut fallout = Fallout::default();
         if !fallout.mark(self.clone(), cancelled, grace, route) {
             return None;
@@ -374,7 +428,8 @@ impl Node {
         Some(fallout)
     }
 
-    /// Says that a deadline holds in the node and all below, so that checks read the clock and waits look at it again.
+    /// Says that a deadline holds in the node and all below, so that checks read the clock and
+    /// waits look at it again.
     pub(super) fn set_timed(self: &Arc<Self>) {
         let mut nodes = vec![self.clone()];
         let mut seen = HashSet::new();
@@ -387,9 +442,20 @@ impl Node {
             let inner = node.inner.lock();
             // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
             node.state.fetch_or(TIMED, Ordering::Relaxed);
-            unpark.extend(inner.slots.iter().filter(|(_, slot)| slot.mark_timed()).map(|(_, slot)| slot.clone()));
+            unpark.extend(
+                inner
+                    .slots
+                    .iter()
+                    .filter(|(_, slot)| slot.mark_timed())
+                    .map(|(_, slot)| slot.clone()),
+            );
             unpark.extend(inner.waiting().cloned());
-            nodes.extend(inner.children.iter().filter_map(|(_, child)| child.upgrade()));
+            nodes.extend(
+                inner
+                    .children
+                    .iter()
+                    .filter_map(|(_, child)| child.upgrade()),
+            );
             let fires = inner.fires();
             drop(inner);
             unpark.iter().for_each(|slot| slot.unpark());
@@ -410,7 +476,10 @@ impl Node {
 
     /// The nodes right above this one.
     pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.parents.iter().map(|parent| &parent.node).chain(self.shield().and_then(Shield::lifted))
+        self.parents
+            .iter()
+            .map(|parent| &parent.node)
+            .chain(self.shield().and_then(Shield::lifted))
     }
 
     pub(super) fn shield(&self) -> Option<&Shield> {
@@ -432,14 +501,17 @@ impl Node {
         matches!(self.kind, Kind::OfTask)
     }
 
-    /// Hands the panic of a hook to the group that its region is in, or to the log. The region has not ended, so neither has
-    /// the group.
+    /// Hands the panic of a hook to the group that its region is in, or to the log. The region has
+    /// not ended, so neither has the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        self.report_panic(self.and_above().find_map(|node| node.observer.as_ref()), payload);
+        self.report_panic(
+            self.and_above().find_map(|node| node.observer.as_ref()),
+            payload,
+        );
     }
 
-    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons', or to the log. The group
-    /// waits for the callbacks of all these, and of no others.
+    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons',
+    /// or to the log. The group waits for the callbacks of all these, and of no others.
     pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
         let mut node = self;
         while let Some(group) = node.parents().next().filter(|_| node.is_of_task()) {
@@ -453,7 +525,13 @@ impl Node {
             Some(observer) => observer.callback_panicked(payload),
             None => {
                 let panic = crate::error::PanicPayload::new(payload);
-                log(|| tracing::error!(token = self.id.0, panic = panic.message(), "a cancel callback panicked"));
+                log(|| {
+                    tracing::error!(
+                        token = self.id.0,
+                        panic = panic.message(),
+                        "a cancel callback panicked"
+                    )
+                });
             }
         }
     }
@@ -477,7 +555,10 @@ impl Node {
         let mut parents = std::mem::take(&mut self.parents).into_vec();
         if let Kind::Shielded(shield) = std::mem::replace(&mut self.kind, Kind::Plain) {
             let (node, key) = shield.into_link();
-            parents.push(Parent { node, key: key.into() });
+            parents.push(Parent {
+                node,
+                key: key.into(),
+            });
         }
         parents
     }
@@ -485,7 +566,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It takes the locks of its parents and that of the timer, and the callbacks that are left are dropped with it.
+        // It takes the locks of its parents and that of the timer, and the callbacks that are left
+        // are dropped with it.
         assert_unlocked();
         let armed = *self.armed.get_mut();
         if armed != NEVER {
@@ -494,7 +576,8 @@ impl Drop for Node {
         if self.parents.is_empty() && self.shield().is_none() {
             return;
         }
-        // A long chain is taken apart in a loop: each node that nobody else holds gives up its parents in turn.
+        // A long chain is taken apart in a loop: each node that nobody else holds gives up its
+        // parents in turn.
         let mut parents = self.take_parents();
         while let Some(parent) = parents.pop() {
             let key = parent.key.into_inner();
@@ -511,6 +594,9 @@ impl Drop for Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("id", &self.id).field("cancelled", &self.is_flagged()).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("id", &self.id)
+            .field("cancelled", &self.is_flagged())
+            .finish_non_exhaustive()
     }
 }

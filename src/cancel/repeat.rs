@@ -14,7 +14,8 @@ const MOST: Duration = Duration::from_secs(1);
 
 /// Runs the hook of one region again, after pauses that double.
 ///
-/// The slot is the region's own and not used for another, so that a run that comes late finds no hook.
+/// The slot is the region's own and not used for another, so that a run that comes late finds no
+/// hook.
 pub(crate) struct Repeat {
     slot: Arc<Slot>,
     /// Whose cancel the hook is for.
@@ -24,7 +25,11 @@ pub(crate) struct Repeat {
 
 impl Repeat {
     pub(super) fn new(slot: Arc<Slot>, node: &Arc<Node>, pause: Duration) -> Arc<Self> {
-        Arc::new(Repeat { slot, node: Arc::downgrade(node), pause: PlainU64::new(nanos(pause.max(LEAST))) })
+        Arc::new(Repeat {
+            slot,
+            node: Arc::downgrade(node),
+            pause: PlainU64::new(nanos(pause.max(LEAST))),
+        })
     }
 
     /// Has the hook run again after the next pause.
@@ -38,11 +43,13 @@ impl Repeat {
     fn next(&self) -> Option<Instant> {
         let pause = Duration::from_nanos(self.pause.load(Relaxed));
         // Only one run is armed at a time, so nobody else writes it.
-        self.pause.store(nanos(pause.saturating_mul(2).min(MOST.max(pause))), Relaxed);
+        self.pause
+            .store(nanos(pause.saturating_mul(2).min(MOST.max(pause))), Relaxed);
         Instant::now().checked_add(pause)
     }
 
-    /// Runs the hook again; when it is to run once more, unless it panics. A panic is that of a callback.
+    /// Runs the hook again; when it is to run once more, unless it panics. A panic is that of a
+    /// callback.
     pub(super) fn fire(&self) -> Option<Instant> {
         let mut panicked = false;
         let fired = self.slot.fire_again(|payload| {

@@ -1,5 +1,5 @@
-//! Texts of the user's in messages of one line: a line break or an escape sequence in them must not pass for a line of a
-//! report, nor change what a terminal shows of the rest.
+//! Texts of the user's in messages of one line: a line break or an escape sequence in them must not
+//! pass for a line of a report, nor change what a terminal shows of the rest.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -19,10 +19,11 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a terminal, or a reader of lines, takes the character for more than itself: controls, the line and paragraph
-/// separators, and what changes the direction of the text around it.
+/// Whether a terminal, or a reader of lines, takes the character for more than itself: controls,
+/// the line and paragraph separators, and what changes the direction of the text around it.
 fn is_hazard(c: char) -> bool {
-    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text on one line: its lines trimmed and joined by a space, other control characters escaped.
@@ -44,8 +45,14 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_nothing_else() {
-        assert_eq!(Escaped("a\nb\r\u{1b}[2Kc\td").to_string(), "a\\nb\\r\\u{1b}[2Kc\td");
-        assert_eq!(Escaped("\u{202e}e\u{2028}é").to_string(), "\\u{202e}e\\u{2028}é");
+        assert_eq!(
+            Escaped("a\nb\r\u{1b}[2Kc\td").to_string(),
+            "a\\nb\\r\\u{1b}[2Kc\td"
+        );
+        assert_eq!(
+            Escaped("\u{202e}e\u{2028}é").to_string(),
+            "\\u{202e}e\\u{2028}é"
+        );
         assert_eq!(Escaped("plain └─ text").to_string(), "plain └─ text");
     }
 

@@ -1,19 +1,20 @@
 //! The threads that fire deadlines nobody waits under.
 //!
-//! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook needs somebody else to
-//! look at the time, and so does a hook that is to be run again.
+//! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook
+//! needs somebody else to look at the time, and so does a hook that is to be run again.
 //!
-//! One thread watches the clock. What it fires may run the user's code, for as long as that likes; so while anything else
-//! can become due, another thread takes over the watch before that. A thread that comes back to find the watch taken is the
-//! spare one, or ends if there is one already. A program with few callbacks has one thread, and none while it has had
-//! nothing to fire for a while.
+//! One thread watches the clock. What it fires may run the user's code, for as long as that likes;
+//! so while anything else can become due, another thread takes over the watch before that. A thread
+//! that comes back to find the watch taken is the spare one, or ends if there is one already. A
+//! program with few callbacks has one thread, and none while it has had nothing to fire for a
+//! while.
 //!
 //! # Invariants
 //!
-//! 1. A node has at most one entry, at the instant that its `armed` says, and none once it is dropped. `armed` changes under
-//!    the lock of the timer.
-//! 2. An entry is taken out before the limits of its node are looked at, and put in after. So whoever finds one that is early
-//!    enough leaves it to the thread that will take it out.
+//! 1. A node has at most one entry, at the instant that its `armed` says, and none once it is
+//!    dropped. `armed` changes under the lock of the timer.
+//! 2. An entry is taken out before the limits of its node are looked at, and put in after. So
+//!    whoever finds one that is early enough leaves it to the thread that will take it out.
 //! 3. While there are entries, somebody watches, is on the way, or fires and will look again.
 
 use std::collections::BTreeMap;
@@ -21,12 +22,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::deadline::{decode, encode, NEVER};
+use super::TokenId;
+use super::deadline::{NEVER, decode, encode};
 use super::node::Node;
 use super::repeat::Repeat;
-use super::TokenId;
 use crate::error::log;
-use crate::facade::{self, contained, global, park_timeout, start_thread, Mutex, MutexGuard, Unparker};
+use crate::facade::{
+    self, Mutex, MutexGuard, Unparker, contained, global, park_timeout, start_thread,
+};
 
 /// How long a thread stays that has nothing to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -65,7 +68,8 @@ enum Watch {
 }
 
 impl Timer {
-    /// Enters `node` for its next limit; when that is, if it was not entered for so early an instant.
+    /// Enters `node` for its next limit; when that is, if it was not entered for so early an
+    /// instant.
     fn enter(&mut self, node: &Arc<Node>, at: u64) -> Option<u64> {
         let armed = node.armed.load(Relaxed);
         if armed <= at {
@@ -73,17 +77,24 @@ impl Timer {
         }
         self.entries.remove(&(armed, node.id().0));
         node.armed.store(at, Relaxed);
-        self.entries.insert((at, node.id().0), Entry::Expire(Arc::downgrade(node)));
+        self.entries
+            .insert((at, node.id().0), Entry::Expire(Arc::downgrade(node)));
         Some(at)
     }
 
     fn enter_repeat(&mut self, repeat: &Arc<Repeat>, at: u64) {
-        self.entries.insert((at, TokenId::next().0), Entry::Repeat(Arc::downgrade(repeat)));
+        self.entries.insert(
+            (at, TokenId::next().0),
+            Entry::Repeat(Arc::downgrade(repeat)),
+        );
     }
 
     /// Takes out the first entry, if its time has come.
     fn take_due(&mut self, now: u64) -> Option<Entry> {
-        let (key, _) = self.entries.first_key_value().filter(|((at, _), _)| *at <= now)?;
+        let (key, _) = self
+            .entries
+            .first_key_value()
+            .filter(|((at, _), _)| *at <= now)?;
         let key = *key;
         self.entries.remove(&key)
     }
@@ -94,7 +105,9 @@ pub(super) fn arm(node: &Arc<Node>) {
     if !facade::TIME_PASSES {
         return;
     }
-    let Some(at) = node.next_limit().map(encode) else { return };
+    let Some(at) = node.next_limit().map(encode) else {
+        return;
+    };
     let mut timer = TIMER.lock();
     if let Some(at) = timer.enter(node, at) {
         attend(timer, at);
@@ -136,7 +149,9 @@ fn attend(mut timer: MutexGuard<'_, Timer>, at: u64) {
             drop(timer);
             if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
                 TIMER.lock().watch = Watch::Nobody;
-                log(|| tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"));
+                log(
+                    || tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
+                );
             }
         }
     }
@@ -153,7 +168,9 @@ fn run() {
             timer.watch = Watch::Nobody;
             timer = fire(timer, entry);
             if !matches!(timer.watch, Watch::Nobody) {
-                let Some(taken) = stand_by(timer, me) else { return };
+                let Some(taken) = stand_by(timer, me) else {
+                    return;
+                };
                 timer = taken;
             }
             idle_since = Instant::now();
@@ -163,7 +180,8 @@ fn run() {
         if next.is_some() {
             idle_since = now;
         }
-        // What is entered for a far instant may be gone long before that: it is taken out without a wake.
+        // What is entered for a far instant may be gone long before that: it is taken out without a
+        // wake.
         let idle_until = encode(idle_since + IDLE_LIMIT);
         let until = next.map_or(idle_until, |next| next.min(idle_until));
         let left = decode(until).map_or(IDLE_LIMIT, |until| until.saturating_duration_since(now));
@@ -178,7 +196,8 @@ fn run() {
     }
 }
 
-/// Does what is due, with the lock released and the watch given away, if there is anything to watch for.
+/// Does what is due, with the lock released and the watch given away, if there is anything to watch
+/// for.
 fn fire(timer: MutexGuard<'static, Timer>, entry: Entry) -> MutexGuard<'static, Timer> {
     enum Due {
         Node(Arc<Node>),

@@ -13,13 +13,14 @@ use crate::waiting::Point;
 
 /// Cancels the scopes that belong to it, and says whether it has been cancelled.
 ///
-/// A token is a place in a tree: cancelling it cancels its children and never its parent. Clones are the same token, and
-/// tokens are equal if they are the same. Every [`TaskGroup`](crate::TaskGroup) has one ([`token`](crate::TaskGroup::token));
-/// a token of your own cancels a group through [`Builder::parent`](crate::Builder::parent), and any code through
+/// A token is a place in a tree: cancelling it cancels its children and never its parent. Clones
+/// are the same token, and tokens are equal if they are the same. Every
+/// [`TaskGroup`](crate::TaskGroup) has one ([`token`](crate::TaskGroup::token)); a token of your
+/// own cancels a group through [`Builder::parent`](crate::Builder::parent), and any code through
 /// [`run`](Self::run).
 ///
-/// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is not yet. Everything
-/// that happened before a cancel is visible to whoever sees it.
+/// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is
+/// not yet. Everything that happened before a cancel is visible to whoever sees it.
 ///
 /// ```
 /// use taskgroup::CancelToken;
@@ -77,8 +78,9 @@ impl CancelToken {
         CancelToken(Node::child_of(tokens.into_iter().map(|token| &token.0)))
     }
 
-    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then runs the callbacks. Of a token
-    /// that was cancelled [gracefully](Self::cancel_gracefully), it ends the grace.
+    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then
+    /// runs the callbacks. Of a token that was cancelled [gracefully](Self::cancel_gracefully), it
+    /// ends the grace.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -87,7 +89,8 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
-        self.0.cancel(CancelCause::Requested { reason: None }, Location::caller())
+        self.0
+            .cancel(CancelCause::Requested { reason: None }, Location::caller())
     }
 
     /// Cancels the token with a reason for people to read; true if this call did.
@@ -99,15 +102,21 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<String>) -> bool {
-        self.0.cancel(CancelCause::Requested { reason: Some(reason.into()) }, Location::caller())
+        self.0.cancel(
+            CancelCause::Requested {
+                reason: Some(reason.into()),
+            },
+            Location::caller(),
+        )
     }
 
-    /// Cancels the token, and spares what runs inside of [`winding_down`](crate::winding_down) for at most `grace`; true if this
-    /// call cancelled it.
+    /// Cancels the token, and spares what runs inside of [`winding_down`](crate::winding_down) for
+    /// at most `grace`; true if this call cancelled it.
     ///
-    /// Everything else wakes at once, as with [`cancel`](Self::cancel). The grace ends early by any other cancel of the token
-    /// or of a scope between it and the region, by a deadline around the region, and by a shorter grace; a failure does not
-    /// end it. With no grace at all this is `cancel`; one too long to express lasts until something else ends it.
+    /// Everything else wakes at once, as with [`cancel`](Self::cancel). The grace ends early by any
+    /// other cancel of the token or of a scope between it and the region, by a deadline around the
+    /// region, and by a shorter grace; a failure does not end it. With no grace at all this is
+    /// `cancel`; one too long to express lasts until something else ends it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -124,7 +133,11 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn cancel_gracefully(&self, grace: Duration) -> bool {
-        self.0.cancel_sparing(CancelCause::Requested { reason: None }, Location::caller(), grace_of(grace))
+        self.0.cancel_sparing(
+            CancelCause::Requested { reason: None },
+            Location::caller(),
+            grace_of(grace),
+        )
     }
 
     /// As [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
@@ -138,13 +151,18 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn cancel_gracefully_because(&self, grace: Duration, reason: impl Into<String>) -> bool {
-        let cause = CancelCause::Requested { reason: Some(reason.into()) };
-        self.0.cancel_sparing(cause, Location::caller(), grace_of(grace))
+        let cause = CancelCause::Requested {
+            reason: Some(reason.into()),
+        };
+        self.0
+            .cancel_sparing(cause, Location::caller(), grace_of(grace))
     }
 
-    /// Sets the token's deadline, or moves it, earlier or later. It has no effect on a token that is cancelled.
+    /// Sets the token's deadline, or moves it, earlier or later. It has no effect on a token that
+    /// is cancelled.
     ///
-    /// The deadline of a parent holds for its children, whatever theirs are. One that has passed cancels at once.
+    /// The deadline of a parent holds for its children, whatever theirs are. One that has passed
+    /// cancels at once.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -160,8 +178,8 @@ impl CancelToken {
         self.0.set_deadline(deadline, Location::caller());
     }
 
-    /// Sets the token's deadline to `duration` from now, or to none where that is too long to express. See
-    /// [`cancel_at`](Self::cancel_at).
+    /// Sets the token's deadline to `duration` from now, or to none where that is too long to
+    /// express. See [`cancel_at`](Self::cancel_at).
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -262,38 +280,52 @@ impl CancelToken {
         if self.is_cancelled() {
             return Ok(true);
         }
-        let Some(_waiting) = self.0.add_waiting(context::slot()) else { return Ok(true) };
+        let Some(_waiting) = self.0.add_waiting(context::slot()) else {
+            return Ok(true);
+        };
         loop {
-            // What comes to its time in the token is looked at by whoever waits for it; a limit that is moved is a wake.
+            // What comes to its time in the token is looked at by whoever waits for it; a limit
+            // that is moved is a wake.
             let next = self.0.next_limit();
             let limit = [until, next].into_iter().flatten().min();
             let ready = || self.0.is_flagged() || self.0.next_limit() != next;
             match context::wait(Point::Token, limit, ready) {
                 // The scope may be that of the token, or one below it.
-                Err(cancelled) => return if self.0.is_flagged() { Ok(true) } else { Err(cancelled) },
+                Err(cancelled) => {
+                    return if self.0.is_flagged() {
+                        Ok(true)
+                    } else {
+                        Err(cancelled)
+                    };
+                }
                 Ok(_) if self.is_cancelled() => return Ok(true),
-                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
+                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => {
+                    return Ok(false);
+                }
                 Ok(_) => {}
             }
         }
     }
 
-    /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here and now.
+    /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here
+    /// and now.
     ///
-    /// Each runs once, on the thread that cancels, the last registered first, with no lock of this crate held and outside of any
-    /// scope. Those of the tokens below come first, so a callback may wait for a scope below to end. One that blocks holds up
-    /// those that come after it, the `cancel` that runs them, and the end of the scope or the task whose token this is; nobody
+    /// Each runs once, on the thread that cancels, the last registered first, with no lock of this
+    /// crate held and outside of any scope. Those of the tokens below come first, so a callback may
+    /// wait for a scope below to end. One that blocks holds up those that come after it, the
+    /// `cancel` that runs them, and the end of the scope or the task whose token this is; nobody
     /// else has to wait for it.
     ///
-    /// Dropping the guard takes the callback back, also in code that the same cancel has just woken. So a guard that a body
-    /// keeps in a local may be gone before the callback has begun; hand it to the group, with
-    /// `g.on_release(move || Ok(drop(guard)))`, or put the code that blocks inside of
-    /// [`with_cancel_hook`](crate::with_cancel_hook).
+    /// Dropping the guard takes the callback back, also in code that the same cancel has just
+    /// woken. So a guard that a body keeps in a local may be gone before the callback has begun;
+    /// hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code that
+    /// blocks inside of [`with_cancel_hook`](crate::with_cancel_hook).
     ///
     /// # Panics
     ///
-    /// A callback's panic stops no other callback and does not come out of `cancel`: it is a failure of the group whose
-    /// token this is, or whose task's, or a `tracing` error where there is none.
+    /// A callback's panic stops no other callback and does not come out of `cancel`: it is a
+    /// failure of the group whose token this is, or whose task's, or a `tracing` error where there
+    /// is none.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -309,14 +341,16 @@ impl CancelToken {
         self.0.on_cancel(Box::new(callback))
     }
 
-    /// Runs `f` under this token: every blocking point inside fails once the token is cancelled, and groups opened inside are
-    /// its children. This is how a thread that is no task comes under a token.
+    /// Runs `f` under this token: every blocking point inside fails once the token is cancelled,
+    /// and groups opened inside are its children. This is how a thread that is no task comes under
+    /// a token.
     ///
-    /// Inside of a scope the token is *added* to that scope, as by [`Builder::parent`](crate::Builder::parent). A cancel of an
-    /// enclosing scope still ends what blocks in `f`, and deadlines only get shorter. Use [`shield`](crate::shield) to hide
-    /// them.
+    /// Inside of a scope the token is *added* to that scope, as by
+    /// [`Builder::parent`](crate::Builder::parent). A cancel of an enclosing scope still ends what
+    /// blocks in `f`, and deadlines only get shorter. Use [`shield`](crate::shield) to hide them.
     ///
-    /// What [`current_token`](crate::current_token) gives inside of `f` depends on the place of the call:
+    /// What [`current_token`](crate::current_token) gives inside of `f` depends on the place of the
+    /// call:
     ///
     /// | `run` is called | the current token in `f` |
     /// |---|---|
@@ -364,7 +398,8 @@ impl CancelToken {
     /// assert!(token.child().remaining() <= Some(Duration::from_secs(60)));
     /// ```
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// A guard that cancels the token when it is dropped, with the cause [`CancelCause::Dropped`].
@@ -376,7 +411,10 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn drop_guard(self) -> DropGuard {
-        DropGuard { token: Some(self), location: Location::caller() }
+        DropGuard {
+            token: Some(self),
+            location: Location::caller(),
+        }
     }
 
     /// The identity of the token.
@@ -394,7 +432,9 @@ fn grace_of(duration: Duration) -> Grace {
     if duration.is_zero() {
         return Grace::Over;
     }
-    Instant::now().checked_add(duration).map_or(Grace::Endless, Grace::Until)
+    Instant::now()
+        .checked_add(duration)
+        .map_or(Grace::Endless, Grace::Until)
 }
 
 impl Default for CancelToken {
@@ -419,7 +459,10 @@ impl Hash for CancelToken {
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken").field("id", &self.id()).field("cancelled", &self.0.is_flagged()).finish()
+        f.debug_struct("CancelToken")
+            .field("id", &self.id())
+            .field("cancelled", &self.0.is_flagged())
+            .finish()
     }
 }
 

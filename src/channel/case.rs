@@ -52,7 +52,8 @@ impl Entered {
 
 /// One of several things of which a select does one.
 ///
-/// What it comes to is kept in the case, with its type, until the select is over: the select knows only which it was.
+/// What it comes to is kept in the case, with its type, until the select is over: the select knows
+/// only which it was.
 pub(super) trait Case {
     /// Does it if that takes no wait.
     fn attempt(&mut self) -> Attempt;
@@ -86,7 +87,11 @@ pub struct RecvCase<'a, T> {
 impl<'a, T> RecvCase<'a, T> {
     /// A case that has not been tried.
     pub fn new(receiver: Option<&'a Receiver<T>>) -> Self {
-        RecvCase { channel: receiver.map(Receiver::shared), place: None, received: None }
+        RecvCase {
+            channel: receiver.map(Receiver::shared),
+            place: None,
+            received: None,
+        }
     }
 
     /// The case as the select sees it.
@@ -114,7 +119,9 @@ impl<T> RecvCase<'_, T> {
 
 impl<T> Case for RecvCase<'_, T> {
     fn attempt(&mut self) -> Attempt {
-        let Some(channel) = self.channel else { return Attempt::NotNow };
+        let Some(channel) = self.channel else {
+            return Attempt::NotNow;
+        };
         let received = channel.try_recv();
         self.keep(received)
     }
@@ -124,7 +131,9 @@ impl<T> Case for RecvCase<'_, T> {
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
-        let Some(channel) = self.channel else { return Entered::Waits };
+        let Some(channel) = self.channel else {
+            return Entered::Waits;
+        };
         if let Some(timer) = channel.timer() {
             return timer.due().map_or(Entered::Waits, Entered::WaitsUntil);
         }
@@ -139,7 +148,9 @@ impl<T> Case for RecvCase<'_, T> {
     }
 
     fn granted(&mut self, _: Grant) -> Attempt {
-        let Some((channel, place)) = self.channel.zip(self.place.take()) else { return Attempt::NotNow };
+        let Some((channel, place)) = self.channel.zip(self.place.take()) else {
+            return Attempt::NotNow;
+        };
         let received = channel.end_receiving(place);
         self.keep(received)
     }
@@ -157,7 +168,12 @@ pub struct SendCase<'a, T> {
 impl<'a, T> SendCase<'a, T> {
     /// A case that has not been tried.
     pub fn new(sender: &'a Sender<T>, message: &'a mut Option<T>) -> Self {
-        SendCase { channel: sender.shared(), message, place: None, sent: None }
+        SendCase {
+            channel: sender.shared(),
+            message,
+            place: None,
+            sent: None,
+        }
     }
 
     /// The case as the select sees it.
@@ -185,7 +201,9 @@ impl<T> SendCase<'_, T> {
 
 impl<T> Case for SendCase<'_, T> {
     fn attempt(&mut self) -> Attempt {
-        let Some(message) = self.message.take() else { return Attempt::NotNow };
+        let Some(message) = self.message.take() else {
+            return Attempt::NotNow;
+        };
         let refusal = match self.channel.try_send(message) {
             Ok(()) => None,
             Err((message, refusal)) => {
@@ -206,7 +224,9 @@ impl<T> Case for SendCase<'_, T> {
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
-        let Some(message) = self.message.take() else { return Entered::Waits };
+        let Some(message) = self.message.take() else {
+            return Entered::Waits;
+        };
         match self.channel.enter_sending(waiter, case, message) {
             Ok(place) => self.place = Some(place),
             Err(message) => *self.message = Some(message),
@@ -227,7 +247,9 @@ impl<T> Case for SendCase<'_, T> {
         }
         // Only a message that was sent has left the queue.
         self.leave();
-        self.keep(Some(Refusal::Disconnected(self.channel.without_receivers()).or_cancelled()))
+        self.keep(Some(
+            Refusal::Disconnected(self.channel.without_receivers()).or_cancelled(),
+        ))
     }
 }
 
@@ -242,7 +264,11 @@ pub struct CancelledCase<'a> {
 impl<'a> CancelledCase<'a> {
     /// A case that has not been tried.
     pub fn new(token: &'a CancelToken) -> Self {
-        CancelledCase { token, callback: None, cancelled: None }
+        CancelledCase {
+            token,
+            callback: None,
+            cancelled: None,
+        }
     }
 
     /// The case as the select sees it.

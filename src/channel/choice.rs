@@ -2,41 +2,48 @@
 //!
 //! # How
 //!
-//! 1. The cases are tried in a random order. The thread is in no queue then, so no other thread can do anything to it.
-//! 2. If none can be done, one waiter enters the queues of all of them, those of one channel in a random order. Its word says
-//!    for which case it was granted, and takes one grant only: that of a message, of the end of a channel, or of the thread
-//!    itself, which withdraws when it is cancelled, out of time, or has found that one of the cases can be done after all. So
-//!    at most one case is ever done.
-//! 3. It leaves all queues; the messages that it would have sent come back. What was granted is finished, or, if another
-//!    thread was faster at taking the message it was told of, all begins again.
+//! 1. The cases are tried in a random order. The thread is in no queue then, so no other thread can
+//!    do anything to it.
+//! 2. If none can be done, one waiter enters the queues of all of them, those of one channel in a
+//!    random order. Its word says for which case it was granted, and takes one grant only: that of
+//!    a message, of the end of a channel, or of the thread itself, which withdraws when it is
+//!    cancelled, out of time, or has found that one of the cases can be done after all. So at most
+//!    one case is ever done.
+//! 3. It leaves all queues; the messages that it would have sent come back. What was granted is
+//!    finished, or, if another thread was faster at taking the message it was told of, all begins
+//!    again.
 //!
-//! A select that gives up, at once or when its time is over, has stood in all queues and was granted nothing: at the instant
-//! at which it withdrew, none of the cases could be done. To try each of them once would not show that, since a message can
-//! come to the first case while the last is tried. One case alone need not wait for that: trying it is one step.
+//! A select that gives up, at once or when its time is over, has stood in all queues and was
+//! granted nothing: at the instant at which it withdrew, none of the cases could be done. To try
+//! each of them once would not show that, since a message can come to the first case while the last
+//! is tried. One case alone need not wait for that: trying it is one step.
 //!
-//! A message to send goes into the queue of its channel with the waiter, so that whoever receives it is done with it at once.
-//! Were it asked for only when its case is chosen, whoever is matched with it in a channel without room would have to wait for
-//! code of another thread, and could not be cancelled meanwhile.
+//! A message to send goes into the queue of its channel with the waiter, so that whoever receives
+//! it is done with it at once. Were it asked for only when its case is chosen, whoever is matched
+//! with it in a channel without room would have to wait for code of another thread, and could not
+//! be cancelled meanwhile.
 //!
-//! A case of the [clock](super::timer) has no queue. The select waits until the first of these cases is due, and tries all of
-//! them again. It gives up only if its own time is over before that, or, where it does not wait, if none of them is due at an
-//! instant at which it stands in all queues.
+//! A case of the [clock](super::timer) has no queue. The select waits until the first of these
+//! cases is due, and tries all of them again. It gives up only if its own time is over before that,
+//! or, where it does not wait, if none of them is due at an instant at which it stands in all
+//! queues.
 //!
 //! # Progress
 //!
-//! Of two who select and could serve each other, the one that enters the queue of their channel second finds the first there,
-//! withdraws, and tries again. They cannot drive each other out for ever: queues are entered in the order of the channels'
-//! ids, so among any number of them, one that has to withdraw because of another came later to a queue than that one did, and
-//! in a circle each would have come later than itself.
+//! Of two who select and could serve each other, the one that enters the queue of their channel
+//! second finds the first there, withdraws, and tries again. They cannot drive each other out for
+//! ever: queues are entered in the order of the channels' ids, so among any number of them, one
+//! that has to withdraw because of another came later to a queue than that one did, and in a circle
+//! each would have come later than itself.
 
 use std::time::{Duration, Instant};
 
 use super::case::{Attempt, Case, Entered};
 use super::random::Random;
 use super::timer::{comes_first, first};
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{self, holds, spin, Guard};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{self, Guard, holds, spin};
 use crate::waiting::{Point, Waiter};
 
 /// How long a select waits.
@@ -102,7 +109,8 @@ impl Order {
         }
     }
 
-    /// Tries the cases in a random order, each order as likely as any other, until one was done; says which.
+    /// Tries the cases in a random order, each order as likely as any other, until one was done;
+    /// says which.
     ///
     /// The order is drawn only as far as it is needed.
     ///
@@ -118,7 +126,10 @@ impl Order {
             let next = tried + random.below(indices.len() - tried);
             indices.swap(tried, next);
             let index = indices[tried] as usize;
-            match cases.case(index).map_or(Attempt::NotNow, |case| case.attempt()) {
+            match cases
+                .case(index)
+                .map_or(Attempt::NotNow, |case| case.attempt())
+            {
                 Attempt::Done => return Ok(Some(index)),
                 Attempt::NotNow => {}
                 Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
@@ -130,7 +141,10 @@ impl Order {
 
 /// Does one of the cases, and says which; `None` if the time ran out.
 #[track_caller]
-pub(super) fn run(cases: &mut (impl Cases + ?Sized), patience: Patience) -> Result<Option<usize>, Cancelled> {
+pub(super) fn run(
+    cases: &mut (impl Cases + ?Sized),
+    patience: Patience,
+) -> Result<Option<usize>, Cancelled> {
     context::check()?;
     let mut order = Order::new(cases.len());
     let done = order.try_each(cases)?;
@@ -155,7 +169,10 @@ pub(super) fn poll(cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, C
 
 /// As [`poll`], once each of the cases has been tried.
 #[cold]
-fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Result<Option<usize>, Cancelled> {
+fn poll_slowly(
+    cases: &mut (impl Cases + ?Sized),
+    mut order: Order,
+) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
     if queues.entries.len() <= 1 || !holds(Guard::LooksFromTheQueues) {
         return Ok(None);
@@ -174,7 +191,11 @@ fn poll_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order) -> Result<Op
 
 #[cold]
 #[track_caller]
-fn run_slowly(cases: &mut (impl Cases + ?Sized), mut order: Order, limit: Option<Instant>) -> Result<Option<usize>, Cancelled> {
+fn run_slowly(
+    cases: &mut (impl Cases + ?Sized),
+    mut order: Order,
+    limit: Option<Instant>,
+) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
     let mut tried = Ok(None);
     let _ = queues.may_spin
@@ -216,7 +237,8 @@ enum Came {
     Done(usize),
     /// One of the cases could be done at some time, and was not.
     Again,
-    /// The select stood in all queues until the time was over, and none of the cases could be done then.
+    /// The select stood in all queues until the time was over, and none of the cases could be done
+    /// then.
     Nothing,
 }
 
@@ -236,23 +258,33 @@ impl Queues {
         Queues { entries, may_spin }
     }
 
-    /// Enters the queues, waits as `stay` says unless one of the cases can be done, and leaves them.
+    /// Enters the queues, waits as `stay` says unless one of the cases can be done, and leaves
+    /// them.
     #[track_caller]
     fn stay(&self, cases: &mut (impl Cases + ?Sized), stay: Stay) -> Result<Came, Cancelled> {
         let waiter = Waiter::new(context::slot());
         let mut due = None;
         let enter = |&(_, _, index): &(u64, usize, usize)| {
-            match cases.case(index).map_or(Entered::Waits, |case| case.enter(&waiter, index as u32)) {
+            match cases
+                .case(index)
+                .map_or(Entered::Waits, |case| case.enter(&waiter, index as u32))
+            {
                 Entered::NeedNotWait => return false,
                 Entered::Waits => {}
                 Entered::WaitsUntil(at) => due = first(due, Some(at)),
             }
             true
         };
-        let entered = self.entries.iter().map(enter).take_while(|&entered| entered).count();
+        let entered = self
+            .entries
+            .iter()
+            .map(enter)
+            .take_while(|&entered| entered)
+            .count();
         let ended = match stay {
             _ if entered < self.entries.len() => Ok(Outcome::Ready),
-            // The clock is read once for all: what was not due until then is not due at that instant.
+            // The clock is read once for all: what was not due until then is not due at that
+            // instant.
             Stay::JustLook if due.is_some_and(|due| due <= facade::now()) => Ok(Outcome::Ready),
             Stay::JustLook => Ok(Outcome::TimedOut),
             Stay::Until(limit) => {
@@ -276,8 +308,13 @@ impl Queues {
             }
         }
         if let Some((grant, chosen)) = granted {
-            match cases.case(chosen as usize).map_or(Attempt::NotNow, |case| case.granted(grant)) {
-                Attempt::Done if ended.is_ok() || holds(Guard::GrantBeatsCancel) => return Ok(Came::Done(chosen as usize)),
+            match cases
+                .case(chosen as usize)
+                .map_or(Attempt::NotNow, |case| case.granted(grant))
+            {
+                Attempt::Done if ended.is_ok() || holds(Guard::GrantBeatsCancel) => {
+                    return Ok(Came::Done(chosen as usize));
+                }
                 Attempt::Done | Attempt::NotNow => {}
                 Attempt::Cancelled(cancelled) => return Err(cancelled),
             }

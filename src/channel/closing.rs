@@ -4,7 +4,8 @@ use super::Disconnected;
 use crate::cancel::actor::Actor;
 use crate::cancel::current;
 
-/// What a side remembers of the ends that were dropped: the first one whose task did not end well, else the last one.
+/// What a side remembers of the ends that were dropped: the first one whose task did not end well,
+/// else the last one.
 #[derive(Default)]
 pub(super) struct Closing {
     by: Option<Actor>,
@@ -29,6 +30,7 @@ impl Closing {
     /// The error of the other side, once all ends of this one are gone.
     pub(super) fn disconnected(&mut self) -> Disconnected {
         let Closing { by, is_ill, told } = self;
-        told.get_or_insert_with(|| Disconnected::new(by.take(), !*is_ill)).clone()
+        told.get_or_insert_with(|| Disconnected::new(by.take(), !*is_ill))
+            .clone()
     }
 }

@@ -1,7 +1,8 @@
 //! Channels of crossbeam's, waited for as those of this crate are. Needs the feature `crossbeam`.
 //!
-//! For code whose channels are crossbeam's: the functions take their senders and receivers, and fail with the errors of
-//! [`channel`](super). They are functions because the methods of these types have the same names, and do not know of a cancel.
+//! For code whose channels are crossbeam's: the functions take their senders and receivers, and
+//! fail with the errors of [`channel`](super). They are functions because the methods of these
+//! types have the same names, and do not know of a cancel.
 //!
 //! ```
 //! use crossbeam_channel::bounded;
@@ -19,7 +20,8 @@
 //! # }
 //! ```
 //!
-//! In a `select!` of theirs, the receiver that [`CancelToken::closed`](crate::CancelToken::closed) gives stands for the cancel:
+//! In a `select!` of theirs, the receiver that [`CancelToken::closed`](crate::CancelToken::closed)
+//! gives stands for the cancel:
 //!
 //! ```
 //! use crossbeam_channel::{select, unbounded};
@@ -42,9 +44,10 @@
 //!
 //! # Cancellation
 //!
-//! As with the channels of this crate: in a cancelled scope each call fails at its entry, and one that waits wakes when the
-//! scope is cancelled. A send that fails gives its message back; a receive that fails has taken none. That the other side has
-//! gone is not reported in a cancelled scope: it is the cancel.
+//! As with the channels of this crate: in a cancelled scope each call fails at its entry, and one
+//! that waits wakes when the scope is cancelled. A send that fails gives its message back; a
+//! receive that fails has taken none. That the other side has gone is not reported in a cancelled
+//! scope: it is the cancel.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +57,7 @@ use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvErro
 use super::refusal::Refusal;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::blocking::Halt;
-use crate::cancel::{context, Node};
+use crate::cancel::{Node, context};
 use crate::facade::spin;
 use crate::waiting::Point;
 
@@ -159,12 +162,20 @@ pub fn send<T>(sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
 /// assert!(matches!(late, Err(SendTimeoutError::Timeout(7))));
 /// ```
 #[track_caller]
-pub fn send_timeout<T>(sender: &Sender<T>, message: T, duration: Duration) -> Result<(), SendTimeoutError<T>> {
-    send_until(sender, message, || Instant::now().checked_add(duration)).map_err(|(message, refusal)| match refusal {
-        Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-        Refusal::Disconnected(disconnected) => SendTimeoutError::Disconnected(message, disconnected),
-        Refusal::NotNow => SendTimeoutError::Timeout(message),
-    })
+pub fn send_timeout<T>(
+    sender: &Sender<T>,
+    message: T,
+    duration: Duration,
+) -> Result<(), SendTimeoutError<T>> {
+    send_until(sender, message, || Instant::now().checked_add(duration)).map_err(
+        |(message, refusal)| match refusal {
+            Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
+            Refusal::Disconnected(disconnected) => {
+                SendTimeoutError::Disconnected(message, disconnected)
+            }
+            Refusal::NotNow => SendTimeoutError::Timeout(message),
+        },
+    )
 }
 
 /// The messages of a channel of crossbeam's, until it is empty and has no senders: see [`Iter`].
@@ -181,14 +192,18 @@ pub fn send_timeout<T>(sender: &Sender<T>, message: T, duration: Duration) -> Re
 /// # }
 /// ```
 pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
-    Iter { receiver, halt: Halt::default() }
+    Iter {
+        receiver,
+        halt: Halt::default(),
+    }
 }
 
 /// The messages of a channel of crossbeam's; from [`iter`].
 ///
-/// Each step is a [`recv`]. In a cancelled scope it yields that error, so that a loop that was cut short never looks finished,
-/// and then ends: a loop that drops errors, as `flatten` does, does not spin. No message is taken then, and an iteration that
-/// is taken up again, in a [`shield`](crate::shield) for example, goes on with them.
+/// Each step is a [`recv`]. In a cancelled scope it yields that error, so that a loop that was cut
+/// short never looks finished, and then ends: a loop that drops errors, as `flatten` does, does not
+/// spin. No message is taken then, and an iteration that is taken up again, in a
+/// [`shield`](crate::shield) for example, goes on with them.
 ///
 /// ```
 /// let (sender, receiver) = crossbeam_channel::unbounded::<u32>();
@@ -219,12 +234,16 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-// A bare `select!` over the channel and the cancel costs more than twice as much as a `try_recv` that succeeds, and parks
-// without a spin. So the channel is tried first, then for a while, and only then selected.
+// A bare `select!` over the channel and the cancel costs more than twice as much as a `try_recv`
+// that succeeds, and parks without a spin. So the channel is tried first, then for a while, and
+// only then selected.
 
 #[inline]
 #[track_caller]
-fn recv_until<T>(receiver: &Receiver<T>, limit: impl FnOnce() -> Option<Instant>) -> Result<T, Refusal> {
+fn recv_until<T>(
+    receiver: &Receiver<T>,
+    limit: impl FnOnce() -> Option<Instant>,
+) -> Result<T, Refusal> {
     context::check().map_err(Refusal::Cancelled)?;
     match try_recv(receiver) {
         Err(Refusal::NotNow) => recv_slowly(receiver, limit()),
@@ -232,7 +251,8 @@ fn recv_until<T>(receiver: &Receiver<T>, limit: impl FnOnce() -> Option<Instant>
     }
 }
 
-/// The other side has gone, or the scope is cancelled. A channel of crossbeam's does not say which task closed it.
+/// The other side has gone, or the scope is cancelled. A channel of crossbeam's does not say which
+/// task closed it.
 #[cold]
 fn gone() -> Refusal {
     Refusal::Disconnected(Disconnected::unknown()).or_cancelled()
@@ -254,17 +274,25 @@ fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, R
         received = try_recv(receiver);
         !matches!(received, Err(Refusal::NotNow))
     });
-    let Err(Refusal::NotNow) = received else { return received };
+    let Err(Refusal::NotNow) = received else {
+        return received;
+    };
 
     let node = context::current();
     let mut select = Select::new();
     select.recv(receiver);
-    wait(Point::Receive, select, node.as_ref(), limit)?.recv(receiver).map_err(|_| gone())
+    wait(Point::Receive, select, node.as_ref(), limit)?
+        .recv(receiver)
+        .map_err(|_| gone())
 }
 
 #[inline]
 #[track_caller]
-fn send_until<T>(sender: &Sender<T>, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), (T, Refusal)> {
+fn send_until<T>(
+    sender: &Sender<T>,
+    message: T,
+    limit: impl FnOnce() -> Option<Instant>,
+) -> Result<(), (T, Refusal)> {
     if let Err(cancelled) = context::check() {
         return Err((message, Refusal::Cancelled(cancelled)));
     }
@@ -284,11 +312,17 @@ fn try_send<T>(sender: &Sender<T>, message: T) -> Result<(), (T, Refusal)> {
 
 #[cold]
 #[track_caller]
-fn send_slowly<T>(sender: &Sender<T>, message: T, limit: Option<Instant>) -> Result<(), (T, Refusal)> {
+fn send_slowly<T>(
+    sender: &Sender<T>,
+    message: T,
+    limit: Option<Instant>,
+) -> Result<(), (T, Refusal)> {
     let mut unsent = Some(message);
     let mut sent = Ok(());
     let mut attempt = || {
-        let Some(message) = unsent.take() else { return true };
+        let Some(message) = unsent.take() else {
+            return true;
+        };
         sent = match try_send(sender, message) {
             Err((message, Refusal::NotNow)) => {
                 unsent = Some(message);
@@ -306,7 +340,9 @@ fn send_slowly<T>(sender: &Sender<T>, message: T, limit: Option<Instant>) -> Res
     let mut select = Select::new();
     select.send(sender);
     match wait(Point::Send, select, node.as_ref(), limit) {
-        Ok(operation) => operation.send(sender, message).map_err(|error| (error.into_inner(), gone())),
+        Ok(operation) => operation
+            .send(sender, message)
+            .map_err(|error| (error.into_inner(), gone())),
         Err(refusal) => Err((message, refusal)),
     }
 }

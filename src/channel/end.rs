@@ -1,6 +1,7 @@
 //! What the two ends of a channel have alike.
 
-/// Makes `$End` one that counts itself in the channel with `$add` and takes itself out with `$remove`.
+/// Makes `$End` one that counts itself in the channel with `$add` and takes itself out with
+/// `$remove`.
 macro_rules! end {
     ($End:ident, $add:ident, $remove:ident) => {
         impl<T> $End<T> {
@@ -46,7 +47,8 @@ macro_rules! end {
                 self.len() >= self.0.capacity
             }
 
-            /// Whether both are ends of the same channel. All receivers of [`never`](crate::channel::never) are of the same one.
+            /// Whether both are ends of the same channel. All receivers of
+            /// [`never`](crate::channel::never) are of the same one.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
@@ -69,7 +71,8 @@ macro_rules! end {
             }
         }
 
-        // No panic leaves a channel in a state that a later call could not bear: no code of the user's runs under its lock.
+        // No panic leaves a channel in a state that a later call could not bear: no code of the
+        // user's runs under its lock.
         impl<T> UnwindSafe for $End<T> {}
         impl<T> RefUnwindSafe for $End<T> {}
 

@@ -1,4 +1,5 @@
-//! The errors of the channel operations: one small type for each operation, which returns the message where there is one.
+//! The errors of the channel operations: one small type for each operation, which returns the
+//! message where there is one.
 
 use std::error::Error;
 use std::fmt;
@@ -20,8 +21,8 @@ const DISCONNECTED_RECV: &str = "the channel is empty and has no senders";
 /// assert!(matches!(sender.send("late"), Err(SendError::Disconnected("late", _))));
 /// ```
 ///
-/// `?` turns it into an `anyhow::Error` if the message is `Send + Sync + 'static`. For any other message, see
-/// [`without_message`](Self::without_message).
+/// `?` turns it into an `anyhow::Error` if the message is `Send + Sync + 'static`. For any other
+/// message, see [`without_message`](Self::without_message).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<T> {
@@ -159,8 +160,8 @@ impl<T> SendError<T> {
 
     /// Drops the message and keeps the reason.
     ///
-    /// `?` cannot turn the error into an `anyhow::Error` if the message borrows or is not `Sync`. Without the message it can,
-    /// and the cancel stays a cancel, which it would not as a text.
+    /// `?` cannot turn the error into an `anyhow::Error` if the message borrows or is not `Sync`.
+    /// Without the message it can, and the cancel stays a cancel, which it would not as a text.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -199,9 +200,9 @@ impl<T> TrySendError<T> {
     /// ```
     pub fn into_inner(self) -> T {
         match self {
-            TrySendError::Full(message) | TrySendError::Disconnected(message, _) | TrySendError::Cancelled(message, _) => {
-                message
-            }
+            TrySendError::Full(message)
+            | TrySendError::Disconnected(message, _)
+            | TrySendError::Cancelled(message, _) => message,
         }
     }
 }
@@ -265,7 +266,9 @@ impl<T> fmt::Debug for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TrySendError::Full(_) => show(f, "Full", None),
-            TrySendError::Disconnected(_, disconnected) => show(f, "Disconnected", Some(disconnected)),
+            TrySendError::Disconnected(_, disconnected) => {
+                show(f, "Disconnected", Some(disconnected))
+            }
             TrySendError::Cancelled(_, cancelled) => show(f, "Cancelled", Some(cancelled)),
         }
     }
@@ -296,7 +299,9 @@ impl<T> fmt::Debug for SendTimeoutError<T> {
         match self {
             SendTimeoutError::Cancelled(_, cancelled) => show(f, "Cancelled", Some(cancelled)),
             SendTimeoutError::Timeout(_) => show(f, "Timeout", None),
-            SendTimeoutError::Disconnected(_, disconnected) => show(f, "Disconnected", Some(disconnected)),
+            SendTimeoutError::Disconnected(_, disconnected) => {
+                show(f, "Disconnected", Some(disconnected))
+            }
         }
     }
 }

@@ -5,12 +5,13 @@ use crate::blocking::Halt;
 
 /// The messages of a channel, until it is empty and has no senders; from [`Receiver::iter`].
 ///
-/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields that error, so that a loop that was cut short never
-/// looks finished, and then ends: a loop that drops errors, as `flatten` does, does not spin. No message is taken then, and an
-/// iteration that is taken up again, in a [`shield`](crate::shield) for example, goes on with them.
+/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields that error, so that a
+/// loop that was cut short never looks finished, and then ends: a loop that drops errors, as
+/// `flatten` does, does not spin. No message is taken then, and an iteration that is taken up
+/// again, in a [`shield`](crate::shield) for example, goes on with them.
 ///
-/// If a task that had a sender did not end well, the iterator yields [`RecvError::Disconnected`] after the last message, once,
-/// and then ends: see [Pipelines](super#pipelines).
+/// If a task that had a sender did not end well, the iterator yields [`RecvError::Disconnected`]
+/// after the last message, once, and then ends: see [Pipelines](super#pipelines).
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -32,7 +33,10 @@ pub struct Iter<'a, T> {
 
 impl<'a, T> Iter<'a, T> {
     pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Iter { receiver, progress: Progress::default() }
+        Iter {
+            receiver,
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -45,7 +49,8 @@ impl<T> Iterator for Iter<'_, T> {
     }
 }
 
-/// The messages of a channel whose receiver it owns: like [`Iter`]; from [`IntoIterator`] of a [`Receiver`].
+/// The messages of a channel whose receiver it owns: like [`Iter`]; from [`IntoIterator`] of a
+/// [`Receiver`].
 ///
 /// The receiver is dropped with the iterator. So a loop over it that ends early tells the senders.
 ///
@@ -70,7 +75,10 @@ pub struct IntoIter<T> {
 
 impl<T> IntoIter<T> {
     pub(super) fn new(receiver: Receiver<T>) -> Self {
-        IntoIter { receiver, progress: Progress::default() }
+        IntoIter {
+            receiver,
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -85,8 +93,8 @@ impl<T> Iterator for IntoIter<T> {
 
 /// The messages that are in a channel now; from [`Receiver::try_iter`].
 ///
-/// Each step is a [`try_recv`](Receiver::try_recv). The iterator ends where that fails, and says nothing of the reason: its
-/// end is not the end of the stream.
+/// Each step is a [`try_recv`](Receiver::try_recv). The iterator ends where that fails, and says
+/// nothing of the reason: its end is not the end of the stream.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

@@ -1,8 +1,9 @@
 //! The macro in front of [`Select`](super::Select): a fixed number of cases, kept on the stack.
 //!
-//! It reads the arms one by one. An arm becomes a case with a name, which is new each time the macro calls itself, the
-//! expression that its operands are borrowed in, the expression that makes the case of them, its pattern and its body. The
-//! bodies stand outside of any closure, so that `?`, `break` and `return` mean there what they mean around the macro.
+//! It reads the arms one by one. An arm becomes a case with a name, which is new each time the
+//! macro calls itself, the expression that its operands are borrowed in, the expression that makes
+//! the case of them, its pattern and its body. The bodies stand outside of any closure, so that
+//! `?`, `break` and `return` mean there what they mean around the macro.
 
 /// Waits for several sends and receives, and does one of them.
 ///
@@ -38,22 +39,26 @@
 /// | `default(duration) => ..` | if nothing could be done for so long | |
 /// | `default(deadline) => ..` | if nothing could be done until this [`Instant`](std::time::Instant) | |
 ///
-/// The operand of a `recv` is a receiver, or an `Option` of one or of a reference to one. While it is `None` the arm is never
-/// chosen: `recv(has_room.then_some(&receiver)) -> message => ..` receives only if there is room. A receiver of
-/// [`after`](crate::channel::after) or [`tick`](crate::channel::tick) brings the clock in.
+/// The operand of a `recv` is a receiver, or an `Option` of one or of a reference to one. While it
+/// is `None` the arm is never chosen: `recv(has_room.then_some(&receiver)) -> message => ..`
+/// receives only if there is room. A receiver of [`after`](crate::channel::after) or
+/// [`tick`](crate::channel::tick) brings the clock in.
 ///
-/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, each is equally likely. The bodies have one type;
-/// `?`, `break` and `return` mean in them what they mean around the macro.
+/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, each is equally
+/// likely. The bodies have one type; `?`, `break` and `return` mean in them what they mean around
+/// the macro.
 ///
-/// The message of a `send` is a `&mut Option<T>`: it is taken out when it is sent, and otherwise stays where it is, whatever
-/// the select came to. While it is `None` the arm is never chosen. Write `&mut Some(message)` for one that may be dropped.
+/// The message of a `send` is a `&mut Option<T>`: it is taken out when it is sent, and otherwise
+/// stays where it is, whatever the select came to. While it is `None` the arm is never chosen.
+/// Write `&mut Some(message)` for one that may be dropped.
 ///
 /// # Cancellation
 ///
-/// The value is a `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`: it is no arm, so none can forget
-/// it, and a select whose value is not looked at does not compile, or is warned of. It is a blocking point, also with a
-/// `default`, so that a loop around it ends. With `Err`, nothing was received and nothing sent; what was done while the scope
-/// was being cancelled is done.
+/// The value is a `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`: it is
+/// no arm, so none can forget it, and a select whose value is not looked at does not compile, or is
+/// warned of. It is a blocking point, also with a `default`, so that a loop around it ends. With
+/// `Err`, nothing was received and nothing sent; what was done while the scope was being cancelled
+/// is done.
 ///
 /// # Errors
 ///
@@ -92,8 +97,8 @@
 macro_rules! __select {
     // A `default`, as often as it can end.
     //
-    // Expressions come before blocks: the body may be an expression that a caller's macro has matched, and to ask whether
-    // that is a block is an error, not a mismatch.
+    // Expressions come before blocks: the body may be an expression that a caller's macro has
+    // matched, and to ask whether that is a block is an error, not a mismatch.
     (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr, $($rest:tt)*) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
     };

@@ -6,8 +6,8 @@
 //! | [`bounded`]`(n)` | n messages | while it is full |
 //! | [`bounded`]`(0)` | none: a rendezvous | for a receiver |
 //!
-//! Any number of threads may send and receive: both ends are cloned. Messages of one sender arrive in order, and each goes to
-//! one receiver.
+//! Any number of threads may send and receive: both ends are cloned. Messages of one sender arrive
+//! in order, and each goes to one receiver.
 //!
 //! ```
 //! use taskgroup::{TaskGroup, channel};
@@ -28,27 +28,31 @@
 //! # }
 //! ```
 //!
-//! [`select!`] waits for several of them at once, and [`Select`] for any number. [`after`] and [`tick`] are receivers of messages
-//! that come from the clock.
+//! [`select!`] waits for several of them at once, and [`Select`] for any number. [`after`] and
+//! [`tick`] are receivers of messages that come from the clock.
 //!
 //! # Cancellation
 //!
-//! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope is cancelled meanwhile. A
-//! send that fails gives its message back, a receive that fails has taken none, and what was delivered while the scope was
-//! being cancelled is returned: no message is lost. In a cancelled scope an end that has gone is not reported: where another
-//! task ended because of the cancel and dropped its end, the call that finds it gone was cancelled too. `try_send`, `try_recv`
-//! and [`try_select`](Select::try_select) never block and work in a cancelled scope; they report the cancel only where they
-//! would report that the other end has gone. The errors have the
-//! [`Cancelled`](crate::Cancelled) as their source, so that with `?` a group knows its own cancel again.
+//! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope
+//! is cancelled meanwhile. A send that fails gives its message back, a receive that fails has taken
+//! none, and what was delivered while the scope was being cancelled is returned: no message is
+//! lost. In a cancelled scope an end that has gone is not reported: where another task ended
+//! because of the cancel and dropped its end, the call that finds it gone was cancelled too.
+//! `try_send`, `try_recv` and [`try_select`](Select::try_select) never block and work in a
+//! cancelled scope; they report the cancel only where they would report that the other end has
+//! gone. The errors have the [`Cancelled`](crate::Cancelled) as their source, so that with `?` a
+//! group knows its own cancel again.
 //!
 //! # Pipelines
 //!
-//! The stages of a pipeline are tasks that pass messages on. A stage ends its output by dropping its sender, and the next stage
-//! takes the end of the messages for the end of the work. A stage that fails drops its sender too. A closure that owns the
-//! sender drops it as it returns, before anything can know that the task failed: the next stage may see a plain end, and
-//! commit a part of the work as the whole.
+//! The stages of a pipeline are tasks that pass messages on. A stage ends its output by dropping
+//! its sender, and the next stage takes the end of the messages for the end of the work. A stage
+//! that fails drops its sender too. A closure that owns the sender drops it as it returns, before
+//! anything can know that the task failed: the next stage may see a plain end, and commit a part of
+//! the work as the whole.
 //!
-//! **Rule: give a stage its ends of channels [`with`](crate::TaskBuilder::with), and use `?` on what the iterator yields.**
+//! **Rule: give a stage its ends of channels [`with`](crate::TaskBuilder::with), and use `?` on
+//! what the iterator yields.**
 //!
 //! ```
 //! use taskgroup::{channel, TaskGroup};
@@ -76,25 +80,30 @@
 //! assert_eq!(committed, None);
 //! ```
 //!
-//! The group drops such an end after it has recorded the outcome of the task and, for a failure, cancelled the group. So the
-//! other stages see the cancel. Where no cancel comes to them, because the group collects failures, the task is isolated, it
-//! was cancelled alone, or they run in another scope, they see an error:
+//! The group drops such an end after it has recorded the outcome of the task and, for a failure,
+//! cancelled the group. So the other stages see the cancel. Where no cancel comes to them, because
+//! the group collects failures, the task is isolated, it was cancelled alone, or they run in
+//! another scope, they see an error:
 //!
-//! - A side of a channel remembers the first of its ends that was dropped because a task did not end well, also if other tasks
-//!   end well after that.
-//! - When the messages that were sent have been received, [`recv`](Receiver::recv) gives a [`Disconnected`] whose
-//!   [`ended_well`](Disconnected::ended_well) is false and whose [`closed_by`](Disconnected::closed_by) names the task. Iterators
-//!   yield that error once, and then end.
+//! - A side of a channel remembers the first of its ends that was dropped because a task did not
+//!   end well, also if other tasks end well after that.
+//! - When the messages that were sent have been received, [`recv`](Receiver::recv) gives a
+//!   [`Disconnected`] whose [`ended_well`](Disconnected::ended_well) is false and whose
+//!   [`closed_by`](Disconnected::closed_by) names the task. Iterators yield that error once, and
+//!   then end.
 //!
-//! A panic and a task that never ran are known while the closure is dropped. They count without `with` as well.
+//! A panic and a task that never ran are known while the closure is dropped. They count without
+//! `with` as well.
 //!
-//! A stage that fails only because another has failed is an [echo](crate::Failure::echo_of) in the report, whichever of the two
-//! was recorded first. The [primary](crate::GroupError::primary) failure is the root.
+//! A stage that fails only because another has failed is an [echo](crate::Failure::echo_of) in the
+//! report, whichever of the two was recorded first. The [primary](crate::GroupError::primary)
+//! failure is the root.
 //!
 //! # Memory ordering
 //!
-//! What happened before a send happens before the return of the receive that gets its message; and in a bounded channel, what
-//! happened before a receive happens before the return of a send that waited for its room.
+//! What happened before a send happens before the return of the receive that gets its message; and
+//! in a bounded channel, what happened before a receive happens before the return of a send that
+//! waited for its room.
 
 mod case;
 mod choice;
@@ -120,7 +129,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::error::Disconnected;
-pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use error::{
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 pub use select::Select;
@@ -133,7 +144,8 @@ use crate::facade;
 #[doc(inline)]
 pub use crate::__select as select;
 
-/// A channel with room for `capacity` messages. With room for none, a send hands its message to a receiver that waits.
+/// A channel with room for `capacity` messages. With room for none, a send hands its message to a
+/// receiver that waits.
 ///
 /// ```
 /// let (sender, receiver) = taskgroup::channel::bounded(1);
@@ -181,13 +193,15 @@ pub fn never<T>() -> Receiver<T> {
     Receiver::new(Arc::new(Shared::never()))
 }
 
-/// A receiver of one message, which comes when `duration` has passed: the instant at which it was due.
+/// A receiver of one message, which comes when `duration` has passed: the instant at which it was
+/// due.
 ///
-/// No other message follows, and no end. The channel costs no thread. A receive waits for the clock by itself, and its wait is
-/// cut short by a cancel or a limit like any other. A `duration` that is too long for an [`Instant`] never passes.
+/// No other message follows, and no end. The channel costs no thread. A receive waits for the clock
+/// by itself, and its wait is cut short by a cancel or a limit like any other. A `duration` that is
+/// too long for an [`Instant`] never passes.
 ///
-/// For a limit of one wait, [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of a [`select!`] are shorter.
-/// This is for a limit of several waits, or beside other cases.
+/// For a limit of one wait, [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of
+/// a [`select!`] are shorter. This is for a limit of several waits, or beside other cases.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -214,12 +228,13 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
     Receiver::new(Arc::new(Shared::timed(Timer::new(due, None, |due| due))))
 }
 
-/// A receiver of a message each time that `period` has passed: the instant at which it was due. The first comes after one period.
+/// A receiver of a message each time that `period` has passed: the instant at which it was due. The
+/// first comes after one period.
 ///
-/// The channel has room for one message. A receive that is late by a period or more gets one message, not all that were
-/// missed, and the next comes a period later. Each message goes to one of the clones of the receiver. No end follows. The
-/// channel costs no thread. A receive waits for the clock by itself, and its wait is cut short by a cancel or a limit like any
-/// other.
+/// The channel has room for one message. A receive that is late by a period or more gets one
+/// message, not all that were missed, and the next comes a period later. Each message goes to one
+/// of the clones of the receiver. No end follows. The channel costs no thread. A receive waits for
+/// the clock by itself, and its wait is cut short by a cancel or a limit like any other.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -241,5 +256,9 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// ```
 pub fn tick(period: Duration) -> Receiver<Instant> {
     let due = facade::now().checked_add(period);
-    Receiver::new(Arc::new(Shared::timed(Timer::new(due, Some(period), |due| due))))
+    Receiver::new(Arc::new(Shared::timed(Timer::new(
+        due,
+        Some(period),
+        |due| due,
+    ))))
 }

@@ -1,10 +1,10 @@
 //! What [`select!`](super::select!) is made of.
 
+use super::Receiver;
 use super::case::Case;
 pub use super::case::{CancelledCase, RecvCase, SendCase};
 pub use super::choice::Patience;
 use super::choice::{self, Cases};
-use super::Receiver;
 use crate::cancel::Cancelled;
 
 /// A case without its types.

@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::{IntoIter, Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
 use crate::cancel::context;
 
-/// The receiving end of a channel. Each message goes to one of its clones; when the last is gone, the messages that are left
-/// are dropped, and senders get `Disconnected`.
+/// The receiving end of a channel. Each message goes to one of its clones; when the last is gone,
+/// the messages that are left are dropped, and senders get `Disconnected`.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -41,8 +41,8 @@ impl<T> Receiver<T> {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A message that was delivered while the scope was being cancelled is returned; with `Err`, none was
-    /// taken.
+    /// A blocking point. A message that was delivered while the scope was being cancelled is
+    /// returned; with `Err`, none was taken.
     ///
     /// # Errors
     ///
@@ -132,7 +132,8 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// That the channel is empty, and whether it has senders. If it has none and the scope is cancelled, the cancel.
+    /// That the channel is empty, and whether it has senders. If it has none and the scope is
+    /// cancelled, the cancel.
     ///
     /// ```
     /// use taskgroup::channel::TryRecvError;
@@ -176,7 +177,8 @@ impl<T> Receiver<T> {
         Iter::new(self)
     }
 
-    /// The messages that are in the channel now. Never blocks, and works in a cancelled scope: see [`TryIter`].
+    /// The messages that are in the channel now. Never blocks, and works in a cancelled scope: see
+    /// [`TryIter`].
     ///
     /// ```
     /// let (sender, receiver) = taskgroup::channel::bounded(3);

@@ -1,7 +1,7 @@
 //! Why a message was not sent or received, as the channel knows it.
 
 use super::Disconnected;
-use crate::cancel::{context, Cancelled};
+use crate::cancel::{Cancelled, context};
 
 /// Why a message was not sent or received.
 pub(super) enum Refusal {
@@ -12,8 +12,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// As the caller of the channel is told: in a cancelled scope, that the other side has gone is the cancel. The lock is
-    /// not held.
+    /// As the caller of the channel is told: in a cancelled scope, that the other side has gone is
+    /// the cancel. The lock is not held.
     pub(super) fn or_cancelled(self) -> Refusal {
         match self {
             Refusal::Disconnected(disconnected) => match context::check_above() {

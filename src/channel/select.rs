@@ -10,8 +10,9 @@ use crate::cancel::{CancelToken, Cancelled};
 
 /// Waits for several sends and receives, and does one of them.
 ///
-/// [`select!`](super::select!) is the way to write down a fixed number of cases; a `Select` takes any number, made at run time.
-/// Each case has a handler, which turns what the case came to into the result of the select.
+/// [`select!`](super::select!) is the way to write down a fixed number of cases; a `Select` takes
+/// any number, made at run time. Each case has a handler, which turns what the case came to into
+/// the result of the select.
 ///
 /// ```
 /// use taskgroup::channel::{self, Select};
@@ -29,18 +30,19 @@ use crate::cancel::{CancelToken, Cancelled};
 /// # }
 /// ```
 ///
-/// Of several cases that can be done, each is equally likely to be chosen. A case can be done if it need not wait; that the other end of
-/// its channel is gone counts too, and gives it [`Disconnected`]. A `Select` may be used again, with the same cases.
+/// Of several cases that can be done, each is equally likely to be chosen. A case can be done if it
+/// need not wait; that the other end of its channel is gone counts too, and gives it
+/// [`Disconnected`]. A `Select` may be used again, with the same cases.
 ///
-/// A message to send is lent in an `Option`: it is taken out only when it is sent, and while there is none the case is never
-/// chosen. No message is lost, whatever a select comes to.
+/// A message to send is lent in an `Option`: it is taken out only when it is sent, and while there
+/// is none the case is never chosen. No message is lost, whatever a select comes to.
 ///
 /// # Cancellation
 ///
 /// The cancel of the current scope is no case, and cannot be left out: [`select`](Self::select) and
-/// [`select_timeout`](Self::select_timeout) are blocking points. With `Err`, nothing was received and nothing sent. What was
-/// done while the scope was being cancelled is returned. The cancel of another token is a case:
-/// [`cancelled`](Self::cancelled).
+/// [`select_timeout`](Self::select_timeout) are blocking points. With `Err`, nothing was received
+/// and nothing sent. What was done while the scope was being cancelled is returned. The cancel of
+/// another token is a case: [`cancelled`](Self::cancelled).
 #[must_use = "a select does nothing until it is asked to"]
 pub struct Select<'a, R> {
     cases: Vec<Entry<'a, R>>,
@@ -117,12 +119,19 @@ impl<'a, R> Select<'a, R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn recv<T>(&mut self, receiver: &'a Receiver<T>, handler: impl FnMut(Result<T, Disconnected>) -> R + 'a) -> usize {
-        self.add(Box::new(With { case: RecvCase::new(Some(receiver)), handler }))
+    pub fn recv<T>(
+        &mut self,
+        receiver: &'a Receiver<T>,
+        handler: impl FnMut(Result<T, Disconnected>) -> R + 'a,
+    ) -> usize {
+        self.add(Box::new(With {
+            case: RecvCase::new(Some(receiver)),
+            handler,
+        }))
     }
 
-    /// Adds a send of the message in `message`, and returns the index of the case. The message is taken out when it is sent;
-    /// without one, the case is never chosen.
+    /// Adds a send of the message in `message`, and returns the index of the case. The message is
+    /// taken out when it is sent; without one, the case is never chosen.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -144,10 +153,14 @@ impl<'a, R> Select<'a, R> {
         message: &'a mut Option<T>,
         handler: impl FnMut(Result<(), Disconnected>) -> R + 'a,
     ) -> usize {
-        self.add(Box::new(With { case: SendCase::new(sender, message), handler }))
+        self.add(Box::new(With {
+            case: SendCase::new(sender, message),
+            handler,
+        }))
     }
 
-    /// Adds the cancel of `token`, and returns the index of the case. That of the current scope needs no case.
+    /// Adds the cancel of `token`, and returns the index of the case. That of the current scope
+    /// needs no case.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -164,16 +177,27 @@ impl<'a, R> Select<'a, R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn cancelled(&mut self, token: &'a CancelToken, handler: impl FnMut(Cancelled) -> R + 'a) -> usize {
-        self.add(Box::new(With { case: CancelledCase::new(token), handler }))
+    pub fn cancelled(
+        &mut self,
+        token: &'a CancelToken,
+        handler: impl FnMut(Cancelled) -> R + 'a,
+    ) -> usize {
+        self.add(Box::new(With {
+            case: CancelledCase::new(token),
+            handler,
+        }))
     }
 
     fn add(&mut self, case: Box<dyn Handled<R> + 'a>) -> usize {
-        self.cases.push(Entry { case: Some(case), is_paused: false });
+        self.cases.push(Entry {
+            case: Some(case),
+            is_paused: false,
+        });
         self.cases.len() - 1
     }
 
-    /// Takes a case out, one whose channel has lost its other end for example. The others keep their indices.
+    /// Takes a case out, one whose channel has lost its other end for example. The others keep
+    /// their indices.
     ///
     /// # Panics
     ///
@@ -200,7 +224,8 @@ impl<'a, R> Select<'a, R> {
         self.entry(index).case = None;
     }
 
-    /// Switches a case off: it is not chosen until it is [resumed](Self::resume). The others keep their indices.
+    /// Switches a case off: it is not chosen until it is [resumed](Self::resume). The others keep
+    /// their indices.
     ///
     /// # Panics
     ///
@@ -226,7 +251,8 @@ impl<'a, R> Select<'a, R> {
         self.entry(index).is_paused = true;
     }
 
-    /// Switches a case on again that was [paused](Self::pause). For one that was not, it does nothing.
+    /// Switches a case on again that was [paused](Self::pause). For one that was not, it does
+    /// nothing.
     ///
     /// # Panics
     ///
@@ -286,14 +312,18 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn select(&mut self) -> Result<R, Cancelled> {
-        assert!(self.cases.iter().any(|entry| entry.case.is_some()), "a select without cases would wait for ever");
+        assert!(
+            self.cases.iter().any(|entry| entry.case.is_some()),
+            "a select without cases would wait for ever"
+        );
         match self.run(Patience::Unlimited)? {
             Some(result) => Ok(result),
             None => unreachable!("the wait has no limit"),
         }
     }
 
-    /// As [`select`](Self::select), waiting for at most `duration`: `None` if nothing could be done by then.
+    /// As [`select`](Self::select), waiting for at most `duration`: `None` if nothing could be done
+    /// by then.
     ///
     /// # Cancellation
     ///
@@ -323,7 +353,8 @@ impl<'a, R> Select<'a, R> {
         self.run(Patience::For(duration))
     }
 
-    /// Like [`select`](Self::select), but waits until `deadline` at most: `None` if nothing could be done by then.
+    /// Like [`select`](Self::select), but waits until `deadline` at most: `None` if nothing could
+    /// be done by then.
     ///
     /// # Cancellation
     ///
@@ -358,7 +389,8 @@ impl<'a, R> Select<'a, R> {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, if the other end of a channel has gone and no other case can be done.
+    /// The cancel of the scope, if the other end of a channel has gone and no other case can be
+    /// done.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -395,7 +427,11 @@ impl<R> Default for Select<'_, R> {
 
 impl<R> fmt::Debug for Select<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cases = self.cases.iter().filter(|entry| entry.case.is_some()).count();
+        let cases = self
+            .cases
+            .iter()
+            .filter(|entry| entry.case.is_some())
+            .count();
         f.debug_struct("Select").field("cases", &cases).finish()
     }
 }

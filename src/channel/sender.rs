@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::cancel::context;
 
-/// The sending end of a channel. Clones send into the same channel; when the last is gone, receivers get what is left and
-/// then `Disconnected`.
+/// The sending end of a channel. Clones send into the same channel; when the last is gone,
+/// receivers get what is left and then `Disconnected`.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -41,8 +41,8 @@ impl<T> Sender<T> {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. The message is delivered or in the error, never both and never neither: one that was delivered
-    /// while the scope was being cancelled makes it `Ok`.
+    /// A blocking point. The message is delivered or in the error, never both and never neither:
+    /// one that was delivered while the scope was being cancelled makes it `Ok`.
     ///
     /// # Errors
     ///
@@ -65,11 +65,15 @@ impl<T> Sender<T> {
                 Some(back) => message = back,
             }
         }
-        self.0.send(message, || None).map_err(|(message, refusal)| match refusal {
-            Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
-            Refusal::Disconnected(disconnected) => SendError::Disconnected(message, disconnected),
-            Refusal::NotNow => unreachable!("the wait has no limit"),
-        })
+        self.0
+            .send(message, || None)
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
+                Refusal::Disconnected(disconnected) => {
+                    SendError::Disconnected(message, disconnected)
+                }
+                Refusal::NotNow => unreachable!("the wait has no limit"),
+            })
     }
 
     /// As [`send`](Self::send), waiting for at most `duration`.
@@ -118,20 +122,28 @@ impl<T> Sender<T> {
     }
 
     #[track_caller]
-    fn send_until(&self, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        self.0.send(message, limit).map_err(|(message, refusal)| match refusal {
-            Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-            Refusal::Disconnected(disconnected) => SendTimeoutError::Disconnected(message, disconnected),
-            Refusal::NotNow => SendTimeoutError::Timeout(message),
-        })
+    fn send_until(
+        &self,
+        message: T,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        self.0
+            .send(message, limit)
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
+                Refusal::Disconnected(disconnected) => {
+                    SendTimeoutError::Disconnected(message, disconnected)
+                }
+                Refusal::NotNow => SendTimeoutError::Timeout(message),
+            })
     }
 
     /// Sends `message` if that can be done now. Never blocks, and works in a cancelled scope.
     ///
     /// # Errors
     ///
-    /// That there is no room, or no receiver, with the message. If there is no receiver and the scope is cancelled, the
-    /// cancel.
+    /// That there is no room, or no receiver, with the message. If there is no receiver and the
+    /// scope is cancelled, the cancel.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(1);
@@ -139,10 +151,14 @@ impl<T> Sender<T> {
     /// assert!(sender.try_send(2).is_err());
     /// ```
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.0.try_send(message).map_err(|(message, refusal)| match refusal {
-            Refusal::NotNow => TrySendError::Full(message),
-            Refusal::Disconnected(disconnected) => TrySendError::Disconnected(message, disconnected),
-            Refusal::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
-        })
+        self.0
+            .try_send(message)
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::NotNow => TrySendError::Full(message),
+                Refusal::Disconnected(disconnected) => {
+                    TrySendError::Disconnected(message, disconnected)
+                }
+                Refusal::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
+            })
     }
 }

@@ -5,26 +5,28 @@ mod ends;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use super::Disconnected;
 use super::closing::Closing;
 use super::refusal::Refusal;
 use super::state::{Sending, State};
 use super::timer::Timer;
-use super::Disconnected;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{holds, spin, Guard, Mutex, Track};
+use crate::facade::{Guard, Mutex, Track, holds, spin};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {
-    /// In the order in which channels were made, which is that in which a select enters their queues.
+    /// In the order in which channels were made, which is that in which a select enters their
+    /// queues.
     pub(super) id: u64,
     /// How many messages there is room for; `usize::MAX` for any number.
     pub(super) capacity: usize,
     state: Mutex<State<T>>,
-    /// Where the messages come from, if that is the clock. The state is that of a channel to which nothing was sent then.
+    /// Where the messages come from, if that is the clock. The state is that of a channel to which
+    /// nothing was sent then.
     timer: Option<Timer<T>>,
     _leaks: Track,
 }
@@ -58,13 +60,22 @@ impl<T> Shared<T> {
             senders_closing: Closing::default(),
             receivers_closing: Closing::default(),
         };
-        Shared { id: NEXT.fetch_add(1, Relaxed), capacity, state: Mutex::new(state), timer, _leaks: Track::new() }
+        Shared {
+            id: NEXT.fetch_add(1, Relaxed),
+            capacity,
+            state: Mutex::new(state),
+            timer,
+            _leaks: Track::new(),
+        }
     }
 
-    /// With one receiver, and one sender that does not exist and so never goes. All of them have one id, since nothing tells
-    /// one from another.
+    /// With one receiver, and one sender that does not exist and so never goes. All of them have
+    /// one id, since nothing tells one from another.
     pub(super) fn never() -> Self {
-        Shared { id: u64::MAX, ..Shared::new(0) }
+        Shared {
+            id: u64::MAX,
+            ..Shared::new(0)
+        }
     }
 
     /// Runs `f` under the lock, and then wakes.
@@ -94,11 +105,13 @@ impl<T> Shared<T> {
 
     /// Sends `message` if that takes neither a wait nor a wake, as most often; else returns it.
     ///
-    /// An `Option`, here and in `pop`, since an outcome with all the ways to fail costs as much to pass on as the push.
+    /// An `Option`, here and in `pop`, since an outcome with all the ways to fail costs as much to
+    /// pass on as the push.
     #[inline]
     pub(super) fn push(&self, message: T) -> Option<T> {
         let mut state = self.state.lock();
-        if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity {
+        if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity
+        {
             state.buffer.push_back(message);
             return None;
         }
@@ -115,7 +128,8 @@ impl<T> Shared<T> {
 
     #[cold]
     fn offer(&self, message: T) -> Result<(), (T, Refusal)> {
-        self.with(|state, wakes| state.offer(message, self.capacity, wakes)).map_err(or_cancelled)
+        self.with(|state, wakes| state.offer(message, self.capacity, wakes))
+            .map_err(or_cancelled)
     }
 
     /// Receives a message if that takes neither a wait nor a wake.
@@ -142,18 +156,25 @@ impl<T> Shared<T> {
         if let Some(timer) = &self.timer {
             return timer.take().map_err(|_| Refusal::NotNow);
         }
-        self.with(|state, wakes| state.take(self.capacity, wakes)).map_err(Refusal::or_cancelled)
+        self.with(|state, wakes| state.take(self.capacity, wakes))
+            .map_err(Refusal::or_cancelled)
     }
 
     /// Sends `message`, waiting for room until the limit if need be.
     #[cold]
     #[track_caller]
-    pub(super) fn send(&self, message: T, limit: impl FnOnce() -> Option<Instant>) -> Result<(), (T, Refusal)> {
+    pub(super) fn send(
+        &self,
+        message: T,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Result<(), (T, Refusal)> {
         if let Err(cancelled) = context::check() {
             return Err((message, Refusal::Cancelled(cancelled)));
         }
         match self.try_send(message) {
-            Err((message, Refusal::NotNow)) => self.send_slowly(message, limit()).map_err(or_cancelled),
+            Err((message, Refusal::NotNow)) => {
+                self.send_slowly(message, limit()).map_err(or_cancelled)
+            }
             done => done,
         }
     }
@@ -172,7 +193,8 @@ impl<T> Shared<T> {
     #[track_caller]
     fn send_slowly(&self, message: T, limit: Option<Instant>) -> Result<(), (T, Refusal)> {
         let mut offered = Err((message, Refusal::NotNow));
-        // Without room, a sender that is not in the queue and a receiver that is not would spin past each other.
+        // Without room, a sender that is not in the queue and a receiver that is not would spin
+        // past each other.
         let may_spin = self.capacity != 0;
         let _ = may_spin
             && spin(|| match mem::replace(&mut offered, Ok(())) {
@@ -185,13 +207,23 @@ impl<T> Shared<T> {
                     true
                 }
             });
-        let Err((message, Refusal::NotNow)) = offered else { return offered };
+        let Err((message, Refusal::NotNow)) = offered else {
+            return offered;
+        };
 
         let waiter = Waiter::new(context::slot());
-        let place = self.with(|state, wakes| match state.offer(message, self.capacity, wakes) {
-            Err((message, Refusal::NotNow)) => Ok(state.sending.push(waiter.clone(), Sending { case: ONLY, message })),
-            done => Err(done),
-        });
+        let place = self.with(
+            |state, wakes| match state.offer(message, self.capacity, wakes) {
+                Err((message, Refusal::NotNow)) => Ok(state.sending.push(
+                    waiter.clone(),
+                    Sending {
+                        case: ONLY,
+                        message,
+                    },
+                )),
+                done => Err(done),
+            },
+        );
         let place = match place {
             Ok(place) => place,
             Err(done) => return done,
@@ -229,7 +261,9 @@ impl<T> Shared<T> {
             received = self.try_recv();
             !matches!(received, Err(Refusal::NotNow))
         });
-        let Err(Refusal::NotNow) = received else { return received };
+        let Err(Refusal::NotNow) = received else {
+            return received;
+        };
 
         loop {
             let waiter = Waiter::new(context::slot());
@@ -252,7 +286,9 @@ impl<T> Shared<T> {
                 }
             });
             match (received, ended) {
-                (Ok(message), ended) if ended.is_ok() || holds(Guard::GrantBeatsCancel) => return Ok(message),
+                (Ok(message), ended) if ended.is_ok() || holds(Guard::GrantBeatsCancel) => {
+                    return Ok(message);
+                }
                 (_, Err(cancelled)) => return Err(Refusal::Cancelled(cancelled)),
                 // Another was faster.
                 (Err(Refusal::NotNow), Ok(Outcome::Ready)) => {}
@@ -269,7 +305,10 @@ impl<T> Shared<T> {
         let mut state = self.state.lock();
         let can_receive = !state.buffer.is_empty()
             || state.senders == 0
-            || state.sending.iter().any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+            || state
+                .sending
+                .iter()
+                .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
         if can_receive && holds(Guard::SelectLooksUnderLock) {
             return None;
         }
@@ -281,9 +320,11 @@ impl<T> Shared<T> {
         self.state.lock().receiving.remove(place);
     }
 
-    /// Takes out a waiter that was granted its wait here, and receives a message if there still is one.
+    /// Takes out a waiter that was granted its wait here, and receives a message if there still is
+    /// one.
     pub(super) fn end_receiving(&self, place: Place) -> Result<T, Refusal> {
-        let received = self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes));
+        let received =
+            self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes));
         received.map_err(Refusal::or_cancelled)
     }
 
@@ -292,16 +333,26 @@ impl<T> Shared<T> {
     /// # Errors
     ///
     /// The message, if it need not wait.
-    pub(super) fn enter_sending(&self, waiter: &Arc<Waiter>, case: u32, message: T) -> Result<Place, T> {
+    pub(super) fn enter_sending(
+        &self,
+        waiter: &Arc<Waiter>,
+        case: u32,
+        message: T,
+    ) -> Result<Place, T> {
         let mut state = self.state.lock();
         let can_send = state.receivers == 0
             || state.buffer.len() < self.capacity
             || self.capacity == 0
-                && state.receiving.iter().any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+                && state
+                    .receiving
+                    .iter()
+                    .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
         if can_send && holds(Guard::SelectLooksUnderLock) {
             return Err(message);
         }
-        Ok(state.sending.push(waiter.clone(), Sending { case, message }))
+        Ok(state
+            .sending
+            .push(waiter.clone(), Sending { case, message }))
     }
 
     /// Takes out a waiter whose message was not sent, with the message.
@@ -319,10 +370,13 @@ impl<T> fmt::Debug for Shared<T> {
         if self.capacity != usize::MAX {
             out.field("capacity", &self.capacity);
         }
-        out.field("senders", &state.senders).field("receivers", &state.receivers);
+        out.field("senders", &state.senders)
+            .field("receivers", &state.receivers);
         if let Some(timer) = &self.timer {
             out.field("due", &timer.due());
         }
-        out.field("sending", &state.sending.len()).field("receiving", &state.receiving.len()).finish()
+        out.field("sending", &state.sending.len())
+            .field("receiving", &state.receiving.len())
+            .finish()
     }
 }

@@ -1,19 +1,23 @@
 //! The channels of the clock: [`after`](super::after) and [`tick`](super::tick).
 //!
-//! No thread sends their messages. The next message is in the channel from the instant at which it is due until a receive
-//! takes it. A receive that finds it not due yet waits until that instant, and looks again.
+//! No thread sends their messages. The next message is in the channel from the instant at which it
+//! is due until a receive takes it. A receive that finds it not due yet waits until that instant,
+//! and looks again.
 //!
 //! # Invariants
 //!
-//! 1. A receive that finds a message due moves `due` on in the same critical section: each message goes to one receive.
-//! 2. `due` only moves later. A thread that waits until an instant that has become too early wakes, and looks again.
-//! 3. No thread stands in a queue of such a channel, and none has to be woken: each waits for the clock by itself.
+//! 1. A receive that finds a message due moves `due` on in the same critical section: each message
+//!    goes to one receive.
+//! 2. `due` only moves later. A thread that waits until an instant that has become too early wakes,
+//!    and looks again.
+//! 3. No thread stands in a queue of such a channel, and none has to be woken: each waits for the
+//!    clock by itself.
 
 use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
 use crate::cancel::context;
-use crate::facade::{self, holds, Guard, Mutex};
+use crate::facade::{self, Guard, Mutex, holds};
 use crate::waiting::Point;
 
 pub(super) struct Timer<T> {
@@ -21,13 +25,22 @@ pub(super) struct Timer<T> {
     due: Mutex<Option<Instant>>,
     /// The time between two messages, if there is more than one.
     period: Option<Duration>,
-    /// Makes the message of the instant at which it was due. An `Instant` itself, where the type of the messages is known.
+    /// Makes the message of the instant at which it was due. An `Instant` itself, where the type of
+    /// the messages is known.
     message: fn(Instant) -> T,
 }
 
 impl<T> Timer<T> {
-    pub(super) fn new(due: Option<Instant>, period: Option<Duration>, message: fn(Instant) -> T) -> Self {
-        Timer { due: Mutex::new(due), period, message }
+    pub(super) fn new(
+        due: Option<Instant>,
+        period: Option<Duration>,
+        message: fn(Instant) -> T,
+    ) -> Self {
+        Timer {
+            due: Mutex::new(due),
+            period,
+            message,
+        }
     }
 
     /// When the next message is in the channel.
@@ -48,7 +61,9 @@ impl<T> Timer<T> {
     pub(super) fn take(&self) -> Result<T, Option<Instant>> {
         let mut next = self.due.lock();
         let now = facade::now();
-        let Some(due) = next.filter(|&due| due <= now) else { return Err(*next) };
+        let Some(due) = next.filter(|&due| due <= now) else {
+            return Err(*next);
+        };
         if !holds(Guard::TickIsTakenOnce) {
             drop(next);
             next = self.due.lock();
@@ -60,11 +75,14 @@ impl<T> Timer<T> {
 
     /// When the message is due that follows the one of `due`, which is taken `now`.
     ///
-    /// Messages keep their distance to the first one, so that the latency of a receive does not add up. A receive that is a
-    /// whole period late or more has missed messages. They are left out, and the period begins anew.
+    /// Messages keep their distance to the first one, so that the latency of a receive does not add
+    /// up. A receive that is a whole period late or more has missed messages. They are left out,
+    /// and the period begins anew.
     fn after(&self, due: Instant, now: Instant) -> Option<Instant> {
         let period = self.period?;
-        due.checked_add(period).filter(|&next| next > now).or_else(|| now.checked_add(period))
+        due.checked_add(period)
+            .filter(|&next| next > now)
+            .or_else(|| now.checked_add(period))
     }
 
     /// Takes a message, waiting until it is due or until the limit if need be.
@@ -75,7 +93,8 @@ impl<T> Timer<T> {
                 Ok(message) => return Ok(message),
                 Err(due) => due,
             };
-            context::wait(Point::Receive, first(due, limit), || false).map_err(Refusal::Cancelled)?;
+            context::wait(Point::Receive, first(due, limit), || false)
+                .map_err(Refusal::Cancelled)?;
             if !comes_first(due, limit) {
                 return Err(Refusal::NotNow);
             }
@@ -131,7 +150,10 @@ mod tests {
             (late, soon, soon, false),
             (soon, soon, soon, true),
         ] {
-            assert_eq!((first(due, limit), comes_first(due, limit)), (earlier, is_due));
+            assert_eq!(
+                (first(due, limit), comes_first(due, limit)),
+                (earlier, is_due)
+            );
         }
     }
 }

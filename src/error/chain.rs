@@ -5,16 +5,25 @@ use std::{io, iter};
 
 use crate::cancel::Cancelled;
 
-/// As many errors of a chain are looked at: an error that is its own source has a chain without end.
+/// As many errors of a chain are looked at: an error that is its own source has a chain without
+/// end.
 const LONGEST: usize = 1024;
 
 /// The error and its sources, outermost first; the first [`LONGEST`] of them.
 ///
-/// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the payload's own source.
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(payload) => Some(payload),
-        None => error.source(),
+/// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the
+/// payload's own source.
+pub(super) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(payload) => Some(payload),
+            None => error.source(),
+        }
     })
     .take(LONGEST)
 }
@@ -22,9 +31,10 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
 impl Cancelled {
     /// Finds the cancel that an error of any type passes on.
     ///
-    /// Looks along the source chain, inside an [`io::Error`] too. Returns `None` for a [`GroupError`](crate::GroupError) with
-    /// failures, whatever they hold: it is a failure. Use it where an error becomes one that has no sources, so that a cancel
-    /// does not turn into a failure.
+    /// Looks along the source chain, inside an [`io::Error`] too. Returns `None` for a
+    /// [`GroupError`](crate::GroupError) with failures, whatever they hold: it is a failure. Use it
+    /// where an error becomes one that has no sources, so that a cancel does not turn into a
+    /// failure.
     ///
     /// ```
     /// use std::error::Error;
@@ -52,8 +62,9 @@ impl Cancelled {
 
 /// The first `Cancelled` along the chain.
 ///
-/// A group with failures is a failure whatever lies below it, and the chain ends there: its source is an
-/// [`Outline`](super::tree::Outline), which has none. A group that was only cancelled has its `Cancelled` as source.
+/// A group with failures is a failure whatever lies below it, and the chain ends there: its source
+/// is an [`Outline`](super::tree::Outline), which has none. A group that was only cancelled has its
+/// `Cancelled` as source.
 pub(super) fn find_cancelled<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cancelled> {
     chain(error).find_map(|error| error.downcast_ref())
 }
@@ -62,8 +73,8 @@ pub(super) fn find_cancelled<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a
 mod tests {
     use std::fmt;
 
-    use super::super::testing::{drawn_failure, failed, failed_group};
     use super::super::TaskError;
+    use super::super::testing::{drawn_failure, failed, failed_group};
     use super::*;
 
     /// It is its own source.
@@ -87,8 +98,13 @@ mod tests {
         assert_eq!(chain(&Circular).count(), LONGEST);
         let error = anyhow::Error::new(Circular).context("outer");
         assert!(TaskError::cancelled(&error).is_none());
-        assert_eq!(drawn_failure(&failed(1, error)), "outer\ncaused by: in a circle");
-        assert!(format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a circle"));
+        assert_eq!(
+            drawn_failure(&failed(1, error)),
+            "outer\ncaused by: in a circle"
+        );
+        assert!(
+            format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a circle")
+        );
         assert!(TaskError::cancelled(&io::Error::other(Circular)).is_none());
     }
 }

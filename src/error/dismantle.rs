@@ -1,5 +1,5 @@
-//! Dropping reports that hold reports, each after the one around it has gone: the stack that this takes does not grow with
-//! the depth.
+//! Dropping reports that hold reports, each after the one around it has gone: the stack that this
+//! takes does not grow with the depth.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::panic::{discard, log};
-use crate::facade::{catch, local, Payload};
+use crate::facade::{Payload, catch, local};
 
 /// What is still to be dropped; none while this thread is not dropping anything here.
 type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;
@@ -18,8 +18,9 @@ local! {
     static PENDING: ManuallyDrop<Pending> = ManuallyDrop::new(RefCell::new(None));
 }
 
-/// Drops each of `values`. Where the destructor of another value that was given to this function is running on this thread,
-/// they are dropped when that has returned, before the outermost call returns.
+/// Drops each of `values`. Where the destructor of another value that was given to this function is
+/// running on this thread, they are dropped when that has returned, before the outermost call
+/// returns.
 ///
 /// # Panics
 ///
@@ -28,7 +29,12 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
             // The first is taken out first.
-            pending.extend(values.drain(..).rev().map(|value| Box::new(value) as Box<dyn Any>));
+            pending.extend(
+                values
+                    .drain(..)
+                    .rev()
+                    .map(|value| Box::new(value) as Box<dyn Any>),
+            );
             false
         }
         none => {
@@ -37,8 +43,8 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
         }
     });
     let mut panicked = None;
-    // Each by itself: two panics of one drop end the process. Nothing is left of values that wait for their turn. A thread of a
-    // model whose locals are gone drops them here.
+    // Each by itself: two panics of one drop end the process. Nothing is left of values that wait
+    // for their turn. A thread of a model whose locals are gone drops them here.
     for value in values {
         drop_one(value, &mut panicked);
     }
@@ -78,7 +84,7 @@ fn discard_logged(payload: Payload) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::cell::Cell;
-    use std::panic::{catch_unwind, AssertUnwindSafe};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::rc::Rc;
 
     use super::*;
@@ -102,9 +108,13 @@ mod tests {
 
     fn levels(n: u32, panics: impl Fn(u32) -> bool) -> (Option<Box<Level>>, Rc<Cell<u32>>) {
         let dropped = Rc::new(Cell::new(0));
-        let top = (1..=n)
-            .rev()
-            .fold(None, |below, level| Some(Box::new(Level { below, dropped: dropped.clone(), panics: panics(level) })));
+        let top = (1..=n).rev().fold(None, |below, level| {
+            Some(Box::new(Level {
+                below,
+                dropped: dropped.clone(),
+                panics: panics(level),
+            }))
+        });
         (top, dropped)
     }
 
@@ -118,9 +128,13 @@ mod tests {
     #[test]
     fn a_destructor_that_panics_stops_no_other() {
         let (top, dropped) = levels(5, |level| level == 1 || level == 4);
-        let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(Vec::from_iter(top)))).unwrap_err();
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| dismantle(Vec::from_iter(top)))).unwrap_err();
         assert_eq!(dropped.get(), 5);
-        assert_eq!(panicked.downcast_ref::<String>().map(String::as_str), Some("level 1"));
+        assert_eq!(
+            panicked.downcast_ref::<String>().map(String::as_str),
+            Some("level 1")
+        );
         let (top, dropped) = levels(3, |_| false);
         dismantle(Vec::from_iter(top));
         assert_eq!(dropped.get(), 3, "what comes later is not kept");
@@ -130,7 +144,13 @@ mod tests {
     fn of_values_that_are_given_together_each_is_dropped() {
         let (tops, counts): (Vec<_>, Vec<_>) = (0..4).map(|_| levels(2, |_| true)).unzip();
         let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(tops))).unwrap_err();
-        assert!(counts.iter().all(|dropped| dropped.get() == 2), "{counts:?}");
-        assert_eq!(panicked.downcast_ref::<String>().map(String::as_str), Some("level 1"));
+        assert!(
+            counts.iter().all(|dropped| dropped.get() == 2),
+            "{counts:?}"
+        );
+        assert_eq!(
+            panicked.downcast_ref::<String>().map(String::as_str),
+            Some("level 1")
+        );
     }
 }

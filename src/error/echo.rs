@@ -1,17 +1,19 @@
 //! Failures that came about because another task failed.
 //!
-//! The error of a call whose counterpart has gone names what it went with, and what that is in: an [`Actor`]. A failure whose
-//! error holds such an error is an *echo* of the failure of that actor, or of the innermost part around it that failed.
+//! The error of a call whose counterpart has gone names what it went with, and what that is in: an
+//! [`Actor`]. A failure whose error holds such an error is an *echo* of the failure of that actor,
+//! or of the innermost part around it that failed.
 //!
 //! # From the error to the echo
 //!
 //! 1. When a failure is recorded, the chain of its error is searched for [`Traces`].
-//! 2. Where the chain holds the report of a nested group, its traces are those of that report's primary failure. So a report
-//!    passes on what its group has not caused itself.
-//! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the actors among them.
+//! 2. Where the chain holds the report of a nested group, its traces are those of that report's
+//!    primary failure. So a report passes on what its group has not caused itself.
+//! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
+//!    actors among them.
 //!
-//! A failure may trace back to one that traces back to itself. In such a circle, the failure that was recorded first is no
-//! echo.
+//! A failure may trace back to one that traces back to itself. In such a circle, the failure that
+//! was recorded first is no echo.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -28,7 +30,8 @@ use crate::cancel::{Cancelled, TaskId, TaskInfo, TokenId};
 /// What the error of a failure says of others.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    /// Those because of which the error came about, as far as it names them, that of the outermost error first.
+    /// Those because of which the error came about, as far as it names them, that of the outermost
+    /// error first.
     actors: Vec<Arc<Actor>>,
     /// The tasks whose failures the error holds: isolated ones, or such as were started.
     holds: Vec<TaskId>,
@@ -78,10 +81,15 @@ impl Root {
 }
 
 impl Traces {
-    /// Searches an error and its sources. None if there are no traces. Runs code of the user's, which may panic.
+    /// Searches an error and its sources. None if there are no traces. Runs code of the user's,
+    /// which may panic.
     pub(super) fn of<E: TaskError>(error: &E) -> Option<Box<Traces>> {
         let mut traces = Traces::default();
-        for error in [error.as_error(), error.held()].into_iter().flatten().flat_map(chain) {
+        for error in [error.as_error(), error.held()]
+            .into_iter()
+            .flatten()
+            .flat_map(chain)
+        {
             traces.look_at::<E>(error);
         }
         (!traces.actors.is_empty() || !traces.holds.is_empty()).then(|| Box::new(traces))
@@ -117,7 +125,11 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
     }
     let mut places = places(failures);
     for (i, failure) in failures.iter().enumerate() {
-        for task in failure.traces().into_iter().flat_map(|traces| &traces.holds) {
+        for task in failure
+            .traces()
+            .into_iter()
+            .flat_map(|traces| &traces.holds)
+        {
             places.entry(Key::Task(*task)).or_insert(i);
         }
     }
@@ -129,10 +141,19 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
         });
         keys.filter_map(|key| places.get(&key)).copied().next()
     };
-    let root_of =
-        |(i, failure): (usize, &Failure<E>)| failure.traces()?.actors.iter().filter_map(place_of).find(|&place| place != i);
+    let root_of = |(i, failure): (usize, &Failure<E>)| {
+        failure
+            .traces()?
+            .actors
+            .iter()
+            .filter_map(place_of)
+            .find(|&place| place != i)
+    };
     let links = without_circles(failures.iter().enumerate().map(root_of).collect());
-    let roots: Vec<_> = links.into_iter().map(|link| link.and_then(|root| Root::of(failures[root].origin()))).collect();
+    let roots: Vec<_> = links
+        .into_iter()
+        .map(|link| link.and_then(|root| Root::of(failures[root].origin())))
+        .collect();
     for (failure, root) in failures.iter_mut().zip(roots) {
         if let Some(traces) = failure.traces_mut() {
             traces.echo_of = root;
@@ -148,7 +169,12 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     }
     let places = places(failures);
     // Those of a task with two failures, divided by `split`, may form a circle.
-    without_circles(failures.iter().map(|failure| places.get(&failure.root()?.key()).copied()).collect())
+    without_circles(
+        failures
+            .iter()
+            .map(|failure| places.get(&failure.root()?.key()).copied())
+            .collect(),
+    )
 }
 
 /// For each place the one at the end of its links, which have no circles.
@@ -212,11 +238,18 @@ mod tests {
     #[test]
     fn circles_are_opened_at_their_first_place() {
         let opened = |links: &[usize]| {
-            let links = links.iter().map(|&link| (link != 9).then_some(link)).collect();
+            let links = links
+                .iter()
+                .map(|&link| (link != 9).then_some(link))
+                .collect();
             ends(&without_circles(links))
         };
         assert_eq!(opened(&[1, 0]), [0, 0]);
-        assert_eq!(opened(&[2, 2, 1]), [1, 1, 1], "0 leads into the circle of 1 and 2");
+        assert_eq!(
+            opened(&[2, 2, 1]),
+            [1, 1, 1],
+            "0 leads into the circle of 1 and 2"
+        );
         assert_eq!(opened(&[9, 0, 1, 2]), [0, 0, 0, 0]);
         assert_eq!(opened(&[3, 2, 1, 4, 0, 2]), [0, 1, 1, 0, 0, 1]);
         assert_eq!(opened(&[9, 9]), [0, 1]);

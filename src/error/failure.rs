@@ -7,18 +7,19 @@ use std::{fmt, io};
 
 use super::echo::{Root, Traces};
 use super::panic::{discard, log};
-use super::tree::{self, holds_report, one_line, shortened, Node, Site};
+use super::tree::{self, Node, Site, holds_report, one_line, shortened};
 use super::{Elapsed, PanicPayload, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
 use crate::facade::catch;
 
 /// One failure of a group: what went wrong, in which task, and when.
 ///
-/// A failure may be the *echo* of another: a task that fails drops its end of a channel, and the task at the other end fails
-/// because of that. See [`echo_of`](Self::echo_of).
+/// A failure may be the *echo* of another: a task that fails drops its end of a channel, and the
+/// task at the other end fails because of that. See [`echo_of`](Self::echo_of).
 ///
-/// `{}` prints one line, `{:?}` and `{:#}` the whole of it: the error's sources, the panic's location, and the report
-/// of a nested group. Its `source()` is the error itself, although `{}` has its text.
+/// `{}` prints one line, `{:?}` and `{:#}` the whole of it: the error's sources, the panic's
+/// location, and the report of a nested group. Its `source()` is the error itself, although `{}`
+/// has its text.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -75,10 +76,13 @@ pub enum FailureKind<E> {
 impl<E: TaskError> FailureKind<E> {
     /// What the error says of others.
     ///
-    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if this is called for each
-    /// failure as it happens: the stack that drawing takes does not grow with the depth.
+    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if
+    /// this is called for each failure as it happens: the stack that drawing takes does not grow
+    /// with the depth.
     pub(crate) fn traces(&self) -> Option<Box<Traces>> {
-        let FailureKind::Error(error) = self else { return None };
+        let FailureKind::Error(error) = self else {
+            return None;
+        };
         // The chain is the user's code. What panics here does so again where the report is drawn.
         catch(|| Traces::of(error)).unwrap_or_else(|payload| {
             discard(payload);
@@ -108,8 +112,19 @@ impl fmt::Display for Origin {
 }
 
 impl<E> Failure<E> {
-    pub(crate) fn new(origin: Origin, kind: FailureKind<E>, after_cancel: bool, elapsed: impl Into<Elapsed>) -> Self {
-        Failure { origin, kind, after_cancel, elapsed: elapsed.into(), traces: None }
+    pub(crate) fn new(
+        origin: Origin,
+        kind: FailureKind<E>,
+        after_cancel: bool,
+        elapsed: impl Into<Elapsed>,
+    ) -> Self {
+        Failure {
+            origin,
+            kind,
+            after_cancel,
+            elapsed: elapsed.into(),
+            traces: None,
+        }
     }
 
     pub(crate) fn with_traces(self, traces: Option<Box<Traces>>) -> Self {
@@ -169,7 +184,8 @@ impl<E> Failure<E> {
         self.kind
     }
 
-    /// Whether the group had been cancelled already: this failure came up while the task was on its way out.
+    /// Whether the group had been cancelled already: this failure came up while the task was on its
+    /// way out.
     ///
     /// Also true of a failure whose [echo](Self::echo_of) was faster and cancelled the group.
     ///
@@ -200,18 +216,21 @@ impl<E> Failure<E> {
     /// The task whose failure led to this one, if this is an echo of it.
     ///
     /// The error of a call whose counterpart has gone names the task that it went with: a
-    /// [`Disconnected`](crate::channel::Disconnected) channel, a [`Broken`](crate::sync::Broken) barrier, or a
-    /// [`Cancelled`](crate::Cancelled) of another group that had a failure. Where the error of a failure, or one of its sources, is
-    /// such an error, and that task failed as well, the failure is an echo. Of a task in a nested group, it is the task of this
-    /// group that it ran in that counts. Errors of your own must return `Some` from [`TaskError::as_error`].
+    /// [`Disconnected`](crate::channel::Disconnected) channel, a [`Broken`](crate::sync::Broken)
+    /// barrier, or a [`Cancelled`](crate::Cancelled) of another group that had a failure. Where the
+    /// error of a failure, or one of its sources, is such an error, and that task failed as well,
+    /// the failure is an echo. Of a task in a nested group, it is the task of this group that it
+    /// ran in that counts. Errors of your own must return `Some` from [`TaskError::as_error`].
     ///
-    /// An echo is never the [primary](crate::GroupError::primary) failure of its report, which draws it below its root. It can
-    /// still be recorded first, cancel the group, and be what the [`CancelCause`](crate::CancelCause) of the others names: the
-    /// task that caused it may still have been dropping its values then. Where failures lead to each other in a circle, the
-    /// one that was recorded first is no echo.
+    /// An echo is never the [primary](crate::GroupError::primary) failure of its report, which
+    /// draws it below its root. It can still be recorded first, cancel the group, and be what the
+    /// [`CancelCause`](crate::CancelCause) of the others names: the task that caused it may still
+    /// have been dropping its values then. Where failures lead to each other in a circle, the one
+    /// that was recorded first is no echo.
     ///
-    /// `None` if this is no echo, if it is one of the body ([`is_echo`](Self::is_echo)), and until the report is made. A task that
-    /// was cancelled did not fail and has no echoes, nor has one whose failure is not in the report, such as an isolated one.
+    /// `None` if this is no echo, if it is one of the body ([`is_echo`](Self::is_echo)), and until
+    /// the report is made. A task that was cancelled did not fail and has no echoes, nor has one
+    /// whose failure is not in the report, such as an isolated one.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -239,7 +258,8 @@ impl<E> Failure<E> {
         }
     }
 
-    /// Whether this failure is an echo of another, of a task ([`echo_of`](Self::echo_of)) or of the body.
+    /// Whether this failure is an echo of another, of a task ([`echo_of`](Self::echo_of)) or of the
+    /// body.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -259,8 +279,8 @@ impl<E> Failure<E> {
 
     /// How long the task had been running when it failed.
     ///
-    /// A body, and a task that ran on the thread that waited for it, are timed by the coarse clock of the system: of less than
-    /// one of its steps, some milliseconds, this is zero.
+    /// A body, and a task that ran on the thread that waited for it, are timed by the coarse clock
+    /// of the system: of less than one of its steps, some milliseconds, this is zero.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -316,7 +336,8 @@ impl<E> Failure<E> {
 }
 
 impl<E: TaskError> Failure<E> {
-    /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the report.
+    /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the
+    /// report.
     pub(crate) fn log_hidden(&self) {
         let text = self.text();
         log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
@@ -325,14 +346,23 @@ impl<E: TaskError> Failure<E> {
     /// Tells `tracing` of the failure of an isolated task whose handle has gone.
     pub(crate) fn log_untaken(&self) {
         let text = self.text();
-        log(|| tracing::warn!("the failure of an isolated task was never taken out of its handle: {text}"));
+        log(|| {
+            tracing::warn!(
+                "the failure of an isolated task was never taken out of its handle: {text}"
+            )
+        });
     }
 
-    /// The failure as it is drawn. The text of an error is the user's code, and the failure is not to be lost to it.
+    /// The failure as it is drawn. The text of an error is the user's code, and the failure is not
+    /// to be lost to it.
     fn text(&self) -> String {
         catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
             let panic = PanicPayload::new(payload);
-            format!("{} failed; the text of its error cannot be had: {}", self.origin, panic.message())
+            format!(
+                "{} failed; the text of its error cannot be had: {}",
+                self.origin,
+                panic.message()
+            )
         })
     }
 
@@ -372,9 +402,10 @@ impl<E: TaskError> fmt::Display for Failure<E> {
             FailureKind::Spawn(error) => error,
         };
         let mut line = one_line(text);
-        // Each group around would add its part: the text of a report would grow with the depth, and all of them with its
-        // square.
-        if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report)) {
+        // Each group around would add its part: the text of a report would grow with the depth, and
+        // all of them with its square.
+        if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report))
+        {
             line = shortened(line);
         }
         write!(f, "{} {}: {line}", self.origin, self.verb())
@@ -402,7 +433,7 @@ impl<E: TaskError> Error for Failure<E> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::testing::{cancelled, failed, task, Plain};
+    use super::super::testing::{Plain, cancelled, failed, task};
     use super::*;
 
     fn of(origin: Origin, kind: FailureKind<Plain>) -> Failure<Plain> {
@@ -426,23 +457,56 @@ mod tests {
         let error = || FailureKind::Error(Plain("two\n  lines".to_owned()));
         let line = line!() + 1;
         let named = of(task(3, Some("parser")), error());
-        assert_eq!(named.to_string(), format!("task `parser` ({}:{line}) failed: two lines", file!()));
-        assert_eq!(of(Origin::Body, error()).to_string(), "the body failed: two lines");
+        assert_eq!(
+            named.to_string(),
+            format!("task `parser` ({}:{line}) failed: two lines", file!())
+        );
+        assert_eq!(
+            of(Origin::Body, error()).to_string(),
+            "the body failed: two lines"
+        );
         let panic = FailureKind::Panic(PanicPayload::new(Box::new("oh")));
-        assert_eq!(of(Origin::Callback, panic).to_string(), "a cancel callback panicked: oh");
-        let refused = of(task(3, None), FailureKind::Spawn(io::ErrorKind::WouldBlock.into()));
-        assert!(refused.to_string().contains("could not be started: "), "{refused}");
+        assert_eq!(
+            of(Origin::Callback, panic).to_string(),
+            "a cancel callback panicked: oh"
+        );
+        let refused = of(
+            task(3, None),
+            FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
+        );
+        assert!(
+            refused.to_string().contains("could not be started: "),
+            "{refused}"
+        );
         let location = Location::caller();
         let release = of(Origin::Release(location), error());
-        assert_eq!(release.to_string(), format!("release hook ({}:{}) failed: two lines", location.file(), location.line()));
+        assert_eq!(
+            release.to_string(),
+            format!(
+                "release hook ({}:{}) failed: two lines",
+                location.file(),
+                location.line()
+            )
+        );
     }
 
     #[test]
     fn the_source_is_the_error_itself() {
         let failure = failed(1, cancelled());
-        assert!(failure.source().is_some_and(|source| source.is::<crate::cancel::Cancelled>()));
-        let refused = of(Origin::Body, FailureKind::Spawn(io::ErrorKind::WouldBlock.into()));
-        assert!(refused.source().is_some_and(|source| source.is::<io::Error>()));
+        assert!(
+            failure
+                .source()
+                .is_some_and(|source| source.is::<crate::cancel::Cancelled>())
+        );
+        let refused = of(
+            Origin::Body,
+            FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
+        );
+        assert!(
+            refused
+                .source()
+                .is_some_and(|source| source.is::<io::Error>())
+        );
         assert!(failed(1, Plain("x".to_owned())).source().is_none());
     }
 
@@ -451,7 +515,12 @@ mod tests {
         let step = Duration::from_millis(4);
         let after = |millis| {
             let elapsed = Elapsed::in_steps(Duration::from_millis(millis), step);
-            let failure: Failure<Plain> = Failure::new(Origin::Body, FailureKind::Error(Plain("x".to_owned())), false, elapsed);
+            let failure: Failure<Plain> = Failure::new(
+                Origin::Body,
+                FailureKind::Error(Plain("x".to_owned())),
+                false,
+                elapsed,
+            );
             format!("{failure:?} {:?}", failure.elapsed())
         };
         assert_eq!(after(0), "the body failed after less than 4.0 ms\nx 0ns");
@@ -463,7 +532,10 @@ mod tests {
         let mut failure = failed(3, anyhow::anyhow!("inner").context("outer"));
         failure.set_after_cancel(true);
         let task = failure.task().expect("it is a task's").to_string();
-        assert_eq!(format!("{failure:?}"), format!("{task} failed after 3.0 ms [after the cancel]\nouter\ncaused by: inner"));
+        assert_eq!(
+            format!("{failure:?}"),
+            format!("{task} failed after 3.0 ms [after the cancel]\nouter\ncaused by: inner")
+        );
         assert_eq!(format!("{failure:#}"), format!("{failure:?}"));
         assert!(failure.after_cancel());
     }

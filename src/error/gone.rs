@@ -6,8 +6,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::cancel::actor::{Actor, Identity};
 use crate::cancel::TaskInfo;
+use crate::cancel::actor::{Actor, Identity};
 
 /// An actor, and the innermost task of it.
 #[derive(Clone, Debug)]
@@ -19,14 +19,18 @@ struct Named {
 impl Named {
     fn new(actor: Actor) -> Self {
         let task = actor.task().cloned().map(Identity::info);
-        Named { actor: Arc::new(actor), task }
+        Named {
+            actor: Arc::new(actor),
+            task,
+        }
     }
 }
 
 /// All ends of the other side of a channel are gone.
 ///
-/// For a receive this also means that the channel is empty. The errors of the operations hold it as their
-/// [`source`](std::error::Error::source), and it is what a case of a [`Select`](crate::channel::Select) gives.
+/// For a receive this also means that the channel is empty. The errors of the operations hold it as
+/// their [`source`](std::error::Error::source), and it is what a case of a
+/// [`Select`](crate::channel::Select) gives.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -61,7 +65,12 @@ impl Disconnected {
 
     pub(crate) fn new(by: Option<Actor>, ended_well: bool) -> Self {
         let is_plain = by.is_none() && ended_well;
-        Disconnected((!is_plain).then(|| Arc::new(Closed { by: by.map(Named::new), ended_well })))
+        Disconnected((!is_plain).then(|| {
+            Arc::new(Closed {
+                by: by.map(Named::new),
+                ended_well,
+            })
+        }))
     }
 
     /// What dropped the end that [`closed_by`](Self::closed_by) speaks of.
@@ -71,9 +80,10 @@ impl Disconnected {
 
     /// The task that closed the channel.
     ///
-    /// The first task that dropped an end without ending well, if there is one; else the task that dropped the last end. `None`
-    /// if no task dropped it, and for the channels of crossbeam. If a scope inside a task dropped the end in its body, it is
-    /// that task. Where that task failed as well, a failure that holds this error is its [echo](crate::Failure::echo_of).
+    /// The first task that dropped an end without ending well, if there is one; else the task that
+    /// dropped the last end. `None` if no task dropped it, and for the channels of crossbeam. If a
+    /// scope inside a task dropped the end in its body, it is that task. Where that task failed as
+    /// well, a failure that holds this error is its [echo](crate::Failure::echo_of).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -96,9 +106,9 @@ impl Disconnected {
 
     /// Whether the other side ended well, as far as the channel knows.
     ///
-    /// `false` if one of its ends was dropped by a panic, with a task that never ran, or as what a task was given
-    /// [`with`](crate::TaskBuilder::with) and did not end well: then the messages may not be all. See
-    /// [Pipelines](crate::channel#pipelines).
+    /// `false` if one of its ends was dropped by a panic, with a task that never ran, or as what a
+    /// task was given [`with`](crate::TaskBuilder::with) and did not end well: then the messages
+    /// may not be all. See [Pipelines](crate::channel#pipelines).
     ///
     /// ```
     /// use taskgroup::{channel, OnFailure, TaskGroup};
@@ -137,7 +147,9 @@ impl Eq for Disconnected {}
 impl fmt::Debug for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Disconnected");
-        out.field("closed_by", &self.closed_by()).field("ended_well", &self.ended_well()).finish()
+        out.field("closed_by", &self.closed_by())
+            .field("ended_well", &self.ended_well())
+            .finish()
     }
 }
 
@@ -145,9 +157,14 @@ impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.closed_by() {
             Some(task) if !self.ended_well() => {
-                write!(f, "an end of the channel was dropped by {task}, which did not end well")
+                write!(
+                    f,
+                    "an end of the channel was dropped by {task}, which did not end well"
+                )
             }
-            None if !self.ended_well() => f.write_str("an end of the channel was dropped by a panic"),
+            None if !self.ended_well() => {
+                f.write_str("an end of the channel was dropped by a panic")
+            }
             _ => f.write_str("the other end of the channel is gone"),
         }
     }
@@ -157,7 +174,8 @@ impl Error for Disconnected {}
 
 /// The barrier is broken: one of the threads that waited was cancelled, or the barrier was reset.
 ///
-/// It is the [`source`](std::error::Error::source) of [`BarrierError::Broken`](crate::sync::BarrierError::Broken).
+/// It is the [`source`](std::error::Error::source) of
+/// [`BarrierError::Broken`](crate::sync::BarrierError::Broken).
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -197,11 +215,17 @@ struct Breach {
 
 impl Broken {
     pub(crate) fn by_cancel(by: Option<Actor>) -> Self {
-        Broken(Arc::new(Breach { by: by.map(Named::new), by_reset: false }))
+        Broken(Arc::new(Breach {
+            by: by.map(Named::new),
+            by_reset: false,
+        }))
     }
 
     pub(crate) fn by_reset(by: Option<Actor>) -> Self {
-        Broken(Arc::new(Breach { by: by.map(Named::new), by_reset: true }))
+        Broken(Arc::new(Breach {
+            by: by.map(Named::new),
+            by_reset: true,
+        }))
     }
 
     /// What was cancelled or has reset the barrier.
@@ -211,8 +235,9 @@ impl Broken {
 
     /// The task that was cancelled while it waited, or that has reset the barrier.
     ///
-    /// `None` if that was no task. If a scope inside a task did it in its body, it is that task. Where that task failed, a
-    /// failure that holds this error is its [echo](crate::Failure::echo_of).
+    /// `None` if that was no task. If a scope inside a task did it in its body, it is that task.
+    /// Where that task failed, a failure that holds this error is its
+    /// [echo](crate::Failure::echo_of).
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -237,7 +262,10 @@ impl Broken {
 
 impl fmt::Debug for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broken").field("broken_by", &self.broken_by()).field("by_reset", &self.0.by_reset).finish()
+        f.debug_struct("Broken")
+            .field("broken_by", &self.broken_by())
+            .field("by_reset", &self.0.by_reset)
+            .finish()
     }
 }
 
@@ -247,7 +275,11 @@ impl fmt::Display for Broken {
             Some(task) => write!(f, "{task} ")?,
             None => f.write_str("another thread ")?,
         }
-        f.write_str(if self.0.by_reset { "reset it" } else { "was cancelled at it" })
+        f.write_str(if self.0.by_reset {
+            "reset it"
+        } else {
+            "was cancelled at it"
+        })
     }
 }
 

@@ -9,14 +9,16 @@ use std::sync::{Arc, OnceLock};
 use super::dismantle::dismantle;
 use super::echo::{ends, links};
 use super::tree::{Node, Outline, Site};
-use super::{drop_contained, Failure, FailureKind, PanicPayload, TaskError};
+use super::{Failure, FailureKind, PanicPayload, TaskError, drop_contained};
 use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
 
-/// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut it short, as one report.
+/// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut
+/// it short, as one report.
 ///
-/// `{}` prints one line. `{:#}` and `{:?}` draw the report: each failure with its task, the place that spawned it, how long it
-/// ran and its sources, and the reports of nested groups below the tasks they ended. So a `main` that returns a `GroupError`
-/// prints all of it, and so does one that returns `anyhow::Result`.
+/// `{}` prints one line. `{:#}` and `{:?}` draw the report: each failure with its task, the place
+/// that spawned it, how long it ran and its sources, and the reports of nested groups below the
+/// tasks they ended. So a `main` that returns a `GroupError` prints all of it, and so does one that
+/// returns `anyhow::Result`.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -35,12 +37,12 @@ use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
 /// # }
 /// ```
 ///
-/// A failure that another one led to is its [echo](Failure::echo_of). Echoes are drawn below their root, and are never the
-/// [primary](Self::primary) failure.
+/// A failure that another one led to is its [echo](Failure::echo_of). Echoes are drawn below their
+/// root, and are never the [primary](Self::primary) failure.
 ///
-/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing else. With failures, which
-/// are many causes and not one, the source is the drawing of the report: chains do not lead into single failures, and
-/// [`failures`](Self::failures) does.
+/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing
+/// else. With failures, which are many causes and not one, the source is the drawing of the report:
+/// chains do not lead into single failures, and [`failures`](Self::failures) does.
 pub struct GroupError<E = anyhow::Error>(Box<Report<E>>);
 
 struct Report<E> {
@@ -78,7 +80,8 @@ impl<E> Report<E> {
     }
 }
 
-/// The failures of a report. They may hold reports themselves, to any depth, which are dropped one after the other.
+/// The failures of a report. They may hold reports themselves, to any depth, which are dropped one
+/// after the other.
 struct Failures<E> {
     list: Vec<Failure<E>>,
     /// How they are dropped: what can be said only where `E` is known to be `'static`.
@@ -87,7 +90,10 @@ struct Failures<E> {
 
 impl<E> Failures<E> {
     fn none() -> Self {
-        Failures { list: Vec::new(), drop }
+        Failures {
+            list: Vec::new(),
+            drop,
+        }
     }
 
     fn take(&mut self) -> Vec<Failure<E>> {
@@ -104,7 +110,8 @@ impl<E> Drop for Failures<E> {
 }
 
 impl<E> GroupError<E> {
-    /// `canceller` is the index of the failure that cancelled the group, `cancelled` a cancel from outside.
+    /// `canceller` is the index of the failure that cancelled the group, `cancelled` a cancel from
+    /// outside.
     pub(crate) fn new(
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
@@ -117,8 +124,15 @@ impl<E> GroupError<E> {
     {
         debug_assert!(canceller.is_none_or(|canceller| canceller < failures.len()));
         let primary = canceller.map(|canceller| ends(&links(&failures))[canceller]);
-        let failures = Failures { list: failures, drop: dismantle };
-        Self::of(Report { canceller, primary, ..Report::new(name, Some(location), failures, cancelled) })
+        let failures = Failures {
+            list: failures,
+            drop: dismantle,
+        };
+        Self::of(Report {
+            canceller,
+            primary,
+            ..Report::new(name, Some(location), failures, cancelled)
+        })
     }
 
     fn of(report: Report<E>) -> Self {
@@ -159,8 +173,8 @@ impl<E> GroupError<E> {
         self.0.failures.take()
     }
 
-    /// The root of the trouble: the failure that cancelled the group, or the one that it is an [echo](Failure::echo_of) of. The
-    /// first failure that is no echo, if none cancelled the group.
+    /// The root of the trouble: the failure that cancelled the group, or the one that it is an
+    /// [echo](Failure::echo_of) of. The first failure that is no echo, if none cancelled the group.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -177,7 +191,10 @@ impl<E> GroupError<E> {
         match self.0.primary {
             Some(primary) => failures.get(primary),
             // `split` may have left nothing but echoes.
-            None => failures.iter().find(|failure| !failure.is_echo()).or(failures.first()),
+            None => failures
+                .iter()
+                .find(|failure| !failure.is_echo())
+                .or(failures.first()),
         }
     }
 
@@ -207,7 +224,9 @@ impl<E> GroupError<E> {
     /// assert!(parser.and_then(|id| error.of_task(id)).is_some());
     /// ```
     pub fn of_task(&self, id: TaskId) -> Option<&Failure<E>> {
-        self.failures().iter().find(|failure| failure.is_of_task(id))
+        self.failures()
+            .iter()
+            .find(|failure| failure.is_of_task(id))
     }
 
     /// The errors that were returned, in the order in which that happened.
@@ -223,10 +242,12 @@ impl<E> GroupError<E> {
     /// assert!(error.errors().all(|error| error.is::<std::num::ParseIntError>()));
     /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
-        self.failures().iter().filter_map(|failure| match failure.kind() {
-            FailureKind::Error(error) => Some(error),
-            _ => None,
-        })
+        self.failures()
+            .iter()
+            .filter_map(|failure| match failure.kind() {
+                FailureKind::Error(error) => Some(error),
+                _ => None,
+            })
     }
 
     /// The panics, in the order in which they happened.
@@ -242,10 +263,12 @@ impl<E> GroupError<E> {
     /// assert!(error.panics().any(|panic| panic.message() == "index 3 of 2"));
     /// ```
     pub fn panics(&self) -> impl Iterator<Item = &PanicPayload> {
-        self.failures().iter().filter_map(|failure| match failure.kind() {
-            FailureKind::Panic(panic) => Some(panic),
-            _ => None,
-        })
+        self.failures()
+            .iter()
+            .filter_map(|failure| match failure.kind() {
+                FailureKind::Panic(panic) => Some(panic),
+                _ => None,
+            })
     }
 
     /// The cancel that cut the group short: that of its own deadline, or of a token it hangs on.
@@ -278,14 +301,15 @@ impl<E> GroupError<E> {
     /// assert!(error.timed_out());
     /// ```
     pub fn timed_out(&self) -> bool {
-        self.cancelled().is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
+        self.cancelled()
+            .is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
     }
 
     /// Divides the report into the failures for which `pred` is true and the rest.
     ///
     /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What
-    /// [`cancelled`](Self::cancelled) gives goes to the rest, which then is `Some` even without failures: to deal with a
-    /// failure does not undo a cancel.
+    /// [`cancelled`](Self::cancelled) gives goes to the rest, which then is `Some` even without
+    /// failures: to deal with a failure does not undo a cancel.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -304,13 +328,35 @@ impl<E> GroupError<E> {
     /// # }
     /// ```
     pub fn split(self, mut pred: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
-        let Report { name, location, mut failures, canceller, primary, cancelled, .. } = *self.0;
+        let Report {
+            name,
+            location,
+            mut failures,
+            canceller,
+            primary,
+            cancelled,
+            ..
+        } = *self.0;
         let drop = failures.drop;
-        let side = |name, cancelled| Report::new(name, location, Failures { list: Vec::new(), drop }, cancelled);
+        let side = |name, cancelled| {
+            Report::new(
+                name,
+                location,
+                Failures {
+                    list: Vec::new(),
+                    drop,
+                },
+                cancelled,
+            )
+        };
         let mut matching = side(name.clone(), None);
         let mut rest = side(name, cancelled);
         for (i, failure) in failures.take().into_iter().enumerate() {
-            let side = if pred(&failure) { &mut matching } else { &mut rest };
+            let side = if pred(&failure) {
+                &mut matching
+            } else {
+                &mut rest
+            };
             let place = Some(side.failures.list.len());
             if canceller == Some(i) {
                 side.canceller = place;
@@ -320,12 +366,14 @@ impl<E> GroupError<E> {
             }
             side.failures.list.push(failure);
         }
-        let unless_empty =
-            |side: Report<E>| (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side));
+        let unless_empty = |side: Report<E>| {
+            (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side))
+        };
         (unless_empty(matching), unless_empty(rest))
     }
 
-    /// The error, if a single error is all that happened; a panic, or more than one failure, gives the report back.
+    /// The error, if a single error is all that happened; a panic, or more than one failure, gives
+    /// the report back.
     ///
     /// A cancel beside the error is let go: whoever is above knows of it.
     ///
@@ -376,14 +424,19 @@ impl<E: TaskError> GroupError<E> {
     /// assert_eq!(error.resume_panic().failures().len(), 1);
     /// ```
     pub fn resume_panic(self) -> Self {
-        let Some(first) = self.failures().iter().position(|failure| matches!(failure.kind(), FailureKind::Panic(_))) else {
+        let Some(first) = self
+            .failures()
+            .iter()
+            .position(|failure| matches!(failure.kind(), FailureKind::Panic(_)))
+        else {
             return self;
         };
         let mut failures = self.into_failures();
         let panicked = failures.remove(first);
         for failure in failures {
             failure.log_hidden();
-            // Dropped here, not by the unwinding, in which a destructor that panics would abort the process.
+            // Dropped here, not by the unwinding, in which a destructor that panics would abort the
+            // process.
             drop_contained("failure that a panic hides", failure);
         }
         match panicked.into_kind() {
@@ -409,7 +462,8 @@ impl<E: TaskError> GroupError<E> {
         match (self.primary(), self.failures().len(), self.cancelled()) {
             (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
             (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
-            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains are drawn without it.
+            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains
+            // are drawn without it.
             (None, _, Some(cancelled)) => format!("{} was {cancelled}", self.label()),
             (None, _, None) => format!("{} had no tasks to give a result", self.label()),
         }
@@ -449,18 +503,35 @@ impl<E: TaskError> GroupError<E> {
                 _ => format!("echo of {root}"),
             });
             let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
-            let notes: Vec<_> = echo.as_deref().into_iter().chain(told_apart.then_some("cancelled the group")).collect();
+            let notes: Vec<_> = echo
+                .as_deref()
+                .into_iter()
+                .chain(told_apart.then_some("cancelled the group"))
+                .collect();
             failures[i].node(&notes)
         };
-        let mut nodes: Vec<_> = (0..failures.len()).map(|i| links[i].is_none().then(|| node(i))).collect();
-        for (i, end) in ends(&links).into_iter().enumerate().filter(|&(i, end)| i != end) {
-            nodes[end].as_mut().into_iter().for_each(|root| root.add_child(node(i)));
+        let mut nodes: Vec<_> = (0..failures.len())
+            .map(|i| links[i].is_none().then(|| node(i)))
+            .collect();
+        for (i, end) in ends(&links)
+            .into_iter()
+            .enumerate()
+            .filter(|&(i, end)| i != end)
+        {
+            nodes[end]
+                .as_mut()
+                .into_iter()
+                .for_each(|root| root.add_child(node(i)));
         }
         nodes.into_iter().flatten()
     }
 
     fn outline(&self) -> &Outline {
-        let traces = || self.primary()?.traces().map(|traces| traces.actors().to_vec());
+        let traces = || {
+            self.primary()?
+                .traces()
+                .map(|traces| traces.actors().to_vec())
+        };
         self.0.outline.get_or_init(|| Outline {
             summary: self.summary().to_owned(),
             root: Arc::new(self.node()),

@@ -1,5 +1,5 @@
-//! What goes wrong in a scope: the report of a whole group, each failure in it, the errors of starting a task, and the errors
-//! that say which task a call's counterpart went with.
+//! What goes wrong in a scope: the report of a whole group, each failure in it, the errors of
+//! starting a task, and the errors that say which task a call's counterpart went with.
 
 mod chain;
 mod dismantle;

@@ -7,10 +7,11 @@ use std::panic;
 use std::sync::OnceLock;
 use std::{fmt, mem};
 
-use super::panic_hook::{keep_record, take_record, Record};
-use crate::facade::{catch, PlainMutex};
+use super::panic_hook::{Record, keep_record, take_record};
+use crate::facade::{PlainMutex, catch};
 
-/// What a task panicked with: the message, the payload and, with [`install_panic_hook`](crate::install_panic_hook), the place.
+/// What a task panicked with: the message, the payload and, with
+/// [`install_panic_hook`](crate::install_panic_hook), the place.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -30,18 +31,25 @@ pub struct PanicPayload(Box<Inner>);
 
 struct Inner {
     message: Cow<'static, str>,
-    /// Never contended: the lock makes a payload that is only `Send` shareable. `None` only once it is on its way out.
+    /// Never contended: the lock makes a payload that is only `Send` shareable. `None` only once it
+    /// is on its way out.
     payload: PlainMutex<Option<Box<dyn Any + Send>>>,
     record: Option<Record>,
     backtrace: OnceLock<String>,
 }
 
 impl PanicPayload {
-    /// Takes what `catch_unwind` returned, with what the hook recorded about that panic on this thread.
+    /// Takes what `catch_unwind` returned, with what the hook recorded about that panic on this
+    /// thread.
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let record = take_record(&*payload);
         let message = message_of(&*payload);
-        PanicPayload(Box::new(Inner { message, payload: PlainMutex::new(Some(payload)), record, backtrace: OnceLock::new() }))
+        PanicPayload(Box::new(Inner {
+            message,
+            payload: PlainMutex::new(Some(payload)),
+            record,
+            backtrace: OnceLock::new(),
+        }))
     }
 
     /// The message of the panic: the text given to `panic!`, or the `Display` of a boxed error.
@@ -62,10 +70,11 @@ impl PanicPayload {
         &self.0.message
     }
 
-    /// Where the panic happened, as `file:line:column`; `None` without [`install_panic_hook`](crate::install_panic_hook).
+    /// Where the panic happened, as `file:line:column`; `None` without
+    /// [`install_panic_hook`](crate::install_panic_hook).
     ///
-    /// A panic raised by [`std::panic::resume_unwind`] runs no hook. It has a location only if its payload is that of a
-    /// panic of the same thread.
+    /// A panic raised by [`std::panic::resume_unwind`] runs no hook. It has a location only if its
+    /// payload is that of a panic of the same thread.
     ///
     /// ```
     /// taskgroup::install_panic_hook();
@@ -82,8 +91,10 @@ impl PanicPayload {
         self.0.record.as_ref()?.location.as_deref()
     }
 
-    /// The backtrace of the panic; `None` without [`install_panic_hook`](crate::install_panic_hook), or if the environment
-    /// asks for no backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)). The report leaves it out.
+    /// The backtrace of the panic; `None` without
+    /// [`install_panic_hook`](crate::install_panic_hook), or if the environment asks for no
+    /// backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)). The report
+    /// leaves it out.
     ///
     /// ```
     /// taskgroup::install_panic_hook();
@@ -127,7 +138,8 @@ impl PanicPayload {
         self.take()
     }
 
-    /// Goes on with the panic on this thread, with its payload and without running panic hooks again.
+    /// Goes on with the panic on this thread, with its payload and without running panic hooks
+    /// again.
     ///
     /// # Panics
     ///
@@ -156,7 +168,11 @@ impl PanicPayload {
     }
 
     fn take(&mut self) -> Box<dyn Any + Send> {
-        self.0.payload.get_mut().take().expect("only methods that consume self take the payload")
+        self.0
+            .payload
+            .get_mut()
+            .take()
+            .expect("only methods that consume self take the payload")
     }
 }
 
@@ -185,14 +201,20 @@ impl fmt::Debug for PanicPayload {
 
 /// Drops a payload. If its destructor panics, that is reported to `tracing` and goes no further.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    // The destructor may panic with a payload whose destructor panics. Whoever does that without end loses the memory.
+    // The destructor may panic with a payload whose destructor panics. Whoever does that without
+    // end loses the memory.
     const PATIENCE: usize = 8;
     let mut payload = payload;
     for _ in 0..PATIENCE {
         match catch(|| drop(payload)) {
             Ok(()) => return,
             Err(next) => {
-                log(|| tracing::error!("the destructor of a panic payload panicked: {}", message_of(&*next)));
+                log(|| {
+                    tracing::error!(
+                        "the destructor of a panic payload panicked: {}",
+                        message_of(&*next)
+                    )
+                });
                 payload = next;
             }
         }
@@ -200,8 +222,8 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Drops a value of the user's on a thread that a panic must not end. A panic of its destructor is logged; `what` says what
-/// was dropped.
+/// Drops a value of the user's on a thread that a panic must not end. A panic of its destructor is
+/// logged; `what` says what was dropped.
 pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {
         let panic = PanicPayload::new(payload);
@@ -209,7 +231,8 @@ pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     }
 }
 
-/// Writes to the log. A panic of the user's subscriber goes no further: there is no better place to report it.
+/// Writes to the log. A panic of the user's subscriber goes no further: there is no better place to
+/// report it.
 pub(crate) fn log(write: impl FnOnce()) {
     if let Err(payload) = catch(write) {
         // Its destructor is the user's, too, and could not be reported either.
@@ -228,13 +251,14 @@ fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     if let Some(text) = payload.downcast_ref::<Cow<'static, str>>() {
         return text.clone();
     }
-    let error: &dyn Error = if let Some(error) = payload.downcast_ref::<Box<dyn Error + Send + Sync>>() {
-        &**error
-    } else if let Some(error) = payload.downcast_ref::<Box<dyn Error + Send>>() {
-        &**error
-    } else {
-        return Cow::Borrowed("a payload that is neither a text nor an error");
-    };
+    let error: &dyn Error =
+        if let Some(error) = payload.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+            &**error
+        } else if let Some(error) = payload.downcast_ref::<Box<dyn Error + Send>>() {
+            &**error
+        } else {
+            return Cow::Borrowed("a payload that is neither a text nor an error");
+        };
     catch(|| error.to_string()).map_or_else(
         |panicked| {
             discard(panicked);
@@ -283,15 +307,24 @@ mod tests {
     fn messages_of_every_kind_of_payload() {
         assert_eq!(caught(|| panic!("a literal")).message(), "a literal");
         assert_eq!(caught(|| panic!("item {}", 3)).message(), "item 3");
-        assert_eq!(caught(|| panic_any(Cow::Borrowed("a cow"))).message(), "a cow");
+        assert_eq!(
+            caught(|| panic_any(Cow::Borrowed("a cow"))).message(),
+            "a cow"
+        );
         let shared: Box<dyn Error + Send + Sync> = "an error".into();
         assert_eq!(caught(|| panic_any(shared)).message(), "an error");
         let sent: Box<dyn Error + Send> = Box::new(fmt::Error);
         assert_eq!(caught(|| panic_any(sent)).message(), fmt::Error.to_string());
         let unprintable: Box<dyn Error + Send + Sync> = Box::new(Unprintable);
-        assert_eq!(caught(|| panic_any(unprintable)).message(), "an error whose `Display` panicked");
+        assert_eq!(
+            caught(|| panic_any(unprintable)).message(),
+            "an error whose `Display` panicked"
+        );
         let number = caught(|| panic_any(7u8));
-        assert_eq!(number.message(), "a payload that is neither a text nor an error");
+        assert_eq!(
+            number.message(),
+            "a payload that is neither a text nor an error"
+        );
         assert_eq!(number.into_inner().downcast_ref(), Some(&7u8));
     }
 

@@ -6,23 +6,25 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, panic, ptr, thread};
 
-use crate::cancel::{current, Escaped};
+use crate::cancel::{Escaped, current};
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
-/// Makes the panics of tasks carry their location and, where the environment asks for one, their backtrace; and prints the
-/// name of a named task where std prints that of the thread.
+/// Makes the panics of tasks carry their location and, where the environment asks for one, their
+/// backtrace; and prints the name of a named task where std prints that of the thread.
 ///
-/// Opt-in, because the panic hook belongs to the whole process: the crate never installs one by itself. Call it once, early in
-/// `main`; further calls do nothing. A hook that you have set before goes on being called for each panic, so what it prints or
-/// sends is unchanged. A hook set afterwards replaces this one, unless it calls the one before it in turn.
+/// Opt-in, because the panic hook belongs to the whole process: the crate never installs one by
+/// itself. Call it once, early in `main`; further calls do nothing. A hook that you have set before
+/// goes on being called for each panic, so what it prints or sends is unchanged. A hook set
+/// afterwards replaces this one, unless it calls the one before it in turn.
 ///
-/// Where you have set no hook, a panic of a named task is printed as std prints it, with the task's name in the place of the
-/// thread's: `thread 'reader' panicked at src/main.rs:10:5:`. All other panics are printed by std.
+/// Where you have set no hook, a panic of a named task is printed as std prints it, with the task's
+/// name in the place of the thread's: `thread 'reader' panicked at src/main.rs:10:5:`. All other
+/// panics are printed by std.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -54,7 +56,10 @@ type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 /// When called on a thread that is panicking, as [`std::panic::set_hook`].
 pub fn install_panic_hook() {
     static INSTALL: Once = Once::new();
-    assert!(!thread::panicking(), "cannot install a panic hook on a thread that is panicking");
+    assert!(
+        !thread::panicking(),
+        "cannot install a panic hook on a thread that is panicking"
+    );
     INSTALL.call_once(|| {
         let previous = panic::take_hook();
         // No hook is set now, so this one is std's own.
@@ -82,7 +87,8 @@ fn is_same(one: &Hook, other: &Hook) -> bool {
 
 /// Prints a panic as std's hook does, with the name of the task in the place of the thread's.
 ///
-/// Not by `eprint!`, which panics where there is no standard error, and that would abort the process here.
+/// Not by `eprint!`, which panics where there is no standard error, and that would abort the
+/// process here.
 fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
     static TOLD: AtomicBool = AtomicBool::new(false);
 
@@ -93,7 +99,9 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
     let payload = info.payload();
     let message = match payload.downcast_ref::<&'static str>() {
         Some(message) => *message,
-        None => payload.downcast_ref::<String>().map_or("Box<dyn Any>", String::as_str),
+        None => payload
+            .downcast_ref::<String>()
+            .map_or("Box<dyn Any>", String::as_str),
     };
     let _ = writeln!(text, ":\n{message}");
     // What `Backtrace::capture` asks for is another variable, which goes before this one.
@@ -105,7 +113,8 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
             let _ = writeln!(text, "stack backtrace:\n{}", Backtrace::force_capture());
         }
         None if !TOLD.swap(true, Relaxed) => {
-            text += "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+            text +=
+                "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
         }
         None => {}
     }
@@ -121,10 +130,10 @@ pub(super) struct Record {
 
 /// How the payload that comes out of `catch_unwind` is matched with the one the hook saw.
 ///
-/// Between the two the payload moves into a box, so its own address tells nothing; the address of a text it points to does.
-/// The text is compared as well, since the allocator hands out the address of a dropped text again. For other types there is
-/// only the type: a record can then be wrong if the task caught such a panic itself, and later *resumes* another
-/// payload of the same type.
+/// Between the two the payload moves into a box, so its own address tells nothing; the address of a
+/// text it points to does. The text is compared as well, since the allocator hands out the address
+/// of a dropped text again. For other types there is only the type: a record can then be wrong if
+/// the task caught such a panic itself, and later *resumes* another payload of the same type.
 #[derive(PartialEq)]
 enum Identity {
     Text { address: usize, text: String },
@@ -138,7 +147,10 @@ impl Identity {
             None => payload.downcast_ref::<String>().map(String::as_str),
         };
         match text {
-            Some(text) => Identity::Text { address: text.as_ptr().addr(), text: text.to_owned() },
+            Some(text) => Identity::Text {
+                address: text.as_ptr().addr(),
+                text: text.to_owned(),
+            },
             None => Identity::Type(payload.type_id()),
         }
     }
@@ -171,7 +183,9 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
                 return None;
             }
             let identity = Identity::of(payload);
-            let found = records.iter().rposition(|record| record.identity == identity)?;
+            let found = records
+                .iter()
+                .rposition(|record| record.identity == identity)?;
             Some(records.remove(found))
         })
         .ok()
@@ -180,7 +194,9 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
     record
 }
 
-/// Drops what is recorded of this thread's panics: whoever asked about one has no more use for those before it. While a panic unwinds the thread nothing is dropped, as its record is still wanted.
+/// Drops what is recorded of this thread's panics: whoever asked about one has no more use for
+/// those before it. While a panic unwinds the thread nothing is dropped, as its record is still
+/// wanted.
 fn forget_panics() {
     if !thread::panicking() {
         let _ = RECORDS.try_with(|records| records.borrow_mut().clear());
@@ -202,28 +218,48 @@ mod tests {
         let line = line!() + 1;
         let panic = caught(|| panic!("here"));
         let location = panic.location().expect("the hook is installed");
-        assert!(location.starts_with(&format!("{}:{line}:", file!())), "{location}");
+        assert!(
+            location.starts_with(&format!("{}:{line}:", file!())),
+            "{location}"
+        );
         let line = line!() + 1;
         let any = caught(|| panic_any(7u8));
-        assert!(any.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
+        assert!(
+            any.location()
+                .is_some_and(|location| location.contains(&format!(":{line}:")))
+        );
     }
 
     #[test]
     fn the_backtrace_is_there_when_the_environment_asks() {
-        const TEST: &str = "error::panic_hook::tests::the_backtrace_is_there_when_the_environment_asks";
+        const TEST: &str =
+            "error::panic_hook::tests::the_backtrace_is_there_when_the_environment_asks";
         const CHILD: &str = "TASKGROUP_TEST_BACKTRACE";
         if let Some(asked) = std::env::var_os(CHILD) {
             install_panic_hook();
             let panic = caught(|| panic!("here"));
-            assert_eq!(panic.backtrace().is_some_and(|frames| frames.contains("panic_hook")), asked == "1");
+            assert_eq!(
+                panic
+                    .backtrace()
+                    .is_some_and(|frames| frames.contains("panic_hook")),
+                asked == "1"
+            );
             return;
         }
         for asked in ["0", "1"] {
-            let mut child = Command::new(std::env::current_exe().expect("a test binary knows its path"));
-            child.args(["--exact", TEST]).env(CHILD, asked).env("RUST_BACKTRACE", asked).env_remove("RUST_LIB_BACKTRACE");
+            let mut child =
+                Command::new(std::env::current_exe().expect("a test binary knows its path"));
+            child
+                .args(["--exact", TEST])
+                .env(CHILD, asked)
+                .env("RUST_BACKTRACE", asked)
+                .env_remove("RUST_LIB_BACKTRACE");
             let output = child.output().expect("the test binary starts");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success() && text.contains("1 passed"), "RUST_BACKTRACE={asked}: {text}");
+            assert!(
+                output.status.success() && text.contains("1 passed"),
+                "RUST_BACKTRACE={asked}: {text}"
+            );
         }
     }
 
@@ -250,9 +286,17 @@ mod tests {
         let line = line!() + 1;
         let by_hand = catch_unwind(|| panic!("item {}", 1)).unwrap_err();
         let by_hand = caught(|| resume_unwind(by_hand));
-        assert!(by_hand.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
+        assert!(
+            by_hand
+                .location()
+                .is_some_and(|location| location.contains(&format!(":{line}:")))
+        );
         let by_us = caught(|| by_hand.resume());
-        assert!(by_us.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
+        assert!(
+            by_us
+                .location()
+                .is_some_and(|location| location.contains(&format!(":{line}:")))
+        );
     }
 
     #[test]
@@ -271,6 +315,10 @@ mod tests {
             let _nest = Nest;
             panic!("outer");
         });
-        assert!(outer.location().is_some_and(|location| location.contains(&format!(":{line}:"))));
+        assert!(
+            outer
+                .location()
+                .is_some_and(|location| location.contains(&format!(":{line}:")))
+        );
     }
 }

@@ -6,10 +6,11 @@ use std::{fmt, io};
 use super::{Failure, TaskError};
 use crate::cancel::Cancelled;
 
-/// The error of [`try_spawn`](crate::TaskGroup::try_spawn): the task was not started, and here it is back.
+/// The error of [`try_spawn`](crate::TaskGroup::try_spawn): the task was not started, and here it
+/// is back.
 ///
-/// A closure that borrows makes an error that is not `'static`, which `?` cannot turn into an `anyhow::Error`. What can be
-/// passed up then is [`into_kind`](Self::into_kind).
+/// A closure that borrows makes an error that is not `'static`, which `?` cannot turn into an
+/// `anyhow::Error`. What can be passed up then is [`into_kind`](Self::into_kind).
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -71,7 +72,10 @@ impl<F> SpawnError<F> {
 
     /// The same refusal of what `f` makes of the task.
     pub(crate) fn map<G>(self, f: impl FnOnce(F) -> G) -> SpawnError<G> {
-        SpawnError { kind: self.kind, task: f(self.task) }
+        SpawnError {
+            kind: self.kind,
+            task: f(self.task),
+        }
     }
 
     /// Why the task was not started.
@@ -137,7 +141,9 @@ impl<F> fmt::Display for SpawnError<F> {
 
 impl<F> fmt::Debug for SpawnError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpawnError").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("SpawnError")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +178,8 @@ impl<F> Error for SpawnError<F> {
 pub enum StartError<E> {
     /// The wait for the task was cancelled.
     Cancelled(Cancelled),
-    /// The task failed before it was ready. The failure is the caller's, and does not fail the group.
+    /// The task failed before it was ready. The failure is the caller's, and does not fail the
+    /// group.
     Failed(Failure<E>),
     /// The task ended without saying that it was ready.
     NotReady,
@@ -191,7 +198,9 @@ impl<E> fmt::Display for StartError<E> {
 impl<E: TaskError> fmt::Debug for StartError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Cancelled(cancelled) => f.debug_tuple("Cancelled").field(cancelled).finish(),
+            StartError::Cancelled(cancelled) => {
+                f.debug_tuple("Cancelled").field(cancelled).finish()
+            }
             StartError::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
             StartError::NotReady => f.write_str("NotReady"),
         }
@@ -225,7 +234,10 @@ mod tests {
     fn a_refused_task_comes_back_unchanged_and_unprinted() {
         let secret = String::from("value");
         let refused = SpawnError::new(SpawnErrorKind::Full, || secret.len());
-        assert_eq!(refused.to_string(), "cannot spawn the task: the group runs as many tasks as its limit allows");
+        assert_eq!(
+            refused.to_string(),
+            "cannot spawn the task: the group runs as many tasks as its limit allows"
+        );
         assert!(format!("{refused:?}").contains("Full"));
         assert!(refused.source().is_none());
         assert_eq!(refused.into_task()(), 5);
@@ -234,7 +246,11 @@ mod tests {
     #[test]
     fn cancellation_is_the_source_so_that_a_group_recognises_it() {
         let refused = SpawnError::new(SpawnErrorKind::Cancelled(cancelled()), ());
-        assert!(refused.source().is_some_and(|source| source.is::<Cancelled>()));
+        assert!(
+            refused
+                .source()
+                .is_some_and(|source| source.is::<Cancelled>())
+        );
         assert!(TaskError::cancelled(&anyhow::Error::from(refused)).is_some());
         let start = StartError::<anyhow::Error>::Cancelled(cancelled());
         assert!(TaskError::cancelled(&anyhow::Error::from(start)).is_some());
@@ -243,7 +259,11 @@ mod tests {
     #[test]
     fn the_operating_systems_error_is_the_source() {
         let refused = SpawnError::new(SpawnErrorKind::Os(io::ErrorKind::WouldBlock.into()), ());
-        assert!(refused.source().is_some_and(|source| source.is::<io::Error>()));
+        assert!(
+            refused
+                .source()
+                .is_some_and(|source| source.is::<io::Error>())
+        );
         assert!(matches!(refused.into_kind(), SpawnErrorKind::Os(_)));
     }
 

@@ -3,18 +3,20 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use super::chain::find_cancelled;
 use super::GroupError;
+use super::chain::find_cancelled;
 use crate::cancel::Cancelled;
 
 /// The error type of a group's tasks: anything that can hold a [`Cancelled`] and say that it does.
 ///
-/// Tasks end with an error of this type, and so do the blocking points in them: `?` turns their [`Cancelled`] into it. When
-/// the task then returns the error, the group asks [`cancelled`](Self::cancelled) whether this is its own cancellation coming
-/// back, which is not reported, or something that went wrong, which is.
+/// Tasks end with an error of this type, and so do the blocking points in them: `?` turns their
+/// [`Cancelled`] into it. When the task then returns the error, the group asks
+/// [`cancelled`](Self::cancelled) whether this is its own cancellation coming back, which is not
+/// reported, or something that went wrong, which is.
 ///
-/// It is implemented for [`anyhow::Error`] (the default), [`std::io::Error`], [`Cancelled`], [`GroupError`] and, with the
-/// feature `eyre`, `eyre::Report`. For an enum of your own, add a variant that holds a `Cancelled`:
+/// It is implemented for [`anyhow::Error`] (the default), [`std::io::Error`], [`Cancelled`],
+/// [`GroupError`] and, with the feature `eyre`, `eyre::Report`. For an enum of your own, add a
+/// variant that holds a `Cancelled`:
 ///
 /// ```
 /// use taskgroup::{Cancelled, GroupError, TaskError, TaskGroup};
@@ -54,10 +56,12 @@ use crate::cancel::Cancelled;
 /// # }
 /// ```
 ///
-/// Let the `Cancelled` be the variant's `source()`, as `#[from]` does. A variant marked `#[error(transparent)]` hides it from
-/// whoever walks the chain, so that the enum, once inside an `anyhow::Error`, no longer counts as a cancellation.
+/// Let the `Cancelled` be the variant's `source()`, as `#[from]` does. A variant marked
+/// `#[error(transparent)]` hides it from whoever walks the chain, so that the enum, once inside an
+/// `anyhow::Error`, no longer counts as a cancellation.
 ///
-/// Boxed errors are not task errors: with a `dyn Trait` in the error type the compiler rejects closures that borrow.
+/// Boxed errors are not task errors: with a `dyn Trait` in the error type the compiler rejects
+/// closures that borrow.
 ///
 /// ```compile_fail,E0277
 /// fn group_of<E: taskgroup::TaskError>() {}
@@ -73,26 +77,29 @@ use crate::cancel::Cancelled;
 pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'static {
     /// The cancellation this error passes on, or `None` if something went wrong.
     ///
-    /// An error that holds both is something that went wrong: answer `None`, or it may go unreported.
+    /// An error that holds both is something that went wrong: answer `None`, or it may go
+    /// unreported.
     fn cancelled(&self) -> Option<&Cancelled>;
 
     /// This error as a [`std::error::Error`], whose sources the report then draws.
     ///
-    /// The default is `None`: the report shows the error's `Display` alone, and cannot tell whether the failure is an
-    /// [echo](crate::Failure::echo_of). Types that implement `std::error::Error` return `Some(self)`.
+    /// The default is `None`: the report shows the error's `Display` alone, and cannot tell whether
+    /// the failure is an [echo](crate::Failure::echo_of). Types that implement `std::error::Error`
+    /// return `Some(self)`.
     fn as_error(&self) -> Option<&(dyn Error + 'static)> {
         None
     }
 
-    /// The error that this one holds, where its sources may leave that out. [`task_error!`](crate::task_error) implements it.
+    /// The error that this one holds, where its sources may leave that out.
+    /// [`task_error!`](crate::task_error) implements it.
     #[doc(hidden)]
     fn held(&self) -> Option<&(dyn Error + 'static)> {
         None
     }
 }
 
-/// A cancellation is looked for along the source chain, inside an [`io::Error`] too. A nested [`GroupError`] with failures ends
-/// the search: it is not a cancellation, whatever lies below it.
+/// A cancellation is looked for along the source chain, inside an [`io::Error`] too. A nested
+/// [`GroupError`] with failures ends the search: it is not a cancellation, whatever lies below it.
 impl TaskError for anyhow::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
         find_cancelled(self.as_ref())
@@ -115,7 +122,8 @@ impl TaskError for eyre::Report {
     }
 }
 
-/// The error of cancelled I/O: its kind is [`io::ErrorKind::Other`], and [`get_ref`](io::Error::get_ref) gives the `Cancelled`.
+/// The error of cancelled I/O: its kind is [`io::ErrorKind::Other`], and
+/// [`get_ref`](io::Error::get_ref) gives the `Cancelled`.
 ///
 /// The kind is none of those that code in the wild retries.
 impl From<Cancelled> for io::Error {
@@ -146,7 +154,8 @@ impl TaskError for Cancelled {
     }
 }
 
-/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it was cancelled as well.
+/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it
+/// was cancelled as well.
 impl<E: TaskError> TaskError for GroupError<E> {
     fn cancelled(&self) -> Option<&Cancelled> {
         self.cancelled().filter(|_| self.failures().is_empty())
@@ -163,7 +172,7 @@ mod tests {
 
     use anyhow::Context;
 
-    use super::super::testing::{cancelled, failed, failed_group, Plain};
+    use super::super::testing::{Plain, cancelled, failed, failed_group};
     use super::*;
 
     fn counts_as_cancelled(error: impl TaskError) -> bool {
@@ -181,18 +190,26 @@ mod tests {
     #[test]
     fn a_cancelled_is_found_under_context_and_inside_io_errors() {
         let direct = anyhow::Error::from(cancelled());
-        assert!(counts_as_cancelled(direct.context("reading").context("serving")));
+        assert!(counts_as_cancelled(
+            direct.context("reading").context("serving")
+        ));
         let io = io::Error::from(cancelled());
         assert_eq!(io.kind(), io::ErrorKind::Other);
-        assert!(counts_as_cancelled(anyhow::Error::from(io).context("reading")));
-        assert!(counts_as_cancelled(io::Error::other(Wrapped(Box::new(io::Error::from(cancelled()))))));
+        assert!(counts_as_cancelled(
+            anyhow::Error::from(io).context("reading")
+        ));
+        assert!(counts_as_cancelled(io::Error::other(Wrapped(Box::new(
+            io::Error::from(cancelled())
+        )))));
         assert!(counts_as_cancelled(cancelled()));
     }
 
     #[test]
     fn other_errors_are_not_cancellations() {
         assert!(!counts_as_cancelled(anyhow::anyhow!("cancelled: no")));
-        assert!(!counts_as_cancelled(io::Error::from(io::ErrorKind::NotFound)));
+        assert!(!counts_as_cancelled(io::Error::from(
+            io::ErrorKind::NotFound
+        )));
         assert!(!counts_as_cancelled(io::Error::other("disk full")));
     }
 
@@ -200,40 +217,75 @@ mod tests {
     fn the_cancelled_found_is_the_one_put_in() {
         let put_in = cancelled();
         let error = Err::<(), _>(put_in.clone()).context("reading").unwrap_err();
-        assert_eq!(TaskError::cancelled(&error).map(Cancelled::origin), Some(put_in.origin()));
+        assert_eq!(
+            TaskError::cancelled(&error).map(Cancelled::origin),
+            Some(put_in.origin())
+        );
     }
 
     #[test]
     fn a_group_with_failures_ends_the_search_whatever_its_error_type() {
-        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<anyhow::Error>(anyhow::Error::from(cancelled())))));
-        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<io::Error>(cancelled().into())).context("outer")));
-        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(cancelled()))));
-        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(Plain::from(cancelled())))));
-        assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(failed_group(Plain::from(cancelled()))))));
-        assert!(!counts_as_cancelled(io::Error::other(failed_group(Plain::from(cancelled())))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<
+            anyhow::Error,
+        >(
+            anyhow::Error::from(cancelled())
+        ))));
+        assert!(!counts_as_cancelled(
+            anyhow::Error::from(failed_group::<io::Error>(cancelled().into())).context("outer")
+        ));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(
+            cancelled()
+        ))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(
+            Plain::from(cancelled())
+        ))));
+        assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(
+            failed_group(Plain::from(cancelled()))
+        ))));
+        assert!(!counts_as_cancelled(io::Error::other(failed_group(
+            Plain::from(cancelled())
+        ))));
         assert!(!counts_as_cancelled(failed_group(Plain::from(cancelled()))));
     }
 
     #[test]
     fn a_group_that_failed_and_was_cancelled_is_a_failure() {
-        let both = || GroupError::new(None, Location::caller(), vec![failed(1, cancelled())], None, Some(cancelled()));
+        let both = || {
+            GroupError::new(
+                None,
+                Location::caller(),
+                vec![failed(1, cancelled())],
+                None,
+                Some(cancelled()),
+            )
+        };
         assert!(!counts_as_cancelled(both()));
         assert!(!counts_as_cancelled(anyhow::Error::from(both())));
     }
 
     #[test]
     fn a_group_that_was_only_cancelled_counts_whatever_its_error_type() {
-        assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<anyhow::Error>()).context("outer")));
-        assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<Plain>())));
-        assert!(counts_as_cancelled(io::Error::other(stopped_group::<Plain>())));
+        assert!(counts_as_cancelled(
+            anyhow::Error::from(stopped_group::<anyhow::Error>()).context("outer")
+        ));
+        assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<
+            Plain,
+        >())));
+        assert!(counts_as_cancelled(io::Error::other(
+            stopped_group::<Plain>()
+        )));
         assert!(counts_as_cancelled(stopped_group::<Plain>()));
     }
 
     #[cfg(feature = "eyre")]
     #[test]
     fn eyre_reports_are_searched_like_anyhow_errors() {
-        assert!(counts_as_cancelled(eyre::Report::from(io::Error::from(cancelled())).wrap_err("reading")));
-        assert!(!counts_as_cancelled(eyre::Report::from(failed_group(Plain::from(cancelled())))));
+        assert!(counts_as_cancelled(
+            eyre::Report::from(io::Error::from(cancelled())).wrap_err("reading")
+        ));
+        assert!(!counts_as_cancelled(eyre::Report::from(failed_group(
+            Plain::from(cancelled())
+        ))));
         assert!(!counts_as_cancelled(eyre::eyre!("disk full")));
     }
 }

@@ -1,11 +1,13 @@
 //! The macro that implements [`TaskError`](crate::TaskError) for an error that holds other errors.
 
-/// Implements [`TaskError`](crate::TaskError) for an enum or a struct whose variants or fields hold other errors.
+/// Implements [`TaskError`](crate::TaskError) for an enum or a struct whose variants or fields hold
+/// other errors.
 ///
-/// Name each variant that may hold a cancel: one that holds a [`Cancelled`](crate::Cancelled), another
-/// [`TaskError`](crate::TaskError) such as [`GroupError`](crate::GroupError), `anyhow::Error` or `io::Error`, or any error
-/// that has one of these in its source chain. The error is the first value of the variant. Variants that are not named count
-/// as failures. The type needs `From<Cancelled>` and `std::error::Error`.
+/// Name each variant that may hold a cancel: one that holds a [`Cancelled`](crate::Cancelled),
+/// another [`TaskError`](crate::TaskError) such as [`GroupError`](crate::GroupError),
+/// `anyhow::Error` or `io::Error`, or any error that has one of these in its source chain. The
+/// error is the first value of the variant. Variants that are not named count as failures. The type
+/// needs `From<Cancelled>` and `std::error::Error`.
 ///
 /// ```
 /// use taskgroup::{Cancelled, GroupError, TaskGroup};
@@ -124,8 +126,8 @@ macro_rules! task_error {
 
 /// How the macro asks an error whose type it does not know.
 ///
-/// A method call looks for `&self` of `Probe` before it takes one more reference: so a [`TaskError`](crate::TaskError)
-/// answers for itself, and any other error by its chain.
+/// A method call looks for `&self` of `Probe` before it takes one more reference: so a
+/// [`TaskError`](crate::TaskError) answers for itself, and any other error by its chain.
 #[doc(hidden)]
 pub mod probe {
     use std::error::Error;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{catch_unwind, AssertUnwindSafe, Location};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
@@ -36,22 +36,41 @@ impl TaskError for Plain {
 
 #[track_caller]
 pub(crate) fn cancelled() -> Cancelled {
-    Cancelled::new(CancelCause::Requested { reason: None }, Location::caller(), TokenId(7))
+    Cancelled::new(
+        CancelCause::Requested { reason: None },
+        Location::caller(),
+        TokenId(7),
+    )
 }
 
 #[track_caller]
 pub(crate) fn timed_out() -> Cancelled {
-    Cancelled::new(CancelCause::Deadline { deadline: Instant::now() }, Location::caller(), TokenId(7))
+    Cancelled::new(
+        CancelCause::Deadline {
+            deadline: Instant::now(),
+        },
+        Location::caller(),
+        TokenId(7),
+    )
 }
 
 #[track_caller]
 pub(crate) fn task(id: u64, name: Option<&str>) -> Origin {
-    Origin::Task(TaskInfo { id: TaskId(id), name: name.map(str::to_owned), location: Location::caller() })
+    Origin::Task(TaskInfo {
+        id: TaskId(id),
+        name: name.map(str::to_owned),
+        location: Location::caller(),
+    })
 }
 
 #[track_caller]
 pub(crate) fn failed<E>(id: u64, error: E) -> Failure<E> {
-    Failure::new(task(id, None), FailureKind::Error(error), false, Duration::from_millis(3))
+    Failure::new(
+        task(id, None),
+        FailureKind::Error(error),
+        false,
+        Duration::from_millis(3),
+    )
 }
 
 #[track_caller]
@@ -66,7 +85,10 @@ pub(crate) fn failed_group<E: 'static>(error: E) -> GroupError<E> {
 
 /// The drawing of a failure without its heading.
 pub(crate) fn drawn_failure<E: TaskError>(failure: &Failure<E>) -> String {
-    format!("{failure:?}").split_once('\n').map(|(_, below)| below.to_owned()).unwrap_or_default()
+    format!("{failure:?}")
+        .split_once('\n')
+        .map(|(_, below)| below.to_owned())
+        .unwrap_or_default()
 }
 
 /// The payload of the panic that `f` raises.
@@ -76,12 +98,14 @@ pub(crate) fn caught(f: impl FnOnce()) -> PanicPayload {
 
 /// Runs `f` and returns, with its result, the messages logged at error level on this thread.
 ///
-/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants an event, and where there
-/// are only collectors of single threads it may ask a thread that has none.
+/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants
+/// an event, and where there are only collectors of single threads it may ask a thread that has
+/// none.
 pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
-        tracing::subscriber::set_global_default(Collector).expect("no other test installs a global subscriber");
+        tracing::subscriber::set_global_default(Collector)
+            .expect("no other test installs a global subscriber");
         tracing::callsite::rebuild_interest_cache();
     });
     LOGGED.take();

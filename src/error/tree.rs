@@ -7,18 +7,19 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chain::chain;
 use super::PanicPayload;
+use super::chain::chain;
 use crate::cancel::actor::Actor;
-use crate::cancel::{one_line as joined, Escaped};
+use crate::cancel::{Escaped, one_line as joined};
 
 /// A few lines, and what hangs below them.
 ///
 /// Reports nest as deep as scopes do, so neither the drawing nor the drop recurses.
 ///
-/// What the user has written must not pass for a line of the drawing. A heading is one line, with control characters
-/// escaped. A text of several lines stands to the right of the column in which headings and labels begin, from its second
-/// line on; so does a line that begins as a branch of the drawing does.
+/// What the user has written must not pass for a line of the drawing. A heading is one line, with
+/// control characters escaped. A text of several lines stands to the right of the column in which
+/// headings and labels begin, from its second line on; so does a line that begins as a branch of
+/// the drawing does.
 pub(super) struct Node {
     lines: Vec<String>,
     children: Vec<Arc<Node>>,
@@ -26,14 +27,18 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(heading: String) -> Self {
-        Node { lines: vec![Escaped(&heading).to_string()], children: Vec::new() }
+        Node {
+            lines: vec![Escaped(&heading).to_string()],
+            children: Vec::new(),
+        }
     }
 
     pub(super) fn add_child(&mut self, child: impl Into<Arc<Node>>) {
         self.children.push(child.into());
     }
 
-    /// Adds the text of an error and of its sources, or the report of a group where there is one among them.
+    /// Adds the text of an error and of its sources, or the report of a group where there is one
+    /// among them.
     pub(super) fn add_error(&mut self, text: &dyn Display, error: Option<&(dyn Error + 'static)>) {
         let mut texts = vec![text_of(text)];
         let mut nested = None;
@@ -95,7 +100,8 @@ impl Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut indent = String::new();
         self.draw_lines(f, &indent)?;
-        // The nodes from the root to the current one: the children that are still to be drawn, and how far these are indented.
+        // The nodes from the root to the current one: the children that are still to be drawn, and
+        // how far these are indented.
         let mut path = vec![(self.children.iter(), 0)];
         while let Some((children, outer)) = path.last_mut() {
             indent.truncate(*outer);
@@ -103,7 +109,11 @@ impl Display for Node {
                 path.pop();
                 continue;
             };
-            let (branch, below) = if children.len() > 0 { ("├─ ", "│  ") } else { ("└─ ", "   ") };
+            let (branch, below) = if children.len() > 0 {
+                ("├─ ", "│  ")
+            } else {
+                ("└─ ", "   ")
+            };
             f.write_char('\n')?;
             f.write_str(&indent)?;
             f.write_str(branch)?;
@@ -129,9 +139,10 @@ impl Drop for Node {
 
 /// A group with failures, as it looks to code that cannot name its error type.
 ///
-/// It is the `source()` of every [`GroupError`](super::GroupError) with failures. An error of many causes has no single source;
-/// whoever prints a chain gets the drawing instead. And since this type can be downcast to whatever the group's
-/// error type is, it is how this crate recognises such a group in a chain and draws it as part of another.
+/// It is the `source()` of every [`GroupError`](super::GroupError) with failures. An error of many
+/// causes has no single source; whoever prints a chain gets the drawing instead. And since this
+/// type can be downcast to whatever the group's error type is, it is how this crate recognises such
+/// a group in a chain and draws it as part of another.
 pub(super) struct Outline {
     pub(super) summary: String,
     pub(super) root: Arc<Node>,
@@ -151,7 +162,8 @@ impl fmt::Debug for Outline {
     }
 }
 
-/// It has no source: whoever looks for something along a chain is to find nothing below a group with failures.
+/// It has no source: whoever looks for something along a chain is to find nothing below a group
+/// with failures.
 impl Error for Outline {}
 
 /// A place in the source as `file:line`.
@@ -195,16 +207,21 @@ pub(super) fn holds_report(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| error.is::<Outline>())
 }
 
-/// A line that says what a group below says of the groups below that. Its middle is left out where it is long: it begins
-/// with the outermost groups and ends with the innermost error.
+/// A line that says what a group below says of the groups below that. Its middle is left out where
+/// it is long: it begins with the outermost groups and ends with the innermost error.
 pub(super) fn shortened(line: String) -> String {
     const BEGINNING: usize = 600;
     const END: usize = 400;
     if line.len() <= BEGINNING + END {
         return line;
     }
-    let beginning = (0..=BEGINNING).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
-    let end = (line.len() - END..line.len()).find(|&at| line.is_char_boundary(at)).unwrap_or(line.len());
+    let beginning = (0..=BEGINNING)
+        .rev()
+        .find(|&at| line.is_char_boundary(at))
+        .unwrap_or(0);
+    let end = (line.len() - END..line.len())
+        .find(|&at| line.is_char_boundary(at))
+        .unwrap_or(line.len());
     format!("{} … {}", &line[..beginning], &line[end..])
 }
 
@@ -221,16 +238,23 @@ fn text_of(text: &(impl Display + ?Sized)) -> String {
 mod tests {
     use std::io;
 
-    use super::super::testing::{cancelled, caught, failed, failed_group, group, task, timed_out, Plain};
-    use super::super::{install_panic_hook, Failure, FailureKind, GroupError, Origin, TaskError};
+    use super::super::testing::{
+        Plain, cancelled, caught, failed, failed_group, group, task, timed_out,
+    };
+    use super::super::{Failure, FailureKind, GroupError, Origin, TaskError, install_panic_hook};
     use super::*;
     use crate::cancel::{CancelCause, Cancelled, TokenId};
 
-    /// The drawing, with the lines of this file, which differ from call to call, replaced by a letter.
+    /// The drawing, with the lines of this file, which differ from call to call, replaced by a
+    /// letter.
     fn drawn(error: &impl fmt::Debug) -> String {
         let mut out = String::new();
         for (i, piece) in format!("{error:?}").split(file!()).enumerate() {
-            out += if i > 0 { piece.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()) } else { piece };
+            out += if i > 0 {
+                piece.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit())
+            } else {
+                piece
+            };
             out += "@";
         }
         out.truncate(out.len() - 1);
@@ -239,9 +263,22 @@ mod tests {
 
     #[test]
     fn one_error_with_its_sources() {
-        let error = anyhow::anyhow!("no such file").context("cannot read the header\nof part 2").context("cannot open a.txt");
-        let failure = Failure::new(task(4, Some("parser")), FailureKind::Error(error), false, Duration::from_micros(1_200));
-        let report = GroupError::new(Some("import".into()), Location::caller(), vec![failure], Some(0), None);
+        let error = anyhow::anyhow!("no such file")
+            .context("cannot read the header\nof part 2")
+            .context("cannot open a.txt");
+        let failure = Failure::new(
+            task(4, Some("parser")),
+            FailureKind::Error(error),
+            false,
+            Duration::from_micros(1_200),
+        );
+        let report = GroupError::new(
+            Some("import".into()),
+            Location::caller(),
+            vec![failure],
+            Some(0),
+            None,
+        );
         assert_eq!(
             drawn(&report),
             "\
@@ -263,10 +300,26 @@ group `import` (@): 1 failure
         let failures = vec![
             failed(2, anyhow::anyhow!("disk full")),
             Failure::new(task(3, None), panic, true, Duration::from_secs(3)),
-            Failure::new(task(4, Some("mirror")), FailureKind::Error(nested), true, Duration::from_secs(125)),
-            Failure::new(Origin::Body, FailureKind::Error(anyhow::anyhow!("last")), true, Duration::from_nanos(40)),
+            Failure::new(
+                task(4, Some("mirror")),
+                FailureKind::Error(nested),
+                true,
+                Duration::from_secs(125),
+            ),
+            Failure::new(
+                Origin::Body,
+                FailureKind::Error(anyhow::anyhow!("last")),
+                true,
+                Duration::from_nanos(40),
+            ),
         ];
-        let report = GroupError::new(None, Location::caller(), failures, Some(0), Some(cancelled()));
+        let report = GroupError::new(
+            None,
+            Location::caller(),
+            failures,
+            Some(0),
+            Some(cancelled()),
+        );
         assert_eq!(
             drawn(&report),
             "\
@@ -290,20 +343,41 @@ group (@): 4 failures
     fn a_panic_with_the_location_the_hook_recorded() {
         install_panic_hook();
         let panic = FailureKind::Panic(caught(|| panic!("two\nlines")));
-        let report = group(vec![Failure::<Plain>::new(task(1, None), panic, false, Duration::ZERO)]);
-        assert_eq!(drawn(&report), "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n     lines\n   at @");
+        let report = group(vec![Failure::<Plain>::new(
+            task(1, None),
+            panic,
+            false,
+            Duration::ZERO,
+        )]);
+        assert_eq!(
+            drawn(&report),
+            "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n     lines\n   at @"
+        );
     }
 
     #[test]
     fn a_deadline_without_failures() {
-        let report: GroupError = GroupError::new(Some("late".into()), Location::caller(), Vec::new(), None, Some(timed_out()));
-        assert_eq!(drawn(&report), "group `late` (@) was cut short\n└─ cancelled: the deadline passed (at @)");
+        let report: GroupError = GroupError::new(
+            Some("late".into()),
+            Location::caller(),
+            Vec::new(),
+            None,
+            Some(timed_out()),
+        );
+        assert_eq!(
+            drawn(&report),
+            "group `late` (@) was cut short\n└─ cancelled: the deadline passed (at @)"
+        );
     }
 
     #[test]
     fn a_text_that_an_outer_one_holds_is_not_repeated() {
         let source = io::Error::other("disk full");
-        let report = failed_group(anyhow::Error::from(source).context("write: disk full").context("cannot save"));
+        let report = failed_group(
+            anyhow::Error::from(source)
+                .context("write: disk full")
+                .context("cannot save"),
+        );
         assert_eq!(
             drawn(&report),
             "group (@): 1 failure\n└─ task 1 (@) failed after 3.0 ms\n   cannot save\n   caused by: write: disk full"
@@ -334,12 +408,25 @@ group (@): 1 failure
         let forged = "x\n└─ task 9 (a.rs:1) failed";
         let text = "└─ task 7 (a.rs:1) failed\n└─ task 8\u{1b}[2K\rx";
         let failures = vec![
-            Failure::new(task(1, Some(forged)), FailureKind::Error(anyhow::anyhow!(text)), false, Duration::ZERO),
+            Failure::new(
+                task(1, Some(forged)),
+                FailureKind::Error(anyhow::anyhow!(text)),
+                false,
+                Duration::ZERO,
+            ),
             failed(2, anyhow::anyhow!("inner\ncaused by: y").context(forged)),
         ];
-        let why = CancelCause::Requested { reason: Some(forged.to_owned()) };
+        let why = CancelCause::Requested {
+            reason: Some(forged.to_owned()),
+        };
         let cancelled = Cancelled::new(why, Location::caller(), TokenId(7));
-        let report = GroupError::new(Some(forged.into()), Location::caller(), failures, None, Some(cancelled));
+        let report = GroupError::new(
+            Some(forged.into()),
+            Location::caller(),
+            failures,
+            None,
+            Some(cancelled),
+        );
         assert_eq!(
             drawn(&report),
             "\
@@ -354,28 +441,43 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
 │             caused by: y
 └─ cancelled: x └─ task 9 (a.rs:1) failed (at @)"
         );
-        assert!(!report.to_string().contains(['\n', '\u{1b}', '\r']), "{report}");
+        assert!(
+            !report.to_string().contains(['\n', '\u{1b}', '\r']),
+            "{report}"
+        );
     }
 
     #[test]
     fn thousands_of_nested_reports_draw_and_drop_on_a_small_stack() {
-        fn nested<E: TaskError>(depth: usize, first: E, nest: impl Fn(GroupError<E>) -> E) -> GroupError<E> {
+        fn nested<E: TaskError>(
+            depth: usize,
+            first: E,
+            nest: impl Fn(GroupError<E>) -> E,
+        ) -> GroupError<E> {
             let mut report = failed_group(first);
             for _ in 1..depth {
                 let error = nest(report);
                 // As the end of a task does.
                 let kind = FailureKind::Error(error);
                 let traces = kind.traces();
-                report = group(vec![Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces)]);
+                report = group(vec![
+                    Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces),
+                ]);
             }
             report
         }
         let drawn = |report: &dyn Error| {
             for text in [format!("{report:?}"), format!("{report:#}")] {
-                assert_eq!(text.lines().filter(|line| line.contains("group (")).count(), 2_000);
+                assert_eq!(
+                    text.lines().filter(|line| line.contains("group (")).count(),
+                    2_000
+                );
                 assert!(text.ends_with("the root"));
             }
-            assert!(report.to_string().len() < 2_000 && report.to_string().ends_with("the root"), "{report}");
+            assert!(
+                report.to_string().len() < 2_000 && report.to_string().ends_with("the root"),
+                "{report}"
+            );
         };
         let small = std::thread::Builder::new().stack_size(96 << 10);
         let thread = small.spawn(move || {
@@ -383,15 +485,30 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
             drawn(&report);
             assert_eq!(chain(&report).count(), 2);
             drop(report);
-            let report = nested(2_000, anyhow::anyhow!("the root"), |report| anyhow::Error::from(report).context("outer"));
+            let report = nested(2_000, anyhow::anyhow!("the root"), |report| {
+                anyhow::Error::from(report).context("outer")
+            });
             drawn_with_context(&report);
             drop(report.into_failures());
-            drawn(&nested(2_000, io::Error::other("the root"), io::Error::other));
+            drawn(&nested(
+                2_000,
+                io::Error::other("the root"),
+                io::Error::other,
+            ));
         });
-        thread.expect("the thread starts").join().expect("it does not panic");
+        thread
+            .expect("the thread starts")
+            .join()
+            .expect("it does not panic");
 
         fn drawn_with_context(report: &GroupError) {
-            assert_eq!(format!("{report:?}").lines().filter(|line| line.ends_with("outer")).count(), 1_999);
+            assert_eq!(
+                format!("{report:?}")
+                    .lines()
+                    .filter(|line| line.ends_with("outer"))
+                    .count(),
+                1_999
+            );
         }
     }
 
@@ -399,7 +516,13 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
     fn a_long_line_keeps_its_beginning_and_its_end() {
         let line = format!("a{}z", "é".repeat(2_000));
         let short = shortened(line);
-        assert!(short.starts_with('a') && short.ends_with('z') && short.contains(" … ") && short.len() < 1_010, "{short}");
+        assert!(
+            short.starts_with('a')
+                && short.ends_with('z')
+                && short.contains(" … ")
+                && short.len() < 1_010,
+            "{short}"
+        );
         assert_eq!(shortened("short".to_owned()), "short");
     }
 
@@ -426,8 +549,25 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
 
     #[test]
     fn durations_in_human_units() {
-        let shown = [340, 12_300, 1_240_000, 3_450_000_000, 125_000_000_000, 3_780_000_000_000]
-            .map(|nanos| Time(Duration::from_nanos(nanos)).to_string());
-        assert_eq!(shown, ["340 ns", "12.3 µs", "1.2 ms", "3.5 s", "2 min 5 s", "1 h 3 min"]);
+        let shown = [
+            340,
+            12_300,
+            1_240_000,
+            3_450_000_000,
+            125_000_000_000,
+            3_780_000_000_000,
+        ]
+        .map(|nanos| Time(Duration::from_nanos(nanos)).to_string());
+        assert_eq!(
+            shown,
+            [
+                "340 ns",
+                "12.3 µs",
+                "1.2 ms",
+                "3.5 s",
+                "2 min 5 s",
+                "1 h 3 min"
+            ]
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! How many locks of the crate a thread holds, counted in debug builds.
 //!
-//! Code of the user's does not run under one: it could come back to the same lock, or wait for a thread that does. What is
-//! dropped counts as such code, since the last reference to a token drops the callbacks that are registered with it. Each place
-//! where such code begins asserts it here.
+//! Code of the user's does not run under one: it could come back to the same lock, or wait for a
+//! thread that does. What is dropped counts as such code, since the last reference to a token drops
+//! the callbacks that are registered with it. Each place where such code begins asserts it here.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -55,12 +55,15 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 pub(super) fn assert_none() {
     let held = HELD.try_with(Cell::get).unwrap_or(0);
     // A second panic would end the process without the text of the first.
-    assert!(held == 0 || thread::panicking(), "code of the user's may run under {held} locks of the crate");
+    assert!(
+        held == 0 || thread::panicking(),
+        "code of the user's may run under {held} locks of the crate"
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::facade::{catch, Mutex};
+    use crate::facade::{Mutex, catch};
 
     #[test]
     fn code_of_the_users_is_refused_under_a_lock() {
@@ -68,7 +71,11 @@ mod tests {
         assert!(catch(|| ()).is_ok());
         let guard = lock.lock();
         let refused = std::panic::catch_unwind(|| catch(|| ())).expect_err("the lock is held");
-        assert!(refused.downcast_ref::<String>().is_some_and(|text| text.contains("under 1 locks")));
+        assert!(
+            refused
+                .downcast_ref::<String>()
+                .is_some_and(|text| text.contains("under 1 locks"))
+        );
         drop(guard);
         assert!(catch(|| ()).is_ok());
     }

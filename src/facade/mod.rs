@@ -1,8 +1,9 @@
 //! The one module that names a threading primitive, and the one that knows about loom.
 //!
-//! Everything above it uses the types of this module, so that the same sources run on the operating system and inside a
-//! loom model. `os` is what ships; `model` is what loom can see through. Where they differ in what they promise, the
-//! weaker promise holds for the code above: a park may return early, an unpark is remembered once, a lock is not fair.
+//! Everything above it uses the types of this module, so that the same sources run on the operating
+//! system and inside a loom model. `os` is what ships; `model` is what loom can see through. Where
+//! they differ in what they promise, the weaker promise holds for the code above: a park may return
+//! early, an unpark is remembered once, a lock is not fair.
 
 #[cfg(all(debug_assertions, not(loom)))]
 mod held;
@@ -45,8 +46,8 @@ pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
 
 /// A guard of the protocols: a step without which a race is lost.
 ///
-/// An ordinary build has all of them, and the test compiles to nothing. A model that must fail takes one out, which shows
-/// that the models would notice its loss.
+/// An ordinary build has all of them, and the test compiles to nothing. A model that must fail
+/// takes one out, which shows that the models would notice its loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 #[allow(dead_code, reason = "some are asked for only in a model")]
@@ -71,7 +72,8 @@ pub(crate) enum Guard {
     WakeIsSticky,
     /// A wait looks at its condition again after each wake.
     WaitLooksAgain,
-    /// A child is listed, or handed the cancel, in the critical section that looked whether its parent is cancelled.
+    /// A child is listed, or handed the cancel, in the critical section that looked whether its
+    /// parent is cancelled.
     AdoptUnderLock,
     /// The drop of a callback's guard waits for a callback that is running.
     DeregisterWaits,
@@ -85,9 +87,11 @@ pub(crate) enum Guard {
     CancelEmptiesQueue,
     /// A task that waits for tasks of its own group gives up its permit.
     WaitGivesPermitUp,
-    /// A task that waits for tasks of a group around it gives up the permits of the tasks that it is inside of.
+    /// A task that waits for tasks of a group around it gives up the permits of the tasks that it
+    /// is inside of.
     WaitInsideGivesPermitUp,
-    /// A thread that begins to wait for tasks inside gives its permit up for those of them that wait already.
+    /// A thread that begins to wait for tasks inside gives its permit up for those of them that
+    /// wait already.
     HolderFindsWaiters,
     /// A task whose wait is cut short takes its permit back, whether one is free or not.
     CutWaitTakesAPermit,
@@ -103,9 +107,11 @@ pub(crate) enum Guard {
     GivingBackDropsNothing,
     /// A worker says that it has tasks stashed after it has put them there.
     StashIsFlaggedLast,
-    /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it waited for.
+    /// A cancelled waiter looks, under the lock of the primitive, whether it was granted what it
+    /// waited for.
     GrantBeatsCancel,
-    /// Who waits for an event or its kin looks whether it has happened under the lock with which it enters the queue.
+    /// Who waits for an event or its kin looks whether it has happened under the lock with which it
+    /// enters the queue.
     GateLooksUnderLock,
     /// A cancelled waiter that was told to try for a lock tells the next.
     CancelPassesWakeOn,
@@ -117,11 +123,13 @@ pub(crate) enum Guard {
     FenceAfterUnlock,
     /// Who waits for a condition variable enters its queue before unlocking the mutex.
     EnterBeforeUnlock,
-    /// A wait for a wait group enters its queue in the critical section in which its reference stops to count.
+    /// A wait for a wait group enters its queue in the critical section in which its reference
+    /// stops to count.
     EntersAsItLeaves,
     /// A semaphore that is closed refuses the threads that wait.
     CloseRefusesWaiters,
-    /// A thread that waits for permits looks whether the semaphore is closed under the lock with which it enters the queue.
+    /// A thread that waits for permits looks whether the semaphore is closed under the lock with
+    /// which it enters the queue.
     AcquireLooksUnderLock,
     /// Who is to make a value looks for one in the critical section in which it becomes its turn.
     TurnLooksUnderLock,
@@ -139,9 +147,11 @@ pub(crate) enum Guard {
     RoomIsFilled,
     /// A message that comes from a waiting sender into the buffer tells one who waits to receive.
     FilledRoomTells,
-    /// A call that finds the other side gone looks for a cancel that has not come down to its scope yet.
+    /// A call that finds the other side gone looks for a cancel that has not come down to its scope
+    /// yet.
     GoneAsksAbove,
-    /// A message for a receiver that waits at a channel without room is left with that receiver, not in the channel.
+    /// A message for a receiver that waits at a channel without room is left with that receiver,
+    /// not in the channel.
     HandedInPerson,
     /// A select that gives up has stood in all its queues at once.
     LooksFromTheQueues,
@@ -159,7 +169,8 @@ pub(crate) enum Guard {
     ClaimIsOnce,
     /// Who selects looks at each channel under the lock with which it enters its queue.
     SelectLooksUnderLock,
-    /// A region that is entered in a scope that was cancelled with a grace is listed for the cancel that ends the grace.
+    /// A region that is entered in a scope that was cancelled with a grace is listed for the cancel
+    /// that ends the grace.
     LateRegionIsListed,
     /// A cancel without grace goes on below a node that was cancelled with one.
     CancelEndsGrace,
@@ -169,7 +180,8 @@ pub(crate) enum Guard {
     FireAgainLooks,
     /// Who waits in a region is told of the end of its grace.
     GraceWakes,
-    /// A cancelled sender looks whether its message has gone in the critical section in which it takes it back.
+    /// A cancelled sender looks whether its message has gone in the critical section in which it
+    /// takes it back.
     SendLooksUnderLock,
     /// A writer that is cancelled lets the readers behind it pass.
     WriterLetsReadersPass,
@@ -185,13 +197,16 @@ pub(crate) enum Guard {
     CallbacksOutsideLock,
     /// Children are marked, and let go of, when the lock of their parent is not held.
     ChildrenOutsideLock,
-    /// The end of a scope keeps the children that it looks at until the lock of their parent has been released.
+    /// The end of a scope keeps the children that it looks at until the lock of their parent has
+    /// been released.
     ChildrenOutliveTheLook,
-    /// A task that was cancelled by its handle begins in a frame that finds its token, whether the handle is still there or not.
+    /// A task that was cancelled by its handle begins in a frame that finds its token, whether the
+    /// handle is still there or not.
     CancelOutlivesHandle,
     /// A check that finds the slot marked asks the node.
     CheckAsksTheNode,
-    /// A failure looks for an earlier one in the critical section in which it becomes the primary one.
+    /// A failure looks for an earlier one in the critical section in which it becomes the primary
+    /// one.
     FailureLooksUnderLock,
     /// A task that needs a slot begins only if one is free.
     LimitIsKept,

@@ -2,25 +2,29 @@
 //!
 //! What loom does to a naive facade, and what this one does about it:
 //!
-//! * loom reports its findings by panicking in whichever thread runs. A task's `catch` would swallow them, so `catch`
-//!   returns only [`ModelPanic`], which models throw on purpose, and re-raises everything else.
-//! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A thread is parked on a
-//!   loom channel of its own instead; surplus wakes are spurious returns, as on the operating system.
-//! * loom tries a write before the last access to an atomic only: a load by the thread that is about to write hides the
-//!   load of another before it, so executions are left out. Here each load also counts itself in a word of its own.
-//! * Time does not pass but where a model starts a clock of its own: see `model_clock`. A wait whose limit is zero times
-//!   out, any other lasts until it is woken.
-//! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through [`Track`].
+//! * loom reports its findings by panicking in whichever thread runs. A task's `catch` would
+//!   swallow them, so `catch` returns only [`ModelPanic`], which models throw on purpose, and
+//!   re-raises everything else.
+//! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A
+//!   thread is parked on a loom channel of its own instead; surplus wakes are spurious returns, as
+//!   on the operating system.
+//! * loom tries a write before the last access to an atomic only: a load by the thread that is
+//!   about to write hides the load of another before it, so executions are left out. Here each load
+//!   also counts itself in a word of its own.
+//! * Time does not pass but where a model starts a clock of its own: see `model_clock`. A wait
+//!   whose limit is zero times out, any other lasts until it is woken.
+//! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through
+//!   [`Track`].
 
 use std::any::Any;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize as StdUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::sync::MutexGuard;
+pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local as local;
 
@@ -31,7 +35,10 @@ static IDLE_EXPIRES: AtomicBool = AtomicBool::new(false);
 static PARALLELISM: StdUsize = StdUsize::new(1);
 
 /// Takes `guard` out for the rest of the process; for a model that must fail.
-#[allow(dead_code, reason = "for models; crates that model their own code have none")]
+#[allow(
+    dead_code,
+    reason = "for models; crates that model their own code have none"
+)]
 pub(crate) fn take_out(guard: Guard) {
     MISSING.store(guard as usize, Relaxed);
 }
@@ -54,8 +61,9 @@ pub(crate) fn holds(guard: Guard) -> bool {
 
 pub(crate) const TIME_PASSES: bool = false;
 
-/// In a model of somebody else's code, which is not about the pool: its workers would be threads to explore that the model
-/// never ends, and loom takes an idle one for a deadlock. What the pool can do with tasks, threads of their own can do too.
+/// In a model of somebody else's code, which is not about the pool: its workers would be threads to
+/// explore that the model never ends, and loom takes an idle one for a deadlock. What the pool can
+/// do with tasks, threads of their own can do too.
 pub(crate) const THREAD_FOR_EACH_TASK: bool = !cfg!(taskgroup_models);
 
 static MOST_STASHED: StdUsize = StdUsize::new(1);
@@ -185,11 +193,15 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -208,7 +220,10 @@ pub(crate) struct Once<T> {
 
 impl<T> Once<T> {
     pub(crate) fn new() -> Self {
-        Once { is_set: AtomicU32::new(0), value: std::sync::OnceLock::new() }
+        Once {
+            is_set: AtomicU32::new(0),
+            value: std::sync::OnceLock::new(),
+        }
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
@@ -242,10 +257,11 @@ pub(crate) fn fence_after_rmw() {
     fence();
 }
 
-/// The channel that a thread parks on. It lives as long as somebody can unpark the thread; whoever drops it last drains it.
+/// The channel that a thread parks on. It lives as long as somebody can unpark the thread; whoever
+/// drops it last drains it.
 ///
-/// loom runs all threads of a model on one thread of the operating system, and only its owner receives from a mailbox:
-/// std's mutex is there for the type system and is never contended.
+/// loom runs all threads of a model on one thread of the operating system, and only its owner
+/// receives from a mailbox: std's mutex is there for the type system and is never contended.
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,
@@ -282,7 +298,10 @@ impl Unparker {
 
 pub(crate) fn park() {
     let mailbox = MAILBOX.with(Arc::clone);
-    let receiver = mailbox.receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let receiver = mailbox
+        .receiver
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     mailbox.parked.store(true, Relaxed);
     let _ = receiver.recv();
     mailbox.parked.store(false, Relaxed);
@@ -346,7 +365,11 @@ pub(crate) fn this_thread() -> std::thread::ThreadId {
     std::thread::current().id()
 }
 
-pub(crate) fn start_thread(_name: &str, _stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_thread(
+    _name: &str,
+    _stack_size: Option<usize>,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     loom::thread::spawn(f);
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! The clock of a model, for models in which time passes.
 //!
-//! It goes on only where the model says so, by [`pass`], in steps that are long against the time that the model takes. A model
-//! that does not [start it](start_clock) pays nothing for it: a wait with a limit lasts until it is woken there.
+//! It goes on only where the model says so, by [`pass`], in steps that are long against the time
+//! that the model takes. A model that does not [start it](start_clock) pays nothing for it: a wait
+//! with a limit lasts until it is woken there.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::{park, Mutex, Unparker};
+use super::{Mutex, Unparker, park};
 
 static RUNS: AtomicBool = AtomicBool::new(false);
 
@@ -33,7 +34,8 @@ pub(crate) fn start_clock() {
     RUNS.store(true, Relaxed);
 }
 
-/// Lets time pass, and wakes the threads whose waits have a limit: each looks whether its limit has passed.
+/// Lets time pass, and wakes the threads whose waits have a limit: each looks whether its limit has
+/// passed.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn pass(time: Duration) {
     let woken = {
@@ -53,7 +55,8 @@ pub(crate) fn now() -> Instant {
     Instant::now() + passed
 }
 
-/// Parks the thread until it is woken or the clock goes on. Returns at once if the clock has gone on since the thread looked.
+/// Parks the thread until it is woken or the clock goes on. Returns at once if the clock has gone
+/// on since the thread looked.
 pub(super) fn park_until_it_goes_on() {
     if !RUNS.load(Relaxed) {
         return park();
@@ -66,5 +69,8 @@ pub(super) fn park_until_it_goes_on() {
         clock.asleep.push(Unparker::current());
     }
     park();
-    CLOCK.lock().asleep.retain(|other| !other.is_of_thread_of(&Unparker::current()));
+    CLOCK
+        .lock()
+        .asleep
+        .retain(|other| !other.is_of_thread_of(&Unparker::current()));
 }

@@ -4,8 +4,8 @@ use super::{AtomicUsize, Ordering};
 
 /// A lock that is only ever tried.
 ///
-/// loom's `try_lock` reports deadlocks that are none. The word is what excludes and orders; parking_lot's lock, which loom does
-/// not see, gives out the reference and is never contended.
+/// loom's `try_lock` reports deadlocks that are none. The word is what excludes and orders;
+/// parking_lot's lock, which loom does not see, gives out the reference and is never contended.
 #[derive(Debug)]
 pub(crate) struct DataRwLock<T: ?Sized> {
     /// The number of readers, or `WRITER`.
@@ -45,7 +45,10 @@ impl Drop for WriteWord<'_> {
 
 impl<T> DataRwLock<T> {
     pub(crate) fn new(data: T) -> Self {
-        DataRwLock { word: AtomicUsize::new(0), data: parking_lot::RwLock::new(data) }
+        DataRwLock {
+            word: AtomicUsize::new(0),
+            data: parking_lot::RwLock::new(data),
+        }
     }
 
     pub(crate) fn into_inner(self) -> T {
@@ -57,8 +60,18 @@ impl<T: ?Sized> DataRwLock<T> {
     pub(crate) fn try_read(&self) -> Option<DataReadGuard<'_, T>> {
         let mut readers = self.word.load(Ordering::Relaxed);
         while readers != WRITER {
-            match self.word.compare_exchange(readers, readers + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(DataReadGuard { data: self.data.try_read()?, word: ReadWord(&self.word) }),
+            match self.word.compare_exchange(
+                readers,
+                readers + 1,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    return Some(DataReadGuard {
+                        data: self.data.try_read()?,
+                        word: ReadWord(&self.word),
+                    });
+                }
                 Err(now) => readers = now,
             }
         }
@@ -66,8 +79,13 @@ impl<T: ?Sized> DataRwLock<T> {
     }
 
     pub(crate) fn try_write(&self) -> Option<DataWriteGuard<'_, T>> {
-        self.word.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        Some(DataWriteGuard { data: self.data.try_write()?, word: WriteWord(&self.word) })
+        self.word
+            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        Some(DataWriteGuard {
+            data: self.data.try_write()?,
+            word: WriteWord(&self.word),
+        })
     }
 
     pub(crate) fn is_locked(&self) -> bool {
@@ -140,7 +158,10 @@ data_guards!(DataWriteGuard of RwLockWriteGuard, DataWritePart of MappedRwLockWr
 impl<'a, T: ?Sized> DataWriteGuard<'a, T> {
     pub(crate) fn downgrade(guard: Self) -> DataReadGuard<'a, T> {
         let DataWriteGuard { data, word } = guard;
-        DataReadGuard { data: parking_lot::RwLockWriteGuard::downgrade(data), word: word.downgrade() }
+        DataReadGuard {
+            data: parking_lot::RwLockWriteGuard::downgrade(data),
+            word: word.downgrade(),
+        }
     }
 }
 

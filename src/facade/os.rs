@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(debug_assertions)]
 use super::held;
@@ -17,21 +17,22 @@ pub(crate) use super::held::MutexGuard;
 #[cfg(not(debug_assertions))]
 pub(crate) use std::sync::MutexGuard;
 
-/// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting. Unlocking is one
-/// read-modify-write at the least.
+/// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting.
+/// Unlocking is one read-modify-write at the least.
 pub(crate) use parking_lot::{
-    MappedMutexGuard as DataPart, MappedRwLockReadGuard as DataReadPart, MappedRwLockWriteGuard as DataWritePart,
-    Mutex as DataMutex, MutexGuard as DataGuard, RwLock as DataRwLock, RwLockReadGuard as DataReadGuard,
-    RwLockWriteGuard as DataWriteGuard,
+    MappedMutexGuard as DataPart, MappedRwLockReadGuard as DataReadPart,
+    MappedRwLockWriteGuard as DataWritePart, Mutex as DataMutex, MutexGuard as DataGuard,
+    RwLock as DataRwLock, RwLockReadGuard as DataReadGuard, RwLockWriteGuard as DataWriteGuard,
 };
 
 use super::Guard;
 
-/// A lock for what is held shortly. No code of the user's runs under one, so a panic of that poisons none.
+/// A lock for what is held shortly. No code of the user's runs under one, so a panic of that
+/// poisons none.
 ///
-/// It is std's and not parking_lot's, which keeps a record of each thread that has ever waited for a lock, in a table that
-/// grows with their number: when 12 000 threads are released at once, and each has two or three of these locks to pass, that
-/// took three times as long.
+/// It is std's and not parking_lot's, which keeps a record of each thread that has ever waited for
+/// a lock, in a table that grows with their number: when 12 000 threads are released at once, and
+/// each has two or three of these locks to pass, that took three times as long.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -81,7 +82,8 @@ pub(crate) fn batches_ahead() -> usize {
 /// What a panic leaves behind.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Asserts, in debug builds, that this thread holds no lock of the crate: code of the user's is about to run, or to be dropped.
+/// Asserts, in debug builds, that this thread holds no lock of the crate: code of the user's is
+/// about to run, or to be dropped.
 #[inline(always)]
 #[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn assert_unlocked() {
@@ -97,7 +99,8 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 
-/// While it lives no panic may come past: what comes after must not be skipped. One ends the process.
+/// While it lives no panic may come past: what comes after must not be skipped. One ends the
+/// process.
 #[must_use = "only what comes before its end is contained"]
 pub(crate) struct Contained(());
 
@@ -115,8 +118,11 @@ impl Contained {
 
 impl Drop for Contained {
     fn drop(&mut self) {
-        // A panic of the user's subscriber is not to come out of here. It ends the process without a word.
-        std::mem::forget(catch(|| tracing::error!("a panic where none can be contained: the process aborts")));
+        // A panic of the user's subscriber is not to come out of here. It ends the process without
+        // a word.
+        std::mem::forget(catch(|| {
+            tracing::error!("a panic where none can be contained: the process aborts")
+        }));
         std::process::abort();
     }
 }
@@ -159,14 +165,15 @@ pub(crate) fn seed() -> u32 {
 /// A value that is set once.
 pub(crate) use std::sync::OnceLock as Once;
 
-/// A full fence: of two threads that each write, pass it and read what the other writes, one sees the other's write.
+/// A full fence: of two threads that each write, pass it and read what the other writes, one sees
+/// the other's write.
 #[inline]
 pub(crate) fn fence() {
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// As [`fence`], directly after a read-modify-write. On x86 every one of these is a full fence by itself, so that only the
-/// compiler has to be held back.
+/// As [`fence`], directly after a read-modify-write. On x86 every one of these is a full fence by
+/// itself, so that only the compiler has to be held back.
 #[inline(always)]
 pub(crate) fn fence_after_rmw() {
     if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
@@ -261,7 +268,11 @@ pub(crate) fn this_thread() -> thread::ThreadId {
 }
 
 /// Starts a detached thread. Never panics: whoever asks has counted what is to run there.
-pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_thread(
+    name: &str,
+    stack_size: Option<usize>,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     // std panics at a NUL in the name, and at a size that overflows when it is rounded to pages.
     let mut builder = thread::Builder::new().name(name.replace('\0', ""));
     if let Some(size) = stack_size {
@@ -276,7 +287,8 @@ pub(crate) fn start_thread(name: &str, stack_size: Option<usize>, f: impl FnOnce
 /// More than any system grants, and a whole number of pages.
 const LARGEST_STACK: usize = isize::MAX as usize & !0xffff;
 
-/// Declares a function that is `const` where the primitives of the facade have `const` constructors.
+/// Declares a function that is `const` where the primitives of the facade have `const`
+/// constructors.
 macro_rules! const_fn {
     ($(#[$attribute:meta])* $vis:vis const fn $($rest:tt)*) => {
         $(#[$attribute])* $vis const fn $($rest)*
@@ -284,8 +296,9 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
-/// A value that is computed beforehand where the primitives of the facade have `const` constructors: what many scopes make is
-/// then copied into its place from one piece of memory, and not put together on the stack first.
+/// A value that is computed beforehand where the primitives of the facade have `const`
+/// constructors: what many scopes make is then copied into its place from one piece of memory, and
+/// not put together on the stack first.
 macro_rules! preset {
     ($value:expr) => {
         const { $value }

@@ -1,14 +1,15 @@
 //! What a thread does while it is not worth parking yet.
 //!
-//! Whoever makes the condition hold may wait for the very core that the spinning takes. So a spin yields now and then: where
-//! threads of this crate share a core and hand something to and fro, that is several times as quick as to park and to wake.
-//! Where something computes on that core it is not: the yield gives it the core for a whole turn, some three milliseconds on
-//! Linux, and what the thread had been waiting for a microsecond later has to wait as long. So each yield is timed, and one that
-//! took a turn is the last of the process for a while.
+//! Whoever makes the condition hold may wait for the very core that the spinning takes. So a spin
+//! yields now and then: where threads of this crate share a core and hand something to and fro,
+//! that is several times as quick as to park and to wake. Where something computes on that core it
+//! is not: the yield gives it the core for a whole turn, some three milliseconds on Linux, and what
+//! the thread had been waiting for a microsecond later has to wait as long. So each yield is timed,
+//! and one that took a turn is the last of the process for a while.
 
 use std::hint;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ static CORES: LazyLock<usize> = LazyLock::new(parallelism);
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 static YIELDS: Yields = Yields::new();
 
-/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one core, not at all.
+/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one
+/// core, not at all.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     const ROUNDS: u32 = 4;
     /// With twice as long a pause after each.
@@ -40,10 +42,11 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     done()
 }
 
-/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at all.
+/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at
+/// all.
 ///
-/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any good. Where others want the core it is
-/// not for lingering.
+/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any
+/// good. Where others want the core it is not for lingering.
 pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const LOOKS: u32 = 16;
     const PAUSES: u32 = 128;
@@ -89,23 +92,31 @@ impl Yields {
     const LONGEST_PAUSE: u64 = 1_600;
 
     const fn new() -> Self {
-        Yields { resume: AtomicU64::new(0), pause: AtomicU64::new(Self::SHORTEST_PAUSE) }
+        Yields {
+            resume: AtomicU64::new(0),
+            pause: AtomicU64::new(Self::SHORTEST_PAUSE),
+        }
     }
 
-    /// Calls `yields`, which gives the time that it took, unless it is too early after one that took long; false then, and where this
-    /// one did. After the pause one thread tries for all.
+    /// Calls `yields`, which gives the time that it took, unless it is too early after one that
+    /// took long; false then, and where this one did. After the pause one thread tries for all.
     fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);
         if resume != 0 {
-            let mine = now >= resume && self.resume.compare_exchange(resume, now + pause, Relaxed, Relaxed).is_ok();
+            let mine = now >= resume
+                && self
+                    .resume
+                    .compare_exchange(resume, now + pause, Relaxed, Relaxed)
+                    .is_ok();
             if !mine {
                 return false;
             }
         }
         if yields() >= Self::TURN {
             self.resume.store(now + pause, Relaxed);
-            self.pause.store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
+            self.pause
+                .store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
             return false;
         }
         if resume != 0 {
@@ -147,13 +158,21 @@ mod tests {
         assert!(yields(&state, now, 3_000));
         let mut next = || {
             let before = now;
-            now = (before..).find(|&now| yields(&state, now, 3_000)).expect("a pause ends");
+            now = (before..)
+                .find(|&now| yields(&state, now, 3_000))
+                .expect("a pause ends");
             now - before
         };
-        assert_eq!([(); 7].map(|()| next()), [50, 100, 200, 400, 800, 1_600, 1_600]);
+        assert_eq!(
+            [(); 7].map(|()| next()),
+            [50, 100, 200, 400, 800, 1_600, 1_600]
+        );
         now += 1_600;
         assert!(yields(&state, now, 1) && yields(&state, now, 3_000));
-        assert!(!yields(&state, now + 49, 1) && yields(&state, now + 50, 1), "the pause is short again");
+        assert!(
+            !yields(&state, now + 49, 1) && yields(&state, now + 50, 1),
+            "the pause is short again"
+        );
     }
 
     #[test]
@@ -180,7 +199,7 @@ mod tests {
     mod on_one_core {
         use std::process::Command;
 
-        use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
+        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
         use nix::unistd::Pid;
 
         use super::*;
@@ -209,21 +228,33 @@ mod tests {
             if parallelism() > 1 {
                 let (spun, lingered) = looks();
                 // Where others want the cores, one look is all that a thread lingers for.
-                assert!(spun > 1 && lingered >= 1, "{spun} looks, {lingered} while lingering");
+                assert!(
+                    spun > 1 && lingered >= 1,
+                    "{spun} looks, {lingered} while lingering"
+                );
             }
             // A child has the cores of the thread that starts it.
             let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask for its cores");
-            let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu) == Ok(true)).expect("a thread has a core");
+            let first = (0..CpuSet::count())
+                .find(|&cpu| all.is_set(cpu) == Ok(true))
+                .expect("a thread has a core");
             let mut one = CpuSet::new();
             one.set(first).expect("it was set in the other");
             sched_setaffinity(Pid::from_raw(0), &one).expect("a thread may give up cores");
             let child = Command::new(std::env::current_exe().expect("the test has a path"))
-                .args(["--exact", "facade::spin::tests::on_one_core::nobody_spins", "--nocapture"])
+                .args([
+                    "--exact",
+                    "facade::spin::tests::on_one_core::nobody_spins",
+                    "--nocapture",
+                ])
                 .env(CHILD, "1")
                 .output()
                 .expect("the test can be started again");
             let printed = String::from_utf8_lossy(&child.stdout);
-            assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+            assert!(
+                child.status.success() && printed.contains("1 passed"),
+                "{printed}"
+            );
         }
     }
 }

@@ -38,16 +38,18 @@ pub struct AsCompleted<'scope, T> {
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// Gives out `handles` in the order in which their tasks end, each when its task has.
     ///
-    /// A handle that is given out has its result: `join` does not wait. What ended before the call comes first.
+    /// A handle that is given out has its result: `join` does not wait. What ended before the call
+    /// comes first.
     ///
     /// # Cancellation
     ///
-    /// [`next`](Iterator::next) is a blocking point. In a cancelled scope it takes nothing: it gives the [`Cancelled`], and
-    /// after that the end, so that every loop stops and none looks finished. The handles stay, and an iteration that is taken
-    /// up again, in a [`shield`](crate::shield) say, goes on with them.
+    /// [`next`](Iterator::next) is a blocking point. In a cancelled scope it takes nothing: it
+    /// gives the [`Cancelled`], and after that the end, so that every loop stops and none looks
+    /// finished. The handles stay, and an iteration that is taken up again, in a
+    /// [`shield`](crate::shield) say, goes on with them.
     ///
-    /// A task that waits here for queued tasks of its own group leaves its place in the group's limit to them for as long as
-    /// it waits, so that it cannot deadlock.
+    /// A task that waits here for queued tasks of its own group leaves its place in the group's
+    /// limit to them for as long as it waits, so that it cannot deadlock.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -75,7 +77,13 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
             }
         }
         let left = handles.len();
-        AsCompleted { handles, left, completions, group: self.group().shared.clone(), halt: Halt::default() }
+        AsCompleted {
+            handles,
+            left,
+            completions,
+            group: self.group().shared.clone(),
+            halt: Halt::default(),
+        }
     }
 }
 
@@ -113,6 +121,8 @@ impl<T> Drop for AsCompleted<'_, T> {
 
 impl<T> fmt::Debug for AsCompleted<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("AsCompleted")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }

@@ -66,7 +66,10 @@ impl Options {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { options: Options::new(), error: PhantomData }
+        Builder {
+            options: Options::new(),
+            error: PhantomData,
+        }
     }
 }
 
@@ -83,7 +86,10 @@ impl<E: TaskError> Builder<E> {
     /// # }
     /// ```
     pub fn error_type<E2: TaskError>(self) -> Builder<E2> {
-        Builder { options: self.options, error: PhantomData }
+        Builder {
+            options: self.options,
+            error: PhantomData,
+        }
     }
 
     /// Names the group, for its reports. Default: none.
@@ -99,14 +105,15 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their spawns. Default: no
-    /// limit. Daemons and the body do not count.
+    /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their
+    /// spawns. Default: no limit. Daemons and the body do not count.
     ///
-    /// A task that waits for tasks of its own group gives its permit to a queued task meanwhile, so that nested use does not
-    /// deadlock. It never waits to get a permit back. So the group can run more than `limit` tasks after a wait that ended
-    /// without the end of a running task, such as one that timed out or was cancelled: one more for each, and nothing else
-    /// begins until the limit is kept again. A task also gives its permit away while it waits for tasks of an inner group of
-    /// which one waits for a task of this group.
+    /// A task that waits for tasks of its own group gives its permit to a queued task meanwhile, so
+    /// that nested use does not deadlock. It never waits to get a permit back. So the group can run
+    /// more than `limit` tasks after a wait that ended without the end of a running task, such as
+    /// one that timed out or was cancelled: one more for each, and nothing else begins until the
+    /// limit is kept again. A task also gives its permit away while it waits for tasks of an inner
+    /// group of which one waits for a task of this group.
     ///
     /// # Panics
     ///
@@ -132,7 +139,10 @@ impl<E: TaskError> Builder<E> {
     /// ```
     #[track_caller]
     pub fn limit(mut self, limit: usize) -> Self {
-        assert!(limit > 0, "a group with `limit(0)` could never run a task: the limit must be at least 1");
+        assert!(
+            limit > 0,
+            "a group with `limit(0)` could never run a task: the limit must be at least 1"
+        );
         self.options.limit = Some(limit);
         self
     }
@@ -154,8 +164,8 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Cancels the group at `deadline`; one that has passed cancels it before any task runs. Default: never. With
-    /// [`timeout`](Self::timeout) too, the earlier of the two holds.
+    /// Cancels the group at `deadline`; one that has passed cancels it before any task runs.
+    /// Default: never. With [`timeout`](Self::timeout) too, the earlier of the two holds.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -209,7 +219,8 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Cancels the group when `token` is, besides the scope that it is opened in. May be called more than once.
+    /// Cancels the group when `token` is, besides the scope that it is opened in. May be called
+    /// more than once.
     ///
     /// ```
     /// use taskgroup::{CancelToken, TaskGroup};
@@ -224,8 +235,8 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Gives each task a thread of its own with a stack of `bytes`. Default: tasks share cached threads, with the standard
-    /// library's stack size.
+    /// Gives each task a thread of its own with a stack of `bytes`. Default: tasks share cached
+    /// threads, with the standard library's stack size.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

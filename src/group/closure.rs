@@ -5,8 +5,8 @@ pub(super) trait Closure<T, E>: Send {
     /// What the group drops after the outcome has been recorded.
     type Belongings;
 
-    /// Runs the closure. It leaves its belongings in `kept` before it runs anything of the user's, so that a panic leaves
-    /// them there too.
+    /// Runs the closure. It leaves its belongings in `kept` before it runs anything of the user's,
+    /// so that a panic leaves them there too.
     fn run(self, kept: &mut Option<Self::Belongings>) -> Result<T, E>;
 }
 

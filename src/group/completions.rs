@@ -2,15 +2,19 @@
 //!
 //! # Invariants
 //!
-//! 1. An event is in `events` from when it happened until it is taken, whoever waits and whatever is cancelled meanwhile.
-//! 2. The waiter is entered, and gives up its permit of the limit, in the critical section that saw no event. It is taken out
-//!    by the event that wakes it or by itself: of the two, one takes the permit back, and once.
-//! 3. An event takes the permit back before it can be taken, and before the task that it is about leaves the counts. So the
-//!    waiter has a permit whenever it goes on, no queued task takes the place of the ended one, and the limit holds.
+//! 1. An event is in `events` from when it happened until it is taken, whoever waits and whatever
+//!    is cancelled meanwhile.
+//! 2. The waiter is entered, and gives up its permit of the limit, in the critical section that saw
+//!    no event. It is taken out by the event that wakes it or by itself: of the two, one takes the
+//!    permit back, and once.
+//! 3. An event takes the permit back before it can be taken, and before the task that it is about
+//!    leaves the counts. So the waiter has a permit whenever it goes on, no queued task takes the
+//!    place of the ended one, and the limit holds.
 //!
 //! # Lock order
 //!
-//! The lock is taken with no other held but that of a task's watch list, and inside it only that of the group's queue.
+//! The lock is taken with no other held but that of a task's watch list, and inside it only that of
+//! the group's queue.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,19 +22,21 @@ use std::sync::Arc;
 
 use super::held_permits::Inside;
 use super::shared::{Dead, Erased, GivenUp, Leave, Shared};
-use crate::cancel::{context, Cancelled};
-use crate::facade::{holds, spin, Guard, Mutex};
+use crate::cancel::{Cancelled, context};
+use crate::facade::{Guard, Mutex, holds, spin};
 use crate::waiting::{Point, Slot};
 
-/// Events in the order in which they happened, each known by a number, and the one thread that waits for the next.
+/// Events in the order in which they happened, each known by a number, and the one thread that
+/// waits for the next.
 pub(super) struct Completions(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     events: VecDeque<usize>,
     waiter: Option<Waiter>,
-    /// Tasks whose ends are events and which were queued when that was said. The first wait that gives up a permit hands them
-    /// on to the queue of the group; one that is cut short takes them back.
+    /// Tasks whose ends are events and which were queued when that was said. The first wait that
+    /// gives up a permit hands them on to the queue of the group; one that is cut short takes them
+    /// back.
     tasks: Vec<Erased>,
     /// Some of them have been handed on.
     handed_on: bool,
@@ -61,8 +67,8 @@ impl Completions {
         state.tasks.push(task);
     }
 
-    /// Lets go of the tasks that no wait has handed on. For a wait that is the last: a task may hold what its end is told to, and
-    /// the two would keep each other.
+    /// Lets go of the tasks that no wait has handed on. For a wait that is the last: a task may
+    /// hold what its end is told to, and the two would keep each other.
     pub(super) fn forget_queued(&self) {
         let tasks = std::mem::take(&mut self.0.lock().tasks);
         drop(tasks);
@@ -72,7 +78,11 @@ impl Completions {
     pub(super) fn is_coming(&self) {
         let mut state = self.0.lock();
         state.coming += 1;
-        if let Some(given_up) = state.waiter.as_mut().and_then(|waiter| waiter.given_up.as_mut()) {
+        if let Some(given_up) = state
+            .waiter
+            .as_mut()
+            .and_then(|waiter| waiter.given_up.as_mut())
+        {
             given_up.is_owed();
         }
     }
@@ -90,7 +100,8 @@ impl Completions {
             state.events.push_back(event);
         }
         let waiter = state.waiter.take().map(|Waiter { thread, given_up }| {
-            // Under the lock: a waiter that is not asleep finds the event by itself, and may end before this thread goes on.
+            // Under the lock: a waiter that is not asleep finds the event by itself, and may end
+            // before this thread goes on.
             if let Some(given_up) = given_up.filter(|_| holds(Guard::EventGivesPermitBack)) {
                 given_up.take_back();
             }
@@ -127,8 +138,8 @@ impl Completions {
         self.0.lock().events.pop_front()
     }
 
-    /// Takes the next event. A waiter that is a task of `group` gives up its permit meanwhile: the tasks it waits for may
-    /// be queued.
+    /// Takes the next event. A waiter that is a task of `group` gives up its permit meanwhile: the
+    /// tasks it waits for may be queued.
     ///
     /// # Errors
     ///
@@ -188,15 +199,29 @@ impl Completions {
         if let Some(event) = state.events.pop_front() {
             return Entered::Happened(event);
         }
-        let State { tasks, waiter, coming, handed_on, .. } = &mut *state;
+        let State {
+            tasks,
+            waiter,
+            coming,
+            handed_on,
+            ..
+        } = &mut *state;
         let (mut given_up, leave) = group.give_up(self.address(), || tasks.drain(..)).unzip();
         *handed_on |= given_up.is_some();
         if let Some(given_up) = given_up.as_mut().filter(|_| *coming > 0) {
             given_up.is_owed();
         }
-        *waiter = Some(Waiter { thread: context::slot(), given_up });
+        *waiter = Some(Waiter {
+            thread: context::slot(),
+            given_up,
+        });
         drop(state);
-        let mut waiting = Waiting { completions: self, group: group.clone(), leave, _inside: None };
+        let mut waiting = Waiting {
+            completions: self,
+            group: group.clone(),
+            leave,
+            _inside: None,
+        };
         if let Some(leave) = &waiting.leave {
             leave.offer();
         }
@@ -222,17 +247,24 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut dead = Dead::default();
         let mut state = self.completions.0.lock();
-        let Some(waiter) = state.waiter.take() else { return };
+        let Some(waiter) = state.waiter.take() else {
+            return;
+        };
         // The wait was cut short. The next one hands the tasks on again.
         if let Some(given_up) = waiter.given_up {
             given_up.take_back();
-            state.tasks.extend(self.group.not_awaited(self.completions.address(), &mut dead));
+            state.tasks.extend(
+                self.group
+                    .not_awaited(self.completions.address(), &mut dead),
+            );
         }
     }
 }
 
 impl fmt::Debug for Completions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completions").field("events", &self.0.lock().events.len()).finish_non_exhaustive()
+        f.debug_struct("Completions")
+            .field("events", &self.0.lock().events.len())
+            .finish_non_exhaustive()
     }
 }

@@ -16,8 +16,8 @@ use crate::waiting::{Point, Slot};
 
 /// The way to a task's result, its state and its cancel.
 ///
-/// Dropping the handle leaves the task running; the group waits for it and reports its failure all the same. The result is
-/// dropped then.
+/// Dropping the handle leaves the task running; the group waits for it and reports its failure all
+/// the same. The result is dropped then.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -50,18 +50,19 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     /// The result of the task, waiting for it if need be.
     ///
-    /// A task that has not begun may be run right here, on the thread that waits for it: thread-locals and re-entrant
-    /// locks are shared with the waiting code then.
+    /// A task that has not begun may be run right here, on the thread that waits for it:
+    /// thread-locals and re-entrant locks are shared with the waiting code then.
     ///
     /// # Cancellation
     ///
-    /// A blocking point, while the task has not ended. A task that has gives its result also in a cancelled scope: a
-    /// produced value is not lost. When the wait is cancelled, the task goes on and its result is dropped.
+    /// A blocking point, while the task has not ended. A task that has gives its result also in a
+    /// cancelled scope: a produced value is not lost. When the wait is cancelled, the task goes on
+    /// and its result is dropped.
     ///
     /// # Errors
     ///
-    /// The cancel that ended the wait, or that stands for the result: a task that failed, panicked or was cancelled has
-    /// none. The failure itself is reported by the group.
+    /// The cancel that ended the wait, or that stands for the result: a task that failed, panicked
+    /// or was cancelled has none. The failure itself is reported by the group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -162,13 +163,19 @@ impl<'scope, T> TaskHandle<'scope, T> {
         }
 
         let task = self.task();
-        if self.is_finished() || (task.status() == TaskStatus::Running && spin(|| self.is_finished())) {
+        if self.is_finished()
+            || (task.status() == TaskStatus::Running && spin(|| self.is_finished()))
+        {
             return Ok(Outcome::Ready);
         }
         context::check()?;
         let thread = context::slot();
         let _waiting = match task.clone().add_waiting(&thread) {
-            Ok(leaves) => Waiting { task, thread, _leaves: leaves },
+            Ok(leaves) => Waiting {
+                task,
+                thread,
+                _leaves: leaves,
+            },
             Err(Ended) => return Ok(Outcome::Ready),
         };
         context::wait(Point::Join, limit, || self.is_finished())
@@ -285,8 +292,8 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.task().traits().name()
     }
 
-    /// Has `callback` called when the task has ended, on its thread, before anybody who waits for it goes on; at once if
-    /// it has. The callback must not wait for the task.
+    /// Has `callback` called when the task has ended, on its thread, before anybody who waits for
+    /// it goes on; at once if it has. The callback must not wait for the task.
     ///
     /// # Panics
     ///

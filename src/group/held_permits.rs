@@ -1,15 +1,17 @@
-//! The permits of limits that this thread holds: one for each task of a limited group that it is inside of.
+//! The permits of limits that this thread holds: one for each task of a limited group that it is
+//! inside of.
 //!
-//! What is counted is in the group's queue. Here a thread knows whether there is anything that it could give away: a task
-//! that runs in place inside of another of its group has no permit of its own, and a task whose permit is already given away has
-//! none to give. It also knows the holders around the groups that it opens: those of the permits that it holds, and outside of
-//! them those around the group whose task it runs.
+//! What is counted is in the group's queue. Here a thread knows whether there is anything that it
+//! could give away: a task that runs in place inside of another of its group has no permit of its
+//! own, and a task whose permit is already given away has none to give. It also knows the holders
+//! around the groups that it opens: those of the permits that it holds, and outside of them those
+//! around the group whose task it runs.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::holder::Holder;
-use crate::facade::{local, Late};
+use crate::facade::{Late, local};
 
 local! {
     static THREAD: RefCell<Thread> = RefCell::new(Thread { held: Vec::new(), outside: None });
@@ -23,8 +25,8 @@ local! {
 #[derive(Default)]
 struct Thread {
     held: Vec<Held>,
-    /// The innermost holder around the group whose task a worker runs. What runs in place belongs to that group or to one
-    /// around it, and has no holder that is not around the thread anyway.
+    /// The innermost holder around the group whose task a worker runs. What runs in place belongs
+    /// to that group or to one around it, and has no holder that is not around the thread anyway.
     outside: Option<Arc<Holder>>,
 }
 
@@ -44,7 +46,8 @@ pub(super) enum Standing {
     Ending,
     /// The task waits for tasks of the group, and another task may have the permit.
     Away,
-    /// The task waits for tasks of a group that was opened inside of it, and another task may have the permit: see [`Holder`].
+    /// The task waits for tasks of a group that was opened inside of it, and another task may have
+    /// the permit: see [`Holder`].
     Inside,
 }
 
@@ -62,7 +65,12 @@ fn with<T>(f: impl FnOnce(&mut Thread) -> T) -> Option<T> {
         let thread = thread.borrow();
         thread.held.is_empty() && thread.outside.is_none()
     };
-    LATE.try_with(|late| late.with(Default::default, is_spent, |thread| f(&mut thread.borrow_mut()))).ok()
+    LATE.try_with(|late| {
+        late.with(Default::default, is_spent, |thread| {
+            f(&mut thread.borrow_mut())
+        })
+    })
+    .ok()
 }
 
 /// The thread holds a permit for as long as this lives.
@@ -72,7 +80,13 @@ pub(super) struct Holding(());
 
 /// Notes that this thread runs a task of `group` that has a permit.
 pub(super) fn hold(group: usize) -> Holding {
-    with(|thread| thread.held.push(Held { group, standing: Standing::Running, holder: None }));
+    with(|thread| {
+        thread.held.push(Held {
+            group,
+            standing: Standing::Running,
+            holder: None,
+        })
+    });
     Holding(())
 }
 
@@ -152,12 +166,20 @@ impl Drop for Away {
     }
 }
 
-/// The holders of permits of `group` that this thread is inside of, but for a permit that it could give away by itself.
+/// The holders of permits of `group` that this thread is inside of, but for a permit that it could
+/// give away by itself.
 pub(super) fn holders_of(group: usize) -> Vec<Arc<Holder>> {
     with(|thread| {
-        let here = thread.held.iter().filter(|held| held.standing == Standing::Inside).filter_map(|held| held.holder.as_ref());
+        let here = thread
+            .held
+            .iter()
+            .filter(|held| held.standing == Standing::Inside)
+            .filter_map(|held| held.holder.as_ref());
         let outside = thread.outside.iter().flat_map(Holder::and_outer);
-        here.chain(outside).filter(|holder| holder.is_of(group)).cloned().collect()
+        here.chain(outside)
+            .filter(|holder| holder.is_of(group))
+            .cloned()
+            .collect()
     })
     .unwrap_or_default()
 }
@@ -171,7 +193,11 @@ pub(super) fn around() -> Option<Arc<Holder>> {
         }
         let mut outer = thread.outside.clone();
         for held in &mut thread.held {
-            outer = Some(held.holder.get_or_insert_with(|| Holder::new(held.group, outer)).clone());
+            outer = Some(
+                held.holder
+                    .get_or_insert_with(|| Holder::new(held.group, outer))
+                    .clone(),
+            );
         }
         outer
     })
@@ -187,7 +213,9 @@ pub(super) struct Within {
 
 /// Notes that this thread runs tasks of a group that has `holder` around it.
 pub(super) fn within(holder: &Arc<Holder>) -> Within {
-    Within { before: with(|thread| thread.outside.replace(holder.clone())).flatten() }
+    Within {
+        before: with(|thread| thread.outside.replace(holder.clone())).flatten(),
+    }
 }
 
 impl Drop for Within {
@@ -205,12 +233,18 @@ pub(super) struct Inside {
     _changed: Changed,
 }
 
-/// Notes that this thread begins to wait for tasks of a group that has `around` around it. To be called with no lock held.
+/// Notes that this thread begins to wait for tasks of a group that has `around` around it. To be
+/// called with no lock held.
 pub(super) fn wait_inside(around: &Arc<Holder>) -> Inside {
     let mut holders = Vec::new();
     let mut changed = Vec::new();
     with(|thread| {
-        for (place, held) in thread.held.iter_mut().enumerate().filter(|(_, held)| held.standing.has_permit()) {
+        for (place, held) in thread
+            .held
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, held)| held.standing.has_permit())
+        {
             let Some(holder) = &held.holder else { continue };
             if around.and_outer().any(|outer| Arc::ptr_eq(outer, holder)) {
                 holders.push((holder.clone(), held.standing == Standing::Ending));
@@ -224,7 +258,10 @@ pub(super) fn wait_inside(around: &Arc<Holder>) -> Inside {
         holder.begin_wait(ending);
         holder
     });
-    Inside { holders: holders.collect(), _changed: changed }
+    Inside {
+        holders: holders.collect(),
+        _changed: changed,
+    }
 }
 
 impl Drop for Inside {

@@ -1,15 +1,17 @@
-//! A permit that a thread holds around a group: what tasks inside of the group do for it when they wait for tasks of the limited
-//! group outside.
+//! A permit that a thread holds around a group: what tasks inside of the group do for it when they
+//! wait for tasks of the limited group outside.
 //!
-//! A task of a limited group that opens an inner group and waits for it cannot go on before the tasks inside have ended. If one
-//! of these waits for a queued task of the limited group, that one may need the permit. So the permit counts as given away
-//! exactly while the thread that holds it waits for tasks inside *and* a task inside waits for one of the limited group.
+//! A task of a limited group that opens an inner group and waits for it cannot go on before the
+//! tasks inside have ended. If one of these waits for a queued task of the limited group, that one
+//! may need the permit. So the permit counts as given away exactly while the thread that holds it
+//! waits for tasks inside *and* a task inside waits for one of the limited group.
 //!
 //! # Owners
 //!
-//! A group has a reference to the innermost holder around it, and each holder one to the next outside: see
-//! [`held_permits`](super::held_permits). A group that is opened on a thread that holds no permit, and that runs no task of a
-//! group with a holder, has none and pays nothing. A holder is made with the first group that is opened inside of it.
+//! A group has a reference to the innermost holder around it, and each holder one to the next
+//! outside: see [`held_permits`](super::held_permits). A group that is opened on a thread that
+//! holds no permit, and that runs no task of a group with a holder, has none and pays nothing. A
+//! holder is made with the first group that is opened inside of it.
 //!
 //! # States
 //!
@@ -22,23 +24,27 @@
 //!
 //! # Invariants
 //!
-//! 1. What the group has counted for the permit is what the state says. Both change in one critical section of the holder.
-//! 2. A task inside is counted in the critical section that enters it as a waiter. It is taken off by the end that wakes it, or by
-//!    itself: see invariants 2 and 3 of `limit`, which hold for this permit as for one of the waiter's own.
-//! 3. The thread says by itself when it begins and ends to wait. It does not wait for a permit when it goes on: while tasks inside
-//!    still wait then, the group runs one task more than its limit.
-//! 4. The thread does not give the permit away for a wait of its own meanwhile: its standing is `Inside`.
+//! 1. What the group has counted for the permit is what the state says. Both change in one critical
+//!    section of the holder.
+//! 2. A task inside is counted in the critical section that enters it as a waiter. It is taken off
+//!    by the end that wakes it, or by itself: see invariants 2 and 3 of `limit`, which hold for
+//!    this permit as for one of the waiter's own.
+//! 3. The thread says by itself when it begins and ends to wait. It does not wait for a permit when
+//!    it goes on: while tasks inside still wait then, the group runs one task more than its limit.
+//! 4. The thread does not give the permit away for a wait of its own meanwhile: its standing is
+//!    `Inside`.
 //!
 //! # Lock order
 //!
-//! A holder's lock is taken with no other lock held but that of a task's watch list and that of a `Completions`, and inside it
-//! only that of the limited group's queue. No thread has the locks of two holders.
+//! A holder's lock is taken with no other lock held but that of a task's watch list and that of a
+//! `Completions`, and inside it only that of the limited group's queue. No thread has the locks of
+//! two holders.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::shared::{Share, Shared};
-use crate::facade::{holds, Guard, Mutex};
+use crate::facade::{Guard, Mutex, holds};
 use crate::workers;
 
 pub(super) struct Holder {
@@ -50,7 +56,8 @@ pub(super) struct Holder {
 
 #[derive(Default)]
 struct State {
-    /// The thread waits for tasks inside. Its permit counts as one that is about to be free, or not.
+    /// The thread waits for tasks inside. Its permit counts as one that is about to be free, or
+    /// not.
     waits: Option<Ending>,
     /// Waits of tasks inside for tasks of the group.
     waiters: usize,
@@ -65,7 +72,11 @@ type Ending = bool;
 impl State {
     fn share(&self) -> Share {
         match self.waits {
-            Some(ending) if self.waiters > 0 => Share { away: true, ending, owed: self.owed == self.waiters },
+            Some(ending) if self.waiters > 0 => Share {
+                away: true,
+                ending,
+                owed: self.owed == self.waiters,
+            },
             _ => Share::default(),
         }
     }
@@ -73,7 +84,11 @@ impl State {
 
 impl Holder {
     pub(super) fn new(group: usize, outer: Option<Arc<Holder>>) -> Arc<Self> {
-        Arc::new(Holder { group, outer, state: Mutex::new(State::default()) })
+        Arc::new(Holder {
+            group,
+            outer,
+            state: Mutex::new(State::default()),
+        })
     }
 
     /// This holder and those outside, the innermost first.
@@ -85,7 +100,8 @@ impl Holder {
         self.group == group
     }
 
-    /// Changes the state, and what the group has counted (invariant 1); the group, if it has to be listed.
+    /// Changes the state, and what the group has counted (invariant 1); the group, if it has to be
+    /// listed.
     fn change(&self, change: impl FnOnce(&mut State)) -> Option<Arc<Shared>> {
         let mut state = self.state.lock();
         let before = state.share();
@@ -98,8 +114,10 @@ impl Holder {
     /// The thread begins to wait for tasks inside. To be called with no lock held.
     pub(super) fn begin_wait(&self, ending: bool) {
         let list = self.change(|state| {
-            // A waiter that came first is found here, one that comes later finds that the thread waits.
-            state.waits = Some(ending).filter(|_| holds(Guard::HolderFindsWaiters) || state.waiters == 0);
+            // A waiter that came first is found here, one that comes later finds that the thread
+            // waits.
+            state.waits =
+                Some(ending).filter(|_| holds(Guard::HolderFindsWaiters) || state.waiters == 0);
         });
         if let Some(group) = list {
             workers::list(group);
@@ -137,6 +155,8 @@ impl Holder {
 
 impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holder").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("Holder")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }

@@ -8,10 +8,11 @@ local! {
     static FAILED_AT: Cell<Option<usize>> = Cell::new(None);
 }
 
-/// Calls `f`, which writes down the index of each item before it begins that; if it fails, [`take_failed`] has the last.
+/// Calls `f`, which writes down the index of each item before it begins that; if it fails,
+/// [`take_failed`] has the last.
 ///
-/// The index is passed on when `f` and all that it held have been dropped: no code of the user's, which might fail in a task
-/// of its own, comes between that and the task's look at it.
+/// The index is passed on when `f` and all that it held have been dropped: no code of the user's,
+/// which might fail in a task of its own, comes between that and the task's look at it.
 pub(super) fn noted<T, E>(f: impl FnOnce(&Cell<Option<usize>>) -> Result<T, E>) -> Result<T, E> {
     struct Note(Cell<Option<usize>>);
     impl Drop for Note {

@@ -48,7 +48,8 @@ pub fn join<A: Send, B: Send, E: TaskError>(
     })?;
     match (first, second) {
         (Some(first), Some(second)) => Ok((first, second)),
-        // A scope that was cancelled by one of its tasks, through the token, is no error; but there is no result either.
+        // A scope that was cancelled by one of its tasks, through the token, is no error; but there
+        // is no result either.
         _ => Err(scope::no_result(token, location)),
     }
 }

@@ -1,22 +1,25 @@
 //! A whole map: the items of an iterator, a function over them, and the tasks that share the work.
 //!
-//! A task for each item would cost more than most items do. Here a task is a *lane*: it takes a batch of items and calls the
-//! function for one after the other. The caller pulls the input, since the iterator need not be `Send`.
+//! A task for each item would cost more than most items do. Here a task is a *lane*: it takes a
+//! batch of items and calls the function for one after the other. The caller pulls the input, since
+//! the iterator need not be `Send`.
 //!
 //! # Invariants
 //!
-//! 1. An item that has not been begun is in the queue or in the batch of a lane, where every other lane finds it. So an item
-//!    never waits behind one that blocks, while the limit allows for one more lane.
-//! 2. While there is such an item and fewer lanes are alive than the limit says, one is spare: spawned and not begun. It gets
-//!    a thread when a core is free or a lane blocks, like any task, takes its part, and spawns the next.
-//! 3. The items of a batch follow one another in the input, and so do the results of a run. A lane takes its items from the
-//!    front of its batch. A thief takes the front half, since what is next in line is what a blocked item may wait for; the
-//!    lane then begins a new run.
+//! 1. An item that has not been begun is in the queue or in the batch of a lane, where every other
+//!    lane finds it. So an item never waits behind one that blocks, while the limit allows for one
+//!    more lane.
+//! 2. While there is such an item and fewer lanes are alive than the limit says, one is spare:
+//!    spawned and not begun. It gets a thread when a core is free or a lane blocks, like any task,
+//!    takes its part, and spawns the next.
+//! 3. The items of a batch follow one another in the input, and so do the results of a run. A lane
+//!    takes its items from the front of its batch. A thief takes the front half, since what is next
+//!    in line is what a blocked item may wait for; the lane then begins a new run.
 //!
 //! # Lock order
 //!
-//! The lock of the state, then that of one batch. A lane that runs takes that of its batch alone. No item is dropped and
-//! nothing of the user's is called with either held.
+//! The lock of the state, then that of one batch. A lane that runs takes that of its batch alone.
+//! No item is dropped and nothing of the user's is called with either held.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -27,13 +30,13 @@ use std::time::{Duration, Instant};
 use super::item;
 use super::scope::TaskGroup;
 use super::shared::Role;
-use crate::cancel::{context, Cancelled};
+use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
-use crate::facade::{batches_ahead, holds, spin, Guard, Mutex, FIRST_BATCH, TIME_PASSES};
+use crate::facade::{FIRST_BATCH, Guard, Mutex, TIME_PASSES, batches_ahead, holds, spin};
 use crate::waiting::{Point, Slot};
 
-/// A batch that took less was too small to be worth its locks and clocks, and one that took longer than the other is large
-/// enough to leave lanes without work at the end.
+/// A batch that took less was too small to be worth its locks and clocks, and one that took longer
+/// than the other is large enough to leave lanes without work at the end.
 const SHORT: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_micros(200);
 /// The most items of a batch, and by how much batches grow at once.
@@ -89,10 +92,17 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
             puller: None,
             runs: Vec::new(),
         };
-        Lanes { f, limit, location: Location::caller(), ahead: batches_ahead(), state: Mutex::new(state) }
+        Lanes {
+            f,
+            limit,
+            location: Location::caller(),
+            ahead: batches_ahead(),
+            state: Mutex::new(state),
+        }
     }
 
-    /// Pulls all of `items` and has them worked on by tasks of `group`. Returns when nothing is left to pull.
+    /// Pulls all of `items` and has them worked on by tasks of `group`. Returns when nothing is
+    /// left to pull.
     ///
     /// # Errors
     ///
@@ -114,7 +124,10 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
             let pulled = batch.len();
             if pulled > 0 {
                 let mut state = self.state.lock();
-                state.queue.push_back(Batch { first, items: batch });
+                state.queue.push_back(Batch {
+                    first,
+                    items: batch,
+                });
                 let spawn = state.wants_spare(self.limit);
                 drop(state);
                 if spawn {
@@ -167,15 +180,18 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
     }
 
     fn begin(&self) -> Arc<Mutex<Batch<Item>>> {
-        let rest = Arc::new(Mutex::new(Batch { first: 0, items: VecDeque::new() }));
+        let rest = Arc::new(Mutex::new(Batch {
+            first: 0,
+            items: VecDeque::new(),
+        }));
         let mut state = self.state.lock();
         state.spare = false;
         state.taken.push(rest.clone());
         rest
     }
 
-    /// Gets a batch for the lane that keeps it in `rest`: its first item, and the place of that in the input. None if there is
-    /// nothing to do, and the lane has ended.
+    /// Gets a batch for the lane that keeps it in `rest`: its first item, and the place of that in
+    /// the input. None if there is nothing to do, and the lane has ended.
     fn take<'scope, E>(
         &'scope self,
         rest: &Arc<Mutex<Batch<Item>>>,
@@ -195,7 +211,11 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
         // The batch that this replaces is empty.
         *rest.lock() = batch;
         let spawn = state.wants_spare(self.limit);
-        let puller = if state.queue.len() <= self.ahead / 2 { state.puller.take() } else { None };
+        let puller = if state.queue.len() <= self.ahead / 2 {
+            state.puller.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(puller) = puller.filter(|_| holds(Guard::LaneWakesPuller)) {
             puller.unpark();
@@ -207,19 +227,34 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
     }
 
     /// Works on an item and on the rest of its batch; `at` says which it is at.
-    fn work<E>(&self, mut place: usize, mut item: Item, rest: &Mutex<Batch<Item>>, at: &Cell<Option<usize>>) -> Result<(), E>
+    fn work<E>(
+        &self,
+        mut place: usize,
+        mut item: Item,
+        rest: &Mutex<Batch<Item>>,
+        at: &Cell<Option<usize>>,
+    ) -> Result<(), E>
     where
         E: TaskError,
         F: Fn(Item) -> Result<T, E>,
     {
         let begun = TIME_PASSES.then(Instant::now);
         let mut done = 0;
-        let mut run = Run { first: place, results: Vec::with_capacity(1 + rest.lock().items.len()) };
+        let mut run = Run {
+            first: place,
+            results: Vec::with_capacity(1 + rest.lock().items.len()),
+        };
         loop {
             context::check()?;
             if place != run.first + run.results.len() {
                 // A thief has been here.
-                let finished = std::mem::replace(&mut run, Run { first: place, results: Vec::new() });
+                let finished = std::mem::replace(
+                    &mut run,
+                    Run {
+                        first: place,
+                        results: Vec::new(),
+                    },
+                );
                 done += finished.results.len();
                 self.state.lock().runs.push(finished);
             }
@@ -235,7 +270,9 @@ impl<Item: Send, T: Send, F> Lanes<Item, T, F> {
         let took = begun.map(|begun| begun.elapsed());
         let mut state = self.state.lock();
         match took {
-            Some(took) if took < SHORT && done >= state.size => state.size = (state.size * GROWTH).min(MOST),
+            Some(took) if took < SHORT && done >= state.size => {
+                state.size = (state.size * GROWTH).min(MOST)
+            }
             Some(took) if took > LONG => state.size = (state.size / GROWTH).max(1),
             _ => {}
         }
@@ -272,7 +309,10 @@ impl<Item> Batch<Item> {
             return None;
         }
         let back = self.items.split_off(goes);
-        let front = Batch { first: self.first, items: std::mem::replace(&mut self.items, back) };
+        let front = Batch {
+            first: self.first,
+            items: std::mem::replace(&mut self.items, back),
+        };
         self.first += goes;
         Some(front)
     }
@@ -285,7 +325,11 @@ impl<Item, T> State<Item, T> {
             let batch = taken.lock();
             (!batch.items.is_empty()).then_some(batch.first)
         };
-        let (_, victim) = self.taken.iter().filter_map(|taken| Some((next(taken)?, taken))).min_by_key(|(first, _)| *first)?;
+        let (_, victim) = self
+            .taken
+            .iter()
+            .filter_map(|taken| Some((next(taken)?, taken)))
+            .min_by_key(|(first, _)| *first)?;
         victim.lock().split()
     }
 
@@ -294,7 +338,11 @@ impl<Item, T> State<Item, T> {
         let wants = !self.spare
             && (holds(Guard::LaneIsSpare) || self.alive == 0)
             && self.alive < limit
-            && (!self.queue.is_empty() || self.taken.iter().any(|taken| !taken.lock().items.is_empty()));
+            && (!self.queue.is_empty()
+                || self
+                    .taken
+                    .iter()
+                    .any(|taken| !taken.lock().items.is_empty()));
         self.spare |= wants;
         self.alive += usize::from(wants);
         wants

@@ -11,8 +11,9 @@ use crate::error::TaskError;
 
 /// The results of a function for each item, in the order of the input: see [`TaskGroup::map`].
 ///
-/// Dropping it cancels nothing and waits for nothing: tasks that run go on, those that are queued are still begun, and
-/// their results are dropped. What has not been pulled from the input never is.
+/// Dropping it cancels nothing and waits for nothing: tasks that run go on, those that are queued
+/// are still begun, and their results are dropped. What has not been pulled from the input never
+/// is.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -30,25 +31,30 @@ pub struct Map<'scope, I: Iterator, T>(Window<'scope, I, T, InOrder<'scope, T>>)
 type InOrder<'scope, T> = VecDeque<TaskHandle<'scope, T>>;
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Calls `f` for each item in a task of its own, and gives out the results in the order of the input.
+    /// Calls `f` for each item in a task of its own, and gives out the results in the order of the
+    /// input.
     ///
-    /// The input is pulled by the calls of [`next`](Iterator::next), on their thread, as far as the *window*: at no time are
-    /// more items pulled and not given out than the group's limit, or, without one, than the machine has cores. So a map over
-    /// an endless iterator runs in bounded memory. If `f` blocks, set a limit: it says how many calls block at once.
+    /// The input is pulled by the calls of [`next`](Iterator::next), on their thread, as far as the
+    /// *window*: at no time are more items pulled and not given out than the group's limit, or,
+    /// without one, than the machine has cores. So a map over an endless iterator runs in bounded
+    /// memory. If `f` blocks, set a limit: it says how many calls block at once.
     ///
-    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure itself is reported by the group,
-    /// as that of a task which is named after the item: `map item 3`, counted from 0.
-    /// A task may run on the thread that calls `next`, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// An item whose task failed, panicked or was cancelled gives a [`Cancelled`]; the failure
+    /// itself is reported by the group, as that of a task which is named after the item: `map item
+    /// 3`, counted from 0. A task may run on the thread that calls `next`, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Cancellation
     ///
-    /// `next` is a blocking point. In a cancelled scope it pulls nothing and takes nothing: it gives the [`Cancelled`], and
-    /// after that the end, so that every loop stops and none looks finished. Results stay, and an iteration that is taken up
-    /// again, in a [`shield`](crate::shield) say, goes on with them.
+    /// `next` is a blocking point. In a cancelled scope it pulls nothing and takes nothing: it
+    /// gives the [`Cancelled`], and after that the end, so that every loop stops and none looks
+    /// finished. Results stay, and an iteration that is taken up again, in a
+    /// [`shield`](crate::shield) say, goes on with them.
     ///
     /// # Panics
     ///
-    /// A panic of the input comes out of `next`; after that the iteration has ended. A panic of `f` is the group's.
+    /// A panic of the input comes out of `next`; after that the iteration has ended. A panic of `f`
+    /// is the group's.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -4,17 +4,19 @@ use super::builder::Builder;
 use super::lanes::Lanes;
 use crate::error::{GroupError, TaskError};
 
-/// Calls `f` for each item, at most `limit` at once, in a scope of its own, and returns the results in the order of the
-/// input.
+/// Calls `f` for each item, at most `limit` at once, in a scope of its own, and returns the results
+/// in the order of the input.
 ///
-/// It stops at the first failure: no more items are pulled, and what runs is cancelled. For results one by one, or in the
-/// order in which they come, there is [`TaskGroup::map`](crate::TaskGroup::map).
+/// It stops at the first failure: no more items are pulled, and what runs is cancelled. For results
+/// one by one, or in the order in which they come, there is
+/// [`TaskGroup::map`](crate::TaskGroup::map).
 ///
-/// The calls may block: while one does, the others go on, as many at once as `limit` says. What makes a call cost
-/// nanoseconds and not a task is that a task takes several items that are quick, one after the other. So items begin roughly
-/// in order, not strictly; a call that waits for another call needs a limit that leaves room beyond those that wait. In the report of
-/// a failure, the task is named after the item, `map item 3`, counted from 0, and how long it ran counts the calls that it made
-/// before.
+/// The calls may block: while one does, the others go on, as many at once as `limit` says. What
+/// makes a call cost nanoseconds and not a task is that a task takes several items that are quick,
+/// one after the other. So items begin roughly in order, not strictly; a call that waits for
+/// another call needs a limit that leaves room beyond those that wait. In the report of a failure,
+/// the task is named after the item, `map item 3`, counted from 0, and how long it ran counts the
+/// calls that it made before.
 ///
 /// # Cancellation
 ///
@@ -45,6 +47,9 @@ where
     F: Fn(I::Item) -> Result<T, E> + Send + Sync,
 {
     let lanes = Lanes::new(limit, f);
-    Builder::new().error_type().limit(limit).scope(|g| Ok(lanes.feed(g, items.into_iter())?))?;
+    Builder::new()
+        .error_type()
+        .limit(limit)
+        .scope(|g| Ok(lanes.feed(g, items.into_iter())?))?;
     Ok(lanes.into_results())
 }

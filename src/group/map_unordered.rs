@@ -13,7 +13,8 @@ use super::window::{InHand, Window};
 use crate::cancel::Cancelled;
 use crate::error::TaskError;
 
-/// The results of a function for each item, in the order in which they come: see [`TaskGroup::map_unordered`].
+/// The results of a function for each item, in the order in which they come: see
+/// [`TaskGroup::map_unordered`].
 ///
 /// Dropping it cancels nothing and waits for nothing, as dropping a [`Map`](crate::Map).
 ///
@@ -37,10 +38,11 @@ struct AsTheyEnd<'scope, T> {
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Calls `f` for each item in a task of its own, and gives out the results in the order in which they come.
+    /// Calls `f` for each item in a task of its own, and gives out the results in the order in
+    /// which they come.
     ///
-    /// In all else it is [`map`](Self::map); an item that takes long holds up no other. The window counts the results that
-    /// wait to be given out, too.
+    /// In all else it is [`map`](Self::map); an item that takes long holds up no other. The window
+    /// counts the results that wait to be given out, too.
     ///
     /// # Cancellation
     ///
@@ -64,7 +66,11 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn map_unordered<I, T, F>(&'scope self, items: I, f: F) -> MapUnordered<'scope, I::IntoIter, T>
+    pub fn map_unordered<I, T, F>(
+        &'scope self,
+        items: I,
+        f: F,
+    ) -> MapUnordered<'scope, I::IntoIter, T>
     where
         I: IntoIterator,
         I::Item: Send + 'scope,
@@ -72,7 +78,11 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
     {
         let group = self.group().shared.clone();
-        let tasks = AsTheyEnd { tasks: Slab::new(), completions: Completions::new(), group };
+        let tasks = AsTheyEnd {
+            tasks: Slab::new(),
+            completions: Completions::new(),
+            group,
+        };
         MapUnordered(Window::new(self, tasks, items.into_iter(), f))
     }
 }

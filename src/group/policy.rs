@@ -44,8 +44,8 @@ pub enum OnPanic {
     /// A failure in the report, like an error.
     #[default]
     Collect,
-    /// The first panic resumes in the caller of `scope`, after everything has ended; what it would hide is logged with
-    /// `tracing` at error level.
+    /// The first panic resumes in the caller of `scope`, after everything has ended; what it would
+    /// hide is logged with `tracing` at error level.
     Resume,
     /// The process aborts, at once.
     Abort,

@@ -22,17 +22,28 @@ pub(super) struct Release<'scope, F, E> {
 }
 
 impl<'scope, F, E> Release<'scope, F, E> {
-    pub(super) fn new(group: &'scope Group<E>, location: &'static Location<'static>, hook: F) -> Self {
-        Release { job: Job::new(hook), group, location }
+    pub(super) fn new(
+        group: &'scope Group<E>,
+        location: &'static Location<'static>,
+        hook: F,
+    ) -> Self {
+        Release {
+            job: Job::new(hook),
+            group,
+            location,
+        }
     }
 }
 
 impl<F, E: TaskError> Release<'_, F, E> {
-    /// The error, unless it is only that the hook was cut short by a cancel of the group or of what that is in: the scope
-    /// then says so, as of a task.
+    /// The error, unless it is only that the hook was cut short by a cancel of the group or of what
+    /// that is in: the scope then says so, as of a task.
     fn errored(&self, error: E) -> Option<E> {
         let shared = &self.group.shared;
-        match error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign) {
+        match error
+            .cancelled()
+            .filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign)
+        {
             Some(cancelled) => {
                 shared.note_cut(cancelled);
                 None
@@ -47,7 +58,12 @@ where
     F: FnOnce() -> Result<(), E> + Send,
     E: TaskError,
 {
-    fn run(&self, _this: &Erased, _precisely: bool, _before_end: Option<&dyn Fn()>) -> Option<Departure> {
+    fn run(
+        &self,
+        _this: &Erased,
+        _precisely: bool,
+        _before_end: Option<&dyn Fn()>,
+    ) -> Option<Departure> {
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
@@ -59,7 +75,8 @@ where
         let status = match failed {
             None => TaskStatus::Finished,
             Some(kind) => {
-                self.group.fail(Origin::Release(self.location), kind, begun.elapsed());
+                self.group
+                    .fail(Origin::Release(self.location), kind, begun.elapsed());
                 TaskStatus::Failed
             }
         };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{resume_unwind, Location};
+use std::panic::{Location, resume_unwind};
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,23 +15,28 @@ use super::release::Release;
 use super::shared::{Erased, Shared};
 use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
-use super::task::{erase, Group};
+use super::task::{Group, erase};
 use super::task_builder::TaskBuilder;
 use crate::cancel::actor::{Actor, Part};
-use crate::cancel::{context, current, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::error::{drop_contained, Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError};
-use crate::facade::{catch, Contained, Mutex, Payload};
+use crate::cancel::{
+    CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context, current,
+};
+use crate::error::{
+    Failure, FailureKind, GroupError, Origin, PanicPayload, SpawnError, TaskError, drop_contained,
+};
+use crate::facade::{Contained, Mutex, Payload, catch};
 
 /// A scope whose tasks have all ended when it returns.
 ///
-/// [`scope`](Self::scope) runs a body, which spawns tasks that may borrow what the body may borrow. The first failure, of a
-/// task or of the body, cancels the group: every blocking point of every task, and of the body, fails. When all have ended,
-/// the scope returns what the body returned, or one [`GroupError`] with every error and panic.
+/// [`scope`](Self::scope) runs a body, which spawns tasks that may borrow what the body may borrow.
+/// The first failure, of a task or of the body, cancels the group: every blocking point of every
+/// task, and of the body, fails. When all have ended, the scope returns what the body returned, or
+/// one [`GroupError`] with every error and panic.
 ///
 /// # Memory ordering
 ///
-/// What happened before a spawn happens before the task; what a task did happens before a `join` of it returns, and before
-/// the scope does.
+/// What happened before a spawn happens before the task; what a task did happens before a `join` of
+/// it returns, and before the scope does.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -54,8 +59,9 @@ pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
     /// A hook has been registered. For the owner, when all tasks have ended.
     has_releases: PlainBool,
     stack_size: Option<usize>,
-    /// Invariant in both, as in `std::thread::scope`. If `'scope` could shrink, a task could borrow what the body owns and
-    /// drops; if `'env` could, a group could be passed off as one that may borrow less than it does.
+    /// Invariant in both, as in `std::thread::scope`. If `'scope` could shrink, a task could borrow
+    /// what the body owns and drops; if `'env` could, a group could be passed off as one that may
+    /// borrow less than it does.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -70,10 +76,15 @@ where
     let location = Location::caller();
     let begun = Stopwatch::start_coarse();
     let opened_in = current::actor().map(Arc::new);
-    let shared = Shared::new(options.limit, opened_in.clone(), |observer| open(&options, observer, location));
+    let shared = Shared::new(options.limit, opened_in.clone(), |observer| {
+        open(&options, observer, location)
+    });
     let node = shared.node().clone();
     let group = TaskGroup {
-        group: Group { shared, ledger: Ledger::new(location, options.fatal, options.on_panic) },
+        group: Group {
+            shared,
+            ledger: Ledger::new(location, options.fatal, options.on_panic),
+        },
         releases: Mutex::new(Some(Vec::new())),
         has_releases: PlainBool::new(false),
         stack_size: options.stack_size,
@@ -88,7 +99,9 @@ where
     let contained = Contained::begin();
     let outcome = match returned {
         Ok(Ok(value)) => Body::Value(value),
-        Ok(Err(error)) => catch(|| group.failed(error, begun)).unwrap_or_else(|payload| group.panicked(payload)),
+        Ok(Err(error)) => {
+            catch(|| group.failed(error, begun)).unwrap_or_else(|payload| group.panicked(payload))
+        }
         Err(payload) => group.panicked(payload),
     };
     group.group.shared.finish(location);
@@ -98,8 +111,12 @@ where
     group.report(outcome, options.name, begun)
 }
 
-/// The error of a scope that went well and has no result all the same: it was cancelled from inside, or had no tasks.
-pub(super) fn no_result<E: 'static>(token: Option<CancelToken>, location: &'static Location<'static>) -> GroupError<E> {
+/// The error of a scope that went well and has no result all the same: it was cancelled from
+/// inside, or had no tasks.
+pub(super) fn no_result<E: 'static>(
+    token: Option<CancelToken>,
+    location: &'static Location<'static>,
+) -> GroupError<E> {
     match token.and_then(|token| token.cancelled()) {
         Some(cancelled) => GroupError::from(cancelled),
         None => GroupError::new(None, location, Vec::new(), None, None),
@@ -107,10 +124,21 @@ pub(super) fn no_result<E: 'static>(token: Option<CancelToken>, location: &'stat
 }
 
 /// The node of a group: a child of the current scope and of the parents it was given.
-fn open(options: &Options, observer: Weak<dyn Observer>, location: &'static Location<'static>) -> Arc<Node> {
+fn open(
+    options: &Options,
+    observer: Weak<dyn Observer>,
+    location: &'static Location<'static>,
+) -> Arc<Node> {
     let current = context::current();
-    let node = Node::of_group(current.iter().chain(options.parents.iter().map(CancelToken::node)), observer);
-    let timeout = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let node = Node::of_group(
+        current
+            .iter()
+            .chain(options.parents.iter().map(CancelToken::node)),
+        observer,
+    );
+    let timeout = options
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
     if let Some(deadline) = [options.deadline, timeout].into_iter().flatten().min() {
         node.set_deadline(deadline, location);
     }
@@ -130,20 +158,24 @@ enum Body<T> {
 impl TaskGroup<'_, '_> {
     /// Runs `body` with a new group, and returns when every task of it has ended.
     ///
-    /// A group opened inside of a task, a body, [`timeout`](crate::timeout) or [`CancelToken::run`] is cancelled with it.
+    /// A group opened inside of a task, a body, [`timeout`](crate::timeout) or [`CancelToken::run`]
+    /// is cancelled with it.
     ///
     /// # Cancellation
     ///
-    /// The scope waits for its tasks whatever is cancelled, and they end early because of it. One that is cancelled from
-    /// outside and whose body and tasks all produced their values anyway returns the value.
+    /// The scope waits for its tasks whatever is cancelled, and they end early because of it. One
+    /// that is cancelled from outside and whose body and tasks all produced their values anyway
+    /// returns the value.
     ///
     /// # Errors
     ///
-    /// Every error and panic of a task and every error of the body, or the cancel from outside that cut one of them short.
+    /// Every error and panic of a task and every error of the body, or the cancel from outside that
+    /// cut one of them short.
     ///
     /// # Panics
     ///
-    /// A panic of the body resumes after everything has ended; the failures that it hides are logged with `tracing`.
+    /// A panic of the body resumes after everything has ended; the failures that it hides are
+    /// logged with `tracing`.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -182,13 +214,14 @@ impl TaskGroup<'_, '_> {
 impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// Spawns a task whose failure is the group's.
     ///
-    /// It never blocks and starts no thread for each task: tasks run on cached threads, as many as block and as the machine
-    /// has cores, or on a thread that waits for them.
+    /// It never blocks and starts no thread for each task: tasks run on cached threads, as many as
+    /// block and as the machine has cores, or on a thread that waits for them.
     ///
     /// # Cancellation
     ///
-    /// In a cancelled group the closure is dropped unrun, and the handle says [`NeverRan`](crate::TaskStatus::NeverRan).
-    /// [`try_spawn`](Self::try_spawn) gives the closure back.
+    /// In a cancelled group the closure is dropped unrun, and the handle says
+    /// [`NeverRan`](crate::TaskStatus::NeverRan). [`try_spawn`](Self::try_spawn) gives the closure
+    /// back.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -206,8 +239,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 
     /// Spawns a task whose failure is its result: it goes to whoever joins it, and cancels nothing.
     ///
-    /// A failure that is never taken out of the handle, since the handle is dropped or its `join` is cancelled, is logged with
-    /// `tracing`, as a warning.
+    /// A failure that is never taken out of the handle, since the handle is dropped or its `join`
+    /// is cancelled, is logged with `tracing`, as a warning.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -228,8 +261,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().spawn_isolated(f)
     }
 
-    /// Spawns a task that serves the others: it is cancelled, with [`CancelCause::GroupFinished`], once the body and all
-    /// ordinary tasks are done. Its failure is the group's.
+    /// Spawns a task that serves the others: it is cancelled, with [`CancelCause::GroupFinished`],
+    /// once the body and all ordinary tasks are done. Its failure is the group's.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -254,8 +287,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     ///
     /// # Errors
     ///
-    /// The closure, unrun: because the group is cancelled or closed, because its limit is reached, or because the system
-    /// refused the thread that the task asked for.
+    /// The closure, unrun: because the group is cancelled or closed, because its limit is reached,
+    /// or because the system refused the thread that the task asked for.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -290,12 +323,14 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         TaskBuilder::new(self)
     }
 
-    /// Has `hook` run on this thread after every task has ended, the last registered first, whatever the outcome; all run,
-    /// and all their errors are reported. The hooks run in the scope that the group was opened in, so that the group's own
-    /// cancel does not cut the clean-up short.
+    /// Has `hook` run on this thread after every task has ended, the last registered first,
+    /// whatever the outcome; all run, and all their errors are reported. The hooks run in the scope
+    /// that the group was opened in, so that the group's own cancel does not cut the clean-up
+    /// short.
     ///
-    /// A cancel of that scope does: a hook that returns such a [`Cancelled`] has not failed, and the scope returns the cancel,
-    /// as where it cuts a task short. Clean-up that must be done all the same is for [`shield_for`](crate::shield_for).
+    /// A cancel of that scope does: a hook that returns such a [`Cancelled`] has not failed, and
+    /// the scope returns the cancel, as where it cuts a task short. Clean-up that must be done all
+    /// the same is for [`shield_for`](crate::shield_for).
     ///
     /// A hook that is registered too late, by another hook, runs at once.
     ///
@@ -315,7 +350,11 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
     /// ```
     #[track_caller]
     pub fn on_release(&'scope self, hook: impl FnOnce() -> Result<(), E> + Send + 'scope) {
-        let hook = erase(Arc::new(Release::new(&self.group, Location::caller(), hook)));
+        let hook = erase(Arc::new(Release::new(
+            &self.group,
+            Location::caller(),
+            hook,
+        )));
         if let Some(hooks) = &mut *self.releases.lock() {
             self.has_releases.store(true, Relaxed);
             return hooks.push(hook);
@@ -323,7 +362,8 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         let _ = hook.run(true, None);
     }
 
-    /// Cancels the group: tasks and body. The group absorbs it: a scope that cancels itself is no error.
+    /// Cancels the group: tasks and body. The group absorbs it: a scope that cancels itself is no
+    /// error.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -356,11 +396,13 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.token().cancel_because(reason);
     }
 
-    /// Cancels the group, and spares what runs inside of [`winding_down`](crate::winding_down) for at most `grace`: tasks that
-    /// serve somebody finish what they have begun, and all others wake at once.
+    /// Cancels the group, and spares what runs inside of [`winding_down`](crate::winding_down) for
+    /// at most `grace`: tasks that serve somebody finish what they have begun, and all others wake
+    /// at once.
     ///
-    /// What ends the grace early, and what does not, is said at [`CancelToken::cancel_gracefully`]. Tasks that have not begun
-    /// never do. The group absorbs the cancel, as that of [`cancel`](Self::cancel).
+    /// What ends the grace early, and what does not, is said at [`CancelToken::cancel_gracefully`].
+    /// Tasks that have not begun never do. The group absorbs the cancel, as that of
+    /// [`cancel`](Self::cancel).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -461,11 +503,15 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
 }
 
 impl<E: TaskError> TaskGroup<'_, '_, E> {
-    /// Takes note of the error that the body returned, which is a failure unless it is the cancel of the scope. What the error says of
-    /// itself, and its destructor, are the user's and may panic.
+    /// Takes note of the error that the body returned, which is a failure unless it is the cancel
+    /// of the scope. What the error says of itself, and its destructor, are the user's and may
+    /// panic.
     fn failed<T>(&self, error: E, begun: Stopwatch) -> Body<T> {
         let shared = &self.group.shared;
-        let own = error.cancelled().filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign).cloned();
+        let own = error
+            .cancelled()
+            .filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign)
+            .cloned();
         match own {
             Some(cancelled) => {
                 shared.note_cut(&cancelled);
@@ -473,16 +519,22 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
                 Body::Cancelled(cancelled)
             }
             None => {
-                self.group.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
+                self.group
+                    .fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
                 Body::Failed
             }
         }
     }
 
-    /// Drops what the body returned and nobody gets. A panic of its destructor is a failure of the body.
+    /// Drops what the body returned and nobody gets. A panic of its destructor is a failure of the
+    /// body.
     fn discard(&self, returned: impl Sized, begun: Stopwatch) {
         if let Err(payload) = catch(move || drop(returned)) {
-            self.group.fail(Origin::Body, FailureKind::Panic(PanicPayload::new(payload)), begun.elapsed());
+            self.group.fail(
+                Origin::Body,
+                FailureKind::Panic(PanicPayload::new(payload)),
+                begun.elapsed(),
+            );
         }
     }
 
@@ -506,7 +558,12 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
     }
 
     /// What the scope returns.
-    fn report<T>(&self, body: Body<T>, name: Option<Cow<'static, str>>, begun: Stopwatch) -> Result<T, GroupError<E>> {
+    fn report<T>(
+        &self,
+        body: Body<T>,
+        name: Option<Cow<'static, str>>,
+        begun: Stopwatch,
+    ) -> Result<T, GroupError<E>> {
         let Group { shared, ledger } = &self.group;
         let panics = shared.take_callback_panics();
         if !panics.is_empty() {
@@ -547,6 +604,8 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
 
 impl<E> fmt::Debug for TaskGroup<'_, '_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskGroup").field("token", self.group.shared.token()).finish_non_exhaustive()
+        f.debug_struct("TaskGroup")
+            .field("token", self.group.shared.token())
+            .finish_non_exhaustive()
     }
 }

@@ -2,23 +2,26 @@
 //!
 //! # Invariants
 //!
-//! 1. A task is counted, in `tasks` or `daemons`, from before it can be seen by another thread until everything of it that
-//!    can borrow from the scope has been dropped. The owner leaves the scope only when it has seen both counts at zero.
-//! 2. `closed` is set in the critical section that saw `tasks` at zero, and no task is counted after that. So no spawn comes
-//!    between.
-//! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and a cancel empties the
-//!    queue after it has marked the group: a task that is queued late finds the mark, one that was queued before is found.
-//!    One that a worker had stashed meanwhile comes back to the queue of a group that is listed, and whoever takes it from
-//!    there drops it unrun: not the thread that gives it back, which is about to block, or the monitor.
+//! 1. A task is counted, in `tasks` or `daemons`, from before it can be seen by another thread
+//!    until everything of it that can borrow from the scope has been dropped. The owner leaves the
+//!    scope only when it has seen both counts at zero.
+//! 2. `closed` is set in the critical section that saw `tasks` at zero, and no task is counted
+//!    after that. So no spawn comes between.
+//! 3. A spawn looks whether the group is cancelled in the critical section in which it queues, and
+//!    a cancel empties the queue after it has marked the group: a task that is queued late finds
+//!    the mark, one that was queued before is found. One that a worker had stashed meanwhile comes
+//!    back to the queue of a group that is listed, and whoever takes it from there drops it unrun:
+//!    not the thread that gives it back, which is about to block, or the monitor.
 //! 4. A task begins only with a permit of the limit, if there is one: see [`limit`].
 //! 5. The group is listed with the workers while it has a task that a worker may begin.
 //!
 //! # Lock order
 //!
-//! The queue's lock is taken with no other lock held but that of a task's watch list, that of a `Completions` and that of a
-//! [`Holder`], or several of them in this order, and inside it only that of the pool.
-//! Tasks are run, dropped and cancelled outside it, and so is what is left of a task that somebody else has run, where its
-//! token, and with it a callback of the user's, may go with it.
+//! The queue's lock is taken with no other lock held but that of a task's watch list, that of a
+//! `Completions` and that of a [`Holder`], or several of them in this order, and inside it only
+//! that of the pool. Tasks are run, dropped and cancelled outside it, and so is what is left of a
+//! task that somebody else has run, where its token, and with it a callback of the user's, may go
+//! with it.
 
 mod batches;
 mod limit;
@@ -35,8 +38,8 @@ use super::stats::GroupStats;
 use super::status::TaskStatus;
 use crate::cancel::actor::Actor;
 use crate::cancel::context::Outcome;
-use crate::cancel::{context, CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy};
-use crate::facade::{holds, preset, spin, Guard, Mutex, Payload};
+use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
+use crate::facade::{Guard, Mutex, Payload, holds, preset, spin};
 use crate::waiting::Point;
 use crate::workers::{self, Departure, Source};
 pub(super) use limit::{GivenUp, Leave, Permit, Share};
@@ -66,7 +69,8 @@ pub(super) struct Shared {
     queue: Mutex<Queue>,
     /// The node of the daemons, made with the first of them.
     daemon_node: OnceLock<Arc<Node>>,
-    /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner writes it.
+    /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner
+    /// writes it.
     ended_in_place: PlainUsize,
     /// As that, of tasks that it took from the queue, which count as begun.
     ended_from_queue: PlainUsize,
@@ -87,7 +91,10 @@ pub(super) enum Role {
 impl Role {
     /// What a task of this role leaves for the counts.
     pub(super) fn departure(self, status: TaskStatus) -> Departure {
-        Departure { role: self as u8, status: status.code() }
+        Departure {
+            role: self as u8,
+            status: status.code(),
+        }
     }
 }
 
@@ -103,7 +110,8 @@ pub(super) enum Refused {
 /// What became of a task that a worker took.
 enum Dispatched {
     Ended(Departure),
-    /// Another thread had claimed it. The caller takes it off the count of begun tasks, in the tally that it reports next.
+    /// Another thread had claimed it. The caller takes it off the count of begun tasks, in the
+    /// tally that it reports next.
     NotBegun,
     /// Somebody else has it, or a thread of its own.
     Elsewhere,
@@ -157,12 +165,14 @@ impl Shared {
         }
     }
 
-    /// The node of the daemons: made before the first of them is counted, so that the end of the scope finds it.
+    /// The node of the daemons: made before the first of them is counted, so that the end of the
+    /// scope finds it.
     fn daemon_node(&self) -> &Arc<Node> {
         if let Some(node) = self.daemon_node.get() {
             return node;
         }
-        // Outside the cell: making a node takes locks. Of two that are made at once, one is dropped.
+        // Outside the cell: making a node takes locks. Of two that are made at once, one is
+        // dropped.
         let node = Node::of_task(self.node());
         self.daemon_node.get_or_init(|| node)
     }
@@ -182,7 +192,12 @@ impl Shared {
     }
 
     /// Counts a task and queues it.
-    pub(super) fn enqueue(self: &Arc<Self>, task: Erased, role: Role, only_if_free: bool) -> Result<(), Refused> {
+    pub(super) fn enqueue(
+        self: &Arc<Self>,
+        task: Erased,
+        role: Role,
+        only_if_free: bool,
+    ) -> Result<(), Refused> {
         let cancelled_before = !holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged();
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
@@ -215,7 +230,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts a task that wants a thread of its own and starts the thread, if a permit is free; else queues the task.
+    /// Counts a task that wants a thread of its own and starts the thread, if a permit is free;
+    /// else queues the task.
     pub(super) fn start_or_enqueue(
         self: &Arc<Self>,
         task: Erased,
@@ -224,13 +240,20 @@ impl Shared {
     ) -> Result<(), (Refused, Option<io::Error>)> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        let permit = if role == Role::Task { Permit::Own } else { Permit::Nothing };
+        let permit = if role == Role::Task {
+            Permit::Own
+        } else {
+            Permit::Nothing
+        };
         // Under a limit it is not to overtake what is queued.
-        let waits =
-            permit.is_some() && self.is_limited() && (queue.permits >= self.limit || queue.next_task(&mut dead).is_some());
+        let waits = permit.is_some()
+            && self.is_limited()
+            && (queue.permits >= self.limit || queue.next_task(&mut dead).is_some());
         if queue.closed || self.node().is_flagged() || waits {
             drop(queue);
-            return self.enqueue(task, role, only_if_free).map_err(|refused| (refused, None));
+            return self
+                .enqueue(task, role, only_if_free)
+                .map_err(|refused| (refused, None));
         }
         queue.spawned += 1;
         self.used.store(true, Relaxed);
@@ -243,7 +266,12 @@ impl Shared {
             Role::Daemon => queue.live_daemons += 1,
         }
         drop(queue);
-        self.start_thread(Taken { task: task.clone(), permit, precisely: true }).map_err(|error| {
+        self.start_thread(Taken {
+            task: task.clone(),
+            permit,
+            precisely: true,
+        })
+        .map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
             self.leave(role.departure(TaskStatus::Failed), permit, false);
             (Refused::NoThread, Some(error))
@@ -277,22 +305,36 @@ impl Shared {
             Ok(()) => Dispatched::Elsewhere,
             Err(error) => {
                 self.free_permit(permit);
-                task.refuse(error).map_or(Dispatched::Elsewhere, Dispatched::Ended)
+                task.refuse(error)
+                    .map_or(Dispatched::Elsewhere, Dispatched::Ended)
             }
         }
     }
 
-    /// Takes the next tasks that a worker may begin, the one to begin with apart, and reports `tally`. Takes the group off
-    /// the list if it has none left.
+    /// Takes the next tasks that a worker may begin, the one to begin with apart, and reports
+    /// `tally`. Takes the group off the list if it has none left.
     fn take_batch(self: &Arc<Self>, size: usize, tally: Tally) -> Option<(Taken, Vec<Erased>)> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
         let wake = queue.enter(tally);
         let taken = queue.take(self.limit, &mut dead).map(|first| {
-            let size = if self.is_limited() { 1 } else { size.min(queue.tasks.len() / 4 + 1) };
-            // While the owner runs tasks from the front, workers take theirs from the back, out of its way.
-            let from = if self.has_busy_owner() { queue.tasks.len() + 1 - size } else { 0 };
-            let rest = if size > 1 { queue.tasks.drain(from..from + size - 1).collect() } else { Vec::new() };
+            let size = if self.is_limited() {
+                1
+            } else {
+                size.min(queue.tasks.len() / 4 + 1)
+            };
+            // While the owner runs tasks from the front, workers take theirs from the back, out of
+            // its way.
+            let from = if self.has_busy_owner() {
+                queue.tasks.len() + 1 - size
+            } else {
+                0
+            };
+            let rest = if size > 1 {
+                queue.tasks.drain(from..from + size - 1).collect()
+            } else {
+                Vec::new()
+            };
             (first, rest)
         });
         if !queue.has_work(self.limit) {
@@ -336,7 +378,8 @@ impl Shared {
     pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, permit: Permit) {
         if is_plain(departure) && permit == Permit::Nothing && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
-            self.ended_in_place.store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
+            self.ended_in_place
+                .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
         self.queue.lock().begun += 1;
@@ -348,8 +391,9 @@ impl Shared {
         self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed) > 0
     }
 
-    /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as cancelled: one that came from
-    /// above, or the group's own deadline. The group absorbs what it asked for itself.
+    /// Notes a cancel that cut a task or the body short, if it makes the whole scope count as
+    /// cancelled: one that came from above, or the group's own deadline. The group absorbs what it
+    /// asked for itself.
     pub(super) fn note_cut(&self, cancelled: &Cancelled) {
         let counts = match self.node().owner_of(cancelled) {
             OwnedBy::Node => matches!(cancelled.cause(), CancelCause::Deadline { .. }),
@@ -357,27 +401,33 @@ impl Shared {
             OwnedBy::Foreign => false,
         };
         if counts {
-            self.queue.lock().cut.get_or_insert_with(|| cancelled.clone());
+            self.queue
+                .lock()
+                .cut
+                .get_or_insert_with(|| cancelled.clone());
             self.any_cut.store(true, Relaxed);
         }
     }
 
     pub(super) fn cut(&self) -> Option<Cancelled> {
-        // The flag of the node tells nothing: whoever asks a token above finds a cancel that has not come down yet.
+        // The flag of the node tells nothing: whoever asks a token above finds a cancel that has
+        // not come down yet.
         if !self.any_cut.load(Relaxed) {
             return None;
         }
         self.queue.lock().cut.clone()
     }
 
-    /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes the group; ends the
-    /// daemons.
+    /// Runs what has not begun, on the owner's thread, and waits until all tasks have ended; closes
+    /// the group; ends the daemons.
     pub(super) fn finish(self: &Arc<Self>, location: &'static Location<'static>) {
-        // With no task there is nobody else who could know of the group: what is cheap here is the price of an empty scope.
+        // With no task there is nobody else who could know of the group: what is cheap here is the
+        // price of an empty scope.
         if !self.used.load(Relaxed) && !self.node().is_flagged() {
             return;
         }
-        // Where the stack is used up, the workers run what is queued: a group with queued tasks is listed.
+        // Where the stack is used up, the workers run what is queued: a group with queued tasks is
+        // listed.
         if let Some(_in_place) = workers::InPlace::begin() {
             while let Some(taken) = self.take_for_owner() {
                 self.run_for_owner(taken);
@@ -397,7 +447,8 @@ impl Shared {
             node.cancel(CancelCause::GroupFinished, location);
             self.wait_for_end(location, |queue| queue.live_daemons == 0);
         }
-        // The node of the daemons is one of a task, below that of the group, and is waited for with it.
+        // The node of the daemons is one of a task, below that of the group, and is waited for with
+        // it.
         self.node().quiesce(location);
     }
 
@@ -406,10 +457,17 @@ impl Shared {
         self.queue.lock().closed = true;
     }
 
-    fn wait_for_end(self: &Arc<Self>, location: &'static Location<'static>, mut done: impl FnMut(&mut Queue) -> bool) {
+    fn wait_for_end(
+        self: &Arc<Self>,
+        location: &'static Location<'static>,
+        mut done: impl FnMut(&mut Queue) -> bool,
+    ) {
         let mut poll = || {
             let mut queue = self.queue.lock();
-            queue.enter_in_place(self.ended_in_place.swap(0, Relaxed), self.ended_from_queue.swap(0, Relaxed));
+            queue.enter_in_place(
+                self.ended_in_place.swap(0, Relaxed),
+                self.ended_from_queue.swap(0, Relaxed),
+            );
             let done = done(&mut queue);
             if !done && !holds(Guard::OwnerSaysItWaits) {
                 queue.owner_waits = None;
@@ -429,17 +487,23 @@ impl Shared {
         let _inside = self.wait_inside();
         // The owner has nothing else to do than to see that deadlines are kept.
         let next_limit = || self.node().next_limit();
-        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll) == Outcome::TimedOut {
+        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll)
+            == Outcome::TimedOut
+        {
             self.node().expire();
         }
     }
 
-    /// A task that the owner may run while it waits for all of them. One that needs a thread of its own, or its name on
-    /// the thread, is left to the workers, and so are daemons.
+    /// A task that the owner may run while it waits for all of them. One that needs a thread of its
+    /// own, or its name on the thread, is left to the workers, and so are daemons.
     fn take_for_owner(self: &Arc<Self>) -> Option<Taken> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
-        if queue.permits >= self.limit || !queue.next_task(&mut dead).is_some_and(|task| task.runs_anywhere()) {
+        if queue.permits >= self.limit
+            || !queue
+                .next_task(&mut dead)
+                .is_some_and(|task| task.runs_anywhere())
+        {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
                 let source: Arc<dyn Source> = self.clone();
@@ -448,17 +512,22 @@ impl Shared {
             return None;
         }
         let taken = queue.pop_next(self.limit)?;
-        Some(Taken { precisely: queue.tasks.len() < LONG_QUEUE, ..taken })
+        Some(Taken {
+            precisely: queue.tasks.len() < LONG_QUEUE,
+            ..taken
+        })
     }
 
-    /// Runs a task on the owner's thread, at the end of the scope. Most are told to nobody, as those that are run in place.
+    /// Runs a task on the owner's thread, at the end of the scope. Most are told to nobody, as
+    /// those that are run in place.
     fn run_for_owner(self: &Arc<Self>, taken: Taken) {
         if taken.permit.is_some() {
             return self.run(taken);
         }
         match taken.task.run(taken.precisely, None) {
             Some(departure) if is_plain(departure) => {
-                self.ended_from_queue.store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
+                self.ended_from_queue
+                    .store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
             }
             Some(departure) => self.leave(departure, Permit::Nothing, false),
             None => self.not_begun(Permit::Nothing),
@@ -469,7 +538,14 @@ impl Shared {
         let permit = taken.permit;
         let holding = self.hold(permit);
         let ending = || self.permit_is_ending(holding.as_ref());
-        let departure = taken.task.run(taken.precisely, if permit.is_some() { Some(&ending) } else { None });
+        let departure = taken.task.run(
+            taken.precisely,
+            if permit.is_some() {
+                Some(&ending)
+            } else {
+                None
+            },
+        );
         drop(holding);
         match departure {
             Some(departure) => self.leave(departure, permit, permit.is_some()),
@@ -477,7 +553,8 @@ impl Shared {
         }
     }
 
-    /// Takes back that a task was begun: another thread had claimed it. The task was counted under the lock, not in a tally.
+    /// Takes back that a task was begun: another thread had claimed it. The task was counted under
+    /// the lock, not in a tally.
     fn not_begun(self: &Arc<Self>, permit: Permit) {
         self.queue.lock().begun -= 1;
         self.free_permit(permit); // guard: give-back-a-late-workers-permit
@@ -511,9 +588,13 @@ impl Shared {
         let mut stats = queue.ended.clone();
         stats.finished += in_place + self.ended_from_queue.load(Relaxed);
         let ended = stats.finished + stats.failed + stats.cancelled;
-        // Workers report in tallies, which can arrive in another order than what they count: `begun` may be behind `ended`, or
-        // ahead of `spawned`, until the next. Clamped, the states always add up to the tasks that were spawned.
-        let begun = usize::try_from(queue.begun + in_place as isize).unwrap_or(0).max(ended).min(queue.spawned);
+        // Workers report in tallies, which can arrive in another order than what they count:
+        // `begun` may be behind `ended`, or ahead of `spawned`, until the next. Clamped, the states
+        // always add up to the tasks that were spawned.
+        let begun = usize::try_from(queue.begun + in_place as isize)
+            .unwrap_or(0)
+            .max(ended)
+            .min(queue.spawned);
         stats.queued = queue.spawned - begun;
         stats.running = begun - ended;
         stats

@@ -12,7 +12,10 @@ pub(super) struct Source<I> {
 
 impl<I: Iterator> Source<I> {
     pub(super) fn new(items: I) -> Self {
-        Source { items: Some(items), pulling: false }
+        Source {
+            items: Some(items),
+            pulling: false,
+        }
     }
 
     pub(super) fn pull(&mut self) -> Option<I::Item> {
@@ -45,6 +48,9 @@ impl<I: Iterator> Source<I> {
 
 impl<I> fmt::Debug for Source<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("ended", &self.items.is_none()).field("panicked", &self.pulling).finish()
+        f.debug_struct("Source")
+            .field("ended", &self.items.is_none())
+            .field("panicked", &self.pulling)
+            .finish()
     }
 }

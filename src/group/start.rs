@@ -9,8 +9,8 @@
 //! | `Withdrawn` | `start` was cancelled and waits for the end of the task; what is sent is kept for it | the end of the task |
 //! | `Closed` | the task has ended; what is sent is dropped | - |
 //!
-//! A failure is the caller's if it comes in the phases `Open` and `Withdrawn`, and closes the handshake. Of a failure and a
-//! `send` from another thread one is first, and the phase says which.
+//! A failure is the caller's if it comes in the phases `Open` and `Withdrawn`, and closes the
+//! handshake. Of a failure and a `send` from another thread one is first, and the phase says which.
 
 use std::fmt;
 use std::panic::Location;
@@ -24,7 +24,7 @@ use super::shared::Role;
 use super::task_builder::TaskBuilder;
 use crate::cancel::context;
 use crate::error::{Failure, StartError, TaskError};
-use crate::facade::{holds, Guard, Mutex};
+use crate::facade::{Guard, Mutex, holds};
 
 const SENT: usize = 0;
 const ENDED: usize = 1;
@@ -37,7 +37,8 @@ enum Phase {
     Closed,
 }
 
-/// Who a task that is being started belongs to. It knows nothing of the value, so that it may outlive the scope.
+/// Who a task that is being started belongs to. It knows nothing of the value, so that it may
+/// outlive the scope.
 #[derive(Debug)]
 pub(super) struct Handshake {
     phase: Mutex<Phase>,
@@ -46,7 +47,10 @@ pub(super) struct Handshake {
 
 impl Handshake {
     fn new() -> Arc<Self> {
-        Arc::new(Handshake { phase: Mutex::new(Phase::Open), events: Completions::new() })
+        Arc::new(Handshake {
+            phase: Mutex::new(Phase::Open),
+            events: Completions::new(),
+        })
     }
 
     /// Ends it, if nothing was sent while `start` waited for that.
@@ -103,8 +107,8 @@ pub struct Ready<T>(Arc<Handover<T>>);
 impl<T> Ready<T> {
     /// Makes `start` return `value`; from now on the task is one of the group like any other.
     ///
-    /// Where nobody waits any more, since the task has ended or `start` was cancelled, the value is dropped and nothing else
-    /// happens.
+    /// Where nobody waits any more, since the task has ended or `start` was cancelled, the value is
+    /// dropped and nothing else happens.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -123,7 +127,8 @@ impl<T> Ready<T> {
         let mut phase = handshake.phase.lock();
         match *phase {
             Phase::Open | Phase::Withdrawn => *self.0.value.lock() = Some(value),
-            // `Sent` cannot be: there is one `Ready`. The lock is let go of before somebody's destructor runs.
+            // `Sent` cannot be: there is one `Ready`. The lock is let go of before somebody's
+            // destructor runs.
             Phase::Sent | Phase::Closed => return drop(phase),
         }
         if *phase == Phase::Open {
@@ -136,33 +141,38 @@ impl<T> Ready<T> {
 
 impl<T> fmt::Debug for Ready<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ready").field(&*self.0.handshake.phase.lock()).finish()
+        f.debug_tuple("Ready")
+            .field(&*self.0.handshake.phase.lock())
+            .finish()
     }
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Spawns a task and waits until it says that it is ready: returns what it passes to [`Ready::send`].
+    /// Spawns a task and waits until it says that it is ready: returns what it passes to
+    /// [`Ready::send`].
     ///
-    /// For a server that listens, a cache that is filled, a child process that has come up. Until then the task's failure is
-    /// the caller's, and does not fail the group; from then on the task is one of the group like any other. The scope waits
-    /// for a task that is still being started, as for every other.
+    /// For a server that listens, a cache that is filled, a child process that has come up. Until
+    /// then the task's failure is the caller's, and does not fail the group; from then on the task
+    /// is one of the group like any other. The scope waits for a task that is still being started,
+    /// as for every other.
     ///
-    /// A task that drops its [`Ready`] unsent and goes on is waited for until it ends. It may pass its `Ready` on to another
-    /// task, but must not end before that has sent.
+    /// A task that drops its [`Ready`] unsent and goes on is waited for until it ends. It may pass
+    /// its `Ready` on to another task, but must not end before that has sent.
     ///
-    /// A task that starts another of its own group leaves its place in the group's limit while it waits. Once the other is
-    /// ready both go on, though that may be one task more than the limit.
+    /// A task that starts another of its own group leaves its place in the group's limit while it
+    /// waits. Once the other is ready both go on, though that may be one task more than the limit.
     ///
     /// # Cancellation
     ///
-    /// A blocking point: in a cancelled scope nothing is spawned. Where the call is cancelled while it waits, it cancels
-    /// the task, and only the task, and waits for its end. If the task finishes all the same, having sent, its value is returned.
+    /// A blocking point: in a cancelled scope nothing is spawned. Where the call is cancelled while
+    /// it waits, it cancels the task, and only the task, and waits for its end. If the task
+    /// finishes all the same, having sent, its value is returned.
     ///
     /// # Errors
     ///
-    /// [`StartError::Failed`] with the error or panic of a task that was not ready, or that failed after the call was
-    /// cancelled; [`StartError::NotReady`] if the task ended without sending; [`StartError::Cancelled`] if the call was
-    /// cancelled, or the task was, with its group.
+    /// [`StartError::Failed`] with the error or panic of a task that was not ready, or that failed
+    /// after the call was cancelled; [`StartError::NotReady`] if the task ended without sending;
+    /// [`StartError::Cancelled`] if the call was cancelled, or the task was, with its group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -220,7 +230,9 @@ impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
         T: Send + 'scope,
         F: FnOnce(Ready<T>) -> Result<(), E> + Send + 'scope,
     {
-        start(self, Location::caller(), |ready| move || f(ready).map(|()| None))
+        start(self, Location::caller(), |ready| {
+            move || f(ready).map(|()| None)
+        })
     }
 }
 
@@ -238,10 +250,21 @@ where
 {
     context::check().map_err(StartError::Cancelled)?;
     let handshake = Handshake::new();
-    let handover = Arc::new(Handover { handshake: handshake.clone(), value: Mutex::new(None) });
+    let handover = Arc::new(Handover {
+        handshake: handshake.clone(),
+        value: Mutex::new(None),
+    });
     let ready = Ready(handover.clone());
     let group = builder.shared().clone();
-    let task = builder.make(location, Role::Task, Some(&Isolation { wrap: Some, failure: Option::as_ref }), make(ready));
+    let task = builder.make(
+        location,
+        Role::Task,
+        Some(&Isolation {
+            wrap: Some,
+            failure: Option::as_ref,
+        }),
+        make(ready),
+    );
     task.isolate_until_ready(handshake.clone());
     let mut task = builder.put(task);
     task.tell(handshake.events.clone(), ENDED);
@@ -250,7 +273,9 @@ where
     if let Err(cancel) = handshake.events.next(&group) {
         if handshake.withdraw() {
             task.cancel();
-            while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(&group) != ENDED {}
+            while holds(Guard::StartAwaitsTheEnd)
+                && handshake.events.next_uncancellable(&group) != ENDED
+            {}
             cancelled = Some(cancel);
         }
     }
@@ -259,14 +284,19 @@ where
     let closed = handshake.close();
     let value = handover.value.lock().take();
     if !closed {
-        return Ok(value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so")));
+        return Ok(
+            value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so"))
+        );
     }
     // The task has ended, so this does not wait.
     match (task.join_or_keep(), cancelled, value) {
         (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
         (Ok(Ok(None)), _, Some(value)) => Ok(value),
         // A task that saw the cancel first and ended without an error.
-        (Ok(Ok(None)), None, None) => Err(context::check_above().map_or_else(StartError::Cancelled, |()| StartError::NotReady)),
+        (Ok(Ok(None)), None, None) => {
+            Err(context::check_above()
+                .map_or_else(StartError::Cancelled, |()| StartError::NotReady))
+        }
         (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
         (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
         (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),

@@ -6,8 +6,9 @@ use crate::error::Elapsed;
 
 /// Measures how long something ran, precisely or cheaply.
 ///
-/// Reading the clock takes longer than all the rest of a task that is run in place. Those are timed by the coarse clock of
-/// the system where there is one: it moves every few milliseconds, and costs a quarter.
+/// Reading the clock takes longer than all the rest of a task that is run in place. Those are timed
+/// by the coarse clock of the system where there is one: it moves every few milliseconds, and costs
+/// a quarter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stopwatch {
     Precise(Instant),

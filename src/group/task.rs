@@ -5,16 +5,17 @@
 //! In this order, and each step before the next can be seen:
 //!
 //! 1. The closure has returned, and what it captured has been dropped.
-//! 2. A failure is in the ledger, and the group is cancelled; or the result is there. Then what the task was given with
-//!    [`TaskBuilder::with`](super::TaskBuilder::with) is dropped, and a result is stored.
-//! 3. The task's permit counts as ending, where there is a limit: a thread that sees the end can spawn the next task. A waiter
-//!    that has given up its own permit is owed one in the same critical section. It gets it in step 6, and the task's is given
-//!    up in step 7.
+//! 2. A failure is in the ledger, and the group is cancelled; or the result is there. Then what the
+//!    task was given with [`TaskBuilder::with`](super::TaskBuilder::with) is dropped, and a result
+//!    is stored.
+//! 3. The task's permit counts as ending, where there is a limit: a thread that sees the end can
+//!    spawn the next task. A waiter that has given up its own permit is owed one in the same
+//!    critical section. It gets it in step 6, and the task's is given up in step 7.
 //! 4. The callbacks of `on_finished` have run.
 //! 5. The phase is `ENDED`: `join` has the result. If there is no handle, the result is dropped.
 //! 6. Those who wait for the task are woken.
-//! 7. The task leaves the counts of the group: from here on the scope may return. `stats` says so a little later than the
-//!    handle, as a worker reports what it has ended in batches.
+//! 7. The task leaves the counts of the group: from here on the scope may return. `stats` says so a
+//!    little later than the handle, as a worker reports what it has ended in batches.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -38,12 +39,12 @@ use crate::cancel::context;
 use crate::cancel::current;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
-use crate::facade::{catch, holds, Guard, Mutex, Payload, THREAD_FOR_EACH_TASK};
+use crate::facade::{Guard, Mutex, Payload, THREAD_FOR_EACH_TASK, catch, holds};
 use crate::waiting::Slot;
 use crate::workers::{self, Claim, Claimed, Departure, Job, Phase, Runnable};
 
-/// What a task and its handle have of the group. Both live within the scope, and nothing of it is used once the task has
-/// left the counts.
+/// What a task and its handle have of the group. Both live within the scope, and nothing of it is
+/// used once the task has left the counts.
 pub(super) struct Group<E> {
     pub(super) shared: Arc<Shared>,
     pub(super) ledger: Ledger<E>,
@@ -51,7 +52,12 @@ pub(super) struct Group<E> {
 
 impl<E: TaskError> Group<E> {
     /// As [`Ledger::fail`].
-    pub(super) fn fail(&self, origin: Origin, kind: FailureKind<E>, elapsed: impl Into<Elapsed>) -> Cancelled {
+    pub(super) fn fail(
+        &self,
+        origin: Origin,
+        kind: FailureKind<E>,
+        elapsed: impl Into<Elapsed>,
+    ) -> Cancelled {
         let node = self.shared.node();
         let part = match &origin {
             Origin::Task(task) => Part::Task(Identity::of(task)),
@@ -85,10 +91,23 @@ impl Traits {
         location: &'static Location<'static>,
         role: Role,
     ) -> Self {
-        let dedicated = if THREAD_FOR_EACH_TASK { Some(dedicated.flatten()) } else { dedicated };
+        let dedicated = if THREAD_FOR_EACH_TASK {
+            Some(dedicated.flatten())
+        } else {
+            dedicated
+        };
         let plain = name.is_none() && dedicated.is_none();
-        let special = if plain { None } else { Some(Box::new(Special { name, dedicated })) };
-        Traits { id: TaskId::next(), location, role, special }
+        let special = if plain {
+            None
+        } else {
+            Some(Box::new(Special { name, dedicated }))
+        };
+        Traits {
+            id: TaskId::next(),
+            location,
+            role,
+            special,
+        }
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -101,8 +120,15 @@ impl Traits {
 
     #[inline]
     fn identity(&self) -> Identity {
-        let name = self.special.as_ref().and_then(|special| special.name.clone());
-        Identity { id: self.id, name, location: self.location }
+        let name = self
+            .special
+            .as_ref()
+            .and_then(|special| special.name.clone());
+        Identity {
+            id: self.id,
+            name,
+            location: self.location,
+        }
     }
 
     fn info(&self) -> TaskInfo {
@@ -112,7 +138,10 @@ impl Traits {
     /// As `info`, of a task that failed at this item of a map, if it is one of a map.
     fn info_at(&self, item: Option<usize>) -> TaskInfo {
         let info = self.info();
-        TaskInfo { name: info.name.or_else(|| Some(format!("map item {}", item?))), ..info }
+        TaskInfo {
+            name: info.name.or_else(|| Some(format!("map item {}", item?))),
+            ..info
+        }
     }
 }
 
@@ -146,8 +175,8 @@ pub(super) struct Task<'scope, T, F, E> {
     group: &'scope Group<E>,
     /// Makes a failure the task's result instead of the group's failure.
     isolation: Option<&'scope Isolation<T, E>>,
-    /// The task's own token, made when something asks for it: the first blocking point inside the task, or its cancel. A
-    /// task that begins without a handle has it in its frame, if at all.
+    /// The task's own token, made when something asks for it: the first blocking point inside the
+    /// task, or its cancel. A task that begins without a handle has it in its frame, if at all.
     own: Mutex<Option<Arc<Node>>>,
     watch: Mutex<Option<Box<Watch<'scope>>>>,
 }
@@ -164,7 +193,8 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     fn run_in_place(&self) -> Option<Option<T>>;
     fn cancel(&self, location: &'static Location<'static>);
     fn detach(&self);
-    /// Adds this thread, as `slot`, to those that are woken at the end, and gives up its permit; `Err` if the task has ended.
+    /// Adds this thread, as `slot`, to those that are woken at the end, and gives up its permit;
+    /// `Err` if the task has ended.
     fn add_waiting(self: Arc<Self>, slot: &Arc<Slot>) -> Result<Leaves, Ended>;
     /// Takes the thread out again, with its permit, if the end has not done that.
     fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>);
@@ -173,7 +203,8 @@ pub(super) trait Joinable<'scope, T>: Send + Sync {
     fn on_finished(&self, callback: OnFinished<'scope>);
 }
 
-/// What a thread has given up for its wait: of permits of the task's group, and of groups around that.
+/// What a thread has given up for its wait: of permits of the task's group, and of groups around
+/// that.
 pub(super) type Leaves = (Option<Leave>, Option<Inside>);
 
 /// A task has ended, and cannot be waited for.
@@ -192,14 +223,22 @@ where
         isolation: Option<&'scope Isolation<T, E>>,
         closure: F,
     ) -> Arc<Self> {
-        Arc::new(Task { job: Job::new(closure), traits, group, isolation, own: Mutex::new(None), watch: Mutex::new(None) })
+        Arc::new(Task {
+            job: Job::new(closure),
+            traits,
+            group,
+            isolation,
+            own: Mutex::new(None),
+            watch: Mutex::new(None),
+        })
     }
 
     pub(super) fn traits(&self) -> &Traits {
         &self.traits
     }
 
-    /// Makes its failures the group's once `handshake` says that it is ready. Before the task is submitted.
+    /// Makes its failures the group's once `handshake` says that it is ready. Before the task is
+    /// submitted.
     pub(super) fn isolate_until_ready(&self, handshake: Arc<Handshake>) {
         self.watch.lock().get_or_insert_default().handshake = Some(handshake);
     }
@@ -235,19 +274,29 @@ where
 
     /// The innermost node that the task runs under, as far as one has been made.
     fn innermost(&self) -> Arc<Node> {
-        let own = if self.job.is_tokened() { self.own.lock().clone() } else { None };
+        let own = if self.job.is_tokened() {
+            self.own.lock().clone()
+        } else {
+            None
+        };
         own.unwrap_or_else(|| self.base().clone())
     }
 
-    /// Whether `cancelled` came from the task's own token, its group or what that is in. In the frame of the task.
+    /// Whether `cancelled` came from the task's own token, its group or what that is in. In the
+    /// frame of the task.
     fn is_own(&self, cancelled: &Cancelled) -> bool {
-        context::made_own().unwrap_or_else(|| self.innermost()).owner_of(cancelled) != OwnedBy::Foreign
+        context::made_own()
+            .unwrap_or_else(|| self.innermost())
+            .owner_of(cancelled)
+            != OwnedBy::Foreign
     }
 
     /// Runs the closure; the result, or what it failed with, and the status.
     #[inline]
     fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
-        let Some(closure) = self.job.closure(claim) else { return (TaskStatus::NeverRan, None) };
+        let Some(closure) = self.job.closure(claim) else {
+            return (TaskStatus::NeverRan, None);
+        };
         let recorded = current::begin(self.traits.identity(), self.group.shared.opened_in());
         let mut kept = None;
         let (status, value) = match catch(|| closure.run(&mut kept)) {
@@ -269,11 +318,21 @@ where
     fn errored(&self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
         let item = item::take_failed();
         // The error is the user's, and so is what it says of itself.
-        let own = match catch(|| error.cancelled().filter(|cancelled| self.is_own(cancelled)).cloned()) {
+        let own = match catch(|| {
+            error
+                .cancelled()
+                .filter(|cancelled| self.is_own(cancelled))
+                .cloned()
+        }) {
             Ok(own) => own,
             Err(payload) => {
                 self.guard_drop(error);
-                return self.failed(item, FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed);
+                return self.failed(
+                    item,
+                    FailureKind::Panic(PanicPayload::new(payload)),
+                    TaskStatus::Panicked,
+                    elapsed,
+                );
             }
         };
         match own {
@@ -291,7 +350,12 @@ where
 
     #[cold]
     fn panicked(&self, payload: Payload, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
-        self.failed(item::take_failed(), FailureKind::Panic(PanicPayload::new(payload)), TaskStatus::Panicked, elapsed)
+        self.failed(
+            item::take_failed(),
+            FailureKind::Panic(PanicPayload::new(payload)),
+            TaskStatus::Panicked,
+            elapsed,
+        )
     }
 
     fn failed(
@@ -305,16 +369,26 @@ where
         if let Some(isolation) = self.isolation.filter(|_| self.is_isolated()) {
             let after_cancel = self.base().is_flagged();
             let traces = kind.traces();
-            return (status, Some((isolation.wrap)(Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces))));
+            return (
+                status,
+                Some((isolation.wrap)(
+                    Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces),
+                )),
+            );
         }
         let cancelled = self.group.fail(origin, kind, elapsed);
         self.watch.lock().get_or_insert_default().instead = Some(cancelled);
         (status, None)
     }
 
-    /// Whether a task whose failures are its result is still so: one that has said that it is ready is not.
+    /// Whether a task whose failures are its result is still so: one that has said that it is ready
+    /// is not.
     fn is_isolated(&self) -> bool {
-        let handshake = self.watch.lock().as_ref().and_then(|watch| watch.handshake.clone());
+        let handshake = self
+            .watch
+            .lock()
+            .as_ref()
+            .and_then(|watch| watch.handshake.clone());
         handshake.is_none_or(|handshake| handshake.close())
     }
 
@@ -322,14 +396,16 @@ where
     fn guard_drop<U>(&self, value: U) {
         if let Err(payload) = catch(move || drop(value)) {
             let kind = FailureKind::Panic(PanicPayload::new(payload));
-            self.group.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+            self.group
+                .fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
         }
     }
 
     /// Steps 3 to 6 of the end.
     #[inline]
     fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
-        // With a permit, under the lock of the watch list, so that no waiter gives its own up between the two.
+        // With a permit, under the lock of the watch list, so that no waiter gives its own up
+        // between the two.
         let watch = before_end.map(|before_end| {
             let watch = self.watch.lock();
             if !self.job.is_watched() {
@@ -352,11 +428,20 @@ where
     }
 
     #[cold]
-    fn end_watched(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
+    fn end_watched(
+        &self,
+        claim: Claim,
+        status: TaskStatus,
+        before_end: Option<&dyn Fn()>,
+    ) -> Departure {
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
-        watch.waiting.iter_mut().filter_map(|waiter| waiter.given_up.as_mut()).for_each(GivenUp::is_owed);
+        watch
+            .waiting
+            .iter_mut()
+            .filter_map(|waiter| waiter.given_up.as_mut())
+            .for_each(GivenUp::is_owed);
         if let Some((completions, _)) = &watch.told {
             completions.is_coming();
         }
@@ -375,8 +460,12 @@ where
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         let mut waiting = std::mem::take(&mut watch.waiting);
-        // Under the lock: a waiter that is not asleep finds that it has been taken out, and goes on.
-        for given_up in waiting.iter_mut().filter_map(|waiter| waiter.given_up.take()) {
+        // Under the lock: a waiter that is not asleep finds that it has been taken out, and goes
+        // on.
+        for given_up in waiting
+            .iter_mut()
+            .filter_map(|waiter| waiter.given_up.take())
+        {
             if holds(Guard::EndGivesPermitBack) {
                 given_up.take_back();
             }
@@ -393,7 +482,10 @@ where
     fn drop_result(&self) {
         if let Some(value) = self.job.take() {
             // The failure of an isolated task is nowhere else.
-            if let Some(failure) = self.isolation.and_then(|isolation| (isolation.failure)(&value)) {
+            if let Some(failure) = self
+                .isolation
+                .and_then(|isolation| (isolation.failure)(&value))
+            {
                 failure.log_untaken();
             }
             self.guard_drop(value);
@@ -403,20 +495,32 @@ where
     fn call(&self, callback: OnFinished<'scope>, status: TaskStatus) {
         if let Err(payload) = catch(|| callback(status)) {
             let kind = FailureKind::Panic(PanicPayload::new(payload));
-            self.group.fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
+            self.group
+                .fail(Origin::Task(self.traits.info()), kind, Duration::ZERO);
         }
     }
 
     /// Drops the closure unrun, and ends the task with `status`.
-    fn drop_unrun(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
+    fn drop_unrun(
+        &self,
+        claim: Claim,
+        status: TaskStatus,
+        before_end: Option<&dyn Fn()>,
+    ) -> Departure {
         if let Some(closure) = self.job.closure(&claim) {
-            let _recorded = current::begin_ill(self.traits.identity(), self.group.shared.opened_in());
+            let _recorded =
+                current::begin_ill(self.traits.identity(), self.group.shared.opened_in());
             self.guard_drop(closure);
         }
         self.end(claim, status, before_end)
     }
 
-    fn run_claimed(&self, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
+    fn run_claimed(
+        &self,
+        claim: Claim,
+        begun: Stopwatch,
+        before_end: Option<&dyn Fn()>,
+    ) -> Departure {
         let (status, value) = self.execute(&claim, begun);
         if let Some(value) = value {
             self.job.store(&claim, value);
@@ -424,11 +528,21 @@ where
         self.end(claim, status, before_end)
     }
 
-    /// Runs the task in the frame it belongs in: one whose token a handle finds, while there is a handle.
-    fn run_in_frame(&self, this: &Erased, claim: Claim, begun: Stopwatch, before_end: Option<&dyn Fn()>) -> Departure {
+    /// Runs the task in the frame it belongs in: one whose token a handle finds, while there is a
+    /// handle.
+    fn run_in_frame(
+        &self,
+        this: &Erased,
+        claim: Claim,
+        begun: Stopwatch,
+        before_end: Option<&dyn Fn()>,
+    ) -> Departure {
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
-        if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle)) {
-            context::within_task(self.base().clone(), || self.run_claimed(claim, begun, before_end))
+        if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle))
+        {
+            context::within_task(self.base().clone(), || {
+                self.run_claimed(claim, begun, before_end)
+            })
         } else {
             context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
         }
@@ -479,18 +593,30 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    fn run(&self, this: &Erased, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure> {
+    fn run(
+        &self,
+        this: &Erased,
+        precisely: bool,
+        before_end: Option<&dyn Fn()>,
+    ) -> Option<Departure> {
         let claim = self.job.claim()?;
         #[cfg(debug_assertions)]
         let _errand = context::Errand::begin();
-        // A cancel that came first means that the task never runs, also where the queue has not been emptied yet.
+        // A cancel that came first means that the task never runs, also where the queue has not
+        // been emptied yet.
         if self.base().is_cancelled() {
             self.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan, before_end));
         }
-        let begun = if precisely { Stopwatch::start() } else { Stopwatch::start_coarse() };
+        let begun = if precisely {
+            Stopwatch::start()
+        } else {
+            Stopwatch::start_coarse()
+        };
         Some(match self.traits.name() {
-            Some(name) => workers::with_thread_name(name, || self.run_in_frame(this, claim, begun, before_end)),
+            Some(name) => workers::with_thread_name(name, || {
+                self.run_in_frame(this, claim, begun, before_end)
+            }),
             None => self.run_in_frame(this, claim, begun, before_end),
         })
     }
@@ -508,7 +634,12 @@ where
             self.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
         }
-        let (status, value) = self.failed(None, FailureKind::Spawn(error), TaskStatus::Failed, Duration::ZERO.into());
+        let (status, value) = self.failed(
+            None,
+            FailureKind::Spawn(error),
+            TaskStatus::Failed,
+            Duration::ZERO.into(),
+        );
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
@@ -556,13 +687,22 @@ where
     }
 
     fn instead(&self) -> Cancelled {
-        if let Some(cancelled) = self.watch.lock().as_ref().and_then(|watch| watch.instead.clone()) {
+        if let Some(cancelled) = self
+            .watch
+            .lock()
+            .as_ref()
+            .and_then(|watch| watch.instead.clone())
+        {
             return cancelled;
         }
         // A task that was spawned too late is neither cancelled nor failed.
-        self.innermost()
-            .cancelled()
-            .unwrap_or_else(|| Cancelled::new(CancelCause::GroupFinished, self.traits.location, self.group.shared.node().id()))
+        self.innermost().cancelled().unwrap_or_else(|| {
+            Cancelled::new(
+                CancelCause::GroupFinished,
+                self.traits.location,
+                self.group.shared.node().id(),
+            )
+        })
     }
 
     #[inline]
@@ -574,7 +714,8 @@ where
     }
 
     fn cancel(&self, location: &'static Location<'static>) {
-        self.own().cancel(CancelCause::Requested { reason: None }, location);
+        self.own()
+            .cancel(CancelCause::Requested { reason: None }, location);
         if let Some(departure) = self.discard() {
             self.group.shared.leave_unrun(departure);
         }
@@ -593,11 +734,16 @@ where
             return Err(Ended);
         }
         let watch = guard.get_or_insert_default();
-        let (mut given_up, leave) = shared.give_up(Arc::as_ptr(slot).addr(), || self.queued()).unzip();
+        let (mut given_up, leave) = shared
+            .give_up(Arc::as_ptr(slot).addr(), || self.queued())
+            .unzip();
         if let Some(given_up) = given_up.as_mut().filter(|_| watch.ending.is_some()) {
             given_up.is_owed();
         }
-        watch.waiting.push(Waiter { thread: slot.clone(), given_up });
+        watch.waiting.push(Waiter {
+            thread: slot.clone(),
+            given_up,
+        });
         drop(guard);
         if let Some(leave) = &leave {
             leave.offer();
@@ -608,13 +754,27 @@ where
     fn remove_waiting(self: Arc<Self>, slot: &Arc<Slot>) {
         let mut guard = self.watch.lock();
         let Some(watch) = guard.as_mut() else { return };
-        let Some(index) = watch.waiting.iter().position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else { return };
-        let given_up = watch.waiting.swap_remove(index).given_up.filter(|_| holds(Guard::CutWaitTakesAPermit));
+        let Some(index) = watch
+            .waiting
+            .iter()
+            .position(|waiter| Arc::ptr_eq(&waiter.thread, slot))
+        else {
+            return;
+        };
+        let given_up = watch
+            .waiting
+            .swap_remove(index)
+            .given_up
+            .filter(|_| holds(Guard::CutWaitTakesAPermit));
         let Some(given_up) = given_up else { return };
         let mut dead = Dead::default();
-        // Under the lock: the end that comes next gives up a permit, and must find that this one is taken.
+        // Under the lock: the end that comes next gives up a permit, and must find that this one is
+        // taken.
         given_up.take_back();
-        let removed = self.group.shared.not_awaited(Arc::as_ptr(slot).addr(), &mut dead);
+        let removed = self
+            .group
+            .shared
+            .not_awaited(Arc::as_ptr(slot).addr(), &mut dead);
         drop(guard);
         drop(removed);
     }
@@ -652,13 +812,17 @@ where
 
 /// The task for a queue, which knows nothing of its lifetime.
 pub(super) fn erase<'scope>(task: Arc<dyn Runnable<Arc<Node>> + 'scope>) -> Erased {
-    // SAFETY: whatever is erased here belongs to a group, by whose counts, or by whose release hooks, it is run or dropped
-    // unrun before the scope returns (invariant 1 of `shared`, and `scope::finish`): what `workers::Erased` asks for.
+    // SAFETY: whatever is erased here belongs to a group, by whose counts, or by whose release
+    // hooks, it is run or dropped unrun before the scope returns (invariant 1 of `shared`, and
+    // `scope::finish`): what `workers::Erased` asks for.
     unsafe { workers::Erased::new(task) }
 }
 
 impl<T, F, E> fmt::Debug for Task<'_, T, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.traits.id).field("job", &self.job).finish_non_exhaustive()
+        f.debug_struct("Task")
+            .field("id", &self.traits.id)
+            .field("job", &self.job)
+            .finish_non_exhaustive()
     }
 }

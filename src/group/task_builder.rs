@@ -11,7 +11,7 @@ use super::handle::TaskHandle;
 use super::isolation::Isolation;
 use super::scope::TaskGroup;
 use super::shared::{Refused, Role, Shared};
-use super::task::{erase, Task, Traits};
+use super::task::{Task, Traits, erase};
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
 use crate::workers::Runnable;
 
@@ -36,11 +36,17 @@ pub struct TaskBuilder<'scope, 'env, E> {
 
 impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     pub(super) fn new(group: &'scope TaskGroup<'scope, 'env, E>) -> Self {
-        TaskBuilder { group, name: None, dedicated: false, stack_size: group.stack_size() }
+        TaskBuilder {
+            group,
+            name: None,
+            dedicated: false,
+            stack_size: group.stack_size(),
+        }
     }
 
-    /// Names the task, in reports and, while it runs, its thread in the operating system (where that can be done, and as
-    /// much of the name as the system keeps). A named task does not run on the thread that waits for it.
+    /// Names the task, in reports and, while it runs, its thread in the operating system (where
+    /// that can be done, and as much of the name as the system keeps). A named task does not run on
+    /// the thread that waits for it.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -128,8 +134,13 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
-        let isolation = &Isolation { wrap: Err, failure: |result| result.as_ref().err() };
-        self.launch(Location::caller(), Role::Task, Some(isolation), move || f().map(Ok))
+        let isolation = &Isolation {
+            wrap: Err,
+            failure: |result| result.as_ref().err(),
+        };
+        self.launch(Location::caller(), Role::Task, Some(isolation), move || {
+            f().map(Ok)
+        })
     }
 
     /// As [`TaskGroup::spawn_daemon`].
@@ -231,7 +242,12 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
             Ok(()) => return Ok(TaskHandle::new(task)),
             Err((_, Some(error))) => SpawnErrorKind::Os(error),
             Err((Refused::Full, _)) => SpawnErrorKind::Full,
-            Err(_) => SpawnErrorKind::Cancelled(group.token().cancelled().unwrap_or_else(|| group.closed(location))),
+            Err(_) => SpawnErrorKind::Cancelled(
+                group
+                    .token()
+                    .cancelled()
+                    .unwrap_or_else(|| group.closed(location)),
+            ),
         };
         match task.take_closure() {
             Some(closure) => Err(SpawnError::new(kind, closure)),
@@ -256,7 +272,11 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 
     /// Counts the task and queues it, or starts its thread.
-    fn submit<T, F>(&self, task: &Arc<Task<'scope, T, F, E>>, only_if_free: bool) -> Result<(), (Refused, Option<io::Error>)>
+    fn submit<T, F>(
+        &self,
+        task: &Arc<Task<'scope, T, F, E>>,
+        only_if_free: bool,
+    ) -> Result<(), (Refused, Option<io::Error>)>
     where
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
@@ -266,7 +286,9 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         shared.base(role);
         let erased = erase(task.clone());
         match task.traits().dedicated() {
-            None => shared.enqueue(erased, role, only_if_free).map_err(|refused| (refused, None)),
+            None => shared
+                .enqueue(erased, role, only_if_free)
+                .map_err(|refused| (refused, None)),
             Some(_) => shared.start_or_enqueue(erased, role, only_if_free),
         }
     }

@@ -7,16 +7,17 @@ use super::closure::With;
 use super::handle::TaskHandle;
 use super::isolation::Isolation;
 use super::shared::Role;
-use super::start::{start, Ready};
+use super::start::{Ready, start};
 use super::task_builder::TaskBuilder;
 use crate::error::{Failure, SpawnError, StartError, TaskError};
 
-/// The options of a task that is given a value: made by [`TaskBuilder::with`], ended by one of the spawns.
+/// The options of a task that is given a value: made by [`TaskBuilder::with`], ended by one of the
+/// spawns.
 ///
-/// The closure borrows the value. The group drops it, on the task's thread, when the task's outcome has been recorded and, for
-/// a failure, the group cancelled; before the task counts as ended. What reacts to that drop, as the other side of a channel
-/// does, then finds the failure or the cancel, and not a plain end. If the task does not run, the value is dropped with the
-/// closure.
+/// The closure borrows the value. The group drops it, on the task's thread, when the task's outcome
+/// has been recorded and, for a failure, the group cancelled; before the task counts as ended. What
+/// reacts to that drop, as the other side of a channel does, then finds the failure or the cancel,
+/// and not a plain end. If the task does not run, the value is dropped with the closure.
 ///
 /// A panic of the value's destructor is a failure of the group.
 ///
@@ -45,11 +46,12 @@ pub struct TaskWith<'scope, 'env, E, V> {
 }
 
 impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
-    /// Gives the task `value`, which the group drops after the task's outcome is known: see [`TaskWith`].
+    /// Gives the task `value`, which the group drops after the task's outcome is known: see
+    /// [`TaskWith`].
     ///
-    /// For the ends of a channel: a closure that owns an end drops it as it returns, before anything can know that it failed.
-    /// An end that the task was given is dropped later, and the other side learns how the task ended. See
-    /// [Pipelines](crate::channel#pipelines).
+    /// For the ends of a channel: a closure that owns an end drops it as it returns, before
+    /// anything can know that it failed. An end that the task was given is dropped later, and the
+    /// other side learns how the task ended. See [Pipelines](crate::channel#pipelines).
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -95,8 +97,12 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With { value: self.value, closure: f };
-        self.task.launch(Location::caller(), Role::Task, None, closure)
+        let closure = With {
+            value: self.value,
+            closure: f,
+        };
+        self.task
+            .launch(Location::caller(), Role::Task, None, closure)
     }
 
     /// Like [`TaskGroup::spawn_isolated`](crate::TaskGroup::spawn_isolated), with the value.
@@ -117,9 +123,16 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With { value: self.value, closure: move |value: &mut V| f(value).map(Ok) };
-        let isolation = &Isolation { wrap: Err, failure: |result| result.as_ref().err() };
-        self.task.launch(Location::caller(), Role::Task, Some(isolation), closure)
+        let closure = With {
+            value: self.value,
+            closure: move |value: &mut V| f(value).map(Ok),
+        };
+        let isolation = &Isolation {
+            wrap: Err,
+            failure: |result| result.as_ref().err(),
+        };
+        self.task
+            .launch(Location::caller(), Role::Task, Some(isolation), closure)
     }
 
     /// Like [`TaskGroup::spawn_daemon`](crate::TaskGroup::spawn_daemon), with the value.
@@ -146,8 +159,12 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     where
         F: FnOnce(&mut V) -> Result<(), E> + Send + 'scope,
     {
-        let closure = With { value: self.value, closure: f };
-        self.task.launch(Location::caller(), Role::Daemon, None, closure)
+        let closure = With {
+            value: self.value,
+            closure: f,
+        };
+        self.task
+            .launch(Location::caller(), Role::Daemon, None, closure)
     }
 
     /// Like [`TaskGroup::try_spawn`](crate::TaskGroup::try_spawn), with the value.
@@ -173,7 +190,10 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With { value: self.value, closure: f };
+        let closure = With {
+            value: self.value,
+            closure: f,
+        };
         let launched = self.task.try_launch(Location::caller(), closure);
         launched.map_err(|refused| refused.map(|With { value, closure }| (value, closure)))
     }
@@ -219,6 +239,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
 
 impl<E, V> fmt::Debug for TaskWith<'_, '_, E, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskWith").field("task", &self.task).finish_non_exhaustive()
+        f.debug_struct("TaskWith")
+            .field("task", &self.task)
+            .finish_non_exhaustive()
     }
 }

@@ -10,16 +10,17 @@ use super::scope::TaskGroup;
 use super::shared::Role;
 use super::source::Source;
 use crate::blocking::Halt;
-use crate::cancel::{context, Cancelled};
+use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
 use crate::facade::parallelism;
 
-/// The tasks of the items that were pulled and not given out, in the order in which their results are.
+/// The tasks of the items that were pulled and not given out, in the order in which their results
+/// are.
 pub(super) trait InHand<'scope, T> {
     fn len(&self) -> usize;
     fn add(&mut self, task: TaskHandle<'scope, T>);
-    /// Takes out the next result, waiting for it if need be; there is one. The outer error is the cancel of whoever waits, and
-    /// then nothing was taken.
+    /// Takes out the next result, waiting for it if need be; there is one. The outer error is the
+    /// cancel of whoever waits, and then nothing was taken.
     fn take(&mut self) -> Result<Result<T, Cancelled>, Cancelled>;
     fn clear(&mut self);
 }
@@ -38,7 +39,12 @@ pub(super) struct Window<'scope, I: Iterator, T, H> {
 impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
     /// Over `items`, whose tasks are those of `group`, call `f` and are kept in `tasks`.
     #[track_caller]
-    pub(super) fn new<E, F>(group: &'scope TaskGroup<'scope, '_, E>, tasks: H, items: I, f: F) -> Self
+    pub(super) fn new<E, F>(
+        group: &'scope TaskGroup<'scope, '_, E>,
+        tasks: H,
+        items: I,
+        f: F,
+    ) -> Self
     where
         I::Item: Send + 'scope,
         T: Send + 'scope,
@@ -57,7 +63,14 @@ impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
             group.task().launch(location, Role::Task, None, task)
         };
         let width = group.limit().unwrap_or_else(parallelism);
-        Window { source: Source::new(items), tasks, width, pulled: 0, spawn: Box::new(spawn), halt: Halt::default() }
+        Window {
+            source: Source::new(items),
+            tasks,
+            width,
+            pulled: 0,
+            spawn: Box::new(spawn),
+            halt: Halt::default(),
+        }
     }
 
     /// The result of the next item; the outer error is the cancel of whoever iterates.
@@ -65,7 +78,9 @@ impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Window<'scope, I, T, H> {
     fn step(&mut self) -> Result<Option<Result<T, Cancelled>>, Cancelled> {
         context::check()?;
         while self.tasks.len() < self.width {
-            let Some(item) = self.source.pull() else { break };
+            let Some(item) = self.source.pull() else {
+                break;
+            };
             self.tasks.add((self.spawn)(self.pulled, item));
             self.pulled += 1;
         }
@@ -93,9 +108,16 @@ impl<'scope, I: Iterator, T, H: InHand<'scope, T>> Iterator for Window<'scope, I
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let in_hand = if self.source.has_panicked() { 0 } else { self.tasks.len() };
+        let in_hand = if self.source.has_panicked() {
+            0
+        } else {
+            self.tasks.len()
+        };
         let (least, most) = self.source.size_hint();
-        (least.saturating_add(in_hand), most.and_then(|most| most.checked_add(in_hand)))
+        (
+            least.saturating_add(in_hand),
+            most.and_then(|most| most.checked_add(in_hand)),
+        )
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::cancel::context::{self, Outcome};
-use crate::cancel::{current, Cancelled};
+use crate::cancel::{Cancelled, current};
 use crate::error::Broken;
-use crate::facade::{const_fn, holds, Guard, Mutex};
+use crate::facade::{Guard, Mutex, const_fn, holds};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Lets a number of threads wait for each other, again and again.
@@ -33,13 +33,15 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 ///
 /// # Broken barriers
 ///
-/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all threads that wait, and all
-/// that come later, get [`BarrierError::Broken`], until a thread [`reset`](Self::reset)s it. [`Broken::broken_by`] names the
-/// task that was cancelled. A thread whose scope was cancelled before it came never waited, and breaks nothing.
+/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all
+/// threads that wait, and all that come later, get [`BarrierError::Broken`], until a thread
+/// [`reset`](Self::reset)s it. [`Broken::broken_by`] names the task that was cancelled. A thread
+/// whose scope was cancelled before it came never waited, and breaks nothing.
 ///
 /// # Memory ordering
 ///
-/// What each thread did before `wait` happens before the others return from it, unless it is broken.
+/// What each thread did before `wait` happens before the others return from it, unless it is
+/// broken.
 pub struct Barrier {
     size: usize,
     state: Mutex<State>,
@@ -107,12 +109,14 @@ impl Barrier {
         }
     }
 
-    /// Waits until as many threads wait as the barrier is for. It is true for one of them: the last to come.
+    /// Waits until as many threads wait as the barrier is for. It is true for one of them: the last
+    /// to come.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A waiter that was cancelled breaks the barrier for the others; with `Err(Cancelled)` at its entry
-    /// nothing has happened. A waiter that was let through while it was being cancelled returns `Ok`.
+    /// A blocking point. A waiter that was cancelled breaks the barrier for the others; with
+    /// `Err(Cancelled)` at its entry nothing has happened. A waiter that was let through while it
+    /// was being cancelled returns `Ok`.
     ///
     /// # Errors
     ///
@@ -151,7 +155,9 @@ impl Barrier {
             (Grant::Given, Ok(_)) => Ok(false),
             (Grant::Refused, Ok(_)) => {
                 let (_, broken) = self.state.lock().waiting.remove(place);
-                Err(refused(broken.unwrap_or_else(|| unreachable!("a waiter is refused with a reason"))))
+                Err(refused(broken.unwrap_or_else(|| {
+                    unreachable!("a waiter is refused with a reason")
+                })))
             }
             (_, Ok(Outcome::Ready | Outcome::TimedOut)) => unreachable!("the wait has no limit"),
             (_, Err(cancelled)) => {
@@ -185,7 +191,8 @@ impl Barrier {
         self.state.lock().broken.is_some()
     }
 
-    /// Makes a broken barrier whole. Those that wait now, if it was not broken, get [`BarrierError::Broken`].
+    /// Makes a broken barrier whole. Those that wait now, if it was not broken, get
+    /// [`BarrierError::Broken`].
     ///
     /// ```
     /// use taskgroup::sync::Barrier;
@@ -204,7 +211,8 @@ impl Barrier {
     }
 }
 
-/// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own too, that.
+/// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own
+/// too, that.
 fn refused(broken: Broken) -> BarrierError {
     match context::check_above() {
         Err(cancelled) => cancelled.into(),

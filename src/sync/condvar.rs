@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::MutexGuard;
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, holds, spin, AtomicUsize, Guard, Mutex, Ordering};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Waits until something holds of what a [`Mutex`](super::Mutex) protects.
@@ -31,13 +31,15 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 /// # }
 /// ```
 ///
-/// A wait does not return without a notification, a cancel or, where it has one, its time limit; but what was notified may be
-/// over by the time the mutex is locked again, so that waiting for a condition is a loop: [`wait_while`](Self::wait_while).
+/// A wait does not return without a notification, a cancel or, where it has one, its time limit;
+/// but what was notified may be over by the time the mutex is locked again, so that waiting for a
+/// condition is a loop: [`wait_while`](Self::wait_while).
 ///
 /// # Cancellation
 ///
-/// The mutex is locked whenever a wait returns, also with `Err`: locking it again is not cancellable. A notification is not
-/// lost: a waiter that was notified while it was being cancelled returns `Ok`, and one that returns `Err` has consumed none.
+/// The mutex is locked whenever a wait returns, also with `Err`: locking it again is not
+/// cancellable. A notification is not lost: a waiter that was notified while it was being cancelled
+/// returns `Ok`, and one that returns `Err` has consumed none.
 pub struct Condvar {
     /// How many wait. Written under the lock of the queue.
     waiting: AtomicUsize,
@@ -63,7 +65,8 @@ impl Condvar {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. In a cancelled scope it fails at once, and the mutex stays locked throughout.
+    /// A blocking point. In a cancelled scope it fails at once, and the mutex stays locked
+    /// throughout.
     ///
     /// # Errors
     ///
@@ -144,11 +147,16 @@ impl Condvar {
     /// # }
     /// ```
     #[track_caller]
-    pub fn wait_timeout<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, duration: Duration) -> Result<bool, Cancelled> {
+    pub fn wait_timeout<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        duration: Duration,
+    ) -> Result<bool, Cancelled> {
         Ok(self.wait_limited(guard, Instant::now().checked_add(duration))? == Outcome::Ready)
     }
 
-    /// Like [`wait`](Self::wait), until `deadline` at the latest: false if there was no notification by then.
+    /// Like [`wait`](Self::wait), until `deadline` at the latest: false if there was no
+    /// notification by then.
     ///
     /// # Cancellation
     ///
@@ -168,11 +176,16 @@ impl Condvar {
     /// # }
     /// ```
     #[track_caller]
-    pub fn wait_until<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> Result<bool, Cancelled> {
+    pub fn wait_until<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        deadline: Instant,
+    ) -> Result<bool, Cancelled> {
         Ok(self.wait_limited(guard, Some(deadline))? == Outcome::Ready)
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most `duration`: false if the condition still holds by then.
+    /// As [`wait_while`](Self::wait_while), for at most `duration`: false if the condition still
+    /// holds by then.
     ///
     /// # Cancellation
     ///
@@ -202,7 +215,8 @@ impl Condvar {
         self.wait_while_limited(guard, &mut condition, Instant::now().checked_add(duration))
     }
 
-    /// Like [`wait_while`](Self::wait_while), until `deadline` at the latest: false if the condition still holds by then.
+    /// Like [`wait_while`](Self::wait_while), until `deadline` at the latest: false if the
+    /// condition still holds by then.
     ///
     /// # Cancellation
     ///
@@ -249,13 +263,18 @@ impl Condvar {
     }
 
     #[track_caller]
-    fn wait_limited<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
+    fn wait_limited<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        limit: Option<Instant>,
+    ) -> Result<Outcome, Cancelled> {
         context::check()?;
         let waiter = Waiter::new(context::slot());
         let enter = || {
             let mut queue = self.queue.lock();
             let place = queue.push(waiter.clone(), ());
-            // Relaxed: whoever changes what the mutex protects locks it after this thread has unlocked it.
+            // Relaxed: whoever changes what the mutex protects locks it after this thread has
+            // unlocked it.
             self.waiting.store(queue.len(), Ordering::Relaxed);
             place
         };
@@ -282,8 +301,8 @@ impl Condvar {
 
     /// Wakes the thread that has waited longest. Returns whether a thread was woken.
     ///
-    /// The wait of that thread returns `Ok`, even if the thread is being cancelled. So `true` means that the notification was
-    /// received, and `false` that no thread waited.
+    /// The wait of that thread returns `Ok`, even if the thread is being cancelled. So `true` means
+    /// that the notification was received, and `false` that no thread waited.
     ///
     /// ```
     /// assert!(!taskgroup::sync::Condvar::new().notify_one());
@@ -315,7 +334,9 @@ impl Condvar {
         {
             let mut queue = self.queue.lock();
             while notified < most {
-                let Some((waiter, ())) = queue.pop() else { break };
+                let Some((waiter, ())) = queue.pop() else {
+                    break;
+                };
                 wakes.grant(waiter, Grant::Given);
                 notified += 1;
             }
@@ -334,6 +355,8 @@ impl Default for Condvar {
 
 impl fmt::Debug for Condvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condvar").field("waiting", &self.waiting.load(Ordering::Relaxed)).finish_non_exhaustive()
+        f.debug_struct("Condvar")
+            .field("waiting", &self.waiting.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, AtomicU32, Ordering};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicU32, Ordering, const_fn};
 use crate::waiting::Point;
 
 /// A flag that threads wait for, and that can be put down again.
@@ -28,8 +28,8 @@ use crate::waiting::Point;
 ///
 /// # Memory ordering
 ///
-/// What happened before the `set` that raised the flag happens before every return of `is_set() == true`, and of a wait that
-/// was not cancelled, up to the next `reset`.
+/// What happened before the `set` that raised the flag happens before every return of `is_set() ==
+/// true`, and of a wait that was not cancelled, up to the next `reset`.
 pub struct Event {
     /// 1 if it is set; changed only with the gate closed to others.
     set: AtomicU32,
@@ -51,7 +51,8 @@ impl Event {
         }
     }
 
-    /// Raises the flag and wakes all who wait. Those that wait now go on even if the flag is put down at once.
+    /// Raises the flag and wakes all who wait. Those that wait now go on even if the flag is put
+    /// down at once.
     ///
     /// ```
     /// let event = taskgroup::sync::Event::new();
@@ -109,7 +110,9 @@ impl Event {
         if self.is_set() {
             Ok(())
         } else {
-            self.gate.wait(Point::Event, None, || self.is_set()).map(drop)
+            self.gate
+                .wait(Point::Event, None, || self.is_set())
+                .map(drop)
         }
     }
 
@@ -137,7 +140,11 @@ impl Event {
             // The clock need not be read.
             return Ok(true);
         }
-        let outcome = self.gate.wait(Point::Event, Instant::now().checked_add(duration), || self.is_set())?;
+        let outcome = self
+            .gate
+            .wait(Point::Event, Instant::now().checked_add(duration), || {
+                self.is_set()
+            })?;
         Ok(outcome == Outcome::Ready)
     }
 }
@@ -150,6 +157,9 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("is_set", &self.is_set()).field("waiting", &self.gate.len()).finish()
+        f.debug_struct("Event")
+            .field("is_set", &self.is_set())
+            .field("waiting", &self.gate.len())
+            .finish()
     }
 }

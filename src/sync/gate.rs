@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, holds, spin, Guard, Mutex};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{Guard, Mutex, const_fn, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Those who wait until something holds, which whoever makes it hold says by opening the gate.
 ///
-/// What they wait for is looked at, and made to hold, under the lock of the gate: so none enters the queue after the gate
-/// was opened for it.
+/// What they wait for is looked at, and made to hold, under the lock of the gate: so none enters
+/// the queue after the gate was opened for it.
 pub(super) struct Gate(Mutex<Queue<()>>);
 
 impl Gate {

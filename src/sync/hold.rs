@@ -1,8 +1,9 @@
 //! The part of a lock that does not depend on its value, and what a guard does when it unlocks.
 //!
-//! A guard has the guard of the facade's lock and, declared after it, a [`Hold`]. Fields are dropped in the order of their
-//! declaration, so the lock is unlocked before the hold looks for waiters: invariant 2 of the queue. A hold does not name the
-//! type of the value. So a guard can be mapped to a part of the value, and a guard to read is covariant.
+//! A guard has the guard of the facade's lock and, declared after it, a [`Hold`]. Fields are
+//! dropped in the order of their declaration, so the lock is unlocked before the hold looks for
+//! waiters: invariant 2 of the queue. A hold does not name the type of the value. So a guard can be
+//! mapped to a part of the value, and a guard to read is covariant.
 
 use std::marker::PhantomData;
 
@@ -31,7 +32,8 @@ impl Core {
         }
     }
 
-    /// Fails, in builds with debug assertions, if this task holds the lock in a way that `excludes` what it is about to wait for.
+    /// Fails, in builds with debug assertions, if this task holds the lock in a way that `excludes`
+    /// what it is about to wait for.
     #[inline]
     #[track_caller]
     pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
@@ -55,7 +57,10 @@ impl<'a> Hold<'a> {
     /// Directly after the lock.
     #[inline]
     #[track_caller]
-    #[cfg_attr(not(debug_assertions), allow(unused_variables, reason = "only the check of holders asks for it"))]
+    #[cfg_attr(
+        not(debug_assertions),
+        allow(unused_variables, reason = "only the check of holders asks for it")
+    )]
     pub(super) fn new(core: &'a Core, access: Access) -> Self {
         context::lock_taken();
         Hold {

@@ -1,10 +1,10 @@
 //! Which task holds a lock, in builds with debug assertions.
 //!
-//! A task may run in place, on a thread whose own task holds the lock. It then waits as it would on a worker. So a holder is
-//! a task on a thread, and not a thread alone.
+//! A task may run in place, on a thread whose own task holds the lock. It then waits as it would on
+//! a worker. So a holder is a task on a thread, and not a thread alone.
 //!
-//! A guard may be mapped, downgraded, and dropped in another task of its thread than the one that locked. So it names its
-//! holder by a number.
+//! A guard may be mapped, downgraded, and dropped in another task of its thread than the one that
+//! locked. So it names its holder by a number.
 
 use std::panic::Location;
 
@@ -38,7 +38,10 @@ pub(super) struct Holder(u64);
 
 impl Holders {
     pub(super) const fn new() -> Self {
-        Holders(PlainMutex::new(Inner { next: 0, entries: Vec::new() }))
+        Holders(PlainMutex::new(Inner {
+            next: 0,
+            entries: Vec::new(),
+        }))
     }
 
     /// This task has locked it.
@@ -48,13 +51,25 @@ impl Holders {
         let mut inner = self.0.lock();
         let holder = Holder(inner.next);
         inner.next += 1;
-        inner.entries.push(Entry { holder, thread, task, access, location });
+        inner.entries.push(Entry {
+            holder,
+            thread,
+            task,
+            access,
+            location,
+        });
         holder
     }
 
     /// The holder, which wrote, now reads.
     pub(super) fn downgrade(&self, holder: Holder) {
-        if let Some(entry) = self.0.lock().entries.iter_mut().find(|entry| entry.holder == holder) {
+        if let Some(entry) = self
+            .0
+            .lock()
+            .entries
+            .iter_mut()
+            .find(|entry| entry.holder == holder)
+        {
             entry.access = Access::Read;
         }
     }
@@ -72,8 +87,15 @@ impl Holders {
     #[track_caller]
     pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
         let (thread, task) = (context::identity(), Errand::current());
-        let holds = |entry: &&Entry| entry.thread == thread && entry.task == task && excludes(entry.access);
-        let location = self.0.lock().entries.iter().find(holds).map(|entry| entry.location);
+        let holds =
+            |entry: &&Entry| entry.thread == thread && entry.task == task && excludes(entry.access);
+        let location = self
+            .0
+            .lock()
+            .entries
+            .iter()
+            .find(holds)
+            .map(|entry| entry.location);
         if let Some(location) = location {
             panic!("this thread holds the lock already: it locked it at {location}");
         }
@@ -90,7 +112,9 @@ mod tests {
         let holder = holders.add(Access::Write);
         holders.downgrade(holder);
         holders.assert_not_this_task(|access| access == Access::Write);
-        let reads = std::panic::AssertUnwindSafe(|| holders.assert_not_this_task(|access| access == Access::Read));
+        let reads = std::panic::AssertUnwindSafe(|| {
+            holders.assert_not_this_task(|access| access == Access::Read)
+        });
         assert!(std::panic::catch_unwind(reads).is_err());
         holders.remove(holder);
         holders.assert_not_this_task(|_| true);

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, AtomicUsize, Ordering};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicUsize, Ordering, const_fn};
 use crate::waiting::Point;
 
 /// Lets threads wait until a number of things have happened. It opens once and stays open.
@@ -31,7 +31,8 @@ use crate::waiting::Point;
 ///
 /// # Memory ordering
 ///
-/// What happened before each `count_down` happens before the return of every wait that was not cancelled.
+/// What happened before each `count_down` happens before the return of every wait that was not
+/// cancelled.
 pub struct Latch {
     left: AtomicUsize,
     gate: Gate,
@@ -39,7 +40,8 @@ pub struct Latch {
 
 impl Latch {
     const_fn! {
-        /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with zero it is open.
+        /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with zero it
+        /// is open.
         ///
         /// ```
         /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -67,7 +69,12 @@ impl Latch {
         let mut left = self.left.load(Ordering::Relaxed);
         while left != 0 {
             // AcqRel: the counts form one chain, and a wait acquires its end.
-            match self.left.compare_exchange_weak(left, left - 1, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.left.compare_exchange_weak(
+                left,
+                left - 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(1) => return self.gate.open(|| ()),
                 Ok(_) => return,
                 Err(now) => left = now,
@@ -107,7 +114,9 @@ impl Latch {
         if self.count() == 0 {
             Ok(())
         } else {
-            self.gate.wait(Point::Latch, None, || self.count() == 0).map(drop)
+            self.gate
+                .wait(Point::Latch, None, || self.count() == 0)
+                .map(drop)
         }
     }
 
@@ -135,13 +144,20 @@ impl Latch {
             // The clock need not be read.
             return Ok(true);
         }
-        let outcome = self.gate.wait(Point::Latch, Instant::now().checked_add(duration), || self.count() == 0)?;
+        let outcome = self
+            .gate
+            .wait(Point::Latch, Instant::now().checked_add(duration), || {
+                self.count() == 0
+            })?;
         Ok(outcome == Outcome::Ready)
     }
 }
 
 impl fmt::Debug for Latch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Latch").field("count", &self.count()).field("waiting", &self.gate.len()).finish()
+        f.debug_struct("Latch")
+            .field("count", &self.count())
+            .field("waiting", &self.gate.len())
+            .finish()
     }
 }

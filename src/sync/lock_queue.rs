@@ -1,9 +1,10 @@
 //! How a thread waits for a lock: the queue in front of data that is only ever tried.
 //!
-//! The lock itself is the facade's: `attempt` tries it, and a waiter that is woken tries again, so a thread that runs may
-//! take the lock before one that has still to wake up. A grant is therefore no more than the word to try. That is what makes
-//! a contended lock fast, and what would starve a waiter beside a thread that locks again at once: so now and then whoever
-//! unlocks hands the lock over. It stays free, and only the first in the queue may try it.
+//! The lock itself is the facade's: `attempt` tries it, and a waiter that is woken tries again, so
+//! a thread that runs may take the lock before one that has still to wake up. A grant is therefore
+//! no more than the word to try. That is what makes a contended lock fast, and what would starve a
+//! waiter beside a thread that locks again at once: so now and then whoever unlocks hands the lock
+//! over. It stays free, and only the first in the queue may try it.
 //!
 //! # The flags
 //!
@@ -17,24 +18,28 @@
 //! # Invariants
 //!
 //! 1. The flags are written under the lock of the queue.
-//! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that when he unlocks or becomes a
-//!    reader, or somebody in the queue is about to try. Publishing and trying stand on one side of it, unlocking and looking on the
-//!    other, and each has a full fence between its two steps: one of them sees the other. Who enters behind others has
-//!    nothing to try: what holds for them holds for him, and whoever of them leaves sees to the next.
+//! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that
+//!    when he unlocks or becomes a reader, or somebody in the queue is about to try. Publishing and
+//!    trying stand on one side of it, unlocking and looking on the other, and each has a full fence
+//!    between its two steps: one of them sees the other. Who enters behind others has nothing to
+//!    try: what holds for them holds for him, and whoever of them leaves sees to the next.
 //! 3. Whoever takes `WOKEN` back holds the lock, or tries after it, or wakes the next.
-//! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first wakes them all, and so
-//!    does a writer that becomes a reader.
-//! 5. `HANDED` is set by whoever tells the first to try, and is cleared when that one leaves with the lock; if he leaves
-//!    without it, it is for the next, or is cleared with the queue. Until then he is told of each unlock, by invariants 2 and
-//!    3, and only who looked before it was set can still be faster, once: he gets the lock after no more unlocks than there
-//!    were others about to lock.
+//! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first
+//!    wakes them all, and so does a writer that becomes a reader.
+//! 5. `HANDED` is set by whoever tells the first to try, and is cleared when that one leaves with
+//!    the lock; if he leaves without it, it is for the next, or is cleared with the queue. Until
+//!    then he is told of each unlock, by invariants 2 and 3, and only who looked before it was set
+//!    can still be faster, once: he gets the lock after no more unlocks than there were others
+//!    about to lock.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, fence, fence_after_rmw, holds, spin, AtomicU32, Guard, Mutex, Ordering, Pace};
+use crate::cancel::context;
+use crate::facade::{
+    AtomicU32, Guard, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, holds, spin,
+};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
@@ -42,7 +47,8 @@ const WOKEN: u32 = 1 << 1;
 const WRITER: u32 = 1 << 2;
 const HANDED: u32 = 1 << 3;
 
-/// How often a lock is handed over, at most. Each time it is idle for as long as its waiter takes to wake up.
+/// How often a lock is handed over, at most. Each time it is idle for as long as its waiter takes
+/// to wake up.
 const HAND_OVER_EVERY: Duration = Duration::from_micros(500);
 
 /// How a thread wants the lock.
@@ -99,7 +105,8 @@ impl LockQueue {
             Access::Read => WRITER | HANDED,
             Access::Write => HANDED,
         };
-        // Relaxed: it is a matter of fairness only, and who has just unlocked has seen what he set himself.
+        // Relaxed: it is a matter of fairness only, and who has just unlocked has seen what he set
+        // himself.
         self.flags.load(Ordering::Relaxed) & barring != 0
     }
 
@@ -115,8 +122,9 @@ impl LockQueue {
         self.bars(Access::Write)
     }
 
-    /// Directly after an unlock: tells the first who waits. Where other readers are left, a writer is told in vain; a reader
-    /// cannot see whether there are any, since its guard does not know the lock's value.
+    /// Directly after an unlock: tells the first who waits. Where other readers are left, a writer
+    /// is told in vain; a reader cannot see whether there are any, since its guard does not know
+    /// the lock's value.
     #[inline]
     pub(super) fn unlocked(&self) {
         // Invariant 2. The unlock was a read-modify-write.
@@ -128,15 +136,17 @@ impl LockQueue {
         }
     }
 
-    /// Directly after a writer became a reader: tells the readers that are first in the queue. A writer that is first still
-    /// has to wait, for this reader.
+    /// Directly after a writer became a reader: tells the readers that are first in the queue. A
+    /// writer that is first still has to wait, for this reader.
     #[inline]
     pub(super) fn downgraded(&self) {
         // Invariant 2. The downgrade was a read-modify-write.
         if holds(Guard::FenceAfterUnlock) {
             fence_after_rmw();
         }
-        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING && holds(Guard::DowngradeTellsReaders) {
+        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING
+            && holds(Guard::DowngradeTellsReaders)
+        {
             self.wake_readers();
         }
     }
@@ -230,7 +240,11 @@ impl LockQueue {
             }
             let waited = match wait {
                 Wait::Cancellable => context::wait(point, None, || waiter.is_granted()),
-                Wait::Uncancellable => Ok(context::wait_uncancellable(point, || None, || waiter.is_granted())),
+                Wait::Uncancellable => Ok(context::wait_uncancellable(
+                    point,
+                    || None,
+                    || waiter.is_granted(),
+                )),
             };
             if let Err(cancelled) = waited {
                 self.leave(&waiter, place, access, Leaving::Cancelled);
@@ -261,11 +275,16 @@ impl LockQueue {
             let readers_first = line.waiters.front() == Some(&Access::Read);
             let passes_on = match leaving {
                 // Invariant 4; a writer's unlock does the rest.
-                Leaving::Locked => access == Access::Read && readers_first && holds(Guard::ReaderTellsReaders),
-                // Invariant 3; and readers behind a writer that has gone may read beside those that do.
+                Leaving::Locked => {
+                    access == Access::Read && readers_first && holds(Guard::ReaderTellsReaders)
+                }
+                // Invariant 3; and readers behind a writer that has gone may read beside those that
+                // do.
                 Leaving::Cancelled => {
                     was_told && holds(Guard::CancelPassesWakeOn)
-                        || access == Access::Write && readers_first && holds(Guard::WriterLetsReadersPass)
+                        || access == Access::Write
+                            && readers_first
+                            && holds(Guard::WriterLetsReadersPass)
                 }
             };
             if passes_on {
@@ -311,8 +330,8 @@ impl Line {
         }
     }
 
-    /// Tells the first waiter to try, or all readers up to the first writer. Not while somebody told has still to settle: it
-    /// will find the lock, or wake the next.
+    /// Tells the first waiter to try, or all readers up to the first writer. Not while somebody
+    /// told has still to settle: it will find the lock, or wake the next.
     fn tell_first(&mut self, wakes: &mut Wakes) {
         if self.woken != 0 {
             return;

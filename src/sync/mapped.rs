@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use super::hold::Hold;
 use crate::facade::{DataPart, DataWritePart};
 
-/// A part of the value of a locked [`Mutex`](super::Mutex), from [`MutexGuard::map`](super::MutexGuard::map). Dropping it
-/// unlocks.
+/// A part of the value of a locked [`Mutex`](super::Mutex), from
+/// [`MutexGuard::map`](super::MutexGuard::map). Dropping it unlocks.
 ///
 /// ```
 /// use taskgroup::sync::{MappedMutexGuard, Mutex, MutexGuard};
@@ -37,7 +37,8 @@ pub struct MappedMutexGuard<'a, T: ?Sized> {
 /// A part of the value of a [`RwLock`](super::RwLock), to read and write, from
 /// [`WriteGuard::map`](super::WriteGuard::map). Dropping it unlocks.
 ///
-/// It cannot be downgraded: `map` may have given out what no reader may see, such as the inside of a `Cell`.
+/// It cannot be downgraded: `map` may have given out what no reader may see, such as the inside of
+/// a `Cell`.
 ///
 /// ```
 /// use taskgroup::sync::{MappedWriteGuard, RwLock, WriteGuard};
@@ -83,7 +84,10 @@ macro_rules! mapped {
             /// ```
             pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> $Guard<'a, U> {
                 let $Guard { data, hold } = this;
-                $Guard { data: $Data::map(data, f), hold }
+                $Guard {
+                    data: $Data::map(data, f),
+                    hold,
+                }
             }
 
             /// Makes a guard of a part of this part, if `f` finds it.
@@ -104,7 +108,10 @@ macro_rules! mapped {
             /// # Ok(())
             /// # }
             /// ```
-            pub fn try_map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> Option<&mut U>) -> Result<$Guard<'a, U>, Self> {
+            pub fn try_map<U: ?Sized>(
+                this: Self,
+                f: impl FnOnce(&mut T) -> Option<&mut U>,
+            ) -> Result<$Guard<'a, U>, Self> {
                 let $Guard { data, hold } = this;
                 match $Data::try_map(data, f) {
                     Ok(data) => Ok($Guard { data, hold }),

@@ -13,22 +13,24 @@
 //! | [`OnceCell`] | a value that is made at its first use | the value |
 //! | [`Promise`] | a value that somebody gives, once | the value |
 //!
-//! Guards can be mapped to a part of the value ([`MutexGuard::map`], [`ReadGuard::map`], [`WriteGuard::map`]), and a guard to write can
-//! become one to read ([`WriteGuard::downgrade`]).
+//! Guards can be mapped to a part of the value ([`MutexGuard::map`], [`ReadGuard::map`],
+//! [`WriteGuard::map`]), and a guard to write can become one to read ([`WriteGuard::downgrade`]).
 //!
 //! All of them but the wait group can be made in a `static`, and in all of them
 //!
-//! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is cancelled meanwhile;
-//! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was granted while the scope
-//!   was being cancelled is returned. (A cancelled waiter breaks a [`Barrier`] for the others, who could wait for ever.)
+//! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is
+//!   cancelled meanwhile;
+//! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was
+//!   granted while the scope was being cancelled is returned. (A cancelled waiter breaks a
+//!   [`Barrier`] for the others, who could wait for ever.)
 //! - a wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled;
 //! - a wait **spins** for about a microsecond before it parks, except on one core;
-//! - what never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope as in any other, so that nothing is lost
-//!   in whatever order things are dropped.
+//! - what never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope as in any
+//!   other, so that nothing is lost in whatever order things are dropped.
 //!
-//! To wait for a limited time use the `_timeout` methods, or [`timeout`](crate::timeout), which takes any of them. What must
-//! happen in spite of a cancel goes into a [`shield_for`](crate::shield_for), or uses
-//! [`lock_uncancellable`](Mutex::lock_uncancellable).
+//! To wait for a limited time use the `_timeout` methods, or [`timeout`](crate::timeout), which
+//! takes any of them. What must happen in spite of a cancel goes into a
+//! [`shield_for`](crate::shield_for), or uses [`lock_uncancellable`](Mutex::lock_uncancellable).
 
 mod barrier;
 mod condvar;

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use super::MappedMutexGuard;
 use super::hold::{Core, Hold};
 use super::lock_queue::{Access, Wait};
-use super::MappedMutexGuard;
-use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, DataGuard, DataMutex};
+use crate::cancel::context;
+use crate::facade::{DataGuard, DataMutex, const_fn};
 use crate::waiting::Point;
 
 /// A lock for one at a time, on a value.
 ///
-/// There is no poisoning: a panic of whoever holds it unlocks it and leaves no mark. Who comes while it is unlocked gets it, also
-/// before those that are still waking up, but not for ever: at most every half millisecond an unlock hands the mutex over to the
-/// one that has waited longest.
+/// There is no poisoning: a panic of whoever holds it unlocks it and leaves no mark. Who comes
+/// while it is unlocked gets it, also before those that are still waking up, but not for ever: at
+/// most every half millisecond an unlock hands the mutex over to the one that has waited longest.
 ///
 /// ```
 /// use taskgroup::sync::Mutex;
@@ -111,7 +111,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// If this thread holds the mutex already, in builds with debug assertions. In others it waits until it is cancelled.
+    /// If this thread holds the mutex already, in builds with debug assertions. In others it waits
+    /// until it is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -131,8 +132,8 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Locks, whatever is cancelled: for clean-up that cannot do without. Prefer [`shield_for`](crate::shield_for), which
-    /// ends some day.
+    /// Locks, whatever is cancelled: for clean-up that cannot do without. Prefer
+    /// [`shield_for`](crate::shield_for), which ends some day.
     ///
     /// # Cancellation
     ///
@@ -192,14 +193,23 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     fn lock_slowly(&self, wait: Wait) -> Result<MutexGuard<'_, T>, Cancelled> {
         self.core.assert_not_this_task(|_| true);
-        let data = self.core.queue.acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
+        let data = self
+            .core
+            .queue
+            .acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
         Ok(self.locked(data))
     }
 
     #[inline]
     #[track_caller]
     fn locked<'a>(&'a self, data: DataGuard<'a, T>) -> MutexGuard<'a, T> {
-        MutexGuard { mutex: self, locked: Some(Locked { data, hold: Hold::new(&self.core, Access::Write) }) }
+        MutexGuard {
+            mutex: self,
+            locked: Some(Locked {
+                data,
+                hold: Hold::new(&self.core, Access::Write),
+            }),
+        }
     }
 
     /// The value; nobody else has a reference to the mutex.
@@ -220,8 +230,8 @@ impl<T: ?Sized> Mutex<T> {
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Makes a guard of a part of the value. The mutex stays locked until that guard is dropped.
     ///
-    /// This is an associated function, so that it hides no method of the value. A condition variable waits with a guard of the
-    /// whole value only.
+    /// This is an associated function, so that it hides no method of the value. A condition
+    /// variable waits with a guard of the whole value only.
     ///
     /// ```
     /// use taskgroup::sync::{Mutex, MutexGuard};
@@ -260,12 +270,18 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> Option<&mut U>) -> Result<MappedMutexGuard<'a, U>, Self> {
+    pub fn try_map<U: ?Sized>(
+        this: Self,
+        f: impl FnOnce(&mut T) -> Option<&mut U>,
+    ) -> Result<MappedMutexGuard<'a, U>, Self> {
         let mutex = this.mutex;
         let Locked { data, hold } = this.into_locked();
         match DataGuard::try_map(data, f) {
             Ok(data) => Ok(MappedMutexGuard::new(data, hold)),
-            Err(data) => Err(MutexGuard { mutex, locked: Some(Locked { data, hold }) }),
+            Err(data) => Err(MutexGuard {
+                mutex,
+                locked: Some(Locked { data, hold }),
+            }),
         }
     }
 
@@ -330,7 +346,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.core.queue.len()).finish_non_exhaustive()
+        out.field("waiting", &self.core.queue.len())
+            .finish_non_exhaustive()
     }
 }
 

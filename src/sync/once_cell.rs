@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, holds, spin, Guard, Mutex, Once};
+use crate::cancel::context;
+use crate::facade::{Guard, Mutex, Once, const_fn, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// A value that is made at its first use, by one thread, while the others wait.
 ///
-/// An initialiser that fails, is cancelled or panics leaves the cell empty and hands over: one of those who wait tries next,
-/// with its own.
+/// An initialiser that fails, is cancelled or panics leaves the cell empty and hands over: one of
+/// those who wait tries next, with its own.
 ///
 /// ```
 /// use taskgroup::sync::OnceCell;
@@ -29,7 +29,8 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 ///
 /// # Memory ordering
 ///
-/// What the initialiser did happens before everybody sees the value; what one did that failed, before the next begins.
+/// What the initialiser did happens before everybody sees the value; what one did that failed,
+/// before the next begins.
 pub struct OnceCell<T> {
     value: Once<T>,
     state: Mutex<State>,
@@ -75,7 +76,8 @@ impl<T> OnceCell<T> {
     ///
     /// # Cancellation
     ///
-    /// A blocking point, also where there is a value; [`get`](Self::get) has it in a cancelled scope too.
+    /// A blocking point, also where there is a value; [`get`](Self::get) has it in a cancelled
+    /// scope too.
     ///
     /// # Errors
     ///
@@ -91,7 +93,10 @@ impl<T> OnceCell<T> {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn get_or_try_init<E: From<Cancelled>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+    pub fn get_or_try_init<E: From<Cancelled>>(
+        &self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<&T, E> {
         context::check()?;
         match self.get() {
             Some(value) => Ok(value),
@@ -207,7 +212,8 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// Returns a mutable reference to the value, if there is one. Never blocks: no other thread has a reference to the cell.
+    /// Returns a mutable reference to the value, if there is one. Never blocks: no other thread has
+    /// a reference to the cell.
     ///
     /// ```
     /// let mut cell = taskgroup::sync::OnceCell::from(1);
@@ -220,7 +226,8 @@ impl<T> OnceCell<T> {
         self.value.get_mut()
     }
 
-    /// Takes the value out of the cell, if there is one. The cell is empty afterwards and can be initialized again.
+    /// Takes the value out of the cell, if there is one. The cell is empty afterwards and can be
+    /// initialized again.
     ///
     /// ```
     /// let mut cell = taskgroup::sync::OnceCell::from(1);
@@ -255,7 +262,9 @@ impl<T> Drop for Turn<'_, T> {
                 state.waiting.grant_all(Grant::Refused, &mut wakes);
             } else {
                 match state.waiting.pop() {
-                    Some((waiter, ())) if holds(Guard::FailureHandsOver) => wakes.grant(waiter, Grant::Given),
+                    Some((waiter, ())) if holds(Guard::FailureHandsOver) => {
+                        wakes.grant(waiter, Grant::Given)
+                    }
                     _ => state.busy = false,
                 }
             }
@@ -270,11 +279,13 @@ impl<T> Default for OnceCell<T> {
     }
 }
 
-/// Clones the value, if there is one. The clone of an empty cell is empty, even while a thread makes the value of the
-/// original.
+/// Clones the value, if there is one. The clone of an empty cell is empty, even while a thread
+/// makes the value of the original.
 impl<T: Clone> Clone for OnceCell<T> {
     fn clone(&self) -> Self {
-        self.get().cloned().map_or_else(OnceCell::new, OnceCell::from)
+        self.get()
+            .cloned()
+            .map_or_else(OnceCell::new, OnceCell::from)
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Permit<'a> {
     count: usize,
 }
 
-/// Permits of a [`Semaphore`] that borrow nothing: they keep the semaphore alive, and go back when this is dropped.
+/// Permits of a [`Semaphore`] that borrow nothing: they keep the semaphore alive, and go back when
+/// this is dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -58,8 +59,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once the semaphore is
-    /// [closed](Self::close).
+    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once
+    /// the semaphore is [closed](Self::close).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -89,8 +90,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once the semaphore is
-    /// [closed](Self::close).
+    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once
+    /// the semaphore is [closed](Self::close).
     ///
     /// # Panics
     ///
@@ -132,7 +133,8 @@ impl Semaphore {
     /// ```
     #[inline]
     pub fn try_acquire_many_owned(self: &Arc<Self>, count: usize) -> Option<OwnedPermit> {
-        self.try_take(count).then(|| OwnedPermit::new(self.clone(), count))
+        self.try_take(count)
+            .then(|| OwnedPermit::new(self.clone(), count))
     }
 }
 

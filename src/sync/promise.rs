@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, Once};
+use crate::cancel::context;
+use crate::facade::{Once, const_fn};
 use crate::waiting::Point;
 
 /// A value that one thread gives and any number wait for.
@@ -90,7 +90,8 @@ impl<T> Promise<T> {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. In a cancelled scope it fails although the value is there; [`get`](Self::get) has it.
+    /// A blocking point. In a cancelled scope it fails although the value is there;
+    /// [`get`](Self::get) has it.
     ///
     /// # Errors
     ///
@@ -137,7 +138,10 @@ impl<T> Promise<T> {
     pub fn wait_timeout(&self, duration: Duration) -> Result<Option<&T>, Cancelled> {
         context::check()?;
         if !self.is_set() {
-            self.gate.wait(Point::Promise, Instant::now().checked_add(duration), || self.is_set())?;
+            self.gate
+                .wait(Point::Promise, Instant::now().checked_add(duration), || {
+                    self.is_set()
+                })?;
         }
         Ok(self.get())
     }
@@ -162,6 +166,9 @@ impl<T> Default for Promise<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Promise").field("value", &self.get()).field("waiting", &self.gate.len()).finish()
+        f.debug_struct("Promise")
+            .field("value", &self.get())
+            .field("waiting", &self.gate.len())
+            .finish()
     }
 }

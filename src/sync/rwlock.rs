@@ -5,17 +5,18 @@ use std::fmt;
 use super::hold::Core;
 use super::lock_queue::{Access, Wait};
 use super::{ReadGuard, WriteGuard};
-use crate::cancel::context;
 use crate::cancel::Cancelled;
-use crate::facade::{const_fn, DataReadGuard, DataRwLock, DataWriteGuard};
+use crate::cancel::context;
+use crate::facade::{DataReadGuard, DataRwLock, DataWriteGuard, const_fn};
 use crate::waiting::Point;
 
 /// A lock for many that read or one that writes.
 ///
-/// Readers that come while a writer waits stand behind it, so writers are not starved. Nor are those who wait beside a thread
-/// that locks again at once: as with a [`Mutex`](super::Mutex), an unlock hands the lock over now and then. A thread that reads must therefore not
-/// ask to read again: a writer may have come in between, and then both wait for ever. A panic of whoever holds the lock
-/// unlocks it and leaves no mark.
+/// Readers that come while a writer waits stand behind it, so writers are not starved. Nor are
+/// those who wait beside a thread that locks again at once: as with a [`Mutex`](super::Mutex), an
+/// unlock hands the lock over now and then. A thread that reads must therefore not ask to read
+/// again: a writer may have come in between, and then both wait for ever. A panic of whoever holds
+/// the lock unlocks it and leaves no mark.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -88,8 +89,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If this thread writes already, or reads already and a writer waits, in builds with debug assertions. In others it waits
-    /// until it or that writer is cancelled.
+    /// If this thread writes already, or reads already and a writer waits, in builds with debug
+    /// assertions. In others it waits until it or that writer is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -122,7 +123,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If this thread reads or writes already, in builds with debug assertions. In others it waits until it is cancelled.
+    /// If this thread reads or writes already, in builds with debug assertions. In others it waits
+    /// until it is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -200,8 +202,12 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
         // A second guard to read is had beside the first, unless a writer has come in between.
-        self.core.assert_not_this_task(|held| held == Access::Write || self.core.queue.has_writer());
-        let data = self.core.queue.acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
+        self.core
+            .assert_not_this_task(|held| held == Access::Write || self.core.queue.has_writer());
+        let data = self
+            .core
+            .queue
+            .acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
         Ok(self.reading(data))
     }
 
@@ -209,11 +215,15 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
         self.core.assert_not_this_task(|_| true);
-        let data = self.core.queue.acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
+        let data = self
+            .core
+            .queue
+            .acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
         Ok(self.writing(data))
     }
 
-    /// Locks to read if nobody writes, also where a writer waits, unless the lock is handed over to it. Never blocks.
+    /// Locks to read if nobody writes, also where a writer waits, unless the lock is handed over to
+    /// it. Never blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -301,6 +311,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.core.queue.len()).finish_non_exhaustive()
+        out.field("waiting", &self.core.queue.len())
+            .finish_non_exhaustive()
     }
 }

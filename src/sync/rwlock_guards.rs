@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use super::MappedWriteGuard;
 use super::hold::{Core, Hold};
 use super::lock_queue::Access;
-use super::MappedWriteGuard;
 use crate::facade::{DataReadGuard, DataReadPart, DataWriteGuard};
 
 /// The value of a [`RwLock`](super::RwLock), or a part of it, to read. Dropping it unlocks.
@@ -19,8 +19,8 @@ use crate::facade::{DataReadGuard, DataReadPart, DataWriteGuard};
 /// # }
 /// ```
 ///
-/// It is covariant: a guard of a `&'static str` can be used as a guard of a `&'a str`. Guards to write cannot be, since a
-/// shorter reference could be written through them.
+/// It is covariant: a guard of a `&'static str` can be used as a guard of a `&'a str`. Guards to
+/// write cannot be, since a shorter reference could be written through them.
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: ?Sized> {
     /// A part also where it is the whole: only this is covariant.
@@ -50,7 +50,10 @@ impl<'a, T: ?Sized> ReadGuard<'a, T> {
     #[inline]
     #[track_caller]
     pub(super) fn new(data: DataReadGuard<'a, T>, core: &'a Core) -> Self {
-        ReadGuard { data: DataReadGuard::map(data, |data| data), hold: Hold::new(core, Access::Read) }
+        ReadGuard {
+            data: DataReadGuard::map(data, |data| data),
+            hold: Hold::new(core, Access::Read),
+        }
     }
 
     /// Makes a guard of a part of the value. The lock is held until that guard is dropped.
@@ -69,7 +72,10 @@ impl<'a, T: ?Sized> ReadGuard<'a, T> {
     /// ```
     pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&T) -> &U) -> ReadGuard<'a, U> {
         let ReadGuard { data, hold } = this;
-        ReadGuard { data: DataReadPart::map(data, f), hold }
+        ReadGuard {
+            data: DataReadPart::map(data, f),
+            hold,
+        }
     }
 
     /// Makes a guard of a part of the value, if `f` finds that part.
@@ -89,7 +95,10 @@ impl<'a, T: ?Sized> ReadGuard<'a, T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_map<U: ?Sized>(this: Self, f: impl FnOnce(&T) -> Option<&U>) -> Result<ReadGuard<'a, U>, Self> {
+    pub fn try_map<U: ?Sized>(
+        this: Self,
+        f: impl FnOnce(&T) -> Option<&U>,
+    ) -> Result<ReadGuard<'a, U>, Self> {
         let ReadGuard { data, hold } = this;
         match DataReadPart::try_map(data, f) {
             Ok(data) => Ok(ReadGuard { data, hold }),
@@ -102,7 +111,10 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
     #[inline]
     #[track_caller]
     pub(super) fn new(data: DataWriteGuard<'a, T>, core: &'a Core) -> Self {
-        WriteGuard { data, hold: Hold::new(core, Access::Write) }
+        WriteGuard {
+            data,
+            hold: Hold::new(core, Access::Write),
+        }
     }
 
     /// Makes a guard to read, without unlocking: no other thread writes in between. Never blocks.
@@ -124,7 +136,10 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
     pub fn downgrade(this: Self) -> ReadGuard<'a, T> {
         let WriteGuard { data, hold } = this;
         let data = DataWriteGuard::downgrade(data);
-        ReadGuard { data: DataReadGuard::map(data, |data| data), hold: hold.downgraded() }
+        ReadGuard {
+            data: DataReadGuard::map(data, |data| data),
+            hold: hold.downgraded(),
+        }
     }
 
     /// Makes a guard of a part of the value. The lock is held until that guard is dropped.
@@ -165,7 +180,10 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> Option<&mut U>) -> Result<MappedWriteGuard<'a, U>, Self> {
+    pub fn try_map<U: ?Sized>(
+        this: Self,
+        f: impl FnOnce(&mut T) -> Option<&mut U>,
+    ) -> Result<MappedWriteGuard<'a, U>, Self> {
         let WriteGuard { data, hold } = this;
         match DataWriteGuard::try_map(data, f) {
             Ok(data) => Ok(MappedWriteGuard::new(data, hold)),

@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::Permit;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, TokenId};
-use crate::facade::{const_fn, holds, spin, AtomicUsize, Guard, Mutex, Ordering};
+use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.
@@ -42,28 +42,31 @@ const GROWN: usize = 1;
 /// # }
 /// ```
 ///
-/// A semaphore made with no permits counts events: [`add_permits`](Self::add_permits) announces them, and
-/// [`acquire`](Self::acquire) with [`forget`](Permit::forget) takes them.
+/// A semaphore made with no permits counts events: [`add_permits`](Self::add_permits) announces
+/// them, and [`acquire`](Self::acquire) with [`forget`](Permit::forget) takes them.
 ///
 /// # Closing
 ///
-/// After [`close`](Self::close) no permit is given out any more. Calls that wait, and all later ones, return a [`Cancelled`] with
-/// the cause [`CancelCause::SemaphoreClosed`]. It is not the cancel of any scope: a task that returns it with `?` has
-/// failed, as if it returned the disconnect of a channel. In a cancelled scope a call returns the cancel of the scope
-/// instead.
+/// After [`close`](Self::close) no permit is given out any more. Calls that wait, and all later
+/// ones, return a [`Cancelled`] with the cause [`CancelCause::SemaphoreClosed`]. It is not the
+/// cancel of any scope: a task that returns it with `?` has failed, as if it returned the
+/// disconnect of a channel. In a cancelled scope a call returns the cancel of the scope instead.
 ///
 /// # Memory ordering
 ///
-/// What happened before a permit came back, or was added, happens before the return of the `acquire` that gets it.
+/// What happened before a permit came back, or was added, happens before the return of the
+/// `acquire` that gets it.
 //
 // The word: bit 0 is QUEUED, bit 1 is CLOSED, the rest is the number of free permits.
 //
-// 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue. While CLOSED is set, none are.
-// 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under it when the queue is empty. Both are
-//    read-modify-writes of the word that permits come back to: a permit that came back before is seen by the waiter, one
-//    that comes back after it finds QUEUED.
-// 3. CLOSED is set, and all waiters are refused, in the critical section that closes. A waiter looks whether the semaphore is
-//    closed in the critical section in which it enters the queue. So none waits in a closed semaphore.
+// 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue. While
+//    CLOSED is set, none are.
+// 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under it when the
+//    queue is empty. Both are read-modify-writes of the word that permits come back to: a permit
+//    that came back before is seen by the waiter, one that comes back after it finds QUEUED.
+// 3. CLOSED is set, and all waiters are refused, in the critical section that closes. A waiter
+//    looks whether the semaphore is closed in the critical section in which it enters the queue. So
+//    none waits in a closed semaphore.
 pub struct Semaphore {
     word: AtomicUsize,
     line: Mutex<Line>,
@@ -110,12 +113,13 @@ impl Semaphore {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A permit that was granted while the scope was being cancelled is returned; with `Err`, none was
-    /// taken.
+    /// A blocking point. A permit that was granted while the scope was being cancelled is returned;
+    /// with `Err`, none was taken.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
+    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is
+    /// [closed](Self::close).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -134,7 +138,8 @@ impl Semaphore {
         Ok(Permit::new(self, 1))
     }
 
-    /// Takes `count` permits at once, waiting until there are so many. Nobody who asks later gets one before.
+    /// Takes `count` permits at once, waiting until there are so many. Nobody who asks later gets
+    /// one before.
     ///
     /// # Cancellation
     ///
@@ -142,13 +147,15 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is [closed](Self::close).
+    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is
+    /// [closed](Self::close).
     ///
     /// # Panics
     ///
-    /// If so many can never be free, rather than wait for ever: more than [`MAX_PERMITS`](Self::MAX_PERMITS), or more than
-    /// the semaphore was made with, where it was made with any and none were ever added. One made with none, or to which
-    /// permits were added, may get more, and is waited for.
+    /// If so many can never be free, rather than wait for ever: more than
+    /// [`MAX_PERMITS`](Self::MAX_PERMITS), or more than the semaphore was made with, where it was
+    /// made with any and none were ever added. One made with none, or to which permits were added,
+    /// may get more, and is waited for.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -168,7 +175,11 @@ impl Semaphore {
     #[cold]
     #[track_caller]
     fn assert_possible(&self, count: usize) {
-        assert!(count <= Self::MAX_PERMITS, "{count} permits can never be free: a semaphore has at most {}", Self::MAX_PERMITS);
+        assert!(
+            count <= Self::MAX_PERMITS,
+            "{count} permits can never be free: a semaphore has at most {}",
+            Self::MAX_PERMITS
+        );
         // Relaxed: whoever counts on permits that another thread adds has been told of it.
         assert!(
             self.made_with == 0 || self.total.load(Ordering::Relaxed) & GROWN != 0,
@@ -177,7 +188,8 @@ impl Semaphore {
         );
     }
 
-    /// Takes one permit if one is free, no thread waits and the semaphore is not closed. Never blocks.
+    /// Takes one permit if one is free, no thread waits and the semaphore is not closed. Never
+    /// blocks.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(0);
@@ -188,7 +200,8 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits if so many are free, no thread waits and the semaphore is not closed. Never blocks.
+    /// Takes `count` permits if so many are free, no thread waits and the semaphore is not closed.
+    /// Never blocks.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(3);
@@ -213,8 +226,9 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS): those that are free and those that are out,
-    /// unless they were [forgotten](Permit::forget). Then none were added.
+    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS): those that are
+    /// free and those that are out, unless they were [forgotten](Permit::forget). Then none were
+    /// added.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -235,8 +249,14 @@ impl Semaphore {
                 "{permits} and {count} permits are more than a semaphore can have"
             );
             let grown = ((permits + count) * ONE) | GROWN;
-            // Relaxed: it is a count. Before they are put back, or they could be forgotten before they are counted.
-            match self.total.compare_exchange_weak(total, grown, Ordering::Relaxed, Ordering::Relaxed) {
+            // Relaxed: it is a count. Before they are put back, or they could be forgotten before
+            // they are counted.
+            match self.total.compare_exchange_weak(
+                total,
+                grown,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => break,
                 Err(now) => total = now,
             }
@@ -244,9 +264,11 @@ impl Semaphore {
         self.put_back(count);
     }
 
-    /// Closes the semaphore: calls that wait for permits, and all later ones, fail. It stays closed.
+    /// Closes the semaphore: calls that wait for permits, and all later ones, fail. It stays
+    /// closed.
     ///
-    /// Permits that are out stay valid and may go back. A permit that was granted before the close is received.
+    /// Permits that are out stay valid and may go back. A permit that was granted before the close
+    /// is received.
     ///
     /// ```
     /// use taskgroup::sync::Semaphore;
@@ -274,7 +296,11 @@ impl Semaphore {
                 return;
             }
             // Invariant 3.
-            line.closed = Some(Cancelled::new(CancelCause::SemaphoreClosed, location, TokenId::next()));
+            line.closed = Some(Cancelled::new(
+                CancelCause::SemaphoreClosed,
+                location,
+                TokenId::next(),
+            ));
             if holds(Guard::CloseRefusesWaiters) {
                 line.waiters.grant_all(Grant::Refused, &mut wakes);
             }
@@ -301,11 +327,18 @@ impl Semaphore {
 
     #[inline]
     pub(super) fn try_take(&self, count: usize) -> bool {
-        let Some(needed) = count.checked_mul(ONE) else { return false };
+        let Some(needed) = count.checked_mul(ONE) else {
+            return false;
+        };
         let mut word = self.word.load(Ordering::Relaxed);
         while word & (QUEUED | CLOSED) == 0 && word >= needed {
             // Acquire pairs with the release in `put_back`.
-            match self.word.compare_exchange_weak(word, word - needed, Ordering::Acquire, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(
+                word,
+                word - needed,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -336,8 +369,11 @@ impl Semaphore {
     #[cold]
     #[track_caller]
     fn wait_for(&self, count: usize) -> Result<(), Cancelled> {
-        // A queue moves when a permit has gone from thread to thread: that is not worth spinning for.
-        if self.word.load(Ordering::Relaxed) & (QUEUED | CLOSED) == 0 && spin(|| self.try_take(count)) {
+        // A queue moves when a permit has gone from thread to thread: that is not worth spinning
+        // for.
+        if self.word.load(Ordering::Relaxed) & (QUEUED | CLOSED) == 0
+            && spin(|| self.try_take(count))
+        {
             return Ok(());
         }
         let waiter = Waiter::new(context::slot());
@@ -348,7 +384,8 @@ impl Semaphore {
                 drop(line);
                 return Err(self.refused());
             }
-            // Invariant 2. Acquire pairs with the release in `put_back`, should the permits be there.
+            // Invariant 2. Acquire pairs with the release in `put_back`, should the permits be
+            // there.
             let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
             if line.waiters.is_empty() && word / ONE >= count {
                 self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);
@@ -378,7 +415,8 @@ impl Semaphore {
         }
     }
 
-    /// What a call returns that finds the semaphore closed: the cancel of its scope, if there is one, else the close.
+    /// What a call returns that finds the semaphore closed: the cancel of its scope, if there is
+    /// one, else the close.
     fn refused(&self) -> Cancelled {
         match (context::check_above(), &self.line.lock().closed) {
             (Err(cancelled), _) => cancelled,
@@ -394,8 +432,8 @@ impl Semaphore {
 
     #[inline]
     pub(super) fn put_back(&self, count: usize) {
-        // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`, whatever other exchanges of the word come
-        // between.
+        // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`, whatever other
+        // exchanges of the word come between.
         if self.word.fetch_add(count * ONE, Ordering::Release) & QUEUED != 0 {
             self.serve();
         }
@@ -411,7 +449,8 @@ impl Semaphore {
     /// Gives what is free to those who wait, in order, as far as it goes.
     fn hand_out(&self, queue: &mut Queue<usize>, wakes: &mut Wakes) {
         while let Some(&count) = queue.front() {
-            // Acquire pairs with the release in `put_back`: the waiter gets what came back before, by way of its grant.
+            // Acquire pairs with the release in `put_back`: the waiter gets what came back before,
+            // by way of its grant.
             if self.word.load(Ordering::Acquire) / ONE < count {
                 return;
             }

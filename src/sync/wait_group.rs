@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cancel::context::{self, Outcome};
 use crate::cancel::Cancelled;
-use crate::facade::{holds, spin, AtomicUsize, Guard, Mutex, Ordering};
+use crate::cancel::context::{self, Outcome};
+use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, holds, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Lets threads wait for an amount of work that is not known beforehand and may grow.
 ///
-/// Each piece of work has a clone of the wait group and drops it at its end. A wait ends when all other references have been
-/// dropped, or wait as well. Unlike a [`Latch`](super::Latch), a wait group can be used again.
+/// Each piece of work has a clone of the wait group and drops it at its end. A wait ends when all
+/// other references have been dropped, or wait as well. Unlike a [`Latch`](super::Latch), a wait
+/// group can be used again.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,13 +48,16 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 ///
 /// # Memory ordering
 ///
-/// What happened before the drop of each other reference happens before the return of every wait that was not cancelled.
+/// What happened before the drop of each other reference happens before the return of every wait
+/// that was not cancelled.
 //
-// 1. `count` is the number of references without those that wait. It becomes zero only under the lock of the queue, and then
-//    all waiters are granted and taken out in the same critical section.
-// 2. A reference that begins to wait leaves the count and enters the queue in one critical section, so it is granted whenever
-//    the count becomes zero. Its own thread puts it back into the count when the wait ends; for a wait that was cut short, in
-//    the critical section in which it leaves the queue.
+// 1. `count` is the number of references without those that wait. It becomes zero only under the
+//    lock of the queue, and then all waiters are granted and taken out in the same critical
+//    section.
+// 2. A reference that begins to wait leaves the count and enters the queue in one critical section,
+//    so it is granted whenever the count becomes zero. Its own thread puts it back into the count
+//    when the wait ends; for a wait that was cut short, in the critical section in which it leaves
+//    the queue.
 pub struct WaitGroup(Arc<Inner>);
 
 struct Inner {
@@ -70,10 +74,14 @@ impl WaitGroup {
     /// # }
     /// ```
     pub fn new() -> Self {
-        WaitGroup(Arc::new(Inner { count: AtomicUsize::new(1), queue: Mutex::new(Queue::new()) }))
+        WaitGroup(Arc::new(Inner {
+            count: AtomicUsize::new(1),
+            queue: Mutex::new(Queue::new()),
+        }))
     }
 
-    /// Returns the number of references that are not waiting. Other threads may change it before it is read.
+    /// Returns the number of references that are not waiting. Other threads may change it before it
+    /// is read.
     ///
     /// ```
     /// let pending = taskgroup::sync::WaitGroup::new();
@@ -88,12 +96,13 @@ impl WaitGroup {
 
     /// Waits until all other references have been dropped, or wait as well.
     ///
-    /// This reference does not count while it waits. It counts again afterwards, so the wait group can be used again.
+    /// This reference does not count while it waits. It counts again afterwards, so the wait group
+    /// can be used again.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. With `Err` this reference counts as before, and the wait can be repeated in a
-    /// [`shield`](crate::shield).
+    /// A blocking point. With `Err` this reference counts as before, and the wait can be repeated
+    /// in a [`shield`](crate::shield).
     ///
     /// # Errors
     ///
@@ -120,7 +129,8 @@ impl WaitGroup {
         self.wait_limited(|| None).map(drop)
     }
 
-    /// Like [`wait`](Self::wait), for at most `duration`: false if there are other references by then.
+    /// Like [`wait`](Self::wait), for at most `duration`: false if there are other references by
+    /// then.
     ///
     /// # Cancellation
     ///
@@ -190,7 +200,8 @@ impl WaitGroup {
 
 impl Inner {
     fn add(&self) {
-        // Relaxed: a reference or a wait that has just ended orders it; and to count up goes on with the releases before it.
+        // Relaxed: a reference or a wait that has just ended orders it; and to count up goes on
+        // with the releases before it.
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -199,7 +210,12 @@ impl Inner {
         let mut count = self.count.load(Ordering::Relaxed);
         while count > 1 {
             // Release pairs with the acquire in `leave`.
-            match self.count.compare_exchange_weak(count, count - 1, Ordering::Release, Ordering::Relaxed) {
+            match self.count.compare_exchange_weak(
+                count,
+                count - 1,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => count = now,
             }
@@ -207,10 +223,11 @@ impl Inner {
         false
     }
 
-    /// Takes a reference out of the count. If that was the last one, grants all waiters and returns true.
+    /// Takes a reference out of the count. If that was the last one, grants all waiters and returns
+    /// true.
     fn leave(&self, queue: &mut Queue<()>, wakes: &mut Wakes) -> bool {
-        // Invariant 1. Acquire pairs with the releases here and in `leave_quickly`, for this thread and, by way of their grants,
-        // for those that wait.
+        // Invariant 1. Acquire pairs with the releases here and in `leave_quickly`, for this thread
+        // and, by way of their grants, for those that wait.
         let was_last = self.count.fetch_sub(1, Ordering::AcqRel) == 1;
         if was_last {
             queue.grant_all(Grant::Given, wakes);
@@ -245,6 +262,9 @@ impl Default for WaitGroup {
 
 impl fmt::Debug for WaitGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitGroup").field("count", &self.count()).field("waiting", &self.0.queue.lock().len()).finish()
+        f.debug_struct("WaitGroup")
+            .field("count", &self.count())
+            .field("waiting", &self.0.queue.lock().len())
+            .finish()
     }
 }

@@ -1,5 +1,5 @@
-//! How a thread waits so that a cancel finds it: one slot a thread, one word a slot, one protocol; and the queue in which
-//! those who wait for the same thing stand.
+//! How a thread waits so that a cancel finds it: one slot a thread, one word a slot, one protocol;
+//! and the queue in which those who wait for the same thing stand.
 
 mod point;
 mod queue;

@@ -59,21 +59,23 @@ pub(crate) enum Point {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::Location;
-    use std::sync::{mpsc, Arc, Barrier as StdBarrier};
+    use std::sync::{Arc, Barrier as StdBarrier, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};
 
     use super::Point;
     use crate::cancel::context;
     use crate::channel::{bounded, select, unbounded};
-    use crate::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup};
+    use crate::sync::{
+        Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup,
+    };
     use crate::waiting::Slot;
     use crate::{CancelToken, Cancelled, TaskGroup};
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Fails unless a thread in `block`, which is called at `line` or just below, says that it is at `point`, and there. The
-    /// thread is cancelled when it has.
+    /// Fails unless a thread in `block`, which is called at `line` or just below, says that it is
+    /// at `point`, and there. The thread is cancelled when it has.
     #[track_caller]
     fn records<T>(point: Point, line: u32, block: impl FnOnce() -> T + Send) {
         let token = CancelToken::new();
@@ -89,7 +91,9 @@ mod tests {
             let slot = slots.recv().expect("the thread sends its slot");
             let begun = Instant::now();
             let is_there = |recorded: (u8, Option<&'static Location<'static>>)| {
-                let at = recorded.1.is_some_and(|at| at.file() == here && (line..line + 5).contains(&at.line()));
+                let at = recorded
+                    .1
+                    .is_some_and(|at| at.file() == here && (line..line + 5).contains(&at.line()));
                 recorded.0 == point as u8 && at
             };
             while !is_there(slot.point()) && begun.elapsed() < LONG / 4 {
@@ -97,23 +101,34 @@ mod tests {
             }
             let recorded = slot.point();
             token.cancel();
-            assert!(is_there(recorded), "not {point:?} at line {line}, but {recorded:?}");
+            assert!(
+                is_there(recorded),
+                "not {point:?} at line {line}, but {recorded:?}"
+            );
         });
     }
 
     #[test]
     fn pauses_and_tokens_say_where_they_block() {
         records(Point::Sleep, line!(), || crate::sleep(LONG));
-        records(Point::Sleep, line!(), || crate::sleep_until(Instant::now() + LONG));
+        records(Point::Sleep, line!(), || {
+            crate::sleep_until(Instant::now() + LONG)
+        });
         records(Point::Park, line!(), || crate::park());
         records(Point::Park, line!(), || crate::park_timeout(LONG));
         records(Point::Token, line!(), || CancelToken::new().wait());
-        records(Point::Token, line!(), || CancelToken::new().wait_timeout(LONG));
-        records(Point::Abandon, line!(), || crate::abandon(|| thread::park_timeout(LONG)));
+        records(Point::Token, line!(), || {
+            CancelToken::new().wait_timeout(LONG)
+        });
+        records(Point::Abandon, line!(), || {
+            crate::abandon(|| thread::park_timeout(LONG))
+        });
     }
 
     /// Runs `wait` in a scope with a task that ends when it is cancelled.
-    fn beside_a_task(wait: impl Fn(crate::TaskHandle<'_, ()>) -> Result<(), Cancelled> + Send + Sync) {
+    fn beside_a_task(
+        wait: impl Fn(crate::TaskHandle<'_, ()>) -> Result<(), Cancelled> + Send + Sync,
+    ) {
         let _ = TaskGroup::scope(|g| {
             let asleep = g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?));
             Ok(wait(asleep)?)
@@ -123,8 +138,12 @@ mod tests {
     #[test]
     fn handles_say_where_they_block() {
         records(Point::Join, line!(), || beside_a_task(|task| task.join()));
-        records(Point::Join, line!(), || beside_a_task(|task| task.wait().map(drop)));
-        records(Point::Join, line!(), || beside_a_task(|task| task.wait_timeout(LONG).map(drop)));
+        records(Point::Join, line!(), || {
+            beside_a_task(|task| task.wait().map(drop))
+        });
+        records(Point::Join, line!(), || {
+            beside_a_task(|task| task.wait_timeout(LONG).map(drop))
+        });
         let begun = StdBarrier::new(2);
         records(Point::Join, line!() + 8, || {
             let test = crate::current_token().expect("the test runs under one");
@@ -163,14 +182,24 @@ mod tests {
         });
         records(Point::Completion, line!() + 2, || {
             TaskGroup::scope(|g| {
-                Ok(g.as_completed([g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?))]).next().transpose().map(drop)?)
+                Ok(
+                    g.as_completed([g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?))])
+                        .next()
+                        .transpose()
+                        .map(drop)?,
+                )
             })
         });
         records(Point::Completion, line!() + 1, || {
             TaskGroup::scope(|g| Ok(g.start(|_ready: crate::Ready<()>| Ok(crate::sleep(LONG)?))?))
         });
         records(Point::Completion, line!() + 1, || {
-            TaskGroup::scope(|g| Ok(g.map_unordered([LONG], |long| Ok(crate::sleep(long)?)).next().transpose().map(drop)?))
+            TaskGroup::scope(|g| {
+                Ok(g.map_unordered([LONG], |long| Ok(crate::sleep(long)?))
+                    .next()
+                    .transpose()
+                    .map(drop)?)
+            })
         });
     }
 
@@ -181,7 +210,9 @@ mod tests {
         records(Point::Mutex, line!(), || mutex.lock().map(drop));
         drop(held);
         let condvar = Condvar::new();
-        records(Point::Condvar, line!(), || mutex.lock().map(|mut guard| condvar.wait(&mut guard)));
+        records(Point::Condvar, line!(), || {
+            mutex.lock().map(|mut guard| condvar.wait(&mut guard))
+        });
         let lock = RwLock::new(());
         let held = lock.write().expect("nothing is cancelled here");
         records(Point::Read, line!(), || lock.read().map(drop));
@@ -189,7 +220,9 @@ mod tests {
         let held = lock.read().expect("nothing is cancelled here");
         records(Point::Write, line!(), || lock.write().map(drop));
         drop(held);
-        records(Point::Semaphore, line!(), || Semaphore::new(0).acquire().map(drop));
+        records(Point::Semaphore, line!(), || {
+            Semaphore::new(0).acquire().map(drop)
+        });
         records(Point::Barrier, line!(), || Barrier::new(2).wait());
         records(Point::Event, line!(), || Event::new().wait());
         records(Point::Latch, line!(), || Latch::new(1).wait());
@@ -199,10 +232,14 @@ mod tests {
         };
         records(Point::WaitGroup, line!(), || group.wait());
         records(Point::WaitGroup, line!(), || group.wait_timeout(LONG));
-        records(Point::Promise, line!(), || Promise::<u8>::new().wait().map(drop));
+        records(Point::Promise, line!(), || {
+            Promise::<u8>::new().wait().map(drop)
+        });
         let cell = OnceCell::new();
         let made = cell.get_or_try_init(|| {
-            records(Point::OnceCell, line!(), || cell.get_or_try_init(|| Ok::<_, Cancelled>(1)).map(drop));
+            records(Point::OnceCell, line!(), || {
+                cell.get_or_try_init(|| Ok::<_, Cancelled>(1)).map(drop)
+            });
             Ok::<_, Cancelled>(2)
         });
         assert_eq!(made.ok(), Some(&2));
@@ -215,7 +252,11 @@ mod tests {
         sender.send(1).expect("there is room");
         records(Point::Send, line!(), || sender.send(2));
         let (_kept, empty) = unbounded::<u8>();
-        records(Point::Select, line!(), || select! { recv(empty) -> _ => () });
+        records(
+            Point::Select,
+            line!(),
+            || select! { recv(empty) -> _ => () },
+        );
     }
 
     #[test]

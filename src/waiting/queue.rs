@@ -2,12 +2,14 @@
 //!
 //! # Invariants
 //!
-//! 1. A queue belongs to one primitive and is touched under its lock. Whether a waiter is granted what it waits for is
-//!    decided there too, so a cancelled waiter that takes the lock and finds no grant will never get one.
-//! 2. A grant is kept: it is written before the wake, and a wake is sticky. Whoever was granted something while it was being
-//!    cancelled has it.
+//! 1. A queue belongs to one primitive and is touched under its lock. Whether a waiter is granted
+//!    what it waits for is decided there too, so a cancelled waiter that takes the lock and finds
+//!    no grant will never get one.
+//! 2. A grant is kept: it is written before the wake, and a wake is sticky. Whoever was granted
+//!    something while it was being cancelled has it.
 //! 3. Wakes happen outside of the lock: what is to be woken is collected in [`Wakes`].
-//! 4. A waiter that stands in several queues, each with a lock of its own, is granted by [`Waiter::claim`] only and leaves by
+//! 4. A waiter that stands in several queues, each with a lock of its own, is granted by
+//!    [`Waiter::claim`] only and leaves by
 //!    [`Waiter::withdraw`]: of all these the first on its word wins. Whoever comes later passes it over and leaves it where
 //!    it stands, for its owner to take out.
 
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Slot;
-use crate::facade::{holds, AtomicU32, Guard, Ordering, Track};
+use crate::facade::{AtomicU32, Guard, Ordering, Track, holds};
 
 /// One thread that waits for one thing.
 ///
@@ -51,7 +53,11 @@ const CASE: u32 = 2;
 impl Waiter {
     /// A waiter on the thread that owns `slot`.
     pub(crate) fn new(slot: Arc<Slot>) -> Arc<Self> {
-        Arc::new(Waiter { grant: AtomicU32::new(Grant::None as u32), slot, _leaks: Track::new() })
+        Arc::new(Waiter {
+            grant: AtomicU32::new(Grant::None as u32),
+            slot,
+            _leaks: Track::new(),
+        })
     }
 
     pub(crate) fn grant(&self) -> Grant {
@@ -64,20 +70,29 @@ impl Waiter {
         self.grant() != Grant::None
     }
 
-    /// Says what became of the wait, or that it goes on. The caller holds the lock of the primitive; the wake is still to come.
+    /// Says what became of the wait, or that it goes on. The caller holds the lock of the
+    /// primitive; the wake is still to come.
     pub(crate) fn set(&self, grant: Grant) {
         self.grant.store(grant as u32, Ordering::Release);
     }
 
-    /// Says what became of the wait for its `case`, unless it is over already. The caller holds the lock of the queue in which
-    /// it found the waiter; the wake is still to come if this is true.
+    /// Says what became of the wait for its `case`, unless it is over already. The caller holds the
+    /// lock of the queue in which it found the waiter; the wake is still to come if this is true.
     pub(crate) fn claim(&self, grant: Grant, case: u32) -> bool {
         if !holds(Guard::ClaimIsOnce) {
-            self.grant.store(grant as u32 | case << CASE, Ordering::Release);
+            self.grant
+                .store(grant as u32 | case << CASE, Ordering::Release);
             return true;
         }
         // Relaxed on failure: nothing is read of a waiter that is passed over.
-        self.grant.compare_exchange(0, grant as u32 | case << CASE, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.grant
+            .compare_exchange(
+                0,
+                grant as u32 | case << CASE,
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .is_ok()
     }
 
     /// Grants it what it waits for in its `case`, unless its wait is over, and wakes it.
@@ -89,8 +104,12 @@ impl Waiter {
 
     /// Ends the wait for good: the grant that came first, with its case, or none will come.
     pub(crate) fn withdraw(&self) -> Option<(Grant, u32)> {
-        // Acquire pairs with the release in `claim`. Relaxed if there was none: who finds the waiter withdrawn passes it over.
-        let granted = self.grant.compare_exchange(0, WITHDRAWN, Ordering::Relaxed, Ordering::Acquire).err()?;
+        // Acquire pairs with the release in `claim`. Relaxed if there was none: who finds the
+        // waiter withdrawn passes it over.
+        let granted = self
+            .grant
+            .compare_exchange(0, WITHDRAWN, Ordering::Relaxed, Ordering::Acquire)
+            .err()?;
         Some((Grant::of(granted), granted >> CASE))
     }
 }
@@ -107,7 +126,9 @@ impl Grant {
 
 impl fmt::Debug for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiter").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Waiter")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,9 +168,11 @@ const END: usize = usize::MAX;
 /// In `before`: the waiter has no place in the order any more.
 const APART: usize = usize::MAX - 1;
 
-/// Waiters in the order in which they came, each with what it wants. Any of them leaves in constant time.
+/// Waiters in the order in which they came, each with what it wants. Any of them leaves in constant
+/// time.
 ///
-/// A waiter that was set apart is no longer in the order and is not counted. What it wants stays until its owner removes it.
+/// A waiter that was set apart is no longer in the order and is not counted. What it wants stays
+/// until its owner removes it.
 pub(crate) struct Queue<T> {
     nodes: Slab<Node<T>>,
     first: usize,
@@ -170,7 +193,12 @@ pub(crate) struct Place(usize);
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { nodes: Slab::new(), first: END, last: END, waiting: 0 }
+        Queue {
+            nodes: Slab::new(),
+            first: END,
+            last: END,
+            waiting: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -183,7 +211,12 @@ impl<T> Queue<T> {
 
     /// Puts `waiter` behind all others.
     pub(crate) fn push(&mut self, waiter: Arc<Waiter>, wants: T) -> Place {
-        let key = self.nodes.insert(Node { waiter, wants, before: self.last, after: END });
+        let key = self.nodes.insert(Node {
+            waiter,
+            wants,
+            before: self.last,
+            after: END,
+        });
         match self.last {
             END => self.first = key,
             last => self.nodes[last].after = key,
@@ -209,7 +242,10 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first waiter out that is `taken` when it is tried.
-    pub(crate) fn pop_if(&mut self, mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool) -> Option<(Arc<Waiter>, T)> {
+    pub(crate) fn pop_if(
+        &mut self,
+        mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
+    ) -> Option<(Arc<Waiter>, T)> {
         let mut key = self.first;
         while let Some(node) = self.nodes.get(key) {
             if taken(&node.waiter, &node.wants) {
@@ -221,7 +257,10 @@ impl<T> Queue<T> {
     }
 
     /// Sets the first waiter apart that is `taken` when it is tried.
-    pub(crate) fn set_apart_if(&mut self, mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool) -> Option<(&Arc<Waiter>, &mut T)> {
+    pub(crate) fn set_apart_if(
+        &mut self,
+        mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
+    ) -> Option<(&Arc<Waiter>, &mut T)> {
         let mut key = self.first;
         loop {
             let node = self.nodes.get(key)?;
@@ -238,7 +277,12 @@ impl<T> Queue<T> {
 
     /// Takes a waiter out that is still in, or was set apart.
     pub(crate) fn remove(&mut self, place: Place) -> (Arc<Waiter>, T) {
-        let Node { waiter, wants, before, after } = self.nodes.remove(place.0);
+        let Node {
+            waiter,
+            wants,
+            before,
+            after,
+        } = self.nodes.remove(place.0);
         if before != APART {
             self.unlink(before, after);
         }
@@ -284,7 +328,9 @@ impl<T> Default for Queue<T> {
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("waiters", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Queue")
+            .field("waiters", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -300,15 +346,26 @@ mod tests {
     fn leaving_keeps_the_order_of_the_others() {
         let slot = Slot::new();
         let mut queue = Queue::new();
-        let places: Vec<_> = (0..6).map(|n| queue.push(Waiter::new(slot.clone()), n)).collect();
-        for (gone, left) in [(3, vec![0, 1, 2, 4, 5]), (0, vec![1, 2, 4, 5]), (5, vec![1, 2, 4])] {
+        let places: Vec<_> = (0..6)
+            .map(|n| queue.push(Waiter::new(slot.clone()), n))
+            .collect();
+        for (gone, left) in [
+            (3, vec![0, 1, 2, 4, 5]),
+            (0, vec![1, 2, 4, 5]),
+            (5, vec![1, 2, 4]),
+        ] {
             assert_eq!(queue.remove(places[gone as usize]).1, gone);
             assert_eq!(order(&queue), left);
-            assert_eq!(places.iter().position(|place| queue.is_first(*place)), Some(left[0] as usize));
+            assert_eq!(
+                places.iter().position(|place| queue.is_first(*place)),
+                Some(left[0] as usize)
+            );
         }
         queue.push(Waiter::new(slot), 6);
         assert_eq!(order(&queue), [1, 2, 4, 6]);
-        let popped: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, wants)| wants).collect();
+        let popped: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|(_, wants)| wants)
+            .collect();
         assert_eq!(popped, [1, 2, 4, 6]);
         assert!(queue.is_empty() && queue.front().is_none());
         assert_eq!(queue.len(), 0);
@@ -319,13 +376,20 @@ mod tests {
         let slot = Slot::new();
         for (first, left) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
             let mut queue = Queue::new();
-            let places: Vec<_> = (0..3).map(|n| queue.push(Waiter::new(slot.clone()), n)).collect();
-            let apart = queue.set_apart_if(|_, &wants| wants >= first).expect("there is one");
+            let places: Vec<_> = (0..3)
+                .map(|n| queue.push(Waiter::new(slot.clone()), n))
+                .collect();
+            let apart = queue
+                .set_apart_if(|_, &wants| wants >= first)
+                .expect("there is one");
             *apart.1 += 10;
             assert_eq!((order(&queue), queue.len()), (left.to_vec(), 2));
             let next = queue.push(Waiter::new(slot.clone()), 3);
             assert_eq!(queue.remove(places[first as usize]).1, first + 10);
-            assert_eq!((order(&queue), queue.len()), ([left[0], left[1], 3].to_vec(), 3));
+            assert_eq!(
+                (order(&queue), queue.len()),
+                ([left[0], left[1], 3].to_vec(), 3)
+            );
             assert_eq!(queue.remove(next).1, 3);
             assert!(queue.set_apart_if(|_, _| false).is_none());
             assert_eq!(order(&queue), left);

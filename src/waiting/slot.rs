@@ -12,27 +12,31 @@
 //!
 //! # Invariants
 //!
-//! 1. Every write of the word is a read-modify-write, so all writes of one word are totally ordered: of a publish and a
-//!    mark, the second sees the first. Either the mark sees `PARKED` and unparks, or the publish sees `CANCEL` and the
-//!    owner does not block. No fence and no `SeqCst` is needed.
-//! 2. `CANCEL` and `TIMED` are written only under the lock of the node that the slot is attached to. A slot is attached to
-//!    at most one node, and detaches under the same lock, so a node that a thread has left can no longer mark it.
-//! 3. Wakes are sticky and happen outside all locks. One may come late, when the owner is already in another wait: every
-//!    wait looks at its own condition again.
-//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a canceller, or by one worker in its
-//!    stead, while `FIRING` is.
+//! 1. Every write of the word is a read-modify-write, so all writes of one word are totally
+//!    ordered: of a publish and a mark, the second sees the first. Either the mark sees `PARKED`
+//!    and unparks, or the publish sees `CANCEL` and the owner does not block. No fence and no
+//!    `SeqCst` is needed.
+//! 2. `CANCEL` and `TIMED` are written only under the lock of the node that the slot is attached
+//!    to. A slot is attached to at most one node, and detaches under the same lock, so a node that
+//!    a thread has left can no longer mark it.
+//! 3. Wakes are sticky and happen outside all locks. One may come late, when the owner is already
+//!    in another wait: every wait looks at its own condition again.
+//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a
+//!    canceller, or by one worker in its stead, while `FIRING` is.
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::AtomicU8 as PlainU8;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8 as PlainU8;
 use std::time::Instant;
 
-use crossbeam_utils::atomic::AtomicCell;
 use crossbeam_utils::CachePadded;
+use crossbeam_utils::atomic::AtomicCell;
 
 use super::Point;
-use crate::facade::{self, catch, holds, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker};
+use crate::facade::{
+    self, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker, catch, holds,
+};
 use crate::workers::{self, Refusal};
 
 const CANCEL: u32 = 1;
@@ -47,17 +51,20 @@ type Hook = *const (dyn Fn() + Send + Sync);
 ///
 /// # Memory ordering
 ///
-/// A publish releases what the owner wrote before it to the canceller whose mark sees it; a mark releases what the
-/// canceller wrote before it to the owner that sees `CANCEL`. A hook's end happens before the return of `unhook`.
+/// A publish releases what the owner wrote before it to the canceller whose mark sees it; a mark
+/// releases what the canceller wrote before it to the owner that sees `CANCEL`. A hook's end
+/// happens before the return of `unhook`.
 ///
 /// # Safety of the hook
 ///
-/// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is dereferenced only by the thread
-/// that set `FIRING`, which it did in the exchange that saw `HOOKED` and no `FIRING` (invariant 4), or by one thread that was
-/// handed the `Marked` of that exchange, under a lock. `with_hook` does not return, by value
-/// or by panic, before `HOOKED` is cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the
-/// word has one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another
-/// thread may call it. Taking the wait for `FIRING` out makes the model `broken_wait_withdraw_ignores_firing` fail.
+/// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is
+/// dereferenced only by the thread that set `FIRING`, which it did in the exchange that saw
+/// `HOOKED` and no `FIRING` (invariant 4), or by one thread that was handed the `Marked` of that
+/// exchange, under a lock. `with_hook` does not return, by value or by panic, before `HOOKED` is
+/// cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the word has
+/// one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`,
+/// so another thread may call it. Taking the wait for `FIRING` out makes the model
+/// `broken_wait_withdraw_ignores_firing` fail.
 pub(crate) struct Slot(CachePadded<Inner>);
 
 struct Inner {
@@ -153,7 +160,8 @@ impl Slot {
         self.0.word.load(Ordering::Relaxed) & HOOKED != 0
     }
 
-    /// Takes over the state of the node the slot is being attached to. The caller holds the lock of that node.
+    /// Takes over the state of the node the slot is being attached to. The caller holds the lock of
+    /// that node.
     pub(crate) fn attach(&self, cancelled: bool, timed: bool) {
         let bits = if cancelled { CANCEL } else { 0 } | if timed { TIMED } else { 0 };
         self.0.word.fetch_and(!(CANCEL | TIMED), Ordering::Relaxed);
@@ -162,14 +170,21 @@ impl Slot {
         }
     }
 
-    /// Says that the scope is cancelled. The caller holds the lock of the node, and wakes when it has released it.
+    /// Says that the scope is cancelled. The caller holds the lock of the node, and wakes when it
+    /// has released it.
     pub(crate) fn mark(&self) -> Marked {
         let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
             let firing = if word & HOOKED != 0 { FIRING } else { 0 };
             let marked = word | CANCEL | firing;
-            // AcqRel: acquires what the owner published (its hook), releases the cancel to the owner.
-            match self.0.word.compare_exchange_weak(word, marked, Ordering::AcqRel, Ordering::Relaxed) {
+            // AcqRel: acquires what the owner published (its hook), releases the cancel to the
+            // owner.
+            match self.0.word.compare_exchange_weak(
+                word,
+                marked,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Marked(word),
                 Err(now) => word = now,
             }
@@ -183,16 +198,16 @@ impl Slot {
         }
     }
 
-    /// Runs the hook that the slot had when it was marked, for which it is called once; `on_panic` gets its panic before the
-    /// region can end.
+    /// Runs the hook that the slot had when it was marked, for which it is called once; `on_panic`
+    /// gets its panic before the region can end.
     pub(crate) fn fire(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
         if marked.has_hook() {
             self.run_hook(on_panic);
         }
     }
 
-    /// Runs the hook again, of a slot whose hook has run: no mark is still to come. `on_panic` gets its panic before the region
-    /// can end.
+    /// Runs the hook again, of a slot whose hook has run: no mark is still to come. `on_panic` gets
+    /// its panic before the region can end.
     pub(crate) fn fire_again(&self, on_panic: impl FnOnce(Payload)) -> Fired {
         let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
@@ -203,7 +218,12 @@ impl Slot {
                 return Fired::Busy;
             }
             // Acquire: the hook, and the end of the run before this.
-            match self.0.word.compare_exchange_weak(word, word | FIRING, Ordering::Acquire, Ordering::Relaxed) {
+            match self.0.word.compare_exchange_weak(
+                word,
+                word | FIRING,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
@@ -234,11 +254,11 @@ impl Slot {
         }
     }
 
-    /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller holds the lock of the node.
-    /// True if the owner is to be unparked.
+    /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller
+    /// holds the lock of the node. True if the owner is to be unparked.
     pub(crate) fn mark_timed(&self) -> bool {
-        // Release pairs with the acquire in `publish`: an owner that blocks after this sees the deadline, and one that is
-        // parked is unparked. Of the owner nothing but the bit is read.
+        // Release pairs with the acquire in `publish`: an owner that blocks after this sees the
+        // deadline, and one that is parked is unparked. Of the owner nothing but the bit is read.
         self.0.word.fetch_or(TIMED, Ordering::Release) & PARKED != 0
     }
 
@@ -249,27 +269,34 @@ impl Slot {
 
     /// The kind of blocking point the owner is in, and where in the source it was last in one.
     pub(crate) fn point(&self) -> (u8, Option<&'static Location<'static>>) {
-        (self.0.point.load(std::sync::atomic::Ordering::Relaxed), self.0.location.load())
+        (
+            self.0.point.load(std::sync::atomic::Ordering::Relaxed),
+            self.0.location.load(),
+        )
     }
 
     fn enter(&self, point: Point, location: &'static Location<'static>) {
         self.0.location.store(Some(location));
-        self.0.point.store(point as u8, std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .point
+            .store(point as u8, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn publish(&self, bit: u32) -> bool {
-        // AcqRel: releases what the owner wrote before (its condition, its hook), acquires a cancel that came first.
+        // AcqRel: releases what the owner wrote before (its condition, its hook), acquires a cancel
+        // that came first.
         let word = self.0.word.fetch_or(bit, Ordering::AcqRel);
         word & CANCEL != 0 && holds(Guard::PublishIsChecked)
     }
 
-    /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the instant `until` gives, which
-    /// is asked again after each wake. `ready` comes first: what was granted is not lost to a cancel.
+    /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the
+    /// instant `until` gives, which is asked again after each wake. `ready` comes first: what was
+    /// granted is not lost to a cancel.
     ///
-    /// Between the publish and the park no code of the user's runs: what that waits for itself would withdraw the publish,
-    /// and take the wake. `until` and `ready` are ours.
-    /// What has to fail first is left in `refused`: returned, it would make each wait pass its outcome through memory, in pieces
-    /// that the processor waits for.
+    /// Between the publish and the park no code of the user's runs: what that waits for itself
+    /// would withdraw the publish, and take the wake. `until` and `ready` are ours. What has to
+    /// fail first is left in `refused`: returned, it would make each wait pass its outcome through
+    /// memory, in pieces that the processor waits for.
     #[inline]
     pub(crate) fn wait(
         &self,
@@ -292,7 +319,10 @@ impl Slot {
             }
             let limit = match until() {
                 None => None,
-                Some(until) => match until.checked_duration_since(facade::now()).filter(|left| !left.is_zero()) {
+                Some(until) => match until
+                    .checked_duration_since(facade::now())
+                    .filter(|left| !left.is_zero())
+                {
                     Some(left) => Some(left),
                     None => break Woken::TimedOut,
                 },
@@ -317,13 +347,20 @@ impl Slot {
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
-        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .point
+            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
         woken
     }
 
     /// Runs `f`, in which code that is not ours blocks the owner.
     #[cfg(feature = "crossbeam")]
-    pub(crate) fn blocked<T>(&self, point: Point, location: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
+    pub(crate) fn blocked<T>(
+        &self,
+        point: Point,
+        location: &'static Location<'static>,
+        f: impl FnOnce() -> T,
+    ) -> T {
         let _blocked = loop {
             match workers::blocking() {
                 Ok(blocking) => break blocking,
@@ -332,12 +369,14 @@ impl Slot {
         };
         self.enter(point, location);
         let value = f();
-        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .point
+            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
         value
     }
 
-    /// Runs `f` with `hook` published: whoever marks the slot meanwhile runs the hook, before `with_hook` returns. If the
-    /// slot is marked already, the hook runs here, first.
+    /// Runs `f` with `hook` published: whoever marks the slot meanwhile runs the hook, before
+    /// `with_hook` returns. If the slot is marked already, the hook runs here, first.
     pub(crate) fn with_hook<T>(
         &self,
         location: &'static Location<'static>,
@@ -352,7 +391,8 @@ impl Slot {
         }
 
         self.enter(Point::Hook, location);
-        // SAFETY: only the lifetime changes, in a pointer; it is not used after this function has ended (see the type).
+        // SAFETY: only the lifetime changes, in a pointer; it is not used after this function has
+        // ended (see the type).
         let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), Hook>(hook) };
         // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
@@ -375,9 +415,12 @@ impl Slot {
             // Acquire, as above.
             word = self.0.word.load(Ordering::Acquire);
         }
-        // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone (invariant 4).
+        // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone
+        // (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = None });
-        self.0.point.store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .point
+            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -386,14 +429,18 @@ struct Firing<'a>(&'a Slot);
 
 impl Drop for Firing<'_> {
     fn drop(&mut self) {
-        // Release: the end of the hook happens before the return of `unhook`, and before the next run; both acquire.
-        self.0 .0.word.fetch_and(!FIRING, Ordering::Release);
+        // Release: the end of the hook happens before the return of `unhook`, and before the next
+        // run; both acquire.
+        self.0.0.word.fetch_and(!FIRING, Ordering::Release);
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (point, location) = self.point();
-        f.debug_struct("Slot").field("point", &point).field("location", &location).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("point", &point)
+            .field("location", &location)
+            .finish_non_exhaustive()
     }
 }

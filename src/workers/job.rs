@@ -1,4 +1,5 @@
-//! A job: a closure that is run at most once, its result, and the proof that neither outlives what it borrows.
+//! A job: a closure that is run at most once, its result, and the proof that neither outlives what
+//! it borrows.
 //!
 //! # The word
 //!
@@ -13,9 +14,10 @@
 //!
 //! # Invariants
 //!
-//! 1. The closure is touched by whoever moved the phase from `QUEUED` to `RUNNING`, once: the holder of the [`Claim`].
-//! 2. The result is written by the holder of the claim before the phase becomes `ENDED`, and touched after that by
-//!    whoever set `TAKEN` first.
+//! 1. The closure is touched by whoever moved the phase from `QUEUED` to `RUNNING`, once: the
+//!    holder of the [`Claim`].
+//! 2. The result is written by the holder of the claim before the phase becomes `ENDED`, and
+//!    touched after that by whoever set `TAKEN` first.
 
 use std::fmt;
 use std::io;
@@ -38,15 +40,15 @@ const TOKENED: u32 = 1 << 8;
 ///
 /// # Memory ordering
 ///
-/// What happened before the job was queued happens before the closure, through the lock of the queue or through the
-/// handle. The closure happens before whoever sees the phase `ENDED`.
+/// What happened before the job was queued happens before the closure, through the lock of the
+/// queue or through the handle. The closure happens before whoever sees the phase `ENDED`.
 ///
 /// # Safety
 ///
-/// The cells are exclusive by the invariants of this module: the word has one modification order, so exactly one exchange
-/// moves the phase from `QUEUED`, and exactly one `fetch_or` sets `TAKEN`. The end is released and the taker acquires it.
-/// The closure and the result move to other threads, so both must be `Send`; nothing is shared by reference, so neither
-/// need be `Sync`.
+/// The cells are exclusive by the invariants of this module: the word has one modification order,
+/// so exactly one exchange moves the phase from `QUEUED`, and exactly one `fetch_or` sets `TAKEN`.
+/// The end is released and the taker acquires it. The closure and the result move to other threads,
+/// so both must be `Send`; nothing is shared by reference, so neither need be `Sync`.
 pub(crate) struct Job<F, T> {
     word: AtomicU32,
     closure: Cell<Option<F>>,
@@ -74,8 +76,8 @@ pub(crate) enum Claimed {
     No,
     /// It may hold something of the user's: it is to be dropped only where the user's code may run.
     Yes,
-    /// It has ended and never had a token of its own, which is where callbacks of the user's are, put there by the task
-    /// itself: nothing is left of it but memory.
+    /// It has ended and never had a token of its own, which is where callbacks of the user's are,
+    /// put there by the task itself: nothing is left of it but memory.
     Spent,
 }
 
@@ -86,7 +88,12 @@ pub(crate) struct Claim(());
 
 impl<F, T> Job<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Job { word: AtomicU32::new(QUEUED), closure: Cell::new(Some(closure)), result: Cell::new(None), _leaks: Track::new() }
+        Job {
+            word: AtomicU32::new(QUEUED),
+            closure: Cell::new(Some(closure)),
+            result: Cell::new(None),
+            _leaks: Track::new(),
+        }
     }
 
     /// Takes the right to run the job, if nobody has it.
@@ -94,8 +101,14 @@ impl<F, T> Job<F, T> {
     pub(crate) fn claim(&self) -> Option<Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & PHASE == QUEUED {
-            // Relaxed: the closure came with the job, through the lock of the queue or with the handle.
-            match self.word.compare_exchange_weak(word, word | RUNNING, Ordering::Relaxed, Ordering::Relaxed) {
+            // Relaxed: the closure came with the job, through the lock of the queue or with the
+            // handle.
+            match self.word.compare_exchange_weak(
+                word,
+                word | RUNNING,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Some(Claim(())),
                 Err(now) => word = now,
             }
@@ -107,45 +120,64 @@ impl<F, T> Job<F, T> {
     #[inline]
     pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
         // SAFETY: the claim is the right to it (invariant 1).
-        self.closure.with_mut(|closure| unsafe { (*closure).take() })
+        self.closure
+            .with_mut(|closure| unsafe { (*closure).take() })
     }
 
     /// Stores the result.
     #[inline]
     pub(crate) fn store(&self, _claim: &Claim, value: T) {
         // SAFETY: until the end the result is the claim's (invariant 2).
-        self.result.with_mut(|result| unsafe { *result = Some(value) });
+        self.result
+            .with_mut(|result| unsafe { *result = Some(value) });
     }
 
-    /// Ends the job with `status`. A job that is watched is not ended without `even_if_watched`: the claim comes back, so that
-    /// the caller first does what the watchers wait for.
+    /// Ends the job with `status`. A job that is watched is not ended without `even_if_watched`:
+    /// the claim comes back, so that the caller first does what the watchers wait for.
     #[inline]
-    pub(crate) fn end(&self, claim: Claim, status: u8, even_if_watched: bool) -> Result<Ended, Claim> {
+    pub(crate) fn end(
+        &self,
+        claim: Claim,
+        status: u8,
+        even_if_watched: bool,
+    ) -> Result<Ended, Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & WATCHED != 0 && !even_if_watched {
                 return Err(claim);
             }
             let ended = word & !PHASE | ENDED | u32::from(status) << STATUS_SHIFT;
-            // Release pairs with the acquires in `take`, `phase` and `watch`: a thread that sees the end sees the result. Of a
-            // handle that has gone nothing but the bit is read.
-            match self.word.compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return Ok(Ended { detached: word & DETACHED != 0 }),
+            // Release pairs with the acquires in `take`, `phase` and `watch`: a thread that sees
+            // the end sees the result. Of a handle that has gone nothing but the bit is read.
+            match self
+                .word
+                .compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    return Ok(Ended {
+                        detached: word & DETACHED != 0,
+                    });
+                }
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Ends a job that the holder of the claim has run for itself, as the last who can still reach it but the queue: the
-    /// handle has been consumed, so no bit of the word can change any more. Somebody may have watched it before that.
+    /// Ends a job that the holder of the claim has run for itself, as the last who can still reach
+    /// it but the queue: the handle has been consumed, so no bit of the word can change any more.
+    /// Somebody may have watched it before that.
     #[inline]
     pub(crate) fn end_unshared(&self, claim: Claim, status: u8) -> Result<(), Claim> {
         if self.word.load(Ordering::Relaxed) & WATCHED != 0 {
             return Err(claim);
         }
-        // Relaxed: nobody can ask for the result, and the memory is freed by its `Arc`, which orders that. No other thread
-        // writes the word of a claimed job that has no handle, so nothing is overwritten.
-        self.word.store(ENDED | TAKEN | u32::from(status) << STATUS_SHIFT, Ordering::Relaxed);
+        // Relaxed: nobody can ask for the result, and the memory is freed by its `Arc`, which
+        // orders that. No other thread writes the word of a claimed job that has no handle, so
+        // nothing is overwritten.
+        self.word.store(
+            ENDED | TAKEN | u32::from(status) << STATUS_SHIFT,
+            Ordering::Relaxed,
+        );
         Ok(())
     }
 
@@ -198,7 +230,8 @@ impl<F, T> Job<F, T> {
         }
     }
 
-    /// Says that there is no handle any more; true if the job has ended, and the result is the caller's to take.
+    /// Says that there is no handle any more; true if the job has ended, and the result is the
+    /// caller's to take.
     pub(crate) fn detach(&self) -> bool {
         // Relaxed: whoever takes the result acquires it.
         self.word.fetch_or(DETACHED, Ordering::Relaxed) & PHASE == ENDED
@@ -230,7 +263,9 @@ pub(crate) struct Ended {
 
 impl<F, T> fmt::Debug for Job<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("phase", &self.phase()).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
     }
 }
 
@@ -245,9 +280,15 @@ pub(crate) struct Departure {
 
 /// What a queue holds of a task whose tokens are of type `N`.
 pub(crate) trait Runnable<N>: Send + Sync {
-    /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the task itself;
-    /// `before_end` is called when nothing of the task will run any more, before anybody can see that it has ended.
-    fn run(&self, this: &Erased<N>, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<Departure>;
+    /// Runs the task, timed precisely or not; none if somebody else had claimed it. `this` is the
+    /// task itself; `before_end` is called when nothing of the task will run any more, before
+    /// anybody can see that it has ended.
+    fn run(
+        &self,
+        this: &Erased<N>,
+        precisely: bool,
+        before_end: Option<&dyn Fn()>,
+    ) -> Option<Departure>;
     /// Drops the task unrun; none if somebody else had claimed it.
     fn discard(&self) -> Option<Departure>;
     /// Fails the task, for which the system refused a thread; none if somebody else had claimed it.
@@ -266,13 +307,15 @@ pub(crate) trait Runnable<N>: Send + Sync {
 ///
 /// # Safety
 ///
-/// The task borrows from `'scope`, which ends when the scope that made it returns. Whoever erases promises that until the
-/// scope returns, the task either has been run or dropped unrun through its claim, and that all that is done with it after
-/// that is to drop the `Arc`. The memory of a task belongs to its `Arc`, and with closure and result moved out, nothing of
-/// `'scope` is left in it that has a destructor: its callbacks and waiters are taken at its end (see `group::task`).
-/// The group keeps the promise by counting: a task is counted before it is queued and uncounted after its end, and the scope
-/// does not return while the count is not zero, whatever panics. Taking `DropBeforeEnd` out, so that a result is dropped after
-/// the end was signalled, makes the model `broken_scope_result_dropped_after_end` fail.
+/// The task borrows from `'scope`, which ends when the scope that made it returns. Whoever erases
+/// promises that until the scope returns, the task either has been run or dropped unrun through its
+/// claim, and that all that is done with it after that is to drop the `Arc`. The memory of a task
+/// belongs to its `Arc`, and with closure and result moved out, nothing of `'scope` is left in it
+/// that has a destructor: its callbacks and waiters are taken at its end (see `group::task`). The
+/// group keeps the promise by counting: a task is counted before it is queued and uncounted after
+/// its end, and the scope does not return while the count is not zero, whatever panics. Taking
+/// `DropBeforeEnd` out, so that a result is dropped after the end was signalled, makes the model
+/// `broken_scope_result_dropped_after_end` fail.
 pub(crate) struct Erased<N>(Arc<dyn Runnable<N>>);
 
 impl<N: 'static> Erased<N> {
@@ -280,8 +323,11 @@ impl<N: 'static> Erased<N> {
     ///
     /// See the type: `task` is run or dropped unrun before `'scope` ends.
     pub(crate) unsafe fn new<'scope>(task: Arc<dyn Runnable<N> + 'scope>) -> Self {
-        // SAFETY: only the lifetime of the trait object changes; the caller promises what the type asks.
-        Erased(unsafe { std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task) })
+        // SAFETY: only the lifetime of the trait object changes; the caller promises what the type
+        // asks.
+        Erased(unsafe {
+            std::mem::transmute::<Arc<dyn Runnable<N> + 'scope>, Arc<dyn Runnable<N>>>(task)
+        })
     }
 
     pub(crate) fn is_claimed(&self) -> bool {
@@ -310,6 +356,8 @@ impl<N> std::ops::Deref for Erased<N> {
 
 impl<N> fmt::Debug for Erased<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Erased").field("claimed", &self.0.claimed()).finish()
+        f.debug_struct("Erased")
+            .field("claimed", &self.0.claimed())
+            .finish()
     }
 }

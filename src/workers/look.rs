@@ -26,15 +26,16 @@ mod linux {
     use super::super::worker::ThreadId;
     use super::{Look, Worker};
 
-    /// For how long the clock of a sleeping thread has stood still. Longer than a thread that could run usually waits for a
-    /// core: to take such a thread for a sleeper costs a thread too many.
+    /// For how long the clock of a sleeping thread has stood still. Longer than a thread that could
+    /// run usually waits for a core: to take such a thread for a sleeper costs a thread too many.
     const STILL_FOR: Duration = Duration::from_millis(5);
 
     /// The looks of one monitor.
     ///
-    /// `/proc` says what a thread does. A look opens a file, which fails where the process has no descriptor left, or where
-    /// `/proc` is not mounted. The processor time of the thread needs no file: a thread is then taken for a sleeper once its
-    /// time has stood still for `STILL_FOR` in one task.
+    /// `/proc` says what a thread does. A look opens a file, which fails where the process has no
+    /// descriptor left, or where `/proc` is not mounted. The processor time of the thread needs no
+    /// file: a thread is then taken for a sleeper once its time has stood still for `STILL_FOR` in
+    /// one task.
     #[derive(Default)]
     pub(in super::super) struct Looks {
         /// By the key of the worker.
@@ -64,20 +65,29 @@ mod linux {
         fn look_at_clock(&mut self, worker: &Worker) -> Look {
             let tasks = worker.tasks();
             // The thread has ended since, or is about to.
-            let Some(used) = processor_time(worker.thread()) else { return Look::Unknown };
+            let Some(used) = processor_time(worker.thread()) else {
+                return Look::Unknown;
+            };
             let now = Instant::now();
             match self.still.get(&worker.key()) {
                 Some(still) if still.tasks == tasks && still.used == used => {
                     let is_long = now.duration_since(still.since) >= STILL_FOR;
-                    if is_long {
-                        Look::Asleep
-                    } else {
-                        Look::Unknown
-                    }
+                    if is_long { Look::Asleep } else { Look::Unknown }
                 }
                 before => {
-                    let look = if before.is_some_and(|still| still.tasks == tasks) { Look::Awake } else { Look::Unknown };
-                    self.still.insert(worker.key(), Still { tasks, used, since: now });
+                    let look = if before.is_some_and(|still| still.tasks == tasks) {
+                        Look::Awake
+                    } else {
+                        Look::Unknown
+                    };
+                    self.still.insert(
+                        worker.key(),
+                        Still {
+                            tasks,
+                            used,
+                            since: now,
+                        },
+                    );
                     look
                 }
             }
@@ -93,8 +103,9 @@ mod linux {
 
     /// The processor time that the thread has used.
     fn processor_time(thread: ThreadId) -> Option<Duration> {
-        // The kernel makes the identity of a thread's clock from that of the thread, and libc has no constants for it: the
-        // lowest bits say "of one thread" (4) and "its running time, in nanoseconds" (2).
+        // The kernel makes the identity of a thread's clock from that of the thread, and libc has
+        // no constants for it: the lowest bits say "of one thread" (4) and "its running time, in
+        // nanoseconds" (2).
         let clock = ClockId::from_raw((!thread.as_raw() << 3) | 4 | 2);
         clock.now().ok().map(Duration::from)
     }

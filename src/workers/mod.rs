@@ -1,4 +1,5 @@
-//! The threads that run tasks: a process-wide cache that grows with what blocks and not with what is queued.
+//! The threads that run tasks: a process-wide cache that grows with what blocks and not with what
+//! is queued.
 
 mod job;
 mod look;
@@ -11,10 +12,12 @@ mod worker;
 
 pub(crate) use job::{Claim, Claimed, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
-pub(crate) use pool::{list, list_unsupplied, others_wait, pass_on, unlist, watch_stash, Refusal, Source, Stash};
+pub(crate) use pool::{
+    Refusal, Source, Stash, list, list_unsupplied, others_wait, pass_on, unlist, watch_stash,
+};
 pub(crate) use stack::InPlace;
-pub use start_hook::{on_worker_start, WorkerHookError};
-pub(crate) use worker::{blocking, start_dedicated, Worker};
+pub use start_hook::{WorkerHookError, on_worker_start};
+pub(crate) use worker::{Worker, blocking, start_dedicated};
 
 #[cfg(taskgroup_models)]
 #[allow(unused_imports, reason = "not every set of models has a pool")]

@@ -1,33 +1,37 @@
-//! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are queued.
+//! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are
+//! queued.
 //!
-//! It looks every tick at the workers whose task has not changed since the last one. One that the system says is asleep
-//! gives its place to another worker, and one that has been at its task for a tick gives back what it has stashed. What it
-//! finds sets its pace: when every worker it looks at is asleep, it opens twice as many places at the next tick, so that a
-//! thousand tasks that block get their threads in a few dozen ticks; when they run, it opens none, so that tasks that
-//! compute stay near the number of cores. Only where no task at all begins for a while does it send one worker more, ever
-//! more rarely: the running tasks may be spinning until a queued one has run.
+//! It looks every tick at the workers whose task has not changed since the last one. One that the
+//! system says is asleep gives its place to another worker, and one that has been at its task for a
+//! tick gives back what it has stashed. What it finds sets its pace: when every worker it looks at
+//! is asleep, it opens twice as many places at the next tick, so that a thousand tasks that block
+//! get their threads in a few dozen ticks; when they run, it opens none, so that tasks that compute
+//! stay near the number of cores. Only where no task at all begins for a while does it send one
+//! worker more, ever more rarely: the running tasks may be spinning until a queued one has run.
 
 use std::time::Duration;
 
 use super::look::{Look, Looks};
-use super::pool::{State, POOL};
+use super::pool::{POOL, State};
 use super::worker::Place;
 use crate::error::log;
-use crate::facade::{contained, park_timeout, start_thread, MutexGuard, Unparker, TIME_PASSES};
+use crate::facade::{MutexGuard, TIME_PASSES, Unparker, contained, park_timeout, start_thread};
 
 /// Between two looks at workers that are at work.
 const TICK: Duration = Duration::from_millis(1);
 /// Between two looks while each finds nothing but sleepers.
 const FAST_TICK: Duration = Duration::from_micros(100);
-/// For how many ticks the monitor stays up with nothing queued; waking it costs more than its ticks.
+/// For how many ticks the monitor stays up with nothing queued; waking it costs more than its
+/// ticks.
 const LINGER: u32 = 50;
-/// After how many ticks without a new task the first worker more is sent; doubled each time, up to the second.
+/// After how many ticks without a new task the first worker more is sent; doubled each time, up to
+/// the second.
 const PATIENCE: u32 = 10;
 const MOST_PATIENCE: u32 = 500;
 /// The most places opened in one tick.
 const BURST: usize = 64;
-/// The most workers looked at in one tick. More are at work at once only when many have been woken together, and then the
-/// looks go round: a tick costs the same however many threads there are.
+/// The most workers looked at in one tick. More are at work at once only when many have been woken
+/// together, and then the looks go round: a tick costs the same however many threads there are.
 const LOOKS: usize = 64;
 
 /// What the monitor's thread is doing; under the lock of the pool.
@@ -54,7 +58,9 @@ pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
             drop(state);
             if let Err(error) = start_thread("taskgroup-monitor", None, || contained(run)) {
                 POOL.lock().monitor = Standing::Absent;
-                log(|| tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones"));
+                log(
+                    || tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones"),
+                );
             }
         }
     }
@@ -116,7 +122,8 @@ fn run() {
             (stuck, patience) = (0, (patience * 2).min(MOST_PATIENCE));
             refusal = POOL.supply_beyond().and_then(Result::err);
         }
-        // What was found asleep has left its places, and those are refilled; a burst goes beyond them.
+        // What was found asleep has left its places, and those are refilled; a burst goes beyond
+        // them.
         let sent = if asleep > 0 { burst } else { 0 };
         for _ in 0..sent {
             match POOL.supply_beyond() {
@@ -135,7 +142,8 @@ fn run() {
     }
 }
 
-/// Runs `f`, which may block, while another thread is the monitor, if one is to be had; false if that has stayed.
+/// Runs `f`, which may block, while another thread is the monitor, if one is to be had; false if
+/// that has stayed.
 fn stand_in(f: impl FnOnce()) -> bool {
     POOL.lock().monitor = Standing::Absent;
     rouse(POOL.lock());

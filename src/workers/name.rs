@@ -1,7 +1,8 @@
 //! Names of threads, as the operating system shows them.
 
-/// Runs `f` with the thread renamed to `name`, as much of it as the system keeps (15 bytes on Linux), and the old name
-/// restored afterwards. Where a running thread cannot be renamed, only `f` is run.
+/// Runs `f` with the thread renamed to `name`, as much of it as the system keeps (15 bytes on
+/// Linux), and the old name restored afterwards. Where a running thread cannot be renamed, only `f`
+/// is run.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
     use std::ffi::{CStr, CString};

@@ -1,32 +1,38 @@
 //! The cache of worker threads.
 //!
-//! Sources (groups) list themselves while they have tasks that a worker may run; workers pick a source and run its tasks.
-//! The machine has as many *places* as it runs threads at once, and a worker that is at work takes one. It frees its place
-//! when it blocks in one of our blocking points, or when the monitor finds it blocked in code that is not ours.
+//! Sources (groups) list themselves while they have tasks that a worker may run; workers pick a
+//! source and run its tasks. The machine has as many *places* as it runs threads at once, and a
+//! worker that is at work takes one. It frees its place when it blocks in one of our blocking
+//! points, or when the monitor finds it blocked in code that is not ours.
 //!
 //! # Invariants
 //!
-//! 1. While a source is listed and a place is free, a worker is on its way; it passes the wake on before it runs a task. So
-//!    queued tasks get threads for as long as the ones before them block, and a burst of spawns costs one wake.
-//! 2. While a source is listed and no place is free, and while a worker has tasks stashed, the monitor runs. So a task is
-//!    not stuck behind one that blocks: a worker gives its stash back when it blocks in one of our blocking points, and the
-//!    monitor gives it back when the worker has been at one task for a tick.
-//! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and listed, or retired. Whoever
-//!    wakes an idle worker exchanges its status, and so does the worker when it retires: a wake is never given to a worker
-//!    that leaves.
-//! 4. A worker stays with a source for a bounded number of batches, and for a millisecond or so at most where its tasks take
-//!    long, while others are listed; then it goes to the back. So a source whose tasks spawn more, and never runs dry, does
-//!    not keep the others from their workers.
-//! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code of the user's: it could
-//!    block itself, which would take a wake from the wait, or the monitor from all groups. So what is given back is not
-//!    dropped there, and a task that has to fail since no thread is to be had does so elsewhere (see [`Refusal`]).
+//! 1. While a source is listed and a place is free, a worker is on its way; it passes the wake on
+//!    before it runs a task. So queued tasks get threads for as long as the ones before them block,
+//!    and a burst of spawns costs one wake.
+//! 2. While a source is listed and no place is free, and while a worker has tasks stashed, the
+//!    monitor runs. So a task is not stuck behind one that blocks: a worker gives its stash back
+//!    when it blocks in one of our blocking points, and the monitor gives it back when the worker
+//!    has been at one task for a tick.
+//! 3. A worker is in one of four states: on its way, at work (in a place or blocked), idle and
+//!    listed, or retired. Whoever wakes an idle worker exchanges its status, and so does the worker
+//!    when it retires: a wake is never given to a worker that leaves.
+//! 4. A worker stays with a source for a bounded number of batches, and for a millisecond or so at
+//!    most where its tasks take long, while others are listed; then it goes to the back. So a
+//!    source whose tasks spawn more, and never runs dry, does not keep the others from their
+//!    workers.
+//! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code
+//!    of the user's: it could block itself, which would take a wake from the wait, or the monitor
+//!    from all groups. So what is given back is not dropped there, and a task that has to fail
+//!    since no thread is to be had does so elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!
-//! The lock of the pool is innermost: no other lock is taken while it is held. A source decides under its own lock to list
-//! itself and does it after that, since a listing may start a thread; it takes itself off under its own lock, when it sees
-//! that it has nothing to run. So one that has something to run is listed, or about to be; one that has nothing may be listed
-//! for a while longer, until a worker comes and sees.
+//! The lock of the pool is innermost: no other lock is taken while it is held. A source decides
+//! under its own lock to list itself and does it after that, since a listing may start a thread; it
+//! takes itself off under its own lock, when it sees that it has nothing to run. So one that has
+//! something to run is listed, or about to be; one that has nothing may be listed for a while
+//! longer, until a worker comes and sees.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,18 +46,20 @@ use slab::Slab;
 
 use super::monitor;
 use super::worker::{Place, Worker};
-use crate::facade::{self, global, parallelism, Mutex, MutexGuard, THREAD_FOR_EACH_TASK};
+use crate::facade::{self, Mutex, MutexGuard, THREAD_FOR_EACH_TASK, global, parallelism};
 
-/// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other workers cannot find them.
+/// Tasks that a worker has taken from a source and not begun. Joiners can still claim them, other
+/// workers cannot find them.
 pub(crate) trait Stash: Send + Sync {
-    /// Gives them back to the source, because the worker is not coming to them. Runs nothing of the user's, and sends no
-    /// worker: whoever calls sees to that.
+    /// Gives them back to the source, because the worker is not coming to them. Runs nothing of the
+    /// user's, and sends no worker: whoever calls sees to that.
     fn give_back(&self);
 }
 
 /// Something with tasks to run.
 pub(crate) trait Source: Send + Sync {
-    /// Runs tasks on this worker until there is none that it may run, or other sources have waited for their turn.
+    /// Runs tasks on this worker until there is none that it may run, or other sources have waited
+    /// for their turn.
     fn work(self: Arc<Self>, worker: &Worker);
 
     /// Starts the threads of the tasks that may begin, where each has one of its own.
@@ -69,17 +77,20 @@ global! {
 pub(super) struct Pool {
     pub(super) places: usize,
     state: Mutex<State>,
-    /// How many sources are listed, for workers that linger or have been with one for long. A hint: the lock decides.
+    /// How many sources are listed, for workers that linger or have been with one for long. A hint:
+    /// the lock decides.
     listed: CachePadded<PlainUsize>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     ready: VecDeque<Arc<dyn Source>>,
-    /// The idle, the one that became so last at the back; it is the warmest. Those that retire are at the front.
+    /// The idle, the one that became so last at the back; it is the warmest. Those that retire are
+    /// at the front.
     idle: VecDeque<Arc<Worker>>,
     workers: Slab<Member>,
-    /// The keys of the workers in a place, in no order. The monitor looks at these alone: thousands may be blocked.
+    /// The keys of the workers in a place, in no order. The monitor looks at these alone: thousands
+    /// may be blocked.
     busy: Vec<usize>,
     /// A task has begun since the monitor asked.
     progress: bool,
@@ -102,10 +113,11 @@ struct Member {
     watched: bool,
 }
 
-/// The system refused a thread, and nobody is at work who could come for what is queued: a task has to fail.
+/// The system refused a thread, and nobody is at work who could come for what is queued: a task has
+/// to fail.
 ///
-/// That runs code of the user's, and is left to whoever can do so: the thread of a spawn at once, a thread that blocks
-/// outside of its wait, and the monitor when it has handed its duty over.
+/// That runs code of the user's, and is left to whoever can do so: the thread of a spawn at once, a
+/// thread that blocks outside of its wait, and the monitor when it has handed its duty over.
 #[must_use = "a queued task waits for ever"]
 pub(crate) struct Refusal {
     source: Arc<dyn Source>,
@@ -120,7 +132,9 @@ impl Refusal {
 
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusal").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("Refusal")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +157,11 @@ enum Supply {
 
 impl Pool {
     fn new() -> Self {
-        Pool { places: parallelism(), state: Mutex::new(State::default()), listed: CachePadded::default() }
+        Pool {
+            places: parallelism(),
+            state: Mutex::new(State::default()),
+            listed: CachePadded::default(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,7 +210,8 @@ impl Pool {
         None
     }
 
-    /// No thread is to be had. If nobody is at work, nobody will come: a task has to fail. Else it waits for its turn.
+    /// No thread is to be had. If nobody is at work, nobody will come: a task has to fail. Else it
+    /// waits for its turn.
     fn refused(&self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
         state.arriving -= 1;
@@ -203,7 +222,8 @@ impl Pool {
         state.rotate().map(|source| Refusal { source, error })
     }
 
-    /// A source for `worker`, which is on its way or has just finished with one; none if it is to go idle, or to leave.
+    /// A source for `worker`, which is on its way or has just finished with one; none if it is to
+    /// go idle, or to leave.
     pub(super) fn next(&self, worker: &Arc<Worker>, arriving: bool, lingered: bool) -> Next {
         let mut state = self.lock();
         if arriving {
@@ -217,9 +237,13 @@ impl Pool {
             }
         }
         state.set_place(worker, Place::Away);
-        if !lingered && state.arriving == 0 && state.busy.len() < self.places && state.closing.is_none() {
-            // On its way, and so nobody else is woken: the next source is often listed a moment later, by a scope that
-            // follows this one, and a wake costs more than a look.
+        if !lingered
+            && state.arriving == 0
+            && state.busy.len() < self.places
+            && state.closing.is_none()
+        {
+            // On its way, and so nobody else is woken: the next source is often listed a moment
+            // later, by a scope that follows this one, and a wake costs more than a look.
             state.arriving += 1;
             return Next::Linger;
         }
@@ -238,8 +262,8 @@ impl Pool {
         Next::Idle
     }
 
-    /// Looks for a source for as long as a wake would take. It must be there at two looks: one that its owner has emptied by
-    /// the second was not worth coming for.
+    /// Looks for a source for as long as a wake would take. It must be there at two looks: one that
+    /// its owner has emptied by the second was not worth coming for.
     pub(super) fn linger(&self) {
         let mut before = false;
         facade::linger(|| {
@@ -254,7 +278,11 @@ impl Pool {
         state.set_place(worker, Place::Blocked);
         let supply = match state.decide(self.places) {
             // The place is free at once, and the one on its way fills another.
-            Supply::Nothing if state.is_waiting() && state.busy.len() + state.arriving < self.places => state.send(),
+            Supply::Nothing
+                if state.is_waiting() && state.busy.len() + state.arriving < self.places =>
+            {
+                state.send()
+            }
             supply => supply,
         };
         self.carry_out(supply, state)
@@ -305,7 +333,12 @@ impl Pool {
         let mut state = self.lock();
         let entry = state.workers.vacant_entry();
         let worker = Arc::new(make(entry.key()));
-        entry.insert(Member { worker: worker.clone(), busy: None, seen: 0, watched: false });
+        entry.insert(Member {
+            worker: worker.clone(),
+            busy: None,
+            seen: 0,
+            watched: false,
+        });
         worker
     }
 }
@@ -342,13 +375,18 @@ impl State {
         !self.ready.is_empty()
     }
 
-    /// Whether there is anything for the monitor to look after. Only a busy worker has a stash: one that blocks gives its own
-    /// back first, and so does the monitor for one that it finds blocked.
+    /// Whether there is anything for the monitor to look after. Only a busy worker has a stash: one
+    /// that blocks gives its own back first, and so does the monitor for one that it finds blocked.
     pub(super) fn needs_monitor(&self) -> bool {
-        self.is_waiting() || self.busy.iter().any(|&key| self.workers[key].worker.has_stash())
+        self.is_waiting()
+            || self
+                .busy
+                .iter()
+                .any(|&key| self.workers[key].worker.has_stash())
     }
 
-    /// Of the busy workers, the next `most`: those that have been at one task since the look before.
+    /// Of the busy workers, the next `most`: those that have been at one task since the look
+    /// before.
     pub(super) fn look(&mut self, most: usize) -> Vec<Arc<Worker>> {
         let (count, from) = (self.busy.len(), self.looks_from);
         let mut suspects = Vec::new();
@@ -360,11 +398,16 @@ impl State {
                 suspects.push(member.worker.clone());
             }
         }
-        self.looks_from = if count > most { (from + most) % count } else { 0 };
+        self.looks_from = if count > most {
+            (from + most) % count
+        } else {
+            0
+        };
         suspects
     }
 
-    /// Whether a task has begun since this was asked, as far as the looks and the moves of workers tell.
+    /// Whether a task has begun since this was asked, as far as the looks and the moves of workers
+    /// tell.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
@@ -421,7 +464,11 @@ pub(crate) fn unlist(source: &Arc<dyn Source>) {
         return;
     }
     let mut state = POOL.lock();
-    if let Some(index) = state.ready.iter().position(|listed| Arc::ptr_eq(listed, source)) {
+    if let Some(index) = state
+        .ready
+        .iter()
+        .position(|listed| Arc::ptr_eq(listed, source))
+    {
         let listed = state.ready.remove(index);
         POOL.listed.store(state.ready.len(), Relaxed);
         drop(state);
@@ -445,11 +492,16 @@ pub(crate) fn pass_on() {
     POOL.supply_or_fail(POOL.lock());
 }
 
-/// Gives all that is stashed back, as the monitor does of workers that have been at one task for too long; for models, in
-/// which no time passes.
+/// Gives all that is stashed back, as the monitor does of workers that have been at one task for
+/// too long; for models, in which no time passes.
 #[cfg(taskgroup_models)]
 pub(crate) fn give_back_stashes() {
-    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, member)| member.worker.clone()).collect();
+    let workers: Vec<_> = POOL
+        .lock()
+        .workers
+        .iter()
+        .map(|(_, member)| member.worker.clone())
+        .collect();
     workers.iter().for_each(|worker| worker.give_back());
     pass_on();
 }
@@ -457,8 +509,16 @@ pub(crate) fn give_back_stashes() {
 /// As [`give_back_stashes`], of the workers that say that they have something stashed.
 #[cfg(taskgroup_models)]
 pub(crate) fn give_back_flagged_stashes() {
-    let workers: Vec<_> = POOL.lock().workers.iter().map(|(_, member)| member.worker.clone()).collect();
-    let flagged: Vec<_> = workers.into_iter().filter(|worker| worker.has_stash()).collect();
+    let workers: Vec<_> = POOL
+        .lock()
+        .workers
+        .iter()
+        .map(|(_, member)| member.worker.clone())
+        .collect();
+    let flagged: Vec<_> = workers
+        .into_iter()
+        .filter(|worker| worker.has_stash())
+        .collect();
     flagged.iter().for_each(|worker| worker.give_back());
     pass_on();
 }
@@ -505,7 +565,13 @@ mod tests {
         for step in 0..500_usize {
             // Each worker in turn, to a place that is another one each time round.
             let index = step * 5 % 7;
-            let place = [Place::Busy, Place::Blocked, Place::Busy, Place::Stalled, Place::Away][step % 5];
+            let place = [
+                Place::Busy,
+                Place::Blocked,
+                Place::Busy,
+                Place::Stalled,
+                Place::Away,
+            ][step % 5];
             state.set_place(&workers[index], place);
             if place == Place::Busy {
                 expected.insert(workers[index].key());
@@ -517,12 +583,20 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_suspected_at_the_second_look_in_one_task_and_one_look_costs_no_more_than_it_says() {
+    fn a_worker_is_suspected_at_the_second_look_in_one_task_and_one_look_costs_no_more_than_it_says()
+     {
         let pool = Pool::new();
         let workers: Vec<_> = (0..10).map(|_| pool.register(Worker::new)).collect();
         let mut state = pool.lock();
-        workers.iter().for_each(|worker| state.set_place(worker, Place::Busy));
-        let keys = |suspects: Vec<Arc<Worker>>| suspects.iter().map(|worker| worker.key()).collect::<Vec<_>>();
+        workers
+            .iter()
+            .for_each(|worker| state.set_place(worker, Place::Busy));
+        let keys = |suspects: Vec<Arc<Worker>>| {
+            suspects
+                .iter()
+                .map(|worker| worker.key())
+                .collect::<Vec<_>>()
+        };
         // All are looked at within three looks at four, and none is suspected before its second.
         for _ in 0..2 {
             assert_eq!(keys(state.look(4)), []);
@@ -533,7 +607,12 @@ mod tests {
         state.set_place(&workers[3], Place::Blocked);
         state.set_place(&workers[3], Place::Busy);
         let seen: Vec<_> = (0..2).flat_map(|_| keys(state.look(4))).collect();
-        assert!(!seen.is_empty() && !seen.contains(&workers[2].key()) && !seen.contains(&workers[3].key()), "{seen:?}");
+        assert!(
+            !seen.is_empty()
+                && !seen.contains(&workers[2].key())
+                && !seen.contains(&workers[3].key()),
+            "{seen:?}"
+        );
         assert!(state.take_progress() && !state.take_progress());
     }
 

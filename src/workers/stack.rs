@@ -1,16 +1,18 @@
 //! How much stack the tasks that run in place may use.
 //!
-//! A task that runs in place, on the thread that waits for it, finds what the tasks around it have left of the stack. On a
-//! thread of its own it would have all of it. So a task begins in place only while little of the stack is used, as the
-//! distance of two addresses shows; after that a worker runs it, and the thread that waits blocks.
+//! A task that runs in place, on the thread that waits for it, finds what the tasks around it have
+//! left of the stack. On a thread of its own it would have all of it. So a task begins in place
+//! only while little of the stack is used, as the distance of two addresses shows; after that a
+//! worker runs it, and the thread that waits blocks.
 //!
 //! | thread | measured from | may be used |
 //! |---|---|---|
 //! | a worker, a task's own thread | the beginning of the thread | a quarter of its stack |
 //! | any other | the outermost task in place | `FOREIGN`: a quarter of a stack of 64 KiB |
 //!
-//! The size of the stack of other threads is not known, nor what is used of it. The small limit costs one wake of a worker,
-//! on which the rest of a deep recursion then has the room of the first row.
+//! The size of the stack of other threads is not known, nor what is used of it. The small limit
+//! costs one wake of a worker, on which the rest of a deep recursion then has the room of the first
+//! row.
 
 use std::cell::Cell;
 use std::env;
@@ -81,7 +83,10 @@ impl InPlace {
             (cfg!(loom) || top.abs_diff(here) <= stack.room.get()).then_some(false)
         };
         let is_outermost = STACK.try_with(may_begin).ok().flatten()?;
-        Some(InPlace { is_outermost, _on_this_thread: PhantomData })
+        Some(InPlace {
+            is_outermost,
+            _on_this_thread: PhantomData,
+        })
     }
 }
 
@@ -111,7 +116,10 @@ mod tests {
     fn what_the_outermost_task_has_used_counts_until_it_ends() {
         for _ in 0..3 {
             let outermost = below(|| InPlace::begin().is_some());
-            assert!(outermost, "what is used before the outermost does not count");
+            assert!(
+                outermost,
+                "what is used before the outermost does not count"
+            );
             let outer = InPlace::begin().expect("nothing is used");
             assert!(InPlace::begin().is_some());
             assert!(below(InPlace::begin).is_none());

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{log, PanicPayload};
+use crate::error::{PanicPayload, log};
 use crate::facade::catch;
 
 type Hook = Box<dyn Fn() + Send + Sync>;
@@ -33,14 +33,17 @@ pub enum WorkerHookError {
     AlreadyStarted,
 }
 
-/// Sets a hook that runs on each thread that this crate starts for tasks, before the first task of that thread.
+/// Sets a hook that runs on each thread that this crate starts for tasks, before the first task of
+/// that thread.
 ///
-/// A cached thread keeps the signal mask, the processor affinity and the niceness of the thread that happened to start it, and
-/// runs the tasks of others. The hook is the place to set them to what all tasks are to have, or to attach the thread to a
-/// profiler or to a foreign runtime. It runs on the workers and on the threads of [`dedicated`](crate::TaskBuilder::dedicated)
-/// tasks. It does not run on threads of your own, on which a task may run while they wait for it.
+/// A cached thread keeps the signal mask, the processor affinity and the niceness of the thread
+/// that happened to start it, and runs the tasks of others. The hook is the place to set them to
+/// what all tasks are to have, or to attach the thread to a profiler or to a foreign runtime. It
+/// runs on the workers and on the threads of [`dedicated`](crate::TaskBuilder::dedicated) tasks. It
+/// does not run on threads of your own, on which a task may run while they wait for it.
 ///
-/// There is one hook for the process. Set it in `main`, before the first scope. A library leaves it to the program.
+/// There is one hook for the process. Set it in `main`, before the first scope. A library leaves it
+/// to the program.
 ///
 /// A panic of the hook is logged as an error with `tracing`, and the thread goes on.
 ///
@@ -78,9 +81,16 @@ pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), Wo
 
 /// Runs the hook, on a thread that has run no task yet.
 pub(super) fn run() {
-    let Some(hook) = HOOK.get_or_init(|| None) else { return };
+    let Some(hook) = HOOK.get_or_init(|| None) else {
+        return;
+    };
     if let Err(payload) = catch(hook) {
         let panic = PanicPayload::new(payload);
-        log(|| tracing::error!(panic = panic.message(), "the hook for the start of workers panicked"));
+        log(|| {
+            tracing::error!(
+                panic = panic.message(),
+                "the hook for the start of workers panicked"
+            )
+        });
     }
 }

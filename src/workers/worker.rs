@@ -3,16 +3,18 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicU32 as PlainU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::monitor;
-use super::pool::{Next, Refusal, Stash, POOL};
+use super::pool::{Next, POOL, Refusal, Stash};
 use super::{stack, start_hook};
 use crossbeam_utils::atomic::AtomicCell;
 
-use crate::facade::{contained, holds, local, park_idle, start_thread, AtomicU8, Guard, Mutex, Ordering, Unparker};
+use crate::facade::{
+    AtomicU8, Guard, Mutex, Ordering, Unparker, contained, holds, local, park_idle, start_thread,
+};
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -42,8 +44,9 @@ pub(super) enum Place {
 
 /// A worker thread, as the pool and the monitor see it.
 ///
-/// `status` says who may decide over it: an idle worker is woken, or retires, by an exchange from `IDLE`, so of a wake and
-/// a retirement one is seen to fail. It orders nothing: all that a worker is woken for is under the lock of the pool.
+/// `status` says who may decide over it: an idle worker is woken, or retires, by an exchange from
+/// `IDLE`, so of a wake and a retirement one is seen to fail. It orders nothing: all that a worker
+/// is woken for is under the lock of the pool.
 pub(crate) struct Worker {
     key: usize,
     unparker: Unparker,
@@ -53,8 +56,8 @@ pub(crate) struct Worker {
     /// Changes under the lock of the pool.
     place: AtomicCell<Place>,
     stash: Mutex<Option<Arc<dyn Stash>>>,
-    /// There are tasks in the stash, perhaps: set after they have been put there, cleared before they are taken back. So
-    /// tasks that stay in a stash are never without the flag.
+    /// There are tasks in the stash, perhaps: set after they have been put there, cleared before
+    /// they are taken back. So tasks that stay in a stash are never without the flag.
     stashing: PlainBool,
     thread: ThreadId,
 }
@@ -92,7 +95,8 @@ impl Worker {
             start_hook::run();
             let worker = POOL.register(Worker::new);
             WORKER.with(|own| own.replace(Some(worker.clone())));
-            // Tasks contain their panics. A worker that died of one would leave a scope that waits for ever.
+            // Tasks contain their panics. A worker that died of one would leave a scope that waits
+            // for ever.
             contained(|| worker.run());
             WORKER.with(|own| own.take());
         })
@@ -137,7 +141,10 @@ impl Worker {
     fn try_retire(&self) -> bool {
         if holds(Guard::RetireByExchange) {
             // A wake that comes first is seen by the failure of the exchange.
-            return self.status.compare_exchange(IDLE, RETIRED, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            return self
+                .status
+                .compare_exchange(IDLE, RETIRED, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         }
         if self.status.load(Ordering::Relaxed) != IDLE {
             return false;
@@ -148,7 +155,9 @@ impl Worker {
 
     /// Takes an idle worker for a wake; false if it has retired.
     pub(super) fn take(&self) -> bool {
-        self.status.compare_exchange(IDLE, WOKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.status
+            .compare_exchange(IDLE, WOKEN, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     pub(super) fn become_idle(&self) {
@@ -180,7 +189,8 @@ impl Worker {
 
     #[inline]
     pub(super) fn count_task(&self) {
-        self.tasks.store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
+        self.tasks
+            .store(self.tasks.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// Says where the worker keeps the tasks that it has taken and not begun.
@@ -227,23 +237,31 @@ impl Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("key", &self.key).field("thread", &self.thread).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("key", &self.key)
+            .field("thread", &self.thread)
+            .finish_non_exhaustive()
     }
 }
 
-/// While it lives, this thread is blocked in one of our blocking points and has given its place to another worker.
+/// While it lives, this thread is blocked in one of our blocking points and has given its place to
+/// another worker.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Blocking(Option<Arc<Worker>>);
 
-/// Gives the place of this thread away, if it is a worker. Runs no code of the user's, so a wait that has published itself
-/// can call it.
+/// Gives the place of this thread away, if it is a worker. Runs no code of the user's, so a wait
+/// that has published itself can call it.
 ///
 /// # Errors
 ///
 /// A task has to fail before this thread blocks, since no other will come for it.
 pub(crate) fn blocking() -> Result<Blocking, Refusal> {
-    let Some(worker) = WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten() else {
+    let Some(worker) = WORKER
+        .try_with(|worker| worker.borrow().clone())
+        .ok()
+        .flatten()
+    else {
         return Ok(Blocking(None));
     };
     if holds(Guard::StashIsGivenBack) {
@@ -263,7 +281,11 @@ impl Drop for Blocking {
 }
 
 /// Starts a thread of its own for `f`.
-pub(crate) fn start_dedicated(name: &str, stack_size: Option<usize>, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_dedicated(
+    name: &str,
+    stack_size: Option<usize>,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     start_thread(name, stack_size, move || {
         stack::begin_thread(stack_size);
         start_hook::run();

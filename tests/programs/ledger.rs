@@ -1,7 +1,7 @@
 //! The ledger: what a run of a program has done, and when.
 //!
-//! Every entry has a beginning and an end on one clock, which counts. If one entry ends before another begins, the first
-//! happened before the second; otherwise either may have been first.
+//! Every entry has a beginning and an end on one clock, which counts. If one entry ends before
+//! another begins, the first happened before the second; otherwise either may have been first.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::taskgroup::{CancelCause, Cancelled, TaskStatus, TokenId};
 
-/// Whether the clock orders what it counts. In a model a thread may see an old value, whatever the clock says.
+/// Whether the clock orders what it counts. In a model a thread may see an old value, whatever the
+/// clock says.
 pub const ORDERS: bool = !cfg!(taskgroup_models);
 
 /// A scope, or a task, whose scope is that of its own token.
@@ -96,7 +97,8 @@ pub enum Outcome {
     Value,
     /// It returned an error that holds no cancel.
     Failed(u64),
-    /// It returned an error, known by the fault, that holds a cancel. The task's own token had that identity, if it was asked.
+    /// It returned an error, known by the fault, that holds a cancel. The task's own token had that
+    /// identity, if it was asked.
     Cut {
         fault: u64,
         cut: Cut,
@@ -258,7 +260,10 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new() -> Arc<Ledger> {
-        Arc::new(Ledger { clock: AtomicU64::new(1), entries: Mutex::default() })
+        Arc::new(Ledger {
+            clock: AtomicU64::new(1),
+            entries: Mutex::default(),
+        })
     }
 
     /// The time; no two calls give the same.
@@ -267,28 +272,42 @@ impl Ledger {
     }
 
     pub fn write(&self, entry: Entry) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry);
     }
 
     pub fn extend(&self, entries: &mut Vec<Entry>) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).append(entries);
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(entries);
     }
 
     /// An entry of something that takes no time, by code that belongs to no task.
     pub fn note(&self, what: What) {
         let now = self.now();
-        self.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin: now, end: now, what });
+        self.write(Entry {
+            task: OUTSIDE,
+            scope: OUTSIDE,
+            begin: now,
+            end: now,
+            what,
+        });
     }
 
     /// The entries in the order of their beginnings.
     pub fn read(&self) -> Vec<Entry> {
-        let mut entries = std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut entries =
+            std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
         entries.sort_by_key(|entry| entry.begin);
         entries
     }
 }
 
-/// An error of a program. It also marks the errors of the crate that a task returns, so that a report can be matched.
+/// An error of a program. It also marks the errors of the crate that a task returns, so that a
+/// report can be matched.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault(pub u64);
 
@@ -308,16 +327,23 @@ pub fn number_in(text: &str, word: &str) -> Option<u64> {
 pub fn cut(cancelled: &Cancelled) -> Cut {
     let of_text = |text: &str| number_in(text, "fault ").map_or(Cause::Other, Cause::Fault);
     let cause = match cancelled.cause() {
-        CancelCause::Requested { reason: Some(reason) } => number_in(reason, "act ").map_or(Cause::Other, Cause::Act),
+        CancelCause::Requested {
+            reason: Some(reason),
+        } => number_in(reason, "act ").map_or(Cause::Other, Cause::Act),
         CancelCause::Requested { reason: None } => Cause::Unnamed,
-        CancelCause::TaskFailed { error, .. } | CancelCause::BodyFailed { error, .. } => of_text(error),
+        CancelCause::TaskFailed { error, .. } | CancelCause::BodyFailed { error, .. } => {
+            of_text(error)
+        }
         CancelCause::TaskPanicked { message, .. } => of_text(message),
         CancelCause::BodyPanicked => Cause::BodyPanicked,
         CancelCause::Deadline { .. } => Cause::Deadline,
         CancelCause::GroupFinished => Cause::Finished,
         _ => Cause::Other,
     };
-    Cut { origin: cancelled.origin(), cause }
+    Cut {
+        origin: cancelled.origin(),
+        cause,
+    }
 }
 
 /// Checks that everything that was made was dropped, each once, and gives the times of the drops.

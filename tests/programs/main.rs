@@ -17,8 +17,9 @@
 //! | `specification` | what the meanings allow it to have done |
 //! | `shrink` | makes a failing program small |
 //!
-//! The programs run in child processes, so that a hang or an abort is found like any other difference: one with both cores, and
-//! one with a single core, at the same time. The test watches them, makes the first program that fails small, and prints it.
+//! The programs run in child processes, so that a hang or an abort is found like any other
+//! difference: one with both cores, and one with a single core, at the same time. The test watches
+//! them, makes the first program that fails small, and prints it.
 
 #![allow(unreachable_pub, reason = "the modules are those of a test")]
 
@@ -32,14 +33,17 @@ use std::env;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grammar::{generate, Choices, Size, FEATURES};
+use grammar::{Choices, FEATURES, Size, generate};
 // The same files are modules of the models, where the crate has another path.
-#[allow(clippy::single_component_path_imports, reason = "gives the crate a name in this module")]
+#[allow(
+    clippy::single_component_path_imports,
+    reason = "gives the crate a name in this module"
+)]
 use taskgroup;
 
 /// What a child is to do: so many programs from a seed on, or one program so many times.
@@ -67,10 +71,16 @@ fn programs_do_what_they_mean() {
     let children = [("cores", first), ("core", first + each)].map(|(role, seed)| {
         let (seed, count) = (seed.to_string(), each.to_string());
         let timed = if env::var(COUNT).is_ok() { "" } else { "timed" };
-        start(&format!("{role} {timed}"), &[(SEED, &seed), (COUNT, &count)])
+        start(
+            &format!("{role} {timed}"),
+            &[(SEED, &seed), (COUNT, &count)],
+        )
     });
     let watched = children.map(|child| thread::spawn(move || watch(child, HANGS)));
-    let found: Vec<_> = watched.into_iter().filter_map(|watched| watched.join().expect("the watch does not panic")).collect();
+    let found: Vec<_> = watched
+        .into_iter()
+        .filter_map(|watched| watched.join().expect("the watch does not panic"))
+        .collect();
     if let Some((seed, why)) = found.into_iter().next() {
         println!("seed {seed}: {why}");
         let (_, choices) = generate(Choices::of_seed(seed), size());
@@ -80,27 +90,46 @@ fn programs_do_what_they_mean() {
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")),
+    )
 }
 
 fn size() -> Size {
     let named = |variable: &str| {
         let names = env::var(variable).unwrap_or_default();
-        let bits = names.split(',').filter(|name| !name.is_empty()).map(|name| {
-            let known = FEATURES.iter().find(|(known, _)| *known == name);
-            known.unwrap_or_else(|| panic!("{variable}: {name:?} is not one of {FEATURES:?}")).1
-        });
+        let bits = names
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                let known = FEATURES.iter().find(|(known, _)| *known == name);
+                known
+                    .unwrap_or_else(|| panic!("{variable}: {name:?} is not one of {FEATURES:?}"))
+                    .1
+            });
         bits.fold(0, |all, bit| all | bit)
     };
-    Size { features: (Size::USUAL.features | named(WITH)) & !named(WITHOUT), ..Size::USUAL }
+    Size {
+        features: (Size::USUAL.features | named(WITH)) & !named(WITHOUT),
+        ..Size::USUAL
+    }
 }
 
 fn parse(program: &str) -> Vec<u32> {
-    program.split('.').filter(|part| !part.is_empty()).map(|part| part.parse().expect("choices are numbers")).collect()
+    program
+        .split('.')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().expect("choices are numbers"))
+        .collect()
 }
 
 fn draw(choices: &[u32]) -> String {
-    choices.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+    choices
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 /// Shrinks the program if it fails again, prints it, and fails.
@@ -134,17 +163,35 @@ struct Watched {
     child: Child,
     lines: Arc<AtomicU64>,
     reader: thread::JoinHandle<String>,
-    /// What it writes to its standard error; the beginning counts, for panics follow from the first.
+    /// What it writes to its standard error; the beginning counts, for panics follow from the
+    /// first.
     errors: thread::JoinHandle<String>,
 }
 
 fn start(role: &str, with: &[(&str, &str)]) -> Watched {
     let mut command = Command::new(env::current_exe().expect("the test has a path"));
-    command.args(["programs_do_what_they_mean", "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(CHILD, role).env_remove(PROGRAM).env_remove("RUST_BACKTRACE").envs(with.iter().copied());
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+    command.args([
+        "programs_do_what_they_mean",
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    command
+        .env(CHILD, role)
+        .env_remove(PROGRAM)
+        .env_remove("RUST_BACKTRACE")
+        .envs(with.iter().copied());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a child");
     let lines = Arc::new(AtomicU64::new(0));
-    let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut stdout, mut stderr) = (
+        child.stdout.take().expect("piped"),
+        child.stderr.take().expect("piped"),
+    );
     let seen = lines.clone();
     let reader = thread::spawn(move || {
         let (mut tail, mut buffer) = (Vec::new(), [0; 4096]);
@@ -163,12 +210,22 @@ fn start(role: &str, with: &[(&str, &str)]) -> Watched {
         let _ = io::copy(&mut stderr, &mut io::sink());
         String::from_utf8_lossy(&text).into_owned()
     });
-    Watched { child, lines, reader, errors }
+    Watched {
+        child,
+        lines,
+        reader,
+        errors,
+    }
 }
 
 /// Waits for a child; the number of the program that failed, and why.
 fn watch(watched: Watched, hangs: Duration) -> Option<(u64, String)> {
-    let Watched { mut child, lines, reader, errors } = watched;
+    let Watched {
+        mut child,
+        lines,
+        reader,
+        errors,
+    } = watched;
     let (mut at, mut since) = (0, Instant::now());
     let status = loop {
         if let Some(status) = child.try_wait().expect("it is our child") {
@@ -185,7 +242,11 @@ fn watch(watched: Watched, hangs: Duration) -> Option<(u64, String)> {
         thread::sleep(Duration::from_millis(5));
     };
     let (text, errors) = (reader.join().expect("reads"), errors.join().expect("reads"));
-    let last = text.lines().rev().find_map(|line| line.strip_prefix("program ")?.parse().ok()).unwrap_or(0);
+    let last = text
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("program ")?.parse().ok())
+        .unwrap_or(0);
     match status {
         Some(status) if status.success() => {
             if let Some(done) = text.lines().rev().find(|line| line.starts_with("done ")) {
@@ -194,8 +255,14 @@ fn watch(watched: Watched, hangs: Duration) -> Option<(u64, String)> {
             None
         }
         Some(status) => {
-            let differs = text.lines().rev().find_map(|line| line.strip_prefix("differs "));
-            Some((last, differs.map_or_else(|| format!("{status}\n{errors}"), str::to_owned)))
+            let differs = text
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix("differs "));
+            Some((
+                last,
+                differs.map_or_else(|| format!("{status}\n{errors}"), str::to_owned),
+            ))
         }
         None => Some((last, "it hangs".to_owned())),
     }
@@ -207,7 +274,10 @@ fn child(role: &str) {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload().downcast_ref::<String>().map(String::as_str);
-        if text.and_then(|text| ledger::number_in(text, "fault ")).is_none() {
+        if text
+            .and_then(|text| ledger::number_in(text, "fault "))
+            .is_none()
+        {
             print(info);
         }
     }));

@@ -1,9 +1,14 @@
 //! Makes a failing program small, by making its list of choices short and its numbers low.
 //!
-//! Any list of choices is a program that ends, so there is nothing to check but whether it still fails.
+//! Any list of choices is a program that ends, so there is nothing to check but whether it still
+//! fails.
 
 /// The smallest list that `fails`, as far as `tries` go.
-pub fn shrink(choices: Vec<u32>, mut tries: usize, mut fails: impl FnMut(&[u32]) -> bool) -> Vec<u32> {
+pub fn shrink(
+    choices: Vec<u32>,
+    mut tries: usize,
+    mut fails: impl FnMut(&[u32]) -> bool,
+) -> Vec<u32> {
     let mut best = choices;
     let mut try_one = |best: &mut Vec<u32>, candidate: Vec<u32>| {
         if tries == 0 || candidate == *best {

@@ -1,5 +1,10 @@
-//! Actors for random schedules: threads with a token each, which do one operation at a time and report how it ended.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
+//! Actors for random schedules: threads with a token each, which do one operation at a time and
+//! report how it ended.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this module"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -14,7 +19,11 @@ pub(crate) const ACTORS: usize = 4;
 
 /// How many schedules of each kind are run.
 pub(crate) fn runs() -> ProptestConfig {
-    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// What an actor is told to do, with what it keeps.
@@ -36,7 +45,12 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
     {
         std::thread::scope(|threads| {
             let (report, reports) = mpsc::channel();
-            let mut stage = Stage { actors: Vec::new(), tokens: vec![CancelToken::new(); ACTORS], report, reports };
+            let mut stage = Stage {
+                actors: Vec::new(),
+                tokens: vec![CancelToken::new(); ACTORS],
+                report,
+                reports,
+            };
             for _ in 0..ACTORS {
                 let (tell, told) = mpsc::channel::<Command<'a, S>>();
                 let make = &make;
@@ -55,7 +69,8 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
                     self.0.iter().for_each(|token| _ = token.cancel());
                 }
             }
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&mut stage)));
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&mut stage)));
             drop(Cancel(stage.tokens));
             drop(stage.actors);
             if let Err(payload) = outcome {
@@ -64,7 +79,8 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
         });
     }
 
-    /// Has an actor that does nothing begin an operation in a scope of its own; what it returns is reported.
+    /// Has an actor that does nothing begin an operation in a scope of its own; what it returns is
+    /// reported.
     pub(crate) fn begin(&mut self, actor: usize, operation: impl FnOnce(&mut S) -> R + Send + 'a) {
         self.tokens[actor] = CancelToken::new();
         self.act(actor, operation);
@@ -78,7 +94,9 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
             // The script has gone if it has failed.
             let _ = report.send((actor, outcome));
         };
-        self.actors[actor].send(Box::new(command)).expect("the actor is there");
+        self.actors[actor]
+            .send(Box::new(command))
+            .expect("the actor is there");
     }
 
     /// For what an actor has to tell in the middle of an operation.
@@ -94,7 +112,11 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
     /// Waits for as many reports as are expected, which must be these.
     #[track_caller]
     pub(crate) fn expect(&self, expected: BTreeSet<(usize, R)>) {
-        let next = || self.reports.recv_timeout(LONG).unwrap_or_else(|_| panic!("not all came of {expected:?}"));
+        let next = || {
+            self.reports
+                .recv_timeout(LONG)
+                .unwrap_or_else(|_| panic!("not all came of {expected:?}"))
+        };
         let reported: BTreeSet<_> = expected.iter().map(|_| next()).collect();
         assert_eq!(reported, expected);
     }
@@ -102,6 +124,9 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
     /// Nobody has anything to say that was not expected.
     #[track_caller]
     pub(crate) fn expect_no_more(&self) {
-        assert!(self.reports.try_recv().is_err(), "somebody reported what was not expected");
+        assert!(
+            self.reports.try_recv().is_err(),
+            "somebody reported what was not expected"
+        );
     }
 }

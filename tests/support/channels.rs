@@ -1,5 +1,9 @@
 //! What the tests of channels share: who is blocked at one, and operations that cross with cancels.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this module"
+)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +11,7 @@ use std::time::Duration;
 use taskgroup::channel::{Receiver, RecvError, SendError};
 use taskgroup::{CancelToken, TaskGroup};
 
-use super::support::{until, watch, Counted, Drops, LONG};
+use super::support::{Counted, Drops, LONG, until, watch};
 
 /// For what is to run out of time.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
@@ -41,8 +45,8 @@ pub(crate) fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Res
     })?)
 }
 
-/// Two who send through a channel and two who receive, some of them cancelled at any moment: each message is delivered, once,
-/// or given back.
+/// Two who send through a channel and two who receive, some of them cancelled at any moment: each
+/// message is delivered, once, or given back.
 pub(crate) fn cross_with_cancels<S: Clone + Send, R: Clone + Send>(
     (sender, receiver): (S, R),
     send: impl Fn(&S, Counted) -> Result<(), SendError<Counted>> + Sync,
@@ -50,16 +54,22 @@ pub(crate) fn cross_with_cancels<S: Clone + Send, R: Clone + Send>(
 ) -> anyhow::Result<()> {
     let _watch = watch();
     let drops = Drops::default();
-    let (sent, back, received) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (sent, back, received) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     TaskGroup::builder().timeout(LONG).scope(|g| {
         for worker in 0..2 {
             let (sender, send, sent, back, drops) = (sender.clone(), &send, &sent, &back, &drops);
             g.spawn(move || {
                 for round in 0..200 {
-                    with_cancel((round + worker) % 3 == 0, || match send(&sender, drops.counted()) {
-                        Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                        Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
-                        Err(other) => panic!("{other:?}"),
+                    with_cancel((round + worker) % 3 == 0, || {
+                        match send(&sender, drops.counted()) {
+                            Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                            Err(SendError::Cancelled(..)) => back.fetch_add(1, Ordering::Relaxed),
+                            Err(other) => panic!("{other:?}"),
+                        }
                     })?;
                 }
                 Ok(())
@@ -82,6 +92,9 @@ pub(crate) fn cross_with_cancels<S: Clone + Send, R: Clone + Send>(
         Ok(())
     })?;
     let (sent, back) = (sent.into_inner(), back.into_inner());
-    assert_eq!((received.into_inner(), sent + back, drops.count()), (sent, 400, 400));
+    assert_eq!(
+        (received.into_inner(), sent + back, drops.count()),
+        (sent, 400, 400)
+    );
     Ok(())
 }

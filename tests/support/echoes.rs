@@ -1,8 +1,12 @@
 //! What the tests of echoes share: reports in which one failure led to another.
 //!
-//! In most of them the echo is recorded first. The root drops its end of a channel, waits until the echo has ended, and fails
-//! then: as a task does whose destructors take their time.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
+//! In most of them the echo is recorded first. The root drops its end of a channel, waits until the
+//! echo has ended, and fails then: as a task does whose destructors take their time.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this module"
+)]
 
 use taskgroup::{Failure, GroupError, OnFailure, TaskError, TaskGroup, TaskInfo};
 
@@ -15,12 +19,21 @@ pub fn group(on_failure: OnFailure) -> taskgroup::Builder {
 }
 
 pub fn name(task: Option<&TaskInfo>) -> &str {
-    task.map_or("the body", |task| task.name.as_deref().expect("all tasks that fail have names"))
+    task.map_or("the body", |task| {
+        task.name
+            .as_deref()
+            .expect("all tasks that fail have names")
+    })
 }
 
 /// The task of each failure, and that of which it is an echo.
 pub fn names<E>(error: &GroupError<E>) -> Vec<(&str, Option<&str>)> {
-    let pair = |failure| (name(Failure::task(failure)), failure.is_echo().then(|| name(failure.echo_of())));
+    let pair = |failure| {
+        (
+            name(Failure::task(failure)),
+            failure.is_echo().then(|| name(failure.echo_of())),
+        )
+    };
     error.failures().iter().map(pair).collect()
 }
 
@@ -57,7 +70,8 @@ impl Root<'_> {
     }
 }
 
-/// The report of two tasks: `echo`, which fails when `owned` has been dropped, and `root`, which owns it.
+/// The report of two tasks: `echo`, which fails when `owned` has been dropped, and `root`, which
+/// owns it.
 pub fn report<E: TaskError>(
     on_failure: OnFailure,
     owned: impl Send,
@@ -65,12 +79,18 @@ pub fn report<E: TaskError>(
     fail: impl FnOnce() -> E + Send,
 ) -> GroupError<E> {
     let ended = Gate::default();
-    let scope = TaskGroup::builder().error_type::<E>().on_failure(on_failure).scope(|g| {
-        g.task().name("echo").spawn(echo).on_finished(|_| ended.open());
-        let root = Root(&ended);
-        g.task().name("root").spawn(move || root.fails(owned, fail));
-        Ok(())
-    });
+    let scope = TaskGroup::builder()
+        .error_type::<E>()
+        .on_failure(on_failure)
+        .scope(|g| {
+            g.task()
+                .name("echo")
+                .spawn(echo)
+                .on_finished(|_| ended.open());
+            let root = Root(&ended);
+            g.task().name("root").spawn(move || root.fails(owned, fail));
+            Ok(())
+        });
     scope.unwrap_err()
 }
 

@@ -1,5 +1,10 @@
-//! What several test files share: latches, destructors that count or panic, a record of traced errors, child processes.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this module")]
+//! What several test files share: latches, destructors that count or panic, a record of traced
+//! errors, child processes.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this module"
+)]
 
 use std::fmt::{self, Write as _};
 use std::process::{Command, Output};
@@ -39,8 +44,10 @@ impl Gate {
     }
 
     pub(crate) fn wait(&self) {
-        let (open, timed_out) =
-            self.opened.wait_timeout_while(self.open.lock().unwrap(), LONG, |open| !*open).expect("no holder panics");
+        let (open, timed_out) = self
+            .opened
+            .wait_timeout_while(self.open.lock().unwrap(), LONG, |open| !*open)
+            .expect("no holder panics");
         drop(open);
         assert!(!timed_out.timed_out(), "the gate stayed shut for a minute");
     }
@@ -106,7 +113,8 @@ impl Drop for Bomb {
     }
 }
 
-/// Runs `f` and returns what it and its thread traced at error level, one string per event with all its fields.
+/// Runs `f` and returns what it and its thread traced at error level, one string per event with all
+/// its fields.
 pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let value = tracing::subscriber::with_default(ErrorLog(events.clone()), f);
@@ -163,19 +171,25 @@ pub(crate) fn run_in_child(test: &str) -> Output {
     child_output(&mut Command::new(this), test)
 }
 
-/// As [`run_in_child`], with a stack for each thread that no system grants: only the main thread is to be had, which is
-/// where the test then runs.
+/// As [`run_in_child`], with a stack for each thread that no system grants: only the main thread is
+/// to be had, which is where the test then runs.
 pub fn run_in_child_without_threads(test: &str) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
-    child_output(Command::new(this).env("RUST_MIN_STACK", (usize::MAX / 16).to_string()), test)
+    child_output(
+        Command::new(this).env("RUST_MIN_STACK", (usize::MAX / 16).to_string()),
+        test,
+    )
 }
 
-/// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and memory beyond.
+/// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and
+/// memory beyond.
 #[cfg(target_os = "linux")]
 pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
+    shell
+        .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
+        .arg(this);
     child_output(&mut shell, test)
 }
 
@@ -184,7 +198,9 @@ pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
 pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(this);
+    shell
+        .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
+        .arg(this);
     child_output(shell.env("RUST_MIN_STACK", stack.to_string()), test)
 }
 
@@ -193,7 +209,9 @@ pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize)
 pub fn run_in_child_with_descriptors(test: &str, count: u32) -> Output {
     let this = std::env::current_exe().expect("a test binary knows its path");
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]).arg(this);
+    shell
+        .args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")])
+        .arg(this);
     child_output(&mut shell, test)
 }
 
@@ -218,11 +236,14 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{test} is not the name of a test");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+        "{test} is not the name of a test"
+    );
 }
 
-/// Runs `f` while every worker that there is a core for spins, so that what `f` queues is not taken by one of them. For a process
-/// of its own: see [`alone`].
+/// Runs `f` while every worker that there is a core for spins, so that what `f` queues is not taken
+/// by one of them. For a process of its own: see [`alone`].
 pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
     let (spinning, over) = (AtomicUsize::new(0), Gate::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -251,7 +272,10 @@ pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
 pub fn until(mut condition: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
-        assert!(started.elapsed() < LONG, "what was waited for did not come within a minute");
+        assert!(
+            started.elapsed() < LONG,
+            "what was waited for did not come within a minute"
+        );
         std::thread::yield_now();
     }
 }
@@ -261,11 +285,14 @@ pub fn until_waiting(primitive: &impl fmt::Debug, count: usize) {
     let text = format!("waiting: {count}");
     until(|| {
         let shown = format!("{primitive:?}");
-        shown.split(['{', ',', '}']).any(|field| field.trim() == text)
+        shown
+            .split(['{', ',', '}'])
+            .any(|field| field.trim() == text)
     });
 }
 
-/// Ends the process if it is held for two minutes: for tests in which a wake that is lost would leave nobody to fail.
+/// Ends the process if it is held for two minutes: for tests in which a wake that is lost would
+/// leave nobody to fail.
 pub struct Watch(#[allow(dead_code, reason = "held for its drop")] std::sync::mpsc::Sender<()>);
 
 /// Watches the test that calls it.

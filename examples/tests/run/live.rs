@@ -9,9 +9,9 @@ use std::{
     time::Instant,
 };
 
-use rustix::process::{kill_process, kill_process_group, Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::{example, group_members, wait, Run, PATIENCE};
+use super::{PATIENCE, Run, example, group_members, wait};
 
 /// A running example, in a process group of its own. Dropping it kills the group.
 #[derive(Debug)]
@@ -26,26 +26,47 @@ impl Live {
     /// Starts the example.
     pub(crate) fn start(name: &str, args: &[&str], stdin: Stdio) -> Self {
         let mut command = Command::new(example(name));
-        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .args(args)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut child = command.spawn().expect("the example starts");
-        let (stdout, mut stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+        let (stdout, mut stderr) = (
+            child.stdout.take().expect("it is piped"),
+            child.stderr.take().expect("it is piped"),
+        );
         let (send_line, lines) = mpsc::channel();
-        thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| send_line.send(line)));
+        thread::spawn(move || {
+            BufReader::new(stdout)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| send_line.send(line))
+        });
         let (send_all, all) = mpsc::channel();
         thread::spawn(move || {
             let mut text = String::new();
             let _ = stderr.read_to_string(&mut text);
             send_all.send(text)
         });
-        Live { child, lines, stdout: String::new(), stderr: all }
+        Live {
+            child,
+            lines,
+            stdout: String::new(),
+            stderr: all,
+        }
     }
 
     /// The rest of the first line from now on that begins with `start`.
     pub(crate) fn wait_for(&mut self, start: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|error| panic!("no line {start:?} ({error}) in\n{}", self.stdout));
+            let line = self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line
+                .unwrap_or_else(|error| panic!("no line {start:?} ({error}) in\n{}", self.stdout));
             self.stdout += &format!("{line}\n");
             if let Some(rest) = line.strip_prefix(start) {
                 return rest.trim().to_owned();
@@ -68,15 +89,27 @@ impl Live {
         kill_process(self.id(), Signal::TERM).expect("the example is there");
     }
 
-    /// What the example printed, and how it ended; fails if it does not end, or if it leaves a process behind, dead or alive.
+    /// What the example printed, and how it ended; fails if it does not end, or if it leaves a
+    /// process behind, dead or alive.
     pub(crate) fn end(mut self) -> Run {
-        let status = wait(&mut self.child).unwrap_or_else(|| panic!("it has not ended; it printed\n{}", self.stdout));
+        let status = wait(&mut self.child)
+            .unwrap_or_else(|| panic!("it has not ended; it printed\n{}", self.stdout));
         let left = group_members(self.child.id());
         // With no process left, both pipes have an end.
-        assert_eq!(left, [0; 0], "it left processes; it printed\n{}", self.stdout);
-        self.lines.iter().for_each(|line| self.stdout += &format!("{line}\n"));
+        assert_eq!(
+            left, [0; 0],
+            "it left processes; it printed\n{}",
+            self.stdout
+        );
+        self.lines
+            .iter()
+            .for_each(|line| self.stdout += &format!("{line}\n"));
         let stderr = self.stderr.recv().expect("its reader ends by itself");
-        Run { status, stdout: std::mem::take(&mut self.stdout), stderr }
+        Run {
+            status,
+            stdout: std::mem::take(&mut self.stdout),
+            stderr,
+        }
     }
 
     fn id(&self) -> Pid {

@@ -23,12 +23,23 @@ pub(crate) use live::Live;
 /// Longer than any example with short settings takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Cargo puts the examples of a package beside the folder of its test executables, and builds them before `cargo test` runs any test.
+/// Cargo puts the examples of a package beside the folder of its test executables, and builds them
+/// before `cargo test` runs any test.
 fn example(name: &str) -> PathBuf {
     let test = env::current_exe().expect("the test executable has a path");
-    let profile = test.ancestors().nth(2).expect("a test lies in <target>/<profile>/deps");
-    let path = profile.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "{} is missing: `cargo test --test` alone does not build examples", path.display());
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in <target>/<profile>/deps");
+    let path = profile
+        .join("examples")
+        .join(name)
+        .with_extension(env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test --test` alone does not build examples",
+        path.display()
+    );
     path
 }
 
@@ -40,11 +51,15 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
-/// Runs the example until it ends; fails if it does not, or if it leaves a process behind, dead or alive.
+/// Runs the example until it ends; fails if it does not, or if it leaves a process behind, dead or
+/// alive.
 pub(crate) fn run(name: &str, args: &[&str]) -> Run {
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let mut command = Command::new(example(name));
-    command.args(args).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    command
+        .args(args)
+        .stdout(stdout.try_clone().unwrap())
+        .stderr(stderr.try_clone().unwrap());
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().expect("the example starts");
@@ -53,31 +68,61 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
         file.rewind().unwrap();
         io::read_to_string(file).expect("the output is text")
     });
-    let status = status.unwrap_or_else(|| panic!("{name} {args:?} has not ended; it printed\n{stdout}{stderr}"));
+    let status = status
+        .unwrap_or_else(|| panic!("{name} {args:?} has not ended; it printed\n{stdout}{stderr}"));
     let left = group_members(child.id());
-    assert_eq!(left, [0; 0], "{name} {args:?} left processes; it printed\n{stdout}{stderr}");
-    Run { status, stdout, stderr }
+    assert_eq!(
+        left, [0; 0],
+        "{name} {args:?} left processes; it printed\n{stdout}{stderr}"
+    );
+    Run {
+        status,
+        stdout,
+        stderr,
+    }
 }
 
-/// Runs the example with these variables and a stdout that is closed at its other end; fails if it complains, or if [`run`] would.
+/// Runs the example with these variables and a stdout that is closed at its other end; fails if it
+/// complains, or if [`run`] would.
 #[cfg(unix)]
 pub(crate) fn run_unread(name: &str, args: &[&str], variables: &[(&str, &str)]) {
     let (stdout, _) = UnixStream::pair().unwrap();
     let mut stderr = tempfile::tempfile().unwrap();
     let mut command = Command::new(example(name));
-    command.args(args).envs(variables.iter().copied()).process_group(0);
-    let mut child =
-        command.stdout(OwnedFd::from(stdout)).stderr(stderr.try_clone().unwrap()).spawn().expect("the example starts");
+    command
+        .args(args)
+        .envs(variables.iter().copied())
+        .process_group(0);
+    let mut child = command
+        .stdout(OwnedFd::from(stdout))
+        .stderr(stderr.try_clone().unwrap())
+        .spawn()
+        .expect("the example starts");
     let status = wait(&mut child).unwrap_or_else(|| panic!("{name} {args:?} has not ended"));
     stderr.rewind().unwrap();
-    assert_eq!((status.code(), &*io::read_to_string(stderr).unwrap()), (Some(141), ""), "{name} {args:?}");
-    assert_eq!(group_members(child.id()), [0; 0], "{name} {args:?} left processes");
+    assert_eq!(
+        (status.code(), &*io::read_to_string(stderr).unwrap()),
+        (Some(141), ""),
+        "{name} {args:?}"
+    );
+    assert_eq!(
+        group_members(child.id()),
+        [0; 0],
+        "{name} {args:?} left processes"
+    );
 }
 
 /// What the example printed, if it ended with exit code 0 and nothing on stderr.
 pub(crate) fn run_well(name: &str, args: &[&str]) -> String {
-    let Run { status, stdout, stderr } = run(name, args);
-    assert!(status.success() && stderr.is_empty(), "{status}\n{stdout}{stderr}");
+    let Run {
+        status,
+        stdout,
+        stderr,
+    } = run(name, args);
+    assert!(
+        status.success() && stderr.is_empty(),
+        "{status}\n{stdout}{stderr}"
+    );
     stdout
 }
 
@@ -97,7 +142,9 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 
 /// The processes of this group, those included that are dead and not waited for.
 fn group_members(group: u32) -> Vec<u32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let ids = processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok());
     let is_member = |id: &u32| {
         // After the name, which may hold anything, in brackets: state, parent, group.
@@ -122,8 +169,12 @@ pub(crate) fn in_order(text: &str, parts: &[&str]) -> bool {
 
 /// The rest of the only line that begins with `label`, blanks aside.
 pub(crate) fn row<'a>(output: &'a str, label: &str) -> &'a str {
-    let mut rows = output.lines().filter_map(|line| line.trim_start().strip_prefix(label));
-    let row = rows.next().unwrap_or_else(|| panic!("no row {label:?} in\n{output}"));
+    let mut rows = output
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix(label));
+    let row = rows
+        .next()
+        .unwrap_or_else(|| panic!("no row {label:?} in\n{output}"));
     assert_eq!(rows.next(), None, "two rows {label:?} in\n{output}");
     row.trim()
 }
@@ -145,5 +196,10 @@ pub(crate) fn duration(text: &str) -> Duration {
         "ns" => 1e-9,
         unit => panic!("no unit of time: {unit:?} in {text:?}"),
     };
-    Duration::from_secs_f64(digits.parse::<f64>().unwrap_or_else(|_| panic!("no duration: {text:?}")) * unit)
+    Duration::from_secs_f64(
+        digits
+            .parse::<f64>()
+            .unwrap_or_else(|_| panic!("no duration: {text:?}"))
+            * unit,
+    )
 }

@@ -19,18 +19,22 @@ pub(crate) enum OwnedBy {
 }
 
 impl Node {
-    /// This node and all above it that it is not shielded from, the nearest first, and each of them once: what can be reached
-    /// by many ways is looked at once all the same.
+    /// This node and all above it that it is not shielded from, the nearest first, and each of them
+    /// once: what can be reached by many ways is looked at once all the same.
     pub(in crate::cancel) fn and_above(self: &Arc<Self>) -> Above<'_> {
-        Above { nodes: VecDeque::from([self]), last: None, seen: None }
+        Above {
+            nodes: VecDeque::from([self]),
+            last: None,
+            seen: None,
+        }
     }
 
-    /// `Err` with a cancel that has reached this node, or is on its way to it: one that has been recorded in a node above, or
-    /// a deadline above that has passed.
+    /// `Err` with a cancel that has reached this node, or is on its way to it: one that has been
+    /// recorded in a node above, or a deadline above that has passed.
     ///
-    /// A cancel comes down node by node, and wakes threads on its way. What such a thread does can be seen here before this
-    /// node is marked. The cancel was recorded above before that, so that it is found. A cancel that spares the region that
-    /// this node is in is not on its way here.
+    /// A cancel comes down node by node, and wakes threads on its way. What such a thread does can
+    /// be seen here before this node is marked. The cancel was recorded above before that, so that
+    /// it is found. A cancel that spares the region that this node is in is not on its way here.
     pub(crate) fn check_above(self: &Arc<Self>) -> Result<(), Cancelled> {
         self.expire();
         let mut nodes = vec![(self.clone(), false)];
@@ -57,7 +61,8 @@ impl Node {
         Ok(())
     }
 
-    /// Whether this is `other`, or a node below it that is not shielded from it: a cancel of `other` comes here anyway.
+    /// Whether this is `other`, or a node below it that is not shielded from it: a cancel of
+    /// `other` comes here anyway.
     pub(in crate::cancel) fn is_at_or_below(self: &Arc<Self>, other: &Arc<Node>) -> bool {
         self.and_above().any(|node| Arc::ptr_eq(node, other))
     }

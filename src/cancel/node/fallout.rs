@@ -1,13 +1,14 @@
-//! What follows from a cancel: marks under the locks, and then wakes, hooks and callbacks outside of them.
+//! What follows from a cancel: marks under the locks, and then wakes, hooks and callbacks outside
+//! of them.
 
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
 use super::hooks::{self, Hook};
-use super::{Grace, Inner, Node, Route, CANCELLED, SPARES};
-use crate::cancel::{context, Cancelled};
-use crate::facade::{holds, Guard, Ordering};
+use super::{CANCELLED, Grace, Inner, Node, Route, SPARES};
+use crate::cancel::{Cancelled, context};
+use crate::facade::{Guard, Ordering, holds};
 use crate::waiting::{Marked, Slot};
 
 /// What a cancel has marked and has still to wake and to run.
@@ -21,8 +22,9 @@ pub(crate) struct Fallout {
     waiting: Vec<Arc<Slot>>,
     /// Those that have been given until the end of a grace.
     regions: Vec<Arc<Node>>,
-    /// Those that the cancel has not changed. A failure spreads under the lock of its group's ledger, and any of these may have
-    /// lost its other references meanwhile: they are dropped when no lock is held, as all that is listed here.
+    /// Those that the cancel has not changed. A failure spreads under the lock of its group's
+    /// ledger, and any of these may have lost its other references meanwhile: they are dropped when
+    /// no lock is held, as all that is listed here.
     unchanged: Vec<Arc<Node>>,
     /// The senders of receivers that disconnect.
     #[cfg(feature = "crossbeam")]
@@ -40,7 +42,13 @@ impl Fallout {
     }
 
     /// Hands a cancel to one node; true if it changed anything.
-    pub(super) fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
+    pub(super) fn mark(
+        &mut self,
+        node: Arc<Node>,
+        cancelled: Cancelled,
+        grace: Grace,
+        route: Route,
+    ) -> bool {
         let mut inner = node.inner.lock();
         if let Some(first) = inner.cancelled.clone() {
             let shortens = grace < inner.grace || !holds(Guard::GraceOnlyShrinks);
@@ -59,7 +67,10 @@ impl Fallout {
             }
             return true;
         }
-        if let Some(end) = node.grace_end().filter(|_| route == Route::Parent && grace != Grace::Over) {
+        if let Some(end) = node
+            .grace_end()
+            .filter(|_| route == Route::Parent && grace != Grace::Over)
+        {
             let Grace::Until(until) = grace else {
                 drop(inner);
                 self.set_aside(node);
@@ -82,12 +93,17 @@ impl Fallout {
         #[cfg(feature = "crossbeam")]
         self.closing.extend(inner.take_closing());
         if holds(Guard::MarkUnderLock) {
-            inner.slots.iter().for_each(|(_, slot)| self.keep(&node, slot.clone(), slot.mark()));
+            inner
+                .slots
+                .iter()
+                .for_each(|(_, slot)| self.keep(&node, slot.clone(), slot.mark()));
             drop(inner);
         } else {
             let slots: Vec<_> = inner.slots.iter().map(|(_, slot)| slot.clone()).collect();
             drop(inner);
-            slots.into_iter().for_each(|slot| self.keep(&node, slot.clone(), slot.mark()));
+            slots
+                .into_iter()
+                .for_each(|slot| self.keep(&node, slot.clone(), slot.mark()));
         }
         self.nodes.push(node);
         true
@@ -95,15 +111,23 @@ impl Fallout {
 
     /// Has the children of a node marked. One that comes later is handed the cancel by `adopt`.
     fn go_below(&mut self, inner: &Inner, cancelled: &Cancelled) {
-        let children = inner.children.iter().filter_map(|(_, child)| child.upgrade());
-        self.below.extend(children.map(|child| (child, cancelled.clone())));
+        let children = inner
+            .children
+            .iter()
+            .filter_map(|(_, child)| child.upgrade());
+        self.below
+            .extend(children.map(|child| (child, cancelled.clone())));
     }
 
     /// Keeps a slot that was marked, to be woken or to have its hook run.
     fn keep(&mut self, node: &Arc<Node>, slot: Arc<Slot>, marked: Marked) {
         // A slot with a hook is that of a region, in which nothing waits.
         if marked.has_hook() {
-            self.hooks.push(Hook { node: node.clone(), slot, marked });
+            self.hooks.push(Hook {
+                node: node.clone(),
+                slot,
+                marked,
+            });
         } else {
             self.wakes.push((slot, marked));
         }
@@ -116,7 +140,9 @@ impl Fallout {
             // The plain case costs no queue and no other thread.
             return hooks.pop().into_iter().for_each(Hook::run); // guard: fire-what-was-marked
         }
-        let location = self.nodes[0].recorded().map_or(Location::caller(), |cancelled| cancelled.location());
+        let location = self.nodes[0]
+            .recorded()
+            .map_or(Location::caller(), |cancelled| cancelled.location());
         hooks::run_all(hooks, location); // guard: fire-several-that-were-marked
     }
 
@@ -147,7 +173,8 @@ impl Fallout {
                 observer.cancelled(); // guard: tell-the-observer
             }
         }
-        // No scope waits for a callback that is not its own: most have none, and those above come after those below.
+        // No scope waits for a callback that is not its own: most have none, and those above come
+        // after those below.
         let mut with_callbacks = Vec::new();
         for node in self.nodes.iter().rev() {
             let mut inner = node.inner.lock();

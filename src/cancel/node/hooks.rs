@@ -1,7 +1,9 @@
-//! The hooks of one cancel, where there are several: a hook that takes its time does not hold up the next.
+//! The hooks of one cancel, where there are several: a hook that takes its time does not hold up
+//! the next.
 //!
-//! The hooks stand in a queue that is a source of the workers. The cancelling thread takes hooks from it too, and at the end
-//! waits until all have ended. A cancel with one hook, the plain case, does none of this.
+//! The hooks stand in a queue that is a source of the workers. The cancelling thread takes hooks
+//! from it too, and at the end waits until all have ended. A cancel with one hook, the plain case,
+//! does none of this.
 //!
 //! # State
 //!
@@ -13,17 +15,20 @@
 //!
 //! # Invariants
 //!
-//! 1. A hook is taken once, by the thread that runs it. Its slot is `FIRING` until it has ended, so its region, and with it
-//!    the closure and the group above, lasts as long.
-//! 2. While a hook is queued, either the source is listed, or `MOST` hooks run, or the cancelling thread is about to take one.
-//!    A thread whose hook has ended takes the next in the same critical section, so the second case ends in itself. A worker
-//!    leaves hooks behind only while the source is listed. Where the system refuses a thread the source is taken off the
-//!    list, and the cancelling thread woken.
-//! 3. The source is off the list when the cancelling thread has seen that nothing is queued and nothing runs.
+//! 1. A hook is taken once, by the thread that runs it. Its slot is `FIRING` until it has ended, so
+//!    its region, and with it the closure and the group above, lasts as long.
+//! 2. While a hook is queued, either the source is listed, or `MOST` hooks run, or the cancelling
+//!    thread is about to take one. A thread whose hook has ended takes the next in the same
+//!    critical section, so the second case ends in itself. A worker leaves hooks behind only while
+//!    the source is listed. Where the system refuses a thread the source is taken off the list, and
+//!    the cancelling thread woken.
+//! 3. The source is off the list when the cancelling thread has seen that nothing is queued and
+//!    nothing runs.
 //!
 //! # Lock order
 //!
-//! The lock is taken with no other lock of this crate held, and inside it only that of the pool. Hooks run outside it.
+//! The lock is taken with no other lock of this crate held, and inside it only that of the pool.
+//! Hooks run outside it.
 
 use std::io;
 use std::panic::Location;
@@ -32,7 +37,7 @@ use std::vec;
 
 use super::Node;
 use crate::cancel::context;
-use crate::facade::{holds, Guard, Mutex};
+use crate::facade::{Guard, Mutex, holds};
 use crate::waiting::{Marked, Point, Slot};
 use crate::workers::{self, Source, Worker};
 
@@ -49,15 +54,20 @@ pub(super) struct Hook {
 
 impl Hook {
     pub(super) fn run(self) {
-        self.slot.fire(&self.marked, |payload| self.node.hook_panicked(payload));
+        self.slot
+            .fire(&self.marked, |payload| self.node.hook_panicked(payload));
     }
 }
 
-/// Runs all `hooks` of a cancel that was asked for at `location`, on this thread and on workers, and returns when all have
-/// ended.
+/// Runs all `hooks` of a cancel that was asked for at `location`, on this thread and on workers,
+/// and returns when all have ended.
 pub(super) fn run_all(hooks: Vec<Hook>, location: &'static Location<'static>) {
     let queue = Arc::new(Hooks {
-        state: Mutex::new(State { queued: hooks.into_iter(), running: 0, listed: true }),
+        state: Mutex::new(State {
+            queued: hooks.into_iter(),
+            running: 0,
+            listed: true,
+        }),
         canceller: context::slot(),
     });
     workers::list(queue.clone());
@@ -90,8 +100,8 @@ struct Hooks {
 }
 
 impl Hooks {
-    /// Takes the next hook, on a thread whose hook has `ended` if it had one; none if it may take none, or `leaves` and others
-    /// will come for what is queued.
+    /// Takes the next hook, on a thread whose hook has `ended` if it had one; none if it may take
+    /// none, or `leaves` and others will come for what is queued.
     fn step(self: &Arc<Self>, ended: bool, leaves: bool) -> Option<Hook> {
         let mut state = self.state.lock();
         state.running -= usize::from(ended);
@@ -117,7 +127,9 @@ impl Hooks {
 
 impl Source for Hooks {
     fn work(self: Arc<Self>, worker: &Worker) {
-        let Some(mut hook) = self.step(false, false) else { return };
+        let Some(mut hook) = self.step(false, false) else {
+            return;
+        };
         workers::pass_on();
         loop {
             worker.begin_task();
@@ -133,7 +145,8 @@ impl Source for Hooks {
     /// Without workers the cancelling thread runs all of them.
     fn start_apart(self: Arc<Self>) {}
 
-    /// No worker will come: the cancelling thread goes on with the hooks, and with it the threads that run one already.
+    /// No worker will come: the cancelling thread goes on with the hooks, and with it the threads
+    /// that run one already.
     fn refuse(self: Arc<Self>, _error: io::Error) {
         let mut state = self.state.lock();
         if state.listed {
@@ -177,17 +190,24 @@ impl<H> State<H> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{State, MOST};
+    use super::{MOST, State};
 
     fn state(hooks: usize) -> State<usize> {
-        State { queued: (0..hooks).collect::<Vec<_>>().into_iter(), running: 0, listed: true }
+        State {
+            queued: (0..hooks).collect::<Vec<_>>().into_iter(),
+            running: 0,
+            listed: true,
+        }
     }
 
     #[test]
     fn hooks_are_taken_in_order_up_to_the_most() {
         let mut state = state(MOST + 1);
         for expected in 0..MOST {
-            assert!(!state.is_listed_in_vain(), "a worker could take hook {expected}");
+            assert!(
+                !state.is_listed_in_vain(),
+                "a worker could take hook {expected}"
+            );
             assert_eq!(state.take(false), Some(expected));
         }
         assert_eq!(state.take(false), None, "as many run as may");
@@ -195,7 +215,11 @@ mod tests {
         state.listed = false;
         assert!(!state.needs_canceller(), "the first to end takes the last");
         state.running -= 1;
-        assert_eq!(state.take(true), Some(MOST), "a worker leaves nothing that is not listed");
+        assert_eq!(
+            state.take(true),
+            Some(MOST),
+            "a worker leaves nothing that is not listed"
+        );
         assert_eq!(state.take(false), None);
         state.running = 0;
         assert!(state.is_over() && !state.needs_canceller());
@@ -208,7 +232,10 @@ mod tests {
         assert!(!state.is_listed_in_vain(), "a worker could take the other");
         state.running -= 1;
         assert_eq!(state.take(true), None);
-        assert!(!state.is_over() && !state.needs_canceller(), "another worker comes");
+        assert!(
+            !state.is_over() && !state.needs_canceller(),
+            "another worker comes"
+        );
         assert_eq!(state.take(false), Some(1));
         assert!(state.is_listed_in_vain() && !state.is_over());
     }

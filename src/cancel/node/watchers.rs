@@ -10,7 +10,7 @@ use crate::cancel::callback::Callbacks;
 #[cfg(feature = "crossbeam")]
 use crate::cancel::closed::Closing;
 use crate::cancel::context;
-use crate::facade::{holds, Guard, MutexGuard};
+use crate::facade::{Guard, MutexGuard, holds};
 use crate::waiting::{Point, Slot};
 
 /// Those that are to be told of the cancel of a node, or of the end of that.
@@ -35,17 +35,26 @@ impl Inner {
 
     /// The threads that wait for the cancel of the node.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Slot>> {
-        self.watchers.iter().flat_map(|watchers| &watchers.waiting).map(|(_, slot)| slot)
+        self.watchers
+            .iter()
+            .flat_map(|watchers| &watchers.waiting)
+            .map(|(_, slot)| slot)
     }
 
     pub(super) fn has_callbacks(&self) -> bool {
-        self.watchers.as_ref().is_some_and(|watchers| watchers.callbacks.any())
+        self.watchers
+            .as_ref()
+            .is_some_and(|watchers| watchers.callbacks.any())
     }
 
-    /// Whether anything happens at a cancel that no blocked thread of the scope sees to: a deadline needs the timer then.
+    /// Whether anything happens at a cancel that no blocked thread of the scope sees to: a deadline
+    /// needs the timer then.
     pub(super) fn fires(&self) -> bool {
         #[cfg(feature = "crossbeam")]
-        let closes = self.watchers.as_ref().is_some_and(|watchers| watchers.closing.is_some());
+        let closes = self
+            .watchers
+            .as_ref()
+            .is_some_and(|watchers| watchers.closing.is_some());
         #[cfg(not(feature = "crossbeam"))]
         let closes = false;
         closes || self.has_callbacks() || self.slots.iter().any(|(_, slot)| slot.is_hooked())
@@ -59,7 +68,9 @@ impl Inner {
     /// Takes a cancel whose callbacks have run off the deliveries.
     pub(super) fn delivered(mut inner: MutexGuard<'_, Inner>) {
         inner.deliveries -= 1;
-        let Some(watchers) = &mut inner.watchers else { return };
+        let Some(watchers) = &mut inner.watchers else {
+            return;
+        };
         watchers.delivering = None;
         let waiting = std::mem::take(&mut watchers.quiescence);
         drop(inner);
@@ -67,7 +78,8 @@ impl Inner {
     }
 }
 
-/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may have changed.
+/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may
+/// have changed.
 pub(in crate::cancel) struct Waiting<'a> {
     node: &'a Node,
     key: usize,
@@ -75,7 +87,13 @@ pub(in crate::cancel) struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let slot = self.node.inner.lock().watchers().waiting.try_remove(self.key);
+        let slot = self
+            .node
+            .inner
+            .lock()
+            .watchers()
+            .waiting
+            .try_remove(self.key);
         drop(slot);
     }
 }
@@ -87,39 +105,57 @@ impl Node {
         if inner.cancelled.is_some() {
             return None;
         }
-        Some(Waiting { node: self, key: inner.watchers().waiting.insert(slot) })
+        Some(Waiting {
+            node: self,
+            key: inner.watchers().waiting.insert(slot),
+        })
     }
 
-    /// Makes what the callbacks of a task's node did come before the end of its group. That looks for the node under this lock:
-    /// it finds the node, and waits for it, or comes after this.
+    /// Makes what the callbacks of a task's node did come before the end of its group. That looks
+    /// for the node under this lock: it finds the node, and waits for it, or comes after this.
     pub(super) fn tell_the_group(&self) {
         if let Some(group) = self.parents().next().filter(|_| self.is_of_task()) {
             drop(group.inner.lock());
         }
     }
 
-    /// Waits until every cancel that marked this node, or that of a task of its group, has been delivered; not for one that
-    /// this thread is delivering.
+    /// Waits until every cancel that marked this node, or that of a task of its group, has been
+    /// delivered; not for one that this thread is delivering.
     pub(crate) fn quiesce(&self, location: &'static Location<'static>) {
         let slot = context::slot();
         let is_quiet = |inner: &Inner| {
-            let delivering = inner.watchers.as_ref().and_then(|watchers| watchers.delivering.as_ref());
-            inner.deliveries == 0 || delivering.is_some_and(|delivering| delivering.is_of_thread_of(&slot))
+            let delivering = inner
+                .watchers
+                .as_ref()
+                .and_then(|watchers| watchers.delivering.as_ref());
+            inner.deliveries == 0
+                || delivering.is_some_and(|delivering| delivering.is_of_thread_of(&slot))
         };
         let mut inner = self.inner.lock();
         if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
             inner.watchers().quiescence.push(slot.clone());
             drop(inner);
-            context::wait_uncancellable_at(location, Point::ScopeEnd, || None, || is_quiet(&self.inner.lock()));
+            context::wait_uncancellable_at(
+                location,
+                Point::ScopeEnd,
+                || None,
+                || is_quiet(&self.inner.lock()),
+            );
             inner = self.inner.lock();
         }
-        // A cancel that has come to this node has marked those below before it is delivered.
-        // All are kept until the lock is released: a child whose last reference goes under it would wait for it, to leave the list.
-        let children = inner.children.iter().filter_map(|(_, child)| child.upgrade());
+        // A cancel that has come to this node has marked those below before it is delivered. All
+        // are kept until the lock is released: a child whose last reference goes under it would
+        // wait for it, to leave the list.
+        let children = inner
+            .children
+            .iter()
+            .filter_map(|(_, child)| child.upgrade());
         let children: Vec<_> = if holds(Guard::ChildrenOutliveTheLook) {
             children.collect()
         } else {
-            children.filter(|child| child.is_flagged() && child.is_of_task()).collect()
+            children
+                .filter(|child| child.is_flagged() && child.is_of_task())
+                .collect()
         };
         drop(inner);
         let tasks = children.iter().filter(|child| child.is_of_task());

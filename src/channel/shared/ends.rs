@@ -6,8 +6,8 @@ use std::panic;
 use std::thread;
 
 use super::Shared;
-use crate::error::{log, PanicPayload};
-use crate::facade::{catch, holds, Guard};
+use crate::error::{PanicPayload, log};
+use crate::facade::{Guard, catch, holds};
 use crate::waiting::Grant;
 
 impl<T> Shared<T> {
@@ -65,12 +65,14 @@ impl<T> Shared<T> {
     }
 }
 
-/// Drops every message, also where the drop of one panics. The first panic goes on then; any other is logged, since a second
-/// one would end the process.
+/// Drops every message, also where the drop of one panics. The first panic goes on then; any other
+/// is logged, since a second one would end the process.
 fn drop_each<T>(messages: VecDeque<T>) {
     let mut first = None;
     for message in messages {
-        let Err(payload) = catch(|| drop(message)) else { continue };
+        let Err(payload) = catch(|| drop(message)) else {
+            continue;
+        };
         if first.is_none() && !thread::panicking() {
             first = Some(payload);
         } else {

@@ -1,4 +1,5 @@
-//! How a worker runs the tasks of a group: in batches, of which it gives back what it does not come to.
+//! How a worker runs the tasks of a group: in batches, of which it gives back what it does not come
+//! to.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::super::held_permits;
 use super::{Dead, Dispatched, Erased, Permit, Shared, Taken, Tally};
-use crate::facade::{holds, most_stashed, Guard, Mutex, TIME_PASSES};
+use crate::facade::{Guard, Mutex, TIME_PASSES, holds, most_stashed};
 use crate::workers::{self, Claimed, Departure, Source, Stash, Worker};
 
-/// How many batches a worker takes from one group while others wait, and for how long: a change takes as long as a few dozen
-/// small tasks, and a batch as long as up to 32.
+/// How many batches a worker takes from one group while others wait, and for how long: a change
+/// takes as long as a few dozen small tasks, and a batch as long as up to 32.
 const MOST_BATCHES: u32 = 16;
 const LONGEST_TURN: Duration = Duration::from_millis(1);
 
@@ -35,12 +36,14 @@ impl Turn {
         if !TIME_PASSES {
             return self.batches > MOST_BATCHES;
         }
-        self.batches > MOST_BATCHES || self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST_TURN
+        self.batches > MOST_BATCHES
+            || self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST_TURN
     }
 }
 
-/// What a worker has taken and not begun, and what it has ended and not reported: both reach the group when the worker comes
-/// for more, when it blocks, and when somebody finds that it has not come for too long.
+/// What a worker has taken and not begun, and what it has ended and not reported: both reach the
+/// group when the worker comes for more, when it blocks, and when somebody finds that it has not
+/// come for too long.
 struct TaskStash {
     shared: Arc<Shared>,
     stashed: Mutex<Stashed>,
@@ -54,7 +57,10 @@ struct Stashed {
 
 impl TaskStash {
     fn new(shared: Arc<Shared>) -> Self {
-        TaskStash { shared, stashed: Mutex::new(Stashed::default()) }
+        TaskStash {
+            shared,
+            stashed: Mutex::new(Stashed::default()),
+        }
     }
 
     fn put(&self, tasks: Vec<Erased>) {
@@ -79,8 +85,8 @@ impl TaskStash {
         self.stashed.lock().tally.add(departure);
     }
 
-    /// Takes back that a task was begun: another thread had claimed it. The tally may have been reported since, so this one
-    /// can be negative.
+    /// Takes back that a task was begun: another thread had claimed it. The tally may have been
+    /// reported since, so this one can be negative.
     fn note_not_begun(&self) {
         self.stashed.lock().tally.begun -= 1;
     }
@@ -122,14 +128,20 @@ impl Source for Shared {
         let mut turn = Turn::default();
         loop {
             let taken = match stash.next() {
-                Some(task) => Taken { task, permit: Permit::Nothing, precisely: false },
+                Some(task) => Taken {
+                    task,
+                    permit: Permit::Nothing,
+                    precisely: false,
+                },
                 None => {
                     if turn.is_over() {
                         // Nothing is stashed; what has ended is reported with this.
                         stash.give_back();
                         break;
                     }
-                    let Some((first, rest)) = self.take_batch(size, stash.tally()) else { break };
+                    let Some((first, rest)) = self.take_batch(size, stash.tally()) else {
+                        break;
+                    };
                     if rest.is_empty() {
                         worker.set_stashing(false);
                     } else {
@@ -142,7 +154,8 @@ impl Source for Shared {
                         }
                         workers::watch_stash();
                     }
-                    // A first task that blocks, as most do that block at all, has nothing stashed behind it.
+                    // A first task that blocks, as most do that block at all, has nothing stashed
+                    // behind it.
                     size = (size * 2).min(most_stashed());
                     first
                 }
@@ -173,7 +186,9 @@ impl Source for Shared {
     }
 
     fn refuse(self: Arc<Self>, error: io::Error) {
-        let Some((taken, _)) = self.take_batch(1, Tally::default()) else { return };
+        let Some((taken, _)) = self.take_batch(1, Tally::default()) else {
+            return;
+        };
         match taken.task.refuse(error) {
             Some(departure) => self.leave(departure, taken.permit, false),
             None => self.not_begun(taken.permit),
@@ -183,7 +198,7 @@ impl Source for Shared {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::sync::{mpsc, Mutex};
+    use std::sync::{Mutex, mpsc};
 
     use super::{Stash, TaskStash};
     use crate::TaskGroup;

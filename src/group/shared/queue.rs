@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Erased, GroupStats, Permit, Role, TaskStatus, UNLIMITED};
 use crate::cancel::Cancelled;
-use crate::facade::{holds, Guard};
+use crate::facade::{Guard, holds};
 use crate::waiting;
 use crate::workers::{Claimed, Departure};
 
@@ -13,11 +13,14 @@ use crate::workers::{Claimed, Departure};
 const SMALLEST_SWEEP: usize = 64;
 
 pub(super) struct Queue {
-    /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits for them.
+    /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits
+    /// for them.
     pub(super) tasks: VecDeque<Erased>,
-    /// The length of `tasks` at which claimed tasks are next removed from all of it: see [`Queue::push`].
+    /// The length of `tasks` at which claimed tasks are next removed from all of it: see
+    /// [`Queue::push`].
     sweep_at: usize,
-    /// Those of them that another task waits for, once for each waiter, in the order of the waits. Few groups have any.
+    /// Those of them that another task waits for, once for each waiter, in the order of the waits.
+    /// Few groups have any.
     pub(super) awaited: VecDeque<Awaited>,
     /// Daemons, which need no permit.
     pub(super) express: VecDeque<Erased>,
@@ -34,8 +37,9 @@ pub(super) struct Queue {
     /// The owner, while it waits for the counts.
     pub(super) owner_waits: Option<Arc<waiting::Slot>>,
     pub(super) spawned: usize,
-    /// Signed: a worker reports that it began a task, or that another thread had claimed that task first, in tallies that can
-    /// arrive in either order. [`Shared::stats`](super::Shared::stats) clamps it.
+    /// Signed: a worker reports that it began a task, or that another thread had claimed that task
+    /// first, in tallies that can arrive in either order. [`Shared::stats`](super::Shared::stats)
+    /// clamps it.
     pub(super) begun: isize,
     pub(super) ended: GroupStats,
     /// The first cancel from outside the group that cut a task short.
@@ -57,8 +61,8 @@ pub(super) struct Taken {
     pub(super) precisely: bool,
 }
 
-/// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been released: made before the lock is
-/// taken, it is by itself.
+/// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been
+/// released: made before the lock is taken, it is by itself.
 #[derive(Default)]
 pub(in crate::group) struct Dead(Vec<Erased>);
 
@@ -71,7 +75,8 @@ impl Dead {
         }
     }
 
-    /// Whether the task has not been claimed; one that has may be dropped under the lock after this.
+    /// Whether the task has not been claimed; one that has may be dropped under the lock after
+    /// this.
     pub(in crate::group) fn spare(&mut self, task: &Erased) -> bool {
         let claimed = task.claimed();
         if claimed != Claimed::No {
@@ -98,14 +103,21 @@ impl Queue {
             owner_waits: None,
             spawned: 0,
             begun: 0,
-            ended: GroupStats { queued: 0, running: 0, finished: 0, failed: 0, cancelled: 0 },
+            ended: GroupStats {
+                queued: 0,
+                running: 0,
+                finished: 0,
+                failed: 0,
+                cancelled: 0,
+            },
             cut: None,
         }
     }
 
-    /// Queues a task, and removes claimed ones once the queue has doubled: those that their joiners ran in place, and those that
-    /// their handles cancelled. So its memory is in proportion to the tasks that wait, also where no worker comes for any of
-    /// them, and a push costs amortised constant time.
+    /// Queues a task, and removes claimed ones once the queue has doubled: those that their joiners
+    /// ran in place, and those that their handles cancelled. So its memory is in proportion to the
+    /// tasks that wait, also where no worker comes for any of them, and a push costs amortised
+    /// constant time.
     pub(super) fn push(&mut self, task: Erased, dead: &mut Dead) {
         if self.tasks.len() >= self.sweep_at {
             self.sweep(dead);
@@ -143,7 +155,8 @@ impl Queue {
         }
     }
 
-    /// Counts so many tasks that the owner has run in place, and so many that it took from the queue.
+    /// Counts so many tasks that the owner has run in place, and so many that it took from the
+    /// queue.
     pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
         self.live_tasks -= in_place + from_queue;
         self.begun += in_place as isize;
@@ -152,7 +165,8 @@ impl Queue {
 
     pub(super) fn has_work(&self, limit: usize) -> bool {
         !self.express.is_empty()
-            || ((!self.awaited.is_empty() || !self.tasks.is_empty()) && (self.permits < limit || !holds(Guard::LimitIsKept)))
+            || ((!self.awaited.is_empty() || !self.tasks.is_empty())
+                && (self.permits < limit || !holds(Guard::LimitIsKept)))
     }
 
     /// Whether a task that is queued now could begin at once.
@@ -163,14 +177,27 @@ impl Queue {
         }
         // Joiners that ran a task in place have left it here. Those in between go with their turn.
         self.next_task(dead);
-        while let Some(claimed) = self.tasks.back().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
-            self.tasks.pop_back().into_iter().for_each(|task| dead.bury(task, claimed));
+        while let Some(claimed) = self
+            .tasks
+            .back()
+            .map(|task| task.claimed())
+            .filter(|claimed| *claimed != Claimed::No)
+        {
+            self.tasks
+                .pop_back()
+                .into_iter()
+                .for_each(|task| dead.bury(task, claimed));
         }
-        self.tasks.iter().filter(|task| !task.is_claimed()).take(free).count() < free
+        self.tasks
+            .iter()
+            .filter(|task| !task.is_claimed())
+            .take(free)
+            .count()
+            < free
     }
 
-    /// The task that the next free permit goes to: the first that has not been claimed, of those that another task waits for
-    /// or else of all.
+    /// The task that the next free permit goes to: the first that has not been claimed, of those
+    /// that another task waits for or else of all.
     pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
         first_unclaimed(&mut self.tasks, dead);
         if self.is_any_awaited(dead) {
@@ -181,16 +208,27 @@ impl Queue {
 
     /// Whether another task waits for a queued one.
     pub(super) fn is_any_awaited(&mut self, dead: &mut Dead) -> bool {
-        while let Some(claimed) =
-            self.awaited.front().map(|awaited| awaited.task.claimed()).filter(|claimed| *claimed != Claimed::No)
+        while let Some(claimed) = self
+            .awaited
+            .front()
+            .map(|awaited| awaited.task.claimed())
+            .filter(|claimed| *claimed != Claimed::No)
         {
-            self.awaited.pop_front().into_iter().for_each(|awaited| dead.bury(awaited.task, claimed));
+            self.awaited
+                .pop_front()
+                .into_iter()
+                .for_each(|awaited| dead.bury(awaited.task, claimed));
         }
         !self.awaited.is_empty()
     }
 
     /// Enters queued tasks that another task begins to wait for.
-    pub(super) fn add_awaited(&mut self, tasks: impl IntoIterator<Item = Erased>, by: usize, dead: &mut Dead) {
+    pub(super) fn add_awaited(
+        &mut self,
+        tasks: impl IntoIterator<Item = Erased>,
+        by: usize,
+        dead: &mut Dead,
+    ) {
         for task in tasks {
             // A claimed entry is in the way only where it would make the list grow.
             if self.awaited.len() == self.awaited.capacity() {
@@ -200,7 +238,8 @@ impl Queue {
         }
     }
 
-    /// Removes the entries of a wait that has ended, and returns those of tasks that have not been claimed.
+    /// Removes the entries of a wait that has ended, and returns those of tasks that have not been
+    /// claimed.
     pub(super) fn remove_awaited(&mut self, by: usize, dead: &mut Dead) -> Vec<Erased> {
         let mut removed = Vec::new();
         self.awaited.retain(|awaited| {
@@ -222,7 +261,11 @@ impl Queue {
     pub(super) fn take(&mut self, limit: usize, dead: &mut Dead) -> Option<Taken> {
         if let Some(task) = self.express.pop_front() {
             self.begun += 1;
-            return Some(Taken { task, permit: Permit::Nothing, precisely: true });
+            return Some(Taken {
+                task,
+                permit: Permit::Nothing,
+                precisely: true,
+            });
         }
         if self.permits < limit || !holds(Guard::LimitIsKept) {
             self.take_task(limit, dead)
@@ -238,20 +281,40 @@ impl Queue {
 
     /// Takes the task that `next_task` has just found.
     pub(super) fn pop_next(&mut self, limit: usize) -> Option<Taken> {
-        // The entry of an awaited task among all of them goes with its turn, as that of a claimed task.
-        let task = self.awaited.pop_front().map(|awaited| awaited.task).or_else(|| self.tasks.pop_front())?;
+        // The entry of an awaited task among all of them goes with its turn, as that of a claimed
+        // task.
+        let task = self
+            .awaited
+            .pop_front()
+            .map(|awaited| awaited.task)
+            .or_else(|| self.tasks.pop_front())?;
         self.begun += 1;
         // Without a limit, nothing looks at the permits.
-        let permit = if limit == UNLIMITED { Permit::Nothing } else { Permit::Own };
+        let permit = if limit == UNLIMITED {
+            Permit::Nothing
+        } else {
+            Permit::Own
+        };
         self.permits += usize::from(permit.is_some());
-        Some(Taken { task, permit, precisely: true })
+        Some(Taken {
+            task,
+            permit,
+            precisely: true,
+        })
     }
 }
 
 /// Drops claimed tasks from the front.
 fn first_unclaimed(tasks: &mut VecDeque<Erased>, dead: &mut Dead) {
-    while let Some(claimed) = tasks.front().map(|task| task.claimed()).filter(|claimed| *claimed != Claimed::No) {
-        tasks.pop_front().into_iter().for_each(|task| dead.bury(task, claimed));
+    while let Some(claimed) = tasks
+        .front()
+        .map(|task| task.claimed())
+        .filter(|claimed| *claimed != Claimed::No)
+    {
+        tasks
+            .pop_front()
+            .into_iter()
+            .for_each(|task| dead.bury(task, claimed));
     }
 }
 
@@ -326,7 +389,11 @@ mod tests {
                 let mut queue = shared.queue.lock();
                 for (permits, room) in [(3, false), (2, false), (1, false), (0, true)] {
                     queue.permits = permits;
-                    assert_eq!(has_room(&mut queue, 3), room, "{permits} of 3 permits are held and two tasks wait");
+                    assert_eq!(
+                        has_room(&mut queue, 3),
+                        room,
+                        "{permits} of 3 permits are held and two tasks wait"
+                    );
                 }
                 drop(queue);
                 Ok(())

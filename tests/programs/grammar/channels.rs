@@ -9,19 +9,28 @@ impl Generator {
     pub(super) fn pipe(&mut self, at: &mut Place) -> Option<Step> {
         let level = at.levels.len() - 1;
         // Rule 1 of the module.
-        if !self.has(PIPE) || at.levels[level].0 || level < at.fence || self.tasks + 2 > self.size.tasks {
+        if !self.has(PIPE)
+            || at.levels[level].0
+            || level < at.fence
+            || self.tasks + 2 > self.size.tasks
+        {
             return None;
         }
         let limited = at.levels.iter().any(|(limited, _)| *limited);
         let mut channels = Vec::new();
         for _ in 0..self.choices.weighed(&[(2, 1), (1, 2)]) {
             let capacity = self.choices.pick(&[Some(1), Some(0), Some(2), None]);
-            let capacity = if self.has(RENDEZVOUS) { capacity } else { capacity.map(|capacity: usize| capacity.max(1)) };
+            let capacity = if self.has(RENDEZVOUS) {
+                capacity
+            } else {
+                capacity.map(|capacity: usize| capacity.max(1))
+            };
             channels.push((self.channels, capacity));
             self.channels += 1;
         }
         let fence = if limited { level } else { at.fence };
-        // Rule 2: producers first. A producer has one channel, so that it is held up by no other; consumers have all.
+        // Rule 2: producers first. A producer has one channel, so that it is held up by no other;
+        // consumers have all.
         let mut tasks = Vec::new();
         let producers = channels.len().max(1 + self.choices.below(2));
         for producer in 0..producers {
@@ -34,13 +43,24 @@ impl Generator {
         for _ in 0..1 + self.choices.below(2) {
             tasks.push(self.pipe_task(at, level, |place| {
                 place.fence = fence;
-                place.receives.extend(channels.iter().map(|(channel, _)| *channel));
+                place
+                    .receives
+                    .extend(channels.iter().map(|(channel, _)| *channel));
             }));
         }
-        Some(Step::Pipe { level, channels, tasks })
+        Some(Step::Pipe {
+            level,
+            channels,
+            tasks,
+        })
     }
 
-    fn pipe_task(&mut self, at: &Place, level: usize, change: impl FnOnce(&mut Place)) -> Arc<Task> {
+    fn pipe_task(
+        &mut self,
+        at: &Place,
+        level: usize,
+        change: impl FnOnce(&mut Place),
+    ) -> Arc<Task> {
         let task = self.task(at, level, false, change);
         let with = self.has(WITH) && self.choices.chance(40);
         Arc::new(Task { with, ..task })
@@ -67,7 +87,11 @@ impl Generator {
             2 => Step::Drain(channel),
             3 if self.has(SELECT) => {
                 let once = self.has(DEFAULT) && self.choices.chance(30);
-                Step::Select { receives: at.receives.clone(), sends: Vec::new(), once }
+                Step::Select {
+                    receives: at.receives.clone(),
+                    sends: Vec::new(),
+                    once,
+                }
             }
             _ => Step::TryReceive(channel),
         })

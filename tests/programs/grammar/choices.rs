@@ -9,11 +9,19 @@ pub struct Choices {
 
 impl Choices {
     pub fn of_seed(seed: u64) -> Self {
-        Choices { given: Vec::new(), next: 0, state: Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d) }
+        Choices {
+            given: Vec::new(),
+            next: 0,
+            state: Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d),
+        }
     }
 
     pub fn of_list(given: Vec<u32>) -> Self {
-        Choices { given, next: 0, state: None }
+        Choices {
+            given,
+            next: 0,
+            state: None,
+        }
     }
 
     /// The choices that have been made.

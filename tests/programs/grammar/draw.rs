@@ -44,7 +44,11 @@ fn draw_group(text: &mut String, depth: usize, prefix: &str, group: &Group) {
 fn draw_block(text: &mut String, depth: usize, block: &Block) {
     draw_steps(text, depth, &block.steps);
     if block.when_cut != WhenCut::Return {
-        line(text, depth, format_args!("when cancelled: {:?}", block.when_cut));
+        line(
+            text,
+            depth,
+            format_args!("when cancelled: {:?}", block.when_cut),
+        );
     }
 }
 
@@ -82,34 +86,104 @@ fn draw_region(text: &mut String, depth: usize, name: impl fmt::Display, steps: 
 fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
     for step in steps {
         match step {
-            Step::Spawn { level, how, keep, task } => {
+            Step::Spawn {
+                level,
+                how,
+                keep,
+                task,
+            } => {
                 let dropped = if *keep { "" } else { ", handle dropped" };
-                draw_task(text, depth, &format!("spawn {how:?} (group {level}{dropped}) "), task);
+                draw_task(
+                    text,
+                    depth,
+                    &format!("spawn {how:?} (group {level}{dropped}) "),
+                    task,
+                );
             }
-            Step::Doomed { level, how, task, between, by } => {
-                draw_task(text, depth, &format!("spawn {how:?} (group {level}) "), task);
-                draw_region(text, depth, format_args!("then cancel it by {by:?}, after"), between);
+            Step::Doomed {
+                level,
+                how,
+                task,
+                between,
+                by,
+            } => {
+                draw_task(
+                    text,
+                    depth,
+                    &format!("spawn {how:?} (group {level}) "),
+                    task,
+                );
+                draw_region(
+                    text,
+                    depth,
+                    format_args!("then cancel it by {by:?}, after"),
+                    between,
+                );
             }
-            Step::Map { level, ordered, items, taken, block } => {
+            Step::Map {
+                level,
+                ordered,
+                items,
+                taken,
+                block,
+            } => {
                 let name = if *ordered { "map" } else { "map_unordered" };
-                line(text, depth, format_args!("{name} (group {level}) of {items}, next() {taken} times {{"));
+                line(
+                    text,
+                    depth,
+                    format_args!("{name} (group {level}) of {items}, next() {taken} times {{"),
+                );
                 draw_block(text, depth + 1, block);
                 line(text, depth, "}");
             }
-            Step::Start { level, task } => draw_task(text, depth, &format!("start (group {level}) "), task),
-            Step::Open { group, absorb } => draw_group(text, depth, if *absorb { "(error dropped) " } else { "" }, group),
-            Step::Hold(act, steps) => draw_region(text, depth, format_args!("hold a value({act:?})"), steps),
+            Step::Start { level, task } => {
+                draw_task(text, depth, &format!("start (group {level}) "), task)
+            }
+            Step::Open { group, absorb } => draw_group(
+                text,
+                depth,
+                if *absorb { "(error dropped) " } else { "" },
+                group,
+            ),
+            Step::Hold(act, steps) => {
+                draw_region(text, depth, format_args!("hold a value({act:?})"), steps)
+            }
             Step::Shield { bounded, steps } => {
-                draw_region(text, depth, if *bounded { "shield_for(an hour)" } else { "shield" }, steps);
+                draw_region(
+                    text,
+                    depth,
+                    if *bounded {
+                        "shield_for(an hour)"
+                    } else {
+                        "shield"
+                    },
+                    steps,
+                );
             }
             Step::Timeout { past, steps } => {
-                draw_region(text, depth, if *past { "timeout(0)" } else { "timeout(an hour)" }, steps);
+                draw_region(
+                    text,
+                    depth,
+                    if *past {
+                        "timeout(0)"
+                    } else {
+                        "timeout(an hour)"
+                    },
+                    steps,
+                );
             }
-            Step::Run { token, steps } => draw_region(text, depth, format_args!("token{token}.run"), steps),
+            Step::Run { token, steps } => {
+                draw_region(text, depth, format_args!("token{token}.run"), steps)
+            }
             Step::Winding(steps) => draw_region(text, depth, "winding_down", steps),
             Step::Hook(steps) => draw_region(text, depth, "with_cancel_hook", steps),
             Step::OnCancel { token, act, steps } => {
-                draw_region(text, depth, format_args!("token{token}.on_cancel({act:?}), guard held"), steps);
+                draw_region(
+                    text,
+                    depth,
+                    format_args!("token{token}.on_cancel({act:?}), guard held"),
+                    steps,
+                );
             }
             Step::Lock { lock, steps } => draw_region(text, depth, format_args!("{lock:?}"), steps),
             Step::Both(first, second) => {
@@ -119,13 +193,28 @@ fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
                 line(text, depth, ")");
             }
             Step::Permits(semaphore, count, steps) => {
-                draw_region(text, depth, format_args!("semaphore{semaphore}, {count} permits"), steps);
+                draw_region(
+                    text,
+                    depth,
+                    format_args!("semaphore{semaphore}, {count} permits"),
+                    steps,
+                );
             }
-            Step::Pipe { level, channels, tasks } => {
+            Step::Pipe {
+                level,
+                channels,
+                tasks,
+            } => {
                 for (channel, capacity) in channels {
-                    line(text, depth, format_args!("channel{channel} of capacity {capacity:?}, group {level}"));
+                    line(
+                        text,
+                        depth,
+                        format_args!("channel{channel} of capacity {capacity:?}, group {level}"),
+                    );
                 }
-                tasks.iter().for_each(|task| draw_task(text, depth, "spawn ", task));
+                tasks
+                    .iter()
+                    .for_each(|task| draw_task(text, depth, "spawn ", task));
             }
             plain => line(text, depth, format_args!("{plain:?}")),
         }

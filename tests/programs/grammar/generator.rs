@@ -27,7 +27,8 @@ pub(super) struct Place {
     /// Locks below this are held.
     pub(super) lock: usize,
     pub(super) permits: bool,
-    /// Inside of a daemon, which is cancelled when the tasks of its group have ended, and not before.
+    /// Inside of a daemon, which is cancelled when the tasks of its group have ended, and not
+    /// before.
     pub(super) serves: bool,
 }
 
@@ -42,7 +43,14 @@ pub(super) struct Generator {
 
 /// The program of these choices, and the choices that it took.
 pub fn generate(choices: Choices, size: Size) -> (Program, Vec<u32>) {
-    let mut generator = Generator { choices, size, tasks: 0, channels: 0, events: 0, tokens: 0 };
+    let mut generator = Generator {
+        choices,
+        size,
+        tasks: 0,
+        channels: 0,
+        events: 0,
+        tokens: 0,
+    };
     let tokens = generator.tokens();
     let place = Place {
         depth: 0,
@@ -60,7 +68,12 @@ pub fn generate(choices: Choices, size: Size) -> (Program, Vec<u32>) {
         serves: false,
     };
     let group = generator.group(&place);
-    let program = Program { tokens, group, events: generator.events, tasks: generator.tasks };
+    let program = Program {
+        tokens,
+        group,
+        events: generator.events,
+        tasks: generator.tasks,
+    };
     (program, generator.choices.made())
 }
 
@@ -74,7 +87,9 @@ impl Generator {
         self.tokens = count;
         let token = |number: usize| match self.choices.below(3) {
             1 if number > 0 => Token::Child(self.choices.below(number)),
-            2 if number > 1 => Token::Linked(self.choices.below(number), self.choices.below(number)),
+            2 if number > 1 => {
+                Token::Linked(self.choices.below(number), self.choices.below(number))
+            }
             _ => Token::New,
         };
         (0..count).map(token).collect()
@@ -102,12 +117,26 @@ impl Generator {
 
     /// A group that is opened here.
     pub(super) fn group(&mut self, at: &Place) -> Group {
-        let limit =
-            if self.has(LIMIT) { self.choices.weighed(&[(3, None), (2, Some(1)), (1, Some(2)), (1, Some(3))]) } else { None };
+        let limit = if self.has(LIMIT) {
+            self.choices
+                .weighed(&[(3, None), (2, Some(1)), (1, Some(2)), (1, Some(3))])
+        } else {
+            None
+        };
         let collects = self.choices.chance(25);
-        let deadline = self.choices.weighed(&[(6, Deadline::None), (1, Deadline::Far), (1, Deadline::Past)]);
-        let deadline = if self.has(TIMES) { deadline } else { Deadline::None };
-        let parent = if self.tokens > 0 && self.choices.chance(20) { Some(self.choices.below(self.tokens)) } else { None };
+        let deadline =
+            self.choices
+                .weighed(&[(6, Deadline::None), (1, Deadline::Far), (1, Deadline::Past)]);
+        let deadline = if self.has(TIMES) {
+            deadline
+        } else {
+            Deadline::None
+        };
+        let parent = if self.tokens > 0 && self.choices.chance(20) {
+            Some(self.choices.below(self.tokens))
+        } else {
+            None
+        };
         let release = self.some_act(8);
         let mut inside = at.clone();
         inside.depth += 1;
@@ -115,14 +144,29 @@ impl Generator {
         inside.levels.push((limit.is_some(), inside.doomed));
         inside.earlier.append(&mut inside.own);
         let body = self.block(&mut inside);
-        Group { limit, collects, deadline, parent, release, body }
+        Group {
+            limit,
+            collects,
+            deadline,
+            parent,
+            release,
+            body,
+        }
     }
 
     pub(super) fn block(&mut self, at: &mut Place) -> Block {
         let steps = self.steps(at);
-        let when_cut =
-            self.choices.weighed(&[(5, WhenCut::Return), (1, WhenCut::Swallow), (1, WhenCut::Fail), (1, WhenCut::Panic)]);
-        let when_cut = if when_cut == WhenCut::Panic && !self.has(PANICS) { WhenCut::Fail } else { when_cut };
+        let when_cut = self.choices.weighed(&[
+            (5, WhenCut::Return),
+            (1, WhenCut::Swallow),
+            (1, WhenCut::Fail),
+            (1, WhenCut::Panic),
+        ]);
+        let when_cut = if when_cut == WhenCut::Panic && !self.has(PANICS) {
+            WhenCut::Fail
+        } else {
+            when_cut
+        };
         Block { steps, when_cut }
     }
 
@@ -137,7 +181,8 @@ impl Generator {
         change(&mut place);
         let steps = self.steps(&mut place);
         at.own = place.own;
-        // No events: a timeout may have cut the region short before their tasks were spawned, and goes on.
+        // No events: a timeout may have cut the region short before their tasks were spawned, and
+        // goes on.
         steps
     }
 
@@ -164,7 +209,13 @@ impl Generator {
     }
 
     /// A task that is spawned into the group of this level.
-    pub(super) fn task(&mut self, at: &Place, level: usize, doomed: bool, change: impl FnOnce(&mut Place)) -> Task {
+    pub(super) fn task(
+        &mut self,
+        at: &Place,
+        level: usize,
+        doomed: bool,
+        change: impl FnOnce(&mut Place),
+    ) -> Task {
         let id = self.tasks;
         self.tasks += 1;
         let mut place = at.clone();
@@ -175,7 +226,9 @@ impl Generator {
         place.earlier.append(&mut place.own);
         // A task of an inner group that waits for one of an outer group is a feature of its own.
         let outward = self.goes_outward(at);
-        place.earlier.retain(|(of, _)| *of == level || (*of < level && outward));
+        place
+            .earlier
+            .retain(|(of, _)| *of == level || (*of < level && outward));
         place.sends.clear();
         place.receives.clear();
         place.lock = 0;
@@ -185,7 +238,16 @@ impl Generator {
         let captured = self.some_act(25);
         let result = self.some_act(15);
         let block = self.block(&mut place);
-        Task { id, captured, result, sends, receives, with: false, sets: None, block }
+        Task {
+            id,
+            captured,
+            result,
+            sends,
+            receives,
+            with: false,
+            sets: None,
+            block,
+        }
     }
 
     pub(super) fn step(&mut self, at: &mut Place) -> Step {
@@ -207,7 +269,9 @@ impl Generator {
             9..=10 => Some(Step::Nap),
             11..=14 => Some(Step::Fail),
             15..=17 if self.has(PANICS) => Some(Step::Panic),
-            18 if self.has(FOREIGN) && self.tokens > 0 => Some(Step::Foreign(self.choices.below(self.tokens))),
+            18 if self.has(FOREIGN) && self.tokens > 0 => {
+                Some(Step::Foreign(self.choices.below(self.tokens)))
+            }
             19..=21 => Some(Step::Hold(self.act(), self.inside(at, |_| ()))),
             22..=39 => self.spawn(at),
             40..=46 => self.doomed(at),
@@ -220,7 +284,10 @@ impl Generator {
             79 => self.both(at),
             80..=81 => {
                 let bounded = self.choices.chance(30);
-                Some(Step::Shield { bounded, steps: self.inside(at, |place| place.doomed = false) })
+                Some(Step::Shield {
+                    bounded,
+                    steps: self.inside(at, |place| place.doomed = false),
+                })
             }
             82..=83 if self.has(TIMES) => {
                 let past = self.choices.chance(50);
@@ -229,13 +296,22 @@ impl Generator {
             }
             84 if self.has(RUN) && self.tokens > 0 => {
                 let token = self.choices.below(self.tokens);
-                Some(Step::Run { token, steps: self.inside(at, |_| ()) })
+                Some(Step::Run {
+                    token,
+                    steps: self.inside(at, |_| ()),
+                })
             }
-            85 if self.has(GRACE) => Some(Step::Winding(self.inside(at, |place| place.doomed = false))),
+            85 if self.has(GRACE) => {
+                Some(Step::Winding(self.inside(at, |place| place.doomed = false)))
+            }
             86 => Some(Step::Hook(self.inside(at, |_| ()))),
             87..=88 if self.tokens > 0 => {
                 let (token, act) = (self.choices.below(self.tokens), self.act());
-                Some(Step::OnCancel { token, act, steps: self.inside(at, |_| ()) })
+                Some(Step::OnCancel {
+                    token,
+                    act,
+                    steps: self.inside(at, |_| ()),
+                })
             }
             89..=90 => Some(Step::CancelGroup(self.choices.below(at.levels.len()))),
             91 if self.has(GRACE) => Some(Step::Gracefully(self.choices.below(at.levels.len()))),
@@ -253,7 +329,10 @@ impl Generator {
         }
         let absorb = self.choices.chance(50);
         let group = self.group(at);
-        Some(Step::Open { group: Box::new(group), absorb })
+        Some(Step::Open {
+            group: Box::new(group),
+            absorb,
+        })
     }
 
     pub(super) fn both(&mut self, at: &mut Place) -> Option<Step> {
@@ -270,7 +349,10 @@ impl Generator {
                 place.earlier.clear();
                 place.events.clear();
             });
-            Arc::new(Task { result: None, ..task })
+            Arc::new(Task {
+                result: None,
+                ..task
+            })
         };
         Some(Step::Both(task(), task()))
     }
@@ -279,7 +361,10 @@ impl Generator {
         if at.quiet && at.lock == 0 {
             return None;
         }
-        let free: Vec<_> = Lock::ALL.into_iter().filter(|(number, _)| *number >= at.lock).collect();
+        let free: Vec<_> = Lock::ALL
+            .into_iter()
+            .filter(|(number, _)| *number >= at.lock)
+            .collect();
         if free.is_empty() {
             return None;
         }

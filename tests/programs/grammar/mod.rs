@@ -13,15 +13,17 @@
 //!
 //! # Every program ends
 //!
-//! Number the tasks in the order in which a walk through the program leaves them, children before their parents. A task waits
-//! only for tasks of lower numbers: its own, and those that were spawned before it. So the waits have no circle. The rest is
-//! kept by [`Place`]:
+//! Number the tasks in the order in which a walk through the program leaves them, children before
+//! their parents. A task waits only for tasks of lower numbers: its own, and those that were
+//! spawned before it. So the waits have no circle. The rest is kept by [`Place`]:
 //!
-//! 1. A wait for an event, and a pipe, needs tasks that can begin whoever waits: both belong to a group without a limit, and what
-//!    they wait for spawns into no group around it.
-//! 2. Channels go from earlier tasks to later ones, and the end of a task closes the ends that it has.
-//! 3. What waits for ever is in a scope that will be cancelled: a daemon, or a task that its spawner cancels on every way out. What a
-//!    daemon does before it cancels such a task waits for no cancel, since the daemon's own comes when the task has ended.
+//! 1. A wait for an event, and a pipe, needs tasks that can begin whoever waits: both belong to a
+//!    group without a limit, and what they wait for spawns into no group around it.
+//! 2. Channels go from earlier tasks to later ones, and the end of a task closes the ends that it
+//!    has.
+//! 3. What waits for ever is in a scope that will be cancelled: a daemon, or a task that its
+//!    spawner cancels on every way out. What a daemon does before it cancels such a task waits for
+//!    no cancel, since the daemon's own comes when the task has ended.
 //! 4. While a lock or a permit is held, nothing waits, except for a lock with a higher number.
 
 mod channels;
@@ -322,7 +324,8 @@ pub enum Step {
 /// How many permits each semaphore of a program has.
 pub const PERMITS: [usize; 2] = [1, 2];
 
-/// What only one task has at a time, in the order in which one may be asked for while another is held.
+/// What only one task has at a time, in the order in which one may be asked for while another is
+/// held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     Mutex(usize),
@@ -334,8 +337,13 @@ pub enum Lock {
 
 impl Lock {
     /// All of them, each with its number.
-    pub const ALL: [(usize, Lock); 5] =
-        [(0, Lock::Mutex(0)), (1, Lock::Mutex(1)), (2, Lock::Write), (2, Lock::Read), (3, Lock::Once)];
+    pub const ALL: [(usize, Lock); 5] = [
+        (0, Lock::Mutex(0)),
+        (1, Lock::Mutex(1)),
+        (2, Lock::Write),
+        (2, Lock::Read),
+        (3, Lock::Once),
+    ];
     /// How many numbers there are.
     pub const NUMBERS: usize = 4;
 }
@@ -355,5 +363,10 @@ pub struct Size {
 }
 
 impl Size {
-    pub const USUAL: Size = Size { depth: 3, tasks: 9, steps: 4, features: !PENDING };
+    pub const USUAL: Size = Size {
+        depth: 3,
+        tasks: 9,
+        steps: 4,
+        features: !PENDING,
+    };
 }

@@ -52,20 +52,32 @@ impl Generator {
         if !daemon && keep {
             at.own.push((level, task.id));
         }
-        Some(Step::Spawn { level, how, keep, task: Arc::new(task) })
+        Some(Step::Spawn {
+            level,
+            how,
+            keep,
+            task: Arc::new(task),
+        })
     }
 
     /// A task that waits for ever, and is cancelled.
     pub(super) fn doomed(&mut self, at: &mut Place) -> Option<Step> {
         let level = self.level(at).filter(|_| self.has_tasks())?;
-        let how = self.choices.pick(&[How::Plain, How::Plain, How::Isolated, How::Named, How::Dedicated]);
+        let how = self.choices.pick(&[
+            How::Plain,
+            How::Plain,
+            How::Isolated,
+            How::Named,
+            How::Dedicated,
+        ]);
         let by = match self.choices.below(4) {
             0 | 1 => Doom::Handle,
             2 if self.has(RUN) && self.tokens > 0 => Doom::Token(self.choices.below(self.tokens)),
             _ => Doom::Group,
         };
         let task = self.task(at, level, true, |_| ());
-        // It keeps its permit for as long as it waits, so nothing may need one until it has been cancelled.
+        // It keeps its permit for as long as it waits, so nothing may need one until it has been
+        // cancelled.
         let limited = at.levels.iter().any(|(limited, _)| *limited);
         let between = self.inside(at, |place| {
             place.quiet |= limited;
@@ -73,7 +85,13 @@ impl Generator {
             place.doomed &= !place.serves;
         });
         at.own.push((level, task.id));
-        Some(Step::Doomed { level, how, task: Arc::new(task), between, by })
+        Some(Step::Doomed {
+            level,
+            how,
+            task: Arc::new(task),
+            between,
+            by,
+        })
     }
 
     pub(super) fn wait(&mut self, at: &mut Place) -> Option<Step> {
@@ -90,7 +108,13 @@ impl Generator {
                 Way::Drop,
             ])
         } else {
-            self.choices.pick(&[Way::Wait, Way::WaitZero, Way::WaitLong, Way::CancelAndWait, Way::Cancel])
+            self.choices.pick(&[
+                Way::Wait,
+                Way::WaitZero,
+                Way::WaitLong,
+                Way::CancelAndWait,
+                Way::Cancel,
+            ])
         };
         if at.quiet && !matches!(way, Way::WaitZero | Way::Cancel | Way::Drop) {
             return None;
@@ -100,13 +124,22 @@ impl Generator {
             return None;
         }
         let index = self.choices.below(from.len());
-        let (level, task) = if matches!(way, Way::Join | Way::Drop) { from.remove(index) } else { from[index] };
+        let (level, task) = if matches!(way, Way::Join | Way::Drop) {
+            from.remove(index)
+        } else {
+            from[index]
+        };
         Some(Step::Wait { level, task, way })
     }
 
     pub(super) fn completed(&mut self, at: &mut Place) -> Option<Step> {
         let &(level, _) = at.own.last().filter(|_| !at.quiet)?;
-        let tasks = at.own.iter().filter(|(of, _)| *of == level).map(|(_, task)| *task).collect();
+        let tasks = at
+            .own
+            .iter()
+            .filter(|(of, _)| *of == level)
+            .map(|(_, task)| *task)
+            .collect();
         at.own.retain(|(of, _)| *of != level);
         Some(Step::Completed { level, tasks })
     }
@@ -118,7 +151,10 @@ impl Generator {
         let level = self.level(at)?;
         let items = 1 + self.choices.below(3);
         self.tasks += items;
-        let (ordered, taken) = (self.choices.chance(50), items + 1 - self.choices.below(items + 1));
+        let (ordered, taken) = (
+            self.choices.chance(50),
+            items + 1 - self.choices.below(items + 1),
+        );
         let mut place = at.clone();
         place.levels.truncate(level + 1);
         place.depth = level + 1;
@@ -126,13 +162,21 @@ impl Generator {
         place.fence = level + 1;
         place.earlier.append(&mut place.own);
         let outward = self.goes_outward(at);
-        place.earlier.retain(|(of, _)| *of == level || (*of < level && outward));
+        place
+            .earlier
+            .retain(|(of, _)| *of == level || (*of < level && outward));
         place.sends.clear();
         place.receives.clear();
         place.lock = 0;
         place.permits = false;
         let block = self.block(&mut place);
-        Some(Step::Map { level, ordered, items, taken, block: Arc::new(block) })
+        Some(Step::Map {
+            level,
+            ordered,
+            items,
+            taken,
+            block: Arc::new(block),
+        })
     }
 
     pub(super) fn start(&mut self, at: &mut Place) -> Option<Step> {
@@ -147,7 +191,10 @@ impl Generator {
             let index = self.choices.below(task.block.steps.len() + 1);
             task.block.steps.insert(index, Step::Ready);
         }
-        Some(Step::Start { level, task: Arc::new(task) })
+        Some(Step::Start {
+            level,
+            task: Arc::new(task),
+        })
     }
 
     pub(super) fn on_finished(&mut self, at: &mut Place) -> Option<Step> {

@@ -3,24 +3,48 @@
 use super::*;
 
 impl Frame {
-    pub(super) fn pipe(&self, level: &dyn Opened, channels: &[(usize, Option<usize>)], tasks: &[Arc<Task>]) {
+    pub(super) fn pipe(
+        &self,
+        level: &dyn Opened,
+        channels: &[(usize, Option<usize>)],
+        tasks: &[Arc<Task>],
+    ) {
         let mut ends: Vec<Ends> = tasks.iter().map(|_| Ends::default()).collect();
         for &(channel, capacity) in channels {
             let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
             let number = self.now();
-            self.note(What::Channel { channel: number, capacity });
-            // The channel's own ends go before a task can be first to close it: they are moved into the last tasks.
+            self.note(What::Channel {
+                channel: number,
+                capacity,
+            });
+            // The channel's own ends go before a task can be first to close it: they are moved into
+            // the last tasks.
             let (mut sender, mut receiver) = (Some(sender), Some(receiver));
-            let last = |of: fn(&Task) -> &Vec<usize>| tasks.iter().rposition(|task| of(task).contains(&channel));
-            let (last_sender, last_receiver) = (last(|task| &task.sends), last(|task| &task.receives));
+            let last = |of: fn(&Task) -> &Vec<usize>| {
+                tasks.iter().rposition(|task| of(task).contains(&channel))
+            };
+            let (last_sender, last_receiver) =
+                (last(|task| &task.sends), last(|task| &task.receives));
             for (index, task) in tasks.iter().enumerate() {
                 if task.sends.contains(&channel) {
-                    let end = if last_sender == Some(index) { sender.take() } else { sender.clone() };
-                    ends[index].senders.insert(channel, self.end(end, number, true));
+                    let end = if last_sender == Some(index) {
+                        sender.take()
+                    } else {
+                        sender.clone()
+                    };
+                    ends[index]
+                        .senders
+                        .insert(channel, self.end(end, number, true));
                 }
                 if task.receives.contains(&channel) {
-                    let end = if last_receiver == Some(index) { receiver.take() } else { receiver.clone() };
-                    ends[index].receivers.insert(channel, self.end(end, number, false));
+                    let end = if last_receiver == Some(index) {
+                        receiver.take()
+                    } else {
+                        receiver.clone()
+                    };
+                    ends[index]
+                        .receivers
+                        .insert(channel, self.end(end, number, false));
                 }
             }
         }
@@ -30,7 +54,14 @@ impl Frame {
     }
 
     fn end<T>(&self, end: Option<T>, channel: u64, sender: bool) -> End<T> {
-        End { end, channel, sender, by: OUTSIDE, with: false, world: self.world.clone() }
+        End {
+            end,
+            channel,
+            sender,
+            by: OUTSIDE,
+            with: false,
+            world: self.world.clone(),
+        }
     }
 
     pub(super) fn channel_step(&self, step: &Step) -> Result {
@@ -52,7 +83,14 @@ impl Frame {
                     }
                     Some(Err(other)) => unreachable!("{other:?} is no way to fail"),
                 };
-                self.write(begin, What::Sent { channel: end.channel, message: number, seen });
+                self.write(
+                    begin,
+                    What::Sent {
+                        channel: end.channel,
+                        message: number,
+                        seen,
+                    },
+                );
                 result
             }
             Step::TrySend(channel) => {
@@ -63,16 +101,29 @@ impl Frame {
                     None | Some(Ok(())) => Seen::Done,
                     Some(Err(TrySendError::Full(_))) => Seen::NotNow,
                     Some(Err(other)) => {
-                        assert_eq!(other.into_inner().number, number, "another message came back");
+                        assert_eq!(
+                            other.into_inner().number,
+                            number,
+                            "another message came back"
+                        );
                         Seen::NotNow
                     }
                 };
-                self.write(begin, What::Sent { channel: end.channel, message: number, seen });
+                self.write(
+                    begin,
+                    What::Sent {
+                        channel: end.channel,
+                        message: number,
+                        seen,
+                    },
+                );
                 Ok(())
             }
             Step::Receive(channel) => self
                 .receive(&ends.receivers[channel], |receiver| {
-                    receiver.recv().map_err(|error: RecvError| anyhow::Error::from(error))
+                    receiver
+                        .recv()
+                        .map_err(|error: RecvError| anyhow::Error::from(error))
                 })
                 .map(drop),
             Step::Drain(channel) => {
@@ -86,14 +137,28 @@ impl Frame {
                 let (message, seen) = match end.end.as_ref().map(Receiver::try_recv) {
                     Some(Ok(message)) => (Some(message), Seen::Done),
                     None | Some(Err(TryRecvError::Empty)) => (None, Seen::NotNow),
-                    Some(Err(TryRecvError::Disconnected(disconnected))) => (None, gone(&disconnected)),
+                    Some(Err(TryRecvError::Disconnected(disconnected))) => {
+                        (None, gone(&disconnected))
+                    }
                     Some(Err(other)) => (None, seen(&other.into())),
                 };
                 let number = message.as_ref().map(|message| message.number);
-                self.write(begin, What::Received { channel: end.channel, message: number, seen, blocking: false });
+                self.write(
+                    begin,
+                    What::Received {
+                        channel: end.channel,
+                        message: number,
+                        seen,
+                        blocking: false,
+                    },
+                );
                 Ok(())
             }
-            Step::Select { receives, sends, once } => self.select(&ends, receives, sends, *once),
+            Step::Select {
+                receives,
+                sends,
+                once,
+            } => self.select(&ends, receives, sends, *once),
             _ => Ok(()),
         }
     }
@@ -115,17 +180,34 @@ impl Frame {
             },
         };
         let number = message.as_ref().map(|message| message.number);
-        self.write(begin, What::Received { channel: end.channel, message: number, seen, blocking: true });
+        self.write(
+            begin,
+            What::Received {
+                channel: end.channel,
+                message: number,
+                seen,
+                blocking: true,
+            },
+        );
         result
     }
 
-    pub(super) fn select(&self, ends: &Ends, receives: &[usize], sends: &[usize], once: bool) -> Result {
+    pub(super) fn select(
+        &self,
+        ends: &Ends,
+        receives: &[usize],
+        sends: &[usize],
+        once: bool,
+    ) -> Result {
         /// What a case did, for the ledger.
         enum Did {
             Received(u64, std::result::Result<Value, Disconnected>),
             Sent(u64, u64, std::result::Result<(), Disconnected>),
         }
-        let mut messages: Vec<_> = sends.iter().map(|_| Some(self.value(Act::Nothing))).collect();
+        let mut messages: Vec<_> = sends
+            .iter()
+            .map(|_| Some(self.value(Act::Nothing)))
+            .collect();
         let mut select = Select::new();
         for channel in receives {
             let end = &ends.receivers[channel];
@@ -137,16 +219,30 @@ impl Frame {
             let end = &ends.senders[channel];
             if let Some(sender) = &end.end {
                 let number = message.as_ref().map_or(0, |message| message.number);
-                select.send(sender, message, move |sent| Did::Sent(end.channel, number, sent));
+                select.send(sender, message, move |sent| {
+                    Did::Sent(end.channel, number, sent)
+                });
             }
         }
         let begin = self.now();
-        let did = if once { select.try_select() } else { select.select().map(Some) };
+        let did = if once {
+            select.try_select()
+        } else {
+            select.select().map(Some)
+        };
         match did {
             Ok(Some(Did::Received(channel, message))) => {
                 let seen = message.as_ref().map_or_else(gone, |_| Seen::Done);
                 let number = message.as_ref().ok().map(|message| message.number);
-                self.write(begin, What::Received { channel, message: number, seen, blocking: !once });
+                self.write(
+                    begin,
+                    What::Received {
+                        channel,
+                        message: number,
+                        seen,
+                        blocking: !once,
+                    },
+                );
                 if seen == Seen::Broken {
                     self.fail()
                 } else {
@@ -155,7 +251,14 @@ impl Frame {
             }
             Ok(Some(Did::Sent(channel, message, sent))) => {
                 let seen = sent.as_ref().map_or_else(gone, |()| Seen::Done);
-                self.write(begin, What::Sent { channel, message, seen });
+                self.write(
+                    begin,
+                    What::Sent {
+                        channel,
+                        message,
+                        seen,
+                    },
+                );
                 if sent.is_ok() || once {
                     Ok(())
                 } else {
@@ -164,7 +267,14 @@ impl Frame {
             }
             Ok(None) => Ok(()),
             Err(cancelled) => {
-                self.write(begin, What::Point { name: "select", seen: Seen::Cut(cut(&cancelled)), forever: false });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "select",
+                        seen: Seen::Cut(cut(&cancelled)),
+                        forever: false,
+                    },
+                );
                 Err(cancelled.into())
             }
         }

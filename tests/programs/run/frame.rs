@@ -3,7 +3,8 @@
 use super::level::Level;
 use super::*;
 
-/// A task on its thread: its scope, its ends of channels, and what it has yet to write into the ledger.
+/// A task on its thread: its scope, its ends of channels, and what it has yet to write into the
+/// ledger.
 pub(super) struct Frame {
     pub(super) world: Arc<World>,
     pub(super) task: Node,
@@ -37,7 +38,13 @@ impl Frame {
 
     pub(super) fn write(&self, begin: u64, what: What) {
         let end = self.now();
-        self.entries.borrow_mut().push(Entry { task: self.task, scope: self.scope.get(), begin, end, what });
+        self.entries.borrow_mut().push(Entry {
+            task: self.task,
+            scope: self.scope.get(),
+            begin,
+            end,
+            what,
+        });
     }
 
     pub(super) fn note(&self, what: What) {
@@ -49,11 +56,19 @@ impl Frame {
     }
 
     /// A blocking point that a cancel alone keeps from being passed.
-    pub(super) fn point<T>(&self, name: &'static str, call: impl FnOnce() -> std::result::Result<T, Cancelled>) -> Result<T> {
+    pub(super) fn point<T>(
+        &self,
+        name: &'static str,
+        call: impl FnOnce() -> std::result::Result<T, Cancelled>,
+    ) -> Result<T> {
         self.point_that(name, false, call)
     }
 
-    pub(super) fn forever<T>(&self, name: &'static str, call: impl FnOnce() -> std::result::Result<T, Cancelled>) -> Result {
+    pub(super) fn forever<T>(
+        &self,
+        name: &'static str,
+        call: impl FnOnce() -> std::result::Result<T, Cancelled>,
+    ) -> Result {
         self.point_that(name, true, call).map(drop)
     }
 
@@ -65,7 +80,14 @@ impl Frame {
     ) -> Result<T> {
         let begin = self.now();
         let result = call();
-        self.write(begin, What::Point { name, seen: seen_by(&result), forever });
+        self.write(
+            begin,
+            What::Point {
+                name,
+                seen: seen_by(&result),
+                forever,
+            },
+        );
         Ok(result?)
     }
 
@@ -81,7 +103,11 @@ impl Frame {
         let parents = [outer].into_iter().chain(more.iter().copied()).collect();
         let _back = Back(self, outer);
         self.scope.set(inner);
-        self.note(What::Opened { kind, parents, token: None });
+        self.note(What::Opened {
+            kind,
+            parents,
+            token: None,
+        });
         run()
     }
 
@@ -143,11 +169,23 @@ impl Frame {
                 let _held = self.value(*act);
                 self.steps(level, steps)
             }
-            Step::Spawn { level: number, how, keep, task } => {
-                self.level(level, *number).spawn(self, *how, *keep, task, Ends::default());
+            Step::Spawn {
+                level: number,
+                how,
+                keep,
+                task,
+            } => {
+                self.level(level, *number)
+                    .spawn(self, *how, *keep, task, Ends::default());
                 Ok(())
             }
-            Step::Doomed { level: number, how, task, between, by } => {
+            Step::Doomed {
+                level: number,
+                how,
+                task,
+                between,
+                by,
+            } => {
                 struct Cancels<'a>(&'a Frame, &'a dyn Opened, usize, Doom);
                 impl Drop for Cancels<'_> {
                     fn drop(&mut self) {
@@ -161,9 +199,18 @@ impl Frame {
                 let of = self.level(level, *number);
                 let task = match by {
                     Doom::Token(token) => {
-                        let steps = vec![Step::Run { token: *token, steps: task.block.steps.clone() }];
-                        let block = Block { steps, when_cut: task.block.when_cut };
-                        Arc::new(Task { block, ..(**task).clone() })
+                        let steps = vec![Step::Run {
+                            token: *token,
+                            steps: task.block.steps.clone(),
+                        }];
+                        let block = Block {
+                            steps,
+                            when_cut: task.block.when_cut,
+                        };
+                        Arc::new(Task {
+                            block,
+                            ..(**task).clone()
+                        })
                     }
                     _ => task.clone(),
                 };
@@ -173,19 +220,39 @@ impl Frame {
                 drop(cancels);
                 result
             }
-            Step::Wait { level: number, task, way } => self.level(level, *number).wait(self, *task, *way),
-            Step::Completed { level: number, tasks } => self.level(level, *number).completed(self, tasks),
-            Step::Map { level: number, ordered, items, taken, block } => {
-                self.level(level, *number).map(self, *ordered, *items, *taken, block)
-            }
-            Step::Start { level: number, task } => self.level(level, *number).start(self, task),
+            Step::Wait {
+                level: number,
+                task,
+                way,
+            } => self.level(level, *number).wait(self, *task, *way),
+            Step::Completed {
+                level: number,
+                tasks,
+            } => self.level(level, *number).completed(self, tasks),
+            Step::Map {
+                level: number,
+                ordered,
+                items,
+                taken,
+                block,
+            } => self
+                .level(level, *number)
+                .map(self, *ordered, *items, *taken, block),
+            Step::Start {
+                level: number,
+                task,
+            } => self.level(level, *number).start(self, task),
             Step::Ready => {
                 if let Some(ready) = self.ready.take() {
                     ready.send(Some(self.value(Act::Nothing)));
                 }
                 Ok(())
             }
-            Step::OnFinished { level: number, task, act } => {
+            Step::OnFinished {
+                level: number,
+                task,
+                act,
+            } => {
                 self.level(level, *number).on_finished(self, *task, *act);
                 Ok(())
             }
@@ -193,24 +260,36 @@ impl Frame {
                 Err(_) if *absorb => Ok(()),
                 result => Ok(result?),
             },
-            Step::Shield { bounded: false, steps } => {
-                self.region(Kind::Shield, &[], || taskgroup::shield(|| self.steps(level, steps)))
-            }
-            Step::Shield { bounded: true, steps } => {
-                self.region(Kind::Shield, &[], || taskgroup::shield_for(HOUR, || self.steps(level, steps)))
-            }
+            Step::Shield {
+                bounded: false,
+                steps,
+            } => self.region(Kind::Shield, &[], || {
+                taskgroup::shield(|| self.steps(level, steps))
+            }),
+            Step::Shield {
+                bounded: true,
+                steps,
+            } => self.region(Kind::Shield, &[], || {
+                taskgroup::shield_for(HOUR, || self.steps(level, steps))
+            }),
             Step::Timeout { past, steps } => self.timeout(level, *past, steps),
             Step::Run { token, steps } => {
                 let (token, node) = &world.tokens[*token];
-                self.region(Kind::Plain, &[*node], || token.run(|| self.steps(level, steps)))
+                self.region(Kind::Plain, &[*node], || {
+                    token.run(|| self.steps(level, steps))
+                })
             }
-            Step::Winding(steps) => self.region(Kind::Winding, &[], || taskgroup::winding_down(|| self.steps(level, steps))),
+            Step::Winding(steps) => self.region(Kind::Winding, &[], || {
+                taskgroup::winding_down(|| self.steps(level, steps))
+            }),
             Step::Hook(steps) => {
                 let hook = self.now();
                 let ledger = world.ledger.clone();
                 let begin = self.now();
-                let result =
-                    taskgroup::with_cancel_hook(move || ledger.note(What::HookRan { hook }), || self.steps(level, steps));
+                let result = taskgroup::with_cancel_hook(
+                    move || ledger.note(What::HookRan { hook }),
+                    || self.steps(level, steps),
+                );
                 self.write(begin, What::Hooked { hook });
                 result
             }
@@ -230,11 +309,17 @@ impl Frame {
             Step::Lock { lock, steps } => self.locked(level, *lock, steps),
             Step::Both(first, second) => self.both(level, first, second),
             Step::Permits(semaphore, count, steps) => {
-                let _permit = self.point("acquire", || world.semaphores[*semaphore].acquire_many(*count))?;
+                let _permit = self.point("acquire", || {
+                    world.semaphores[*semaphore].acquire_many(*count)
+                })?;
                 self.steps(level, steps)
             }
             Step::AwaitEvent(event) => self.point("event", || world.events[*event].wait()),
-            Step::Pipe { level: number, channels, tasks } => {
+            Step::Pipe {
+                level: number,
+                channels,
+                tasks,
+            } => {
                 self.pipe(self.level(level, *number), channels, tasks);
                 Ok(())
             }
@@ -248,7 +333,11 @@ impl Frame {
     }
 
     /// Opens a group inside of this frame, runs its body, and writes what the scope returned.
-    pub(super) fn open(&self, outer: Option<&dyn Opened>, group: &Group) -> std::result::Result<(), GroupError> {
+    pub(super) fn open(
+        &self,
+        outer: Option<&dyn Opened>,
+        group: &Group,
+    ) -> std::result::Result<(), GroupError> {
         let world = &self.world;
         let node = self.now();
         let mut builder = TaskGroup::builder();
@@ -274,11 +363,25 @@ impl Frame {
             builder.scope(|g| {
                 let opened = self.now();
                 let past = group.deadline == Deadline::Past;
-                let kind = Kind::Group { limit: group.limit, collects: group.collects, past };
+                let kind = Kind::Group {
+                    limit: group.limit,
+                    collects: group.collects,
+                    past,
+                };
                 let token = Some(g.token().id());
                 let mut entries = self.entries.borrow_mut();
-                let what = What::Opened { kind, parents, token };
-                entries.push(Entry { task: self.task, scope: node, begin: opened, end: opened, what });
+                let what = What::Opened {
+                    kind,
+                    parents,
+                    token,
+                };
+                entries.push(Entry {
+                    task: self.task,
+                    scope: node,
+                    begin: opened,
+                    end: opened,
+                    what,
+                });
                 drop(entries);
                 self.scope.set(node);
                 let level = Level::new(g, node, outer, world);
@@ -294,7 +397,13 @@ impl Frame {
                 let begin = self.now();
                 let result = caught(|| self.block(&level, &group.body));
                 let (outcome, result) = self.outcome(result);
-                self.write(begin, What::Body { group: node, outcome });
+                self.write(
+                    begin,
+                    What::Body {
+                        group: node,
+                        outcome,
+                    },
+                );
                 result.unwrap_or_else(|payload| resume_unwind(payload))
             })
         });
@@ -310,7 +419,10 @@ impl Frame {
 
     /// How a closure ended, and the same with its error marked by a fault.
     #[allow(clippy::type_complexity, reason = "the result of a caught call")]
-    pub(super) fn outcome<T>(&self, result: std::thread::Result<Result<T>>) -> (Outcome, std::thread::Result<Result<T>>) {
+    pub(super) fn outcome<T>(
+        &self,
+        result: std::thread::Result<Result<T>>,
+    ) -> (Outcome, std::thread::Result<Result<T>>) {
         match result {
             Ok(Ok(value)) => (Outcome::Value, Ok(Ok(value))),
             Ok(Err(error)) => {
@@ -318,7 +430,10 @@ impl Frame {
                     let fault = self.now();
                     let cut = cut(cancelled);
                     let own = taskgroup::current_token().map(|token| token.id());
-                    (Outcome::Cut { fault, cut, own }, Ok(Err(error.context(Fault(fault)))))
+                    (
+                        Outcome::Cut { fault, cut, own },
+                        Ok(Err(error.context(Fault(fault)))),
+                    )
                 } else {
                     // An error that a task passes on is another failure.
                     let fault = match error.is::<Fault>() && error.chain().count() == 1 {
@@ -330,7 +445,9 @@ impl Frame {
             }
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
-                let Some(fault) = text.and_then(|text| number_in(text, "fault ")) else { resume_unwind(payload) };
+                let Some(fault) = text.and_then(|text| number_in(text, "fault ")) else {
+                    resume_unwind(payload)
+                };
                 (Outcome::Panicked(fault), Err(payload))
             }
         }

@@ -37,13 +37,23 @@ impl<'scope, 'env> Level<'scope, 'env> {
         outer: Option<&'env (dyn Opened + 'env)>,
         world: &Arc<World>,
     ) -> Self {
-        Level { group, node, handles: Arc::default(), outer, world: world.clone() }
+        Level {
+            group,
+            node,
+            handles: Arc::default(),
+            outer,
+            world: world.clone(),
+        }
     }
 }
 
 impl Clone for Level<'_, '_> {
     fn clone(&self) -> Self {
-        Level { handles: self.handles.clone(), world: self.world.clone(), ..*self }
+        Level {
+            handles: self.handles.clone(),
+            world: self.world.clone(),
+            ..*self
+        }
     }
 }
 
@@ -55,7 +65,14 @@ pub(super) trait Opened: Send + Sync {
     fn wait(&self, frame: &Frame, task: usize, way: Way) -> Result;
     fn cancel_handle(&self, frame: &Frame, task: usize);
     fn completed(&self, frame: &Frame, tasks: &[usize]) -> Result;
-    fn map(&self, frame: &Frame, ordered: bool, items: usize, taken: usize, block: &Arc<Block>) -> Result;
+    fn map(
+        &self,
+        frame: &Frame,
+        ordered: bool,
+        items: usize,
+        taken: usize,
+        block: &Arc<Block>,
+    ) -> Result;
     fn start(&self, frame: &Frame, task: &Arc<Task>) -> Result;
     fn on_finished(&self, frame: &Frame, task: usize, act: Act);
     fn cancel(&self, frame: &Frame, gracefully: bool);
@@ -64,7 +81,8 @@ pub(super) trait Opened: Send + Sync {
 /// What a task takes along into its closure.
 type Belongings = (Ends, Option<Value>, Option<Sets>);
 
-/// Runs a task on its thread. The ends that it was given `with` it outlive this, unlike those that its closure owns.
+/// Runs a task on its thread. The ends that it was given `with` it outlive this, unlike those that
+/// its closure owns.
 pub(super) fn run_task(
     world: &Arc<World>,
     level: &dyn Opened,
@@ -90,7 +108,8 @@ pub(super) fn run_task(
         if !is_given {
             drop(frame.ends.take());
         }
-        // Before there is a result: rustc forgets a return value when the destructor of a local panics (rust#47949).
+        // Before there is a result: rustc forgets a return value when the destructor of a local
+        // panics (rust#47949).
         drop(captured);
         result.map(|()| task.result.map(|act| frame.value(act)))
     });
@@ -107,26 +126,50 @@ pub(super) fn run_task(
 
 impl<'scope, 'env> Level<'scope, 'env> {
     fn keep(&self, task: usize, handle: Handle<'scope>, node: Node) {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(task, (Arc::new(handle), node));
+        self.handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task, (Arc::new(handle), node));
     }
 
     fn handle(&self, task: usize) -> Option<Kept<'scope>> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&task).cloned()
+        self.handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&task)
+            .cloned()
     }
 
     fn take(&self, task: usize) -> Option<Kept<'scope>> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&task)
+        self.handles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&task)
     }
 
     fn belongings(&self, frame: &Frame, task: &Task, ends: Ends) -> Belongings {
         let captured = task.captured.map(|act| frame.value(act));
-        (ends, captured, task.sets.map(|event| Sets(self.world.clone(), event)))
+        (
+            ends,
+            captured,
+            task.sets.map(|event| Sets(self.world.clone(), event)),
+        )
     }
 
     fn opened(&self, frame: &Frame, node: Node) {
-        let what = What::Opened { kind: Kind::Task, parents: vec![self.node], token: None };
+        let what = What::Opened {
+            kind: Kind::Task,
+            parents: vec![self.node],
+            token: None,
+        };
         let now = frame.now();
-        frame.entries.borrow_mut().push(Entry { task: frame.task, scope: node, begin: now, end: now, what });
+        frame.entries.borrow_mut().push(Entry {
+            task: frame.task,
+            scope: node,
+            begin: now,
+            end: now,
+            what,
+        });
     }
 }
 
@@ -138,15 +181,29 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
     fn spawn(&self, frame: &Frame, how: How, keep: bool, task: &Arc<Task>, mut ends: Ends) -> Node {
         let (world, level, node, id) = (self.world.clone(), self.clone(), frame.now(), task.id);
         ends.belong_to(node, task.with);
-        let given = if task.with { Some(std::mem::take(&mut ends)) } else { None };
+        let given = if task.with {
+            Some(std::mem::take(&mut ends))
+        } else {
+            None
+        };
         let belongings = self.belongings(frame, task, ends);
         self.opened(frame, node);
         let task = task.clone();
         if let Some(given) = given {
             let begin = frame.now();
-            let run = move |given: &mut Ends| run_task(&world, &level, node, &task, belongings, Some(given), None);
+            let run = move |given: &mut Ends| {
+                run_task(&world, &level, node, &task, belongings, Some(given), None)
+            };
             let handle = self.group.task().with(given).spawn(run);
-            frame.write(begin, What::Spawned { task: node, group: self.node, role: Role::Plain, refused: None });
+            frame.write(
+                begin,
+                What::Spawned {
+                    task: node,
+                    group: self.node,
+                    role: Role::Plain,
+                    refused: None,
+                },
+            );
             if keep {
                 self.keep(id, Handle::Plain(handle), node);
             }
@@ -156,10 +213,22 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         let begin = frame.now();
         let (handle, role) = match how {
             How::Plain => (Handle::Plain(self.group.spawn(run)), Role::Plain),
-            How::Named => (Handle::Plain(self.group.task().name("named").spawn(run)), Role::Plain),
-            How::Dedicated => (Handle::Plain(self.group.task().dedicated().spawn(run)), Role::Plain),
-            How::Isolated => (Handle::Isolated(self.group.spawn_isolated(run)), Role::Isolated),
-            How::Daemon => (Handle::Daemon(self.group.spawn_daemon(move || run().map(drop))), Role::Daemon),
+            How::Named => (
+                Handle::Plain(self.group.task().name("named").spawn(run)),
+                Role::Plain,
+            ),
+            How::Dedicated => (
+                Handle::Plain(self.group.task().dedicated().spawn(run)),
+                Role::Plain,
+            ),
+            How::Isolated => (
+                Handle::Isolated(self.group.spawn_isolated(run)),
+                Role::Isolated,
+            ),
+            How::Daemon => (
+                Handle::Daemon(self.group.spawn_daemon(move || run().map(drop))),
+                Role::Daemon,
+            ),
             How::Try => match self.group.try_spawn(run) {
                 Ok(handle) => (Handle::Plain(handle), Role::Plain),
                 Err(refused) => {
@@ -168,14 +237,29 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                         _ => Seen::NotNow,
                     };
                     let refused_with = Some(refused_with);
-                    frame
-                        .write(begin, What::Spawned { task: node, group: self.node, role: Role::Plain, refused: refused_with });
+                    frame.write(
+                        begin,
+                        What::Spawned {
+                            task: node,
+                            group: self.node,
+                            role: Role::Plain,
+                            refused: refused_with,
+                        },
+                    );
                     drop(refused);
                     return node;
                 }
             },
         };
-        frame.write(begin, What::Spawned { task: node, group: self.node, role, refused: None });
+        frame.write(
+            begin,
+            What::Spawned {
+                task: node,
+                group: self.node,
+                role,
+                refused: None,
+            },
+        );
         if keep {
             self.keep(id, handle, node);
         }
@@ -183,14 +267,26 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
     }
 
     fn wait(&self, frame: &Frame, task: usize, way: Way) -> Result {
-        let kept = if matches!(way, Way::Join | Way::Drop) { self.take(task) } else { self.handle(task) };
+        let kept = if matches!(way, Way::Join | Way::Drop) {
+            self.take(task)
+        } else {
+            self.handle(task)
+        };
         let Some((handle, node)) = kept else {
             frame.note(What::Skipped);
             return Ok(());
         };
         let begin = frame.now();
         let wrote = |seen, status| {
-            frame.write(begin, What::Waited { task: node, group: self.node, seen, status });
+            frame.write(
+                begin,
+                What::Waited {
+                    task: node,
+                    group: self.node,
+                    seen,
+                    status,
+                },
+            );
         };
         let waited = |result: std::result::Result<TaskStatus, Cancelled>| {
             wrote(seen_by(&result), result.as_ref().ok().copied());
@@ -207,14 +303,21 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
             }
             Way::Wait => waited(each!(&*handle, handle => handle.wait())),
             Way::WaitZero | Way::WaitLong => {
-                let duration = if way == Way::WaitZero { Duration::ZERO } else { HOUR };
+                let duration = if way == Way::WaitZero {
+                    Duration::ZERO
+                } else {
+                    HOUR
+                };
                 let result = each!(&*handle, handle => handle.wait_timeout(duration));
                 match &result {
                     Ok(Some(status)) => wrote(Seen::Done, Some(*status)),
                     Ok(None) => wrote(Seen::NotNow, None),
                     Err(cancelled) => wrote(Seen::Cut(cut(cancelled)), None),
                 }
-                assert!(way == Way::WaitZero || !matches!(result, Ok(None)), "an hour has passed");
+                assert!(
+                    way == Way::WaitZero || !matches!(result, Ok(None)),
+                    "an hour has passed"
+                );
                 result.map(drop)?;
                 Ok(())
             }
@@ -222,7 +325,13 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                 let cancel = frame.now();
                 let result = each!(&*handle, handle => handle.cancel_and_wait());
                 // The cancel is somewhere in the call.
-                frame.write(cancel, What::Cancel { target: node, gracefully: false });
+                frame.write(
+                    cancel,
+                    What::Cancel {
+                        target: node,
+                        gracefully: false,
+                    },
+                );
                 wrote(seen_by(&result), result.as_ref().ok().copied());
                 result.map(drop)?;
                 Ok(())
@@ -232,7 +341,10 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                 Err(shared) => waited(each!(&*shared, handle => handle.wait())),
                 Ok(Handle::Plain(handle)) => {
                     let result = handle.join();
-                    wrote(seen_by(&result), result.as_ref().ok().map(|_| TaskStatus::Finished));
+                    wrote(
+                        seen_by(&result),
+                        result.as_ref().ok().map(|_| TaskStatus::Finished),
+                    );
                     drop(result?);
                     Ok(())
                 }
@@ -240,7 +352,9 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                     let result = handle.join();
                     let status = match &result {
                         Ok(Ok(_)) => Some(TaskStatus::Finished),
-                        Ok(Err(failure)) if matches!(failure.kind(), FailureKind::Panic(_)) => Some(TaskStatus::Panicked),
+                        Ok(Err(failure)) if matches!(failure.kind(), FailureKind::Panic(_)) => {
+                            Some(TaskStatus::Panicked)
+                        }
                         Ok(Err(_)) => Some(TaskStatus::Failed),
                         Err(_) => None,
                     };
@@ -250,7 +364,10 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                 }
                 Ok(Handle::Daemon(handle)) => {
                     let result = handle.join();
-                    wrote(seen_by(&result), result.as_ref().ok().map(|()| TaskStatus::Finished));
+                    wrote(
+                        seen_by(&result),
+                        result.as_ref().ok().map(|()| TaskStatus::Finished),
+                    );
                     Ok(result?)
                 }
             },
@@ -266,7 +383,9 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
     fn completed(&self, frame: &Frame, tasks: &[usize]) -> Result {
         let (mut plain, mut isolated) = (Vec::new(), Vec::new());
         for task in tasks {
-            let Some((handle, node)) = self.take(*task) else { continue };
+            let Some((handle, node)) = self.take(*task) else {
+                continue;
+            };
             match Arc::try_unwrap(handle) {
                 Ok(Handle::Plain(handle)) => plain.push((handle, node)),
                 Ok(Handle::Isolated(handle)) => isolated.push((handle, node)),
@@ -283,13 +402,22 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         })?;
         self.all_of(frame, isolated, |value| match value {
             Ok(Ok(_)) => Some(TaskStatus::Finished),
-            Ok(Err(failure)) if matches!(failure.kind(), FailureKind::Panic(_)) => Some(TaskStatus::Panicked),
+            Ok(Err(failure)) if matches!(failure.kind(), FailureKind::Panic(_)) => {
+                Some(TaskStatus::Panicked)
+            }
             Ok(Err(_)) => Some(TaskStatus::Failed),
             Err(_) => None,
         })
     }
 
-    fn map(&self, frame: &Frame, ordered: bool, items: usize, taken: usize, block: &Arc<Block>) -> Result {
+    fn map(
+        &self,
+        frame: &Frame,
+        ordered: bool,
+        items: usize,
+        taken: usize,
+        block: &Arc<Block>,
+    ) -> Result {
         let (world, level, block) = (self.world.clone(), self.clone(), block.clone());
         // The time of an item's spawn is not known: it is somewhere after the items were made.
         let mut nodes = Vec::new();
@@ -301,7 +429,15 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         let spawned: Vec<Node> = nodes.iter().map(|(node, _)| *node).collect();
         let begin = frame.now();
         for node in &spawned {
-            frame.write(begin, What::Spawned { task: *node, group: self.node, role: Role::Item, refused: None });
+            frame.write(
+                begin,
+                What::Spawned {
+                    task: *node,
+                    group: self.node,
+                    role: Role::Item,
+                    refused: None,
+                },
+            );
         }
         let run = move |(node, value): (Node, Value)| {
             let task = Task {
@@ -314,7 +450,15 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
                 sets: None,
                 block: (*block).clone(),
             };
-            run_task(&world, &level, node, &task, (Ends::default(), Some(value), None), None, None)
+            run_task(
+                &world,
+                &level,
+                node,
+                &task,
+                (Ends::default(), Some(value), None),
+                None,
+                None,
+            )
         };
         if ordered {
             self.take_all(frame, self.group.map(nodes, run), taken)
@@ -329,16 +473,34 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         self.opened(frame, node);
         let task = task.clone();
         let begin = frame.now();
-        frame.write(begin, What::Spawned { task: node, group: self.node, role: Role::Started, refused: None });
-        let result =
-            self.group.start(move |ready| run_task(&world, &level, node, &task, belongings, None, Some(ready)).map(drop));
+        frame.write(
+            begin,
+            What::Spawned {
+                task: node,
+                group: self.node,
+                role: Role::Started,
+                refused: None,
+            },
+        );
+        let result = self.group.start(move |ready| {
+            run_task(&world, &level, node, &task, belongings, None, Some(ready)).map(drop)
+        });
         let (seen, ready, fault) = match &result {
             Ok(_) => (Seen::Done, true, None),
             Err(StartError::Cancelled(cancelled)) => (Seen::Cut(cut(cancelled)), false, None),
             Err(StartError::Failed(failure)) => (Seen::Done, false, fault_of(failure.kind()).0),
             Err(_) => (Seen::NotNow, false, None),
         };
-        frame.write(begin, What::Started { task: node, group: self.node, seen, ready, fault });
+        frame.write(
+            begin,
+            What::Started {
+                task: node,
+                group: self.node,
+                seen,
+                ready,
+                fault,
+            },
+        );
         match result {
             Err(StartError::Cancelled(cancelled)) => Err(cancelled.into()),
             // A program passes on no failure of a start, since it could not say whose it is.
@@ -347,9 +509,14 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
     }
 
     fn on_finished(&self, frame: &Frame, task: usize, act: Act) {
-        let Some((handle, node)) = self.handle(task) else { return frame.note(What::Skipped) };
+        let Some((handle, node)) = self.handle(task) else {
+            return frame.note(What::Skipped);
+        };
         let (callback, world, group) = (frame.now(), self.world.clone(), self.node);
-        frame.note(What::OnFinished { callback, task: node });
+        frame.note(What::OnFinished {
+            callback,
+            task: node,
+        });
         each!(&*handle, handle => handle.on_finished(move |status| {
             world.ledger.note(What::Finished { callback, status });
             perform(&world, act, Some(group));
@@ -364,7 +531,13 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
         } else {
             self.group.cancel_because(reason);
         }
-        frame.write(begin, What::Cancel { target: self.node, gracefully });
+        frame.write(
+            begin,
+            What::Cancel {
+                target: self.node,
+                gracefully,
+            },
+        );
     }
 }
 
@@ -372,7 +545,13 @@ impl<'scope, 'env> Level<'scope, 'env> {
     fn cancel_by(&self, frame: &Frame, handle: &Handle<'scope>, node: Node) {
         let begin = frame.now();
         each!(handle, handle => handle.cancel());
-        frame.write(begin, What::Cancel { target: node, gracefully: false });
+        frame.write(
+            begin,
+            What::Cancel {
+                target: node,
+                gracefully: false,
+            },
+        );
     }
 
     /// Takes the handles as their tasks end, and joins each.
@@ -382,19 +561,43 @@ impl<'scope, 'env> Level<'scope, 'env> {
         handles: Vec<(TaskHandle<'scope, T>, Node)>,
         status: impl Fn(std::result::Result<T, Cancelled>) -> Option<TaskStatus>,
     ) -> Result {
-        let nodes: BTreeMap<_, _> = handles.iter().map(|(handle, node)| (format!("{:?}", handle.id()), *node)).collect();
-        let mut ended = self.group.as_completed(handles.into_iter().map(|(handle, _)| handle));
+        let nodes: BTreeMap<_, _> = handles
+            .iter()
+            .map(|(handle, node)| (format!("{:?}", handle.id()), *node))
+            .collect();
+        let mut ended = self
+            .group
+            .as_completed(handles.into_iter().map(|(handle, _)| handle));
         loop {
             let begin = frame.now();
-            let Some(next) = ended.next() else { return Ok(()) };
-            frame.write(begin, What::WaitedForAny { group: self.node, seen: seen_by(&next) });
+            let Some(next) = ended.next() else {
+                return Ok(());
+            };
+            frame.write(
+                begin,
+                What::WaitedForAny {
+                    group: self.node,
+                    seen: seen_by(&next),
+                },
+            );
             let handle = next?;
-            assert!(handle.is_finished(), "a handle was given before its task has ended");
+            assert!(
+                handle.is_finished(),
+                "a handle was given before its task has ended"
+            );
             let node = nodes[&format!("{:?}", handle.id())];
             let begin = frame.now();
             let result = handle.join();
             let seen = seen_by(&result);
-            frame.write(begin, What::Waited { task: node, group: self.node, seen, status: status(result) });
+            frame.write(
+                begin,
+                What::Waited {
+                    task: node,
+                    group: self.node,
+                    seen,
+                    status: status(result),
+                },
+            );
         }
     }
 
@@ -407,7 +610,13 @@ impl<'scope, 'env> Level<'scope, 'env> {
         for _ in 0..taken {
             let begin = frame.now();
             let Some(result) = results.next() else { break };
-            frame.write(begin, What::WaitedForAny { group: self.node, seen: seen_by(&result) });
+            frame.write(
+                begin,
+                What::WaitedForAny {
+                    group: self.node,
+                    seen: seen_by(&result),
+                },
+            );
             drop(result?);
         }
         Ok(())

@@ -7,21 +7,26 @@ mod waits;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{panic_any, resume_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, panic_any, resume_unwind};
 use std::sync::{Arc, Condvar as StdCondvar, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::grammar::{
-    Act, Block, Deadline, Doom, Forever, Group, How, Lock, Program, Step, Task, Token, Way, WhenCut, MUTEXES, PERMITS,
+    Act, Block, Deadline, Doom, Forever, Group, How, Lock, MUTEXES, PERMITS, Program, Step, Task,
+    Token, Way, WhenCut,
 };
-use super::ledger::{cut, number_in, Entry, Fault, Kind, Ledger, Node, Outcome, Reported, Role, Seen, What, OUTSIDE};
+use super::ledger::{
+    Entry, Fault, Kind, Ledger, Node, OUTSIDE, Outcome, Reported, Role, Seen, What, cut, number_in,
+};
 use super::taskgroup::channel::{
     self, Disconnected, Receiver, RecvError, Select, SendError, Sender, TryRecvError, TrySendError,
 };
-use super::taskgroup::sync::{Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore};
+use super::taskgroup::sync::{
+    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
+};
 use super::taskgroup::{
-    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready, SpawnErrorKind, StartError, TaskError,
-    TaskGroup, TaskHandle, TaskStatus,
+    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready,
+    SpawnErrorKind, StartError, TaskError, TaskGroup, TaskHandle, TaskStatus,
 };
 
 use frame::Frame;
@@ -58,7 +63,11 @@ impl Value {
     fn new(world: &Arc<World>, act: Act) -> Value {
         let number = world.ledger.now();
         world.ledger.note(What::Made { value: number });
-        Value { number, act, world: world.clone() }
+        Value {
+            number,
+            act,
+            world: world.clone(),
+        }
     }
 }
 
@@ -141,8 +150,19 @@ impl<T> Drop for End<T> {
         let ledger = &self.world.ledger;
         let begin = ledger.now();
         drop(self.end.take());
-        let what = What::Closed { channel: self.channel, sender: self.sender, by: self.by, with: self.with };
-        ledger.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin, end: ledger.now(), what });
+        let what = What::Closed {
+            channel: self.channel,
+            sender: self.sender,
+            by: self.by,
+            with: self.with,
+        };
+        ledger.write(Entry {
+            task: OUTSIDE,
+            scope: OUTSIDE,
+            begin,
+            end: ledger.now(),
+            what,
+        });
     }
 }
 
@@ -153,7 +173,8 @@ struct Ends {
     receivers: BTreeMap<usize, End<Receiver<Value>>>,
 }
 
-/// Does what a destructor or callback does. A panic that the crate is known to contain names the group that reports it.
+/// Does what a destructor or callback does. A panic that the crate is known to contain names the
+/// group that reports it.
 fn perform(world: &Arc<World>, act: Act, contained: Option<Node>) {
     match act {
         Act::Nothing => {}
@@ -174,8 +195,17 @@ fn cancel_token(world: &Arc<World>, token: usize) {
     let begin = ledger.now();
     let (token, target) = &world.tokens[token];
     token.cancel_because(format!("act {begin}"));
-    let what = What::Cancel { target: *target, gracefully: false };
-    ledger.write(Entry { task: OUTSIDE, scope: OUTSIDE, begin, end: ledger.now(), what });
+    let what = What::Cancel {
+        target: *target,
+        gracefully: false,
+    };
+    ledger.write(Entry {
+        task: OUTSIDE,
+        scope: OUTSIDE,
+        begin,
+        end: ledger.now(),
+        what,
+    });
 }
 
 /// What an error of the crate says.
@@ -230,11 +260,24 @@ fn fault_of(kind: &FailureKind<anyhow::Error>) -> (Option<u64>, bool) {
 fn report(group: Node, error: &GroupError) -> What {
     let failures = error.failures().iter().map(|failure| {
         let (fault, panic) = fault_of(failure.kind());
-        Reported { fault, panic, after_cancel: failure.after_cancel() }
+        Reported {
+            fault,
+            panic,
+            after_cancel: failure.after_cancel(),
+        }
     });
-    let primary =
-        error.primary().and_then(|primary| error.failures().iter().position(|failure| std::ptr::eq(failure, primary)));
-    What::Error { group, failures: failures.collect(), primary, cut: error.cancelled().map(cut) }
+    let primary = error.primary().and_then(|primary| {
+        error
+            .failures()
+            .iter()
+            .position(|failure| std::ptr::eq(failure, primary))
+    });
+    What::Error {
+        group,
+        failures: failures.collect(),
+        primary,
+        cut: error.cancelled().map(cut),
+    }
 }
 
 /// Runs the program once, and gives what it wrote.
@@ -245,13 +288,24 @@ pub fn run(program: &Program) -> Vec<Entry> {
         let (token, parents) = match *token {
             Token::New => (CancelToken::new(), vec![]),
             Token::Child(parent) => (tokens[parent].0.child(), vec![tokens[parent].1]),
-            Token::Linked(one, other) => {
-                (CancelToken::linked([&tokens[one].0, &tokens[other].0]), vec![tokens[one].1, tokens[other].1])
-            }
+            Token::Linked(one, other) => (
+                CancelToken::linked([&tokens[one].0, &tokens[other].0]),
+                vec![tokens[one].1, tokens[other].1],
+            ),
         };
         let node = ledger.now();
-        let what = What::Opened { kind: Kind::Token, parents, token: Some(token.id()) };
-        ledger.write(Entry { task: OUTSIDE, scope: node, begin: node, end: node, what });
+        let what = What::Opened {
+            kind: Kind::Token,
+            parents,
+            token: Some(token.id()),
+        };
+        ledger.write(Entry {
+            task: OUTSIDE,
+            scope: node,
+            begin: node,
+            end: node,
+            what,
+        });
         tokens.push((token, node));
     }
     let world = Arc::new(World {

@@ -20,7 +20,9 @@ impl Frame {
             Forever::Abandon if !CATCHES => self.forever("sleep", || taskgroup::sleep(HOUR)),
             Forever::Abandon => {
                 let (leave, left) = std::sync::mpsc::channel::<()>();
-                let result = self.forever("abandon", || taskgroup::abandon(move || left.recv().is_ok()));
+                let result = self.forever("abandon", || {
+                    taskgroup::abandon(move || left.recv().is_ok())
+                });
                 drop(leave);
                 result
             }
@@ -28,7 +30,14 @@ impl Frame {
                 let barrier = Barrier::new(2);
                 let begin = self.now();
                 let result = barrier.wait().map(drop).map_err(anyhow::Error::from);
-                self.write(begin, What::Point { name: "barrier", seen: seen_of(&result), forever: true });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "barrier",
+                        seen: seen_of(&result),
+                        forever: true,
+                    },
+                );
                 result
             }
             Forever::Condition => self.forever("condition", || {
@@ -40,18 +49,33 @@ impl Frame {
                 let (_sender, receiver) = channel::bounded::<()>(1);
                 let begin = self.now();
                 let result = receiver.recv().map_err(anyhow::Error::from);
-                self.write(begin, What::Point { name: "recv of nothing", seen: seen_of(&result), forever: true });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "recv of nothing",
+                        seen: seen_of(&result),
+                        forever: true,
+                    },
+                );
                 result
             }
             Forever::Send => {
                 let (sender, _receiver) = channel::bounded::<()>(0);
                 let begin = self.now();
                 let result = sender.send(()).map_err(anyhow::Error::from);
-                self.write(begin, What::Point { name: "send to nobody", seen: seen_of(&result), forever: true });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "send to nobody",
+                        seen: seen_of(&result),
+                        forever: true,
+                    },
+                );
                 result
             }
             Forever::Select => self.forever("select", || {
-                let ((sender, _receiver), (_sender, receiver)) = (channel::bounded::<()>(0), channel::bounded::<()>(1));
+                let ((sender, _receiver), (_sender, receiver)) =
+                    (channel::bounded::<()>(0), channel::bounded::<()>(1));
                 let mut message = Some(());
                 let mut select = Select::new();
                 select.recv(&receiver, |_| ());
@@ -64,7 +88,14 @@ impl Frame {
                 let wait = || taskgroup::shield(|| released.wait());
                 taskgroup::with_cancel_hook(|| released.set(), wait)?;
                 let result = taskgroup::checkpoint();
-                self.write(begin, What::Point { name: "foreign wait", seen: seen_by(&result), forever: true });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "foreign wait",
+                        seen: seen_by(&result),
+                        forever: true,
+                    },
+                );
                 Ok(result?)
             }
             Forever::Hook => {
@@ -81,7 +112,14 @@ impl Frame {
                     },
                 );
                 let result = taskgroup::checkpoint();
-                self.write(begin, What::Point { name: "foreign wait", seen: seen_by(&result), forever: true });
+                self.write(
+                    begin,
+                    What::Point {
+                        name: "foreign wait",
+                        seen: seen_by(&result),
+                        forever: true,
+                    },
+                );
                 Ok(result?)
             }
         }
@@ -105,11 +143,25 @@ impl Frame {
             Ok(value) => (value.is_none(), Seen::Done),
             Err(error) => (false, seen(error)),
         };
-        self.write(begin, What::Timeout { past, inner, outer, none });
+        self.write(
+            begin,
+            What::Timeout {
+                past,
+                inner,
+                outer,
+                none,
+            },
+        );
         result.map(drop)
     }
 
-    pub(super) fn on_cancel(&self, level: &dyn Opened, token: usize, act: Act, steps: &[Step]) -> Result {
+    pub(super) fn on_cancel(
+        &self,
+        level: &dyn Opened,
+        token: usize,
+        act: Act,
+        steps: &[Step],
+    ) -> Result {
         struct Guard<'a, G>(&'a Frame, u64, Option<G>);
         impl<G> Drop for Guard<'_, G> {
             fn drop(&mut self) {
@@ -123,14 +175,21 @@ impl Frame {
         let begin = self.now();
         let guard = token.on_cancel(move || {
             world.ledger.note(What::Called { callback });
-            // Of a token that is no group's own, the panic of a callback is logged and not reported.
+            // Of a token that is no group's own, the panic of a callback is logged and not
+            // reported.
             if act != Act::Panic {
                 perform(&world, act, None);
             } else if CATCHES {
                 panic_any(Fault(0).to_string());
             }
         });
-        self.write(begin, What::Registered { callback, token: *node });
+        self.write(
+            begin,
+            What::Registered {
+                callback,
+                token: *node,
+            },
+        );
         let _guard = Guard(self, callback, Some(guard));
         self.steps(level, steps)
     }
@@ -158,7 +217,14 @@ impl Frame {
                 });
                 // What the steps came to is theirs to say.
                 if !is_ours.get() {
-                    self.write(begin, What::Point { name: "once", seen: seen_of(&result), forever: false });
+                    self.write(
+                        begin,
+                        What::Point {
+                            name: "once",
+                            seen: seen_of(&result),
+                            forever: false,
+                        },
+                    );
                 }
                 result.copied()
             }
@@ -168,21 +234,54 @@ impl Frame {
     /// Runs two tasks as a group of their own.
     pub(super) fn both(&self, level: &dyn Opened, first: &Arc<Task>, second: &Arc<Task>) -> Result {
         let (group, around) = (self.now(), self.scope.get());
-        let kind = Kind::Group { limit: None, collects: false, past: false };
+        let kind = Kind::Group {
+            limit: None,
+            collects: false,
+            past: false,
+        };
         self.scope.set(group);
-        self.note(What::Opened { kind, parents: vec![around], token: None });
+        self.note(What::Opened {
+            kind,
+            parents: vec![around],
+            token: None,
+        });
         let tasks = [first, second].map(|task| {
             let node = self.now();
             self.scope.set(node);
-            self.note(What::Opened { kind: Kind::Task, parents: vec![group], token: None });
+            self.note(What::Opened {
+                kind: Kind::Task,
+                parents: vec![group],
+                token: None,
+            });
             self.scope.set(group);
             let captured = task.captured.map(|act| self.value(act));
             let begin = self.now();
-            self.write(begin, What::Spawned { task: node, group, role: Role::Item, refused: None });
+            self.write(
+                begin,
+                What::Spawned {
+                    task: node,
+                    group,
+                    role: Role::Item,
+                    refused: None,
+                },
+            );
             let (world, task) = (self.world.clone(), task.clone());
-            move || level::run_task(&world, level, node, &task, (Ends::default(), captured, None), None, None)
+            move || {
+                level::run_task(
+                    &world,
+                    level,
+                    node,
+                    &task,
+                    (Ends::default(), captured, None),
+                    None,
+                    None,
+                )
+            }
         });
-        self.note(What::Body { group, outcome: Outcome::Value });
+        self.note(What::Body {
+            group,
+            outcome: Outcome::Value,
+        });
         let begin = self.now();
         let [first, second] = tasks;
         let result = taskgroup::join(first, second);

@@ -6,30 +6,66 @@ impl History<'_> {
     pub(super) fn messages(&self, streams: bool) -> Verdict {
         let mut received: BTreeMap<u64, &Entry> = BTreeMap::new();
         for entry in self.entries {
-            let What::Received { message, seen, blocking, .. } = entry.what else { continue };
+            let What::Received {
+                message,
+                seen,
+                blocking,
+                ..
+            } = entry.what
+            else {
+                continue;
+            };
             if blocking {
                 self.blocking(entry, seen)?;
             }
             if let Some(message) = message {
-                ensure!(received.insert(message, entry).is_none(), "message", "{message} was received twice");
+                ensure!(
+                    received.insert(message, entry).is_none(),
+                    "message",
+                    "{message} was received twice"
+                );
             }
         }
         for entry in self.entries {
-            let What::Sent { channel, message, seen } = entry.what else { continue };
+            let What::Sent {
+                channel,
+                message,
+                seen,
+            } = entry.what
+            else {
+                continue;
+            };
             if let Seen::Cut(cut) = seen {
                 self.justified(entry, cut)?;
             }
             let arrived = received.get(&message);
-            ensure!(seen == Seen::Done || arrived.is_none(), "message", "{entry:?} arrived all the same");
+            ensure!(
+                seen == Seen::Done || arrived.is_none(),
+                "message",
+                "{entry:?} arrived all the same"
+            );
             if let Some(arrived) = arrived {
-                let there = matches!(arrived.what, What::Received { channel: at, .. } if at == channel);
-                ensure!(there && arrived.end > entry.begin, "message", "{arrived:?} came before {entry:?}");
+                let there =
+                    matches!(arrived.what, What::Received { channel: at, .. } if at == channel);
+                ensure!(
+                    there && arrived.end > entry.begin,
+                    "message",
+                    "{arrived:?} came before {entry:?}"
+                );
             }
         }
         for entry in self.entries {
             let (channel, of_senders) = match entry.what {
-                What::Received { channel, seen: Seen::Disconnected | Seen::Broken, .. } => (channel, true),
-                What::Sent { channel, seen: Seen::Disconnected | Seen::Broken, .. } => (channel, false),
+                What::Received {
+                    channel,
+                    seen: Seen::Disconnected | Seen::Broken,
+                    ..
+                } => (channel, true),
+                What::Sent {
+                    channel,
+                    seen: Seen::Disconnected | Seen::Broken,
+                    ..
+                } => (channel, false),
                 _ => continue,
             };
             self.disconnected(entry, channel, of_senders, &received, streams)?;
@@ -53,19 +89,53 @@ impl History<'_> {
             )
             .collect();
         let open = closes.iter().any(|close| close.begin > entry.end);
-        ensure!(!open && !closes.is_empty(), "message", "{entry:?}, and not all of the other side had gone");
+        ensure!(
+            !open && !closes.is_empty(),
+            "message",
+            "{entry:?}, and not all of the other side had gone"
+        );
         let ill = closes.iter().any(|close| self.closed_ill(close));
-        let told = matches!(entry.what, What::Received { seen: Seen::Broken, .. } | What::Sent { seen: Seen::Broken, .. });
-        ensure!(told == ill, "ill ends", "{entry:?}, and the ends went by {closes:?}");
+        let told = matches!(
+            entry.what,
+            What::Received {
+                seen: Seen::Broken,
+                ..
+            } | What::Sent {
+                seen: Seen::Broken,
+                ..
+            }
+        );
+        ensure!(
+            told == ill,
+            "ill ends",
+            "{entry:?}, and the ends went by {closes:?}"
+        );
         if senders {
             for sent in self.entries {
-                let What::Sent { channel: at, message, seen: Seen::Done } = sent.what else { continue };
-                let gone = received.get(&message).is_some_and(|received| received.begin < entry.end);
-                ensure!(at != channel || gone, "message", "{entry:?} before {message} was received");
+                let What::Sent {
+                    channel: at,
+                    message,
+                    seen: Seen::Done,
+                } = sent.what
+                else {
+                    continue;
+                };
+                let gone = received
+                    .get(&message)
+                    .is_some_and(|received| received.begin < entry.end);
+                ensure!(
+                    at != channel || gone,
+                    "message",
+                    "{entry:?} before {message} was received"
+                );
             }
         }
         if streams {
-            let last = closes.iter().map(|close| close.begin).max().unwrap_or(NEVER);
+            let last = closes
+                .iter()
+                .map(|close| close.begin)
+                .max()
+                .unwrap_or(NEVER);
             for (&node, &at) in &self.seen {
                 let known = at < last && self.is_in(entry.scope, node, true, true);
                 ensure!(
@@ -78,10 +148,12 @@ impl History<'_> {
         Ok(())
     }
 
-    /// Whether an end of a channel was dropped because its task did not end well: unrun, or, of what it was given `with`, with
-    /// anything but a value.
+    /// Whether an end of a channel was dropped because its task did not end well: unrun, or, of
+    /// what it was given `with`, with anything but a value.
     fn closed_ill(&self, close: &Entry) -> bool {
-        let What::Closed { by, with, .. } = close.what else { return false };
+        let What::Closed { by, with, .. } = close.what else {
+            return false;
+        };
         match self.tasks.get(&by).and_then(|task| task.ran) {
             None => true,
             Some((.., outcome)) => with && outcome != Outcome::Value,
@@ -91,12 +163,23 @@ impl History<'_> {
     /// No channel holds more than it has room for.
     pub(super) fn rooms(&self, received: &BTreeMap<u64, &Entry>) -> Verdict {
         for entry in self.entries {
-            let What::Channel { channel, capacity: Some(capacity) } = entry.what else { continue };
+            let What::Channel {
+                channel,
+                capacity: Some(capacity),
+            } = entry.what
+            else {
+                continue;
+            };
             let sent = |entry: &&Entry| matches!(entry.what, What::Sent { channel: at, seen: Seen::Done, .. } if at == channel);
             for last in self.entries.iter().filter(sent) {
                 let inside = self.entries.iter().filter(sent).filter(|sent| {
-                    let What::Sent { message, .. } = sent.what else { return false };
-                    sent.end <= last.end && received.get(&message).is_none_or(|received| received.begin > last.end)
+                    let What::Sent { message, .. } = sent.what else {
+                        return false;
+                    };
+                    sent.end <= last.end
+                        && received
+                            .get(&message)
+                            .is_none_or(|received| received.begin > last.end)
                 });
                 let inside = inside.count();
                 // Receivers that go drop what is inside.
@@ -104,7 +187,11 @@ impl History<'_> {
                     close.begin < last.end
                         && matches!(close.what, What::Closed { channel: at, sender: false, .. } if at == channel)
                 });
-                ensure!(inside <= capacity || closed, "message", "{inside} are in channel {channel} after {last:?}");
+                ensure!(
+                    inside <= capacity || closed,
+                    "message",
+                    "{inside} are in channel {channel} after {last:?}"
+                );
             }
         }
         Ok(())

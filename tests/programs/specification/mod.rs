@@ -1,7 +1,8 @@
 //! The specification: which outcomes of a program its meanings allow.
 //!
-//! It reads the ledger of one run as a sequence. What the ledger orders has one outcome; where two entries overlap, either may
-//! have been first, and both outcomes are allowed. Each rule is named after the meaning that it stands for:
+//! It reads the ledger of one run as a sequence. What the ledger orders has one outcome; where two
+//! entries overlap, either may have been first, and both outcomes are allowed. Each rule is named
+//! after the meaning that it stands for:
 //!
 //! | rule | meaning |
 //! |---|---|
@@ -25,7 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::grammar::{EXACT_LIMIT, STREAMS};
-use super::ledger::{balance, Cause, Cut, Entry, Kind, Node, Outcome, Role, Seen, What, ORDERS};
+use super::ledger::{Cause, Cut, Entry, Kind, Node, ORDERS, Outcome, Role, Seen, What, balance};
 use super::taskgroup::TokenId;
 
 /// Never.
@@ -127,18 +128,41 @@ impl<'a> History<'a> {
     fn collect(&mut self) {
         for entry in self.entries {
             match &entry.what {
-                What::Opened { kind, parents, token } => {
-                    self.scopes.insert(entry.scope, Scope { kind: *kind, parents: parents.clone() });
+                What::Opened {
+                    kind,
+                    parents,
+                    token,
+                } => {
+                    self.scopes.insert(
+                        entry.scope,
+                        Scope {
+                            kind: *kind,
+                            parents: parents.clone(),
+                        },
+                    );
                     if let Some(token) = token {
                         self.origins.insert(*token, entry.scope);
                     }
                 }
-                What::Spawned { task, group, role, refused } => {
+                What::Spawned {
+                    task,
+                    group,
+                    role,
+                    refused,
+                } => {
                     let refused = refused.is_some();
-                    let spawned = Spawned { group: *group, role: *role, ran: None, refused, withdrawn: false };
+                    let spawned = Spawned {
+                        group: *group,
+                        role: *role,
+                        ran: None,
+                        refused,
+                        withdrawn: false,
+                    };
                     self.tasks.insert(*task, spawned);
                 }
-                What::Body { group, outcome } => _ = self.bodies.insert(*group, (entry.end, *outcome)),
+                What::Body { group, outcome } => {
+                    _ = self.bodies.insert(*group, (entry.end, *outcome))
+                }
                 _ => {}
             }
         }
@@ -153,7 +177,9 @@ impl<'a> History<'a> {
                         self.origins.entry(*own).or_insert(entry.task);
                     }
                 }
-                What::Started { task, ready: false, .. } => {
+                What::Started {
+                    task, ready: false, ..
+                } => {
                     if let Some(task) = self.tasks.get_mut(task) {
                         task.withdrawn = true;
                     }
@@ -169,21 +195,65 @@ impl<'a> History<'a> {
             let (begin, end) = (entry.begin, entry.end);
             match &entry.what {
                 What::Cancel { target, gracefully } => {
-                    let named = !matches!(self.scopes.get(target), Some(Scope { kind: Kind::Task, .. }));
-                    let cause = if named { Cause::Act(begin) } else { Cause::Unnamed };
-                    acts.push(Act { target: *target, gracefully: *gracefully, begin, end, cause });
+                    let named = !matches!(
+                        self.scopes.get(target),
+                        Some(Scope {
+                            kind: Kind::Task,
+                            ..
+                        })
+                    );
+                    let cause = if named {
+                        Cause::Act(begin)
+                    } else {
+                        Cause::Unnamed
+                    };
+                    acts.push(Act {
+                        target: *target,
+                        gracefully: *gracefully,
+                        begin,
+                        end,
+                        cause,
+                    });
                 }
-                What::Opened { kind: Kind::Past | Kind::Group { past: true, .. }, .. } => {
-                    acts.push(Act { target: entry.scope, gracefully: false, begin, end: begin, cause: Cause::Deadline });
+                What::Opened {
+                    kind: Kind::Past | Kind::Group { past: true, .. },
+                    ..
+                } => {
+                    acts.push(Act {
+                        target: entry.scope,
+                        gracefully: false,
+                        begin,
+                        end: begin,
+                        cause: Cause::Deadline,
+                    });
                 }
                 What::Started { task, .. } => {
-                    acts.push(Act { target: *task, gracefully: false, begin, end: NEVER, cause: Cause::Unnamed });
+                    acts.push(Act {
+                        target: *task,
+                        gracefully: false,
+                        begin,
+                        end: NEVER,
+                        cause: Cause::Unnamed,
+                    });
                 }
                 What::Raised { fault, contained } => {
                     for (node, scope) in &self.scopes {
-                        if matches!(scope.kind, Kind::Group { collects: false, .. }) && contained.is_none_or(|of| of == *node) {
+                        if matches!(
+                            scope.kind,
+                            Kind::Group {
+                                collects: false,
+                                ..
+                            }
+                        ) && contained.is_none_or(|of| of == *node)
+                        {
                             let cause = Cause::Fault(*fault);
-                            acts.push(Act { target: *node, gracefully: false, begin, end: NEVER, cause });
+                            acts.push(Act {
+                                target: *node,
+                                gracefully: false,
+                                begin,
+                                end: NEVER,
+                                cause,
+                            });
                         }
                     }
                 }
@@ -191,7 +261,9 @@ impl<'a> History<'a> {
             }
         }
         for (&node, task) in &self.tasks {
-            let Some((_, end, outcome)) = task.ran else { continue };
+            let Some((_, end, outcome)) = task.ran else {
+                continue;
+            };
             let fault = match outcome {
                 Outcome::Failed(fault) | Outcome::Panicked(fault) => fault,
                 Outcome::Cut { fault, .. } if self.is_own(node, outcome) != Known::Yes => fault,
@@ -199,29 +271,51 @@ impl<'a> History<'a> {
             };
             if task.role != Role::Isolated && self.cancels(task.group) {
                 let cause = Cause::Fault(fault);
-                acts.push(Act { target: task.group, gracefully: false, begin: end - 1, end: NEVER, cause });
+                acts.push(Act {
+                    target: task.group,
+                    gracefully: false,
+                    begin: end - 1,
+                    end: NEVER,
+                    cause,
+                });
             }
         }
         for (&group, &(end, outcome)) in &self.bodies {
             let cause = match outcome {
                 Outcome::Failed(fault) => Some(Cause::Fault(fault)),
                 Outcome::Panicked(_) => Some(Cause::BodyPanicked),
-                Outcome::Cut { fault, .. } if self.is_own(group, outcome) != Known::Yes => Some(Cause::Fault(fault)),
+                Outcome::Cut { fault, .. } if self.is_own(group, outcome) != Known::Yes => {
+                    Some(Cause::Fault(fault))
+                }
                 _ => None,
             };
             if let Some(cause) = cause.filter(|_| self.cancels(group)) {
-                acts.push(Act { target: group, gracefully: false, begin: end - 1, end: NEVER, cause });
+                acts.push(Act {
+                    target: group,
+                    gracefully: false,
+                    begin: end - 1,
+                    end: NEVER,
+                    cause,
+                });
             }
             for (&node, task) in &self.tasks {
                 if task.group == group && task.role == Role::Daemon {
-                    acts.push(Act { target: node, gracefully: false, begin: end - 1, end: NEVER, cause: Cause::Finished });
+                    acts.push(Act {
+                        target: node,
+                        gracefully: false,
+                        begin: end - 1,
+                        end: NEVER,
+                        cause: Cause::Finished,
+                    });
                 }
             }
         }
         self.acts = acts;
         for entry in self.entries {
             let seen = match &entry.what {
-                What::Point { seen, .. } | What::Received { seen, .. } | What::Sent { seen, .. } => seen,
+                What::Point { seen, .. }
+                | What::Received { seen, .. }
+                | What::Sent { seen, .. } => seen,
                 _ => continue,
             };
             if let Seen::Cut(cut) = seen {
@@ -234,29 +328,46 @@ impl<'a> History<'a> {
     }
 
     fn cancels(&self, group: Node) -> bool {
-        matches!(self.scopes.get(&group), Some(Scope { kind: Kind::Group { collects: false, .. }, .. }))
+        matches!(
+            self.scopes.get(&group),
+            Some(Scope {
+                kind: Kind::Group {
+                    collects: false,
+                    ..
+                },
+                ..
+            })
+        )
     }
 
-    /// Whether `around` is `scope` or a scope that it is in; what is hidden does not count, if `visible`.
+    /// Whether `around` is `scope` or a scope that it is in; what is hidden does not count, if
+    /// `visible`.
     fn is_in(&self, scope: Node, around: Node, visible: bool, gracefully: bool) -> bool {
         if scope == around {
             return true;
         }
-        let Some(of) = self.scopes.get(&scope) else { return false };
+        let Some(of) = self.scopes.get(&scope) else {
+            return false;
+        };
         match of.kind {
             Kind::Shield if visible => return false,
             Kind::Winding if visible && gracefully => return false,
             _ => {}
         }
-        of.parents.iter().any(|&parent| self.is_in(parent, around, visible, gracefully))
+        of.parents
+            .iter()
+            .any(|&parent| self.is_in(parent, around, visible, gracefully))
     }
 
-    /// The scopes that this one belongs to, and it: a scope inside of a shield belongs to nothing outside.
+    /// The scopes that this one belongs to, and it: a scope inside of a shield belongs to nothing
+    /// outside.
     fn around(&self, scope: Node) -> BTreeSet<Node> {
         let mut around = BTreeSet::new();
         let mut left = vec![scope];
         while let Some(node) = left.pop() {
-            let Some(of) = self.scopes.get(&node).filter(|_| around.insert(node)) else { continue };
+            let Some(of) = self.scopes.get(&node).filter(|_| around.insert(node)) else {
+                continue;
+            };
             if of.kind != Kind::Shield {
                 left.extend(&of.parents);
             }
@@ -265,7 +376,9 @@ impl<'a> History<'a> {
     }
 
     fn acts_on(&self, scope: Node) -> impl Iterator<Item = &Act> {
-        self.acts.iter().filter(move |act| self.is_in(scope, act.target, true, act.gracefully))
+        self.acts
+            .iter()
+            .filter(move |act| self.is_in(scope, act.target, true, act.gracefully))
     }
 
     /// Whether the scope may have been cancelled before this time.
@@ -281,8 +394,13 @@ impl<'a> History<'a> {
         let acts: Vec<_> = self.acts_on(scope).collect();
         // A call that comes second may return before the first has reached every scope.
         let done = |act: &&&Act| {
-            let first = acts.iter().filter(|other| other.begin < act.end && other.end != NEVER).map(|other| other.end);
-            let unknown = acts.iter().any(|other| other.begin < act.end && other.end == NEVER);
+            let first = acts
+                .iter()
+                .filter(|other| other.begin < act.end && other.end != NEVER)
+                .map(|other| other.end);
+            let unknown = acts
+                .iter()
+                .any(|other| other.begin < act.end && other.end == NEVER);
             if unknown {
                 NEVER
             } else {
@@ -291,13 +409,24 @@ impl<'a> History<'a> {
         };
         let known = acts.iter().filter(|act| act.end != NEVER);
         // A deadline is seen whatever else cancels.
-        let deadline = known.clone().filter(|act| act.cause == Cause::Deadline).map(|act| act.end);
-        known.clone().map(|act| done(&act)).chain(deadline).min().unwrap_or(NEVER)
+        let deadline = known
+            .clone()
+            .filter(|act| act.cause == Cause::Deadline)
+            .map(|act| act.end);
+        known
+            .clone()
+            .map(|act| done(&act))
+            .chain(deadline)
+            .min()
+            .unwrap_or(NEVER)
     }
 
-    /// Whether the cancel that a closure returned is that of its task, its group, or a scope around.
+    /// Whether the cancel that a closure returned is that of its task, its group, or a scope
+    /// around.
     fn is_own(&self, scope: Node, outcome: Outcome) -> Known {
-        let Outcome::Cut { cut, own, .. } = outcome else { return Known::No };
+        let Outcome::Cut { cut, own, .. } = outcome else {
+            return Known::No;
+        };
         if own == Some(cut.origin) {
             return Known::Yes;
         }
@@ -307,39 +436,65 @@ impl<'a> History<'a> {
     fn is_around(&self, scope: Node, cut: Cut) -> Known {
         let around = self.around(scope);
         if let Some(node) = self.origins.get(&cut.origin) {
-            return if around.contains(node) { Known::Yes } else { Known::No };
+            return if around.contains(node) {
+                Known::Yes
+            } else {
+                Known::No
+            };
         }
         // Timeouts, daemons and tasks have tokens that the ledger does not know.
         let has = |test: &dyn Fn(Node) -> bool| around.iter().any(|node| test(*node));
         let known = match cut.cause {
-            Cause::Deadline => has(&|node| self.scopes.get(&node).is_some_and(|scope| scope.kind == Kind::Past)),
-            Cause::Finished => has(&|node| self.tasks.get(&node).is_some_and(|task| task.role == Role::Daemon)),
+            Cause::Deadline => has(&|node| {
+                self.scopes
+                    .get(&node)
+                    .is_some_and(|scope| scope.kind == Kind::Past)
+            }),
+            Cause::Finished => has(&|node| {
+                self.tasks
+                    .get(&node)
+                    .is_some_and(|task| task.role == Role::Daemon)
+            }),
             Cause::Unnamed => {
                 let cancelled = has(&|node| {
                     self.tasks.contains_key(&node)
-                        && self.acts.iter().any(|act| act.target == node && act.cause == Cause::Unnamed)
+                        && self
+                            .acts
+                            .iter()
+                            .any(|act| act.target == node && act.cause == Cause::Unnamed)
                 });
                 return if cancelled { Known::Maybe } else { Known::No };
             }
             _ => return Known::Maybe,
         };
-        if known {
-            Known::Maybe
-        } else {
-            Known::No
-        }
+        if known { Known::Maybe } else { Known::No }
     }
 
     fn justified(&self, entry: &Entry, cut: Cut) -> Verdict {
         let caused = self.acts_on(entry.scope).any(|act| act.begin < entry.end);
-        ensure!(caused, "no cancel without cause", "{entry:?} was not cancelled by anything");
+        ensure!(
+            caused,
+            "no cancel without cause",
+            "{entry:?} was not cancelled by anything"
+        );
         if let Some(&node) = self.origins.get(&cut.origin) {
             let around = self.is_in(entry.scope, node, true, false);
-            ensure!(around, "no cancel without cause", "{entry:?} has the cancel of scope {node}, which is not around it");
+            ensure!(
+                around,
+                "no cancel without cause",
+                "{entry:?} has the cancel of scope {node}, which is not around it"
+            );
         }
         if let Cause::Act(_) | Cause::Fault(_) = cut.cause {
-            let named = self.acts.iter().any(|act| act.cause == cut.cause && act.begin < entry.end);
-            ensure!(named, "no cancel without cause", "{entry:?} names a cause that has not been");
+            let named = self
+                .acts
+                .iter()
+                .any(|act| act.cause == cut.cause && act.begin < entry.end);
+            ensure!(
+                named,
+                "no cancel without cause",
+                "{entry:?} names a cause that has not been"
+            );
         }
         Ok(())
     }
@@ -349,7 +504,11 @@ impl<'a> History<'a> {
             return self.justified(entry, cut);
         }
         let must = self.must(entry.scope);
-        ensure!(seen != Seen::Done || must >= entry.begin, "level-triggered", "{entry:?} succeeded after {must}");
+        ensure!(
+            seen != Seen::Done || must >= entry.begin,
+            "level-triggered",
+            "{entry:?} succeeded after {must}"
+        );
         Ok(())
     }
 
@@ -358,7 +517,11 @@ impl<'a> History<'a> {
             if let What::Point { seen, forever, .. } = entry.what {
                 self.blocking(entry, seen)?;
                 let ended = matches!(seen, Seen::Cut(_));
-                ensure!(ended || !forever, "no cancel without cause", "{entry:?} ended, and nothing but a cancel ends it");
+                ensure!(
+                    ended || !forever,
+                    "no cancel without cause",
+                    "{entry:?} ended, and nothing but a cancel ends it"
+                );
             }
         }
         Ok(())

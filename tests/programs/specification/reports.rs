@@ -18,7 +18,9 @@ impl History<'_> {
             Known::Maybe => Known::Maybe,
         };
         for (&node, task) in self.tasks.iter().filter(|(_, task)| task.group == group) {
-            let Some((.., outcome)) = task.ran else { continue };
+            let Some((.., outcome)) = task.ran else {
+                continue;
+            };
             if task.role == Role::Isolated || task.withdrawn {
                 continue;
             }
@@ -30,13 +32,21 @@ impl History<'_> {
         }
         match self.bodies.get(&group) {
             Some((_, Outcome::Failed(fault))) => add(Known::Yes, *fault),
-            Some((_, outcome @ Outcome::Cut { fault, .. })) => add(failed(self.is_own(group, *outcome)), *fault),
+            Some((_, outcome @ Outcome::Cut { fault, .. })) => {
+                add(failed(self.is_own(group, *outcome)), *fault)
+            }
             _ => {}
         }
         for entry in self.entries {
             match entry.what {
-                What::Raised { fault, contained: Some(of) } if of == group => add(Known::Yes, fault),
-                What::Raised { fault, contained: None } => add(Known::Maybe, fault),
+                What::Raised {
+                    fault,
+                    contained: Some(of),
+                } if of == group => add(Known::Yes, fault),
+                What::Raised {
+                    fault,
+                    contained: None,
+                } => add(Known::Maybe, fault),
                 _ => {}
             }
         }
@@ -52,7 +62,9 @@ impl History<'_> {
             }
         };
         let from_outside = |scope: Node, outcome: Outcome| {
-            let Outcome::Cut { cut, .. } = outcome else { return Known::No };
+            let Outcome::Cut { cut, .. } = outcome else {
+                return Known::No;
+            };
             match self.origins.get(&cut.origin) {
                 Some(node) if *node == group => {
                     if cut.cause == Cause::Deadline {
@@ -67,13 +79,20 @@ impl History<'_> {
                 None => self.is_around(group, cut),
             }
         };
-        for (&node, task) in self.tasks.iter().filter(|(_, task)| task.group == group && task.role != Role::Daemon) {
+        for (&node, task) in self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.group == group && task.role != Role::Daemon)
+        {
             match task.ran {
                 Some((.., outcome)) => note(from_outside(node, outcome)),
                 None if task.refused => {}
-                // It may have been the group itself that kept it from running, or an item that was never spawned.
+                // It may have been the group itself that kept it from running, or an item that was
+                // never spawned.
                 None => {
-                    let outside = self.acts_on(group).any(|act| act.target != group || act.cause == Cause::Deadline);
+                    let outside = self
+                        .acts_on(group)
+                        .any(|act| act.target != group || act.cause == Cause::Deadline);
                     note(if outside { Known::Maybe } else { Known::No });
                 }
             }
@@ -86,35 +105,70 @@ impl History<'_> {
 
     pub(super) fn reports(&self) -> Verdict {
         for entry in self.entries {
-            let What::Released { group } = entry.what else { continue };
-            let late = self.tasks.values().filter(|task| task.group == group).filter_map(|task| task.ran);
+            let What::Released { group } = entry.what else {
+                continue;
+            };
+            let late = self
+                .tasks
+                .values()
+                .filter(|task| task.group == group)
+                .filter_map(|task| task.ran);
             let late = late.map(|(_, end, _)| end).max().unwrap_or(0);
-            ensure!(late < entry.begin, "nothing outlives", "{entry:?} came before the end of a task, at {late}");
+            ensure!(
+                late < entry.begin,
+                "nothing outlives",
+                "{entry:?} came before the end of a task, at {late}"
+            );
         }
         let mut everywhere = BTreeSet::new();
         for entry in self.entries {
             let (group, error) = match &entry.what {
                 What::Value { group } | What::Panic { group } => (*group, None),
-                What::Error { group, failures, primary, cut } => (*group, Some((failures, *primary, *cut))),
+                What::Error {
+                    group,
+                    failures,
+                    primary,
+                    cut,
+                } => (*group, Some((failures, *primary, *cut))),
                 _ => continue,
             };
             for task in self.tasks.values().filter(|task| task.group == group) {
                 if let Some((_, end, _)) = task.ran {
-                    ensure!(end < entry.end, "nothing outlives", "a task ended at {end}, after {entry:?}");
+                    ensure!(
+                        end < entry.end,
+                        "nothing outlives",
+                        "a task ended at {end}, after {entry:?}"
+                    );
                 }
             }
             let body = self.bodies.get(&group).map(|(_, outcome)| *outcome);
             let panicked = matches!(body, Some(Outcome::Panicked(_)));
             let panics = matches!(entry.what, What::Panic { .. });
-            ensure!(panics == panicked, "reported once", "the body ended with {body:?}, and the scope with {entry:?}");
+            ensure!(
+                panics == panicked,
+                "reported once",
+                "the body ended with {body:?}, and the scope with {entry:?}"
+            );
             if panicked {
                 continue;
             }
             let (must, may) = self.failures_of(group);
             let Some((failures, primary, cut)) = error else {
-                ensure!(must.is_empty(), "reported once", "faults {must:?} are lost: {entry:?}");
-                ensure!(body == Some(Outcome::Value), "own cancel", "{entry:?}, but the body ended with {body:?}");
-                ensure!(self.was_cut(group) != Known::Yes, "own cancel", "{entry:?}, but something was cut short");
+                ensure!(
+                    must.is_empty(),
+                    "reported once",
+                    "faults {must:?} are lost: {entry:?}"
+                );
+                ensure!(
+                    body == Some(Outcome::Value),
+                    "own cancel",
+                    "{entry:?}, but the body ended with {body:?}"
+                );
+                ensure!(
+                    self.was_cut(group) != Known::Yes,
+                    "own cancel",
+                    "{entry:?}, but something was cut short"
+                );
                 continue;
             };
             self.report(entry, (&must, &may), failures, primary, &mut everywhere)?;
@@ -122,7 +176,11 @@ impl History<'_> {
                 let cut_body = matches!(body, Some(Outcome::Cut { .. }));
                 ensure!(cut.is_some(), "own cancel", "{entry:?} holds nothing");
                 let cut_short = self.was_cut(group) != Known::No;
-                ensure!(cut_body || cut_short, "own cancel", "{entry:?}, but nothing was cut short");
+                ensure!(
+                    cut_body || cut_short,
+                    "own cancel",
+                    "{entry:?}, but nothing was cut short"
+                );
             }
         }
         Ok(())
@@ -140,16 +198,40 @@ impl History<'_> {
         for failure in failures {
             let Some(fault) = failure.fault else {
                 // The panic of a callback has no number.
-                ensure!(failure.panic, "reported once", "{entry:?} holds something else");
+                ensure!(
+                    failure.panic,
+                    "reported once",
+                    "{entry:?} holds something else"
+                );
                 continue;
             };
-            ensure!(must.contains(&fault) || may.contains(&fault), "reported once", "fault {fault} is not one of {entry:?}");
-            ensure!(found.insert(fault), "reported once", "fault {fault} is twice in {entry:?}");
-            ensure!(everywhere.insert(fault), "reported once", "fault {fault} is in two reports");
+            ensure!(
+                must.contains(&fault) || may.contains(&fault),
+                "reported once",
+                "fault {fault} is not one of {entry:?}"
+            );
+            ensure!(
+                found.insert(fault),
+                "reported once",
+                "fault {fault} is twice in {entry:?}"
+            );
+            ensure!(
+                everywhere.insert(fault),
+                "reported once",
+                "fault {fault} is in two reports"
+            );
         }
         let lost: Vec<_> = must.difference(&found).collect();
-        ensure!(lost.is_empty(), "reported once", "faults {lost:?} are not in {entry:?}");
-        ensure!(primary.is_some() != failures.is_empty(), "reported once", "the primary of {entry:?}");
+        ensure!(
+            lost.is_empty(),
+            "reported once",
+            "faults {lost:?} are not in {entry:?}"
+        );
+        ensure!(
+            primary.is_some() != failures.is_empty(),
+            "reported once",
+            "the primary of {entry:?}"
+        );
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Reads Rust well enough to find what can be mutated: code apart from comments and text, calls, statements, and the
-//! items that the models do not compile.
+//! Reads Rust well enough to find what can be mutated: code apart from comments and text, calls,
+//! statements, and the items that the models do not compile.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ const HIDDEN: [&str; 8] = [
     "#[cfg(any(test,",
 ];
 
-/// What an item or a statement begins with. Anything else that has a cfg is a field, a variant or an arm, and ends at a
-/// comma too.
+/// What an item or a statement begins with. Anything else that has a cfg is a field, a variant or
+/// an arm, and ends at a comma too.
 const KEYWORDS: [&str; 21] = [
     "pub",
     "fn",
@@ -55,13 +55,21 @@ const KEYWORDS: [&str; 21] = [
 impl<'a> Source<'a> {
     pub(crate) fn new(text: &'a str) -> Source<'a> {
         let (code, comments) = blank(text);
-        let mut source = Source { text, code, comments, hidden: Vec::new() };
+        let mut source = Source {
+            text,
+            code,
+            comments,
+            hidden: Vec::new(),
+        };
         source.hidden = source.find_hidden();
         source
     }
 
     pub(crate) fn line(&self, at: usize) -> usize {
-        1 + self.text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count()
+        1 + self.text.as_bytes()[..at]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
     }
 
     pub(crate) fn is_hidden(&self, at: usize) -> bool {
@@ -74,7 +82,10 @@ impl<'a> Source<'a> {
         std::iter::from_fn(move || {
             at += self.code[at..].iter().position(|&byte| is_word(byte))?;
             let start = at;
-            at += self.code[at..].iter().take_while(|&&byte| is_word(byte)).count();
+            at += self.code[at..]
+                .iter()
+                .take_while(|&&byte| is_word(byte))
+                .count();
             Some((start, self.slice(start..at)))
         })
     }
@@ -86,12 +97,17 @@ impl<'a> Source<'a> {
 
     /// The place before `at` that is not blank.
     pub(crate) fn before(&self, at: usize) -> Option<usize> {
-        self.code[..at].iter().rposition(|byte| !byte.is_ascii_whitespace())
+        self.code[..at]
+            .iter()
+            .rposition(|byte| !byte.is_ascii_whitespace())
     }
 
     /// The first place from `at` on that is not blank.
     pub(crate) fn after(&self, at: usize) -> usize {
-        at + self.code[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+        at + self.code[at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count()
     }
 
     /// The bracket that closes the one at `open`.
@@ -119,8 +135,13 @@ impl<'a> Source<'a> {
 
     /// The word that ends before `at`.
     pub(crate) fn word_before(&self, at: usize) -> &str {
-        let Some(last) = self.before(at) else { return "" };
-        let start = self.code[..=last].iter().rposition(|&byte| !is_word(byte)).map_or(0, |place| place + 1);
+        let Some(last) = self.before(at) else {
+            return "";
+        };
+        let start = self.code[..=last]
+            .iter()
+            .rposition(|&byte| !is_word(byte))
+            .map_or(0, |place| place + 1);
         self.slice(start..last + 1)
     }
 
@@ -136,14 +157,18 @@ impl<'a> Source<'a> {
         found
     }
 
-    /// Where the expression or statement that `at` is in begins: after a `;`, a brace or a `=>`, through any parentheses.
+    /// Where the expression or statement that `at` is in begins: after a `;`, a brace or a `=>`,
+    /// through any parentheses.
     pub(crate) fn start(&self, at: usize) -> usize {
         let mut depth = 0;
         for place in (0..at).rev() {
             let ends_before = match self.code[place] {
                 b';' | b'{' if depth == 0 => true,
                 // A block that goes on, as in `match x { .. }.wake()`, belongs to the statement.
-                b'}' if depth == 0 => !matches!(self.code.get(self.after(place + 1)), Some(b'.' | b'?' | b';')),
+                b'}' if depth == 0 => !matches!(
+                    self.code.get(self.after(place + 1)),
+                    Some(b'.' | b'?' | b';')
+                ),
                 b'>' if depth == 0 => self.code[..place].ends_with(b"="),
                 _ => false,
             };
@@ -155,10 +180,14 @@ impl<'a> Source<'a> {
         self.after(0)
     }
 
-    /// Where the expression or statement that `at` is in ends, before its `;`, `,` or `}`. `None` in the head of a block.
+    /// Where the expression or statement that `at` is in ends, before its `;`, `,` or `}`. `None`
+    /// in the head of a block.
     pub(crate) fn end(&self, at: usize) -> Option<usize> {
         // The parentheses around `at`, after which the expression goes on.
-        let mut depth: i32 = self.code[self.start(at)..at].iter().map(|&byte| nesting(byte)).sum();
+        let mut depth: i32 = self.code[self.start(at)..at]
+            .iter()
+            .map(|&byte| nesting(byte))
+            .sum();
         for place in at..self.code.len() {
             match self.code[place] {
                 b'{' if depth <= 0 => return None,
@@ -176,19 +205,29 @@ impl<'a> Source<'a> {
             .filter_map(|start| {
                 let close = self.closing(start + 1)?;
                 let attribute: String = self.slice(start..close).split_whitespace().collect();
-                HIDDEN.iter().any(|cfg| attribute.starts_with(cfg)).then(|| start..self.item_end(close + 1))
+                HIDDEN
+                    .iter()
+                    .any(|cfg| attribute.starts_with(cfg))
+                    .then(|| start..self.item_end(close + 1))
             })
             .collect()
     }
 
-    /// The end of the item, statement, field or arm that begins at `at`, after its other attributes.
+    /// The end of the item, statement, field or arm that begins at `at`, after its other
+    /// attributes.
     fn item_end(&self, mut at: usize) -> usize {
         at = self.after(at);
         while self.code[at..].starts_with(b"#[") {
-            let Some(close) = self.closing(at + 1) else { break };
+            let Some(close) = self.closing(at + 1) else {
+                break;
+            };
             at = self.after(close + 1);
         }
-        let word: String = self.code[at..].iter().take_while(|&&byte| is_word(byte)).map(|&byte| char::from(byte)).collect();
+        let word: String = self.code[at..]
+            .iter()
+            .take_while(|&&byte| is_word(byte))
+            .map(|&byte| char::from(byte))
+            .collect();
         let ends_at_comma = !KEYWORDS.contains(&word.as_str()) && self.code.get(at) != Some(&b'{');
         let mut depth = 0;
         for place in at..self.code.len() {
@@ -247,14 +286,20 @@ fn blank(text: &str) -> (Vec<u8>, Vec<Range<usize>>) {
     while at < bytes.len() {
         let end = match bytes[at] {
             b'/' if bytes[at..].starts_with(b"//") => {
-                let end = at + bytes[at..].iter().take_while(|&&byte| byte != b'\n').count();
+                let end = at
+                    + bytes[at..]
+                        .iter()
+                        .take_while(|&&byte| byte != b'\n')
+                        .count();
                 comments.push(at..end);
                 end
             }
             b'/' if bytes[at..].starts_with(b"/*") => block_comment(bytes, at),
             b'"' => quoted(bytes, at, b'"'),
             b'\'' => character(text, at),
-            b'r' if (at == 0 || !is_word(bytes[at - 1]) || b"bc".contains(&bytes[at - 1])) => raw_string(bytes, at),
+            b'r' if (at == 0 || !is_word(bytes[at - 1]) || b"bc".contains(&bytes[at - 1])) => {
+                raw_string(bytes, at)
+            }
             _ => at,
         };
         for byte in &mut code[at..end] {
@@ -265,7 +310,9 @@ fn blank(text: &str) -> (Vec<u8>, Vec<Range<usize>>) {
         at = end.max(at + 1);
     }
     // Only names may still hold other characters, and none of them is looked for.
-    code.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'_');
+    code.iter_mut()
+        .filter(|byte| !byte.is_ascii())
+        .for_each(|byte| *byte = b'_');
     (code, comments)
 }
 
@@ -306,12 +353,20 @@ fn character(text: &str, start: usize) -> usize {
 
 /// The end of a raw string, or the start itself if it is a name.
 fn raw_string(bytes: &[u8], start: usize) -> usize {
-    let hashes = bytes[start + 1..].iter().take_while(|&&byte| byte == b'#').count();
+    let hashes = bytes[start + 1..]
+        .iter()
+        .take_while(|&&byte| byte == b'#')
+        .count();
     let open = start + 1 + hashes;
     if bytes.get(open) != Some(&b'"') {
         return start;
     }
-    let end: Vec<u8> = [b'"'].into_iter().chain(std::iter::repeat_n(b'#', hashes)).collect();
-    let body = bytes[open + 1..].windows(end.len()).position(|window| window == end);
+    let end: Vec<u8> = [b'"']
+        .into_iter()
+        .chain(std::iter::repeat_n(b'#', hashes))
+        .collect();
+    let body = bytes[open + 1..]
+        .windows(end.len())
+        .position(|window| window == end);
     body.map_or(bytes.len(), |length| open + 1 + length + end.len())
 }

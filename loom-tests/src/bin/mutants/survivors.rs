@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Reads `survivors.txt`: a mutant on a line as the tool prints it, its reason on the indented lines below, `#` for
-/// comments.
+/// Reads `survivors.txt`: a mutant on a line as the tool prints it, its reason on the indented
+/// lines below, `#` for comments.
 pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut survivors: BTreeMap<String, String> = BTreeMap::new();
     let mut current: Option<String> = None;
@@ -13,7 +13,10 @@ pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
         }
         match (line.starts_with(char::is_whitespace), &current) {
             (false, _) => {
-                if survivors.insert(line.trim().to_owned(), String::new()).is_some() {
+                if survivors
+                    .insert(line.trim().to_owned(), String::new())
+                    .is_some()
+                {
                     return Err(format!("line {number}: listed twice"));
                 }
                 current = Some(line.trim().to_owned());
@@ -44,8 +47,17 @@ mod tests {
             parse("# why\n\nsrc/a.rs: fn f: x\n    joined by\n    the owner\nsrc/b.rs: y\n    counted only\n").unwrap();
         assert_eq!(survivors["src/a.rs: fn f: x"], "joined by the owner");
         assert_eq!(survivors["src/b.rs: y"], "counted only");
-        assert_eq!(parse("src/a.rs: x\n").unwrap_err(), "no reason is given for src/a.rs: x");
-        assert_eq!(parse("    alone\n").unwrap_err(), "line 1: a reason without a mutant");
-        assert_eq!(parse("a\n  b\na\n  b\n").unwrap_err(), "line 3: listed twice");
+        assert_eq!(
+            parse("src/a.rs: x\n").unwrap_err(),
+            "no reason is given for src/a.rs: x"
+        );
+        assert_eq!(
+            parse("    alone\n").unwrap_err(),
+            "line 1: a reason without a mutant"
+        );
+        assert_eq!(
+            parse("a\n  b\na\n  b\n").unwrap_err(),
+            "line 3: listed twice"
+        );
     }
 }
