@@ -333,6 +333,7 @@ mod cancel;
 mod error;
 mod facade;
 mod group;
+mod panics;
 mod waiting;
 mod workers;
 
@@ -355,11 +356,12 @@ pub use cancel::{
 #[doc(hidden)]
 pub use error::probe as __probe;
 pub use error::{
-    Failure, FailureKind, GroupError, PanicPayload, SpawnError, SpawnErrorKind, StartError,
-    TaskError, install_panic_hook,
+    Failure, FailureKind, GroupError, SpawnError, SpawnErrorKind, StartError, TaskError,
+    install_panic_hook,
 };
 pub use group::{
     AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder,
     TaskGroup, TaskHandle, TaskStatus, TaskWith, join, map, race,
 };
+pub use panics::PanicPayload;
 pub use workers::{WorkerHookError, on_worker_start};

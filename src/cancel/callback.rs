@@ -23,8 +23,8 @@ use slab::Slab;
 use super::context;
 use super::node::Node;
 use super::timer;
-use crate::error::drop_contained;
 use crate::facade::{Guard, PlainMutex, catch, holds};
+use crate::panics::drop_contained;
 use crate::waiting::{Point, Slot};
 
 type Callback = Box<dyn FnOnce() + Send>;

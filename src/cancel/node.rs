@@ -44,10 +44,10 @@ use slab::Slab;
 
 use super::deadline::{Deadline, NEVER, Shield};
 use super::{CancelCause, Cancelled, TokenId, timer};
-use crate::error::log;
 use crate::facade::{
     AtomicU32, Guard, Mutex, Ordering, Payload, Track, assert_unlocked, holds, preset,
 };
+use crate::panics::log;
 use crate::waiting::Slot;
 pub(crate) use above::OwnedBy;
 pub(crate) use fallout::Fallout;
@@ -524,7 +524,7 @@ impl Node {
         match observer.and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
             None => {
-                let panic = crate::error::PanicPayload::new(payload);
+                let panic = crate::panics::PanicPayload::new(payload);
                 log(|| {
                     tracing::error!(
                         token = self.id.0,

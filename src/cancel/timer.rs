@@ -26,10 +26,10 @@ use super::TokenId;
 use super::deadline::{NEVER, decode, encode};
 use super::node::Node;
 use super::repeat::Repeat;
-use crate::error::log;
 use crate::facade::{
     self, Mutex, MutexGuard, Unparker, contained, global, park_timeout, start_thread,
 };
+use crate::panics::log;
 
 /// How long a thread stays that has nothing to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::panic::{discard, log};
 use crate::facade::{Payload, catch, local};
+use crate::panics::{discard, log};
 
 /// What is still to be dropped; none while this thread is not dropping anything here.
 type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;

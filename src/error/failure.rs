@@ -6,11 +6,11 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use super::echo::{Root, Traces};
-use super::panic::{discard, log};
 use super::tree::{self, Node, Site, holds_report, one_line, shortened};
-use super::{Elapsed, PanicPayload, TaskError};
+use super::{Elapsed, TaskError};
 use crate::cancel::{TaskId, TaskInfo};
 use crate::facade::catch;
+use crate::panics::{PanicPayload, discard, log};
 
 /// One failure of a group: what went wrong, in which task, and when.
 ///

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use super::dismantle::dismantle;
 use super::echo::{ends, links};
 use super::tree::{Node, Outline, Site};
-use super::{Failure, FailureKind, PanicPayload, TaskError, drop_contained};
+use super::{Failure, FailureKind, TaskError};
 use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
+use crate::panics::{PanicPayload, drop_contained};
 
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut
 /// it short, as one report.

@@ -8,7 +8,6 @@ mod elapsed;
 mod failure;
 mod gone;
 mod group_error;
-mod panic;
 mod panic_hook;
 mod spawn;
 mod task_error;
@@ -18,11 +17,10 @@ mod tree;
 #[cfg(all(test, not(loom)))]
 mod testing;
 
+pub(crate) use crate::panics::{PanicPayload, drop_contained, log};
 pub use failure::{Failure, FailureKind};
 pub use gone::{Broken, Disconnected};
 pub use group_error::GroupError;
-pub use panic::PanicPayload;
-pub(crate) use panic::{drop_contained, log};
 pub use panic_hook::install_panic_hook;
 pub use spawn::{SpawnError, SpawnErrorKind, StartError};
 pub use task_error::TaskError;

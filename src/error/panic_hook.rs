@@ -1,8 +1,6 @@
-//! Where a panic happened: what only a panic hook is told, kept until the panic is caught.
+//! The panic hook that records where a panic happened.
 
-use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
@@ -11,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, panic, ptr, thread};
 
 use crate::cancel::{Escaped, current};
+use crate::panics::{Identity, Record, keep_record};
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
@@ -121,95 +120,15 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// What the hook saw of one panic.
-pub(super) struct Record {
-    identity: Identity,
-    pub(super) location: Option<String>,
-    pub(super) backtrace: Option<Backtrace>,
-}
-
-/// How the payload that comes out of `catch_unwind` is matched with the one the hook saw.
-///
-/// Between the two the payload moves into a box, so its own address tells nothing; the address of a
-/// text it points to does. The text is compared as well, since the allocator hands out the address
-/// of a dropped text again. For other types there is only the type: a record can then be wrong if
-/// the task caught such a panic itself, and later *resumes* another payload of the same type.
-#[derive(PartialEq)]
-enum Identity {
-    Text { address: usize, text: String },
-    Type(TypeId),
-}
-
-impl Identity {
-    fn of(payload: &(dyn Any + Send)) -> Self {
-        let text = match payload.downcast_ref::<&'static str>() {
-            Some(text) => Some(*text),
-            None => payload.downcast_ref::<String>().map(String::as_str),
-        };
-        match text {
-            Some(text) => Identity::Text {
-                address: text.as_ptr().addr(),
-                text: text.to_owned(),
-            },
-            None => Identity::Type(payload.type_id()),
-        }
-    }
-}
-
-/// Panics nest: a destructor that runs while a panic unwinds may raise and catch others.
-const NESTED: usize = 8;
-
-thread_local! {
-    /// The latest panics of this thread that nobody asked about yet, oldest first.
-    static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
-}
-
-pub(super) fn keep_record(record: Record) {
-    // A panic of a thread that is past its thread-locals goes unrecorded.
-    let _ = RECORDS.try_with(|records| {
-        let mut records = records.borrow_mut();
-        if records.len() == NESTED {
-            records.remove(0);
-        }
-        records.push(record);
-    });
-}
-
-pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
-    let record = RECORDS
-        .try_with(|records| {
-            let mut records = records.borrow_mut();
-            if records.is_empty() {
-                return None;
-            }
-            let identity = Identity::of(payload);
-            let found = records
-                .iter()
-                .rposition(|record| record.identity == identity)?;
-            Some(records.remove(found))
-        })
-        .ok()
-        .flatten();
-    forget_panics();
-    record
-}
-
-/// Drops what is recorded of this thread's panics: whoever asked about one has no more use for
-/// those before it. While a panic unwinds the thread nothing is dropped, as its record is still
-/// wanted.
-fn forget_panics() {
-    if !thread::panicking() {
-        let _ = RECORDS.try_with(|records| records.borrow_mut().clear());
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::any::Any;
     use std::panic::{catch_unwind, panic_any, resume_unwind};
     use std::process::Command;
 
     use super::super::testing::caught;
     use super::*;
+    use crate::panics::forget_panics;
 
     #[test]
     fn the_hook_records_the_location() {

@@ -7,10 +7,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PanicPayload;
 use super::chain::chain;
 use crate::cancel::actor::Actor;
 use crate::cancel::{Escaped, one_line as joined};
+use crate::panics::PanicPayload;
 
 /// A few lines, and what hangs below them.
 ///

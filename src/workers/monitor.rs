@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::look::{Look, Looks};
 use super::pool::{POOL, State};
 use super::worker::Place;
-use crate::error::log;
 use crate::facade::{MutexGuard, TIME_PASSES, Unparker, contained, park_timeout, start_thread};
+use crate::panics::log;
 
 /// Between two looks at workers that are at work.
 const TICK: Duration = Duration::from_millis(1);

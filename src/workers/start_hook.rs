@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{PanicPayload, log};
 use crate::facade::catch;
+use crate::panics::{PanicPayload, log};
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 

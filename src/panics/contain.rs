@@ -1,0 +1,14 @@
+//! Destructors of the user's on threads that a panic must not end.
+
+use super::discard::log;
+use super::payload::PanicPayload;
+use crate::facade::catch;
+
+/// Drops a value of the user's on a thread that a panic must not end. A panic of its destructor is
+/// logged; `what` says what was dropped.
+pub(crate) fn drop_contained(what: &str, value: impl Sized) {
+    if let Err(payload) = catch(move || drop(value)) {
+        let panic = PanicPayload::new(payload);
+        log(|| tracing::error!(panic = panic.message(), "the drop of a {what} panicked"));
+    }
+}

@@ -1,0 +1,17 @@
+//! Panics of the user's code: their payload, their place, and what is done with one that nothing
+//! takes.
+
+mod contain;
+mod discard;
+mod payload;
+mod record;
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod testing;
+
+pub(crate) use contain::drop_contained;
+pub(crate) use discard::{discard, log};
+pub use payload::PanicPayload;
+#[cfg(all(test, not(loom)))]
+pub(crate) use record::forget_panics;
+pub(crate) use record::{Identity, Record, keep_record};
