@@ -30,7 +30,7 @@ use super::Cancelled;
 use super::node::{Attachment, Node};
 use crate::facade::{self, Guard, Late, holds, local};
 use crate::waiting::{Point, Slot, Woken};
-use crate::workers::{self, InPlace, Refusal};
+use crate::workers::{InPlace, Refusal};
 
 local! {
     static CONTEXT: Context = Context::new();
@@ -93,8 +93,14 @@ enum Frame {
     Clear,
 }
 
-/// A task, which makes its node when something asks for it.
-pub(crate) type LazyTask = workers::Erased<Arc<Node>>;
+/// A task that makes its own node when something asks for it.
+pub(crate) trait OwnNode: Send + Sync {
+    /// Returns the node of the task, which the first call makes.
+    fn own_node(&self) -> Arc<Node>;
+}
+
+/// A task that a thread runs, as its frame holds it.
+pub(crate) type LazyTask = Arc<dyn OwnNode>;
 
 /// How a wait ended that was not cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,7 +136,7 @@ impl Context {
             Frame::Clear => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
-        Some(lazy.own_token())
+        Some(lazy.own_node())
     }
 
     /// As `node`; in a task, the node of the task itself, which is made here where there is none.

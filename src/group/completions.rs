@@ -20,8 +20,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::erased::ErasedTask;
 use super::held_permits::Inside;
-use super::shared::{Dead, Erased, GivenUp, Leave, Shared};
+use super::shared::{Dead, GivenUp, Leave, Shared};
 use crate::cancel::{Cancelled, context};
 use crate::facade::{Guard, Mutex, holds, spin};
 use crate::waiting::{Point, Slot};
@@ -37,7 +38,7 @@ struct State {
     /// Tasks whose ends are events and which were queued when that was said. The first wait that
     /// gives up a permit hands them on to the queue of the group; one that is cut short takes them
     /// back.
-    tasks: Vec<Erased>,
+    tasks: Vec<ErasedTask>,
     /// Some of them have been handed on.
     handed_on: bool,
     /// Ends that are about to be events: of tasks whose callbacks run.
@@ -57,7 +58,7 @@ impl Completions {
     }
 
     /// Says that the end of `task` will be an event, if that is queued.
-    pub(super) fn await_queued(&self, task: Erased) {
+    pub(super) fn await_queued(&self, task: ErasedTask) {
         let mut dead = Dead::default();
         let mut state = self.0.lock();
         if state.tasks.len() == state.tasks.capacity() {

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::builder::Options;
 use super::scope;
-use super::shared::Role;
+use super::task_end::Role;
 use crate::error::{GroupError, TaskError};
 
 /// Runs `a` and `b` at once, in a scope of their own, and returns what both return.

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::item;
 use super::scope::TaskGroup;
-use super::shared::Role;
+use super::task_end::Role;
 use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
 use crate::facade::{FIRST_BATCH, Guard, Mutex, TIME_PASSES, batches_ahead, holds, spin};

@@ -5,7 +5,7 @@ use std::panic::Location;
 use super::builder::Options;
 use super::policy::Fatal;
 use super::scope;
-use super::shared::Role;
+use super::task_end::Role;
 use crate::cancel::{CancelCause, CancelToken};
 use crate::error::{FailureKind, GroupError, TaskError, drop_contained};
 use crate::facade::Mutex;

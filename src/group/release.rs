@@ -5,14 +5,15 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::erased::{ErasedTask, Runnable};
+use super::job::{Claimed, Job};
+use super::status::TaskStatus;
 use super::task::Group;
+use super::task_end::{Role, TaskEnd};
+use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy};
 use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
-use crate::workers::{Claimed, Departure, Job, Runnable};
-
-use super::shared::{Erased, Role};
-use super::status::TaskStatus;
 
 /// A release hook. It is no task, but borrows from the scope as one does and ends before it.
 pub(super) struct Release<'scope, F, E> {
@@ -53,17 +54,17 @@ impl<F, E: TaskError> Release<'_, F, E> {
     }
 }
 
-impl<F, E> Runnable<Arc<Node>> for Release<'_, F, E>
+impl<'scope, F, E> Runnable<'scope> for Release<'scope, F, E>
 where
-    F: FnOnce() -> Result<(), E> + Send,
+    F: FnOnce() -> Result<(), E> + Send + 'scope,
     E: TaskError,
 {
     fn run(
         &self,
-        _this: &Erased,
+        _this: &ErasedTask,
         _precisely: bool,
         _before_end: Option<&dyn Fn()>,
-    ) -> Option<Departure> {
+    ) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
@@ -80,15 +81,18 @@ where
                 TaskStatus::Failed
             }
         };
-        let _ = self.job.end(claim, 0, true);
-        Some(Role::Task.departure(status))
+        self.job.end(claim, status);
+        Some(TaskEnd {
+            role: Role::Task,
+            status,
+        })
     }
 
-    fn discard(&self) -> Option<Departure> {
+    fn discard(&self) -> Option<TaskEnd> {
         None
     }
 
-    fn refuse(&self, _error: io::Error) -> Option<Departure> {
+    fn refuse(&self, _error: io::Error) -> Option<TaskEnd> {
         None
     }
 
@@ -104,7 +108,17 @@ where
         None
     }
 
-    fn own_token(&self) -> Arc<Node> {
+    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {
+        self
+    }
+}
+
+impl<F, E> OwnNode for Release<'_, F, E>
+where
+    F: FnOnce() -> Result<(), E> + Send,
+    E: TaskError,
+{
+    fn own_node(&self) -> Arc<Node> {
         self.group.shared.node().clone()
     }
 }

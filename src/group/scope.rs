@@ -9,13 +9,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::builder::{Builder, Options};
+use super::erased::{ErasedTask, erase};
 use super::handle::TaskHandle;
 use super::ledger::Ledger;
 use super::release::Release;
-use super::shared::{Erased, Shared};
+use super::shared::Shared;
 use super::stats::GroupStats;
 use super::stopwatch::Stopwatch;
-use super::task::{Group, erase};
+use super::task::Group;
 use super::task_builder::TaskBuilder;
 use crate::cancel::actor::{Actor, Part};
 use crate::cancel::{
@@ -55,7 +56,7 @@ use crate::facade::{Contained, Mutex, Payload, catch};
 pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
     group: Group<E>,
     /// The hooks, last registered last; none once they are being run.
-    releases: Mutex<Option<Vec<Erased>>>,
+    releases: Mutex<Option<Vec<ErasedTask>>>,
     /// A hook has been registered. For the owner, when all tasks have ended.
     has_releases: PlainBool,
     stack_size: Option<usize>,

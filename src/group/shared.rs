@@ -32,22 +32,21 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::erased::ErasedTask;
 use super::held_permits;
 use super::holder::Holder;
 use super::stats::GroupStats;
 use super::status::TaskStatus;
+use super::task_end::{Role, TaskEnd};
 use crate::cancel::actor::Actor;
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Guard, Mutex, Payload, holds, preset, spin};
 use crate::waiting::Point;
-use crate::workers::{self, Departure, Source};
+use crate::workers::{self, Source};
 pub(super) use limit::{GivenUp, Leave, Permit, Share};
 pub(super) use queue::Dead;
 use queue::{Queue, Taken, Tally};
-
-/// A task of any type, as the queue holds it.
-pub(super) type Erased = workers::Erased<Arc<Node>>;
 
 /// A limit that no group comes to.
 const UNLIMITED: usize = usize::MAX;
@@ -81,23 +80,6 @@ pub(super) struct Shared {
     any_callback_panicked: PlainBool,
 }
 
-/// How a task takes part in its group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
-    Task,
-    Daemon,
-}
-
-impl Role {
-    /// What a task of this role leaves for the counts.
-    pub(super) fn departure(self, status: TaskStatus) -> Departure {
-        Departure {
-            role: self as u8,
-            status: status.code(),
-        }
-    }
-}
-
 /// What a spawn was refused for.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -109,7 +91,7 @@ pub(super) enum Refused {
 
 /// What became of a task that a worker took.
 enum Dispatched {
-    Ended(Departure),
+    Ended(TaskEnd),
     /// Another thread had claimed it. The caller takes it off the count of begun tasks, in the
     /// tally that it reports next.
     NotBegun,
@@ -194,7 +176,7 @@ impl Shared {
     /// Counts a task and queues it.
     pub(super) fn enqueue(
         self: &Arc<Self>,
-        task: Erased,
+        task: ErasedTask,
         role: Role,
         only_if_free: bool,
     ) -> Result<(), Refused> {
@@ -234,7 +216,7 @@ impl Shared {
     /// else queues the task.
     pub(super) fn start_or_enqueue(
         self: &Arc<Self>,
-        task: Erased,
+        task: ErasedTask,
         role: Role,
         only_if_free: bool,
     ) -> Result<(), (Refused, Option<io::Error>)> {
@@ -273,7 +255,8 @@ impl Shared {
         })
         .map_err(|error| {
             // Off the counts again; what the spawn failed with is the caller's to say.
-            self.leave(role.departure(TaskStatus::Failed), permit, false);
+            let status = TaskStatus::Failed;
+            self.leave(TaskEnd { role, status }, permit, false);
             (Refused::NoThread, Some(error))
         })
     }
@@ -296,7 +279,7 @@ impl Shared {
                 return Dispatched::Elsewhere;
             }
             return match taken.task.run(taken.precisely, None) {
-                Some(departure) => Dispatched::Ended(departure),
+                Some(end) => Dispatched::Ended(end),
                 None => Dispatched::NotBegun,
             };
         }
@@ -313,7 +296,7 @@ impl Shared {
 
     /// Takes the next tasks that a worker may begin, the one to begin with apart, and reports
     /// `tally`. Takes the group off the list if it has none left.
-    fn take_batch(self: &Arc<Self>, size: usize, tally: Tally) -> Option<(Taken, Vec<Erased>)> {
+    fn take_batch(self: &Arc<Self>, size: usize, tally: Tally) -> Option<(Taken, Vec<ErasedTask>)> {
         let mut dead = Dead::default();
         let mut queue = self.queue.lock();
         let wake = queue.enter(tally);
@@ -350,9 +333,9 @@ impl Shared {
     }
 
     /// Takes an ended task off the counts, whose permit may count as ending.
-    fn leave(self: &Arc<Self>, departure: Departure, permit: Permit, ending: bool) {
+    fn leave(self: &Arc<Self>, end: TaskEnd, permit: Permit, ending: bool) {
         let mut tally = Tally::default();
-        tally.add(departure);
+        tally.add(end);
         let mut queue = self.queue.lock();
         queue.give_back(permit);
         queue.permits_ending -= usize::from(ending);
@@ -368,22 +351,22 @@ impl Shared {
     }
 
     /// Takes a task that was claimed outside the queue, and dropped unrun, off the counts.
-    pub(super) fn leave_unrun(self: &Arc<Self>, departure: Departure) {
+    pub(super) fn leave_unrun(self: &Arc<Self>, end: TaskEnd) {
         self.queue.lock().begun += 1;
-        self.leave(departure, Permit::Nothing, false);
+        self.leave(end, Permit::Nothing, false);
     }
 
     /// Counts a task that has been run in place.
     #[inline]
-    pub(super) fn ended_in_place(self: &Arc<Self>, departure: Departure, permit: Permit) {
-        if is_plain(departure) && permit == Permit::Nothing && self.is_owner() {
+    pub(super) fn ended_in_place(self: &Arc<Self>, end: TaskEnd, permit: Permit) {
+        if end.is_plain() && permit == Permit::Nothing && self.is_owner() {
             // Only the owner waits for the counts, so what it does itself it need not tell anybody.
             self.ended_in_place
                 .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
         self.queue.lock().begun += 1;
-        self.leave(departure, permit, false);
+        self.leave(end, permit, false);
     }
 
     /// Whether the owner runs tasks itself. A hint.
@@ -525,11 +508,11 @@ impl Shared {
             return self.run(taken);
         }
         match taken.task.run(taken.precisely, None) {
-            Some(departure) if is_plain(departure) => {
+            Some(end) if end.is_plain() => {
                 self.ended_from_queue
                     .store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
             }
-            Some(departure) => self.leave(departure, Permit::Nothing, false),
+            Some(end) => self.leave(end, Permit::Nothing, false),
             None => self.not_begun(Permit::Nothing),
         }
     }
@@ -538,7 +521,7 @@ impl Shared {
         let permit = taken.permit;
         let holding = self.hold(permit);
         let ending = || self.permit_is_ending(holding.as_ref());
-        let departure = taken.task.run(
+        let end = taken.task.run(
             taken.precisely,
             if permit.is_some() {
                 Some(&ending)
@@ -547,8 +530,8 @@ impl Shared {
             },
         );
         drop(holding);
-        match departure {
-            Some(departure) => self.leave(departure, permit, permit.is_some()),
+        match end {
+            Some(end) => self.leave(end, permit, permit.is_some()),
             None => self.not_begun(permit),
         }
     }
@@ -569,8 +552,8 @@ impl Shared {
             let next = next.or_else(|| queue.tasks.pop_front());
             let Some(task) = next else { return };
             drop(queue);
-            if let Some(departure) = task.discard() {
-                self.leave_unrun(departure);
+            if let Some(end) = task.discard() {
+                self.leave_unrun(end);
             }
         }
     }
@@ -599,11 +582,6 @@ impl Shared {
         stats.running = begun - ended;
         stats
     }
-}
-
-/// Whether nothing is to be said of the end of a task but that it has finished.
-fn is_plain(departure: Departure) -> bool {
-    departure.status == TaskStatus::Finished.code() && departure.role == Role::Task as u8
 }
 
 impl Observer for Shared {

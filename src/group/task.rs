@@ -26,22 +26,25 @@ use std::time::Duration;
 
 use super::closure::Closure;
 use super::completions::Completions;
+use super::erased::{ErasedTask, Runnable, erase};
 use super::held_permits::Inside;
 use super::isolation::Isolation;
 use super::item;
+use super::job::{Claim, Claimed, Job};
 use super::ledger::Ledger;
-use super::shared::{Dead, Erased, GivenUp, Leave, Role, Shared};
+use super::shared::{Dead, GivenUp, Leave, Shared};
 use super::start::Handshake;
 use super::status::TaskStatus;
 use super::stopwatch::Stopwatch;
+use super::task_end::{Role, TaskEnd};
 use crate::cancel::actor::{Actor, Identity, Part};
-use crate::cancel::context;
+use crate::cancel::context::{self, OwnNode};
 use crate::cancel::current;
 use crate::cancel::{CancelCause, Cancelled, Node, OwnedBy, TaskId, TaskInfo};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::{Guard, Mutex, Payload, THREAD_FOR_EACH_TASK, catch, holds};
 use crate::waiting::Slot;
-use crate::workers::{self, Claim, Claimed, Departure, Job, Phase, Runnable};
+use crate::workers;
 
 /// What a task and its handle have of the group. Both live within the scope, and nothing of it is
 /// used once the task has left the counts.
@@ -247,13 +250,13 @@ where
     pub(super) fn take_closure(&self) -> Option<F> {
         let claim = self.job.claim()?;
         let closure = self.job.closure(&claim);
-        let _ = self.job.end(claim, TaskStatus::NeverRan.code(), true);
+        self.job.end(claim, TaskStatus::NeverRan);
         closure
     }
 
     /// The task as one that waits for a permit in the queue, if it does.
-    fn queued(self: &Arc<Self>) -> Option<Erased> {
-        let queued = self.traits.role == Role::Task && self.job.phase() == Phase::Queued;
+    fn queued(self: &Arc<Self>) -> Option<ErasedTask> {
+        let queued = self.traits.role == Role::Task && self.job.claimed() == Claimed::No;
         queued.then(|| erase(self.clone()))
     }
 
@@ -401,9 +404,16 @@ where
         }
     }
 
+    fn task_end(&self, status: TaskStatus) -> TaskEnd {
+        TaskEnd {
+            role: self.traits.role,
+            status,
+        }
+    }
+
     /// Steps 3 to 6 of the end.
     #[inline]
-    fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> Departure {
+    fn end(&self, claim: Claim, status: TaskStatus, before_end: Option<&dyn Fn()>) -> TaskEnd {
         // With a permit, under the lock of the watch list, so that no waiter gives its own up
         // between the two.
         let watch = before_end.map(|before_end| {
@@ -413,7 +423,7 @@ where
             }
             watch
         });
-        let ended = match self.job.end(claim, status.code(), false) {
+        let ended = match self.job.end_unwatched(claim, status) {
             Ok(ended) => ended,
             Err(claim) => {
                 drop(watch);
@@ -424,7 +434,7 @@ where
         if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
-        self.traits.role.departure(status)
+        self.task_end(status)
     }
 
     #[cold]
@@ -433,7 +443,7 @@ where
         claim: Claim,
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
-    ) -> Departure {
+    ) -> TaskEnd {
         let mut guard = self.watch.lock();
         let watch = guard.get_or_insert_default();
         watch.ending = Some(status);
@@ -453,8 +463,8 @@ where
         for callback in callbacks {
             self.call(callback, status);
         }
-        let ended = self.job.end(claim, status.code(), true);
-        if ended.is_ok_and(|ended| ended.detached) && holds(Guard::DropBeforeEnd) {
+        let ended = self.job.end(claim, status);
+        if ended.detached && holds(Guard::DropBeforeEnd) {
             self.drop_result();
         }
         let mut guard = self.watch.lock();
@@ -476,7 +486,7 @@ where
         if let Some((completions, event)) = told {
             completions.push_coming(event);
         }
-        self.traits.role.departure(status)
+        self.task_end(status)
     }
 
     fn drop_result(&self) {
@@ -506,7 +516,7 @@ where
         claim: Claim,
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
-    ) -> Departure {
+    ) -> TaskEnd {
         if let Some(closure) = self.job.closure(&claim) {
             let _recorded =
                 current::begin_ill(self.traits.identity(), self.group.shared.opened_in());
@@ -520,7 +530,7 @@ where
         claim: Claim,
         begun: Stopwatch,
         before_end: Option<&dyn Fn()>,
-    ) -> Departure {
+    ) -> TaskEnd {
         let (status, value) = self.execute(&claim, begun);
         if let Some(value) = value {
             self.job.store(&claim, value);
@@ -532,11 +542,11 @@ where
     /// handle.
     fn run_in_frame(
         &self,
-        this: &Erased,
+        this: &ErasedTask,
         claim: Claim,
         begun: Stopwatch,
         before_end: Option<&dyn Fn()>,
-    ) -> Departure {
+    ) -> TaskEnd {
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
         if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle))
         {
@@ -544,7 +554,9 @@ where
                 self.run_claimed(claim, begun, before_end)
             })
         } else {
-            context::within_lazy(this.clone(), || self.run_claimed(claim, begun, before_end))
+            context::within_lazy(this.to_lazy(), || {
+                self.run_claimed(claim, begun, before_end)
+            })
         }
     }
 
@@ -561,19 +573,19 @@ where
         let _errand = context::Errand::begin();
         if self.base().is_cancelled() {
             self.note_never_ran();
-            let departure = self.drop_unrun(claim, TaskStatus::NeverRan, None);
-            shared.ended_in_place(departure, permit);
+            let end = self.drop_unrun(claim, TaskStatus::NeverRan, None);
+            shared.ended_in_place(end, permit);
             return Some(None);
         }
         let holding = shared.hold(permit);
         let (status, value) = self.execute(&claim, Stopwatch::start_coarse());
         // `join` has consumed the handle, and takes the result along.
-        let departure = match self.job.end_unshared(claim, status.code()) {
-            Ok(()) => self.traits.role.departure(status),
+        let end = match self.job.end_unshared(claim, status) {
+            Ok(()) => self.task_end(status),
             Err(claim) => self.end_watched(claim, status, None),
         };
         drop(holding);
-        shared.ended_in_place(departure, permit);
+        shared.ended_in_place(end, permit);
         Some(value)
     }
 
@@ -587,7 +599,7 @@ where
     }
 }
 
-impl<'scope, T, F, E> Runnable<Arc<Node>> for Task<'scope, T, F, E>
+impl<'scope, T, F, E> Runnable<'scope> for Task<'scope, T, F, E>
 where
     T: Send + 'scope,
     F: Closure<T, E> + 'scope,
@@ -595,10 +607,10 @@ where
 {
     fn run(
         &self,
-        this: &Erased,
+        this: &ErasedTask,
         precisely: bool,
         before_end: Option<&dyn Fn()>,
-    ) -> Option<Departure> {
+    ) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
         #[cfg(debug_assertions)]
         let _errand = context::Errand::begin();
@@ -621,13 +633,13 @@ where
         })
     }
 
-    fn discard(&self) -> Option<Departure> {
+    fn discard(&self) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
         self.note_never_ran();
         Some(self.drop_unrun(claim, TaskStatus::NeverRan, None))
     }
 
-    fn refuse(&self, error: io::Error) -> Option<Departure> {
+    fn refuse(&self, error: io::Error) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
         // A task that would not have run has not lacked a thread.
         if self.base().is_cancelled() {
@@ -659,7 +671,18 @@ where
         Some((self.traits.name().unwrap_or("taskgroup"), stack_size))
     }
 
-    fn own_token(&self) -> Arc<Node> {
+    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {
+        self
+    }
+}
+
+impl<'scope, T, F, E> OwnNode for Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    fn own_node(&self) -> Arc<Node> {
         self.own()
     }
 }
@@ -675,11 +698,7 @@ where
     }
 
     fn status(&self) -> TaskStatus {
-        match self.job.phase() {
-            Phase::Queued => TaskStatus::Queued,
-            Phase::Running => TaskStatus::Running,
-            Phase::Ended(code) => TaskStatus::from_code(code),
-        }
+        self.job.status()
     }
 
     fn take(&self) -> Option<T> {
@@ -716,8 +735,8 @@ where
     fn cancel(&self, location: &'static Location<'static>) {
         self.own()
             .cancel(CancelCause::Requested { reason: None }, location);
-        if let Some(departure) = self.discard() {
-            self.group.shared.leave_unrun(departure);
+        if let Some(end) = self.discard() {
+            self.group.shared.leave_unrun(end);
         }
     }
 
@@ -808,14 +827,6 @@ where
         drop(guard);
         self.call(callback, status);
     }
-}
-
-/// The task for a queue, which knows nothing of its lifetime.
-pub(super) fn erase<'scope>(task: Arc<dyn Runnable<Arc<Node>> + 'scope>) -> Erased {
-    // SAFETY: whatever is erased here belongs to a group, by whose counts, or by whose release
-    // hooks, it is run or dropped unrun before the scope returns (invariant 1 of `shared`, and
-    // `scope::finish`): what `workers::Erased` asks for.
-    unsafe { workers::Erased::new(task) }
 }
 
 impl<T, F, E> fmt::Debug for Task<'_, T, F, E> {

@@ -7,13 +7,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::closure::Closure;
+use super::erased::{Runnable, erase};
 use super::handle::TaskHandle;
 use super::isolation::Isolation;
 use super::scope::TaskGroup;
-use super::shared::{Refused, Role, Shared};
-use super::task::{Task, Traits, erase};
+use super::shared::{Refused, Shared};
+use super::task::{Task, Traits};
+use super::task_end::Role;
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
-use crate::workers::Runnable;
 
 /// The options of one task: made by [`TaskGroup::task`], ended by one of the spawns.
 ///

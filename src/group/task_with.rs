@@ -6,9 +6,9 @@ use std::panic::Location;
 use super::closure::With;
 use super::handle::TaskHandle;
 use super::isolation::Isolation;
-use super::shared::Role;
 use super::start::{Ready, start};
 use super::task_builder::TaskBuilder;
+use super::task_end::Role;
 use crate::error::{Failure, SpawnError, StartError, TaskError};
 
 /// The options of a task that is given a value: made by [`TaskBuilder::with`], ended by one of the

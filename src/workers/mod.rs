@@ -1,7 +1,6 @@
 //! The threads that run tasks: a process-wide cache that grows with what blocks and not with what
 //! is queued.
 
-mod job;
 mod look;
 mod monitor;
 mod name;
@@ -10,7 +9,6 @@ mod stack;
 mod start_hook;
 mod worker;
 
-pub(crate) use job::{Claim, Claimed, Departure, Erased, Job, Phase, Runnable};
 pub(crate) use name::with_thread_name;
 pub(crate) use pool::{
     Refusal, Source, Stash, list, list_unsupplied, others_wait, pass_on, unlist, watch_stash,

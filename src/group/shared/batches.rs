@@ -6,10 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::erased::ErasedTask;
 use super::super::held_permits;
-use super::{Dead, Dispatched, Erased, Permit, Shared, Taken, Tally};
+use super::super::job::Claimed;
+use super::super::task_end::TaskEnd;
+use super::{Dead, Dispatched, Permit, Shared, Taken, Tally};
 use crate::facade::{Guard, Mutex, TIME_PASSES, holds, most_stashed};
-use crate::workers::{self, Claimed, Departure, Source, Stash, Worker};
+use crate::workers::{self, Source, Stash, Worker};
 
 /// How many batches a worker takes from one group while others wait, and for how long: a change
 /// takes as long as a few dozen small tasks, and a batch as long as up to 32.
@@ -51,7 +54,7 @@ struct TaskStash {
 
 #[derive(Default)]
 struct Stashed {
-    tasks: VecDeque<Erased>,
+    tasks: VecDeque<ErasedTask>,
     tally: Tally,
 }
 
@@ -63,11 +66,11 @@ impl TaskStash {
         }
     }
 
-    fn put(&self, tasks: Vec<Erased>) {
+    fn put(&self, tasks: Vec<ErasedTask>) {
         self.stashed.lock().tasks.extend(tasks);
     }
 
-    fn next(&self) -> Option<Erased> {
+    fn next(&self) -> Option<ErasedTask> {
         let mut dead = Dead::default();
         let mut stashed = self.stashed.lock();
         loop {
@@ -81,8 +84,8 @@ impl TaskStash {
         }
     }
 
-    fn note(&self, departure: Departure) {
-        self.stashed.lock().tally.add(departure);
+    fn note(&self, end: TaskEnd) {
+        self.stashed.lock().tally.add(end);
     }
 
     /// Takes back that a task was begun: another thread had claimed it. The tally may have been
@@ -166,7 +169,7 @@ impl Source for Shared {
             }
             worker.begin_task();
             match self.dispatch(taken) {
-                Dispatched::Ended(departure) => stash.note(departure),
+                Dispatched::Ended(end) => stash.note(end),
                 Dispatched::NotBegun => stash.note_not_begun(),
                 Dispatched::Elsewhere => {}
             }
@@ -178,7 +181,7 @@ impl Source for Shared {
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, Tally::default()) {
             match self.dispatch(taken) {
-                Dispatched::Ended(departure) => self.leave(departure, Permit::Nothing, false),
+                Dispatched::Ended(end) => self.leave(end, Permit::Nothing, false),
                 Dispatched::NotBegun => self.not_begun(Permit::Nothing),
                 Dispatched::Elsewhere => {}
             }
@@ -190,7 +193,7 @@ impl Source for Shared {
             return;
         };
         match taken.task.refuse(error) {
-            Some(departure) => self.leave(departure, taken.permit, false),
+            Some(end) => self.leave(end, taken.permit, false),
             None => self.not_begun(taken.permit),
         }
     }

@@ -30,9 +30,10 @@
 
 use std::sync::Arc;
 
+use super::super::erased::ErasedTask;
 use super::super::held_permits::{self, Away, Holding, Inside};
 use super::super::holder::Holder;
-use super::{Dead, Erased, Queue, Shared};
+use super::{Dead, Queue, Shared};
 use crate::facade::{Guard, holds};
 use crate::workers;
 
@@ -189,7 +190,7 @@ impl Shared {
         tasks: impl FnOnce() -> I,
     ) -> Option<(GivenUp, Leave)>
     where
-        I: IntoIterator<Item = Erased>,
+        I: IntoIterator<Item = ErasedTask>,
     {
         if !self.is_limited() || !holds(Guard::WaitGivesPermitUp) {
             return None;
@@ -256,7 +257,7 @@ impl Shared {
 
     /// A wait has ended before what it waited for: no queued task is to come before others because
     /// of it. Returns those that are still queued.
-    pub(in crate::group) fn not_awaited(&self, by: usize, dead: &mut Dead) -> Vec<Erased> {
+    pub(in crate::group) fn not_awaited(&self, by: usize, dead: &mut Dead) -> Vec<ErasedTask> {
         self.queue.lock().remove_awaited(by, dead)
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Erased, GroupStats, Permit, Role, TaskStatus, UNLIMITED};
+use super::super::erased::ErasedTask;
+use super::super::job::Claimed;
+use super::super::stats::GroupStats;
+use super::super::status::TaskStatus;
+use super::super::task_end::{Role, TaskEnd};
+use super::{Permit, UNLIMITED};
 use crate::cancel::Cancelled;
 use crate::facade::{Guard, holds};
 use crate::waiting;
-use crate::workers::{Claimed, Departure};
 
 /// A queue that is shorter than this is not swept.
 const SMALLEST_SWEEP: usize = 64;
@@ -15,7 +19,7 @@ const SMALLEST_SWEEP: usize = 64;
 pub(super) struct Queue {
     /// Tasks in the order of their spawns. Some may have been claimed already by somebody who waits
     /// for them.
-    pub(super) tasks: VecDeque<Erased>,
+    pub(super) tasks: VecDeque<ErasedTask>,
     /// The length of `tasks` at which claimed tasks are next removed from all of it: see
     /// [`Queue::push`].
     sweep_at: usize,
@@ -23,7 +27,7 @@ pub(super) struct Queue {
     /// Few groups have any.
     pub(super) awaited: VecDeque<Awaited>,
     /// Daemons, which need no permit.
-    pub(super) express: VecDeque<Erased>,
+    pub(super) express: VecDeque<ErasedTask>,
     pub(super) listed: bool,
     /// How many are held.
     pub(super) permits: usize,
@@ -48,14 +52,14 @@ pub(super) struct Queue {
 
 /// A queued task that another task waits for.
 pub(super) struct Awaited {
-    pub(super) task: Erased,
+    pub(super) task: ErasedTask,
     /// The wait, by an address that is its own for as long as it has entries.
     by: usize,
 }
 
 /// A task taken from the queue, and its permit.
 pub(super) struct Taken {
-    pub(super) task: Erased,
+    pub(super) task: ErasedTask,
     pub(super) permit: Permit,
     /// It is worth a look at the precise clock: the queue is not long.
     pub(super) precisely: bool,
@@ -64,12 +68,12 @@ pub(super) struct Taken {
 /// Claimed tasks that have been taken out of a queue. To be dropped when its lock has been
 /// released: made before the lock is taken, it is by itself.
 #[derive(Default)]
-pub(in crate::group) struct Dead(Vec<Erased>);
+pub(in crate::group) struct Dead(Vec<ErasedTask>);
 
 impl Dead {
     /// Most can be dropped at once.
     #[inline]
-    pub(super) fn bury(&mut self, task: Erased, claimed: Claimed) {
+    pub(super) fn bury(&mut self, task: ErasedTask, claimed: Claimed) {
         if claimed != Claimed::Spent {
             self.0.push(task);
         }
@@ -77,7 +81,7 @@ impl Dead {
 
     /// Whether the task has not been claimed; one that has may be dropped under the lock after
     /// this.
-    pub(in crate::group) fn spare(&mut self, task: &Erased) -> bool {
+    pub(in crate::group) fn spare(&mut self, task: &ErasedTask) -> bool {
         let claimed = task.claimed();
         if claimed != Claimed::No {
             self.bury(task.clone(), claimed);
@@ -118,7 +122,7 @@ impl Queue {
     /// ran in place, and those that their handles cancelled. So its memory is in proportion to the
     /// tasks that wait, also where no worker comes for any of them, and a push costs amortised
     /// constant time.
-    pub(super) fn push(&mut self, task: Erased, dead: &mut Dead) {
+    pub(super) fn push(&mut self, task: ErasedTask, dead: &mut Dead) {
         if self.tasks.len() >= self.sweep_at {
             self.sweep(dead);
         }
@@ -198,7 +202,7 @@ impl Queue {
 
     /// The task that the next free permit goes to: the first that has not been claimed, of those
     /// that another task waits for or else of all.
-    pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&Erased> {
+    pub(super) fn next_task(&mut self, dead: &mut Dead) -> Option<&ErasedTask> {
         first_unclaimed(&mut self.tasks, dead);
         if self.is_any_awaited(dead) {
             return self.awaited.front().map(|awaited| &awaited.task);
@@ -225,7 +229,7 @@ impl Queue {
     /// Enters queued tasks that another task begins to wait for.
     pub(super) fn add_awaited(
         &mut self,
-        tasks: impl IntoIterator<Item = Erased>,
+        tasks: impl IntoIterator<Item = ErasedTask>,
         by: usize,
         dead: &mut Dead,
     ) {
@@ -240,7 +244,7 @@ impl Queue {
 
     /// Removes the entries of a wait that has ended, and returns those of tasks that have not been
     /// claimed.
-    pub(super) fn remove_awaited(&mut self, by: usize, dead: &mut Dead) -> Vec<Erased> {
+    pub(super) fn remove_awaited(&mut self, by: usize, dead: &mut Dead) -> Vec<ErasedTask> {
         let mut removed = Vec::new();
         self.awaited.retain(|awaited| {
             if awaited.by == by && dead.spare(&awaited.task) {
@@ -305,7 +309,7 @@ impl Queue {
 }
 
 /// Drops claimed tasks from the front.
-fn first_unclaimed(tasks: &mut VecDeque<Erased>, dead: &mut Dead) {
+fn first_unclaimed(tasks: &mut VecDeque<ErasedTask>, dead: &mut Dead) {
     while let Some(claimed) = tasks
         .front()
         .map(|task| task.claimed())
@@ -329,13 +333,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, departure: Departure) {
-        if departure.role == Role::Daemon as u8 {
-            self.daemons += 1;
-        } else {
-            self.tasks += 1;
+    pub(super) fn add(&mut self, end: TaskEnd) {
+        match end.role {
+            Role::Task => self.tasks += 1,
+            Role::Daemon => self.daemons += 1,
         }
-        match TaskStatus::from_code(departure.status) {
+        match end.status {
             TaskStatus::Failed | TaskStatus::Panicked => self.ended.failed += 1,
             TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
             _ => self.ended.finished += 1,

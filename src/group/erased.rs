@@ -1,0 +1,109 @@
+//! Tasks of any type and lifetime, as the queues of the process hold them.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::job::Claimed;
+use super::task_end::TaskEnd;
+use crate::cancel::context::{LazyTask, OwnNode};
+
+/// What the queue of a group, or a worker, does with a task.
+///
+/// `run`, `discard` and `refuse` claim the task first, and return none if another thread has
+/// claimed it.
+pub(super) trait Runnable<'scope>: Send + Sync {
+    /// Runs the task, timed precisely or not. `this` is the task itself. `before_end` is called
+    /// after all code of the task has run, and before another thread can see that the task has
+    /// ended.
+    fn run(
+        &self,
+        this: &ErasedTask,
+        precisely: bool,
+        before_end: Option<&dyn Fn()>,
+    ) -> Option<TaskEnd>;
+
+    /// Drops the task unrun.
+    fn discard(&self) -> Option<TaskEnd>;
+
+    /// Fails the task, for which the system refused a thread.
+    fn refuse(&self, error: io::Error) -> Option<TaskEnd>;
+
+    /// Returns whether the task has been claimed, and what is left of it then.
+    fn claimed(&self) -> Claimed;
+
+    /// Returns whether any thread will do.
+    fn runs_anywhere(&self) -> bool;
+
+    /// Returns the name and the stack size of the thread of its own that the task asks for, if it
+    /// asks for one.
+    fn own_thread(&self) -> Option<(&str, Option<usize>)>;
+
+    /// The task as a scope that makes its node when something asks for it.
+    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope>;
+}
+
+/// A task whose lifetime has been erased, so that a queue of the process can hold it: see
+/// [`erase`].
+#[derive(Clone)]
+pub(super) struct ErasedTask(Arc<dyn Runnable<'static>>);
+
+/// Erases the lifetime of a task that borrows from its scope.
+///
+/// # Why a task may borrow
+///
+/// A task borrows from `'scope`, which ends when the call of `scope` returns. Two things hold for
+/// everything that is erased here:
+///
+/// 1. Before the scope returns, the task is run, or dropped unrun, through its claim. A group
+///    counts each task before it queues it and takes it off the counts after its end. The scope
+///    does not return while a count is not zero, whatever panics (invariant 1 of
+///    `shared`). A release hook is not counted: the owner runs all of them before the scope
+///    returns.
+/// 2. After its end, the only thing that happens to the task is the drop of the `Arc`. The memory
+///    of a task belongs to the `Arc`. The closure and the result have been moved out, and the
+///    callbacks and waiters were taken out at the end. So nothing of `'scope` that has a destructor
+///    is left in the task.
+///
+/// The model `broken_scope_result_dropped_after_end` takes the premise out, so that a result is
+/// dropped after the end was signalled, and fails.
+pub(super) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedTask {
+    // SAFETY: only lifetimes of the trait object change. That the task is not used after `'scope`
+    // is shown above.
+    ErasedTask(unsafe {
+        std::mem::transmute::<Arc<dyn Runnable<'scope> + 'scope>, Arc<dyn Runnable<'static>>>(task)
+    })
+}
+
+impl ErasedTask {
+    pub(super) fn is_claimed(&self) -> bool {
+        self.0.claimed() != Claimed::No
+    }
+
+    /// Runs the task, unless another thread has claimed it: see [`Runnable::run`].
+    pub(super) fn run(&self, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<TaskEnd> {
+        self.0.run(self, precisely, before_end)
+    }
+
+    /// The task as a scope that makes its node when something asks for it.
+    pub(super) fn to_lazy(&self) -> LazyTask {
+        self.0.clone().into_lazy()
+    }
+}
+
+impl Deref for ErasedTask {
+    type Target = dyn Runnable<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for ErasedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErasedTask")
+            .field("claimed", &self.0.claimed())
+            .finish()
+    }
+}
