@@ -6,7 +6,7 @@
 //!
 //! # From the error to the echo
 //!
-//! 1. When a failure is recorded, the chain of its error is searched for [`Traces`].
+//! 1. When a failure is recorded, the chain of its error is searched for [`Traces`](super::traces::Traces).
 //! 2. Where the chain holds the report of a nested group, its traces are those of that report's
 //!    primary failure. So a report passes on what its group has not caused itself.
 //! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
@@ -16,44 +16,12 @@
 //! was recorded first is no echo.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
-use super::chain::chain;
-use super::failure::Origin;
-use super::tree::Outline;
-use super::{Broken, Disconnected, Failure, TaskError};
+use super::failure::Failure;
+use super::traces::Root;
 use crate::cancel::actor::{Actor, Part};
-use crate::cancel::{Cancelled, TaskId, TaskInfo, TokenId};
-
-/// What the error of a failure says of others.
-#[derive(Debug, Default)]
-pub(crate) struct Traces {
-    /// Those because of which the error came about, as far as it names them, that of the outermost
-    /// error first.
-    actors: Vec<Arc<Actor>>,
-    /// The tasks whose failures the error holds: isolated ones, or such as were started.
-    holds: Vec<TaskId>,
-    /// What it is an echo of, once that is known.
-    echo_of: Option<Root>,
-}
-
-/// The origin of a failure that has echoes.
-#[derive(Clone, Debug)]
-pub(super) enum Root {
-    Task(TaskInfo),
-    Body,
-}
-
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Root::Task(task) => task.fmt(f),
-            Root::Body => f.write_str("the body"),
-        }
-    }
-}
+use crate::cancel::{TaskId, TokenId};
 
 /// An origin, as it is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,59 +30,12 @@ enum Key {
     Body,
 }
 
-impl Root {
-    fn of(origin: &Origin) -> Option<Root> {
-        match origin {
-            Origin::Task(task) => Some(Root::Task(task.clone())),
-            Origin::Body => Some(Root::Body),
-            // What these leave behind fails outside of the group.
-            Origin::Release(_) | Origin::Callback => None,
-        }
-    }
-
-    fn key(&self) -> Key {
-        match self {
+impl Key {
+    fn of(root: &Root) -> Self {
+        match root {
             Root::Task(task) => Key::Task(task.id),
             Root::Body => Key::Body,
         }
-    }
-}
-
-impl Traces {
-    /// Searches an error and its sources. None if there are no traces. Runs code of the user's,
-    /// which may panic.
-    pub(super) fn of<E: TaskError>(error: &E) -> Option<Box<Traces>> {
-        let mut traces = Traces::default();
-        for error in [error.as_error(), error.held()]
-            .into_iter()
-            .flatten()
-            .flat_map(chain)
-        {
-            traces.look_at::<E>(error);
-        }
-        (!traces.actors.is_empty() || !traces.holds.is_empty()).then(|| Box::new(traces))
-    }
-
-    fn look_at<E: TaskError>(&mut self, error: &(dyn Error + 'static)) {
-        if let Some(disconnected) = error.downcast_ref::<Disconnected>() {
-            self.actors.extend(disconnected.actor().cloned());
-        } else if let Some(broken) = error.downcast_ref::<Broken>() {
-            self.actors.extend(broken.actor().cloned());
-        } else if let Some(cancelled) = error.downcast_ref::<Cancelled>() {
-            self.actors.extend(cancelled.failed().cloned());
-        } else if let Some(outline) = error.downcast_ref::<Outline>() {
-            self.actors.extend(outline.traces.iter().cloned());
-        } else if let Some(failure) = error.downcast_ref::<Failure<E>>() {
-            self.holds.extend(failure.task().map(|task| task.id));
-        }
-    }
-
-    pub(super) fn actors(&self) -> &[Arc<Actor>] {
-        &self.actors
-    }
-
-    pub(super) fn echo_of(&self) -> Option<&Root> {
-        self.echo_of.as_ref()
     }
 }
 
@@ -128,7 +49,7 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
         for task in failure
             .traces()
             .into_iter()
-            .flat_map(|traces| &traces.holds)
+            .flat_map(|traces| traces.holds())
         {
             places.entry(Key::Task(*task)).or_insert(i);
         }
@@ -144,7 +65,7 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
     let root_of = |(i, failure): (usize, &Failure<E>)| {
         failure
             .traces()?
-            .actors
+            .actors()
             .iter()
             .filter_map(place_of)
             .find(|&place| place != i)
@@ -156,7 +77,7 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
         .collect();
     for (failure, root) in failures.iter_mut().zip(roots) {
         if let Some(traces) = failure.traces_mut() {
-            traces.echo_of = root;
+            traces.set_echo_of(root);
         }
     }
 }
@@ -172,7 +93,7 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     without_circles(
         failures
             .iter()
-            .map(|failure| places.get(&failure.root()?.key()).copied())
+            .map(|failure| places.get(&Key::of(failure.root()?)).copied())
             .collect(),
     )
 }
@@ -201,7 +122,7 @@ fn places<E>(failures: &[Failure<E>]) -> HashMap<Key, usize> {
     let mut places = HashMap::new();
     for (i, failure) in failures.iter().enumerate() {
         if let Some(root) = Root::of(failure.origin()) {
-            places.entry(root.key()).or_insert(i);
+            places.entry(Key::of(&root)).or_insert(i);
         }
     }
     places

@@ -1,16 +1,20 @@
 //! One thing that went wrong in a scope.
 
-use std::error::Error;
-use std::panic::Location;
-use std::time::Duration;
-use std::{fmt, io};
+mod kind;
+mod print;
 
-use super::echo::{Root, Traces};
-use super::tree::{self, Node, Site, holds_report, one_line, shortened};
-use super::{Elapsed, TaskError};
+use std::error::Error;
+use std::time::Duration;
+
+use super::elapsed::Elapsed;
+use super::origin::Origin;
+use super::task_error::TaskError;
+use super::traces::{Root, Traces};
 use crate::cancel::{TaskId, TaskInfo};
 use crate::facade::catch;
-use crate::panics::{PanicPayload, discard, log};
+use crate::panics::discard;
+
+pub use kind::FailureKind;
 
 /// One failure of a group: what went wrong, in which task, and when.
 ///
@@ -44,71 +48,6 @@ pub struct Failure<E> {
     elapsed: Elapsed,
     /// None where the error says nothing of others.
     traces: Option<Box<Traces>>,
-}
-
-/// The ways in which a task, the body or a hook can fail.
-///
-/// ```
-/// use taskgroup::{FailureKind, TaskGroup};
-///
-/// let error = TaskGroup::scope(|g| {
-///     g.spawn(|| Ok("x".parse::<u32>()?));
-///     Ok(())
-/// })
-/// .unwrap_err();
-/// match error.failures()[0].kind() {
-///     FailureKind::Error(error) => assert!(error.is::<std::num::ParseIntError>()),
-///     FailureKind::Panic(panic) => panic!("it panicked: {}", panic.message()),
-///     other => panic!("{other:?}"),
-/// }
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum FailureKind<E> {
-    /// It returned an error.
-    Error(E),
-    /// It panicked.
-    Panic(PanicPayload),
-    /// It never ran, because the operating system refused a thread.
-    Spawn(io::Error),
-}
-
-impl<E: TaskError> FailureKind<E> {
-    /// What the error says of others.
-    ///
-    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if
-    /// this is called for each failure as it happens: the stack that drawing takes does not grow
-    /// with the depth.
-    pub(crate) fn traces(&self) -> Option<Box<Traces>> {
-        let FailureKind::Error(error) = self else {
-            return None;
-        };
-        // The chain is the user's code. What panics here does so again where the report is drawn.
-        catch(|| Traces::of(error)).unwrap_or_else(|payload| {
-            discard(payload);
-            None
-        })
-    }
-}
-
-/// Whose failure it is.
-#[derive(Debug)]
-pub(crate) enum Origin {
-    Task(TaskInfo),
-    Body,
-    Release(&'static Location<'static>),
-    Callback,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Task(task) => write!(f, "{task}"),
-            Origin::Body => f.write_str("the body"),
-            Origin::Release(location) => write!(f, "release hook ({})", Site(location)),
-            Origin::Callback => f.write_str("a cancel callback"),
-        }
-    }
 }
 
 impl<E> Failure<E> {
@@ -324,121 +263,38 @@ impl<E> Failure<E> {
     pub(crate) fn is_of_task(&self, id: TaskId) -> bool {
         self.task().is_some_and(|task| task.id == id)
     }
-
-    /// The verb of a sentence about this failure.
-    fn verb(&self) -> &'static str {
-        match self.kind {
-            FailureKind::Error(_) => "failed",
-            FailureKind::Panic(_) => "panicked",
-            FailureKind::Spawn(_) => "could not be started",
-        }
-    }
 }
 
-impl<E: TaskError> Failure<E> {
-    /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the
-    /// report.
-    pub(crate) fn log_hidden(&self) {
-        let text = self.text();
-        log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
-    }
-
-    /// Tells `tracing` of the failure of an isolated task whose handle has gone.
-    pub(crate) fn log_untaken(&self) {
-        let text = self.text();
-        log(|| {
-            tracing::warn!(
-                "the failure of an isolated task was never taken out of its handle: {text}"
-            )
-        });
-    }
-
-    /// The failure as it is drawn. The text of an error is the user's code, and the failure is not
-    /// to be lost to it.
-    fn text(&self) -> String {
-        catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
-            let panic = PanicPayload::new(payload);
-            format!(
-                "{} failed; the text of its error cannot be had: {}",
-                self.origin,
-                panic.message()
-            )
+impl<E: TaskError> FailureKind<E> {
+    /// What the error says of others.
+    ///
+    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if
+    /// this is called for each failure as it happens: the stack that drawing takes does not grow
+    /// with the depth.
+    pub(crate) fn traces(&self) -> Option<Box<Traces>> {
+        let FailureKind::Error(error) = self else {
+            return None;
+        };
+        // The chain is the user's code. What panics here does so again where the report is drawn.
+        catch(|| Traces::of(error, task_of::<E>)).unwrap_or_else(|payload| {
+            discard(payload);
+            None
         })
     }
-
-    /// This failure in a drawing. `notes` are what the group has to say about it.
-    pub(super) fn node(&self, notes: &[&str]) -> Node {
-        let mut heading = format!("{} {}", self.origin, self.verb());
-        if !matches!(self.kind, FailureKind::Spawn(_)) {
-            heading += &match self.elapsed {
-                Elapsed::Measured(elapsed) => format!(" after {}", tree::Time(elapsed)),
-                Elapsed::Under(step) => format!(" after less than {}", tree::Time(step)),
-            };
-        }
-        if self.after_cancel {
-            heading += " [after the cancel]";
-        }
-        for note in notes {
-            heading += &format!(" [{note}]");
-        }
-        let mut node = Node::new(heading);
-        match &self.kind {
-            FailureKind::Error(error) => node.add_error(error, error.as_error()),
-            FailureKind::Spawn(error) => node.add_error(error, Some(error)),
-            FailureKind::Panic(panic) => node.add_panic(panic),
-        }
-        node
-    }
 }
 
-impl<E: TaskError> fmt::Display for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return fmt::Debug::fmt(self, f);
-        }
-        let text: &dyn fmt::Display = match &self.kind {
-            FailureKind::Error(error) => error,
-            FailureKind::Panic(panic) => panic,
-            FailureKind::Spawn(error) => error,
-        };
-        let mut line = one_line(text);
-        // Each group around would add its part: the text of a report would grow with the depth, and
-        // all of them with its square.
-        if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report))
-        {
-            line = shortened(line);
-        }
-        write!(f, "{} {}: {line}", self.origin, self.verb())
-    }
-}
-
-impl<E: TaskError> fmt::Debug for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.root() {
-            Some(root) => fmt::Display::fmt(&self.node(&[&format!("echo of {root}")]), f),
-            None => fmt::Display::fmt(&self.node(&[]), f),
-        }
-    }
-}
-
-impl<E: TaskError> Error for Failure<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
-            FailureKind::Error(error) => error.as_error(),
-            FailureKind::Spawn(error) => Some(error),
-            FailureKind::Panic(_) => None,
-        }
-    }
+/// The task of the failure that an error is, which is one of an isolated task or of one that was
+/// started.
+fn task_of<E: TaskError>(error: &(dyn Error + 'static)) -> Option<TaskId> {
+    let failure = error.downcast_ref::<Failure<E>>()?;
+    failure.task().map(|task| task.id)
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::testing::{Plain, cancelled, failed, task};
-    use super::*;
+    use std::io;
 
-    fn of(origin: Origin, kind: FailureKind<Plain>) -> Failure<Plain> {
-        Failure::new(origin, kind, false, Duration::from_millis(3))
-    }
+    use super::*;
 
     #[test]
     fn failure_is_send_sync_and_static() {
@@ -450,93 +306,5 @@ mod tests {
     #[test]
     fn it_is_small_enough_for_a_result() {
         assert!(size_of::<Failure<anyhow::Error>>() < 128);
-    }
-
-    #[test]
-    fn one_line_whatever_the_error_prints() {
-        let error = || FailureKind::Error(Plain("two\n  lines".to_owned()));
-        let line = line!() + 1;
-        let named = of(task(3, Some("parser")), error());
-        assert_eq!(
-            named.to_string(),
-            format!("task `parser` ({}:{line}) failed: two lines", file!())
-        );
-        assert_eq!(
-            of(Origin::Body, error()).to_string(),
-            "the body failed: two lines"
-        );
-        let panic = FailureKind::Panic(PanicPayload::new(Box::new("oh")));
-        assert_eq!(
-            of(Origin::Callback, panic).to_string(),
-            "a cancel callback panicked: oh"
-        );
-        let refused = of(
-            task(3, None),
-            FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
-        );
-        assert!(
-            refused.to_string().contains("could not be started: "),
-            "{refused}"
-        );
-        let location = Location::caller();
-        let release = of(Origin::Release(location), error());
-        assert_eq!(
-            release.to_string(),
-            format!(
-                "release hook ({}:{}) failed: two lines",
-                location.file(),
-                location.line()
-            )
-        );
-    }
-
-    #[test]
-    fn the_source_is_the_error_itself() {
-        let failure = failed(1, cancelled());
-        assert!(
-            failure
-                .source()
-                .is_some_and(|source| source.is::<crate::cancel::Cancelled>())
-        );
-        let refused = of(
-            Origin::Body,
-            FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
-        );
-        assert!(
-            refused
-                .source()
-                .is_some_and(|source| source.is::<io::Error>())
-        );
-        assert!(failed(1, Plain("x".to_owned())).source().is_none());
-    }
-
-    #[test]
-    fn a_time_below_the_step_of_its_clock_is_not_given_as_none() {
-        let step = Duration::from_millis(4);
-        let after = |millis| {
-            let elapsed = Elapsed::in_steps(Duration::from_millis(millis), step);
-            let failure: Failure<Plain> = Failure::new(
-                Origin::Body,
-                FailureKind::Error(Plain("x".to_owned())),
-                false,
-                elapsed,
-            );
-            format!("{failure:?} {:?}", failure.elapsed())
-        };
-        assert_eq!(after(0), "the body failed after less than 4.0 ms\nx 0ns");
-        assert_eq!(after(8), "the body failed after 8.0 ms\nx 8ms");
-    }
-
-    #[test]
-    fn debug_draws_the_failure() {
-        let mut failure = failed(3, anyhow::anyhow!("inner").context("outer"));
-        failure.set_after_cancel(true);
-        let task = failure.task().expect("it is a task's").to_string();
-        assert_eq!(
-            format!("{failure:?}"),
-            format!("{task} failed after 3.0 ms [after the cancel]\nouter\ncaused by: inner")
-        );
-        assert_eq!(format!("{failure:#}"), format!("{failure:?}"));
-        assert!(failure.after_cancel());
     }
 }

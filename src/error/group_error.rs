@@ -1,17 +1,20 @@
 //! The report of a scope: everything that went wrong in it.
 
+mod draw;
+mod parts;
+
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::dismantle::dismantle;
 use super::echo::{ends, links};
-use super::tree::{Node, Outline, Site};
-use super::{Failure, FailureKind, TaskError};
-use crate::cancel::{CancelCause, Cancelled, Escaped, TaskId};
-use crate::panics::{PanicPayload, drop_contained};
+use super::failure::{Failure, FailureKind};
+use super::task_error::TaskError;
+use super::tree::Outline;
+use crate::cancel::{CancelCause, Cancelled, TaskId};
+use crate::panics::PanicPayload;
 
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut
 /// it short, as one report.
@@ -305,240 +308,6 @@ impl<E> GroupError<E> {
         self.cancelled()
             .is_some_and(|cancelled| matches!(cancelled.cause(), CancelCause::Deadline { .. }))
     }
-
-    /// Divides the report into the failures for which `pred` is true and the rest.
-    ///
-    /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What
-    /// [`cancelled`](Self::cancelled) gives goes to the rest, which then is `Some` even without
-    /// failures: to deal with a failure does not undo a cancel.
-    ///
-    /// ```
-    /// # fn main() -> anyhow::Result<()> {
-    /// use taskgroup::{FailureKind, TaskGroup};
-    ///
-    /// let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
-    ///     g.spawn(|| Ok(std::fs::read("no such file")?));
-    ///     Ok(())
-    /// })
-    /// .unwrap_err();
-    /// let (missing, rest) =
-    ///     error.split(|failure| matches!(failure.kind(), FailureKind::Error(e) if e.is::<std::io::Error>()));
-    /// assert_eq!(missing.map(|error| error.failures().len()), Some(1));
-    /// assert!(rest.is_none());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn split(self, mut pred: impl FnMut(&Failure<E>) -> bool) -> (Option<Self>, Option<Self>) {
-        let Report {
-            name,
-            location,
-            mut failures,
-            canceller,
-            primary,
-            cancelled,
-            ..
-        } = *self.0;
-        let drop = failures.drop;
-        let side = |name, cancelled| {
-            Report::new(
-                name,
-                location,
-                Failures {
-                    list: Vec::new(),
-                    drop,
-                },
-                cancelled,
-            )
-        };
-        let mut matching = side(name.clone(), None);
-        let mut rest = side(name, cancelled);
-        for (i, failure) in failures.take().into_iter().enumerate() {
-            let side = if pred(&failure) {
-                &mut matching
-            } else {
-                &mut rest
-            };
-            let place = Some(side.failures.list.len());
-            if canceller == Some(i) {
-                side.canceller = place;
-            }
-            if primary == Some(i) {
-                side.primary = place;
-            }
-            side.failures.list.push(failure);
-        }
-        let unless_empty = |side: Report<E>| {
-            (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side))
-        };
-        (unless_empty(matching), unless_empty(rest))
-    }
-
-    /// The error, if a single error is all that happened; a panic, or more than one failure, gives
-    /// the report back.
-    ///
-    /// A cancel beside the error is let go: whoever is above knows of it.
-    ///
-    /// # Errors
-    ///
-    /// The report, unchanged, if it holds anything but exactly one failure that is an error.
-    ///
-    /// ```
-    /// use taskgroup::TaskGroup;
-    ///
-    /// let error = TaskGroup::scope(|g| {
-    ///     g.spawn(|| Ok("x".parse::<u32>()?));
-    ///     Ok(())
-    /// })
-    /// .unwrap_err();
-    /// let error: anyhow::Error = error.into_single().unwrap_or_else(anyhow::Error::from);
-    /// assert!(error.is::<std::num::ParseIntError>());
-    /// ```
-    pub fn into_single(mut self) -> Result<E, Self> {
-        if self.failures().len() != 1 || self.errors().next().is_none() {
-            return Err(self);
-        }
-        match self.0.failures.list.pop().map(Failure::into_kind) {
-            Some(FailureKind::Error(error)) => Ok(error),
-            _ => unreachable!("the only failure is an error"),
-        }
-    }
-}
-
-impl<E: TaskError> GroupError<E> {
-    /// Goes on with the first panic, if there is one; gives the report back if not.
-    ///
-    /// The other failures are not lost: they are logged with `tracing` at error level first.
-    ///
-    /// # Panics
-    ///
-    /// If the report holds a panic; that is what it is for.
-    ///
-    /// ```
-    /// use taskgroup::TaskGroup;
-    ///
-    /// let error = TaskGroup::scope(|g| {
-    ///     g.spawn(|| Ok("x".parse::<u32>()?));
-    ///     Ok(())
-    /// })
-    /// .unwrap_err();
-    /// // No task panicked, so this returns.
-    /// assert_eq!(error.resume_panic().failures().len(), 1);
-    /// ```
-    pub fn resume_panic(self) -> Self {
-        let Some(first) = self
-            .failures()
-            .iter()
-            .position(|failure| matches!(failure.kind(), FailureKind::Panic(_)))
-        else {
-            return self;
-        };
-        let mut failures = self.into_failures();
-        let panicked = failures.remove(first);
-        for failure in failures {
-            failure.log_hidden();
-            // Dropped here, not by the unwinding, in which a destructor that panics would abort the
-            // process.
-            drop_contained("failure that a panic hides", failure);
-        }
-        match panicked.into_kind() {
-            FailureKind::Panic(panic) => panic.resume(),
-            _ => unreachable!("the failure is a panic"),
-        }
-    }
-
-    /// How the group is called in a sentence.
-    fn label(&self) -> String {
-        match (&self.0.name, self.0.location) {
-            (Some(name), _) => format!("group `{}`", Escaped(name)),
-            (None, Some(location)) => format!("the group at {}", Site(location)),
-            (None, None) => "a group".to_owned(),
-        }
-    }
-
-    fn summary(&self) -> &str {
-        self.0.summary.get_or_init(|| self.summarize())
-    }
-
-    fn summarize(&self) -> String {
-        match (self.primary(), self.failures().len(), self.cancelled()) {
-            (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
-            (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
-            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains
-            // are drawn without it.
-            (None, _, Some(cancelled)) => format!("{} was {cancelled}", self.label()),
-            (None, _, None) => format!("{} had no tasks to give a result", self.label()),
-        }
-    }
-
-    fn node(&self) -> Node {
-        let mut heading = "group".to_owned();
-        if let Some(name) = &self.0.name {
-            heading += &format!(" `{name}`");
-        }
-        if let Some(location) = self.0.location {
-            heading += &format!(" ({})", Site(location));
-        }
-        heading += &match (self.failures().len(), self.cancelled()) {
-            (0, Some(_)) => " was cut short".to_owned(),
-            (0, None) => " had no tasks to give a result".to_owned(),
-            (1, _) => ": 1 failure".to_owned(),
-            (n, _) => format!(": {n} failures"),
-        };
-        let mut node = Node::new(heading);
-        for child in self.nodes() {
-            node.add_child(child);
-        }
-        if let Some(cancelled) = self.cancelled() {
-            node.add_child(Node::new(cancelled.to_string()));
-        }
-        node
-    }
-
-    /// The failures in a drawing, each with all its echoes right below it, and theirs.
-    fn nodes(&self) -> impl Iterator<Item = Node> {
-        let failures = self.failures();
-        let links = links(failures);
-        let node = |i: usize| {
-            let echo = failures[i].root().map(|root| match links[i] {
-                Some(above) if links[above].is_none() => "echo".to_owned(),
-                _ => format!("echo of {root}"),
-            });
-            let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
-            let notes: Vec<_> = echo
-                .as_deref()
-                .into_iter()
-                .chain(told_apart.then_some("cancelled the group"))
-                .collect();
-            failures[i].node(&notes)
-        };
-        let mut nodes: Vec<_> = (0..failures.len())
-            .map(|i| links[i].is_none().then(|| node(i)))
-            .collect();
-        for (i, end) in ends(&links)
-            .into_iter()
-            .enumerate()
-            .filter(|&(i, end)| i != end)
-        {
-            nodes[end]
-                .as_mut()
-                .into_iter()
-                .for_each(|root| root.add_child(node(i)));
-        }
-        nodes.into_iter().flatten()
-    }
-
-    fn outline(&self) -> &Outline {
-        let traces = || {
-            self.primary()?
-                .traces()
-                .map(|traces| traces.actors().to_vec())
-        };
-        self.0.outline.get_or_init(|| Outline {
-            summary: self.summary().to_owned(),
-            root: Arc::new(self.node()),
-            traces: traces().unwrap_or_default(),
-        })
-    }
 }
 
 /// A report that holds nothing but a cancel, for code that passes one on with `?`.
@@ -548,28 +317,15 @@ impl<E> From<Cancelled> for GroupError<E> {
     }
 }
 
-impl<E: TaskError> fmt::Display for GroupError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return self.outline().fmt(f);
-        }
-        f.write_str(self.summary())
+/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it
+/// was cancelled as well.
+impl<E: TaskError> TaskError for GroupError<E> {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        self.cancelled().filter(|_| self.failures().is_empty())
     }
-}
 
-impl<E: TaskError> fmt::Debug for GroupError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.outline(), f)
-    }
-}
-
-impl<E: TaskError> Error for GroupError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self.cancelled() {
-            Some(cancelled) if self.failures().is_empty() => Some(cancelled),
-            None if self.failures().is_empty() => None,
-            _ => Some(self.outline()),
-        }
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
     }
 }
 

@@ -1,32 +1,40 @@
 //! What goes wrong in a scope: the report of a whole group, each failure in it, the errors of
 //! starting a task, and the errors that say which task a call's counterpart went with.
 
+mod broken;
 mod chain;
+mod disconnected;
 mod dismantle;
 mod echo;
 mod elapsed;
 mod failure;
-mod gone;
 mod group_error;
+mod named_actor;
+mod origin;
 mod panic_hook;
-mod spawn;
+mod spawn_error;
+mod start_error;
 mod task_error;
 mod task_error_macro;
+mod text;
+mod traces;
 mod tree;
 
 #[cfg(all(test, not(loom)))]
 mod testing;
 
-pub(crate) use crate::panics::{PanicPayload, drop_contained, log};
+pub use broken::Broken;
+pub use disconnected::Disconnected;
 pub use failure::{Failure, FailureKind};
-pub use gone::{Broken, Disconnected};
 pub use group_error::GroupError;
 pub use panic_hook::install_panic_hook;
-pub use spawn::{SpawnError, SpawnErrorKind, StartError};
+pub use spawn_error::{SpawnError, SpawnErrorKind};
+pub use start_error::StartError;
 pub use task_error::TaskError;
 #[doc(hidden)]
 pub use task_error_macro::probe;
 
+pub(crate) use crate::panics::{PanicPayload, drop_contained, log};
 pub(crate) use echo::find_echoes;
 pub(crate) use elapsed::Elapsed;
-pub(crate) use failure::Origin;
+pub(crate) use origin::Origin;

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::{fmt, io};
 
-use super::GroupError;
 use super::chain::find_cancelled;
 use crate::cancel::Cancelled;
 
@@ -15,7 +14,7 @@ use crate::cancel::Cancelled;
 /// reported, or something that went wrong, which is.
 ///
 /// It is implemented for [`anyhow::Error`] (the default), [`std::io::Error`], [`Cancelled`],
-/// [`GroupError`] and, with the feature `eyre`, `eyre::Report`. For an enum of your own, add a
+/// [`GroupError`](crate::GroupError) and, with the feature `eyre`, `eyre::Report`. For an enum of your own, add a
 /// variant that holds a `Cancelled`:
 ///
 /// ```
@@ -99,7 +98,7 @@ pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'stati
 }
 
 /// A cancellation is looked for along the source chain, inside an [`io::Error`] too. A nested
-/// [`GroupError`] with failures ends the search: it is not a cancellation, whatever lies below it.
+/// [`GroupError`](crate::GroupError) with failures ends the search: it is not a cancellation, whatever lies below it.
 impl TaskError for anyhow::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
         find_cancelled(self.as_ref())
@@ -154,24 +153,13 @@ impl TaskError for Cancelled {
     }
 }
 
-/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it
-/// was cancelled as well.
-impl<E: TaskError> TaskError for GroupError<E> {
-    fn cancelled(&self) -> Option<&Cancelled> {
-        self.cancelled().filter(|_| self.failures().is_empty())
-    }
-
-    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self)
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::Location;
 
     use anyhow::Context;
 
+    use super::super::GroupError;
     use super::super::testing::{Plain, cancelled, failed, failed_group};
     use super::*;
 

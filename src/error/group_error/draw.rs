@@ -1,0 +1,133 @@
+//! How a report is printed and drawn.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::GroupError;
+use crate::cancel::Escaped;
+use crate::error::echo::{ends, links};
+use crate::error::task_error::TaskError;
+use crate::error::text::Site;
+use crate::error::tree::{Node, Outline};
+
+impl<E: TaskError> GroupError<E> {
+    /// How the group is called in a sentence.
+    fn label(&self) -> String {
+        match (&self.0.name, self.0.location) {
+            (Some(name), _) => format!("group `{}`", Escaped(name)),
+            (None, Some(location)) => format!("the group at {}", Site(location)),
+            (None, None) => "a group".to_owned(),
+        }
+    }
+
+    fn summary(&self) -> &str {
+        self.0.summary.get_or_init(|| self.summarize())
+    }
+
+    fn summarize(&self) -> String {
+        match (self.primary(), self.failures().len(), self.cancelled()) {
+            (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
+            (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
+            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains
+            // are drawn without it.
+            (None, _, Some(cancelled)) => format!("{} was {cancelled}", self.label()),
+            (None, _, None) => format!("{} had no tasks to give a result", self.label()),
+        }
+    }
+
+    fn node(&self) -> Node {
+        let mut heading = "group".to_owned();
+        if let Some(name) = &self.0.name {
+            heading += &format!(" `{name}`");
+        }
+        if let Some(location) = self.0.location {
+            heading += &format!(" ({})", Site(location));
+        }
+        heading += &match (self.failures().len(), self.cancelled()) {
+            (0, Some(_)) => " was cut short".to_owned(),
+            (0, None) => " had no tasks to give a result".to_owned(),
+            (1, _) => ": 1 failure".to_owned(),
+            (n, _) => format!(": {n} failures"),
+        };
+        let mut node = Node::new(heading);
+        for child in self.nodes() {
+            node.add_child(child);
+        }
+        if let Some(cancelled) = self.cancelled() {
+            node.add_child(Node::new(cancelled.to_string()));
+        }
+        node
+    }
+
+    /// The failures in a drawing, each with all its echoes right below it, and theirs.
+    fn nodes(&self) -> impl Iterator<Item = Node> {
+        let failures = self.failures();
+        let links = links(failures);
+        let node = |i: usize| {
+            let echo = failures[i].root().map(|root| match links[i] {
+                Some(above) if links[above].is_none() => "echo".to_owned(),
+                _ => format!("echo of {root}"),
+            });
+            let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
+            let notes: Vec<_> = echo
+                .as_deref()
+                .into_iter()
+                .chain(told_apart.then_some("cancelled the group"))
+                .collect();
+            failures[i].node(&notes)
+        };
+        let mut nodes: Vec<_> = (0..failures.len())
+            .map(|i| links[i].is_none().then(|| node(i)))
+            .collect();
+        for (i, end) in ends(&links)
+            .into_iter()
+            .enumerate()
+            .filter(|&(i, end)| i != end)
+        {
+            nodes[end]
+                .as_mut()
+                .into_iter()
+                .for_each(|root| root.add_child(node(i)));
+        }
+        nodes.into_iter().flatten()
+    }
+
+    fn outline(&self) -> &Outline {
+        let traces = || {
+            self.primary()?
+                .traces()
+                .map(|traces| traces.actors().to_vec())
+        };
+        self.0.outline.get_or_init(|| Outline {
+            summary: self.summary().to_owned(),
+            root: Arc::new(self.node()),
+            traces: traces().unwrap_or_default(),
+        })
+    }
+}
+
+impl<E: TaskError> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.outline().fmt(f);
+        }
+        f.write_str(self.summary())
+    }
+}
+
+impl<E: TaskError> fmt::Debug for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.outline(), f)
+    }
+}
+
+impl<E: TaskError> Error for GroupError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.cancelled() {
+            Some(cancelled) if self.failures().is_empty() => Some(cancelled),
+            None if self.failures().is_empty() => None,
+            _ => Some(self.outline()),
+        }
+    }
+}

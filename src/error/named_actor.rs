@@ -1,0 +1,23 @@
+//! What an error says of the other side of a call.
+
+use std::sync::Arc;
+
+use crate::cancel::TaskInfo;
+use crate::cancel::actor::{Actor, Identity};
+
+/// An actor, and the innermost task of it.
+#[derive(Clone, Debug)]
+pub(super) struct NamedActor {
+    pub(super) actor: Arc<Actor>,
+    pub(super) task: Option<TaskInfo>,
+}
+
+impl NamedActor {
+    pub(super) fn new(actor: Actor) -> Self {
+        let task = actor.task().cloned().map(Identity::info);
+        NamedActor {
+            actor: Arc::new(actor),
+            task,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What a failure is of.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::text::Site;
+use crate::cancel::TaskInfo;
+
+/// Whose failure it is.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Task(TaskInfo),
+    Body,
+    Release(&'static Location<'static>),
+    Callback,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Task(task) => write!(f, "{task}"),
+            Origin::Body => f.write_str("the body"),
+            Origin::Release(location) => write!(f, "release hook ({})", Site(location)),
+            Origin::Callback => f.write_str("a cancel callback"),
+        }
+    }
+}
