@@ -340,10 +340,6 @@ mod workers;
 pub mod channel;
 pub mod sync;
 
-#[cfg(taskgroup_models)]
-#[path = "../loom-tests/models/mod.rs"]
-pub mod models;
-
 pub use blocking::{
     Abandoned, Cancellable, CancellableExt, abandon, abandon_named, abandoned, checkpoint,
     current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for,

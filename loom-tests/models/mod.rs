@@ -36,22 +36,31 @@ macro_rules! holds {
             deep: $deep,
             body: $body,
             expect: $crate::models::Expect::Holds,
+            fault: None,
         }
     };
 }
 
-/// A model that loom must find to fail: `breaks!(broken_function, bound, "text of the failure",
-/// "what it shows")`.
+/// A model that loom must find to fail: `breaks!(broken_name, "fault" in model, bound, "text of the
+/// failure", "what it shows")`, or `broken_function` in place of the first two, with a body that is
+/// wrong by itself.
 macro_rules! breaks {
-    ($body:ident, $bound:expr, $reason:expr, $shows:expr $(,)?) => {
+    ($name:ident, $fault:literal in $body:ident, $($rest:tt)*) => {
+        breaks!(@ $name, $body, Some($fault), $($rest)*)
+    };
+    (@ $name:ident, $body:ident, $fault:expr, $bound:expr, $reason:expr, $shows:expr $(,)?) => {
         $crate::models::Model {
-            name: stringify!($body),
+            name: stringify!($name),
             shows: $shows,
             push: $bound,
             deep: $bound,
             body: $body,
             expect: $crate::models::Expect::Broken { reason: $reason },
+            fault: $fault,
         }
+    };
+    ($body:ident, $($rest:tt)*) => {
+        breaks!(@ $body, $body, None, $($rest)*)
     };
 }
 
@@ -121,6 +130,8 @@ pub struct Model {
     pub body: fn(),
     /// How it must end.
     pub expect: Expect,
+    /// The fault that is on while it runs.
+    pub fault: Option<&'static str>,
 }
 
 /// How far a model is explored.

@@ -79,6 +79,7 @@ fn model(seed: u64) -> Model {
         deep: Bound::Preemptions(3),
         body: explore,
         expect: Expect::Holds,
+        fault: None,
     }
 }
 

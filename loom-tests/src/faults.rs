@@ -1,0 +1,53 @@
+//! The faults that can be switched on in this copy of the crate.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+/// One way to break the crate.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The name of its entry in `faults/`, or what the rule does that made it.
+    pub name: &'static str,
+    /// Its file and line.
+    pub place: &'static str,
+    /// What it shows; empty if it was made by rule.
+    pub shows: &'static str,
+    /// Why no model sees it.
+    pub survives: Option<&'static str>,
+    /// Whether it has an entry and a mark.
+    pub is_marked: bool,
+}
+
+/// Every fault.
+pub const FAULTS: &[Fault] = include!(concat!(env!("OUT_DIR"), "/faults.rs"));
+
+/// The folder of the copied sources, for messages that name a place in it.
+pub const SOURCES: &str = concat!(env!("OUT_DIR"), "/");
+
+const NONE: usize = usize::MAX;
+
+/// The one that is on. Loom does not see it, and it does not change while a model runs.
+static ON: AtomicUsize = AtomicUsize::new(NONE);
+
+/// Those whose code was run.
+static REACHED: [AtomicBool; FAULTS.len()] = [const { AtomicBool::new(false) }; FAULTS.len()];
+
+/// The number of the fault with this name.
+pub fn number(name: &str) -> Option<usize> {
+    FAULTS.iter().position(|fault| fault.name == name)
+}
+
+/// Switches a fault on, for the rest of the process.
+pub fn switch_on(number: usize) {
+    ON.store(number, Relaxed);
+}
+
+/// The numbers of the faults whose code was run, on or off.
+pub fn reached() -> impl Iterator<Item = usize> {
+    (0..FAULTS.len()).filter(|&number| REACHED[number].load(Relaxed))
+}
+
+/// Whether the wrong code runs. The copied sources ask this at each place that has a fault.
+pub(crate) fn is_on(number: usize) -> bool {
+    REACHED[number].store(true, Relaxed);
+    ON.load(Relaxed) == number
+}
