@@ -8,7 +8,6 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
 use crate::{CancelGuard, CancelToken, TaskGroup, with_cancel_hook};
 
 pub(super) fn models() -> Vec<Model> {
@@ -21,6 +20,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_registers_after_a_look,
+            "callback-is-registered-after-the-look" in cancel_hb_registration_to_callback,
             Exhaustive,
             "a callback was not run",
             "a callback that is registered after a look for the cancel is never run"
@@ -39,6 +39,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_deregister_does_not_wait,
+            "guard-does-not-wait" in cancel_r8_callback_runs_while_its_guard_is_dropped,
             Exhaustive,
             "Causality violation",
             "a guard that does not wait is gone while its callback runs"
@@ -51,6 +52,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_callbacks_wait_for_each_other,
+            "callbacks-wait-for-each-other" in cancel_r9_two_callbacks_deregister_each_other,
             Preemptions(3),
             "deadlock",
             "two callbacks that wait for each other wait for ever"
@@ -63,6 +65,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_callback_under_the_lock,
+            "callback-runs-under-the-lock" in cancel_r19_callback_uses_its_own_token,
             Exhaustive,
             "deadlock",
             "a callback that runs under the lock of its token cannot use it"
@@ -75,6 +78,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_callbacks_before_quiet_nodes,
+            "callbacks-run-before-quiet-nodes" in cancel_callback_waits_for_a_scope_below,
             Preemptions(3),
             "deadlock",
             "a scope that waits for the callback of a token above it, which waits for the scope, never ends"
@@ -87,6 +91,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_callbacks_before_waiters,
+            "callbacks-run-before-waiters-wake" in cancel_callback_waits_for_a_waiter,
             Exhaustive,
             "deadlock",
             "one who waits for a token and is woken after the callbacks is never woken by one that waits for it"
@@ -105,6 +110,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_returns_while_hooks_run,
+            "cancel-leaves-its-hooks" in cancel_hb_several_hooks_to_its_return,
             Preemptions(2),
             "Causality violation",
             "a cancel that does not wait for the hooks that a worker runs returns before they have ended"
@@ -117,6 +123,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_hooks_before_wakes,
+            "hooks-run-before-sleepers-wake" in cancel_hook_waits_for_a_sleeper,
             Preemptions(3),
             "deadlock",
             "one who sleeps and is woken after the hooks is never woken by one that waits for it"
@@ -157,11 +164,6 @@ fn cancel_hb_registration_to_callback() {
     assert!(runs.is_set(), "a callback was not run");
     assert_eq!(runs.times(), 1);
     drop(guard);
-}
-
-fn broken_cancel_registers_after_a_look() {
-    take_out(Guard::RegisterLooksUnderLock);
-    cancel_hb_registration_to_callback();
 }
 
 fn cancel_hb_hook_to_return() {
@@ -214,11 +216,6 @@ fn cancel_r8_callback_runs_while_its_guard_is_dropped() {
     saw(if ran { "it ran" } else { "it was taken back" });
 }
 
-fn broken_cancel_deregister_does_not_wait() {
-    take_out(Guard::DeregisterWaits);
-    cancel_r8_callback_runs_while_its_guard_is_dropped();
-}
-
 fn cancel_r9_two_callbacks_deregister_each_other() {
     must_see(["both ran", "one was taken back"]);
     type Shared = Arc<Mutex<Option<CancelGuard>>>;
@@ -247,11 +244,6 @@ fn cancel_r9_two_callbacks_deregister_each_other() {
     });
 }
 
-fn broken_cancel_callbacks_wait_for_each_other() {
-    take_out(Guard::NoMutualWait);
-    cancel_r9_two_callbacks_deregister_each_other();
-}
-
 fn cancel_r19_callback_uses_its_own_token() {
     let token = CancelToken::new();
     let runs = Note::default();
@@ -271,11 +263,6 @@ fn cancel_r19_callback_uses_its_own_token() {
     token.cancel();
     canceller.join().unwrap();
     assert_eq!(runs.times(), 2);
-}
-
-fn broken_cancel_callback_under_the_lock() {
-    take_out(Guard::CallbacksOutsideLock);
-    cancel_r19_callback_uses_its_own_token();
 }
 
 fn cancel_callback_waits_for_a_scope_below() {
@@ -300,11 +287,6 @@ fn cancel_callback_waits_for_a_scope_below() {
     });
     ended.open();
     canceller.unwrap().join().unwrap();
-}
-
-fn broken_cancel_callbacks_before_quiet_nodes() {
-    take_out(Guard::QuietNodesFirst);
-    cancel_callback_waits_for_a_scope_below();
 }
 
 fn cancel_callback_waits_for_a_waiter() {
@@ -379,11 +361,6 @@ fn cancel_hb_several_hooks_to_its_return() {
     });
 }
 
-fn broken_cancel_returns_while_hooks_run() {
-    take_out(Guard::CancelAwaitsHooks);
-    cancel_hb_several_hooks_to_its_return();
-}
-
 fn cancel_hook_waits_for_another_hook() {
     with_pool(1, || {
         let token = CancelToken::new();
@@ -395,14 +372,4 @@ fn cancel_hook_waits_for_another_hook() {
             )
         });
     });
-}
-
-fn broken_cancel_hooks_before_wakes() {
-    take_out(Guard::WakesBeforeHooks);
-    cancel_hook_waits_for_a_sleeper();
-}
-
-fn broken_cancel_callbacks_before_waiters() {
-    take_out(Guard::TokenWaitersFirst);
-    cancel_callback_waits_for_a_waiter();
 }

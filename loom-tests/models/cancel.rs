@@ -9,7 +9,6 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, block, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::{Node, context};
-use crate::facade::{Guard, take_out};
 use crate::{CancelCause, CancelToken, checkpoint, is_cancelled};
 
 pub(super) fn models() -> Vec<Model> {
@@ -22,6 +21,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_adopt_outside_the_lock,
+            "child-is-listed-after-the-look" in cancel_r2_cancel_races_with_new_child,
             Exhaustive,
             "a child missed the cancel",
             "a child that is listed after a look at its parent misses the cancel"
@@ -52,6 +52,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_check_believes_the_mark,
+            "check-believes-the-mark" in cancel_hb_checkpoint,
             Exhaustive,
             "Causality violation",
             "a check that finds the thread marked and does not ask the token sees nothing of what came before"
@@ -82,6 +83,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_children_under_the_lock,
+            "children-are-marked-under-the-lock" in cancel_r10_linked_token_is_dropped_while_its_parents_cancel,
             Preemptions(3),
             "deadlock",
             "a child whose last holder is a cancel under the lock of its parent cannot leave that"
@@ -100,6 +102,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_mark_outside_the_lock,
+            "slots-are-marked-outside-the-lock" in cancel_mark_stays_out_of_the_next_scope,
             Exhaustive,
             "marked by a scope it has left",
             "a mark outside the lock reaches a thread that has left"
@@ -168,11 +171,6 @@ fn cancel_r2_cancel_races_with_new_child() {
         assert_eq!(cancelled.origin(), root.id());
         assert!(is_stop(cancelled.cause()));
     }
-}
-
-fn broken_cancel_adopt_outside_the_lock() {
-    take_out(Guard::AdoptUnderLock);
-    cancel_r2_cancel_races_with_new_child();
 }
 
 fn cancel_r5_two_parents_cancel_at_once() {
@@ -269,11 +267,6 @@ fn cancel_hb_checkpoint() {
     });
 }
 
-fn broken_cancel_check_believes_the_mark() {
-    take_out(Guard::CheckAsksTheNode);
-    cancel_hb_checkpoint();
-}
-
 fn cancel_hb_token_wait() {
     let shared = Arc::new((CancelToken::new(), Watched::new()));
     let canceller = thread::spawn({
@@ -336,11 +329,6 @@ fn cancel_r10_linked_token_is_dropped_while_its_parents_cancel() {
     assert!(child.is_cancelled());
 }
 
-fn broken_cancel_children_under_the_lock() {
-    take_out(Guard::ChildrenOutsideLock);
-    cancel_r10_linked_token_is_dropped_while_its_parents_cancel();
-}
-
 fn cancel_r11_late_wake_of_a_token_does_not_end_the_next_wait() {
     let tokens = (CancelToken::new(), CancelToken::new());
     let canceller = thread::spawn({
@@ -377,11 +365,6 @@ fn cancel_mark_stays_out_of_the_next_scope() {
         checkpoint().unwrap();
     });
     checkpoint().unwrap();
-}
-
-fn broken_cancel_mark_outside_the_lock() {
-    take_out(Guard::MarkUnderLock);
-    cancel_mark_stays_out_of_the_next_scope();
 }
 
 fn cancel_nested_scopes_are_entered_and_left() {

@@ -191,6 +191,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_select_is_claimed_twice,
+            "wait-is-claimed-twice" in channel_select_against_two_rendezvous,
             Preemptions(3),
             "left == right",
             "two senders that both end the wait of one select both believe that their message was received"
@@ -251,6 +252,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancel_reaches_one_end_first,
+            "own-node-alone-is-asked" in channel_cancel_of_both_ends,
             Preemptions(3),
             "was told of an end",
             "a call that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
@@ -263,6 +265,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancel_reaches_one_select_first,
+            "own-node-alone-is-asked" in channel_cancel_of_both_selects,
             Preemptions(3),
             "was told of an end",
             "a select that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
@@ -634,11 +637,6 @@ fn channel_select_against_two_rendezvous() {
     assert_eq!(sent, [first, !first]);
 }
 
-fn broken_channel_select_is_claimed_twice() {
-    take_out(Guard::ClaimIsOnce);
-    channel_select_against_two_rendezvous();
-}
-
 fn broken_channel_select_enters_unseeing() {
     take_out(Guard::SelectLooksUnderLock);
     channel_select_against_two_senders();
@@ -793,11 +791,6 @@ fn channel_cancel_of_both_ends() {
     receiving.join().unwrap();
 }
 
-fn broken_channel_cancel_reaches_one_end_first() {
-    take_out(Guard::GoneAsksAbove);
-    channel_cancel_of_both_ends();
-}
-
 fn channel_cancel_of_both_selects() {
     let ((sender, receiver), (_quiet, silent)) = (bounded::<()>(1), bounded::<()>(1));
     let token = CancelToken::new();
@@ -819,11 +812,6 @@ fn channel_cancel_of_both_selects() {
     token.cancel();
     assert!(selecting.join().unwrap().is_err());
     sending.join().unwrap();
-}
-
-fn broken_channel_cancel_reaches_one_select_first() {
-    take_out(Guard::GoneAsksAbove);
-    channel_cancel_of_both_selects();
 }
 
 fn channel_select_gives_up_knowingly() {

@@ -12,7 +12,6 @@ use super::Bound::Preemptions;
 use super::support::{block, here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::{Grace, Node, context};
-use crate::facade::{Guard, take_out};
 use crate::{CancelCause, CancelToken, checkpoint, winding_down};
 
 pub(super) fn models() -> Vec<Model> {
@@ -25,12 +24,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_graceful_adopts_outside_the_lock,
+            "child-is-listed-after-the-look" in cancel_graceful_end_reaches_a_region,
             Preemptions(3),
             "deadlock",
             "a region that is listed after a look at its scope never hears of the grace"
         ),
         breaks!(
             broken_cancel_graceful_tells_no_waiter,
+            "grace-wakes-nothing" in cancel_graceful_end_reaches_a_region,
             Preemptions(3),
             "deadlock",
             "a waiter in a region that is not told of the end of the grace sleeps through it"
@@ -43,12 +44,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_graceful_late_region_is_not_listed,
+            "late-region-is-not-listed" in cancel_graceful_second_cancel_reaches_a_region,
             Preemptions(3),
             "deadlock",
             "a region that is entered in the grace and not listed misses the cancel that ends it"
         ),
         breaks!(
             broken_cancel_graceful_second_cancel_changes_nothing,
+            "end-of-grace-stays-above" in cancel_graceful_second_cancel_reaches_a_region,
             Preemptions(3),
             "deadlock",
             "a second cancel that stops at the scope that is cancelled leaves the region asleep"
@@ -61,6 +64,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_graceful_grace_grows,
+            "grace-grows" in cancel_graceful_races_with_cancel,
             Preemptions(2),
             "a grace outlived the cancel that ended it",
             "a grace that may grow again spares regions after a cancel without it"
@@ -73,6 +77,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_graceful_mark_outside_the_lock,
+            "slots-are-marked-outside-the-lock" in cancel_graceful_mark_stays_in_the_region,
             Preemptions(3),
             "marked by a region it has left",
             "a mark outside the lock reaches a thread that has left the region"
@@ -85,6 +90,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_graceful_unchecked_publish,
+            "publish-is-unchecked" in cancel_graceful_wakes_what_is_in_no_region,
             Preemptions(2),
             "deadlock",
             "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
@@ -129,16 +135,6 @@ fn cancel_graceful_end_reaches_a_region() {
     canceller.join().unwrap();
 }
 
-fn broken_cancel_graceful_adopts_outside_the_lock() {
-    take_out(Guard::AdoptUnderLock);
-    cancel_graceful_end_reaches_a_region();
-}
-
-fn broken_cancel_graceful_tells_no_waiter() {
-    take_out(Guard::GraceWakes);
-    cancel_graceful_end_reaches_a_region();
-}
-
 fn cancel_graceful_second_cancel_reaches_a_region() {
     must_see([
         "entered before the cancels",
@@ -170,16 +166,6 @@ fn cancel_graceful_second_cancel_reaches_a_region() {
     canceller.join().unwrap();
 }
 
-fn broken_cancel_graceful_late_region_is_not_listed() {
-    take_out(Guard::LateRegionIsListed);
-    cancel_graceful_second_cancel_reaches_a_region();
-}
-
-fn broken_cancel_graceful_second_cancel_changes_nothing() {
-    take_out(Guard::CancelEndsGrace);
-    cancel_graceful_second_cancel_reaches_a_region();
-}
-
 fn cancel_graceful_races_with_cancel() {
     must_see(["the one with grace was first", "the one without was first"]);
     let token = CancelToken::new();
@@ -208,11 +194,6 @@ fn cancel_graceful_races_with_cancel() {
         token.run(|| winding_down(checkpoint)).is_err(),
         "a grace outlived the cancel that ended it"
     );
-}
-
-fn broken_cancel_graceful_grace_grows() {
-    take_out(Guard::GraceOnlyShrinks);
-    cancel_graceful_races_with_cancel();
 }
 
 fn cancel_graceful_mark_stays_in_the_region() {
@@ -248,11 +229,6 @@ fn cancel_graceful_mark_stays_in_the_region() {
     drop(region);
 }
 
-fn broken_cancel_graceful_mark_outside_the_lock() {
-    take_out(Guard::MarkUnderLock);
-    cancel_graceful_mark_stays_in_the_region();
-}
-
 fn cancel_graceful_wakes_what_is_in_no_region() {
     let token = CancelToken::new();
     let outside = thread::spawn({
@@ -273,9 +249,4 @@ fn cancel_graceful_wakes_what_is_in_no_region() {
         "the cause is that of the second cancel"
     );
     canceller.join().unwrap();
-}
-
-fn broken_cancel_graceful_unchecked_publish() {
-    take_out(Guard::PublishIsChecked);
-    cancel_graceful_wakes_what_is_in_no_region();
 }

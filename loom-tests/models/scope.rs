@@ -95,6 +95,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_end_ignores_deliveries,
+            "scope-ends-before-deliveries" in scope_r21_deadline_fires_while_the_scope_closes,
             Preemptions(3),
             "Causality violation",
             "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
@@ -107,6 +108,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_end_drops_a_child_under_the_lock,
+            "children-are-dropped-under-the-lock" in scope_end_meets_the_drop_of_a_child,
             Preemptions(3),
             "deadlock",
             "a child that is dropped while the lock of its parent is held waits for that lock for ever"
@@ -119,6 +121,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_end_ignores_deliveries_to_its_tasks,
+            "scope-ends-before-deliveries" in scope_end_awaits_the_callbacks_of_its_tasks,
             Preemptions(3),
             "Causality violation",
             "a scope that does not wait for the deliveries to its tasks returns while a callback of one runs"
@@ -318,11 +321,6 @@ fn scope_r21_deadline_fires_while_the_scope_closes() {
     assert!(error.timed_out());
 }
 
-fn broken_scope_end_ignores_deliveries() {
-    take_out(Guard::EndAwaitsDeliveries);
-    scope_r21_deadline_fires_while_the_scope_closes();
-}
-
 fn scope_end_meets_the_drop_of_a_child() {
     must_see(["dropped before the cancel", "dropped after the cancel"]);
     let dropper = TaskGroup::scope(|g| {
@@ -345,11 +343,6 @@ fn scope_end_meets_the_drop_of_a_child() {
     });
 }
 
-fn broken_scope_end_drops_a_child_under_the_lock() {
-    take_out(Guard::ChildrenOutliveTheLook);
-    scope_end_meets_the_drop_of_a_child();
-}
-
 fn scope_end_awaits_the_callbacks_of_its_tasks() {
     let fired = Arc::new(Watched::new());
     TaskGroup::scope(|g| {
@@ -364,11 +357,6 @@ fn scope_end_awaits_the_callbacks_of_its_tasks() {
     })
     .unwrap();
     fired.write();
-}
-
-fn broken_scope_end_ignores_deliveries_to_its_tasks() {
-    take_out(Guard::EndAwaitsDeliveries);
-    scope_end_awaits_the_callbacks_of_its_tasks();
 }
 
 fn scope_r21_deadline_races_with_the_last_task() {

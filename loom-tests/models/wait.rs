@@ -9,7 +9,7 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, here, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{AtomicU32, Guard, Ordering, take_out};
+use crate::facade::{AtomicU32, Ordering};
 use crate::waiting::{Fired, Point, Slot, Woken};
 
 pub(super) fn models() -> Vec<Model> {
@@ -28,6 +28,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_wait_unchecked_publish,
+            "publish-is-unchecked" in wait_r7_cancel_races_with_entry,
             Exhaustive,
             "deadlock",
             "a publish that ignores the mark sleeps for ever"
@@ -40,6 +41,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_wait_wake_is_not_sticky,
+            "early-wake-is-forgotten" in wait_r7_grant_races_with_entry,
             Exhaustive,
             "deadlock",
             "a wake before the park must be remembered"
@@ -58,6 +60,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_wait_believes_every_wake,
+            "every-wake-is-believed" in wait_r11_late_wake_does_not_end_the_next_wait,
             Exhaustive,
             "a wait ended without its condition",
             "a wait that does not look at its condition again ends by the wake of another"
@@ -88,6 +91,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_wait_withdraw_ignores_firing,
+            "withdraw-does-not-wait" in wait_hook_ends_before_its_region,
             Exhaustive,
             "Causality violation",
             "a withdraw that does not wait returns while the hook runs"
@@ -106,12 +110,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_wait_fire_again_does_not_look,
+            "hook-runs-again-unseen" in wait_hook_runs_again_until_its_region_ends,
             Preemptions(3),
             "Causality violation",
             "a run that does not look whether there is a hook reads one that is being taken away"
         ),
         breaks!(
             broken_wait_withdraw_ignores_a_run_again,
+            "withdraw-does-not-wait" in wait_hook_runs_again_until_its_region_ends,
             Preemptions(3),
             "Causality violation",
             "a withdraw that does not wait returns while the hook is run again"
@@ -180,11 +186,6 @@ fn wait_hb_mark_seen_by_the_wake_of_another() {
     other.join().unwrap();
 }
 
-fn broken_wait_unchecked_publish() {
-    take_out(Guard::PublishIsChecked);
-    wait_r7_cancel_races_with_entry();
-}
-
 fn wait_r7_grant_races_with_entry() {
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     let granter = thread::spawn({
@@ -199,11 +200,6 @@ fn wait_r7_grant_races_with_entry() {
         Woken::Ready
     );
     granter.join().unwrap();
-}
-
-fn broken_wait_wake_is_not_sticky() {
-    take_out(Guard::WakeIsSticky);
-    wait_r7_grant_races_with_entry();
 }
 
 fn wait_r12_grant_beats_cancel() {
@@ -253,11 +249,6 @@ fn wait_r11_late_wake_does_not_end_the_next_wait() {
         }
     }
     granter.join().unwrap();
-}
-
-fn broken_wait_believes_every_wake() {
-    take_out(Guard::WaitLooksAgain);
-    wait_r11_late_wake_does_not_end_the_next_wait();
 }
 
 fn wait_r20_marked_slot_parks() {
@@ -362,11 +353,6 @@ fn wait_hb_hook_end_seen_by_the_wake_of_another() {
     assert!(region.runs.times() <= 1);
 }
 
-fn broken_wait_withdraw_ignores_firing() {
-    take_out(Guard::WithdrawWaitsForFiring);
-    wait_hook_ends_before_its_region();
-}
-
 fn wait_hook_runs_if_the_mark_came_first() {
     must_see(["a mark before the region", "a mark in the region"]);
     let region = marked_region(|region| {
@@ -424,14 +410,4 @@ fn wait_hook_runs_again_until_its_region_ends() {
         timer.join().unwrap();
     }
     assert!(region.runs.times() <= 2);
-}
-
-fn broken_wait_fire_again_does_not_look() {
-    take_out(Guard::FireAgainLooks);
-    wait_hook_runs_again_until_its_region_ends();
-}
-
-fn broken_wait_withdraw_ignores_a_run_again() {
-    take_out(Guard::WithdrawWaitsForFiring);
-    wait_hook_runs_again_until_its_region_ends();
 }

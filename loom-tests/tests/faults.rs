@@ -15,8 +15,8 @@ mod runner;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use runner::{judge, run_child};

@@ -262,5 +262,8 @@ fn what_survives_is_a_fault_made_by_rule_and_has_a_reason() {
     );
     assert_eq!(excuse("f: drop a.unpark()\n    for\n    this\n"), Ok(()));
     assert_eq!(faults[0].survives.as_deref(), Some("for this"));
-    assert_eq!((faults[0].file.as_str(), faults[0].shows.as_str()), ("src/a.rs", ""));
+    assert_eq!(
+        (faults[0].file.as_str(), faults[0].shows.as_str()),
+        ("src/a.rs", "")
+    );
 }

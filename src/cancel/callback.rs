@@ -23,7 +23,7 @@ use slab::Slab;
 use super::context;
 use super::node::Node;
 use super::timer;
-use crate::facade::{Guard, PlainMutex, catch, holds};
+use crate::facade::{PlainMutex, catch};
 use crate::panics::drop_contained;
 use crate::waiting::{Point, Slot};
 
@@ -175,10 +175,7 @@ impl Node {
         self.is_cancelled();
         let mut inner = self.inner.lock();
         let cancelled = inner.cancelled.is_some();
-        if !holds(Guard::RegisterLooksUnderLock) {
-            drop(inner);
-            inner = self.inner.lock();
-        }
+        // fault: callback-is-registered-after-the-look
         if cancelled {
             drop(inner);
             if let Err(payload) = catch(|| context::outside(f)) {
@@ -210,11 +207,12 @@ impl Node {
             id,
             by: context::slot(),
         });
-        let held = (!holds(Guard::CallbacksOutsideLock)).then_some(inner);
-        // What a callback can do must not depend on the scope of whoever cancels, which is
+        drop(inner);
+        // What a callback can do must not depend on the scope of the cancelling thread, which is
         // cancelled more often than not.
+        //
+        // fault: callback-runs-under-the-lock
         let panic = catch(|| context::outside(f)).err();
-        drop(held);
         let mut inner = self.inner.lock();
         let callbacks = &mut inner.watchers().callbacks;
         callbacks.running = None;
@@ -244,9 +242,7 @@ impl Node {
         else {
             return;
         };
-        if !holds(Guard::DeregisterWaits) {
-            return;
-        }
+        // fault: guard-does-not-wait
         callbacks.deregistering.push(slot.clone());
         drop(inner);
         let Some(_wait) = MutualWait::begin(slot, by) else {
@@ -278,7 +274,8 @@ impl MutualWait {
         while let Some((_, next)) = edges.iter().find(|(from, _)| from.is_of_thread_of(&end)) {
             end = next.clone();
         }
-        if end.is_of_thread_of(&slot) && holds(Guard::NoMutualWait) {
+        // fault: callbacks-wait-for-each-other
+        if end.is_of_thread_of(&slot) {
             return None;
         }
         edges.push((slot.clone(), by));

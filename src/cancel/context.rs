@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use super::Cancelled;
 use super::node::{Attachment, Node};
-use crate::facade::{self, Guard, Late, holds, local};
+use crate::facade::{self, Late, local};
 use crate::waiting::{Point, Slot, Woken};
 use crate::workers::{InPlace, Refusal};
 
@@ -490,7 +490,8 @@ fn is_clear() -> bool {
 /// Whether the current scope is cancelled.
 #[inline]
 pub(crate) fn is_cancelled() -> bool {
-    !is_clear() && (!holds(Guard::CheckAsksTheNode) || check_slowly().is_err())
+    // fault: check-believes-the-mark
+    !is_clear() && check_slowly().is_err()
 }
 
 #[cold]
@@ -508,9 +509,7 @@ fn check_slowly() -> Result<(), Cancelled> {
 /// cancel that comes to this scope too, the call was cancelled.
 #[cold]
 pub(crate) fn check_above() -> Result<(), Cancelled> {
-    if !holds(Guard::GoneAsksAbove) {
-        return check();
-    }
+    // fault: own-node-alone-is-asked
     current().map_or(Ok(()), |node| node.check_above())
 }
 

@@ -44,9 +44,7 @@ use slab::Slab;
 
 use super::deadline::{Deadline, NEVER, Shield};
 use super::{CancelCause, Cancelled, TokenId, timer};
-use crate::facade::{
-    AtomicU32, Guard, Mutex, Ordering, Payload, Track, assert_unlocked, holds, preset,
-};
+use crate::facade::{AtomicU32, Mutex, Ordering, Payload, Track, assert_unlocked, preset};
 use crate::panics::log;
 use crate::waiting::Slot;
 pub(crate) use above::OwnedBy;
@@ -269,26 +267,26 @@ impl Node {
             .cancelled
             .clone()
             .map(|cancelled| (cancelled, inner.grace));
-        if !holds(Guard::AdoptUnderLock) {
-            drop(inner);
-            inner = self.inner.lock();
-        }
+        // fault: child-is-listed-after-the-look
         let listed = match &late {
             None => true,
             // A cancel that ends the grace may still come.
-            Some((_, grace)) => *grace != Grace::Over && holds(Guard::LateRegionIsListed),
+            //
+            // fault: late-region-is-not-listed
+            Some((_, grace)) => *grace != Grace::Over,
         };
         let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
         // Whoever sets a deadline from now on finds the child listed; one set before shows in the
         // state.
+        //
+        // fault: deadline-is-not-handed-down
         if listed && self.is_timed() {
-            // guard: hand-the-deadline-down
             child.state.fetch_or(TIMED, Ordering::Relaxed);
         }
         drop(inner);
         if let Some((cancelled, grace)) = late {
+            // fault: late-child-is-not-cancelled
             if let Some(fallout) = child.spread(cancelled, grace, Route::Parent) {
-                // guard: cancel-the-late-child
                 fallout.deliver();
             }
         }
@@ -420,10 +418,11 @@ impl Node {
             return None;
         }
         // The children are marked with no lock held but that of each.
-        let held = (!holds(Guard::ChildrenOutsideLock)).then(|| self.clone());
-        let _held = held.as_ref().map(|node| node.inner.lock());
+        //
+        // fault: children-are-marked-under-the-lock
         while let Some((child, cancelled)) = fallout.below.pop_front() {
-            fallout.mark(child, cancelled, grace, Route::Parent); // guard: mark-children
+            // fault: children-are-not-marked
+            fallout.mark(child, cancelled, grace, Route::Parent);
         }
         Some(fallout)
     }

@@ -265,14 +265,13 @@ pub(crate) fn fence_after_rmw() {
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,
-    parked: AtomicBool,
     receiver: std::sync::Mutex<loom::sync::mpsc::Receiver<()>>,
 }
 
 loom::thread_local! {
     static MAILBOX: Arc<Mailbox> = {
         let (sender, receiver) = loom::sync::mpsc::channel();
-        Arc::new(Mailbox { sender, parked: AtomicBool::new(false), receiver: std::sync::Mutex::new(receiver) })
+        Arc::new(Mailbox { sender, receiver: std::sync::Mutex::new(receiver) })
     };
 }
 
@@ -290,9 +289,7 @@ impl Unparker {
     }
 
     pub(crate) fn unpark(&self) {
-        if self.0.parked.load(Relaxed) || holds(Guard::WakeIsSticky) {
-            let _ = self.0.sender.send(());
-        }
+        let _ = self.0.sender.send(());
     }
 }
 
@@ -302,9 +299,8 @@ pub(crate) fn park() {
         .receiver
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    mailbox.parked.store(true, Relaxed);
+    // fault: early-wake-is-forgotten
     let _ = receiver.recv();
-    mailbox.parked.store(false, Relaxed);
 }
 
 pub(crate) fn park_timeout(limit: Duration) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Slot;
-use crate::facade::{AtomicU32, Guard, Ordering, Track, holds};
+use crate::facade::{AtomicU32, Ordering, Track};
 
 /// One thread that waits for one thing.
 ///
@@ -79,12 +79,9 @@ impl Waiter {
     /// Says what became of the wait for its `case`, unless it is over already. The caller holds the
     /// lock of the queue in which it found the waiter; the wake is still to come if this is true.
     pub(crate) fn claim(&self, grant: Grant, case: u32) -> bool {
-        if !holds(Guard::ClaimIsOnce) {
-            self.grant
-                .store(grant as u32 | case << CASE, Ordering::Release);
-            return true;
-        }
         // Relaxed on failure: nothing is read of a waiter that is passed over.
+        //
+        // fault: wait-is-claimed-twice
         self.grant
             .compare_exchange(
                 0,

@@ -34,9 +34,7 @@ use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 
 use super::Point;
-use crate::facade::{
-    self, AtomicU32, Cell, Guard, Ordering, Payload, Track, Unparker, catch, holds,
-};
+use crate::facade::{self, AtomicU32, Cell, Ordering, Payload, Track, Unparker, catch};
 use crate::workers::{self, Refusal};
 
 const CANCEL: u32 = 1;
@@ -211,7 +209,8 @@ impl Slot {
     pub(crate) fn fire_again(&self, on_panic: impl FnOnce(Payload)) -> Fired {
         let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
-            if word & HOOKED == 0 && holds(Guard::FireAgainLooks) {
+            // fault: hook-runs-again-unseen
+            if word & HOOKED == 0 {
                 return Fired::Never;
             }
             if word & FIRING != 0 {
@@ -286,7 +285,8 @@ impl Slot {
         // AcqRel: releases what the owner wrote before (its condition, its hook), acquires a cancel
         // that came first.
         let word = self.0.word.fetch_or(bit, Ordering::AcqRel);
-        word & CANCEL != 0 && holds(Guard::PublishIsChecked)
+        // fault: publish-is-unchecked
+        word & CANCEL != 0
     }
 
     /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the
@@ -308,7 +308,8 @@ impl Slot {
         refused: &mut Option<Refusal>,
     ) -> Woken {
         self.enter(point, location);
-        let mut marked = self.publish(PARKED) && cancellable; // guard: see-the-early-mark => false
+        // fault: early-mark-is-missed
+        let mut marked = self.publish(PARKED) && cancellable;
         let mut blocked = None;
         let woken = loop {
             if ready() {
@@ -340,10 +341,9 @@ impl Slot {
                 None => facade::park(),
                 Some(limit) => facade::park_timeout(limit),
             }
-            marked = cancellable && self.is_marked(); // guard: see-the-late-mark => false
-            if !holds(Guard::WaitLooksAgain) {
-                break Woken::Ready;
-            }
+            // fault: late-mark-is-missed
+            // fault: every-wake-is-believed
+            marked = cancellable && self.is_marked();
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
@@ -400,9 +400,11 @@ impl Slot {
         let _withdraw = Withdraw(self);
         if marked {
             // Relaxed: only this run has another one follow it.
-            self.0.word.fetch_or(FIRING, Ordering::Relaxed); // guard: say-that-the-late-hook-runs
+            // fault: late-hook-runs-unsaid
+            self.0.word.fetch_or(FIRING, Ordering::Relaxed);
             let _firing = Firing(self);
-            hook(); // guard: run-the-late-hook
+            // fault: late-hook-is-not-run
+            hook();
         }
         f()
     }
@@ -410,7 +412,8 @@ impl Slot {
     fn unhook(&self) {
         // Acquire pairs with the release in `Firing::drop`.
         let mut word = self.0.word.fetch_and(!HOOKED, Ordering::Acquire);
-        while word & FIRING != 0 && holds(Guard::WithdrawWaitsForFiring) {
+        // fault: withdraw-does-not-wait
+        while word & FIRING != 0 {
             facade::park();
             // Acquire, as above.
             word = self.0.word.load(Ordering::Acquire);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use super::hooks::{self, Hook};
 use super::{CANCELLED, Grace, Inner, Node, Route, SPARES};
 use crate::cancel::{Cancelled, context};
-use crate::facade::{Guard, Ordering, holds};
+use crate::facade::Ordering;
 use crate::waiting::{Marked, Slot};
 
 /// What a cancel has marked and has still to wake and to run.
@@ -36,9 +36,7 @@ pub(crate) struct Fallout {
 impl Fallout {
     /// Keeps a node that the cancel has not changed, to be dropped outside of all locks.
     fn set_aside(&mut self, node: Arc<Node>) {
-        if holds(Guard::ChildrenOutsideLock) {
-            self.unchanged.push(node);
-        }
+        self.unchanged.push(node);
     }
 
     /// Hands a cancel to one node; true if it changed anything.
@@ -51,8 +49,8 @@ impl Fallout {
     ) -> bool {
         let mut inner = node.inner.lock();
         if let Some(first) = inner.cancelled.clone() {
-            let shortens = grace < inner.grace || !holds(Guard::GraceOnlyShrinks);
-            if route == Route::Failure || !shortens {
+            // fault: grace-grows
+            if route == Route::Failure || grace >= inner.grace {
                 drop(inner);
                 self.set_aside(node);
                 return false;
@@ -62,9 +60,8 @@ impl Fallout {
                 // Relaxed: whoever sees the node as settled does nothing.
                 node.state.fetch_and(!SPARES, Ordering::Relaxed);
             }
-            if holds(Guard::CancelEndsGrace) {
-                self.go_below(&inner, &first);
-            }
+            // fault: end-of-grace-stays-above
+            self.go_below(&inner, &first);
             return true;
         }
         if let Some(end) = node
@@ -92,19 +89,12 @@ impl Fallout {
         self.waiting.extend(inner.waiting().cloned());
         #[cfg(feature = "crossbeam")]
         self.closing.extend(inner.take_closing());
-        if holds(Guard::MarkUnderLock) {
-            inner
-                .slots
-                .iter()
-                .for_each(|(_, slot)| self.keep(&node, slot.clone(), slot.mark()));
-            drop(inner);
-        } else {
-            let slots: Vec<_> = inner.slots.iter().map(|(_, slot)| slot.clone()).collect();
-            drop(inner);
-            slots
-                .into_iter()
-                .for_each(|slot| self.keep(&node, slot.clone(), slot.mark()));
-        }
+        // fault: slots-are-marked-outside-the-lock
+        inner
+            .slots
+            .iter()
+            .for_each(|(_, slot)| self.keep(&node, slot.clone(), slot.mark()));
+        drop(inner);
         self.nodes.push(node);
         true
     }
@@ -138,39 +128,37 @@ impl Fallout {
         let mut hooks = std::mem::take(&mut self.hooks);
         if hooks.len() < 2 {
             // The plain case costs no queue and no other thread.
-            return hooks.pop().into_iter().for_each(Hook::run); // guard: fire-what-was-marked
+            //
+            // fault: hook-is-not-run
+            return hooks.pop().into_iter().for_each(Hook::run);
         }
         let location = self.nodes[0]
             .recorded()
             .map_or(Location::caller(), |cancelled| cancelled.location());
-        hooks::run_all(hooks, location); // guard: fire-several-that-were-marked
+        // fault: hooks-are-not-run
+        hooks::run_all(hooks, location);
     }
 
     /// Wakes, tells, and runs the callbacks, on this thread, which holds no lock of this crate.
     pub(crate) fn deliver(mut self) {
-        if holds(Guard::TokenWaitersFirst) {
-            self.waiting.iter().for_each(|slot| slot.unpark());
-        }
-        if !holds(Guard::WakesBeforeHooks) {
-            self.run_hooks();
-        }
+        // fault: callbacks-run-before-waiters-wake
+        self.waiting.iter().for_each(|slot| slot.unpark());
+        // fault: hooks-run-before-sleepers-wake
         for (slot, marked) in &self.wakes {
-            slot.wake(marked); // guard: wake-what-was-marked
+            slot.wake(marked);
         }
         for region in &self.regions {
-            if holds(Guard::GraceWakes) {
-                region.set_timed();
-            }
+            // fault: grace-wakes-nothing
+            region.set_timed();
         }
         #[cfg(feature = "crossbeam")]
         drop(std::mem::take(&mut self.closing));
         // From here on code of the user's runs, which may take its time.
-        if holds(Guard::WakesBeforeHooks) {
-            self.run_hooks();
-        }
+        self.run_hooks();
         for node in &self.nodes {
             if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
-                observer.cancelled(); // guard: tell-the-observer
+                // fault: observer-is-not-told
+                observer.cancelled();
             }
         }
         // No scope waits for a callback that is not its own: most have none, and those above come
@@ -181,19 +169,16 @@ impl Fallout {
             if inner.has_callbacks() {
                 inner.watchers().delivering = Some(context::slot());
                 with_callbacks.push(node);
-            } else if holds(Guard::QuietNodesFirst) {
-                Inner::delivered(inner);
             } else {
-                with_callbacks.push(node);
+                // fault: callbacks-run-before-quiet-nodes
+                Inner::delivered(inner);
             }
         }
         for node in with_callbacks {
             while node.run_next_callback() {}
-            node.tell_the_group(); // guard: tell-the-group
+            // fault: group-is-not-told
+            node.tell_the_group();
             Inner::delivered(node.inner.lock());
-        }
-        if !holds(Guard::TokenWaitersFirst) {
-            self.waiting.iter().for_each(|slot| slot.unpark());
         }
     }
 }

@@ -37,7 +37,7 @@ use std::vec;
 
 use super::Node;
 use crate::cancel::context;
-use crate::facade::{Guard, Mutex, holds};
+use crate::facade::Mutex;
 use crate::waiting::{Marked, Point, Slot};
 use crate::workers::{self, Source, Worker};
 
@@ -77,9 +77,7 @@ pub(super) fn run_all(hooks: Vec<Hook>, location: &'static Location<'static>) {
             hook.run();
             ended = true;
         }
-        if !holds(Guard::CancelAwaitsHooks) {
-            return;
-        }
+        // fault: cancel-leaves-its-hooks
         let mut is_over = false;
         let over_or_needed = || {
             let state = queue.state.lock();

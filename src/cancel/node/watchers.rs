@@ -10,7 +10,7 @@ use crate::cancel::callback::Callbacks;
 #[cfg(feature = "crossbeam")]
 use crate::cancel::closed::Closing;
 use crate::cancel::context;
-use crate::facade::{Guard, MutexGuard, holds};
+use crate::facade::MutexGuard;
 use crate::waiting::{Point, Slot};
 
 /// Those that are to be told of the cancel of a node, or of the end of that.
@@ -132,7 +132,8 @@ impl Node {
                 || delivering.is_some_and(|delivering| delivering.is_of_thread_of(&slot))
         };
         let mut inner = self.inner.lock();
-        if !is_quiet(&inner) && holds(Guard::EndAwaitsDeliveries) {
+        // fault: scope-ends-before-deliveries
+        if !is_quiet(&inner) {
             inner.watchers().quiescence.push(slot.clone());
             drop(inner);
             context::wait_uncancellable_at(
@@ -146,19 +147,16 @@ impl Node {
         // A cancel that has come to this node has marked those below before it is delivered. All
         // are kept until the lock is released: a child whose last reference goes under it would
         // wait for it, to leave the list.
-        let children = inner
+        //
+        // fault: children-are-dropped-under-the-lock
+        let children: Vec<_> = inner
             .children
             .iter()
-            .filter_map(|(_, child)| child.upgrade());
-        let children: Vec<_> = if holds(Guard::ChildrenOutliveTheLook) {
-            children.collect()
-        } else {
-            children
-                .filter(|child| child.is_flagged() && child.is_of_task())
-                .collect()
-        };
+            .filter_map(|(_, child)| child.upgrade())
+            .collect();
         drop(inner);
         let tasks = children.iter().filter(|child| child.is_of_task());
-        tasks.for_each(|task| task.quiesce(location)); // guard: await-the-callbacks-of-tasks
+        // fault: callbacks-of-tasks-outlive-the-scope
+        tasks.for_each(|task| task.quiesce(location));
     }
 }
