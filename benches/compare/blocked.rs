@@ -1,5 +1,4 @@
-//! Tasks that all block at once in a primitive this crate knows nothing of, so that each needs a
-//! thread of its own.
+//! Tasks that all block at once in a foreign primitive, so that each needs a thread of its own.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +97,7 @@ pub(crate) fn std(task: &(dyn Fn() + Sync), body: &mut dyn FnMut()) -> anyhow::R
     Ok(())
 }
 
-/// Milliseconds for a whole scope whose tasks and body meet at one barrier.
+/// Returns the milliseconds for a whole scope in which tasks and body meet at one barrier.
 pub(crate) fn to_the_barrier(contender: Contender) -> anyhow::Result<f64> {
     let barrier = Barrier::new(TASKS + 1);
     let meet = || {
@@ -109,7 +108,7 @@ pub(crate) fn to_the_barrier(contender: Contender) -> anyhow::Result<f64> {
     Ok(millis(started.elapsed()))
 }
 
-/// KiB that became resident for each task, read while all of them are blocked.
+/// Returns the KiB that became resident for each task, read while all tasks are blocked.
 pub(crate) fn resident_per_task(contender: Contender) -> anyhow::Result<f64> {
     let barrier = Barrier::new(TASKS + 1);
     let arrived = AtomicUsize::new(0);
@@ -123,7 +122,7 @@ pub(crate) fn resident_per_task(contender: Contender) -> anyhow::Result<f64> {
         while arrived.load(Ordering::Relaxed) < TASKS {
             thread::sleep(Duration::from_millis(1));
         }
-        // The last ones have said that they arrived and still have to fall asleep.
+        // The last tasks have counted down and still have to fall asleep.
         thread::sleep(Duration::from_millis(50));
         blocked = Some(process::resident_kib());
         barrier.wait();

@@ -1,4 +1,4 @@
-//! What a thread that has slept waits for when every core computes something else.
+//! How long a thread that has slept waits for its turn while every core computes.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::process;
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, micros};
 
-/// Long enough for whoever waits to be asleep.
+/// Long enough for the waiting thread to fall asleep.
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) fn busy(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -68,7 +68,7 @@ pub(crate) fn busy(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     })
 }
 
-/// However the row ends, those that compute do.
+/// Ends the computing threads, however the row ends.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -90,12 +90,11 @@ fn pause() -> Instant {
     Instant::now()
 }
 
-/// Each sample is the way of one message to a thread that has gone to sleep, which replies by the
-/// same means.
+/// Each sample is the time of one message to a sleeping thread, which replies by the same means.
 fn sent<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>) -> Contestant<'static> {
     let ((sender, receiver), (tell, told)) = ((kind.make)(UNBOUNDED), (kind.make)(UNBOUNDED));
     let began = Instant::now();
-    // It ends when the contestant is dropped, and with it the sender.
+    // The thread ends when the contestant, and with it the sender, is dropped.
     thread::spawn(move || {
         TaskGroup::scope(|_| {
             while let Some(sent) = (kind.recv)(&receiver) {

@@ -1,4 +1,4 @@
-//! From the cancel of sleeping tasks to the end of their scope.
+//! The time from the cancel of sleeping tasks to the end of their scope.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -64,9 +64,9 @@ fn taskgroup(n: usize) -> anyhow::Result<f64> {
 /// How the hand-written contestants wait for their threads.
 #[derive(Clone, Copy)]
 enum Until {
-    /// Each thread has been joined, which waits until the system has taken it down.
+    /// Until each thread has been joined, which waits for its end in the system.
     Joined,
-    /// The scope has returned, which waits for the closures alone.
+    /// Until the scope has returned, which waits for the closures alone.
     ScopeEnds,
 }
 
@@ -100,8 +100,7 @@ fn by_hand(n: usize, until: Until) -> anyhow::Result<f64> {
     Ok(micros(cancelled.elapsed()))
 }
 
-/// Waits until all tasks have said that they go to sleep, and then long enough for the last of them
-/// to do it.
+/// Waits until all tasks have announced their sleep, and then until the last one is asleep.
 fn settle(asleep: &AtomicUsize, n: usize) {
     while asleep.load(Ordering::Relaxed) < n {
         thread::sleep(Duration::from_micros(200));

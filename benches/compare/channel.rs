@@ -1,4 +1,4 @@
-//! Channels: a message that is there at once, one that goes to and fro, and many between many.
+//! Channels: ready messages, messages to and fro, and many threads to many.
 
 use std::hint::black_box;
 use std::sync::mpsc;
@@ -16,7 +16,7 @@ const ROUND_TRIPS: u32 = 10_000;
 const MESSAGES: u64 = 1_000_000;
 const THREADS: u64 = 4;
 
-/// One kind of channel. All of them are used through pointers, which costs each the same.
+/// One kind of channel. All kinds are used through pointers, at the same cost for each.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind<S, R> {
     pub(crate) name: &'static str,
@@ -149,8 +149,8 @@ fn title<'a>(case: &'a str, unit: &'a str) -> Title<'a> {
     }
 }
 
-/// A message is sent and received by one thread, in a scope: that is where this crate's have
-/// something to look at.
+/// One thread sends and receives a message, in a scope, since this crate's channels check the
+/// scope.
 fn ready<S: Send + 'static, R: Send + 'static>(
     kind: Kind<S, R>,
     room: usize,
@@ -225,7 +225,7 @@ fn select() -> Vec<Contestant<'static>> {
     vec![ours, theirs]
 }
 
-/// Two threads, and a message that goes from one to the other and back.
+/// A message from one thread to another and back.
 fn ping_pong<S: Send + 'static, R: Send + 'static>(
     kind: Kind<S, R>,
     room: usize,
@@ -257,7 +257,7 @@ fn ping_pong<S: Send + 'static, R: Send + 'static>(
     })
 }
 
-/// All messages from some threads to others.
+/// All messages from some threads to other threads.
 fn many<S: Clone + Send + 'static, R: Clone + Send + 'static>(
     kind: Kind<S, R>,
     room: usize,

@@ -1,4 +1,4 @@
-//! Asking whether one has been cancelled, when one has not: what a loop pays for being cancellable.
+//! The check for a cancel that has not come: the price that a loop pays for being cancellable.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ pub(crate) fn check(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     )
 }
 
-/// Asks a token below a group's: one without a parent might have it easier.
+/// Asks a token below a group's, since a token without a parent might be cheaper.
 fn of_token() -> anyhow::Result<f64> {
     let took = TaskGroup::scope(|g| {
         let token = g.token().child();

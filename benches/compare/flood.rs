@@ -67,8 +67,8 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// As much as takes `TASK` on a core of its own: by the fastest of many runs, as the others
-    /// were interrupted.
+    /// Measures the amount that takes `TASK` on a core of its own, by the fastest of many runs: the
+    /// other runs were interrupted.
     fn calibrated() -> Self {
         let probe = Work { steps: 100_000 };
         let fastest = (0..200)
@@ -121,11 +121,11 @@ fn timed(flood: fn(Work) -> anyhow::Result<()>, work: Work) -> anyhow::Result<f6
     Ok(millis(started.elapsed()))
 }
 
-/// The largest number of threads beside the caller's that existed at once during a flood in a
-/// process that had none.
+/// Returns the largest number of threads, besides the caller's, that existed at once during a
+/// flood. The process had none before.
 pub(crate) fn threads_started(flood: fn(Work) -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let work = Work::calibrated();
-    // This thread and the sampler.
+    // Not this thread and the sampler.
     let others = process::threads()? + 1;
     let over = AtomicBool::new(false);
     let peak = thread::scope(|s| {

@@ -49,7 +49,7 @@ pub(crate) fn fork_join(effort: Effort, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// Tasks whose handles are dropped: what runs them tells nobody of their ends.
+/// Tasks with dropped handles: their ends wake no thread.
 pub(crate) fn fire_and_forget(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for n in [1, 10, 100, 1_000, 10_000] {
         let taskgroup = move || {
@@ -97,7 +97,7 @@ pub(crate) fn fire_and_forget(effort: Effort, report: &mut Report) -> anyhow::Re
 }
 
 /// Whether a task costs the same in a large scope as in a small one. The ratio is the cost in the
-/// smallest over the cost here.
+/// smallest scope divided by the cost here.
 pub(crate) fn growth(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     const FLAT: Goal = Goal::InverseRatio(1.25);
     let contestants = [100, 1_000, 10_000, 100_000]

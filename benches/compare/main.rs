@@ -1,12 +1,12 @@
-//! What a task costs, beside what the same work costs with `rayon::scope`, `std::thread::scope` or
-//! by hand.
+//! The cost of a task, beside the cost of the same work with `rayon::scope`, `std::thread::scope`
+//! or by hand.
 //!
 //! ```text
 //! cargo bench --bench compare                          every row
 //! cargo bench --bench compare -- --row fork-join       one row; may be given more than once
 //! cargo bench --bench compare -- --quick               fewer rounds, for a first look
 //! cargo bench --bench compare -- --json results.jsonl  the same figures, one JSON object a line
-//! cargo bench --bench compare -- --report FILE         the same figures as a page, with curves beside it
+//! cargo bench --bench compare -- --report FILE         the same figures as a page, with curves
 //! ```
 //!
 //! How to read it:
@@ -15,13 +15,13 @@
 //!   falls on all of them. The figure is the median over the rounds; `ratio` is the median of the
 //!   first contestant over the median of this one.
 //! - Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here.
-//!   Nothing hides it: whoever hands a task to a sleeping thread has it in the figure, and whoever
-//!   runs the task on the waiting thread has not. Scopes repeated back to back find threads that
-//!   have only just gone idle, which favours every contestant that keeps threads.
+//!   Contestants that hand a task to a sleeping thread have it in their figures; contestants that
+//!   run the task on the waiting thread do not. Scopes repeated back to back find threads that have
+//!   only just gone idle, which favours every contestant that keeps threads.
 //! - A table during which other programs used more than a twentieth of the machine is marked
-//!   doubtful. Contention is not even fair: who runs more threads gets more of a contended core.
+//!   doubtful. Contention is not even fair: more threads get more of a contended core.
 //! - `rayon::scope` called from a thread outside its pool moves the whole scope into the pool and
-//!   back. Goals are set against that, since it is what a program's own thread gets; the line `in
+//!   back. Goals are set against that, since a program's own thread pays it; the line `in
 //!   the pool` is the same scope without the move.
 //! - Figures of a first run, of memory and of numbers of threads come from child processes, one
 //!   contestant each: idle workers, allocator arenas and cached stacks stay in a process and would
@@ -156,14 +156,14 @@ fn run() -> anyhow::Result<()> {
         .find(|name| std::env::var_os(name).is_some())
     {
         bail!(
-            "unset {set}: with it, each error of a cancelled task costs a backtrace, and that is what would be measured"
+            "unset {set}: with it, each error of a cancelled task costs a backtrace, which would be measured"
         );
     }
     if options.page.is_some() && !options.rows.is_empty() {
         bail!("a page is about all rows: --report cannot be had with --row");
     }
 
-    // Read before anything is measured, so that what is wrong with it shows at once.
+    // Read before anything is measured, so that its faults show at once.
     let page = options.page.map(Page::new).transpose()?;
     let effort = Effort::new(options.quick);
     let mut report = Report::new(options.json.as_deref())?;

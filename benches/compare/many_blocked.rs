@@ -51,7 +51,7 @@ pub(crate) fn many_blocked(effort: Effort, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// What all tasks of std's, and of ours in code that is not ours, wait for.
+/// The gate for the threads of std, and for the tasks that wait in foreign code.
 #[derive(Default)]
 struct Foreign {
     arrived: AtomicUsize,
@@ -72,13 +72,13 @@ impl Foreign {
     }
 }
 
-/// Waits until `n` have arrived, and then calls `release`; the instants of both.
+/// Waits until `n` tasks have arrived, then calls `release`. Returns the instants of both.
 fn all_of(n: usize, arrived: &AtomicUsize, release: impl FnOnce()) -> (Instant, Instant) {
     while arrived.load(Ordering::Relaxed) < n {
         thread::sleep(Duration::from_micros(200));
     }
     let begun = Instant::now();
-    // The last ones have said that they arrived and still have to fall asleep.
+    // The last tasks have counted down and still have to fall asleep.
     thread::sleep(Duration::from_millis(20));
     let released = Instant::now();
     release();

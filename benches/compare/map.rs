@@ -12,8 +12,8 @@ use crate::sampling::{Contestant, Effort, Goal, repeated};
 
 const ITEMS: usize = 100_000;
 
-/// An item that costs a few nanoseconds shows what a map itself costs; one of a microsecond, what
-/// is left of that in use.
+/// Items of a few nanoseconds show the cost of the map itself. Items of a microsecond show how much
+/// of it remains in use.
 const STEPS: [(u32, &str); 2] = [(1, "a few ns"), (1_000, "about 1 us")];
 
 pub(crate) fn map(effort: Effort, report: &mut Report) -> anyhow::Result<()> {

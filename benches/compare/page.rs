@@ -1,8 +1,7 @@
-//! The page: all tables and curves in Markdown, and the texts that people have written between
-//! them.
+//! The page: all tables and curves in Markdown, and the texts that people write between them.
 //!
-//! A text stands between two marks and is found there again when the page is written anew, so that
-//! it can be changed in the page, without measuring anything.
+//! A text stands between two marks. A new page keeps it, so it can be changed in the page without
+//! measuring anything.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,12 +22,12 @@ const END: &str = "<!-- end of text -->";
 
 pub(crate) struct Page {
     path: PathBuf,
-    /// What stands between the marks, by their names.
+    /// The texts between the marks, by the names of the marks.
     texts: BTreeMap<String, String>,
 }
 
 impl Page {
-    /// A page to be written to `path`, with the texts of the one that is there.
+    /// A page to be written to `path`, with the texts of the page that exists there.
     pub(crate) fn new(path: PathBuf) -> anyhow::Result<Self> {
         let texts = match path.exists() {
             true => texts(&fs::read_to_string(&path)?)
@@ -84,7 +83,7 @@ impl Page {
         Ok(())
     }
 
-    /// Takes the text of this name: whether there is one, and how it stands in the page.
+    /// Takes the text of this name. Returns whether there is one, and its form in the page.
     fn text(&mut self, name: &str) -> (bool, String) {
         let text = self.texts.remove(name);
         (
@@ -106,23 +105,28 @@ fn head(quick: bool, machine: &Machine) -> String {
     format!(
         "# Performance
 
-What this crate costs, beside what people use today. This page is written by
+The cost of this crate beside its alternatives. The command
 
 ```sh
 cargo bench --bench compare -- --report docs/performance.md{quick}
 ```
 
-all but the texts between the marks `text: ..` and `end of text`, which it keeps: change them here, and the rest in
-`benches/compare`. Taken on {cpu}, {cores} cores, {kernel}, {rustc}; load {load} before the start.
+writes this page and keeps the texts between the marks `text: ..` and `end of text`. Change those
+texts here, and the rest in `benches/compare`.
+
+Taken on {cpu}, {cores} cores, {kernel}, {rustc}; load {load} before the start.
 
 How to read it:
 
-- Contestants of a table take turns, and the figure is the *median* over the rounds. *Ratio* is the median of the first line over
-  that of this one: below 1, the first is the cheaper. Absolute figures are of this machine; ratios travel better.
-- A goal stands at the line it is measured against: `ratio <= 1` at a peer says that this crate should cost no more than the peer.
-  `1/ratio` is that of this line over the first; *excess* is how much more the first costs than this line, in the unit of the table.
-- Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here. Whoever hands a task to a
-  sleeping thread has it in the figure; whoever runs the task on the waiting thread has not.
+- The contestants of a table take turns, and each figure is the *median* over the rounds. *Ratio* is
+  the median of the first line divided by the median of this line: below 1, the first is cheaper.
+  Absolute figures depend on the machine; ratios travel better.
+- A goal stands at the line that it compares with: `ratio <= 1` at a peer says that this crate
+  should cost no more than the peer. `1/ratio` is this line divided by the first. *Excess* is the
+  extra cost of the first line over this one, in the unit of the table.
+- Waking an idle core costs 20 to 50 us on a small virtual machine, more than most figures here.
+  Contestants that hand a task to a sleeping thread have it in their figures; contestants that run
+  the task on the waiting thread do not.
 - A table that is marked doubtful was taken while other programs used the machine.
 "
     )
@@ -138,7 +142,7 @@ fn goals(tables: &[Table]) -> String {
     };
     let met = verdicts().filter(|(.., verdict)| verdict.met).count();
     let mut section = format!(
-        "\n## Goals\n\n{met} of {} are met. Missed are:\n\n",
+        "\n## Goals\n\n{met} of {} are met. These are missed:\n\n",
         verdicts().count()
     );
     section += "| row | case | against | goal | reached |\n|---|---|---|---|---:|\n";
@@ -156,7 +160,7 @@ fn goals(tables: &[Table]) -> String {
     section
 }
 
-/// One table in Markdown for several that have the unit in common.
+/// One table in Markdown for several tables with the same unit.
 fn figures(tables: &[Table]) -> String {
     let mut section = format!(
         "\n| {} | median | min to max | ratio | goal | |\n|---|---:|---:|---:|---|---|\n",

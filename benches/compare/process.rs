@@ -34,7 +34,7 @@ pub(crate) fn machine() -> Machine {
             .unwrap_or("unknown")
             .to_owned(),
         kernel: match kernel {
-            // What follows the version is a name that somebody gave to their build of it.
+            // The version is followed by the name of a build.
             [Some(system), Some(release)] => {
                 format!(
                     "{} {}",
@@ -52,13 +52,13 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether the figures that are read from `/proc` can be had here.
+/// Whether this system has the figures that are read from `/proc`.
 pub(crate) fn has_proc() -> bool {
     cfg!(target_os = "linux")
 }
 
-/// Processor time so far, in ticks: of the whole machine, of what it did at all, and of that by
-/// this process and its children.
+/// Processor time so far, in ticks: of the whole machine, its busy part, and the part of this
+/// process and its children.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticks {
     total: u64,
@@ -69,8 +69,8 @@ pub(crate) struct Ticks {
 impl Ticks {
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
-        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in the
-        // first two.
+        // user, nice, system, idle, iowait, irq, softirq, steal; the later fields are contained in
+        // the first two.
         let all: Vec<u64> = stat
             .lines()
             .next()?
@@ -98,7 +98,8 @@ impl Ticks {
         })
     }
 
-    /// The part of the machine that others have used between `earlier` and now, from 0 to 1.
+    /// Returns the part of the machine that other processes have used between `earlier` and now,
+    /// from 0 to 1.
     pub(crate) fn used_by_others_since(earlier: Option<Ticks>) -> Option<f64> {
         let (earlier, now) = (earlier?, Ticks::now()?);
         let others = (now.busy.saturating_sub(earlier.busy)).saturating_sub(now.own - earlier.own);
@@ -122,7 +123,7 @@ pub(crate) fn resident_kib() -> anyhow::Result<f64> {
     Ok(kib.trim().parse()?)
 }
 
-/// Has a fresh process of this program take `figure`.
+/// Takes `figure` in a new process of this program.
 pub(crate) fn in_child(figure: &str) -> anyhow::Result<f64> {
     let output = Command::new(env::current_exe()?)
         .args(["--child", figure])

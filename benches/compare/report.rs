@@ -18,13 +18,13 @@ pub(crate) struct Report {
     tables: Vec<Table>,
 }
 
-/// The figures of one table, with what became of the goals.
+/// The figures of one table, and whether its goals were met.
 pub(crate) struct Table {
     pub(crate) row: String,
     pub(crate) case: String,
     pub(crate) unit: String,
     pub(crate) place: Option<Place>,
-    /// The part of the machine that others used meanwhile.
+    /// The part of the machine that other processes used meanwhile.
     others: Option<f64>,
     pub(crate) lines: Vec<Line>,
     pub(crate) notes: Vec<String>,
@@ -37,26 +37,26 @@ pub(crate) struct Line {
     pub(crate) smallest: f64,
     pub(crate) largest: f64,
     samples: usize,
-    /// The median of the first contestant over this one's; the first has none.
+    /// The median of the first contestant divided by this one's; none for the first.
     pub(crate) ratio: Option<f64>,
     pub(crate) verdicts: Vec<Verdict>,
 }
 
-/// Which table the figures belong to.
+/// The table that the figures belong to.
 pub(crate) struct Title<'a> {
     pub(crate) row: &'a str,
     pub(crate) case: &'a str,
     pub(crate) unit: &'a str,
 }
 
-/// Where the medians of a table go in a plot against the number of tasks.
+/// The place of a table's medians in a plot against the number of tasks.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) plot: &'static str,
     pub(crate) n: usize,
 }
 
-/// A goal with what became of it.
+/// A goal, and whether it was met.
 pub(crate) struct Verdict {
     goal: Goal,
     pub(crate) reached: f64,
@@ -107,7 +107,7 @@ impl Report {
         self.measure(title, None, contestants, rounds)
     }
 
-    /// As [`table`](Self::table), for one of several numbers of tasks: the page plots a curve for
+    /// Like [`table`](Self::table), for one of several numbers of tasks: the page plots a curve for
     /// each contestant.
     pub(crate) fn table_at(
         &mut self,
@@ -196,7 +196,8 @@ impl Table {
             .flat_map(|line| line.verdicts.iter().map(move |verdict| (line, verdict)))
     }
 
-    /// What to say where others used so much of the machine that the figures may be theirs.
+    /// The remark for a table during which other processes used so much of the machine that they
+    /// may have shaped the figures.
     pub(crate) fn doubt(&self) -> Option<String> {
         let others = self.others.filter(|&others| others > DISTURBED)?;
         Some(format!(

@@ -25,8 +25,7 @@ impl Effort {
         }
     }
 
-    /// As [`rounds`](Self::rounds), for figures of a fresh process, where there is nothing to warm
-    /// up.
+    /// Like [`rounds`](Self::rounds), for figures of a new process, where nothing needs to warm up.
     pub(crate) fn cold_rounds(self, usual: usize) -> Rounds {
         Rounds {
             warm_up: 0,
@@ -41,7 +40,7 @@ pub(crate) struct Rounds {
     timed: usize,
 }
 
-/// What a contestant is held to.
+/// The goal of a contestant.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     /// The contestant's own median is at most this.
@@ -56,7 +55,7 @@ pub(crate) enum Goal {
     Excess(f64),
 }
 
-/// One side of a table: its name, what it is held to and how to take one sample of it.
+/// One side of a table: its name, its goals and a way to take one sample.
 pub(crate) struct Contestant<'a> {
     pub(crate) name: String,
     pub(crate) goals: Vec<Goal>,
@@ -107,7 +106,7 @@ impl Samples {
     }
 }
 
-/// Lets the contestants take turns and gives back the samples of each, in the order of the
+/// Lets the contestants take turns, and returns the samples of each, in the order of the
 /// contestants.
 pub(crate) fn take_turns(
     contestants: &mut [Contestant<'_>],
@@ -131,11 +130,11 @@ pub(crate) fn take_turns(
         .collect())
 }
 
-/// A sampler that repeats `once` until a sample is long enough and gives nanoseconds for each of
-/// the `parts` of one repetition.
+/// Returns a sampler that repeats `once` until a sample is long enough, and gives nanoseconds for
+/// each of the `parts` of one repetition.
 ///
 /// The clock is read around all repetitions, not around each: reading it costs as much as some of
-/// what is measured here.
+/// the measured calls.
 pub(crate) fn repeated(
     parts: usize,
     mut once: impl FnMut() -> anyhow::Result<()> + Send,

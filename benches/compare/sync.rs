@@ -1,4 +1,4 @@
-//! Locks and signals: alone, between two threads, and what a call pays for being cancellable.
+//! Locks and signals: with one thread, between two threads, and the price of being cancellable.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -15,10 +15,10 @@ use taskgroup::{Cancelled, TaskGroup};
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, nanos};
 
-/// Calls of one thread that is alone: the sample takes ten milliseconds or so.
+/// Calls of one thread alone: the sample takes ten milliseconds or so.
 const ALONE: u32 = 1_000_000;
-/// Calls of each of two threads that both want the same lock: many more than the one makes before
-/// the other has begun.
+/// Calls of each of two threads that want the same lock: many more than the first makes before the
+/// second has begun.
 const CONTENDED: u32 = 1_000_000;
 /// Round trips between two threads, each of which may put a core to sleep twice.
 const TRIPS: u32 = 2_000;
@@ -174,7 +174,7 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         Contestant::new(BY_HAND, || alone(|| by_hand.wait())).goal(Goal::Ratio(1.0)),
     ];
     report.table(
-        &title("wait for one that is set; one thread", "ns"),
+        &title("wait for an event that is set; one thread", "ns"),
         contestants,
         effort.rounds(15),
     )?;
@@ -264,7 +264,7 @@ pub(crate) fn condvar(effort: Effort, report: &mut Report) -> anyhow::Result<()>
     report.table(&title, contestants, effort.rounds(15))
 }
 
-/// Calls that could block and need not, beside the same without cancellation.
+/// Calls that could block and need not, beside the same calls without cancellation.
 pub(crate) fn overhead(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     const LITTLE: Goal = Goal::Excess(10.0);
     let mutex = Mutex::new(0_u64);
@@ -286,7 +286,7 @@ pub(crate) fn overhead(effort: Effort, report: &mut Report) -> anyhow::Result<()
             }),
         ),
         (
-            "a park whose wake has come",
+            "a park after its wake",
             Contestant::new("taskgroup::park", || {
                 alone(|| {
                     thread::current().unpark();
@@ -331,7 +331,7 @@ impl Calls {
     }
 }
 
-/// Nanoseconds for one call, in a task.
+/// Returns the nanoseconds for one call, in a task.
 fn alone<R: Outcome>(once: impl Fn() -> R + Sync) -> anyhow::Result<f64> {
     let took = TaskGroup::scope(|g| {
         let task = g.spawn(|| {
@@ -346,15 +346,16 @@ fn alone<R: Outcome>(once: impl Fn() -> R + Sync) -> anyhow::Result<f64> {
     Ok(nanos(took) / f64::from(ALONE))
 }
 
-/// Nanoseconds for each of the calls that two tasks make at the same time, `each` as many. A call
-/// is told who makes it, 0 or 1.
+/// Returns the nanoseconds for each of the calls that two tasks make at the same time, `each` calls
+/// per task. A call gets the number of its task, 0 or 1.
 fn by_two<R: Outcome>(each: u32, once: impl Fn(usize) -> R + Sync) -> anyhow::Result<f64> {
     let here = AtomicUsize::new(0);
     let took = TaskGroup::scope(|g| {
         let tasks = [0, 1].map(|me| {
             let (here, once) = (&here, &once);
             g.spawn(move || {
-                // Whom a barrier wakes starts some 50 us after whom it does not.
+                // A barrier would not do: the thread that it wakes starts some 50 us after the
+                // other one.
                 here.fetch_add(1, Ordering::Relaxed);
                 while here.load(Ordering::Relaxed) < 2 {
                     thread::yield_now();
@@ -375,8 +376,8 @@ fn by_two<R: Outcome>(each: u32, once: impl Fn(usize) -> R + Sync) -> anyhow::Re
     Ok(nanos(took) / f64::from(2 * each))
 }
 
-/// Nanoseconds for one way of a round trip over two signals: each side gives the one and takes the
-/// other.
+/// Returns the nanoseconds for one way of a round trip over two signals: each side gives one and
+/// takes the other.
 fn hand_over<S: Sync, R: Outcome>(
     new: impl Fn() -> S,
     give: impl Fn(&S) + Sync,
@@ -395,7 +396,7 @@ fn hand_over<S: Sync, R: Outcome>(
     })
 }
 
-/// What a call returns: nothing, or nothing unless it was cancelled.
+/// The result of a call: nothing, or nothing unless it was cancelled.
 trait Outcome {
     fn outcome(self) -> Result<(), Cancelled>;
 }
@@ -467,7 +468,7 @@ impl Flag {
     }
 }
 
-/// Blocks this thread until `future` is ready: what stands between an async primitive and a thread.
+/// Blocks this thread until `future` is ready: the way from an async primitive to a thread.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

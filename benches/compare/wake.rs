@@ -1,4 +1,4 @@
-//! From a cancel to the blocked task being awake, for each place where a task can block.
+//! The time from a cancel to the blocked task being awake, for each place where a task can block.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
@@ -14,10 +14,10 @@ use taskgroup::{CancelToken, TaskGroup, channel};
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, micros};
 
-/// A sleep of this length ends by a cancel or not at all.
+/// A sleep of this length ends only by a cancel.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Blocks in the primitive until the cancel, and says whether that is what ended it.
+/// Blocks in the primitive until the cancel, and returns whether the cancel ended it.
 type Block<'a> = Box<dyn FnOnce() -> bool + Send + 'a>;
 
 pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
@@ -77,7 +77,7 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         }),
         cancelled("OnceCell::get_or_init", || {
             let cell = OnceCell::new();
-            // The task waits for the value that is being made here.
+            // The task waits for the value that is made here.
             let mut took = None;
             cell.get_or_init(|| {
                 took = Some(latency(Box::new(|| cell.get_or_init(|| ()).is_err())))
@@ -106,12 +106,12 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     report.table(&title, contestants, effort.rounds(61))
 }
 
-/// Microseconds from the cancel of the group of a task to its return from `block`.
+/// Returns the microseconds from the cancel of a task's group to the task's return from `block`.
 fn latency(block: Block<'_>) -> anyhow::Result<f64> {
     timed(block, |g| g.cancel())
 }
 
-/// As [`latency`], for what is not a cancel.
+/// Like [`latency`], for a wake that is no cancel.
 fn timed(block: Block<'_>, wake: impl FnOnce(&TaskGroup<'_, '_>)) -> anyhow::Result<f64> {
     let entering = AtomicBool::new(false);
     let awake = OnceLock::new();
@@ -136,7 +136,7 @@ fn timed(block: Block<'_>, wake: impl FnOnce(&TaskGroup<'_, '_>)) -> anyhow::Res
 }
 
 /// A thread that has yielded before it went to sleep has less of a claim to the core when it is
-/// woken: most waits of this crate have, in a spin.
+/// woken. Most waits of this crate yield in a spin.
 fn unpark(yields: usize) -> anyhow::Result<f64> {
     let flag = AtomicBool::new(false);
     let sleeper = OnceLock::new();
@@ -189,7 +189,7 @@ fn hook() -> anyhow::Result<f64> {
     latency(Box::new(block))
 }
 
-/// Returns when a thread that is about to block will have stopped spinning and be asleep.
+/// Returns when a thread that is about to block has stopped spinning and is asleep.
 fn asleep_after(entering: &AtomicBool) {
     while !entering.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_micros(200));
