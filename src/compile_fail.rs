@@ -1,9 +1,9 @@
-//! What the compiler refuses, each beside the nearest program that it accepts.
-//! `docs/compile-errors.md` has what it says to the mistakes that are common.
+//! Programs that the compiler refuses, each beside the nearest program that it accepts.
+//! `docs/compile-errors.md` shows its messages to the common mistakes.
 //!
 //! # A task does not borrow a local of the body
 //!
-//! The body's locals are gone when it returns, and the scope waits for its tasks after that.
+//! The body's locals are gone when it returns, and only then does the scope wait for its tasks.
 //!
 //! ```compile_fail,E0373
 //! use taskgroup::TaskGroup;
@@ -15,7 +15,7 @@
 //! });
 //! ```
 //!
-//! Nor does it by way of a reference, the task builder, a daemon, an isolated task or `try_spawn`:
+//! A reference, the task builder, a daemon, an isolated task or `try_spawn` does not change that:
 //!
 //! ```compile_fail,E0597
 //! use taskgroup::TaskGroup;
@@ -68,7 +68,7 @@
 //! });
 //! ```
 //!
-//! What was made before the scope may be borrowed:
+//! Values from before the scope may be borrowed:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -108,7 +108,7 @@
 //!
 //! # A task's result does not borrow a local of the body
 //!
-//! A result nobody joins is dropped after the body has returned.
+//! Without a join, the result is dropped after the body has returned.
 //!
 //! ```compile_fail,E0597
 //! use taskgroup::TaskGroup;
@@ -139,7 +139,7 @@
 //! });
 //! ```
 //!
-//! Its value does:
+//! The value of its task may leave the scope:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -168,7 +168,7 @@
 //! });
 //! ```
 //!
-//! Nor does a thread take it along that the scope does not wait for:
+//! A thread that the scope does not wait for cannot take the reference along:
 //!
 //! ```compile_fail,E0521
 //! use taskgroup::TaskGroup;
@@ -179,7 +179,7 @@
 //! });
 //! ```
 //!
-//! Such a thread may have the token, which borrows nothing:
+//! Such a thread may have the token of the group, which borrows nothing:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -207,7 +207,7 @@
 //! });
 //! ```
 //!
-//! Parts of it, yes:
+//! Each may change a part of it:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -225,7 +225,7 @@
 //! # }
 //! ```
 //!
-//! # Nobody uses what a task has borrowed for change
+//! # A value that a task borrows mutably is not used elsewhere
 //!
 //! ```compile_fail,E0503
 //! use taskgroup::TaskGroup;
@@ -240,8 +240,8 @@
 //! });
 //! ```
 //!
-//! Not even after the task was joined; the borrow lasts as long as the scope. This reads the count
-//! where it is free again:
+//! It is not used even after the task was joined, since the borrow lasts as long as the scope. This
+//! reads the count where it is free again:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -257,9 +257,9 @@
 //! # }
 //! ```
 //!
-//! # What is not `Send` stays on its thread
+//! # A value that is not `Send` stays on its thread
 //!
-//! Neither in a capture nor in a result:
+//! Neither a capture nor a result moves it:
 //!
 //! ```compile_fail,E0277
 //! use std::rc::Rc;
@@ -282,7 +282,7 @@
 //! });
 //! ```
 //!
-//! With an `Arc` both pass:
+//! With an `Arc` both compile:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -296,9 +296,9 @@
 //! # }
 //! ```
 //!
-//! # A task does not take along the handle of a scope inside
+//! # A task of an outer scope does not take the handle of an inner scope
 //!
-//! The handle's scope ends first.
+//! The scope of the handle ends first.
 //!
 //! ```compile_fail,E0521
 //! use taskgroup::TaskGroup;
@@ -313,7 +313,7 @@
 //! });
 //! ```
 //!
-//! The other way round it may:
+//! A task of the inner scope may take a handle of the outer scope:
 //!
 //! ```
 //! use taskgroup::TaskGroup;
@@ -328,7 +328,7 @@
 //! # }
 //! ```
 //!
-//! # The body does not return a reference into what a task owns
+//! # The body does not return a reference to a value that a task owns
 //!
 //! ```compile_fail,E0515
 //! use taskgroup::TaskGroup;
@@ -363,7 +363,7 @@
 //! });
 //! ```
 //!
-//! # A task says once that it is ready
+//! # A task reports only once that it is ready
 //!
 //! ```compile_fail,E0382
 //! use taskgroup::TaskGroup;
@@ -378,7 +378,7 @@
 //! });
 //! ```
 //!
-//! # What was sent may not borrow from the task that sent it
+//! # A sent value does not borrow from the task that sent it
 //!
 //! ```compile_fail,E0597
 //! use taskgroup::TaskGroup;
@@ -393,16 +393,16 @@
 //! });
 //! ```
 //!
-//! # What is left behind borrows nothing
+//! # Code that is left behind borrows nothing
 //!
 //! ```compile_fail,E0373
 //! let word = String::from("local");
 //! let _ = taskgroup::abandon(|| word.len());
 //! ```
 //!
-//! # The cancel of a select is not left out
+//! # The cancel of a select cannot be ignored
 //!
-//! A `select!` has a value, so one without a `?` is no statement:
+//! A `select!` has a value, so without a `?` it is no statement:
 //!
 //! ```compile_fail,E0308
 //! use taskgroup::channel::{select, unbounded};
@@ -412,7 +412,7 @@
 //! println!("not cancelled");
 //! ```
 //!
-//! With a semicolon, it is a result that must be used:
+//! With a semicolon, it is an unused result, which `must_use` reports:
 //!
 //! ```compile_fail
 //! #![deny(unused_must_use)]
