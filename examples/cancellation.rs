@@ -1,13 +1,13 @@
-//! The token that nobody has to look at: five tasks block in five ways, a sixth fails, and all five
-//! stop where they are.
+//! A cancel without polling: five tasks block in five ways, a sixth fails, and all five stop where
+//! they are.
 //!
 //! ```text
 //! cargo run --release --example cancellation
 //! ```
 //!
-//! Not one of the five has a loop, a timeout or a flag; none is given a token. See how soon after
-//! the failure each stops: a hand-made token is seen when somebody looks at it next, and by a
-//! thread in `recv`, `accept` or `read` never.
+//! None of the five has a loop, a timeout, a flag or a token. Look how soon after the failure each
+//! stops. A hand-made token is seen only at its next check, and never by a thread in `recv`,
+//! `accept` or `read`.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -43,7 +43,7 @@ fn main() -> anyhow::Result<()> {
             let (begun, failed) = (&begun, &failed);
             g.task().name(name).spawn(move || {
                 begun.count_down();
-                // The first instant is that of the failure: the others err only once there is one.
+                // The first instant is the failure: the other tasks fail only after it.
                 block().inspect_err(|_| {
                     println!(
                         "{name:<20}{:>9.1?}",
@@ -73,7 +73,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `TcpListener::accept` knows nothing of cancellation. The hook is the guest who wakes it.
+/// Accepts a connection. `TcpListener::accept` knows nothing of cancellation, so the hook wakes it
+/// by a connection.
 fn accept(door: &TcpListener) -> io::Result<TcpStream> {
     let address = door.local_addr()?;
     let (guest, _) = with_cancel_hook(|| drop(TcpStream::connect(address)), || door.accept())?;
@@ -81,7 +82,7 @@ fn accept(door: &TcpListener) -> io::Result<TcpStream> {
     Ok(guest)
 }
 
-/// Nor does `TcpStream::read`. A stream that has been shut down reads as ended.
+/// Reads from the stream. The hook shuts the stream down, which then reads as ended.
 fn read(mut line: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let length = with_cancel_hook(|| drop(line.shutdown(Shutdown::Both)), || line.read(buffer))?;
     taskgroup::checkpoint()?;

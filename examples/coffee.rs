@@ -1,13 +1,13 @@
-//! A morning in the kitchen, in four steps: what waits for what, and what stops when the grinder
-//! breaks.
+//! A morning in the kitchen, in four steps: tasks that wait for each other, and that stop when the
+//! grinder breaks.
 //!
 //! ```text
 //! cargo run --release --example coffee [-- [STEP] [--minute-ms N]]
 //! ```
 //!
-//! On the left is the time in minutes, of half a second each. Steps 1 to 3 are what a pool of
-//! threads can do as well. In step 4 a stone breaks the grinder: see what had begun, what came of
-//! it, how soon it was over, and what the report says.
+//! On the left is the time in minutes, of half a second each. A pool of threads can do steps 1 to 3
+//! as well. In step 4 a stone breaks the grinder: look which tasks had begun, how they ended, how
+//! soon all was over, and at the report.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
             "grind while the water heats",
             grind_and_heat as fn(&Kitchen) -> _,
         ),
-        ("pour what is ready", coffee),
+        ("pour each when ready", coffee),
         ("chores and a podcast beside it", morning),
         ("a stone in the grinder", morning),
     ];
@@ -100,8 +100,8 @@ fn chores(kitchen: &Kitchen) -> Result<(), GroupError> {
     })
 }
 
-/// Step 3: both, each with a group of its own, until both are done; the podcast ends with them.
-/// Step 4: with a stone among the beans.
+/// Step 3: runs both, each in a group of its own, until both are done. The podcast ends with them.
+/// Step 4: runs step 3 with a stone among the beans.
 fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
     TaskGroup::builder().name("morning").scope(|g| {
         g.task().name("podcast").spawn_daemon(|| {
@@ -115,8 +115,8 @@ fn morning(kitchen: &Kitchen) -> Result<(), GroupError> {
     })
 }
 
-/// A place where everything takes its time, and says when it begins, when it is done and when it is
-/// cut short.
+/// A place where each activity takes its time, and prints when it begins, when it is done and when
+/// it is cut short.
 struct Kitchen {
     opened: Instant,
     minute: Duration,
@@ -141,7 +141,7 @@ impl Kitchen {
         self.spend(1, "drinking", "coffee").map(drop)
     }
 
-    /// Gives back what the time was spent on.
+    /// Spends `minutes` on `what`, and returns `what`.
     fn spend<'a>(&self, minutes: u32, doing: &str, what: &'a str) -> Result<&'a str, Cancelled> {
         self.say(&format!("{doing} the {what}"));
         let outcome = taskgroup::sleep(self.minute * minutes);

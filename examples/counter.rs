@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Look at the increments that get lost in the first step. `counter += 1` itself does not compile:
-//! to lose them, one has to say that reading and writing are two steps. In the last step the tasks
+//! to lose increments, a program has to read and write in two steps. In the last step the tasks
 //! count for ever; one of them fails, and the others stop at their next lock.
 
 use std::{

@@ -1,8 +1,8 @@
-//! Three servers share a list of hosts, and none knows which of them it is.
+//! Three servers share a list of hosts, and each looks for itself in the list.
 //!
-//! Each makes up an id, answers with it when asked, and asks one host after the other until it
-//! hears its own. The servers are processes: this program runs itself three times. They get their
-//! sockets as a service manager hands them out, so they cannot look up their address.
+//! Each makes up an id, answers requests with it, and asks one host after the other until it gets
+//! its own id. The servers are processes: this program runs itself three times. They get their
+//! sockets from the launcher, as from a service manager, so they cannot look up their address.
 //!
 //! ```text
 //! cargo run --release --example find_self
@@ -10,7 +10,7 @@
 //!
 //! Look at the last server, which is started alone: it has to wait for the first host of the list,
 //! and a client has to wait until it has found itself. Then press Ctrl-C, or kill one of the
-//! processes: that ends all three, and the report names the one.
+//! processes: that ends all three, and the report names the killed one.
 
 use std::env;
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ use taskgroup::sync::{Event, Promise};
 use taskgroup_examples::{OwnedChild, fetch, println, until_ctrl_c};
 use tiny_http::{Request, Response, Server};
 
-/// What a server says when somebody has to wait for it.
+/// The answer of a server to a client that has to wait.
 const WAITS: &str = "a client waits until this server has found itself";
 
 /// Three servers that find themselves in a list of hosts.
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// One of the servers, which looks for itself while it serves.
+/// Runs one of the servers, which looks for itself while it serves.
 fn serve(options: &Options) -> anyhow::Result<()> {
     let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Even if the launcher is killed and cannot end it, a server does not outlive it.
@@ -110,7 +110,7 @@ fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
     bail!("there are no hosts")
 }
 
-/// The three processes, and a client of theirs.
+/// Runs the three processes, and a client of theirs.
 fn launch(options: &Options) -> anyhow::Result<()> {
     let sockets =
         [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
@@ -153,8 +153,8 @@ fn launch(options: &Options) -> anyhow::Result<()> {
     })?)
 }
 
-/// Runs a server until the scope is cancelled, and then interrupts it. That it ends by itself is an
-/// error.
+/// Runs a server until the scope is cancelled, and then interrupts it. If the server ends by
+/// itself, that is an error.
 fn supervise(
     number: usize,
     socket: TcpListener,
@@ -171,7 +171,7 @@ fn supervise(
     // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows
     // why.
     let mut process = OwnedChild(command.process_group(0).spawn()?);
-    drop(command); // and with it the socket, which only the server is to have
+    drop(command); // and with it the socket, which only the server may have
     println!("server {number}: process {}", process.0.id());
     let (pid, stdout) = (Pid::from_child(&process.0), process.0.stdout.take());
     let print = |line: String| {

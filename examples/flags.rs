@@ -1,9 +1,9 @@
 //! Twenty flags, three ways: one after the other, with `std::thread::scope`, and with a task group.
 //!
-//! A server inside this program takes its time over every flag. The second part makes it fail for
-//! one country while the others are being served very slowly, which is where a task group differs
-//! from threads: see how soon the scope returns, and what the error says. How a blocking request is
-//! made to stop with its scope is in `src/fetch.rs`.
+//! A server inside this program takes its time over every flag. In the second part it fails for one
+//! country and serves the others very slowly. Here a task group differs from threads: look how soon
+//! the scope returns, and at the error. `src/fetch.rs` shows how a blocking request stops with its
+//! scope.
 //!
 //! ```text
 //! cargo run --release --example flags [-- --delay-ms N]
@@ -107,7 +107,7 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
     let stopped = AtomicUsize::new(0);
     let outcome = TaskGroup::scope(|g| {
         for code in POPULOUS {
-            // The others err only once this one has: the first instant is that of the failure.
+            // The other downloads fail only after this one: the first instant is the failure.
             let first = |_: &anyhow::Error| _ = failed_at.get_or_init(Instant::now);
             let download = g
                 .task()

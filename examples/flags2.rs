@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! cargo run --release --example flags2 -- -a -l 100 -s ERROR -v     errors, counted
-//! cargo run --release --example flags2 -- -e -s DELAY --compare     676 codes, 30 at once and one by one, which takes a minute
+//! cargo run --release --example flags2 -- -e -s DELAY --compare     676 codes, 30 at once and one by one
 //! cargo run --release --example flags2 -- -a -s ERROR --fail-fast   the first error stops the others
 //! ```
 //!
 //! Look at the tally, and press Ctrl-C half-way: requests in flight are cut where they block, and
-//! what had been saved is counted. How these requests and Ctrl-C are tied to the scope is in
-//! `src/fetch.rs` and `src/until_ctrl_c.rs`, the server in `src/flag_server.rs`.
+//! saved flags are counted. The second command takes a minute. `src/fetch.rs` and
+//! `src/until_ctrl_c.rs` tie these requests and Ctrl-C to the scope, and the server is in
+//! `src/flag_server.rs`.
 
 use std::{fmt, fs, path::Path, process::ExitCode, time::Instant};
 
@@ -30,7 +31,7 @@ struct Options {
     /// Requests at once
     #[arg(short, long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..=200))]
     max_requests: usize,
-    /// Say what became of each flag
+    /// Print the outcome of each flag
     #[arg(short, long)]
     verbose: bool,
     /// Stop at the first error
@@ -98,7 +99,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Downloads the flags of `codes` by `save`, and counts what becomes of each.
+/// Downloads the flags of `codes` by `save`, and counts the outcomes.
 fn download<F>(
     options: &Options,
     codes: &[String],
@@ -121,8 +122,8 @@ where
                     task.spawn_isolated(|| save(code))
                 }
             });
-            // Tasks that a cancel cut short have no result. In a shield, since those that were
-            // quicker have one, and it counts.
+            // Tasks that a cancel cut short have no result. Quicker tasks have one, which counts,
+            // so a shield lets it through.
             taskgroup::shield(|| {
                 let results = g
                     .as_completed(tasks)

@@ -1,4 +1,4 @@
-//! Heartbeats beside a busy counter: naive, with a lock, to the second, and with too many locks.
+//! Heartbeats beside a busy counter: naive, with a lock, on the second, and with too many locks.
 //!
 //! One side adds one to each of 100 000 numbers, round after round; the other looks once a second
 //! whether all are equal.
@@ -7,13 +7,13 @@
 //! cargo run --release --example heartbeat [-- --beats N --second-ms N]
 //! ```
 //!
-//! See how far each beat is from its second. The naive heart looks in the middle of a round. With a
-//! lock the numbers agree, but each beat waits for a counter that takes the lock again at once, and
-//! the next comes a second after *that*. A mutex that is handed over to whoever has waited keeps
-//! the beats of a heart that sleeps *until* its second close to theirs; the counter is a daemon,
-//! and ends with the last of them. In the last part each number has a lock of its own, but no round
-//! has one: the heart fails, the counter stops at its next lock, and the report says which of the
-//! two it was.
+//! Look how far each beat is from its second. The naive heart looks in the middle of a round. With
+//! a lock the numbers agree, but each beat waits for a counter that takes the lock again at once,
+//! and the next comes a second after *that*. A mutex that is handed over to a waiting thread, and a
+//! heart that sleeps *until* its second, keep the beats close to their seconds. The counter is a
+//! daemon, and ends with the last beat. In the last part each number has a lock of its own, but no
+//! round has one: the heart fails, the counter stops at its next lock, and the report names the
+//! failed task.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ fn naive(heart: &mut Heart) {
             .iter()
             .for_each(|number| _ = number.fetch_add(1, Relaxed))
     };
-    // Backwards, so that it meets the counter wherever that is.
+    // Backwards, so that it meets the counter wherever the counter is.
     beside_thread(heart, count, || {
         range(numbers.iter().rev().map(|number| number.load(Relaxed)))
     });
@@ -88,7 +88,7 @@ fn with_lock(heart: &mut Heart) {
     });
 }
 
-/// A heart that sleeps for a second after each beat.
+/// Beats, and sleeps for a second after each beat.
 fn beside_thread(heart: &mut Heart, count: impl Fn() + Sync, look: impl Fn() -> (u64, u64)) {
     let end = heart.start + heart.second * heart.beats;
     // A second more than the heart, so that its last beat is not alone.
@@ -131,7 +131,7 @@ fn with_many_locks(heart: &mut Heart) {
     beside_task(heart, count, || Ok(range(look()?.into_iter())));
 }
 
-/// A heart that sleeps until each second.
+/// Beats on each second.
 fn beside_task(
     heart: &mut Heart,
     count: impl FnOnce() -> Result<()> + Send,
@@ -156,7 +156,7 @@ fn beside_task(
     }
 }
 
-/// The least and the greatest.
+/// Returns the least and the greatest number.
 fn range(numbers: impl Iterator<Item = u64>) -> (u64, u64) {
     numbers.fold((u64::MAX, 0), |(least, greatest), number| {
         (least.min(number), greatest.max(number))

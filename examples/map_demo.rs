@@ -5,10 +5,10 @@
 //! cargo run --release --example map_demo
 //! ```
 //!
-//! In the first part, 1 and 3 are done long before 7, and yet their results come after its. Look at
-//! when the input is pulled: no sooner than there is room for it, so that in the third part it can
-//! be endless. There, 2 wakes up and fails while two are asleep: they are woken at once, and the
-//! report names the one. On the left are seconds.
+//! In the first part, 1 and 3 are done long before 7, and yet their results come after it. Look
+//! when the input is pulled: only when there is room for it, so in the third part it can be
+//! endless. There, 2 wakes up and fails while two tasks are asleep: they are woken at once, and the
+//! report names the failed task. On the left are seconds.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
     say(0, "over".into());
     println!(
         "{:#}\nthreads left: {}",
-        dreams.err().context("nobody had a bad dream")?,
+        dreams.err().context("no dream was bad")?,
         left_behind()
     );
     Ok(())

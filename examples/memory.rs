@@ -1,17 +1,16 @@
-//! What a blocked task costs: resident memory and the time to cancel, for 1 task to 10 000, beside
+//! The cost of a blocked task: resident memory and the time to cancel, for 1 task to 10 000, beside
 //! threads of std.
 //!
 //! ```text
 //! cargo run --release --example memory [-- --counts 1,10,100 --svg PATH]
 //! ```
 //!
-//! Each figure is measured by this program in a process of its own, where so many tasks sleep for
-//! ever. The bytes are those of stacks and heap that the process uses (`Anonymous` in
-//! `/proc/self/smaps_rollup`: this is for Linux), shared out among the tasks; what the kernel keeps
-//! for a thread is not in them. The time is from the failure of one more task, which the report
-//! names, until the last has ended; for threads, from setting a flag, with a wake and a join for
-//! each. See the plot, which is written beside the executable: how much of a task's price is its
-//! thread's.
+//! This program measures each figure in a process of its own, where so many tasks sleep for ever.
+//! The bytes are the stacks and the heap of the process (`Anonymous` in `/proc/self/smaps_rollup`,
+//! on Linux), divided by the number of tasks. The kernel's memory for a thread is not included. The
+//! time is from the failure of one more task, which the report names, to the end of the last task.
+//! For threads it is from setting a flag, with a wake and a join for each. Look at the plot, which
+//! is written beside the executable: most of a task's price is its thread.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -28,7 +27,7 @@ struct Options {
     /// How many tasks block at once.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000], value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     counts: Vec<usize>,
-    /// Where the plot goes [default: beside the executable].
+    /// The file for the plot [default: beside the executable].
     #[arg(long)]
     svg: Option<PathBuf>,
     /// Measures the first of the counts in this process.
@@ -39,7 +38,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let Some(kind) = options.measure {
-        // Who ends the program ends the measurement.
+        // The end of the program, even by a kill, ends this process too.
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         let block = if kind == "tasks" {
@@ -75,7 +74,7 @@ fn main() -> anyhow::Result<()> {
             .for_each(|(line, value)| line.push((count as f64, value)));
         reports.push(tasks.2);
     }
-    println!("what cancelled them, here the first:\n{}", reports[0]);
+    println!("the cause of the cancel, here of the first:\n{}", reports[0]);
     let path = options.svg.map_or_else(
         || env::current_exe().map(|path| path.with_extension("svg")),
         Ok,
@@ -95,7 +94,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes for each, the time to cancel all and what came of it, from a fresh process.
+/// Returns the bytes for each, the time to cancel all, and the report, from a new process.
 fn measure(kind: &str, count: usize) -> anyhow::Result<(f64, Duration, String)> {
     let output = Command::new(env::current_exe()?)
         .args(["--measure", kind, "--counts", &count.to_string()])

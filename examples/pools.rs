@@ -1,5 +1,5 @@
-//! RC4 and SHA-256 by one worker and more: work that only computes, n times as fast on n cores, and
-//! no longer than until one fails.
+//! RC4 and SHA-256 by one worker and by more: work that only computes, n times as fast on n cores,
+//! and that ends when one task fails.
 //!
 //! ```text
 //! cargo run --release --example pools [-- --workers N --rounds N]
@@ -7,8 +7,8 @@
 //!
 //! A dozen arrays of 149 to 384 KB are encrypted and decrypted, and a dozen of 1 MB are hashed. The
 //! tasks borrow them: nothing is copied to another process, and no interpreter makes them take
-//! turns. See the last column. In the third part nobody would ever be done, but one of the arrays
-//! is decrypted with a wrong key: see what becomes of those at work and of those that queue.
+//! turns. Look at the last column. In the third part the work would never end, but one of the
+//! arrays is decrypted with a wrong key: look how the tasks at work end, and the queued ones.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -25,7 +25,7 @@ const KEY: &[u8] = b"a key of no importance";
 
 #[derive(Parser)]
 struct Options {
-    /// How many workers at most [default: one for each core, but 2 to 12].
+    /// The largest number of workers [default: one for each core, but 2 to 12].
     #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=JOBS as u64))]
     workers: Option<usize>,
     /// How many times each array is worked through.
@@ -100,7 +100,7 @@ fn table(
     Ok(())
 }
 
-/// The first job fails once there are as many others beside it as may be.
+/// Fails the first job as soon as the limit allows no further job beside it.
 fn wrong_key(texts: &[Vec<u8>], workers: usize) -> anyhow::Result<()> {
     let (begun, failed) = (&Latch::new(workers), &OnceLock::new());
     let report = TaskGroup::builder().name("RC4").limit(workers).scope(|g| {

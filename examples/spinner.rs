@@ -1,12 +1,12 @@
-//! A spinner beside a computation: a daemon, which nobody has to stop.
+//! A spinner beside a computation: a daemon, which the program need not stop.
 //!
 //! ```text
 //! cargo run --release --example spinner [-- NUMBER...]
 //! ```
 //!
-//! See that the line of the spinner is clean before a result is printed, and how soon after the
-//! result it was gone. The second number is no prime, which is an error here: the spinner stops
-//! then too, where a thread that waits for its flag would spin for ever.
+//! Look at the line of the spinner, which is clean before a result is printed, and how soon after
+//! the result it was gone. The second number is no prime, which is an error here. The spinner stops
+//! then too; a thread that waits for its flag would spin for ever.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ use taskgroup_examples::{left_behind, println};
 
 #[derive(Parser)]
 struct Options {
-    /// What may be a prime. Those of the default take a second or more each: a prime, and the
-    /// square of one.
+    /// Numbers that may be prime. The default numbers take a second or more each: a prime, and the
+    /// square of a prime.
     #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969], value_parser = clap::value_parser!(u64).range(2..1 << 62))]
     numbers: Vec<u64>,
 }

@@ -35,8 +35,8 @@ pub struct FlagServer {
 
 impl FlagServer {
     /// Starts a server that answers for the country with code `XX` as `answer("XX")` says, up to
-    /// `handlers` requests at once: with no fewer than its client has in flight, what the client
-    /// waits for is the delay and never a handler.
+    /// `handlers` requests at once. With at least as many handlers as its client has requests in
+    /// flight, the client waits for the delay and never for a handler.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl FlagServer {
         for _ in 0..handlers {
             let (http, stop, answer) = (server.http.clone(), server.stop.clone(), answer.clone());
             let handle = move || {
-                // A failed `recv` is how `Server::unblock` says that it is over.
+                // `Server::unblock` ends the loop by a failed `recv`.
                 while let Ok(request) = http.recv() {
                     respond(request, &*answer);
                 }
@@ -77,7 +77,7 @@ impl FlagServer {
         Ok(server)
     }
 
-    /// The address of the flag of the country with this code.
+    /// Returns the address of the flag of the country with this code.
     pub fn url(&self, code: &str) -> String {
         let code = code.to_ascii_lowercase();
         format!("http://{}/flags/{code}/{code}.gif", self.address)
@@ -105,8 +105,8 @@ impl Drop for FlagServer {
             self.http.unblock();
         }
         for handler in self.handlers.drain(..) {
-            // A handler that panicked has said so on stderr, and a client of it has seen its
-            // connection close.
+            // If a handler panicked, the panic is on stderr, and its client has seen the connection
+            // close.
             let _ = handler.join();
         }
     }
@@ -142,7 +142,7 @@ fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
     let _ = request.respond(Response::from_data(body).with_status_code(status));
 }
 
-/// The code that a path `/flags/xx/xx.gif` asks for.
+/// Returns the code that a path `/flags/xx/xx.gif` asks for.
 fn code(path: &str) -> Option<String> {
     let (folder, file) = path
         .strip_prefix("/flags/")?
@@ -153,7 +153,7 @@ fn code(path: &str) -> Option<String> {
     is_code.then(|| file.to_ascii_uppercase())
 }
 
-/// A valid image of one pixel, whose colour is the code.
+/// Returns a valid image of one pixel, with the code as its colour.
 fn gif(code: &str) -> Vec<u8> {
     let [first, second] = [code.as_bytes()[0], code.as_bytes()[1]];
     let mut image = b"GIF89a\x01\0\x01\0\x80\0\0".to_vec();

@@ -3,12 +3,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The names of the threads of this process that still run something: all but the main thread, the
-/// idle workers that the crate keeps for the next tasks, and the one that waits for Ctrl-C. `none`,
-/// one would hope.
+/// Returns the names of the threads of this process that still run something, or `none`. Not
+/// counted are the main thread, the idle workers that the crate keeps for later tasks, and the
+/// thread that waits for Ctrl-C.
 ///
-/// A thread is seen by its name, so a task is only if it has one, and threads that libraries leave
-/// nameless are not.
+/// A thread is seen by its name. So a task is seen only if it has a name, and a thread that a
+/// library leaves nameless is not.
 pub fn left_behind() -> String {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
@@ -23,11 +23,11 @@ pub fn left_behind() -> String {
 }
 
 fn threads() -> io::Result<Vec<String>> {
-    // The nameless have the name of the one that started them, in the end that of the program.
+    // A nameless thread has the name of the thread that started it, in the end the program's name.
     let program = fs::read_to_string("/proc/self/comm")?;
     let mut names = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
-        // One that ends while it is looked at is none that is left.
+        // A thread that ends during this look is not left behind.
         let Ok(name) = fs::read_to_string(thread?.path().join("comm")) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! What the example programs share: a server of country flags on the loopback interface and a
+//! Shared parts of the example programs: a server of country flags on the loopback interface and a
 //! client for it, Ctrl-C and closed pipes, child processes, a cipher, charts, and a look at the
 //! memory and the threads of the program.
 

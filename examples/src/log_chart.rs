@@ -6,9 +6,9 @@ use plotters::prelude::*;
 /// A chart with logarithmic axes, of lines over whole numbers.
 #[derive(Debug)]
 pub struct LogChart {
-    /// What stands above it, with the unit.
+    /// The text above the chart, with the unit.
     pub title: &'static str,
-    /// What the whole numbers are.
+    /// The meaning of the whole numbers.
     pub x: &'static str,
     /// A name and points for each line.
     pub lines: Vec<(&'static str, Vec<(f64, f64)>)>,

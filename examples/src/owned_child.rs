@@ -7,7 +7,7 @@ pub struct OwnedChild(pub Child);
 
 impl Drop for OwnedChild {
     fn drop(&mut self) {
-        // Of a process that has been waited for, nothing is left to kill.
+        // A process that has been waited for has nothing left to kill.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

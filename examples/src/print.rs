@@ -7,16 +7,17 @@ use std::{
 
 use taskgroup::CancelToken;
 
-/// The exit code of a program whose output nobody reads to its end, as shells have it.
+/// The exit code after the reader of the output has gone, as in shells.
 pub(crate) const UNREAD: u8 = 141;
 
-/// The scope of the program, if it has one that is to be left in good order.
+/// The scope of the program, if it has a scope to leave in good order.
 pub(crate) static PROGRAM: OnceLock<CancelToken> = OnceLock::new();
 
-/// Prints a line, as `std::println` does; but that nobody reads on, as in `| head -1`, is no panic.
+/// Prints a line, like `std::println`, but does not panic if the reader has gone, as in
+/// `| head -1`.
 ///
-/// It cancels what runs in [`until_ctrl_c`](crate::until_ctrl_c), and ends any other program on the
-/// spot. In both cases the exit code is 141.
+/// Then it cancels the program in [`until_ctrl_c`](crate::until_ctrl_c), or ends any other program
+/// on the spot. In both cases the exit code is 141.
 #[macro_export]
 macro_rules! println {
     ($($line:tt)*) => {
@@ -28,7 +29,7 @@ macro_rules! println {
 pub fn print_line(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => match PROGRAM.get() {
-            Some(program) => _ = program.cancel_because("nobody reads on"),
+            Some(program) => _ = program.cancel_because("the reader of the output has gone"),
             None => process::exit(UNREAD.into()),
         },
         outcome => outcome.expect("stdout can be written to"),

@@ -2,15 +2,15 @@ use std::{fs, thread, time::Duration};
 
 use anyhow::Context;
 
-/// The bytes of stacks and heap of this process that are in memory: what it has written to, and not
-/// its code. For Linux.
+/// Returns the bytes of stacks and heap of this process that are in memory: the written pages, and
+/// not its code. For Linux.
 ///
 /// # Errors
 ///
-/// If the system does not say.
+/// If the system does not tell.
 pub fn resident() -> anyhow::Result<usize> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup")
-        .context("this system does not say what is in memory")?;
+        .context("this system does not tell the resident memory")?;
     let line = rollup
         .lines()
         .find_map(|line| line.strip_prefix("Anonymous:"))
@@ -19,11 +19,12 @@ pub fn resident() -> anyhow::Result<usize> {
     Ok(kib << 10)
 }
 
-/// [`resident`], once it no longer changes: threads that are about to block have done so.
+/// Returns [`resident`] once it no longer changes: then the threads that were about to block have
+/// blocked.
 ///
 /// # Errors
 ///
-/// As [`resident`].
+/// Like [`resident`].
 pub fn settled() -> anyhow::Result<usize> {
     let mut last = resident()?;
     loop {

@@ -4,7 +4,7 @@ use clap::{Args, builder::RangedU64ValueParser};
 
 use crate::{COUNTRIES, POPULOUS};
 
-/// Which flags to download, as arguments of a program.
+/// The selection of flags to download, as arguments of a program.
 #[derive(Debug, Args)]
 pub struct Selection {
     /// Codes of countries, or first letters of codes [default: the 20 most populous countries]
@@ -22,7 +22,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The codes that were selected, in the order of the alphabet: at least one.
+    /// Returns the selected codes, in the order of the alphabet: at least one.
     pub fn codes(&self) -> Vec<String> {
         let codes: BTreeSet<String> = match self {
             Selection { every: true, .. } => ('A'..='Z')
@@ -39,7 +39,7 @@ impl Selection {
     }
 }
 
-/// The codes that `word` stands for: itself, or all that begin with it.
+/// Returns the codes that `word` stands for: itself, or all codes that begin with it.
 fn codes_of(word: &str) -> Result<Vec<String>, &'static str> {
     let word = word.to_ascii_uppercase();
     match word.as_bytes() {

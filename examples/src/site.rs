@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 
 use crate::Answer;
 
-/// A site of flags that behaves well or badly, as arguments of a program. All that is random about
-/// it follows from its seed.
+/// A site of flags that behaves well or badly, as arguments of a program. All its randomness
+/// follows from its seed.
 #[derive(Debug, Clone, Args)]
 pub struct Site {
     /// How the server behaves
@@ -20,7 +20,7 @@ pub struct Site {
     /// How long a slow server takes for an answer, on average
     #[arg(long, value_name = "MS", default_value_t = 100)]
     delay_ms: u64,
-    /// What decides how long each answer takes and which ones are errors
+    /// The seed of the delays and the errors
     #[arg(long, default_value_t = 14)]
     seed: u64,
 }
@@ -37,8 +37,8 @@ enum Behaviour {
 }
 
 impl Site {
-    /// The answer for the country with this code. A slow one takes between nothing and twice the
-    /// average.
+    /// Returns the answer for the country with this code. A slow answer takes between nothing and
+    /// twice the average.
     pub fn answer(&self, code: &str) -> Answer {
         let delay = Duration::from_millis(self.delay_ms).mul_f64(2.0 * self.chance(code, 0));
         match self.behaviour {
@@ -48,8 +48,8 @@ impl Site {
         }
     }
 
-    /// A number from 0 to 1 that looks random and is always the same: the seed and the code, mixed
-    /// as SplitMix64 does.
+    /// Returns a number from 0 to 1 that looks random and is always the same: the seed and the
+    /// code, mixed as in SplitMix64.
     fn chance(&self, code: &str, draw: u64) -> f64 {
         let key = code.bytes().fold(self.seed, |key, byte| {
             (key << 8) ^ (key >> 56) ^ u64::from(byte)

@@ -12,24 +12,23 @@ use crate::{
     println,
 };
 
-/// The exit code of a program that Ctrl-C has ended, as shells have it; here after the other
-/// signals too.
+/// The exit code after a Ctrl-C, as in shells; here after the other signals too.
 const INTERRUPTED: u8 = 130;
 
-/// For how long a further Ctrl-C changes nothing: some terminals and launchers send two for one.
+/// How long a further Ctrl-C changes nothing: some terminals and launchers send two for one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs `program` in a scope that Ctrl-C cancels, and says at the end how long that took and what
-/// threads are left, which is none.
+/// Runs `program` in a scope that Ctrl-C cancels. At the end it prints how long that took and which
+/// threads are left, namely none.
 ///
-/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more ends
-/// the process as it is. The program is cancelled, too, when nobody reads on what
-/// [`println!`](crate::println) prints.
+/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more
+/// signal ends the process as it is. The program is also cancelled when the reader of
+/// [`println!`](crate::println) has gone.
 ///
 /// # Errors
 ///
-/// Those of `program`, unless it was interrupted, when the exit code is 130, or nobody read on,
-/// when it is 141.
+/// The errors of `program`. After an interrupt the exit code is 130 instead, and 141 after the
+/// reader has gone.
 pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     let token = PROGRAM.get_or_init(CancelToken::new).clone();
     let pressed = Arc::new(OnceLock::new());

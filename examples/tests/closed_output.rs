@@ -1,4 +1,4 @@
-//! Programs that nobody listens to: they end, without a panic, and leave nothing.
+//! Programs with a closed output: they end, without a panic, and leave nothing.
 #![cfg(unix)]
 
 mod run;
@@ -9,7 +9,7 @@ use run::run_unread;
 
 #[test]
 fn a_program_ends_that_nobody_listens_to() {
-    // Until it has said all, it would take an hour.
+    // Its whole output would take an hour.
     for (name, args) in [
         ("coffee", ["--minute-ms", "400000"]),
         ("heartbeat", ["--beats", "3600"]),

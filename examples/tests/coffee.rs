@@ -1,4 +1,4 @@
-//! The morning in the kitchen: what comes after what, and how a broken grinder ends it.
+//! The morning in the kitchen: the order of its activities, and its end by a broken grinder.
 
 mod run;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use run::{assert_no_thread_left, duration, in_order, row, run, run_well};
 
-/// The output of one step, with minutes of so many milliseconds.
+/// Returns the output of one step, with minutes of so many milliseconds.
 fn step(step: &str, minute_ms: &str) -> String {
     let output = run_well("coffee", &[step, "--minute-ms", minute_ms]);
     assert_no_thread_left(&output);
@@ -21,7 +21,7 @@ fn assert_in_order(output: &str, parts: &[&str]) {
     );
 }
 
-/// Says when each began, without the time and what came of it.
+/// Returns the beginnings in order, without their times and outcomes.
 fn lines(output: &str) -> Vec<&str> {
     output
         .lines()

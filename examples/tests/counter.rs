@@ -1,4 +1,4 @@
-//! Counters that lose increments, those that do not, and those that stop because one of them fails.
+//! Counters that lose increments, counters that do not, and counters that stop because one fails.
 
 mod run;
 

@@ -23,8 +23,8 @@ fn start() -> Live {
     Live::start("find_self", &[], Stdio::null())
 }
 
-/// Fails if one of the servers that said its id is there, dead or alive: each is in a process group
-/// of its own.
+/// Fails if one of the servers that printed its id still exists, dead or alive: each is in a
+/// process group of its own.
 fn assert_no_server_left(output: &Run) {
     let ids = output.stdout.lines().filter_map(|line| {
         line.split_once(": process ")?
@@ -121,7 +121,7 @@ fn a_server_that_dies_takes_the_others_along_and_is_named() {
     assert_no_thread_left(&output.stdout);
 }
 
-/// A server whose list of hosts begins with one that never answers, and the address of the server.
+/// Returns a server with a list of hosts of which the first never answers, and its address.
 fn lost(hosts: &[&str], within: &str) -> (Live, TcpStream, TcpListener) {
     let [silent, own] =
         [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));

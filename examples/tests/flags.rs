@@ -1,4 +1,4 @@
-//! Twenty flags in three styles, and one that fails.
+//! Twenty flags in three styles, and one failure.
 
 mod run;
 

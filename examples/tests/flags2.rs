@@ -1,4 +1,4 @@
-//! Flags with options: which ones, how they are counted, and what stops them.
+//! Flags with options: the selection, the counts, and the ways to stop.
 #![cfg(unix)]
 
 mod run;
@@ -9,7 +9,7 @@ use run::{Live, assert_no_thread_left, duration, in_order, row, run, run_well};
 
 /// Slow, but for one flag that comes within a second: the others take more than a minute.
 const ONE_IS_SAVED: [&str; 6] = ["-s", "DELAY", "--delay-ms", "600000", "--seed", "1781"];
-/// The same, and the one is an error.
+/// The same, and the quick flag is an error.
 const ONE_FAILS: [&str; 6] = ["-s", "ERROR", "--delay-ms", "600000", "--seed", "6951"];
 
 fn sorted_lines(output: &str, part: &str) -> Vec<String> {

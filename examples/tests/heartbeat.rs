@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use run::{assert_no_thread_left, duration, in_order, row, run_well};
 
-/// The instants of the beats under this title in seconds, each with what was seen.
+/// Returns the instants of the beats under this title in seconds, each with the observation.
 fn beats<'a>(output: &'a str, title: &str) -> Vec<(f64, &'a str)> {
     let lines = output.lines().skip_while(|line| *line != title).skip(1);
     let beats = lines.map_while(|line| line.trim_start().strip_prefix('+')?.split_once("  "));

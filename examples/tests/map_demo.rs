@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use run::{assert_no_thread_left, in_order, run_well};
 
-/// The lines of part `n`, without their times and indents.
+/// Returns the lines of part `n`, without their times and indents.
 fn part(output: &str, n: usize) -> Vec<&str> {
     let lines: Vec<_> = output
         .lines()
@@ -17,7 +17,7 @@ fn part(output: &str, n: usize) -> Vec<&str> {
     parts[n].to_vec()
 }
 
-/// What stands before or after `words` in the lines that have it.
+/// Returns the texts before or after `words` in the lines that have it.
 fn with<'a>(lines: &[&'a str], words: &str) -> Vec<&'a str> {
     lines
         .iter()
@@ -32,7 +32,7 @@ fn with<'a>(lines: &[&'a str], words: &str) -> Vec<&'a str> {
 
 #[test]
 fn results_come_in_the_order_that_was_asked_for() {
-    // Wherever an order is a matter of time, 0.6 s or more lies between.
+    // Where an order depends on time, there are 0.6 s or more between.
     let output = run_well("map_demo", &[]);
 
     let ordered = part(&output, 1);
@@ -88,7 +88,7 @@ fn results_come_in_the_order_that_was_asked_for() {
     let failed = part(&output, 3);
     assert_eq!(with(&failed, "pulled"), ["2", "4", "6"], "{output}");
     assert_eq!(with(&failed, "wakes up"), ["2"], "{output}");
-    // A task that had not begun when the other failed never does.
+    // A task that had not begun when the other task failed never begins.
     let [mut sleeping, woken] =
         ["sleeps", "is woken"].map(|words| BTreeSet::from_iter(with(&failed, words)));
     assert!(sleeping.remove("2") && sleeping == woken, "{output}");

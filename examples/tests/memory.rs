@@ -1,4 +1,4 @@
-//! The table and the plot of what blocked tasks cost.
+//! The table and the plot of the cost of blocked tasks.
 #![cfg(target_os = "linux")]
 
 mod run;

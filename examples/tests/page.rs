@@ -1,5 +1,4 @@
-//! The page of the examples: it names all of them, each with its command and with as many lines as
-//! it has.
+//! The page of the examples: it names each of them, with its command and its number of lines.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -17,7 +16,7 @@ fn examples() -> BTreeSet<String> {
         .collect()
 }
 
-/// Lines that are neither blank nor all comment, above the tests.
+/// Returns the number of lines above the tests that are neither blank nor all comment.
 fn lines_of_code(file: &str) -> usize {
     let text = read(file);
     let lines = text

@@ -1,10 +1,10 @@
-//! What gives out results knows how many there will be, so that a progress bar of another crate
-//! does.
+//! An iterator of results knows how many will come, so a progress bar of another crate knows it
+//! too.
 
 use indicatif::{ProgressBar, ProgressBarIter, ProgressIterator};
 use taskgroup::{Cancelled, GroupError, TaskGroup};
 
-/// How many results `bar` expects, and how many there are.
+/// Returns how many results `bar` expects, and how many there are.
 fn expected_and_given<T>(
     bar: ProgressBarIter<impl Iterator<Item = Result<T, Cancelled>>>,
 ) -> (Option<u64>, usize) {

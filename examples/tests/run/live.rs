@@ -1,4 +1,4 @@
-//! An example that is under way: what it says, signals to it, and its end.
+//! A running example: its output, signals to it, and its end.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -58,7 +58,7 @@ impl Live {
         }
     }
 
-    /// The rest of the first line from now on that begins with `start`.
+    /// Returns the rest of the first line from now on that begins with `start`.
     pub(crate) fn wait_for(&mut self, start: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -79,7 +79,7 @@ impl Live {
         kill_process(self.id(), Signal::INT).expect("the example is there");
     }
 
-    /// Sends SIGINT to the example and all that it has started, as a terminal does at Ctrl-C.
+    /// Sends SIGINT to the example and all its processes, as a terminal does at Ctrl-C.
     pub(crate) fn interrupt_group(&self) {
         kill_process_group(self.id(), Signal::INT).expect("the example is there");
     }
@@ -89,8 +89,8 @@ impl Live {
         kill_process(self.id(), Signal::TERM).expect("the example is there");
     }
 
-    /// What the example printed, and how it ended; fails if it does not end, or if it leaves a
-    /// process behind, dead or alive.
+    /// Returns the output of the example, and how it ended. Fails if it does not end, or if it
+    /// leaves a process behind, dead or alive.
     pub(crate) fn end(mut self) -> Run {
         let status = wait(&mut self.child)
             .unwrap_or_else(|| panic!("it has not ended; it printed\n{}", self.stdout));
@@ -119,7 +119,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // There is none, if all went well.
+        // There is no group left, if all went well.
         let _ = kill_process_group(self.id(), Signal::KILL);
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Runs an example as a program, to its end, and looks at what it leaves.
+//! Runs an example as a program, to its end, and looks for leftovers.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 #[cfg(unix)]
@@ -43,7 +43,7 @@ fn example(name: &str) -> PathBuf {
     path
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
@@ -112,7 +112,7 @@ pub(crate) fn run_unread(name: &str, args: &[&str], variables: &[(&str, &str)]) 
     );
 }
 
-/// What the example printed, if it ended with exit code 0 and nothing on stderr.
+/// Returns the output of the example, if it ended with exit code 0 and nothing on stderr.
 pub(crate) fn run_well(name: &str, args: &[&str]) -> String {
     let Run {
         status,
@@ -126,7 +126,7 @@ pub(crate) fn run_well(name: &str, args: &[&str]) -> String {
     stdout
 }
 
-/// The status, or none if the program had to be killed.
+/// Returns the status, or none if the program had to be killed.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -140,7 +140,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// The processes of this group, those included that are dead and not waited for.
+/// Returns the processes of this group, also the dead ones that are not waited for.
 fn group_members(group: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -155,7 +155,7 @@ fn group_members(group: u32) -> Vec<u32> {
     ids.filter(is_member).collect()
 }
 
-/// Whether these stand in the text one after the other.
+/// Returns whether these stand in the text one after the other.
 pub(crate) fn in_order(text: &str, parts: &[&str]) -> bool {
     let mut rest = text;
     parts.iter().all(|part| match rest.split_once(part) {
@@ -167,7 +167,7 @@ pub(crate) fn in_order(text: &str, parts: &[&str]) -> bool {
     })
 }
 
-/// The rest of the only line that begins with `label`, blanks aside.
+/// Returns the rest of the only line that begins with `label`, blanks aside.
 pub(crate) fn row<'a>(output: &'a str, label: &str) -> &'a str {
     let mut rows = output
         .lines()
@@ -186,7 +186,7 @@ pub(crate) fn assert_no_thread_left(output: &str) {
     }
 }
 
-/// A duration as `Debug` prints it.
+/// Parses a duration as `Debug` prints it.
 pub(crate) fn duration(text: &str) -> Duration {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
