@@ -1,4 +1,4 @@
-//! Where the public types may travel to: `Send`, `Sync`, `Unpin` and `UnwindSafe`.
+//! The auto traits of the public types: `Send`, `Sync`, `Unpin` and `UnwindSafe`.
 
 use std::cell::Cell;
 use std::io;
@@ -34,10 +34,11 @@ macro_rules! all {
     };
 }
 
+/// `Send`, but not `Sync`.
 type NotSync = Cell<u8>;
 
 #[test]
-fn ends_of_channels_go_past_a_panic() {
+fn ends_of_channels_are_unwind_safe() {
     fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
     unwind_safe::<Sender<NotSync>>();
     unwind_safe::<Receiver<NotSync>>();
@@ -137,7 +138,7 @@ fn primitives_are_shared_by_tasks() {
 }
 
 #[test]
-fn channels_carry_what_is_only_send() {
+fn channels_carry_messages_that_are_only_send() {
     all![Sender<NotSync>, Receiver<NotSync>];
     send::<SendError<NotSync>>();
     all![

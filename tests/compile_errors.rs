@@ -1,5 +1,4 @@
-//! `docs/compile-errors.md` shows what the compiler says to the mistakes of a newcomer: here it is
-//! made to say it.
+//! The compiler says to each mistake in `docs/compile-errors.md` what that page shows.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +9,14 @@ struct Mistake {
     line: usize,
     code: String,
     program: String,
-    /// What the page shows of the message.
+    /// The part of the message that the page shows.
     shown: String,
-    /// What must be in the message, whatever else a version of the compiler makes of it.
+    /// Phrases that the message must contain with every version of the compiler.
     says: Vec<String>,
 }
 
-/// The mistakes in the order of the page: a program that must not compile, a message, and the words
-/// that matter.
+/// Returns the mistakes in the order of the page. Each is a program that must not compile, a
+/// message, and the phrases that matter.
 fn mistakes(page: &str) -> Vec<Mistake> {
     let mut mistakes: Vec<Mistake> = Vec::new();
     let mut lines = page.lines().enumerate();
@@ -60,7 +59,7 @@ fn mistakes(page: &str) -> Vec<Mistake> {
     mistakes
 }
 
-/// A package that depends on this crate and has each mistake as a program.
+/// Writes a package that depends on this crate and has each mistake as a program.
 fn package(mistakes: &[Mistake]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile-errors");
@@ -68,11 +67,12 @@ fn package(mistakes: &[Mistake]) -> PathBuf {
     let _ = fs::remove_dir_all(&programs);
     fs::create_dir_all(&programs).unwrap();
     let manifest = format!(
-        "[package]\nname = \"compile-errors\"\nedition = \"2024\"\n\n[dependencies]\ntaskgroup = {{ path = {root:?} }}\n\
-         anyhow = \"1\"\n\n[workspace]\n"
+        "[package]\nname = \"compile-errors\"\nedition = \"2024\"\n\n\
+         [dependencies]\ntaskgroup = {{ path = {root:?} }}\nanyhow = \"1\"\n\n[workspace]\n"
     );
     fs::write(package.join("Cargo.toml"), manifest).unwrap();
-    // What has been fetched for this test is enough for the package.
+    // The crates that were fetched for this test are enough for the package, so it needs no
+    // network.
     let _ = fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock"));
     for mistake in mistakes {
         let program = format!("fn main() {{\n{}}}\n", mistake.program);
@@ -81,7 +81,7 @@ fn package(mistakes: &[Mistake]) -> PathBuf {
     package
 }
 
-/// What the compiler says to one program; `None` if it has nothing against it.
+/// Returns the compiler's message about one program, or `None` if the program compiles.
 fn compile(package: &Path, line: usize) -> Option<String> {
     let checked = Command::new(env!("CARGO"))
         .args([
@@ -101,7 +101,7 @@ fn compile(package: &Path, line: usize) -> Option<String> {
     (!checked.status.success()).then(|| String::from_utf8_lossy(&checked.stderr).into_owned())
 }
 
-/// As one line: what is broken into lines, and where, is not the point.
+/// Returns `text` as one line, since line breaks differ between versions of the compiler.
 fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

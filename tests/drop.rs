@@ -1,4 +1,4 @@
-//! Destructors: when captures and results are dropped, and scopes opened inside a destructor.
+//! Destructors: when captures and results are dropped, and scopes that a destructor opens.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn captures_are_dropped_before_the_scope_returns() -> Result<(), GroupError> {
 }
 
 #[test]
-fn results_nobody_joins_are_dropped_before_the_scope_returns() -> Result<(), GroupError> {
+fn results_that_are_not_joined_are_dropped_before_the_scope_returns() -> Result<(), GroupError> {
     for _ in 0..100 {
         let drops = Drops::default();
         TaskGroup::scope(|g| {
@@ -43,7 +43,7 @@ fn results_nobody_joins_are_dropped_before_the_scope_returns() -> Result<(), Gro
 }
 
 #[test]
-fn results_nobody_wants_may_borrow_until_the_scope_ends() -> Result<(), GroupError> {
+fn a_result_without_a_handle_may_borrow_until_the_scope_ends() -> Result<(), GroupError> {
     struct Borrows<'a>(&'a AtomicU32);
     impl Drop for Borrows<'_> {
         fn drop(&mut self) {
@@ -64,7 +64,7 @@ fn results_nobody_wants_may_borrow_until_the_scope_ends() -> Result<(), GroupErr
 }
 
 #[test]
-fn a_joined_result_belongs_to_the_one_who_joined() -> Result<(), GroupError> {
+fn a_joined_result_belongs_to_its_joiner() -> Result<(), GroupError> {
     let drops = Drops::default();
     let kept = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(drops.counted())).join()?))?;
     assert_eq!(drops.count(), 0);
@@ -108,8 +108,8 @@ fn panic_payloads_of_isolated_tasks_are_dropped_before_the_scope_returns() -> Re
     Ok(())
 }
 
-/// A destructor that opens a scope with tasks, as a pool or a cache that flushes when it is dropped
-/// does.
+/// Opens a scope with tasks in its destructor, like a pool or a cache that flushes when it is
+/// dropped.
 struct Flush<'a>(&'a AtomicU32);
 
 impl Drop for Flush<'_> {

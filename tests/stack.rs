@@ -1,12 +1,12 @@
-//! The stack: what is well on threads of their own is well where tasks run on the thread that waits
-//! for them.
+//! The stack: tasks that run on the thread that waits for them overflow no stack that tasks on
+//! threads of their own would not overflow.
 
 use std::hint::black_box;
 use std::thread;
 
 use taskgroup::{GroupError, TaskGroup, TaskHandle};
 
-/// Runs `f` with `N` bytes more of the stack in use.
+/// Runs `f` with `N` more bytes of the stack in use.
 #[inline(never)]
 fn with_stack<const N: usize, T>(f: impl FnOnce() -> T) -> T {
     let mut used = [0_u8; N];
@@ -16,6 +16,7 @@ fn with_stack<const N: usize, T>(f: impl FnOnce() -> T) -> T {
     value
 }
 
+/// Runs `f` on a new thread with a stack of this size.
 fn on_a_stack_of<T: Send + 'static>(bytes: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::Builder::new().stack_size(bytes).spawn(f);
     thread
@@ -24,7 +25,7 @@ fn on_a_stack_of<T: Send + 'static>(bytes: usize, f: impl FnOnce() -> T + Send +
         .expect("it does not panic")
 }
 
-/// Scopes inside of each other, each in a task that the end of the scope around it may run.
+/// Opens scopes inside each other. Each is in a task that the end of the scope around it may run.
 fn nested<const N: usize>(levels: usize) -> anyhow::Result<usize> {
     with_stack::<N, _>(|| {
         let mut below = 0;
@@ -41,7 +42,7 @@ fn nested<const N: usize>(levels: usize) -> anyhow::Result<usize> {
     })
 }
 
-/// As `nested`, with tasks that are joined.
+/// Like `nested`, but each task is joined.
 fn joined<const N: usize>(levels: usize) -> anyhow::Result<usize> {
     with_stack::<N, _>(|| {
         let below = match levels {
@@ -52,7 +53,7 @@ fn joined<const N: usize>(levels: usize) -> anyhow::Result<usize> {
     })
 }
 
-/// Tasks of one group, of which each joins the one before.
+/// Spawns tasks of one group; each joins the task before it.
 fn chained<const N: usize>(tasks: usize) -> Result<usize, GroupError> {
     TaskGroup::scope(|g| {
         let mut last: TaskHandle<'_, usize> = g.spawn(|| Ok(0));
@@ -144,6 +145,7 @@ fn a_failure_comes_up_from_any_depth() {
         assert!(error.to_string().ends_with("at the bottom"), "{error}");
         let drawn = format!("{error:?}");
         assert!(drawn.ends_with("at the bottom"));
+
         let groups = drawn
             .lines()
             .filter(|line| line.ends_with(": 1 failure"))

@@ -1,5 +1,5 @@
-//! Actors for random schedules: threads with a token each, which do one operation at a time and
-//! report how it ended.
+//! Actors for random schedules: threads that each have a token, do one operation at a time and
+//! report its outcome.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -26,7 +26,7 @@ pub(crate) fn runs() -> ProptestConfig {
     }
 }
 
-/// What an actor is told to do, with what it keeps.
+/// An operation for an actor to do, on the state that it keeps.
 type Command<'a, S> = Box<dyn FnOnce(&mut S) + Send + 'a>;
 
 /// The actors of one schedule, each with a state of its own, and what they have reported.
@@ -38,7 +38,7 @@ pub(crate) struct Stage<'a, S, R> {
 }
 
 impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
-    /// Runs `script`; in the end everything is cancelled.
+    /// Runs `script`, then cancels everything.
     pub(crate) fn run(make: impl Fn() -> S + Sync, script: impl FnOnce(&mut Self))
     where
         S: 'a,
@@ -62,7 +62,7 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
                 });
                 stage.actors.push(tell);
             }
-            // What blocks is let go also where the script fails, so that a failure is no hang.
+            // The actors are also released if the script fails, so that a failure is no hang.
             struct Cancel(Vec<CancelToken>);
             impl Drop for Cancel {
                 fn drop(&mut self) {
@@ -79,19 +79,19 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
         });
     }
 
-    /// Has an actor that does nothing begin an operation in a scope of its own; what it returns is
-    /// reported.
+    /// Lets an idle actor begin an operation in a scope of its own. The actor reports the value
+    /// that the operation returns.
     pub(crate) fn begin(&mut self, actor: usize, operation: impl FnOnce(&mut S) -> R + Send + 'a) {
         self.tokens[actor] = CancelToken::new();
         self.act(actor, operation);
     }
 
-    /// As `begin`, in the scope of the actor's last operation, which may have been cancelled.
+    /// Like `begin`, but in the scope of the actor's last operation, which may be cancelled.
     pub(crate) fn act(&mut self, actor: usize, operation: impl FnOnce(&mut S) -> R + Send + 'a) {
         let (token, report) = (self.tokens[actor].clone(), self.report.clone());
         let command = move |state: &mut S| {
             let outcome = token.run(|| operation(state));
-            // The script has gone if it has failed.
+            // A script that has failed no longer receives.
             let _ = report.send((actor, outcome));
         };
         self.actors[actor]
@@ -99,17 +99,18 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
             .expect("the actor is there");
     }
 
-    /// For what an actor has to tell in the middle of an operation.
+    /// Returns a function with which an actor reports in the middle of an operation.
     pub(crate) fn reporter(&self, actor: usize) -> impl Fn(R) + Send + use<'a, S, R> {
         let report = self.report.clone();
         move |outcome| drop(report.send((actor, outcome)))
     }
 
+    /// Cancels the scope of the actor's last operation.
     pub(crate) fn cancel(&self, actor: usize) {
         self.tokens[actor].cancel();
     }
 
-    /// Waits for as many reports as are expected, which must be these.
+    /// Waits for as many reports as are expected, and asserts that they are those.
     #[track_caller]
     pub(crate) fn expect(&self, expected: BTreeSet<(usize, R)>) {
         let next = || {
@@ -121,12 +122,12 @@ impl<'a, S, R: Ord + Debug + Send + 'a> Stage<'a, S, R> {
         assert_eq!(reported, expected);
     }
 
-    /// Nobody has anything to say that was not expected.
+    /// Asserts that no other report has come.
     #[track_caller]
     pub(crate) fn expect_no_more(&self) {
         assert!(
             self.reports.try_recv().is_err(),
-            "somebody reported what was not expected"
+            "an actor made a report that was not expected"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! What the tests of channels share: who is blocked at one, and operations that cross with cancels.
+//! What the tests of channels share: counts of blocked threads, and operations that race with
+//! cancels.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -13,24 +14,25 @@ use taskgroup::{CancelToken, TaskGroup};
 
 use super::support::{Counted, Drops, LONG, until, watch};
 
-/// For what is to run out of time.
+/// The limit of a wait that is meant to time out.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
+/// Whether so many wait to send and to receive, according to `Debug`.
 fn shows<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) -> bool {
     format!("{receiver:?}").contains(&format!("sending: {sending}, receiving: {receiving} "))
 }
 
-/// Lets others run until so many wait to send or receive.
+/// Lets other threads run until so many wait to send and to receive.
 pub(crate) fn until_blocked<T>(receiver: &Receiver<T>, sending: usize, receiving: usize) {
     until(|| shows(receiver, sending, receiving));
 }
 
-/// Whether nobody is in a queue of the channel.
+/// Whether both queues of the channel are empty.
 pub(crate) fn is_deserted<T>(receiver: &Receiver<T>) -> bool {
     shows(receiver, 0, 0)
 }
 
-/// Runs `f` in a scope that another thread cancels at about that time, if `cancel`.
+/// Runs `f` in a scope. If `cancel`, another thread cancels the scope at about the same time.
 pub(crate) fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Result<T> {
     let token = CancelToken::new();
     let canceller = token.clone();
@@ -45,8 +47,8 @@ pub(crate) fn with_cancel<T>(cancel: bool, f: impl FnOnce() -> T) -> anyhow::Res
     })?)
 }
 
-/// Two who send through a channel and two who receive, some of them cancelled at any moment: each
-/// message is delivered, once, or given back.
+/// Runs two senders and two receivers of a channel, with cancels at random moments, and asserts
+/// that each message is either delivered once or given back.
 pub(crate) fn cross_with_cancels<S: Clone + Send, R: Clone + Send>(
     (sender, receiver): (S, R),
     send: impl Fn(&S, Counted) -> Result<(), SendError<Counted>> + Sync,

@@ -1,7 +1,7 @@
 //! What the tests of echoes share: reports in which one failure led to another.
 //!
-//! In most of them the echo is recorded first. The root drops its end of a channel, waits until the
-//! echo has ended, and fails then: as a task does whose destructors take their time.
+//! In most reports the echo is recorded first. The root drops its end of a channel, waits until the
+//! task of the echo has ended, and fails then, like a task with slow destructors.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -26,7 +26,7 @@ pub fn name(task: Option<&TaskInfo>) -> &str {
     })
 }
 
-/// The task of each failure, and that of which it is an echo.
+/// Returns the name of each failure's task, and of the task whose failure it echoes.
 pub fn names<E>(error: &GroupError<E>) -> Vec<(&str, Option<&str>)> {
     let pair = |failure| {
         (
@@ -41,21 +41,21 @@ pub fn primary<E>(error: &GroupError<E>) -> &str {
     name(error.primary().expect("it has failures").task())
 }
 
-/// That `root` failed second, and what failed first is its echo.
+/// Asserts that `echo` failed first and `root` second, and that the first is the echo.
 #[track_caller]
 pub fn assert_echo<E>(error: &GroupError<E>) {
     assert_eq!(names(error), [("echo", Some("root")), ("root", None)]);
     assert_eq!(primary(error), "root");
 }
 
-/// That the only failure is that of `echo`, which is none.
+/// Asserts that the failure of `echo` is the only one, and is no echo.
 #[track_caller]
 pub fn assert_no_echo<E>(error: &GroupError<E>) {
     assert_eq!(names(error), [("echo", None)]);
     assert_eq!(primary(error), "echo");
 }
 
-/// What `fail` returns, in a task that drops what it owns and waits for the end of the echo first.
+/// Fails a task after it has dropped its values and the task of the echo has ended.
 pub struct Root<'a>(pub &'a Gate);
 
 impl Root<'_> {
@@ -70,7 +70,7 @@ impl Root<'_> {
     }
 }
 
-/// The report of two tasks: `echo`, which fails when `owned` has been dropped, and `root`, which
+/// Returns the report of two tasks: `echo`, which fails once `owned` is dropped, and `root`, which
 /// owns it.
 pub fn report<E: TaskError>(
     on_failure: OnFailure,

@@ -1,5 +1,5 @@
-//! What several test files share: latches, destructors that count or panic, a record of traced
-//! errors, child processes.
+//! What several test files share: latches, counters, destructors that count or panic, a record of
+//! traced errors, and child processes.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -7,6 +7,7 @@
 )]
 
 use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,16 +18,16 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Longer than any test: a sleep of this length ends by a cancel or not at all.
+/// Longer than any test: a sleep of this length ends only by a cancel.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Blocks until this thread's scope is cancelled.
 #[track_caller]
 pub(crate) fn blocked() -> Cancelled {
-    taskgroup::sleep(LONG).expect_err("nobody cancelled within a minute")
+    taskgroup::sleep(LONG).expect_err("no cancel came within a minute")
 }
 
-/// A latch that cancellation does not reach, to order the threads of a test.
+/// A latch that no cancel interrupts, to order the threads of a test.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     open: Mutex<bool>,
@@ -43,6 +44,7 @@ impl Gate {
         *self.open.lock().unwrap()
     }
 
+    /// Blocks until the gate is open.
     pub(crate) fn wait(&self) {
         let (open, timed_out) = self
             .opened
@@ -53,10 +55,10 @@ impl Gate {
     }
 }
 
-/// So short that a wait of this length is over before what it waits for.
+/// The limit of a wait that is meant to time out.
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 
-/// Counts those inside and remembers how many there were at most.
+/// Counts the calls that are inside, and keeps the highest count.
 #[derive(Debug, Default)]
 pub(crate) struct Peak {
     now: AtomicUsize,
@@ -77,11 +79,11 @@ impl Peak {
     }
 }
 
-/// Counts how many of its copies were dropped.
+/// Counts how many of its values were dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Drops(Arc<AtomicUsize>);
 
-/// One value whose destructor is counted by [`Drops`].
+/// A value whose drop [`Drops`] counts.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
@@ -113,8 +115,8 @@ impl Drop for Bomb {
     }
 }
 
-/// Runs `f` and returns what it and its thread traced at error level, one string per event with all
-/// its fields.
+/// Runs `f`. Returns its value, and the events at error level that this thread traced meanwhile: a
+/// string for each, with all its fields.
 pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let value = tracing::subscriber::with_default(ErrorLog(events.clone()), f);
@@ -160,59 +162,58 @@ impl Subscriber for ErrorLog {
 
 const CHILD: &str = "TASKGROUP_TEST_CHILD";
 
-/// Whether this process was started by [`run_in_child`] or one of its kin.
+/// Whether this process was started by [`run_in_child`] or a relative of it.
 pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs the test of this name, alone, in a process of its own; there [`is_child`] holds.
+/// Runs the test of this name alone, in a new process. [`is_child`] holds there.
 pub(crate) fn run_in_child(test: &str) -> Output {
-    let this = std::env::current_exe().expect("a test binary knows its path");
-    child_output(&mut Command::new(this), test)
+    child_output(&mut Command::new(this_test()), test)
 }
 
-/// As [`run_in_child`], with a stack for each thread that no system grants: only the main thread is
-/// to be had, which is where the test then runs.
+/// Like [`run_in_child`], but each thread asks for a stack that no system grants. So no thread can
+/// be started, and the test runs on the main thread.
 pub fn run_in_child_without_threads(test: &str) -> Output {
-    let this = std::env::current_exe().expect("a test binary knows its path");
-    child_output(
-        Command::new(this).env("RUST_MIN_STACK", (usize::MAX / 16).to_string()),
-        test,
-    )
+    let stack = (usize::MAX / 16).to_string();
+    child_output(Command::new(this_test()).env("RUST_MIN_STACK", stack), test)
 }
 
-/// As [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads and
-/// memory beyond.
+/// Like [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads
+/// and memory beyond.
 #[cfg(target_os = "linux")]
 pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
-    let this = std::env::current_exe().expect("a test binary knows its path");
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
-        .arg(this);
-    child_output(&mut shell, test)
+    child_output(&mut limited("-v", kib), test)
 }
 
-/// As [`run_in_small_child`], where each thread wants a stack of `stack` bytes.
+/// Like [`run_in_small_child`], where each thread asks for a stack of `stack` bytes.
 #[cfg(target_os = "linux")]
 pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize) -> Output {
-    let this = std::env::current_exe().expect("a test binary knows its path");
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")])
-        .arg(this);
-    child_output(shell.env("RUST_MIN_STACK", stack.to_string()), test)
+    let stack = stack.to_string();
+    child_output(limited("-v", kib).env("RUST_MIN_STACK", stack), test)
 }
 
-/// As [`run_in_child`], with at most `count` descriptors.
+/// Like [`run_in_child`], with at most `count` descriptors.
 #[cfg(target_os = "linux")]
-pub fn run_in_child_with_descriptors(test: &str, count: u32) -> Output {
-    let this = std::env::current_exe().expect("a test binary knows its path");
+pub fn run_in_child_with_descriptors(test: &str, count: u64) -> Output {
+    child_output(&mut limited("-n", count), test)
+}
+
+fn this_test() -> PathBuf {
+    std::env::current_exe().expect("a test binary knows its path")
+}
+
+/// Returns a command that starts this test binary under a limit of the shell's `ulimit`.
+#[cfg(target_os = "linux")]
+fn limited(option: &str, limit: u64) -> Command {
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")])
-        .arg(this);
-    child_output(&mut shell, test)
+        .args([
+            "-c",
+            &format!("ulimit {option} {limit} && exec \"$0\" \"$@\""),
+        ])
+        .arg(this_test());
+    shell
 }
 
 fn child_output(command: &mut Command, test: &str) -> Output {
@@ -224,7 +225,7 @@ fn child_output(command: &mut Command, test: &str) -> Output {
         .expect("the test binary starts")
 }
 
-/// Runs `body` alone in a process of its own, for tests that observe the whole process.
+/// Runs `body` alone in a new process, for tests that observe the whole process.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
@@ -242,8 +243,8 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     );
 }
 
-/// Runs `f` while every worker that there is a core for spins, so that what `f` queues is not taken
-/// by one of them. For a process of its own: see [`alone`].
+/// Runs `f` while a worker spins on every core, so that no worker takes the tasks that `f` queues.
+/// Needs a process of its own: see [`alone`].
 pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
     let (spinning, over) = (AtomicUsize::new(0), Gate::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -268,19 +269,19 @@ pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Lets others run until `condition` holds.
+/// Lets other threads run until `condition` holds.
 pub fn until(mut condition: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
         assert!(
             started.elapsed() < LONG,
-            "what was waited for did not come within a minute"
+            "the condition did not hold within a minute"
         );
         std::thread::yield_now();
     }
 }
 
-/// Lets others run until `Debug` of `primitive` says that so many wait for it.
+/// Lets other threads run until so many wait at `primitive`, according to its `Debug`.
 pub fn until_waiting(primitive: &impl fmt::Debug, count: usize) {
     let text = format!("waiting: {count}");
     until(|| {
@@ -291,11 +292,10 @@ pub fn until_waiting(primitive: &impl fmt::Debug, count: usize) {
     });
 }
 
-/// Ends the process if it is held for two minutes: for tests in which a wake that is lost would
-/// leave nobody to fail.
+/// Ends the process if it is held for two minutes, for tests that would hang if a wake was lost.
 pub struct Watch(#[allow(dead_code, reason = "held for its drop")] std::sync::mpsc::Sender<()>);
 
-/// Watches the test that calls it.
+/// Returns a watch over the test that calls it.
 #[must_use]
 pub fn watch() -> Watch {
     let (alive, ended) = std::sync::mpsc::channel();
