@@ -195,7 +195,7 @@ fn the_task_that_abandons_ends_at_once() -> Result<(), GroupError> {
     Ok(())
 }
 
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_to_be_had_the_closure_runs_in_place() {
     const TEST: &str = "without_a_thread_to_be_had_the_closure_runs_in_place";

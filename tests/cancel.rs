@@ -389,7 +389,7 @@ fn a_task_that_spawns_while_its_group_is_ending_is_refused() {
             Ok(())
         });
         started.wait();
-        anyhow::bail!("abort") as anyhow::Result<()>
+        Err::<(), _>(anyhow::anyhow!("abort"))
     })
     .unwrap_err();
     assert_eq!((late, drops.count()), (Some(TaskStatus::NeverRan), 1));

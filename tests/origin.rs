@@ -97,7 +97,7 @@ fn a_nested_group_cut_short_by_the_outer_cancel_adds_nothing() {
             Ok(())
         });
         started.wait();
-        anyhow::bail!("outer body") as anyhow::Result<()>
+        Err::<(), _>(anyhow::anyhow!("outer body"))
     })
     .unwrap_err();
     assert_eq!(texts(&error), ["outer body"]);
@@ -119,7 +119,7 @@ fn a_failure_inside_a_nested_group_is_not_lost_to_the_cancel_of_the_outer_one() 
             Ok(())
         });
         started.wait();
-        anyhow::bail!("outer body") as anyhow::Result<()>
+        Err::<(), _>(anyhow::anyhow!("outer body"))
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 2, "{error:#}");

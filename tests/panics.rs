@@ -272,7 +272,7 @@ fn a_tasks_panicking_clean_up_stands_beside_the_first_failure() {
             panic!("clean-up of the task")
         });
         started.wait();
-        anyhow::bail!("the first failure") as anyhow::Result<()>
+        Err::<(), _>(anyhow::anyhow!("the first failure"))
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 2);

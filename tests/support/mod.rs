@@ -172,10 +172,11 @@ pub(crate) fn run_in_child(test: &str) -> Output {
     child_output(&mut Command::new(this_test()), test)
 }
 
-/// Like [`run_in_child`], but each thread asks for a stack that no system grants. So no thread can
-/// be started, and the test runs on the main thread.
+/// Like [`run_in_child`], but each thread asks for three quarters of the address space for its
+/// stack, which no system grants. So no thread can be started, and the test runs on the main
+/// thread.
 pub fn run_in_child_without_threads(test: &str) -> Output {
-    let stack = (usize::MAX / 16).to_string();
+    let stack = (usize::MAX / 4 * 3).to_string();
     child_output(Command::new(this_test()).env("RUST_MIN_STACK", stack), test)
 }
 
