@@ -161,10 +161,9 @@ fn a_failing_task_wakes_the_blocked_body_and_is_all_that_is_reported() {
     let mut seen = None;
     let mut line = 0;
     let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
+        let importer = g.task().name("importer");
         line = line!() + 1;
-        g.task()
-            .name("importer")
-            .spawn(|| -> anyhow::Result<()> { anyhow::bail!("bad row") });
+        importer.spawn(|| -> anyhow::Result<()> { anyhow::bail!("bad row") });
         let cancelled = blocked();
         seen = Some(cancelled.clone());
         Err(cancelled.into())

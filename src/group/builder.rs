@@ -5,7 +5,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use super::policy::{Fatal, OnFailure, OnPanic};
+use super::options::Options;
+use super::policy::{OnFailure, OnPanic};
+use super::run::run;
 use super::scope::TaskGroup;
 use crate::cancel::CancelToken;
 use crate::error::{GroupError, TaskError};
@@ -31,41 +33,28 @@ use crate::error::{GroupError, TaskError};
 /// ```
 #[must_use = "a builder does nothing until `scope` is called"]
 pub struct Builder<E = anyhow::Error> {
-    pub(super) options: Options,
+    options: Options,
     error: PhantomData<fn() -> E>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) name: Option<Cow<'static, str>>,
-    pub(super) limit: Option<usize>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) fatal: Fatal,
-    pub(super) on_panic: OnPanic,
-    pub(super) parents: Vec<CancelToken>,
-    pub(super) stack_size: Option<usize>,
-    pub(super) stall_after: Duration,
-}
-
-impl Options {
-    pub(super) const fn new() -> Self {
-        Options {
-            name: None,
-            limit: None,
-            timeout: None,
-            deadline: None,
-            fatal: Fatal::All,
-            on_panic: OnPanic::Collect,
-            parents: Vec::new(),
-            stack_size: None,
-            stall_after: Duration::from_secs(5),
-        }
+impl TaskGroup<'_, '_> {
+    /// A group with options.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::builder().limit(4).scope(|g| {
+    ///     g.spawn(|| Ok(()));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }
 
 impl Builder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Builder {
             options: Options::new(),
             error: PhantomData,
@@ -299,7 +288,7 @@ impl<E: TaskError> Builder<E> {
     where
         F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env, E>) -> Result<T, E>,
     {
-        super::scope::run(self.options, body)
+        run(self.options, body)
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::job::Claimed;
+use super::stopwatch::Timing;
 use super::task_end::TaskEnd;
 use crate::cancel::context::{LazyTask, OwnNode};
 
@@ -13,14 +14,14 @@ use crate::cancel::context::{LazyTask, OwnNode};
 ///
 /// `run`, `discard` and `refuse` claim the task first, and return none if another thread has
 /// claimed it.
-pub(super) trait Runnable<'scope>: Send + Sync {
-    /// Runs the task, timed precisely or not. `this` is the task itself. `before_end` is called
-    /// after all code of the task has run, and before another thread can see that the task has
-    /// ended.
+pub(crate) trait Runnable<'scope>: Send + Sync {
+    /// Runs the task, timed by the clock of `timing`. `this` is the task itself. `before_end` is
+    /// called after all code of the task has run, and before another thread can see that the task
+    /// has ended.
     fn run(
         &self,
         this: &ErasedTask,
-        precisely: bool,
+        timing: Timing,
         before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd>;
 
@@ -47,7 +48,7 @@ pub(super) trait Runnable<'scope>: Send + Sync {
 /// A task whose lifetime has been erased, so that a queue of the process can hold it: see
 /// [`erase`].
 #[derive(Clone)]
-pub(super) struct ErasedTask(Arc<dyn Runnable<'static>>);
+pub(crate) struct ErasedTask(Arc<dyn Runnable<'static>>);
 
 /// Erases the lifetime of a task that borrows from its scope.
 ///
@@ -59,8 +60,8 @@ pub(super) struct ErasedTask(Arc<dyn Runnable<'static>>);
 /// 1. Before the scope returns, the task is run, or dropped unrun, through its claim. A group
 ///    counts each task before it queues it and takes it off the counts after its end. The scope
 ///    does not return while a count is not zero, whatever panics (invariant 1 of
-///    `shared`). A release hook is not counted: the owner runs all of them before the scope
-///    returns.
+///    [`group_state`](super::state::group_state)). A release hook is not counted: the owner runs
+///    all of them before the scope returns.
 /// 2. After its end, the only thing that happens to the task is the drop of the `Arc`. The memory
 ///    of a task belongs to the `Arc`. The closure and the result have been moved out, and the
 ///    callbacks and waiters were taken out at the end. So nothing of `'scope` that has a destructor
@@ -68,7 +69,7 @@ pub(super) struct ErasedTask(Arc<dyn Runnable<'static>>);
 ///
 /// The model `broken_scope_result_dropped_after_end` takes the premise out, so that a result is
 /// dropped after the end was signalled, and fails.
-pub(super) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedTask {
+pub(crate) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedTask {
     // SAFETY: only lifetimes of the trait object change. That the task is not used after `'scope`
     // is shown above.
     ErasedTask(unsafe {
@@ -77,17 +78,17 @@ pub(super) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedT
 }
 
 impl ErasedTask {
-    pub(super) fn is_claimed(&self) -> bool {
+    pub(crate) fn is_claimed(&self) -> bool {
         self.0.claimed() != Claimed::No
     }
 
     /// Runs the task, unless another thread has claimed it: see [`Runnable::run`].
-    pub(super) fn run(&self, precisely: bool, before_end: Option<&dyn Fn()>) -> Option<TaskEnd> {
-        self.0.run(self, precisely, before_end)
+    pub(crate) fn run(&self, timing: Timing, before_end: Option<&dyn Fn()>) -> Option<TaskEnd> {
+        self.0.run(self, timing, before_end)
     }
 
     /// The task as a scope that makes its node when something asks for it.
-    pub(super) fn to_lazy(&self) -> LazyTask {
+    pub(crate) fn to_lazy(&self) -> LazyTask {
         self.0.clone().into_lazy()
     }
 }

@@ -48,7 +48,7 @@ const TOKENED: u32 = 1 << 8;
 /// `fetch_or` sets `TAKEN` first. The end is a release and the taker acquires it. The closure and
 /// the result move to other threads, so both must be `Send`. Threads share neither by reference, so
 /// neither has to be `Sync`.
-pub(super) struct Job<F, T> {
+pub(crate) struct Job<F, T> {
     word: AtomicU32,
     closure: Cell<Option<F>>,
     result: Cell<Option<T>>,
@@ -62,7 +62,7 @@ unsafe impl<F: Send, T: Send> Sync for Job<F, T> {}
 
 /// Whether a job has been claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claimed {
+pub(crate) enum Claimed {
     No,
     /// The job may still hold user values: it may only be dropped where user code may run.
     Yes,
@@ -74,17 +74,17 @@ pub(super) enum Claimed {
 /// The right to run one job, or to drop it unrun.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Claim(());
+pub(crate) struct Claim(());
 
 /// What the end of a job saw.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// The handle was gone, so the thread that ended the job has to drop the result.
-    pub(super) detached: bool,
+    pub(crate) detached: bool,
 }
 
 impl<F, T> Job<F, T> {
-    pub(super) fn new(closure: F) -> Self {
+    pub(crate) fn new(closure: F) -> Self {
         Job {
             word: AtomicU32::new(QUEUED),
             closure: Cell::new(Some(closure)),
@@ -95,7 +95,7 @@ impl<F, T> Job<F, T> {
 
     /// Takes the right to run the job, unless another thread has it.
     #[inline]
-    pub(super) fn claim(&self) -> Option<Claim> {
+    pub(crate) fn claim(&self) -> Option<Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & PHASE == QUEUED {
             // Relaxed: the closure came with the job, through the lock of the queue or with the
@@ -115,7 +115,7 @@ impl<F, T> Job<F, T> {
 
     /// Takes the closure out.
     #[inline]
-    pub(super) fn closure(&self, _claim: &Claim) -> Option<F> {
+    pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
         // SAFETY: the claim is the right to the closure (invariant 1).
         self.closure
             .with_mut(|closure| unsafe { (*closure).take() })
@@ -123,7 +123,7 @@ impl<F, T> Job<F, T> {
 
     /// Stores the result.
     #[inline]
-    pub(super) fn store(&self, _claim: &Claim, value: T) {
+    pub(crate) fn store(&self, _claim: &Claim, value: T) {
         // SAFETY: until the end, the result belongs to the holder of the claim (invariant 2).
         self.result
             .with_mut(|result| unsafe { *result = Some(value) });
@@ -136,7 +136,7 @@ impl<F, T> Job<F, T> {
     /// Returns the claim of a watched job, so that the caller can first do what the watchers wait
     /// for.
     #[inline]
-    pub(super) fn end_unwatched(&self, claim: Claim, status: TaskStatus) -> Result<Ended, Claim> {
+    pub(crate) fn end_unwatched(&self, claim: Claim, status: TaskStatus) -> Result<Ended, Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & WATCHED != 0 {
@@ -151,7 +151,7 @@ impl<F, T> Job<F, T> {
 
     /// Ends the job with `status`, watched or not.
     #[inline]
-    pub(super) fn end(&self, _claim: Claim, status: TaskStatus) -> Ended {
+    pub(crate) fn end(&self, _claim: Claim, status: TaskStatus) -> Ended {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             match self.exchange_for_end(word, status) {
@@ -181,7 +181,7 @@ impl<F, T> Job<F, T> {
     ///
     /// Returns the claim if the job was watched before that.
     #[inline]
-    pub(super) fn end_unshared(&self, claim: Claim, status: TaskStatus) -> Result<(), Claim> {
+    pub(crate) fn end_unshared(&self, claim: Claim, status: TaskStatus) -> Result<(), Claim> {
         if self.word.load(Ordering::Relaxed) & WATCHED != 0 {
             return Err(claim);
         }
@@ -197,7 +197,7 @@ impl<F, T> Job<F, T> {
     }
 
     /// Takes the result: the first call after the end gets it.
-    pub(super) fn take(&self) -> Option<T> {
+    pub(crate) fn take(&self) -> Option<T> {
         // Acquire pairs with the release of `exchange_for_end`.
         let word = self.word.fetch_or(TAKEN, Ordering::Acquire);
         if word & PHASE != ENDED || word & TAKEN != 0 {
@@ -209,7 +209,7 @@ impl<F, T> Job<F, T> {
 
     /// Returns what the job is doing, or how it ended.
     #[inline]
-    pub(super) fn status(&self) -> TaskStatus {
+    pub(crate) fn status(&self) -> TaskStatus {
         // Acquire pairs with the release of `exchange_for_end`.
         let word = self.word.load(Ordering::Acquire);
         match word & PHASE {
@@ -221,23 +221,23 @@ impl<F, T> Job<F, T> {
 
     /// Returns whether the job is unclaimed and its task has no token of its own.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) == QUEUED
     }
 
     /// Notes that the task has a token of its own.
-    pub(super) fn set_tokened(&self) {
+    pub(crate) fn set_tokened(&self) {
         self.word.fetch_or(TOKENED, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(super) fn is_tokened(&self) -> bool {
+    pub(crate) fn is_tokened(&self) -> bool {
         self.word.load(Ordering::Relaxed) & TOKENED != 0
     }
 
     /// Returns whether the job has been claimed, and what is left of it then.
     #[inline]
-    pub(super) fn claimed(&self) -> Claimed {
+    pub(crate) fn claimed(&self) -> Claimed {
         // Relaxed: the caller reads nothing but the word, and the `Arc` orders the drop of an
         // entry.
         match self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) {
@@ -249,23 +249,23 @@ impl<F, T> Job<F, T> {
 
     /// Notes that the handle is gone. Returns true if the job has ended: then the caller may take
     /// the result.
-    pub(super) fn detach(&self) -> bool {
+    pub(crate) fn detach(&self) -> bool {
         // Relaxed: `take` acquires the result.
         self.word.fetch_or(DETACHED, Ordering::Relaxed) & PHASE == ENDED
     }
 
     #[inline]
-    pub(super) fn is_detached(&self) -> bool {
+    pub(crate) fn is_detached(&self) -> bool {
         self.word.load(Ordering::Relaxed) & DETACHED != 0
     }
 
     #[inline]
-    pub(super) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.word.load(Ordering::Relaxed) & WATCHED != 0
     }
 
     /// Notes that the end is watched. Returns true if the job has ended already.
-    pub(super) fn watch(&self) -> bool {
+    pub(crate) fn watch(&self) -> bool {
         // Acquire pairs with the release of `exchange_for_end`. The watch list has a lock of its
         // own.
         self.word.fetch_or(WATCHED, Ordering::Acquire) & PHASE == ENDED

@@ -53,14 +53,14 @@ pub enum OnPanic {
 
 /// Which failures cancel the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fatal {
+pub(crate) enum Fatal {
     All,
     Panics,
     None,
 }
 
 impl Fatal {
-    pub(super) fn includes<E>(self, kind: &FailureKind<E>) -> bool {
+    pub(crate) fn includes<E>(self, kind: &FailureKind<E>) -> bool {
         match self {
             Fatal::All => true,
             Fatal::Panics => matches!(kind, FailureKind::Panic(_)),

@@ -5,10 +5,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::core::Core;
 use super::erased::{ErasedTask, Runnable};
 use super::job::{Claimed, Job};
 use super::status::TaskStatus;
-use super::task::Group;
+use super::stopwatch::Timing;
 use super::task_end::{Role, TaskEnd};
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy};
@@ -16,21 +17,21 @@ use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
 
 /// A release hook. It is no task, but borrows from the scope as one does and ends before it.
-pub(super) struct Release<'scope, F, E> {
+pub(crate) struct Release<'scope, F, E> {
     job: Job<F, ()>,
-    group: &'scope Group<E>,
+    core: &'scope Core<E>,
     location: &'static Location<'static>,
 }
 
 impl<'scope, F, E> Release<'scope, F, E> {
-    pub(super) fn new(
-        group: &'scope Group<E>,
+    pub(crate) fn new(
+        core: &'scope Core<E>,
         location: &'static Location<'static>,
         hook: F,
     ) -> Self {
         Release {
             job: Job::new(hook),
-            group,
+            core,
             location,
         }
     }
@@ -40,13 +41,13 @@ impl<F, E: TaskError> Release<'_, F, E> {
     /// The error, unless it is only that the hook was cut short by a cancel of the group or of what
     /// that is in: the scope then says so, as of a task.
     fn errored(&self, error: E) -> Option<E> {
-        let shared = &self.group.shared;
+        let state = &self.core.state;
         match error
             .cancelled()
-            .filter(|cancelled| shared.node().owner_of(cancelled) != OwnedBy::Foreign)
+            .filter(|cancelled| state.node().owner_of(cancelled) != OwnedBy::Foreign)
         {
             Some(cancelled) => {
-                shared.note_cut(cancelled);
+                state.note_cut(cancelled);
                 None
             }
             None => Some(error),
@@ -62,7 +63,7 @@ where
     fn run(
         &self,
         _this: &ErasedTask,
-        _precisely: bool,
+        _timing: Timing,
         _before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
@@ -76,7 +77,7 @@ where
         let status = match failed {
             None => TaskStatus::Finished,
             Some(kind) => {
-                self.group
+                self.core
                     .fail(Origin::Release(self.location), kind, begun.elapsed());
                 TaskStatus::Failed
             }
@@ -119,6 +120,6 @@ where
     E: TaskError,
 {
     fn own_node(&self) -> Arc<Node> {
-        self.group.shared.node().clone()
+        self.core.state.node().clone()
     }
 }

@@ -33,7 +33,7 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
-    pub(super) fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             TaskStatus::Queued | TaskStatus::Running | TaskStatus::Finished => 0,
             TaskStatus::Failed => 1,
@@ -43,7 +43,7 @@ impl TaskStatus {
         }
     }
 
-    pub(super) fn from_code(code: u8) -> Self {
+    pub(crate) fn from_code(code: u8) -> Self {
         match code {
             0 => TaskStatus::Finished,
             1 => TaskStatus::Failed,

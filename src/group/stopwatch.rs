@@ -10,22 +10,38 @@ use crate::error::Elapsed;
 /// by the coarse clock of the system where there is one: it moves every few milliseconds, and costs
 /// a quarter.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stopwatch {
+pub(crate) enum Stopwatch {
     Precise(Instant),
     Coarse(Duration),
 }
 
+/// Which clock to time a task by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Timing {
+    Precise,
+    /// By the coarse clock, if the system has one.
+    Coarse,
+}
+
 impl Stopwatch {
-    pub(super) fn start() -> Self {
+    #[inline]
+    pub(crate) fn start(timing: Timing) -> Self {
+        match timing {
+            Timing::Precise => Self::start_precise(),
+            Timing::Coarse => Self::start_coarse(),
+        }
+    }
+
+    fn start_precise() -> Self {
         Stopwatch::Precise(Instant::now())
     }
 
     #[inline]
-    pub(super) fn start_coarse() -> Self {
-        coarse::now().map_or_else(Self::start, Stopwatch::Coarse)
+    pub(crate) fn start_coarse() -> Self {
+        coarse::now().map_or_else(Self::start_precise, Stopwatch::Coarse)
     }
 
-    pub(super) fn elapsed(self) -> Elapsed {
+    pub(crate) fn elapsed(self) -> Elapsed {
         match self {
             Stopwatch::Precise(start) => start.elapsed().into(),
             Stopwatch::Coarse(start) => {
@@ -45,11 +61,11 @@ mod coarse {
     const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
 
     #[inline]
-    pub(super) fn now() -> Option<Duration> {
+    pub(crate) fn now() -> Option<Duration> {
         CLOCK.now().ok().map(Duration::from)
     }
 
-    pub(super) fn step() -> Duration {
+    pub(crate) fn step() -> Duration {
         CLOCK.res().map_or(Duration::ZERO, Duration::from)
     }
 }
@@ -58,11 +74,11 @@ mod coarse {
 mod coarse {
     use std::time::Duration;
 
-    pub(super) fn now() -> Option<Duration> {
+    pub(crate) fn now() -> Option<Duration> {
         None
     }
 
-    pub(super) fn step() -> Duration {
+    pub(crate) fn step() -> Duration {
         Duration::ZERO
     }
 }

@@ -4,7 +4,7 @@ use super::status::TaskStatus;
 
 /// How a task takes part in its group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The scope waits for the task.
     Task,
     /// The scope cancels the task once the body and all tasks have ended.
@@ -14,14 +14,14 @@ pub(super) enum Role {
 /// A task that has ended and is still on the counts of its group.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "the scope waits until the task is off the counts"]
-pub(super) struct TaskEnd {
-    pub(super) role: Role,
-    pub(super) status: TaskStatus,
+pub(crate) struct TaskEnd {
+    pub(crate) role: Role,
+    pub(crate) status: TaskStatus,
 }
 
 impl TaskEnd {
     /// Returns whether the counts need to know nothing but that one task has finished.
-    pub(super) fn is_plain(self) -> bool {
+    pub(crate) fn is_plain(self) -> bool {
         self.status == TaskStatus::Finished && self.role == Role::Task
     }
 }

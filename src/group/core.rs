@@ -1,0 +1,45 @@
+//! What a task and its handle know of their group.
+
+use std::sync::Arc;
+
+use super::failure_log::FailureLog;
+use super::state::group_state::GroupState;
+use crate::cancel::Cancelled;
+use crate::cancel::actor::{Actor, Identity, Part};
+use crate::error::{Elapsed, FailureKind, Origin, TaskError};
+
+/// The state of a group and its failures.
+///
+/// Tasks and handles borrow it from the scope, and use nothing of it after the task has left the
+/// counts.
+pub(crate) struct Core<E> {
+    pub(crate) state: Arc<GroupState>,
+    pub(crate) failures: FailureLog<E>,
+}
+
+impl<E: TaskError> Core<E> {
+    /// Records a failure, with which the group is cancelled if the policy says so: see
+    /// [`FailureLog::fail`].
+    pub(crate) fn fail(
+        &self,
+        origin: Origin,
+        kind: FailureKind<E>,
+        elapsed: impl Into<Elapsed>,
+    ) -> Cancelled {
+        let node = self.state.node();
+        let part = match &origin {
+            Origin::Task(task) => Part::Task(Identity::of(task)),
+            Origin::Body | Origin::Release(_) | Origin::Callback => Part::Body(node.id()),
+        };
+        let failed = Arc::new(Actor::new(part, self.state.opened_in()));
+        self.failures
+            .fail(node, origin, kind, elapsed.into(), failed)
+    }
+
+    /// Cancels the group for a panic of the body, which is not recorded: it resumes.
+    pub(crate) fn body_panicked(&self) {
+        let node = self.state.node();
+        let failed = Actor::new(Part::Body(node.id()), self.state.opened_in());
+        self.failures.body_panicked(node, Arc::new(failed));
+    }
+}

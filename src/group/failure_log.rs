@@ -1,0 +1,192 @@
+//! What has failed in a group.
+
+use std::borrow::Cow;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::policy::{Fatal, OnPanic};
+use crate::cancel::actor::Actor;
+use crate::cancel::{CancelCause, Cancelled, Node};
+use crate::error::{
+    Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError, find_echoes, log,
+};
+use crate::facade::{Guard, Mutex, Payload, catch, holds};
+
+/// The failures of a group, in the order in which they came.
+///
+/// The failure that cancels the group is decided, recorded and marked in one critical section: of
+/// two that fail at once, one is the cause, and the other came after the cancel. The lock of a node
+/// is taken inside.
+pub(crate) struct FailureLog<E> {
+    /// The call of `scope`.
+    location: &'static Location<'static>,
+    fatal: Fatal,
+    on_panic: OnPanic,
+    /// Whether there is an entry: for the owner, who looks when nobody is left that could write
+    /// one.
+    written: PlainBool,
+    entries: Mutex<Entries<E>>,
+}
+
+struct Entries<E> {
+    failures: Vec<Failure<E>>,
+    /// The failure that cancelled the group.
+    canceller: Option<usize>,
+}
+
+impl<E: TaskError> FailureLog<E> {
+    pub(crate) fn new(
+        location: &'static Location<'static>,
+        fatal: Fatal,
+        on_panic: OnPanic,
+    ) -> Self {
+        let entries = Mutex::new(Entries {
+            failures: Vec::new(),
+            canceller: None,
+        });
+        FailureLog {
+            location,
+            fatal,
+            on_panic,
+            written: PlainBool::new(false),
+            entries,
+        }
+    }
+
+    /// Records a failure, and cancels the group, whose node this is, with it if it is the first and
+    /// the policy says so. Returns the cancel that stands for the failure, to whoever asks for the
+    /// result. `failed` is what has failed.
+    pub(crate) fn fail(
+        &self,
+        node: &Arc<Node>,
+        origin: Origin,
+        kind: FailureKind<E>,
+        elapsed: Elapsed,
+        failed: Arc<Actor>,
+    ) -> Cancelled {
+        let traces = kind.traces();
+        let (cause, location) = self.cause_of(&origin, &kind);
+        let cancelled = Cancelled::by_failure(cause, location, node.id(), failed);
+        if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
+            log(|| tracing::error!(%cancelled, "a panic aborts the process"));
+            std::process::abort();
+        }
+        let fatal = self.fatal.includes(&kind);
+        let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
+        let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
+        let mut entries = self.entries.lock();
+        let mut fallout = None;
+        if seen_early || (holds(Guard::FailureLooksUnderLock) && node.is_flagged()) {
+            failure.set_after_cancel(true);
+        } else if fatal {
+            fallout = node.trip(cancelled.clone());
+            match fallout {
+                None if holds(Guard::FailureLooksUnderLock) => failure.set_after_cancel(true),
+                _ => entries.canceller = Some(entries.failures.len()),
+            }
+        }
+        entries.failures.push(failure);
+        self.written.store(true, Relaxed);
+        drop(entries);
+        if let Some(fallout) = fallout {
+            fallout.deliver();
+        }
+        cancelled
+    }
+
+    /// Cancels the group for a panic of the body, `failed`, which is not recorded: it resumes.
+    pub(crate) fn body_panicked(&self, node: &Arc<Node>, failed: Arc<Actor>) {
+        if self.fatal != Fatal::None {
+            let cancelled =
+                Cancelled::by_failure(CancelCause::BodyPanicked, self.location, node.id(), failed);
+            if let Some(fallout) = node.trip(cancelled) {
+                fallout.deliver();
+            }
+        }
+    }
+
+    /// Records the panics of callbacks, which come after a cancel by their nature.
+    pub(crate) fn add_callback_panics(&self, payloads: Vec<Payload>) {
+        let failure = |payload| {
+            Failure::new(
+                Origin::Callback,
+                FailureKind::Panic(PanicPayload::new(payload)),
+                true,
+                Duration::ZERO,
+            )
+        };
+        self.entries
+            .lock()
+            .failures
+            .extend(payloads.into_iter().map(failure));
+        self.written.store(true, Relaxed);
+    }
+
+    /// Whether nothing has failed. For the owner, when all tasks have ended: that they have is what
+    /// orders the load.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.written.load(Relaxed)
+    }
+
+    /// All of it as one error.
+    pub(crate) fn take(
+        &self,
+        node: &Node,
+        name: Option<Cow<'static, str>>,
+        cancelled: Option<Cancelled>,
+    ) -> GroupError<E> {
+        let mut entries = self.entries.lock();
+        let mut failures = std::mem::take(&mut entries.failures);
+        let canceller = entries.canceller;
+        drop(entries);
+        find_echoes(&mut failures, node.id());
+        GroupError::new(name, self.location, failures, canceller, cancelled)
+    }
+
+    pub(crate) fn resumes_panics(&self) -> bool {
+        self.on_panic == OnPanic::Resume
+    }
+
+    /// The cause of the cancel that a failure leads to, and the place in the source it stands for.
+    fn cause_of(
+        &self,
+        origin: &Origin,
+        kind: &FailureKind<E>,
+    ) -> (CancelCause, &'static Location<'static>) {
+        let text = match kind {
+            // The text is the user's code, and the failure must not be lost to it.
+            FailureKind::Error(error) => catch(|| error.to_string()).unwrap_or_else(|payload| {
+                format!(
+                    "its text cannot be had: {}",
+                    PanicPayload::new(payload).message()
+                )
+            }),
+            FailureKind::Panic(panic) => panic.message().to_owned(),
+            FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
+        };
+        let panicked = matches!(kind, FailureKind::Panic(_));
+        match origin {
+            Origin::Task(task) if panicked => (
+                CancelCause::TaskPanicked {
+                    task: task.clone(),
+                    message: text,
+                },
+                task.location,
+            ),
+            Origin::Task(task) => (
+                CancelCause::TaskFailed {
+                    task: task.clone(),
+                    error: text,
+                },
+                task.location,
+            ),
+            Origin::Body if panicked => (CancelCause::BodyPanicked, self.location),
+            Origin::Release(location) => (CancelCause::BodyFailed { error: text }, location),
+            Origin::Body | Origin::Callback => {
+                (CancelCause::BodyFailed { error: text }, self.location)
+            }
+        }
+    }
+}

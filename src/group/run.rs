@@ -1,0 +1,225 @@
+//! The run of a scope, from its opening to its report.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::panic::{Location, resume_unwind};
+use std::sync::atomic::AtomicBool as PlainBool;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::core::Core;
+use super::failure_log::FailureLog;
+use super::options::Options;
+use super::scope::TaskGroup;
+use super::state::group_state::GroupState;
+use super::stopwatch::{Stopwatch, Timing};
+use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, context, current};
+use crate::error::{FailureKind, GroupError, Origin, PanicPayload, TaskError, drop_contained};
+use crate::facade::{Contained, Mutex, Payload, catch};
+
+impl TaskGroup<'_, '_> {
+    /// Runs `body` with a new group, and returns when every task of it has ended.
+    ///
+    /// A group opened inside of a task, a body, [`timeout`](crate::timeout) or [`CancelToken::run`]
+    /// is cancelled with it.
+    ///
+    /// # Cancellation
+    ///
+    /// The scope waits for its tasks whatever is cancelled, and they end early because of it. One
+    /// that is cancelled from outside and whose body and tasks all produced their values anyway
+    /// returns the value.
+    ///
+    /// # Errors
+    ///
+    /// Every error and panic of a task and every error of the body, or the cancel from outside that
+    /// cut one of them short.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the body resumes after everything has ended; the failures that it hides are
+    /// logged with `tracing`.
+    ///
+    /// ```
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok("x".parse::<u32>()?));
+    ///     taskgroup::sleep(std::time::Duration::from_secs(60))?; // wakes at once
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// assert_eq!(error.failures().len(), 1);
+    /// ```
+    #[track_caller]
+    pub fn scope<'env, T, F>(body: F) -> Result<T, GroupError>
+    where
+        F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<T>,
+    {
+        run(Options::new(), body)
+    }
+}
+
+/// Opens a group with `options` and runs it to its end.
+#[track_caller]
+pub(crate) fn run<'env, T, F, E>(options: Options, body: F) -> Result<T, GroupError<E>>
+where
+    E: TaskError,
+    F: for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env, E>) -> Result<T, E>,
+{
+    let location = Location::caller();
+    let begun = Stopwatch::start(Timing::Coarse);
+    let opened_in = current::actor().map(Arc::new);
+    let state = GroupState::new(options.limit, opened_in.clone(), |observer| {
+        open(&options, observer, location)
+    });
+    let node = state.node().clone();
+    let core = Core {
+        state,
+        failures: FailureLog::new(location, options.fatal, options.on_panic),
+    };
+    let group = TaskGroup {
+        core,
+        releases: Mutex::new(Some(Vec::new())),
+        has_releases: PlainBool::new(false),
+        stack_size: options.stack_size,
+        scope: PhantomData,
+        env: PhantomData,
+    };
+
+    let inside = context::enter(node);
+    let recorded = current::begin_body(group.token().id(), opened_in);
+    let returned = catch(|| body(&group));
+    drop(recorded);
+
+    // Until `finish` has returned, nothing may unwind past here: the tasks still borrow.
+    let contained = Contained::begin();
+    let outcome = match returned {
+        Ok(Ok(value)) => Body::Value(value),
+        Ok(Err(error)) => catch(|| failed(group.core(), error, begun))
+            .unwrap_or_else(|payload| panicked(group.core(), payload)),
+        Err(payload) => panicked(group.core(), payload),
+    };
+    group.core().state.finish(location);
+    contained.end();
+
+    // The hooks run in the scope that the group was opened in.
+    drop(inside);
+    group.release();
+    report(group.core(), outcome, options.name, begun)
+}
+
+/// Makes the node of a group: a child of the current scope and of the parents it was given.
+fn open(
+    options: &Options,
+    observer: Weak<dyn Observer>,
+    location: &'static Location<'static>,
+) -> Arc<Node> {
+    let current = context::current();
+    let parents = options.parents.iter().map(CancelToken::node);
+    let node = Node::of_group(current.iter().chain(parents), observer);
+
+    let timeout = options
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
+    if let Some(deadline) = [options.deadline, timeout].into_iter().flatten().min() {
+        node.set_deadline(deadline, location);
+    }
+    node
+}
+
+/// The error of a scope that has neither a failure nor a result: it was cancelled from inside, or
+/// had no tasks.
+pub(crate) fn no_result<E: 'static>(
+    token: Option<CancelToken>,
+    location: &'static Location<'static>,
+) -> GroupError<E> {
+    match token.and_then(|token| token.cancelled()) {
+        Some(cancelled) => GroupError::from(cancelled),
+        None => GroupError::new(None, location, Vec::new(), None, None),
+    }
+}
+
+/// How a body ended.
+enum Body<T> {
+    Value(T),
+    /// With its own cancel.
+    Cancelled(Cancelled),
+    /// With an error, which is in the failure log.
+    Failed,
+    Panicked(Payload),
+}
+
+/// Records the error that the body returned, unless it is the cancel of the scope. The error's
+/// methods and its destructor are user code and may panic.
+fn failed<T, E: TaskError>(core: &Core<E>, error: E, begun: Stopwatch) -> Body<T> {
+    let own = error
+        .cancelled()
+        .filter(|cancelled| core.state.node().owner_of(cancelled) != OwnedBy::Foreign)
+        .cloned();
+    match own {
+        Some(cancelled) => {
+            core.state.note_cut(&cancelled);
+            discard(core, error, begun);
+            Body::Cancelled(cancelled)
+        }
+        None => {
+            core.fail(Origin::Body, FailureKind::Error(error), begun.elapsed());
+            Body::Failed
+        }
+    }
+}
+
+fn panicked<T, E: TaskError>(core: &Core<E>, payload: Payload) -> Body<T> {
+    core.body_panicked();
+    Body::Panicked(payload)
+}
+
+/// Drops a value or error of the body that the caller does not get. A panic of its destructor is a
+/// failure of the body.
+fn discard<E: TaskError>(core: &Core<E>, returned: impl Sized, begun: Stopwatch) {
+    if let Err(payload) = catch(move || drop(returned)) {
+        let kind = FailureKind::Panic(PanicPayload::new(payload));
+        core.fail(Origin::Body, kind, begun.elapsed());
+    }
+}
+
+/// Makes the result of the scope.
+fn report<T, E: TaskError>(
+    core: &Core<E>,
+    body: Body<T>,
+    name: Option<Cow<'static, str>>,
+    begun: Stopwatch,
+) -> Result<T, GroupError<E>> {
+    let Core { state, failures } = core;
+    let panics = state.take_callback_panics();
+    if !panics.is_empty() {
+        failures.add_callback_panics(panics);
+    }
+
+    let cut = state.cut();
+    let failed = !failures.is_empty();
+    let cancelled = match body {
+        Body::Value(value) if !failed && cut.is_none() => return Ok(value),
+        Body::Value(value) => {
+            discard(core, value, begun);
+            cut
+        }
+        Body::Failed => cut,
+        Body::Cancelled(cancelled) => cut.or(if failed { None } else { Some(cancelled) }),
+        Body::Panicked(payload) => {
+            // A destructor that panics must not hide the panic of the body.
+            for failure in failures.take(state.node(), name, cut).into_failures() {
+                failure.log_hidden();
+                drop_contained("failure that a panic hides", failure);
+            }
+            resume_unwind(payload)
+        }
+    };
+
+    let error = failures.take(state.node(), name, cancelled);
+    Err(if failures.resumes_panics() {
+        error.resume_panic()
+    } else {
+        error
+    })
+}

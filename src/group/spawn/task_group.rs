@@ -1,0 +1,119 @@
+//! The spawns of a group.
+
+use super::task_builder::TaskBuilder;
+use crate::error::{Failure, SpawnError, TaskError};
+use crate::group::scope::TaskGroup;
+use crate::group::task::TaskHandle;
+
+impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
+    /// Spawns a task whose failure is the group's.
+    ///
+    /// It never blocks and starts no thread for each task: tasks run on cached threads, as many as
+    /// block and as the machine has cores, or on a thread that waits for them.
+    ///
+    /// # Cancellation
+    ///
+    /// In a cancelled group the closure is dropped unrun, and the handle says
+    /// [`NeverRan`](crate::TaskStatus::NeverRan). [`try_spawn`](Self::try_spawn) gives the closure
+    /// back.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| Ok(g.spawn(|| Ok(1)).join()?)).map(drop)
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn<T, F>(&'scope self, f: F) -> TaskHandle<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        self.task().spawn(f)
+    }
+
+    /// Spawns a task whose failure is its result: it goes to whoever joins it, and cancels nothing.
+    ///
+    /// A failure that is never taken out of the handle, since the handle is dropped or its `join`
+    /// is cancelled, is logged with `tracing`, as a warning.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn_isolated(|| Ok("x".parse::<u32>()?));
+    ///     assert!(task.join()?.is_err());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[must_use = "the failure of an isolated task is in its handle alone"]
+    #[track_caller]
+    pub fn spawn_isolated<T, F>(&'scope self, f: F) -> TaskHandle<'scope, Result<T, Failure<E>>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        self.task().spawn_isolated(f)
+    }
+
+    /// Spawns a task that serves the others: it is cancelled, with [`CancelCause::GroupFinished`],
+    /// once the body and all ordinary tasks are done. Its failure is the group's.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.spawn_daemon(|| loop {
+    ///         taskgroup::sleep(Duration::from_secs(1))?;
+    ///     });
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_daemon<F>(&'scope self, f: F) -> TaskHandle<'scope, ()>
+    where
+        F: FnOnce() -> Result<(), E> + Send + 'scope,
+    {
+        self.task().spawn_daemon(f)
+    }
+
+    /// Spawns a task if it can begin at once, as far as the group's limit goes.
+    ///
+    /// # Errors
+    ///
+    /// The closure, unrun: because the group is cancelled or closed, because its limit is reached,
+    /// or because the system refused the thread that the task asked for.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.cancel();
+    ///     let refused = g.try_spawn(|| Ok(5)).err().expect("the group is cancelled");
+    ///     assert_eq!(refused.into_task()()?, 5);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn try_spawn<T, F>(&'scope self, f: F) -> Result<TaskHandle<'scope, T>, SpawnError<F>>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> Result<T, E> + Send + 'scope,
+    {
+        self.task().try_spawn(f)
+    }
+
+    /// A task with options: a name, a thread of its own.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.task().name("reader").spawn(|| Ok(()));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn task(&'scope self) -> TaskBuilder<'scope, 'env, E> {
+        TaskBuilder::new(self)
+    }
+}

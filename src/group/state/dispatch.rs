@@ -1,0 +1,78 @@
+//! How a task that was taken from the queue gets to run: on this thread, or on one of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use super::group_state::GroupState;
+use super::held_permits;
+use super::queue::TakenTask;
+use crate::group::task_end::TaskEnd;
+use crate::workers;
+
+/// What became of a task that a worker took.
+pub(super) enum Dispatched {
+    /// The task has ended, and the caller has to take it off the counts.
+    Ended(TaskEnd),
+    /// Another thread had claimed the task. The caller has to take it off the count of begun tasks.
+    NotBegun,
+    /// The task is off the counts already, or a thread of its own runs it.
+    Elsewhere,
+}
+
+impl GroupState {
+    /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
+    pub(super) fn dispatch(self: &Arc<Self>, taken: TakenTask) -> Dispatched {
+        if taken.task.own_thread().is_none() {
+            if taken.permit.is_some() {
+                self.run(taken);
+                return Dispatched::Elsewhere;
+            }
+            return match taken.task.run(taken.timing, None) {
+                Some(end) => Dispatched::Ended(end),
+                None => Dispatched::NotBegun,
+            };
+        }
+
+        let (task, permit) = (taken.task.clone(), taken.permit);
+        match self.start_thread(taken) {
+            Ok(()) => Dispatched::Elsewhere,
+            Err(error) => {
+                self.free_permit(permit);
+                task.refuse(error)
+                    .map_or(Dispatched::Elsewhere, Dispatched::Ended)
+            }
+        }
+    }
+
+    /// Starts a thread of its own for a task.
+    pub(super) fn start_thread(self: &Arc<Self>, taken: TakenTask) -> io::Result<()> {
+        let task = taken.task.clone();
+        let (name, stack_size) = task.own_thread().unwrap_or(("taskgroup", None));
+        let state = self.clone();
+        workers::start_dedicated(name, stack_size, move || {
+            let _inside = state.outer_permit.as_ref().map(held_permits::run_inside);
+            state.run(taken);
+        })
+    }
+
+    /// Runs a task and takes it off the counts, with its permit.
+    pub(super) fn run(self: &Arc<Self>, taken: TakenTask) {
+        let permit = taken.permit;
+        let holding = self.hold(permit);
+        let ending = || self.permit_is_ending(holding.as_ref());
+        let before_end: Option<&dyn Fn()> = if permit.is_some() {
+            Some(&ending)
+        } else {
+            None
+        };
+        let end = taken.task.run(taken.timing, before_end);
+
+        // The thread forgets the permit before it counts as free.
+        drop(holding);
+        match end {
+            // `before_end` has announced the end of the permit (invariant 3 of the limit).
+            Some(end) => self.leave(end, permit.ending()),
+            None => self.not_begun(permit),
+        }
+    }
+}

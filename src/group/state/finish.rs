@@ -1,0 +1,152 @@
+//! The end of a scope: the owner runs what has not begun, and waits for the rest.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::deferred_drops::DeferredDrops;
+use super::group_state::GroupState;
+use super::permit::Permit;
+use super::queue::{Queue, TakenTask};
+use crate::cancel::context::Outcome;
+use crate::cancel::{CancelCause, context};
+use crate::facade::{Guard, holds, spin};
+use crate::group::stopwatch::Timing;
+use crate::waiting::Point;
+use crate::workers::{self, Source};
+
+/// While so many tasks are queued, the owner times the tasks that it runs by the coarse clock.
+const LONG_QUEUE: usize = 8;
+
+impl GroupState {
+    /// Runs the tasks that have not begun on the owner's thread, and waits until all tasks have
+    /// ended. Then closes the group and ends the daemons.
+    pub(crate) fn finish(self: &Arc<Self>, location: &'static Location<'static>) {
+        // Without a task, no other thread can know of the group. This is the price of an empty
+        // scope, so it is kept low.
+        if !self.used.load(Relaxed) && !self.node().is_flagged() {
+            return;
+        }
+
+        // If the stack is used up, the workers run the queued tasks: a group with queued tasks is
+        // listed (invariant 5).
+        if let Some(_in_place) = workers::InPlace::begin() {
+            while let Some(taken) = self.take_for_owner() {
+                self.run_for_owner(taken);
+            }
+        }
+
+        self.wait_for_end(location, |queue| {
+            let done = queue.live_tasks == 0;
+            // Invariant 2: closed in the critical section that saw the last task gone.
+            if done && holds(Guard::CloseUnderLock) {
+                queue.closed = true;
+            }
+            done
+        });
+        if !holds(Guard::CloseUnderLock) {
+            self.queue.lock().closed = true;
+        }
+
+        if let Some(node) = self.daemon_node() {
+            node.cancel(CancelCause::GroupFinished, location);
+            self.wait_for_end(location, |queue| queue.live_daemons == 0);
+        }
+
+        // The node of the daemons is a child of the group's node and is waited for with it.
+        self.node().quiesce(location);
+    }
+
+    /// Accepts no more tasks. Hooks that run after the end of the scope cannot spawn.
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+    }
+
+    /// Waits until `done`, which the caller's thread checks under the lock of the queue.
+    fn wait_for_end(
+        self: &Arc<Self>,
+        location: &'static Location<'static>,
+        mut done: impl FnMut(&mut Queue) -> bool,
+    ) {
+        let mut poll = || self.poll_end(&mut done);
+        if spin(&mut poll) {
+            return;
+        }
+
+        // The owner has nothing to do but to keep the deadlines of the group.
+        let _lending = self.wait_inside();
+        let next_limit = || self.node().next_limit();
+        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll)
+            == Outcome::TimedOut
+        {
+            self.node().expire();
+        }
+    }
+
+    /// Returns whether the counts satisfy `done`. If they do not, asks for a wake.
+    fn poll_end(&self, done: &mut impl FnMut(&mut Queue) -> bool) -> bool {
+        let mut queue = self.queue.lock();
+        queue.enter_in_place(
+            self.ended_in_place.swap(0, Relaxed),
+            self.ended_from_queue.swap(0, Relaxed),
+        );
+
+        let done = done(&mut queue);
+        if !done && !holds(Guard::OwnerSaysItWaits) {
+            queue.owner_waits = None;
+            drop(queue);
+            queue = self.queue.lock();
+        }
+        // In the critical section that saw a task left: the last task to end finds the owner.
+        if done {
+            queue.owner_waits = None;
+        } else if queue.owner_waits.is_none() {
+            queue.owner_waits = Some(context::slot());
+        }
+        done
+    }
+
+    /// Takes a task that the owner may run while it waits for all of them. Tasks that ask for a
+    /// thread of their own, or for their name on the thread, are left to the workers, and so are
+    /// daemons.
+    fn take_for_owner(self: &Arc<Self>) -> Option<TakenTask> {
+        let mut drops = DeferredDrops::default();
+        let mut queue = self.queue.lock();
+        if queue.permits.held >= self.limit
+            || !queue
+                .next_task(&mut drops)
+                .is_some_and(|task| task.runs_anywhere())
+        {
+            if !queue.has_work(self.limit) && queue.listed {
+                queue.listed = false;
+                let source: Arc<dyn Source> = self.clone();
+                workers::unlist(&source);
+            }
+            return None;
+        }
+
+        let taken = queue.pop_next(self.limit)?;
+        let timing = if queue.tasks.len() < LONG_QUEUE {
+            Timing::Precise
+        } else {
+            Timing::Coarse
+        };
+        Some(TakenTask { timing, ..taken })
+    }
+
+    /// Runs a task on the owner's thread. Most of these are not reported until the owner looks at
+    /// the counts, like tasks that run in place.
+    fn run_for_owner(self: &Arc<Self>, taken: TakenTask) {
+        if taken.permit.is_some() {
+            return self.run(taken);
+        }
+        match taken.task.run(taken.timing, None) {
+            Some(end) if end.is_plain() => {
+                self.ended_from_queue
+                    .store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
+            }
+            Some(end) => self.leave(end, Permit::None),
+            None => self.not_begun(Permit::None),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The part of a group that workers and cancels see: its token, its queue and its counts.
+//!
+//! # Invariants
+//!
+//! 1. A task is counted, in `live_tasks` or `live_daemons`, from before another thread can see it
+//!    until everything of it that can borrow from the scope has been dropped. The owner leaves the
+//!    scope only after it has seen both counts at zero.
+//! 2. `closed` is set in the critical section that saw `live_tasks` at zero. No task is counted
+//!    after that, so no spawn comes between.
+//! 3. A spawn checks whether the group is cancelled in the critical section in which it queues the
+//!    task. A cancel marks the group first and empties the queue after that. So a task that is
+//!    queued late finds the mark, and a task that was queued before the cancel is found. A task
+//!    that was in a worker's stash at that moment comes back to the queue of a listed group. The
+//!    thread that takes it from there drops it unrun; the thread that gives it back, which is about
+//!    to block, or the monitor, does not.
+//! 4. If the group is limited, a task begins only with a permit: see `limit.md` beside this file.
+//! 5. The group is listed with the workers while it has a task that a worker may begin.
+//!
+//! # Lock order
+//!
+//! The lock of the queue is taken with no other lock held but that of a task's watch list, that of
+//! a `Completions` and that of an [`OuterPermit`], or several of them in this order. Inside it,
+//! only the lock of the pool is taken. Tasks are run, dropped and cancelled outside of it. So is
+//! the rest of a task that another thread has run dropped: its token, and with it a callback of the
+//! user, may go with it.
+
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::held_permits;
+use super::outer_permit::OuterPermit;
+use super::permit::UNLIMITED;
+use super::queue::Queue;
+use crate::cancel::actor::Actor;
+use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
+use crate::facade::{Guard, Mutex, Payload, holds, preset};
+use crate::group::stats::GroupStats;
+use crate::group::task_end::Role;
+
+pub(crate) struct GroupState {
+    token: CancelToken,
+    pub(super) limit: usize,
+    /// The task or body that the group was opened in.
+    opened_in: Option<Arc<Actor>>,
+    /// The innermost permit that was held where the group was opened.
+    pub(super) outer_permit: Option<Arc<OuterPermit>>,
+    /// The identity of the scope's thread. It is sound for as long as the scope lasts.
+    owner: usize,
+    /// A task has been counted at some time. Read by the owner after the body has returned.
+    pub(super) used: PlainBool,
+    pub(super) queue: Mutex<Queue>,
+    /// The node of the daemons, made with the first of them.
+    daemon_node: OnceLock<Arc<Node>>,
+    /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner
+    /// writes it.
+    pub(super) ended_in_place: PlainUsize,
+    /// The same, of tasks that the owner took from the queue, which count as begun.
+    pub(super) ended_from_queue: PlainUsize,
+    /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
+    any_cut: PlainBool,
+    callback_panics: Mutex<Vec<Payload>>,
+    /// There are callback panics. The end of the scope comes after those of all callbacks and
+    /// hooks.
+    any_callback_panicked: PlainBool,
+}
+
+impl GroupState {
+    /// Makes a group whose node `node` makes, with the observer that the node is to have.
+    pub(crate) fn new(
+        limit: Option<usize>,
+        opened_in: Option<Arc<Actor>>,
+        node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|state: &Weak<GroupState>| GroupState {
+            token: CancelToken::from_node(node(state.clone())),
+            limit: limit.unwrap_or(UNLIMITED),
+            opened_in,
+            outer_permit: held_permits::innermost(),
+            owner: context::identity(),
+            used: PlainBool::new(false),
+            queue: preset!(Mutex::new(Queue::new())),
+            daemon_node: preset!(OnceLock::new()),
+            ended_in_place: PlainUsize::new(0),
+            ended_from_queue: PlainUsize::new(0),
+            any_cut: PlainBool::new(false),
+            callback_panics: preset!(Mutex::new(Vec::new())),
+            any_callback_panicked: PlainBool::new(false),
+        })
+    }
+
+    pub(crate) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    #[inline]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        self.token.node()
+    }
+
+    /// The task or body of another group that this group was opened in.
+    #[inline]
+    pub(crate) fn opened_in(&self) -> Option<Arc<Actor>> {
+        self.opened_in.clone()
+    }
+
+    /// The node that tasks of a role run under.
+    #[inline]
+    pub(crate) fn base(&self, role: Role) -> &Arc<Node> {
+        match role {
+            Role::Task => self.node(),
+            Role::Daemon => self.make_daemon_node(),
+        }
+    }
+
+    /// The node of the daemons, which is made before the first of them is counted, so that the end
+    /// of the scope finds it.
+    fn make_daemon_node(&self) -> &Arc<Node> {
+        if let Some(node) = self.daemon_node.get() {
+            return node;
+        }
+        // Made outside the cell, since making a node takes locks. If two threads make one at once,
+        // one of the nodes is dropped.
+        let node = Node::of_task(self.node());
+        self.daemon_node.get_or_init(|| node)
+    }
+
+    /// The node of the daemons, if there has been a daemon.
+    pub(super) fn daemon_node(&self) -> Option<&Arc<Node>> {
+        self.daemon_node.get()
+    }
+
+    pub(super) fn is_owner(&self) -> bool {
+        context::identity() == self.owner
+    }
+
+    #[inline]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit != UNLIMITED
+    }
+
+    /// How many tasks may run at once, if that is limited.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.is_limited().then_some(self.limit)
+    }
+
+    /// Notes a cancel that cut a task or the body short, if the whole scope counts as cancelled
+    /// because of it: if the cancel came from above, or is the group's own deadline. The group
+    /// absorbs a cancel that it asked for itself.
+    pub(crate) fn note_cut(&self, cancelled: &Cancelled) {
+        let counts = match self.node().owner_of(cancelled) {
+            OwnedBy::Node => matches!(cancelled.cause(), CancelCause::Deadline { .. }),
+            OwnedBy::Ancestor => true,
+            OwnedBy::Foreign => false,
+        };
+        if counts {
+            self.queue
+                .lock()
+                .cut
+                .get_or_insert_with(|| cancelled.clone());
+            self.any_cut.store(true, Relaxed);
+        }
+    }
+
+    /// The first cancel that cut a task or the body short and counts for the whole scope.
+    pub(crate) fn cut(&self) -> Option<Cancelled> {
+        // The flag of the node does not tell: a check of a token above finds a cancel that has not
+        // come down to this node yet.
+        if !self.any_cut.load(Relaxed) {
+            return None;
+        }
+        self.queue.lock().cut.clone()
+    }
+
+    pub(crate) fn take_callback_panics(&self) -> Vec<Payload> {
+        if !self.any_callback_panicked.load(Relaxed) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.callback_panics.lock())
+    }
+
+    /// Counts the tasks in each state. The counts always add up to the tasks that were spawned.
+    pub(crate) fn stats(&self) -> GroupStats {
+        let queue = self.queue.lock();
+        let in_place = self.ended_in_place.load(Relaxed);
+        let mut stats = queue.ended.clone();
+        stats.finished += in_place + self.ended_from_queue.load(Relaxed);
+        let ended = stats.finished + stats.failed + stats.cancelled;
+
+        // Workers report their counts in another order than that of the events, so `begun` can be
+        // behind `ended`, or ahead of `spawned`, until the next report.
+        let begun = usize::try_from(queue.begun + in_place as isize)
+            .unwrap_or(0)
+            .max(ended)
+            .min(queue.spawned);
+
+        stats.queued = queue.spawned - begun;
+        stats.running = begun - ended;
+        stats
+    }
+}
+
+impl Observer for GroupState {
+    fn cancelled(self: Arc<Self>) {
+        // Invariant 3: after the mark, the queue is emptied.
+        if holds(Guard::CancelEmptiesQueue) {
+            self.empty();
+        }
+    }
+
+    fn callback_panicked(self: Arc<Self>, payload: Payload) {
+        self.callback_panics.lock().push(payload);
+        self.any_callback_panicked.store(true, Relaxed);
+    }
+}

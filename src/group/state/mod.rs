@@ -1,0 +1,20 @@
+//! The part of a group that has no user types: its queue, its counts and its permits, as workers,
+//! cancels and waiting threads see them.
+
+pub(super) mod completions;
+mod counting;
+pub(super) mod deferred_drops;
+mod dispatch;
+mod end_counts;
+mod finish;
+pub(super) mod group_state;
+pub(super) mod held_permits;
+mod outer_permit;
+mod permit;
+mod queue;
+pub(super) mod submit;
+mod worker_loop;
+pub(super) mod yielding;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

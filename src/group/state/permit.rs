@@ -1,0 +1,69 @@
+//! The permits of a limited group: see the page `limit.md` beside this file.
+
+/// The limit of a group without a limit.
+pub(super) const UNLIMITED: usize = usize::MAX;
+
+/// The permit with which a task runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Permit {
+    /// None: the task needs none, or the permit of the task around it serves for both.
+    None,
+    /// One that counts as held.
+    Held,
+    /// One that counts as held and as ending: other threads can see that its task has ended, and
+    /// it will be given back soon.
+    Ending,
+}
+
+impl Permit {
+    pub(super) fn is_some(self) -> bool {
+        self != Permit::None
+    }
+
+    /// The permit after the end of its task was announced.
+    pub(super) fn ending(self) -> Permit {
+        match self {
+            Permit::None => Permit::None,
+            Permit::Held | Permit::Ending => Permit::Ending,
+        }
+    }
+}
+
+/// The permits of one group, as its queue counts them.
+#[derive(Debug)]
+pub(super) struct PermitCounts {
+    /// How many are held.
+    pub(super) held: usize,
+    /// How many of the held ones are ending.
+    pub(super) ending: usize,
+    /// How many will be taken back soon, by waiters of tasks that are ending.
+    pub(super) owed: usize,
+}
+
+impl PermitCounts {
+    pub(super) const fn new() -> Self {
+        PermitCounts {
+            held: 0,
+            ending: 0,
+            owed: 0,
+        }
+    }
+
+    /// Counts `permit` as held.
+    pub(super) fn take(&mut self, permit: Permit) {
+        self.held += usize::from(permit.is_some());
+        self.ending += usize::from(permit == Permit::Ending);
+    }
+
+    /// Counts `permit` as free.
+    pub(super) fn give_back(&mut self, permit: Permit) {
+        self.held -= usize::from(permit.is_some());
+        self.ending -= usize::from(permit == Permit::Ending);
+    }
+
+    /// Returns how many tasks could begin once the ending permits are free and the owed ones are
+    /// taken.
+    pub(super) fn free_soon(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.held - self.ending + self.owed)
+    }
+}

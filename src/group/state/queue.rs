@@ -1,0 +1,274 @@
+//! What a group has to run and what it has counted, under one lock, and which task may begin next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::deferred_drops::DeferredDrops;
+use super::end_counts::EndCounts;
+use super::permit::{Permit, PermitCounts, UNLIMITED};
+use crate::cancel::Cancelled;
+use crate::facade::{Guard, holds};
+use crate::group::erased::ErasedTask;
+use crate::group::job::Claimed;
+use crate::group::stats::GroupStats;
+use crate::group::stopwatch::Timing;
+use crate::waiting;
+
+/// A queue that is shorter than this is not swept.
+const SMALLEST_SWEEP: usize = 64;
+
+pub(super) struct Queue {
+    /// Tasks in the order of their spawns. A thread that waits for one of them may have claimed it.
+    pub(super) tasks: VecDeque<ErasedTask>,
+    /// The length of `tasks` at which claimed tasks are next removed from all of it: see
+    /// [`Queue::push`].
+    sweep_at: usize,
+    /// The queued tasks that another task waits for: one entry for each waiter, in the order of the
+    /// waits. Few groups have any.
+    pub(super) awaited: VecDeque<Awaited>,
+    /// Daemons, which need no permit.
+    pub(super) daemons: VecDeque<ErasedTask>,
+    /// The group is listed with the workers (invariant 5 of `group_state`).
+    pub(super) listed: bool,
+    pub(super) permits: PermitCounts,
+    pub(super) live_tasks: usize,
+    pub(super) live_daemons: usize,
+    pub(super) closed: bool,
+    /// The owner, while it waits for the counts.
+    pub(super) owner_waits: Option<Arc<waiting::Slot>>,
+    pub(super) spawned: usize,
+    /// Signed: that a worker began a task, and that another thread had claimed that task, are
+    /// reported in [`EndCounts`] that can arrive in either order. `GroupState::stats` clamps it.
+    pub(super) begun: isize,
+    pub(super) ended: GroupStats,
+    /// The first cancel from outside the group that cut a task short.
+    pub(super) cut: Option<Cancelled>,
+}
+
+/// A queued task that another task waits for.
+pub(super) struct Awaited {
+    pub(super) task: ErasedTask,
+    /// Identifies the wait: an address that no other wait has while this one has entries.
+    by: usize,
+}
+
+/// A task taken from the queue, and its permit.
+pub(super) struct TakenTask {
+    pub(super) task: ErasedTask,
+    pub(super) permit: Permit,
+    /// How to time the task. Precise timing is worth its price while the queue is short.
+    pub(super) timing: Timing,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        Queue {
+            tasks: VecDeque::new(),
+            sweep_at: SMALLEST_SWEEP,
+            daemons: VecDeque::new(),
+            awaited: VecDeque::new(),
+            listed: false,
+            permits: PermitCounts::new(),
+            live_tasks: 0,
+            live_daemons: 0,
+            closed: false,
+            owner_waits: None,
+            spawned: 0,
+            begun: 0,
+            ended: GroupStats {
+                queued: 0,
+                running: 0,
+                finished: 0,
+                failed: 0,
+                cancelled: 0,
+            },
+            cut: None,
+        }
+    }
+
+    /// Queues a task, and removes claimed tasks once the queue has doubled.
+    ///
+    /// Claimed tasks are those that a `join` ran in place and those that a handle cancelled. So the
+    /// memory of the queue is in proportion to the tasks that wait, even if no worker takes any of
+    /// them. A push takes amortised constant time.
+    pub(super) fn push(&mut self, task: ErasedTask, drops: &mut DeferredDrops) {
+        if self.tasks.len() >= self.sweep_at {
+            self.sweep(drops);
+        }
+        self.tasks.push_back(task);
+    }
+
+    #[cold]
+    fn sweep(&mut self, drops: &mut DeferredDrops) {
+        // `retain` works in place and allocates nothing.
+        self.tasks.retain(|task| drops.keep_unclaimed(task));
+        self.sweep_at = (2 * self.tasks.len()).max(SMALLEST_SWEEP);
+    }
+
+    /// Takes ended tasks off the counts. Returns the owner if it has to be woken.
+    pub(super) fn enter(&mut self, ends: EndCounts) -> Option<Arc<waiting::Slot>> {
+        self.live_tasks -= ends.tasks;
+        self.live_daemons -= ends.daemons;
+        self.begun += ends.begun;
+        self.ended.finished += ends.ended.finished;
+        self.ended.failed += ends.ended.failed;
+        self.ended.cancelled += ends.ended.cancelled;
+
+        // Before the group is closed, the owner waits for tasks alone: daemons end only when the
+        // owner has woken and cancelled them.
+        let for_tasks = !self.closed && holds(Guard::OwnerSleepsForTasksAlone);
+        if self.live_tasks == 0 && (for_tasks || self.live_daemons == 0) {
+            self.owner_waits.take()
+        } else {
+            None
+        }
+    }
+
+    /// Takes tasks that the owner has run off the counts: so many that it ran in place, and so many
+    /// that it took from the queue.
+    pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
+        self.live_tasks -= in_place + from_queue;
+        self.begun += in_place as isize;
+        self.ended.finished += in_place + from_queue;
+    }
+
+    /// Returns whether fewer permits are held than `limit`.
+    pub(super) fn has_free_permit(&self, limit: usize) -> bool {
+        self.permits.held < limit || !holds(Guard::LimitIsKept)
+    }
+
+    /// Returns whether a worker may begin a task.
+    pub(super) fn has_work(&self, limit: usize) -> bool {
+        !self.daemons.is_empty()
+            || ((!self.awaited.is_empty() || !self.tasks.is_empty()) && self.has_free_permit(limit))
+    }
+
+    /// Returns whether a task that is queued now could begin at once.
+    pub(super) fn has_room(&mut self, limit: usize, drops: &mut DeferredDrops) -> bool {
+        let free = self.permits.free_soon(limit);
+        if free == 0 {
+            return false;
+        }
+
+        // A `join` that ran a task in place has left it in the queue. Claimed tasks at both ends go
+        // now, those in between when it is their turn.
+        self.next_task(drops);
+        while let Some(claimed) = claimed(self.tasks.back()) {
+            let task = self.tasks.pop_back();
+            task.into_iter().for_each(|task| drops.defer(task, claimed));
+        }
+
+        let queued = self.tasks.iter().filter(|task| !task.is_claimed());
+        queued.take(free).count() < free
+    }
+
+    /// Returns the task that the next free permit goes to: the first unclaimed one of those that
+    /// another task waits for, or else of all (invariant 4 of the limit).
+    pub(super) fn next_task(&mut self, drops: &mut DeferredDrops) -> Option<&ErasedTask> {
+        while let Some(claimed) = claimed(self.tasks.front()) {
+            let task = self.tasks.pop_front();
+            task.into_iter().for_each(|task| drops.defer(task, claimed));
+        }
+        if self.is_any_awaited(drops) {
+            return self.awaited.front().map(|awaited| &awaited.task);
+        }
+        self.tasks.front()
+    }
+
+    /// Returns whether another task waits for a queued task.
+    pub(super) fn is_any_awaited(&mut self, drops: &mut DeferredDrops) -> bool {
+        while let Some(claimed) = claimed(self.awaited.front().map(|awaited| &awaited.task)) {
+            let awaited = self.awaited.pop_front();
+            awaited
+                .into_iter()
+                .for_each(|awaited| drops.defer(awaited.task, claimed));
+        }
+        !self.awaited.is_empty()
+    }
+
+    /// Enters queued tasks that another task begins to wait for.
+    pub(super) fn add_awaited(
+        &mut self,
+        tasks: impl IntoIterator<Item = ErasedTask>,
+        by: usize,
+        drops: &mut DeferredDrops,
+    ) {
+        for task in tasks {
+            // Claimed entries matter only where they would make the list grow.
+            if self.awaited.len() == self.awaited.capacity() {
+                self.awaited
+                    .retain(|awaited| drops.keep_unclaimed(&awaited.task));
+            }
+            self.awaited.push_back(Awaited { task, by });
+        }
+    }
+
+    /// Removes the entries of a wait that has ended. Returns the unclaimed tasks of these.
+    pub(super) fn remove_awaited(
+        &mut self,
+        by: usize,
+        drops: &mut DeferredDrops,
+    ) -> Vec<ErasedTask> {
+        let mut removed = Vec::new();
+        self.awaited.retain(|awaited| {
+            if awaited.by == by && drops.keep_unclaimed(&awaited.task) {
+                removed.push(awaited.task.clone());
+            }
+            awaited.by != by
+        });
+        removed
+    }
+
+    /// Returns whether the caller has to list the group, which counts as listed from now on.
+    pub(super) fn must_list(&mut self, limit: usize) -> bool {
+        let list = !self.listed && self.has_work(limit);
+        self.listed |= list;
+        list
+    }
+
+    /// Takes the next task that a worker may begin.
+    pub(super) fn take(&mut self, limit: usize, drops: &mut DeferredDrops) -> Option<TakenTask> {
+        if let Some(task) = self.daemons.pop_front() {
+            self.begun += 1;
+            return Some(TakenTask {
+                task,
+                permit: Permit::None,
+                timing: Timing::Precise,
+            });
+        }
+        // Invariant 1 of the limit: a task begins only while a permit is free.
+        if !self.has_free_permit(limit) {
+            return None;
+        }
+        self.next_task(drops)?;
+        self.pop_next(limit)
+    }
+
+    /// Takes the task that `next_task` has just found, with a permit if the group is limited.
+    pub(super) fn pop_next(&mut self, limit: usize) -> Option<TakenTask> {
+        // An awaited task has a second entry in `tasks`, which goes when it is its turn, like the
+        // entry of any claimed task.
+        let awaited = self.awaited.pop_front().map(|awaited| awaited.task);
+        let task = awaited.or_else(|| self.tasks.pop_front())?;
+        self.begun += 1;
+
+        // Without a limit, nothing reads the permits.
+        let permit = if limit == UNLIMITED {
+            Permit::None
+        } else {
+            Permit::Held
+        };
+        self.permits.take(permit);
+        Some(TakenTask {
+            task,
+            permit,
+            timing: Timing::Precise,
+        })
+    }
+}
+
+/// Returns how `task` was claimed, if there is a task and it was.
+fn claimed(task: Option<&ErasedTask>) -> Option<Claimed> {
+    let claimed = task?.claimed();
+    (claimed != Claimed::No).then_some(claimed)
+}

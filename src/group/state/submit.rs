@@ -1,0 +1,160 @@
+//! How a spawned task enters its group.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::deferred_drops::DeferredDrops;
+use super::group_state::GroupState;
+use super::permit::Permit;
+use super::queue::TakenTask;
+use crate::facade::{Guard, holds};
+use crate::group::erased::ErasedTask;
+use crate::group::status::TaskStatus;
+use crate::group::stopwatch::Timing;
+use crate::group::task_end::{Role, TaskEnd};
+use crate::workers;
+
+/// The thread that a task asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RunsOn {
+    /// A worker, or a thread that waits for the task.
+    AnyThread,
+    /// A thread of its own.
+    OwnThread,
+}
+
+/// What happens to a task that cannot begin at once because of the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WhenFull {
+    Queue,
+    Refuse,
+}
+
+/// Why a task was not spawned.
+#[derive(Debug)]
+pub(crate) enum NotSpawned {
+    Cancelled,
+    Closed,
+    /// The limit is reached.
+    Full,
+    /// The system refused the thread that the task asks for.
+    NoThread(io::Error),
+}
+
+impl GroupState {
+    /// Counts a task and queues it, or starts its thread.
+    ///
+    /// # Errors
+    ///
+    /// The task is not counted, and will not run.
+    #[inline]
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        task: ErasedTask,
+        role: Role,
+        runs_on: RunsOn,
+        when_full: WhenFull,
+    ) -> Result<(), NotSpawned> {
+        match runs_on {
+            RunsOn::AnyThread => self.submit_queued(task, role, when_full),
+            RunsOn::OwnThread => self.submit_apart(task, role, when_full),
+        }
+    }
+
+    /// Counts a task and queues it.
+    fn submit_queued(
+        self: &Arc<Self>,
+        task: ErasedTask,
+        role: Role,
+        when_full: WhenFull,
+    ) -> Result<(), NotSpawned> {
+        let cancelled_before = !holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged();
+        let mut drops = DeferredDrops::default();
+        let mut queue = self.queue.lock();
+
+        // Invariants 2 and 3: both checks are in the critical section that queues the task.
+        if queue.closed {
+            return Err(NotSpawned::Closed);
+        }
+        if cancelled_before || (holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged()) {
+            return Err(NotSpawned::Cancelled);
+        }
+        if when_full == WhenFull::Refuse
+            && self.is_limited()
+            && !queue.has_room(self.limit, &mut drops)
+        {
+            return Err(NotSpawned::Full);
+        }
+
+        // Invariant 1: the task is counted before a worker can find it.
+        queue.spawned += 1;
+        self.used.store(true, Relaxed);
+        match role {
+            Role::Task => {
+                queue.live_tasks += 1;
+                queue.push(task, &mut drops);
+            }
+            Role::Daemon => {
+                queue.live_daemons += 1;
+                queue.daemons.push_back(task);
+            }
+        }
+
+        // Invariant 5; outside the lock, since listing may start a thread.
+        let list = queue.must_list(self.limit);
+        drop(queue);
+        if list {
+            workers::list(self.clone());
+        }
+        Ok(())
+    }
+
+    /// Counts a task that asks for a thread of its own, and starts the thread if a permit is free.
+    /// Otherwise queues the task.
+    fn submit_apart(
+        self: &Arc<Self>,
+        task: ErasedTask,
+        role: Role,
+        when_full: WhenFull,
+    ) -> Result<(), NotSpawned> {
+        let mut drops = DeferredDrops::default();
+        let mut queue = self.queue.lock();
+        let permit = match role {
+            Role::Task => Permit::Held,
+            Role::Daemon => Permit::None,
+        };
+
+        // Under a limit the task must not overtake queued tasks.
+        let waits = permit.is_some()
+            && self.is_limited()
+            && (queue.permits.held >= self.limit || queue.next_task(&mut drops).is_some());
+        if queue.closed || self.node().is_flagged() || waits {
+            drop(queue);
+            return self.submit_queued(task, role, when_full);
+        }
+
+        // Invariant 1: the task is counted before its thread exists.
+        queue.spawned += 1;
+        self.used.store(true, Relaxed);
+        queue.begun += 1;
+        match role {
+            Role::Task => queue.live_tasks += 1,
+            Role::Daemon => queue.live_daemons += 1,
+        }
+        queue.permits.take(permit);
+        drop(queue);
+
+        let taken = TakenTask {
+            task: task.clone(),
+            permit,
+            timing: Timing::Precise,
+        };
+        self.start_thread(taken).map_err(|error| {
+            // The task leaves the counts again. The caller ends it with the error.
+            let status = TaskStatus::Failed;
+            self.leave(TaskEnd { role, status }, permit);
+            NotSpawned::NoThread(error)
+        })
+    }
+}

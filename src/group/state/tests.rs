@@ -1,0 +1,99 @@
+//! Tests of the queue and of what a worker takes from it, which hold the permits by hand.
+
+use std::sync::{Mutex, mpsc};
+
+use super::deferred_drops::DeferredDrops;
+use super::permit::Permit;
+use super::queue::Queue;
+use super::worker_loop::TaskStash;
+use crate::TaskGroup;
+use crate::workers::Stash;
+
+fn has_room(queue: &mut Queue, limit: usize) -> bool {
+    queue.has_room(limit, &mut DeferredDrops::default())
+}
+
+#[test]
+fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
+    TaskGroup::builder()
+        .limit(2)
+        .scope(|g| {
+            let state = &g.core().state;
+            // While all permits seem to be held, no worker takes a queued task.
+            state.queue.lock().permits.held = 2;
+            g.spawn(|| Ok(()));
+            g.spawn(|| Ok(()));
+
+            let mut queue = state.queue.lock();
+            queue.permits.held = 0;
+            let (awaited, mut drops) = (queue.tasks[1].clone(), DeferredDrops::default());
+            queue.add_awaited([awaited], 1, &mut drops);
+            drop(queue);
+
+            assert_eq!(state.begin_in_place(), None);
+            state.not_awaited(1, &mut drops);
+            assert_eq!(state.begin_in_place(), Some(Permit::Held));
+            state.free_permit(Permit::Held);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn there_is_room_while_fewer_tasks_wait_than_permits_are_free() {
+    TaskGroup::builder()
+        .limit(3)
+        .scope(|g| {
+            let state = &g.core().state;
+            // While all permits seem to be held, no worker takes a queued task.
+            state.queue.lock().permits.held = 3;
+            g.spawn(|| Ok(()));
+            g.spawn(|| Ok(()));
+
+            let mut queue = state.queue.lock();
+            for (permits, room) in [(3, false), (2, false), (1, false), (0, true)] {
+                queue.permits.held = permits;
+                assert_eq!(
+                    has_room(&mut queue, 3),
+                    room,
+                    "{permits} of 3 permits are held and two tasks wait"
+                );
+            }
+            drop(queue);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn tasks_that_are_given_back_come_first_and_in_their_order() {
+    let order = Mutex::new(Vec::new());
+    let (leave, left) = mpsc::channel::<()>();
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| {
+            let (begin, begun) = mpsc::channel();
+            g.spawn(move || {
+                begin.send(())?;
+                Ok(left.recv()?)
+            });
+            begun.recv()?;
+            // The only permit is taken: these stay in the queue.
+            for n in 0..5 {
+                let order = &order;
+                g.spawn(move || {
+                    order.lock().unwrap().push(n);
+                    Ok(())
+                });
+            }
+
+            let state = &g.core().state;
+            let stash = TaskStash::new(state.clone());
+            stash.put(state.queue.lock().tasks.drain(..3).collect());
+            stash.give_back();
+            leave.send(())?;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+}

@@ -1,0 +1,280 @@
+//! How a worker runs the tasks of a group: in batches, of which it gives back the tasks that it
+//! does not come to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::deferred_drops::DeferredDrops;
+use super::dispatch::Dispatched;
+use super::end_counts::EndCounts;
+use super::group_state::GroupState;
+use super::held_permits;
+use super::permit::Permit;
+use super::queue::{Queue, TakenTask};
+use crate::facade::{Guard, Mutex, TIME_PASSES, holds, most_stashed};
+use crate::group::erased::ErasedTask;
+use crate::group::job::Claimed;
+use crate::group::stopwatch::Timing;
+use crate::group::task_end::TaskEnd;
+use crate::workers::{self, Source, Stash, Worker};
+
+/// How many batches a worker takes from one group while other groups wait, and for how long. A
+/// change takes as long as a few dozen small tasks, and a batch as long as up to 32.
+const MOST_BATCHES: u32 = 16;
+const LONGEST_TURN: Duration = Duration::from_millis(1);
+
+/// How long a worker has been with one group while others wait.
+#[derive(Default)]
+struct Turn {
+    batches: u32,
+    since: Option<Instant>,
+}
+
+impl Turn {
+    /// Returns whether the worker should go on to the next group. Called before each batch.
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        workers::others_wait() && self.is_over_for_others()
+    }
+
+    #[cold]
+    fn is_over_for_others(&mut self) -> bool {
+        self.batches += 1;
+        if !TIME_PASSES {
+            return self.batches > MOST_BATCHES;
+        }
+        self.batches > MOST_BATCHES
+            || self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST_TURN
+    }
+}
+
+/// The tasks that a worker has taken and not begun, and those that it has ended and not reported.
+///
+/// Both reach the group when the worker takes its next batch, when it blocks, and when the monitor
+/// finds that it has been at one task for too long.
+pub(super) struct TaskStash {
+    state: Arc<GroupState>,
+    stashed: Mutex<Stashed>,
+}
+
+#[derive(Default)]
+struct Stashed {
+    tasks: VecDeque<ErasedTask>,
+    ends: EndCounts,
+}
+
+impl TaskStash {
+    pub(super) fn new(state: Arc<GroupState>) -> Self {
+        TaskStash {
+            state,
+            stashed: Mutex::new(Stashed::default()),
+        }
+    }
+
+    pub(super) fn put(&self, tasks: Vec<ErasedTask>) {
+        self.stashed.lock().tasks.extend(tasks);
+    }
+
+    /// Takes the next unclaimed task, which counts as begun.
+    fn next(&self) -> Option<TakenTask> {
+        let mut drops = DeferredDrops::default();
+        let mut stashed = self.stashed.lock();
+        loop {
+            let task = stashed.tasks.pop_front()?;
+            let claimed = task.claimed();
+            if claimed == Claimed::No {
+                stashed.ends.begun += 1;
+                return Some(TakenTask {
+                    task,
+                    permit: Permit::None,
+                    timing: Timing::Coarse,
+                });
+            }
+            drops.defer(task, claimed);
+        }
+    }
+
+    fn note_end(&self, end: TaskEnd) {
+        self.stashed.lock().ends.add(end);
+    }
+
+    /// Takes back that a task was begun, because another thread had claimed it. The begin may have
+    /// been reported already, so the count can become negative.
+    fn note_not_begun(&self) {
+        self.stashed.lock().ends.begun -= 1;
+    }
+
+    fn take_ends(&self) -> EndCounts {
+        std::mem::take(&mut self.stashed.lock().ends)
+    }
+}
+
+impl Stash for TaskStash {
+    fn give_back(&self) {
+        let stashed = std::mem::take(&mut *self.stashed.lock());
+        let mut queue = self.state.queue.lock();
+        // To the front and from the back, so that they come next and in their order.
+        for task in stashed.tasks.into_iter().rev() {
+            queue.tasks.push_front(task);
+        }
+        let wake = queue.enter(stashed.ends);
+        let list = queue.must_list(self.state.limit);
+        drop(queue);
+
+        if let Some(owner) = wake {
+            owner.unpark();
+        }
+        // The caller sends the worker. This thread may be about to block, and listing with a worker
+        // can run user code.
+        if list {
+            workers::list_unsupplied(self.state.clone());
+        }
+        if !holds(Guard::GivingBackDropsNothing) && self.state.node().is_flagged() {
+            self.state.empty();
+        }
+    }
+}
+
+impl GroupState {
+    /// Takes the next tasks that a worker may begin, the first of them apart, and reports `ends`.
+    /// Takes the group off the list if it has none left (invariant 5).
+    fn take_batch(
+        self: &Arc<Self>,
+        size: usize,
+        ends: EndCounts,
+    ) -> Option<(TakenTask, Vec<ErasedTask>)> {
+        let mut drops = DeferredDrops::default();
+        let mut queue = self.queue.lock();
+        let wake = queue.enter(ends);
+        let first = queue.take(self.limit, &mut drops);
+        let taken = first.map(|first| (first, self.take_rest(&mut queue, size)));
+
+        if !queue.has_work(self.limit) {
+            queue.listed = false;
+            let source: Arc<dyn Source> = self.clone();
+            workers::unlist(&source);
+        }
+        drop(queue);
+
+        if let Some(owner) = wake {
+            owner.unpark();
+        }
+        taken
+    }
+
+    /// Takes the rest of a batch of `size` tasks, at most a quarter of the queue. A limited group
+    /// gives out one task at a time, since each needs a permit.
+    fn take_rest(&self, queue: &mut Queue, size: usize) -> Vec<ErasedTask> {
+        let size = if self.is_limited() {
+            1
+        } else {
+            size.min(queue.tasks.len() / 4 + 1)
+        };
+        if size == 1 {
+            return Vec::new();
+        }
+
+        // While the owner runs tasks from the front, workers take theirs from the back, out of its
+        // way.
+        let from = if self.has_busy_owner() {
+            queue.tasks.len() + 1 - size
+        } else {
+            0
+        };
+        queue.tasks.drain(from..from + size - 1).collect()
+    }
+
+    /// Takes the next batch into `stash` and returns its first task. Reports the tasks that have
+    /// ended.
+    fn refill(
+        self: &Arc<Self>,
+        stash: &TaskStash,
+        size: usize,
+        worker: &Worker,
+    ) -> Option<TakenTask> {
+        let (first, rest) = self.take_batch(size, stash.take_ends())?;
+        if rest.is_empty() {
+            worker.set_stashing(false);
+            return Some(first);
+        }
+
+        // The flag is set last, so that tasks that stay in a stash are never without it.
+        if !holds(Guard::StashIsFlaggedLast) {
+            worker.set_stashing(true);
+        }
+        stash.put(rest);
+        if holds(Guard::StashIsFlaggedLast) {
+            worker.set_stashing(true);
+        }
+        workers::watch_stash();
+        Some(first)
+    }
+}
+
+impl Source for GroupState {
+    fn work(self: Arc<Self>, worker: &Worker) {
+        let _inside = self.outer_permit.as_ref().map(held_permits::run_inside);
+        let stash = Arc::new(TaskStash::new(self.clone()));
+        worker.set_stash(Some(stash.clone()));
+        let mut size = 1;
+        let mut passed_on = false;
+        let mut turn = Turn::default();
+
+        loop {
+            let taken = match stash.next() {
+                Some(taken) => taken,
+                None => {
+                    if turn.is_over() {
+                        // Nothing is stashed, but ends may be unreported.
+                        stash.give_back();
+                        break;
+                    }
+                    let Some(first) = self.refill(&stash, size, worker) else {
+                        break;
+                    };
+                    // The first batch is one task: if tasks block, nothing is stashed behind the
+                    // first of them.
+                    size = (size * 2).min(most_stashed());
+                    first
+                }
+            };
+
+            // Before the first task runs: if it blocks, the queued ones still get a worker.
+            if !passed_on && holds(Guard::WakeIsPassedOn) {
+                workers::pass_on();
+                passed_on = true;
+            }
+            worker.begin_task();
+            match self.dispatch(taken) {
+                Dispatched::Ended(end) => stash.note_end(end),
+                Dispatched::NotBegun => stash.note_not_begun(),
+                Dispatched::Elsewhere => {}
+            }
+        }
+
+        worker.set_stashing(false);
+        worker.set_stash(None);
+    }
+
+    fn start_apart(self: Arc<Self>) {
+        while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
+            match self.dispatch(taken) {
+                Dispatched::Ended(end) => self.leave(end, Permit::None),
+                Dispatched::NotBegun => self.not_begun(Permit::None),
+                Dispatched::Elsewhere => {}
+            }
+        }
+    }
+
+    fn refuse(self: Arc<Self>, error: io::Error) {
+        let Some((taken, _)) = self.take_batch(1, EndCounts::default()) else {
+            return;
+        };
+        match taken.task.refuse(error) {
+            Some(end) => self.leave(end, taken.permit),
+            None => self.not_begun(taken.permit),
+        }
+    }
+}

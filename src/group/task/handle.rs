@@ -1,0 +1,332 @@
+//! The handle of a task.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::joinable::{Ended, Joinable, WaitGuards};
+use crate::cancel::context::{self, Outcome};
+use crate::cancel::{Cancelled, TaskId};
+use crate::facade::spin;
+use crate::group::state::completions::Completions;
+use crate::group::status::TaskStatus;
+use crate::waiting::{Point, Slot};
+
+/// The way to a task's result, its state and its cancel.
+///
+/// Dropping the handle leaves the task running; the group waits for it and reports its failure all
+/// the same. The result is dropped then.
+///
+/// ```
+/// # fn main() -> Result<(), taskgroup::GroupError> {
+/// let answer = taskgroup::TaskGroup::scope(|g| {
+///     let task = g.spawn(|| Ok(6 * 7));
+///     Ok(task.join()?)
+/// })?;
+/// assert_eq!(answer, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TaskHandle<'scope, T> {
+    /// None once the result has been taken.
+    task: Option<Arc<dyn Joinable<'scope, T> + 'scope>>,
+}
+
+impl<'scope, T> TaskHandle<'scope, T> {
+    pub(crate) fn new(task: Arc<dyn Joinable<'scope, T> + 'scope>) -> Self {
+        TaskHandle { task: Some(task) }
+    }
+
+    #[inline]
+    fn task(&self) -> &Arc<dyn Joinable<'scope, T> + 'scope> {
+        match &self.task {
+            Some(task) => task,
+            // Only `join`, which consumes the handle, takes it out.
+            None => unreachable!("the handle has been joined"),
+        }
+    }
+
+    /// The result of the task, waiting for it if need be.
+    ///
+    /// A task that has not begun may be run right here, on the thread that waits for it:
+    /// thread-locals and re-entrant locks are shared with the waiting code then.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point, while the task has not ended. A task that has gives its result also in a
+    /// cancelled scope: a produced value is not lost. When the wait is cancelled, the task goes on
+    /// and its result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The cancel that ended the wait, or that stands for the result: a task that failed, panicked
+    /// or was cancelled has none. The failure itself is reported by the group.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// let word = String::from("borrowed");
+    /// let length = taskgroup::TaskGroup::scope(|g| Ok(g.spawn(|| Ok(word.len())).join()?))?;
+    /// assert_eq!(length, 8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn join(mut self) -> Result<T, Cancelled> {
+        self.join_or_keep()?
+    }
+
+    /// As `join`; where the wait was cancelled, the outer error, the handle is as good as before.
+    #[track_caller]
+    pub(crate) fn join_or_keep(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
+        let task = self.task();
+        let value = match task.run_in_place() {
+            Some(value) => value,
+            None => {
+                self.wait_until(None)?;
+                self.task().take()
+            }
+        };
+        // The result is taken: there is nothing left to say to the task.
+        let task = self.task.take();
+        Ok(value.ok_or_else(|| match task {
+            Some(task) => task.no_result(),
+            None => unreachable!("the handle has been joined"),
+        }))
+    }
+
+    /// Waits until the task has ended.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`join`](Self::join), without its result.
+    ///
+    /// # Errors
+    ///
+    /// The current scope was cancelled before the task ended.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::TaskStatus;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     assert_eq!(g.spawn(|| Ok(())).wait()?, TaskStatus::Finished);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) -> Result<TaskStatus, Cancelled> {
+        self.wait_until(None)?;
+        Ok(self.status())
+    }
+
+    /// Waits until the task has ended, or `duration` has passed: then it is `None`.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn_daemon(|| Ok(taskgroup::sleep(Duration::from_secs(60))?));
+    ///     assert_eq!(task.wait_timeout(Duration::from_millis(1))?, None);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, duration: Duration) -> Result<Option<TaskStatus>, Cancelled> {
+        match self.wait_until(Instant::now().checked_add(duration))? {
+            Outcome::Ready => Ok(Some(self.status())),
+            Outcome::TimedOut => Ok(None),
+        }
+    }
+
+    #[track_caller]
+    fn wait_until(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
+        struct Waiting<'a, 'scope, T> {
+            task: &'a Arc<dyn Joinable<'scope, T> + 'scope>,
+            thread: Arc<Slot>,
+            _guards: WaitGuards,
+        }
+        impl<T> Drop for Waiting<'_, '_, T> {
+            fn drop(&mut self) {
+                self.task.clone().remove_waiter(&self.thread);
+            }
+        }
+
+        let task = self.task();
+        if self.is_finished()
+            || (task.status() == TaskStatus::Running && spin(|| self.is_finished()))
+        {
+            return Ok(Outcome::Ready);
+        }
+        context::check()?;
+        let thread = context::slot();
+        let _waiting = match task.clone().add_waiter(&thread) {
+            Ok(guards) => Waiting {
+                task,
+                thread,
+                _guards: guards,
+            },
+            Err(Ended) => return Ok(Outcome::Ready),
+        };
+        context::wait(Point::Join, limit, || self.is_finished())
+    }
+
+    /// Has `completions` told of the end of the task as `event`.
+    pub(crate) fn notify(&self, completions: Arc<Completions>, event: usize) {
+        self.task().clone().notify(completions, event);
+    }
+
+    /// What the task is doing, or how it ended.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn(|| Ok(()));
+    ///     task.wait()?;
+    ///     assert_eq!(task.status(), taskgroup::TaskStatus::Finished);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn status(&self) -> TaskStatus {
+        self.task().status()
+    }
+
+    /// Whether the task has ended, in whatever way.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn(|| Ok(()));
+    ///     task.wait()?;
+    ///     assert!(task.is_finished());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        !matches!(self.status(), TaskStatus::Queued | TaskStatus::Running)
+    }
+
+    /// Cancels this task and nothing else, and returns at once. One that has not begun never will.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn(|| Ok(taskgroup::sleep(Duration::from_secs(60))?));
+    ///     task.cancel();
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self) {
+        if !self.is_finished() {
+            self.task().cancel(Location::caller());
+        }
+    }
+
+    /// Cancels this task and waits until it has ended, its clean-up included.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Self::wait); the task is cancelled in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use std::time::Duration;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn(|| Ok(taskgroup::sleep(Duration::from_secs(60))?));
+    ///     task.cancel_and_wait()?;
+    ///     assert!(task.is_finished());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn cancel_and_wait(&self) -> Result<TaskStatus, Cancelled> {
+        self.cancel();
+        self.wait()
+    }
+
+    /// The identity of the task.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     assert_ne!(g.spawn(|| Ok(())).id(), g.spawn(|| Ok(())).id());
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn id(&self) -> TaskId {
+        self.task().spec().id
+    }
+
+    /// The name given with [`TaskBuilder::name`](crate::TaskBuilder::name).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     assert_eq!(g.task().name("parser").spawn(|| Ok(())).name(), Some("parser"));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.task().spec().name()
+    }
+
+    /// Has `callback` called when the task has ended, on its thread, before anybody who waits for
+    /// it goes on; at once if it has. The callback must not wait for the task.
+    ///
+    /// # Panics
+    ///
+    /// A callback's panic loses neither the thread nor the result: it is a failure of the group.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::TaskStatus;
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     let task = g.spawn(|| Ok(()));
+    ///     task.on_finished(|status| assert_eq!(status, TaskStatus::Finished));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn on_finished(&self, callback: impl FnOnce(TaskStatus) + Send + 'scope) {
+        self.task().on_finished(Box::new(callback));
+    }
+}
+
+impl<T> Drop for TaskHandle<'_, T> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("status", &self.status())
+            .finish()
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether a task that is being started belongs to the call of `start` or to the group.
+//!
+//! | phase | meaning | left by |
+//! |---|---|---|
+//! | `Open` | `start` waits; the task has not sent | `send`, the end of the task, a cancel of `start` |
+//! | `Sent` | the value is there; the task is one of the group like any other | - |
+//! | `Withdrawn` | `start` was cancelled and waits for the end of the task; a value that is sent is kept for it | the end of the task |
+//! | `Closed` | the task has ended; a value that is sent is dropped | - |
+//!
+//! A failure in the phases `Open` and `Withdrawn` belongs to the caller of `start`, and closes the
+//! handshake. If a failure and a `send` from another thread come together, one of them is first,
+//! and the phase says which.
+
+use std::sync::Arc;
+
+use crate::facade::{Guard, Mutex, MutexGuard, holds};
+use crate::group::state::completions::Completions;
+
+/// The event that the task has sent its value.
+pub(crate) const SENT: usize = 0;
+/// The event that the task has ended.
+pub(crate) const ENDED: usize = 1;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HandshakePhase {
+    Open,
+    Sent,
+    Withdrawn,
+    Closed,
+}
+
+/// The phase of a task that is being started. It has nothing of the value, so it may outlive the
+/// scope.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    phase: Mutex<HandshakePhase>,
+    /// What `start` waits for: [`SENT`] and [`ENDED`].
+    pub(crate) events: Arc<Completions>,
+}
+
+impl Handshake {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Handshake {
+            phase: Mutex::new(HandshakePhase::Open),
+            events: Completions::new(),
+        })
+    }
+
+    /// Locks the phase, for a `send`.
+    pub(crate) fn phase(&self) -> MutexGuard<'_, HandshakePhase> {
+        self.phase.lock()
+    }
+
+    /// Closes the handshake. Returns false if the task has sent while `start` waited for that, and
+    /// so is one of the group.
+    pub(crate) fn close(&self) -> bool {
+        let mut phase = self.phase.lock();
+        if *phase == HandshakePhase::Sent {
+            return false;
+        }
+        if holds(Guard::FailureClosesHandshake) {
+            *phase = HandshakePhase::Closed;
+        }
+        true
+    }
+
+    /// Keeps the task from becoming one of the group. Returns false if it is one already.
+    pub(crate) fn withdraw(&self) -> bool {
+        let mut phase = self.phase.lock();
+        if *phase == HandshakePhase::Open {
+            *phase = HandshakePhase::Withdrawn;
+        }
+        *phase != HandshakePhase::Sent
+    }
+}

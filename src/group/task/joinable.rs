@@ -1,0 +1,221 @@
+//! A task as its handle knows it, whatever its closure and its error type.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::closure::Closure;
+use super::record::Task;
+use super::spec::TaskSpec;
+use super::watch_list::OnFinished;
+use crate::cancel::context;
+use crate::cancel::{CancelCause, Cancelled};
+use crate::error::TaskError;
+use crate::facade::{Guard, holds};
+use crate::group::erased::{Runnable, erase};
+use crate::group::state::completions::Completions;
+use crate::group::state::deferred_drops::DeferredDrops;
+use crate::group::state::held_permits::Lending;
+use crate::group::state::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
+use crate::group::status::TaskStatus;
+use crate::waiting::Slot;
+
+pub(crate) trait Joinable<'scope, T>: Send + Sync {
+    fn spec(&self) -> &TaskSpec;
+
+    fn status(&self) -> TaskStatus;
+
+    /// Takes the result: the first call after the end gets it.
+    fn take(&self) -> Option<T>;
+
+    /// Returns the cancel that `join` returns in place of a result.
+    fn no_result(&self) -> Cancelled;
+
+    /// Runs the task on this thread, if that cannot be noticed and no thread has claimed the task.
+    /// Returns its result.
+    fn run_in_place(&self) -> Option<Option<T>>;
+
+    fn cancel(&self, location: &'static Location<'static>);
+
+    /// Notes that the handle is gone.
+    fn detach(&self);
+
+    /// Enters this thread, whose slot is `slot`, as a waiter that the end wakes, and gives its
+    /// permit away.
+    ///
+    /// # Errors
+    ///
+    /// The task has ended.
+    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, Ended>;
+
+    /// Takes the waiter out again, and its permit back, unless the end has done that.
+    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>);
+
+    /// Makes the end of the task an event of `completions` with the number `event`; at once, if the
+    /// task has ended.
+    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize);
+
+    fn on_finished(&self, callback: OnFinished<'scope>);
+}
+
+/// While it lives, a thread that waits has given permits away: of the task's group, and of groups
+/// around that.
+pub(crate) struct WaitGuards {
+    _yielding: Option<YieldGuard>,
+    _lending: Option<Lending>,
+}
+
+/// A task has ended, and cannot be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended;
+
+impl<'scope, T, F, E> Joinable<'scope, T> for Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    fn spec(&self) -> &TaskSpec {
+        &self.spec
+    }
+
+    fn status(&self) -> TaskStatus {
+        self.job.status()
+    }
+
+    fn take(&self) -> Option<T> {
+        self.job.take()
+    }
+
+    fn no_result(&self) -> Cancelled {
+        let watch_list = self.watch_list.lock();
+        let no_result = watch_list.as_ref().and_then(|list| list.no_result.clone());
+        drop(watch_list);
+        if let Some(cancelled) = no_result {
+            return cancelled;
+        }
+
+        // A task that was spawned too late is neither cancelled nor failed.
+        self.innermost().cancelled().unwrap_or_else(|| {
+            Cancelled::new(
+                CancelCause::GroupFinished,
+                self.spec.location,
+                self.core.state.node().id(),
+            )
+        })
+    }
+
+    #[inline]
+    fn run_in_place(&self) -> Option<Option<T>> {
+        if !self.runs_anywhere() || !self.job.is_plain() {
+            return None;
+        }
+        context::in_place(self.base(), || self.run_here())
+    }
+
+    fn cancel(&self, location: &'static Location<'static>) {
+        self.own()
+            .cancel(CancelCause::Requested { reason: None }, location);
+        // A task that has not begun never will.
+        if let Some(end) = self.discard() {
+            self.core.state.leave_unrun(end);
+        }
+    }
+
+    fn detach(&self) {
+        if self.job.detach() {
+            self.drop_result();
+        }
+    }
+
+    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, Ended> {
+        let state = &self.core.state;
+        let mut watch_list = self.watch_list.lock();
+        if self.job.watch() {
+            return Err(Ended);
+        }
+
+        // Invariant 2 of the limit: the permit is given away in the critical section that enters
+        // the waiter.
+        let list = watch_list.get_or_insert_default();
+        let queued = || self.is_queued().then(|| erase(self.clone()));
+        let (mut yielded, guard) = state
+            .yield_permits(Arc::as_ptr(slot).addr(), queued)
+            .unzip();
+        if list.ending.is_some() {
+            yielded.iter_mut().for_each(YieldedPermits::mark_owed);
+        }
+        list.waiters.push(TaskWaiter {
+            thread: slot.clone(),
+            yielded,
+        });
+        drop(watch_list);
+
+        // Outside the lock: the system may have no thread for the queued task, which fails here
+        // then.
+        if let Some(guard) = &guard {
+            guard.offer();
+        }
+        Ok(WaitGuards {
+            _yielding: guard,
+            _lending: state.wait_inside(),
+        })
+    }
+
+    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>) {
+        let mut watch_list = self.watch_list.lock();
+        let Some(list) = watch_list.as_mut() else {
+            return;
+        };
+        let mut waiters = list.waiters.iter();
+        let Some(index) = waiters.position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else {
+            return;
+        };
+        let yielded = list.waiters.swap_remove(index).yielded;
+        let Some(yielded) = yielded.filter(|_| holds(Guard::CutWaitTakesAPermit)) else {
+            return;
+        };
+
+        // Under the lock: the end that comes next gives a permit back, and must find that this one
+        // is taken.
+        let mut drops = DeferredDrops::default();
+        yielded.take_back();
+        let by = Arc::as_ptr(slot).addr();
+        let removed = self.core.state.not_awaited(by, &mut drops);
+
+        // Tasks are dropped outside the lock.
+        drop(watch_list);
+        drop(removed);
+    }
+
+    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize) {
+        if self.core.state.is_limited() && self.is_queued() {
+            completions.await_queued(erase(self.clone()));
+        }
+
+        let mut watch_list = self.watch_list.lock();
+        if self.job.watch() {
+            drop(watch_list);
+            return completions.push(event);
+        }
+        let list = watch_list.get_or_insert_default();
+        // Step 3 of the end has passed, so the end comes soon.
+        if list.ending.is_some() {
+            completions.announce();
+        }
+        list.completions = Some((completions, event));
+    }
+
+    fn on_finished(&self, callback: OnFinished<'scope>) {
+        let mut watch_list = self.watch_list.lock();
+        let list = watch_list.get_or_insert_default();
+        if list.ending.is_none() && !self.job.watch() {
+            list.callbacks.push(callback);
+            return;
+        }
+
+        // The callbacks have been taken already, so this one runs here.
+        let status = list.ending.unwrap_or_else(|| Joinable::status(self));
+        drop(watch_list);
+        self.call(callback, status);
+    }
+}

@@ -1,0 +1,130 @@
+//! How a task runs its closure, and what becomes of the outcome: steps 1 and 2 of the end.
+
+use std::time::Duration;
+
+use super::closure::Closure;
+use super::failed_item;
+use super::record::Task;
+use crate::cancel::current;
+use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
+use crate::facade::{Payload, catch};
+use crate::group::job::Claim;
+use crate::group::status::TaskStatus;
+use crate::group::stopwatch::Stopwatch;
+use crate::group::task_end::Role;
+
+impl<'scope, T, F, E> Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    /// Runs the closure. Returns the status and the result, which of an isolated task may be its
+    /// failure.
+    #[inline]
+    pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
+        let Some(closure) = self.job.closure(claim) else {
+            return (TaskStatus::NeverRan, None);
+        };
+        let recorded = current::begin(self.spec.identity(), self.core.state.opened_in());
+
+        let mut kept = None;
+        let (status, value) = match catch(|| closure.run(&mut kept)) {
+            Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
+            Ok(Err(error)) => self.errored(error, begun.elapsed()),
+            Err(payload) => self.panicked(payload, begun.elapsed()),
+        };
+
+        // Dropped after the outcome was recorded: the end of a channel in there must not look like
+        // a plain end if the task failed.
+        if let Some(belongings) = kept {
+            if status != TaskStatus::Finished {
+                recorded.turn_ill();
+            }
+            self.guard_drop(belongings);
+        }
+        (status, value)
+    }
+
+    /// Records an error that the closure returned, unless it is the task's own cancel.
+    #[cold]
+    fn errored(&self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
+        let item = failed_item::take();
+        // `cancelled` is user code and may panic.
+        let own = match catch(|| {
+            error
+                .cancelled()
+                .filter(|cancelled| self.is_own(cancelled))
+                .cloned()
+        }) {
+            Ok(own) => own,
+            Err(payload) => {
+                self.guard_drop(error);
+                let kind = FailureKind::Panic(PanicPayload::new(payload));
+                return self.failed(item, kind, TaskStatus::Panicked, elapsed);
+            }
+        };
+
+        match own {
+            Some(cancelled) => {
+                if self.spec.role == Role::Task {
+                    self.core.state.note_cut(&cancelled);
+                }
+                self.watch_list.lock().get_or_insert_default().no_result = Some(cancelled);
+                self.guard_drop(error);
+                (TaskStatus::Cancelled, None)
+            }
+            None => self.failed(item, FailureKind::Error(error), TaskStatus::Failed, elapsed),
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, payload: Payload, elapsed: Elapsed) -> (TaskStatus, Option<T>) {
+        let kind = FailureKind::Panic(PanicPayload::new(payload));
+        self.failed(failed_item::take(), kind, TaskStatus::Panicked, elapsed)
+    }
+
+    /// Records a failure: as the result of an isolated task, otherwise in the failure log.
+    pub(super) fn failed(
+        &self,
+        item: Option<usize>,
+        kind: FailureKind<E>,
+        status: TaskStatus,
+        elapsed: Elapsed,
+    ) -> (TaskStatus, Option<T>) {
+        let origin = Origin::Task(self.spec.info_at(item));
+        if let Some(isolation) = self.isolation.filter(|_| self.is_isolated()) {
+            let after_cancel = self.base().is_flagged();
+            let traces = kind.traces();
+            let failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
+            return (status, Some((isolation.wrap)(failure)));
+        }
+
+        let cancelled = self.core.fail(origin, kind, elapsed);
+        self.watch_list.lock().get_or_insert_default().no_result = Some(cancelled);
+        (status, None)
+    }
+
+    /// Returns whether a task whose failures are its result is still isolated. A started task that
+    /// has said that it is ready is not.
+    fn is_isolated(&self) -> bool {
+        let watch_list = self.watch_list.lock();
+        let handshake = watch_list.as_ref().and_then(|list| list.handshake.clone());
+        drop(watch_list);
+        handshake.is_none_or(|handshake| handshake.close())
+    }
+
+    /// Drops a user value. A panic of its destructor is a failure like any other.
+    pub(super) fn guard_drop<U>(&self, value: U) {
+        if let Err(payload) = catch(move || drop(value)) {
+            self.fail_aside(payload);
+        }
+    }
+
+    /// Records a panic of user code that runs beside the closure.
+    pub(super) fn fail_aside(&self, payload: Payload) {
+        let kind = FailureKind::Panic(PanicPayload::new(payload));
+        self.core
+            .fail(Origin::Task(self.spec.info()), kind, Duration::ZERO);
+    }
+}

@@ -1,0 +1,163 @@
+//! How a task gets to run: on a worker, on a thread of its own, or in place.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::closure::Closure;
+use super::record::Task;
+use crate::cancel::context::{self, OwnNode};
+use crate::error::{FailureKind, TaskError};
+use crate::facade::{Guard, holds};
+use crate::group::erased::{ErasedTask, Runnable};
+use crate::group::job::{Claim, Claimed};
+use crate::group::status::TaskStatus;
+use crate::group::stopwatch::{Stopwatch, Timing};
+use crate::group::task_end::{Role, TaskEnd};
+use crate::workers;
+
+impl<'scope, T, F, E> Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    /// Runs the task in the frame that it belongs in. While the task has a handle, its frame finds
+    /// the node that a cancel through the handle makes.
+    fn run_in_frame(
+        &self,
+        this: &ErasedTask,
+        claim: Claim,
+        begun: Stopwatch,
+        before_end: Option<&dyn Fn()>,
+    ) -> TaskEnd {
+        let run = || {
+            let (status, value) = self.execute(&claim, begun);
+            if let Some(value) = value {
+                self.job.store(&claim, value);
+            }
+            self.end(claim, status, before_end)
+        };
+
+        // A handle may have cancelled the task after it was claimed, and have been dropped since.
+        if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle))
+        {
+            context::within_task(self.base().clone(), run)
+        } else {
+            context::within_lazy(this.to_lazy(), run)
+        }
+    }
+
+    /// Runs the task on the thread that joins it, if it can begin now.
+    #[inline]
+    pub(super) fn run_here(&self) -> Option<Option<T>> {
+        let state = &self.core.state;
+        let permit = state.begin_in_place()?;
+        let Some(claim) = self.job.claim() else {
+            state.free_permit(permit); // guard: give-back-a-late-joiners-permit
+            return None;
+        };
+
+        #[cfg(debug_assertions)]
+        let _errand = context::Errand::begin();
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            let end = self.drop_unrun(claim, TaskStatus::NeverRan, None);
+            state.ended_in_place(end, permit);
+            return Some(None);
+        }
+
+        let holding = state.hold(permit);
+        let (status, value) = self.execute(&claim, Stopwatch::start(Timing::Coarse));
+        // `join` has consumed the handle, and takes the result along.
+        let end = match self.job.end_unshared(claim, status) {
+            Ok(()) => self.task_end(status),
+            Err(claim) => self.end_watched(claim, status, None),
+        };
+        drop(holding);
+        state.ended_in_place(end, permit);
+        Some(value)
+    }
+
+    /// Notes the cancel because of which the task never ran.
+    fn note_never_ran(&self) {
+        if self.spec.role == Role::Daemon {
+            return;
+        }
+        if let Some(cancelled) = self.innermost().cancelled() {
+            self.core.state.note_cut(&cancelled);
+        }
+    }
+}
+
+impl<'scope, T, F, E> Runnable<'scope> for Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    fn run(
+        &self,
+        this: &ErasedTask,
+        timing: Timing,
+        before_end: Option<&dyn Fn()>,
+    ) -> Option<TaskEnd> {
+        let claim = self.job.claim()?;
+        #[cfg(debug_assertions)]
+        let _errand = context::Errand::begin();
+
+        // A cancel that came first means that the task never runs, even if the queue has not been
+        // emptied yet.
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan, before_end));
+        }
+
+        let begun = Stopwatch::start(timing);
+        Some(match self.spec.name() {
+            Some(name) => workers::with_thread_name(name, || {
+                self.run_in_frame(this, claim, begun, before_end)
+            }),
+            None => self.run_in_frame(this, claim, begun, before_end),
+        })
+    }
+
+    fn discard(&self) -> Option<TaskEnd> {
+        let claim = self.job.claim()?;
+        self.note_never_ran();
+        Some(self.drop_unrun(claim, TaskStatus::NeverRan, None))
+    }
+
+    fn refuse(&self, error: io::Error) -> Option<TaskEnd> {
+        let claim = self.job.claim()?;
+        // A task that would not have run has not lacked a thread.
+        if self.base().is_cancelled() {
+            self.note_never_ran();
+            return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
+        }
+
+        let kind = FailureKind::Spawn(error);
+        let (status, value) = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
+        if let Some(value) = value {
+            self.job.store(&claim, value);
+        }
+        Some(self.drop_unrun(claim, status, None))
+    }
+
+    fn claimed(&self) -> Claimed {
+        self.job.claimed()
+    }
+
+    fn runs_anywhere(&self) -> bool {
+        self.spec.is_plain() && self.spec.role == Role::Task
+    }
+
+    fn own_thread(&self) -> Option<(&str, Option<usize>)> {
+        let stack_size = self.spec.own_thread()?.stack_size;
+        Some((self.spec.name().unwrap_or("taskgroup"), stack_size))
+    }
+
+    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {
+        self
+    }
+}
