@@ -12,14 +12,15 @@ use super::scope::TaskGroup;
 use crate::cancel::CancelToken;
 use crate::error::{GroupError, TaskError};
 
-/// The options of a group, and the way to open one that has any: [`scope`](Self::scope).
+/// The options of a group. [`scope`](Self::scope) opens the group.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
 /// use std::time::Duration;
 /// use taskgroup::TaskGroup;
 ///
-/// let sum = TaskGroup::builder().name("sums").limit(2).timeout(Duration::from_secs(60)).scope(|g| {
+/// let builder = TaskGroup::builder().name("sums").limit(2).timeout(Duration::from_secs(60));
+/// let sum = builder.scope(|g| {
 ///     let tasks: Vec<_> = (1..=4).map(|n| g.spawn(move || Ok(n))).collect();
 ///     let mut sum = 0;
 ///     for task in tasks {
@@ -38,7 +39,7 @@ pub struct Builder<E = anyhow::Error> {
 }
 
 impl TaskGroup<'_, '_> {
-    /// A group with options.
+    /// Makes the options of a group, to be opened with [`Builder::scope`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -81,12 +82,15 @@ impl<E: TaskError> Builder<E> {
         }
     }
 
-    /// Names the group, for its reports. Default: none.
+    /// Names the group in its reports. Default: no name.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
     ///
-    /// let error = TaskGroup::builder().name("import").scope(|_| -> anyhow::Result<()> { anyhow::bail!("no input") }).unwrap_err();
+    /// let error = TaskGroup::builder()
+    ///     .name("import")
+    ///     .scope(|_| -> anyhow::Result<()> { anyhow::bail!("no input") })
+    ///     .unwrap_err();
     /// assert!(error.to_string().contains("group `import`"));
     /// ```
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -94,15 +98,15 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Lets at most `limit` tasks of the group run at once; the others queue, in the order of their
+    /// Lets at most `limit` tasks of the group run at once. The others queue, in the order of their
     /// spawns. Default: no limit. Daemons and the body do not count.
     ///
-    /// A task that waits for tasks of its own group gives its permit to a queued task meanwhile, so
-    /// that nested use does not deadlock. It never waits to get a permit back. So the group can run
-    /// more than `limit` tasks after a wait that ended without the end of a running task, such as
-    /// one that timed out or was cancelled: one more for each, and nothing else begins until the
-    /// limit is kept again. A task also gives its permit away while it waits for tasks of an inner
-    /// group of which one waits for a task of this group.
+    /// While a task waits for tasks of its own group, it gives its permit to a queued task, so that
+    /// nested use does not deadlock. It never waits to get a permit back. So the group can run more
+    /// than `limit` tasks after a wait that ended without the end of a running task, for example by
+    /// a timeout or a cancel: one more for each such wait. Nothing else begins until the limit is
+    /// kept again. A task also gives its permit away while it waits for tasks of an inner group, if
+    /// one of these waits for a task of this group.
     ///
     /// # Panics
     ///
@@ -153,8 +157,8 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Cancels the group at `deadline`; one that has passed cancels it before any task runs.
-    /// Default: never. With [`timeout`](Self::timeout) too, the earlier of the two holds.
+    /// Cancels the group at `deadline`. A deadline that has passed cancels it before any task runs.
+    /// Default: never. If a [`timeout`](Self::timeout) is set too, the earlier of the two holds.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -171,7 +175,7 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// What a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
+    /// Sets what a failure does to the other tasks. Default: [`OnFailure::CancelSiblings`].
     ///
     /// ```
     /// use taskgroup::{OnFailure, TaskGroup};
@@ -192,7 +196,7 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// What a panic becomes. Default: [`OnPanic::Collect`].
+    /// Sets what a panic becomes. Default: [`OnPanic::Collect`].
     ///
     /// ```should_panic
     /// use taskgroup::{OnPanic, TaskGroup};
@@ -208,15 +212,16 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Cancels the group when `token` is, besides the scope that it is opened in. May be called
-    /// more than once.
+    /// Cancels the group when `token` is cancelled, and when the scope that it is opened in is. May
+    /// be called more than once.
     ///
     /// ```
     /// use taskgroup::{CancelToken, TaskGroup};
     ///
     /// let shutdown = CancelToken::new();
     /// shutdown.cancel_because("the service ends");
-    /// let stopped = TaskGroup::builder().parent(&shutdown).scope(|_| Ok(taskgroup::checkpoint()?));
+    /// let builder = TaskGroup::builder().parent(&shutdown);
+    /// let stopped = builder.scope(|_| Ok(taskgroup::checkpoint()?));
     /// assert!(stopped.unwrap_err().to_string().contains("the service ends"));
     /// ```
     pub fn parent(mut self, token: &CancelToken) -> Self {
@@ -242,9 +247,10 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// How long the scope may take to close before it reports what it waits for. Default: 5 s.
+    /// Sets how long the scope may take to close before it reports the tasks that it waits for.
+    /// Default: 5 s.
     ///
-    /// The report itself does not exist yet: the value is kept for it, and nothing looks at it.
+    /// The report does not exist yet: the value is stored, and nothing reads it.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -266,19 +272,20 @@ impl<E: TaskError> Builder<E> {
     ///
     /// # Cancellation
     ///
-    /// As [`TaskGroup::scope`].
+    /// Like [`TaskGroup::scope`].
     ///
     /// # Errors
     ///
-    /// As [`TaskGroup::scope`].
+    /// Like [`TaskGroup::scope`].
     ///
     /// # Panics
     ///
-    /// As [`TaskGroup::scope`]; with [`OnPanic::Resume`], also with the first panic of a task.
+    /// Like [`TaskGroup::scope`]. With [`OnPanic::Resume`], also with the first panic of a task.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
-    /// let sum = taskgroup::TaskGroup::builder().limit(4).scope(|g| Ok(g.spawn(|| Ok(20)).join()? + 22))?;
+    /// let builder = taskgroup::TaskGroup::builder().limit(4);
+    /// let sum = builder.scope(|g| Ok(g.spawn(|| Ok(20)).join()? + 22))?;
     /// assert_eq!(sum, 42);
     /// # Ok(())
     /// # }

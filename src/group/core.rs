@@ -1,4 +1,4 @@
-//! What a task and its handle know of their group.
+//! The part of a group that a task and its handle know.
 
 use std::sync::Arc;
 

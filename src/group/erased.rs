@@ -10,7 +10,7 @@ use super::stopwatch::Timing;
 use super::task_end::TaskEnd;
 use crate::cancel::context::{LazyTask, OwnNode};
 
-/// What the queue of a group, or a worker, does with a task.
+/// The operations of a queue and of a worker on a task.
 ///
 /// `run`, `discard` and `refuse` claim the task first, and return none if another thread has
 /// claimed it.
@@ -31,7 +31,7 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     /// Fails the task, for which the system refused a thread.
     fn refuse(&self, error: io::Error) -> Option<TaskEnd>;
 
-    /// Returns whether the task has been claimed, and what is left of it then.
+    /// Returns whether the task has been claimed, and how much is left of it then.
     fn claimed(&self) -> Claimed;
 
     /// Returns whether any thread will do.
@@ -45,8 +45,7 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope>;
 }
 
-/// A task whose lifetime has been erased, so that a queue of the process can hold it: see
-/// [`erase`].
+/// A task with an erased lifetime, so that a queue of the process can hold it: see [`erase`].
 #[derive(Clone)]
 pub(crate) struct ErasedTask(Arc<dyn Runnable<'static>>);
 

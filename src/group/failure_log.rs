@@ -1,4 +1,4 @@
-//! What has failed in a group.
+//! The failures of a group.
 
 use std::borrow::Cow;
 use std::panic::Location;
@@ -14,25 +14,24 @@ use crate::error::{
 };
 use crate::facade::{Guard, Mutex, Payload, catch, holds};
 
-/// The failures of a group, in the order in which they came.
+/// The failures of a group, in the order in which they were recorded.
 ///
-/// The failure that cancels the group is decided, recorded and marked in one critical section: of
-/// two that fail at once, one is the cause, and the other came after the cancel. The lock of a node
-/// is taken inside.
+/// The decision that a failure cancels the group, its entry and the mark of the node are in one
+/// critical section. So of two failures at once, one is the cause, and the other came after the
+/// cancel. The lock of a node is taken inside.
 pub(crate) struct FailureLog<E> {
-    /// The call of `scope`.
+    /// The place of the call of `scope`.
     location: &'static Location<'static>,
     fatal: Fatal,
     on_panic: OnPanic,
-    /// Whether there is an entry: for the owner, who looks when nobody is left that could write
-    /// one.
+    /// There is an entry. Read by the owner when no thread is left that could write one.
     written: PlainBool,
     entries: Mutex<Entries<E>>,
 }
 
 struct Entries<E> {
     failures: Vec<Failure<E>>,
-    /// The failure that cancelled the group.
+    /// The index of the failure that cancelled the group.
     canceller: Option<usize>,
 }
 
@@ -55,9 +54,9 @@ impl<E: TaskError> FailureLog<E> {
         }
     }
 
-    /// Records a failure, and cancels the group, whose node this is, with it if it is the first and
-    /// the policy says so. Returns the cancel that stands for the failure, to whoever asks for the
-    /// result. `failed` is what has failed.
+    /// Records a failure of `failed`. If it is the first and the policy says so, cancels the group,
+    /// which has the node `node`, with it. Returns the cancel that `join` returns in place of a
+    /// result.
     pub(crate) fn fail(
         &self,
         node: &Arc<Node>,
@@ -73,6 +72,8 @@ impl<E: TaskError> FailureLog<E> {
             log(|| tracing::error!(%cancelled, "a panic aborts the process"));
             std::process::abort();
         }
+
+        // The decision, the entry and the mark are in one critical section.
         let fatal = self.fatal.includes(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
         let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
@@ -90,13 +91,15 @@ impl<E: TaskError> FailureLog<E> {
         entries.failures.push(failure);
         self.written.store(true, Relaxed);
         drop(entries);
+
+        // The delivery runs user code, so it is outside of the lock.
         if let Some(fallout) = fallout {
             fallout.deliver();
         }
         cancelled
     }
 
-    /// Cancels the group for a panic of the body, `failed`, which is not recorded: it resumes.
+    /// Cancels the group for a panic of the body `failed`. The panic is not recorded: it resumes.
     pub(crate) fn body_panicked(&self, node: &Arc<Node>, failed: Arc<Actor>) {
         if self.fatal != Fatal::None {
             let cancelled =
@@ -107,7 +110,8 @@ impl<E: TaskError> FailureLog<E> {
         }
     }
 
-    /// Records the panics of callbacks, which come after a cancel by their nature.
+    /// Records the panics of callbacks. A callback runs because of a cancel, so they come after
+    /// one.
     pub(crate) fn add_callback_panics(&self, payloads: Vec<Payload>) {
         let failure = |payload| {
             Failure::new(
@@ -124,13 +128,13 @@ impl<E: TaskError> FailureLog<E> {
         self.written.store(true, Relaxed);
     }
 
-    /// Whether nothing has failed. For the owner, when all tasks have ended: that they have is what
-    /// orders the load.
+    /// Returns whether nothing has failed. For the owner, after all tasks have ended: their ends
+    /// order the load.
     pub(crate) fn is_empty(&self) -> bool {
         !self.written.load(Relaxed)
     }
 
-    /// All of it as one error.
+    /// Takes all failures, as one error.
     pub(crate) fn take(
         &self,
         node: &Node,
@@ -149,14 +153,15 @@ impl<E: TaskError> FailureLog<E> {
         self.on_panic == OnPanic::Resume
     }
 
-    /// The cause of the cancel that a failure leads to, and the place in the source it stands for.
+    /// Makes the cause of the cancel that a failure leads to, and the place in the source that it
+    /// names.
     fn cause_of(
         &self,
         origin: &Origin,
         kind: &FailureKind<E>,
     ) -> (CancelCause, &'static Location<'static>) {
         let text = match kind {
-            // The text is the user's code, and the failure must not be lost to it.
+            // The text is made by user code, which may panic. The failure must not be lost then.
             FailureKind::Error(error) => catch(|| error.to_string()).unwrap_or_else(|payload| {
                 format!(
                     "its text cannot be had: {}",

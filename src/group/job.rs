@@ -76,7 +76,7 @@ pub(crate) enum Claimed {
 #[must_use]
 pub(crate) struct Claim(());
 
-/// What the end of a job saw.
+/// The state in which the end of a job found the handle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     /// The handle was gone, so the thread that ended the job has to drop the result.
@@ -133,8 +133,7 @@ impl<F, T> Job<F, T> {
     ///
     /// # Errors
     ///
-    /// Returns the claim of a watched job, so that the caller can first do what the watchers wait
-    /// for.
+    /// Returns the claim of a watched job, so that the caller can first serve the watchers.
     #[inline]
     pub(crate) fn end_unwatched(&self, claim: Claim, status: TaskStatus) -> Result<Ended, Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -207,7 +206,7 @@ impl<F, T> Job<F, T> {
         self.result.with_mut(|result| unsafe { (*result).take() })
     }
 
-    /// Returns what the job is doing, or how it ended.
+    /// Returns the state of the job, or how it ended.
     #[inline]
     pub(crate) fn status(&self) -> TaskStatus {
         // Acquire pairs with the release of `exchange_for_end`.
@@ -235,7 +234,7 @@ impl<F, T> Job<F, T> {
         self.word.load(Ordering::Relaxed) & TOKENED != 0
     }
 
-    /// Returns whether the job has been claimed, and what is left of it then.
+    /// Returns whether the job has been claimed, and how much is left of it then.
     #[inline]
     pub(crate) fn claimed(&self) -> Claimed {
         // Relaxed: the caller reads nothing but the word, and the `Arc` orders the drop of an

@@ -1,8 +1,8 @@
-//! What a group does about a failure or a panic.
+//! How a group reacts to a failure or a panic.
 
 use crate::error::FailureKind;
 
-/// What a failure of a task or of the body does to the others.
+/// What a failure of a task or of the body does to the other tasks.
 ///
 /// ```
 /// use taskgroup::{OnFailure, TaskGroup};
@@ -23,7 +23,7 @@ pub enum OnFailure {
     /// The first failure cancels the group: tasks and body.
     #[default]
     CancelSiblings,
-    /// The others go on; all failures are reported at the end.
+    /// The others go on. All failures are reported at the end.
     Collect,
 }
 
@@ -44,10 +44,10 @@ pub enum OnPanic {
     /// A failure in the report, like an error.
     #[default]
     Collect,
-    /// The first panic resumes in the caller of `scope`, after everything has ended; what it would
-    /// hide is logged with `tracing` at error level.
+    /// The first panic resumes in the caller of `scope`, after everything has ended. The failures
+    /// that it would hide are logged with `tracing` at error level.
     Resume,
-    /// The process aborts, at once.
+    /// The process aborts at once.
     Abort,
 }
 

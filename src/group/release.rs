@@ -1,4 +1,4 @@
-//! Hooks that release what a scope owns, after its tasks have ended.
+//! Hooks that release the resources of a scope after its tasks have ended.
 
 use std::io;
 use std::panic::Location;
@@ -16,7 +16,8 @@ use crate::cancel::{Node, OwnedBy};
 use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
 use crate::facade::catch;
 
-/// A release hook. It is no task, but borrows from the scope as one does and ends before it.
+/// A release hook. It is no task, but it borrows from the scope like one, and ends before the scope
+/// does.
 pub(crate) struct Release<'scope, F, E> {
     job: Job<F, ()>,
     core: &'scope Core<E>,
@@ -38,8 +39,8 @@ impl<'scope, F, E> Release<'scope, F, E> {
 }
 
 impl<F, E: TaskError> Release<'_, F, E> {
-    /// The error, unless it is only that the hook was cut short by a cancel of the group or of what
-    /// that is in: the scope then says so, as of a task.
+    /// Returns the error, unless it is a cancel of the group or of a scope that the group is in.
+    /// That cancel cut the hook short, and the scope returns it, like for a task.
     fn errored(&self, error: E) -> Option<E> {
         let state = &self.core.state;
         match error
@@ -69,7 +70,7 @@ where
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
-        // What the error says of itself, and its destructor, are the user's as the hook is.
+        // The methods and the destructor of the error are user code, like the hook.
         let failed = match catch(|| hook().map_or_else(|error| self.errored(error), |()| None)) {
             Ok(failed) => failed.map(FailureKind::Error),
             Err(payload) => Some(FailureKind::Panic(PanicPayload::new(payload))),

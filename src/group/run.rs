@@ -18,16 +18,16 @@ use crate::error::{FailureKind, GroupError, Origin, PanicPayload, TaskError, dro
 use crate::facade::{Contained, Mutex, Payload, catch};
 
 impl TaskGroup<'_, '_> {
-    /// Runs `body` with a new group, and returns when every task of it has ended.
+    /// Runs `body` with a new group, and returns when every task of the group has ended.
     ///
-    /// A group opened inside of a task, a body, [`timeout`](crate::timeout) or [`CancelToken::run`]
-    /// is cancelled with it.
+    /// A group that is opened inside of a task, a body, [`timeout`](crate::timeout) or
+    /// [`CancelToken::run`] is cancelled with it.
     ///
     /// # Cancellation
     ///
-    /// The scope waits for its tasks whatever is cancelled, and they end early because of it. One
-    /// that is cancelled from outside and whose body and tasks all produced their values anyway
-    /// returns the value.
+    /// The scope waits for its tasks whatever is cancelled, and they end early because of the
+    /// cancel. If the scope is cancelled from outside, and the body and all tasks produced their
+    /// values anyway, it returns the value.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl TaskGroup<'_, '_> {
     ///
     /// # Panics
     ///
-    /// A panic of the body resumes after everything has ended; the failures that it hides are
+    /// A panic of the body resumes after everything has ended. The failures that it hides are
     /// logged with `tracing`.
     ///
     /// ```

@@ -16,17 +16,17 @@ use crate::cancel::CancelToken;
 use crate::error::TaskError;
 use crate::facade::Mutex;
 
-/// A scope whose tasks have all ended when it returns.
+/// A group of tasks that have all ended when its scope returns.
 ///
-/// [`scope`](Self::scope) runs a body, which spawns tasks that may borrow what the body may borrow.
-/// The first failure, of a task or of the body, cancels the group: every blocking point of every
-/// task, and of the body, fails. When all have ended, the scope returns what the body returned, or
-/// one [`GroupError`] with every error and panic.
+/// [`scope`](Self::scope) runs a body, which spawns tasks. Tasks may borrow everything that the
+/// body may borrow. The first failure, of a task or of the body, cancels the group: every blocking
+/// point of every task, and of the body, fails. When all have ended, the scope returns the value of
+/// the body, or one [`GroupError`](crate::GroupError) with every error and panic.
 ///
 /// # Memory ordering
 ///
-/// What happened before a spawn happens before the task; what a task did happens before a `join` of
-/// it returns, and before the scope does.
+/// Everything before a spawn happens before the task. Everything that a task did happens before a
+/// `join` of it returns, and before the scope returns.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -44,29 +44,29 @@ use crate::facade::Mutex;
 /// ```
 pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
     pub(crate) core: Core<E>,
-    /// The hooks, last registered last; none once they are being run.
+    /// The hooks in the order of their registration; none once they are being run.
     pub(crate) releases: Mutex<Option<Vec<ErasedTask>>>,
-    /// A hook has been registered. For the owner, when all tasks have ended.
+    /// A hook has been registered. Read by the owner after all tasks have ended.
     pub(crate) has_releases: PlainBool,
     pub(crate) stack_size: Option<usize>,
-    /// Invariant in both, as in `std::thread::scope`. If `'scope` could shrink, a task could borrow
-    /// what the body owns and drops; if `'env` could, a group could be passed off as one that may
-    /// borrow less than it does.
+    /// Both lifetimes are invariant, like in `std::thread::scope`. If `'scope` could shrink, a task
+    /// could borrow values that the body owns and drops. If `'env` could, a group could be passed
+    /// off as a group that may borrow less than it does.
     pub(crate) scope: PhantomData<&'scope mut &'scope ()>,
     pub(crate) env: PhantomData<&'env mut &'env ()>,
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Has `hook` run on this thread after every task has ended, the last registered first,
-    /// whatever the outcome; all run, and all their errors are reported. The hooks run in the scope
-    /// that the group was opened in, so that the group's own cancel does not cut the clean-up
-    /// short.
+    /// Registers `hook`, which runs on the scope's thread after every task has ended.
     ///
-    /// A cancel of that scope does: a hook that returns such a [`Cancelled`] has not failed, and
-    /// the scope returns the cancel, as where it cuts a task short. Clean-up that must be done all
-    /// the same is for [`shield_for`](crate::shield_for).
+    /// All hooks run, the last registered first, whatever the outcome, and all their errors are
+    /// reported. They run in the scope that the group was opened in, so the group's own cancel does
+    /// not cut the clean-up short. A cancel of the scope outside does. A hook that returns such a
+    /// [`Cancelled`](crate::Cancelled) has not failed: the scope returns the cancel, like when it
+    /// cuts a task short. Use [`shield_for`](crate::shield_for) for clean-up that must be done in
+    /// any case.
     ///
-    /// A hook that is registered too late, by another hook, runs at once.
+    /// A hook that another hook registers runs at once.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -89,11 +89,14 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
             self.has_releases.store(true, Relaxed);
             return hooks.push(hook);
         }
+
+        // The hooks are being run already. The end of a hook is on no counts.
         let _ = hook.run(Timing::Precise, None);
     }
 
-    /// Cancels the group: tasks and body. The group absorbs it: a scope that cancels itself is no
-    /// error.
+    /// Cancels the group: its tasks and its body.
+    ///
+    /// The group absorbs the cancel: a scope that cancels itself returns no error because of it.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -126,12 +129,12 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.token().cancel_because(reason);
     }
 
-    /// Cancels the group, and spares what runs inside of [`winding_down`](crate::winding_down) for
-    /// at most `grace`: tasks that serve somebody finish what they have begun, and all others wake
-    /// at once.
+    /// Cancels the group, but spares code inside of [`winding_down`](crate::winding_down) for at
+    /// most `grace`.
     ///
-    /// What ends the grace early, and what does not, is said at [`CancelToken::cancel_gracefully`].
-    /// Tasks that have not begun never do. The group absorbs the cancel, as that of
+    /// So tasks that serve requests can finish the requests they have begun, and all other tasks
+    /// wake at once. [`CancelToken::cancel_gracefully`] lists the events that end the grace early.
+    /// Tasks that have not begun never do. The group absorbs the cancel, like the one of
     /// [`cancel`](Self::cancel).
     ///
     /// ```
@@ -147,7 +150,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     ///         # begun.set();
     ///         let mut served = 0;
     ///         while let Ok(request) = queue.recv() {
-    ///             // One that was taken is answered, if that takes no more than the grace.
+    ///             // A request that was taken is answered, if that takes no more than the grace.
     ///             winding_down(|| taskgroup::sleep(Duration::from_millis(request)))?;
     ///             served += 1;
     ///         }
@@ -169,7 +172,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.token().cancel_gracefully(grace);
     }
 
-    /// As [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
+    /// Like [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -185,7 +188,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.token().cancel_gracefully_because(grace, reason);
     }
 
-    /// The group's token: a child of that of the scope it was opened in.
+    /// Returns the group's token, a child of the token of the scope that the group was opened in.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -199,7 +202,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.core.state.token()
     }
 
-    /// How many tasks are in which state.
+    /// Returns how many tasks are in which state.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -230,6 +233,8 @@ impl<E: TaskError> TaskGroup<'_, '_, E> {
             return;
         }
         self.core.state.close();
+
+        // Taken out first: a hook that registers another finds that it is too late.
         let hooks = self.releases.lock().take();
         for hook in hooks.into_iter().flatten().rev() {
             let _ = hook.run(Timing::Precise, None);

@@ -1,13 +1,14 @@
-//! How many tasks of a group are in which state.
+//! The number of tasks of a group in each state.
 
-/// How many tasks, daemons included, a group has in each state.
+/// The number of tasks of a group, daemons included, in each state.
 ///
-/// Each task is counted once, so the states add up to the number of tasks that were spawned. A task
-/// can count as queued or running for a moment longer than its handle says: workers report what
-/// they have begun and ended in batches of at most 32, when they come for more or block. A task
-/// that runs on the thread that joins it counts as queued until it has ended. When every task has
-/// ended, in a hook of [`on_release`](crate::TaskGroup::on_release) for example, the counts are
-/// exact.
+/// Each task is counted once, so the states add up to the number of tasks that were spawned.
+///
+/// A task can count as queued or running for a moment longer than its handle says: a worker reports
+/// the tasks that it has begun and ended in batches of at most 32, when it takes more tasks or
+/// blocks. A task that runs on the thread that joins it counts as queued until it has ended. Once
+/// every task has ended, for example in a hook of [`on_release`](crate::TaskGroup::on_release), the
+/// counts are exact.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -22,14 +23,14 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupStats {
-    /// Waiting for a thread.
+    /// Tasks that wait for a thread.
     pub queued: usize,
-    /// Begun and not ended.
+    /// Tasks that have begun and not ended.
     pub running: usize,
-    /// Ended with `Ok`.
+    /// Tasks that returned `Ok`.
     pub finished: usize,
-    /// Ended with an error or a panic.
+    /// Tasks that ended with an error or a panic.
     pub failed: usize,
-    /// Cancelled, before they began or after.
+    /// Tasks that were cancelled, before they began or after.
     pub cancelled: usize,
 }

@@ -1,6 +1,6 @@
-//! What a task is doing, or how it ended.
+//! The state of a task, or how it ended.
 
-/// What a task is doing, or how it ended.
+/// The state of a task, or how it ended.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -16,23 +16,25 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskStatus {
-    /// Waits for a thread.
+    /// The task waits for a thread.
     Queued,
-    /// Has begun.
+    /// The task has begun.
     Running,
-    /// Returned `Ok`.
+    /// The task returned `Ok`.
     Finished,
-    /// Returned an error of its own, or the system had no thread for it.
+    /// The task returned an error of its own, or the system had no thread for it.
     Failed,
-    /// Panicked.
+    /// The task panicked.
     Panicked,
-    /// Began, and ended with the error of its own cancel or that of a scope it is in.
+    /// The task began, and ended with the error of its own cancel or of a cancel of a scope that it
+    /// is in.
     Cancelled,
-    /// Was cancelled before it began: its closure was dropped unrun.
+    /// The task was cancelled before it began: its closure was dropped unrun.
     NeverRan,
 }
 
 impl TaskStatus {
+    /// The status of an ended task in three bits, for the word of its job.
     pub(crate) fn code(self) -> u8 {
         match self {
             TaskStatus::Queued | TaskStatus::Running | TaskStatus::Finished => 0,
@@ -43,6 +45,7 @@ impl TaskStatus {
         }
     }
 
+    /// The status with this code.
     pub(crate) fn from_code(code: u8) -> Self {
         match code {
             0 => TaskStatus::Finished,

@@ -1,21 +1,21 @@
-//! How long a task has run.
+//! The time that a task has run.
 
 use std::time::{Duration, Instant};
 
 use crate::error::Elapsed;
 
-/// Measures how long something ran, precisely or cheaply.
+/// Measures a running time, precisely or cheaply.
 ///
-/// Reading the clock takes longer than all the rest of a task that is run in place. Those are timed
-/// by the coarse clock of the system where there is one: it moves every few milliseconds, and costs
-/// a quarter.
+/// A read of the precise clock takes longer than all the rest of a task that runs in place. Such a
+/// task is timed by the coarse clock of the system, if there is one: it moves every few
+/// milliseconds, and a read costs a quarter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stopwatch {
     Precise(Instant),
     Coarse(Duration),
 }
 
-/// Which clock to time a task by.
+/// The clock to time a task by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Timing {
     Precise,

@@ -1,4 +1,4 @@
-//! What the end of a task leaves for the counts of its group.
+//! The end of a task, as the counts of its group need it.
 
 use super::status::TaskStatus;
 

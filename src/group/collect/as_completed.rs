@@ -13,7 +13,7 @@ use crate::group::task::handle::TaskHandle;
 
 /// The handles of tasks in the order in which the tasks end: see [`TaskGroup::as_completed`].
 ///
-/// Dropping it leaves the tasks running, as dropping their handles does.
+/// Dropping it leaves the tasks running, like dropping their handles.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -27,7 +27,8 @@ use crate::group::task::handle::TaskHandle;
 /// ```
 #[must_use = "iterators are lazy: nothing is waited for until `next` is called"]
 pub struct AsCompleted<'scope, T> {
-    /// By the number of the event that is the task's end; none where the handle has been given out.
+    /// By the number of the event that is the end of the task; none once the handle has been given
+    /// out.
     handles: Vec<Option<TaskHandle<'scope, T>>>,
     left: usize,
     completions: Arc<Completions>,
@@ -36,25 +37,25 @@ pub struct AsCompleted<'scope, T> {
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Gives out `handles` in the order in which their tasks end, each when its task has.
+    /// Gives out each of `handles` when its task has ended, in the order of the ends.
     ///
-    /// A handle that is given out has its result: `join` does not wait. What ended before the call
-    /// comes first.
+    /// A handle that is given out has its result, so its `join` does not wait. Tasks that ended
+    /// before the call come first.
     ///
     /// # Cancellation
     ///
-    /// [`next`](Iterator::next) is a blocking point. In a cancelled scope it takes nothing: it
+    /// [`next`](Iterator::next) is a blocking point. In a cancelled scope it takes nothing. It
     /// gives the [`Cancelled`], and after that the end, so that every loop stops and none looks
-    /// finished. The handles stay, and an iteration that is taken up again, in a
-    /// [`shield`](crate::shield) say, goes on with them.
+    /// finished. The handles stay. An iteration that is resumed, for example in a
+    /// [`shield`](crate::shield), goes on with them.
     ///
-    /// A task that waits here for queued tasks of its own group leaves its place in the group's
-    /// limit to them for as long as it waits, so that it cannot deadlock.
+    /// While a task waits here for tasks of its own group, it gives its permit of the group's limit
+    /// to them, so that it cannot deadlock.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// let lengths = taskgroup::TaskGroup::scope(|g| {
-    ///     let tasks: Vec<_> = ["one", "three"].into_iter().map(|word| g.spawn(move || Ok(word.len()))).collect();
+    ///     let tasks = ["one", "three"].map(|word| g.spawn(move || Ok(word.len())));
     ///     let mut lengths = 0;
     ///     for task in g.as_completed(tasks) {
     ///         lengths += task?.join()?;

@@ -3,22 +3,23 @@
 use std::fmt;
 
 /// An iterator that is pulled from one item at a time, and never again after its end or its panic.
-pub(crate) struct Input<I> {
+pub(super) struct Input<I> {
     /// None after the end.
     items: Option<I>,
-    /// The iterator is being pulled from; if that is seen from outside, it has panicked.
+    /// The iterator is being pulled from. If this is still set when `pull` is called, the iterator
+    /// has panicked.
     pulling: bool,
 }
 
 impl<I: Iterator> Input<I> {
-    pub(crate) fn new(items: I) -> Self {
+    pub(super) fn new(items: I) -> Self {
         Input {
             items: Some(items),
             pulling: false,
         }
     }
 
-    pub(crate) fn pull(&mut self) -> Option<I::Item> {
+    pub(super) fn pull(&mut self) -> Option<I::Item> {
         let items = self.items.as_mut()?;
         self.pulling = true;
         let item = items.next();
@@ -29,16 +30,16 @@ impl<I: Iterator> Input<I> {
         item
     }
 
-    /// Whether there is surely nothing more to pull.
-    pub(crate) fn is_spent(&self) -> bool {
+    /// Returns whether there is certainly nothing more to pull.
+    pub(super) fn is_spent(&self) -> bool {
         self.size_hint().1 == Some(0)
     }
 
-    pub(crate) fn has_panicked(&self) -> bool {
+    pub(super) fn has_panicked(&self) -> bool {
         self.pulling
     }
 
-    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+    pub(super) fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.items {
             Some(items) if !self.pulling => items.size_hint(),
             _ => (0, Some(0)),

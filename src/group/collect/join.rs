@@ -1,4 +1,4 @@
-//! Two at once.
+//! Two closures at once.
 
 use std::panic::Location;
 
@@ -9,11 +9,11 @@ use crate::group::task_end::Role;
 
 /// Runs `a` and `b` at once, in a scope of their own, and returns what both return.
 ///
-/// If one fails, the other is cancelled. One of them may run on this thread.
+/// If one fails, the other is cancelled. One of them may run on the calling thread.
 ///
 /// # Cancellation
 ///
-/// As [`TaskGroup::scope`](crate::TaskGroup::scope).
+/// Like [`TaskGroup::scope`](crate::TaskGroup::scope).
 ///
 /// # Errors
 ///
@@ -48,8 +48,8 @@ pub fn join<A: Send, B: Send, E: TaskError>(
     })?;
     match (first, second) {
         (Some(first), Some(second)) => Ok((first, second)),
-        // A scope that was cancelled by one of its tasks, through the token, is no error; but there
-        // is no result either.
+        // A task cancelled the scope through the token. The scope absorbs that, so it is no error
+        // of the scope, but there is no result either.
         _ => Err(no_result(token, location)),
     }
 }

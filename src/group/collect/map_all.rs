@@ -1,4 +1,4 @@
-//! A function over an iterator, all of it.
+//! A function over an iterator, all of it, in one call.
 
 use super::map_workers::MapWorkers;
 use crate::error::{GroupError, TaskError};
@@ -7,20 +7,19 @@ use crate::group::scope::TaskGroup;
 /// Calls `f` for each item, at most `limit` at once, in a scope of its own, and returns the results
 /// in the order of the input.
 ///
-/// It stops at the first failure: no more items are pulled, and what runs is cancelled. For results
-/// one by one, or in the order in which they come, there is
-/// [`TaskGroup::map`](crate::TaskGroup::map).
+/// It stops at the first failure: no more items are pulled, and the running calls are cancelled.
+/// [`TaskGroup::map`](crate::TaskGroup::map) gives results one by one, and
+/// [`map_unordered`](crate::TaskGroup::map_unordered) in the order in which the calls end.
 ///
-/// The calls may block: while one does, the others go on, as many at once as `limit` says. What
-/// makes a call cost nanoseconds and not a task is that a task takes several items that are quick,
-/// one after the other. So items begin roughly in order, not strictly; a call that waits for
-/// another call needs a limit that leaves room beyond those that wait. In the report of a failure,
-/// the task is named after the item, `map item 3`, counted from 0, and how long it ran counts the
-/// calls that it made before.
+/// The calls may block. While one does, the others go on, as many at once as `limit` says. A call
+/// costs nanoseconds and not a task, because a task takes several quick items, one after the other.
+/// So items begin roughly in order, not strictly. If calls wait for other calls, the limit must
+/// leave room beyond those that wait. The report of a failure names the task after the item, `map
+/// item 3`, counted from 0. How long it ran includes the calls that it made before.
 ///
 /// # Cancellation
 ///
-/// As [`TaskGroup::scope`](crate::TaskGroup::scope).
+/// Like [`TaskGroup::scope`](crate::TaskGroup::scope).
 ///
 /// # Errors
 ///
@@ -46,10 +45,10 @@ where
     E: TaskError,
     F: Fn(I::Item) -> Result<T, E> + Send + Sync,
 {
-    let lanes = MapWorkers::new(limit, f);
+    let workers = MapWorkers::new(limit, f);
     TaskGroup::builder()
         .error_type()
         .limit(limit)
-        .scope(|g| Ok(lanes.feed(g, items.into_iter())?))?;
-    Ok(lanes.into_results())
+        .scope(|g| Ok(workers.feed(g, items.into_iter())?))?;
+    Ok(workers.into_results())
 }

@@ -1,22 +1,22 @@
-//! A function over an iterator, by tasks, in the order in which they end.
+//! A function over an iterator, by tasks, with the results in the order in which the tasks end.
 
 use std::fmt;
 use std::sync::Arc;
 
 use slab::Slab;
 
-use super::in_flight::{InFlight, ResultOrder};
+use super::in_flight::{InFlight, ResultOrder, impl_map_iterator};
 use crate::cancel::Cancelled;
 use crate::error::TaskError;
 use crate::group::scope::TaskGroup;
 use crate::group::state::completions::Completions;
 use crate::group::state::group_state::GroupState;
-use crate::group::task::handle::TaskHandle;
+use crate::group::task::TaskHandle;
 
-/// The results of a function for each item, in the order in which they come: see
+/// The results of a function for each item, in the order in which the calls end: see
 /// [`TaskGroup::map_unordered`].
 ///
-/// Dropping it cancels nothing and waits for nothing, as dropping a [`Map`](crate::Map).
+/// Dropping it cancels nothing and waits for nothing, like dropping a [`Map`](crate::Map).
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -30,61 +30,13 @@ use crate::group::task::handle::TaskHandle;
 #[must_use = "iterators are lazy: nothing is pulled or spawned until `next` is called"]
 pub struct MapUnordered<'scope, I: Iterator, T>(InFlight<'scope, I, T, AsTheyEnd<'scope, T>>);
 
+impl_map_iterator!(MapUnordered);
+
 struct AsTheyEnd<'scope, T> {
-    /// By the number of the event that is the task's end.
+    /// By the number of the event that is the end of the task.
     tasks: Slab<TaskHandle<'scope, T>>,
     completions: Arc<Completions>,
     group: Arc<GroupState>,
-}
-
-impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Calls `f` for each item in a task of its own, and gives out the results in the order in
-    /// which they come.
-    ///
-    /// In all else it is [`map`](Self::map); an item that takes long holds up no other. The window
-    /// counts the results that wait to be given out, too.
-    ///
-    /// # Cancellation
-    ///
-    /// As [`map`](Self::map).
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::GroupError> {
-    /// let sum = taskgroup::TaskGroup::builder().limit(4).scope(|g| {
-    ///     let mut sum = 0;
-    ///     for length in g.map_unordered(["one", "three"], |word| Ok(word.len())) {
-    ///         sum += length?;
-    ///     }
-    ///     Ok(sum)
-    /// })?;
-    /// assert_eq!(sum, 8);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[track_caller]
-    pub fn map_unordered<I, T, F>(
-        &'scope self,
-        items: I,
-        f: F,
-    ) -> MapUnordered<'scope, I::IntoIter, T>
-    where
-        I: IntoIterator,
-        I::Item: Send + 'scope,
-        T: Send + 'scope,
-        F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
-    {
-        let group = self.core().state.clone();
-        let tasks = AsTheyEnd {
-            tasks: Slab::new(),
-            completions: Completions::new(),
-            group,
-        };
-        MapUnordered(InFlight::new(self, tasks, items.into_iter(), f))
-    }
 }
 
 impl<'scope, T> ResultOrder<'scope, T> for AsTheyEnd<'scope, T> {
@@ -116,24 +68,51 @@ impl<T> Drop for AsTheyEnd<'_, T> {
     }
 }
 
-impl<I: Iterator, T> Iterator for MapUnordered<'_, I, T> {
-    type Item = Result<T, Cancelled>;
-
+impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
+    /// Calls `f` for each item in a task of its own, and gives out the results in the order in
+    /// which the calls end.
+    ///
+    /// In all else it is like [`map`](Self::map). An item that takes long delays no other. The
+    /// window counts the results that wait to be given out, too.
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`map`](Self::map).
+    ///
+    /// # Panics
+    ///
+    /// Like [`map`](Self::map).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// let sum = taskgroup::TaskGroup::builder().limit(4).scope(|g| {
+    ///     let mut sum = 0;
+    ///     for length in g.map_unordered(["one", "three"], |word| Ok(word.len())) {
+    ///         sum += length?;
+    ///     }
+    ///     Ok(sum)
+    /// })?;
+    /// assert_eq!(sum, 8);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-/// The number of items left. A cancelled iteration stops short of it.
-impl<I: ExactSizeIterator, T> ExactSizeIterator for MapUnordered<'_, I, T> {}
-
-impl<I: Iterator, T> fmt::Debug for MapUnordered<'_, I, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MapUnordered").field(&self.0).finish()
+    pub fn map_unordered<I, T, F>(
+        &'scope self,
+        items: I,
+        f: F,
+    ) -> MapUnordered<'scope, I::IntoIter, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'scope,
+        T: Send + 'scope,
+        F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
+    {
+        let tasks = AsTheyEnd {
+            tasks: Slab::new(),
+            completions: Completions::new(),
+            group: self.core().state.clone(),
+        };
+        MapUnordered(InFlight::new(self, tasks, items.into_iter(), f))
     }
 }

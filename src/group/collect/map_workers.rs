@@ -1,25 +1,25 @@
 //! A whole map: the items of an iterator, a function over them, and the tasks that share the work.
 //!
-//! A task for each item would cost more than most items do. Here a task is a *lane*: it takes a
-//! batch of items and calls the function for one after the other. The caller pulls the input, since
-//! the iterator need not be `Send`.
+//! A task for each item would cost more than most items do. Here a task is a *map worker*: it takes
+//! a batch of items and calls the function for one after the other. The caller pulls the input,
+//! since the iterator need not be `Send`.
 //!
 //! # Invariants
 //!
-//! 1. An item that has not been begun is in the queue or in the batch of a lane, where every other
-//!    lane finds it. So an item never waits behind one that blocks, while the limit allows for one
-//!    more lane.
-//! 2. While there is such an item and fewer lanes are alive than the limit says, one is spare:
-//!    spawned and not begun. It gets a thread when a core is free or a lane blocks, like any task,
-//!    takes its part, and spawns the next.
-//! 3. The items of a batch follow one another in the input, and so do the results of a run. A lane
-//!    takes its items from the front of its batch. A thief takes the front half, since what is next
-//!    in line is what a blocked item may wait for; the lane then begins a new run.
+//! 1. An item that has not been begun is in the queue or in the batch of a map worker, where every
+//!    other map worker finds it. So an item never waits behind an item that blocks, as long as the
+//!    limit allows one more map worker.
+//! 2. While there is such an item and fewer map workers are alive than the limit says, one is
+//!    spare: spawned and not begun. It gets a thread when a core is free or a map worker blocks,
+//!    like any task. Then it takes its part and spawns the next.
+//! 3. The items of a batch follow one another in the input, and so do the results of a run. A map
+//!    worker takes items from the front of its batch. A thief takes the front half, since a blocked
+//!    item may wait for the next ones in line. The map worker then begins a new run.
 //!
 //! # Lock order
 //!
-//! The lock of the state, then that of one batch. A lane that runs takes that of its batch alone.
-//! No item is dropped and nothing of the user's is called with either held.
+//! The lock of the work, then the lock of one batch. A map worker that calls the function takes
+//! only the lock of its own batch. No item is dropped and no user code is called with either held.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,20 +35,23 @@ use crate::group::task::failed_item;
 use crate::group::task_end::Role;
 use crate::waiting::{Point, Slot};
 
-/// A batch that took less was too small to be worth its locks and clocks, and one that took longer
-/// than the other is large enough to leave lanes without work at the end.
+/// A batch that took less time than `SHORT` was too small to be worth its locks and clocks. One
+/// that took longer than `LONG` is large enough to leave map workers without work at the end.
 const SHORT: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_micros(200);
-/// The most items of a batch, and by how much batches grow at once.
+/// The most items of a batch, and the factor by which batches grow at once.
 const MOST: usize = 4096;
 const GROWTH: usize = 8;
 
 /// Consecutive items.
 struct Batch<Item> {
-    /// The place of the first of them in the input.
+    /// The index in the input of the first of them.
     first: usize,
     items: VecDeque<Item>,
 }
+
+/// The batch of a map worker, which others take items from.
+type SharedBatch<Item> = Arc<Mutex<Batch<Item>>>;
 
 /// Consecutive results.
 struct Run<T> {
@@ -56,38 +59,38 @@ struct Run<T> {
     results: Vec<T>,
 }
 
-pub(crate) struct MapWorkers<Item, T, F> {
+pub(super) struct MapWorkers<Item, T, F> {
     f: F,
     limit: usize,
     location: &'static Location<'static>,
-    /// So many batches are pulled ahead at most.
+    /// How many batches are pulled ahead at most.
     ahead: usize,
-    state: Mutex<State<Item, T>>,
+    work: Mutex<Work<Item, T>>,
 }
 
-struct State<Item, T> {
+struct Work<Item, T> {
     queue: VecDeque<Batch<Item>>,
-    /// The batches of the lanes that have begun.
-    taken: Vec<Arc<Mutex<Batch<Item>>>>,
-    /// MapWorkers that have been spawned and not ended.
+    /// The batches of the map workers that have begun.
+    taken: Vec<SharedBatch<Item>>,
+    /// Map workers that have been spawned and have not ended.
     alive: usize,
     /// One of them has not begun.
-    spare: bool,
-    /// How many items the next batch is to have.
+    has_spare: bool,
+    /// How many items the next batch will have.
     size: usize,
-    /// Who pulls, while it waits for the queue to get shorter.
+    /// The thread that pulls the input, while it waits for the queue to get shorter.
     puller: Option<Arc<Slot>>,
     runs: Vec<Run<T>>,
 }
 
 impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     #[track_caller]
-    pub(crate) fn new(limit: usize, f: F) -> Self {
-        let state = State {
+    pub(super) fn new(limit: usize, f: F) -> Self {
+        let work = Work {
             queue: VecDeque::new(),
             taken: Vec::new(),
             alive: 0,
-            spare: false,
+            has_spare: false,
             size: FIRST_BATCH,
             puller: None,
             runs: Vec::new(),
@@ -97,18 +100,18 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             limit,
             location: Location::caller(),
             ahead: batches_ahead(),
-            state: Mutex::new(state),
+            work: Mutex::new(work),
         }
     }
 
-    /// Pulls all of `items` and has them worked on by tasks of `group`. Returns when nothing is
-    /// left to pull.
+    /// Pulls all of `items` and lets tasks of `group` work on them. Returns when nothing is left to
+    /// pull.
     ///
     /// # Errors
     ///
     /// The current scope was cancelled before that.
     #[track_caller]
-    pub(crate) fn feed<'scope, E>(
+    pub(super) fn feed<'scope, E>(
         &'scope self,
         group: &'scope TaskGroup<'scope, '_, E>,
         mut items: impl Iterator<Item = Item>,
@@ -119,21 +122,23 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     {
         let mut first = 0;
         loop {
-            let size = self.room()?;
+            // The iterator is user code, so it is pulled outside of the lock.
+            let size = self.wait_for_room()?;
             let batch: VecDeque<_> = items.by_ref().take(size).collect();
             let pulled = batch.len();
             if pulled > 0 {
-                let mut state = self.state.lock();
-                state.queue.push_back(Batch {
+                let mut work = self.work.lock();
+                work.queue.push_back(Batch {
                     first,
                     items: batch,
                 });
-                let spawn = state.wants_spare(self.limit);
-                drop(state);
+                let spawn = work.wants_spare(self.limit);
+                drop(work);
                 if spawn {
                     self.spawn(group);
                 }
             }
+
             if pulled < size {
                 return Ok(());
             }
@@ -141,82 +146,91 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         }
     }
 
-    /// Waits until the queue has room, and says for how many items.
+    /// Waits until the queue has room. Returns for how many items.
     #[track_caller]
-    fn room(&self) -> Result<usize, Cancelled> {
+    fn wait_for_room(&self) -> Result<usize, Cancelled> {
         context::check()?;
         let mut room = None;
         let mut look = || {
-            let state = self.state.lock();
-            room = (state.queue.len() < self.ahead).then_some(state.size);
+            let work = self.work.lock();
+            room = (work.queue.len() < self.ahead).then_some(work.size);
             room.is_some()
         };
         if !spin(&mut look) {
-            let mut state = self.state.lock();
-            if state.queue.len() >= self.ahead {
-                state.puller = Some(context::slot());
+            // In the critical section that sees the queue full: the map worker that empties it
+            // finds the thread to wake.
+            let mut work = self.work.lock();
+            if work.queue.len() >= self.ahead {
+                work.puller = Some(context::slot());
             }
-            drop(state);
+            drop(work);
             context::wait(Point::Completion, None, &mut look)?;
         }
         Ok(room.unwrap_or_else(|| unreachable!("the wait has seen room")))
     }
 
+    /// Spawns a map worker.
     fn spawn<'scope, E>(&'scope self, group: &'scope TaskGroup<'scope, '_, E>)
     where
         E: TaskError,
         F: Fn(Item) -> Result<T, E> + Send + Sync,
     {
-        let lane = move || {
+        let worker = move || {
             failed_item::noted(|at| {
                 let rest = self.begin();
-                while let Some((place, item)) = self.take(&rest, group) {
-                    self.work(place, item, &rest, at)?;
+                while let Some((index, item)) = self.take(&rest, group) {
+                    self.work_on(index, item, &rest, at)?;
                 }
                 Ok(())
             })
         };
-        drop(group.task().launch(self.location, Role::Task, None, lane));
+        drop(group.task().launch(self.location, Role::Task, None, worker));
     }
 
-    fn begin(&self) -> Arc<Mutex<Batch<Item>>> {
+    /// Notes that the spare map worker has begun. Returns its batch, which is empty.
+    fn begin(&self) -> SharedBatch<Item> {
         let rest = Arc::new(Mutex::new(Batch {
             first: 0,
             items: VecDeque::new(),
         }));
-        let mut state = self.state.lock();
-        state.spare = false;
-        state.taken.push(rest.clone());
+        let mut work = self.work.lock();
+        work.has_spare = false;
+        work.taken.push(rest.clone());
         rest
     }
 
-    /// Gets a batch for the lane that keeps it in `rest`: its first item, and the place of that in
-    /// the input. None if there is nothing to do, and the lane has ended.
+    /// Gets a batch for the map worker that keeps it in `rest`. Returns its first item, with the
+    /// index in the input. Returns none if there is nothing to do, and the map worker has ended.
     fn take<'scope, E>(
         &'scope self,
-        rest: &Arc<Mutex<Batch<Item>>>,
+        rest: &SharedBatch<Item>,
         group: &'scope TaskGroup<'scope, '_, E>,
     ) -> Option<(usize, Item)>
     where
         E: TaskError,
         F: Fn(Item) -> Result<T, E> + Send + Sync,
     {
-        let mut state = self.state.lock();
-        let Some(mut batch) = state.queue.pop_front().or_else(|| state.steal()) else {
-            state.alive -= 1;
-            state.taken.retain(|taken| !Arc::ptr_eq(taken, rest));
+        let mut work = self.work.lock();
+        let Some(mut batch) = work.queue.pop_front().or_else(|| work.steal()) else {
+            work.alive -= 1;
+            work.taken.retain(|taken| !Arc::ptr_eq(taken, rest));
             return None;
         };
+
+        // Invariant 1: the rest is found by others before this call returns. The batch that it
+        // replaces is empty.
         let first = batch.next();
-        // The batch that this replaces is empty.
         *rest.lock() = batch;
-        let spawn = state.wants_spare(self.limit);
-        let puller = if state.queue.len() <= self.ahead / 2 {
-            state.puller.take()
+
+        // Invariant 2.
+        let spawn = work.wants_spare(self.limit);
+        let puller = if work.queue.len() <= self.ahead / 2 {
+            work.puller.take()
         } else {
             None
         };
-        drop(state);
+        drop(work);
+
         if let Some(puller) = puller.filter(|_| holds(Guard::LaneWakesPuller)) {
             puller.unpark();
         }
@@ -226,10 +240,10 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         first
     }
 
-    /// Works on an item and on the rest of its batch; `at` says which it is at.
-    fn work<E>(
+    /// Works on an item and on the rest of its batch. `at` is set to the index of each.
+    fn work_on<E>(
         &self,
-        mut place: usize,
+        mut index: usize,
         mut item: Item,
         rest: &Mutex<Batch<Item>>,
         at: &Cell<Option<usize>>,
@@ -241,48 +255,43 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         let begun = TIME_PASSES.then(Instant::now);
         let mut done = 0;
         let mut run = Run {
-            first: place,
+            first: index,
             results: Vec::with_capacity(1 + rest.lock().items.len()),
         };
+
         loop {
             context::check()?;
-            if place != run.first + run.results.len() {
-                // A thief has been here.
-                let finished = std::mem::replace(
-                    &mut run,
-                    Run {
-                        first: place,
-                        results: Vec::new(),
-                    },
-                );
+            if index != run.first + run.results.len() {
+                // A thief has taken the items between, so a new run begins (invariant 3).
+                let next_run = Run {
+                    first: index,
+                    results: Vec::new(),
+                };
+                let finished = std::mem::replace(&mut run, next_run);
                 done += finished.results.len();
-                self.state.lock().runs.push(finished);
+                self.work.lock().runs.push(finished);
             }
-            at.set(Some(place));
+            at.set(Some(index));
             run.results.push((self.f)(item)?);
+
             let next = rest.lock().next();
             match next {
-                Some(next) => (place, item) = next,
+                Some(next) => (index, item) = next,
                 None => break,
             }
         }
+
         done += run.results.len();
         let took = begun.map(|begun| begun.elapsed());
-        let mut state = self.state.lock();
-        match took {
-            Some(took) if took < SHORT && done >= state.size => {
-                state.size = (state.size * GROWTH).min(MOST)
-            }
-            Some(took) if took > LONG => state.size = (state.size / GROWTH).max(1),
-            _ => {}
-        }
-        state.runs.push(run);
+        let mut work = self.work.lock();
+        work.adapt_size(took, done);
+        work.runs.push(run);
         Ok(())
     }
 
-    /// The results in the order of the input, when all lanes have ended.
-    pub(crate) fn into_results(self) -> Vec<T> {
-        let mut runs = self.state.into_inner().runs;
+    /// Returns the results in the order of the input. To be called when all map workers have ended.
+    pub(super) fn into_results(self) -> Vec<T> {
+        let mut runs = self.work.into_inner().runs;
         runs.sort_unstable_by_key(|run| run.first);
         let mut results = Vec::with_capacity(runs.iter().map(|run| run.results.len()).sum());
         for run in &mut runs {
@@ -293,16 +302,16 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
 }
 
 impl<Item> Batch<Item> {
-    /// The next item and its place.
+    /// Takes the next item, with its index.
     #[inline]
     fn next(&mut self) -> Option<(usize, Item)> {
         let item = self.items.pop_front()?;
-        let place = self.first;
+        let index = self.first;
         self.first += 1;
-        Some((place, item))
+        Some((index, item))
     }
 
-    /// The front half.
+    /// Takes the front half.
     fn split(&mut self) -> Option<Self> {
         let goes = self.items.len().div_ceil(2);
         if goes == 0 {
@@ -318,10 +327,11 @@ impl<Item> Batch<Item> {
     }
 }
 
-impl<Item, T> State<Item, T> {
-    /// Half of what another lane has taken and not begun: the lane whose next item comes first.
+impl<Item, T> Work<Item, T> {
+    /// Takes half of the items that another map worker has taken and not begun. Of all map workers,
+    /// it chooses the one with the first next item in the input.
     fn steal(&mut self) -> Option<Batch<Item>> {
-        let next = |taken: &Arc<Mutex<Batch<Item>>>| {
+        let next = |taken: &SharedBatch<Item>| {
             let batch = taken.lock();
             (!batch.items.is_empty()).then_some(batch.first)
         };
@@ -333,18 +343,29 @@ impl<Item, T> State<Item, T> {
         victim.lock().split()
     }
 
-    /// Whether there is something that a lane more could do.
+    /// Returns whether the caller has to spawn a map worker, which counts as spare from now on
+    /// (invariant 2).
     fn wants_spare(&mut self, limit: usize) -> bool {
-        let wants = !self.spare
-            && (holds(Guard::LaneIsSpare) || self.alive == 0)
-            && self.alive < limit
-            && (!self.queue.is_empty()
-                || self
-                    .taken
-                    .iter()
-                    .any(|taken| !taken.lock().items.is_empty()));
-        self.spare |= wants;
+        let has_room =
+            !self.has_spare && (holds(Guard::LaneIsSpare) || self.alive == 0) && self.alive < limit;
+        let has_items = || {
+            let mut taken = self.taken.iter();
+            !self.queue.is_empty() || taken.any(|taken| !taken.lock().items.is_empty())
+        };
+        let wants = has_room && has_items();
+        self.has_spare |= wants;
         self.alive += usize::from(wants);
         wants
+    }
+
+    /// Adapts the size of the next batches to the time that `done` items took.
+    fn adapt_size(&mut self, took: Option<Duration>, done: usize) {
+        match took {
+            Some(took) if took < SHORT && done >= self.size => {
+                self.size = (self.size * GROWTH).min(MOST);
+            }
+            Some(took) if took > LONG => self.size = (self.size / GROWTH).max(1),
+            _ => {}
+        }
     }
 }

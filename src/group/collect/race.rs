@@ -1,4 +1,4 @@
-//! The first of many.
+//! The first of several closures to succeed.
 
 use std::panic::Location;
 
@@ -10,16 +10,16 @@ use crate::group::policy::Fatal;
 use crate::group::run::{no_result, run};
 use crate::group::task_end::Role;
 
-/// Runs `tasks` in a scope of their own and returns what the first to succeed returns; the others
+/// Runs `tasks` in a scope of their own and returns the value of the first to succeed. The others
 /// are cancelled then, and waited for.
 ///
-/// A task that fails leaves the race to the others; what it failed with is kept for the case that
-/// nobody wins. A panic ends the race at once, unless somebody has won. What panics after that, in
-/// its clean-up, is logged with `tracing`.
+/// A task that fails leaves the race to the others. Its failure is kept for the case that no task
+/// wins. A panic ends the race at once, unless a task has won. A panic after that, in the clean-up
+/// of a task, is logged with `tracing`.
 ///
 /// # Cancellation
 ///
-/// As [`TaskGroup::scope`](crate::TaskGroup::scope): a value that a task produces in spite of a
+/// Like [`TaskGroup::scope`](crate::TaskGroup::scope): a value that a task produces in spite of a
 /// cancel from outside wins.
 ///
 /// # Errors
@@ -52,45 +52,36 @@ where
     let location = Location::caller();
     let winner = Mutex::new(None);
     let mut token = None;
-    let outcome = run(
-        Options {
-            fatal: Fatal::Panics,
-            ..Options::new()
-        },
-        |g| {
-            let token = token.insert(g.token().clone());
-            for task in tasks {
-                if token.is_cancelled() {
-                    break;
-                }
-                let winner = &winner;
-                g.task().launch(location, Role::Task, None, move || {
-                    let value = task()?;
-                    let mut winner = winner.lock();
-                    if winner.is_none() && !ended_by_panic(g.token()) {
-                        *winner = Some(value);
-                        drop(winner);
-                        g.cancel_because("another task won the race");
-                    }
-                    Ok(())
-                });
+    let options = Options {
+        fatal: Fatal::Panics,
+        ..Options::new()
+    };
+    let outcome = run(options, |g| {
+        let token = token.insert(g.token().clone());
+        for task in tasks {
+            if token.is_cancelled() {
+                break;
             }
-            Ok(())
-        },
-    );
+            let winner = &winner;
+            g.task().launch(location, Role::Task, None, move || {
+                let value = task()?;
+                // One lock decides which task is first, and whether a panic was.
+                let mut winner = winner.lock();
+                if winner.is_none() && !ended_by_panic(g.token()) {
+                    *winner = Some(value);
+                    drop(winner);
+                    g.cancel_because("another task won the race");
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+
     match (winner.into_inner(), outcome) {
-        (Some(value), outcome) => {
-            let failures = outcome
-                .err()
-                .map(GroupError::into_failures)
-                .unwrap_or_default();
-            for failure in failures {
-                if matches!(failure.kind(), FailureKind::Panic(_)) {
-                    failure.log_hidden();
-                }
-                // A destructor that panics must not take the winner's value along.
-                drop_contained("failure of a task that lost a race", failure);
-            }
+        (Some(value), Ok(())) => Ok(value),
+        (Some(value), Err(error)) => {
+            discard(error);
             Ok(value)
         }
         (None, Err(error)) => Err(error),
@@ -98,8 +89,21 @@ where
     }
 }
 
-/// Whether the group of `token` was cancelled by the panic of one of its tasks. Without a look at
-/// the clock, which may call what is not ours: a lock is held.
+/// Drops the failures of a race that a task has won. Logs the panics among them.
+fn discard<E: TaskError>(error: GroupError<E>) {
+    for failure in error.into_failures() {
+        if matches!(failure.kind(), FailureKind::Panic(_)) {
+            failure.log_hidden();
+        }
+        // A destructor that panics must not take the value of the winner along.
+        drop_contained("failure of a task that lost a race", failure);
+    }
+}
+
+/// Returns whether the group of `token` was cancelled by a panic of one of its tasks.
+///
+/// It does not look at the clock, because it is called with a lock held: an expired deadline would
+/// run user code.
 fn ended_by_panic(token: &CancelToken) -> bool {
     token.node().recorded().is_some_and(|cancelled| {
         cancelled.origin() == token.id()

@@ -2,7 +2,7 @@
 //!
 //! All of them go through [`TaskBuilder`](task_builder::TaskBuilder) and use three steps:
 //!
-//! | step | what it does |
+//! | step | effect |
 //! |---|---|
 //! | `prepare` | makes the task, with its options |
 //! | `submit` | hands it to the group, which counts it and queues it, or starts its thread |

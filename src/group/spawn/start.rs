@@ -16,6 +16,7 @@ use crate::group::task::handshake::{ENDED, Handshake, HandshakePhase, SENT};
 use crate::group::task::isolation::Isolation;
 use crate::group::task_end::Role;
 
+/// The state that a started task and the call of `start` share.
 struct Handover<T> {
     handshake: Arc<Handshake>,
     value: Mutex<Option<T>>,
@@ -23,7 +24,7 @@ struct Handover<T> {
 
 /// The way for a started task to say that it is ready: see [`TaskGroup::start`].
 ///
-/// Dropping it says nothing: `start` then waits for the end of the task.
+/// Dropping it sends nothing: `start` then waits for the end of the task.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -46,10 +47,10 @@ struct Handover<T> {
 pub struct Ready<T>(Arc<Handover<T>>);
 
 impl<T> Ready<T> {
-    /// Makes `start` return `value`; from now on the task is one of the group like any other.
+    /// Makes `start` return `value`. From now on the task is one of the group like any other.
     ///
-    /// Where nobody waits any more, since the task has ended or `start` was cancelled, the value is
-    /// dropped and nothing else happens.
+    /// If `start` no longer waits, because the task has ended or the call was cancelled, the value
+    /// is dropped and nothing else happens.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -68,10 +69,12 @@ impl<T> Ready<T> {
         let mut phase = handshake.phase();
         match *phase {
             HandshakePhase::Open | HandshakePhase::Withdrawn => *self.0.value.lock() = Some(value),
-            // `Sent` cannot be: there is one `Ready`. The lock is let go of before somebody's
-            // destructor runs.
+            // `Sent` is impossible, since there is one `Ready`. The lock is released before the
+            // destructor of the value runs.
             HandshakePhase::Sent | HandshakePhase::Closed => return drop(phase),
         }
+
+        // The value is there before the phase says so.
         if *phase == HandshakePhase::Open {
             *phase = HandshakePhase::Sent;
             drop(phase);
@@ -89,31 +92,33 @@ impl<T> fmt::Debug for Ready<T> {
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
-    /// Spawns a task and waits until it says that it is ready: returns what it passes to
-    /// [`Ready::send`].
+    /// Spawns a task and waits until it says that it is ready. Returns the value that the task
+    /// passes to [`Ready::send`].
     ///
-    /// For a server that listens, a cache that is filled, a child process that has come up. Until
-    /// then the task's failure is the caller's, and does not fail the group; from then on the task
-    /// is one of the group like any other. The scope waits for a task that is still being started,
-    /// as for every other.
+    /// This is for a server that has to listen, a cache that has to be filled, or a child process
+    /// that has to come up before the next line runs. Until the task is ready, its failure belongs
+    /// to the caller and does not fail the group. From then on the task is one of the group like
+    /// any other. The scope waits for a task that is still being started, like for every other.
     ///
-    /// A task that drops its [`Ready`] unsent and goes on is waited for until it ends. It may pass
-    /// its `Ready` on to another task, but must not end before that has sent.
+    /// If a task drops its [`Ready`] unsent and goes on, the call waits until the task ends. A task
+    /// may pass its `Ready` on to another task, but must not end before that task has sent.
     ///
-    /// A task that starts another of its own group leaves its place in the group's limit while it
-    /// waits. Once the other is ready both go on, though that may be one task more than the limit.
+    /// While a task starts another task of its own group, it gives its permit of the group's limit
+    /// away. Once the other task is ready both go on, although that may be one task more than the
+    /// limit.
     ///
     /// # Cancellation
     ///
-    /// A blocking point: in a cancelled scope nothing is spawned. Where the call is cancelled while
-    /// it waits, it cancels the task, and only the task, and waits for its end. If the task
-    /// finishes all the same, having sent, its value is returned.
+    /// A blocking point: in a cancelled scope nothing is spawned. If the call is cancelled while it
+    /// waits, it cancels the task, and only the task, and waits for its end. If the task has sent
+    /// and finishes all the same, its value is returned.
     ///
     /// # Errors
     ///
-    /// [`StartError::Failed`] with the error or panic of a task that was not ready, or that failed
-    /// after the call was cancelled; [`StartError::NotReady`] if the task ended without sending;
-    /// [`StartError::Cancelled`] if the call was cancelled, or the task was, with its group.
+    /// - [`StartError::Failed`] with the error or panic of a task that was not ready, or that
+    ///   failed after the call was cancelled.
+    /// - [`StartError::NotReady`] if the task ended without sending.
+    /// - [`StartError::Cancelled`] if the call was cancelled, or the task was, with its group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -143,15 +148,15 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
 }
 
 impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
-    /// As [`TaskGroup::start`].
+    /// Like [`TaskGroup::start`].
     ///
     /// # Cancellation
     ///
-    /// As [`TaskGroup::start`].
+    /// Like [`TaskGroup::start`].
     ///
     /// # Errors
     ///
-    /// As [`TaskGroup::start`].
+    /// Like [`TaskGroup::start`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -177,7 +182,8 @@ impl<'scope, E: TaskError> TaskBuilder<'scope, '_, E> {
     }
 }
 
-/// Starts the task whose closure `make` makes. The closure's result is for a failure to stand in.
+/// Starts a task with the closure that `make` makes. The result of the task is none, or its failure
+/// if it fails before it is ready.
 #[track_caller]
 pub(crate) fn start<'scope, T, E, C>(
     builder: TaskBuilder<'scope, '_, E>,
@@ -196,6 +202,7 @@ where
         value: Mutex::new(None),
     });
     let ready = Ready(handover.clone());
+
     let state = builder.state().clone();
     let task = builder.prepare(
         location,
@@ -211,10 +218,12 @@ where
     task.notify(handshake.events.clone(), ENDED);
 
     let cancelled = wait_until_ready(&handshake, &state, &task);
-    // The task has the handshake, and must not be kept by it.
+    // The task has a reference to the handshake, and must not be kept alive by it.
     handshake.events.forget_queued();
     let closed = handshake.close();
     let value = handover.value.lock().take();
+
+    // The handshake decides whether a failure or a `send` was first.
     if !closed {
         return Ok(
             value.unwrap_or_else(|| unreachable!("`send` leaves the value before it says so"))
@@ -241,7 +250,7 @@ fn wait_until_ready<R>(
     Some(cancelled)
 }
 
-/// What `start` returns for a task that has ended before it was one of the group.
+/// Makes the result of `start` for a task that ended before it was one of the group.
 #[track_caller]
 fn outcome<T, E>(
     mut task: TaskHandle<'_, Option<Failure<E>>>,
@@ -252,7 +261,7 @@ fn outcome<T, E>(
     match (task.join_or_keep(), cancelled, value) {
         (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
         (Ok(Ok(None)), _, Some(value)) => Ok(value),
-        // A task that saw the cancel first and ended without an error.
+        // The task may have seen a cancel before this thread and ended without an error.
         (Ok(Ok(None)), None, None) => {
             Err(context::check_above()
                 .map_or_else(StartError::Cancelled, |()| StartError::NotReady))

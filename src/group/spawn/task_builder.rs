@@ -18,7 +18,7 @@ use crate::group::task::record::Task;
 use crate::group::task::spec::{OwnThread, TaskSpec};
 use crate::group::task_end::Role;
 
-/// The options of one task: made by [`TaskGroup::task`], ended by one of the spawns.
+/// The options of one task. [`TaskGroup::task`] makes it, and one of the spawns uses it up.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -47,9 +47,11 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         }
     }
 
-    /// Names the task, in reports and, while it runs, its thread in the operating system (where
-    /// that can be done, and as much of the name as the system keeps). A named task does not run on
-    /// the thread that waits for it.
+    /// Names the task in reports.
+    ///
+    /// While the task runs, its thread has the name in the operating system too, if a running
+    /// thread can be renamed there, and as much of the name as the system keeps. A named task does
+    /// not run on the thread that waits for it.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -84,12 +86,14 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         self
     }
 
-    /// Gives the task a thread of its own with a stack of `bytes`. Default: that of the group.
+    /// Gives the task a thread of its own with a stack of `bytes`. Default: the option of the
+    /// group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// taskgroup::TaskGroup::scope(|g| {
-    ///     g.task().stack_size(16 << 20).spawn(|| Ok(println!("there is room here for deep recursion")));
+    ///     let task = g.task().stack_size(16 << 20);
+    ///     task.spawn(|| Ok(println!("there is room here for deep recursion")));
     ///     Ok(())
     /// })
     /// # }
@@ -99,7 +103,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         self
     }
 
-    /// As [`TaskGroup::spawn`].
+    /// Like [`TaskGroup::spawn`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -119,7 +123,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         self.launch(Location::caller(), Role::Task, None, f)
     }
 
-    /// As [`TaskGroup::spawn_isolated`].
+    /// Like [`TaskGroup::spawn_isolated`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -146,7 +150,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         })
     }
 
-    /// As [`TaskGroup::spawn_daemon`].
+    /// Like [`TaskGroup::spawn_daemon`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -168,11 +172,11 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         self.launch(Location::caller(), Role::Daemon, None, f)
     }
 
-    /// As [`TaskGroup::try_spawn`].
+    /// Like [`TaskGroup::try_spawn`].
     ///
     /// # Errors
     ///
-    /// As [`TaskGroup::try_spawn`].
+    /// Like [`TaskGroup::try_spawn`].
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -244,7 +248,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     {
         match self.submit(&task, WhenFull::Queue) {
             Ok(()) => {}
-            // The task is not on the counts, so the ends are not reported.
+            // The task is not on the counts, so its end is not reported.
             Err(NotSpawned::NoThread(error)) => drop(task.refuse(error)),
             Err(_) => drop(task.discard()),
         }

@@ -6,14 +6,15 @@ use crate::group::scope::TaskGroup;
 use crate::group::task::TaskHandle;
 
 impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
-    /// Spawns a task whose failure is the group's.
+    /// Spawns a task. Its failure is a failure of the group.
     ///
-    /// It never blocks and starts no thread for each task: tasks run on cached threads, as many as
-    /// block and as the machine has cores, or on a thread that waits for them.
+    /// It never blocks, and it does not start a thread for each task. Tasks run on cached threads,
+    /// of which there are as many as the machine has cores and as many more as block, or on a
+    /// thread that waits for them.
     ///
     /// # Cancellation
     ///
-    /// In a cancelled group the closure is dropped unrun, and the handle says
+    /// In a cancelled group the closure is dropped unrun, and the status of the handle is
     /// [`NeverRan`](crate::TaskStatus::NeverRan). [`try_spawn`](Self::try_spawn) gives the closure
     /// back.
     ///
@@ -31,10 +32,11 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().spawn(f)
     }
 
-    /// Spawns a task whose failure is its result: it goes to whoever joins it, and cancels nothing.
+    /// Spawns an isolated task: its failure is its result, which `join` returns, and cancels
+    /// nothing.
     ///
-    /// A failure that is never taken out of the handle, since the handle is dropped or its `join`
-    /// is cancelled, is logged with `tracing`, as a warning.
+    /// If the failure is never taken out of the handle, because the handle is dropped or its `join`
+    /// is cancelled, it is logged with `tracing` as a warning.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -55,8 +57,10 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().spawn_isolated(f)
     }
 
-    /// Spawns a task that serves the others: it is cancelled, with [`CancelCause::GroupFinished`],
-    /// once the body and all ordinary tasks are done. Its failure is the group's.
+    /// Spawns a task that serves the others.
+    ///
+    /// It is cancelled, with [`CancelCause::GroupFinished`](crate::CancelCause::GroupFinished),
+    /// once the body and all ordinary tasks have ended. Its failure is a failure of the group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -77,12 +81,12 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().spawn_daemon(f)
     }
 
-    /// Spawns a task if it can begin at once, as far as the group's limit goes.
+    /// Spawns a task if the group's limit lets it begin at once.
     ///
     /// # Errors
     ///
-    /// The closure, unrun: because the group is cancelled or closed, because its limit is reached,
-    /// or because the system refused the thread that the task asked for.
+    /// The closure is returned unrun: because the group is cancelled or closed, because its limit
+    /// is reached, or because the system refused the thread that the task asked for.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -103,7 +107,7 @@ impl<'scope, 'env, E: TaskError> TaskGroup<'scope, 'env, E> {
         self.task().try_spawn(f)
     }
 
-    /// A task with options: a name, a thread of its own.
+    /// Makes the options of a task, such as a name or a thread of its own.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

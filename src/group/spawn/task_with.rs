@@ -11,13 +11,14 @@ use crate::group::task::handle::TaskHandle;
 use crate::group::task::isolation::Isolation;
 use crate::group::task_end::Role;
 
-/// The options of a task that is given a value: made by [`TaskBuilder::with`], ended by one of the
-/// spawns.
+/// The options of a task that is given a value. [`TaskBuilder::with`] makes it, and one of the
+/// spawns uses it up.
 ///
-/// The closure borrows the value. The group drops it, on the task's thread, when the task's outcome
-/// has been recorded and, for a failure, the group cancelled; before the task counts as ended. What
-/// reacts to that drop, as the other side of a channel does, then finds the failure or the cancel,
-/// and not a plain end. If the task does not run, the value is dropped with the closure.
+/// The closure borrows the value. The group drops the value on the task's thread, after the task's
+/// outcome has been recorded and, for a failure, the group has been cancelled, and before the task
+/// counts as ended. Code that reacts to the drop, like the other side of a channel, then finds the
+/// failure or the cancel, and not a plain end. If the task does not run, the value is dropped with
+/// the closure.
 ///
 /// A panic of the value's destructor is a failure of the group.
 ///
@@ -49,9 +50,10 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     /// Gives the task `value`, which the group drops after the task's outcome is known: see
     /// [`TaskWith`].
     ///
-    /// For the ends of a channel: a closure that owns an end drops it as it returns, before
-    /// anything can know that it failed. An end that the task was given is dropped later, and the
-    /// other side learns how the task ended. See [Pipelines](crate::channel#pipelines).
+    /// This is for the ends of a channel. A closure that owns an end drops it when it returns,
+    /// before the group can know that the closure failed. An end that the task was given is dropped
+    /// later, and the other side learns how the task ended. See
+    /// [Pipelines](crate::channel#pipelines).
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -110,7 +112,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// taskgroup::TaskGroup::scope(|g| {
-    ///     let task = g.task().with(String::from("x")).spawn_isolated(|text| Ok(text.parse::<u32>()?));
+    ///     let task = g.task().with(String::from("x"));
+    ///     let task = task.spawn_isolated(|text| Ok(text.parse::<u32>()?));
     ///     assert!(task.join()?.is_err());
     ///     Ok(())
     /// })
@@ -137,7 +140,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
 
     /// Like [`TaskGroup::spawn_daemon`](crate::TaskGroup::spawn_daemon), with the value.
     ///
-    /// A daemon that the end of its scope cancels does not end well, unless it returns `Ok`.
+    /// A daemon that is cancelled by the end of its scope does not end well, unless it returns
+    /// `Ok`.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -171,13 +175,14 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     ///
     /// # Errors
     ///
-    /// As [`TaskGroup::try_spawn`](crate::TaskGroup::try_spawn), with the value and the closure.
+    /// Like [`TaskGroup::try_spawn`](crate::TaskGroup::try_spawn), with the value and the closure.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
     /// taskgroup::TaskGroup::scope(|g| {
     ///     g.cancel();
-    ///     let refused = g.task().with(vec![1, 2]).try_spawn(|numbers| Ok(numbers.len())).unwrap_err();
+    ///     let task = g.task().with(vec![1, 2]);
+    ///     let refused = task.try_spawn(|numbers| Ok(numbers.len())).unwrap_err();
     ///     let (mut numbers, closure) = refused.into_task();
     ///     assert_eq!(closure(&mut numbers)?, 2);
     ///     Ok(())
@@ -202,11 +207,11 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     ///
     /// # Cancellation
     ///
-    /// As [`TaskGroup::start`](crate::TaskGroup::start).
+    /// Like [`TaskGroup::start`](crate::TaskGroup::start).
     ///
     /// # Errors
     ///
-    /// As [`TaskGroup::start`](crate::TaskGroup::start).
+    /// Like [`TaskGroup::start`](crate::TaskGroup::start).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

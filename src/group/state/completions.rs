@@ -5,16 +5,16 @@
 //! 1. An event is in `happened` from when it happened until it is taken, whichever thread waits and
 //!    whatever is cancelled meanwhile.
 //! 2. The waiter is entered, and gives its permit away, in the critical section that saw no event.
-//!    The event that wakes it takes it out, or the waiter itself does. Only the one that takes it
-//!    out takes the permit back.
+//!    The event that wakes it takes it out, or the waiter itself does. The side that takes it out
+//!    takes the permit back, and only that side.
 //! 3. An event takes the permit back before it can be taken, and before the task that it is about
 //!    leaves the counts. So the waiter has a permit when it goes on, no queued task takes the place
 //!    of the ended one, and the limit holds.
 //!
 //! # Lock order
 //!
-//! The lock is taken with no other held but that of a task's watch list. Inside it, those of
-//! [`OuterPermit`](super::outer_permit::OuterPermit)s and that of the group's queue are taken.
+//! The lock is taken with no other lock held but the lock of a task's watch list. Inside it, the
+//! locks of [`OuterPermit`](super::outer_permit::OuterPermit)s and of the group's queue are taken.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -37,13 +37,13 @@ pub(crate) struct Completions(Mutex<Events>);
 struct Events {
     happened: VecDeque<usize>,
     waiter: Option<TaskWaiter>,
-    /// Tasks whose ends are events, and which were queued when the end was asked for. The first
-    /// wait that gives a permit away hands them on to the queue of the group. A wait that is cut
-    /// short takes them back.
+    /// Tasks that were queued when their ends were asked for as events. The first wait that gives a
+    /// permit away hands them on to the queue of the group. A wait that is cut short takes them
+    /// back.
     queued: Vec<ErasedTask>,
     /// Some of `queued` have been handed on.
     handed_on: bool,
-    /// Events that are about to happen: ends of tasks whose callbacks run.
+    /// Events that are about to happen: ends of tasks that run their callbacks.
     announced: usize,
 }
 

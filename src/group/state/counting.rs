@@ -38,7 +38,7 @@ impl GroupState {
     /// Counts a task that has been run in place.
     #[inline]
     pub(crate) fn ended_in_place(self: &Arc<Self>, end: TaskEnd, permit: Permit) {
-        // Only the owner waits for the counts, so it need not report what it does itself.
+        // Only the owner waits for the counts, so it need not report the tasks that it runs itself.
         if end.is_plain() && permit == Permit::None && self.is_owner() {
             self.ended_in_place
                 .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
@@ -55,7 +55,7 @@ impl GroupState {
         self.free_permit(permit); // guard: give-back-a-late-workers-permit
     }
 
-    /// Gives a permit back whose task was claimed by another thread, or has no thread.
+    /// Gives back the permit of a task that another thread had claimed, or that has no thread.
     pub(crate) fn free_permit(self: &Arc<Self>, permit: Permit) {
         if !permit.is_some() {
             return;

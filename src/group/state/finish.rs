@@ -1,4 +1,4 @@
-//! The end of a scope: the owner runs what has not begun, and waits for the rest.
+//! The end of a scope: the owner runs the tasks that have not begun, and waits for the others.
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -18,11 +18,11 @@
 //!
 //! # Lock order
 //!
-//! The lock of the queue is taken with no other lock held but that of a task's watch list, that of
-//! a `Completions` and that of an [`OuterPermit`], or several of them in this order. Inside it,
-//! only the lock of the pool is taken. Tasks are run, dropped and cancelled outside of it. So is
-//! the rest of a task that another thread has run dropped: its token, and with it a callback of the
-//! user, may go with it.
+//! The lock of the queue is taken with no other lock held but the locks of a task's watch list, of
+//! a `Completions` and of an [`OuterPermit`], or several of them in this order. Inside it, only the
+//! lock of the pool is taken. Tasks are run, dropped and cancelled outside of it. So is the rest of
+//! a task that another thread has run dropped: its token, and with it a callback of the user, may
+//! go with it.
 
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
@@ -65,7 +65,7 @@ pub(crate) struct GroupState {
 }
 
 impl GroupState {
-    /// Makes a group whose node `node` makes, with the observer that the node is to have.
+    /// Makes a group with the node that `node` makes for the observer that it is given.
     pub(crate) fn new(
         limit: Option<usize>,
         opened_in: Option<Arc<Actor>>,
@@ -186,8 +186,8 @@ impl GroupState {
         stats.finished += in_place + self.ended_from_queue.load(Relaxed);
         let ended = stats.finished + stats.failed + stats.cancelled;
 
-        // Workers report their counts in another order than that of the events, so `begun` can be
-        // behind `ended`, or ahead of `spawned`, until the next report.
+        // Workers report events in another order than they happen in, so `begun` can be behind
+        // `ended`, or ahead of `spawned`, until the next report.
         let begun = usize::try_from(queue.begun + in_place as isize)
             .unwrap_or(0)
             .max(ended)

@@ -1,10 +1,10 @@
 //! The permits that this thread holds: one for each task of a limited group that it is inside of.
 //!
-//! The queue of a group has the counts. Here a thread finds out what it could give away: a task
-//! that runs in place inside of another task of its group has no permit of its own, and a permit
-//! that is already given away cannot be given again. The thread also finds the outer permits around
-//! a group that it opens: those of the permits it holds, and outside of them those around the group
-//! whose task it runs.
+//! The queue of a group has the counts. Here a thread finds out which permits it could give away: a
+//! task that runs in place inside of another task of its group has no permit of its own, and a
+//! permit that is already given away cannot be given again. The thread also finds the outer permits
+//! around a group that it opens: those of the permits it holds, and outside of them those around
+//! the group of the task that it runs.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::permit::Permit;
 use crate::facade::{Late, local};
 
 local! {
-    static THREAD: RefCell<ThreadPermits> = RefCell::new(ThreadPermits { held: Vec::new(), outside: None });
+    static THREAD: RefCell<ThreadPermits> = RefCell::new(ThreadPermits::new());
 }
 
 local! {
-    // Stands in for `THREAD` in the destructors that run after that of `THREAD`.
+    // Stands in for `THREAD` in the destructors that run after the destructor of `THREAD`.
     static LATE: Late<RefCell<ThreadPermits>> = Late::new();
 }
 
@@ -26,10 +26,19 @@ local! {
 struct ThreadPermits {
     /// The innermost last.
     held: Vec<HeldPermit>,
-    /// The innermost outer permit around the group whose task a worker runs. A task that runs in
-    /// place belongs to that group or to one around it, so every outer permit of its group is
+    /// The innermost outer permit around the group of the task that a worker runs. A task that runs
+    /// in place belongs to that group or to one around it, so every outer permit of its group is
     /// around the thread already.
     outside: Option<Arc<OuterPermit>>,
+}
+
+impl ThreadPermits {
+    const fn new() -> Self {
+        ThreadPermits {
+            held: Vec::new(),
+            outside: None,
+        }
+    }
 }
 
 struct HeldPermit {

@@ -25,8 +25,8 @@
 //!
 //! # Invariants
 //!
-//! 1. The counts of the limited group contain what the state says. Both change in one critical
-//!    section of the outer permit.
+//! 1. The counts of the limited group agree with the state. Both change in one critical section of
+//!    the outer permit.
 //! 2. An inner task is counted as a waiter in the critical section that enters it as one. The end
 //!    that wakes it takes it off the count, or the waiter itself does: invariants 2 and 3 of the
 //!    limit hold for this permit like for a permit of the waiter's own.
@@ -38,8 +38,8 @@
 //!
 //! # Lock order
 //!
-//! The lock of an outer permit is taken with no other lock held but that of a task's watch list and
-//! that of a `Completions`. Inside it, only the lock of the limited group's queue is taken. No
+//! The lock of an outer permit is taken with no other lock held but the locks of a task's watch
+//! list and of a `Completions`. Inside it, only the lock of the limited group's queue is taken. No
 //! thread has the locks of two outer permits.
 
 use std::fmt;
@@ -132,12 +132,12 @@ impl OuterPermit {
         group.recount(before, after).then(|| group.clone())
     }
 
-    /// Notes that the thread, whose permit is `permit`, begins to wait for inner tasks. To be
+    /// Notes that the thread, which has the permit `permit`, begins to wait for inner tasks. To be
     /// called with no lock held.
     pub(super) fn begin_wait(&self, permit: Permit) {
         let list = self.change(|waits| {
-            // An inner task that began to wait first is found here; one that comes later finds that
-            // the thread waits.
+            // An inner task that began to wait first is found here; a task that comes later finds
+            // that the thread waits.
             waits.thread =
                 Some(permit).filter(|_| holds(Guard::HolderFindsWaiters) || waits.tasks == 0);
         });
@@ -169,7 +169,7 @@ impl OuterPermit {
         self.change(|waits| waits.owed += 1);
     }
 
-    /// Takes an inner task, whose wait has ended, off the count.
+    /// Takes an inner task off the count after its wait has ended.
     pub(super) fn remove_waiter(&self, owed: bool) {
         self.change(|waits| {
             waits.tasks -= 1;

@@ -8,10 +8,10 @@ pub(super) const UNLIMITED: usize = usize::MAX;
 pub(crate) enum Permit {
     /// None: the task needs none, or the permit of the task around it serves for both.
     None,
-    /// One that counts as held.
+    /// A permit that counts as held.
     Held,
-    /// One that counts as held and as ending: other threads can see that its task has ended, and
-    /// it will be given back soon.
+    /// A permit that counts as held and as ending: other threads can see that its task has ended,
+    /// and it will be given back soon.
     Ending,
 }
 

@@ -1,4 +1,4 @@
-//! What a group has to run and what it has counted, under one lock, and which task may begin next.
+//! The queued tasks and the counts of a group, under one lock, and which task may begin next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Tests of the queue and of what a worker takes from it, which hold the permits by hand.
+//! Tests of the queue and of a worker's stash, which hold the permits by hand.
 
 use std::sync::{Mutex, mpsc};
 

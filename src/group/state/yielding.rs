@@ -1,5 +1,5 @@
 //! How a task of a limited group gives its permit away while it waits: see the page `limit.md`
-//! beside this file, whose invariants are cited here.
+//! beside this file. The comments cite its invariants.
 
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ impl GroupState {
         let mut list = queue.must_list(self.limit);
         drop(queue);
 
-        // After the queue's lock, which is inside that of an outer permit.
+        // After the queue's lock, which is inside the lock of an outer permit.
         for outer in &outer {
             list |= outer.add_waiter(self);
         }

@@ -1,12 +1,12 @@
-//! What a task runs.
+//! The closure of a task.
 
-/// The closure of a task, and what the task was given to keep until its outcome is known.
+/// The closure of a task, and the value that the task keeps until its outcome is known.
 pub(crate) trait Closure<T, E>: Send {
-    /// What the group drops after the outcome has been recorded.
+    /// A value that the group drops after the outcome has been recorded.
     type Belongings;
 
-    /// Runs the closure. It leaves its belongings in `kept` before it runs anything of the user's,
-    /// so that a panic leaves them there too.
+    /// Runs the closure. It stores its belongings in `kept` before it runs user code, so that they
+    /// are there after a panic, too.
     fn run(self, kept: &mut Option<Self::Belongings>) -> Result<T, E>;
 }
 
@@ -14,7 +14,7 @@ impl<T, E, F> Closure<T, E> for F
 where
     F: FnOnce() -> Result<T, E> + Send,
 {
-    /// Nothing: what the closure captured is dropped as it returns.
+    /// None: the captured values are dropped when the closure returns.
     type Belongings = ();
 
     #[inline]

@@ -13,10 +13,10 @@ use crate::group::state::completions::Completions;
 use crate::group::status::TaskStatus;
 use crate::waiting::{Point, Slot};
 
-/// The way to a task's result, its state and its cancel.
+/// Gives access to a task's result and its state, and cancels it.
 ///
-/// Dropping the handle leaves the task running; the group waits for it and reports its failure all
-/// the same. The result is dropped then.
+/// Dropping the handle leaves the task running. The group waits for the task and reports its
+/// failure all the same. The result is dropped then.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -42,26 +42,26 @@ impl<'scope, T> TaskHandle<'scope, T> {
     fn task(&self) -> &Arc<dyn Joinable<'scope, T> + 'scope> {
         match &self.task {
             Some(task) => task,
-            // Only `join`, which consumes the handle, takes it out.
+            // Only `join` takes it out, and `join` consumes the handle.
             None => unreachable!("the handle has been joined"),
         }
     }
 
-    /// The result of the task, waiting for it if need be.
+    /// Returns the result of the task, and waits for it if necessary.
     ///
-    /// A task that has not begun may be run right here, on the thread that waits for it:
-    /// thread-locals and re-entrant locks are shared with the waiting code then.
+    /// A task that has not begun may run on the thread that waits for it. It shares thread-locals
+    /// and re-entrant locks with the waiting code then.
     ///
     /// # Cancellation
     ///
-    /// A blocking point, while the task has not ended. A task that has gives its result also in a
-    /// cancelled scope: a produced value is not lost. When the wait is cancelled, the task goes on
-    /// and its result is dropped.
+    /// A blocking point as long as the task has not ended. A task that has ended gives its result
+    /// in a cancelled scope, too: a produced value is not lost. When the wait is cancelled, the
+    /// task goes on and its result is dropped.
     ///
     /// # Errors
     ///
-    /// The cancel that ended the wait, or that stands for the result: a task that failed, panicked
-    /// or was cancelled has none. The failure itself is reported by the group.
+    /// The cancel that ended the wait, or a cancel in place of the result: a task that failed,
+    /// panicked or was cancelled has no result. The group reports the failure itself.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -76,7 +76,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.join_or_keep()?
     }
 
-    /// As `join`; where the wait was cancelled, the outer error, the handle is as good as before.
+    /// Like `join`, but keeps the handle usable if the wait is cancelled, which is the outer error.
     #[track_caller]
     pub(crate) fn join_or_keep(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
         let task = self.task();
@@ -87,7 +87,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
                 self.task().take()
             }
         };
-        // The result is taken: there is nothing left to say to the task.
+        // The result has been taken, so the drop of the handle has nothing to tell the task.
         let task = self.task.take();
         Ok(value.ok_or_else(|| match task {
             Some(task) => task.no_result(),
@@ -95,11 +95,11 @@ impl<'scope, T> TaskHandle<'scope, T> {
         }))
     }
 
-    /// Waits until the task has ended.
+    /// Blocks until the task has ended.
     ///
     /// # Cancellation
     ///
-    /// As [`join`](Self::join), without its result.
+    /// Like [`join`](Self::join), without its result.
     ///
     /// # Errors
     ///
@@ -120,15 +120,15 @@ impl<'scope, T> TaskHandle<'scope, T> {
         Ok(self.status())
     }
 
-    /// Waits until the task has ended, or `duration` has passed: then it is `None`.
+    /// Blocks until the task has ended. Returns `None` if `duration` has passed first.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -180,12 +180,12 @@ impl<'scope, T> TaskHandle<'scope, T> {
         context::wait(Point::Join, limit, || self.is_finished())
     }
 
-    /// Has `completions` told of the end of the task as `event`.
+    /// Makes the end of the task an event of `completions` with the number `event`.
     pub(crate) fn notify(&self, completions: Arc<Completions>, event: usize) {
         self.task().clone().notify(completions, event);
     }
 
-    /// What the task is doing, or how it ended.
+    /// Returns the state of the task, or how it ended.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -201,7 +201,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.task().status()
     }
 
-    /// Whether the task has ended, in whatever way.
+    /// Returns whether the task has ended, in whatever way.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -217,7 +217,8 @@ impl<'scope, T> TaskHandle<'scope, T> {
         !matches!(self.status(), TaskStatus::Queued | TaskStatus::Running)
     }
 
-    /// Cancels this task and nothing else, and returns at once. One that has not begun never will.
+    /// Cancels this task and nothing else, and returns at once. A task that has not begun never
+    /// will.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -236,15 +237,15 @@ impl<'scope, T> TaskHandle<'scope, T> {
         }
     }
 
-    /// Cancels this task and waits until it has ended, its clean-up included.
+    /// Cancels this task and blocks until it has ended, its clean-up included.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait); the task is cancelled in any case.
+    /// Like [`wait`](Self::wait). The task is cancelled in any case.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -263,7 +264,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.wait()
     }
 
-    /// The identity of the task.
+    /// Returns the identity of the task.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -277,7 +278,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.task().spec().id
     }
 
-    /// The name given with [`TaskBuilder::name`](crate::TaskBuilder::name).
+    /// Returns the name that was given with [`TaskBuilder::name`](crate::TaskBuilder::name).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -291,12 +292,16 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.task().spec().name()
     }
 
-    /// Has `callback` called when the task has ended, on its thread, before anybody who waits for
-    /// it goes on; at once if it has. The callback must not wait for the task.
+    /// Registers `callback`, which is called when the task has ended.
+    ///
+    /// It is called on the task's thread, before any thread that waits for the task goes on. If the
+    /// task has ended already, it is called at once, on this thread. The callback must not wait for
+    /// the task.
     ///
     /// # Panics
     ///
-    /// A callback's panic loses neither the thread nor the result: it is a failure of the group.
+    /// A panic of the callback loses neither the thread nor the result. It is a failure of the
+    /// group.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

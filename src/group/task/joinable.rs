@@ -39,7 +39,7 @@ pub(crate) trait Joinable<'scope, T>: Send + Sync {
     /// Notes that the handle is gone.
     fn detach(&self);
 
-    /// Enters this thread, whose slot is `slot`, as a waiter that the end wakes, and gives its
+    /// Enters this thread, which has the slot `slot`, as a waiter that the end wakes, and gives its
     /// permit away.
     ///
     /// # Errors

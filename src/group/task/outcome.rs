@@ -19,8 +19,8 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Runs the closure. Returns the status and the result, which of an isolated task may be its
-    /// failure.
+    /// Runs the closure. Returns the status and the result. The result of an isolated task may be
+    /// its failure.
     #[inline]
     pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else {
@@ -105,8 +105,8 @@ where
         (status, None)
     }
 
-    /// Returns whether a task whose failures are its result is still isolated. A started task that
-    /// has said that it is ready is not.
+    /// Returns whether an isolated task still is. A started task that has said that it is ready is
+    /// not.
     fn is_isolated(&self) -> bool {
         let watch_list = self.watch_list.lock();
         let handshake = watch_list.as_ref().and_then(|list| list.handshake.clone());

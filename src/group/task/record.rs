@@ -4,10 +4,10 @@
 //!
 //! The steps are in this order, and another thread can see each of them before the next:
 //!
-//! 1. The closure has returned, and what it captured has been dropped.
+//! 1. The closure has returned, and its captured values have been dropped.
 //! 2. A failure is in the failure log, and the group is cancelled; or the result is there. After
-//!    that, the value that the task was given with
-//!    [`TaskBuilder::with`](crate::TaskBuilder::with) is dropped, and a result is stored.
+//!    that, the value that the task was given with [`TaskBuilder::with`](crate::TaskBuilder::with)
+//!    is dropped, and a result is stored.
 //! 3. If there is a limit, the permit of the task counts as ending: a thread that sees the end can
 //!    spawn the next task. A waiter that has given its own permit away is owed one in the same
 //!    critical section. It gets the permit in step 6, and the task gives its own back in step 7.

@@ -1,4 +1,4 @@
-//! What is known of a task from its spawn on.
+//! The properties of a task that are known from its spawn on.
 
 use std::borrow::Cow;
 use std::panic::Location;
