@@ -68,6 +68,8 @@ impl<E: TaskError> FailureLog<E> {
         let traces = kind.traces();
         let (cause, location) = self.cause_of(&origin, &kind);
         let cancelled = Cancelled::by_failure(cause, location, node.id(), failed);
+
+        // `Abort` comes before everything else: the process is to end where the panic was.
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
             log(|| tracing::error!(%cancelled, "a panic aborts the process"));
             std::process::abort();
@@ -78,16 +80,19 @@ impl<E: TaskError> FailureLog<E> {
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
         let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
         let mut entries = self.entries.lock();
+
         let mut fallout = None;
         if seen_early || (holds(Guard::FailureLooksUnderLock) && node.is_flagged()) {
             failure.set_after_cancel(true);
         } else if fatal {
+            // None if a cancel from elsewhere has marked the node since the check above.
             fallout = node.trip(cancelled.clone());
             match fallout {
                 None if holds(Guard::FailureLooksUnderLock) => failure.set_after_cancel(true),
                 _ => entries.canceller = Some(entries.failures.len()),
             }
         }
+
         entries.failures.push(failure);
         self.written.store(true, Relaxed);
         drop(entries);
@@ -145,6 +150,7 @@ impl<E: TaskError> FailureLog<E> {
         let mut failures = std::mem::take(&mut entries.failures);
         let canceller = entries.canceller;
         drop(entries);
+
         find_echoes(&mut failures, node.id());
         GroupError::new(name, self.location, failures, canceller, cancelled)
     }

@@ -70,11 +70,13 @@ where
         let claim = self.job.claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
+
         // The methods and the destructor of the error are user code, like the hook.
         let failed = match catch(|| hook().map_or_else(|error| self.errored(error), |()| None)) {
             Ok(failed) => failed.map(FailureKind::Error),
             Err(payload) => Some(FailureKind::Panic(PanicPayload::new(payload))),
         };
+
         let status = match failed {
             None => TaskStatus::Finished,
             Some(kind) => {
@@ -83,6 +85,8 @@ where
                 TaskStatus::Failed
             }
         };
+
+        // The caller drops the end: a hook is on no counts.
         self.job.end(claim, status);
         Some(TaskEnd {
             role: Role::Task,

@@ -86,6 +86,7 @@ where
         env: PhantomData,
     };
 
+    // The body runs in the scope of the group, and as its actor.
     let inside = context::enter(node);
     let recorded = current::begin_body(group.token().id(), opened_in);
     let returned = catch(|| body(&group));
@@ -114,10 +115,12 @@ fn open(
     observer: Weak<dyn Observer>,
     location: &'static Location<'static>,
 ) -> Arc<Node> {
+    // The group is a child of the current scope, whatever its other parents are.
     let current = context::current();
     let parents = options.parents.iter().map(CancelToken::node);
     let node = Node::of_group(current.iter().chain(parents), observer);
 
+    // A timeout that is too long to express never passes.
     let timeout = options
         .timeout
         .and_then(|timeout| Instant::now().checked_add(timeout));
@@ -158,6 +161,7 @@ fn failed<T, E: TaskError>(core: &Core<E>, error: E, begun: Stopwatch) -> Body<T
         .cloned();
     match own {
         Some(cancelled) => {
+            // The body was cut short, and its cancel is no failure.
             core.state.note_cut(&cancelled);
             discard(core, error, begun);
             Body::Cancelled(cancelled)
@@ -191,6 +195,7 @@ fn report<T, E: TaskError>(
     begun: Stopwatch,
 ) -> Result<T, GroupError<E>> {
     let Core { state, failures } = core;
+    // Callbacks have no place among the tasks, so their panics come last.
     let panics = state.take_callback_panics();
     if !panics.is_empty() {
         failures.add_callback_panics(panics);
@@ -201,6 +206,7 @@ fn report<T, E: TaskError>(
     let cancelled = match body {
         Body::Value(value) if !failed && cut.is_none() => return Ok(value),
         Body::Value(value) => {
+            // Dropped before the failures are taken: its destructor may add one.
             discard(core, value, begun);
             cut
         }

@@ -72,11 +72,14 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     ) -> AsCompleted<'scope, T> {
         let completions = Completions::new();
         let handles: Vec<_> = handles.into_iter().map(Some).collect();
+
+        // Tasks that have ended already are events at once, so they come first.
         for (event, handle) in handles.iter().enumerate() {
             if let Some(handle) = handle {
                 handle.notify(completions.clone(), event);
             }
         }
+
         let left = handles.len();
         AsCompleted {
             handles,

@@ -59,6 +59,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O
         E: TaskError,
         F: Fn(I::Item) -> Result<T, E> + Send + Sync + 'scope,
     {
+        // Boxed, so that the public types name neither the function nor the error type.
         let (f, location) = (Arc::new(f), Location::caller());
         let spawn = move |index, item| {
             let f = f.clone();
@@ -85,6 +86,8 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O
     #[track_caller]
     fn step(&mut self) -> Result<Option<Result<T, Cancelled>>, Cancelled> {
         context::check()?;
+
+        // The window is full before each wait, so that all its tasks can run meanwhile.
         while self.tasks.len() < self.window {
             let Some(item) = self.input.pull() else {
                 break;
@@ -92,6 +95,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O
             self.tasks.add((self.spawn)(self.pulled, item));
             self.pulled += 1;
         }
+
         if self.tasks.len() == 0 {
             return Ok(None);
         }
@@ -109,6 +113,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> Iterator for InFlight<'s
             self.tasks.clear();
             return None;
         }
+
         if self.halt.ends() {
             return None;
         }
@@ -117,6 +122,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> Iterator for InFlight<'s
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
+        // After a panic of the input the iteration has ended.
         let in_flight = if self.input.has_panicked() {
             0
         } else {

@@ -21,9 +21,12 @@ impl<I: Iterator> Input<I> {
 
     pub(super) fn pull(&mut self) -> Option<I::Item> {
         let items = self.items.as_mut()?;
+        // The flag stays set if `next` panics.
         self.pulling = true;
         let item = items.next();
         self.pulling = false;
+
+        // Not pulled again after its end: an iterator may begin anew.
         if item.is_none() {
             self.items = None;
         }

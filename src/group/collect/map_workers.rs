@@ -150,6 +150,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     #[track_caller]
     fn wait_for_room(&self) -> Result<usize, Cancelled> {
         context::check()?;
+
         let mut room = None;
         let mut look = || {
             let work = self.work.lock();
@@ -178,6 +179,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         let worker = move || {
             failed_item::noted(|at| {
                 let rest = self.begin();
+                // The first failure ends this map worker, and cancels the others.
                 while let Some((index, item)) = self.take(&rest, group) {
                     self.work_on(index, item, &rest, at)?;
                 }
@@ -193,6 +195,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             first: 0,
             items: VecDeque::new(),
         }));
+
         let mut work = self.work.lock();
         work.has_spare = false;
         work.taken.push(rest.clone());
@@ -260,6 +263,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         };
 
         loop {
+            // Items may be quick and many, so each of them is a checkpoint.
             context::check()?;
             if index != run.first + run.results.len() {
                 // A thief has taken the items between, so a new run begins (invariant 3).
@@ -271,9 +275,11 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                 done += finished.results.len();
                 self.work.lock().runs.push(finished);
             }
+
             at.set(Some(index));
             run.results.push((self.f)(item)?);
 
+            // The lock of the batch is not held while the next item is worked on.
             let next = rest.lock().next();
             match next {
                 Some(next) => (index, item) = next,
@@ -281,6 +287,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             }
         }
 
+        // The size of the next batches depends on how long this one took.
         done += run.results.len();
         let took = begun.map(|begun| begun.elapsed());
         let mut work = self.work.lock();
@@ -293,6 +300,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     pub(super) fn into_results(self) -> Vec<T> {
         let mut runs = self.work.into_inner().runs;
         runs.sort_unstable_by_key(|run| run.first);
+
         let mut results = Vec::with_capacity(runs.iter().map(|run| run.results.len()).sum());
         for run in &mut runs {
             results.append(&mut run.results);
@@ -317,6 +325,7 @@ impl<Item> Batch<Item> {
         if goes == 0 {
             return None;
         }
+
         let back = self.items.split_off(goes);
         let front = Batch {
             first: self.first,
@@ -335,6 +344,7 @@ impl<Item, T> Work<Item, T> {
             let batch = taken.lock();
             (!batch.items.is_empty()).then_some(batch.first)
         };
+
         let (_, victim) = self
             .taken
             .iter()

@@ -214,6 +214,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
     {
+        // A stack size implies a thread of its own.
         let own_thread = (self.dedicated || self.stack_size.is_some()).then_some(OwnThread {
             stack_size: self.stack_size,
         });
@@ -246,6 +247,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
     {
+        // The handle tells what became of the task.
         match self.submit(&task, WhenFull::Queue) {
             Ok(()) => {}
             // The task is not on the counts, so its end is not reported.
@@ -266,6 +268,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         F: Closure<T, E> + 'scope,
     {
         let token = self.group.token();
+
         let task = self.prepare(location, Role::Task, None, f);
         let kind = match self.submit(&task, WhenFull::Refuse) {
             Ok(()) => return Ok(TaskHandle::new(task)),
@@ -278,6 +281,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
                 }))
             }
         };
+
         match task.take_closure() {
             Some(closure) => Err(SpawnError::new(kind, closure)),
             // A cancel that came in between has dropped the closure already. The handle says so.
@@ -297,8 +301,10 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     {
         let state = self.state();
         let role = task.spec().role;
+
         // The node of the daemons is made before the first daemon is counted.
         state.base(role);
+
         let runs_on = match task.spec().own_thread() {
             None => RunsOn::AnyThread,
             Some(_) => RunsOn::OwnThread,

@@ -68,6 +68,7 @@ impl Completions {
     /// these events, so the two would keep each other.
     pub(crate) fn forget_queued(&self) {
         let queued = std::mem::take(&mut self.0.lock().queued);
+        // Outside the lock, since the drop of a task can run user code.
         drop(queued);
     }
 
@@ -75,6 +76,7 @@ impl Completions {
     pub(crate) fn announce(&self) {
         let mut events = self.0.lock();
         events.announced += 1;
+        // The waiter will take its permit back soon, so `try_spawn` must not count on it.
         let waiter = events.waiter.as_mut();
         if let Some(yielded) = waiter.and_then(|waiter| waiter.yielded.as_mut()) {
             yielded.mark_owed();
@@ -144,13 +146,16 @@ impl Completions {
     #[track_caller]
     pub(crate) fn next(&self, group: &Arc<GroupState>) -> Result<usize, Cancelled> {
         context::check()?;
+        // An event that comes within a spin saves the price of a yielded permit.
         if let Some(event) = self.pop_soon() {
             return Ok(event);
         }
+
         let _waiting = match self.enter(group) {
             Entered::Happened(event) => return Ok(event),
             Entered::Waiting(waiting) => waiting,
         };
+
         let mut event = None;
         context::wait(Point::Completion, None, || {
             event = self.pop();
@@ -165,10 +170,12 @@ impl Completions {
         if let Some(event) = self.pop_soon() {
             return event;
         }
+
         let _waiting = match self.enter(group) {
             Entered::Happened(event) => return event,
             Entered::Waiting(waiting) => waiting,
         };
+
         let mut event = None;
         context::wait_uncancellable(
             Point::Completion,
@@ -204,6 +211,7 @@ impl Completions {
             .yield_permits(self.address(), || queued.drain(..))
             .unzip();
         events.handed_on |= yielded.is_some();
+        // The event was announced before this waiter came.
         if events.announced > 0 {
             yielded.iter_mut().for_each(YieldedPermits::mark_owed);
         }
@@ -248,6 +256,7 @@ impl Drop for Waiting<'_> {
         let Some(waiter) = events.waiter.take() else {
             return;
         };
+
         // The wait was cut short, so it takes its permit back itself (invariant 2). The next wait
         // hands the tasks on again.
         if let Some(yielded) = waiter.yielded {

@@ -14,6 +14,8 @@ impl GroupState {
     pub(super) fn leave(self: &Arc<Self>, end: TaskEnd, permit: Permit) {
         let mut ends = EndCounts::default();
         ends.add(end);
+
+        // The permit and the count change together, for the price of one lock.
         let mut queue = self.queue.lock();
         queue.permits.give_back(permit);
         let wake = queue.enter(ends);
@@ -44,6 +46,8 @@ impl GroupState {
                 .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
         }
+
+        // A task that was claimed by its joiner has not been counted as begun.
         self.queue.lock().begun += 1;
         self.leave(end, permit);
     }
@@ -64,6 +68,8 @@ impl GroupState {
         queue.permits.give_back(permit);
         let list = queue.must_list(self.limit);
         drop(queue);
+
+        // A queued task may begin with the permit (invariant 5 of `group_state`).
         if list {
             workers::list(self.clone());
         }

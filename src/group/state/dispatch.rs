@@ -23,6 +23,8 @@ impl GroupState {
     /// Runs a task that a worker has taken, or starts the thread of its own that it asks for.
     pub(super) fn dispatch(self: &Arc<Self>, taken: TakenTask) -> Dispatched {
         if taken.task.own_thread().is_none() {
+            // A task with a permit reports its own end, since the permit must not wait for a
+            // batch.
             if taken.permit.is_some() {
                 self.run(taken);
                 return Dispatched::Elsewhere;
@@ -37,6 +39,7 @@ impl GroupState {
         match self.start_thread(taken) {
             Ok(()) => Dispatched::Elsewhere,
             Err(error) => {
+                // The permit first: queued tasks must not wait for user code of this task.
                 self.free_permit(permit);
                 task.refuse(error)
                     .map_or(Dispatched::Elsewhere, Dispatched::Ended)
@@ -48,6 +51,7 @@ impl GroupState {
     pub(super) fn start_thread(self: &Arc<Self>, taken: TakenTask) -> io::Result<()> {
         let task = taken.task.clone();
         let (name, stack_size) = task.own_thread().unwrap_or(("taskgroup", None));
+
         let state = self.clone();
         workers::start_dedicated(name, stack_size, move || {
             let _inside = state.outer_permit.as_ref().map(held_permits::run_inside);
@@ -59,6 +63,8 @@ impl GroupState {
     pub(super) fn run(self: &Arc<Self>, taken: TakenTask) {
         let permit = taken.permit;
         let holding = self.hold(permit);
+
+        // Step 3 of the end of a task: the permit counts as ending before the end can be seen.
         let ending = || self.permit_is_ending(holding.as_ref());
         let before_end: Option<&dyn Fn()> = if permit.is_some() {
             Some(&ending)

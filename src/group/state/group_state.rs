@@ -152,6 +152,9 @@ impl GroupState {
             OwnedBy::Ancestor => true,
             OwnedBy::Foreign => false,
         };
+
+        // The flag is set after the cancel is there. The end of the cut task orders both for the
+        // owner.
         if counts {
             self.queue
                 .lock()
@@ -181,6 +184,8 @@ impl GroupState {
     /// Counts the tasks in each state. The counts always add up to the tasks that were spawned.
     pub(crate) fn stats(&self) -> GroupStats {
         let queue = self.queue.lock();
+
+        // Tasks that the owner has run and not yet taken off the counts.
         let in_place = self.ended_in_place.load(Relaxed);
         let mut stats = queue.ended.clone();
         stats.finished += in_place + self.ended_from_queue.load(Relaxed);
@@ -208,6 +213,7 @@ impl Observer for GroupState {
     }
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
+        // The end of the scope waits for all callbacks, and so orders the flag for the owner.
         self.callback_panics.lock().push(payload);
         self.any_callback_panicked.store(true, Relaxed);
     }

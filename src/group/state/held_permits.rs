@@ -75,6 +75,8 @@ fn with<T>(f: impl FnOnce(&mut ThreadPermits) -> T) -> Option<T> {
     if THREAD.try_with(|_| ()).is_ok() {
         return Some(THREAD.with(|thread| f(&mut thread.borrow_mut())));
     }
+
+    // A destructor of a thread-local runs after the destructor of `THREAD`.
     let is_spent = |thread: &RefCell<ThreadPermits>| {
         let thread = thread.borrow();
         thread.held.is_empty() && thread.outside.is_none()
@@ -126,6 +128,7 @@ impl Drop for Holding {
 /// Returns whether this thread has a permit of `group` that it has not given away.
 pub(super) fn is_held(group: usize) -> bool {
     with(|thread| {
+        // Of several permits of one group, only the innermost can be here.
         let innermost = thread.held.iter().rev().find(|held| held.group == group);
         innermost.is_some_and(|held| held.stage.here().is_some())
     })
@@ -168,12 +171,15 @@ impl Drop for Yielding {
 /// could give away itself.
 pub(super) fn outer_permits_of(group: usize) -> Vec<Arc<OuterPermit>> {
     with(|thread| {
+        // A permit that is here belongs to a task that runs: the thread gives that away itself.
         let here = thread
             .held
             .iter()
             .filter(|held| held.stage == PermitStage::Lent)
             .filter_map(|held| held.outer_permit.as_ref());
+        // Permits of other threads, around the group of the running task.
         let outside = thread.outside.iter().flat_map(OuterPermit::and_outer);
+
         here.chain(outside)
             .filter(|outer| outer.is_of(group))
             .cloned()
@@ -220,6 +226,7 @@ pub(super) fn run_inside(outer: &Arc<OuterPermit>) -> RunningInside {
 impl Drop for RunningInside {
     fn drop(&mut self) {
         let mut before = self.before.take();
+        // Swapped, so that the outer permit is dropped outside of `with`.
         with(|thread| std::mem::swap(&mut thread.outside, &mut before));
     }
 }
@@ -268,6 +275,8 @@ pub(super) fn wait_inside(around: &Arc<OuterPermit>) -> Lending {
 
     // If this unwinds, the stages are restored.
     let restore = RestoreLent(places);
+
+    // Outside of `with`, since listing a group can run user code.
     let outer_permits = lent.into_iter().map(|(outer, permit)| {
         outer.begin_wait(permit);
         outer

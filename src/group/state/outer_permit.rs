@@ -128,6 +128,7 @@ impl OuterPermit {
         change(&mut waits);
         let after = waits.contribution();
 
+        // Most changes do not concern the counts.
         let group = waits.group.as_ref().filter(|_| before != after)?;
         group.recount(before, after).then(|| group.clone())
     }

@@ -128,6 +128,7 @@ impl Queue {
     /// that it took from the queue.
     pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
         self.live_tasks -= in_place + from_queue;
+        // A task that was taken from the queue counts as begun since then.
         self.begun += in_place as isize;
         self.ended.finished += in_place + from_queue;
     }
@@ -158,6 +159,7 @@ impl Queue {
             task.into_iter().for_each(|task| drops.defer(task, claimed));
         }
 
+        // Queued tasks come first, so each of them takes one of the free permits.
         let queued = self.tasks.iter().filter(|task| !task.is_claimed());
         queued.take(free).count() < free
     }
@@ -169,6 +171,8 @@ impl Queue {
             let task = self.tasks.pop_front();
             task.into_iter().for_each(|task| drops.defer(task, claimed));
         }
+
+        // An awaited task comes before the others.
         if self.is_any_awaited(drops) {
             return self.awaited.front().map(|awaited| &awaited.task);
         }
@@ -211,6 +215,7 @@ impl Queue {
     ) -> Vec<ErasedTask> {
         let mut removed = Vec::new();
         self.awaited.retain(|awaited| {
+            // Only tasks that are still queued can be handed on by another wait.
             if awaited.by == by && drops.keep_unclaimed(&awaited.task) {
                 removed.push(awaited.task.clone());
             }
@@ -221,6 +226,7 @@ impl Queue {
 
     /// Returns whether the caller has to list the group, which counts as listed from now on.
     pub(super) fn must_list(&mut self, limit: usize) -> bool {
+        // Marked under the lock of the queue: of two threads, one lists the group.
         let list = !self.listed && self.has_work(limit);
         self.listed |= list;
         list
@@ -228,6 +234,7 @@ impl Queue {
 
     /// Takes the next task that a worker may begin.
     pub(super) fn take(&mut self, limit: usize, drops: &mut DeferredDrops) -> Option<TakenTask> {
+        // Daemons come first, since they need no permit.
         if let Some(task) = self.daemons.pop_front() {
             self.begun += 1;
             return Some(TakenTask {
@@ -236,6 +243,7 @@ impl Queue {
                 timing: Timing::Precise,
             });
         }
+
         // Invariant 1 of the limit: a task begins only while a permit is free.
         if !self.has_free_permit(limit) {
             return None;

@@ -42,6 +42,7 @@ impl Turn {
     #[cold]
     fn is_over_for_others(&mut self) -> bool {
         self.batches += 1;
+        // The clock is read only while another group waits.
         if !TIME_PASSES {
             return self.batches > MOST_BATCHES;
         }
@@ -84,6 +85,7 @@ impl TaskStash {
         loop {
             let task = stashed.tasks.pop_front()?;
             let claimed = task.claimed();
+            // A joiner may claim the task between this and the run: see `note_not_begun`.
             if claimed == Claimed::No {
                 stashed.ends.begun += 1;
                 return Some(TakenTask {
@@ -119,6 +121,8 @@ impl Stash for TaskStash {
         for task in stashed.tasks.into_iter().rev() {
             queue.tasks.push_front(task);
         }
+
+        // The owner may be waiting for one of the unreported ends.
         let wake = queue.enter(stashed.ends);
         let list = queue.must_list(self.state.limit);
         drop(queue);
@@ -151,6 +155,7 @@ impl GroupState {
         let first = queue.take(self.limit, &mut drops);
         let taken = first.map(|first| (first, self.take_rest(&mut queue, size)));
 
+        // Under the lock of the queue, so that a spawn that follows lists the group again.
         if !queue.has_work(self.limit) {
             queue.listed = false;
             let source: Arc<dyn Source> = self.clone();
@@ -158,6 +163,7 @@ impl GroupState {
         }
         drop(queue);
 
+        // The ends that were reported may have been the last.
         if let Some(owner) = wake {
             owner.unpark();
         }
@@ -218,6 +224,7 @@ impl Source for GroupState {
         let _inside = self.outer_permit.as_ref().map(held_permits::run_inside);
         let stash = Arc::new(TaskStash::new(self.clone()));
         worker.set_stash(Some(stash.clone()));
+
         let mut size = 1;
         let mut passed_on = false;
         let mut turn = Turn::default();
@@ -246,6 +253,7 @@ impl Source for GroupState {
                 workers::pass_on();
                 passed_on = true;
             }
+
             worker.begin_task();
             match self.dispatch(taken) {
                 Dispatched::Ended(end) => stash.note_end(end),
@@ -254,12 +262,14 @@ impl Source for GroupState {
             }
         }
 
+        // The stash is empty here, and its ends are reported.
         worker.set_stashing(false);
         worker.set_stash(None);
     }
 
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
+            // Without a worker there is no stash, so each end is reported at once.
             match self.dispatch(taken) {
                 Dispatched::Ended(end) => self.leave(end, Permit::None),
                 Dispatched::NotBegun => self.not_begun(Permit::None),

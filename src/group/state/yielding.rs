@@ -36,6 +36,7 @@ impl YieldedPermits {
     /// Notes that the awaited event is about to happen, so that `try_spawn` does not count on the
     /// permits.
     pub(crate) fn mark_owed(&mut self) {
+        // Once for each wait, since `take_back` takes it off once.
         if !self.owed && holds(Guard::EndOwesPermits) {
             self.owed = true;
             if self.own.is_some() {
@@ -48,6 +49,7 @@ impl YieldedPermits {
     /// Takes the permits back, whether any are free or not: a task that has been woken goes on, and
     /// queued tasks have to wait (invariant 2).
     pub(crate) fn take_back(self) {
+        // Nothing is listed here: a permit that is taken lets no other task begin.
         if self.own.is_some() {
             let mut queue = self.group.queue.lock();
             queue.permits.take(self.own);

@@ -106,6 +106,7 @@ where
         let completions = list.completions.take();
         drop(watch_list);
 
+        // Outside the lock, which the woken threads take.
         waiters.iter().for_each(|waiter| waiter.thread.unpark());
         if let Some((completions, event)) = completions {
             completions.push_announced(event);

@@ -80,6 +80,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     #[track_caller]
     pub(crate) fn join_or_keep(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
         let task = self.task();
+        // On this thread it costs no wake.
         let value = match task.run_in_place() {
             Some(value) => value,
             None => {
@@ -87,6 +88,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
                 self.task().take()
             }
         };
+
         // The result has been taken, so the drop of the handle has nothing to tell the task.
         let task = self.task.take();
         Ok(value.ok_or_else(|| match task {
@@ -161,12 +163,15 @@ impl<'scope, T> TaskHandle<'scope, T> {
             }
         }
 
+        // A task that runs may end within a spin. One that is queued has to begin first.
         let task = self.task();
         if self.is_finished()
             || (task.status() == TaskStatus::Running && spin(|| self.is_finished()))
         {
             return Ok(Outcome::Ready);
         }
+
+        // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         context::check()?;
         let thread = context::slot();
         let _waiting = match task.clone().add_waiter(&thread) {

@@ -28,6 +28,7 @@ where
         };
         let recorded = current::begin(self.spec.identity(), self.core.state.opened_in());
 
+        // A panic leaves the belongings in `kept`, too.
         let mut kept = None;
         let (status, value) = match catch(|| closure.run(&mut kept)) {
             Ok(Ok(value)) => (TaskStatus::Finished, Some(value)),
@@ -67,6 +68,7 @@ where
 
         match own {
             Some(cancelled) => {
+                // The end of the scope cancels daemons, so they cut nothing short.
                 if self.spec.role == Role::Task {
                     self.core.state.note_cut(&cancelled);
                 }
@@ -94,6 +96,7 @@ where
     ) -> (TaskStatus, Option<T>) {
         let origin = Origin::Task(self.spec.info_at(item));
         if let Some(isolation) = self.isolation.filter(|_| self.is_isolated()) {
+            // Nothing is cancelled and nothing is reported: the result says it all.
             let after_cancel = self.base().is_flagged();
             let traces = kind.traces();
             let failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
@@ -111,6 +114,8 @@ where
         let watch_list = self.watch_list.lock();
         let handshake = watch_list.as_ref().and_then(|list| list.handshake.clone());
         drop(watch_list);
+
+        // The failure closes the handshake, unless the task has sent before.
         handshake.is_none_or(|handshake| handshake.close())
     }
 

@@ -100,6 +100,7 @@ where
 
     /// The node that a cancel of this task alone cancels.
     pub(super) fn own(&self) -> Arc<Node> {
+        // The flag is set under the lock, so that `innermost` finds the node.
         let mut own = self.own_node.lock();
         own.get_or_insert_with(|| {
             self.job.set_tokened();
@@ -110,6 +111,7 @@ where
 
     /// The innermost node that the task runs under, as far as one has been made.
     pub(super) fn innermost(&self) -> Arc<Node> {
+        // Few tasks have a node of their own, so the lock is taken only for these.
         let own = if self.job.is_tokened() {
             self.own_node.lock().clone()
         } else {
@@ -121,6 +123,7 @@ where
     /// Returns whether `cancelled` came from the task's own token, its group, or a scope that the
     /// group is in. To be called in the frame of the task.
     pub(super) fn is_own(&self, cancelled: &Cancelled) -> bool {
+        // A task without a handle keeps its node in its frame.
         context::made_own()
             .unwrap_or_else(|| self.innermost())
             .owner_of(cancelled)

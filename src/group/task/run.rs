@@ -31,6 +31,7 @@ where
         begun: Stopwatch,
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
+        // A result is stored before the end can be seen.
         let run = || {
             let (status, value) = self.execute(&claim, begun);
             if let Some(value) = value {
@@ -52,6 +53,7 @@ where
     #[inline]
     pub(super) fn run_here(&self) -> Option<Option<T>> {
         let state = &self.core.state;
+        // The permit first: a claimed task cannot go back to the queue.
         let permit = state.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
             state.free_permit(permit); // guard: give-back-a-late-joiners-permit
@@ -74,6 +76,8 @@ where
             Ok(()) => self.task_end(status),
             Err(claim) => self.end_watched(claim, status, None),
         };
+
+        // The thread forgets the permit before it counts as free.
         drop(holding);
         state.ended_in_place(end, permit);
         Some(value)
@@ -81,6 +85,7 @@ where
 
     /// Notes the cancel because of which the task never ran.
     fn note_never_ran(&self) {
+        // The end of the scope cancels daemons, so they cut nothing short.
         if self.spec.role == Role::Daemon {
             return;
         }
@@ -138,6 +143,7 @@ where
 
         let kind = FailureKind::Spawn(error);
         let (status, value) = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
+        // The failure of an isolated task is its result.
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
