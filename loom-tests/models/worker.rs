@@ -339,7 +339,7 @@ fn worker_that_blocks_frees_its_place() {
 }
 
 fn worker_stash_is_given_back() {
-    facade::set_most_stashed(2);
+    facade::set_largest_batch(2);
     with_pool(1, || {
         let gate = Gate::new();
         TaskGroup::scope(|g| {
@@ -368,7 +368,7 @@ fn broken_worker_blocks_with_its_stash() {
 fn worker_stash_is_given_back_for_it() {
     with_pool(1, || {
         let ran = Note::default();
-        let monitor = loom::thread::spawn(workers::give_back_stashes);
+        let monitor = loom::thread::spawn(workers::give_back_batches);
         TaskGroup::scope(|g| {
             g.spawn(|| {
                 ran.set();
@@ -391,7 +391,7 @@ fn worker_blocks_without_the_destructors_of_its_stash() {
         }
     }
 
-    facade::set_most_stashed(2);
+    facade::set_largest_batch(2);
     with_pool(1, || {
         let inner = CancelToken::new();
         let canceller = cancel_in_thread(&inner);
@@ -425,15 +425,15 @@ fn broken_worker_blocks_and_drops_its_stash() {
 }
 
 fn worker_stash_is_flagged_for_the_monitor() {
-    facade::set_most_stashed(2);
+    facade::set_largest_batch(2);
     with_pool(2, || {
         let (blocks, blocked) = mpsc::channel();
         let (sender, receiver) = mpsc::channel();
         // Two looks of the monitor: one whenever it may come, and one when the worker is blocked.
         let monitor = loom::thread::spawn(move || {
-            workers::give_back_flagged_stashes();
+            workers::give_back_flagged_batches();
             let _ = blocked.recv();
-            workers::give_back_flagged_stashes();
+            workers::give_back_flagged_batches();
         });
         TaskGroup::scope(|g| {
             // The second batch is two tasks, if four more are left behind its first.

@@ -66,16 +66,16 @@ pub(crate) const TIME_PASSES: bool = false;
 /// do with tasks, threads of their own can do too.
 pub(crate) const THREAD_FOR_EACH_TASK: bool = !cfg!(taskgroup_models);
 
-static MOST_STASHED: StdUsize = StdUsize::new(1);
+static LARGEST_BATCH: StdUsize = StdUsize::new(1);
 
 /// How many tasks a worker of a model takes at once, for the rest of the process.
 #[allow(dead_code, reason = "for models")]
-pub(crate) fn set_most_stashed(tasks: usize) {
-    MOST_STASHED.store(tasks, Relaxed);
+pub(crate) fn set_largest_batch(tasks: usize) {
+    LARGEST_BATCH.store(tasks, Relaxed);
 }
 
-pub(crate) fn most_stashed() -> usize {
-    MOST_STASHED.load(Relaxed)
+pub(crate) fn largest_batch() -> usize {
+    LARGEST_BATCH.load(Relaxed)
 }
 
 /// Enough for a theft.

@@ -67,7 +67,7 @@ pub(crate) const TIME_PASSES: bool = true;
 pub(crate) const THREAD_FOR_EACH_TASK: bool = false;
 
 /// How many tasks a worker takes at once at most.
-pub(crate) fn most_stashed() -> usize {
+pub(crate) fn largest_batch() -> usize {
     32
 }
 

@@ -1,22 +1,30 @@
 //! The threads that run tasks: a process-wide cache that grows with what blocks and not with what
 //! is queued.
 
+mod local_batch;
 mod look;
+mod members;
 mod monitor;
 mod name;
 mod pool;
+mod process;
+mod source;
 mod stack;
 mod start_hook;
+mod thread;
 mod worker;
 
+pub(crate) use local_batch::LocalBatch;
 pub(crate) use name::with_thread_name;
-pub(crate) use pool::{
-    Refusal, Source, Stash, list, list_unsupplied, others_wait, pass_on, unlist, watch_stash,
+pub(crate) use process::{
+    begin_task, blocking, ensure_monitor, list, list_without_worker, others_wait, pass_on, unlist,
 };
+pub(crate) use source::{Refusal, Source};
 pub(crate) use stack::InPlace;
 pub use start_hook::{WorkerHookError, on_worker_start};
-pub(crate) use worker::{Worker, blocking, start_dedicated};
+pub(crate) use thread::start_dedicated;
+pub(crate) use worker::Worker;
 
 #[cfg(taskgroup_models)]
 #[allow(unused_imports, reason = "not every set of models has a pool")]
-pub(crate) use pool::{give_back_flagged_stashes, give_back_stashes, shut_down};
+pub(crate) use process::{give_back_batches, give_back_flagged_batches, shut_down};

@@ -1,31 +1,34 @@
 //! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are
 //! queued.
 //!
-//! It looks every tick at the workers whose task has not changed since the last one. One that the
-//! system says is asleep gives its place to another worker, and one that has been at its task for a
-//! tick gives back what it has stashed. What it finds sets its pace: when every worker it looks at
-//! is asleep, it opens twice as many places at the next tick, so that a thousand tasks that block
-//! get their threads in a few dozen ticks; when they run, it opens none, so that tasks that compute
-//! stay near the number of cores. Only where no task at all begins for a while does it send one
-//! worker more, ever more rarely: the running tasks may be spinning until a queued one has run.
+//! It looks every tick at the workers whose task has not changed since the last one. A worker that
+//! the system says is asleep gives its place to another, and a worker that has been at its task for
+//! a tick gives back its local batch. What the monitor finds sets its pace:
+//!
+//! - Every worker that it looks at is asleep: it opens twice as many places at the next tick. So a
+//!   thousand tasks that block get their threads in a few dozen ticks.
+//! - They run: it opens none. So tasks that compute stay near the number of cores.
+//! - No task at all begins for a while: it sends one worker more, ever more rarely. The running
+//!   tasks may be spinning until a queued one has run.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::look::{Look, Looks};
-use super::pool::{POOL, State};
-use super::worker::Place;
-use crate::facade::{MutexGuard, TIME_PASSES, Unparker, contained, park_timeout, start_thread};
-use crate::panics::log;
+use super::pool::{MonitorState, Pool};
+use super::source::Refusal;
+use super::worker::{Activity, Worker};
+use crate::facade::{Unparker, contained, park, park_timeout};
 
 /// Between two looks at workers that are at work.
 const TICK: Duration = Duration::from_millis(1);
 /// Between two looks while each finds nothing but sleepers.
 const FAST_TICK: Duration = Duration::from_micros(100);
-/// For how many ticks the monitor stays up with nothing queued; waking it costs more than its
+/// For how many ticks the monitor stays up with nothing queued. Waking it costs more than its
 /// ticks.
 const LINGER: u32 = 50;
-/// After how many ticks without a new task the first worker more is sent; doubled each time, up to
-/// the second.
+/// After how many ticks without a new task the first worker more is sent. Doubled each time, up to
+/// `MOST_PATIENCE`.
 const PATIENCE: u32 = 10;
 const MOST_PATIENCE: u32 = 500;
 /// The most places opened in one tick.
@@ -34,136 +37,176 @@ const BURST: usize = 64;
 /// together, and then the looks go round: a tick costs the same however many threads there are.
 const LOOKS: usize = 64;
 
-/// What the monitor's thread is doing; under the lock of the pool.
+/// Whether this thread is still the monitor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Duty {
+    Kept,
+    HandedOver,
+}
+
+/// What the monitor remembers from tick to tick.
+struct Monitor {
+    pool: &'static Pool,
+    looks: Looks,
+    /// How many ticks in a row had nothing to look after.
+    quiet: u32,
+    /// How many workers are sent in a tick that finds nothing but sleepers.
+    burst: usize,
+    /// How many ticks in a row saw no task begin.
+    stuck: u32,
+    /// How many of these it takes until a worker more is sent.
+    patience: u32,
+}
+
+/// What the looks of one tick found.
 #[derive(Default)]
-pub(super) enum Standing {
-    #[default]
-    Absent,
-    Parked(Unparker),
-    Running,
+struct Found {
+    /// Workers that sleep, and have lost their places.
+    asleep: usize,
+    /// Workers that run.
+    awake: usize,
 }
 
-/// Makes the monitor run. Takes the lock and releases it.
-pub(super) fn rouse(mut state: MutexGuard<'_, State>) {
-    if !TIME_PASSES {
-        return;
-    }
-    match std::mem::replace(&mut state.monitor, Standing::Running) {
-        Standing::Running => {}
-        Standing::Parked(thread) => {
-            drop(state);
-            thread.unpark();
-        }
-        Standing::Absent => {
-            drop(state);
-            if let Err(error) = start_thread("taskgroup-monitor", None, || contained(run)) {
-                POOL.lock().monitor = Standing::Absent;
-                log(
-                    || tracing::error!(%error, "no thread to look for blocked workers: queued tasks wait for running ones"),
-                );
-            }
-        }
-    }
-}
-
-fn run() {
-    let mut looks = Looks::default();
-    let mut quiet = 0;
-    let mut burst = 1;
-    let mut patience = PATIENCE;
-    let mut stuck = 0;
+/// Runs the monitor of `pool` on this thread, until another has taken the duty over.
+pub(super) fn run(pool: &'static Pool) {
+    let mut monitor = Monitor {
+        pool,
+        looks: Looks::default(),
+        quiet: 0,
+        burst: 1,
+        stuck: 0,
+        patience: PATIENCE,
+    };
     loop {
-        park_timeout(if burst > 1 { FAST_TICK } else { TICK });
-        let mut state = POOL.lock();
+        park_timeout(if monitor.burst > 1 { FAST_TICK } else { TICK });
+        if monitor.tick() == Duty::HandedOver {
+            return;
+        }
+    }
+}
+
+impl Monitor {
+    fn tick(&mut self) -> Duty {
+        let mut state = self.pool.lock();
         if !state.needs_monitor() {
             drop(state);
-            looks.clear();
-            burst = 1;
-            quiet += 1;
-            if quiet > LINGER {
-                quiet = 0;
-                wait_for_work();
-            }
-            continue;
+            self.rest();
+            return Duty::Kept;
         }
-        quiet = 0;
-        let suspects = state.look(LOOKS);
-        let progress = state.take_progress();
+        self.quiet = 0;
+        let suspects = state.members.look(LOOKS);
+        let progress = state.members.take_progress();
         drop(state);
-        let (mut asleep, mut awake, mut refusal) = (0, 0, None);
-        for worker in &suspects {
+
+        let found = self.look_at(&suspects);
+        let refusal = self.send(found, progress);
+
+        // Invariant 5: to fail a task runs code of the user's, which may block.
+        match refusal {
+            Some(refusal) => self.hand_over_during(|| refusal.fail()),
+            None => Duty::Kept,
+        }
+    }
+
+    /// Spends a tick with nothing to look after. After a while of these the monitor sleeps.
+    fn rest(&mut self) {
+        self.looks.clear();
+        self.burst = 1;
+        self.quiet += 1;
+        if self.quiet > LINGER {
+            self.quiet = 0;
+            self.wait_for_work();
+        }
+    }
+
+    /// Takes the local batches of `suspects`, and the places of those that sleep.
+    fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Found {
+        let mut found = Found::default();
+        for worker in suspects {
             worker.give_back();
+
             let tasks = worker.tasks();
-            match looks.look(worker) {
+            match self.looks.look(worker) {
                 Look::Asleep => {}
                 Look::Awake => {
-                    awake += 1;
+                    found.awake += 1;
                     continue;
                 }
                 Look::Unknown => continue,
             }
-            let mut state = POOL.lock();
-            if worker.tasks() == tasks && worker.place() == Place::Busy {
-                state.set_place(worker, Place::Stalled);
-                asleep += 1;
+
+            // The look took its time: the worker may have gone on to another task, or blocked in
+            // one of our blocking points.
+            let mut state = self.pool.lock();
+            if worker.tasks() == tasks && worker.activity() == Activity::Busy {
+                state.members.set_activity(worker, Activity::Stalled);
+                found.asleep += 1;
             }
         }
-        burst = match (asleep, awake) {
-            (0, 0) => burst,
-            (_, 0) => (burst * 2).min(BURST),
+        found
+    }
+
+    /// Sends the workers that this tick is due. The refusal is that of the first that could not be
+    /// started.
+    fn send(&mut self, found: Found, progress: bool) -> Option<Refusal> {
+        self.burst = match (found.asleep, found.awake) {
+            (0, 0) => self.burst,
+            (_, 0) => (self.burst * 2).min(BURST),
             _ => 1,
         };
+
+        // Where no task begins, the running ones may be spinning until a queued one has run.
+        let mut refusal = None;
         if progress {
-            (stuck, patience) = (0, PATIENCE);
+            (self.stuck, self.patience) = (0, PATIENCE);
         } else {
-            stuck += 1;
+            self.stuck += 1;
         }
-        if stuck > patience {
-            (stuck, patience) = (0, (patience * 2).min(MOST_PATIENCE));
-            refusal = POOL.supply_beyond().and_then(Result::err);
+        if self.stuck > self.patience {
+            (self.stuck, self.patience) = (0, (self.patience * 2).min(MOST_PATIENCE));
+            refusal = self.pool.send_extra_worker().and_then(Result::err);
         }
-        // What was found asleep has left its places, and those are refilled; a burst goes beyond
-        // them.
-        let sent = if asleep > 0 { burst } else { 0 };
+
+        // The sleepers have left their places, and those are refilled. A burst goes beyond them.
+        let sent = if found.asleep > 0 { self.burst } else { 0 };
         for _ in 0..sent {
-            match POOL.supply_beyond() {
+            match self.pool.send_extra_worker() {
                 Some(Ok(())) if refusal.is_none() => {}
                 Some(Err(refused)) => refusal = refusal.or(Some(refused)),
                 _ => break,
             }
         }
+
         // What was given back may want a worker, too.
-        let refusal = refusal.or_else(|| POOL.supply(POOL.lock()));
-        if let Some(refusal) = refusal {
-            if !stand_in(|| refusal.fail()) {
-                return;
-            }
+        refusal.or_else(|| self.pool.ensure_worker(self.pool.lock()))
+    }
+
+    /// Runs `f`, which may block, while another thread is the monitor, if one is to be had.
+    fn hand_over_during(&self, f: impl FnOnce()) -> Duty {
+        self.pool.lock().monitor = MonitorState::Absent;
+        self.pool.ensure_monitor(self.pool.lock());
+        contained(f);
+
+        let mut state = self.pool.lock();
+        if !matches!(state.monitor, MonitorState::Absent) {
+            return Duty::HandedOver;
         }
+        // The system had no thread for another monitor.
+        state.monitor = MonitorState::Running;
+        Duty::Kept
     }
-}
 
-/// Runs `f`, which may block, while another thread is the monitor, if one is to be had; false if
-/// that has stayed.
-fn stand_in(f: impl FnOnce()) -> bool {
-    POOL.lock().monitor = Standing::Absent;
-    rouse(POOL.lock());
-    contained(f);
-    let mut state = POOL.lock();
-    let is_absent = matches!(state.monitor, Standing::Absent);
-    if is_absent {
-        state.monitor = Standing::Running;
-    }
-    is_absent
-}
+    /// Sleeps until something asks for the monitor.
+    fn wait_for_work(&self) {
+        let mut state = self.pool.lock();
+        if state.needs_monitor() {
+            return;
+        }
+        state.monitor = MonitorState::Parked(Unparker::current());
+        drop(state);
 
-fn wait_for_work() {
-    let mut state = POOL.lock();
-    if state.needs_monitor() {
-        return;
-    }
-    state.monitor = Standing::Parked(Unparker::current());
-    drop(state);
-    while !matches!(POOL.lock().monitor, Standing::Running) {
-        crate::facade::park();
+        while !matches!(self.pool.lock().monitor, MonitorState::Running) {
+            park();
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Source for Hooks {
         };
         workers::pass_on();
         loop {
-            worker.begin_task();
+            workers::begin_task(worker);
             hook.run();
             // Other sources wait for their turn no longer than for one hook.
             match self.step(true, workers::others_wait()) {

@@ -10,7 +10,7 @@
 //! 3. A spawn checks whether the group is cancelled in the critical section in which it queues the
 //!    task. A cancel marks the group first and empties the queue after that. So a task that is
 //!    queued late finds the mark, and a task that was queued before the cancel is found. A task
-//!    that was in a worker's stash at that moment comes back to the queue of a listed group. The
+//!    that was in a worker's local batch at that moment comes back to the queue of a listed group. The
 //!    thread that takes it from there drops it unrun; the thread that gives it back, which is about
 //!    to block, or the monitor, does not.
 //! 4. If the group is limited, a task begins only with a permit: see `limit.md` beside this file.

@@ -1,13 +1,13 @@
-//! Tests of the queue and of a worker's stash, which hold the permits by hand.
+//! Tests of the queue and of a worker's local batch, which hold the permits by hand.
 
 use std::sync::{Mutex, mpsc};
 
 use super::deferred_drops::DeferredDrops;
 use super::permit::Permit;
 use super::queue::Queue;
-use super::worker_loop::TaskStash;
+use super::worker_loop::TaskBatch;
 use crate::TaskGroup;
-use crate::workers::Stash;
+use crate::workers::LocalBatch;
 
 fn has_room(queue: &mut Queue, limit: usize) -> bool {
     queue.has_room(limit, &mut DeferredDrops::default())
@@ -88,9 +88,9 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
             }
 
             let state = &g.core().state;
-            let stash = TaskStash::new(state.clone());
-            stash.put(state.queue.lock().tasks.drain(..3).collect());
-            stash.give_back();
+            let batch = TaskBatch::new(state.clone());
+            batch.put(state.queue.lock().tasks.drain(..3).collect());
+            batch.give_back();
             leave.send(())?;
             Ok(())
         })

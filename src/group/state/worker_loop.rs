@@ -13,12 +13,12 @@ use super::group_state::GroupState;
 use super::held_permits;
 use super::permit::Permit;
 use super::queue::{Queue, TakenTask};
-use crate::facade::{Guard, Mutex, TIME_PASSES, holds, most_stashed};
+use crate::facade::{Guard, Mutex, TIME_PASSES, holds, largest_batch};
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stopwatch::Timing;
 use crate::group::task_end::TaskEnd;
-use crate::workers::{self, Source, Stash, Worker};
+use crate::workers::{self, LocalBatch, Source, Worker};
 
 /// How many batches a worker takes from one group while other groups wait, and for how long. A
 /// change takes as long as a few dozen small tasks, and a batch as long as up to 32.
@@ -55,39 +55,39 @@ impl Turn {
 ///
 /// Both reach the group when the worker takes its next batch, when it blocks, and when the monitor
 /// finds that it has been at one task for too long.
-pub(super) struct TaskStash {
+pub(super) struct TaskBatch {
     state: Arc<GroupState>,
-    stashed: Mutex<Stashed>,
+    batch: Mutex<Batch>,
 }
 
 #[derive(Default)]
-struct Stashed {
+struct Batch {
     tasks: VecDeque<ErasedTask>,
     ends: EndCounts,
 }
 
-impl TaskStash {
+impl TaskBatch {
     pub(super) fn new(state: Arc<GroupState>) -> Self {
-        TaskStash {
+        TaskBatch {
             state,
-            stashed: Mutex::new(Stashed::default()),
+            batch: Mutex::new(Batch::default()),
         }
     }
 
     pub(super) fn put(&self, tasks: Vec<ErasedTask>) {
-        self.stashed.lock().tasks.extend(tasks);
+        self.batch.lock().tasks.extend(tasks);
     }
 
     /// Takes the next unclaimed task, which counts as begun.
     fn next(&self) -> Option<TakenTask> {
         let mut drops = DeferredDrops::default();
-        let mut stashed = self.stashed.lock();
+        let mut batch = self.batch.lock();
         loop {
-            let task = stashed.tasks.pop_front()?;
+            let task = batch.tasks.pop_front()?;
             let claimed = task.claimed();
             // A joiner may claim the task between this and the run: see `note_not_begun`.
             if claimed == Claimed::No {
-                stashed.ends.begun += 1;
+                batch.ends.begun += 1;
                 return Some(TakenTask {
                     task,
                     permit: Permit::None,
@@ -99,31 +99,31 @@ impl TaskStash {
     }
 
     fn note_end(&self, end: TaskEnd) {
-        self.stashed.lock().ends.add(end);
+        self.batch.lock().ends.add(end);
     }
 
     /// Takes back that a task was begun, because another thread had claimed it. The begin may have
     /// been reported already, so the count can become negative.
     fn note_not_begun(&self) {
-        self.stashed.lock().ends.begun -= 1;
+        self.batch.lock().ends.begun -= 1;
     }
 
     fn take_ends(&self) -> EndCounts {
-        std::mem::take(&mut self.stashed.lock().ends)
+        std::mem::take(&mut self.batch.lock().ends)
     }
 }
 
-impl Stash for TaskStash {
+impl LocalBatch for TaskBatch {
     fn give_back(&self) {
-        let stashed = std::mem::take(&mut *self.stashed.lock());
+        let batch = std::mem::take(&mut *self.batch.lock());
         let mut queue = self.state.queue.lock();
         // To the front and from the back, so that they come next and in their order.
-        for task in stashed.tasks.into_iter().rev() {
+        for task in batch.tasks.into_iter().rev() {
             queue.tasks.push_front(task);
         }
 
         // The owner may be waiting for one of the unreported ends.
-        let wake = queue.enter(stashed.ends);
+        let wake = queue.enter(batch.ends);
         let list = queue.must_list(self.state.limit);
         drop(queue);
 
@@ -133,7 +133,7 @@ impl Stash for TaskStash {
         // The caller sends the worker. This thread may be about to block, and listing with a worker
         // can run user code.
         if list {
-            workers::list_unsupplied(self.state.clone());
+            workers::list_without_worker(self.state.clone());
         }
         if !holds(Guard::GivingBackDropsNothing) && self.state.node().is_flagged() {
             self.state.empty();
@@ -192,29 +192,29 @@ impl GroupState {
         queue.tasks.drain(from..from + size - 1).collect()
     }
 
-    /// Takes the next batch into `stash` and returns its first task. Reports the tasks that have
+    /// Takes the next batch into `batch` and returns its first task. Reports the tasks that have
     /// ended.
     fn refill(
         self: &Arc<Self>,
-        stash: &TaskStash,
+        batch: &TaskBatch,
         size: usize,
         worker: &Worker,
     ) -> Option<TakenTask> {
-        let (first, rest) = self.take_batch(size, stash.take_ends())?;
+        let (first, rest) = self.take_batch(size, batch.take_ends())?;
         if rest.is_empty() {
-            worker.set_stashing(false);
+            worker.clear_batch_flag();
             return Some(first);
         }
 
-        // The flag is set last, so that tasks that stay in a stash are never without it.
+        // The flag is set last, so that tasks that stay in a batch are never without it.
         if !holds(Guard::StashIsFlaggedLast) {
-            worker.set_stashing(true);
+            worker.flag_batch();
         }
-        stash.put(rest);
+        batch.put(rest);
         if holds(Guard::StashIsFlaggedLast) {
-            worker.set_stashing(true);
+            worker.flag_batch();
         }
-        workers::watch_stash();
+        workers::ensure_monitor();
         Some(first)
     }
 }
@@ -222,28 +222,28 @@ impl GroupState {
 impl Source for GroupState {
     fn work(self: Arc<Self>, worker: &Worker) {
         let _inside = self.outer_permit.as_ref().map(held_permits::run_inside);
-        let stash = Arc::new(TaskStash::new(self.clone()));
-        worker.set_stash(Some(stash.clone()));
+        let batch = Arc::new(TaskBatch::new(self.clone()));
+        worker.publish_batch(batch.clone());
 
         let mut size = 1;
         let mut passed_on = false;
         let mut turn = Turn::default();
 
         loop {
-            let taken = match stash.next() {
+            let taken = match batch.next() {
                 Some(taken) => taken,
                 None => {
                     if turn.is_over() {
-                        // Nothing is stashed, but ends may be unreported.
-                        stash.give_back();
+                        // The batch is empty, but ends may be unreported.
+                        batch.give_back();
                         break;
                     }
-                    let Some(first) = self.refill(&stash, size, worker) else {
+                    let Some(first) = self.refill(&batch, size, worker) else {
                         break;
                     };
-                    // The first batch is one task: if tasks block, nothing is stashed behind the
+                    // The first batch is one task: if tasks block, nothing waits behind the
                     // first of them.
-                    size = (size * 2).min(most_stashed());
+                    size = (size * 2).min(largest_batch());
                     first
                 }
             };
@@ -254,17 +254,16 @@ impl Source for GroupState {
                 passed_on = true;
             }
 
-            worker.begin_task();
+            workers::begin_task(worker);
             match self.dispatch(taken) {
-                Dispatched::Ended(end) => stash.note_end(end),
-                Dispatched::NotBegun => stash.note_not_begun(),
+                Dispatched::Ended(end) => batch.note_end(end),
+                Dispatched::NotBegun => batch.note_not_begun(),
                 Dispatched::Elsewhere => {}
             }
         }
 
         // The stash is empty here, and its ends are reported.
-        worker.set_stashing(false);
-        worker.set_stash(None);
+        worker.withdraw_batch();
     }
 
     fn start_apart(self: Arc<Self>) {

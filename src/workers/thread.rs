@@ -1,0 +1,91 @@
+//! What the threads that run tasks do: workers, and threads that belong to one task.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pool::{Next, Pool, Seeking};
+use super::worker::Worker;
+use super::{stack, start_hook};
+use crate::facade::{contained, local, park_idle, start_thread};
+
+/// How long an idle worker stays.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+local! {
+    static WORKER: RefCell<Option<Arc<Worker>>> = RefCell::new(None);
+}
+
+/// Returns the worker of this thread. `None` on a thread that is none, or whose thread-locals are
+/// gone.
+pub(super) fn this_worker() -> Option<Arc<Worker>> {
+    WORKER
+        .try_with(|worker| worker.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// Runs a worker of `pool` on this thread until it retires.
+pub(super) fn run_worker(pool: &'static Pool) {
+    stack::begin_thread(None);
+    start_hook::run();
+
+    let worker = pool.register(Worker::new);
+    WORKER.with(|own| own.replace(Some(worker.clone())));
+    // Tasks contain their panics. A worker that died of one would leave a scope that waits for
+    // ever.
+    contained(|| work(pool, &worker));
+    WORKER.with(|own| own.take());
+}
+
+fn work(pool: &'static Pool, worker: &Arc<Worker>) {
+    loop {
+        let mut seeking = Seeking::Arriving;
+        loop {
+            match pool.next(worker, seeking) {
+                Next::Source(source) => {
+                    source.work(worker);
+                    seeking = Seeking::Finished;
+                }
+                Next::Linger => {
+                    pool.linger();
+                    seeking = Seeking::Lingered;
+                }
+                Next::Idle => break,
+            }
+        }
+
+        let retires = !stay_idle(pool, worker);
+        if retires || (cfg!(taskgroup_models) && pool.leave_if_closing(worker)) {
+            return;
+        }
+    }
+}
+
+/// Parks until the worker is woken. Returns `false` if it retires.
+fn stay_idle(pool: &'static Pool, worker: &Arc<Worker>) -> bool {
+    loop {
+        let expired = park_idle(IDLE_LIMIT);
+        if worker.is_woken() {
+            return true;
+        }
+        if expired && worker.try_retire() {
+            pool.remove(worker);
+            return false;
+        }
+    }
+}
+
+/// Starts a thread that runs `f` and ends.
+pub(crate) fn start_dedicated(
+    name: &str,
+    stack_size: Option<usize>,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    start_thread(name, stack_size, move || {
+        stack::begin_thread(stack_size);
+        start_hook::run();
+        contained(f);
+    })
+}
