@@ -222,7 +222,7 @@ fn a_panic_of_the_body_is_raised_whatever_it_hides() {
     assert_eq!(raised, "the body");
     assert!(told(&[
         "hides this failure",
-        "the text of its error cannot be had",
+        "the text of its error is not available",
         "no text"
     ]));
     assert!(told(&[

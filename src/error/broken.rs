@@ -1,6 +1,6 @@
-//! The error of a barrier that is broken, and what broke it.
+//! The error of a broken barrier, and what broke it.
 //!
-//! It is here and not with the barrier, so that a report finds it in the chain of an error.
+//! It is here and not with the barrier, so that a report can find it in the chain of an error.
 
 use std::error::Error;
 use std::fmt;
@@ -32,7 +32,8 @@ use crate::cancel::actor::Actor;
 ///     # }
 ///     match barrier.wait() {
 ///         Err(BarrierError::Broken(broken)) => {
-///             assert_eq!(broken.broken_by().and_then(|task| task.name.as_deref()), Some("impatient"));
+///             let task = broken.broken_by().expect("a task broke it");
+///             assert_eq!(task.name.as_deref(), Some("impatient"));
 ///         }
 ///         other => panic!("{other:?}"),
 ///     }
@@ -66,16 +67,15 @@ impl Broken {
         }))
     }
 
-    /// What was cancelled or has reset the barrier.
+    /// Returns what was cancelled at the barrier, or reset it.
     pub(super) fn actor(&self) -> Option<&Arc<Actor>> {
         Some(&self.0.by.as_ref()?.actor)
     }
 
-    /// The task that was cancelled while it waited, or that has reset the barrier.
+    /// Returns the task that was cancelled while it waited, or that reset the barrier.
     ///
-    /// `None` if that was no task. If a scope inside a task did it in its body, it is that task.
-    /// Where that task failed, a failure that holds this error is its
-    /// [echo](crate::Failure::echo_of).
+    /// `None` if it was no task. If the body of a scope inside a task did it, this is that task. If
+    /// the task failed, a failure that holds this error is its [echo](crate::Failure::echo_of).
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {

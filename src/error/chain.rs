@@ -1,18 +1,18 @@
-//! Walking an error's sources, and what is looked for on the way.
+//! Walking along the sources of an error.
 
 use std::error::Error;
 use std::{io, iter};
 
 use crate::cancel::Cancelled;
 
-/// As many errors of a chain are looked at: an error that is its own source has a chain without
+/// How many errors of a chain are looked at. The chain of an error that is its own source has no
 /// end.
 const LONGEST: usize = 1024;
 
-/// The error and its sources, outermost first; the first [`LONGEST`] of them.
+/// Returns the error and its sources, outermost first, up to [`LONGEST`] of them.
 ///
-/// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the
-/// payload's own source.
+/// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the source
+/// of the payload.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -29,12 +29,13 @@ pub(super) fn chain<'a>(
 }
 
 impl Cancelled {
-    /// Finds the cancel that an error of any type passes on.
+    /// Finds the cancel in an error of any type.
     ///
     /// Looks along the source chain, inside an [`io::Error`] too. Returns `None` for a
-    /// [`GroupError`](crate::GroupError) with failures, whatever they hold: it is a failure. Use it
-    /// where an error becomes one that has no sources, so that a cancel does not turn into a
-    /// failure.
+    /// [`GroupError`](crate::GroupError) with failures, whatever they hold: it is a failure.
+    ///
+    /// Use it where you convert an error into one without sources, so that a cancel does not turn
+    /// into a failure.
     ///
     /// ```
     /// use std::error::Error;
@@ -60,11 +61,11 @@ impl Cancelled {
     }
 }
 
-/// The first `Cancelled` along the chain.
+/// Returns the first `Cancelled` along the chain.
 ///
 /// A group with failures is a failure whatever lies below it, and the chain ends there: its source
-/// is an [`Outline`](super::tree::Outline), which has none. A group that was only cancelled has its
-/// `Cancelled` as source.
+/// is an [`Outline`](super::tree::Outline), which has no source. A group that was only cancelled
+/// has its `Cancelled` as source.
 pub(super) fn find_cancelled<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cancelled> {
     chain(error).find_map(|error| error.downcast_ref())
 }

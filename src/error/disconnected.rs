@@ -1,6 +1,6 @@
 //! The error of a channel whose other side has gone, and what it went with.
 //!
-//! It is here and not with the channels, so that a report finds it in the chain of an error.
+//! It is here and not with the channels, so that a report can find it in the chain of an error.
 
 use std::error::Error;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::cancel::actor::Actor;
 
 /// All ends of the other side of a channel are gone.
 ///
-/// For a receive this also means that the channel is empty. The errors of the operations hold it as
-/// their [`source`](std::error::Error::source), and it is what a case of a
-/// [`Select`](crate::channel::Select) gives.
+/// For a receive this also means that the channel is empty. The errors of the operations have it as
+/// their [`source`](std::error::Error::source), and a case of a
+/// [`Select`](crate::channel::Select) returns it.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -29,11 +29,11 @@ use crate::cancel::actor::Actor;
 /// # }
 /// ```
 ///
-/// Two of them are equal if they name the same task, or none, and say the same of its end.
+/// Two of them are equal if both name the same task, or none, and agree on how it ended.
 #[derive(Clone)]
 pub struct Disconnected(Option<Arc<Closed>>);
 
-/// What is known of the end of a side of a channel.
+/// What a channel knows of the end of one side.
 #[derive(Debug)]
 struct Closed {
     by: Option<NamedActor>,
@@ -41,13 +41,14 @@ struct Closed {
 }
 
 impl Disconnected {
-    /// A channel of crossbeam's says nothing about the end that was dropped.
+    /// A channel of crossbeam says nothing about the end that was dropped.
     #[cfg(feature = "crossbeam")]
     pub(crate) fn unknown() -> Self {
         Disconnected(None)
     }
 
     pub(crate) fn new(by: Option<Actor>, ended_well: bool) -> Self {
+        // A plain end that no task caused allocates nothing.
         let is_plain = by.is_none() && ended_well;
         Disconnected((!is_plain).then(|| {
             Arc::new(Closed {
@@ -57,17 +58,18 @@ impl Disconnected {
         }))
     }
 
-    /// What dropped the end that [`closed_by`](Self::closed_by) speaks of.
+    /// Returns what dropped the end that [`closed_by`](Self::closed_by) is about.
     pub(super) fn actor(&self) -> Option<&Arc<Actor>> {
         Some(&self.0.as_ref()?.by.as_ref()?.actor)
     }
 
-    /// The task that closed the channel.
+    /// Returns the task that closed the channel.
     ///
-    /// The first task that dropped an end without ending well, if there is one; else the task that
-    /// dropped the last end. `None` if no task dropped it, and for the channels of crossbeam. If a
-    /// scope inside a task dropped the end in its body, it is that task. Where that task failed as
-    /// well, a failure that holds this error is its [echo](crate::Failure::echo_of).
+    /// This is the first task that dropped an end without ending well, if there is one, and
+    /// otherwise the task that dropped the last end. `None` if no task dropped it, and for the
+    /// channels of crossbeam. If the body of a scope inside a task dropped the end, this is that
+    /// task. If the task failed as well, a failure that holds this error is its
+    /// [echo](crate::Failure::echo_of).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -78,7 +80,9 @@ impl Disconnected {
     ///     g.task().name("reader").spawn(move || Ok(drop(sender)));
     ///     Ok(())
     /// })?;
-    /// let Err(TryRecvError::Disconnected(disconnected)) = receiver.try_recv() else { panic!("a message") };
+    /// let Err(TryRecvError::Disconnected(disconnected)) = receiver.try_recv() else {
+    ///     panic!("a message")
+    /// };
     /// assert_eq!(disconnected.closed_by().unwrap().name.as_deref(), Some("reader"));
     /// assert!(disconnected.ended_well());
     /// # Ok(())
@@ -90,9 +94,9 @@ impl Disconnected {
 
     /// Whether the other side ended well, as far as the channel knows.
     ///
-    /// `false` if one of its ends was dropped by a panic, with a task that never ran, or as what a
-    /// task was given [`with`](crate::TaskBuilder::with) and did not end well: then the messages
-    /// may not be all. See [Pipelines](crate::channel#pipelines).
+    /// `false` if one of its ends was dropped by a panic, with a task that never ran, or as a value
+    /// that a task was given [`with`](crate::TaskBuilder::with) when the task did not end well.
+    /// Then messages may be missing. See [Pipelines](crate::channel#pipelines).
     ///
     /// ```
     /// use taskgroup::{channel, OnFailure, TaskGroup};
@@ -107,7 +111,9 @@ impl Disconnected {
     ///     });
     ///     assert_eq!(receiver.recv()?, 1);
     ///     match receiver.recv() {
-    ///         Err(channel::RecvError::Disconnected(disconnected)) => assert!(!disconnected.ended_well()),
+    ///         Err(channel::RecvError::Disconnected(disconnected)) => {
+    ///             assert!(!disconnected.ended_well())
+    ///         }
     ///         other => panic!("{other:?}"),
     ///     }
     ///     Ok(())

@@ -1,5 +1,7 @@
-//! Dropping reports that hold reports, each after the one around it has gone: the stack that this
-//! takes does not grow with the depth.
+//! Dropping nested reports without recursion.
+//!
+//! A report may hold reports, to any depth. Each is dropped after the one around it has gone, so
+//! the stack that this takes does not grow with the depth.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,21 +12,22 @@ use std::thread;
 use crate::facade::{Payload, catch, local};
 use crate::panics::{discard, log};
 
-/// What is still to be dropped; none while this thread is not dropping anything here.
+/// The values that are still to be dropped. `None` while this thread drops nothing here.
 type Pending = RefCell<Option<Vec<Box<dyn Any>>>>;
 
-// It has no destructor, so that a destructor of a thread-local of the user's finds it too.
+// It has no destructor, so a destructor of a thread-local of the user's still finds it.
 local! {
     static PENDING: ManuallyDrop<Pending> = ManuallyDrop::new(RefCell::new(None));
 }
 
-/// Drops each of `values`. Where the destructor of another value that was given to this function is
-/// running on this thread, they are dropped when that has returned, before the outermost call
-/// returns.
+/// Drops each of `values`.
+///
+/// Inside of a destructor that this function runs, the values are only noted. They are dropped when
+/// that destructor has returned, before the outermost call returns.
 ///
 /// # Panics
 ///
-/// With the first panic of a destructor, after all have run. The others are logged.
+/// Raises the first panic of a destructor, after all destructors have run. The others are logged.
 pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
@@ -42,12 +45,15 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
             true
         }
     });
+
+    // Each by itself: two panics of one drop end the process. Values that were noted are not here
+    // any more. A thread of a model whose thread-locals are gone drops its values here.
     let mut panicked = None;
-    // Each by itself: two panics of one drop end the process. Nothing is left of values that wait
-    // for their turn. A thread of a model whose locals are gone drops them here.
     for value in values {
         drop_one(value, &mut panicked);
     }
+
+    // The outermost call drops what the destructors have noted.
     if begins.is_ok_and(|begins| begins) {
         let next = || PENDING.with(|pending| pending.borrow_mut().as_mut().and_then(Vec::pop));
         while let Some(value) = next() {
@@ -55,10 +61,11 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
         }
         PENDING.with(|pending| pending.take());
     }
+
     panicked.into_iter().for_each(raise);
 }
 
-/// Drops `value`, and keeps the panic of its destructor if it is the first.
+/// Drops `value`, and keeps the panic of its destructor if that is the first.
 fn drop_one(value: impl Sized, panicked: &mut Option<Payload>) {
     match catch(|| drop(value)) {
         Err(payload) if panicked.is_some() => discard_logged(payload),
@@ -67,7 +74,7 @@ fn drop_one(value: impl Sized, panicked: &mut Option<Payload>) {
     }
 }
 
-/// Goes on with a panic, unless one is unwinding the thread already: two end the process.
+/// Raises a panic again, unless one is unwinding the thread already: two end the process.
 fn raise(payload: Payload) {
     if thread::panicking() {
         discard_logged(payload);

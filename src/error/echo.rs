@@ -1,19 +1,19 @@
 //! Failures that came about because another task failed.
 //!
-//! The error of a call whose counterpart has gone names what it went with, and what that is in: an
-//! [`Actor`]. A failure whose error holds such an error is an *echo* of the failure of that actor,
-//! or of the innermost part around it that failed.
+//! The error of a call whose other side has gone names the actor that it went with, and everything
+//! around it: an [`Actor`]. A failure whose error holds such an error is an *echo* of the failure
+//! of that actor, or of the innermost part around it that failed.
 //!
 //! # From the error to the echo
 //!
-//! 1. When a failure is recorded, the chain of its error is searched for [`Traces`](super::traces::Traces).
-//! 2. Where the chain holds the report of a nested group, its traces are those of that report's
-//!    primary failure. So a report passes on what its group has not caused itself.
+//! 1. When a failure is recorded, the chain of its error is searched for
+//!    [`Traces`](super::traces::Traces).
+//! 2. Where the chain holds the report of a nested group, the traces are those of the primary
+//!    failure of that report. So a report passes on what its group has not caused itself.
 //! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
 //!    actors among them.
 //!
-//! A failure may trace back to one that traces back to itself. In such a circle, the failure that
-//! was recorded first is no echo.
+//! Failures may trace back to each other in a circle. The one that was recorded first is no echo.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::traces::Root;
 use crate::cancel::actor::{Actor, Part};
 use crate::cancel::{TaskId, TokenId};
 
-/// An origin, as it is looked up.
+/// An origin, as a key to look it up by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Task(TaskId),
@@ -39,12 +39,14 @@ impl Key {
     }
 }
 
-/// Finds out which failures of the group that has this token are echoes of others.
+/// Finds out which failures are echoes of others. `group` is the token of their group.
 pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
     if failures.iter().all(|failure| failure.traces().is_none()) {
         return;
     }
     let mut places = places(failures);
+
+    // A failure also stands for the failures that its error holds, of isolated and started tasks.
     for (i, failure) in failures.iter().enumerate() {
         for task in failure
             .traces()
@@ -54,7 +56,8 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
             places.entry(Key::Task(*task)).or_insert(i);
         }
     }
-    // The innermost part that failed.
+
+    // The innermost part of an actor that failed.
     let place_of = |actor: &Arc<Actor>| {
         let keys = actor.parts().filter_map(|part| match part {
             Part::Task(task) => Some(Key::Task(task.id)),
@@ -62,6 +65,8 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
         });
         keys.filter_map(|key| places.get(&key)).copied().next()
     };
+
+    // What a task did to itself is no echo.
     let root_of = |(i, failure): (usize, &Failure<E>)| {
         failure
             .traces()?
@@ -70,11 +75,13 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
             .filter_map(place_of)
             .find(|&place| place != i)
     };
+
     let links = without_circles(failures.iter().enumerate().map(root_of).collect());
     let roots: Vec<_> = links
         .into_iter()
         .map(|link| link.and_then(|root| Root::of(failures[root].origin())))
         .collect();
+
     for (failure, root) in failures.iter_mut().zip(roots) {
         if let Some(traces) = failure.traces_mut() {
             traces.set_echo_of(root);
@@ -82,14 +89,15 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
     }
 }
 
-/// For each failure the place of the one that it is an echo of, if that is among them.
+/// Returns for each failure the place of its root, if it is an echo and its root is among them.
 pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     let is_echo = |failure: &Failure<E>| failure.root().is_some();
     if !failures.iter().any(is_echo) {
         return vec![None; failures.len()];
     }
     let places = places(failures);
-    // Those of a task with two failures, divided by `split`, may form a circle.
+
+    // Two failures of one task that `split` has divided may form a circle.
     without_circles(
         failures
             .iter()
@@ -98,10 +106,11 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     )
 }
 
-/// For each place the one at the end of its links, which have no circles.
+/// Returns for each place the place at the end of its links, which form no circle.
 pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
     let mut ends = vec![None; links.len()];
     for start in 0..links.len() {
+        // Each place that is passed on the way has the same end, so no link is followed twice.
         let mut passed = Vec::new();
         let mut place = start;
         let end = loop {
@@ -117,7 +126,7 @@ pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
     ends.into_iter().flatten().collect()
 }
 
-/// Where each task, and the body, failed first.
+/// Returns where each task, and the body, failed first.
 fn places<E>(failures: &[Failure<E>]) -> HashMap<Key, usize> {
     let mut places = HashMap::new();
     for (i, failure) in failures.iter().enumerate() {
@@ -128,9 +137,9 @@ fn places<E>(failures: &[Failure<E>]) -> HashMap<Key, usize> {
     places
 }
 
-/// Takes the link of the first place of each circle away.
+/// Removes the link of the first place in each circle.
 fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
-    // The walk that has come to a place: each begins at a place that none has come to.
+    // The walk that came to each place, named by the place it began at.
     let mut walks = vec![usize::MAX; links.len()];
     for start in 0..links.len() {
         let mut next = Some(start);
@@ -138,7 +147,8 @@ fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
             walks[place] = start;
             next = links[place];
         }
-        // Back at a place of this walk: a circle.
+
+        // It came back to a place of its own: a circle.
         if let Some(back) = next.filter(|&place| walks[place] == start) {
             let mut first = back;
             let mut place = links[back];

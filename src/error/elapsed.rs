@@ -1,8 +1,8 @@
-//! How long something has run, as far as is known.
+//! How long something ran, as far as its clock tells.
 
 use std::time::Duration;
 
-/// A time that was measured, precisely or by a clock with large steps.
+/// A duration that was measured precisely, or by a clock with large steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Elapsed {
     Measured(Duration),
@@ -11,7 +11,7 @@ pub(crate) enum Elapsed {
 }
 
 impl Elapsed {
-    /// By a clock that moves by `step`.
+    /// Makes one of what a clock says that moves by `step`.
     pub(crate) fn in_steps(elapsed: Duration, step: Duration) -> Self {
         if elapsed < step {
             Elapsed::Under(step)
@@ -20,7 +20,7 @@ impl Elapsed {
         }
     }
 
-    /// What has passed at least.
+    /// Returns how much has passed at least.
     pub(super) fn at_least(self) -> Duration {
         match self {
             Elapsed::Measured(elapsed) => elapsed,

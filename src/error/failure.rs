@@ -1,4 +1,4 @@
-//! One thing that went wrong in a scope.
+//! One failure of a group.
 
 mod kind;
 mod print;
@@ -21,9 +21,9 @@ pub use kind::FailureKind;
 /// A failure may be the *echo* of another: a task that fails drops its end of a channel, and the
 /// task at the other end fails because of that. See [`echo_of`](Self::echo_of).
 ///
-/// `{}` prints one line, `{:?}` and `{:#}` the whole of it: the error's sources, the panic's
-/// location, and the report of a nested group. Its `source()` is the error itself, although `{}`
-/// has its text.
+/// `{}` prints one line. `{:?}` and `{:#}` print everything: the sources of the error, the location
+/// of the panic, and the report of a nested group. Its `source()` is the error itself, although
+/// `{}` prints the text of that as well.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -36,7 +36,8 @@ pub use kind::FailureKind;
 /// .unwrap_err();
 /// for failure in error.failures() {
 ///     assert_eq!(failure.task().and_then(|task| task.name.as_deref()), Some("parser"));
-///     assert!(matches!(failure.kind(), FailureKind::Error(e) if e.is::<std::num::ParseIntError>()));
+///     let FailureKind::Error(error) = failure.kind() else { panic!("it panicked") };
+///     assert!(error.is::<std::num::ParseIntError>());
 /// }
 /// # Ok(())
 /// # }
@@ -46,7 +47,7 @@ pub struct Failure<E> {
     kind: FailureKind<E>,
     after_cancel: bool,
     elapsed: Elapsed,
-    /// None where the error says nothing of others.
+    /// `None` where the error says nothing of other failures.
     traces: Option<Box<Traces>>,
 }
 
@@ -70,12 +71,13 @@ impl<E> Failure<E> {
         Failure { traces, ..self }
     }
 
-    /// The task that failed, or `None` if it was the group's body or a hook.
+    /// Returns the task that failed. `None` if it was the body of the group or a hook.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
     ///
-    /// let error = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("nothing to do") }).unwrap_err();
+    /// let nothing = || -> anyhow::Result<()> { anyhow::bail!("nothing to do") };
+    /// let error = TaskGroup::scope(|_| nothing()).unwrap_err();
     /// assert!(error.failures()[0].task().is_none());
     /// ```
     pub fn task(&self) -> Option<&TaskInfo> {
@@ -85,7 +87,7 @@ impl<E> Failure<E> {
         }
     }
 
-    /// What went wrong.
+    /// Returns what went wrong.
     ///
     /// ```
     /// use taskgroup::{FailureKind, TaskGroup};
@@ -101,7 +103,7 @@ impl<E> Failure<E> {
         &self.kind
     }
 
-    /// What went wrong, by value.
+    /// Returns what went wrong, by value.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -123,10 +125,9 @@ impl<E> Failure<E> {
         self.kind
     }
 
-    /// Whether the group had been cancelled already: this failure came up while the task was on its
-    /// way out.
+    /// Whether the group had been cancelled already, so that the task failed on its way out.
     ///
-    /// Also true of a failure whose [echo](Self::echo_of) was faster and cancelled the group.
+    /// Also `true` for a failure whose [echo](Self::echo_of) was faster and cancelled the group.
     ///
     /// ```
     /// use std::time::Duration;
@@ -152,24 +153,24 @@ impl<E> Failure<E> {
         self.after_cancel
     }
 
-    /// The task whose failure led to this one, if this is an echo of it.
+    /// Returns the task that caused this failure by failing, if this failure is an echo.
     ///
-    /// The error of a call whose counterpart has gone names the task that it went with: a
-    /// [`Disconnected`](crate::channel::Disconnected) channel, a [`Broken`](crate::sync::Broken)
-    /// barrier, or a [`Cancelled`](crate::Cancelled) of another group that had a failure. Where the
-    /// error of a failure, or one of its sources, is such an error, and that task failed as well,
-    /// the failure is an echo. Of a task in a nested group, it is the task of this group that it
-    /// ran in that counts. Errors of your own must return `Some` from [`TaskError::as_error`].
+    /// If a task fails, calls of other tasks can fail because of that. Their errors name the task:
+    /// a [`Disconnected`](crate::channel::Disconnected) channel, a [`Broken`](crate::sync::Broken)
+    /// barrier, or a [`Cancelled`](crate::Cancelled) of another group that had a failure. A failure
+    /// is an echo if its error, or one of the sources of that, is such an error and the task that
+    /// it names failed as well. A task of a nested group counts as the task of this group that it
+    /// ran in. Errors of your own must return `Some` from [`TaskError::as_error`].
     ///
     /// An echo is never the [primary](crate::GroupError::primary) failure of its report, which
-    /// draws it below its root. It can still be recorded first, cancel the group, and be what the
-    /// [`CancelCause`](crate::CancelCause) of the others names: the task that caused it may still
-    /// have been dropping its values then. Where failures lead to each other in a circle, the one
-    /// that was recorded first is no echo.
+    /// draws it below its root. An echo can still be recorded first, because the task that caused
+    /// it may still be dropping its values. Then the echo cancels the group, and the
+    /// [`CancelCause`](crate::CancelCause) of the other tasks names it. Where failures cause each
+    /// other in a circle, the one that was recorded first is no echo.
     ///
-    /// `None` if this is no echo, if it is one of the body ([`is_echo`](Self::is_echo)), and until
-    /// the report is made. A task that was cancelled did not fail and has no echoes, nor has one
-    /// whose failure is not in the report, such as an isolated one.
+    /// `None` if this is no echo, if it is an echo of the body ([`is_echo`](Self::is_echo)), and
+    /// until the report is made. A task that was cancelled did not fail and has no echoes. Nor has
+    /// a task with a failure outside of the report, such as an isolated one.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -197,8 +198,7 @@ impl<E> Failure<E> {
         }
     }
 
-    /// Whether this failure is an echo of another, of a task ([`echo_of`](Self::echo_of)) or of the
-    /// body.
+    /// Whether this failure is an echo, of a task ([`echo_of`](Self::echo_of)) or of the body.
     ///
     /// ```
     /// use taskgroup::{channel, TaskGroup};
@@ -210,16 +210,18 @@ impl<E> Failure<E> {
     ///     Ok(())
     /// })
     /// .unwrap_err();
-    /// assert!(error.failures().iter().all(|failure| failure.is_echo() == failure.task().is_some()));
+    /// for failure in error.failures() {
+    ///     assert_eq!(failure.is_echo(), failure.task().is_some());
+    /// }
     /// ```
     pub fn is_echo(&self) -> bool {
         self.root().is_some()
     }
 
-    /// How long the task had been running when it failed.
+    /// Returns how long the task had been running when it failed.
     ///
     /// A body, and a task that ran on the thread that waited for it, are timed by the coarse clock
-    /// of the system: of less than one of its steps, some milliseconds, this is zero.
+    /// of the system, which moves in steps of some milliseconds. Less than one step is zero.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -251,7 +253,7 @@ impl<E> Failure<E> {
         self.traces.as_deref_mut()
     }
 
-    /// What it is an echo of.
+    /// Returns what the failure is an echo of.
     pub(super) fn root(&self) -> Option<&Root> {
         self.traces()?.echo_of()
     }
@@ -266,16 +268,17 @@ impl<E> Failure<E> {
 }
 
 impl<E: TaskError> FailureKind<E> {
-    /// What the error says of others.
+    /// Returns what the error says of other failures.
     ///
-    /// Makes the drawings of the reports that the error holds. Each finds those below it made, if
-    /// this is called for each failure as it happens: the stack that drawing takes does not grow
-    /// with the depth.
+    /// Also draws the reports that the error holds. If this is called for each failure as it
+    /// happens, each report finds those below it drawn already, so the stack that drawing takes
+    /// does not grow with the depth.
     pub(crate) fn traces(&self) -> Option<Box<Traces>> {
         let FailureKind::Error(error) = self else {
             return None;
         };
-        // The chain is the user's code. What panics here does so again where the report is drawn.
+        // The chain is the user's code. If it panics here, it panics again where the report is
+        // drawn.
         catch(|| Traces::of(error, task_of::<E>)).unwrap_or_else(|payload| {
             discard(payload);
             None
@@ -283,8 +286,8 @@ impl<E: TaskError> FailureKind<E> {
     }
 }
 
-/// The task of the failure that an error is, which is one of an isolated task or of one that was
-/// started.
+/// Returns the task of the failure that an error is. Isolated and started tasks hand such failures
+/// to their callers.
 fn task_of<E: TaskError>(error: &(dyn Error + 'static)) -> Option<TaskId> {
     let failure = error.downcast_ref::<Failure<E>>()?;
     failure.task().map(|task| task.id)

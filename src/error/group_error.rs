@@ -1,4 +1,4 @@
-//! The report of a scope: everything that went wrong in it.
+//! The report of a group: all failures of its scope, and the cancel that cut it short.
 
 mod draw;
 mod parts;
@@ -19,10 +19,10 @@ use crate::panics::PanicPayload;
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut
 /// it short, as one report.
 ///
-/// `{}` prints one line. `{:#}` and `{:?}` draw the report: each failure with its task, the place
-/// that spawned it, how long it ran and its sources, and the reports of nested groups below the
-/// tasks they ended. So a `main` that returns a `GroupError` prints all of it, and so does one that
-/// returns `anyhow::Result`.
+/// `{}` prints one line. `{:#}` and `{:?}` draw the whole report. It shows each failure with its
+/// task, the place that spawned the task, how long it ran, and the sources of its error. Reports of
+/// nested groups are drawn below the tasks that they ended. So a `main` that returns a `GroupError`
+/// or an `anyhow::Result` prints everything.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -41,25 +41,25 @@ use crate::panics::PanicPayload;
 /// # }
 /// ```
 ///
-/// A failure that another one led to is its [echo](Failure::echo_of). Echoes are drawn below their
-/// root, and are never the [primary](Self::primary) failure.
+/// A failure that another failure caused is its [echo](Failure::echo_of). Echoes are drawn below
+/// their root, and are never the [primary](Self::primary) failure.
 ///
-/// It holds failures, or a cancel, or both. Its `source()` is the [`Cancelled`] if it holds nothing
-/// else. With failures, which are many causes and not one, the source is the drawing of the report:
-/// chains do not lead into single failures, and [`failures`](Self::failures) does.
+/// A report holds failures, or a cancel, or both. If it holds only a cancel, its `source()` is the
+/// [`Cancelled`]. If it holds failures, its `source()` is the drawing of the report, since failures
+/// are many causes and not one. Call [`failures`](Self::failures) to get at single failures.
 pub struct GroupError<E = anyhow::Error>(Box<Report<E>>);
 
 struct Report<E> {
     name: Option<Cow<'static, str>>,
-    /// The call of `scope`; `None` if no scope made this report.
+    /// The call of `scope`. `None` if no scope made this report.
     location: Option<&'static Location<'static>>,
     failures: Failures<E>,
     /// The failure that cancelled the group.
     canceller: Option<usize>,
-    /// That failure, or the one that it is an echo of.
+    /// That failure, or its root if it is an echo.
     primary: Option<usize>,
     cancelled: Option<Cancelled>,
-    /// The one line of `Display`, which the lines of the groups around hold.
+    /// The line of `Display`, which is a part of the lines of the groups around.
     summary: OnceLock<String>,
     outline: OnceLock<Outline>,
 }
@@ -84,11 +84,12 @@ impl<E> Report<E> {
     }
 }
 
-/// The failures of a report. They may hold reports themselves, to any depth, which are dropped one
-/// after the other.
+/// The failures of a report. They may hold reports themselves, to any depth, so they are dropped
+/// without recursion.
 struct Failures<E> {
     list: Vec<Failure<E>>,
-    /// How they are dropped: what can be said only where `E` is known to be `'static`.
+    /// Drops them. It is a pointer, since `dismantle` can be named only where `E` is known to be
+    /// `'static`.
     drop: fn(Vec<Failure<E>>),
 }
 
@@ -114,8 +115,8 @@ impl<E> Drop for Failures<E> {
 }
 
 impl<E> GroupError<E> {
-    /// `canceller` is the index of the failure that cancelled the group, `cancelled` a cancel from
-    /// outside.
+    /// Makes the report of a scope. `canceller` is the index of the failure that cancelled the
+    /// group, `cancelled` a cancel from outside.
     pub(crate) fn new(
         name: Option<Cow<'static, str>>,
         location: &'static Location<'static>,
@@ -143,7 +144,7 @@ impl<E> GroupError<E> {
         GroupError(Box::new(report))
     }
 
-    /// All failures, in the order in which they happened.
+    /// Returns all failures, in the order in which they happened.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -159,7 +160,7 @@ impl<E> GroupError<E> {
         &self.0.failures.list
     }
 
-    /// All failures by value, in the order in which they happened.
+    /// Returns all failures by value, in the order in which they happened.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -177,8 +178,10 @@ impl<E> GroupError<E> {
         self.0.failures.take()
     }
 
-    /// The root of the trouble: the failure that cancelled the group, or the one that it is an
-    /// [echo](Failure::echo_of) of. The first failure that is no echo, if none cancelled the group.
+    /// Returns the failure that started the trouble.
+    ///
+    /// This is the failure that cancelled the group or, if that is an [echo](Failure::echo_of), its
+    /// root. If no failure cancelled the group, it is the first failure that is no echo.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -202,19 +205,20 @@ impl<E> GroupError<E> {
         }
     }
 
-    /// The failure of the group's body.
+    /// Returns the failure of the group's body.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
     ///
-    /// let error = TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("nothing to do") }).unwrap_err();
+    /// let nothing = || -> anyhow::Result<()> { anyhow::bail!("nothing to do") };
+    /// let error = TaskGroup::scope(|_| nothing()).unwrap_err();
     /// assert!(error.body().is_some());
     /// ```
     pub fn body(&self) -> Option<&Failure<E>> {
         self.failures().iter().find(|failure| failure.is_of_body())
     }
 
-    /// The failure of one task.
+    /// Returns the failure of one task.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -233,7 +237,7 @@ impl<E> GroupError<E> {
             .find(|failure| failure.is_of_task(id))
     }
 
-    /// The errors that were returned, in the order in which that happened.
+    /// Returns the errors of tasks and body, in the order in which they were returned.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -254,7 +258,7 @@ impl<E> GroupError<E> {
             })
     }
 
-    /// The panics, in the order in which they happened.
+    /// Returns the panics, in the order in which they happened.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -275,7 +279,8 @@ impl<E> GroupError<E> {
             })
     }
 
-    /// The cancel that cut the group short: that of its own deadline, or of a token it hangs on.
+    /// Returns the cancel that cut the group short: by its own deadline, or by a token that the
+    /// group depends on.
     ///
     /// ```
     /// use std::time::Duration;
@@ -310,14 +315,14 @@ impl<E> GroupError<E> {
     }
 }
 
-/// A report that holds nothing but a cancel, for code that passes one on with `?`.
+/// Makes a report that holds only a cancel, for code that passes one on with `?`.
 impl<E> From<Cancelled> for GroupError<E> {
     fn from(cancelled: Cancelled) -> Self {
         Self::of(Report::new(None, None, Failures::none(), Some(cancelled)))
     }
 }
 
-/// For tasks that are groups themselves. A group with failures is not a cancellation, even if it
+/// For tasks that open groups themselves. A group with failures is not a cancellation, even if it
 /// was cancelled as well.
 impl<E: TaskError> TaskError for GroupError<E> {
     fn cancelled(&self) -> Option<&Cancelled> {

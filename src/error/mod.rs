@@ -1,5 +1,5 @@
-//! What goes wrong in a scope: the report of a whole group, each failure in it, the errors of
-//! starting a task, and the errors that say which task a call's counterpart went with.
+//! Errors: the report of a group and each failure in it, the errors of starting a task, and the
+//! errors of calls whose other side has gone.
 
 mod broken;
 mod chain;

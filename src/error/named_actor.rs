@@ -1,11 +1,11 @@
-//! What an error says of the other side of a call.
+//! The actor that an error names: what dropped a channel or broke a barrier.
 
 use std::sync::Arc;
 
 use crate::cancel::TaskInfo;
 use crate::cancel::actor::{Actor, Identity};
 
-/// An actor, and the innermost task of it.
+/// An actor, and its innermost task.
 #[derive(Clone, Debug)]
 pub(super) struct NamedActor {
     pub(super) actor: Arc<Actor>,

@@ -1,4 +1,4 @@
-//! What a failure is of.
+//! Where a failure comes from.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::text::Site;
 use crate::cancel::TaskInfo;
 
-/// Whose failure it is.
+/// The part of a group that failed.
 #[derive(Debug)]
 pub(crate) enum Origin {
     Task(TaskInfo),

@@ -1,4 +1,4 @@
-//! The panic hook that records where a panic happened.
+//! The panic hook, which records where a panic happened.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -13,16 +13,16 @@ use crate::panics::{Identity, Record, keep_record};
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
-/// Makes the panics of tasks carry their location and, where the environment asks for one, their
-/// backtrace; and prints the name of a named task where std prints that of the thread.
+/// Installs a panic hook that records the location of each panic and, if the environment asks for
+/// backtraces, its backtrace. Panics of named tasks are printed with the name of the task.
 ///
-/// Opt-in, because the panic hook belongs to the whole process: the crate never installs one by
-/// itself. Call it once, early in `main`; further calls do nothing. A hook that you have set before
-/// goes on being called for each panic, so what it prints or sends is unchanged. A hook set
-/// afterwards replaces this one, unless it calls the one before it in turn.
+/// The panic hook belongs to the whole process, so the crate never installs one by itself. Call
+/// this once, early in `main`. Further calls do nothing. A hook that you have set before is still
+/// called for each panic, so what it prints or sends is unchanged. A hook that is set afterwards
+/// replaces this one, unless it calls the previous hook in turn.
 ///
-/// Where you have set no hook, a panic of a named task is printed as std prints it, with the task's
-/// name in the place of the thread's: `thread 'reader' panicked at src/main.rs:10:5:`. All other
+/// If you have set no hook, a panic of a named task is printed like std prints it, with the name of
+/// the task instead of the thread: `thread 'reader' panicked at src/main.rs:10:5:`. All other
 /// panics are printed by std.
 ///
 /// ```
@@ -52,7 +52,7 @@ type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 ///
 /// # Panics
 ///
-/// When called on a thread that is panicking, as [`std::panic::set_hook`].
+/// When called on a thread that is panicking, like [`std::panic::set_hook`].
 pub fn install_panic_hook() {
     static INSTALL: Once = Once::new();
     assert!(
@@ -61,8 +61,10 @@ pub fn install_panic_hook() {
     );
     INSTALL.call_once(|| {
         let previous = panic::take_hook();
-        // No hook is set now, so this one is std's own.
+
+        // No hook is set now, so the one to compare with is std's own.
         let is_of_std = is_same(&*previous, &*panic::take_hook());
+
         panic::set_hook(Box::new(move |info| {
             let backtrace = Backtrace::capture();
             let task = if is_of_std { current::task() } else { None };
@@ -70,6 +72,7 @@ pub fn install_panic_hook() {
                 Some(name) => print(&name, info, &backtrace),
                 None => previous(info),
             }
+
             keep_record(Record {
                 identity: Identity::of(info.payload()),
                 location: info.location().map(ToString::to_string),
@@ -79,22 +82,24 @@ pub fn install_panic_hook() {
     });
 }
 
-/// Whether two hooks are the same function, which captures nothing. May say no wrongly.
+/// Whether two hooks are the same function that captures nothing. May be wrong where it says no.
 fn is_same(one: &Hook, other: &Hook) -> bool {
     size_of_val(one) == 0 && ptr::eq(one, other)
 }
 
-/// Prints a panic as std's hook does, with the name of the task in the place of the thread's.
+/// Prints a panic like std's hook does, with the name of the task instead of the thread.
 ///
-/// Not by `eprint!`, which panics where there is no standard error, and that would abort the
+/// Does not use `eprint!`, which panics where there is no standard error. That would abort the
 /// process here.
 fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
+    /// Whether the note about backtraces has been printed.
     static TOLD: AtomicBool = AtomicBool::new(false);
 
     let mut text = format!("\nthread '{}' panicked", Escaped(name));
     if let Some(location) = info.location() {
         let _ = write!(text, " at {location}");
     }
+
     let payload = info.payload();
     let message = match payload.downcast_ref::<&'static str>() {
         Some(message) => *message,
@@ -103,7 +108,8 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
             .map_or("Box<dyn Any>", String::as_str),
     };
     let _ = writeln!(text, ":\n{message}");
-    // What `Backtrace::capture` asks for is another variable, which goes before this one.
+
+    // `Backtrace::capture` asks for another variable first, so it may have captured nothing here.
     match env::var_os("RUST_BACKTRACE").filter(|asked| asked != "0") {
         Some(_) if captured.status() == BacktraceStatus::Captured => {
             let _ = writeln!(text, "stack backtrace:\n{captured}");
@@ -117,6 +123,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
         }
         None => {}
     }
+
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -5,11 +5,11 @@ use std::{fmt, io};
 
 use crate::cancel::Cancelled;
 
-/// The error of [`try_spawn`](crate::TaskGroup::try_spawn): the task was not started, and here it
-/// is back.
+/// The error of [`try_spawn`](crate::TaskGroup::try_spawn): the task could not be started; it is
+/// returned.
 ///
-/// A closure that borrows makes an error that is not `'static`, which `?` cannot turn into an
-/// `anyhow::Error`. What can be passed up then is [`into_kind`](Self::into_kind).
+/// If the closure borrows, this error is not `'static`, and `?` cannot turn it into an
+/// `anyhow::Error`. Pass [`into_kind`](Self::into_kind) up then.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -56,7 +56,7 @@ pub enum SpawnErrorKind {
     /// The group is cancelled.
     #[error("the group is cancelled")]
     Cancelled(#[source] Cancelled),
-    /// As many tasks as the group's limit allows are running.
+    /// The group runs as many tasks as its limit allows.
     #[error("the group runs as many tasks as its limit allows")]
     Full,
     /// The operating system refused a thread.
@@ -69,7 +69,7 @@ impl<F> SpawnError<F> {
         SpawnError { kind, task }
     }
 
-    /// The same refusal of what `f` makes of the task.
+    /// Returns the same refusal, of what `f` makes of the task.
     pub(crate) fn map<G>(self, f: impl FnOnce(F) -> G) -> SpawnError<G> {
         SpawnError {
             kind: self.kind,
@@ -77,7 +77,7 @@ impl<F> SpawnError<F> {
         }
     }
 
-    /// Why the task was not started.
+    /// Returns why the task was not started.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -95,7 +95,7 @@ impl<F> SpawnError<F> {
         &self.kind
     }
 
-    /// Why the task was not started, by value; the task is dropped.
+    /// Returns why the task was not started, by value. The task is dropped.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -113,7 +113,7 @@ impl<F> SpawnError<F> {
         self.kind
     }
 
-    /// The task that was not started.
+    /// Returns the task that was not started.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -1,4 +1,4 @@
-//! The error of starting a task that is waited for.
+//! The error of starting a task and waiting until it is ready.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::task_error::TaskError;
 use crate::cancel::Cancelled;
 
-/// The error of [`start`](crate::TaskGroup::start): the task did not get as far as being ready.
+/// The error of [`start`](crate::TaskGroup::start): the task did not become ready.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -32,7 +32,7 @@ use crate::cancel::Cancelled;
 pub enum StartError<E> {
     /// The wait for the task was cancelled.
     Cancelled(Cancelled),
-    /// The task failed before it was ready. The failure is the caller's, and does not fail the
+    /// The task failed before it was ready. The failure belongs to the caller and does not fail the
     /// group.
     Failed(Failure<E>),
     /// The task ended without saying that it was ready.

@@ -1,4 +1,4 @@
-//! What a type must offer to be the error of a group's tasks.
+//! The trait of the error types of tasks.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -6,16 +6,16 @@ use std::{fmt, io};
 use super::chain::find_cancelled;
 use crate::cancel::Cancelled;
 
-/// The error type of a group's tasks: anything that can hold a [`Cancelled`] and say that it does.
+/// The error type of a group's tasks: a type that can hold a [`Cancelled`] and say that it does.
 ///
-/// Tasks end with an error of this type, and so do the blocking points in them: `?` turns their
-/// [`Cancelled`] into it. When the task then returns the error, the group asks
-/// [`cancelled`](Self::cancelled) whether this is its own cancellation coming back, which is not
-/// reported, or something that went wrong, which is.
+/// Tasks return errors of this type. If a task is cancelled, its blocking points fail with
+/// [`Cancelled`], and `?` turns that into this type. When the task returns the error, the group
+/// asks [`cancelled`](Self::cancelled) whether it is the group's own cancellation coming back. If
+/// so, it is not reported. Otherwise it is a failure.
 ///
 /// It is implemented for [`anyhow::Error`] (the default), [`std::io::Error`], [`Cancelled`],
-/// [`GroupError`](crate::GroupError) and, with the feature `eyre`, `eyre::Report`. For an enum of your own, add a
-/// variant that holds a `Cancelled`:
+/// [`GroupError`](crate::GroupError) and, with the feature `eyre`, `eyre::Report`. For an enum of
+/// your own, add a variant that holds a `Cancelled`:
 ///
 /// ```
 /// use taskgroup::{Cancelled, GroupError, TaskError, TaskGroup};
@@ -55,9 +55,9 @@ use crate::cancel::Cancelled;
 /// # }
 /// ```
 ///
-/// Let the `Cancelled` be the variant's `source()`, as `#[from]` does. A variant marked
-/// `#[error(transparent)]` hides it from whoever walks the chain, so that the enum, once inside an
-/// `anyhow::Error`, no longer counts as a cancellation.
+/// Let the `Cancelled` be the variant's `source()`, like `#[from]` does. A variant marked
+/// `#[error(transparent)]` hides it from code that walks the chain. Inside an `anyhow::Error` such
+/// an enum no longer counts as a cancellation.
 ///
 /// Boxed errors are not task errors: with a `dyn Trait` in the error type the compiler rejects
 /// closures that borrow.
@@ -74,31 +74,32 @@ use crate::cancel::Cancelled;
     note = "or use an enum of your own with a `#[from] Cancelled` variant, and implement `TaskError` for it"
 )]
 pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'static {
-    /// The cancellation this error passes on, or `None` if something went wrong.
+    /// Returns the cancellation that this error passes on. `None` if it is a failure.
     ///
-    /// An error that holds both is something that went wrong: answer `None`, or it may go
-    /// unreported.
+    /// An error that holds both a cancellation and a failure is a failure: return `None`, or it may
+    /// go unreported.
     fn cancelled(&self) -> Option<&Cancelled>;
 
-    /// This error as a [`std::error::Error`], whose sources the report then draws.
+    /// Returns this error as a [`std::error::Error`]. The report then draws its sources.
     ///
-    /// The default is `None`: the report shows the error's `Display` alone, and cannot tell whether
-    /// the failure is an [echo](crate::Failure::echo_of). Types that implement `std::error::Error`
-    /// return `Some(self)`.
+    /// The default is `None`: the report prints only the `Display` of the error, and cannot tell
+    /// whether the failure is an [echo](crate::Failure::echo_of). Types that implement
+    /// `std::error::Error` return `Some(self)`.
     fn as_error(&self) -> Option<&(dyn Error + 'static)> {
         None
     }
 
-    /// The error that this one holds, where its sources may leave that out.
-    /// [`task_error!`](crate::task_error) implements it.
+    /// Returns the error that this one holds, which its sources may leave out. Implemented by
+    /// [`task_error!`](crate::task_error).
     #[doc(hidden)]
     fn held(&self) -> Option<&(dyn Error + 'static)> {
         None
     }
 }
 
-/// A cancellation is looked for along the source chain, inside an [`io::Error`] too. A nested
-/// [`GroupError`](crate::GroupError) with failures ends the search: it is not a cancellation, whatever lies below it.
+/// Looks for a cancellation along the source chain, inside an [`io::Error`] too. A nested
+/// [`GroupError`](crate::GroupError) with failures ends the search: it is not a cancellation,
+/// whatever lies below it.
 impl TaskError for anyhow::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
         find_cancelled(self.as_ref())
@@ -109,7 +110,7 @@ impl TaskError for anyhow::Error {
     }
 }
 
-/// A cancellation is looked for along the source chain, as for [`anyhow::Error`].
+/// Looks for a cancellation along the source chain, like for [`anyhow::Error`].
 #[cfg(feature = "eyre")]
 impl TaskError for eyre::Report {
     fn cancelled(&self) -> Option<&Cancelled> {
@@ -124,14 +125,14 @@ impl TaskError for eyre::Report {
 /// The error of cancelled I/O: its kind is [`io::ErrorKind::Other`], and
 /// [`get_ref`](io::Error::get_ref) gives the `Cancelled`.
 ///
-/// The kind is none of those that code in the wild retries.
+/// Existing code retries errors of some kinds. This kind is none of them.
 impl From<Cancelled> for io::Error {
     fn from(cancelled: Cancelled) -> Self {
         io::Error::other(cancelled)
     }
 }
 
-/// A cancellation is looked for in the error's payload and along the payload's source chain.
+/// Looks for a cancellation in the error's payload and along the payload's source chain.
 impl TaskError for io::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
         find_cancelled(self)

@@ -3,11 +3,11 @@
 /// Implements [`TaskError`](crate::TaskError) for an enum or a struct whose variants or fields hold
 /// other errors.
 ///
-/// Name each variant that may hold a cancel: one that holds a [`Cancelled`](crate::Cancelled),
-/// another [`TaskError`](crate::TaskError) such as [`GroupError`](crate::GroupError),
-/// `anyhow::Error` or `io::Error`, or any error that has one of these in its source chain. The
-/// error is the first value of the variant. Variants that are not named count as failures. The type
-/// needs `From<Cancelled>` and `std::error::Error`.
+/// Name each variant that may hold a cancel. That is a variant that holds a
+/// [`Cancelled`](crate::Cancelled), another [`TaskError`](crate::TaskError) such as
+/// [`GroupError`](crate::GroupError), `anyhow::Error` or `io::Error`, or any error that has one of
+/// these in its source chain. The error is the first value of the variant. Variants that are not
+/// named count as failures. The type needs `From<Cancelled>` and `std::error::Error`.
 ///
 /// ```
 /// use taskgroup::{Cancelled, GroupError, TaskGroup};
@@ -31,7 +31,7 @@
 ///         TaskGroup::scope(|_| Ok(taskgroup::park()?))?;
 ///         Err(ImportError::Empty)
 ///     });
-///     // The nested group is cut short by this cancel. That is no failure.
+///     // This cancel cuts the nested group short, which is no failure.
 ///     g.cancel();
 ///     Ok(())
 /// })
@@ -124,10 +124,10 @@ macro_rules! task_error {
     };
 }
 
-/// How the macro asks an error whose type it does not know.
+/// Lets the macro ask an error whose type it does not know.
 ///
-/// A method call looks for `&self` of `Probe` before it takes one more reference: so a
-/// [`TaskError`](crate::TaskError) answers for itself, and any other error by its chain.
+/// A method call tries `&self` of `Probe` before it takes one more reference. So a
+/// [`TaskError`](crate::TaskError) answers for itself, and the chain answers for any other error.
 #[doc(hidden)]
 pub mod probe {
     use std::error::Error;
@@ -139,13 +139,13 @@ pub mod probe {
     #[derive(Debug)]
     pub struct Probe<'a, T>(pub &'a T);
 
-    /// An error that says itself whether it is a cancel.
+    /// An error that says by itself whether it is a cancel.
     #[doc(hidden)]
     pub trait AsTaskError<'a> {
-        /// Finds the cancel.
+        /// Returns the cancel, if there is one.
         fn find(&self) -> Option<&'a Cancelled>;
 
-        /// The error itself.
+        /// Returns the error itself.
         fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 
@@ -162,10 +162,10 @@ pub mod probe {
     /// An error whose chain is searched.
     #[doc(hidden)]
     pub trait AsError<'a> {
-        /// Finds the cancel.
+        /// Returns the cancel, if there is one.
         fn find(&self) -> Option<&'a Cancelled>;
 
-        /// The error itself.
+        /// Returns the error itself.
         fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 

@@ -8,7 +8,7 @@ use super::{Failure, FailureKind, GroupError, Origin, TaskError};
 use crate::cancel::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
 pub(crate) use crate::panics::testing::{caught, errors_logged};
 
-/// A task error that is no `std::error::Error`: all the crate can do with it is print it.
+/// A task error that is no `std::error::Error`: the crate can only print it.
 #[derive(Debug)]
 pub(crate) struct Plain(pub(crate) String);
 
@@ -79,7 +79,7 @@ pub(crate) fn failed_group<E: 'static>(error: E) -> GroupError<E> {
     group(vec![failed(1, error)])
 }
 
-/// The drawing of a failure without its heading.
+/// Returns the drawing of a failure without its heading.
 pub(crate) fn drawn_failure<E: TaskError>(failure: &Failure<E>) -> String {
     format!("{failure:?}")
         .split_once('\n')

@@ -1,4 +1,4 @@
-//! Pieces of text that reports are made of.
+//! The pieces of text in a report: places, durations, and the texts of errors.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
@@ -16,7 +16,7 @@ impl Display for Site {
     }
 }
 
-/// A duration in the unit a person would choose.
+/// A duration, in the unit that a person would choose.
 pub(super) struct Time(pub(super) Duration);
 
 impl Display for Time {
@@ -34,7 +34,7 @@ impl Display for Time {
     }
 }
 
-/// The text of an error, on one line.
+/// Returns the text of an error on one line.
 pub(super) fn one_line(text: &dyn Display) -> String {
     let text = text_of(text);
     match joined(&text) {
@@ -43,14 +43,18 @@ pub(super) fn one_line(text: &dyn Display) -> String {
     }
 }
 
-/// A line that says what a group below says of the groups below that. Its middle is left out where
-/// it is long: it begins with the outermost groups and ends with the innermost error.
+/// Leaves out the middle of a long line.
+///
+/// It is a line of nested groups, which begins with the outermost groups and ends with the
+/// innermost error.
 pub(super) fn shortened(line: String) -> String {
     const BEGINNING: usize = 600;
     const END: usize = 400;
     if line.len() <= BEGINNING + END {
         return line;
     }
+
+    // A character that stands across a bound is left out.
     let beginning = (0..=BEGINNING)
         .rev()
         .find(|&at| line.is_char_boundary(at))
@@ -61,7 +65,7 @@ pub(super) fn shortened(line: String) -> String {
     format!("{} … {}", &line[..beginning], &line[end..])
 }
 
-/// As `to_string`, except that it does not panic where a `Display` returns an error.
+/// Like `to_string`, but does not panic where a `Display` returns an error.
 pub(super) fn text_of(text: &(impl Display + ?Sized)) -> String {
     let mut out = String::new();
     if write!(out, "{text}").is_err() {

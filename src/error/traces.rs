@@ -13,18 +13,18 @@ use super::tree::Outline;
 use crate::cancel::actor::Actor;
 use crate::cancel::{Cancelled, TaskId, TaskInfo};
 
-/// The task of the failure that an error is, if it is one.
+/// Returns the task of the failure that an error is, if it is one.
 type TaskOf = fn(&(dyn Error + 'static)) -> Option<TaskId>;
 
 /// What the error of a failure says of others.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    /// Those because of which the error came about, as far as it names them, that of the outermost
-    /// error first.
+    /// The actors that caused the error, as far as it names them. That of the outermost error is
+    /// first.
     actors: Vec<Arc<Actor>>,
-    /// The tasks whose failures the error holds: isolated ones, or such as were started.
+    /// The tasks of the failures that the error holds: tasks that were isolated or started.
     holds: Vec<TaskId>,
-    /// What it is an echo of, once that is known.
+    /// What the failure is an echo of, once that is known.
     echo_of: Option<Root>,
 }
 
@@ -49,15 +49,15 @@ impl Root {
         match origin {
             Origin::Task(task) => Some(Root::Task(task.clone())),
             Origin::Body => Some(Root::Body),
-            // What these leave behind fails outside of the group.
+            // The errors that these cause arise outside of the group.
             Origin::Release(_) | Origin::Callback => None,
         }
     }
 }
 
 impl Traces {
-    /// Searches an error and its sources, of which `task_of` knows the failures. None if there are no traces. Runs code of the user's,
-    /// which may panic.
+    /// Searches an error and its sources; `task_of` recognises the failures among them. `None` if
+    /// there are no traces. Runs code of the user's, which may panic.
     pub(super) fn of<E: TaskError>(error: &E, task_of: TaskOf) -> Option<Box<Traces>> {
         let mut traces = Traces::default();
         for error in [error.as_error(), error.held()]

@@ -1,4 +1,4 @@
-//! Drawing a report, so that a person sees which task failed, where it was spawned and why.
+//! The drawing of a report, which shows which task failed, where it was spawned and why.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,14 +11,13 @@ use crate::cancel::Escaped;
 use crate::cancel::actor::Actor;
 use crate::panics::PanicPayload;
 
-/// A few lines, and what hangs below them.
+/// A few lines of a drawing, and the nodes below them.
 ///
-/// Reports nest as deep as scopes do, so neither the drawing nor the drop recurses.
+/// Reports nest as deep as scopes do, so neither drawing nor dropping recurses.
 ///
-/// What the user has written must not pass for a line of the drawing. A heading is one line, with
-/// control characters escaped. A text of several lines stands to the right of the column in which
-/// headings and labels begin, from its second line on; so does a line that begins as a branch of
-/// the drawing does.
+/// A text of the user's must not pass for a line of the drawing. A heading is one line, with
+/// control characters escaped. From its second line on, a text stands to the right of the column in
+/// which headings and labels begin. So does a first line that begins like a branch of the drawing.
 pub(super) struct Node {
     lines: Vec<String>,
     children: Vec<Arc<Node>>,
@@ -36,8 +35,8 @@ impl Node {
         self.children.push(child.into());
     }
 
-    /// Adds the text of an error and of its sources, or the report of a group where there is one
-    /// among them.
+    /// Adds the texts of an error and its sources, and the drawing of a nested group if they hold
+    /// one.
     pub(super) fn add_error(&mut self, text: &dyn Display, error: Option<&(dyn Error + 'static)>) {
         let mut texts = vec![text_of(text)];
         let mut nested = None;
@@ -47,9 +46,12 @@ impl Node {
                 None => texts.push(text_of(error)),
             }
         }
+
+        // A text that stands in one further out is not repeated: many errors print their source
+        // too.
         let mut shown: Vec<String> = Vec::new();
         for text in texts {
-            // The drawing of the nested group says all that its summary says.
+            // The drawing of the nested group has everything that its summary has.
             let in_drawing = nested.is_some_and(|outline| outline.summary == text);
             if in_drawing || shown.iter().any(|outer| outer.contains(&text)) {
                 continue;
@@ -57,6 +59,7 @@ impl Node {
             self.add_text(if shown.is_empty() { "" } else { "caused by: " }, &text);
             shown.push(text);
         }
+
         if let Some(outline) = nested {
             self.add_child(outline.root.clone());
         }
@@ -92,15 +95,16 @@ impl Node {
     }
 }
 
-/// What sets a text apart from the drawing.
+/// The indentation that sets a text apart from the drawing.
 const ASIDE: &str = "  ";
 
 impl Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut indent = String::new();
         self.draw_lines(f, &indent)?;
-        // The nodes from the root to the current one: the children that are still to be drawn, and
-        // how far these are indented.
+
+        // The path from the root to the current node. Each entry has the children that are still to
+        // be drawn, and the length of their indentation.
         let mut path = vec![(self.children.iter(), 0)];
         while let Some((children, outer)) = path.last_mut() {
             indent.truncate(*outer);
@@ -108,11 +112,13 @@ impl Display for Node {
                 path.pop();
                 continue;
             };
+
             let (branch, below) = if children.len() > 0 {
                 ("├─ ", "│  ")
             } else {
                 ("└─ ", "   ")
             };
+
             f.write_char('\n')?;
             f.write_str(&indent)?;
             f.write_str(branch)?;
@@ -128,7 +134,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut doomed = std::mem::take(&mut self.children);
         while let Some(node) = doomed.pop() {
-            // A node that another drawing holds as well stays.
+            // A node that another drawing still holds stays.
             if let Some(mut node) = Arc::into_inner(node) {
                 doomed.append(&mut node.children);
             }
@@ -136,16 +142,16 @@ impl Drop for Node {
     }
 }
 
-/// A group with failures, as it looks to code that cannot name its error type.
+/// A group with failures, for code that cannot name its error type.
 ///
-/// It is the `source()` of every [`GroupError`](super::GroupError) with failures. An error of many
-/// causes has no single source; whoever prints a chain gets the drawing instead. And since this
-/// type can be downcast to whatever the group's error type is, it is how this crate recognises such
-/// a group in a chain and draws it as part of another.
+/// It is the `source()` of every [`GroupError`](super::GroupError) with failures. An error with
+/// many causes has no single source, so code that prints a chain gets the drawing instead. This
+/// type is the same for every error type of a group. So this crate recognises a group in a chain by
+/// it, and draws the group as a part of another.
 pub(super) struct Outline {
     pub(super) summary: String,
     pub(super) root: Arc<Node>,
-    /// What the primary failure says of others.
+    /// The actors that the primary failure names.
     pub(super) traces: Vec<Arc<Actor>>,
 }
 
@@ -161,11 +167,10 @@ impl fmt::Debug for Outline {
     }
 }
 
-/// It has no source: whoever looks for something along a chain is to find nothing below a group
-/// with failures.
+/// It has no source: a search along a chain must find nothing below a group with failures.
 impl Error for Outline {}
 
-/// Whether the report of a group is among the error and its sources.
+/// Whether the error or one of its sources is the report of a group.
 pub(super) fn holds_report(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| error.is::<Outline>())
 }

@@ -170,7 +170,7 @@ impl<E: TaskError> FailureLog<E> {
             // The text is made by user code, which may panic. The failure must not be lost then.
             FailureKind::Error(error) => catch(|| error.to_string()).unwrap_or_else(|payload| {
                 format!(
-                    "its text cannot be had: {}",
+                    "its text is not available: {}",
                     PanicPayload::new(payload).message()
                 )
             }),

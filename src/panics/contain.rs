@@ -4,8 +4,8 @@ use super::discard::log;
 use super::payload::PanicPayload;
 use crate::facade::catch;
 
-/// Drops a value of the user's on a thread that a panic must not end. A panic of its destructor is
-/// logged; `what` says what was dropped.
+/// Drops a value of the user's where a panic must not go further. A panic of its destructor is
+/// logged, with `what` for what was dropped.
 pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {
         let panic = PanicPayload::new(payload);

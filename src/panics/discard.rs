@@ -1,5 +1,4 @@
-//! What is done with the payload of a panic that has nowhere to go: its text is logged, and it is
-//! dropped.
+//! The last resort for a panic that no report can take: its text is logged and its payload dropped.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -8,10 +7,10 @@ use std::mem;
 
 use crate::facade::catch;
 
-/// Drops a payload. If its destructor panics, that is reported to `tracing` and goes no further.
+/// Drops a payload. A panic of its destructor is logged and goes no further.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    // The destructor may panic with a payload whose destructor panics. Whoever does that without
-    // end loses the memory.
+    // The destructor may panic with a payload whose destructor panics in turn. Where that does not
+    // end, the last payload is leaked.
     const PATIENCE: usize = 8;
     let mut payload = payload;
     for _ in 0..PATIENCE {
@@ -31,16 +30,17 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     mem::forget(payload);
 }
 
-/// Writes to the log. A panic of the user's subscriber goes no further: there is no better place to
-/// report it.
+/// Calls `write`, which logs something. A panic of the user's subscriber goes no further: there is
+/// no better place to report it.
 pub(crate) fn log(write: impl FnOnce()) {
     if let Err(payload) = catch(write) {
-        // Its destructor is the user's, too, and could not be reported either.
+        // The destructor of the payload is the user's too, and its panic could not be reported.
         mem::forget(payload);
     }
 }
 
-/// Never unwinds, though it may run the `Display` of somebody's error.
+/// Returns the message of a payload. Never unwinds, although it may run the `Display` of an error
+/// of the user's.
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         return Cow::Borrowed(text);
@@ -51,6 +51,8 @@ pub(super) fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
     if let Some(text) = payload.downcast_ref::<Cow<'static, str>>() {
         return text.clone();
     }
+
+    // `panic_any` with a boxed error: the error has the text.
     let error: &dyn Error =
         if let Some(error) = payload.downcast_ref::<Box<dyn Error + Send + Sync>>() {
             &**error
@@ -59,6 +61,8 @@ pub(super) fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
         } else {
             return Cow::Borrowed("a payload that is neither a text nor an error");
         };
+
+    // That `Display` is the user's code.
     catch(|| error.to_string()).map_or_else(
         |panicked| {
             discard(panicked);

@@ -1,5 +1,5 @@
-//! Panics of the user's code: their payload, their place, and what is done with one that nothing
-//! takes.
+//! Panics of the user's code: their payload and their place, and how a panic is kept from going
+//! further where no report can take it.
 
 mod contain;
 mod discard;

@@ -1,4 +1,4 @@
-//! The panic of a task: its payload, its message and, with the hook installed, where it happened.
+//! A caught panic: its payload, its message and, with the hook installed, where it happened.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,8 +10,8 @@ use super::discard::{discard, message_of};
 use super::record::{Record, keep_record, take_record};
 use crate::facade::PlainMutex;
 
-/// What a task panicked with: the message, the payload and, with
-/// [`install_panic_hook`](crate::install_panic_hook), the place.
+/// The panic of a task: its message, its payload and, with
+/// [`install_panic_hook`](crate::install_panic_hook), its place.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -31,16 +31,16 @@ pub struct PanicPayload(Box<Inner>);
 
 struct Inner {
     message: Cow<'static, str>,
-    /// Never contended: the lock makes a payload that is only `Send` shareable. `None` only once it
-    /// is on its way out.
+    /// The lock is never contended. It makes a payload that is only `Send` shareable. `None` only
+    /// while a method that consumes the whole takes the payload out.
     payload: PlainMutex<Option<Box<dyn Any + Send>>>,
     record: Option<Record>,
     backtrace: OnceLock<String>,
 }
 
 impl PanicPayload {
-    /// Takes what `catch_unwind` returned, with what the hook recorded about that panic on this
-    /// thread.
+    /// Makes one of what `catch_unwind` returned, and takes the record that the hook made of that
+    /// panic on this thread.
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let record = take_record(&*payload);
         let message = message_of(&*payload);
@@ -52,9 +52,10 @@ impl PanicPayload {
         }))
     }
 
-    /// The message of the panic: the text given to `panic!`, or the `Display` of a boxed error.
+    /// Returns the message of the panic: the text given to `panic!`, or the `Display` of a boxed
+    /// error.
     ///
-    /// A payload of any other type has no message; the text then says so.
+    /// A payload of any other type has no message. The text then says so.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -70,11 +71,11 @@ impl PanicPayload {
         &self.0.message
     }
 
-    /// Where the panic happened, as `file:line:column`; `None` without
+    /// Returns where the panic happened, as `file:line:column`. `None` without
     /// [`install_panic_hook`](crate::install_panic_hook).
     ///
     /// A panic raised by [`std::panic::resume_unwind`] runs no hook. It has a location only if its
-    /// payload is that of a panic of the same thread.
+    /// payload comes from a panic of the same thread.
     ///
     /// ```
     /// taskgroup::install_panic_hook();
@@ -91,10 +92,11 @@ impl PanicPayload {
         self.0.record.as_ref()?.location.as_deref()
     }
 
-    /// The backtrace of the panic; `None` without
+    /// Returns the backtrace of the panic. `None` without
     /// [`install_panic_hook`](crate::install_panic_hook), or if the environment asks for no
-    /// backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)). The report
-    /// leaves it out.
+    /// backtraces (see [`Backtrace::capture`](std::backtrace::Backtrace::capture)).
+    ///
+    /// The report leaves it out.
     ///
     /// ```
     /// taskgroup::install_panic_hook();
@@ -114,7 +116,7 @@ impl PanicPayload {
         Some(self.0.backtrace.get_or_init(|| backtrace.to_string()))
     }
 
-    /// The payload itself, to downcast or to raise again.
+    /// Returns the payload itself, to downcast or to raise again.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -124,11 +126,15 @@ impl PanicPayload {
     /// struct Code(u8);
     ///
     /// let failed = TaskGroup::scope(|g| {
-    ///     let task = g.spawn_isolated(|| -> anyhow::Result<()> { std::panic::panic_any(Code(3)) });
+    ///     let task = g.spawn_isolated(|| -> anyhow::Result<()> {
+    ///         std::panic::panic_any(Code(3))
+    ///     });
     ///     Ok(task.join()?)
     /// })?;
     /// match failed.map_err(|failure| failure.into_kind()) {
-    ///     Err(FailureKind::Panic(panic)) => assert_eq!(panic.into_inner().downcast_ref(), Some(&Code(3))),
+    ///     Err(FailureKind::Panic(panic)) => {
+    ///         assert_eq!(panic.into_inner().downcast_ref(), Some(&Code(3)))
+    ///     }
     ///     _ => panic!("it did not panic"),
     /// }
     /// # Ok(())
@@ -138,12 +144,12 @@ impl PanicPayload {
         self.take()
     }
 
-    /// Goes on with the panic on this thread, with its payload and without running panic hooks
+    /// Raises the panic again on this thread, with its payload and without running panic hooks
     /// again.
     ///
     /// # Panics
     ///
-    /// Always; that is what it is for.
+    /// Always: that is its purpose.
     ///
     /// ```should_panic
     /// use taskgroup::{FailureKind, TaskGroup};
@@ -160,6 +166,7 @@ impl PanicPayload {
     /// ```
     pub fn resume(mut self) -> ! {
         let payload = self.take();
+        // The next catch on this thread finds the place of the panic again.
         if let Some(record) = self.0.record.take() {
             keep_record(record);
         }

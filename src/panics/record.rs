@@ -5,19 +5,21 @@ use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::thread;
 
-/// What the hook saw of one panic.
+/// What the panic hook saw of one panic.
 pub(crate) struct Record {
     pub(crate) identity: Identity,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Option<Backtrace>,
 }
 
-/// How the payload that comes out of `catch_unwind` is matched with the one the hook saw.
+/// Matches the payload that comes out of `catch_unwind` with the payload that the hook saw.
 ///
-/// Between the two the payload moves into a box, so its own address tells nothing; the address of a
-/// text it points to does. The text is compared as well, since the allocator hands out the address
-/// of a dropped text again. For other types there is only the type: a record can then be wrong if
-/// the task caught such a panic itself, and later *resumes* another payload of the same type.
+/// In between the payload moves into a box, so its own address tells nothing. The address of the
+/// text that it points to does not change. The text is compared as well, since the allocator hands
+/// out the address of a dropped text again.
+///
+/// For other types there is only the type. A record can then be wrong if the task caught such a
+/// panic itself and later *resumes* another payload of the same type.
 #[derive(PartialEq)]
 pub(crate) enum Identity {
     Text { address: usize, text: String },
@@ -40,18 +42,21 @@ impl Identity {
     }
 }
 
-/// Panics nest: a destructor that runs while a panic unwinds may raise and catch others.
+/// How many records a thread keeps. Panics nest: a destructor that runs while a panic unwinds may
+/// raise and catch others.
 const NESTED: usize = 8;
 
 thread_local! {
-    /// The latest panics of this thread that nobody asked about yet, oldest first.
+    /// The latest panics of this thread whose records have not been taken, oldest first.
     static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Keeps the record of a panic of this thread.
 pub(crate) fn keep_record(record: Record) {
     // A panic of a thread that is past its thread-locals goes unrecorded.
     let _ = RECORDS.try_with(|records| {
         let mut records = records.borrow_mut();
+        // The oldest is the least likely to be asked about.
         if records.len() == NESTED {
             records.remove(0);
         }
@@ -59,6 +64,7 @@ pub(crate) fn keep_record(record: Record) {
     });
 }
 
+/// Takes the record of the panic that `payload` came from, and drops all records before it.
 pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
     let record = RECORDS
         .try_with(|records| {
@@ -67,6 +73,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
                 return None;
             }
             let identity = Identity::of(payload);
+            // The latest match: an earlier one may be of a panic that was caught elsewhere.
             let found = records
                 .iter()
                 .rposition(|record| record.identity == identity)?;
@@ -78,9 +85,8 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
     record
 }
 
-/// Drops what is recorded of this thread's panics: whoever asked about one has no more use for
-/// those before it. While a panic unwinds the thread nothing is dropped, as its record is still
-/// wanted.
+/// Drops the records of this thread: once one panic has been asked about, those before it will not
+/// be. While a panic unwinds the thread nothing is dropped, since its record is still wanted.
 pub(crate) fn forget_panics() {
     if !thread::panicking() {
         let _ = RECORDS.try_with(|records| records.borrow_mut().clear());

@@ -10,15 +10,15 @@ use tracing::span;
 
 use super::PanicPayload;
 
-/// The payload of the panic that `f` raises.
+/// Returns the panic that `f` raises.
 pub(crate) fn caught(f: impl FnOnce()) -> PanicPayload {
     PanicPayload::new(catch_unwind(AssertUnwindSafe(f)).expect_err("it panics"))
 }
 
 /// Runs `f` and returns, with its result, the messages logged at error level on this thread.
 ///
-/// The collector is a global one. `tracing` remembers, for the whole process, whether anybody wants
-/// an event, and where there are only collectors of single threads it may ask a thread that has
+/// The collector is a global one. `tracing` remembers for the whole process whether a collector
+/// wants an event. If there are only collectors of single threads, it may ask a thread that has
 /// none.
 pub(crate) fn errors_logged<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     static INSTALL: Once = Once::new();

@@ -1,4 +1,4 @@
-//! The ways in which something can fail.
+//! How a task, the body or a hook can fail.
 
 use std::io;
 

@@ -12,7 +12,7 @@ use crate::facade::catch;
 use crate::panics::{PanicPayload, log};
 
 impl<E> Failure<E> {
-    /// The verb of a sentence about this failure.
+    /// Returns the verb of a sentence about this failure.
     fn verb(&self) -> &'static str {
         match self.kind {
             FailureKind::Error(_) => "failed",
@@ -23,14 +23,13 @@ impl<E> Failure<E> {
 }
 
 impl<E: TaskError> Failure<E> {
-    /// Tells `tracing` of a failure that reaches nobody, since a panic goes on in place of the
-    /// report.
+    /// Logs a failure that is lost otherwise, since a panic is raised in place of the report.
     pub(crate) fn log_hidden(&self) {
         let text = self.text();
         log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
     }
 
-    /// Tells `tracing` of the failure of an isolated task whose handle has gone.
+    /// Logs the failure of an isolated task whose handle has gone.
     pub(crate) fn log_untaken(&self) {
         let text = self.text();
         log(|| {
@@ -40,22 +39,23 @@ impl<E: TaskError> Failure<E> {
         });
     }
 
-    /// The failure as it is drawn. The text of an error is the user's code, and the failure is not
-    /// to be lost to it.
+    /// Returns the drawing of the failure. The text of an error is the user's code: if it panics,
+    /// the failure must not be lost.
     fn text(&self) -> String {
         catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
             let panic = PanicPayload::new(payload);
             format!(
-                "{} failed; the text of its error cannot be had: {}",
+                "{} failed; the text of its error is not available: {}",
                 self.origin,
                 panic.message()
             )
         })
     }
 
-    /// This failure in a drawing. `notes` are what the group has to say about it.
+    /// Returns this failure as a part of a drawing, with the notes of its group.
     pub(in crate::error) fn node(&self, notes: &[&str]) -> Node {
         let mut heading = format!("{} {}", self.origin, self.verb());
+        // A task that never ran has no time.
         if !matches!(self.kind, FailureKind::Spawn(_)) {
             heading += &match self.elapsed {
                 Elapsed::Measured(elapsed) => format!(" after {}", Time(elapsed)),
@@ -68,6 +68,7 @@ impl<E: TaskError> Failure<E> {
         for note in notes {
             heading += &format!(" [{note}]");
         }
+
         let mut node = Node::new(heading);
         match &self.kind {
             FailureKind::Error(error) => node.add_error(error, error.as_error()),
@@ -88,9 +89,10 @@ impl<E: TaskError> fmt::Display for Failure<E> {
             FailureKind::Panic(panic) => panic,
             FailureKind::Spawn(error) => error,
         };
+
         let mut line = one_line(text);
-        // Each group around would add its part: the text of a report would grow with the depth, and
-        // all of them with its square.
+        // Each group around adds its part. Unshortened, the line of a report would grow with the
+        // depth, and all lines together with its square.
         if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report))
         {
             line = shortened(line);

@@ -12,7 +12,7 @@ use crate::error::text::Site;
 use crate::error::tree::{Node, Outline};
 
 impl<E: TaskError> GroupError<E> {
-    /// How the group is called in a sentence.
+    /// Returns what a sentence calls the group.
     fn label(&self) -> String {
         match (&self.0.name, self.0.location) {
             (Some(name), _) => format!("group `{}`", Escaped(name)),
@@ -29,8 +29,8 @@ impl<E: TaskError> GroupError<E> {
         match (self.primary(), self.failures().len(), self.cancelled()) {
             (Some(primary), 1, _) => format!("1 failure in {}: {primary}", self.label()),
             (Some(primary), n, _) => format!("{n} failures in {}, first: {primary}", self.label()),
-            // "was cancelled: why" holds the whole text of the `Cancelled` below, so that chains
-            // are drawn without it.
+            // "was cancelled: why" holds the whole text of the `Cancelled` below, so a drawing of
+            // the chain does not repeat that.
             (None, _, Some(cancelled)) => format!("{} was {cancelled}", self.label()),
             (None, _, None) => format!("{} had no tasks to give a result", self.label()),
         }
@@ -50,6 +50,7 @@ impl<E: TaskError> GroupError<E> {
             (1, _) => ": 1 failure".to_owned(),
             (n, _) => format!(": {n} failures"),
         };
+
         let mut node = Node::new(heading);
         for child in self.nodes() {
             node.add_child(child);
@@ -60,15 +61,18 @@ impl<E: TaskError> GroupError<E> {
         node
     }
 
-    /// The failures in a drawing, each with all its echoes right below it, and theirs.
+    /// Returns the nodes of the failures. All echoes of a failure, and theirs in turn, stand right
+    /// below it.
     fn nodes(&self) -> impl Iterator<Item = Node> {
         let failures = self.failures();
         let links = links(failures);
         let node = |i: usize| {
+            // An echo that does not stand below its own root names it.
             let echo = failures[i].root().map(|root| match links[i] {
                 Some(above) if links[above].is_none() => "echo".to_owned(),
                 _ => format!("echo of {root}"),
             });
+            // A single failure needs no telling apart.
             let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
             let notes: Vec<_> = echo
                 .as_deref()
@@ -77,9 +81,12 @@ impl<E: TaskError> GroupError<E> {
                 .collect();
             failures[i].node(&notes)
         };
+
+        // A failure that is no echo is a node of its own. The others are added to these.
         let mut nodes: Vec<_> = (0..failures.len())
             .map(|i| links[i].is_none().then(|| node(i)))
             .collect();
+
         for (i, end) in ends(&links)
             .into_iter()
             .enumerate()

@@ -8,9 +8,9 @@ use crate::panics::drop_contained;
 impl<E> GroupError<E> {
     /// Divides the report into the failures for which `pred` is true and the rest.
     ///
-    /// Every failure is on one side, in the order it had; a side that holds nothing is `None`. What
-    /// [`cancelled`](Self::cancelled) gives goes to the rest, which then is `Some` even without
-    /// failures: to deal with a failure does not undo a cancel.
+    /// Every failure is on one side, in its old order. A side that holds nothing is `None`. The
+    /// cancel that [`cancelled`](Self::cancelled) returns goes to the rest, which then is `Some`
+    /// even without failures: dealing with a failure does not undo a cancel.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -22,7 +22,10 @@ impl<E> GroupError<E> {
     /// })
     /// .unwrap_err();
     /// let (missing, rest) =
-    ///     error.split(|failure| matches!(failure.kind(), FailureKind::Error(e) if e.is::<std::io::Error>()));
+    ///     error.split(|failure| match failure.kind() {
+    ///         FailureKind::Error(error) => error.is::<std::io::Error>(),
+    ///         _ => false,
+    ///     });
     /// assert_eq!(missing.map(|error| error.failures().len()), Some(1));
     /// assert!(rest.is_none());
     /// # Ok(())
@@ -38,6 +41,7 @@ impl<E> GroupError<E> {
             cancelled,
             ..
         } = *self.0;
+
         let drop = failures.drop;
         let side = |name, cancelled| {
             Report::new(
@@ -50,6 +54,7 @@ impl<E> GroupError<E> {
                 cancelled,
             )
         };
+
         let mut matching = side(name.clone(), None);
         let mut rest = side(name, cancelled);
         for (i, failure) in failures.take().into_iter().enumerate() {
@@ -58,6 +63,8 @@ impl<E> GroupError<E> {
             } else {
                 &mut rest
             };
+
+            // The two that a report knows by their index are followed to their new places.
             let place = Some(side.failures.list.len());
             if canceller == Some(i) {
                 side.canceller = place;
@@ -67,20 +74,21 @@ impl<E> GroupError<E> {
             }
             side.failures.list.push(failure);
         }
+
         let unless_empty = |side: Report<E>| {
             (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side))
         };
         (unless_empty(matching), unless_empty(rest))
     }
 
-    /// The error, if a single error is all that happened; a panic, or more than one failure, gives
-    /// the report back.
+    /// Returns the error, if the report holds a single failure that is an error.
     ///
-    /// A cancel beside the error is let go: whoever is above knows of it.
+    /// A cancel beside the error is dropped: the scope that it came from knows of it.
     ///
     /// # Errors
     ///
-    /// The report, unchanged, if it holds anything but exactly one failure that is an error.
+    /// Returns the report unchanged if it does not hold exactly one failure, or if that is no
+    /// error.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -105,13 +113,13 @@ impl<E> GroupError<E> {
 }
 
 impl<E: TaskError> GroupError<E> {
-    /// Goes on with the first panic, if there is one; gives the report back if not.
+    /// Raises the first panic again. Returns the report if it holds none.
     ///
     /// The other failures are not lost: they are logged with `tracing` at error level first.
     ///
     /// # Panics
     ///
-    /// If the report holds a panic; that is what it is for.
+    /// If the report holds a panic: that is its purpose.
     ///
     /// ```
     /// use taskgroup::TaskGroup;
@@ -132,14 +140,16 @@ impl<E: TaskError> GroupError<E> {
         else {
             return self;
         };
+
         let mut failures = self.into_failures();
         let panicked = failures.remove(first);
         for failure in failures {
             failure.log_hidden();
-            // Dropped here, not by the unwinding, in which a destructor that panics would abort the
+            // Dropped here and not by the unwinding, where a destructor that panics would abort the
             // process.
             drop_contained("failure that a panic hides", failure);
         }
+
         match panicked.into_kind() {
             FailureKind::Panic(panic) => panic.resume(),
             _ => unreachable!("the failure is a panic"),
