@@ -67,7 +67,7 @@ impl Broken {
         }))
     }
 
-    /// Returns what was cancelled at the barrier, or reset it.
+    /// Returns the actor that was cancelled at the barrier, or that reset it.
     pub(super) fn actor(&self) -> Option<&Arc<Actor>> {
         Some(&self.0.by.as_ref()?.actor)
     }

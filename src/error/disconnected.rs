@@ -1,4 +1,4 @@
-//! The error of a channel whose other side has gone, and what it went with.
+//! The error of a channel that has lost its other side, and what that went with.
 //!
 //! It is here and not with the channels, so that a report can find it in the chain of an error.
 

@@ -47,7 +47,8 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
     });
 
     // Each by itself: two panics of one drop end the process. Values that were noted are not here
-    // any more. A thread of a model whose thread-locals are gone drops its values here.
+    // any more. A thread of a model drops its values here once its thread-locals
+    // are gone.
     let mut panicked = None;
     for value in values {
         drop_one(value, &mut panicked);
@@ -96,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts its drops, gives what is below to `dismantle`, and may panic.
+    /// Counts its drops, gives the level below to `dismantle`, and may panic.
     struct Level {
         below: Option<Box<Level>>,
         dropped: Rc<Cell<u32>>,

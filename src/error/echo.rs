@@ -1,8 +1,8 @@
 //! Failures that came about because another task failed.
 //!
-//! The error of a call whose other side has gone names the actor that it went with, and everything
-//! around it: an [`Actor`]. A failure whose error holds such an error is an *echo* of the failure
-//! of that actor, or of the innermost part around it that failed.
+//! If the other side of a call has gone, the error of the call names the actor that it went with,
+//! and everything around it: an [`Actor`]. A failure whose error holds such an error is an *echo*
+//! of the failure of that actor, or of the innermost part around it that failed.
 //!
 //! # From the error to the echo
 //!
@@ -13,7 +13,7 @@
 //! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
 //!    actors among them.
 //!
-//! Failures may trace back to each other in a circle. The one that was recorded first is no echo.
+//! Failures may trace back to each other in a circle. The first to be recorded is no echo.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -127,7 +127,8 @@ impl<E> Failure<E> {
 
     /// Whether the group had been cancelled already, so that the task failed on its way out.
     ///
-    /// Also `true` for a failure whose [echo](Self::echo_of) was faster and cancelled the group.
+    /// Also `true` for a failure with an [echo](Self::echo_of) that was faster and cancelled the
+    /// group.
     ///
     /// ```
     /// use std::time::Duration;
@@ -166,7 +167,7 @@ impl<E> Failure<E> {
     /// draws it below its root. An echo can still be recorded first, because the task that caused
     /// it may still be dropping its values. Then the echo cancels the group, and the
     /// [`CancelCause`](crate::CancelCause) of the other tasks names it. Where failures cause each
-    /// other in a circle, the one that was recorded first is no echo.
+    /// other in a circle, the first to be recorded is no echo.
     ///
     /// `None` if this is no echo, if it is an echo of the body ([`is_echo`](Self::is_echo)), and
     /// until the report is made. A task that was cancelled did not fail and has no echoes. Nor has

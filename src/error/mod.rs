@@ -1,5 +1,5 @@
 //! Errors: the report of a group and each failure in it, the errors of starting a task, and the
-//! errors of calls whose other side has gone.
+//! errors of a call that has lost its other side.
 
 mod broken;
 mod chain;

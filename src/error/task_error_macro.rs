@@ -1,7 +1,7 @@
 //! The macro that implements [`TaskError`](crate::TaskError) for an error that holds other errors.
 
-/// Implements [`TaskError`](crate::TaskError) for an enum or a struct whose variants or fields hold
-/// other errors.
+/// Implements [`TaskError`](crate::TaskError) for an enum or a struct with variants or fields that
+/// hold other errors.
 ///
 /// Name each variant that may hold a cancel. That is a variant that holds a
 /// [`Cancelled`](crate::Cancelled), another [`TaskError`](crate::TaskError) such as
@@ -124,7 +124,7 @@ macro_rules! task_error {
     };
 }
 
-/// Lets the macro ask an error whose type it does not know.
+/// Lets the macro ask an error of a type that it does not know.
 ///
 /// A method call tries `&self` of `Probe` before it takes one more reference. So a
 /// [`TaskError`](crate::TaskError) answers for itself, and the chain answers for any other error.
@@ -159,7 +159,7 @@ pub mod probe {
         }
     }
 
-    /// An error whose chain is searched.
+    /// An error with a chain to search.
     #[doc(hidden)]
     pub trait AsError<'a> {
         /// Returns the cancel, if there is one.

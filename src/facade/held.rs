@@ -1,8 +1,9 @@
-//! How many locks of the crate a thread holds, counted in debug builds.
+//! Counts, in debug builds, how many locks of the crate each thread holds.
 //!
-//! Code of the user's does not run under one: it could come back to the same lock, or wait for a
-//! thread that does. What is dropped counts as such code, since the last reference to a token drops
-//! the callbacks that are registered with it. Each place where such code begins asserts it here.
+//! Code of the user's must not run under a lock of the crate: it could come back to the same lock,
+//! or wait for a thread that does. A drop counts as such code, since the last reference to a token
+//! drops the callbacks that are registered with it. Each place where such code begins asserts here
+//! that the thread holds none.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -12,14 +13,14 @@ thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// std's guard, which is counted.
+/// A guard of std's mutex that is counted.
 #[derive(Debug)]
 pub(crate) struct MutexGuard<'a, T> {
     guard: std::sync::MutexGuard<'a, T>,
     _held: Held,
 }
 
-/// One lock more, for as long as it lives.
+/// Counts as one lock while it lives.
 #[derive(Debug)]
 struct Held;
 

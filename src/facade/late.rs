@@ -1,19 +1,19 @@
 //! Values of a thread that outlive its thread-locals.
 //!
-//! The destructor of a thread-local of the user's may run after those of the crate's. It may block,
-//! open scopes and spawn like any other code, but a thread-local whose own destructor has run is
-//! out of reach. A [`Late`] has no destructor, so it stays in reach until the thread has gone. It
-//! holds memory only while it is used:
+//! The destructor of a thread-local of the user's may run after the destructors of the crate's
+//! thread-locals. It may block, open scopes and spawn like any other code, but a thread-local is
+//! out of reach once its own destructor has run. A [`Late`] has no destructor, so it stays in reach
+//! until the thread has gone. It holds memory only while it is used:
 //!
-//! 1. The first use makes the value. Uses inside of that use find the same one.
-//! 2. The end of the last use drops the value, unless it is not spent: a scope that is entered is
-//!    left by another use.
+//! 1. The first use makes the value. Uses inside of that use find the same value.
+//! 2. The end of the outermost use drops the value if it is spent. It is not spent while a scope is
+//!    entered, since a later use leaves that scope.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
-/// A value of a thread whose destructors of thread-locals run; see the module.
+/// A value of a thread that destroys its thread-locals. See the module.
 pub(crate) struct Late<T>(ManuallyDrop<RefCell<Option<Rc<T>>>>);
 
 impl<T> Late<T> {
@@ -21,8 +21,8 @@ impl<T> Late<T> {
         Late(ManuallyDrop::new(RefCell::new(None)))
     }
 
-    /// `f` with the value, which `make` makes if there is none, and which is dropped after it if it
-    /// `is_spent`.
+    /// Calls `f` with the value. `make` makes the value if there is none. It is dropped after the
+    /// call if it `is_spent`.
     #[cold]
     pub(crate) fn with<R>(
         &self,
@@ -37,14 +37,15 @@ impl<T> Late<T> {
         }
         impl<T> Drop for Use<'_, T> {
             fn drop(&mut self) {
-                // Rule 2. One count is this use's, the other that of the home. The value itself is
-                // dropped after this, when its destructor finds the home empty.
+                // Rule 2: with two references, this use's and the home's, it is the outermost. The
+                // value is dropped after this function, so its destructor finds the home empty.
                 if Rc::strong_count(&self.value) == 2 && (self.is_spent)(&self.value) {
                     self.late.0.take();
                 }
             }
         }
 
+        // Rule 1. The borrow ends before `f` runs, which may come back here.
         let value = self
             .0
             .borrow_mut()

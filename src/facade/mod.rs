@@ -1,9 +1,9 @@
-//! The one module that names a threading primitive, and the one that knows about loom.
+//! The only module that names threading primitives and knows about loom.
 //!
-//! Everything above it uses the types of this module, so that the same sources run on the operating
-//! system and inside a loom model. `os` is what ships; `model` is what loom can see through. Where
-//! they differ in what they promise, the weaker promise holds for the code above: a park may return
-//! early, an unpark is remembered once, a lock is not fair.
+//! All layers above use the types of this module, so the same sources run on the operating system
+//! and inside a loom model. `os` ships; `model` is built on loom. Where they promise different
+//! things, the code above relies on the weaker promise: a park may return early, an unpark is
+//! remembered once, a lock is not fair.
 
 #[cfg(all(debug_assertions, not(loom)))]
 mod held;
@@ -33,10 +33,10 @@ pub(crate) use model_data::*;
 mod late;
 pub(crate) use late::Late;
 
-/// A lock that loom does not see, for what no protocol depends on.
+/// A lock that loom does not see, for data that no protocol depends on.
 pub(crate) use parking_lot::Mutex as PlainMutex;
 
-/// Runs `f`, out of which no panic may come, as [`Contained`].
+/// Runs `f`, out of which no panic may come. See [`Contained`].
 pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
     let contained = Contained::begin();
     let value = f();

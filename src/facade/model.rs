@@ -1,20 +1,21 @@
 //! The facade inside a loom model.
 //!
-//! What loom does to a naive facade, and what this one does about it:
+//! A facade that simply wraps loom would let wrong programs pass. This one does these things about
+//! it:
 //!
-//! * loom reports its findings by panicking in whichever thread runs. A task's `catch` would
-//!   swallow them, so `catch` returns only [`ModelPanic`], which models throw on purpose, and
-//!   re-raises everything else.
-//! * `loom::thread::unpark` wakes threads that are blocked elsewhere and invents happens-before. A
-//!   thread is parked on a loom channel of its own instead; surplus wakes are spurious returns, as
-//!   on the operating system.
-//! * loom tries a write before the last access to an atomic only: a load by the thread that is
-//!   about to write hides the load of another before it, so executions are left out. Here each load
-//!   also counts itself in a word of its own.
-//! * Time does not pass but where a model starts a clock of its own: see `model_clock`. A wait
-//!   whose limit is zero times out, any other lasts until it is woken.
-//! * `Arc` and the counters of ids are std's: they add nothing to find. Leaks are found through
-//!   [`Track`].
+//! * loom reports its findings by panicking in the thread that runs. The `catch` of a task would
+//!   swallow them. So `catch` returns only [`ModelPanic`], which models throw on purpose, and
+//!   raises every other panic again.
+//! * `loom::thread::unpark` wakes threads that are blocked elsewhere, and adds happens-before edges
+//!   that the system does not promise. So a thread parks on a loom channel of its own. Surplus
+//!   wakes are spurious returns, like on the operating system.
+//! * loom tries a write only before the last access to an atomic. A load by the thread that is
+//!   about to write hides the load of another thread before it, so executions are left out. So each
+//!   load here also counts itself in a word of its own.
+//! * Time passes only in a model that starts a clock: see `model_clock`. Without one, a wait with a
+//!   limit of zero times out, and every other wait lasts until it is woken.
+//! * `Arc` and the counters of ids are std's, since there is nothing to find in them. Leaks are
+//!   found through [`Track`].
 
 use std::any::Any;
 use std::io;
@@ -43,13 +44,13 @@ pub(crate) fn take_out(guard: Guard) {
     MISSING.store(guard as usize, Relaxed);
 }
 
-/// Whether an idle worker's wait expires at once or never, for the rest of the process.
+/// Sets whether the wait of an idle worker expires at once or never, for the rest of the process.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn set_idle_expires(expires: bool) {
     IDLE_EXPIRES.store(expires, Relaxed);
 }
 
-/// How many places the pool of a model has, for the rest of the process.
+/// Sets how many places the pool of a model has, for the rest of the process.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn set_parallelism(places: usize) {
     PARALLELISM.store(places, Relaxed);
@@ -61,14 +62,14 @@ pub(crate) fn holds(guard: Guard) -> bool {
 
 pub(crate) const TIME_PASSES: bool = false;
 
-/// In a model of somebody else's code, which is not about the pool: its workers would be threads to
-/// explore that the model never ends, and loom takes an idle one for a deadlock. What the pool can
-/// do with tasks, threads of their own can do too.
+/// True in a model of another crate's code. Such a model is not about the pool. The workers would
+/// be more threads to explore, the model would never end them, and loom takes an idle worker for a
+/// deadlock. Threads of their own can do with tasks everything that the pool can.
 pub(crate) const THREAD_FOR_EACH_TASK: bool = !cfg!(taskgroup_models);
 
 static LARGEST_BATCH: StdUsize = StdUsize::new(1);
 
-/// How many tasks a worker of a model takes at once, for the rest of the process.
+/// Sets how many tasks a worker of a model takes at once, for the rest of the process.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn set_largest_batch(tasks: usize) {
     LARGEST_BATCH.store(tasks, Relaxed);
@@ -78,7 +79,7 @@ pub(crate) fn largest_batch() -> usize {
     LARGEST_BATCH.load(Relaxed)
 }
 
-/// Enough for a theft.
+/// Two items are enough for one worker to take an item from another's batch.
 pub(crate) const FIRST_BATCH: usize = 2;
 
 pub(crate) fn batches_ahead() -> usize {
@@ -87,11 +88,11 @@ pub(crate) fn batches_ahead() -> usize {
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// The panic that a model throws on purpose, and the only one that counts as a panic of a task.
+/// The panic that a model throws on purpose. No other panic counts as the panic of a task.
 #[derive(Debug)]
 pub(crate) struct ModelPanic;
 
-/// In a model a lock that is asked for again is a deadlock, which loom finds by itself.
+/// In a model, taking a lock twice is a deadlock, which loom finds by itself.
 pub(crate) fn assert_unlocked() {}
 
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
@@ -104,7 +105,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     })
 }
 
-/// What unwinds past here in a model is a finding, and ends the model.
+/// A panic that unwinds past here is a finding and ends the model.
 #[must_use = "only what comes before its end is contained"]
 pub(crate) struct Contained(());
 
@@ -116,7 +117,7 @@ impl Contained {
     pub(crate) fn end(self) {}
 }
 
-/// An atomic of loom whose loads see each other.
+/// An atomic of loom, where a load does not hide another one. See the module.
 #[derive(Debug)]
 pub(crate) struct Atomic<A> {
     value: A,
@@ -183,7 +184,7 @@ impl std::fmt::Debug for Track {
     }
 }
 
-/// loom's mutex with parking_lot's face.
+/// loom's mutex with the interface of the other facade.
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -211,7 +212,7 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
-/// A value that is set once; loom sees the word.
+/// A value that is set once. loom sees the word.
 #[derive(Debug)]
 pub(crate) struct Once<T> {
     is_set: AtomicU32,
@@ -257,11 +258,11 @@ pub(crate) fn fence_after_rmw() {
     fence();
 }
 
-/// The channel that a thread parks on. It lives as long as somebody can unpark the thread; whoever
-/// drops it last drains it.
+/// The channel that a thread parks on. It lives as long as another thread can unpark this one. The
+/// last reference to be dropped drains it.
 ///
 /// loom runs all threads of a model on one thread of the operating system, and only its owner
-/// receives from a mailbox: std's mutex is there for the type system and is never contended.
+/// receives from a mailbox. So std's mutex is there for the type system and is never contended.
 #[derive(Debug)]
 struct Mailbox {
     sender: loom::sync::mpsc::Sender<()>,
@@ -331,7 +332,7 @@ pub(crate) fn seed() -> u32 {
 
 static PACES_ARE_DUE: AtomicBool = AtomicBool::new(false);
 
-/// Whether what happens now and then happens always or never, for the rest of the process.
+/// Sets whether every [`Pace`] is always due or never, for the rest of the process.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn set_paces_are_due(due: bool) {
     PACES_ARE_DUE.store(due, Relaxed);
@@ -356,7 +357,7 @@ pub(crate) fn parallelism() -> usize {
     PARALLELISM.load(Relaxed)
 }
 
-/// All threads of a model are one of the system's; nothing but a report tells them apart.
+/// All threads of a model are one thread of the system. Only a report tells them apart.
 pub(crate) fn this_thread() -> std::thread::ThreadId {
     std::thread::current().id()
 }

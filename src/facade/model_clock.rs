@@ -1,8 +1,8 @@
 //! The clock of a model, for models in which time passes.
 //!
-//! It goes on only where the model says so, by [`pass`], in steps that are long against the time
-//! that the model takes. A model that does not [start it](start_clock) pays nothing for it: a wait
-//! with a limit lasts until it is woken there.
+//! It moves only when the model calls [`pass`], in steps that are long compared to the time that
+//! the model itself takes. A model that does not [start it](start_clock) pays nothing for it:
+//! there, a wait with a limit lasts until it is woken.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,7 +13,7 @@ use super::{Mutex, Unparker, park};
 static RUNS: AtomicBool = AtomicBool::new(false);
 
 struct Clock {
-    /// How much time has passed in this execution.
+    /// The time that has passed in this execution.
     passed: Duration,
     /// The threads that wait for the clock.
     asleep: Vec<Unparker>,
@@ -24,7 +24,7 @@ loom::lazy_static! {
 }
 
 loom::thread_local! {
-    /// What had passed when this thread last looked.
+    /// The time that had passed when this thread last looked.
     static SEEN: Cell<Duration> = Cell::new(Duration::ZERO);
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn start_clock() {
     RUNS.store(true, Relaxed);
 }
 
-/// Lets time pass, and wakes the threads whose waits have a limit: each looks whether its limit has
+/// Lets time pass, and wakes the threads that wait with a limit. Each looks whether its limit has
 /// passed.
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn pass(time: Duration) {
@@ -55,8 +55,8 @@ pub(crate) fn now() -> Instant {
     Instant::now() + passed
 }
 
-/// Parks the thread until it is woken or the clock goes on. Returns at once if the clock has gone
-/// on since the thread looked.
+/// Parks the thread until it is woken or the clock moves. Returns at once if the clock has moved
+/// since the thread looked.
 pub(super) fn park_until_it_goes_on() {
     if !RUNS.load(Relaxed) {
         return park();
@@ -69,6 +69,8 @@ pub(super) fn park_until_it_goes_on() {
         clock.asleep.push(Unparker::current());
     }
     park();
+
+    // Another wake may have ended the park. Then the clock still lists the thread.
     CLOCK
         .lock()
         .asleep

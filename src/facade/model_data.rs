@@ -1,10 +1,10 @@
-//! The locks that hold the data of `sync`'s locks, inside a loom model.
+//! The locks that hold the data of the locks of `sync`, inside a loom model.
 
 use super::{AtomicUsize, Ordering};
 
 /// A lock that is only ever tried.
 ///
-/// loom's `try_lock` reports deadlocks that are none. The word is what excludes and orders;
+/// loom's `try_lock` reports deadlocks where there are none. So a word excludes and orders.
 /// parking_lot's lock, which loom does not see, gives out the reference and is never contended.
 #[derive(Debug)]
 pub(crate) struct DataRwLock<T: ?Sized> {
@@ -15,7 +15,8 @@ pub(crate) struct DataRwLock<T: ?Sized> {
 
 const WRITER: usize = usize::MAX;
 
-/// Declared after the data, so that the word says that the lock is free when it is.
+/// Releases the word. Guards declare it after the data, so that the word says that the lock is free
+/// only when it is.
 #[derive(Debug)]
 struct ReadWord<'a>(&'a AtomicUsize);
 
@@ -97,7 +98,7 @@ impl<T: ?Sized> DataRwLock<T> {
     }
 }
 
-/// Declares the guard of a whole value and that of a part.
+/// Declares the guard of a whole value and the guard of a part.
 macro_rules! data_guards {
     ($Guard:ident of $Inner:ident, $Part:ident of $InnerPart:ident, $Word:ident, $($mutable:ident)?) => {
         #[derive(Debug)]
@@ -165,7 +166,7 @@ impl<'a, T: ?Sized> DataWriteGuard<'a, T> {
     }
 }
 
-/// As [`DataRwLock`], without readers.
+/// Like [`DataRwLock`], without readers.
 #[derive(Debug)]
 pub(crate) struct DataMutex<T: ?Sized>(DataRwLock<T>);
 

@@ -17,8 +17,8 @@ pub(crate) use super::held::MutexGuard;
 #[cfg(not(debug_assertions))]
 pub(crate) use std::sync::MutexGuard;
 
-/// Locks that are only ever tried: they hold the data of `sync`'s locks, which do the waiting.
-/// Unlocking is one read-modify-write at the least.
+/// Locks that are only ever tried. They hold the data of the locks of `sync`, which do the waiting.
+/// An unlock is at least one read-modify-write.
 pub(crate) use parking_lot::{
     MappedMutexGuard as DataPart, MappedRwLockReadGuard as DataReadPart,
     MappedRwLockWriteGuard as DataWritePart, Mutex as DataMutex, MutexGuard as DataGuard,
@@ -27,12 +27,12 @@ pub(crate) use parking_lot::{
 
 use super::Guard;
 
-/// A lock for what is held shortly. No code of the user's runs under one, so a panic of that
-/// poisons none.
+/// A lock that is held for a short time. No code of the user's runs under it, so a panic of such
+/// code never poisons it.
 ///
-/// It is std's and not parking_lot's, which keeps a record of each thread that has ever waited for
-/// a lock, in a table that grows with their number: when 12 000 threads are released at once, and
-/// each has two or three of these locks to pass, that took three times as long.
+/// It wraps std's lock and not parking_lot's. That keeps a record of each thread that has ever
+/// waited for a lock, in a table that grows with their number. When 12 000 threads were released at
+/// once, each with two or three of these locks to pass, that took three times as long.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -60,13 +60,13 @@ pub(crate) const fn holds(_guard: Guard) -> bool {
     true
 }
 
-/// Whether a deadline can come by itself.
+/// Whether a deadline can pass by itself.
 pub(crate) const TIME_PASSES: bool = true;
 
-/// Whether each task gets a thread of its own, and the pool nothing to do.
+/// Whether each task gets a thread of its own, so that the pool has nothing to do.
 pub(crate) const THREAD_FOR_EACH_TASK: bool = false;
 
-/// How many tasks a worker takes at once at most.
+/// Returns how many tasks a worker takes at once at most.
 pub(crate) fn largest_batch() -> usize {
     32
 }
@@ -74,16 +74,16 @@ pub(crate) fn largest_batch() -> usize {
 /// How many items the first batch of a map has.
 pub(crate) const FIRST_BATCH: usize = 1;
 
-/// How many batches of a map wait for a lane at most.
+/// Returns how many batches of a map wait for a task that takes them, at most.
 pub(crate) fn batches_ahead() -> usize {
     4 * parallelism()
 }
 
-/// What a panic leaves behind.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Asserts, in debug builds, that this thread holds no lock of the crate: code of the user's is
-/// about to run, or to be dropped.
+/// Asserts in debug builds that this thread holds no lock of the crate. Called where code of the
+/// user's is about to run or to be dropped.
 #[inline(always)]
 #[cfg_attr(debug_assertions, track_caller)]
 pub(crate) fn assert_unlocked() {
@@ -99,8 +99,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(f))
 }
 
-/// While it lives no panic may come past: what comes after must not be skipped. One ends the
-/// process.
+/// Aborts the process if a panic unwinds past it. What comes after it must not be skipped.
 #[must_use = "only what comes before its end is contained"]
 pub(crate) struct Contained(());
 
@@ -118,8 +117,8 @@ impl Contained {
 
 impl Drop for Contained {
     fn drop(&mut self) {
-        // A panic of the user's subscriber is not to come out of here. It ends the process without
-        // a word.
+        // A panic of the user's subscriber must not come out of here. The process then ends without
+        // a message.
         std::mem::forget(catch(|| {
             tracing::error!("a panic where none can be contained: the process aborts")
         }));
@@ -127,7 +126,7 @@ impl Drop for Contained {
     }
 }
 
-/// Data whose exclusive access is somebody's proof; the models check the proof.
+/// Data that its user proves to access exclusively. The models check that proof.
 #[derive(Debug)]
 pub(crate) struct Cell<T>(std::cell::UnsafeCell<T>);
 
@@ -147,7 +146,7 @@ impl<T> Cell<T> {
     }
 }
 
-/// Marks an allocation whose leak a model is to find.
+/// Marks an allocation, so that a model finds its leak.
 #[derive(Debug, Default)]
 pub(crate) struct Track;
 
@@ -157,7 +156,7 @@ impl Track {
     }
 }
 
-/// Where a thread begins with its random numbers: elsewhere than the others.
+/// Returns a seed for the random numbers of a thread. It differs from thread to thread.
 pub(crate) fn seed() -> u32 {
     RandomState::new().hash_one(0) as u32
 }
@@ -165,15 +164,15 @@ pub(crate) fn seed() -> u32 {
 /// A value that is set once.
 pub(crate) use std::sync::OnceLock as Once;
 
-/// A full fence: of two threads that each write, pass it and read what the other writes, one sees
-/// the other's write.
+/// A full fence. If two threads each write, pass a full fence, and then read what the other wrote,
+/// at least one sees the other's write.
 #[inline]
 pub(crate) fn fence() {
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// As [`fence`], directly after a read-modify-write. On x86 every one of these is a full fence by
-/// itself, so that only the compiler has to be held back.
+/// Like [`fence`], directly after a read-modify-write. On x86 every read-modify-write is a full
+/// fence by itself, so only the compiler has to be held back.
 #[inline(always)]
 pub(crate) fn fence_after_rmw() {
     if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
@@ -183,12 +182,12 @@ pub(crate) fn fence_after_rmw() {
     }
 }
 
-/// Wakes one thread. A wake that comes before the park is remembered, once.
+/// Wakes one thread. One wake that comes before the park is remembered.
 #[derive(Debug, Clone)]
 pub(crate) struct Unparker(Thread);
 
 impl Unparker {
-    /// The unparker of this thread.
+    /// Returns the unparker of this thread.
     pub(crate) fn current() -> Self {
         Unparker(thread::current())
     }
@@ -204,25 +203,25 @@ impl Unparker {
     }
 }
 
-/// Blocks until this thread is unparked; may return early.
+/// Blocks until this thread is unparked. May return early.
 #[inline]
 pub(crate) fn park() {
     thread::park();
 }
 
-/// The instant that it is.
+/// Returns the current instant.
 #[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Blocks until this thread is unparked or `limit` has passed; may return early.
+/// Blocks until this thread is unparked or `limit` has passed. May return early.
 #[inline]
 pub(crate) fn park_timeout(limit: Duration) {
     thread::park_timeout(limit);
 }
 
-/// Parks an idle thread; true if `limit` passed without a wake.
+/// Parks an idle thread. Returns `true` if `limit` passed.
 pub(crate) fn park_idle(limit: Duration) -> bool {
     let start = Instant::now();
     thread::park_timeout(limit);
@@ -234,7 +233,7 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
-/// Says now and then that something is due.
+/// Limits how often something is done.
 #[derive(Debug)]
 pub(crate) struct Pace {
     every: Duration,
@@ -242,11 +241,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// At most once in `every`.
+    /// It is due at most once in `every`.
     pub(crate) const fn new(every: Duration) -> Self {
         Pace { every, next: None }
     }
 
+    /// Whether it is due now. If so, the next time begins.
     pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.next.is_none_or(|next| next <= now);
@@ -257,17 +257,17 @@ impl Pace {
     }
 }
 
-/// How many threads the machine runs at once.
+/// Returns how many threads the machine runs at once.
 pub(crate) fn parallelism() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The identity of this thread.
+/// Returns the identity of this thread.
 pub(crate) fn this_thread() -> thread::ThreadId {
     thread::current().id()
 }
 
-/// Starts a detached thread. Never panics: whoever asks has counted what is to run there.
+/// Starts a detached thread. Never panics: its callers have counted what is to run there.
 pub(crate) fn start_thread(
     name: &str,
     stack_size: Option<usize>,
@@ -278,6 +278,7 @@ pub(crate) fn start_thread(
     if let Some(size) = stack_size {
         builder = builder.stack_size(size.min(LARGEST_STACK));
     }
+
     match catch(|| builder.spawn(f)) {
         Ok(started) => started.map(drop),
         Err(_) => Err(io::Error::other("the thread could not be set up")),
@@ -287,8 +288,7 @@ pub(crate) fn start_thread(
 /// More than any system grants, and a whole number of pages.
 const LARGEST_STACK: usize = isize::MAX as usize & !0xffff;
 
-/// Declares a function that is `const` where the primitives of the facade have `const`
-/// constructors.
+/// Declares a function that is `const` where the constructors of the primitives are.
 macro_rules! const_fn {
     ($(#[$attribute:meta])* $vis:vis const fn $($rest:tt)*) => {
         $(#[$attribute])* $vis const fn $($rest)*
@@ -296,9 +296,9 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
-/// A value that is computed beforehand where the primitives of the facade have `const`
-/// constructors: what many scopes make is then copied into its place from one piece of memory, and
-/// not put together on the stack first.
+/// Computes a value at compile time where the constructors of the primitives are `const`. A value
+/// that each scope needs is then copied into its place from one piece of memory. Otherwise it would
+/// be put together on the stack first.
 macro_rules! preset {
     ($value:expr) => {
         const { $value }
@@ -306,7 +306,7 @@ macro_rules! preset {
 }
 pub(crate) use preset;
 
-/// Declares a value of each thread.
+/// Declares a thread-local value.
 macro_rules! local {
     (static $name:ident: $type:ty = $init:expr;) => {
         std::thread_local! {
@@ -316,7 +316,7 @@ macro_rules! local {
 }
 pub(crate) use local;
 
-/// Declares a value made once in the process, at its first use.
+/// Declares a value of the process, which its first use makes.
 macro_rules! global {
     ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {
         $(#[$doc])*

@@ -1,11 +1,13 @@
-//! What a thread does while it is not worth parking yet.
+//! Spinning, before a thread parks.
 //!
-//! Whoever makes the condition hold may wait for the very core that the spinning takes. So a spin
-//! yields now and then: where threads of this crate share a core and hand something to and fro,
-//! that is several times as quick as to park and to wake. Where something computes on that core it
-//! is not: the yield gives it the core for a whole turn, some three milliseconds on Linux, and what
-//! the thread had been waiting for a microsecond later has to wait as long. So each yield is timed,
-//! and one that took a turn is the last of the process for a while.
+//! The thread that makes the condition hold may wait for the very core that the spinning takes. So
+//! a spin yields now and then. Where threads of this crate share a core and hand something to and
+//! fro, that is several times as quick as parking and waking.
+//!
+//! Where something else computes on that core, a yield is slow: it gives the core away for a whole
+//! turn, some three milliseconds on Linux. If the condition holds a microsecond later, the thread
+//! still waits that long. So each yield is timed. After a yield that took a turn, no thread of the
+//! process yields for a while.
 
 use std::hint;
 use std::sync::LazyLock;
@@ -19,11 +21,11 @@ static CORES: LazyLock<usize> = LazyLock::new(parallelism);
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 static YIELDS: Yields = Yields::new();
 
-/// Looks at `done` for a few microseconds before it is worth parking for; true if it holds. On one
-/// core, not at all.
+/// Looks at `done` for a few microseconds, before parking is worth it. Returns whether it holds. On
+/// one core it looks only once.
 pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     const ROUNDS: u32 = 4;
-    /// With twice as long a pause after each.
+    /// Each has a pause behind it that is twice as long as the one before.
     const LOOKS: u32 = 4;
     if *CORES > 1 {
         for _ in 0..ROUNDS {
@@ -33,20 +35,22 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
                 }
                 (0..1 << look).for_each(|_| hint::spin_loop());
             }
+
             if done() {
                 return true;
             }
+            // The thread that is waited for may need this core.
             yield_if_cheap();
         }
     }
     done()
 }
 
-/// Looks at `done` now and then for about as long as waking a thread takes. On one core, not at
-/// all.
+/// Looks at `done` now and then for about as long as waking a thread takes. On one core it does not
+/// look.
 ///
-/// It looks seldom: a scope of a few small tasks has ended before another thread has done it any
-/// good. Where others want the core it is not for lingering.
+/// The looks are rare: a scope of a few small tasks has ended before another thread could help. If
+/// other threads want the core, it returns at once.
 pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const LOOKS: u32 = 16;
     const PAUSES: u32 = 128;
@@ -64,7 +68,7 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Lets others run; false if it has not, or should not have.
+/// Yields. Returns `false` if it did not, or should not have.
 fn yield_if_cheap() -> bool {
     let before = Instant::now();
     let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
@@ -74,14 +78,14 @@ fn yield_if_cheap() -> bool {
     })
 }
 
-/// Whether yields are worth it, as far as the last ones tell. All in milliseconds.
+/// Whether yields are worth it, as far as the last ones tell. Times are in milliseconds.
 ///
-/// Of several threads at once each may believe what it likes: nothing but time depends on it.
+/// Threads that look at once may see different values. Only time depends on that.
 #[derive(Debug)]
 struct Yields {
-    /// Nobody yields before that; 0 where everybody may.
+    /// No thread yields before this time. 0 if every thread may.
     resume: AtomicU64,
-    /// How long nobody is to yield the next time that it was not worth it.
+    /// How long no thread yields after the next yield that was not worth it.
     pause: AtomicU64,
 }
 
@@ -98,12 +102,15 @@ impl Yields {
         }
     }
 
-    /// Calls `yields`, which gives the time that it took, unless it is too early after one that
-    /// took long; false then, and where this one did. After the pause one thread tries for all.
+    /// Calls `yields`, which returns the time that it took. Returns whether the yield was worth it.
+    ///
+    /// After a yield that took long, there is a pause in which this does nothing and returns
+    /// `false`. After the pause one thread tries for all.
     fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);
         if resume != 0 {
+            // One thread tries: it moves the end of the pause, so the others go on waiting.
             let mine = now >= resume
                 && self
                     .resume
@@ -113,12 +120,15 @@ impl Yields {
                 return false;
             }
         }
+
         if yields() >= Self::TURN {
             self.resume.store(now + pause, Relaxed);
             self.pause
                 .store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);
             return false;
         }
+
+        // The try after the pause was cheap, so all may yield again.
         if resume != 0 {
             self.resume.store(0, Relaxed);
             self.pause.store(Self::SHORTEST_PAUSE, Relaxed);
@@ -131,7 +141,7 @@ impl Yields {
 mod tests {
     use super::*;
 
-    /// Whether a thread that is to yield at `now` does, where that takes so many microseconds.
+    /// Whether a thread that asks at `now` yields. A yield takes `takes` microseconds.
     fn yields(state: &Yields, now: u64, takes: u64) -> bool {
         let mut yielded = false;
         state.try_yield(now, || {
@@ -176,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_should_not_have_yielded_is_told() {
+    fn a_yield_that_took_a_turn_says_so() {
         let state = Yields::new();
         assert!(state.try_yield(0, || Duration::from_micros(499)));
         assert!(!state.try_yield(0, || Duration::from_micros(500)));
@@ -185,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_one_tries_for_all() {
+    fn after_a_pause_one_thread_tries_for_all() {
         let state = Yields::new();
         assert!(yields(&state, 0, 3_000));
         state.try_yield(50, || {
@@ -204,7 +214,7 @@ mod tests {
 
         use super::*;
 
-        /// How often one who waits looks before it parks, and how often one who lingers does.
+        /// Returns how often a thread looks while it spins, and while it lingers.
         fn looks() -> (u32, u32) {
             let (mut spun, mut lingered) = (0, 0);
             assert!(!spin(|| {
@@ -219,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn nobody_spins() {
+        fn no_thread_spins() {
             const CHILD: &str = "TASKGROUP_TEST_ON_ONE_CORE";
             if std::env::var_os(CHILD).is_some() {
                 assert_eq!((parallelism(), looks()), (1, (1, 0)));
@@ -244,7 +254,7 @@ mod tests {
             let child = Command::new(std::env::current_exe().expect("the test has a path"))
                 .args([
                     "--exact",
-                    "facade::spin::tests::on_one_core::nobody_spins",
+                    "facade::spin::tests::on_one_core::no_thread_spins",
                     "--nocapture",
                 ])
                 .env(CHILD, "1")

@@ -5,7 +5,7 @@ use super::payload::PanicPayload;
 use crate::facade::catch;
 
 /// Drops a value of the user's where a panic must not go further. A panic of its destructor is
-/// logged, with `what` for what was dropped.
+/// logged, and `what` names the value there.
 pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {
         let panic = PanicPayload::new(payload);

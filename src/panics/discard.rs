@@ -9,7 +9,7 @@ use crate::facade::catch;
 
 /// Drops a payload. A panic of its destructor is logged and goes no further.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    // The destructor may panic with a payload whose destructor panics in turn. Where that does not
+    // The destructor may panic with a payload that has such a destructor too. Where that does not
     // end, the last payload is leaked.
     const PATIENCE: usize = 8;
     let mut payload = payload;

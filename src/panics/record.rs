@@ -47,7 +47,7 @@ impl Identity {
 const NESTED: usize = 8;
 
 thread_local! {
-    /// The latest panics of this thread whose records have not been taken, oldest first.
+    /// The records of the latest panics of this thread that have not been taken, oldest first.
     static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
 }
 

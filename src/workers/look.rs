@@ -1,4 +1,4 @@
-//! Whether another thread of this process is asleep, as the system sees it.
+//! Asking the system whether another thread of this process sleeps.
 
 use super::worker::Worker;
 
@@ -7,9 +7,9 @@ use super::worker::Worker;
 pub(super) enum Look {
     /// It sleeps, or waits for a device.
     Asleep,
-    /// It runs, or could.
+    /// It runs, or would if it had a core.
     Awake,
-    /// This look does not tell; a later one will.
+    /// This look does not tell. A later one will.
     Unknown,
 }
 
@@ -26,19 +26,21 @@ mod linux {
     use super::super::worker::ThreadId;
     use super::{Look, Worker};
 
-    /// For how long the clock of a sleeping thread has stood still. Longer than a thread that could
-    /// run usually waits for a core: to take such a thread for a sleeper costs a thread too many.
+    /// How long the processor time of a thread must stand still for the thread to count as asleep.
+    ///
+    /// It is longer than a thread that could run usually waits for a core. To take such a thread
+    /// for a sleeper costs one thread too many.
     const STILL_FOR: Duration = Duration::from_millis(5);
 
     /// The looks of one monitor.
     ///
-    /// `/proc` says what a thread does. A look opens a file, which fails where the process has no
-    /// descriptor left, or where `/proc` is not mounted. The processor time of the thread needs no
-    /// file: a thread is then taken for a sleeper once its time has stood still for `STILL_FOR` in
-    /// one task.
+    /// `/proc` says what a thread does. A look at it opens a file, which fails if the process has
+    /// no descriptor left or `/proc` is not mounted. The processor time of a thread needs no file.
+    /// So where `/proc` fails, a thread counts as asleep once its time has stood still for
+    /// `STILL_FOR` in one task.
     #[derive(Default)]
     pub(in super::super) struct Looks {
-        /// By the key of the worker.
+        /// What the last look saw, by the key of the worker.
         still: HashMap<usize, Still>,
     }
 
@@ -57,17 +59,18 @@ mod linux {
             }
         }
 
-        /// Forgets what is known of workers that may have left.
+        /// Forgets all workers, since they may have left.
         pub(in super::super) fn clear(&mut self) {
             self.still.clear();
         }
 
         fn look_at_clock(&mut self, worker: &Worker) -> Look {
             let tasks = worker.tasks();
-            // The thread has ended since, or is about to.
+            // The thread has ended, or is about to.
             let Some(used) = processor_time(worker.thread()) else {
                 return Look::Unknown;
             };
+
             let now = Instant::now();
             match self.still.get(&worker.key()) {
                 Some(still) if still.tasks == tasks && still.used == used => {
@@ -75,6 +78,7 @@ mod linux {
                     if is_long { Look::Asleep } else { Look::Unknown }
                 }
                 before => {
+                    // In the same task the time has moved, so the thread has run since.
                     let look = if before.is_some_and(|still| still.tasks == tasks) {
                         Look::Awake
                     } else {
@@ -94,24 +98,24 @@ mod linux {
         }
     }
 
-    /// The letter that `/proc` has for what the thread does.
+    /// Returns the letter by which `/proc` says what the thread does.
     fn state(thread: ThreadId) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
-        // The state follows the name, which is in parentheses and may hold some of its own.
+        // The state follows the name, which stands in parentheses and may contain some itself.
         stat.rsplit(')').next()?.trim_start().chars().next()
     }
 
-    /// The processor time that the thread has used.
+    /// Returns the processor time that the thread has used.
     fn processor_time(thread: ThreadId) -> Option<Duration> {
-        // The kernel makes the identity of a thread's clock from that of the thread, and libc has
-        // no constants for it: the lowest bits say "of one thread" (4) and "its running time, in
+        // The kernel makes the id of a thread's clock from the id of the thread. libc has no
+        // constants for that: the lowest bits say "of one thread" (4) and "its running time, in
         // nanoseconds" (2).
         let clock = ClockId::from_raw((!thread.as_raw() << 3) | 4 | 2);
         clock.now().ok().map(Duration::from)
     }
 }
 
-/// Not known here: a task that has run for a whole tick counts as blocked.
+/// This system is not asked: a task that has run for a whole tick counts as blocked.
 #[cfg(not(target_os = "linux"))]
 #[derive(Default)]
 pub(super) struct Looks;

@@ -10,7 +10,7 @@ use super::worker::{Activity, Worker};
 /// The workers of a pool, under the lock of the pool.
 ///
 /// Workers that are busy are listed apart, since thousands may be blocked: the monitor looks at
-/// those that are busy alone, and at a few of them in each tick.
+/// busy workers only, and at a few of them in each tick.
 #[derive(Default)]
 pub(super) struct Members {
     workers: Slab<Member>,
@@ -22,7 +22,7 @@ pub(super) struct Members {
     looks_from: usize,
 }
 
-/// A worker, and what is known of it under the lock of the pool.
+/// A worker, and what the pool knows of it.
 struct Member {
     worker: Arc<Worker>,
     /// Its index among the busy, if it is one.
@@ -93,8 +93,8 @@ impl Members {
         }
     }
 
-    /// Looks at the next `most` busy workers. Returns those that have been at one task since the
-    /// look before.
+    /// Looks at the next `most` busy workers. Returns the workers that have been at one task
+    /// since the look before.
     pub(super) fn look(&mut self, most: usize) -> Vec<Arc<Worker>> {
         let (count, from) = (self.busy.len(), self.looks_from);
         let mut suspects = Vec::new();
@@ -199,8 +199,8 @@ mod tests {
         }
         assert_eq!(keys(members.look(4)), [workers[0].key(), workers[1].key()]);
 
-        // A worker that has begun a task since is not, nor is one that has left its place and come
-        // back.
+        // A worker that has begun a task since is not suspected, nor is a worker that has left its
+        // place and come back.
         workers[2].count_task();
         members.set_activity(&workers[3], Activity::Blocked);
         members.set_activity(&workers[3], Activity::Busy);

@@ -1,7 +1,7 @@
 //! The monitor: a thread that finds workers blocked in code that is not ours, while tasks are
 //! queued.
 //!
-//! It looks every tick at the workers whose task has not changed since the last one. A worker that
+//! It looks every tick at the workers that have begun no task since the last one. A worker that
 //! the system says is asleep gives its place to another, and a worker that has been at its task for
 //! a tick gives back its local batch. What the monitor finds sets its pace:
 //!
@@ -119,7 +119,7 @@ impl Monitor {
         }
     }
 
-    /// Takes the local batches of `suspects`, and the places of those that sleep.
+    /// Gives back the local batches of `suspects`, and frees the places of suspects that sleep.
     fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Found {
         let mut found = Found::default();
         for worker in suspects {
@@ -146,8 +146,7 @@ impl Monitor {
         found
     }
 
-    /// Sends the workers that this tick is due. The refusal is that of the first that could not be
-    /// started.
+    /// Sends as many workers as this tick calls for. Returns the first refusal.
     fn send(&mut self, found: Found, progress: bool) -> Option<Refusal> {
         self.burst = match (found.asleep, found.awake) {
             (0, 0) => self.burst,

@@ -1,8 +1,9 @@
-//! Names of threads, as the operating system shows them.
+//! The names of threads, as the operating system shows them.
 
-/// Runs `f` with the thread renamed to `name`, as much of it as the system keeps (15 bytes on
-/// Linux), and the old name restored afterwards. Where a running thread cannot be renamed, only `f`
-/// is run.
+/// Renames this thread while `f` runs.
+///
+/// The system keeps a part of `name`, 15 bytes on Linux. Where a running thread cannot be renamed,
+/// this only runs `f`.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
     use std::ffi::{CStr, CString};
@@ -22,18 +23,20 @@ pub(crate) fn with_thread_name<T>(name: &str, f: impl FnOnce() -> T) -> T {
         prctl::set_name(name).is_ok()
     }
 
-    // The system cuts the name at 15 bytes by itself, and would cut a character in two.
+    // The system would cut the name at 15 bytes, which may be inside a character.
     let mut end = name.len().min(15);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
+
+    // A name that cannot be set is no reason to fail, and then there is nothing to restore.
     let short: String = name[..end].chars().filter(|c| *c != '\0').collect();
     let old = prctl::get_name().ok();
     let _restore = Restore(CString::new(short).ok().filter(|name| set(name)).and(old));
     f()
 }
 
-/// Runs `f`: a running thread cannot be renamed here.
+/// Runs `f`, since a running thread cannot be renamed here.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn with_thread_name<T>(_name: &str, f: impl FnOnce() -> T) -> T {
     f()

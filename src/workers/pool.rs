@@ -12,20 +12,20 @@
 //!    before it runs a task. So queued tasks get threads for as long as the ones before them block,
 //!    and a burst of spawns costs one wake.
 //! 2. The monitor runs while a source is listed and no place is free, and while a busy worker has
-//!    tasks in its local batch. So a task is not stuck behind one that blocks: a worker gives its
-//!    batch back when it blocks in one of our blocking points, and the monitor gives it back when
-//!    the worker has been at one task for a tick.
+//!    tasks in its local batch. So a task is not stuck behind another that blocks: a worker gives
+//!    its batch back when it blocks in one of our blocking points, and the monitor gives it back
+//!    when the worker has been at one task for a tick.
 //! 3. A worker is in one of four states: at work (in a place or blocked), idle and listed, on its
 //!    way, or retired. A thread that wakes an idle worker exchanges its status, and so does the
 //!    worker when it retires: a wake is never given to a worker that leaves.
 //! 4. A worker stays with a source for a bounded number of batches, and for a millisecond or so at
 //!    most where its tasks take long, while other sources are listed. Then it takes the next one in
-//!    turn. So a source whose tasks spawn more, and never runs dry, does not keep the others from
-//!    their workers.
+//!    turn. So a source with tasks that spawn more, which never runs dry, does not keep the others
+//!    from their workers.
 //! 5. A thread that is about to block in one of our blocking points, and the monitor, run no code
 //!    of the user's. Such code could block itself, which would take a wake from the wait, or the
-//!    monitor from all groups. So what is given back is not dropped there, and a task that has to
-//!    fail because no thread is to be had does so elsewhere (see [`Refusal`]).
+//!    monitor from all groups. So tasks that are given back are not dropped there, and a task that
+//!    has to fail because no thread is to be had does so elsewhere (see [`Refusal`]).
 //!
 //! # Lock order
 //!
@@ -67,11 +67,11 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 pub(super) struct PoolState {
-    /// The listed sources. The one whose turn it is stands at the front.
+    /// The listed sources. The next in turn stands at the front.
     sources: VecDeque<Arc<dyn Source>>,
     pub(super) members: Members,
-    /// The idle workers. The one that became so last is at the back: it is the warmest. Those that
-    /// retire are at the front.
+    /// The idle workers. The last to become idle is at the back: it is the warmest. The next to
+    /// retire is at the front.
     idle: VecDeque<Arc<Worker>>,
     /// Workers woken or started that have not looked for a source yet.
     arriving: usize,
@@ -398,7 +398,7 @@ impl PoolState {
         Action::Start
     }
 
-    /// Returns the source whose turn it is, which stays listed.
+    /// Returns the next source in turn, which stays listed.
     fn rotate(&mut self) -> Option<Arc<dyn Source>> {
         let source = self.sources.pop_front()?;
         self.sources.push_back(source.clone());

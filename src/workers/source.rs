@@ -20,7 +20,7 @@ pub(crate) trait Source: Send + Sync {
 }
 
 /// A task has to fail: the system refused a thread, and no worker is at work that could come for
-/// what is queued.
+/// the queued tasks.
 ///
 /// To fail a task runs code of the user's. So it is left to a thread that may do so: the thread
 /// that spawns does it at once, a thread that blocks does it outside of its wait, and the monitor

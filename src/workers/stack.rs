@@ -1,18 +1,18 @@
-//! How much stack the tasks that run in place may use.
+//! The limit on the stack that tasks in place use.
 //!
-//! A task that runs in place, on the thread that waits for it, finds what the tasks around it have
-//! left of the stack. On a thread of its own it would have all of it. So a task begins in place
-//! only while little of the stack is used, as the distance of two addresses shows; after that a
-//! worker runs it, and the thread that waits blocks.
+//! A task that runs in place, on the thread that waits for it, has only the stack that the tasks
+//! around it have left. On a thread of its own it would have a whole stack. So a task begins in
+//! place only while little of the stack is used, which the distance of two addresses shows.
+//! Otherwise a worker runs it, and the waiting thread blocks.
 //!
 //! | thread | measured from | may be used |
 //! |---|---|---|
-//! | a worker, a task's own thread | the beginning of the thread | a quarter of its stack |
+//! | a worker, a task's own thread | the start of the thread | a quarter of its stack |
 //! | any other | the outermost task in place | `FOREIGN`: a quarter of a stack of 64 KiB |
 //!
-//! The size of the stack of other threads is not known, nor what is used of it. The small limit
-//! costs one wake of a worker, on which the rest of a deep recursion then has the room of the first
-//! row.
+//! For other threads, neither the size of the stack nor the used part is known. The small limit
+//! there costs one wake of a worker. The rest of a deep recursion then runs on that worker, with
+//! the room of the first row.
 
 use std::cell::Cell;
 use std::env;
@@ -25,20 +25,20 @@ local! {
     static STACK: Stack = Stack { top: Cell::new(0), room: Cell::new(FOREIGN) };
 }
 
-/// What the tasks in place may use on threads of which nothing is known.
+/// How much tasks in place may use of a stack of unknown size.
 const FOREIGN: usize = 16 << 10;
 
-/// The stack of a thread of std's, where nothing else is asked for.
+/// The stack size of a thread of std's, where nothing else is asked for.
 const DEFAULT_SIZE: usize = 2 << 20;
 
 struct Stack {
-    /// The address from which the used part is measured; 0 if there is none.
+    /// The address from which the used part is measured. 0 if there is none.
     top: Cell<usize>,
-    /// How much may be used for a task to begin in place.
+    /// How much of the stack may be used when a task begins in place.
     room: Cell<usize>,
 }
 
-/// Says that this thread begins here, with a stack of `size` bytes, or of the default size.
+/// Notes that this thread starts here, with a stack of `size` bytes or of the default size.
 pub(super) fn begin_thread(size: Option<usize>) {
     let _ = STACK.try_with(|stack| {
         stack.top.set(here());
@@ -46,7 +46,7 @@ pub(super) fn begin_thread(size: Option<usize>) {
     });
 }
 
-/// The size that std gives a thread.
+/// Returns the stack size that std gives a thread.
 fn default_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();
     *SIZE.get_or_init(|| {
@@ -55,14 +55,14 @@ fn default_size() -> usize {
     })
 }
 
-/// Where the stack of this thread ends now, more or less.
+/// Returns roughly where the stack of this thread ends now.
 #[inline]
 fn here() -> usize {
     let on_the_stack = 0_u8;
     (&raw const on_the_stack).addr()
 }
 
-/// While it lives, tasks run in place on this thread.
+/// Says that a task runs in place on this thread, while it lives.
 #[must_use = "the stack is not measured from here if this is not kept"]
 pub(crate) struct InPlace {
     is_outermost: bool,
@@ -70,7 +70,8 @@ pub(crate) struct InPlace {
 }
 
 impl InPlace {
-    /// None if the tasks around have used too much of the stack: the task is for a worker then.
+    /// Begins a task in place. `None` if the tasks around have used too much of the stack, so that
+    /// a worker has to run it.
     #[inline]
     pub(crate) fn begin() -> Option<Self> {
         let may_begin = |stack: &Stack| {
@@ -79,7 +80,7 @@ impl InPlace {
                 stack.top.set(here);
                 return Some(true);
             }
-            // On the stack of a coroutine the distance says nothing, and is long.
+            // In a model the tasks are on stacks of coroutines, so the distance tells nothing.
             (cfg!(loom) || top.abs_diff(here) <= stack.room.get()).then_some(false)
         };
         let is_outermost = STACK.try_with(may_begin).ok().flatten()?;
@@ -118,7 +119,7 @@ mod tests {
             let outermost = below(|| InPlace::begin().is_some());
             assert!(
                 outermost,
-                "what is used before the outermost does not count"
+                "the stack that is used before the outermost task does not count"
             );
             let outer = InPlace::begin().expect("nothing is used");
             assert!(InPlace::begin().is_some());

@@ -1,4 +1,4 @@
-//! What the user wants done on each thread that this crate starts for tasks, before its first task.
+//! The user's hook that runs on each thread for tasks, before its first task.
 
 use std::sync::OnceLock;
 
@@ -7,10 +7,11 @@ use crate::panics::{PanicPayload, log};
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
-/// Decided once: by the hook, or by the first thread, which finds that there is none.
+/// Decided once: by the call that sets the hook, or by the first thread, which finds that there is
+/// none.
 static HOOK: OnceLock<Option<Hook>> = OnceLock::new();
 
-/// Why a hook was not set.
+/// The error of [`on_worker_start`]: the hook was not set.
 ///
 /// ```
 /// use taskgroup::{on_worker_start, WorkerHookError};
@@ -28,7 +29,7 @@ pub enum WorkerHookError {
     /// A hook has been set before.
     #[error("a hook for the start of workers has been set before")]
     AlreadySet,
-    /// A thread for tasks has been started without the hook.
+    /// A thread for tasks has been started before.
     #[error("a thread for tasks has been started before the hook was set")]
     AlreadyStarted,
 }
@@ -36,14 +37,15 @@ pub enum WorkerHookError {
 /// Sets a hook that runs on each thread that this crate starts for tasks, before the first task of
 /// that thread.
 ///
-/// A cached thread keeps the signal mask, the processor affinity and the niceness of the thread
-/// that happened to start it, and runs the tasks of others. The hook is the place to set them to
-/// what all tasks are to have, or to attach the thread to a profiler or to a foreign runtime. It
-/// runs on the workers and on the threads of [`dedicated`](crate::TaskBuilder::dedicated) tasks. It
-/// does not run on threads of your own, on which a task may run while they wait for it.
+/// A cached thread inherits the signal mask, the processor affinity and the niceness of the thread
+/// that happened to start it, and then runs tasks of other threads too. Use the hook to set these
+/// to what all tasks should have, or to attach the thread to a profiler or a foreign runtime.
 ///
-/// There is one hook for the process. Set it in `main`, before the first scope. A library leaves it
-/// to the program.
+/// The hook runs on the workers and on the threads of [`dedicated`](crate::TaskBuilder::dedicated)
+/// tasks. It does not run on threads of your own, on which a task may run while they wait for it.
+///
+/// There is one hook for the process. Set it in `main`, before the first scope. A library should
+/// leave it to the program.
 ///
 /// A panic of the hook is logged as an error with `tracing`, and the thread goes on.
 ///
@@ -68,7 +70,7 @@ pub enum WorkerHookError {
 ///
 /// # Errors
 ///
-/// A hook has been set before, or a thread for tasks has been started.
+/// Fails if a hook has been set before, or if a thread for tasks has been started.
 pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), WorkerHookError> {
     let mut hook: Option<Hook> = Some(Box::new(hook));
     let decided = HOOK.get_or_init(|| hook.take());
@@ -79,7 +81,7 @@ pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), Wo
     }
 }
 
-/// Runs the hook, on a thread that has run no task yet.
+/// Runs the hook. Called on a thread that has run no task yet.
 pub(super) fn run() {
     let Some(hook) = HOOK.get_or_init(|| None) else {
         return;

@@ -29,7 +29,7 @@ impl<E: TaskError> Failure<E> {
         log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
     }
 
-    /// Logs the failure of an isolated task whose handle has gone.
+    /// Logs the failure of an isolated task that was not taken out of the handle.
     pub(crate) fn log_untaken(&self) {
         let text = self.text();
         log(|| {
