@@ -74,7 +74,10 @@ fn main() -> anyhow::Result<()> {
             .for_each(|(line, value)| line.push((count as f64, value)));
         reports.push(tasks.2);
     }
-    println!("the cause of the cancel, here of the first:\n{}", reports[0]);
+    println!(
+        "the cause of the cancel, here of the first:\n{}",
+        reports[0]
+    );
     let path = options.svg.map_or_else(
         || env::current_exe().map(|path| path.with_extension("svg")),
         Ok,

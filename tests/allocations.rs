@@ -1,4 +1,4 @@
-//! What the documentation says is allocated, and what is not.
+//! Calls allocate what the documentation says, and no more.
 
 mod support;
 

@@ -1,5 +1,4 @@
-//! The primary failure of a report is the root of the trouble: what failed only because another
-//! task had failed is its echo.
+//! A failure that another failure caused is its echo, and never the primary failure of a report.
 
 #[path = "support/echoes.rs"]
 mod echoes;
@@ -9,7 +8,7 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use echoes::{MODES, Root, assert_echo, disk_full, group, names, primary, report};
+use echoes::{MODES, Root, assert_echo, disk_full, group, names, primary, report, spawn_echo};
 use support::{Gate, LONG, blocked};
 use taskgroup::channel::{self, select};
 use taskgroup::sync::Barrier;
@@ -129,10 +128,7 @@ fn a_waiter_at_a_barrier_that_a_failure_broke_is_an_echo() {
         let (ended, barrier) = (Gate::default(), Barrier::new(3));
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(|| Ok(barrier.wait().map(drop)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, || Ok(barrier.wait().map(drop)?));
                 g.task().name("root").spawn(|| {
                     while !barrier.is_broken() {
                         let waited = taskgroup::timeout(Duration::from_millis(1), || {
@@ -153,10 +149,7 @@ fn a_waiter_at_a_barrier_that_a_failure_broke_is_an_echo() {
 fn a_waiter_at_a_barrier_that_a_failed_task_reset_is_an_echo() {
     let (ended, barrier) = (Gate::default(), Barrier::new(2));
     let error = TaskGroup::scope(|g| {
-        g.task()
-            .name("echo")
-            .spawn(|| Ok(barrier.wait().map(drop)?))
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, || Ok(barrier.wait().map(drop)?));
         support::until_waiting(&barrier, 1);
         g.task().name("root").spawn(|| {
             barrier.reset();
@@ -174,15 +167,12 @@ fn a_cancel_of_another_group_that_failed_is_an_echo() {
     let (ended, token) = (Gate::default(), Mutex::new(None));
     let opened = Gate::default();
     let error = TaskGroup::scope(|g| {
-        g.task()
-            .name("echo")
-            .spawn(|| {
-                opened.wait();
-                let token: CancelToken = token.lock().unwrap().take().expect("the group is open");
-                token.wait()?;
-                Ok(token.check()?)
-            })
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, || {
+            opened.wait();
+            let token: CancelToken = token.lock().unwrap().take().expect("the group is open");
+            token.wait()?;
+            Ok(token.check()?)
+        });
         g.task().name("root").spawn(|| {
             let failed = TaskGroup::scope(|inner| {
                 *token.lock().unwrap() = Some(inner.token().clone());
@@ -218,10 +208,7 @@ fn a_root_that_panicked_has_echoes() {
 fn the_end_that_abandoned_code_drops_is_that_of_its_task() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
     let error = TaskGroup::scope(|g| {
-        g.task()
-            .name("echo")
-            .spawn(move || Ok(sender.send(1)?))
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, move || Ok(sender.send(1)?));
         g.task().name("root").spawn(|| {
             // The cancel that the echo leads to would end the call early.
             taskgroup::shield(|| taskgroup::abandon(move || drop(receiver)))?;
@@ -245,10 +232,7 @@ fn the_cause_of_the_cancel_names_what_was_recorded_first() {
             Err::<(), _>(cancelled.into())
         });
         blocks.wait();
-        g.task()
-            .name("echo")
-            .spawn(move || Ok(sender.send(1)?))
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, move || Ok(sender.send(1)?));
         g.task().name("root").spawn(|| Root(&ended).bails(receiver));
         Ok(())
     })

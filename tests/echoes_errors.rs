@@ -1,4 +1,4 @@
-//! An echo is known by what its error holds, also inside of errors of one's own.
+//! An echo is recognised by the errors in its chain, also inside of the user's own error types.
 
 #[path = "support/echoes.rs"]
 mod echoes;
@@ -7,7 +7,7 @@ mod support;
 use std::error::Error;
 use std::io;
 
-use echoes::{Root, assert_echo, disk_full, names, primary, report};
+use echoes::{Root, assert_echo, disk_full, names, primary, report, spawn_echo};
 use support::Gate;
 use taskgroup::channel::{self, Disconnected, RecvError, SendError};
 use taskgroup::sync::{Barrier, BarrierError};
@@ -144,10 +144,7 @@ fn an_enum_passes_it_on_through_every_variant() {
     let error = TaskGroup::builder()
         .error_type::<Own>()
         .scope(|g| {
-            g.task()
-                .name("echo")
-                .spawn(|| Ok(barrier.wait().map(drop)?))
-                .on_finished(|_| ended.open());
+            spawn_echo(g, &ended, || Ok(barrier.wait().map(drop)?));
             support::until_waiting(&barrier, 1);
             g.task().name("root").spawn(|| {
                 barrier.reset();

@@ -1,5 +1,4 @@
-//! Echoes of what failed in another group: the tasks, or bodies, of the group that both have in
-//! common are root and echo.
+//! Echoes of failures in other groups: the tasks, or bodies, of the common group are root and echo.
 
 #[path = "support/echoes.rs"]
 mod echoes;
@@ -7,7 +6,9 @@ mod support;
 
 use std::sync::Arc;
 
-use echoes::{MODES, Root, assert_echo, assert_no_echo, disk_full, group, names, primary};
+use echoes::{
+    MODES, Root, assert_echo, assert_no_echo, disk_full, group, names, primary, spawn_echo,
+};
 use support::{Gate, blocked};
 use taskgroup::{OnFailure, TaskGroup, channel};
 
@@ -35,11 +36,7 @@ fn the_ancestors_in_the_common_group_are_root_and_echo() {
             let error = group(mode)
                 .scope(|g| {
                     let send = move || Ok(sender.send(1)?);
-                    let echo = g
-                        .task()
-                        .name("echo")
-                        .spawn(move || deep(above_echo, Box::new(send)));
-                    echo.on_finished(|_| ended.open());
+                    spawn_echo(g, &ended, move || deep(above_echo, Box::new(send)));
                     let ended = &ended;
                     let bail = move || Root(ended).bails(receiver);
                     g.task()
@@ -60,10 +57,7 @@ fn a_task_that_another_took_along_stands_for_the_task_around_both() {
     for given in [false, true] {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded::<u32>(0));
         let error = TaskGroup::scope(|g| {
-            g.task()
-                .name("echo")
-                .spawn(move || Ok(receiver.recv().map(drop)?))
-                .on_finished(|_| ended.open());
+            spawn_echo(g, &ended, move || Ok(receiver.recv().map(drop)?));
             g.task().name("root").spawn(|| {
                 let begun = Gate::default();
                 let failed = TaskGroup::scope(|inner| {
@@ -103,10 +97,7 @@ fn a_task_that_another_took_along_stands_for_the_task_around_both() {
 fn a_task_that_never_ran_stands_for_the_task_around_its_group() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded::<u32>(0));
     let error = TaskGroup::scope(|g| {
-        g.task()
-            .name("echo")
-            .spawn(move || Ok(receiver.recv().map(drop)?))
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, move || Ok(receiver.recv().map(drop)?));
         g.task().name("root").spawn(|| {
             let failed = TaskGroup::scope(|inner| {
                 inner
@@ -133,10 +124,7 @@ fn a_body_stands_for_the_groups_that_are_opened_in_it() {
             let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
             let error = group(mode)
                 .scope(|g| {
-                    g.task()
-                        .name("echo")
-                        .spawn(move || Ok(sender.send(1)?))
-                        .on_finished(|_| ended.open());
+                    spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                     deep(depth, Box::new(|| Root(&ended).bails(receiver)))
                 })
                 .unwrap_err();
@@ -231,10 +219,7 @@ fn a_body_that_fails_has_echoes() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();
@@ -253,10 +238,7 @@ fn a_body_inside_of_a_task_is_not_that_task() {
     let outer = TaskGroup::scope(|g| {
         g.task().name("outer").spawn(|| {
             let error = TaskGroup::scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 Root(&ended).bails(receiver)
             })
             .unwrap_err();

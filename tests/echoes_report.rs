@@ -4,7 +4,7 @@
 mod echoes;
 mod support;
 
-use echoes::{MODES, Root, assert_no_echo, group, names, primary};
+use echoes::{MODES, Root, assert_no_echo, group, names, primary, spawn_echo};
 use support::{Gate, blocked};
 use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, channel};
 
@@ -120,10 +120,7 @@ fn an_isolated_failure_is_not_in_the_report_and_has_no_echoes() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 let isolated = g
                     .task()
                     .name("isolated")
@@ -143,10 +140,7 @@ fn an_isolated_failure_that_the_body_passes_on_is_the_root() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 let isolated = g
                     .task()
                     .name("isolated")
@@ -168,10 +162,7 @@ fn a_task_that_failed_before_it_was_ready_is_the_root() {
         let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 let start = g
                     .task()
                     .name("server")
@@ -193,10 +184,7 @@ fn a_failure_beside_root_and_echo_is_neither() {
         let (sender, receiver) = channel::bounded(0);
         let error = group(mode)
             .scope(|g| {
-                g.task()
-                    .name("echo")
-                    .spawn(move || Ok(sender.send(1)?))
-                    .on_finished(|_| ended.open());
+                spawn_echo(g, &ended, move || Ok(sender.send(1)?));
                 g.task()
                     .name("other")
                     .spawn(|| {
@@ -298,10 +286,7 @@ group `chain`: 2 failures
 fn a_root_with_a_report_is_drawn_with_it_and_its_echo_below() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
     let error = TaskGroup::scope(|g| {
-        g.task()
-            .name("echo")
-            .spawn(move || Ok(sender.send(1)?))
-            .on_finished(|_| ended.open());
+        spawn_echo(g, &ended, move || Ok(sender.send(1)?));
         g.task().name("root").spawn(|| {
             TaskGroup::builder().name("inner").scope(|inner| {
                 inner

@@ -1,64 +1,36 @@
-//! A log whose subscriber panics: nothing is lost by that but what the subscriber was told.
+//! A subscriber that panics: nothing is lost by that but the event that it was told.
 
 mod support;
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use support::{Bomb, Drops, Gate, until};
+use support::{Bomb, Drops, Gate, Listener, until};
 use taskgroup::{
     CancelToken, Cancelled, GroupError, OnFailure, OnPanic, TaskError, TaskGroup, TaskStatus,
     abandon, channel,
 };
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::Level;
 
 /// What the subscriber has been told.
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps what it is told, and panics with a payload that panics again when it is dropped.
-struct Hostile;
-
-impl Subscriber for Hostile {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-        impl Visit for Text {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                let _ = write!(self.0, "{field}={value:?} ");
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        TOLD.lock().unwrap().push(text.0);
-        panic_any(Bomb("the payload of the subscriber"));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-/// Makes the subscriber that of the process.
+/// Gives the process a subscriber that keeps what it is told, and panics with a payload that panics
+/// again when it is dropped.
 fn hostile() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing::subscriber::set_global_default(Hostile).expect("no other test sets one")
+        let hostile = Listener {
+            level: Level::TRACE,
+            hears: |event| {
+                TOLD.lock().unwrap().push(event);
+                panic_any(Bomb("the payload of the subscriber"));
+            },
+        };
+        tracing::subscriber::set_global_default(hostile).expect("no other test sets one")
     });
 }
 
@@ -79,7 +51,7 @@ fn message_of<T>(f: impl FnOnce() -> T) -> String {
         .expect("it has a text")
 }
 
-/// The cancel of a scope, in an error whose destructor panics.
+/// The cancel of a scope, in an error with a destructor that panics.
 #[derive(Debug)]
 struct Fragile(
     Cancelled,

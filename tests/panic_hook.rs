@@ -1,4 +1,4 @@
-//! What a panic of a task prints, with the hook of this crate and with one of the user's own.
+//! The output of a task's panic, with the hook of this crate and with a hook of the user's.
 
 mod support;
 
@@ -58,7 +58,7 @@ fn printed(test: &str, asked: Option<&str>) -> String {
     String::from_utf8(output.stderr).expect("it prints text")
 }
 
-/// The line before the one that says `message`, for each.
+/// Returns the line before each line that says `message`.
 fn headings<'a>(printed: &'a str, message: &str) -> Vec<&'a str> {
     let lines: Vec<_> = printed.lines().collect();
     lines

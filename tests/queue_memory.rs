@@ -17,7 +17,7 @@ fn resident() -> u64 {
         .split(' ')
         .nth(1)
         .and_then(|pages| pages.parse::<u64>().ok())
-        .expect("the second number is that of resident pages")
+        .expect("the second number counts resident pages")
         * 4
 }
 
@@ -42,7 +42,7 @@ fn tasks_that_were_cancelled_while_they_were_queued_are_not_kept() {
                     Ok(())
                 });
                 begun.wait();
-                // One that goes on waiting, so that the others are not at the front of the queue.
+                // This task goes on waiting, so that the others are not at the front of the queue.
                 let last = g.spawn(|| Ok(7));
                 stays_small(|| {
                     for i in 0..TASKS {

@@ -1,4 +1,4 @@
-//! A cancel stays a cancel inside of errors of one's own.
+//! A cancel stays a cancel inside of the user's own error types.
 
 use std::error::Error;
 use std::io;

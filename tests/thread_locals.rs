@@ -27,7 +27,7 @@ impl Drop for AtExit {
 
 thread_local!(static OLDER: RefCell<Option<AtExit>> = const { RefCell::new(None) });
 
-/// Has `f` run in a destructor of this thread that comes after those of the crate.
+/// Runs `f` in a destructor of this thread that comes after the destructors of the crate.
 fn at_exit(f: impl FnOnce() + Send + 'static) {
     OLDER.with(|older| *older.borrow_mut() = Some(AtExit(Some(Box::new(f)))));
     // The thread-locals of the crate are made now, so they are dropped first.

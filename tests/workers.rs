@@ -328,7 +328,7 @@ fn a_named_task_names_its_thread_and_the_next_task_on_it_finds_the_old_name() {
                 assert_eq!(task.name(), Some("a-name-longer-than-the-system-keeps"));
                 started.wait();
                 assert_eq!(task.wait()?, TaskStatus::Finished);
-                // More at once than there can be idle workers, so that the one that was named takes
+                // More at once than there can be idle workers, so that the named worker takes
                 // part.
                 TaskGroup::scope(|inner| {
                     for _ in 0..8 {
@@ -692,7 +692,7 @@ fn dropped_by(busy: impl Fn(&(dyn Fn() -> bool + Sync)) + Sync) -> Vec<Option<St
 fn the_monitor_drops_nothing_of_the_users() {
     alone("the_monitor_drops_nothing_of_the_users", || {
         for _ in 0..50 {
-            // Behind a task that spins, only the monitor finds what is stashed.
+            // Behind a task that spins, only the monitor finds the tasks that its worker has taken.
             let dropped = dropped_by(|all_dropped| support::until(all_dropped));
             assert!(
                 dropped
@@ -816,7 +816,7 @@ fn a_task_without_a_thread_in_a_group_that_is_cancelled_never_ran() {
         .scope(|g| {
             let deadline = g.token().deadline().expect("it has one");
             let holder = g.spawn(move || {
-                // The deadline passes and nobody has looked.
+                // The deadline passes before any thread has looked.
                 support::until(|| std::time::Instant::now() > deadline);
                 Ok(())
             });

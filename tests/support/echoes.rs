@@ -70,6 +70,16 @@ impl Root<'_> {
     }
 }
 
+/// Spawns the task `echo`. Its end opens `ended`.
+pub fn spawn_echo<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    ended: &'scope Gate,
+    echo: impl FnOnce() -> anyhow::Result<()> + Send + 'scope,
+) {
+    let task = g.task().name("echo").spawn(echo);
+    task.on_finished(|_| ended.open());
+}
+
 /// Returns the report of two tasks: `echo`, which fails once `owned` is dropped, and `root`, which
 /// owns it.
 pub fn report<E: TaskError>(

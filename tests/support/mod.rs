@@ -115,20 +115,29 @@ impl Drop for Bomb {
     }
 }
 
-/// Runs `f`. Returns its value, and the events at error level that this thread traced meanwhile: a
-/// string for each, with all its fields.
+/// Runs `f` and returns the events that its thread traced at error level meanwhile, each as a string
+/// with all its fields.
 pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let value = tracing::subscriber::with_default(ErrorLog(events.clone()), f);
+    let heard = events.clone();
+    let listener = Listener {
+        level: Level::ERROR,
+        hears: move |event| heard.lock().unwrap().push(event),
+    };
+    let value = tracing::subscriber::with_default(listener, f);
     let events = events.lock().unwrap().clone();
     (value, events)
 }
 
-struct ErrorLog(Arc<Mutex<Vec<String>>>);
+/// Passes on each event of a level or a more severe one, as a string with all its fields.
+pub(crate) struct Listener<F> {
+    pub(crate) level: Level,
+    pub(crate) hears: F,
+}
 
-impl Subscriber for ErrorLog {
+impl<F: Fn(String) + 'static> Subscriber for Listener<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() <= self.level
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -145,14 +154,10 @@ impl Subscriber for ErrorLog {
             fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
                 let _ = write!(self.0, "{field}={value:?} ");
             }
-
-            fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-                let _ = write!(self.0, "{field}={value} ");
-            }
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        (self.hears)(text.0);
     }
 
     fn enter(&self, _: &Id) {}

@@ -262,13 +262,13 @@ impl Source for GroupState {
             }
         }
 
-        // The stash is empty here, and its ends are reported.
+        // The batch is empty here, and its ends are reported.
         worker.withdraw_batch();
     }
 
     fn start_apart(self: Arc<Self>) {
         while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
-            // Without a worker there is no stash, so each end is reported at once.
+            // Without a worker there is no local batch, so each end is reported at once.
             match self.dispatch(taken) {
                 Dispatched::Ended(end) => self.leave(end, Permit::None),
                 Dispatched::NotBegun => self.not_begun(Permit::None),
