@@ -7,7 +7,6 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{apart, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
 use crate::{CancelToken, StartError, TaskGroup};
 
 pub(super) fn models() -> Vec<Model> {
@@ -20,6 +19,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_completions_event_after_its_waiter,
+            "event-comes-after-its-waiter" in completions_event_races_with_entry,
             Preemptions(3),
             "deadlock",
             "an event that is entered after a look for its waiter wakes nobody"
@@ -38,6 +38,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_completions_waiter_goes_on_without_a_permit,
+            "event-keeps-the-permit" in completions_waiter_keeps_the_limit,
             Preemptions(2),
             "attempt to subtract with overflow",
             "a waiter that is not given its permit back runs beside the task that has it"
@@ -62,6 +63,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_start_leaves_its_task,
+            "start-leaves-its-task" in start_send_races_with_cancel,
             Preemptions(2),
             "Causality violation",
             "a cancelled start that does not wait for the end of its task returns while that runs"
@@ -80,6 +82,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_start_failure_leaves_the_handshake_open,
+            "failure-leaves-the-handshake-open" in start_failure_races_with_send,
             Preemptions(2),
             "a failure was swallowed",
             "a failure that does not close the handshake is nobody's if the task is ready after it"
@@ -102,11 +105,6 @@ fn completions_event_races_with_entry() {
         Ok(())
     })
     .unwrap();
-}
-
-fn broken_completions_event_after_its_waiter() {
-    take_out(Guard::EventWithItsWaiter);
-    completions_event_races_with_entry();
 }
 
 fn completions_event_races_with_cancel() {
@@ -161,11 +159,6 @@ fn completions_waiter_keeps_the_limit() {
             })
             .unwrap();
     });
-}
-
-fn broken_completions_waiter_goes_on_without_a_permit() {
-    take_out(Guard::EventGivesPermitBack);
-    completions_waiter_keeps_the_limit();
 }
 
 fn completions_waiter_has_its_permit_with_the_event() {
@@ -227,11 +220,6 @@ fn start_send_races_with_cancel() {
     });
 }
 
-fn broken_start_leaves_its_task() {
-    take_out(Guard::StartAwaitsTheEnd);
-    start_send_races_with_cancel();
-}
-
 fn start_ends_without_sending() {
     with_pool(1, || {
         let during = Watched::new();
@@ -281,9 +269,4 @@ fn start_failure_races_with_send() {
             "a failure was reported twice"
         );
     });
-}
-
-fn broken_start_failure_leaves_the_handshake_open() {
-    take_out(Guard::FailureClosesHandshake);
-    start_failure_races_with_send();
 }

@@ -10,7 +10,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{Gate, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{Guard, ModelPanic, take_out};
+use crate::facade::ModelPanic;
 use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
 
 pub(super) fn models() -> Vec<Model> {
@@ -35,6 +35,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_failure_looks_before_it_is_recorded,
+            "failure-looks-before-the-lock" in scope_r6_two_tasks_fail_at_once,
             Preemptions(3),
             "both were first",
             "a failure that looks for an earlier one outside the lock is a second primary"
@@ -196,11 +197,6 @@ fn scope_r6_two_tasks_fail_at_once() {
     } else {
         "both failed"
     });
-}
-
-fn broken_scope_failure_looks_before_it_is_recorded() {
-    take_out(Guard::FailureLooksUnderLock);
-    scope_r6_two_tasks_fail_at_once();
 }
 
 fn scope_r22_task_panics_while_body_parks() {

@@ -7,7 +7,6 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Counted, Drops, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
 use crate::{TaskGroup, TaskStatus, checkpoint, shield};
 
 pub(super) fn models() -> Vec<Model> {
@@ -44,6 +43,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_result_dropped_after_end,
+            "result-outlives-the-end" in handle_result_is_dropped_before_the_end,
             Preemptions(3),
             "Causality violation",
             "a result that is dropped after the end was signalled outlives its scope"
@@ -62,6 +62,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_handle_takes_its_cancel_along,
+            "handle-takes-its-cancel-along" in handle_cancel_outlives_the_handle,
             Preemptions(3),
             "deadlock",
             "a task that looks only for its handle, and not for its token, never hears of its cancel"
@@ -203,11 +204,6 @@ fn handle_result_is_dropped_before_the_end() {
     assert_eq!(drops.count(), 1);
 }
 
-fn broken_scope_result_dropped_after_end() {
-    take_out(Guard::DropBeforeEnd);
-    handle_result_is_dropped_before_the_end();
-}
-
 fn handle_cancel_races_with_start() {
     must_see(["it was cut short", "it never ran"]);
     TaskGroup::scope(|g| {
@@ -241,11 +237,6 @@ fn handle_cancel_outlives_the_handle() {
     } else {
         "it never ran"
     });
-}
-
-fn broken_handle_takes_its_cancel_along() {
-    take_out(Guard::CancelOutlivesHandle);
-    handle_cancel_outlives_the_handle();
 }
 
 fn handle_cancel_races_with_end() {

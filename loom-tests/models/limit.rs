@@ -4,7 +4,6 @@ use super::Bound::Preemptions;
 use super::support::with_pool;
 use super::{Model, Watched};
 use crate::TaskGroup;
-use crate::facade::{Guard, take_out};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -16,12 +15,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_limit_wait_inside_gives_nothing_up,
+            "outer-tasks-keep-their-permits" in limit_wait_inside_gives_the_permit_up,
             Preemptions(1),
             "deadlock",
             "where a task inside gives up no permit of the task around it, a queued one never begins"
         ),
         breaks!(
             broken_limit_holder_finds_no_waiters,
+            "thread-misses-early-waiters" in limit_wait_inside_gives_the_permit_up,
             Preemptions(1),
             "deadlock",
             "a task that begins to wait and does not look for those inside that wait already keeps its permit for ever"
@@ -56,14 +57,4 @@ fn limit_wait_inside_gives_the_permit_up() {
             })
             .unwrap();
     });
-}
-
-fn broken_limit_wait_inside_gives_nothing_up() {
-    take_out(Guard::WaitInsideGivesPermitUp);
-    limit_wait_inside_gives_the_permit_up();
-}
-
-fn broken_limit_holder_finds_no_waiters() {
-    take_out(Guard::HolderFindsWaiters);
-    limit_wait_inside_gives_the_permit_up();
 }

@@ -3,7 +3,6 @@
 use super::Bound::Preemptions;
 use super::Model;
 use super::support::{Gate, with_pool};
-use crate::facade::{Guard, take_out};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -15,6 +14,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_map_without_a_spare_lane,
+            "no-map-worker-is-spare" in map_batch_is_shared,
             Preemptions(1),
             "deadlock",
             "without a lane to spare, an item waits for ever behind one that blocks"
@@ -27,6 +27,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_map_lane_wakes_nobody,
+            "puller-is-not-woken" in map_puller_is_woken,
             Preemptions(1),
             "deadlock",
             "a lane that takes from the queue and wakes nobody leaves the rest of the input unpulled"
@@ -48,19 +49,9 @@ fn map_batch_is_shared() {
     });
 }
 
-fn broken_map_without_a_spare_lane() {
-    take_out(Guard::LaneIsSpare);
-    map_batch_is_shared();
-}
-
 fn map_puller_is_woken() {
     with_pool(1, || {
         let doubled = crate::map(0..5, 1, |n| anyhow::Ok(n * 2));
         assert_eq!(doubled.expect("no item fails"), [0, 2, 4, 6, 8]);
     });
-}
-
-fn broken_map_lane_wakes_nobody() {
-    take_out(Guard::LaneWakesPuller);
-    map_puller_is_woken();
 }

@@ -10,7 +10,6 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Drops, Gate, Note, apart, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{Guard, take_out};
 use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, current_token, shield};
 
 pub(super) fn models() -> Vec<Model> {
@@ -29,6 +28,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_owner_says_late_that_it_waits,
+            "owner-waits-after-the-look" in scope_r3_last_task_ends_while_owner_parks,
             Preemptions(3),
             "deadlock",
             "an owner that says it waits after it has looked sleeps for ever"
@@ -41,6 +41,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_daemon_keeps_the_owner_asleep,
+            "last-task-waits-for-daemons" in scope_last_task_ends_beside_a_daemon,
             Preemptions(2),
             "deadlock",
             "a daemon waits for the owner to cancel it, so an owner that waits for the daemon sleeps for ever"
@@ -53,6 +54,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_closes_after_it_looked,
+            "group-closes-after-the-look" in scope_r4_spawn_races_with_close,
             Preemptions(3),
             "a task outlives its scope",
             "a group that closes after it has looked lets a task outlive its scope"
@@ -71,12 +73,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_scope_spawn_looks_before_it_queues,
+            "spawn-looks-before-it-queues" in scope_r17_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             "deadlock",
             "a task that is queued after a look at the cancel stays queued"
         ),
         breaks!(
             broken_scope_cancel_leaves_the_queue,
+            "cancel-leaves-the-queue" in scope_r17_spawn_at_the_limit_races_with_cancel,
             Preemptions(3),
             "deadlock",
             "a cancel that does not empty the queue leaves a task in it"
@@ -175,11 +179,6 @@ fn scope_r3_last_task_ends_while_owner_parks() {
     during.read();
 }
 
-fn broken_scope_owner_says_late_that_it_waits() {
-    take_out(Guard::OwnerSaysItWaits);
-    scope_r3_last_task_ends_while_owner_parks();
-}
-
 fn scope_last_task_ends_beside_a_daemon() {
     let in_daemon = Watched::new();
     TaskGroup::scope(|g| {
@@ -193,11 +192,6 @@ fn scope_last_task_ends_beside_a_daemon() {
     })
     .unwrap();
     in_daemon.read();
-}
-
-fn broken_scope_daemon_keeps_the_owner_asleep() {
-    take_out(Guard::OwnerSleepsForTasksAlone);
-    scope_last_task_ends_beside_a_daemon();
 }
 
 fn scope_r4_spawn_races_with_close() {
@@ -224,11 +218,6 @@ fn scope_r4_spawn_races_with_close() {
     } else {
         "the task was refused"
     });
-}
-
-fn broken_scope_closes_after_it_looked() {
-    take_out(Guard::CloseUnderLock);
-    scope_r4_spawn_races_with_close();
 }
 
 fn scope_r13_cancel_races_with_start() {
@@ -276,16 +265,6 @@ fn scope_r17_spawn_at_the_limit_races_with_cancel() {
             })
             .unwrap();
     });
-}
-
-fn broken_scope_spawn_looks_before_it_queues() {
-    take_out(Guard::SpawnChecksUnderLock);
-    scope_r17_spawn_at_the_limit_races_with_cancel();
-}
-
-fn broken_scope_cancel_leaves_the_queue() {
-    take_out(Guard::CancelEmptiesQueue);
-    scope_r17_spawn_at_the_limit_races_with_cancel();
 }
 
 fn scope_r20_cancelled_task_waits_in_a_shield() {

@@ -8,7 +8,7 @@ use super::Bound::Preemptions;
 use super::cancel::cancel_in_thread;
 use super::support::{Drops, Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::facade::{self, Guard, take_out};
+use crate::facade;
 use crate::{CancelToken, TaskGroup, TaskStatus, workers};
 
 pub(super) fn models() -> Vec<Model> {
@@ -39,6 +39,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_retire_by_load_and_store,
+            "worker-retires-by-load-and-store" in worker_r15_idle_exit_races_with_hand_off,
             Preemptions(2),
             "deadlock",
             "a worker that retires by load and store leaves with a wake"
@@ -57,6 +58,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_keeps_the_wake,
+            "worker-keeps-the-wake" in worker_wake_is_passed_on,
             Preemptions(2),
             "deadlock",
             "a worker that keeps the wake leaves a free place empty"
@@ -75,6 +77,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_blocks_with_its_stash,
+            "blocking-worker-keeps-its-tasks" in worker_stash_is_given_back,
             Preemptions(1),
             "deadlock",
             "a worker that blocks with tasks in its stash keeps them from all others"
@@ -93,6 +96,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_blocks_and_drops_its_stash,
+            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_the_destructors_of_its_stash,
             Preemptions(1),
             "deadlock",
             "a destructor that runs between the publish of a wait and its park takes the cancel from it"
@@ -105,6 +109,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_flags_its_stash_first,
+            "batch-is-announced-before-it-is-there" in worker_stash_is_flagged_for_the_monitor,
             Preemptions(1),
             "deadlock",
             "a worker that says that it has a stash before it has one is found with an empty one, and then not at all"
@@ -123,12 +128,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_keeps_its_permit,
+            "waiting-task-keeps-its-permit" in worker_r18_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             "deadlock",
             "a task that keeps its permit while it waits for a queued one waits for ever"
         ),
         breaks!(
             broken_worker_end_keeps_the_permit_of_its_waiter,
+            "end-keeps-the-permit" in worker_r18_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             "attempt to subtract with overflow",
             "a waiter that the end gives no permit gives up one that it does not have"
@@ -147,6 +154,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_end_owes_nothing,
+            "end-owes-no-permit" in worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
             Preemptions(2),
             "taken beside the waiter",
             "an ending task whose permit counts as free though a waiter takes it over lets try_spawn take a task"
@@ -159,6 +167,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_goes_on_without_a_permit,
+            "cut-wait-takes-no-permit" in worker_limit_wait_that_is_cut_short_takes_a_permit,
             Preemptions(2),
             "attempt to subtract with overflow",
             "a wait that is cut short and takes no permit gives up one that it does not have"
@@ -183,6 +192,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_ignores_the_limit,
+            "limit-is-ignored" in worker_limit_is_kept,
             Preemptions(2),
             "Causality violation",
             "a worker that begins a task without a free slot runs two at once"
@@ -288,11 +298,6 @@ fn worker_r15_idle_exit_races_with_hand_off() {
     });
 }
 
-fn broken_worker_retire_by_load_and_store() {
-    take_out(Guard::RetireByExchange);
-    worker_r15_idle_exit_races_with_hand_off();
-}
-
 fn worker_idle_worker_is_woken() {
     with_pool(1, || {
         let ran = Note::default();
@@ -314,11 +319,6 @@ fn worker_wake_is_passed_on() {
         })
         .unwrap();
     });
-}
-
-fn broken_worker_keeps_the_wake() {
-    take_out(Guard::WakeIsPassedOn);
-    worker_wake_is_passed_on();
 }
 
 fn worker_that_blocks_frees_its_place() {
@@ -358,11 +358,6 @@ fn worker_stash_is_given_back() {
         })
         .unwrap();
     });
-}
-
-fn broken_worker_blocks_with_its_stash() {
-    take_out(Guard::StashIsGivenBack);
-    worker_stash_is_given_back();
 }
 
 fn worker_stash_is_given_back_for_it() {
@@ -419,11 +414,6 @@ fn worker_blocks_without_the_destructors_of_its_stash() {
     });
 }
 
-fn broken_worker_blocks_and_drops_its_stash() {
-    take_out(Guard::GivingBackDropsNothing);
-    worker_blocks_without_the_destructors_of_its_stash();
-}
-
 fn worker_stash_is_flagged_for_the_monitor() {
     facade::set_largest_batch(2);
     with_pool(2, || {
@@ -452,11 +442,6 @@ fn worker_stash_is_flagged_for_the_monitor() {
         .unwrap();
         monitor.join().unwrap();
     });
-}
-
-fn broken_worker_flags_its_stash_first() {
-    take_out(Guard::StashIsFlaggedLast);
-    worker_stash_is_flagged_for_the_monitor();
 }
 
 /// A task of a group with a limit of one that waits for a second one by `wait`.
@@ -491,16 +476,6 @@ fn worker_r18_wait_in_a_task_gives_its_permit_up() {
         assert_eq!(task.wait()?, TaskStatus::Finished);
         Ok(())
     });
-}
-
-fn broken_worker_keeps_its_permit() {
-    take_out(Guard::WaitGivesPermitUp);
-    worker_r18_wait_in_a_task_gives_its_permit_up();
-}
-
-fn broken_worker_end_keeps_the_permit_of_its_waiter() {
-    take_out(Guard::EndGivesPermitBack);
-    worker_r18_wait_in_a_task_gives_its_permit_up();
 }
 
 fn worker_limit_waits_of_both_kinds_in_one_another() {
@@ -560,11 +535,6 @@ fn worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter() {
     });
 }
 
-fn broken_worker_end_owes_nothing() {
-    take_out(Guard::EndOwesPermits);
-    worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter();
-}
-
 fn worker_limit_wait_that_is_cut_short_takes_a_permit() {
     must_see(["it had ended", "it had not"]);
     with_pool(2, || {
@@ -588,11 +558,6 @@ fn worker_limit_wait_that_is_cut_short_takes_a_permit() {
             .unwrap();
         assert_eq!(ran.times(), 1);
     });
-}
-
-fn broken_worker_goes_on_without_a_permit() {
-    take_out(Guard::CutWaitTakesAPermit);
-    worker_limit_wait_that_is_cut_short_takes_a_permit();
 }
 
 fn worker_limit_permits_come_back_from_who_was_too_late() {
@@ -659,9 +624,4 @@ fn worker_limit_is_kept() {
             })
             .unwrap();
     });
-}
-
-fn broken_worker_ignores_the_limit() {
-    take_out(Guard::LimitIsKept);
-    worker_limit_is_kept();
 }

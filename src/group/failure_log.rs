@@ -12,7 +12,7 @@ use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{
     Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError, find_echoes, log,
 };
-use crate::facade::{Guard, Mutex, Payload, catch, holds};
+use crate::facade::{Mutex, Payload, catch};
 
 /// The failures of a group, in the order in which they were recorded.
 ///
@@ -78,17 +78,17 @@ impl<E: TaskError> FailureLog<E> {
         // The decision, the entry and the mark are in one critical section.
         let fatal = self.fatal.includes(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
-        let seen_early = !holds(Guard::FailureLooksUnderLock) && node.is_flagged();
+        // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
 
         let mut fallout = None;
-        if seen_early || (holds(Guard::FailureLooksUnderLock) && node.is_flagged()) {
+        if node.is_flagged() {
             failure.set_after_cancel(true);
         } else if fatal {
             // None if a cancel from elsewhere has marked the node since the check above.
             fallout = node.trip(cancelled.clone());
             match fallout {
-                None if holds(Guard::FailureLooksUnderLock) => failure.set_after_cancel(true),
+                None => failure.set_after_cancel(true),
                 _ => entries.canceller = Some(entries.failures.len()),
             }
         }

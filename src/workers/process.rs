@@ -6,7 +6,7 @@ use super::pool::Pool;
 use super::source::{Refusal, Source};
 use super::worker::{Activity, Worker};
 use super::{monitor, thread};
-use crate::facade::{Guard, THREAD_FOR_EACH_TASK, global, holds};
+use crate::facade::{THREAD_FOR_EACH_TASK, global};
 
 global! {
     /// The workers of this process.
@@ -77,9 +77,9 @@ pub(crate) fn blocking() -> Result<Blocking, Refusal> {
     };
 
     // Invariant 2: the tasks that the worker has not begun are for others now.
-    if holds(Guard::StashIsGivenBack) {
-        worker.give_back();
-    }
+    //
+    // fault: blocking-worker-keeps-its-tasks
+    worker.give_back();
     let refusal = POOL.block(&worker);
 
     // A refusal drops it, which takes the place back: this thread does not block yet.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32 as PlainU32, Ordering::Relaxed};
 use crossbeam_utils::atomic::AtomicCell;
 
 use super::local_batch::{LocalBatch, PublishedBatch};
-use crate::facade::{AtomicU8, Guard, Ordering, Unparker, holds};
+use crate::facade::{AtomicU8, Ordering, Unparker};
 
 const AT_WORK: u8 = 0;
 const IDLE: u8 = 1;
@@ -90,18 +90,12 @@ impl Worker {
 
     /// Retires an idle worker. Returns `false` if it has been taken for a wake.
     pub(super) fn try_retire(&self) -> bool {
-        if holds(Guard::RetireByExchange) {
-            // A wake that comes first is seen by the failure of the exchange.
-            return self
-                .status
-                .compare_exchange(IDLE, RETIRED, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        }
-        if self.status.load(Ordering::Relaxed) != IDLE {
-            return false;
-        }
-        self.status.store(RETIRED, Ordering::Relaxed);
-        true
+        // A wake that comes first is seen by the failure of the exchange.
+        //
+        // fault: worker-retires-by-load-and-store
+        self.status
+            .compare_exchange(IDLE, RETIRED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     pub(super) fn unpark(&self) {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
-use crate::facade::{FIRST_BATCH, Guard, Mutex, TIME_PASSES, batches_ahead, holds, spin};
+use crate::facade::{FIRST_BATCH, Mutex, TIME_PASSES, batches_ahead, spin};
 use crate::group::scope::TaskGroup;
 use crate::group::task::failed_item;
 use crate::group::task_end::Role;
@@ -234,7 +234,8 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         };
         drop(work);
 
-        if let Some(puller) = puller.filter(|_| holds(Guard::LaneWakesPuller)) {
+        // fault: puller-is-not-woken
+        if let Some(puller) = puller {
             puller.unpark();
         }
         if spawn {
@@ -356,8 +357,8 @@ impl<Item, T> Work<Item, T> {
     /// Returns whether the caller has to spawn a map worker, which counts as spare from now on
     /// (invariant 2).
     fn wants_spare(&mut self, limit: usize) -> bool {
-        let has_room =
-            !self.has_spare && (holds(Guard::LaneIsSpare) || self.alive == 0) && self.alive < limit;
+        // fault: no-map-worker-is-spare
+        let has_room = !self.has_spare && self.alive < limit;
         let has_items = || {
             let mut taken = self.taken.iter();
             !self.queue.is_empty() || taken.any(|taken| !taken.lock().items.is_empty())

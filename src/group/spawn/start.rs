@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::task_builder::TaskBuilder;
 use crate::cancel::{Cancelled, context};
 use crate::error::{Failure, StartError, TaskError};
-use crate::facade::{Guard, Mutex, holds};
+use crate::facade::Mutex;
 use crate::group::scope::TaskGroup;
 use crate::group::state::group_state::GroupState;
 use crate::group::task::closure::Closure;
@@ -246,7 +246,8 @@ fn wait_until_ready<R>(
         return None;
     }
     task.cancel();
-    while holds(Guard::StartAwaitsTheEnd) && handshake.events.next_uncancellable(state) != ENDED {}
+    // fault: start-leaves-its-task
+    while handshake.events.next_uncancellable(state) != ENDED {}
     Some(cancelled)
 }
 

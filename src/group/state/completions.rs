@@ -25,7 +25,7 @@ use super::group_state::GroupState;
 use super::held_permits::Lending;
 use super::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::cancel::{Cancelled, context};
-use crate::facade::{Guard, Mutex, holds, spin};
+use crate::facade::{Mutex, spin};
 use crate::group::erased::ErasedTask;
 use crate::waiting::Point;
 
@@ -92,22 +92,19 @@ impl Completions {
     /// Adds an event that has happened.
     pub(crate) fn push(&self, event: usize) {
         let mut events = self.0.lock();
-        if holds(Guard::EventWithItsWaiter) {
-            events.happened.push_back(event);
-        }
+        // fault: event-comes-after-its-waiter
+        events.happened.push_back(event);
         let waiter = events.waiter.take().map(|TaskWaiter { thread, yielded }| {
             // Invariant 3: under the lock, since a waiter that is awake finds the event by itself
             // and may end before this thread goes on.
-            if let Some(yielded) = yielded.filter(|_| holds(Guard::EventGivesPermitBack)) {
+            if let Some(yielded) = yielded {
+                // fault: event-keeps-the-permit
                 yielded.take_back();
             }
             thread
         });
         drop(events);
 
-        if !holds(Guard::EventWithItsWaiter) {
-            self.0.lock().happened.push_back(event);
-        }
         if let Some(waiter) = waiter {
             waiter.unpark();
         }

@@ -56,7 +56,8 @@ impl GroupState {
     /// counted under the lock, not in a report of a worker.
     pub(super) fn not_begun(self: &Arc<Self>, permit: Permit) {
         self.queue.lock().begun -= 1;
-        self.free_permit(permit); // guard: give-back-a-late-workers-permit
+        // fault: late-worker-keeps-its-permit
+        self.free_permit(permit);
     }
 
     /// Gives back the permit of a task that another thread had claimed, or that has no thread.

@@ -10,7 +10,7 @@ use super::permit::Permit;
 use super::queue::{Queue, TakenTask};
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
-use crate::facade::{Guard, holds, spin};
+use crate::facade::spin;
 use crate::group::stopwatch::Timing;
 use crate::waiting::Point;
 use crate::workers::{self, Source};
@@ -36,17 +36,15 @@ impl GroupState {
             }
         }
 
+        // fault: group-closes-after-the-look
         self.wait_for_end(location, |queue| {
             let done = queue.live_tasks == 0;
             // Invariant 2: closed in the critical section that saw the last task gone.
-            if done && holds(Guard::CloseUnderLock) {
+            if done {
                 queue.closed = true;
             }
             done
         });
-        if !holds(Guard::CloseUnderLock) {
-            self.queue.lock().closed = true;
-        }
 
         if let Some(node) = self.daemon_node() {
             node.cancel(CancelCause::GroupFinished, location);
@@ -92,12 +90,9 @@ impl GroupState {
         );
 
         let done = done(&mut queue);
-        if !done && !holds(Guard::OwnerSaysItWaits) {
-            queue.owner_waits = None;
-            drop(queue);
-            queue = self.queue.lock();
-        }
         // In the critical section that saw a task left: the last task to end finds the owner.
+        //
+        // fault: owner-waits-after-the-look
         if done {
             queue.owner_waits = None;
         } else if queue.owner_waits.is_none() {

@@ -33,7 +33,7 @@ use super::permit::UNLIMITED;
 use super::queue::Queue;
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
-use crate::facade::{Guard, Mutex, Payload, holds, preset};
+use crate::facade::{Mutex, Payload, preset};
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 
@@ -207,9 +207,9 @@ impl GroupState {
 impl Observer for GroupState {
     fn cancelled(self: Arc<Self>) {
         // Invariant 3: after the mark, the queue is emptied.
-        if holds(Guard::CancelEmptiesQueue) {
-            self.empty();
-        }
+        //
+        // fault: cancel-leaves-the-queue
+        self.empty();
     }
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {

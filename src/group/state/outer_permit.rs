@@ -46,7 +46,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::permit::Permit;
-use crate::facade::{Guard, Mutex, holds};
+use crate::facade::Mutex;
 
 /// The limited group, as its outer permits know it.
 pub(super) trait LimitedGroup: Send + Sync {
@@ -139,8 +139,9 @@ impl OuterPermit {
         let list = self.change(|waits| {
             // An inner task that began to wait first is found here; a task that comes later finds
             // that the thread waits.
-            waits.thread =
-                Some(permit).filter(|_| holds(Guard::HolderFindsWaiters) || waits.tasks == 0);
+            //
+            // fault: thread-misses-early-waiters
+            waits.thread = Some(permit);
         });
 
         // Listing may start a thread, so it comes after the lock.

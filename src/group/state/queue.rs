@@ -7,7 +7,6 @@ use super::deferred_drops::DeferredDrops;
 use super::end_counts::EndCounts;
 use super::permit::{Permit, PermitCounts, UNLIMITED};
 use crate::cancel::Cancelled;
-use crate::facade::{Guard, holds};
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stats::GroupStats;
@@ -116,8 +115,9 @@ impl Queue {
 
         // Before the group is closed, the owner waits for tasks alone: daemons end only when the
         // owner has woken and cancelled them.
-        let for_tasks = !self.closed && holds(Guard::OwnerSleepsForTasksAlone);
-        if self.live_tasks == 0 && (for_tasks || self.live_daemons == 0) {
+        //
+        // fault: last-task-waits-for-daemons
+        if self.live_tasks == 0 && (!self.closed || self.live_daemons == 0) {
             self.owner_waits.take()
         } else {
             None
@@ -135,7 +135,8 @@ impl Queue {
 
     /// Returns whether fewer permits are held than `limit`.
     pub(super) fn has_free_permit(&self, limit: usize) -> bool {
-        self.permits.held < limit || !holds(Guard::LimitIsKept)
+        // fault: limit-is-ignored
+        self.permits.held < limit
     }
 
     /// Returns whether a worker may begin a task.

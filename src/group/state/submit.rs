@@ -8,7 +8,6 @@ use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
 use super::permit::Permit;
 use super::queue::TakenTask;
-use crate::facade::{Guard, holds};
 use crate::group::erased::ErasedTask;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Timing;
@@ -69,7 +68,6 @@ impl GroupState {
         role: Role,
         when_full: WhenFull,
     ) -> Result<(), NotSpawned> {
-        let cancelled_before = !holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged();
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
 
@@ -77,7 +75,8 @@ impl GroupState {
         if queue.closed {
             return Err(NotSpawned::Closed);
         }
-        if cancelled_before || (holds(Guard::SpawnChecksUnderLock) && self.node().is_flagged()) {
+        // fault: spawn-looks-before-it-queues
+        if self.node().is_flagged() {
             return Err(NotSpawned::Cancelled);
         }
         if when_full == WhenFull::Refuse

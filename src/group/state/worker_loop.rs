@@ -13,7 +13,7 @@ use super::group_state::GroupState;
 use super::held_permits;
 use super::permit::Permit;
 use super::queue::{Queue, TakenTask};
-use crate::facade::{Guard, Mutex, TIME_PASSES, holds, largest_batch};
+use crate::facade::{Mutex, TIME_PASSES, largest_batch};
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stopwatch::Timing;
@@ -132,11 +132,10 @@ impl LocalBatch for TaskBatch {
         }
         // The caller sends the worker. This thread may be about to block, and listing with a worker
         // can run user code.
+        //
+        // fault: blocking-worker-drops-cancelled-tasks
         if list {
             workers::list_without_worker(self.state.clone());
-        }
-        if !holds(Guard::GivingBackDropsNothing) && self.state.node().is_flagged() {
-            self.state.empty();
         }
     }
 }
@@ -207,13 +206,10 @@ impl GroupState {
         }
 
         // The flag is set last, so that tasks that stay in a batch are never without it.
-        if !holds(Guard::StashIsFlaggedLast) {
-            worker.flag_batch();
-        }
+        //
+        // fault: batch-is-announced-before-it-is-there
         batch.put(rest);
-        if holds(Guard::StashIsFlaggedLast) {
-            worker.flag_batch();
-        }
+        worker.flag_batch();
         workers::ensure_monitor();
         Some(first)
     }
@@ -249,7 +245,9 @@ impl Source for GroupState {
             };
 
             // Before the first task runs: if it blocks, the queued ones still get a worker.
-            if !passed_on && holds(Guard::WakeIsPassedOn) {
+            //
+            // fault: worker-keeps-the-wake
+            if !passed_on {
                 workers::pass_on();
                 passed_on = true;
             }

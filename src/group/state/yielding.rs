@@ -8,7 +8,6 @@ use super::group_state::GroupState;
 use super::held_permits::{self, Holding, Lending, Yielding};
 use super::outer_permit::{Contribution, LimitedGroup, OuterPermit};
 use super::permit::Permit;
-use crate::facade::{Guard, holds};
 use crate::group::erased::ErasedTask;
 use crate::waiting::Slot;
 use crate::workers;
@@ -37,7 +36,9 @@ impl YieldedPermits {
     /// permits.
     pub(crate) fn mark_owed(&mut self) {
         // Once for each wait, since `take_back` takes it off once.
-        if !self.owed && holds(Guard::EndOwesPermits) {
+        //
+        // fault: end-owes-no-permit
+        if !self.owed {
             self.owed = true;
             if self.own.is_some() {
                 self.group.queue.lock().permits.owed += 1;
@@ -104,7 +105,8 @@ impl GroupState {
         let mut queue = self.queue.lock();
         // Invariant 4: an awaited task comes first.
         let free = queue.permits.held < self.limit && !queue.is_any_awaited(&mut drops);
-        queue.permits.held += usize::from(free); // guard: take-a-permit-in-place
+        // fault: task-in-place-takes-no-permit
+        queue.permits.held += usize::from(free);
         free.then_some(Permit::Held)
     }
 
@@ -137,17 +139,16 @@ impl GroupState {
     where
         I: IntoIterator<Item = ErasedTask>,
     {
-        if !self.is_limited() || !holds(Guard::WaitGivesPermitUp) {
+        // fault: waiting-task-keeps-its-permit
+        if !self.is_limited() {
             return None;
         }
 
         // Before the thread's own permit counts as given away: an outer permit that is lent stays
         // one (invariant 6).
-        let outer = if holds(Guard::WaitInsideGivesPermitUp) {
-            held_permits::outer_permits_of(self.identity())
-        } else {
-            Vec::new()
-        };
+        //
+        // fault: outer-tasks-keep-their-permits
+        let outer = held_permits::outer_permits_of(self.identity());
         let yielding = held_permits::give_away(self.identity());
         if yielding.is_none() && outer.is_empty() {
             return None;

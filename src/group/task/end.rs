@@ -5,7 +5,7 @@ use super::record::Task;
 use super::watch_list::OnFinished;
 use crate::cancel::current;
 use crate::error::TaskError;
-use crate::facade::{Guard, catch, holds};
+use crate::facade::catch;
 use crate::group::job::Claim;
 use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
@@ -43,7 +43,8 @@ where
         };
         drop(watch_list);
 
-        if ended.detached && holds(Guard::DropBeforeEnd) {
+        // fault: result-outlives-the-end
+        if ended.detached {
             self.drop_result();
         }
         self.task_end(status)
@@ -81,7 +82,8 @@ where
 
         // Step 5.
         let ended = self.job.end(claim, status);
-        if ended.detached && holds(Guard::DropBeforeEnd) {
+        // fault: result-outlives-a-watched-end
+        if ended.detached {
             self.drop_result();
         }
 
@@ -99,9 +101,8 @@ where
             .iter_mut()
             .filter_map(|waiter| waiter.yielded.take())
         {
-            if holds(Guard::EndGivesPermitBack) {
-                yielded.take_back();
-            }
+            // fault: end-keeps-the-permit
+            yielded.take_back();
         }
         let completions = list.completions.take();
         drop(watch_list);

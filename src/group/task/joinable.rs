@@ -10,7 +10,6 @@ use super::watch_list::OnFinished;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::TaskError;
-use crate::facade::{Guard, holds};
 use crate::group::erased::{Runnable, erase};
 use crate::group::state::completions::Completions;
 use crate::group::state::deferred_drops::DeferredDrops;
@@ -170,8 +169,8 @@ where
         let Some(index) = waiters.position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else {
             return;
         };
-        let yielded = list.waiters.swap_remove(index).yielded;
-        let Some(yielded) = yielded.filter(|_| holds(Guard::CutWaitTakesAPermit)) else {
+        // fault: cut-wait-takes-no-permit
+        let Some(yielded) = list.waiters.swap_remove(index).yielded else {
             return;
         };
 

@@ -8,7 +8,6 @@ use super::closure::Closure;
 use super::record::Task;
 use crate::cancel::context::{self, OwnNode};
 use crate::error::{FailureKind, TaskError};
-use crate::facade::{Guard, holds};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
 use crate::group::status::TaskStatus;
@@ -41,8 +40,9 @@ where
         };
 
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
-        if self.job.is_detached() && !(self.job.is_tokened() && holds(Guard::CancelOutlivesHandle))
-        {
+        //
+        // fault: handle-takes-its-cancel-along
+        if self.job.is_detached() && !self.job.is_tokened() {
             context::within_task(self.base().clone(), run)
         } else {
             context::within_lazy(this.to_lazy(), run)
@@ -56,7 +56,8 @@ where
         // The permit first: a claimed task cannot go back to the queue.
         let permit = state.begin_in_place()?;
         let Some(claim) = self.job.claim() else {
-            state.free_permit(permit); // guard: give-back-a-late-joiners-permit
+            // fault: late-joiner-keeps-its-permit
+            state.free_permit(permit);
             return None;
         };
 
