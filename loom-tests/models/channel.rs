@@ -10,7 +10,7 @@ use super::{Model, Watched};
 use crate::cancel::actor::Identity;
 use crate::cancel::current;
 use crate::channel::{Disconnected, RecvError, SendError, bounded, select, unbounded};
-use crate::facade::{Guard, Track, take_out};
+use crate::facade::Track;
 use crate::{CancelToken, TaskId};
 
 pub(super) fn models() -> Vec<Model> {
@@ -23,6 +23,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_send_looks_before_it_takes_back,
+            "send-is-taken-back-after-the-look" in channel_send_against_cancel,
             Preemptions(3),
             "invalid key",
             "a cancelled sender that looks in one critical section and takes back in another finds its message gone"
@@ -35,6 +36,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancelled_receiver_leaves_message,
+            "cancelled-receiver-drops-its-message" in channel_recv_against_cancel,
             Preemptions(3),
             "deadlock",
             "a cancelled receiver that was told of a message and does not take it leaves the next asleep beside it"
@@ -47,6 +49,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancelled_receiver_stays,
+            "cancelled-receiver-stays" in channel_cancelled_receiver_is_not_told,
             Preemptions(2),
             "deadlock",
             "a cancelled receiver that stays in the queue is told of a message that it never takes"
@@ -59,6 +62,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_last_sender_tells_nobody,
+            "last-sender-tells-nothing" in channel_last_sender_against_recv,
             Exhaustive,
             "deadlock",
             "a last sender that tells nobody leaves the receivers waiting"
@@ -71,6 +75,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_last_receiver_tells_nobody,
+            "last-receiver-tells-nothing" in channel_last_receiver_against_send,
             Exhaustive,
             "deadlock",
             "a last receiver that tells nobody leaves the senders waiting"
@@ -83,6 +88,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_ill_sender_is_noted_late,
+            "sender-is-noted-late" in channel_ill_sender_against_last_sender,
             Preemptions(2),
             "a cut stream looks complete",
             "an end that is noted after it has gone is missed by a receiver that looks in between"
@@ -95,6 +101,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_ill_receiver_is_noted_late,
+            "receiver-is-noted-late" in channel_ill_receiver_against_last_receiver,
             Preemptions(2),
             "a cut stream looks complete",
             "an end that is noted after it has gone is missed by a sender that looks in between"
@@ -113,6 +120,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_room_is_left_empty,
+            "room-is-left-empty" in channel_room_lets_a_sender_go_on,
             Exhaustive,
             "deadlock",
             "a receiver that takes a message and does not look for senders leaves one waiting beside the room"
@@ -125,6 +133,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_last_receiver_leaves_messages,
+            "last-receiver-leaves-the-messages" in channel_last_receiver_drops_messages,
             Exhaustive,
             "a message is kept for nobody",
             "a last receiver that leaves the messages keeps them for as long as there are senders"
@@ -143,6 +152,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_rendezvous_is_left_in_the_channel,
+            "message-is-left-in-the-channel" in channel_rendezvous_is_handed_over,
             Preemptions(2),
             "a channel without room holds a message",
             "a message that is left in the channel for the receiver that was told is taken by another thread"
@@ -155,6 +165,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_rendezvous_recv_drops_message,
+            "cancelled-receiver-drops-its-message" in channel_rendezvous_recv_against_cancel,
             Preemptions(3),
             "sent and not received",
             "a cancelled receiver that forgets what it was handed loses a message"
@@ -173,6 +184,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_room_is_filled_silently,
+            "room-is-filled-silently" in channel_two_receivers_room_for_one,
             Preemptions(2),
             "deadlock",
             "a message that comes from the queue of senders and tells nobody leaves a receiver asleep beside it"
@@ -198,6 +210,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_select_enters_unseeing,
+            "select-misses-a-message" in channel_select_against_two_senders,
             Preemptions(2),
             "deadlock",
             "a select that enters a queue without a look at the channel sleeps beside its message"
@@ -210,6 +223,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancelled_select_drops_message,
+            "cancelled-select-drops-its-message" in channel_select_against_cancel,
             Preemptions(2),
             "lost",
             "a cancelled select that forgets what it was granted loses a message"
@@ -228,6 +242,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_last_sender_tells_no_select,
+            "last-sender-tells-nothing" in channel_select_against_last_sender,
             Preemptions(2),
             "deadlock",
             "a last sender that tells nobody leaves a select waiting"
@@ -278,6 +293,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_select_tries_each_once,
+            "each-case-is-tried-once" in channel_select_gives_up_knowingly,
             Preemptions(2),
             "a message was there all the time",
             "a select that tries each case once misses a message that is in one of its channels at each instant"
@@ -318,11 +334,6 @@ fn channel_send_against_cancel() {
     );
 }
 
-fn broken_channel_send_looks_before_it_takes_back() {
-    take_out(Guard::SendLooksUnderLock);
-    channel_send_against_cancel();
-}
-
 fn channel_recv_against_cancel() {
     let (sender, receiver) = unbounded();
     let token = CancelToken::new();
@@ -341,11 +352,6 @@ fn channel_recv_against_cancel() {
     other.join().unwrap();
 }
 
-fn broken_channel_cancelled_receiver_leaves_message() {
-    take_out(Guard::GrantBeatsCancel);
-    channel_recv_against_cancel();
-}
-
 fn channel_cancelled_receiver_is_not_told() {
     let (sender, receiver) = unbounded();
     let token = CancelToken::new();
@@ -360,22 +366,12 @@ fn channel_cancelled_receiver_is_not_told() {
     other.join().unwrap();
 }
 
-fn broken_channel_cancelled_receiver_stays() {
-    take_out(Guard::CancelLeavesQueue);
-    channel_cancelled_receiver_is_not_told();
-}
-
 fn channel_last_sender_against_recv() {
     let (sender, receiver) = unbounded::<()>();
     let receiving =
         thread::spawn(move || assert!(matches!(receiver.recv(), Err(RecvError::Disconnected(_)))));
     drop(sender);
     receiving.join().unwrap();
-}
-
-fn broken_channel_last_sender_tells_nobody() {
-    take_out(Guard::LastEndWakes);
-    channel_last_sender_against_recv();
 }
 
 fn channel_last_receiver_against_send() {
@@ -387,11 +383,6 @@ fn channel_last_receiver_against_send() {
     });
     drop(receiver);
     sending.join().unwrap();
-}
-
-fn broken_channel_last_receiver_tells_nobody() {
-    take_out(Guard::LastEndWakes);
-    channel_last_receiver_against_send();
 }
 
 /// Drops `end` as that of a task that did not end well, and that is called `ill`.
@@ -428,11 +419,6 @@ fn channel_ill_sender_against_last_sender() {
     well.join().unwrap();
 }
 
-fn broken_channel_ill_sender_is_noted_late() {
-    take_out(Guard::EndIsNotedAsItGoes);
-    channel_ill_sender_against_last_sender();
-}
-
 fn channel_ill_receiver_against_last_receiver() {
     let (sender, receiver) = bounded(0);
     let other = receiver.clone();
@@ -444,11 +430,6 @@ fn channel_ill_receiver_against_last_receiver() {
     }
     ill.join().unwrap();
     well.join().unwrap();
-}
-
-fn broken_channel_ill_receiver_is_noted_late() {
-    take_out(Guard::EndIsNotedAsItGoes);
-    channel_ill_receiver_against_last_receiver();
 }
 
 fn channel_room_against_two_senders() {
@@ -474,11 +455,6 @@ fn channel_room_lets_a_sender_go_on() {
     assert_eq!(receiver.try_recv(), Ok(2));
 }
 
-fn broken_channel_room_is_left_empty() {
-    take_out(Guard::RoomIsFilled);
-    channel_room_lets_a_sender_go_on();
-}
-
 fn channel_last_receiver_drops_messages() {
     must_see(["the second was sent", "the second came back"]);
     let (sender, receiver) = bounded(2);
@@ -497,11 +473,6 @@ fn channel_last_receiver_drops_messages() {
     });
     assert_eq!(drops.count(), 2, "a message is kept for nobody");
     drop(sender);
-}
-
-fn broken_channel_last_receiver_leaves_messages() {
-    take_out(Guard::LastReceiverDrops);
-    channel_last_receiver_drops_messages();
 }
 
 fn channel_rendezvous_happens_before() {
@@ -532,11 +503,6 @@ fn channel_rendezvous_is_handed_over() {
         "the sender received its own message"
     );
     other.join().unwrap();
-}
-
-fn broken_channel_rendezvous_is_left_in_the_channel() {
-    take_out(Guard::HandedInPerson);
-    channel_rendezvous_is_handed_over();
 }
 
 fn channel_rendezvous_recv_against_cancel() {
@@ -571,22 +537,12 @@ fn channel_rendezvous_recv_against_cancel() {
     );
 }
 
-fn broken_channel_rendezvous_recv_drops_message() {
-    take_out(Guard::GrantBeatsCancel);
-    channel_rendezvous_recv_against_cancel();
-}
-
 fn channel_two_receivers_two_messages() {
     two_receivers(2);
 }
 
 fn channel_two_receivers_room_for_one() {
     two_receivers(1);
-}
-
-fn broken_channel_room_is_filled_silently() {
-    take_out(Guard::FilledRoomTells);
-    channel_two_receivers_room_for_one();
 }
 
 fn two_receivers(capacity: usize) {
@@ -637,11 +593,6 @@ fn channel_select_against_two_rendezvous() {
     assert_eq!(sent, [first, !first]);
 }
 
-fn broken_channel_select_enters_unseeing() {
-    take_out(Guard::SelectLooksUnderLock);
-    channel_select_against_two_senders();
-}
-
 fn channel_select_against_cancel() {
     must_see(["it was received", "it was cancelled"]);
     let ((sender, receiver), (_quiet, silent)) = (bounded(1), bounded::<()>(1));
@@ -671,11 +622,6 @@ fn channel_select_against_cancel() {
         "it was cancelled"
     });
     assert!(received != (receiver.len() == 1), "the message was lost");
-}
-
-fn broken_channel_cancelled_select_drops_message() {
-    take_out(Guard::GrantBeatsCancel);
-    channel_select_against_cancel();
 }
 
 fn channel_select_send_against_cancel() {
@@ -729,11 +675,6 @@ fn channel_select_against_last_sender() {
     });
     drop(sender);
     selecting.join().unwrap();
-}
-
-fn broken_channel_last_sender_tells_no_select() {
-    take_out(Guard::LastEndWakes);
-    channel_select_against_last_sender();
 }
 
 fn channel_select_against_last_receiver() {
@@ -840,11 +781,6 @@ fn channel_select_gives_up_knowingly() {
         "it moved meanwhile or later"
     });
     assert!(found, "a message was there all the time");
-}
-
-fn broken_channel_select_tries_each_once() {
-    take_out(Guard::LooksFromTheQueues);
-    channel_select_gives_up_knowingly();
 }
 
 fn channel_select_against_token() {

@@ -10,7 +10,7 @@ use super::Model;
 use super::support::{must_see, saw};
 use crate::CancelToken;
 use crate::channel::{Receiver, after, select, tick, unbounded};
-use crate::facade::{Guard, now, pass, start_clock, take_out};
+use crate::facade::{now, pass, start_clock};
 
 /// Long against the time that a model takes.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -25,6 +25,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_tick_is_found_and_taken,
+            "tick-is-found-and-then-taken" in channel_tick_against_two_receivers,
             Preemptions(3),
             "left == right",
             "a tick that is found due in one critical section and taken in another is had twice"
@@ -37,6 +38,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_after_is_found_and_taken,
+            "tick-is-found-and-then-taken" in channel_after_comes_due_while_two_wait,
             Preemptions(2),
             "left == right",
             "a message of the clock that is found due in one critical section and taken in another is had twice"
@@ -49,6 +51,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_select_ignores_the_clock,
+            "select-ignores-the-clock" in channel_select_against_the_clock,
             Exhaustive,
             "deadlock",
             "a select that waits for its queues alone sleeps though a message of the clock is due"
@@ -84,11 +87,6 @@ fn channel_tick_against_two_receivers() {
     assert_eq!(received, 1);
 }
 
-fn broken_channel_tick_is_found_and_taken() {
-    take_out(Guard::TickIsTakenOnce);
-    channel_tick_against_two_receivers();
-}
-
 fn channel_after_comes_due_while_two_wait() {
     start_clock();
     let once = after(HOUR);
@@ -111,11 +109,6 @@ fn channel_after_comes_due_while_two_wait() {
     assert_eq!(received, 1);
 }
 
-fn broken_channel_after_is_found_and_taken() {
-    take_out(Guard::TickIsTakenOnce);
-    channel_after_comes_due_while_two_wait();
-}
-
 fn channel_select_against_the_clock() {
     start_clock();
     let once = after(HOUR);
@@ -124,11 +117,6 @@ fn channel_select_against_the_clock() {
     let is_due = select! { recv(once) -> at => at.is_ok(), recv(idle) -> _ => false }.unwrap();
     assert!(is_due);
     clock.join().unwrap();
-}
-
-fn broken_channel_select_ignores_the_clock() {
-    take_out(Guard::SelectHeedsTheClock);
-    channel_select_against_the_clock();
 }
 
 fn channel_select_between_the_clock_and_a_message() {

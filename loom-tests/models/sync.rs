@@ -9,7 +9,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, must_see, saw};
 use super::{Model, Watched};
 use crate::CancelToken;
-use crate::facade::{Guard, set_paces_are_due, take_out};
+use crate::facade::set_paces_are_due;
 use crate::sync::{
     Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
     WaitGroup, WriteGuard,
@@ -25,6 +25,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_semaphore_cancel_beats_grant,
+            "cancelled-acquire-drops-its-permits" in sync_semaphore_grant_against_cancel,
             Preemptions(3),
             "a permit was lost",
             "a cancelled waiter that does not look for its grant loses the permit"
@@ -55,12 +56,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_semaphore_close_is_not_looked_for,
+            "acquire-misses-the-close" in sync_semaphore_close_against_acquire,
             Preemptions(3),
             "deadlock",
             "a thread that does not look for the close under the lock waits for ever"
         ),
         breaks!(
             broken_sync_semaphore_close_tells_nobody,
+            "close-refuses-no-waiter" in sync_semaphore_close_against_acquire,
             Preemptions(3),
             "deadlock",
             "a close that does not refuse the threads that wait leaves them waiting"
@@ -85,6 +88,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_wait_group_enters_late,
+            "wait-group-enters-after-it-leaves" in sync_wait_group_last_drop_against_wait,
             Preemptions(3),
             "deadlock",
             "a waiter whose reference stops to count before it is in the queue misses the last drop"
@@ -97,6 +101,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_wait_group_waits_miss,
+            "wait-group-enters-after-it-leaves" in sync_wait_group_waits_meet,
             Preemptions(3),
             "deadlock",
             "of two that wait for each other, one that is not in the queue when the other goes on waits for ever"
@@ -109,6 +114,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_wait_group_cancel_beats_grant,
+            "cancelled-wait-group-misses-its-grant" in sync_wait_group_last_drop_against_cancel,
             Preemptions(3),
             "invalid key",
             "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
@@ -121,6 +127,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_event_unlocked_look,
+            "gate-enters-unseeing" in sync_event_set_against_wait,
             Exhaustive,
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the event"
@@ -133,6 +140,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_event_cancel_stays_in_queue,
+            "cancelled-waiter-stays-at-the-gate" in sync_event_reset_lets_through,
             Preemptions(3),
             "somebody is still in the queue",
             "a cancelled waiter that does not leave the queue stays in it"
@@ -145,6 +153,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_latch_unlocked_look,
+            "gate-enters-unseeing" in sync_latch_counts_happen_before,
             Preemptions(3),
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the last count"
@@ -157,6 +166,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_promise_unlocked_look,
+            "gate-enters-unseeing" in sync_promise_set_against_wait,
             Exhaustive,
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the promise"
@@ -169,6 +179,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_promise_cancel_beats_grant,
+            "cancelled-gate-misses-its-grant" in sync_promise_set_against_cancel,
             Preemptions(3),
             "invalid key",
             "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
@@ -181,6 +192,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_mutex_without_fence,
+            "unlock-without-fence" in sync_mutex_excludes,
             Preemptions(3),
             "deadlock",
             "an unlock that looks for waiters before it is seen misses one"
@@ -193,6 +205,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_mutex_cancel_keeps_wake,
+            "cancelled-waiter-keeps-its-wake" in sync_mutex_cancel_passes_wake_on,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that keeps the wake to itself leaves the mutex free and the next asleep"
@@ -205,6 +218,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_mutex_hand_over_bars_nobody,
+            "hand-over-bars-no-thread" in sync_mutex_hand_over_against_relock,
             Preemptions(3),
             "overtaken",
             "a mutex that is handed over and bars nobody goes to whoever is faster"
@@ -217,12 +231,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_mutex_hand_over_to_nobody,
+            "empty-queue-bars" in sync_mutex_hand_over_against_cancel,
             Preemptions(2),
             "the mutex is kept for somebody who has gone",
             "a cancelled waiter that leaves the mutex handed over to an empty queue bars everybody"
         ),
         breaks!(
             broken_sync_mutex_hand_over_is_dropped,
+            "cancelled-waiter-keeps-its-wake" in sync_mutex_hand_over_against_cancel,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that keeps a hand-over to itself leaves the mutex free and the next asleep"
@@ -265,6 +281,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_rwlock_without_fence,
+            "unlock-without-fence" in sync_rwlock_last_reader_wakes_the_writer,
             Preemptions(2),
             "deadlock",
             "a reader that looks for waiters before its unlock is seen misses the writer"
@@ -277,6 +294,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_rwlock_cancelled_writer_bars_readers,
+            "cancelled-writer-bars-readers" in sync_rwlock_cancelled_writer_lets_readers_pass,
             Preemptions(3),
             "deadlock",
             "a cancelled writer that does not look behind it leaves a reader waiting for readers"
@@ -289,6 +307,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_rwlock_reader_tells_nobody,
+            "reader-tells-no-reader" in sync_rwlock_readers_read_together,
             Preemptions(2),
             "deadlock",
             "a reader that gets the lock by itself and tells nobody leaves the reader behind it waiting for its unlock"
@@ -301,12 +320,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_rwlock_downgrade_tells_nobody,
+            "downgrade-tells-no-reader" in sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             "deadlock",
             "a writer that is downgraded and tells nobody leaves a reader waiting for its unlock"
         ),
         breaks!(
             broken_sync_rwlock_downgrade_without_fence,
+            "downgrade-without-fence" in sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             "deadlock",
             "a writer that looks for waiters before its downgrade is seen misses a reader"
@@ -331,6 +352,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_enters_after_unlock,
+            "condvar-enters-after-the-unlock" in sync_condvar_notify_between_predicate_and_wait,
             Preemptions(3),
             "deadlock",
             "a waiter that unlocks before it is in the queue misses the notification"
@@ -343,6 +365,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_cancel_eats_notification,
+            "cancelled-waiter-eats-a-notification" in sync_condvar_cancel_against_notify,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that does not look for its notification loses it"
@@ -355,6 +378,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_cancelled_waiter_stays,
+            "cancelled-waiter-stays-at-the-condvar" in sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that stays in the queue has a notification that nobody sees"
@@ -367,6 +391,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_answer_before_cancel,
+            "cancelled-waiter-eats-a-notification" in sync_condvar_answer_against_cancel,
             Preemptions(3),
             "the answer is wrong",
             "a cancelled waiter that does not look for its notification makes the answer wrong"
@@ -379,6 +404,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_barrier_cancel_beats_grant,
+            "cancelled-waiter-misses-the-barrier" in sync_barrier_breaks_while_it_completes,
             Preemptions(3),
             "one passed alone",
             "a cancelled waiter that does not look for its grant leaves the others to pass without it"
@@ -397,6 +423,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_barrier_forgets_its_break,
+            "barrier-forgets-its-break" in sync_barrier_break_reaches_who_comes_late,
             Preemptions(3),
             "deadlock",
             "a barrier that is not broken for those who come later has them wait for ever"
@@ -421,6 +448,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_once_cell_failure_keeps_turn,
+            "failure-keeps-the-turn" in sync_once_cell_failure_hands_over,
             Preemptions(3),
             "deadlock",
             "an initialiser that fails and tells nobody leaves the others waiting"
@@ -433,6 +461,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_once_cell_is_made_twice,
+            "turn-misses-the-value" in sync_once_cell_is_made_once,
             Preemptions(3),
             "made twice",
             "one who has found no value and does not look again makes another"
@@ -445,6 +474,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_once_cell_cancelled_waiter_makes,
+            "turn-is-not-checked" in sync_once_cell_cancelled_waiter_makes_nothing,
             Preemptions(3),
             "made in a cancelled scope",
             "a waiter that finds its turn before the cancel and does not look for that makes the value"
@@ -457,6 +487,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_once_cell_cancel_keeps_turn,
+            "cancelled-waiter-keeps-the-turn" in sync_once_cell_cancelled_waiter_hands_on,
             Preemptions(3),
             "deadlock",
             "a cancelled waiter that keeps the turn it was handed leaves the others waiting"
@@ -486,11 +517,6 @@ fn sync_semaphore_grant_against_cancel() {
         semaphore.try_acquire().is_some(),
         "somebody is waited for who has gone"
     );
-}
-
-fn broken_sync_semaphore_cancel_beats_grant() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_semaphore_grant_against_cancel();
 }
 
 fn sync_semaphore_two_waiters_one_permit() {
@@ -568,16 +594,6 @@ fn sync_semaphore_close_against_acquire() {
     assert!(shared.0.acquire().is_err());
 }
 
-fn broken_sync_semaphore_close_is_not_looked_for() {
-    take_out(Guard::AcquireLooksUnderLock);
-    sync_semaphore_close_against_acquire();
-}
-
-fn broken_sync_semaphore_close_tells_nobody() {
-    take_out(Guard::CloseRefusesWaiters);
-    sync_semaphore_close_against_acquire();
-}
-
 fn sync_semaphore_close_against_grant() {
     must_see(["granted", "refused"]);
     let semaphore = Arc::new(Semaphore::new(0));
@@ -647,11 +663,6 @@ fn sync_wait_group_last_drop_against_wait() {
     assert_eq!(group.count(), 1);
 }
 
-fn broken_sync_wait_group_enters_late() {
-    take_out(Guard::EntersAsItLeaves);
-    sync_wait_group_last_drop_against_wait();
-}
-
 fn sync_wait_group_waits_meet() {
     let (group, done) = (WaitGroup::new(), Arc::new([Watched::new(), Watched::new()]));
     let other = spawn({
@@ -671,11 +682,6 @@ fn sync_wait_group_waits_meet() {
     assert_eq!(group.count(), 2);
     drop(other);
     group.wait().unwrap();
-}
-
-fn broken_sync_wait_group_waits_miss() {
-    take_out(Guard::EntersAsItLeaves);
-    sync_wait_group_waits_meet();
 }
 
 fn sync_wait_group_last_drop_against_cancel() {
@@ -701,11 +707,6 @@ fn sync_wait_group_last_drop_against_cancel() {
     group.wait().unwrap();
 }
 
-fn broken_sync_wait_group_cancel_beats_grant() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_wait_group_last_drop_against_cancel();
-}
-
 fn sync_event_set_against_wait() {
     let shared = Arc::new((Event::new(), Watched::new()));
     let waiter = spawn({
@@ -718,11 +719,6 @@ fn sync_event_set_against_wait() {
     shared.1.write();
     shared.0.set();
     waiter.join().unwrap();
-}
-
-fn broken_sync_event_unlocked_look() {
-    take_out(Guard::GateLooksUnderLock);
-    sync_event_set_against_wait();
 }
 
 fn sync_event_reset_lets_through() {
@@ -741,11 +737,6 @@ fn sync_event_reset_lets_through() {
         format!("{event:?}").contains("waiting: 0"),
         "somebody is still in the queue"
     );
-}
-
-fn broken_sync_event_cancel_stays_in_queue() {
-    take_out(Guard::CancelLeavesQueue);
-    sync_event_reset_lets_through();
 }
 
 fn sync_latch_counts_happen_before() {
@@ -771,11 +762,6 @@ fn sync_latch_counts_happen_before() {
     waiter.join().unwrap();
 }
 
-fn broken_sync_latch_unlocked_look() {
-    take_out(Guard::GateLooksUnderLock);
-    sync_latch_counts_happen_before();
-}
-
 fn sync_promise_set_against_wait() {
     let shared = Arc::new((Promise::new(), Watched::new()));
     let waiter = spawn({
@@ -788,11 +774,6 @@ fn sync_promise_set_against_wait() {
     shared.1.write();
     shared.0.set(7).unwrap();
     waiter.join().unwrap();
-}
-
-fn broken_sync_promise_unlocked_look() {
-    take_out(Guard::GateLooksUnderLock);
-    sync_promise_set_against_wait();
 }
 
 fn sync_promise_set_against_cancel() {
@@ -814,11 +795,6 @@ fn sync_promise_set_against_cancel() {
     );
 }
 
-fn broken_sync_promise_cancel_beats_grant() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_promise_set_against_cancel();
-}
-
 fn sync_mutex_excludes() {
     let mutex = Arc::new(Mutex::new(Watched::new()));
     let others = [(); 2].map(|()| {
@@ -829,11 +805,6 @@ fn sync_mutex_excludes() {
     for other in others {
         other.join().unwrap();
     }
-}
-
-fn broken_sync_mutex_without_fence() {
-    take_out(Guard::FenceAfterUnlock);
-    sync_mutex_excludes();
 }
 
 fn sync_mutex_cancel_passes_wake_on() {
@@ -856,11 +827,6 @@ fn sync_mutex_cancel_passes_wake_on() {
         mutex.try_lock().is_some(),
         "the mutex is kept for somebody who has gone"
     );
-}
-
-fn broken_sync_mutex_cancel_keeps_wake() {
-    take_out(Guard::CancelPassesWakeOn);
-    sync_mutex_cancel_passes_wake_on();
 }
 
 fn until_waiting(primitive: &impl std::fmt::Debug, count: usize) {
@@ -889,24 +855,9 @@ fn sync_mutex_hand_over_against_relock() {
     );
 }
 
-fn broken_sync_mutex_hand_over_bars_nobody() {
-    take_out(Guard::HandOverBars);
-    sync_mutex_hand_over_against_relock();
-}
-
 fn sync_mutex_hand_over_against_cancel() {
     set_paces_are_due(true);
     sync_mutex_cancel_passes_wake_on();
-}
-
-fn broken_sync_mutex_hand_over_to_nobody() {
-    take_out(Guard::EmptyQueueBarsNobody);
-    sync_mutex_hand_over_against_cancel();
-}
-
-fn broken_sync_mutex_hand_over_is_dropped() {
-    take_out(Guard::CancelPassesWakeOn);
-    sync_mutex_hand_over_against_cancel();
 }
 
 fn sync_mutex_hand_over_in_order() {
@@ -1003,11 +954,6 @@ fn sync_rwlock_last_reader_wakes_the_writer() {
     }
 }
 
-fn broken_sync_rwlock_without_fence() {
-    take_out(Guard::FenceAfterUnlock);
-    sync_rwlock_last_reader_wakes_the_writer();
-}
-
 fn sync_rwlock_cancelled_writer_lets_readers_pass() {
     let lock = Arc::new(RwLock::new(()));
     let token = CancelToken::new();
@@ -1026,11 +972,6 @@ fn sync_rwlock_cancelled_writer_lets_readers_pass() {
     drop(reading);
 }
 
-fn broken_sync_rwlock_cancelled_writer_bars_readers() {
-    take_out(Guard::WriterLetsReadersPass);
-    sync_rwlock_cancelled_writer_lets_readers_pass();
-}
-
 fn sync_rwlock_readers_read_together() {
     let shared = Arc::new((RwLock::new(()), Latch::new(2)));
     let writing = shared.0.write().unwrap();
@@ -1046,11 +987,6 @@ fn sync_rwlock_readers_read_together() {
     for reader in readers {
         reader.join().unwrap();
     }
-}
-
-fn broken_sync_rwlock_reader_tells_nobody() {
-    take_out(Guard::ReaderTellsReaders);
-    sync_rwlock_readers_read_together();
 }
 
 fn sync_rwlock_downgrade_lets_readers_in() {
@@ -1074,16 +1010,6 @@ fn sync_rwlock_downgrade_lets_readers_in() {
         shared.0.try_write().is_some(),
         "the lock is kept for somebody who has gone"
     );
-}
-
-fn broken_sync_rwlock_downgrade_tells_nobody() {
-    take_out(Guard::DowngradeTellsReaders);
-    sync_rwlock_downgrade_lets_readers_in();
-}
-
-fn broken_sync_rwlock_downgrade_without_fence() {
-    take_out(Guard::FenceAfterUnlock);
-    sync_rwlock_downgrade_lets_readers_in();
 }
 
 fn sync_rwlock_downgrade_against_writer_and_reader() {
@@ -1131,11 +1057,6 @@ fn sync_condvar_notify_between_predicate_and_wait() {
     waiter.join().unwrap();
 }
 
-fn broken_sync_condvar_enters_after_unlock() {
-    take_out(Guard::EnterBeforeUnlock);
-    sync_condvar_notify_between_predicate_and_wait();
-}
-
 /// One notification, for a waiter that is cancelled and one that is not. Whoever has it sees to the
 /// other.
 fn sync_condvar_cancel_against_notify() {
@@ -1168,11 +1089,6 @@ fn sync_condvar_cancel_against_notify() {
     other.join().unwrap();
 }
 
-fn broken_sync_condvar_cancel_eats_notification() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_condvar_cancel_against_notify();
-}
-
 fn sync_condvar_cancelled_waiter_is_not_notified() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let token = CancelToken::new();
@@ -1195,11 +1111,6 @@ fn sync_condvar_cancelled_waiter_is_not_notified() {
     other.join().unwrap();
 }
 
-fn broken_sync_condvar_cancelled_waiter_stays() {
-    take_out(Guard::CancelLeavesQueue);
-    sync_condvar_cancelled_waiter_is_not_notified();
-}
-
 fn sync_condvar_answer_against_cancel() {
     must_see(["a thread was woken", "no thread waited"]);
     let shared = Arc::new((Mutex::new(()), Condvar::new()));
@@ -1219,11 +1130,6 @@ fn sync_condvar_answer_against_cancel() {
     });
     canceller.join().unwrap();
     assert_eq!(waiter.join().unwrap(), woke, "the answer is wrong");
-}
-
-fn broken_sync_condvar_answer_before_cancel() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_condvar_answer_against_cancel();
 }
 
 fn sync_barrier_breaks_while_it_completes() {
@@ -1250,11 +1156,6 @@ fn sync_barrier_breaks_while_it_completes() {
         (Err(BarrierError::Cancelled(_)), Err(_)) => {}
         ends => panic!("one passed alone: {ends:?}"),
     }
-}
-
-fn broken_sync_barrier_cancel_beats_grant() {
-    take_out(Guard::GrantBeatsCancel);
-    sync_barrier_breaks_while_it_completes();
 }
 
 fn sync_barrier_cancel_lets_the_others_go() {
@@ -1304,11 +1205,6 @@ fn sync_barrier_break_reaches_who_comes_late() {
     assert!(matches!(late.join().unwrap(), Err(BarrierError::Broken(_))));
 }
 
-fn broken_sync_barrier_forgets_its_break() {
-    take_out(Guard::BrokenStays);
-    sync_barrier_break_reaches_who_comes_late();
-}
-
 fn sync_barrier_last_wakes_the_others() {
     let shared = Arc::new((Barrier::new(2), Watched::new(), Watched::new()));
     let other = spawn({
@@ -1352,11 +1248,6 @@ fn sync_once_cell_failure_hands_over() {
     fails.join().unwrap();
 }
 
-fn broken_sync_once_cell_failure_keeps_turn() {
-    take_out(Guard::FailureHandsOver);
-    sync_once_cell_failure_hands_over();
-}
-
 fn sync_once_cell_is_made_once() {
     let (cell, made) = (Arc::new(OnceCell::new()), Note::default());
     let make = {
@@ -1370,11 +1261,6 @@ fn sync_once_cell_is_made_once() {
     cell.get_or_init(make).unwrap();
     other.join().unwrap();
     assert!(made.times() == 1, "made twice");
-}
-
-fn broken_sync_once_cell_is_made_twice() {
-    take_out(Guard::TurnLooksUnderLock);
-    sync_once_cell_is_made_once();
 }
 
 fn sync_once_cell_cancelled_waiter_makes_nothing() {
@@ -1398,11 +1284,6 @@ fn sync_once_cell_cancelled_waiter_makes_nothing() {
     waiter.unwrap().join().unwrap();
 }
 
-fn broken_sync_once_cell_cancelled_waiter_makes() {
-    take_out(Guard::TurnIsChecked);
-    sync_once_cell_cancelled_waiter_makes_nothing();
-}
-
 fn sync_once_cell_cancelled_waiter_hands_on() {
     let cell = Arc::new(OnceCell::new());
     let token = CancelToken::new();
@@ -1420,9 +1301,4 @@ fn sync_once_cell_cancelled_waiter_hands_on() {
     assert_eq!(*cell.get_or_init(|| 7).unwrap(), 7);
     fails.join().unwrap();
     cancelled.join().unwrap();
-}
-
-fn broken_sync_once_cell_cancel_keeps_turn() {
-    take_out(Guard::CancelPassesWakeOn);
-    sync_once_cell_cancelled_waiter_hands_on();
 }

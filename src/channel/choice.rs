@@ -43,7 +43,7 @@ use super::random::Random;
 use super::timer::{comes_first, first};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{self, Guard, holds, spin};
+use crate::facade::{self, spin};
 use crate::waiting::{Point, Waiter};
 
 /// How long a select waits.
@@ -174,7 +174,8 @@ fn poll_slowly(
     mut order: Order,
 ) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
-    if queues.entries.len() <= 1 || !holds(Guard::LooksFromTheQueues) {
+    // fault: each-case-is-tried-once
+    if queues.entries.len() <= 1 {
         return Ok(None);
     }
     loop {
@@ -291,9 +292,7 @@ impl Queues {
                 if !self.may_spin {
                     spin(|| waiter.is_granted());
                 }
-                if !holds(Guard::SelectHeedsTheClock) {
-                    due = None;
-                }
+                // fault: select-ignores-the-clock
                 match context::wait(Point::Select, first(due, limit), || waiter.is_granted()) {
                     Ok(Outcome::TimedOut) if comes_first(due, limit) => Ok(Outcome::Ready),
                     ended => ended,
@@ -312,13 +311,13 @@ impl Queues {
                 .case(chosen as usize)
                 .map_or(Attempt::NotNow, |case| case.granted(grant))
             {
-                Attempt::Done if ended.is_ok() || holds(Guard::GrantBeatsCancel) => {
-                    return Ok(Came::Done(chosen as usize));
-                }
-                Attempt::Done | Attempt::NotNow => {}
+                // fault: cancelled-select-drops-its-message
+                Attempt::Done => return Ok(Came::Done(chosen as usize)),
+                Attempt::NotNow => {}
                 Attempt::Cancelled(cancelled) => return Err(cancelled),
             }
         }
+        // fault: select-times-out-with-a-grant
         match ended? {
             Outcome::TimedOut if granted.is_none() => Ok(Came::Nothing),
             Outcome::TimedOut | Outcome::Ready => Ok(Came::Again),

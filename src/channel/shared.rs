@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::state::{Sending, State};
 use super::timer::Timer;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{Guard, Mutex, Track, holds, spin};
+use crate::facade::{Mutex, Track, spin};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 pub(super) struct Shared<T> {
@@ -136,7 +136,8 @@ impl<T> Shared<T> {
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let mut state = self.state.lock();
-        if state.sending.is_empty() || !holds(Guard::RoomIsFilled) {
+        // fault: receive-passes-a-waiting-sender
+        if state.sending.is_empty() {
             state.buffer.pop_front()
         } else {
             None
@@ -240,10 +241,7 @@ impl<T> Shared<T> {
         // Invariant 1.
         let mut state = self.state.lock();
         let sent = waiter.grant() == Grant::Given;
-        if !holds(Guard::SendLooksUnderLock) {
-            drop(state);
-            state = self.state.lock();
-        }
+        // fault: send-is-taken-back-after-the-look
         if sent {
             return Ok(());
         }
@@ -277,18 +275,14 @@ impl<T> Shared<T> {
             };
             let ended = context::wait(Point::Receive, limit, || waiter.is_granted());
             // Invariant 3.
+            //
+            // fault: cancelled-receiver-stays
             let received = self.with(|state, wakes| {
-                let is_granted = waiter.is_granted();
-                if is_granted || holds(Guard::CancelLeavesQueue) {
-                    state.end_receiving(place, is_granted, self.capacity, wakes)
-                } else {
-                    Err(Refusal::NotNow)
-                }
+                state.end_receiving(place, waiter.is_granted(), self.capacity, wakes)
             });
+            // fault: cancelled-receiver-drops-its-message
             match (received, ended) {
-                (Ok(message), ended) if ended.is_ok() || holds(Guard::GrantBeatsCancel) => {
-                    return Ok(message);
-                }
+                (Ok(message), _) => return Ok(message),
                 (_, Err(cancelled)) => return Err(Refusal::Cancelled(cancelled)),
                 // Another was faster.
                 (Err(Refusal::NotNow), Ok(Outcome::Ready)) => {}
@@ -303,13 +297,16 @@ impl<T> Shared<T> {
     /// Lets `waiter` wait for a message, for its `case`; `None` if it need not wait.
     pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Place> {
         let mut state = self.state.lock();
+        // fault: select-misses-a-message
+        // fault: select-misses-the-last-sender
+        // fault: select-misses-a-waiting-sender
         let can_receive = !state.buffer.is_empty()
             || state.senders == 0
             || state
                 .sending
                 .iter()
                 .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
-        if can_receive && holds(Guard::SelectLooksUnderLock) {
+        if can_receive {
             return None;
         }
         Some(state.wait_to_receive(waiter.clone(), case))
@@ -340,6 +337,9 @@ impl<T> Shared<T> {
         message: T,
     ) -> Result<Place, T> {
         let mut state = self.state.lock();
+        // fault: select-misses-the-last-receiver
+        // fault: select-misses-room
+        // fault: select-misses-a-waiting-receiver
         let can_send = state.receivers == 0
             || state.buffer.len() < self.capacity
             || self.capacity == 0
@@ -347,7 +347,7 @@ impl<T> Shared<T> {
                     .receiving
                     .iter()
                     .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
-        if can_send && holds(Guard::SelectLooksUnderLock) {
+        if can_send {
             return Err(message);
         }
         Ok(state

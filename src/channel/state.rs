@@ -30,7 +30,6 @@ use std::sync::Arc;
 use super::Disconnected;
 use super::closing::Closing;
 use super::refusal::Refusal;
-use crate::facade::{Guard, holds};
 use crate::waiting::{Grant, Place, Queue, Waiter, Wakes};
 
 pub(super) struct State<T> {
@@ -90,8 +89,8 @@ impl<T> State<T> {
         }
         // Invariant 4.
         match self.tell_receiver(Grant::Given, wakes) {
-            Some(handed) if holds(Guard::HandedInPerson) => *handed = Some(message),
-            Some(_) => self.buffer.push_back(message),
+            // fault: message-is-left-in-the-channel
+            Some(handed) => *handed = Some(message),
             None => return Err((message, Refusal::NotNow)),
         }
         Ok(())
@@ -147,13 +146,15 @@ impl<T> State<T> {
     pub(super) fn take(&mut self, capacity: usize, wakes: &mut Wakes) -> Result<T, Refusal> {
         if let Some(message) = self.buffer.pop_front() {
             // Invariant 2.
-            if self.buffer.len() < capacity && holds(Guard::RoomIsFilled) {
+            //
+            // fault: room-is-left-empty
+            if self.buffer.len() < capacity {
                 if let Some(next) = self.take_sending(wakes) {
                     self.buffer.push_back(next);
                     // Invariant 3: who takes this message was told of that one.
-                    if holds(Guard::FilledRoomTells) {
-                        self.tell_receiver(Grant::Given, wakes);
-                    }
+                    //
+                    // fault: room-is-filled-silently
+                    self.tell_receiver(Grant::Given, wakes);
                 }
             }
             return Ok(message);

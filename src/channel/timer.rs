@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
 use crate::cancel::context;
-use crate::facade::{self, Guard, Mutex, holds};
+use crate::facade::{self, Mutex};
 use crate::waiting::Point;
 
 pub(super) struct Timer<T> {
@@ -64,11 +64,9 @@ impl<T> Timer<T> {
         let Some(due) = next.filter(|&due| due <= now) else {
             return Err(*next);
         };
-        if !holds(Guard::TickIsTakenOnce) {
-            drop(next);
-            next = self.due.lock();
-        }
         // Invariants 1 and 2.
+        //
+        // fault: tick-is-found-and-then-taken
         *next = self.after(due, now);
         Ok((self.message)(due))
     }

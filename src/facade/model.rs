@@ -29,23 +29,14 @@ pub(crate) use loom::sync::atomic::Ordering;
 pub(crate) use loom::thread::yield_now;
 pub(crate) use loom::thread_local as local;
 
-use super::Guard;
-
-static MISSING: StdUsize = StdUsize::new(usize::MAX);
 static IDLE_EXPIRES: AtomicBool = AtomicBool::new(false);
 static PARALLELISM: StdUsize = StdUsize::new(1);
 
-/// Takes `guard` out for the rest of the process; for a model that must fail.
+/// Sets whether the wait of an idle worker expires at once or never, for the rest of the process.
 #[allow(
     dead_code,
     reason = "for models; crates that model their own code have none"
 )]
-pub(crate) fn take_out(guard: Guard) {
-    MISSING.store(guard as usize, Relaxed);
-}
-
-/// Sets whether the wait of an idle worker expires at once or never, for the rest of the process.
-#[allow(dead_code, reason = "for models")]
 pub(crate) fn set_idle_expires(expires: bool) {
     IDLE_EXPIRES.store(expires, Relaxed);
 }
@@ -54,10 +45,6 @@ pub(crate) fn set_idle_expires(expires: bool) {
 #[allow(dead_code, reason = "for models")]
 pub(crate) fn set_parallelism(places: usize) {
     PARALLELISM.store(places, Relaxed);
-}
-
-pub(crate) fn holds(guard: Guard) -> bool {
-    MISSING.load(Relaxed) != guard as usize
 }
 
 pub(crate) const TIME_PASSES: bool = false;

@@ -25,8 +25,6 @@ pub(crate) use parking_lot::{
     RwLock as DataRwLock, RwLockReadGuard as DataReadGuard, RwLockWriteGuard as DataWriteGuard,
 };
 
-use super::Guard;
-
 /// A lock that is held for a short time. No code of the user's runs under it, so a panic of such
 /// code never poisons it.
 ///
@@ -52,12 +50,6 @@ impl<T> Mutex<T> {
     pub(crate) fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether `guard` is in place: always, outside of the models that take one out.
-#[inline(always)]
-pub(crate) const fn holds(_guard: Guard) -> bool {
-    true
 }
 
 /// Whether a deadline can pass by itself.

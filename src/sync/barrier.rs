@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, current};
 use crate::error::Broken;
-use crate::facade::{Guard, Mutex, const_fn, holds};
+use crate::facade::{Mutex, const_fn};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Lets a number of threads wait for each other, again and again.
@@ -165,14 +165,15 @@ impl Barrier {
                 {
                     let mut state = self.state.lock();
                     match waiter.grant() {
-                        Grant::Given if holds(Guard::GrantBeatsCancel) => return Ok(false),
-                        Grant::Given => {}
+                        // fault: cancelled-waiter-misses-the-barrier
+                        Grant::Given => return Ok(false),
                         Grant::Refused => drop(state.waiting.remove(place)),
                         Grant::None => {
                             state.waiting.remove(place);
                             let broken = Broken::by_cancel(current::actor());
                             state.refuse_all(&broken, &mut wakes);
-                            state.broken = holds(Guard::BrokenStays).then_some(broken);
+                            // fault: barrier-forgets-its-break
+                            state.broken = Some(broken);
                         }
                     }
                 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::MutexGuard;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
+use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Waits until something holds of what a [`Mutex`](super::Mutex) protects.
@@ -279,19 +279,20 @@ impl Condvar {
             place
         };
         // Before the unlock, or a notification that comes between the two is lost.
-        let early = holds(Guard::EnterBeforeUnlock).then(enter);
+        //
+        // fault: condvar-enters-after-the-unlock
+        let place = enter();
         guard.unlock();
-        let place = early.unwrap_or_else(enter);
         spin(|| waiter.is_granted());
         let mut ended = context::wait(Point::Condvar, limit, || waiter.is_granted());
         if !matches!(ended, Ok(Outcome::Ready)) {
             let mut queue = self.queue.lock();
             if !waiter.is_granted() {
-                if holds(Guard::CancelLeavesQueue) {
-                    queue.remove(place);
-                }
+                // fault: cancelled-waiter-stays-at-the-condvar
+                queue.remove(place);
                 self.waiting.store(queue.len(), Ordering::Relaxed);
-            } else if holds(Guard::GrantBeatsCancel) {
+            } else {
+                // fault: cancelled-waiter-eats-a-notification
                 ended = Ok(Outcome::Ready);
             }
         }

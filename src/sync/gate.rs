@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{Guard, Mutex, const_fn, holds, spin};
+use crate::facade::{Mutex, const_fn, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Those who wait until something holds, which whoever makes it hold says by opening the gate.
@@ -59,7 +59,8 @@ impl Gate {
         let waiter = Waiter::new(context::slot());
         let place = {
             let mut queue = self.0.lock();
-            if holds(Guard::GateLooksUnderLock) && holds_now() {
+            // fault: gate-enters-unseeing
+            if holds_now() {
                 return Ok(Outcome::Ready);
             }
             queue.push(waiter.clone(), ())
@@ -68,12 +69,12 @@ impl Gate {
             Ok(Outcome::Ready) => Ok(Outcome::Ready),
             ended => {
                 let mut queue = self.0.lock();
-                if waiter.is_granted() && holds(Guard::GrantBeatsCancel) {
+                // fault: cancelled-gate-misses-its-grant
+                if waiter.is_granted() {
                     return Ok(Outcome::Ready);
                 }
-                if holds(Guard::CancelLeavesQueue) {
-                    queue.remove(place);
-                }
+                // fault: cancelled-waiter-stays-at-the-gate
+                queue.remove(place);
                 ended
             }
         }

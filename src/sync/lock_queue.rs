@@ -37,9 +37,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{
-    AtomicU32, Guard, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, holds, spin,
-};
+use crate::facade::{AtomicU32, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, spin};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
@@ -128,9 +126,9 @@ impl LockQueue {
     #[inline]
     pub(super) fn unlocked(&self) {
         // Invariant 2. The unlock was a read-modify-write.
-        if holds(Guard::FenceAfterUnlock) {
-            fence_after_rmw();
-        }
+        //
+        // fault: unlock-without-fence
+        fence_after_rmw();
         if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING {
             self.wake_first();
         }
@@ -141,12 +139,11 @@ impl LockQueue {
     #[inline]
     pub(super) fn downgraded(&self) {
         // Invariant 2. The downgrade was a read-modify-write.
-        if holds(Guard::FenceAfterUnlock) {
-            fence_after_rmw();
-        }
-        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING
-            && holds(Guard::DowngradeTellsReaders)
-        {
+        //
+        // fault: downgrade-without-fence
+        fence_after_rmw();
+        // fault: downgrade-tells-no-reader
+        if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING {
             self.wake_readers();
         }
     }
@@ -191,7 +188,8 @@ impl LockQueue {
         if line.writers != 0 {
             flags |= WRITER;
         }
-        if line.handed && holds(Guard::HandOverBars) {
+        // fault: hand-over-bars-no-thread
+        if line.handed {
             flags |= HANDED;
         }
         // Relaxed: the fences of invariant 2 order it.
@@ -275,17 +273,15 @@ impl LockQueue {
             let readers_first = line.waiters.front() == Some(&Access::Read);
             let passes_on = match leaving {
                 // Invariant 4; a writer's unlock does the rest.
-                Leaving::Locked => {
-                    access == Access::Read && readers_first && holds(Guard::ReaderTellsReaders)
-                }
+                //
+                // fault: reader-tells-no-reader
+                Leaving::Locked => access == Access::Read && readers_first,
                 // Invariant 3; and readers behind a writer that has gone may read beside those that
                 // do.
-                Leaving::Cancelled => {
-                    was_told && holds(Guard::CancelPassesWakeOn)
-                        || access == Access::Write
-                            && readers_first
-                            && holds(Guard::WriterLetsReadersPass)
-                }
+                //
+                // fault: cancelled-waiter-keeps-its-wake
+                // fault: cancelled-writer-bars-readers
+                Leaving::Cancelled => was_told || access == Access::Write && readers_first,
             };
             if passes_on {
                 line.tell_first(&mut wakes);
@@ -324,7 +320,8 @@ impl Line {
     /// Invariant 5: a waiter is about to leave its place.
     fn give_up_hand_over(&mut self, place: Place, leaving: Leaving) {
         let got_it = leaving == Leaving::Locked && self.waiters.is_first(place);
-        let was_last = self.waiters.len() == 1 && holds(Guard::EmptyQueueBarsNobody);
+        // fault: empty-queue-bars
+        let was_last = self.waiters.len() == 1;
         if got_it || was_last {
             self.handed = false;
         }

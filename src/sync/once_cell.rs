@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context;
-use crate::facade::{Guard, Mutex, Once, const_fn, holds, spin};
+use crate::facade::{Mutex, Once, const_fn, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// A value that is made at its first use, by one thread, while the others wait.
@@ -133,9 +133,9 @@ impl<T> OnceCell<T> {
             return Ok(self.made());
         };
         // It may have been handed over to a thread that was cancelled meanwhile.
-        if holds(Guard::TurnIsChecked) {
-            context::check()?;
-        }
+        //
+        // fault: turn-is-not-checked
+        context::check()?;
         let value = make()?;
         // Nobody else sets it: this is the one turn, and it is over when the value is there.
         let _ = self.value.set(value);
@@ -156,7 +156,8 @@ impl<T> OnceCell<T> {
         let waiter = Waiter::new(context::slot());
         let place = {
             let mut state = self.state.lock();
-            if self.value.get().is_some() && holds(Guard::TurnLooksUnderLock) {
+            // fault: turn-misses-the-value
+            if self.value.get().is_some() {
                 return Ok(None);
             }
             if !state.busy {
@@ -181,8 +182,8 @@ impl<T> OnceCell<T> {
             // There is nothing left to make.
             (Grant::Refused, _) => Ok(None),
             // A turn that a cancelled waiter does not want goes on by its drop.
-            (Grant::Given, Err(cancelled)) if !holds(Guard::CancelPassesWakeOn) => Err(cancelled),
             (Grant::Given, ended) => {
+                // fault: cancelled-waiter-keeps-the-turn
                 let turn = Turn(self);
                 ended.map(|_| Some(turn))
             }
@@ -262,10 +263,9 @@ impl<T> Drop for Turn<'_, T> {
                 state.waiting.grant_all(Grant::Refused, &mut wakes);
             } else {
                 match state.waiting.pop() {
-                    Some((waiter, ())) if holds(Guard::FailureHandsOver) => {
-                        wakes.grant(waiter, Grant::Given)
-                    }
-                    _ => state.busy = false,
+                    // fault: failure-keeps-the-turn
+                    Some((waiter, ())) => wakes.grant(waiter, Grant::Given),
+                    None => state.busy = false,
                 }
             }
         }

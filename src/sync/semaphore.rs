@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::Permit;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, TokenId};
-use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, const_fn, holds, spin};
+use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.
@@ -301,9 +301,8 @@ impl Semaphore {
                 location,
                 TokenId::next(),
             ));
-            if holds(Guard::CloseRefusesWaiters) {
-                line.waiters.grant_all(Grant::Refused, &mut wakes);
-            }
+            // fault: close-refuses-no-waiter
+            line.waiters.grant_all(Grant::Refused, &mut wakes);
             // Release pairs with the acquire in `is_closed`.
             self.word.fetch_or(CLOSED, Ordering::Release);
             // Invariant 2.
@@ -380,7 +379,9 @@ impl Semaphore {
         let place = {
             let mut line = self.line.lock();
             // Invariant 3.
-            if line.closed.is_some() && holds(Guard::AcquireLooksUnderLock) {
+            //
+            // fault: acquire-misses-the-close
+            if line.closed.is_some() {
                 drop(line);
                 return Err(self.refused());
             }
@@ -400,7 +401,8 @@ impl Semaphore {
                 let mut wakes = Wakes::default();
                 {
                     let mut line = self.line.lock();
-                    if waiter.grant() == Grant::Given && holds(Guard::GrantBeatsCancel) {
+                    // fault: cancelled-acquire-drops-its-permits
+                    if waiter.grant() == Grant::Given {
                         return Ok(());
                     }
                     if !waiter.is_granted() {

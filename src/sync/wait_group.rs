@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{AtomicUsize, Guard, Mutex, Ordering, holds, spin};
+use crate::facade::{AtomicUsize, Mutex, Ordering, spin};
 use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 
 /// Lets threads wait for an amount of work that is not known beforehand and may grow.
@@ -169,10 +169,8 @@ impl WaitGroup {
                 None
             } else {
                 // Invariant 2.
-                if !holds(Guard::EntersAsItLeaves) {
-                    drop(queue);
-                    queue = inner.queue.lock();
-                }
+                //
+                // fault: wait-group-enters-after-it-leaves
                 Some(queue.push(waiter.clone(), ()))
             }
         };
@@ -186,7 +184,8 @@ impl WaitGroup {
         let ended = context::wait(Point::WaitGroup, limit(), || waiter.is_granted());
         if !matches!(ended, Ok(Outcome::Ready)) {
             let mut queue = inner.queue.lock();
-            if !(waiter.is_granted() && holds(Guard::GrantBeatsCancel)) {
+            // fault: cancelled-wait-group-misses-its-grant
+            if !waiter.is_granted() {
                 queue.remove(place);
                 // Invariant 2.
                 inner.add();

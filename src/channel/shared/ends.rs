@@ -7,7 +7,7 @@ use std::thread;
 
 use super::Shared;
 use crate::error::{PanicPayload, log};
-use crate::facade::{Guard, catch, holds};
+use crate::facade::catch;
 use crate::waiting::Grant;
 
 impl<T> Shared<T> {
@@ -20,46 +20,38 @@ impl<T> Shared<T> {
     }
 
     pub(in crate::channel) fn remove_sender(&self) {
+        // fault: sender-is-noted-late
         self.with(|state, wakes| {
             state.senders -= 1;
             // Invariant 6.
-            if holds(Guard::EndIsNotedAsItGoes) {
-                state.senders_closing.note(state.senders == 0);
-            }
-            if state.senders == 0 && holds(Guard::LastEndWakes) {
+            state.senders_closing.note(state.senders == 0);
+            // fault: last-sender-tells-nothing
+            if state.senders == 0 {
                 while state.tell_receiver(Grant::Refused, wakes).is_some() {}
             }
         });
-        if !holds(Guard::EndIsNotedAsItGoes) {
-            self.state.lock().senders_closing.note(false);
-        }
     }
 
     pub(in crate::channel) fn remove_receiver(&self) {
+        // fault: receiver-is-noted-late
         let unread = self.with(|state, wakes| {
             state.receivers -= 1;
             // Invariant 6.
-            if holds(Guard::EndIsNotedAsItGoes) {
-                state.receivers_closing.note(state.receivers == 0);
-            }
+            state.receivers_closing.note(state.receivers == 0);
             if state.receivers != 0 {
                 return VecDeque::new();
             }
             // They stay in the queue, where each finds its message.
-            for (waiter, sending) in state.sending.iter().filter(|_| holds(Guard::LastEndWakes)) {
+            //
+            // fault: last-receiver-tells-nothing
+            for (waiter, sending) in state.sending.iter() {
                 if waiter.claim(Grant::Refused, sending.case) {
                     wakes.keep(waiter.clone());
                 }
             }
-            if holds(Guard::LastReceiverDrops) {
-                mem::take(&mut state.buffer)
-            } else {
-                VecDeque::new()
-            }
+            // fault: last-receiver-leaves-the-messages
+            mem::take(&mut state.buffer)
         });
-        if !holds(Guard::EndIsNotedAsItGoes) {
-            self.state.lock().receivers_closing.note(false);
-        }
         // Outside of the lock: the messages may hold ends of this channel.
         drop_each(unread);
     }
