@@ -37,7 +37,7 @@ fn blocking_park_ends_by_its_cancel() {
     let canceller = cancel_in_thread(&token);
     assert!(
         token.run(park).is_err(),
-        "a cancel was taken for a wake that somebody meant"
+        "a cancel was taken for a wake that was meant"
     );
     canceller.join().unwrap();
 }

@@ -13,59 +13,59 @@ use crate::{CancelGuard, CancelToken, TaskGroup, with_cancel_hook};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            cancel_hb_registration_to_callback,
+            cancel_callback_sees_what_came_before,
             Exhaustive,
             Exhaustive,
             "a callback sees what came before its registration and before the cancel, and runs once"
         ),
         breaks!(
             broken_cancel_registers_after_a_look,
-            "callback-is-registered-after-the-look" in cancel_hb_registration_to_callback,
+            "callback-is-registered-after-the-look" in cancel_callback_sees_what_came_before,
             Exhaustive,
             "a callback was not run",
             "a callback that is registered after a look for the cancel is never run"
         ),
         holds!(
-            cancel_hb_hook_to_return,
+            cancel_hook_ends_before_its_region_returns,
             Exhaustive,
             Exhaustive,
             "a cancel hook has ended when its region returns, and sees what came before it"
         ),
         holds!(
-            cancel_r8_callback_runs_while_its_guard_is_dropped,
+            cancel_callback_runs_while_its_guard_is_dropped,
             Exhaustive,
             Exhaustive,
             "when the guard is gone its callback has ended or never runs"
         ),
         breaks!(
             broken_cancel_deregister_does_not_wait,
-            "guard-does-not-wait" in cancel_r8_callback_runs_while_its_guard_is_dropped,
+            "guard-does-not-wait" in cancel_callback_runs_while_its_guard_is_dropped,
             Exhaustive,
             "Causality violation",
             "a guard that does not wait is gone while its callback runs"
         ),
         holds!(
-            cancel_r9_two_callbacks_deregister_each_other,
+            cancel_two_callbacks_deregister_each_other,
             Preemptions(3),
             Preemptions(5),
             "two callbacks that take back each other both end"
         ),
         breaks!(
             broken_cancel_callbacks_wait_for_each_other,
-            "callbacks-wait-for-each-other" in cancel_r9_two_callbacks_deregister_each_other,
+            "callbacks-wait-for-each-other" in cancel_two_callbacks_deregister_each_other,
             Preemptions(3),
             "deadlock",
             "two callbacks that wait for each other wait for ever"
         ),
         holds!(
-            cancel_r19_callback_uses_its_own_token,
+            cancel_callback_uses_its_own_token,
             Exhaustive,
             Exhaustive,
             "a callback may cancel, ask, link and register at the token whose cancel runs it"
         ),
         breaks!(
             broken_cancel_callback_under_the_lock,
-            "callback-runs-under-the-lock" in cancel_r19_callback_uses_its_own_token,
+            "callback-runs-under-the-lock" in cancel_callback_uses_its_own_token,
             Exhaustive,
             "deadlock",
             "a callback that runs under the lock of its token cannot use it"
@@ -87,30 +87,30 @@ pub(super) fn models() -> Vec<Model> {
             cancel_callback_waits_for_a_waiter,
             Exhaustive,
             Exhaustive,
-            "a callback may wait until one who waits for its token has gone on"
+            "a callback may wait until a thread that waits for its token has gone on"
         ),
         breaks!(
             broken_cancel_callbacks_before_waiters,
             "callbacks-run-before-waiters-wake" in cancel_callback_waits_for_a_waiter,
             Exhaustive,
             "deadlock",
-            "one who waits for a token and is woken after the callbacks is never woken by one that waits for it"
+            "a thread that waits for a token and is woken after the callbacks is never woken if a callback waits for it"
         ),
         holds!(
             cancel_hook_waits_for_a_sleeper,
             Preemptions(3),
             Preemptions(4),
-            "a cancel hook may wait until one who sleeps in the same scope has gone on"
+            "a cancel hook may wait until a thread that sleeps in the same scope has gone on"
         ),
         holds!(
-            cancel_hb_several_hooks_to_its_return,
+            cancel_returns_after_all_of_its_hooks,
             Preemptions(3),
             Exhaustive,
             "a cancel with several hooks returns when all have ended, whichever thread runs them"
         ),
         breaks!(
             broken_cancel_returns_while_hooks_run,
-            "cancel-leaves-its-hooks" in cancel_hb_several_hooks_to_its_return,
+            "cancel-leaves-its-hooks" in cancel_returns_after_all_of_its_hooks,
             Preemptions(2),
             "Causality violation",
             "a cancel that does not wait for the hooks that a worker runs returns before they have ended"
@@ -126,12 +126,12 @@ pub(super) fn models() -> Vec<Model> {
             "hooks-run-before-sleepers-wake" in cancel_hook_waits_for_a_sleeper,
             Preemptions(3),
             "deadlock",
-            "one who sleeps and is woken after the hooks is never woken by one that waits for it"
+            "a thread that sleeps and is woken after the hooks is never woken if a hook waits for it"
         ),
     ]
 }
 
-fn cancel_hb_registration_to_callback() {
+fn cancel_callback_sees_what_came_before() {
     must_see([
         "it ran where it was registered",
         "it ran where it was cancelled",
@@ -166,7 +166,7 @@ fn cancel_hb_registration_to_callback() {
     drop(guard);
 }
 
-fn cancel_hb_hook_to_return() {
+fn cancel_hook_ends_before_its_region_returns() {
     must_see(["a hook that ran", "a hook that never ran"]);
     let shared = Arc::new((Watched::new(), Watched::new()));
     let token = CancelToken::new();
@@ -191,7 +191,7 @@ fn cancel_hb_hook_to_return() {
     canceller.join().unwrap();
 }
 
-fn cancel_r8_callback_runs_while_its_guard_is_dropped() {
+fn cancel_callback_runs_while_its_guard_is_dropped() {
     must_see(["it ran", "it was taken back"]);
     let token = CancelToken::new();
     let shared = Arc::new(Watched::new());
@@ -216,7 +216,7 @@ fn cancel_r8_callback_runs_while_its_guard_is_dropped() {
     saw(if ran { "it ran" } else { "it was taken back" });
 }
 
-fn cancel_r9_two_callbacks_deregister_each_other() {
+fn cancel_two_callbacks_deregister_each_other() {
     must_see(["both ran", "one was taken back"]);
     type Shared = Arc<Mutex<Option<CancelGuard>>>;
     let runs = Note::default();
@@ -244,7 +244,7 @@ fn cancel_r9_two_callbacks_deregister_each_other() {
     });
 }
 
-fn cancel_r19_callback_uses_its_own_token() {
+fn cancel_callback_uses_its_own_token() {
     let token = CancelToken::new();
     let runs = Note::default();
     token
@@ -326,7 +326,7 @@ fn cancel_hook_waits_for_a_sleeper() {
     });
 }
 
-fn cancel_hb_several_hooks_to_its_return() {
+fn cancel_returns_after_all_of_its_hooks() {
     must_see(["hooks on one thread", "hooks on two threads"]);
     with_pool(1, || {
         let token = CancelToken::new();

@@ -14,82 +14,82 @@ use crate::{CancelCause, CancelToken, checkpoint, is_cancelled};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            cancel_r2_cancel_races_with_new_child,
+            cancel_races_with_new_child,
             Exhaustive,
             Exhaustive,
             "a child made while its parent is cancelled is cancelled too, and its child"
         ),
         breaks!(
             broken_cancel_adopt_outside_the_lock,
-            "child-is-listed-after-the-look" in cancel_r2_cancel_races_with_new_child,
+            "child-is-listed-after-the-look" in cancel_races_with_new_child,
             Exhaustive,
             "a child missed the cancel",
             "a child that is listed after a look at its parent misses the cancel"
         ),
         holds!(
-            cancel_r5_two_parents_cancel_at_once,
+            cancel_of_two_parents_at_once,
             Preemptions(3),
             Preemptions(4),
             "a token linked to two that are cancelled at once is cancelled once, by one of them"
         ),
         holds!(
-            cancel_r7_cancel_races_with_wait,
+            cancel_races_with_wait,
             Exhaustive,
             Exhaustive,
             "a cancel at any moment ends a wait in its scope, with the cause"
         ),
         holds!(
-            cancel_hb_cause_is_readable,
+            cancel_seen_has_its_cause_and_what_came_before,
             Exhaustive,
             Exhaustive,
-            "whoever sees a token cancelled has its cause, and sees what came before the cancel"
+            "a thread that sees a token cancelled has its cause, and sees what came before the cancel"
         ),
         holds!(
-            cancel_hb_checkpoint,
+            cancel_seen_at_a_checkpoint_shows_what_came_before,
             Exhaustive,
             Exhaustive,
-            "whoever sees a cancel at a check sees what came before it"
+            "a thread that sees a cancel at a check sees what came before it"
         ),
         breaks!(
             broken_cancel_check_believes_the_mark,
-            "check-believes-the-mark" in cancel_hb_checkpoint,
+            "check-believes-the-mark" in cancel_seen_at_a_checkpoint_shows_what_came_before,
             Exhaustive,
             "Causality violation",
             "a check that finds the thread marked and does not ask the token sees nothing of what came before"
         ),
         holds!(
-            cancel_hb_token_wait,
+            cancel_ends_a_wait_that_sees_what_came_before,
             Preemptions(3),
             Preemptions(4),
             "a wait for a token sees what came before its cancel, also if it looks before it is woken"
         ),
         holds!(
-            cancel_hb_deadline,
+            cancel_deadline_passed_shows_what_came_before_its_move,
             Preemptions(3),
             Exhaustive,
-            "whoever finds a deadline passed that was moved sees what came before that"
+            "a thread that finds a moved deadline passed sees what came before the move"
         ),
         holds!(
-            cancel_hb_child_sees_parent,
+            cancel_seen_in_a_child_shows_what_came_before,
             Exhaustive,
             Exhaustive,
-            "whoever sees a child cancelled sees what came before the cancel of its parent"
+            "a thread that sees a child cancelled sees what came before the cancel of its parent"
         ),
         holds!(
-            cancel_r10_linked_token_is_dropped_while_its_parents_cancel,
+            cancel_linked_token_is_dropped_while_its_parents_cancel,
             Preemptions(3),
             Preemptions(4),
             "a token may be dropped while two of its parents are cancelled, and the third goes on"
         ),
         breaks!(
             broken_cancel_children_under_the_lock,
-            "children-are-marked-under-the-lock" in cancel_r10_linked_token_is_dropped_while_its_parents_cancel,
+            "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_its_parents_cancel,
             Preemptions(3),
             "deadlock",
-            "a child whose last holder is a cancel under the lock of its parent cannot leave that"
+            "a child whose last holder is a cancel under the lock of its parent cannot leave its parent"
         ),
         holds!(
-            cancel_r11_late_wake_of_a_token_does_not_end_the_next_wait,
+            cancel_late_wake_does_not_end_the_next_wait,
             Preemptions(3),
             Preemptions(5),
             "a wait for one token is not ended by the cancel of the token that was waited for before"
@@ -114,19 +114,19 @@ pub(super) fn models() -> Vec<Model> {
             "a thread that goes in and out of nested scopes sees the cancel of the one it is in, at each check"
         ),
         holds!(
-            cancel_r21_deadline_races_with_wait,
+            cancel_deadline_races_with_wait,
             Preemptions(3),
             Preemptions(4),
             "a deadline that passes at any moment ends a wait in its scope"
         ),
         holds!(
-            cancel_r21_deadline_races_with_cancel,
+            cancel_deadline_races_with_cancel,
             Preemptions(3),
             Preemptions(5),
             "a deadline and a cancel at once cancel once, with one cause"
         ),
         holds!(
-            cancel_r21_deadline_races_with_new_child,
+            cancel_deadline_races_with_new_child,
             Exhaustive,
             Exhaustive,
             "a child made while its parent gets a deadline has it too"
@@ -154,7 +154,7 @@ fn is_stop(cause: &CancelCause) -> bool {
     matches!(cause, CancelCause::Requested { reason: Some(reason) } if reason == "stop")
 }
 
-fn cancel_r2_cancel_races_with_new_child() {
+fn cancel_races_with_new_child() {
     must_see(["a child that was born cancelled", "a child that was swept"]);
     let root = CancelToken::new();
     let canceller = cancel_in_thread(&root);
@@ -173,7 +173,7 @@ fn cancel_r2_cancel_races_with_new_child() {
     }
 }
 
-fn cancel_r5_two_parents_cancel_at_once() {
+fn cancel_of_two_parents_at_once() {
     must_see(["the first won", "the second won"]);
     let (first, second) = (CancelToken::new(), CancelToken::new());
     let linked = CancelToken::linked([&first, &second]);
@@ -197,7 +197,7 @@ fn cancel_r5_two_parents_cancel_at_once() {
     assert_eq!(runs.times(), 1);
 }
 
-fn cancel_r7_cancel_races_with_wait() {
+fn cancel_races_with_wait() {
     let shared = Arc::new((CancelToken::new(), Watched::new()));
     let canceller = thread::spawn({
         let shared = shared.clone();
@@ -234,7 +234,7 @@ fn cancel_after_write(token: &CancelToken, sees: impl FnOnce(&Watched) -> bool) 
     canceller.join().unwrap();
 }
 
-fn cancel_hb_cause_is_readable() {
+fn cancel_seen_has_its_cause_and_what_came_before() {
     let token = CancelToken::new();
     cancel_after_write(&token, |memory| {
         let is_cancelled = token.is_cancelled();
@@ -252,7 +252,7 @@ fn cancel_hb_cause_is_readable() {
     });
 }
 
-fn cancel_hb_checkpoint() {
+fn cancel_seen_at_a_checkpoint_shows_what_came_before() {
     let token = CancelToken::new();
     cancel_after_write(&token, |memory| {
         token.run(|| {
@@ -267,7 +267,7 @@ fn cancel_hb_checkpoint() {
     });
 }
 
-fn cancel_hb_token_wait() {
+fn cancel_ends_a_wait_that_sees_what_came_before() {
     let shared = Arc::new((CancelToken::new(), Watched::new()));
     let canceller = thread::spawn({
         let shared = shared.clone();
@@ -281,7 +281,7 @@ fn cancel_hb_token_wait() {
     canceller.join().unwrap();
 }
 
-fn cancel_hb_deadline() {
+fn cancel_deadline_passed_shows_what_came_before_its_move() {
     must_see(["the deadline", "no deadline"]);
     let shared = Arc::new((CancelToken::new(), Watched::new()));
     shared.0.cancel_at(Instant::now() + LONG);
@@ -301,13 +301,13 @@ fn cancel_hb_deadline() {
     setter.join().unwrap();
 }
 
-fn cancel_hb_child_sees_parent() {
+fn cancel_seen_in_a_child_shows_what_came_before() {
     let token = CancelToken::new();
     let child = token.child();
     cancel_after_write(&token, |_| child.is_cancelled());
 }
 
-fn cancel_r10_linked_token_is_dropped_while_its_parents_cancel() {
+fn cancel_linked_token_is_dropped_while_its_parents_cancel() {
     must_see(["dropped when cancelled", "dropped before"]);
     let [first, second, third] = [(); 3].map(|()| CancelToken::new());
     let linked = CancelToken::linked([&first, &second, &third]);
@@ -329,7 +329,7 @@ fn cancel_r10_linked_token_is_dropped_while_its_parents_cancel() {
     assert!(child.is_cancelled());
 }
 
-fn cancel_r11_late_wake_of_a_token_does_not_end_the_next_wait() {
+fn cancel_late_wake_does_not_end_the_next_wait() {
     let tokens = (CancelToken::new(), CancelToken::new());
     let canceller = thread::spawn({
         let tokens = tokens.clone();
@@ -400,7 +400,7 @@ fn cancel_nested_scopes_are_entered_and_left() {
     checkpoint().unwrap();
 }
 
-fn cancel_r21_deadline_races_with_wait() {
+fn cancel_deadline_races_with_wait() {
     let token = CancelToken::new();
     let clock = thread::spawn({
         let token = token.clone();
@@ -411,7 +411,7 @@ fn cancel_r21_deadline_races_with_wait() {
     clock.join().unwrap();
 }
 
-fn cancel_r21_deadline_races_with_cancel() {
+fn cancel_deadline_races_with_cancel() {
     must_see(["the deadline", "the cancel"]);
     let token = CancelToken::new();
     let clock = thread::spawn({
@@ -437,7 +437,7 @@ fn cancel_r21_deadline_races_with_cancel() {
     });
 }
 
-fn cancel_r21_deadline_races_with_new_child() {
+fn cancel_deadline_races_with_new_child() {
     let root = CancelToken::new();
     let setter = thread::spawn({
         let root = root.clone();

@@ -1,4 +1,4 @@
-//! Models of channels: a message is delivered or given back, and nobody sleeps beside one.
+//! Models of channels: a message is delivered or given back, and no thread sleeps beside one.
 
 use std::sync::Arc;
 
@@ -61,11 +61,11 @@ pub(super) fn models() -> Vec<Model> {
             "the end of the last sender ends a receive"
         ),
         breaks!(
-            broken_channel_last_sender_tells_nobody,
+            broken_channel_last_sender_tells_no_receiver,
             "last-sender-tells-nothing" in channel_last_sender_against_recv,
             Exhaustive,
             "deadlock",
-            "a last sender that tells nobody leaves the receivers waiting"
+            "a last sender that tells no waiter leaves the receivers waiting"
         ),
         holds!(
             channel_last_receiver_against_send,
@@ -74,11 +74,11 @@ pub(super) fn models() -> Vec<Model> {
             "the end of the last receiver gives a message back, or drops it if it was delivered"
         ),
         breaks!(
-            broken_channel_last_receiver_tells_nobody,
+            broken_channel_last_receiver_tells_no_sender,
             "last-receiver-tells-nothing" in channel_last_receiver_against_send,
             Exhaustive,
             "deadlock",
-            "a last receiver that tells nobody leaves the senders waiting"
+            "a last receiver that tells no waiter leaves the senders waiting"
         ),
         holds!(
             channel_ill_sender_against_last_sender,
@@ -116,7 +116,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_room_lets_a_sender_go_on,
             Exhaustive,
             Exhaustive,
-            "whoever takes a message from a full channel lets a sender go on, though nobody receives after that"
+            "a thread that takes a message from a full channel lets a sender go on, even if no message is received after it"
         ),
         breaks!(
             broken_channel_room_is_left_empty,
@@ -135,7 +135,7 @@ pub(super) fn models() -> Vec<Model> {
             broken_channel_last_receiver_leaves_messages,
             "last-receiver-leaves-the-messages" in channel_last_receiver_drops_messages,
             Exhaustive,
-            "a message is kept for nobody",
+            "a message is kept for no receiver",
             "a last receiver that leaves the messages keeps them for as long as there are senders"
         ),
         holds!(
@@ -161,7 +161,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_rendezvous_recv_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message that was handed to a receiver that is cancelled is had by it, and one that was not is given back"
+            "a cancelled receiver has the message that it was handed, and one that was not handed over is given back"
         ),
         breaks!(
             broken_channel_rendezvous_recv_drops_message,
@@ -174,7 +174,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_two_receivers_two_messages,
             Preemptions(3),
             Preemptions(4),
-            "each of two receivers gets one of two messages, whoever is told"
+            "each of two receivers gets one of two messages, whichever receiver is told"
         ),
         holds!(
             channel_two_receivers_room_for_one,
@@ -187,7 +187,7 @@ pub(super) fn models() -> Vec<Model> {
             "room-is-filled-silently" in channel_two_receivers_room_for_one,
             Preemptions(2),
             "deadlock",
-            "a message that comes from the queue of senders and tells nobody leaves a receiver asleep beside it"
+            "a message that comes from the queue of senders and tells no receiver leaves a receiver asleep beside it"
         ),
         holds!(
             channel_select_against_two_senders,
@@ -208,12 +208,38 @@ pub(super) fn models() -> Vec<Model> {
             "left == right",
             "two senders that both end the wait of one select both believe that their message was received"
         ),
+        holds!(
+            channel_select_against_one_sender,
+            Exhaustive,
+            Exhaustive,
+            "a message that comes at any moment ends a select"
+        ),
         breaks!(
             broken_channel_select_enters_unseeing,
-            "select-misses-a-message" in channel_select_against_two_senders,
+            "select-misses-a-message" in channel_select_against_one_sender,
             Preemptions(2),
             "deadlock",
             "a select that enters a queue without a look at the channel sleeps beside its message"
+        ),
+        breaks!(
+            broken_channel_select_misses_a_waiting_sender,
+            "select-misses-a-waiting-sender" in channel_select_against_two_rendezvous,
+            Preemptions(2),
+            "deadlock",
+            "a select that enters a queue without a look at the waiting senders sleeps beside one"
+        ),
+        holds!(
+            channel_select_send_against_room,
+            Exhaustive,
+            Exhaustive,
+            "the room that a receive makes in one of its channels ends a select that sends"
+        ),
+        breaks!(
+            broken_channel_select_misses_room,
+            "select-misses-room" in channel_select_send_against_room,
+            Exhaustive,
+            "deadlock",
+            "a select that enters a queue without a look at the room sleeps beside it"
         ),
         holds!(
             channel_select_against_cancel,
@@ -245,7 +271,14 @@ pub(super) fn models() -> Vec<Model> {
             "last-sender-tells-nothing" in channel_select_against_last_sender,
             Preemptions(2),
             "deadlock",
-            "a last sender that tells nobody leaves a select waiting"
+            "a last sender that tells no waiter leaves a select waiting"
+        ),
+        breaks!(
+            broken_channel_select_misses_the_last_sender,
+            "select-misses-the-last-sender" in channel_select_against_last_sender,
+            Preemptions(2),
+            "deadlock",
+            "a select that enters the queue of a channel without senders sleeps for ever"
         ),
         holds!(
             channel_select_against_last_receiver,
@@ -253,11 +286,25 @@ pub(super) fn models() -> Vec<Model> {
             Exhaustive,
             "the end of the last receiver ends a select, which keeps its message"
         ),
+        breaks!(
+            broken_channel_select_misses_the_last_receiver,
+            "select-misses-the-last-receiver" in channel_select_against_last_receiver,
+            Preemptions(2),
+            "deadlock",
+            "a select that enters the queue of a channel without receivers sleeps for ever"
+        ),
         holds!(
             channel_select_meets_select,
             Preemptions(3),
             Exhaustive,
             "two selects that could serve each other either way agree on one"
+        ),
+        breaks!(
+            broken_channel_select_misses_a_waiting_receiver,
+            "select-misses-a-waiting-receiver" in channel_select_meets_select,
+            Preemptions(2),
+            "deadlock",
+            "a select that enters a queue without a look at the waiting receivers sleeps beside one"
         ),
         holds!(
             channel_cancel_of_both_ends,
@@ -471,7 +518,7 @@ fn channel_last_receiver_drops_messages() {
     } else {
         "the second came back"
     });
-    assert_eq!(drops.count(), 2, "a message is kept for nobody");
+    assert_eq!(drops.count(), 2, "a message is kept for no receiver");
     drop(sender);
 }
 
@@ -558,6 +605,19 @@ fn two_receivers(capacity: usize) {
     assert_eq!(received, [1, 2]);
 }
 
+fn channel_select_against_one_sender() {
+    let ((sender, receiver), (_quiet, silent)) = (bounded(1), bounded::<()>(1));
+    let selecting = thread::spawn(move || {
+        select! {
+            recv(silent) -> _ => unreachable!(),
+            recv(receiver) -> message => drop::<Track>(message.unwrap()),
+        }
+        .unwrap();
+    });
+    sender.send(Track::new()).unwrap();
+    selecting.join().unwrap();
+}
+
 fn channel_select_against_two_senders() {
     let (one, two) = (bounded(1), bounded(1));
     let senders =
@@ -587,10 +647,26 @@ fn channel_select_against_two_rendezvous() {
     } else {
         "the second was received"
     });
-    // The other send comes back, unless it was given to nobody.
+    // The other send comes back, unless it was given to no receiver.
     drop((one.1, two.1));
     let sent = senders.map(|sender| sender.join().unwrap());
     assert_eq!(sent, [first, !first]);
+}
+
+fn channel_select_send_against_room() {
+    let ((sender, receiver), (_quiet, silent)) = (bounded(1), bounded::<()>(1));
+    sender.send(Track::new()).unwrap();
+    let selecting = thread::spawn(move || {
+        let mut message = Some(Track::new());
+        select! {
+            send(sender, &mut message) -> sent => sent.unwrap(),
+            recv(silent) -> _ => unreachable!(),
+        }
+        .unwrap();
+    });
+    drop(receiver.recv().unwrap());
+    selecting.join().unwrap();
+    assert_eq!(receiver.len(), 1);
 }
 
 fn channel_select_against_cancel() {

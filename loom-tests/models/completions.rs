@@ -1,4 +1,4 @@
-//! Models of who waits for the first of several events: the ends of tasks, and a task that says
+//! Models of waits for the first of several events: the ends of tasks, and a task that says
 //! that it is ready.
 
 use anyhow::anyhow;
@@ -15,14 +15,14 @@ pub(super) fn models() -> Vec<Model> {
             completions_event_races_with_entry,
             Preemptions(3),
             Exhaustive,
-            "the end of a task while somebody begins to wait for the first of several is had, and happens before that"
+            "the end of a task while a thread begins to wait for the first of several is found, and happens before the return"
         ),
         breaks!(
             broken_completions_event_after_its_waiter,
             "event-comes-after-its-waiter" in completions_event_races_with_entry,
             Preemptions(3),
             "deadlock",
-            "an event that is entered after a look for its waiter wakes nobody"
+            "an event that is entered after a look for its waiter wakes no thread"
         ),
         holds!(
             completions_event_races_with_cancel,
@@ -85,7 +85,7 @@ pub(super) fn models() -> Vec<Model> {
             "failure-leaves-the-handshake-open" in start_failure_races_with_send,
             Preemptions(2),
             "a failure was swallowed",
-            "a failure that does not close the handshake is nobody's if the task is ready after it"
+            "a failure that does not close the handshake is reported to no one if the task is ready after it"
         ),
     ]
 }

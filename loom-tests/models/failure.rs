@@ -16,32 +16,32 @@ use crate::{CancelCause, CancelToken, TaskGroup, TaskStatus, shield};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            scope_r5_outside_cancel_and_failure_at_once,
+            scope_outside_cancel_and_failure_at_once,
             Preemptions(2),
             Preemptions(3),
             "of a cancel from outside and a failure at once neither is swallowed"
         ),
         holds!(
-            scope_r5_cancel_is_seen_above_before_it_has_come_down,
+            scope_reports_a_cancel_that_has_not_come_down,
             Preemptions(3),
             Preemptions(4),
             "a task that ends with the cancel of a token above, which has not come down yet, makes its scope say so"
         ),
         holds!(
-            scope_r6_two_tasks_fail_at_once,
+            scope_two_tasks_fail_at_once,
             Preemptions(3),
             Preemptions(4),
             "of two tasks that fail at once both are reported, and one is the primary"
         ),
         breaks!(
             broken_scope_failure_looks_before_it_is_recorded,
-            "failure-looks-before-the-lock" in scope_r6_two_tasks_fail_at_once,
+            "failure-looks-before-the-lock" in scope_two_tasks_fail_at_once,
             Preemptions(3),
             "both were first",
             "a failure that looks for an earlier one outside the lock is a second primary"
         ),
         holds!(
-            scope_r22_task_panics_while_body_parks,
+            scope_task_panics_while_body_parks,
             Preemptions(3),
             Exhaustive,
             "the panic of a task at any moment wakes the body"
@@ -91,7 +91,7 @@ pub(super) fn models() -> Vec<Model> {
     ]
 }
 
-fn scope_r5_outside_cancel_and_failure_at_once() {
+fn scope_outside_cancel_and_failure_at_once() {
     must_see(["only the cancel", "only the failure", "both"]);
     let outer = CancelToken::new();
     let canceller = thread::spawn({
@@ -136,7 +136,7 @@ fn scope_r5_outside_cancel_and_failure_at_once() {
     });
 }
 
-fn scope_r5_cancel_is_seen_above_before_it_has_come_down() {
+fn scope_reports_a_cancel_that_has_not_come_down() {
     must_see(["cut short", "in time"]);
     let outer = CancelToken::new();
     let canceller = cancel_in_thread(&outer);
@@ -164,7 +164,7 @@ fn scope_r5_cancel_is_seen_above_before_it_has_come_down() {
     });
 }
 
-fn scope_r6_two_tasks_fail_at_once() {
+fn scope_two_tasks_fail_at_once() {
     must_see(["one failed", "both failed"]);
     let failed = Note::default();
     let error = TaskGroup::scope(|g| {
@@ -199,7 +199,7 @@ fn scope_r6_two_tasks_fail_at_once() {
     });
 }
 
-fn scope_r22_task_panics_while_body_parks() {
+fn scope_task_panics_while_body_parks() {
     let error = TaskGroup::scope(|g| {
         apart(g).spawn(|| -> anyhow::Result<()> { panic_any(ModelPanic) });
         let cancelled = block().unwrap_err();

@@ -86,7 +86,7 @@ pub(super) fn models() -> Vec<Model> {
             cancel_graceful_wakes_what_is_in_no_region,
             Preemptions(2),
             Preemptions(3),
-            "a cancel with grace wakes who waits outside of a region, and who waits in one goes on until a second cancel"
+            "a cancel with grace wakes a thread that waits outside of a region, and one that waits in a region goes on until a second cancel"
         ),
         breaks!(
             broken_cancel_graceful_unchecked_publish,

@@ -1,4 +1,4 @@
-//! Models of a task's handle: its join, its cancel, its callbacks, and who drops the result.
+//! Models of a task's handle: its join, its cancel, its callbacks, and the drop of its result.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::{TaskGroup, TaskStatus, checkpoint, shield};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            handle_hb_task_end_to_join,
+            handle_join_sees_what_its_task_did,
             Preemptions(3),
             Exhaustive,
             "what a task did happens before the return of its join, with its result"
         ),
         holds!(
-            handle_hb_callback_to_wait,
+            handle_callback_ends_before_a_wait_returns,
             Preemptions(3),
             Preemptions(4),
             "a callback of a task's end sees the task, and has run when a wait for the task returns"
@@ -30,7 +30,7 @@ pub(super) fn models() -> Vec<Model> {
             "a callback that is registered while those of before are run at the end of its task is run too"
         ),
         holds!(
-            handle_r16_handle_is_dropped_while_another_waits,
+            handle_is_dropped_while_another_waits,
             Preemptions(2),
             Preemptions(3),
             "a handle that one thread drops while another waits with it stays whole"
@@ -52,7 +52,7 @@ pub(super) fn models() -> Vec<Model> {
             handle_cancel_races_with_start,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of one task reaches it whether it has begun or not, and nobody else"
+            "the cancel of one task reaches it whether it has begun or not, and no other"
         ),
         holds!(
             handle_cancel_outlives_the_handle,
@@ -82,7 +82,7 @@ pub(super) fn models() -> Vec<Model> {
     ]
 }
 
-fn handle_hb_task_end_to_join() {
+fn handle_join_sees_what_its_task_did() {
     let (before, during) = (Watched::new(), Watched::new());
     let drops = Drops::default();
     TaskGroup::scope(|g| {
@@ -102,7 +102,7 @@ fn handle_hb_task_end_to_join() {
     assert_eq!(drops.count(), 1);
 }
 
-fn handle_hb_callback_to_wait() {
+fn handle_callback_ends_before_a_wait_returns() {
     must_see([
         "it ran on the thread of the task",
         "it ran where it was registered",
@@ -165,7 +165,7 @@ fn handle_callback_is_registered_while_others_run() {
     );
 }
 
-fn handle_r16_handle_is_dropped_while_another_waits() {
+fn handle_is_dropped_while_another_waits() {
     let drops = Drops::default();
     TaskGroup::scope(|g| {
         let task = Arc::new(apart(g).spawn(|| Ok(drops.value())));

@@ -1,4 +1,4 @@
-//! Models of a whole map: lanes that share batches, and who pulls.
+//! Models of a whole map: workers that share batches, and the thread that pulls.
 
 use super::Bound::Preemptions;
 use super::Model;
@@ -10,27 +10,27 @@ pub(super) fn models() -> Vec<Model> {
             map_batch_is_shared,
             Preemptions(2),
             Preemptions(3),
-            "with one place, an item that waits for one behind it in its batch lets another lane steal that"
+            "with one place, an item that waits for one behind it in its batch lets another worker steal that"
         ),
         breaks!(
-            broken_map_without_a_spare_lane,
+            broken_map_without_a_spare_worker,
             "no-map-worker-is-spare" in map_batch_is_shared,
             Preemptions(1),
             "deadlock",
-            "without a lane to spare, an item waits for ever behind one that blocks"
+            "without a spare worker, an item waits for ever behind one that blocks"
         ),
         holds!(
             map_puller_is_woken,
             Preemptions(2),
             Preemptions(3),
-            "who pulls and finds the queue full is woken by a lane that takes from it"
+            "a thread that pulls and finds the queue full is woken by a worker that takes from it"
         ),
         breaks!(
-            broken_map_lane_wakes_nobody,
+            broken_map_worker_does_not_wake_the_puller,
             "puller-is-not-woken" in map_puller_is_woken,
             Preemptions(1),
             "deadlock",
-            "a lane that takes from the queue and wakes nobody leaves the rest of the input unpulled"
+            "a worker that takes from the queue and wakes no thread leaves the rest of the input unpulled"
         ),
     ]
 }

@@ -1,4 +1,4 @@
-//! The line that is printed for each model, and read again by whoever counts on it.
+//! The line that is printed for each model, and read again by the tests that count on it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -15,20 +15,20 @@ use crate::{CancelCause, TaskGroup, TaskStatus, checkpoint, current_token, shiel
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            scope_r1_first_task_cancels_while_the_next_is_spawned,
+            scope_first_task_cancels_while_the_next_is_spawned,
             Preemptions(2),
             Preemptions(3),
             "a task that cancels the group as it starts reaches the task that is being spawned"
         ),
         holds!(
-            scope_r3_last_task_ends_while_owner_parks,
+            scope_last_task_ends_while_owner_parks,
             Exhaustive,
             Exhaustive,
             "the end of the last task at any moment lets the scope return, and happens before that"
         ),
         breaks!(
             broken_scope_owner_says_late_that_it_waits,
-            "owner-waits-after-the-look" in scope_r3_last_task_ends_while_owner_parks,
+            "owner-waits-after-the-look" in scope_last_task_ends_while_owner_parks,
             Preemptions(3),
             "deadlock",
             "an owner that says it waits after it has looked sleeps for ever"
@@ -47,59 +47,59 @@ pub(super) fn models() -> Vec<Model> {
             "a daemon waits for the owner to cancel it, so an owner that waits for the daemon sleeps for ever"
         ),
         holds!(
-            scope_r4_spawn_races_with_close,
+            scope_daemon_spawn_races_with_close,
             Preemptions(3),
             Preemptions(4),
             "a daemon's task is joined, or refused because the group has closed"
         ),
         breaks!(
             broken_scope_closes_after_it_looked,
-            "group-closes-after-the-look" in scope_r4_spawn_races_with_close,
+            "group-closes-after-the-look" in scope_daemon_spawn_races_with_close,
             Preemptions(3),
             "a task outlives its scope",
             "a group that closes after it has looked lets a task outlive its scope"
         ),
         holds!(
-            scope_r13_cancel_races_with_start,
+            scope_cancel_races_with_start,
             Preemptions(3),
             Preemptions(4),
             "a task that is cancelled as it starts runs to its first checkpoint or never, and drops its captures once"
         ),
         holds!(
-            scope_r17_spawn_at_the_limit_races_with_cancel,
+            scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a task that queues for a slot while the group is cancelled never runs, though nobody frees a slot"
+            "a task that queues for a permit while the group is cancelled never runs, though no permit is freed"
         ),
         breaks!(
             broken_scope_spawn_looks_before_it_queues,
-            "spawn-looks-before-it-queues" in scope_r17_spawn_at_the_limit_races_with_cancel,
+            "spawn-looks-before-it-queues" in scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             "deadlock",
             "a task that is queued after a look at the cancel stays queued"
         ),
         breaks!(
             broken_scope_cancel_leaves_the_queue,
-            "cancel-leaves-the-queue" in scope_r17_spawn_at_the_limit_races_with_cancel,
+            "cancel-leaves-the-queue" in scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(3),
             "deadlock",
             "a cancel that does not empty the queue leaves a task in it"
         ),
         holds!(
-            scope_r20_cancelled_task_waits_in_a_shield,
+            scope_cancelled_task_waits_in_a_shield,
             Preemptions(3),
             Preemptions(4),
             "every blocking point of a cancelled task fails, and in a shield it parks as if nothing had happened"
         ),
         holds!(
-            scope_r21_deadline_fires_while_the_scope_closes,
+            scope_deadline_fires_while_the_scope_closes,
             Preemptions(3),
             Preemptions(4),
             "a deadline whose cancel reached the scope has run its callbacks when the scope returns"
         ),
         breaks!(
             broken_scope_end_ignores_deliveries,
-            "scope-ends-before-deliveries" in scope_r21_deadline_fires_while_the_scope_closes,
+            "scope-ends-before-deliveries" in scope_deadline_fires_while_the_scope_closes,
             Preemptions(3),
             "Causality violation",
             "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
@@ -131,7 +131,7 @@ pub(super) fn models() -> Vec<Model> {
             "a scope that does not wait for the deliveries to its tasks returns while a callback of one runs"
         ),
         holds!(
-            scope_r21_deadline_races_with_the_last_task,
+            scope_deadline_races_with_the_last_task,
             Preemptions(2),
             Preemptions(3),
             "a deadline at the end of the last task cuts it short or comes too late, and stays in its scope"
@@ -145,7 +145,7 @@ pub(super) fn models() -> Vec<Model> {
     ]
 }
 
-fn scope_r1_first_task_cancels_while_the_next_is_spawned() {
+fn scope_first_task_cancels_while_the_next_is_spawned() {
     must_see(["the next never ran", "the next was cut short"]);
     TaskGroup::scope(|g| {
         apart(g).spawn(|| {
@@ -164,7 +164,7 @@ fn scope_r1_first_task_cancels_while_the_next_is_spawned() {
     .unwrap();
 }
 
-fn scope_r3_last_task_ends_while_owner_parks() {
+fn scope_last_task_ends_while_owner_parks() {
     let (before, during) = (Watched::new(), Watched::new());
     before.write();
     TaskGroup::scope(|g| {
@@ -194,7 +194,7 @@ fn scope_last_task_ends_beside_a_daemon() {
     in_daemon.read();
 }
 
-fn scope_r4_spawn_races_with_close() {
+fn scope_daemon_spawn_races_with_close() {
     must_see(["the task ran", "the task was refused"]);
     let ran = Note::default();
     TaskGroup::scope(|g| {
@@ -220,7 +220,7 @@ fn scope_r4_spawn_races_with_close() {
     });
 }
 
-fn scope_r13_cancel_races_with_start() {
+fn scope_cancel_races_with_start() {
     must_see(["it ran to its first checkpoint", "it never ran"]);
     let (drops, ran) = (Drops::default(), Note::default());
     TaskGroup::scope(|g| {
@@ -245,7 +245,7 @@ fn scope_r13_cancel_races_with_start() {
     assert_eq!(drops.count(), 1);
 }
 
-fn scope_r17_spawn_at_the_limit_races_with_cancel() {
+fn scope_spawn_at_the_limit_races_with_cancel() {
     must_see(["a cancel while the slot is taken"]);
     with_pool(1, || {
         let gate = Gate::new();
@@ -267,7 +267,7 @@ fn scope_r17_spawn_at_the_limit_races_with_cancel() {
     });
 }
 
-fn scope_r20_cancelled_task_waits_in_a_shield() {
+fn scope_cancelled_task_waits_in_a_shield() {
     let gate = Gate::new();
     TaskGroup::scope(|g| {
         apart(g).spawn(|| {
@@ -286,7 +286,7 @@ fn scope_r20_cancelled_task_waits_in_a_shield() {
     .unwrap();
 }
 
-fn scope_r21_deadline_fires_while_the_scope_closes() {
+fn scope_deadline_fires_while_the_scope_closes() {
     let fired = Arc::new(Watched::new());
     let error = TaskGroup::scope(|g| {
         let token = g.token().clone();
@@ -338,7 +338,7 @@ fn scope_end_awaits_the_callbacks_of_its_tasks() {
     fired.write();
 }
 
-fn scope_r21_deadline_races_with_the_last_task() {
+fn scope_deadline_races_with_the_last_task() {
     must_see(["in time", "too late"]);
     let result = TaskGroup::scope(|g| {
         let token = g.token().clone();

@@ -40,7 +40,7 @@ pub(super) fn models() -> Vec<Model> {
             sync_semaphore_permits_of_two,
             Preemptions(3),
             Preemptions(4),
-            "who gets permits from two sees what both did before, whoever hands them out"
+            "a thread that gets permits from two others sees what both did before, whichever hands them out"
         ),
         holds!(
             sync_semaphore_cancelled_request_lets_a_smaller_pass,
@@ -62,7 +62,7 @@ pub(super) fn models() -> Vec<Model> {
             "a thread that does not look for the close under the lock waits for ever"
         ),
         breaks!(
-            broken_sync_semaphore_close_tells_nobody,
+            broken_sync_semaphore_close_tells_no_waiter,
             "close-refuses-no-waiter" in sync_semaphore_close_against_acquire,
             Preemptions(3),
             "deadlock",
@@ -104,7 +104,7 @@ pub(super) fn models() -> Vec<Model> {
             "wait-group-enters-after-it-leaves" in sync_wait_group_waits_meet,
             Preemptions(3),
             "deadlock",
-            "of two that wait for each other, one that is not in the queue when the other goes on waits for ever"
+            "of two waits for each other, one that is not in the queue when the other goes on waits for ever"
         ),
         holds!(
             sync_wait_group_last_drop_against_cancel,
@@ -123,7 +123,7 @@ pub(super) fn models() -> Vec<Model> {
             sync_event_set_against_wait,
             Exhaustive,
             Exhaustive,
-            "an event that is set while somebody begins to wait lets it through, and what was done before happens before"
+            "an event that is set while a thread begins to wait lets it through, and what was done before happens before"
         ),
         breaks!(
             broken_sync_event_unlocked_look,
@@ -136,13 +136,13 @@ pub(super) fn models() -> Vec<Model> {
             sync_event_reset_lets_through,
             Preemptions(3),
             Preemptions(4),
-            "who waits when the event is set goes on though it is put down at once"
+            "a thread that waits when the event is set goes on, even if the event is reset at once"
         ),
         breaks!(
             broken_sync_event_cancel_stays_in_queue,
             "cancelled-waiter-stays-at-the-gate" in sync_event_reset_lets_through,
             Preemptions(3),
-            "somebody is still in the queue",
+            "a waiter is still in the queue",
             "a cancelled waiter that does not leave the queue stays in it"
         ),
         holds!(
@@ -162,7 +162,7 @@ pub(super) fn models() -> Vec<Model> {
             sync_promise_set_against_wait,
             Exhaustive,
             Exhaustive,
-            "a promise that is kept while somebody begins to wait is seen, and what was done before happens before"
+            "a promise that is kept while a thread begins to wait is seen, and what was done before happens before"
         ),
         breaks!(
             broken_sync_promise_unlocked_look,
@@ -188,7 +188,7 @@ pub(super) fn models() -> Vec<Model> {
             sync_mutex_excludes,
             Preemptions(3),
             Preemptions(4),
-            "who holds the mutex is alone, and an unlock wakes who waits"
+            "a thread that holds the mutex is alone, and an unlock wakes a waiter"
         ),
         breaks!(
             broken_sync_mutex_without_fence,
@@ -217,24 +217,24 @@ pub(super) fn models() -> Vec<Model> {
             "a thread that locks again at once comes after the one that the mutex was handed over to"
         ),
         breaks!(
-            broken_sync_mutex_hand_over_bars_nobody,
+            broken_sync_mutex_hand_over_bars_no_thread,
             "hand-over-bars-no-thread" in sync_mutex_hand_over_against_relock,
             Preemptions(3),
             "overtaken",
-            "a mutex that is handed over and bars nobody goes to whoever is faster"
+            "a mutex that is handed over and bars no thread goes to the fastest one"
         ),
         holds!(
             sync_mutex_hand_over_against_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a mutex that is handed over to a waiter which is cancelled is for the next, or for anybody"
+            "a mutex that is handed over to a waiter which is cancelled is for the next, or for any thread"
         ),
         breaks!(
-            broken_sync_mutex_hand_over_to_nobody,
+            broken_sync_mutex_hand_over_to_an_empty_queue,
             "empty-queue-bars" in sync_mutex_hand_over_against_cancel,
             Preemptions(2),
-            "the mutex is kept for somebody who has gone",
-            "a cancelled waiter that leaves the mutex handed over to an empty queue bars everybody"
+            "the mutex is kept for a waiter that has gone",
+            "a cancelled waiter that leaves the mutex handed over to an empty queue bars every thread"
         ),
         breaks!(
             broken_sync_mutex_hand_over_is_dropped,
@@ -303,14 +303,14 @@ pub(super) fn models() -> Vec<Model> {
             sync_rwlock_readers_read_together,
             Preemptions(2),
             Preemptions(3),
-            "two readers that waited for a writer have the lock at once, whoever was told of its unlock"
+            "two readers that waited for a writer have the lock at once, whichever was told of its unlock"
         ),
         breaks!(
-            broken_sync_rwlock_reader_tells_nobody,
+            broken_sync_rwlock_reader_tells_no_reader,
             "reader-tells-no-reader" in sync_rwlock_readers_read_together,
             Preemptions(2),
             "deadlock",
-            "a reader that gets the lock by itself and tells nobody leaves the reader behind it waiting for its unlock"
+            "a reader that gets the lock by itself and tells no reader leaves the reader behind it waiting for its unlock"
         ),
         holds!(
             sync_rwlock_downgrade_lets_readers_in,
@@ -319,11 +319,11 @@ pub(super) fn models() -> Vec<Model> {
             "a reader that waits for a writer reads beside it once that is downgraded, and what was written happens before"
         ),
         breaks!(
-            broken_sync_rwlock_downgrade_tells_nobody,
+            broken_sync_rwlock_downgrade_tells_no_reader,
             "downgrade-tells-no-reader" in sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             "deadlock",
-            "a writer that is downgraded and tells nobody leaves a reader waiting for its unlock"
+            "a writer that is downgraded and tells no reader leaves a reader waiting for its unlock"
         ),
         breaks!(
             broken_sync_rwlock_downgrade_without_fence,
@@ -342,7 +342,7 @@ pub(super) fn models() -> Vec<Model> {
             sync_rwlock_downgrade_hands_over,
             Preemptions(3),
             Preemptions(4),
-            "a lock that is handed over at a downgrade is for the reader, and then for anybody"
+            "a lock that is handed over at a downgrade is for the reader, and then for any thread"
         ),
         holds!(
             sync_condvar_notify_between_predicate_and_wait,
@@ -381,7 +381,7 @@ pub(super) fn models() -> Vec<Model> {
             "cancelled-waiter-stays-at-the-condvar" in sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             "deadlock",
-            "a cancelled waiter that stays in the queue has a notification that nobody sees"
+            "a cancelled waiter that stays in the queue has a notification that no thread sees"
         ),
         holds!(
             sync_condvar_answer_against_cancel,
@@ -413,20 +413,20 @@ pub(super) fn models() -> Vec<Model> {
             sync_barrier_cancel_lets_the_others_go,
             Preemptions(3),
             Preemptions(4),
-            "whoever waits at a barrier at which another is cancelled goes on"
+            "a thread that waits at a barrier goes on if another is cancelled there"
         ),
         holds!(
-            sync_barrier_break_reaches_who_comes_late,
+            sync_barrier_break_reaches_a_late_thread,
             Preemptions(3),
             Preemptions(4),
-            "whoever comes to a barrier while it breaks is refused or let go, and does not wait for one that has gone"
+            "a thread that comes to a barrier while it breaks is refused or let go, and does not wait for one that has gone"
         ),
         breaks!(
             broken_sync_barrier_forgets_its_break,
-            "barrier-forgets-its-break" in sync_barrier_break_reaches_who_comes_late,
+            "barrier-forgets-its-break" in sync_barrier_break_reaches_a_late_thread,
             Preemptions(3),
             "deadlock",
-            "a barrier that is not broken for those who come later has them wait for ever"
+            "a barrier that is not broken for later threads has them wait for ever"
         ),
         holds!(
             sync_barrier_last_wakes_the_others,
@@ -438,33 +438,33 @@ pub(super) fn models() -> Vec<Model> {
             sync_barrier_reset_lets_go,
             Preemptions(3),
             Preemptions(4),
-            "whoever waits at a barrier that is reset goes on"
+            "a thread that waits at a barrier that is reset goes on"
         ),
         holds!(
             sync_once_cell_failure_hands_over,
             Exhaustive,
             Exhaustive,
-            "when an initialiser fails, one of those who wait tries next"
+            "when an initialiser fails, one of the waiters tries next"
         ),
         breaks!(
             broken_sync_once_cell_failure_keeps_turn,
             "failure-keeps-the-turn" in sync_once_cell_failure_hands_over,
             Preemptions(3),
             "deadlock",
-            "an initialiser that fails and tells nobody leaves the others waiting"
+            "an initialiser that fails and tells no waiter leaves the others waiting"
         ),
         holds!(
             sync_once_cell_is_made_once,
             Exhaustive,
             Exhaustive,
-            "of two who find no value one makes it, and the other has that one"
+            "of two threads that find no value one makes it, and the other gets that one"
         ),
         breaks!(
             broken_sync_once_cell_is_made_twice,
             "turn-misses-the-value" in sync_once_cell_is_made_once,
             Preemptions(3),
             "made twice",
-            "one who has found no value and does not look again makes another"
+            "a thread that has found no value and does not look again makes another"
         ),
         holds!(
             sync_once_cell_cancelled_waiter_makes_nothing,
@@ -515,7 +515,7 @@ fn sync_semaphore_grant_against_cancel() {
     assert_eq!(semaphore.available(), 1, "a permit was lost");
     assert!(
         semaphore.try_acquire().is_some(),
-        "somebody is waited for who has gone"
+        "a thread that has gone is waited for"
     );
 }
 
@@ -641,7 +641,7 @@ fn sync_semaphore_close_against_cancel() {
     canceller.join().unwrap();
     assert!(
         format!("{semaphore:?}").contains("waiting: 0"),
-        "somebody is still in the queue"
+        "a waiter is still in the queue"
     );
 }
 
@@ -735,7 +735,7 @@ fn sync_event_reset_lets_through() {
     waiter.join().unwrap();
     assert!(
         format!("{event:?}").contains("waiting: 0"),
-        "somebody is still in the queue"
+        "a waiter is still in the queue"
     );
 }
 
@@ -791,7 +791,7 @@ fn sync_promise_set_against_cancel() {
     canceller.join().unwrap();
     assert!(
         format!("{promise:?}").contains("waiting: 0"),
-        "somebody is still in the queue"
+        "a waiter is still in the queue"
     );
 }
 
@@ -825,7 +825,7 @@ fn sync_mutex_cancel_passes_wake_on() {
     next.join().unwrap();
     assert!(
         mutex.try_lock().is_some(),
-        "the mutex is kept for somebody who has gone"
+        "the mutex is kept for a waiter that has gone"
     );
 }
 
@@ -851,7 +851,7 @@ fn sync_mutex_hand_over_against_relock() {
     waiter.join().unwrap();
     assert!(
         mutex.try_lock().is_some(),
-        "the mutex is kept for somebody who has gone"
+        "the mutex is kept for a waiter that has gone"
     );
 }
 
@@ -878,7 +878,7 @@ fn sync_mutex_hand_over_in_order() {
         waiter.join().unwrap();
     }
     let order = mutex.lock().unwrap();
-    let at = |n| order.iter().position(|who| *who == n);
+    let at = |n| order.iter().position(|thread| *thread == n);
     assert!(order.len() == 3 && at(1) < at(2), "{order:?}");
 }
 
@@ -900,7 +900,7 @@ fn sync_rwlock_hand_over_against_relock() {
     reader.join().unwrap();
     assert!(
         lock.try_write().is_some(),
-        "the lock is kept for somebody who has gone"
+        "the lock is kept for a waiter that has gone"
     );
 }
 
@@ -923,7 +923,7 @@ fn sync_rwlock_hand_over_against_cancel() {
     reader.join().unwrap();
     assert!(
         lock.try_write().is_some(),
-        "the lock is kept for somebody who has gone"
+        "the lock is kept for a waiter that has gone"
     );
 }
 
@@ -1008,7 +1008,7 @@ fn sync_rwlock_downgrade_lets_readers_in() {
     reader.join().unwrap();
     assert!(
         shared.0.try_write().is_some(),
-        "the lock is kept for somebody who has gone"
+        "the lock is kept for a waiter that has gone"
     );
 }
 
@@ -1057,7 +1057,7 @@ fn sync_condvar_notify_between_predicate_and_wait() {
     waiter.join().unwrap();
 }
 
-/// One notification, for a waiter that is cancelled and one that is not. Whoever has it sees to the
+/// One notification, for a waiter that is cancelled and one that is not. The thread that has it sees to the
 /// other.
 fn sync_condvar_cancel_against_notify() {
     struct Jobs {
@@ -1098,7 +1098,7 @@ fn sync_condvar_cancelled_waiter_is_not_notified() {
     };
     let cancelled = spawn({
         let (shared, token) = (shared.clone(), token.clone());
-        move || assert!(token.run(|| wait(&shared)).is_err(), "nobody has opened")
+        move || assert!(token.run(|| wait(&shared)).is_err(), "it was not opened")
     });
     let other = spawn({
         let shared = shared.clone();
@@ -1140,7 +1140,7 @@ fn sync_barrier_breaks_while_it_completes() {
         move || {
             let passed = token.run(|| barrier.wait());
             if passed.is_err() && !barrier.is_broken() {
-                // It never waited: nobody is to wait for it.
+                // It never waited: no thread is to wait for it.
                 alone.cancel();
             }
             passed
@@ -1169,7 +1169,7 @@ fn sync_barrier_cancel_lets_the_others_go() {
                 "the third never comes"
             );
             if !barrier.is_broken() {
-                // It never waited: nobody is to wait for it.
+                // It never waited: no thread is to wait for it.
                 alone.cancel();
             }
         }
@@ -1185,7 +1185,7 @@ fn sync_barrier_cancel_lets_the_others_go() {
     cancelled.join().unwrap();
 }
 
-fn sync_barrier_break_reaches_who_comes_late() {
+fn sync_barrier_break_reaches_a_late_thread() {
     let barrier = Arc::new(Barrier::new(3));
     let token = CancelToken::new();
     let cancelled = spawn({

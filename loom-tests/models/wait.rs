@@ -15,64 +15,64 @@ use crate::waiting::{Fired, Point, Slot, Woken};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            wait_r7_cancel_races_with_entry,
+            wait_cancel_races_with_entry,
             Exhaustive,
             Exhaustive,
             "a cancel at any moment ends a wait, and what came before it is seen after it"
         ),
         holds!(
-            wait_hb_mark_seen_by_the_wake_of_another,
+            wait_sees_its_mark_by_the_wake_of_another,
             Exhaustive,
             Exhaustive,
-            "a wait that finds the mark by somebody else's wake sees what came before the mark"
+            "a wait that finds the mark by the wake of another sees what came before the mark"
         ),
         breaks!(
             broken_wait_unchecked_publish,
-            "publish-is-unchecked" in wait_r7_cancel_races_with_entry,
+            "publish-is-unchecked" in wait_cancel_races_with_entry,
             Exhaustive,
             "deadlock",
             "a publish that ignores the mark sleeps for ever"
         ),
         holds!(
-            wait_r7_grant_races_with_entry,
+            wait_grant_races_with_entry,
             Exhaustive,
             Exhaustive,
             "a wake at any moment ends the wait it was meant for"
         ),
         breaks!(
             broken_wait_wake_is_not_sticky,
-            "early-wake-is-forgotten" in wait_r7_grant_races_with_entry,
+            "early-wake-is-forgotten" in wait_grant_races_with_entry,
             Exhaustive,
             "deadlock",
             "a wake before the park must be remembered"
         ),
         holds!(
-            wait_r12_grant_beats_cancel,
+            wait_grant_beats_cancel,
             Exhaustive,
             Exhaustive,
             "what was granted before a cancel is not lost to it"
         ),
         holds!(
-            wait_r11_late_wake_does_not_end_the_next_wait,
+            wait_late_wake_does_not_end_the_next_wait,
             Exhaustive,
             Exhaustive,
             "a wake for the wait before does not end this one"
         ),
         breaks!(
             broken_wait_believes_every_wake,
-            "every-wake-is-believed" in wait_r11_late_wake_does_not_end_the_next_wait,
+            "every-wake-is-believed" in wait_late_wake_does_not_end_the_next_wait,
             Exhaustive,
             "a wait ended without its condition",
             "a wait that does not look at its condition again ends by the wake of another"
         ),
         holds!(
-            wait_r20_marked_slot_parks,
+            wait_marked_slot_parks,
             Exhaustive,
             Exhaustive,
             "an uncancellable wait on a marked slot parks, and looks once for each wake"
         ),
         holds!(
-            wait_r21_deadline_races_with_entry,
+            wait_deadline_races_with_entry,
             Exhaustive,
             Exhaustive,
             "a deadline that is set while a wait begins is looked at by it"
@@ -84,10 +84,10 @@ pub(super) fn models() -> Vec<Model> {
             "a hook runs at most once, after its publish and before the return of its region"
         ),
         holds!(
-            wait_hb_hook_end_seen_by_the_wake_of_another,
+            wait_region_sees_its_hook_by_the_wake_of_another,
             Exhaustive,
             Exhaustive,
-            "a region that finds the end of its hook by somebody else's wake sees what the hook did"
+            "a region that finds the end of its hook by the wake of another sees what the hook did"
         ),
         breaks!(
             broken_wait_withdraw_ignores_firing,
@@ -113,7 +113,7 @@ pub(super) fn models() -> Vec<Model> {
             "hook-runs-again-unseen" in wait_hook_runs_again_until_its_region_ends,
             Preemptions(3),
             "Causality violation",
-            "a run that does not look whether there is a hook reads one that is being taken away"
+            "a run that does not look whether there is a hook reads a hook that is being taken away"
         ),
         breaks!(
             broken_wait_withdraw_ignores_a_run_again,
@@ -142,7 +142,7 @@ fn cancel(slot: &Slot) {
     slot.fire(&marked, |_| panic!("the hook panicked"));
 }
 
-fn wait_r7_cancel_races_with_entry() {
+fn wait_cancel_races_with_entry() {
     must_see(["a mark before the wait", "a mark in the wait"]);
     let shared = Arc::new((Slot::new(), Watched::new()));
     let canceller = thread::spawn({
@@ -167,7 +167,7 @@ fn wait_r7_cancel_races_with_entry() {
     canceller.join().unwrap();
 }
 
-fn wait_hb_mark_seen_by_the_wake_of_another() {
+fn wait_sees_its_mark_by_the_wake_of_another() {
     let shared = Arc::new((Slot::new(), Watched::new()));
     let canceller = thread::spawn({
         let shared = shared.clone();
@@ -186,7 +186,7 @@ fn wait_hb_mark_seen_by_the_wake_of_another() {
     other.join().unwrap();
 }
 
-fn wait_r7_grant_races_with_entry() {
+fn wait_grant_races_with_entry() {
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     let granter = thread::spawn({
         let shared = shared.clone();
@@ -202,7 +202,7 @@ fn wait_r7_grant_races_with_entry() {
     granter.join().unwrap();
 }
 
-fn wait_r12_grant_beats_cancel() {
+fn wait_grant_beats_cancel() {
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     let other = thread::spawn({
         let shared = shared.clone();
@@ -220,7 +220,7 @@ fn wait_r12_grant_beats_cancel() {
     other.join().unwrap();
 }
 
-fn wait_r11_late_wake_does_not_end_the_next_wait() {
+fn wait_late_wake_does_not_end_the_next_wait() {
     must_see(["a wake that came late"]);
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     let granter = thread::spawn({
@@ -251,7 +251,7 @@ fn wait_r11_late_wake_does_not_end_the_next_wait() {
     granter.join().unwrap();
 }
 
-fn wait_r20_marked_slot_parks() {
+fn wait_marked_slot_parks() {
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     cancel(&shared.0);
     let granter = thread::spawn({
@@ -280,7 +280,7 @@ fn wait_r20_marked_slot_parks() {
     granter.join().unwrap();
 }
 
-fn wait_r21_deadline_races_with_entry() {
+fn wait_deadline_races_with_entry() {
     let shared = Arc::new((Slot::new(), AtomicU32::new(0)));
     let setter = thread::spawn({
         let shared = shared.clone();
@@ -345,7 +345,7 @@ fn wait_hook_ends_before_its_region() {
     });
 }
 
-fn wait_hb_hook_end_seen_by_the_wake_of_another() {
+fn wait_region_sees_its_hook_by_the_wake_of_another() {
     let region = marked_region(|region| {
         let slot = region.slot.clone();
         thread::spawn(move || slot.unpark());
@@ -361,7 +361,7 @@ fn wait_hook_runs_if_the_mark_came_first() {
         } else {
             "a mark in the region"
         });
-        // The slot's own wait would be that of another slot; the mark wakes nobody here, so look
+        // The slot's own wait would be that of another slot; the mark wakes no thread here, so look
         // until it has come.
         while !region.slot.is_marked() {
             thread::yield_now();

@@ -14,32 +14,32 @@ use crate::{CancelToken, TaskGroup, TaskStatus, workers};
 pub(super) fn models() -> Vec<Model> {
     vec![
         holds!(
-            worker_hb_spawn_to_start_and_end_to_join,
+            worker_task_sees_its_spawn_and_is_seen_by_its_join,
             Preemptions(3),
             Preemptions(4),
             "a spawn happens before its task, and the task before its join, on a worker as in place"
         ),
         holds!(
-            worker_hb_task_end_to_scope_return,
+            worker_scope_returns_after_its_tasks,
             Preemptions(3),
             Preemptions(4),
             "a task happens before the return of its scope, on a worker as in place"
         ),
         holds!(
-            worker_r14_spawn_cancel_and_end_in_quick_succession,
+            worker_spawn_cancel_and_end_in_quick_succession,
             Preemptions(3),
             Preemptions(4),
             "a task that is spawned, cancelled and left at once runs or never does, and the pool goes home"
         ),
         holds!(
-            worker_r15_idle_exit_races_with_hand_off,
+            worker_idle_exit_races_with_hand_off,
             Preemptions(2),
             Preemptions(3),
             "a task that is handed to a worker about to leave is run"
         ),
         breaks!(
             broken_worker_retire_by_load_and_store,
-            "worker-retires-by-load-and-store" in worker_r15_idle_exit_races_with_hand_off,
+            "worker-retires-by-load-and-store" in worker_idle_exit_races_with_hand_off,
             Preemptions(2),
             "deadlock",
             "a worker that retires by load and store leaves with a wake"
@@ -92,7 +92,7 @@ pub(super) fn models() -> Vec<Model> {
             worker_blocks_without_the_destructors_of_its_stash,
             Preemptions(1),
             Preemptions(2),
-            "a worker whose stash holds tasks of a cancelled group is woken from a wait, whatever their destructors do"
+            "a worker that holds tasks of a cancelled group is woken from a wait, whatever their destructors do"
         ),
         breaks!(
             broken_worker_blocks_and_drops_its_stash,
@@ -115,27 +115,27 @@ pub(super) fn models() -> Vec<Model> {
             "a worker that says that it has a stash before it has one is found with an empty one, and then not at all"
         ),
         holds!(
-            worker_r18_join_in_a_task_gives_its_permit_up,
+            worker_join_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
             "a task that joins one of its own group at the limit gives its permit up"
         ),
         holds!(
-            worker_r18_wait_in_a_task_gives_its_permit_up,
+            worker_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
             "a task that waits for one of its own group at the limit gives its permit up"
         ),
         breaks!(
             broken_worker_keeps_its_permit,
-            "waiting-task-keeps-its-permit" in worker_r18_wait_in_a_task_gives_its_permit_up,
+            "waiting-task-keeps-its-permit" in worker_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             "deadlock",
             "a task that keeps its permit while it waits for a queued one waits for ever"
         ),
         breaks!(
             broken_worker_end_keeps_the_permit_of_its_waiter,
-            "end-keeps-the-permit" in worker_r18_wait_in_a_task_gives_its_permit_up,
+            "end-keeps-the-permit" in worker_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             "attempt to subtract with overflow",
             "a waiter that the end gives no permit gives up one that it does not have"
@@ -173,13 +173,13 @@ pub(super) fn models() -> Vec<Model> {
             "a wait that is cut short and takes no permit gives up one that it does not have"
         ),
         holds!(
-            worker_limit_permits_come_back_from_who_was_too_late,
+            worker_limit_permits_come_back_from_late_threads,
             Preemptions(2),
             Preemptions(3),
             "of a joiner and a worker that both come for a task, each with a permit, the one that is too late gives its permit up"
         ),
         holds!(
-            worker_limit_is_kept_by_who_joins,
+            worker_limit_is_kept_by_joining_threads,
             Preemptions(2),
             Preemptions(3),
             "a task that the body runs in place takes a permit, as on a worker"
@@ -188,19 +188,19 @@ pub(super) fn models() -> Vec<Model> {
             worker_limit_is_kept,
             Preemptions(2),
             Preemptions(3),
-            "two tasks of a group with a limit of one never run at once, whoever runs them"
+            "two tasks of a group with a limit of one never run at once, whichever thread runs them"
         ),
         breaks!(
             broken_worker_ignores_the_limit,
             "limit-is-ignored" in worker_limit_is_kept,
             Preemptions(2),
             "Causality violation",
-            "a worker that begins a task without a free slot runs two at once"
+            "a worker that begins a task without a free permit runs two at once"
         ),
     ]
 }
 
-fn worker_hb_spawn_to_start_and_end_to_join() {
+fn worker_task_sees_its_spawn_and_is_seen_by_its_join() {
     must_see(["in place", "on a worker"]);
     with_pool(1, || {
         let (before, during) = (Watched::new(), Watched::new());
@@ -225,7 +225,7 @@ fn worker_hb_spawn_to_start_and_end_to_join() {
     });
 }
 
-fn worker_hb_task_end_to_scope_return() {
+fn worker_scope_returns_after_its_tasks() {
     must_see(["by the owner", "on a worker"]);
     with_pool(1, || {
         let (before, during) = (Watched::new(), Watched::new());
@@ -249,7 +249,7 @@ fn worker_hb_task_end_to_scope_return() {
     });
 }
 
-fn worker_r14_spawn_cancel_and_end_in_quick_succession() {
+fn worker_spawn_cancel_and_end_in_quick_succession() {
     must_see(["it ran", "it never ran"]);
     with_pool(1, || {
         let (drops, ran) = (Drops::default(), Note::default());
@@ -288,7 +288,7 @@ fn run_on_a_worker(ran: &Note) {
     .unwrap();
 }
 
-fn worker_r15_idle_exit_races_with_hand_off() {
+fn worker_idle_exit_races_with_hand_off() {
     facade::set_idle_expires(true);
     with_pool(1, || {
         let ran = Note::default();
@@ -464,14 +464,14 @@ fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send 
     });
 }
 
-fn worker_r18_join_in_a_task_gives_its_permit_up() {
+fn worker_join_in_a_task_gives_its_permit_up() {
     nested(|task| {
         assert_eq!(task.join()?, 7);
         Ok(())
     });
 }
 
-fn worker_r18_wait_in_a_task_gives_its_permit_up() {
+fn worker_wait_in_a_task_gives_its_permit_up() {
     nested(|task| {
         assert_eq!(task.wait()?, TaskStatus::Finished);
         Ok(())
@@ -560,7 +560,7 @@ fn worker_limit_wait_that_is_cut_short_takes_a_permit() {
     });
 }
 
-fn worker_limit_permits_come_back_from_who_was_too_late() {
+fn worker_limit_permits_come_back_from_late_threads() {
     must_see(["in place", "on a worker"]);
     with_pool(1, || {
         let gate = Gate::new();
@@ -587,7 +587,7 @@ fn worker_limit_permits_come_back_from_who_was_too_late() {
     });
 }
 
-fn worker_limit_is_kept_by_who_joins() {
+fn worker_limit_is_kept_by_joining_threads() {
     with_pool(1, || {
         let running = Watched::new();
         TaskGroup::builder()
