@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
-use std::thread::{self, ThreadId};
+use std::thread;
 
 use support::{Drops, Gate, LONG, alone, blocked};
 use taskgroup::{FailureKind, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
@@ -313,7 +313,7 @@ fn a_named_task_names_its_thread_and_the_next_task_on_it_finds_the_old_name() {
         || {
             let (named, later) = (
                 Mutex::new(None),
-                Mutex::new(Vec::<(ThreadId, String)>::new()),
+                Mutex::new(Vec::<(thread::ThreadId, String)>::new()),
             );
             let (started, all) = (Barrier::new(2), Barrier::new(8));
             let outcome = TaskGroup::scope(|g| {

@@ -3,6 +3,10 @@
 use super::worker::Worker;
 
 /// What a look at a thread found.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "elsewhere every thread is taken for asleep")
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Look {
     /// It sleeps, or waits for a device.
@@ -22,8 +26,8 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use nix::time::ClockId;
+    use nix::unistd::Pid;
 
-    use super::super::worker::ThreadId;
     use super::{Look, Worker};
 
     /// How long the processor time of a thread must stand still for the thread to count as asleep.
@@ -99,14 +103,14 @@ mod linux {
     }
 
     /// Returns the letter by which `/proc` says what the thread does.
-    fn state(thread: ThreadId) -> Option<char> {
+    fn state(thread: Pid) -> Option<char> {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
         // The state follows the name, which stands in parentheses and may contain some itself.
         stat.rsplit(')').next()?.trim_start().chars().next()
     }
 
     /// Returns the processor time that the thread has used.
-    fn processor_time(thread: ThreadId) -> Option<Duration> {
+    fn processor_time(thread: Pid) -> Option<Duration> {
         // The kernel makes the id of a thread's clock from the id of the thread. libc has no
         // constants for that: the lowest bits say "of one thread" (4) and "its running time, in
         // nanoseconds" (2).

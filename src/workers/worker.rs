@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32 as PlainU32, Ordering::Relaxed};
 
 use crossbeam_utils::atomic::AtomicCell;
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
 
 use super::local_batch::{LocalBatch, PublishedBatch};
 use crate::facade::{AtomicU8, Ordering, Unparker};
@@ -42,20 +44,10 @@ pub(crate) struct Worker {
     /// Changes under the lock of the pool.
     activity: AtomicCell<Activity>,
     batch: PublishedBatch,
-    thread: ThreadId,
+    /// The system's name for the thread.
+    #[cfg(target_os = "linux")]
+    thread: Pid,
 }
-
-#[cfg(target_os = "linux")]
-pub(super) type ThreadId = nix::unistd::Pid;
-#[cfg(not(target_os = "linux"))]
-pub(super) type ThreadId = ();
-
-#[cfg(target_os = "linux")]
-fn thread_id() -> ThreadId {
-    nix::unistd::gettid()
-}
-#[cfg(not(target_os = "linux"))]
-fn thread_id() -> ThreadId {}
 
 impl Worker {
     /// Makes the worker of this thread.
@@ -67,7 +59,8 @@ impl Worker {
             tasks: PlainU32::new(0),
             activity: AtomicCell::new(Activity::Away),
             batch: PublishedBatch::new(),
-            thread: thread_id(),
+            #[cfg(target_os = "linux")]
+            thread: nix::unistd::gettid(),
         }
     }
 
@@ -106,7 +99,8 @@ impl Worker {
         self.key
     }
 
-    pub(super) fn thread(&self) -> ThreadId {
+    #[cfg(target_os = "linux")]
+    pub(super) fn thread(&self) -> Pid {
         self.thread
     }
 
