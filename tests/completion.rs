@@ -302,7 +302,7 @@ fn the_limit_holds_while_tasks_of_the_group_wait_for_completions() -> Result<(),
 }
 
 #[test]
-fn a_waiter_whose_wait_was_cancelled_gives_its_place_back_at_its_end() -> Result<(), GroupError> {
+fn a_waiter_gives_its_permit_back_at_its_end_after_a_cancelled_wait() -> Result<(), GroupError> {
     let (running, leave) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
         g.spawn(|| {

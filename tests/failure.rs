@@ -296,7 +296,7 @@ fn joining_a_failed_task_says_that_it_failed() {
 }
 
 #[test]
-fn a_failing_task_nobody_joins_is_not_dropped_silently() {
+fn the_failure_of_a_task_that_is_never_joined_is_not_dropped_silently() {
     let error = TaskGroup::scope(|g| {
         drop(g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("unheard") }));
         Ok("body is content")
@@ -529,7 +529,7 @@ fn a_policy_of_ones_own_ends_the_others_when_one_has_ended() -> Result<(), Group
             first.wait();
             Ok(())
         }));
-        // It waits for a slot.
+        // It waits for a permit.
         tasks.push(g.spawn(|| Ok(())));
         for task in &tasks {
             task.on_finished(|status| {

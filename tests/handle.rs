@@ -1,4 +1,4 @@
-//! Handles: what a task gave, how it stands, and stopping it alone.
+//! Handles: the result of a task, its state, and the cancel of one task.
 
 mod support;
 
@@ -60,13 +60,13 @@ fn a_status_says_how_the_task_ended() {
                 inner.cancel();
                 let never = inner.spawn(|| Ok(()));
                 ends.extend(taskgroup::shield(|| [cancelled.wait(), never.wait()]));
-                // The one that was refused is not counted: it was never one of the group.
+                // The refused task is not counted: it was never one of the group.
                 until(|| inner.stats().running == 0);
                 assert_eq!((inner.stats().cancelled, inner.stats().queued), (1, 0));
                 Ok(())
             })?;
             ends.extend([failed.wait(), panicked.wait()]);
-            // The counts follow the handles, as the workers report.
+            // The counts change a little later than the handles: workers report in batches.
             while g.stats().running > 0 {
                 std::thread::yield_now();
             }
@@ -197,7 +197,7 @@ fn a_cancelled_task_that_gives_a_value_all_the_same_is_finished() -> Result<(), 
 }
 
 #[test]
-fn cancelling_a_task_reaches_what_it_opened_and_not_its_siblings() -> Result<(), GroupError> {
+fn cancelling_a_task_reaches_the_scopes_it_opened_and_not_its_siblings() -> Result<(), GroupError> {
     let (running, go) = (Barrier::new(2), Gate::default());
     TaskGroup::scope(|g| {
         let sibling = g.spawn(|| {
@@ -221,7 +221,7 @@ fn cancelling_a_task_reaches_what_it_opened_and_not_its_siblings() -> Result<(),
     })
 }
 
-/// What a join is done inside of; whether its cancel was the one that ended the join.
+/// Runs a join inside of a scope. Returns whether the cancel of that scope ended the join.
 type Around<'a> = &'a dyn Fn(&mut dyn FnMut() -> Result<(), Cancelled>) -> Result<bool, Cancelled>;
 
 #[test]
@@ -243,9 +243,12 @@ fn a_task_is_not_run_in_place_where_its_joiner_could_be_woken_and_it_could_not()
         let leave = Gate::default();
         let outcome = TaskGroup::scope(|g| {
             let mut task = Some(g.spawn(|| {
-                // The owner may run it at the end, when nobody waits for it any more.
+                // The owner may run it at the end, when no thread waits for it any more.
                 let in_place = std::thread::current().id() == body && !leave.is_open();
-                assert!(!in_place, "it ran in place, where nobody can cut it short");
+                assert!(
+                    !in_place,
+                    "it ran in place, where no cancel can cut it short"
+                );
                 leave.wait();
                 Ok(())
             }));
@@ -455,7 +458,7 @@ fn a_dropped_handle_lets_its_task_go_on() -> Result<(), GroupError> {
 fn a_chain_of_joins_is_longer_than_the_stack_is_deep() {
     const LINKS: usize = 20_000;
     alone("a_chain_of_joins_is_longer_than_the_stack_is_deep", || {
-        // Nobody else takes of the chain for a while, so that it is run in place from its end.
+        // No worker takes from the chain for a while, so that it runs in place from its end.
         let length = support::with_busy_workers(|| {
             TaskGroup::scope(|g| {
                 let mut last = g.spawn(|| Ok(0));

@@ -300,7 +300,7 @@ fn at_the_end_of_a_task_its_permit_is_free() -> Result<(), GroupError> {
 fn at_the_end_of_a_task_its_permit_is_that_of_its_waiter() -> Result<(), GroupError> {
     TaskGroup::builder().limit(1).scope(|g| {
         g.spawn(|| {
-            // They begin with the permit that the wait gives up.
+            // They begin with the permit that the wait gives away.
             let awaited = [(); 2].map(|()| g.spawn(|| Ok(())));
             for task in &awaited {
                 task.on_finished(|_| {
@@ -372,11 +372,11 @@ fn waits_that_time_out_exceed_the_limit_by_no_more_than_one() -> Result<(), Grou
 }
 
 #[test]
-fn a_task_whose_iteration_is_cut_has_its_permit_back() -> Result<(), GroupError> {
+fn a_task_with_a_cut_iteration_has_its_permit_back() -> Result<(), GroupError> {
     let (stop, leave) = (CancelToken::new(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
         g.spawn(|| {
-            // It begins with the permit that the wait gives up, so the wait is under way.
+            // It begins with the permit that the wait gives away, so the wait has begun.
             let child = g.spawn(|| {
                 stop.cancel();
                 leave.wait();
@@ -421,7 +421,7 @@ fn a_task_that_was_lent_a_slot_and_leaves_it_leaves_its_own() -> Result<(), Grou
                 Ok(())
             });
             lender.wait()?;
-            // The borrower waits for a daemon, so the only slot is free.
+            // The borrower waits for a daemon, so the only permit is free.
             let ran = g.spawn(|| Ok(3)).wait_timeout(LONG)?;
             stop.cancel();
             assert_eq!(ran, Some(TaskStatus::Finished));
@@ -505,7 +505,7 @@ fn what_is_left_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
                     own.on_cancel(move || drop(cancels)).forget();
                     Ok(())
                 });
-                // It gets the slot of this one past the queue, and leaves its entry there.
+                // It gets the permit of this task past the queue, and leaves its entry there.
                 assert_eq!(task.wait()?, TaskStatus::Finished);
                 drop(task);
                 Ok(())
@@ -532,7 +532,7 @@ fn a_dedicated_task_does_not_overtake_the_queue() {
                     Ok(())
                 });
                 holds.open();
-                // The only slot is free with that, and the next in the queue waits for a worker.
+                // That frees the only permit, and the next task in the queue waits for a worker.
                 support::until(|| g.stats().finished > 0);
                 g.task().dedicated().spawn(|| {
                     order.lock().unwrap().push("dedicated");

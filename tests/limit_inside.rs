@@ -260,7 +260,7 @@ fn at_the_end_that_wakes_a_task_inside_nothing_is_free() -> anyhow::Result<()> {
             awaited.on_finished(|_| {
                 assert!(
                     g.try_spawn(|| Ok(())).is_err(),
-                    "the permit is that of the outer task"
+                    "the permit belongs to the outer task"
                 )
             });
             TaskGroup::scope(|i| {
@@ -447,7 +447,7 @@ fn a_callback_at_the_end_of_a_task_waits_for_an_inner_group() -> anyhow::Result<
         });
         begin.open();
         first.wait()?;
-        // The permit is back, and was given up once.
+        // The permit is back, and was given away once.
         until(|| g.stats().running == 0);
         let free = g.try_spawn(move || Ok(peak.inside(|| ())));
         assert!(free.is_ok_and(|task| task.join().is_ok()));

@@ -70,8 +70,8 @@ impl Drop for Runs<'_> {
     }
 }
 
-/// A task whose descendants wait for their children in the given ways. Returns the number of tasks
-/// that have ended well.
+/// A task with descendants that wait for their children in the given ways. Returns the number of
+/// tasks that have ended well.
 fn task<'scope>(
     g: &'scope TaskGroup<'scope, '_>,
     ways: &'scope [Way],

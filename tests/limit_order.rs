@@ -25,8 +25,8 @@ impl Order {
     }
 }
 
-/// Has a task wait, with `wait`, for two tasks behind one that it does not wait for. The first of
-/// the two runs meanwhile and cancels the token.
+/// Lets a task wait, with `wait`, for two tasks behind a task that it does not wait for. The first
+/// of the two runs meanwhile and cancels the token.
 fn order_after(
     wait: impl for<'scope> FnOnce(
         &'scope TaskGroup<'scope, '_>,
@@ -109,7 +109,7 @@ fn tasks_of_an_iteration_that_was_dropped_wait_for_their_turn() {
 }
 
 #[test]
-fn a_task_whose_waiter_has_given_up_waits_for_its_turn() {
+fn a_task_waits_for_its_turn_once_its_waiter_has_given_up() {
     let order = order_after(|_, _, [first, second], _| {
         // The first begins with the permit; the second is asked for meanwhile, and stays in the
         // queue.

@@ -15,7 +15,7 @@ fn cores() -> usize {
 }
 
 #[test]
-fn results_come_in_the_order_of_the_input_whatever_ends_first() -> Result<(), GroupError> {
+fn results_come_in_the_order_of_the_input_whichever_call_ends_first() -> Result<(), GroupError> {
     let second_done = Gate::default();
     let results = TaskGroup::builder().limit(2).scope(|g| {
         let results = g.map(0..6, |n| {
@@ -198,7 +198,7 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
             );
         }
     }
-    // So does the cause that others are told of.
+    // So does the cause of the cancel that the others see.
     TaskGroup::scope(|g| {
         let inner = g.spawn_isolated(|| {
             let cause = TaskGroup::scope(|g| {
@@ -212,7 +212,7 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
         assert!(report.contains("task `map item 0` ("), "{report}");
         Ok(())
     })?;
-    // An item that was cut short is not what a later failure is named after.
+    // A later failure is not named after an item that was cut short.
     let unnamed = TaskGroup::scope(|g| {
         let cut = TaskGroup::scope(|inner| {
             Ok(inner
@@ -237,7 +237,7 @@ fn a_report_names_the_item_that_failed() -> Result<(), GroupError> {
 fn a_failure_that_cancels_the_group_ends_the_map_even_for_a_loop_that_goes_on_at_errors() {
     for unordered in [false, true] {
         let pulled = AtomicUsize::new(0);
-        // Without an end of its own: that the map ends is the cancel's doing.
+        // The input has no end, so the map ends because of the cancel.
         let input = (0u64..).filter(|_| {
             pulled.fetch_add(1, Ordering::SeqCst);
             true
@@ -340,7 +340,7 @@ fn an_input_is_not_pulled_after_its_end() -> Result<(), GroupError> {
 }
 
 #[test]
-fn dropping_it_cancels_nothing_and_drops_what_comes() -> Result<(), GroupError> {
+fn dropping_it_cancels_nothing_and_drops_later_results() -> Result<(), GroupError> {
     let (leave, drops, ran) = (Gate::default(), Drops::default(), AtomicUsize::new(0));
     let pulled = AtomicUsize::new(0);
     TaskGroup::builder().limit(3).scope(|g| {
@@ -377,7 +377,7 @@ fn dropping_it_cancels_nothing_and_drops_what_comes() -> Result<(), GroupError> 
 }
 
 #[test]
-fn in_a_cancelled_scope_it_pulls_nothing_and_keeps_what_it_has() -> Result<(), GroupError> {
+fn in_a_cancelled_scope_it_pulls_nothing_and_keeps_its_results() -> Result<(), GroupError> {
     TaskGroup::builder().limit(2).scope(|g| {
         let pulled = AtomicUsize::new(0);
         let input = || {
@@ -429,7 +429,7 @@ fn in_a_cancelled_scope_it_pulls_nothing_and_keeps_what_it_has() -> Result<(), G
 }
 
 #[test]
-fn a_cancel_wakes_whoever_waits_for_a_result() -> Result<(), GroupError> {
+fn a_cancel_wakes_the_thread_that_waits_for_a_result() -> Result<(), GroupError> {
     let (begun, leave) = (Gate::default(), Gate::default());
     let token = CancelToken::new();
     TaskGroup::builder().limit(1).scope(|g| {
@@ -451,7 +451,7 @@ fn a_cancel_wakes_whoever_waits_for_a_result() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_map_whose_results_are_all_given_out_is_finished_in_a_cancelled_scope() -> Result<(), GroupError>
+fn a_map_that_has_given_out_all_results_is_finished_in_a_cancelled_scope() -> Result<(), GroupError>
 {
     for limit in [1, 2] {
         TaskGroup::builder().limit(limit).scope(|g| {
@@ -562,9 +562,9 @@ fn the_whole_map_stops_at_the_first_failure_and_reports_it() {
 
 #[test]
 fn an_item_of_the_whole_map_never_waits_behind_one_that_blocks() -> anyhow::Result<()> {
-    // Thousands that cost nothing, so that batches are large, and then pairs of which each waits
-    // for the other, in code that this crate does not see. The limit has room for the first of each
-    // pair and one more.
+    // Thousands of items that cost nothing, so that batches are large, and then pairs of items that
+    // wait for each other, in code that this crate does not see. The limit has room for the first
+    // of each pair and one more.
     const TINY: usize = 20_000;
     const PAIRS: usize = 50;
     let barriers: Vec<_> = (0..PAIRS).map(|_| Barrier::new(2)).collect();
@@ -593,9 +593,9 @@ fn as_many_items_of_the_whole_map_block_at_once_as_the_limit_says() -> anyhow::R
 }
 
 #[test]
-fn the_whole_map_keeps_the_order_whoever_takes_what() -> anyhow::Result<()> {
+fn the_whole_map_keeps_the_order_whichever_worker_takes_an_item() -> anyhow::Result<()> {
     let results = taskgroup::map(0_u64..100_000, 3, |n| {
-        // Now and then one that takes as long as thousands of others.
+        // Now and then an item takes as long as thousands of others.
         let rounds = if n % 9_973 == 0 { 100_000 } else { n % 7 };
         Ok::<_, anyhow::Error>((0..rounds).fold(n, |sum, _| std::hint::black_box(sum)))
     })?;

@@ -359,7 +359,7 @@ fn a_panicking_destructor_of_a_queued_capture_is_reported_when_cancel_empties_th
 }
 
 #[test]
-fn a_panicking_destructor_of_a_result_nobody_wants_is_reported() {
+fn a_panicking_destructor_of_an_unwanted_result_is_reported() {
     let go = Gate::default();
     let error = TaskGroup::scope(|g| {
         drop(g.spawn(|| {
@@ -374,7 +374,7 @@ fn a_panicking_destructor_of_a_result_nobody_wants_is_reported() {
 }
 
 #[test]
-fn a_panicking_destructor_of_a_payload_nobody_wants_goes_to_the_log_and_no_further()
+fn a_panicking_destructor_of_an_unwanted_payload_goes_to_the_log_and_no_further()
 -> Result<(), GroupError> {
     let go = Gate::default();
     TaskGroup::scope(|g| {
@@ -417,7 +417,7 @@ fn abort_ends_the_process() {
 }
 
 #[test]
-fn a_panicking_destructor_of_the_bodys_value_stands_beside_the_failure_that_nobody_gets_it_for() {
+fn a_panicking_destructor_of_the_bodys_lost_value_stands_beside_the_failure() {
     let error = TaskGroup::scope(|g| {
         g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("crash") });
         Ok(Bomb("value of the body"))
@@ -447,7 +447,7 @@ fn a_panicking_destructor_of_a_result_that_came_before_its_handle_went_is_report
 
 #[test]
 fn a_panicking_destructor_of_an_error_that_only_says_cancelled_is_the_bodys() {
-    /// An error that carries a cancel, and whose destructor panics.
+    /// An error that carries a cancel and has a destructor that panics.
     #[derive(Debug)]
     struct Explosive(
         taskgroup::Cancelled,

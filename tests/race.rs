@@ -66,7 +66,7 @@ fn a_failure_leaves_the_race_to_the_others() -> anyhow::Result<()> {
 }
 
 #[test]
-fn all_errors_are_kept_if_nobody_wins() {
+fn all_errors_are_kept_if_no_task_wins() {
     let (first, second) = (Gate::default(), Gate::default());
     let chained = |wait: Option<&'static str>, text: &'static str| {
         let (first, second) = (&first, &second);

@@ -1,4 +1,4 @@
-//! Release hooks: what a scope gives back when everything in it has ended.
+//! Release hooks, which run when everything in a scope has ended.
 
 mod support;
 
@@ -170,7 +170,7 @@ fn a_hook_registered_while_releasing_runs_at_once_and_its_error_is_reported() {
 }
 
 #[test]
-fn tasks_register_hooks_for_what_they_opened() -> Result<(), GroupError> {
+fn tasks_register_hooks_for_the_resources_they_opened() -> Result<(), GroupError> {
     let drops = Drops::default();
     TaskGroup::scope(|g| {
         for _ in 0..8 {

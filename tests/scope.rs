@@ -1,4 +1,5 @@
-//! A scope: what its tasks return, when it returns, and what they may borrow.
+//! A scope: the results of its tasks, the moment at which it returns, and the values that tasks may
+//! borrow.
 
 mod support;
 
@@ -34,7 +35,7 @@ fn a_task_spawned_after_the_body_blocked_is_joined_too() -> Result<(), GroupErro
 }
 
 #[test]
-fn an_empty_scope_returns_what_its_body_returned() -> Result<(), GroupError> {
+fn an_empty_scope_returns_the_value_of_its_body() -> Result<(), GroupError> {
     assert_eq!(TaskGroup::scope(|_| Ok("body"))?, "body");
     Ok(())
 }
@@ -71,7 +72,7 @@ fn the_scope_returns_after_its_last_task() -> Result<(), GroupError> {
 }
 
 #[test]
-fn tasks_borrow_what_was_made_before_the_scope() -> Result<(), GroupError> {
+fn tasks_borrow_values_made_before_the_scope() -> Result<(), GroupError> {
     let text = String::from("one two three");
     let mut longest = 0;
     let mut lengths = [0; 3];

@@ -11,7 +11,7 @@ use support::{Drops, Gate, blocked};
 use taskgroup::{CancelToken, FailureKind, GroupError, StartError, TaskGroup};
 
 #[test]
-fn it_returns_what_was_sent_and_the_scope_waits_for_the_task() -> Result<(), GroupError> {
+fn it_returns_the_sent_value_and_the_scope_waits_for_the_task() -> Result<(), GroupError> {
     let (leave, ended) = (Gate::default(), AtomicUsize::new(0));
     TaskGroup::scope(|g| {
         let port = g.start(|ready| {
@@ -56,7 +56,7 @@ fn an_error_before_ready_is_the_callers_and_keeps_its_chain() -> Result<(), Grou
         );
         assert!(error.root_cause().is::<std::io::Error>());
         assert!(!taskgroup::is_cancelled());
-        // A task is counted as ended after those who wait for it have been woken.
+        // A task is counted as ended after the threads that wait for it have been woken.
         while g.stats().running > 0 {
             taskgroup::yield_now()?;
         }
@@ -128,7 +128,7 @@ fn a_task_that_ends_without_sending_was_not_ready() -> Result<(), GroupError> {
             g.start(|_ready: taskgroup::Ready<u8>| Ok(())),
             Err(StartError::NotReady)
         ));
-        // One that goes on without its `Ready` is waited for.
+        // The call waits for a task that goes on without its `Ready`.
         let started = g.start(|ready: taskgroup::Ready<u8>| {
             drop(ready);
             taskgroup::sleep(Duration::from_millis(1))?;
@@ -217,7 +217,7 @@ fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), Grou
                 token.cancel();
                 let cancelled = blocked();
                 cleaned.fetch_add(1, Ordering::SeqCst);
-                // Nobody waits for it any more.
+                // `start` no longer waits for the value.
                 ready.send(());
                 Err(cancelled.into())
             })
@@ -394,7 +394,8 @@ fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupEr
 }
 
 #[test]
-fn a_cancel_of_the_target_after_ready_wakes_what_the_task_has_started() -> Result<(), GroupError> {
+fn a_cancel_of_the_target_after_ready_wakes_the_tasks_that_the_task_has_started()
+-> Result<(), GroupError> {
     let woken = AtomicUsize::new(0);
     TaskGroup::scope(|g| {
         g.start(|ready| {
@@ -454,7 +455,7 @@ fn a_task_of_a_limited_group_may_start_another() -> Result<(), GroupError> {
         });
         outer.wait()?;
         assert_eq!(outer.join()?, 7);
-        // The places are all given back.
+        // All permits have been given back.
         assert_eq!(g.spawn(|| Ok(1)).join()?, 1);
         Ok(())
     })
@@ -500,7 +501,7 @@ fn a_cancel_is_not_a_task_that_was_not_ready() -> Result<(), GroupError> {
 
 /// Nothing keeps the task once it and its handle are gone, and with it the callbacks of its token.
 #[test]
-fn a_started_task_is_freed_whoever_waits() -> Result<(), GroupError> {
+fn a_started_task_is_freed_whichever_side_waits() -> Result<(), GroupError> {
     for limit in [1, 2] {
         let captured = Arc::new(());
         TaskGroup::builder().limit(limit).scope(|g| {
