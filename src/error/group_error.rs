@@ -108,6 +108,7 @@ impl<E> Failures<E> {
 
 impl<E> Drop for Failures<E> {
     fn drop(&mut self) {
+        // A list that was taken out has nothing left to drop.
         if !self.list.is_empty() {
             (self.drop)(self.take());
         }
@@ -128,7 +129,10 @@ impl<E> GroupError<E> {
         E: 'static,
     {
         debug_assert!(canceller.is_none_or(|canceller| canceller < failures.len()));
+
+        // The failure that cancelled the group may be an echo of one that was recorded later.
         let primary = canceller.map(|canceller| ends(&links(&failures))[canceller]);
+
         let failures = Failures {
             list: failures,
             drop: dismantle,

@@ -60,6 +60,7 @@ impl Traces {
     /// there are no traces. Runs code of the user's, which may panic.
     pub(super) fn of<E: TaskError>(error: &E, task_of: TaskOf) -> Option<Box<Traces>> {
         let mut traces = Traces::default();
+        // The error that `held` returns may be missing from the sources.
         for error in [error.as_error(), error.held()]
             .into_iter()
             .flatten()
@@ -67,6 +68,7 @@ impl Traces {
         {
             traces.look_at(error, task_of);
         }
+
         (!traces.actors.is_empty() || !traces.holds.is_empty()).then(|| Box::new(traces))
     }
 
@@ -78,6 +80,7 @@ impl Traces {
         } else if let Some(cancelled) = error.downcast_ref::<Cancelled>() {
             self.actors.extend(cancelled.failed().cloned());
         } else if let Some(outline) = error.downcast_ref::<Outline>() {
+            // The nested group may have failed because of something outside.
             self.actors.extend(outline.traces.iter().cloned());
         } else {
             self.holds.extend(task_of(error));

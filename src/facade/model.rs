@@ -215,6 +215,7 @@ impl<T> Once<T> {
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
+        // Acquire pairs with the release of `set`, like in std's `OnceLock`.
         if self.is_set.load(Ordering::Acquire) == 0 {
             None
         } else {
@@ -223,6 +224,7 @@ impl<T> Once<T> {
     }
 
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        // The value first: a thread that sees the word must find the value.
         self.value.set(value)?;
         self.is_set.store(1, Ordering::Release);
         Ok(())
@@ -293,6 +295,7 @@ pub(crate) fn park() {
 
 pub(crate) fn park_timeout(limit: Duration) {
     if limit.is_zero() {
+        // Others run meanwhile, as they do during a short park.
         yield_now()
     } else {
         super::model_clock::park_until_it_goes_on()
@@ -301,6 +304,7 @@ pub(crate) fn park_timeout(limit: Duration) {
 
 pub(crate) fn park_idle(_limit: Duration) -> bool {
     if IDLE_EXPIRES.load(Relaxed) {
+        // A wake can come in between, so that it meets the retirement.
         yield_now();
         return true;
     }

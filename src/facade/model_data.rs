@@ -26,6 +26,7 @@ struct WriteWord<'a>(&'a AtomicUsize);
 impl<'a> WriteWord<'a> {
     fn downgrade(self) -> ReadWord<'a> {
         let word = self.0;
+        // The drop would release the word to writers, too.
         std::mem::forget(self);
         word.swap(1, Ordering::Release);
         ReadWord(word)

@@ -72,6 +72,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
             if records.is_empty() {
                 return None;
             }
+
             let identity = Identity::of(payload);
             // The latest match: an earlier one may be of a panic that was caught elsewhere.
             let found = records
@@ -81,6 +82,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
         })
         .ok()
         .flatten();
+
     forget_panics();
     record
 }

@@ -202,6 +202,7 @@ impl Pool {
             }
             MonitorState::Absent => {
                 drop(state);
+                // No other thread starts a second one: the state says that it runs.
                 let main = move || contained(|| (self.monitor_main)(self));
                 if let Err(error) = start_thread("taskgroup-monitor", None, main) {
                     self.lock().monitor = MonitorState::Absent;
@@ -225,6 +226,7 @@ impl Pool {
                 worker.unpark();
             }
             Action::Start => {
+                // Starting a thread takes long, and the new thread needs the lock.
                 drop(state);
                 let started = start_thread("taskgroup", None, move || (self.worker_main)(self));
                 return started.err().and_then(|error| self.refused(error));
@@ -239,6 +241,8 @@ impl Pool {
     fn refused(&'static self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
         state.arriving -= 1;
+        // One that is at work or on its way comes for the queued tasks later. It may block in
+        // foreign code first, for which the monitor looks.
         if state.members.busy() + state.arriving > 0 {
             self.ensure_monitor(state);
             return None;

@@ -76,13 +76,18 @@ impl InPlace {
     pub(crate) fn begin() -> Option<Self> {
         let may_begin = |stack: &Stack| {
             let (top, here) = (stack.top.get(), here());
+
+            // The first task in place on a foreign thread: the used part counts from here.
             if top == 0 {
                 stack.top.set(here);
                 return Some(true);
             }
+
             // In a model the tasks are on stacks of coroutines, so the distance tells nothing.
             (cfg!(loom) || top.abs_diff(here) <= stack.room.get()).then_some(false)
         };
+
+        // A thread past its thread-locals runs nothing in place.
         let is_outermost = STACK.try_with(may_begin).ok().flatten()?;
         Some(InPlace {
             is_outermost,

@@ -73,6 +73,8 @@ pub enum WorkerHookError {
 /// Fails if a hook has been set before, or if a thread for tasks has been started.
 pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), WorkerHookError> {
     let mut hook: Option<Hook> = Some(Box::new(hook));
+
+    // The hook is left over if the decision was made before.
     let decided = HOOK.get_or_init(|| hook.take());
     match (hook, decided) {
         (None, _) => Ok(()),
@@ -83,6 +85,7 @@ pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), Wo
 
 /// Runs the hook. Called on a thread that has run no task yet.
 pub(super) fn run() {
+    // Without a hook this decides that there is none, for good.
     let Some(hook) = HOOK.get_or_init(|| None) else {
         return;
     };

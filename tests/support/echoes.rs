@@ -71,10 +71,10 @@ impl Root<'_> {
 }
 
 /// Spawns the task `echo`. Its end opens `ended`.
-pub fn spawn_echo<'scope>(
-    g: &'scope TaskGroup<'scope, '_>,
+pub fn spawn_echo<'scope, E: TaskError>(
+    g: &'scope TaskGroup<'scope, '_, E>,
     ended: &'scope Gate,
-    echo: impl FnOnce() -> anyhow::Result<()> + Send + 'scope,
+    echo: impl FnOnce() -> Result<(), E> + Send + 'scope,
 ) {
     let task = g.task().name("echo").spawn(echo);
     task.on_finished(|_| ended.open());

@@ -43,6 +43,7 @@ impl<E: TaskError> Failure<E> {
     /// the failure must not be lost.
     fn text(&self) -> String {
         catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
+            // The failing part of the group is known without that text.
             let panic = PanicPayload::new(payload);
             format!(
                 "{} failed; the text of its error is not available: {}",

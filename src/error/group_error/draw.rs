@@ -66,6 +66,7 @@ impl<E: TaskError> GroupError<E> {
     fn nodes(&self) -> impl Iterator<Item = Node> {
         let failures = self.failures();
         let links = links(failures);
+
         let node = |i: usize| {
             // An echo that does not stand below its own root names it.
             let echo = failures[i].root().map(|root| match links[i] {
@@ -87,6 +88,7 @@ impl<E: TaskError> GroupError<E> {
             .map(|i| links[i].is_none().then(|| node(i)))
             .collect();
 
+        // All echoes hang at the end of their links, so the drawing does not deepen with a chain.
         for (i, end) in ends(&links)
             .into_iter()
             .enumerate()
@@ -134,6 +136,7 @@ impl<E: TaskError> Error for GroupError<E> {
         match self.cancelled() {
             Some(cancelled) if self.failures().is_empty() => Some(cancelled),
             None if self.failures().is_empty() => None,
+            // A chain ends at the drawing, which has no source.
             _ => Some(self.outline()),
         }
     }
