@@ -70,49 +70,49 @@ pub(super) fn models() -> Vec<Model> {
             "with one place, a task that waits for the next one lets it run"
         ),
         holds!(
-            worker_stash_is_given_back,
+            worker_batch_is_given_back,
             Preemptions(1),
             Preemptions(2),
             "a task that a worker has taken in a batch runs though the one before it waits for it"
         ),
         breaks!(
-            broken_worker_blocks_with_its_stash,
-            "blocking-worker-keeps-its-tasks" in worker_stash_is_given_back,
+            broken_worker_blocks_with_its_batch,
+            "blocking-worker-keeps-its-tasks" in worker_batch_is_given_back,
             Preemptions(1),
             "deadlock",
-            "a worker that blocks with tasks in its stash keeps them from all others"
+            "a worker that blocks with tasks in its local batch keeps them from all others"
         ),
         holds!(
-            worker_stash_is_given_back_for_it,
+            worker_batch_is_given_back_for_it,
             Preemptions(3),
             Preemptions(4),
-            "the end of a task is noticed though another thread gives back what its worker has stashed"
+            "the end of a task is noticed though another thread gives back the local batch of its worker"
         ),
         holds!(
-            worker_blocks_without_the_destructors_of_its_stash,
+            worker_blocks_without_the_destructors_of_its_batch,
             Preemptions(1),
             Preemptions(2),
             "a worker that holds tasks of a cancelled group is woken from a wait, whatever their destructors do"
         ),
         breaks!(
-            broken_worker_blocks_and_drops_its_stash,
-            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_the_destructors_of_its_stash,
+            broken_worker_blocks_and_drops_its_batch,
+            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_the_destructors_of_its_batch,
             Preemptions(1),
             "deadlock",
             "a destructor that runs between the publish of a wait and its park takes the cancel from it"
         ),
         holds!(
-            worker_stash_is_flagged_for_the_monitor,
+            worker_batch_is_flagged_for_the_monitor,
             Preemptions(1),
             Preemptions(2),
-            "tasks in the stash of a worker that blocks in foreign code are found, whatever was given back before"
+            "tasks in the local batch of a worker that blocks in foreign code are found, whatever was given back before"
         ),
         breaks!(
-            broken_worker_flags_its_stash_first,
-            "batch-is-announced-before-it-is-there" in worker_stash_is_flagged_for_the_monitor,
+            broken_worker_flags_its_batch_first,
+            "batch-is-announced-before-it-is-there" in worker_batch_is_flagged_for_the_monitor,
             Preemptions(1),
             "deadlock",
-            "a worker that says that it has a stash before it has one is found with an empty one, and then not at all"
+            "a worker that announces a batch before it holds tasks is found with an empty one, and then not at all"
         ),
         holds!(
             worker_join_in_a_task_gives_its_permit_up,
@@ -338,7 +338,7 @@ fn worker_that_blocks_frees_its_place() {
     });
 }
 
-fn worker_stash_is_given_back() {
+fn worker_batch_is_given_back() {
     facade::set_largest_batch(2);
     with_pool(1, || {
         let gate = Gate::new();
@@ -360,7 +360,7 @@ fn worker_stash_is_given_back() {
     });
 }
 
-fn worker_stash_is_given_back_for_it() {
+fn worker_batch_is_given_back_for_it() {
     with_pool(1, || {
         let ran = Note::default();
         let monitor = loom::thread::spawn(workers::give_back_batches);
@@ -377,7 +377,7 @@ fn worker_stash_is_given_back_for_it() {
     });
 }
 
-fn worker_blocks_without_the_destructors_of_its_stash() {
+fn worker_blocks_without_the_destructors_of_its_batch() {
     /// Enters a scope when it is dropped, as a destructor that cleans up does.
     struct CleansUp;
     impl Drop for CleansUp {
@@ -398,9 +398,9 @@ fn worker_blocks_without_the_destructors_of_its_stash() {
                 let _ = crate::shield(|| inner.run(block));
                 Ok(())
             });
-            let stashed = CleansUp;
+            let cleans_up = CleansUp;
             g.spawn(move || {
-                drop(stashed);
+                drop(cleans_up);
                 Ok(())
             });
             for _ in 0..3 {
@@ -414,7 +414,7 @@ fn worker_blocks_without_the_destructors_of_its_stash() {
     });
 }
 
-fn worker_stash_is_flagged_for_the_monitor() {
+fn worker_batch_is_flagged_for_the_monitor() {
     facade::set_largest_batch(2);
     with_pool(2, || {
         let (blocks, blocked) = mpsc::channel();
