@@ -34,10 +34,12 @@ mod channel;
 mod check;
 mod flood;
 mod fork_join;
+#[allow(unreachable_pub, reason = "the examples export it")]
+#[path = "../../examples/src/log_chart.rs"]
+mod log_chart;
 mod many_blocked;
 mod map;
 mod page;
-mod plot;
 mod process;
 mod report;
 mod sampling;
@@ -125,6 +127,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    // Cargo starts a benchmark in the folder of its package; paths are relative to the workspace.
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     let options = Options::parse(std::env::args_os().skip(1))?;
     if let Some(figure) = &options.child {
         println!("{}", child(figure)?);

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::plot::{Curve, Plot};
+use crate::log_chart::{LogChart, save_svg};
 use crate::process::Machine;
-use crate::report::{Line, Table, figure};
+use crate::report::{Line, Place, Table, figure};
 
 /// Where the curves go, beside the page.
 const IMAGES: &str = "img";
@@ -61,9 +61,9 @@ impl Page {
                 remarks.push(format!("{row} misses a goal, and no text says why"));
             }
             _ = write!(page, "\n## {row}\n\n{text}");
-            if let Some(plot) = plot(tables) {
-                fs::write(images.join(format!("{row}.svg")), plot.svg())?;
-                _ = writeln!(page, "\n![{}]({IMAGES}/{row}.svg)", plot.title);
+            if let Some(Place { plot, .. }) = tables[0].place {
+                draw(tables, plot, &images.join(format!("{row}.svg")))?;
+                _ = writeln!(page, "\n![{plot}]({IMAGES}/{row}.svg)");
             }
             for tables in tables.chunk_by(|a, b| a.unit == b.unit) {
                 page += &figures(tables);
@@ -204,31 +204,27 @@ fn figures(tables: &[Table]) -> String {
     section
 }
 
-/// The medians of each contestant against the number of tasks, if the row varies it.
-fn plot(tables: &[Table]) -> Option<Plot> {
-    let mut curves: Vec<Curve> = Vec::new();
+/// Draws the medians of each contestant against the number of tasks, in the tables that have one.
+fn draw(tables: &[Table], title: &str, path: &Path) -> anyhow::Result<()> {
+    let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
     for table in tables {
-        let n = table.place?.n as f64;
+        let Some(Place { n, .. }) = table.place else {
+            continue;
+        };
         for line in &table.lines {
-            match curves
-                .iter_mut()
-                .find(|curve| curve.name == line.contestant)
-            {
-                Some(curve) => curve.points.push((n, line.median)),
-                None => curves.push(Curve {
-                    name: line.contestant.clone(),
-                    points: vec![(n, line.median)],
-                }),
+            let point = (n as f64, line.median);
+            match lines.iter_mut().find(|(name, _)| *name == line.contestant) {
+                Some((_, points)) => points.push(point),
+                None => lines.push((&line.contestant, vec![point])),
             }
         }
     }
-    let Table { unit, place, .. } = &tables[0];
-    Some(Plot {
-        title: place.as_ref()?.plot.to_owned(),
-        x: "number of tasks".to_owned(),
-        y: unit.clone(),
-        curves,
-    })
+    let chart = LogChart {
+        title: &format!("{title}, {}", tables[0].unit),
+        x: "number of tasks",
+        lines,
+    };
+    save_svg(&[chart], path)
 }
 
 fn start(name: &str) -> String {
