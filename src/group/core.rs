@@ -12,12 +12,12 @@ use crate::error::{Elapsed, FailureKind, Origin, TaskError};
 ///
 /// Tasks and handles borrow it from the scope, and use nothing of it after the task has left the
 /// counts.
-pub(crate) struct Core<E> {
+pub(crate) struct GroupCore<E> {
     pub(crate) state: Arc<GroupState>,
     pub(crate) failures: FailureLog<E>,
 }
 
-impl<E: TaskError> Core<E> {
+impl<E: TaskError> GroupCore<E> {
     /// Records a failure, with which the group is cancelled if the policy says so: see
     /// [`FailureLog::fail`].
     pub(crate) fn fail(

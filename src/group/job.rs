@@ -76,11 +76,12 @@ pub(crate) enum Claimed {
 #[must_use]
 pub(crate) struct Claim(());
 
-/// The state in which the end of a job found the handle.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    /// The handle was gone, so the thread that ended the job has to drop the result.
-    pub(crate) detached: bool,
+/// Whether a job still had a handle when it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HandleAtEnd {
+    Kept,
+    /// The thread that ended the job has to drop the result.
+    Gone,
 }
 
 impl<F, T> Job<F, T> {
@@ -135,14 +136,18 @@ impl<F, T> Job<F, T> {
     ///
     /// Returns the claim of a watched job, so that the caller can first serve the watchers.
     #[inline]
-    pub(crate) fn end_unwatched(&self, claim: Claim, status: TaskStatus) -> Result<Ended, Claim> {
+    pub(crate) fn end_unwatched(
+        &self,
+        claim: Claim,
+        status: TaskStatus,
+    ) -> Result<HandleAtEnd, Claim> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & WATCHED != 0 {
                 return Err(claim);
             }
             match self.exchange_for_end(word, status) {
-                Ok(ended) => return Ok(ended),
+                Ok(handle) => return Ok(handle),
                 Err(now) => word = now,
             }
         }
@@ -150,11 +155,11 @@ impl<F, T> Job<F, T> {
 
     /// Ends the job with `status`, watched or not.
     #[inline]
-    pub(crate) fn end(&self, _claim: Claim, status: TaskStatus) -> Ended {
+    pub(crate) fn end(&self, _claim: Claim, status: TaskStatus) -> HandleAtEnd {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             match self.exchange_for_end(word, status) {
-                Ok(ended) => return ended,
+                Ok(handle) => return handle,
                 Err(now) => word = now,
             }
         }
@@ -162,14 +167,18 @@ impl<F, T> Job<F, T> {
 
     /// Ends the job if its word is still `word`; otherwise returns the word as it is now.
     #[inline]
-    fn exchange_for_end(&self, word: u32, status: TaskStatus) -> Result<Ended, u32> {
+    fn exchange_for_end(&self, word: u32, status: TaskStatus) -> Result<HandleAtEnd, u32> {
         let ended = word & !PHASE | ENDED | u32::from(status.code()) << STATUS_SHIFT;
         // Release pairs with the acquires in `take`, `status` and `watch`: a thread that sees the
         // end sees the result. Of `DETACHED`, nothing but the bit is read.
         self.word
             .compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed)
-            .map(|_| Ended {
-                detached: word & DETACHED != 0,
+            .map(|_| {
+                if word & DETACHED == 0 {
+                    HandleAtEnd::Kept
+                } else {
+                    HandleAtEnd::Gone
+                }
             })
     }
 

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::core::Core;
+use super::core::GroupCore;
 use super::erased::{ErasedTask, Runnable};
 use super::job::{Claimed, Job};
 use super::status::TaskStatus;
@@ -20,13 +20,13 @@ use crate::facade::catch;
 /// does.
 pub(crate) struct Release<'scope, F, E> {
     job: Job<F, ()>,
-    core: &'scope Core<E>,
+    core: &'scope GroupCore<E>,
     location: &'static Location<'static>,
 }
 
 impl<'scope, F, E> Release<'scope, F, E> {
     pub(crate) fn new(
-        core: &'scope Core<E>,
+        core: &'scope GroupCore<E>,
         location: &'static Location<'static>,
         hook: F,
     ) -> Self {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool as PlainBool;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::core::Core;
+use super::core::GroupCore;
 use super::failure_log::FailureLog;
 use super::options::Options;
 use super::scope::TaskGroup;
@@ -73,7 +73,7 @@ where
         open(&options, observer, location)
     });
     let node = state.node().clone();
-    let core = Core {
+    let core = GroupCore {
         state,
         failures: FailureLog::new(location, options.fatal, options.on_panic),
     };
@@ -154,7 +154,7 @@ enum Body<T> {
 
 /// Records the error that the body returned, unless it is the cancel of the scope. The error's
 /// methods and its destructor are user code and may panic.
-fn failed<T, E: TaskError>(core: &Core<E>, error: E, begun: Stopwatch) -> Body<T> {
+fn failed<T, E: TaskError>(core: &GroupCore<E>, error: E, begun: Stopwatch) -> Body<T> {
     let own = error
         .cancelled()
         .filter(|cancelled| core.state.node().owner_of(cancelled) != OwnedBy::Foreign)
@@ -173,14 +173,14 @@ fn failed<T, E: TaskError>(core: &Core<E>, error: E, begun: Stopwatch) -> Body<T
     }
 }
 
-fn panicked<T, E: TaskError>(core: &Core<E>, payload: Payload) -> Body<T> {
+fn panicked<T, E: TaskError>(core: &GroupCore<E>, payload: Payload) -> Body<T> {
     core.body_panicked();
     Body::Panicked(payload)
 }
 
 /// Drops a value or error of the body that the caller does not get. A panic of its destructor is a
 /// failure of the body.
-fn discard<E: TaskError>(core: &Core<E>, returned: impl Sized, begun: Stopwatch) {
+fn discard<E: TaskError>(core: &GroupCore<E>, returned: impl Sized, begun: Stopwatch) {
     if let Err(payload) = catch(move || drop(returned)) {
         let kind = FailureKind::Panic(PanicPayload::new(payload));
         core.fail(Origin::Body, kind, begun.elapsed());
@@ -189,12 +189,12 @@ fn discard<E: TaskError>(core: &Core<E>, returned: impl Sized, begun: Stopwatch)
 
 /// Makes the result of the scope.
 fn report<T, E: TaskError>(
-    core: &Core<E>,
+    core: &GroupCore<E>,
     body: Body<T>,
     name: Option<Cow<'static, str>>,
     begun: Stopwatch,
 ) -> Result<T, GroupError<E>> {
-    let Core { state, failures } = core;
+    let GroupCore { state, failures } = core;
     // Callbacks have no place among the tasks, so their panics come last.
     let panics = state.take_callback_panics();
     if !panics.is_empty() {

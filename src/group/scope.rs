@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::GroupCore;
 use super::erased::{ErasedTask, erase};
 use super::release::Release;
 use super::stats::GroupStats;
@@ -43,7 +43,7 @@ use crate::facade::Mutex;
 /// # }
 /// ```
 pub struct TaskGroup<'scope, 'env: 'scope, E = anyhow::Error> {
-    pub(crate) core: Core<E>,
+    pub(crate) core: GroupCore<E>,
     /// The hooks in the order of their registration; none once they are being run.
     pub(crate) releases: Mutex<Option<Vec<ErasedTask>>>,
     /// A hook has been registered. Read by the owner after all tasks have ended.
@@ -217,7 +217,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
         self.core.state.stats()
     }
 
-    pub(crate) fn core(&self) -> &Core<E> {
+    pub(crate) fn core(&self) -> &GroupCore<E> {
         &self.core
     }
 

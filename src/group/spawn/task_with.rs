@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::start::{Ready, start};
 use super::task_builder::TaskBuilder;
 use crate::error::{Failure, SpawnError, StartError, TaskError};
-use crate::group::task::closure::With;
+use crate::group::task::closure::WithValue;
 use crate::group::task::handle::TaskHandle;
 use crate::group::task::isolation::Isolation;
 use crate::group::task_end::Role;
@@ -99,7 +99,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With {
+        let closure = WithValue {
             value: self.value,
             closure: f,
         };
@@ -126,7 +126,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With {
+        let closure = WithValue {
             value: self.value,
             closure: move |value: &mut V| f(value).map(Ok),
         };
@@ -163,7 +163,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     where
         F: FnOnce(&mut V) -> Result<(), E> + Send + 'scope,
     {
-        let closure = With {
+        let closure = WithValue {
             value: self.value,
             closure: f,
         };
@@ -195,12 +195,12 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = With {
+        let closure = WithValue {
             value: self.value,
             closure: f,
         };
         let launched = self.task.try_launch(Location::caller(), closure);
-        launched.map_err(|refused| refused.map(|With { value, closure }| (value, closure)))
+        launched.map_err(|refused| refused.map(|WithValue { value, closure }| (value, closure)))
     }
 
     /// Like [`TaskGroup::start`](crate::TaskGroup::start), with the value.
@@ -235,7 +235,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         F: FnOnce(Ready<T>, &mut V) -> Result<(), E> + Send + 'scope,
     {
         let value = self.value;
-        start(self.task, Location::caller(), |ready| With {
+        start(self.task, Location::caller(), |ready| WithValue {
             value,
             closure: move |value: &mut V| f(ready, value).map(|()| None),
         })

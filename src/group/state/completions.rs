@@ -149,8 +149,8 @@ impl Completions {
         }
 
         let _waiting = match self.enter(group) {
-            Entered::Happened(event) => return Ok(event),
-            Entered::Waiting(waiting) => waiting,
+            EnterResult::Happened(event) => return Ok(event),
+            EnterResult::Waits(waiting) => waiting,
         };
 
         let mut event = None;
@@ -169,8 +169,8 @@ impl Completions {
         }
 
         let _waiting = match self.enter(group) {
-            Entered::Happened(event) => return event,
-            Entered::Waiting(waiting) => waiting,
+            EnterResult::Happened(event) => return event,
+            EnterResult::Waits(waiting) => waiting,
         };
 
         let mut event = None;
@@ -196,10 +196,10 @@ impl Completions {
     }
 
     /// Enters this thread as the waiter, unless an event has happened.
-    fn enter(&self, group: &Arc<GroupState>) -> Entered<'_> {
+    fn enter(&self, group: &Arc<GroupState>) -> EnterResult<'_> {
         let mut events = self.0.lock();
         if let Some(event) = events.happened.pop_front() {
-            return Entered::Happened(event);
+            return EnterResult::Happened(event);
         }
 
         // Invariant 2: the permit is given away in the critical section that saw no event.
@@ -218,7 +218,7 @@ impl Completions {
         });
         drop(events);
 
-        let mut waiting = Waiting {
+        let mut waiting = EventWaiter {
             completions: self,
             group: group.clone(),
             guard,
@@ -229,24 +229,24 @@ impl Completions {
             guard.offer();
         }
         waiting._lending = group.wait_inside();
-        Entered::Waiting(waiting)
+        EnterResult::Waits(waiting)
     }
 }
 
-enum Entered<'a> {
+enum EnterResult<'a> {
     Happened(usize),
-    Waiting(Waiting<'a>),
+    Waits(EventWaiter<'a>),
 }
 
 /// Takes the waiter out again when it is dropped.
-struct Waiting<'a> {
+struct EventWaiter<'a> {
     completions: &'a Completions,
     group: Arc<GroupState>,
     guard: Option<YieldGuard>,
     _lending: Option<Lending>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for EventWaiter<'_> {
     fn drop(&mut self) {
         let mut drops = DeferredDrops::default();
         let mut events = self.completions.0.lock();

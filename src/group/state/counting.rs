@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::end_counts::EndCounts;
 use super::group_state::GroupState;
-use super::permit::Permit;
+use super::permit::TaskPermit;
 use crate::group::task_end::TaskEnd;
 use crate::workers;
 
 impl GroupState {
     /// Takes an ended task, and its permit, off the counts.
-    pub(super) fn leave(self: &Arc<Self>, end: TaskEnd, permit: Permit) {
+    pub(super) fn leave(self: &Arc<Self>, end: TaskEnd, permit: TaskPermit) {
         let mut ends = EndCounts::default();
         ends.add(end);
 
@@ -34,14 +34,14 @@ impl GroupState {
     /// Takes a task off the counts that was claimed outside the queue and dropped unrun.
     pub(crate) fn leave_unrun(self: &Arc<Self>, end: TaskEnd) {
         self.queue.lock().begun += 1;
-        self.leave(end, Permit::None);
+        self.leave(end, TaskPermit::None);
     }
 
     /// Counts a task that has been run in place.
     #[inline]
-    pub(crate) fn ended_in_place(self: &Arc<Self>, end: TaskEnd, permit: Permit) {
+    pub(crate) fn ended_in_place(self: &Arc<Self>, end: TaskEnd, permit: TaskPermit) {
         // Only the owner waits for the counts, so it need not report the tasks that it runs itself.
-        if end.is_plain() && permit == Permit::None && self.is_owner() {
+        if end.is_plain() && permit == TaskPermit::None && self.is_owner() {
             self.ended_in_place
                 .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
@@ -54,14 +54,14 @@ impl GroupState {
 
     /// Takes back that a task was begun, because another thread had claimed it. The task was
     /// counted under the lock, not in a report of a worker.
-    pub(super) fn not_begun(self: &Arc<Self>, permit: Permit) {
+    pub(super) fn not_begun(self: &Arc<Self>, permit: TaskPermit) {
         self.queue.lock().begun -= 1;
         // fault: late-worker-keeps-its-permit
         self.free_permit(permit);
     }
 
     /// Gives back the permit of a task that another thread had claimed, or that has no thread.
-    pub(crate) fn free_permit(self: &Arc<Self>, permit: Permit) {
+    pub(crate) fn free_permit(self: &Arc<Self>, permit: TaskPermit) {
         if !permit.is_some() {
             return;
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
-use super::permit::Permit;
-use super::queue::{Queue, TakenTask};
+use super::permit::TaskPermit;
+use super::queue::{TakenTask, TaskQueue};
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
 use crate::facade::spin;
@@ -64,7 +64,7 @@ impl GroupState {
     fn wait_for_end(
         self: &Arc<Self>,
         location: &'static Location<'static>,
-        mut done: impl FnMut(&mut Queue) -> bool,
+        mut done: impl FnMut(&mut TaskQueue) -> bool,
     ) {
         let mut poll = || self.poll_end(&mut done);
         if spin(&mut poll) {
@@ -82,7 +82,7 @@ impl GroupState {
     }
 
     /// Returns whether the counts satisfy `done`. If they do not, asks for a wake.
-    fn poll_end(&self, done: &mut impl FnMut(&mut Queue) -> bool) -> bool {
+    fn poll_end(&self, done: &mut impl FnMut(&mut TaskQueue) -> bool) -> bool {
         let mut queue = self.queue.lock();
         queue.enter_in_place(
             self.ended_in_place.swap(0, Relaxed),
@@ -140,8 +140,8 @@ impl GroupState {
                 self.ended_from_queue
                     .store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
             }
-            Some(end) => self.leave(end, Permit::None),
-            None => self.not_begun(Permit::None),
+            Some(end) => self.leave(end, TaskPermit::None),
+            None => self.not_begun(TaskPermit::None),
         }
     }
 }

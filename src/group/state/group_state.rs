@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::held_permits;
 use super::outer_permit::OuterPermit;
 use super::permit::UNLIMITED;
-use super::queue::Queue;
+use super::queue::TaskQueue;
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Mutex, Payload, preset};
@@ -48,7 +48,7 @@ pub(crate) struct GroupState {
     owner: usize,
     /// A task has been counted at some time. Read by the owner after the body has returned.
     pub(super) used: PlainBool,
-    pub(super) queue: Mutex<Queue>,
+    pub(super) queue: Mutex<TaskQueue>,
     /// The node of the daemons, made with the first of them.
     daemon_node: OnceLock<Arc<Node>>,
     /// Tasks that the owner has run in place and not yet taken off the counts. Only the owner
@@ -78,7 +78,7 @@ impl GroupState {
             outer_permit: held_permits::innermost(),
             owner: context::identity(),
             used: PlainBool::new(false),
-            queue: preset!(Mutex::new(Queue::new())),
+            queue: preset!(Mutex::new(TaskQueue::new())),
             daemon_node: preset!(OnceLock::new()),
             ended_in_place: PlainUsize::new(0),
             ended_from_queue: PlainUsize::new(0),

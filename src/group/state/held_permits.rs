@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::outer_permit::OuterPermit;
-use super::permit::Permit;
+use super::permit::TaskPermit;
 use crate::facade::{Late, local};
 
 local! {
@@ -51,8 +51,8 @@ struct HeldPermit {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PermitStage {
-    /// The thread holds the permit, as [`Permit::Held`] or [`Permit::Ending`].
-    Here(Permit),
+    /// The thread holds the permit, as [`TaskPermit::Held`] or [`TaskPermit::Ending`].
+    Here(TaskPermit),
     /// The task waits for tasks of the group, and another task may have the permit.
     Yielded,
     /// The task waits for tasks of a group that was opened inside of it, and another task may have
@@ -62,7 +62,7 @@ enum PermitStage {
 
 impl PermitStage {
     /// The permit, if the thread can give it away.
-    fn here(self) -> Option<Permit> {
+    fn here(self) -> Option<TaskPermit> {
         match self {
             PermitStage::Here(permit) => Some(permit),
             PermitStage::Yielded | PermitStage::Lent => None,
@@ -99,7 +99,7 @@ pub(super) fn hold(group: usize) -> Holding {
     with(|thread| {
         thread.held.push(HeldPermit {
             group,
-            stage: PermitStage::Here(Permit::Held),
+            stage: PermitStage::Here(TaskPermit::Held),
             outer_permit: None,
         });
     });
@@ -111,7 +111,7 @@ impl Holding {
     pub(super) fn set_ending(&self) {
         with(|thread| {
             if let Some(held) = thread.held.last_mut() {
-                held.stage = PermitStage::Here(Permit::Ending);
+                held.stage = PermitStage::Here(TaskPermit::Ending);
             }
         });
     }
@@ -140,7 +140,7 @@ pub(super) fn is_held(group: usize) -> bool {
 #[derive(Debug)]
 pub(super) struct Yielding {
     place: usize,
-    permit: Permit,
+    permit: TaskPermit,
 }
 
 /// Notes that this thread gives its permit of `group` away, if it has one.
@@ -156,7 +156,7 @@ pub(super) fn give_away(group: usize) -> Option<Yielding> {
 
 impl Yielding {
     /// The permit that was given away.
-    pub(super) fn permit(&self) -> Permit {
+    pub(super) fn permit(&self) -> TaskPermit {
         self.permit
     }
 }
@@ -242,7 +242,7 @@ pub(crate) struct Lending {
 /// Restores the stages of permits that were lent when it is dropped.
 #[must_use]
 #[derive(Debug)]
-struct RestoreLent(Vec<(usize, Permit)>);
+struct RestoreLent(Vec<(usize, TaskPermit)>);
 
 impl Drop for RestoreLent {
     fn drop(&mut self) {

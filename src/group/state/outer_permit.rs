@@ -45,7 +45,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::permit::Permit;
+use super::permit::TaskPermit;
 use crate::facade::Mutex;
 
 /// The limited group, as its outer permits know it.
@@ -79,7 +79,7 @@ pub(crate) struct OuterPermit {
 #[derive(Default)]
 struct Waits {
     /// The permit of the thread, while it waits for inner tasks.
-    thread: Option<Permit>,
+    thread: Option<TaskPermit>,
     /// Waits of inner tasks for tasks of the limited group.
     tasks: usize,
     /// How many of these are about to end.
@@ -93,7 +93,7 @@ impl Waits {
         match self.thread {
             Some(permit) if self.tasks > 0 => Contribution {
                 given_away: true,
-                ending: permit == Permit::Ending,
+                ending: permit == TaskPermit::Ending,
                 owed: self.owed == self.tasks,
             },
             _ => Contribution::default(),
@@ -135,7 +135,7 @@ impl OuterPermit {
 
     /// Notes that the thread, which has the permit `permit`, begins to wait for inner tasks. To be
     /// called with no lock held.
-    pub(super) fn begin_wait(&self, permit: Permit) {
+    pub(super) fn begin_wait(&self, permit: TaskPermit) {
         let list = self.change(|waits| {
             // An inner task that began to wait first is found here; a task that comes later finds
             // that the thread waits.

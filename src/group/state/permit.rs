@@ -5,7 +5,7 @@ pub(super) const UNLIMITED: usize = usize::MAX;
 
 /// The permit with which a task runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Permit {
+pub(crate) enum TaskPermit {
     /// None: the task needs none, or the permit of the task around it serves for both.
     None,
     /// A permit that counts as held.
@@ -15,16 +15,16 @@ pub(crate) enum Permit {
     Ending,
 }
 
-impl Permit {
+impl TaskPermit {
     pub(super) fn is_some(self) -> bool {
-        self != Permit::None
+        self != TaskPermit::None
     }
 
     /// The permit after the end of its task was announced.
-    pub(super) fn ending(self) -> Permit {
+    pub(super) fn ending(self) -> TaskPermit {
         match self {
-            Permit::None => Permit::None,
-            Permit::Held | Permit::Ending => Permit::Ending,
+            TaskPermit::None => TaskPermit::None,
+            TaskPermit::Held | TaskPermit::Ending => TaskPermit::Ending,
         }
     }
 }
@@ -50,15 +50,15 @@ impl PermitCounts {
     }
 
     /// Counts `permit` as held.
-    pub(super) fn take(&mut self, permit: Permit) {
+    pub(super) fn take(&mut self, permit: TaskPermit) {
         self.held += usize::from(permit.is_some());
-        self.ending += usize::from(permit == Permit::Ending);
+        self.ending += usize::from(permit == TaskPermit::Ending);
     }
 
     /// Counts `permit` as free.
-    pub(super) fn give_back(&mut self, permit: Permit) {
+    pub(super) fn give_back(&mut self, permit: TaskPermit) {
         self.held -= usize::from(permit.is_some());
-        self.ending -= usize::from(permit == Permit::Ending);
+        self.ending -= usize::from(permit == TaskPermit::Ending);
     }
 
     /// Returns how many tasks could begin once the ending permits are free and the owed ones are

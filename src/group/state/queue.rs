@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::deferred_drops::DeferredDrops;
 use super::end_counts::EndCounts;
-use super::permit::{Permit, PermitCounts, UNLIMITED};
+use super::permit::{PermitCounts, TaskPermit, UNLIMITED};
 use crate::cancel::Cancelled;
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
@@ -16,11 +16,11 @@ use crate::waiting;
 /// A queue that is shorter than this is not swept.
 const SMALLEST_SWEEP: usize = 64;
 
-pub(super) struct Queue {
+pub(super) struct TaskQueue {
     /// Tasks in the order of their spawns. A thread that waits for one of them may have claimed it.
     pub(super) tasks: VecDeque<ErasedTask>,
     /// The length of `tasks` at which claimed tasks are next removed from all of it: see
-    /// [`Queue::push`].
+    /// [`TaskQueue::push`].
     sweep_at: usize,
     /// The queued tasks that another task waits for: one entry for each waiter, in the order of the
     /// waits. Few groups have any.
@@ -54,14 +54,14 @@ pub(super) struct Awaited {
 /// A task taken from the queue, and its permit.
 pub(super) struct TakenTask {
     pub(super) task: ErasedTask,
-    pub(super) permit: Permit,
+    pub(super) permit: TaskPermit,
     /// How to time the task. Precise timing is worth its price while the queue is short.
     pub(super) timing: Timing,
 }
 
-impl Queue {
+impl TaskQueue {
     pub(super) const fn new() -> Self {
-        Queue {
+        TaskQueue {
             tasks: VecDeque::new(),
             sweep_at: SMALLEST_SWEEP,
             daemons: VecDeque::new(),
@@ -240,7 +240,7 @@ impl Queue {
             self.begun += 1;
             return Some(TakenTask {
                 task,
-                permit: Permit::None,
+                permit: TaskPermit::None,
                 timing: Timing::Precise,
             });
         }
@@ -263,9 +263,9 @@ impl Queue {
 
         // Without a limit, nothing reads the permits.
         let permit = if limit == UNLIMITED {
-            Permit::None
+            TaskPermit::None
         } else {
-            Permit::Held
+            TaskPermit::Held
         };
         self.permits.take(permit);
         Some(TakenTask {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
-use super::permit::Permit;
+use super::permit::TaskPermit;
 use super::queue::TakenTask;
 use crate::group::erased::ErasedTask;
 use crate::group::status::TaskStatus;
@@ -120,8 +120,8 @@ impl GroupState {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
         let permit = match role {
-            Role::Task => Permit::Held,
-            Role::Daemon => Permit::None,
+            Role::Task => TaskPermit::Held,
+            Role::Daemon => TaskPermit::None,
         };
 
         // Under a limit the task must not overtake queued tasks.

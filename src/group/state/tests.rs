@@ -3,13 +3,13 @@
 use std::sync::{Mutex, mpsc};
 
 use super::deferred_drops::DeferredDrops;
-use super::permit::Permit;
-use super::queue::Queue;
+use super::permit::TaskPermit;
+use super::queue::TaskQueue;
 use super::worker_loop::TaskBatch;
 use crate::TaskGroup;
 use crate::workers::LocalBatch;
 
-fn has_room(queue: &mut Queue, limit: usize) -> bool {
+fn has_room(queue: &mut TaskQueue, limit: usize) -> bool {
     queue.has_room(limit, &mut DeferredDrops::default())
 }
 
@@ -32,8 +32,8 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
 
             assert_eq!(state.begin_in_place(), None);
             state.not_awaited(1, &mut drops);
-            assert_eq!(state.begin_in_place(), Some(Permit::Held));
-            state.free_permit(Permit::Held);
+            assert_eq!(state.begin_in_place(), Some(TaskPermit::Held));
+            state.free_permit(TaskPermit::Held);
             Ok(())
         })
         .unwrap();

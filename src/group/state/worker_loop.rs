@@ -11,8 +11,8 @@ use super::dispatch::Dispatched;
 use super::end_counts::EndCounts;
 use super::group_state::GroupState;
 use super::held_permits;
-use super::permit::Permit;
-use super::queue::{Queue, TakenTask};
+use super::permit::TaskPermit;
+use super::queue::{TakenTask, TaskQueue};
 use crate::facade::{Mutex, TIME_PASSES, largest_batch};
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
@@ -27,12 +27,12 @@ const LONGEST_TURN: Duration = Duration::from_millis(1);
 
 /// How long a worker has been with one group while others wait.
 #[derive(Default)]
-struct Turn {
+struct WorkerTurn {
     batches: u32,
     since: Option<Instant>,
 }
 
-impl Turn {
+impl WorkerTurn {
     /// Returns whether the worker should go on to the next group. Called before each batch.
     #[inline]
     fn is_over(&mut self) -> bool {
@@ -90,7 +90,7 @@ impl TaskBatch {
                 batch.ends.begun += 1;
                 return Some(TakenTask {
                     task,
-                    permit: Permit::None,
+                    permit: TaskPermit::None,
                     timing: Timing::Coarse,
                 });
             }
@@ -171,7 +171,7 @@ impl GroupState {
 
     /// Takes the rest of a batch of `size` tasks, at most a quarter of the queue. A limited group
     /// gives out one task at a time, since each needs a permit.
-    fn take_rest(&self, queue: &mut Queue, size: usize) -> Vec<ErasedTask> {
+    fn take_rest(&self, queue: &mut TaskQueue, size: usize) -> Vec<ErasedTask> {
         let size = if self.is_limited() {
             1
         } else {
@@ -223,7 +223,7 @@ impl Source for GroupState {
 
         let mut size = 1;
         let mut passed_on = false;
-        let mut turn = Turn::default();
+        let mut turn = WorkerTurn::default();
 
         loop {
             let taken = match batch.next() {
@@ -268,8 +268,8 @@ impl Source for GroupState {
         while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
             // Without a worker there is no local batch, so each end is reported at once.
             match self.dispatch(taken) {
-                Dispatched::Ended(end) => self.leave(end, Permit::None),
-                Dispatched::NotBegun => self.not_begun(Permit::None),
+                Dispatched::Ended(end) => self.leave(end, TaskPermit::None),
+                Dispatched::NotBegun => self.not_begun(TaskPermit::None),
                 Dispatched::Elsewhere => {}
             }
         }

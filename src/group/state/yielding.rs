@@ -7,7 +7,7 @@ use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
 use super::held_permits::{self, Holding, Lending, Yielding};
 use super::outer_permit::{Contribution, LimitedGroup, OuterPermit};
-use super::permit::Permit;
+use super::permit::TaskPermit;
 use crate::group::erased::ErasedTask;
 use crate::waiting::Slot;
 use crate::workers;
@@ -25,7 +25,7 @@ pub(crate) struct TaskWaiter {
 pub(crate) struct YieldedPermits {
     group: Arc<GroupState>,
     /// The permit of the task itself.
-    own: Permit,
+    own: TaskPermit,
     outer: Vec<Arc<OuterPermit>>,
     /// The awaited task has ended, except for its callbacks: the permits will be taken back soon.
     owed: bool,
@@ -92,13 +92,13 @@ impl GroupState {
     /// Acquires the right to begin a queued task on this thread, which waits for nothing else.
     /// Returns the permit that the task gets.
     #[inline]
-    pub(crate) fn begin_in_place(&self) -> Option<Permit> {
+    pub(crate) fn begin_in_place(&self) -> Option<TaskPermit> {
         if !self.is_limited() {
-            return Some(Permit::None);
+            return Some(TaskPermit::None);
         }
         if held_permits::is_held(self.identity()) {
             // The permit of the waiting task serves for both (invariant 5).
-            return Some(Permit::None);
+            return Some(TaskPermit::None);
         }
 
         let mut drops = DeferredDrops::default();
@@ -107,11 +107,11 @@ impl GroupState {
         let free = queue.permits.held < self.limit && !queue.is_any_awaited(&mut drops);
         // fault: task-in-place-takes-no-permit
         queue.permits.held += usize::from(free);
-        free.then_some(Permit::Held)
+        free.then_some(TaskPermit::Held)
     }
 
     /// Notes that this thread holds `permit`, if it is one.
-    pub(crate) fn hold(&self, permit: Permit) -> Option<Holding> {
+    pub(crate) fn hold(&self, permit: TaskPermit) -> Option<Holding> {
         (self.is_limited() && permit.is_some()).then(|| held_permits::hold(self.identity()))
     }
 
@@ -153,7 +153,7 @@ impl GroupState {
         if yielding.is_none() && outer.is_empty() {
             return None;
         }
-        let own = yielding.as_ref().map_or(Permit::None, Yielding::permit);
+        let own = yielding.as_ref().map_or(TaskPermit::None, Yielding::permit);
 
         // The counts, and the tasks that now come first (invariant 4).
         let mut drops = DeferredDrops::default();

@@ -24,12 +24,12 @@ where
 }
 
 /// A closure that borrows the value that its task was given.
-pub(crate) struct With<V, F> {
+pub(crate) struct WithValue<V, F> {
     pub(crate) value: V,
     pub(crate) closure: F,
 }
 
-impl<T, E, V, F> Closure<T, E> for With<V, F>
+impl<T, E, V, F> Closure<T, E> for WithValue<V, F>
 where
     V: Send,
     F: FnOnce(&mut V) -> Result<T, E> + Send,

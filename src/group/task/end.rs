@@ -6,7 +6,7 @@ use super::watch_list::OnFinished;
 use crate::cancel::current;
 use crate::error::TaskError;
 use crate::facade::catch;
-use crate::group::job::Claim;
+use crate::group::job::{Claim, HandleAtEnd};
 use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
@@ -34,8 +34,8 @@ where
             }
             watch_list
         });
-        let ended = match self.job.end_unwatched(claim, status) {
-            Ok(ended) => ended,
+        let handle = match self.job.end_unwatched(claim, status) {
+            Ok(handle) => handle,
             Err(claim) => {
                 drop(watch_list);
                 return self.end_watched(claim, status, before_end);
@@ -44,7 +44,7 @@ where
         drop(watch_list);
 
         // fault: result-outlives-the-end
-        if ended.detached {
+        if handle == HandleAtEnd::Gone {
             self.drop_result();
         }
         self.task_end(status)
@@ -81,9 +81,9 @@ where
         }
 
         // Step 5.
-        let ended = self.job.end(claim, status);
+        let handle = self.job.end(claim, status);
         // fault: result-outlives-a-watched-end
-        if ended.detached {
+        if handle == HandleAtEnd::Gone {
             self.drop_result();
         }
 

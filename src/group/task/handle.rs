@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::joinable::{Ended, Joinable, WaitGuards};
+use super::joinable::{AlreadyEnded, Joinable, WaitGuards};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, TaskId};
 use crate::facade::spin;
@@ -152,12 +152,12 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     #[track_caller]
     fn wait_until(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
-        struct Waiting<'a, 'scope, T> {
+        struct EnteredWaiter<'a, 'scope, T> {
             task: &'a Arc<dyn Joinable<'scope, T> + 'scope>,
             thread: Arc<Slot>,
             _guards: WaitGuards,
         }
-        impl<T> Drop for Waiting<'_, '_, T> {
+        impl<T> Drop for EnteredWaiter<'_, '_, T> {
             fn drop(&mut self) {
                 self.task.clone().remove_waiter(&self.thread);
             }
@@ -175,12 +175,12 @@ impl<'scope, T> TaskHandle<'scope, T> {
         context::check()?;
         let thread = context::slot();
         let _waiting = match task.clone().add_waiter(&thread) {
-            Ok(guards) => Waiting {
+            Ok(guards) => EnteredWaiter {
                 task,
                 thread,
                 _guards: guards,
             },
-            Err(Ended) => return Ok(Outcome::Ready),
+            Err(AlreadyEnded) => return Ok(Outcome::Ready),
         };
         context::wait(Point::Join, limit, || self.is_finished())
     }

@@ -44,7 +44,7 @@ pub(crate) trait Joinable<'scope, T>: Send + Sync {
     /// # Errors
     ///
     /// The task has ended.
-    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, Ended>;
+    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded>;
 
     /// Takes the waiter out again, and its permit back, unless the end has done that.
     fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>);
@@ -65,7 +65,7 @@ pub(crate) struct WaitGuards {
 
 /// A task has ended, and cannot be waited for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended;
+pub(crate) struct AlreadyEnded;
 
 impl<'scope, T, F, E> Joinable<'scope, T> for Task<'scope, T, F, E>
 where
@@ -126,11 +126,11 @@ where
         }
     }
 
-    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, Ended> {
+    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded> {
         let state = &self.core.state;
         let mut watch_list = self.watch_list.lock();
         if self.job.watch() {
-            return Err(Ended);
+            return Err(AlreadyEnded);
         }
 
         // Invariant 2 of the limit: the permit is given away in the critical section that enters

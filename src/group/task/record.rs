@@ -29,7 +29,7 @@ use crate::cancel::context::{self, OwnNode};
 use crate::cancel::{Cancelled, Node, OwnedBy};
 use crate::error::TaskError;
 use crate::facade::Mutex;
-use crate::group::core::Core;
+use crate::group::core::GroupCore;
 use crate::group::job::{Claimed, Job};
 use crate::group::status::TaskStatus;
 use crate::group::task_end::{Role, TaskEnd};
@@ -37,7 +37,7 @@ use crate::group::task_end::{Role, TaskEnd};
 pub(crate) struct Task<'scope, T, F, E> {
     pub(super) job: Job<F, T>,
     pub(super) spec: TaskSpec,
-    pub(super) core: &'scope Core<E>,
+    pub(super) core: &'scope GroupCore<E>,
     /// Makes a failure the task's result instead of the group's failure.
     pub(super) isolation: Option<&'scope Isolation<T, E>>,
     /// The task's own node, made when something asks for it: the first blocking point inside the
@@ -54,7 +54,7 @@ where
     E: TaskError,
 {
     pub(crate) fn new(
-        core: &'scope Core<E>,
+        core: &'scope GroupCore<E>,
         spec: TaskSpec,
         isolation: Option<&'scope Isolation<T, E>>,
         closure: F,
