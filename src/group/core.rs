@@ -26,11 +26,13 @@ impl<E: TaskError> GroupCore<E> {
         kind: FailureKind<E>,
         elapsed: impl Into<Elapsed>,
     ) -> Cancelled {
+        // The actor of a failure is the task, or else the body of the group.
         let node = self.state.node();
         let part = match &origin {
             Origin::Task(task) => Part::Task(Identity::of(task)),
             Origin::Body | Origin::Release(_) | Origin::Callback => Part::Body(node.id()),
         };
+
         let failed = Arc::new(Actor::new(part, self.state.opened_in()));
         self.failures
             .fail(node, origin, kind, elapsed.into(), failed)

@@ -33,6 +33,8 @@ pub fn join<A: Send, B: Send, E: TaskError>(
 ) -> Result<(A, B), GroupError<E>> {
     let location = Location::caller();
     let (mut first, mut second) = (None, None);
+
+    // Both are spawned, so that the thread can run either, or wait for both.
     let mut token = None;
     run(Options::new(), |g| {
         token = Some(g.token().clone());
@@ -46,6 +48,7 @@ pub fn join<A: Send, B: Send, E: TaskError>(
         });
         Ok(())
     })?;
+
     match (first, second) {
         (Some(first), Some(second)) => Ok((first, second)),
         // A task cancelled the scope through the token. The scope absorbs that, so it is no error

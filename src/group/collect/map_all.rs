@@ -46,6 +46,8 @@ where
     F: Fn(I::Item) -> Result<T, E> + Send + Sync,
 {
     let workers = MapWorkers::new(limit, f);
+
+    // The limit of the group is the number of map workers.
     TaskGroup::builder()
         .error_type()
         .limit(limit)

@@ -44,17 +44,17 @@ const MOST: usize = 4096;
 const GROWTH: usize = 8;
 
 /// Consecutive items.
-struct Batch<Item> {
+struct ItemBatch<Item> {
     /// The index in the input of the first of them.
     first: usize,
     items: VecDeque<Item>,
 }
 
 /// The batch of a map worker, which others take items from.
-type SharedBatch<Item> = Arc<Mutex<Batch<Item>>>;
+type SharedBatch<Item> = Arc<Mutex<ItemBatch<Item>>>;
 
 /// Consecutive results.
-struct Run<T> {
+struct ResultRun<T> {
     first: usize,
     results: Vec<T>,
 }
@@ -69,7 +69,7 @@ pub(super) struct MapWorkers<Item, T, F> {
 }
 
 struct Work<Item, T> {
-    queue: VecDeque<Batch<Item>>,
+    queue: VecDeque<ItemBatch<Item>>,
     /// The batches of the map workers that have begun.
     taken: Vec<SharedBatch<Item>>,
     /// Map workers that have been spawned and have not ended.
@@ -80,7 +80,7 @@ struct Work<Item, T> {
     size: usize,
     /// The thread that pulls the input, while it waits for the queue to get shorter.
     puller: Option<Arc<Slot>>,
-    runs: Vec<Run<T>>,
+    runs: Vec<ResultRun<T>>,
 }
 
 impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
@@ -128,7 +128,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             let pulled = batch.len();
             if pulled > 0 {
                 let mut work = self.work.lock();
-                work.queue.push_back(Batch {
+                work.queue.push_back(ItemBatch {
                     first,
                     items: batch,
                 });
@@ -191,7 +191,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
 
     /// Notes that the spare map worker has begun. Returns its batch, which is empty.
     fn begin(&self) -> SharedBatch<Item> {
-        let rest = Arc::new(Mutex::new(Batch {
+        let rest = Arc::new(Mutex::new(ItemBatch {
             first: 0,
             items: VecDeque::new(),
         }));
@@ -249,7 +249,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         &self,
         mut index: usize,
         mut item: Item,
-        rest: &Mutex<Batch<Item>>,
+        rest: &Mutex<ItemBatch<Item>>,
         at: &Cell<Option<usize>>,
     ) -> Result<(), E>
     where
@@ -258,7 +258,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     {
         let begun = TIME_PASSES.then(Instant::now);
         let mut done = 0;
-        let mut run = Run {
+        let mut run = ResultRun {
             first: index,
             results: Vec::with_capacity(1 + rest.lock().items.len()),
         };
@@ -268,7 +268,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             context::check()?;
             if index != run.first + run.results.len() {
                 // A thief has taken the items between, so a new run begins (invariant 3).
-                let next_run = Run {
+                let next_run = ResultRun {
                     first: index,
                     results: Vec::new(),
                 };
@@ -310,7 +310,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     }
 }
 
-impl<Item> Batch<Item> {
+impl<Item> ItemBatch<Item> {
     /// Takes the next item, with its index.
     #[inline]
     fn next(&mut self) -> Option<(usize, Item)> {
@@ -328,7 +328,7 @@ impl<Item> Batch<Item> {
         }
 
         let back = self.items.split_off(goes);
-        let front = Batch {
+        let front = ItemBatch {
             first: self.first,
             items: std::mem::replace(&mut self.items, back),
         };
@@ -340,7 +340,7 @@ impl<Item> Batch<Item> {
 impl<Item, T> Work<Item, T> {
     /// Takes half of the items that another map worker has taken and not begun. Of all map workers,
     /// it chooses the one with the first next item in the input.
-    fn steal(&mut self) -> Option<Batch<Item>> {
+    fn steal(&mut self) -> Option<ItemBatch<Item>> {
         let next = |taken: &SharedBatch<Item>| {
             let batch = taken.lock();
             (!batch.items.is_empty()).then_some(batch.first)

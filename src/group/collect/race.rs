@@ -51,6 +51,8 @@ where
 {
     let location = Location::caller();
     let winner = Mutex::new(None);
+
+    // Errors leave the race to the others, so only panics cancel.
     let mut token = None;
     let options = Options {
         fatal: Fatal::Panics,
@@ -59,6 +61,7 @@ where
     let outcome = run(options, |g| {
         let token = token.insert(g.token().clone());
         for task in tasks {
+            // A task may win before all are spawned.
             if token.is_cancelled() {
                 break;
             }

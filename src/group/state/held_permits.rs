@@ -147,6 +147,8 @@ pub(super) struct Yielding {
 pub(super) fn give_away(group: usize) -> Option<Yielding> {
     with(|thread| {
         let place = thread.held.iter().rposition(|held| held.group == group)?;
+
+        // A permit that is given away already cannot be given again (invariant 5 of the limit).
         let permit = thread.held[place].stage.here()?;
         thread.held[place].stage = PermitStage::Yielded;
         Some(Yielding { place, permit })

@@ -57,11 +57,11 @@ impl WorkerTurn {
 /// finds that it has been at one task for too long.
 pub(super) struct TaskBatch {
     state: Arc<GroupState>,
-    batch: Mutex<Batch>,
+    batch: Mutex<BatchContents>,
 }
 
 #[derive(Default)]
-struct Batch {
+struct BatchContents {
     tasks: VecDeque<ErasedTask>,
     ends: EndCounts,
 }
@@ -70,7 +70,7 @@ impl TaskBatch {
     pub(super) fn new(state: Arc<GroupState>) -> Self {
         TaskBatch {
             state,
-            batch: Mutex::new(Batch::default()),
+            batch: Mutex::new(BatchContents::default()),
         }
     }
 

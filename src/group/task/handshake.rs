@@ -58,6 +58,9 @@ impl Handshake {
         if *phase == HandshakePhase::Sent {
             return false;
         }
+
+        // A value that is sent from now on is dropped.
+        //
         // fault: failure-leaves-the-handshake-open
         *phase = HandshakePhase::Closed;
         true
@@ -66,6 +69,7 @@ impl Handshake {
     /// Keeps the task from becoming one of the group. Returns false if it is one already.
     pub(crate) fn withdraw(&self) -> bool {
         let mut phase = self.phase.lock();
+        // The call of `start` waits for the end of the task from now on.
         if *phase == HandshakePhase::Open {
             *phase = HandshakePhase::Withdrawn;
         }

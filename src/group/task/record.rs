@@ -83,6 +83,8 @@ where
     pub(crate) fn take_closure(&self) -> Option<F> {
         let claim = self.job.claim()?;
         let closure = self.job.closure(&claim);
+
+        // No thread waits for a task that was refused, so nothing is woken.
         self.job.end(claim, TaskStatus::NeverRan);
         closure
     }
@@ -117,6 +119,7 @@ where
         } else {
             None
         };
+
         own.unwrap_or_else(|| self.base().clone())
     }
 

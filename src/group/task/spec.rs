@@ -37,17 +37,21 @@ impl TaskSpec {
         location: &'static Location<'static>,
         role: Role,
     ) -> Self {
+        // In a model of another crate there are no workers.
         let own_thread = if THREAD_FOR_EACH_TASK {
             own_thread.or(Some(OwnThread { stack_size: None }))
         } else {
             own_thread
         };
+
+        // Boxed: most tasks have neither, and tasks are many.
         let plain = name.is_none() && own_thread.is_none();
         let extras = if plain {
             None
         } else {
             Some(Box::new(Extras { name, own_thread }))
         };
+
         TaskSpec {
             id: TaskId::next(),
             location,
