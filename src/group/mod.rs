@@ -1,4 +1,18 @@
 //! The group: the scope that joins, its tasks and their handles.
+//!
+//! From the top to the bottom, and imports go down only:
+//!
+//! | file or folder | contents |
+//! |---|---|
+//! | `collect` | ways to run many tasks and collect their results: maps, `race`, `join` |
+//! | `builder`, `run` | the options of a group; the run of a scope from its opening to its report |
+//! | `spawn` | the ways to spawn a task |
+//! | `scope`, `release` | the public type of a group; the hooks at its end |
+//! | `task` | one task from its spawn to its end, and its handle |
+//! | `core` | the part of a group that a task and its handle know |
+//! | `failure_log`, `policy`, `options` | the failures of a group, and what they do |
+//! | `state` | the part of a group without user types: queue, counts, permits |
+//! | `erased`, `job`, `task_end`, `status`, `stats`, `stopwatch` | the parts of a task that the queue knows |
 
 mod builder;
 mod collect;

@@ -131,6 +131,7 @@ impl Completions {
     }
 
     fn pop(&self) -> Option<usize> {
+        // Invariant 1: only the thread that waits takes an event, and it returns the event.
         self.0.lock().happened.pop_front()
     }
 

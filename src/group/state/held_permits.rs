@@ -270,6 +270,7 @@ pub(super) fn wait_inside(around: &Arc<OuterPermit>) -> Lending {
             if around.and_outer().any(|other| Arc::ptr_eq(other, outer)) {
                 lent.push((outer.clone(), permit));
                 places.push((place, permit));
+                // Invariant 4 of `outer_permit`.
                 held.stage = PermitStage::Lent;
             }
         }

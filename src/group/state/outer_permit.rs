@@ -152,6 +152,7 @@ impl OuterPermit {
 
     /// Notes that the thread goes on.
     pub(super) fn end_wait(&self) {
+        // Invariant 3: the permit counts as held again, whether one is free or not.
         let list = self.change(|waits| waits.thread = None);
         debug_assert!(list.is_none(), "the permit is not given away here");
     }
@@ -160,6 +161,7 @@ impl OuterPermit {
     /// has to list `group`.
     pub(super) fn add_waiter<G: LimitedGroup + 'static>(&self, group: &Arc<G>) -> bool {
         let list = self.change(|waits| {
+            // Invariant 2: the caller holds the lock that the waiter is entered under.
             waits.group.get_or_insert_with(|| group.clone());
             waits.tasks += 1;
         });
@@ -172,10 +174,16 @@ impl OuterPermit {
     }
 
     /// Takes an inner task off the count after its wait has ended.
-    pub(super) fn remove_waiter(&self, owed: bool) {
+    pub(super) fn remove_waiter(&self) {
+        self.change(|waits| waits.tasks -= 1);
+    }
+
+    /// Takes an inner task off the counts that was owed the permit.
+    pub(super) fn remove_owed_waiter(&self) {
+        // In one step, since the state compares the two counts.
         self.change(|waits| {
             waits.tasks -= 1;
-            waits.owed -= usize::from(owed);
+            waits.owed -= 1;
         });
     }
 }

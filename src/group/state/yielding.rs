@@ -56,9 +56,13 @@ impl YieldedPermits {
             queue.permits.take(self.own);
             queue.permits.owed -= usize::from(self.owed);
         }
-        self.outer
-            .iter()
-            .for_each(|outer| outer.remove_waiter(self.owed));
+        for outer in &self.outer {
+            if self.owed {
+                outer.remove_owed_waiter();
+            } else {
+                outer.remove_waiter();
+            }
+        }
     }
 }
 
