@@ -31,7 +31,7 @@
 //!
 //! 1. [Which spawn](#which-spawn)
 //! 2. [Errors](#errors)
-//! 3. [Cancellation](#cancellation), and [what is cancellable](#what-is-cancellable)
+//! 3. [Cancellation](#cancellation), and [the calls that wake on cancel](#calls-that-wake-on-cancel)
 //! 4. [Time](#time)
 //! 5. [Limits](#limits)
 //! 6. [Structure](#structure)
@@ -108,7 +108,7 @@
 //! A group absorbs its own cancel: after `g.cancel()`, a body that returns `Ok` makes the scope
 //! return `Ok`.
 //!
-//! # What is cancellable
+//! # Calls that wake on cancel
 //!
 //! | code that blocks in | wakes on cancel |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Every public item has an example, and what can fail, panic or be cancelled says so.
+//! Every public item has an example, and documents its errors, its panics and its cancel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ struct Item {
     hidden: bool,
 }
 
-/// What these sources do not show to a user: the models, and what macros reach behind
+/// Sources without items for users: the models, and items that macros reach behind
 /// `#[doc(hidden)]`.
 const INSIDE: [&str; 3] = ["src/facade", "src/compile_fail.rs", "src/channel/case.rs"];
 
@@ -27,8 +27,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The items of a file that are `pub`, which the lint `unreachable_pub` keeps to those that a user
-/// can name.
+/// Returns the `pub` items of a file. The lint `unreachable_pub` makes sure that a user can name
+/// them.
 fn items(name: &str, text: &str) -> Vec<Item> {
     let mut items = Vec::new();
     let mut docs = String::new();
@@ -111,7 +111,7 @@ fn public_items() -> Vec<Item> {
     all
 }
 
-/// What a function returns, as its signature says; empty for what is none.
+/// Returns the return type in the signature of a function; empty for other items.
 fn returned(signature: &str) -> &str {
     let Some(arguments) = signature
         .find("fn ")
@@ -134,7 +134,7 @@ fn returned(signature: &str) -> &str {
     ""
 }
 
-/// `wrong` for each item that there is; fails with all of them.
+/// Fails with all items that are `wrong`.
 fn expect_none(wrong: impl Fn(&Item) -> bool, what: &str) {
     let items = public_items();
     assert!(items.len() > 200, "only {} items were found", items.len());
@@ -194,4 +194,94 @@ fn every_function_that_can_be_cancelled_says_what_a_cancel_does() {
         |item| cancellable(item) && !item.docs.contains("# Cancellation"),
         "functions without `# Cancellation`",
     );
+}
+
+/// The page that the models write when they are asked to.
+const WRITTEN_ON_DEMAND: &str = "MODELS.md";
+
+/// The folders with pages.
+const PAGES: [&str; 5] = ["docs", "examples", "loom-tests", "src", "."];
+
+/// Returns the pages of the repository, relative to its root.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders: Vec<_> = PAGES.iter().map(|folder| root.join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            } else if path.is_dir() && folder.starts_with(root.join("src")) {
+                folders.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// Returns the parts of a text that stand between `start` and `end`, within a line.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
+    let parts = text.split(start).skip(1);
+    parts
+        .filter_map(|part| part.split_once(end).map(|(inside, _)| inside))
+        .filter(|inside| !inside.contains('\n'))
+        .collect()
+}
+
+/// Returns the anchor that GitHub gives to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    let heading: String = heading.to_lowercase().chars().filter(kept).collect();
+    heading.replace(' ', "-")
+}
+
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut links = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut check = |target: &Path, name: &str, section: Option<&str>| {
+            links += 1;
+            let headings = || fs::read_to_string(target).unwrap();
+            let found = match section {
+                _ if !target.exists() => false,
+                None => true,
+                Some(section) => headings()
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line.trim_start_matches('#').trim()) == section),
+            };
+            if !found {
+                wrong.push(format!("{}: {name}", page.display()));
+            }
+        };
+
+        for link in between(&text, "](", ")") {
+            if !link.contains("://") && link != WRITTEN_ON_DEMAND {
+                let (file, section) = match link.split_once('#') {
+                    Some((file, section)) => (file, Some(section)),
+                    None => (link, None),
+                };
+                let target = match file {
+                    "" => page.clone(),
+                    file => page.parent().unwrap().join(file),
+                };
+                check(&target, link, section);
+            }
+        }
+        // A file in code marks is relative to the root.
+        for name in between(&text, "`", "`") {
+            if ["src/", "docs/", "tests/"]
+                .iter()
+                .any(|folder| name.starts_with(folder))
+            {
+                check(&root.join(name), name, None);
+            }
+        }
+    }
+    assert!(links > 60, "only {links} links were found");
+    assert!(wrong.is_empty(), "links to nothing:\n{}", wrong.join("\n"));
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use imports::imports;
 
-/// Imports from a folder to one that is not below it, which are still to be removed.
+/// Imports that do not go down, which are still to be removed.
 const UPWARD: &[(&str, &str)] = &[];
 
 /// Files that import each other in a circle, which are still to be taken apart.
@@ -69,7 +69,7 @@ fn drawn() -> BTreeMap<String, i32> {
         .collect()
 }
 
-/// The differences between what was found and the known exceptions.
+/// Returns the differences between the findings and the known exceptions.
 fn differences<T: Ord + std::fmt::Debug>(found: &BTreeSet<T>, known: &BTreeSet<T>) -> Vec<String> {
     let new = found.difference(known).map(|new| format!("{new:?} is new"));
     let gone = known

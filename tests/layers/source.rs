@@ -9,7 +9,7 @@ pub(crate) struct Module {
     pub(crate) file: String,
     /// Names of the modules that it declares.
     pub(crate) children: BTreeSet<String>,
-    /// The names that it imports, with what they stand for. A glob is named `*`.
+    /// The names that it imports, with their paths. A glob is named `*`.
     pub(crate) names: Vec<(String, Vec<String>)>,
     /// The paths that are used here and re-export nothing.
     pub(crate) imports: Vec<Vec<String>>,
@@ -129,7 +129,7 @@ fn after_attribute(tokens: &[String], from: usize) -> usize {
     end
 }
 
-/// The path that begins at `from`, up to what is no name.
+/// Returns the path that begins at `from`, as far as it consists of names.
 fn path(tokens: &[String], from: usize) -> Vec<String> {
     let mut path = vec![tokens[from].clone()];
     for pair in tokens[from + 1..].chunks_exact(2) {
