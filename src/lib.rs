@@ -307,7 +307,7 @@
 //! ```
 //!
 //! - For data that tasks share, use loom's types (`loom::sync::atomic`, `loom::cell`, `loom::sync`)
-//!   or those of [`sync`] and [`channel`]. loom sees nothing of std's and parking_lot's types, and
+//!   or types of [`sync`] and [`channel`]. loom sees nothing of std's and parking_lot's types, and
 //!   a cancel wakes none of loom's own waits.
 //! - loom has five threads, with the thread of the model, and each task takes one. So a run of a
 //!   model has at most four tasks; at the next one loom fails with `self.threads.len() <

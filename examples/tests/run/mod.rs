@@ -140,7 +140,7 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// Returns the processes of this group, also the dead ones that are not waited for.
+/// Returns the processes of this group, with dead ones that no process has waited for.
 fn group_members(group: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
