@@ -10,27 +10,26 @@
 //! was set: a task that is run by a destructor, on a thread that panics already, has not panicked
 //! itself.
 //!
-//! In the destructors of thread-locals that run after that of `CURRENT`, the record is in `LATE`.
+//! `CURRENT` has no destructor, so it is in reach of the destructors of other thread-locals, and
+//! costs no look whether it still lives. It owns nothing while no record is set, and every record
+//! restores the one before it: nothing is left when the thread ends.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::thread;
 
 use super::TokenId;
 use super::actor::{Actor, Identity, Part};
-use crate::facade::{Late, local};
+use crate::facade::local;
 
 local! {
     static CURRENT: Current = Current::new();
 }
 
-local! {
-    static LATE: Late<Current> = Late::new();
-}
-
 struct Current {
-    actor: RefCell<Option<Actor>>,
+    actor: ManuallyDrop<RefCell<Option<Actor>>>,
     /// The thread was panicking when the task, or the body of a scope in it, began.
     was_panicking: Cell<bool>,
     /// What the group drops now belongs to a task that did not end well.
@@ -40,27 +39,17 @@ struct Current {
 impl Current {
     const fn new() -> Self {
         Current {
-            actor: RefCell::new(None),
+            actor: ManuallyDrop::new(RefCell::new(None)),
             was_panicking: Cell::new(false),
             ill: Cell::new(false),
         }
     }
-
-    /// It says what a new one says.
-    fn is_blank(&self) -> bool {
-        self.actor.borrow().is_none() && !self.was_panicking.get() && !self.ill.get()
-    }
 }
 
-/// `f` with the record of this thread; none in a model, whose threads have no last destructor.
-#[inline]
+/// Runs `f` with the record of this thread. A thread of a model has none in its destructors.
+#[inline(always)]
 fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
-    if CURRENT.try_with(|_| ()).is_ok() {
-        Some(CURRENT.with(f))
-    } else {
-        LATE.try_with(|late| late.with(Current::new, Current::is_blank, f))
-            .ok()
-    }
+    CURRENT.try_with(f).ok()
 }
 
 /// While it lives, this thread has the record it was made with. The one before is restored after
@@ -75,21 +64,29 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    #[inline]
+    #[inline(always)]
     fn set(actor: Option<Actor>, ill: bool) -> Self {
-        let before = with(|current| Recorded {
-            before: current.actor.replace(actor),
-            was_panicking: current.was_panicking.replace(thread::panicking()),
-            ill: current.ill.replace(ill),
+        let mut recorded = Recorded {
+            before: actor,
+            was_panicking: thread::panicking(),
+            ill,
             _thread: PhantomData,
+        };
+        recorded.exchange();
+        recorded
+    }
+
+    /// Exchanges what is kept here and the record of the thread.
+    ///
+    /// In place, since an actor is large: each move of one that was written a moment ago waits
+    /// until the writes have left the store buffer.
+    #[inline(always)]
+    fn exchange(&mut self) {
+        with(|current| {
+            mem::swap(&mut *current.actor.borrow_mut(), &mut self.before);
+            self.was_panicking = current.was_panicking.replace(self.was_panicking);
+            self.ill = current.ill.replace(self.ill);
         });
-        // Not made beforehand: its drop restores.
-        before.unwrap_or_else(|| Recorded {
-            before: None,
-            was_panicking: false,
-            ill: false,
-            _thread: PhantomData,
-        })
     }
 
     /// Says that the task did not end well, for what is dropped from now on.
@@ -101,16 +98,12 @@ impl Recorded {
 impl Drop for Recorded {
     #[inline]
     fn drop(&mut self) {
-        with(|current| {
-            current.actor.replace(self.before.take());
-            current.was_panicking.set(self.was_panicking);
-            current.ill.set(self.ill);
-        });
+        self.exchange();
     }
 }
 
 /// Records that this thread runs `task`, of a group that was opened in `opened_in`.
-#[inline]
+#[inline(always)]
 pub(crate) fn begin(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
     Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), false)
 }
@@ -122,7 +115,7 @@ pub(crate) fn begin_ill(task: Identity, opened_in: Option<Arc<Actor>>) -> Record
 
 /// Records that this thread runs the body of the group of this token, which was opened in
 /// `opened_in`.
-#[inline]
+#[inline(always)]
 pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
     Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), false)
 }

@@ -117,7 +117,7 @@ impl Order {
     /// # Errors
     ///
     /// The cancel of the scope, if that is what one of the cases came to and no other was done.
-    #[inline]
+    #[inline(always)]
     fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
         let indices = self.indices();
         let mut random = Random::here();

@@ -18,6 +18,8 @@ use crate::cancel::context::{self, Outcome};
 use crate::facade::{Mutex, Track, spin};
 use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
 
+// In the order of declaration: what each send and receive touches stands together.
+#[repr(C)]
 pub(super) struct Shared<T> {
     /// In the order in which channels were made, which is that in which a select enters their
     /// queues.
@@ -152,8 +154,9 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Receives a message if that takes no wait, and perhaps wakes a sender.
     #[cold]
-    fn take(&self) -> Result<T, Refusal> {
+    pub(super) fn take(&self) -> Result<T, Refusal> {
         if let Some(timer) = &self.timer {
             return timer.take().map_err(|_| Refusal::NotNow);
         }

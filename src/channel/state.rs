@@ -32,6 +32,8 @@ use super::closing::Closing;
 use super::refusal::Refusal;
 use crate::waiting::{Grant, Place, Queue, Waiter, Wakes};
 
+// In the order of declaration: how the ends went is touched at the end alone.
+#[repr(C)]
 pub(super) struct State<T> {
     pub(super) buffer: VecDeque<T>,
     /// The waiting senders, with their messages.

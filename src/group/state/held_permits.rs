@@ -6,7 +6,7 @@
 //! around a group that it opens: those of the permits it holds, and outside of them those around
 //! the group of the task that it runs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::outer_permit::OuterPermit;
@@ -15,6 +15,12 @@ use crate::facade::{Late, local};
 
 local! {
     static THREAD: RefCell<ThreadPermits> = RefCell::new(ThreadPermits::new());
+}
+
+local! {
+    // Whether `THREAD`, or what stands in for it, is blank. It has no destructor, so a look at it
+    // costs one load.
+    static IS_BLANK: Cell<bool> = Cell::new(true);
 }
 
 local! {
@@ -38,6 +44,10 @@ impl ThreadPermits {
             held: Vec::new(),
             outside: None,
         }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.held.is_empty() && self.outside.is_none()
     }
 }
 
@@ -72,21 +82,20 @@ impl PermitStage {
 
 /// Calls `f` with the permits of this thread; none in the last destructors of a model's thread.
 fn with<T>(f: impl FnOnce(&mut ThreadPermits) -> T) -> Option<T> {
+    let f = |thread: &RefCell<ThreadPermits>| {
+        let mut thread = thread.borrow_mut();
+        let result = f(&mut thread);
+        let _ = IS_BLANK.try_with(|is_blank| is_blank.set(thread.is_blank()));
+        result
+    };
     if THREAD.try_with(|_| ()).is_ok() {
-        return Some(THREAD.with(|thread| f(&mut thread.borrow_mut())));
+        return Some(THREAD.with(f));
     }
 
     // A destructor of a thread-local runs after the destructor of `THREAD`.
-    let is_spent = |thread: &RefCell<ThreadPermits>| {
-        let thread = thread.borrow();
-        thread.held.is_empty() && thread.outside.is_none()
-    };
-    LATE.try_with(|late| {
-        late.with(Default::default, is_spent, |thread| {
-            f(&mut thread.borrow_mut())
-        })
-    })
-    .ok()
+    let is_spent = |thread: &RefCell<ThreadPermits>| thread.borrow().is_blank();
+    LATE.try_with(|late| late.with(Default::default, is_spent, f))
+        .ok()
 }
 
 /// While it lives, the thread holds a permit.
@@ -193,6 +202,16 @@ pub(super) fn outer_permits_of(group: usize) -> Vec<Arc<OuterPermit>> {
 /// The innermost outer permit around a group that is opened here.
 #[inline]
 pub(super) fn innermost() -> Option<Arc<OuterPermit>> {
+    // Most scopes are opened where no permit is held.
+    if IS_BLANK.get() {
+        return None;
+    }
+    link_permits()
+}
+
+/// Links the permits of this thread to those outside of them, and returns the innermost.
+#[cold]
+fn link_permits() -> Option<Arc<OuterPermit>> {
     with(|thread| {
         if thread.held.is_empty() {
             return thread.outside.clone();
