@@ -226,7 +226,7 @@ fn joining_across_a_queue_in_front_does_not_deadlock() -> Result<(), GroupError>
 }
 
 #[test]
-fn panicking_tasks_give_their_slots_back() {
+fn panicking_tasks_give_their_permits_back() {
     let mut after = None;
     let error = TaskGroup::builder()
         .limit(2)
@@ -235,13 +235,13 @@ fn panicking_tasks_give_their_slots_back() {
             for _ in 0..50 {
                 g.spawn(|| -> anyhow::Result<()> { panic!("one of many") });
             }
-            after = Some(g.spawn(|| Ok("a slot was left")).join()?);
+            after = Some(g.spawn(|| Ok("a permit was left")).join()?);
             Ok(())
         })
         .unwrap_err();
     assert_eq!(
         (error.panics().count(), after),
-        (50, Some("a slot was left"))
+        (50, Some("a permit was left"))
     );
 }
 
@@ -261,7 +261,7 @@ fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), Grou
             drop(own);
             Ok(6)
         };
-        let refused = g.try_spawn(task).expect_err("the only slot is taken");
+        let refused = g.try_spawn(task).expect_err("the only permit is taken");
         assert!(matches!(refused.kind(), SpawnErrorKind::Full));
         assert_eq!((refused.to_string().is_empty(), drops.count()), (false, 0));
         let task = refused.into_task();
@@ -402,7 +402,7 @@ fn a_task_with_a_cut_iteration_has_its_permit_back() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_task_that_was_lent_a_slot_and_leaves_it_leaves_its_own() -> Result<(), GroupError> {
+fn a_task_that_was_lent_a_permit_and_leaves_it_leaves_its_own() -> Result<(), GroupError> {
     for _ in 0..50 {
         let (running, stop) = (Gate::default(), CancelToken::new());
         TaskGroup::builder().limit(1).scope(|g| {
