@@ -41,6 +41,24 @@ fn main() -> Result<(), GroupError> {
         tasks * count
     );
 
+    lose_increments(tasks, count)?;
+    lock(tasks, count)?;
+
+    let total = TaskGroup::scope(|g| {
+        let handles: Vec<_> = (0..tasks).map(|_| g.spawn(|| count_to(count))).collect();
+        let results = handles.into_iter().map(TaskHandle::join);
+        Ok(results.sum::<Result<u64, _>>()?)
+    })?;
+    println!("a result of each: {total}");
+
+    let totals = taskgroup::map(0..tasks, tasks as usize, |_| count_to(count))?;
+    println!("in one line: {}", totals.iter().sum::<u64>());
+
+    endless(tasks, count);
+    Ok(())
+}
+
+fn lose_increments(tasks: u64, count: u64) -> Result<(), GroupError> {
     let counter = AtomicU64::new(0);
     TaskGroup::scope(|g| {
         for _ in 0..tasks {
@@ -58,11 +76,12 @@ fn main() -> Result<(), GroupError> {
         Ok(())
     })?;
     let counted = counter.into_inner();
-    println!(
-        "read, then write: {counted}, {} lost",
-        tasks * count - counted
-    );
+    let lost = tasks * count - counted;
+    println!("read, then write: {counted}, {lost} lost");
+    Ok(())
+}
 
+fn lock(tasks: u64, count: u64) -> Result<(), GroupError> {
     let counter = Mutex::new(0);
     TaskGroup::scope(|g| {
         for _ in 0..tasks {
@@ -76,50 +95,35 @@ fn main() -> Result<(), GroupError> {
         Ok(())
     })?;
     println!("with a lock: {}", counter.into_inner());
+    Ok(())
+}
 
-    let total = TaskGroup::scope(|g| {
-        let handles: Vec<_> = (0..tasks).map(|_| g.spawn(|| count_to(count))).collect();
-        Ok(handles
-            .into_iter()
-            .map(TaskHandle::join)
-            .sum::<Result<u64, _>>()?)
-    })?;
-    println!("a result of each: {total}");
-
-    let total: u64 = taskgroup::map(0..tasks, tasks as usize, |_| count_to(count))?
-        .iter()
-        .sum();
-    println!("in one line: {total}");
-
+fn endless(tasks: u64, count: u64) {
     let counter = Mutex::new(0);
     let failed_at = OnceLock::new();
     let report = TaskGroup::builder().name("endless counters").scope(|g| {
         for n in 0..tasks {
             let (counter, failed_at) = (&counter, &failed_at);
-            g.task()
-                .name(format!("counter {n}"))
-                .spawn(move || -> anyhow::Result<()> {
-                    loop {
-                        let mut counter = counter.lock()?;
-                        *counter += 1;
-                        if n == 0 && *counter >= count {
-                            failed_at.get_or_init(Instant::now);
-                            bail!("ran out of numbers");
-                        }
+            let task = g.task().name(format!("counter {n}"));
+            task.spawn(move || -> anyhow::Result<()> {
+                loop {
+                    let mut counter = counter.lock()?;
+                    *counter += 1;
+                    if n == 0 && *counter >= count {
+                        failed_at.get_or_init(Instant::now);
+                        bail!("ran out of numbers");
                     }
-                });
+                }
+            });
         }
         Ok(())
     });
     println!("without an end, until one fails: {}", counter.into_inner());
     if let (Err(report), Some(failed_at)) = (report, failed_at.get()) {
-        println!(
-            "{report:#}\nall stopped after {:.1?} more\nthreads left: {}",
-            failed_at.elapsed(),
-            left_behind()
-        );
+        let after = failed_at.elapsed();
+        println!("{report:#}\nall stopped after {after:.1?} more");
+        println!("threads left: {}", left_behind());
     }
-    Ok(())
 }
 
 fn count_to(count: u64) -> anyhow::Result<u64> {

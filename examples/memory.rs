@@ -38,17 +38,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let Some(kind) = options.measure {
-        // The end of the program, even by a kill, ends this process too.
-        #[cfg(target_os = "linux")]
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        let block = if kind == "tasks" {
-            block_tasks
-        } else {
-            block_threads
-        };
-        let (bytes, cancel, report) = block(options.counts[0])?;
-        println!("{bytes} {}\n{report}", cancel.as_nanos());
-        return Ok(());
+        return measure_here(&kind, options.counts[0]);
     }
     println!("{:>8}{:>28}{:>28}", "", "taskgroup", "std::thread");
     println!(
@@ -74,10 +64,7 @@ fn main() -> anyhow::Result<()> {
             .for_each(|(line, value)| line.push((count as f64, value)));
         reports.push(tasks.2);
     }
-    println!(
-        "the cause of the cancel, here of the first:\n{}",
-        reports[0]
-    );
+    println!("the cause, here of the first cancel:\n{}", reports[0]);
     let path = options.svg.map_or_else(
         || env::current_exe().map(|path| path.with_extension("svg")),
         Ok,
@@ -94,6 +81,18 @@ fn main() -> anyhow::Result<()> {
     });
     save_svg(&charts, &path)?;
     println!("plot: {}", path.display());
+    Ok(())
+}
+
+fn measure_here(kind: &str, count: usize) -> anyhow::Result<()> {
+    // The end of the program, even by a kill, ends this process too.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let (bytes, cancel, report) = match kind {
+        "tasks" => block_tasks(count)?,
+        _ => block_threads(count)?,
+    };
+    println!("{bytes} {}\n{report}", cancel.as_nanos());
     Ok(())
 }
 

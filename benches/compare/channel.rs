@@ -75,9 +75,22 @@ const STD_BOUNDED: Kind<mpsc::SyncSender<u64>, mpsc::Receiver<u64>> = Kind {
     recv: |receiver| receiver.recv().ok(),
 };
 
-pub(crate) fn channel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    const BEST: Goal = Goal::Ratio(1.0);
+const BEST: Goal = Goal::Ratio(1.0);
 
+pub(crate) fn channel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    one_thread(effort, report)?;
+    several_threads(effort, report)?;
+    report.table(
+        &title(
+            "select of two receives, one ready",
+            "ns per send and select",
+        ),
+        select(),
+        effort.rounds(15),
+    )
+}
+
+fn one_thread(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let contestants = vec![
         ready(TASKGROUP, 64),
         ready(CROSSBEAM, 64).goal(BEST),
@@ -105,8 +118,10 @@ pub(crate) fn channel(effort: Effort, report: &mut Report) -> anyhow::Result<()>
         &title("receive from crossbeam's, ready", "ns per send and receive"),
         adapter(),
         effort.rounds(15),
-    )?;
+    )
+}
 
+fn several_threads(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     for (room, case) in [(1, "to and fro, bounded(1)"), (0, "to and fro, bounded(0)")] {
         let contestants = vec![
             ping_pong(TASKGROUP, room),
@@ -130,15 +145,7 @@ pub(crate) fn channel(effort: Effort, report: &mut Report) -> anyhow::Result<()>
         let case = format!("{MESSAGES} messages from {THREADS} to {THREADS} threads, {case}");
         report.table(&title(&case, "ms"), contestants, effort.rounds(9))?;
     }
-
-    report.table(
-        &title(
-            "select of two receives, one ready",
-            "ns per send and select",
-        ),
-        select(),
-        effort.rounds(15),
-    )
+    Ok(())
 }
 
 fn title<'a>(case: &'a str, unit: &'a str) -> Title<'a> {

@@ -114,6 +114,38 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// Fails for options that no run can have.
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(unknown) = &self.unknown {
+            bail!(
+                "unknown argument {unknown:?}; there are --row NAME, --json FILE, --report FILE and --quick"
+            );
+        }
+        if let Some(unknown) = self
+            .rows
+            .iter()
+            .find(|name| ROWS.iter().all(|(row, _)| row != name))
+        {
+            bail!(
+                "no row {unknown:?}; there are {}",
+                ROWS.map(|(row, _)| row).join(", ")
+            );
+        }
+
+        if let Some(set) = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
+            .into_iter()
+            .find(|name| std::env::var_os(name).is_some())
+        {
+            bail!(
+                "unset {set}: with it, each error of a cancelled task costs a backtrace, which would be measured"
+            );
+        }
+        if self.page.is_some() && !self.rows.is_empty() {
+            bail!("a page is about all rows: --report cannot be had with --row");
+        }
+        Ok(())
+    }
 }
 
 fn main() -> ExitCode {
@@ -139,33 +171,7 @@ fn run() -> anyhow::Result<()> {
         println!("compare: nothing measured; `cargo bench --bench compare` does");
         return Ok(());
     }
-    if let Some(unknown) = &options.unknown {
-        bail!(
-            "unknown argument {unknown:?}; there are --row NAME, --json FILE, --report FILE and --quick"
-        );
-    }
-    if let Some(unknown) = options
-        .rows
-        .iter()
-        .find(|name| ROWS.iter().all(|(row, _)| row != name))
-    {
-        bail!(
-            "no row {unknown:?}; there are {}",
-            ROWS.map(|(row, _)| row).join(", ")
-        );
-    }
-
-    if let Some(set) = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"]
-        .into_iter()
-        .find(|name| std::env::var_os(name).is_some())
-    {
-        bail!(
-            "unset {set}: with it, each error of a cancelled task costs a backtrace, which would be measured"
-        );
-    }
-    if options.page.is_some() && !options.rows.is_empty() {
-        bail!("a page is about all rows: --report cannot be had with --row");
-    }
+    options.check()?;
 
     // Read before anything is measured, so that its faults show at once.
     let page = options.page.map(Page::new).transpose()?;

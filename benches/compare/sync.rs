@@ -159,22 +159,26 @@ pub(crate) fn semaphore(effort: Effort, report: &mut Report) -> anyhow::Result<(
     )
 }
 
-pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    const BY_HAND: &str = "by hand: Mutex and Condvar of std";
-    let title = |case, unit| Title {
+const EVENT_BY_HAND: &str = "by hand: Mutex and Condvar of std";
+
+fn event_title<'a>(case: &'a str, unit: &'a str) -> Title<'a> {
+    Title {
         row: "event",
         case,
         unit,
-    };
+    }
+}
+
+pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let (ours, by_hand) = (Event::new(), Flag::default());
     ours.set();
     by_hand.set();
     let contestants = vec![
         Contestant::new("taskgroup", || alone(|| ours.wait())),
-        Contestant::new(BY_HAND, || alone(|| by_hand.wait())).goal(Goal::Ratio(1.0)),
+        Contestant::new(EVENT_BY_HAND, || alone(|| by_hand.wait())).goal(Goal::Ratio(1.0)),
     ];
     report.table(
-        &title("wait for an event that is set; one thread", "ns"),
+        &event_title("wait for an event that is set; one thread", "ns"),
         contestants,
         effort.rounds(15),
     )?;
@@ -186,7 +190,7 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
                 ours.reset()
             })
         }),
-        Contestant::new(BY_HAND, || {
+        Contestant::new(EVENT_BY_HAND, || {
             alone(|| {
                 by_hand.set();
                 by_hand.reset()
@@ -195,11 +199,16 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         .goal(Goal::Ratio(1.0)),
     ];
     report.table(
-        &title("set and reset; one thread", "ns"),
+        &event_title("set and reset; one thread", "ns"),
         contestants,
         effort.rounds(15),
     )?;
 
+    signals(effort, report)
+}
+
+/// Signals from one thread to another and back.
+fn signals(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let contestants = vec![
         Contestant::new("taskgroup", || {
             hand_over(Event::new, Event::set, |event| {
@@ -208,7 +217,7 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
                 Ok(())
             })
         }),
-        Contestant::new(BY_HAND, || {
+        Contestant::new(EVENT_BY_HAND, || {
             hand_over(Flag::default, Flag::set, |flag| {
                 flag.wait();
                 flag.reset()
@@ -217,7 +226,7 @@ pub(crate) fn event(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
         .goal(Goal::Ratio(1.0)),
     ];
     report.table(
-        &title("a signal from thread to thread and back", "ns per way"),
+        &event_title("a signal from thread to thread and back", "ns per way"),
         contestants,
         effort.rounds(15),
     )

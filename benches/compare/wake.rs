@@ -21,10 +21,7 @@ const LONG: Duration = Duration::from_secs(60);
 type Block<'a> = Box<dyn FnOnce() -> bool + Send + 'a>;
 
 pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    let cancelled = |name, sample: fn() -> anyhow::Result<f64>| {
-        Contestant::new(name, sample).goal(Goal::InverseRatio(1.2))
-    };
-    let contestants = vec![
+    let mut contestants = vec![
         Contestant::new("bare unpark of std::thread::park", || unpark(0)),
         Contestant::new("the same, the sleeper having yielded", || unpark(4)),
         cancelled("sleep", || {
@@ -36,6 +33,34 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             latency(Box::new(|| token.wait().is_err()))
         }),
         cancelled("TaskHandle::join", join),
+    ];
+    contestants.extend(locks());
+    contestants.extend(signals());
+    contestants.extend([
+        cancelled("Receiver::recv", || {
+            let (_sender, receiver) = channel::unbounded::<()>();
+            latency(Box::new(|| receiver.recv().is_err()))
+        }),
+        cancelled("Sender::send", || {
+            let (sender, _receiver) = channel::bounded(0);
+            latency(Box::new(|| sender.send(()).is_err()))
+        }),
+        cancelled("with_cancel_hook, around a park", hook),
+    ]);
+    let title = Title {
+        row: "wake",
+        case: "one task blocked, cancel to awake",
+        unit: "us",
+    };
+    report.table(&title, contestants, effort.rounds(61))
+}
+
+fn cancelled(name: &str, sample: fn() -> anyhow::Result<f64>) -> Contestant<'static> {
+    Contestant::new(name, sample).goal(Goal::InverseRatio(1.2))
+}
+
+fn locks() -> Vec<Contestant<'static>> {
+    vec![
         cancelled("Mutex::lock", || {
             let mutex = Mutex::new(());
             let _held = mutex.lock_uncancellable();
@@ -59,6 +84,11 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
                     .is_ok_and(|mut held| condvar.wait(&mut held).is_err())
             }))
         }),
+    ]
+}
+
+fn signals() -> Vec<Contestant<'static>> {
+    vec![
         cancelled("Semaphore::acquire", || {
             let semaphore = Semaphore::new(0);
             latency(Box::new(|| semaphore.acquire().is_err()))
@@ -88,22 +118,7 @@ pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
             let promise = Promise::<()>::new();
             latency(Box::new(|| promise.wait().is_err()))
         }),
-        cancelled("Receiver::recv", || {
-            let (_sender, receiver) = channel::unbounded::<()>();
-            latency(Box::new(|| receiver.recv().is_err()))
-        }),
-        cancelled("Sender::send", || {
-            let (sender, _receiver) = channel::bounded(0);
-            latency(Box::new(|| sender.send(()).is_err()))
-        }),
-        cancelled("with_cancel_hook, around a park", hook),
-    ];
-    let title = Title {
-        row: "wake",
-        case: "one task blocked, cancel to awake",
-        unit: "us",
-    };
-    report.table(&title, contestants, effort.rounds(61))
+    ]
 }
 
 /// Returns the microseconds from the cancel of a task's group to the task's return from `block`.
