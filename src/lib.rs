@@ -41,8 +41,8 @@
 //! 10. [Beside std, rayon, crossbeam and tokio](#beside-std-rayon-crossbeam-and-tokio)
 //! 11. [Model-checking your own code](#model-checking-your-own-code)
 //!
-//! More pages: [compile errors][cures], [design], [verification][checks], [performance], [change
-//! log].
+//! More pages: [compile errors][cures], [design], [verification][checks], [performance],
+//! [platforms], [change log].
 //!
 //! # Which spawn
 //!
@@ -330,6 +330,7 @@
 #![doc = concat!("[design]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/design.md")]
 #![doc = concat!("[checks]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/verification.md")]
 #![doc = concat!("[performance]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/performance.md")]
+#![doc = concat!("[platforms]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/platforms.md")]
 #![doc = concat!("[change log]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/CHANGELOG.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -348,6 +349,8 @@ mod pages {
     mod verification {}
     #[doc = include_str!("../docs/performance.md")]
     mod performance {}
+    #[doc = include_str!("../docs/platforms.md")]
+    mod platforms {}
 }
 
 #[cfg(doctest)]
