@@ -103,6 +103,23 @@ fn the_panic_of_a_named_task_is_printed_with_the_name_of_the_task() {
 }
 
 #[test]
+fn the_report_has_the_place_of_a_callback_that_panicked_on_another_thread() {
+    const TEST: &str = "the_report_has_the_place_of_a_callback_that_panicked_on_another_thread";
+    support::alone(TEST, || {
+        install_panic_hook();
+        let failed = TaskGroup::scope(|g| {
+            let _registered = g.token().on_cancel(|| panic!("out of ink"));
+            std::thread::scope(|threads| threads.spawn(|| g.cancel()).join().unwrap());
+            Ok(())
+        });
+        let error = failed.unwrap_err();
+        let panic = error.panics().next().expect("the callback panicked");
+        let place = panic.location().expect("the hook is installed");
+        assert!(place.starts_with(file!()), "{place}");
+    });
+}
+
+#[test]
 fn a_hook_of_ones_own_prints_what_it_likes() {
     const TEST: &str = "a_hook_of_ones_own_prints_what_it_likes";
     if support::is_child() {

@@ -12,7 +12,7 @@ use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{
     Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError, find_echoes, log,
 };
-use crate::facade::{Mutex, Payload, catch};
+use crate::facade::{Mutex, catch};
 
 /// The failures of a group, in the order in which they were recorded.
 ///
@@ -117,11 +117,11 @@ impl<E: TaskError> FailureLog<E> {
 
     /// Records the panics of callbacks. A callback runs because of a cancel, so they come after
     /// one.
-    pub(crate) fn add_callback_panics(&self, payloads: Vec<Payload>) {
-        let failure = |payload| {
+    pub(crate) fn add_callback_panics(&self, panics: Vec<PanicPayload>) {
+        let failure = |panic| {
             Failure::new(
                 Origin::Callback,
-                FailureKind::Panic(PanicPayload::new(payload)),
+                FailureKind::Panic(panic),
                 true,
                 Duration::ZERO,
             )
@@ -129,7 +129,7 @@ impl<E: TaskError> FailureLog<E> {
         self.entries
             .lock()
             .failures
-            .extend(payloads.into_iter().map(failure));
+            .extend(panics.into_iter().map(failure));
         self.written.store(true, Relaxed);
     }
 

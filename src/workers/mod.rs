@@ -1,5 +1,5 @@
-//! The threads that run tasks: a process-wide cache that grows with what blocks and not with what
-//! is queued.
+//! The threads that run tasks: a cache of the process that grows with the tasks that block, not
+//! with the tasks that are queued. `README.md` in this folder describes how tasks get threads.
 
 mod local_batch;
 mod look;

@@ -10,9 +10,9 @@
 //! 3. A spawn checks whether the group is cancelled in the critical section in which it queues the
 //!    task. A cancel marks the group first and empties the queue after that. So a task that is
 //!    queued late finds the mark, and a task that was queued before the cancel is found. A task
-//!    that was in a worker's local batch at that moment comes back to the queue of a listed group. The
-//!    thread that takes it from there drops it unrun; the thread that gives it back, which is about
-//!    to block, or the monitor, does not.
+//!    that was in a worker's local batch at that moment comes back to the queue of a listed group.
+//!    The thread that takes it from there drops it unrun; the thread that gives it back, which is
+//!    about to block, or the monitor, does not.
 //! 4. If the group is limited, a task begins only with a permit: see `limit.md` beside this file.
 //! 5. The group is listed with the workers while it has a task that a worker may begin.
 //!
@@ -36,6 +36,7 @@ use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy
 use crate::facade::{Mutex, Payload, preset};
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
+use crate::panics::PanicPayload;
 
 pub(crate) struct GroupState {
     token: CancelToken,
@@ -58,7 +59,7 @@ pub(crate) struct GroupState {
     pub(super) ended_from_queue: PlainUsize,
     /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
     any_cut: PlainBool,
-    callback_panics: Mutex<Vec<Payload>>,
+    callback_panics: Mutex<Vec<PanicPayload>>,
     /// There are callback panics. The end of the scope comes after those of all callbacks and
     /// hooks.
     any_callback_panicked: PlainBool,
@@ -174,7 +175,7 @@ impl GroupState {
         self.queue.lock().cut.clone()
     }
 
-    pub(crate) fn take_callback_panics(&self) -> Vec<Payload> {
+    pub(crate) fn take_callback_panics(&self) -> Vec<PanicPayload> {
         if !self.any_callback_panicked.load(Relaxed) {
             return Vec::new();
         }
@@ -213,8 +214,12 @@ impl Observer for GroupState {
     }
 
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
+        // Here, since only this thread knows where it panicked. Outside of the lock, since the
+        // message may be the `Display` of an error of the user's.
+        let panic = PanicPayload::new(payload);
+
         // The end of the scope waits for all callbacks, and so orders the flag for the owner.
-        self.callback_panics.lock().push(payload);
+        self.callback_panics.lock().push(panic);
         self.any_callback_panicked.store(true, Relaxed);
     }
 }
