@@ -1,8 +1,8 @@
 //! Failures that came about because another task failed.
 //!
 //! If the other side of a call has gone, the error of the call names the actor that it went with,
-//! and everything around it: an [`Actor`]. A failure whose error holds such an error is an *echo*
-//! of the failure of that actor, or of the innermost part around it that failed.
+//! and everything around it: an [`Actor`]. A failure with an error that holds such an error is an
+//! *echo* of the failure of that actor, or of the innermost part around it that failed.
 //!
 //! # From the error to the echo
 //!

@@ -130,7 +130,7 @@ impl<E> GroupError<E> {
     {
         debug_assert!(canceller.is_none_or(|canceller| canceller < failures.len()));
 
-        // The failure that cancelled the group may be an echo of one that was recorded later.
+        // The failure that cancelled the group may be an echo of a failure recorded later.
         let primary = canceller.map(|canceller| ends(&links(&failures))[canceller]);
 
         let failures = Failures {

@@ -19,8 +19,8 @@ type TaskOf = fn(&(dyn Error + 'static)) -> Option<TaskId>;
 /// What the error of a failure says of others.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    /// The actors that caused the error, as far as it names them. That of the outermost error is
-    /// first.
+    /// The actors that caused the error, as far as it names them. The actor of the outermost error
+    /// is first.
     actors: Vec<Arc<Actor>>,
     /// The tasks of the failures that the error holds: tasks that were isolated or started.
     holds: Vec<TaskId>,

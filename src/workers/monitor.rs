@@ -176,7 +176,7 @@ impl Monitor {
             }
         }
 
-        // What was given back may want a worker, too.
+        // The tasks that were given back may need a worker, too.
         refusal.or_else(|| self.pool.ensure_worker(self.pool.lock()))
     }
 

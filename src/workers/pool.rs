@@ -108,7 +108,7 @@ pub(super) enum Next {
     Idle,
 }
 
-/// What was decided under the lock and is to be done outside it.
+/// A decision that was made under the lock, to be carried out outside of it.
 enum Action {
     Nothing,
     Wake(Arc<Worker>),
@@ -172,7 +172,7 @@ impl Pool {
     pub(super) fn ensure_worker_or_fail(&'static self, state: MutexGuard<'_, PoolState>) {
         let mut refusal = self.ensure_worker(state);
 
-        // What is still listed is looked at again: the failed task may have been one of many.
+        // The list is looked at again: the failed task may have been one of many.
         while let Some(refused) = refusal {
             refused.fail();
             refusal = self.ensure_worker(self.lock());
@@ -241,8 +241,9 @@ impl Pool {
     fn refused(&'static self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
         state.arriving -= 1;
-        // One that is at work or on its way comes for the queued tasks later. It may block in
-        // foreign code first, for which the monitor looks.
+
+        // A worker that is at work or on its way comes for the queued tasks later. It may block in
+        // foreign code first, which the monitor then finds.
         if state.members.busy() + state.arriving > 0 {
             self.ensure_monitor(state);
             return None;
@@ -297,8 +298,8 @@ impl Pool {
 
     /// Looks for a source for about as long as a wake takes.
     ///
-    /// A source counts if it is there at two looks. One that its owner has emptied by the second
-    /// look was not worth coming for.
+    /// A source counts if it is there at two looks. A source that its owner has emptied by the
+    /// second look was not worth coming for.
     pub(super) fn linger(&self) {
         let mut before = false;
         facade::linger(|| {
