@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use super::abandoned::{Abandoned, Entry};
 use crate::cancel::{Cancelled, context, current};
-use crate::error::{PanicPayload, log};
 use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
+use crate::panics::{PanicPayload, log};
 use crate::waiting::{Point, Slot};
 
 /// What a call of `abandon` and its thread have in common. The first of the two to lock it after

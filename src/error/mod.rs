@@ -34,7 +34,6 @@ pub use task_error::TaskError;
 #[doc(hidden)]
 pub use task_error_macro::probe;
 
-pub(crate) use crate::panics::{PanicPayload, drop_contained, log};
 pub(crate) use echo::find_echoes;
 pub(crate) use elapsed::Elapsed;
 pub(crate) use origin::Origin;

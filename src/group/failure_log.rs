@@ -9,10 +9,9 @@ use std::time::Duration;
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, Cancelled, Node};
-use crate::error::{
-    Elapsed, Failure, FailureKind, GroupError, Origin, PanicPayload, TaskError, find_echoes, log,
-};
+use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes};
 use crate::facade::{Mutex, catch};
+use crate::panics::{PanicPayload, log};
 
 /// The failures of a group, in the order in which they were recorded.
 ///

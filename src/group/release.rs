@@ -13,8 +13,9 @@ use super::stopwatch::Timing;
 use super::task_end::{Role, TaskEnd};
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy};
-use crate::error::{FailureKind, Origin, PanicPayload, TaskError};
+use crate::error::{FailureKind, Origin, TaskError};
 use crate::facade::catch;
+use crate::panics::PanicPayload;
 
 /// A release hook. It is no task, but it borrows from the scope like one, and ends before the scope
 /// does.

@@ -14,8 +14,9 @@ use super::scope::TaskGroup;
 use super::state::group_state::GroupState;
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, context, current};
-use crate::error::{FailureKind, GroupError, Origin, PanicPayload, TaskError, drop_contained};
+use crate::error::{FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
+use crate::panics::{PanicPayload, drop_contained};
 
 impl TaskGroup<'_, '_> {
     /// Runs `body` with a new group, and returns when every task of the group has ended.

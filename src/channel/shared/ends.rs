@@ -6,8 +6,8 @@ use std::panic;
 use std::thread;
 
 use super::Shared;
-use crate::error::{PanicPayload, log};
 use crate::facade::catch;
+use crate::panics::{PanicPayload, log};
 use crate::waiting::Grant;
 
 impl<T> Shared<T> {

@@ -3,12 +3,13 @@
 use std::panic::Location;
 
 use crate::cancel::{CancelCause, CancelToken};
-use crate::error::{FailureKind, GroupError, TaskError, drop_contained};
+use crate::error::{FailureKind, GroupError, TaskError};
 use crate::facade::Mutex;
 use crate::group::options::Options;
 use crate::group::policy::Fatal;
 use crate::group::run::{no_result, run};
 use crate::group::task_end::Role;
+use crate::panics::drop_contained;
 
 /// Runs `tasks` in a scope of their own and returns the value of the first to succeed. The others
 /// are cancelled then, and waited for.

@@ -6,12 +6,13 @@ use super::closure::Closure;
 use super::failed_item;
 use super::record::Task;
 use crate::cancel::current;
-use crate::error::{Elapsed, Failure, FailureKind, Origin, PanicPayload, TaskError};
+use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
 use crate::facade::{Payload, catch};
 use crate::group::job::Claim;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
+use crate::panics::PanicPayload;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
