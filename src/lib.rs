@@ -375,8 +375,10 @@ pub use blocking::{
     yield_now,
 };
 pub use cancel::{
-    CancelCause, CancelGuard, CancelToken, Cancelled, DropGuard, TaskId, TaskInfo, TokenId,
+    CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancelled, TaskId, TaskInfo, TokenId,
 };
+#[doc(hidden)]
+pub use cancel::{CallbackGuard as CancelGuard, CancelOnDrop as DropGuard};
 #[doc(hidden)]
 pub use error::probe as __probe;
 pub use error::{

@@ -14,8 +14,8 @@ use taskgroup::sync::{
     WriteGuard,
 };
 use taskgroup::{
-    AsCompleted, Builder, CancelCause, CancelGuard, CancelToken, Cancellable, Cancelled, DropGuard,
-    Failure, FailureKind, GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic,
+    AsCompleted, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancellable,
+    Cancelled, Failure, FailureKind, GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic,
     PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError, TaskBuilder, TaskGroup,
     TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
 };
@@ -88,7 +88,7 @@ fn groups_and_handles_are_shared_by_tasks() {
 
 #[test]
 fn tokens_and_guards_travel_between_threads() {
-    all![CancelToken, CancelGuard, DropGuard, TokenId];
+    all![CancelToken, CallbackGuard, CancelOnDrop, TokenId];
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::{Bomb, Gate, LONG, traced_errors};
 use taskgroup::{
-    CancelCause, CancelGuard, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup,
+    CallbackGuard, CancelCause, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup,
 };
 
 /// What callbacks have run, by number.
@@ -119,7 +119,7 @@ fn a_token_linked_to_a_cancelled_one_is_born_cancelled() {
 fn callbacks_run_last_registered_first_and_once() {
     let record = Record::default();
     let token = CancelToken::new();
-    let guards: Vec<CancelGuard> = (0..4).map(|n| token.on_cancel(record.entry(n))).collect();
+    let guards: Vec<CallbackGuard> = (0..4).map(|n| token.on_cancel(record.entry(n))).collect();
     token.cancel();
     token.cancel();
     drop(guards);

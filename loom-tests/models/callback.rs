@@ -8,7 +8,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::cancel::cancel_in_thread;
 use super::support::{Gate, Note, block, must_see, saw, with_pool};
 use super::{Model, Watched};
-use crate::{CancelGuard, CancelToken, TaskGroup, with_cancel_hook};
+use crate::{CallbackGuard, CancelToken, TaskGroup, with_cancel_hook};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -218,7 +218,7 @@ fn cancel_callback_runs_while_its_guard_is_dropped() {
 
 fn cancel_two_callbacks_deregister_each_other() {
     must_see(["both ran", "one was taken back"]);
-    type Shared = Arc<Mutex<Option<CancelGuard>>>;
+    type Shared = Arc<Mutex<Option<CallbackGuard>>>;
     let runs = Note::default();
     let register = |token: &CancelToken, other: &Shared| {
         let (other, runs) = (other.clone(), runs.clone());

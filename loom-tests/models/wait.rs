@@ -10,7 +10,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, here, must_see, saw};
 use super::{Model, Watched};
 use crate::facade::{AtomicU32, Ordering};
-use crate::waiting::{Fired, Point, Slot, Woken};
+use crate::waiting::{Fired, OnCancel, Point, Slot, Woken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -129,7 +129,7 @@ fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
     slot.wait(
         Point::Park,
         Location::caller(),
-        true,
+        OnCancel::Return,
         || None,
         ready,
         &mut None,
@@ -267,9 +267,14 @@ fn wait_marked_slot_parks() {
         shared.1.load(Ordering::Relaxed) == 1
     };
     assert_eq!(
-        shared
-            .0
-            .wait(Point::Join, here(), false, || None, ready, &mut None),
+        shared.0.wait(
+            Point::Join,
+            here(),
+            OnCancel::Wait,
+            || None,
+            ready,
+            &mut None
+        ),
         Woken::Ready
     );
     assert!(
@@ -294,9 +299,14 @@ fn wait_deadline_races_with_entry() {
     let until =
         || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
     assert_eq!(
-        shared
-            .0
-            .wait(Point::Sleep, here(), true, until, || false, &mut None),
+        shared.0.wait(
+            Point::Sleep,
+            here(),
+            OnCancel::Return,
+            until,
+            || false,
+            &mut None
+        ),
         Woken::TimedOut
     );
     setter.join().unwrap();

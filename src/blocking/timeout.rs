@@ -60,7 +60,7 @@ pub fn deadline<T, E: TaskError>(
     instant: Instant,
     f: impl FnOnce() -> Result<T, E>,
 ) -> Result<Option<T>, E> {
-    let node = Node::child_of_current();
+    let node = Node::child_of(&context::current());
     node.set_deadline(instant, Location::caller());
     let id = node.id();
     // The token can also be cancelled by hand, from inside.

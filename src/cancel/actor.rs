@@ -5,7 +5,7 @@ use std::iter;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{TaskId, TaskInfo, TokenId};
+use super::id::{TaskId, TaskInfo, TokenId};
 
 /// A task, in a form that is cheap to copy. A [`TaskInfo`] allocates for its name.
 #[derive(Clone, Debug)]

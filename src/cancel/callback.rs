@@ -1,143 +1,30 @@
-//! Callbacks of a token: run once, last registered first, by the thread that cancels.
+//! Callbacks of a token: each runs once, the last registered first, on the cancelling thread.
 //!
-//! # Invariants
-//!
-//! All of them hold whenever the lock of the node is free.
-//!
-//! 1. The callbacks that wait form a list in the order of their registration, linked in both
-//!    directions by their places in a slab. So the last one, and the one of any guard, are taken
-//!    out in constant time.
-//! 2. A place is used again after its callback has been taken out. A guard therefore names its
-//!    callback by the place and by a number that is never used twice.
-//! 3. A callback is in the list, or it is the one that runs, or it is gone. It moves from the list
-//!    to `running` in one critical section: the drop of a guard finds it in one of the two until it
-//!    has ended.
-//!
-//! A callback, and what it captured, is run and dropped only when the lock is free.
+//! The list that they are kept in, with its invariants, is in [`callbacks`](super::callbacks).
 
 use std::fmt;
 use std::sync::Arc;
 
-use slab::Slab;
-
-use super::context;
+use super::callbacks::{Callback, Registration};
+use super::frames;
 use super::node::Node;
-use super::timer;
+use super::uncancellable::wait_uncancellable;
 use crate::facade::{PlainMutex, catch};
-use crate::panics::drop_contained;
 use crate::waiting::{Point, Slot};
 
-type Callback = Box<dyn FnOnce() + Send>;
-
-/// The callbacks of one node, under its lock.
-#[derive(Default)]
-pub(super) struct Callbacks {
-    next: u64,
-    waiting: Slab<Waiting>,
-    /// The place of the callback registered last.
-    last: Option<usize>,
-    running: Option<Running>,
-    /// The threads that wait for the running callback to end.
-    deregistering: Vec<Arc<Slot>>,
-}
-
-struct Waiting {
-    id: u64,
-    callback: Callback,
-    /// The places of its neighbours in the list.
-    before: Option<usize>,
-    after: Option<usize>,
-}
-
-struct Running {
-    id: u64,
-    /// The thread that runs it.
-    by: Arc<Slot>,
-}
-
-impl Callbacks {
-    pub(super) fn any(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    fn push(&mut self, callback: Callback) -> Registration {
-        let id = self.next;
-        self.next += 1;
-        let place = self.waiting.insert(Waiting {
-            id,
-            callback,
-            before: self.last,
-            after: None,
-        });
-        if let Some(before) = self.last.replace(place) {
-            self.waiting[before].after = Some(place);
-        }
-        Registration { id, place }
-    }
-
-    /// Takes out the callback registered last.
-    fn pop(&mut self) -> Option<(u64, Callback)> {
-        let waiting = self.take_out(self.last?);
-        Some((waiting.id, waiting.callback))
-    }
-
-    /// Takes out the callback of a guard, if it waits.
-    fn take(&mut self, registration: Registration) -> Option<Callback> {
-        let is_there = self
-            .waiting
-            .get(registration.place)
-            .is_some_and(|waiting| waiting.id == registration.id);
-        is_there.then(|| self.take_out(registration.place).callback)
-    }
-
-    /// Takes out the callback at `place` and joins its neighbours (invariant 1).
-    fn take_out(&mut self, place: usize) -> Waiting {
-        let taken = self.waiting.remove(place);
-        if let Some(before) = taken.before {
-            self.waiting[before].after = taken.after;
-        }
-        match taken.after {
-            Some(after) => self.waiting[after].before = taken.before,
-            None => self.last = taken.before,
-        }
-        taken
-    }
-
-    fn is_running(&self, id: u64) -> Option<&Arc<Slot>> {
-        self.running
-            .as_ref()
-            .filter(|running| running.id == id)
-            .map(|running| &running.by)
-    }
-}
-
-/// The callbacks of a token that is freed uncancelled, on whatever thread that is. Each is dropped
-/// by itself: a destructor of what it captured may panic.
-impl Drop for Callbacks {
-    fn drop(&mut self) {
-        while let Some((_, callback)) = self.pop() {
-            drop_contained("cancel callback", callback);
-        }
-    }
-}
-
-/// Where a guard finds its callback (invariant 2).
-#[derive(Clone, Copy)]
-struct Registration {
-    id: u64,
-    place: usize,
-}
-
-/// Who waits in a deregistration for whom, so that two that wait for each other are seen. It is
-/// looked at only where a deregistration has to wait.
+/// The threads that wait in the drop of a guard, each with the thread that it waits for. They are
+/// looked at only where such a drop has to wait.
 static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::new(Vec::new());
 
-/// Keeps a callback registered: dropping it takes the callback back.
+/// Keeps a callback registered. Dropping the guard takes the callback back.
 ///
-/// A callback that has not begun never runs then; for one that is running the drop waits, except
-/// inside the callback itself, and where the callback in its turn waits for the one that this
-/// thread is running. [`forget`](Self::forget) leaves the callback registered for the life of the
-/// token.
+/// A callback that has not begun never runs then. If the callback is running, the drop waits until
+/// it has ended, with two exceptions: inside the callback itself, and where the callback in turn
+/// waits for the callback that this thread is running. [`forget`](Self::forget) leaves the callback
+/// registered for the life of the token.
+///
+/// Not to be confused with [`CancelOnDrop`](crate::CancelOnDrop), which *cancels* when it is
+/// dropped.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -151,13 +38,14 @@ static DEREGISTRATIONS: PlainMutex<Vec<(Arc<Slot>, Arc<Slot>)>> = PlainMutex::ne
 /// assert!(!STOPPED.load(Ordering::Relaxed));
 /// ```
 #[must_use = "dropping the guard takes the callback back"]
-pub struct CancelGuard {
+pub struct CallbackGuard {
+    /// None once the callback has run, or was left registered.
     node: Option<Arc<Node>>,
     registration: Registration,
 }
 
-impl CancelGuard {
-    /// Leaves the callback registered as long as the token lives.
+impl CallbackGuard {
+    /// Leaves the callback registered for as long as the token lives.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -170,54 +58,52 @@ impl CancelGuard {
 }
 
 impl Node {
-    /// Registers `f`, or runs it here if the node is cancelled already.
-    pub(super) fn on_cancel(self: &Arc<Self>, f: Callback) -> CancelGuard {
-        self.is_cancelled();
+    /// Registers `callback`, or runs it here if the node is cancelled already. The caller has
+    /// looked at the deadlines of the node.
+    pub(super) fn register(self: &Arc<Self>, callback: Callback) -> CallbackGuard {
+        // The look and the registration are one critical section: a cancel that comes later finds
+        // the callback.
         let mut inner = self.inner.lock();
         let cancelled = inner.cancelled.is_some();
         // fault: callback-is-registered-after-the-look
         if cancelled {
             drop(inner);
-            if let Err(payload) = catch(|| context::outside(f)) {
+            if let Err(payload) = catch(|| frames::outside(callback)) {
                 self.callback_panicked(payload);
             }
-            return CancelGuard {
+            return CallbackGuard {
                 node: None,
-                registration: Registration { id: 0, place: 0 },
+                registration: Registration::NONE,
             };
         }
-        let registration = inner.watchers().callbacks.push(f);
+        let registration = inner.watchers().callbacks.push(callback);
         drop(inner);
+
+        // No thread need wait under a deadline of this node.
         if self.is_timed() {
-            timer::arm(self);
+            self.arm();
         }
-        CancelGuard {
+        CallbackGuard {
             node: Some(self.clone()),
             registration,
         }
     }
 
-    /// Runs the callback registered last; false if there is none.
+    /// Runs the callback registered last. Returns false if there is none.
     pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
         let mut inner = self.inner.lock();
-        let Some((id, f)) = inner.watchers().callbacks.pop() else {
+        let Some(callback) = inner.watchers().callbacks.begin_last(frames::slot) else {
             return false;
         };
-        inner.watchers().callbacks.running = Some(Running {
-            id,
-            by: context::slot(),
-        });
         drop(inner);
-        // What a callback can do must not depend on the scope of the cancelling thread, which is
-        // cancelled more often than not.
+
+        // Outside any scope: what a callback can do does not depend on the scope of the cancelling
+        // thread, which is cancelled itself more often than not.
         //
         // fault: callback-runs-under-the-lock
-        let panic = catch(|| context::outside(f)).err();
-        let mut inner = self.inner.lock();
-        let callbacks = &mut inner.watchers().callbacks;
-        callbacks.running = None;
-        let deregistering = std::mem::take(&mut callbacks.deregistering);
-        drop(inner);
+        let panic = catch(|| frames::outside(callback)).err();
+
+        let deregistering = self.inner.lock().watchers().callbacks.end();
         deregistering.iter().for_each(|slot| slot.unpark());
         if let Some(payload) = panic {
             self.callback_panicked(payload);
@@ -225,6 +111,7 @@ impl Node {
         true
     }
 
+    /// Takes a callback out of the list, or waits until it has ended.
     fn deregister(&self, registration: Registration) {
         let mut inner = self.inner.lock();
         let callbacks = &mut inner.watchers().callbacks;
@@ -233,41 +120,38 @@ impl Node {
             drop(callback);
             return;
         }
+
+        // Not in the list, so it runs or is gone. Inside the callback itself nothing is waited for.
         let id = registration.id;
-        let slot = context::slot();
+        let slot = frames::slot();
         let Some(by) = callbacks
-            .is_running(id)
+            .runner_of(id)
             .filter(|by| !by.is_of_thread_of(&slot))
             .cloned()
         else {
             return;
         };
         // fault: guard-does-not-wait
-        callbacks.deregistering.push(slot.clone());
+        callbacks.await_end(slot.clone());
         drop(inner);
+
         let Some(_wait) = MutualWait::begin(slot, by) else {
             return;
         };
-        context::wait_uncancellable(
-            Point::Deregister,
-            || None,
-            || {
-                self.inner
-                    .lock()
-                    .watchers()
-                    .callbacks
-                    .is_running(id)
-                    .is_none()
-            },
-        );
+        let has_ended = || {
+            let mut inner = self.inner.lock();
+            inner.watchers().callbacks.runner_of(id).is_none()
+        };
+        wait_uncancellable(Point::Deregister, || None, has_ended);
     }
 }
 
-/// An edge of the graph of deregistrations that wait.
+/// An edge of the graph of threads that wait in the drop of a guard.
 struct MutualWait(Arc<Slot>);
 
 impl MutualWait {
-    /// None if `by` waits, over any number of others, for `slot`: then nobody would ever go on.
+    /// Adds the edge from `slot` to `by`. Returns none if `by` waits, over any number of others,
+    /// for `slot`: with this edge none of them could go on.
     fn begin(slot: Arc<Slot>, by: Arc<Slot>) -> Option<Self> {
         let mut edges = DEREGISTRATIONS.lock();
         let mut end = by.clone();
@@ -290,7 +174,7 @@ impl Drop for MutualWait {
     }
 }
 
-impl Drop for CancelGuard {
+impl Drop for CallbackGuard {
     fn drop(&mut self) {
         if let Some(node) = self.node.take() {
             node.deregister(self.registration);
@@ -298,9 +182,9 @@ impl Drop for CancelGuard {
     }
 }
 
-impl fmt::Debug for CancelGuard {
+impl fmt::Debug for CallbackGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelGuard")
+        f.debug_struct("CallbackGuard")
             .field("id", &self.registration.id)
             .field("registered", &self.node.is_some())
             .finish()

@@ -1,105 +1,13 @@
 //! Why something was cancelled, and the value that says so.
 
-use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::actor::Actor;
-use super::text::{Escaped, one_line};
-
-/// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
-///
-/// ```
-/// let token = taskgroup::CancelToken::new();
-/// assert_ne!(token.id(), token.child().id());
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TokenId(pub(crate) u64);
-
-/// The identity of a task, unique in the process.
-///
-/// ```
-/// # fn main() -> Result<(), taskgroup::GroupError> {
-/// taskgroup::TaskGroup::scope(|g| {
-///     let (a, b) = (g.spawn(|| Ok(1)), g.spawn(|| Ok(2)));
-///     assert_ne!(a.id(), b.id());
-///     Ok(())
-/// })
-/// # }
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TaskId(pub(crate) u64);
-
-impl TokenId {
-    pub(crate) fn next() -> Self {
-        TokenId(next_number())
-    }
-}
-
-impl TaskId {
-    pub(crate) fn next() -> Self {
-        TaskId(next_number())
-    }
-}
-
-/// Unique and not dense: a thread takes a block of numbers at a time.
-fn next_number() -> u64 {
-    const BLOCK: u64 = 256;
-    static NEXT: PlainU64 = PlainU64::new(1);
-    thread_local! {
-        static FREE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
-    }
-    FREE.with(|free| {
-        let (mut next, mut end) = free.get();
-        if next == end {
-            next = NEXT.fetch_add(BLOCK, Relaxed);
-            end = next + BLOCK;
-        }
-        free.set((next + 1, end));
-        next
-    })
-}
-
-/// Which task: its id, its name if it was given one, and the place that spawned it.
-///
-/// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task
-/// without a name. Control characters in the name are escaped.
-///
-/// ```
-/// use taskgroup::TaskGroup;
-///
-/// let error = TaskGroup::scope(|g| {
-///     g.task().name("parser").spawn(|| Ok("x".parse::<u32>()?));
-///     Ok(())
-/// })
-/// .unwrap_err();
-/// let task = error.failures()[0].task().expect("it is not the body that failed");
-/// assert_eq!(task.name.as_deref(), Some("parser"));
-/// assert!(task.to_string().starts_with("task `parser` ("));
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TaskInfo {
-    /// The identity of the task.
-    pub id: TaskId,
-    /// The name given with [`TaskBuilder::name`](crate::TaskBuilder::name).
-    pub name: Option<String>,
-    /// The call that spawned the task.
-    pub location: &'static Location<'static>,
-}
-
-impl fmt::Display for TaskInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "task `{}`", Escaped(name))?,
-            None => write!(f, "task {}", self.id.0)?,
-        }
-        write!(f, " ({}:{})", self.location.file(), self.location.line())
-    }
-}
+use super::id::{TaskInfo, TokenId};
+use super::text::one_line;
 
 /// What led to a cancellation: the first thing that happened, kept unchanged by everything that
 /// inherits it.
@@ -161,7 +69,7 @@ pub enum CancelCause {
     },
     /// The group's body and tasks are done, so its daemons are to end.
     GroupFinished,
-    /// A [`DropGuard`](crate::DropGuard) was dropped.
+    /// A [`CancelOnDrop`](crate::CancelOnDrop) was dropped.
     Dropped,
     /// The semaphore that the call asked for a permit was closed. No scope was cancelled; see
     /// [`Semaphore::close`](crate::sync::Semaphore::close).
@@ -209,9 +117,9 @@ impl fmt::Display for CancelCause {
 /// assert_eq!(cancelled.origin(), token.id());
 /// ```
 #[derive(Clone)]
-pub struct Cancelled(Arc<Record>);
+pub struct Cancelled(Arc<CancelRecord>);
 
-struct Record {
+struct CancelRecord {
     cause: CancelCause,
     location: &'static Location<'static>,
     origin: TokenId,
@@ -225,7 +133,7 @@ impl Cancelled {
         location: &'static Location<'static>,
         origin: TokenId,
     ) -> Self {
-        Cancelled(Arc::new(Record {
+        Cancelled(Arc::new(CancelRecord {
             cause,
             location,
             origin,
@@ -240,7 +148,7 @@ impl Cancelled {
         origin: TokenId,
         failed: Arc<Actor>,
     ) -> Self {
-        Cancelled(Arc::new(Record {
+        Cancelled(Arc::new(CancelRecord {
             cause,
             location,
             origin,

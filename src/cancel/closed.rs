@@ -1,26 +1,21 @@
 //! The cancel of a token as the end of a channel of crossbeam's, for use in their `select!`.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::node::Node;
-use super::{CancelToken, timer};
-
-/// Made when it is first asked for, and freed with its node.
-pub(super) type Closed = OnceLock<Receiver<Infallible>>;
-
-/// What keeps the receiver connected.
-pub(super) type Closing = Sender<Infallible>;
+use super::token::CancelToken;
 
 impl Node {
-    /// A receiver of nothing, whose sender is dropped when the node is cancelled.
+    /// Returns a receiver of nothing, whose sender is dropped when the node is cancelled.
     pub(crate) fn closed(self: &Arc<Self>) -> &Receiver<Infallible> {
         if let Some(closed) = self.closed.get() {
             return closed;
         }
-        // A deadline that has passed is seen first, where no lock is held.
+
+        // A deadline that has passed is seen first, while no lock is held.
         self.is_cancelled();
         let mut inner = self.inner.lock();
         let mut unused = None;
@@ -34,21 +29,25 @@ impl Node {
             receiver
         });
         drop(inner);
+
+        // The drop of the sender wakes threads, so it comes after the lock.
         drop(unused);
         if self.is_timed() {
-            timer::arm(self);
+            self.arm();
         }
         closed
     }
 }
 
 impl CancelToken {
-    /// A receiver of crossbeam's that never gets a message and disconnects when the token is
-    /// cancelled, for use in their `select!`. Each call gives a clone of the same one. Needs the
-    /// feature `crossbeam`.
+    /// Returns a receiver of crossbeam's that disconnects when the token is cancelled, for use in
+    /// their `select!`.
     ///
-    /// It disconnects as well when the last clone of the token is gone: keep the token while you
-    /// wait. For a single `send` or `recv`, those of
+    /// It never gets a message. Each call returns a clone of the same receiver. Needs the feature
+    /// `crossbeam`.
+    ///
+    /// The receiver disconnects as well when the last clone of the token is gone: keep the token
+    /// while you wait. For a single `send` or `recv`, the functions of
     /// [`channel::crossbeam`](crate::channel::crossbeam) are simpler, and faster when they need not
     /// wait.
     ///

@@ -20,8 +20,8 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::thread;
 
-use super::TokenId;
 use super::actor::{Actor, Identity, Part};
+use super::id::TokenId;
 use crate::facade::local;
 
 local! {

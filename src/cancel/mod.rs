@@ -1,22 +1,81 @@
 //! Cancellation: the tree of tokens, causes, callbacks, deadlines, and the context of each thread.
+//!
+//! # The order of the files
+//!
+//! A cancel is a recursion by nature: a check can find a deadline passed, which cancels, which runs
+//! callbacks, which check. The files are in an order all the same. Marking the tree returns what is
+//! to be delivered, and the timer knows no nodes but alarms. A file uses only files above it here:
+//!
+//! | file | contents |
+//! |---|---|
+//! | `text` | the user's texts in messages of one line |
+//! | `id` | the identities of tokens and tasks |
+//! | `actor` | a task or a body, with those around it |
+//! | `cause` | causes, and the error of a cancelled call |
+//! | `current` | the task or body that a thread runs |
+//! | `deadline` | an instant in a word |
+//! | `timer` | the threads that ring alarms |
+//! | `callbacks` | the list of a node's callbacks |
+//! | `watchers` | what is told of the cancel of a node |
+//! | `node` | a place in the tree: the state, the lock order, the invariants |
+//! | `ancestors` | the way up from a node |
+//! | `limits` | deadlines and the ends of graces and shields |
+//! | `mark` | how a cancel marks the tree |
+//! | `link` | making nodes, and linking them to their parents |
+//! | `locks` | the locks of this crate that a thread holds |
+//! | `frames` | the slot of a thread, and the scopes it is in |
+//! | `uncancellable` | waits that no cancel ends |
+//! | `report` | where the panic of a callback or a hook goes |
+//! | `callback` | registering callbacks, taking them back, and running them |
+//! | `hooks` | the hooks of one cancel, on several threads |
+//! | `delivery` | what follows from a cancel: wakes, hooks, callbacks |
+//! | `expire` | what happens when a limit has passed |
+//! | `check` | checks, and cancels by request |
+//! | `wait` | waits that a cancel ends |
+//! | `token_wait` | waits for the cancel of a token |
+//! | `repeat`, `region` | regions of foreign code with a hook |
+//! | `token` | the handle of a node |
+//! | `closed` | a token as a channel of crossbeam's |
+//! | `context` | the context of a thread, as other folders see it |
 
 pub(crate) mod actor;
+mod ancestors;
 mod callback;
+mod callbacks;
 mod cause;
+mod check;
 #[cfg(feature = "crossbeam")]
 mod closed;
 pub(crate) mod context;
 pub(crate) mod current;
 mod deadline;
+mod delivery;
+mod expire;
+mod frames;
+mod hooks;
+mod id;
+mod limits;
+mod link;
+mod locks;
+mod mark;
 mod node;
 pub(crate) mod region;
 mod repeat;
+mod report;
 mod text;
 mod timer;
 mod token;
+mod token_wait;
+mod uncancellable;
+mod wait;
+mod watchers;
 
-pub use callback::CancelGuard;
-pub use cause::{CancelCause, Cancelled, TaskId, TaskInfo, TokenId};
-pub(crate) use node::{Grace, Node, Observer, OwnedBy};
+pub(crate) use ancestors::OwnedBy;
+pub use callback::CallbackGuard;
+pub use cause::{CancelCause, Cancelled};
+pub use id::{TaskId, TaskInfo, TokenId};
+#[cfg(taskgroup_models)]
+pub(crate) use node::Grace;
+pub(crate) use node::{Node, Observer};
 pub(crate) use text::{Escaped, one_line};
-pub use token::{CancelToken, DropGuard};
+pub use token::{CancelOnDrop, CancelToken};

@@ -1,59 +1,57 @@
-//! The token tree: what a token is inside, and how a cancel runs down from it.
+//! The token tree: the state of a token, and its place among its parents and children.
 //!
 //! # Invariants
 //!
 //! 1. A node is cancelled once. The flag, the cause and the marks of the slots attached to it
-//!    change in one critical section of its lock, so whoever holds the lock sees a node that is
-//!    wholly cancelled or not at all.
+//!    change in one critical section of its lock. So a thread that holds the lock sees a node that
+//!    is wholly cancelled or not at all.
 //! 2. A child is listed by each of its parents from before it is handed out until it is dropped, or
 //!    until nothing more can come from that parent. It is listed and takes over a parent's cancel
 //!    in one critical section of that parent, so no cancel misses it.
 //! 3. Only marks happen under a lock. Wakes, hooks, observers and callbacks run when no lock of
-//!    this crate is held, on the thread that cancels, after the whole subtree has been marked.
-//!    Where there are several hooks, workers run them too, and the thread that cancels waits for
-//!    those (see `hooks`).
+//!    this crate is held, on the cancelling thread, after the whole subtree has been marked. If a
+//!    cancel has several hooks, workers run hooks too, and the cancelling thread waits for those
+//!    (see `hooks`).
 //! 4. A cancel counts as a delivery of each node it marked until the callbacks of that node have
-//!    run; the end of a scope waits for the deliveries of its node and of those of its tasks. A
-//!    node that has no callbacks is delivered before any callback runs, and one that has some
-//!    before those above it.
+//!    run. The end of a scope waits for the deliveries of its node and of the nodes of its tasks. A
+//!    node without callbacks is delivered before any callback runs, and a node with callbacks
+//!    before the nodes above it.
 //! 5. The grace of a node that is cancelled, and the end of a region, only ever come nearer. So
-//!    cancels that reach a node over different ways, or in another order than they began, come to
-//!    the same.
+//!    cancels that reach a node on different ways, or in another order than they began, come to the
+//!    same.
 //!
 //! # Lock order
 //!
-//! A node's lock is held together with no other lock of this crate, except that a group's ledger
-//! may be held outside it. Parents and children are never locked together.
+//! A node's lock is held together with no other lock of this crate, except that the failure log of
+//! a group may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
 //! yet.
 
-mod above;
-mod fallout;
-mod hooks;
-mod watchers;
-
-use std::collections::HashSet;
 use std::fmt;
-use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use slab::Slab;
 
-use super::deadline::{Deadline, NEVER, Shield};
-use super::{CancelCause, Cancelled, TokenId, timer};
+use super::cause::Cancelled;
+use super::deadline::{Deadline, NEVER};
+use super::id::TokenId;
+use super::timer;
+use super::watchers::Watchers;
 use crate::facade::{AtomicU32, Mutex, Ordering, Payload, Track, assert_unlocked, preset};
-use crate::panics::log;
-use crate::waiting::Slot;
-pub(crate) use above::OwnedBy;
-pub(crate) use fallout::Fallout;
-use watchers::Watchers;
+use crate::waiting::{Marks, Slot};
 
-const CANCELLED: u32 = 1;
-const TIMED: u32 = 1 << 1;
-const SPARES: u32 = 1 << 2;
+/// The node is cancelled.
+pub(super) const CANCELLED: u32 = 1;
+/// The node or a node above it has, or once had, a deadline.
+pub(super) const TIMED: u32 = 1 << 1;
+/// The node was cancelled with a grace, which a later cancel may shorten.
+pub(super) const SPARES: u32 = 1 << 2;
+
+/// The key of a child that its parent does not list.
+pub(super) const UNLISTED: usize = usize::MAX;
 
 /// How long a cancel spares the regions that wind down below the node that it has reached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -67,18 +65,7 @@ pub(crate) enum Grace {
     Endless,
 }
 
-/// How a cancel comes to a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Route {
-    /// By a failure, which is a cancel only if it is the first, and ends no grace.
-    Failure,
-    /// By a cancel of the node itself, or its deadline.
-    Own,
-    /// From a parent.
-    Parent,
-}
-
-/// Who is told of a cancel besides those that wait: a group, which empties its queue.
+/// A group, which is told of the cancel of its node and empties its queue.
 pub(crate) trait Observer: Send + Sync {
     /// The node was cancelled.
     fn cancelled(self: Arc<Self>);
@@ -86,7 +73,7 @@ pub(crate) trait Observer: Send + Sync {
     fn callback_panicked(self: Arc<Self>, payload: Payload);
 }
 
-/// What a token is: a place in the tree that can be cancelled.
+/// The state of a token: a place in the tree that can be cancelled.
 ///
 /// # Memory ordering
 ///
@@ -94,25 +81,25 @@ pub(crate) trait Observer: Send + Sync {
 /// cause, and of a wait that the cancel ended.
 pub(crate) struct Node {
     id: TokenId,
-    /// `CANCELLED`; `SPARES` as long as a grace may be shortened; `TIMED` if the node or one above
-    /// it has, or once had, a deadline.
-    state: AtomicU32,
+    /// `CANCELLED`, `TIMED` and `SPARES`.
+    pub(super) state: AtomicU32,
     kind: Kind,
     parents: Box<[Parent]>,
     pub(super) deadline: Deadline,
-    /// The instant that the timer has the node entered for, under the lock of that; `NEVER` where
-    /// it has not.
+    /// The instant of the node's entry in the timer, under the lock of the timer; `NEVER` without
+    /// an entry.
     pub(super) armed: PlainU64,
-    observer: Option<Weak<dyn Observer>>,
+    pub(super) observer: Option<Weak<dyn Observer>>,
+    /// The receiver of `CancelToken::closed`: made by the first call, and freed with the node.
     #[cfg(feature = "crossbeam")]
-    pub(super) closed: super::closed::Closed,
+    pub(super) closed: std::sync::OnceLock<crossbeam_channel::Receiver<std::convert::Infallible>>,
     pub(super) inner: Mutex<Inner>,
     _leaks: Track,
 }
 
-/// What a node is there for, besides to be cancelled. A box holds what few nodes have: a scope
-/// makes a node each time.
-enum Kind {
+/// What a node is for, besides being cancelled. A box holds the data that few nodes have, since
+/// every scope makes a node.
+pub(super) enum Kind {
     Plain,
     /// It belongs to a task, or to the daemons, of the group whose node is its parent.
     OfTask,
@@ -122,21 +109,98 @@ enum Kind {
     Shielded(Box<Shield>),
 }
 
-struct Parent {
+/// A link from a child to its parent.
+pub(super) struct Parent {
     node: Arc<Node>,
-    /// Where the parent lists the child; `usize::MAX` where it does not.
+    /// Where the parent lists the child, or `UNLISTED`.
     key: PlainUsize,
 }
 
+impl Parent {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Parent {
+            node,
+            key: PlainUsize::new(UNLISTED),
+        }
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Remembers where the parent lists the child.
+    pub(super) fn set_key(&self, key: usize) {
+        self.key.store(key, Relaxed);
+    }
+}
+
+/// Hides the cancel of an outer node until an instant. Then the shield is lifted: its node becomes
+/// a child of the outer node.
+#[derive(Debug)]
+pub(super) struct Shield {
+    outer: Arc<Node>,
+    until: Instant,
+    /// `HIDING`, or `LIFTED` once the time is up, or the place in the list of the outer node. It
+    /// orders nothing: a cancel that comes down through the outer node comes after the lifting, by
+    /// the lock of that node.
+    key: PlainUsize,
+}
+
+const HIDING: usize = usize::MAX;
+const LIFTED: usize = usize::MAX - 1;
+
+impl Shield {
+    pub(super) fn new(outer: Arc<Node>, until: Instant) -> Self {
+        Shield {
+            outer,
+            until,
+            key: PlainUsize::new(HIDING),
+        }
+    }
+
+    /// Returns the outer node, if the shield has been lifted.
+    pub(super) fn lifted(&self) -> Option<&Arc<Node>> {
+        (self.key.load(Ordering::Relaxed) != HIDING).then_some(&self.outer)
+    }
+
+    /// Returns when the shield is to be lifted, if it still hides the outer node.
+    pub(super) fn hides_until(&self) -> Option<Instant> {
+        self.lifted().is_none().then_some(self.until)
+    }
+
+    /// Lifts the shield. Returns the outer node if this call did; its child is not listed yet.
+    pub(super) fn lift(&self) -> Option<&Arc<Node>> {
+        self.key
+            .compare_exchange(HIDING, LIFTED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+            .then_some(&self.outer)
+    }
+
+    /// Remembers where the outer node lists the child.
+    pub(super) fn set_key(&self, key: usize) {
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    fn into_parent(self) -> Parent {
+        let key = self.key.into_inner();
+        let key = if key >= LIFTED { UNLISTED } else { key };
+        Parent {
+            node: self.outer,
+            key: key.into(),
+        }
+    }
+}
+
+/// The part of a node under its lock.
 pub(super) struct Inner {
     pub(super) cancelled: Option<Cancelled>,
-    /// What the node was cancelled with; of no meaning where it is not.
-    grace: Grace,
-    children: Slab<Weak<Node>>,
-    slots: Slab<Arc<Slot>>,
-    /// Cancels that are still to be delivered.
-    deliveries: usize,
-    watchers: Option<Box<Watchers>>,
+    /// The grace that the node was cancelled with; without meaning before that.
+    pub(super) grace: Grace,
+    pub(super) children: Slab<Weak<Node>>,
+    pub(super) slots: Slab<Arc<Slot>>,
+    /// The number of cancels that are still to be delivered (invariant 4).
+    pub(super) deliveries: usize,
+    pub(super) watchers: Option<Box<Watchers>>,
 }
 
 impl Inner {
@@ -150,13 +214,40 @@ impl Inner {
             watchers: None,
         }
     }
-}
 
-/// A node that is written to where it stays: `Arc::new` would put it together on the stack and copy
-/// it, which takes a tenth of the time of a scope without tasks.
-#[inline]
-fn at_its_place(node: impl FnOnce() -> Node) -> Arc<Node> {
-    Arc::new_cyclic(|_| node())
+    pub(super) fn watchers(&mut self) -> &mut Watchers {
+        self.watchers.get_or_insert_default()
+    }
+
+    /// Returns the threads that wait for the cancel of the node.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.watchers
+            .iter()
+            .flat_map(|watchers| &watchers.waiting)
+            .map(|(_, slot)| slot)
+    }
+
+    /// Returns the children that have not been dropped. The caller drops them without the lock: the
+    /// last reference to a child takes it, to leave the list.
+    pub(super) fn children(&self) -> impl Iterator<Item = Arc<Node>> {
+        self.children
+            .iter()
+            .filter_map(|(_, child)| child.upgrade())
+    }
+
+    pub(super) fn has_callbacks(&self) -> bool {
+        self.watchers
+            .as_ref()
+            .is_some_and(|watchers| watchers.callbacks.any())
+    }
+
+    /// Whether anything happens at a cancel that no blocked thread of the scope sees to. A deadline
+    /// needs the timer then.
+    pub(super) fn needs_the_timer(&self) -> bool {
+        let watchers = self.watchers.as_ref();
+        watchers.is_some_and(|watchers| watchers.need_the_timer())
+            || self.slots.iter().any(|(_, slot)| slot.is_hooked())
+    }
 }
 
 /// A slot's place in the list of the node it is attached to.
@@ -167,78 +258,8 @@ pub(crate) struct Attachment {
 }
 
 impl Node {
-    /// A node with no parent.
-    pub(crate) fn root() -> Arc<Self> {
-        Self::below([], Kind::Plain, None)
-    }
-
-    /// A node that is cancelled with any of `parents`.
-    pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
-        Self::below(parents, Kind::Plain, None)
-    }
-
-    /// The node of a group, which is told of its cancel.
-    pub(crate) fn of_group<'a>(
-        parents: impl IntoIterator<Item = &'a Arc<Node>>,
-        observer: Weak<dyn Observer>,
-    ) -> Arc<Self> {
-        Self::below(parents, Kind::Plain, Some(observer))
-    }
-
-    /// The node of a task, or of the daemons, of the group whose node is `group`.
-    pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
-        Self::below([group], Kind::OfTask, None)
-    }
-
-    /// A node that is cancelled with `outer`, once the grace of that cancel is over.
-    pub(crate) fn winding_down(outer: &Arc<Node>) -> Arc<Self> {
-        Self::below([outer], Kind::WindingDown(Box::new(Deadline::none())), None)
-    }
-
-    fn below<'a>(
-        parents: impl IntoIterator<Item = &'a Arc<Node>>,
-        kind: Kind,
-        observer: Option<Weak<dyn Observer>>,
-    ) -> Arc<Self> {
-        let mut list = Vec::new();
-        for node in parents {
-            list.push(Parent {
-                node: node.clone(),
-                key: PlainUsize::new(usize::MAX),
-            });
-        }
-        if list.is_empty() {
-            return at_its_place(|| Self::new(Box::default(), kind, observer, 0));
-        }
-        if list.len() > 1 {
-            let mut seen = HashSet::new();
-            list.retain(|parent| seen.insert(parent.node.id));
-        }
-        let parents = list.into_boxed_slice();
-        let timed = parents.iter().fold(0, |bits, parent| {
-            bits | parent.node.state.load(Ordering::Relaxed) & TIMED
-        });
-        let node = at_its_place(|| Self::new(parents, kind, observer, timed));
-        for parent in &node.parents {
-            if let Some(key) = parent.node.adopt(&node) {
-                parent.key.store(key, Relaxed);
-            }
-        }
-        node
-    }
-
-    /// A child of the current scope, or a root outside of any.
-    pub(crate) fn child_of_current() -> Arc<Self> {
-        Self::child_of(&super::context::current())
-    }
-
-    /// A node that hides the cancel of `outer` until `until`.
-    pub(crate) fn shielded(outer: Arc<Node>, until: Instant) -> Arc<Self> {
-        let shield = Box::new(Shield::new(outer, until));
-        at_its_place(|| Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
-    }
-
-    fn new(
+    /// Returns a node that no parent lists yet.
+    pub(super) fn new(
         parents: Box<[Parent]>,
         kind: Kind,
         observer: Option<Weak<dyn Observer>>,
@@ -259,69 +280,19 @@ impl Node {
         }
     }
 
-    /// Lists `child`, unless it comes too late for all cancels, and hands it the one that it comes
-    /// too late for.
-    pub(super) fn adopt(self: &Arc<Self>, child: &Arc<Node>) -> Option<usize> {
-        let mut inner = self.inner.lock();
-        let late = inner
-            .cancelled
-            .clone()
-            .map(|cancelled| (cancelled, inner.grace));
-        // fault: child-is-listed-after-the-look
-        let listed = match &late {
-            None => true,
-            // A cancel that ends the grace may still come.
-            //
-            // fault: late-region-is-not-listed
-            Some((_, grace)) => *grace != Grace::Over,
-        };
-        let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
-        // Whoever sets a deadline from now on finds the child listed; one set before shows in the
-        // state.
-        //
-        // fault: deadline-is-not-handed-down
-        if listed && self.is_timed() {
-            child.state.fetch_or(TIMED, Ordering::Relaxed);
-        }
-        drop(inner);
-        if let Some((cancelled, grace)) = late {
-            // fault: late-child-is-not-cancelled
-            if let Some(fallout) = child.spread(cancelled, grace, Route::Parent) {
-                fallout.deliver();
-            }
-        }
-        key
-    }
-
     pub(crate) fn id(&self) -> TokenId {
         self.id
-    }
-
-    /// Whether the node is cancelled, as one load where no deadline holds.
-    #[inline]
-    pub(crate) fn is_cancelled(self: &Arc<Self>) -> bool {
-        // Acquire pairs with the release in `Fallout::mark`.
-        match self.state.load(Ordering::Acquire) {
-            0 => false,
-            state if state & CANCELLED != 0 => true,
-            _ => {
-                // What has come to its time counts, also where somebody else is quicker to cancel.
-                self.expire();
-                // Acquire, as above.
-                self.state.load(Ordering::Acquire) & CANCELLED != 0
-            }
-        }
     }
 
     /// Whether the node is cancelled, without a look at the clock.
     #[inline]
     pub(crate) fn is_flagged(&self) -> bool {
-        // Relaxed: whoever acts on more than the flag takes the lock of the node, or holds one that
-        // the cancel takes later.
+        // Relaxed: a thread that acts on more than the flag takes the lock of the node, or holds a
+        // lock that the cancel takes later.
         self.state.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
-    /// Whether the node is cancelled and no cancel changes anything about it any more.
+    /// Whether the node is cancelled and no further cancel changes anything about it.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.state.load(Ordering::Relaxed) & (CANCELLED | SPARES) == CANCELLED
@@ -332,148 +303,29 @@ impl Node {
         self.state.load(Ordering::Relaxed) & TIMED != 0
     }
 
-    /// The cancel that cancelled the node.
-    pub(crate) fn cancelled(self: &Arc<Self>) -> Option<Cancelled> {
-        if !self.is_cancelled() {
-            return None;
-        }
-        self.inner.lock().cancelled.clone()
-    }
-
-    /// As `cancelled`, without a look at the clock.
+    /// Returns the cancel that cancelled the node, without a look at the clock.
     pub(crate) fn recorded(&self) -> Option<Cancelled> {
         self.inner.lock().cancelled.clone()
     }
 
-    /// `Err` with the cancel that cancelled the node.
-    pub(crate) fn check(self: &Arc<Self>) -> Result<(), Cancelled> {
-        match self.cancelled() {
-            None => Ok(()),
-            Some(cancelled) => Err(cancelled),
-        }
-    }
-
-    /// Cancels the node with a cause of its own, if it is not cancelled yet; if it is, ends the
-    /// grace of that cancel.
-    pub(crate) fn cancel(
-        self: &Arc<Self>,
-        cause: CancelCause,
-        location: &'static Location<'static>,
-    ) -> bool {
-        self.cancel_sparing(cause, location, Grace::Over)
-    }
-
-    /// As [`cancel`](Self::cancel), sparing what winds down for as long as `grace`.
-    pub(crate) fn cancel_sparing(
-        self: &Arc<Self>,
-        cause: CancelCause,
-        location: &'static Location<'static>,
-        grace: Grace,
-    ) -> bool {
-        // A deadline that has passed unseen came first.
-        if self.is_cancelled() && self.is_settled() {
-            return false;
-        }
-        let Some(fallout) =
-            self.spread(Cancelled::new(cause, location, self.id), grace, Route::Own)
-        else {
-            return false;
-        };
-        let is_first = fallout
-            .nodes
-            .first()
-            .is_some_and(|first| Arc::ptr_eq(first, self));
-        fallout.deliver();
-        is_first
-    }
-
-    /// Cancels the node if nobody has: marks it and all below; what follows from that is the
-    /// caller's to deliver, when it holds no lock.
-    pub(crate) fn trip(self: &Arc<Self>, cancelled: Cancelled) -> Option<Fallout> {
-        self.spread(cancelled, Grace::Over, Route::Failure)
-    }
-
-    /// Ends the grace of the cancel that the node has seen, or cancels it now.
-    pub(super) fn trip_deadline(self: &Arc<Self>, cancelled: Cancelled) -> Option<Fallout> {
-        self.spread(cancelled, Grace::Over, Route::Own)
-    }
-
-    /// Hands a region the cancel that has spared it.
-    pub(super) fn end_grace(self: &Arc<Self>) -> Option<Fallout> {
-        let cancelled = self
-            .parents()
-            .find_map(|outer| outer.inner.lock().cancelled.clone())?;
-        self.spread(cancelled, Grace::Over, Route::Parent)
-    }
-
-    /// Marks the node and all below it; none if that changed nothing.
-    fn spread(
-        self: &Arc<Self>,
-        cancelled: Cancelled,
-        grace: Grace,
-        route: Route,
-    ) -> Option<Fallout> {
-        let mut fallout = Fallout::default();
-        if !fallout.mark(self.clone(), cancelled, grace, route) {
-            return None;
-        }
-        // The children are marked with no lock held but that of each.
-        //
-        // fault: children-are-marked-under-the-lock
-        while let Some((child, cancelled)) = fallout.below.pop_front() {
-            // fault: children-are-not-marked
-            fallout.mark(child, cancelled, grace, Route::Parent);
-        }
-        Some(fallout)
-    }
-
-    /// Says that a deadline holds in the node and all below, so that checks read the clock and
-    /// waits look at it again.
-    pub(super) fn set_timed(self: &Arc<Self>) {
-        let mut nodes = vec![self.clone()];
-        let mut seen = HashSet::new();
-        while let Some(node) = nodes.pop() {
-            // Only a node with several parents can be come to more than once.
-            if node.parents.len() > 1 && !seen.insert(node.id) {
-                continue;
-            }
-            let mut unpark = Vec::new();
-            let inner = node.inner.lock();
-            // Relaxed: the deadline orders what came before it, and who waits is told by its slot.
-            node.state.fetch_or(TIMED, Ordering::Relaxed);
-            unpark.extend(
-                inner
-                    .slots
-                    .iter()
-                    .filter(|(_, slot)| slot.mark_timed())
-                    .map(|(_, slot)| slot.clone()),
-            );
-            unpark.extend(inner.waiting().cloned());
-            nodes.extend(
-                inner
-                    .children
-                    .iter()
-                    .filter_map(|(_, child)| child.upgrade()),
-            );
-            let fires = inner.fires();
-            drop(inner);
-            unpark.iter().for_each(|slot| slot.unpark());
-            if fires {
-                timer::arm(&node);
-            }
-        }
-    }
-
-    /// Attaches the slot of this thread: it is marked from now on when the node is cancelled.
+    /// Attaches a slot: from now on it is marked when the node is cancelled.
     pub(crate) fn attach(self: Arc<Self>, slot: &Arc<Slot>) -> Attachment {
         let mut inner = self.inner.lock();
-        slot.attach(inner.cancelled.is_some(), self.is_timed());
+        // Invariant 1: a slot that comes after the cancel is marked in the same critical section.
+        slot.attach(Marks {
+            cancelled: inner.cancelled.is_some(),
+            timed: self.is_timed(),
+        });
         let key = inner.slots.insert(slot.clone());
         drop(inner);
         Attachment { node: self, key }
     }
 
-    /// The nodes right above this one.
+    pub(super) fn links(&self) -> &[Parent] {
+        &self.parents
+    }
+
+    /// Returns the nodes right above this one.
     pub(super) fn parents(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.parents
             .iter()
@@ -488,7 +340,8 @@ impl Node {
         }
     }
 
-    /// When the grace of the cancel around it ends, where the node is a region that winds down.
+    /// Returns the end of the grace of the cancel around the node, if the node is a region that
+    /// winds down.
     pub(super) fn grace_end(&self) -> Option<&Deadline> {
         match &self.kind {
             Kind::WindingDown(end) => Some(end),
@@ -496,42 +349,11 @@ impl Node {
         }
     }
 
-    fn is_of_task(&self) -> bool {
-        matches!(self.kind, Kind::OfTask)
-    }
-
-    /// Hands the panic of a hook to the group that its region is in, or to the log. The region has
-    /// not ended, so neither has the group.
-    pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
-        self.report_panic(
-            self.and_above().find_map(|node| node.observer.as_ref()),
-            payload,
-        );
-    }
-
-    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons',
-    /// or to the log. The group waits for the callbacks of all these, and of no others.
-    pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
-        let mut node = self;
-        while let Some(group) = node.parents().next().filter(|_| node.is_of_task()) {
-            node = group;
-        }
-        self.report_panic(node.observer.as_ref(), payload);
-    }
-
-    fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {
-        match observer.and_then(Weak::upgrade) {
-            Some(observer) => observer.callback_panicked(payload),
-            None => {
-                let panic = crate::panics::PanicPayload::new(payload);
-                log(|| {
-                    tracing::error!(
-                        token = self.id.0,
-                        panic = panic.message(),
-                        "a cancel callback panicked"
-                    )
-                });
-            }
+    /// Returns the group's node, if this is the node of a task or of the daemons of a group.
+    pub(super) fn group(&self) -> Option<&Arc<Node>> {
+        match self.kind {
+            Kind::OfTask => self.parents().next(),
+            _ => None,
         }
     }
 }
@@ -549,15 +371,11 @@ impl Attachment {
 }
 
 impl Node {
-    /// What the node is listed by, or was to be.
+    /// Takes the links to the nodes that list this one, or that would.
     fn take_parents(&mut self) -> Vec<Parent> {
         let mut parents = std::mem::take(&mut self.parents).into_vec();
         if let Kind::Shielded(shield) = std::mem::replace(&mut self.kind, Kind::Plain) {
-            let (node, key) = shield.into_link();
-            parents.push(Parent {
-                node,
-                key: key.into(),
-            });
+            parents.push(shield.into_parent());
         }
         parents
     }
@@ -565,22 +383,24 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It takes the locks of its parents and that of the timer, and the callbacks that are left
-        // are dropped with it.
+        // The drop takes the locks of the parents and of the timer, and the callbacks that are left
+        // are dropped with the node.
         assert_unlocked();
         let armed = *self.armed.get_mut();
         if armed != NEVER {
-            timer::disarm(armed, self.id);
+            timer::disarm(armed, self.id.0);
         }
         if self.parents.is_empty() && self.shield().is_none() {
             return;
         }
-        // A long chain is taken apart in a loop: each node that nobody else holds gives up its
-        // parents in turn.
+
+        // A loop, so that a long chain does not use up the stack: each node without other
+        // references gives up its parents in turn.
         let mut parents = self.take_parents();
         while let Some(parent) = parents.pop() {
+            // Invariant 2: it is listed until now.
             let key = parent.key.into_inner();
-            if key != usize::MAX {
+            if key != UNLISTED {
                 let child = parent.node.inner.lock().children.try_remove(key);
                 drop(child);
             }

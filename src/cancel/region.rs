@@ -1,17 +1,19 @@
-//! Regions of code that is not ours, with a hook that makes it stop.
+//! Regions of foreign code, with a hook that makes the code stop.
 
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::frames;
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
-use super::{context, timer};
 use crate::waiting::Slot;
 
-/// A region with a hook. Its slot is its own, so that what runs in it does with the slot of the
-/// thread, scopes entered in it included, does not matter to the hook.
+/// A region with a hook.
+///
+/// Its slot is its own. The thread's slot moves with the scopes that the foreign code may enter;
+/// the hook must not move with it.
 struct Region {
     node: Arc<Node>,
     slot: Arc<Slot>,
@@ -35,11 +37,11 @@ impl Region {
         hook: &(dyn Fn() + Send + Sync),
         f: impl FnOnce() -> T,
     ) -> T {
-        // What a hook can do must not depend on the thread that runs it.
-        let hook = || context::outside(hook);
+        // What a hook can do does not depend on the thread that runs it.
+        let hook = || frames::outside(hook);
         self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {
-                timer::arm(&self.node);
+                self.node.arm();
             }
             f()
         })
@@ -54,7 +56,7 @@ impl Drop for Region {
     }
 }
 
-/// Runs `f` with `hook` published to whoever cancels the current scope.
+/// Runs `f` with `hook` published to every thread that cancels the current scope.
 pub(crate) fn with_hook<T>(
     location: &'static Location<'static>,
     hook: &(dyn Fn() + Send + Sync),
@@ -63,36 +65,38 @@ pub(crate) fn with_hook<T>(
     struct Spare(Arc<Slot>);
     impl Drop for Spare {
         fn drop(&mut self) {
-            context::keep_spare_slot(self.0.clone());
+            frames::keep_spare_slot(self.0.clone());
         }
     }
 
-    let Some(node) = context::current_own() else {
+    let Some(node) = frames::current_own() else {
         return f();
     };
-    let slot = context::take_spare_slot();
-    // Detached before it is there for the next region.
+    let slot = frames::take_spare_slot();
+    // Dropped after the region: the slot is detached before the next region can take it.
     let _kept = Spare(slot.clone());
     let region = Region::enter(node, slot);
     region.run(location, hook, f)
 }
 
-/// As [`with_hook`], running `hook` again until `f` has returned, for the first time after `pause`.
+/// Like [`with_hook`], running `hook` again until `f` has returned, for the first time after
+/// `pause`.
 pub(crate) fn with_repeating_hook<T>(
     location: &'static Location<'static>,
     pause: Duration,
     hook: &(dyn Fn() + Send + Sync),
     f: impl FnOnce() -> T,
 ) -> T {
-    let Some(node) = context::current_own() else {
+    let Some(node) = frames::current_own() else {
         return f();
     };
     let region = Region::enter(node.clone(), Slot::new());
     let repeat = Repeat::new(region.slot.clone(), &node, pause);
+
     let armed = AtomicBool::new(false);
     let first_and_again = || {
         hook();
-        // The runs that follow are armed by those that come before.
+        // Each later run is armed by the run before it.
         if !armed.swap(true, Relaxed) {
             repeat.arm();
         }

@@ -1,26 +1,32 @@
-//! Hooks that are run again until what they are to stop has stopped.
+//! Hooks that run again until the code that they are to stop has returned.
 
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::deadline::NEVER;
+use super::id::TokenId;
 use super::node::Node;
-use super::timer;
+use super::timer::{self, Alarm};
 use crate::waiting::{Fired, Slot};
 
-/// The least and, unless it begins with a longer one, the longest pause.
+/// The shortest pause.
 const LEAST: Duration = Duration::from_millis(1);
+/// The longest pause, unless the first is longer.
 const MOST: Duration = Duration::from_secs(1);
 
 /// Runs the hook of one region again, after pauses that double.
 ///
-/// The slot is the region's own and not used for another, so that a run that comes late finds no
+/// The slot is the region's own and no other region uses it, so that a run that comes late finds no
 /// hook.
-pub(crate) struct Repeat {
+pub(super) struct Repeat {
     slot: Arc<Slot>,
-    /// Whose cancel the hook is for.
+    /// The node whose cancel the hook is for.
     node: Weak<Node>,
     pause: PlainU64,
+    /// The number of its entry in the timer, and the instant of that.
+    number: u64,
+    armed: PlainU64,
 }
 
 impl Repeat {
@@ -29,28 +35,40 @@ impl Repeat {
             slot,
             node: Arc::downgrade(node),
             pause: PlainU64::new(nanos(pause.max(LEAST))),
+            number: TokenId::next().0,
+            armed: PlainU64::new(NEVER),
         })
     }
 
     /// Has the hook run again after the next pause.
     pub(super) fn arm(self: &Arc<Self>) {
         if let Some(at) = self.next() {
-            timer::arm_repeat(at, self);
+            timer::arm(self, at);
         }
     }
 
-    /// When the next run is due.
+    /// Returns when the next run is due, and doubles the pause.
     fn next(&self) -> Option<Instant> {
         let pause = Duration::from_nanos(self.pause.load(Relaxed));
-        // Only one run is armed at a time, so nobody else writes it.
+        // Only one run is armed at a time, so no other thread writes it.
         self.pause
             .store(nanos(pause.saturating_mul(2).min(MOST.max(pause))), Relaxed);
         Instant::now().checked_add(pause)
     }
+}
 
-    /// Runs the hook again; when it is to run once more, unless it panics. A panic is that of a
-    /// callback.
-    pub(super) fn fire(&self) -> Option<Instant> {
+impl Alarm for Repeat {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn armed(&self) -> &PlainU64 {
+        &self.armed
+    }
+
+    /// Runs the hook again. Returns when it is to run once more, unless it panics or its region has
+    /// ended.
+    fn ring(self: Arc<Self>) -> Option<Instant> {
         let mut panicked = false;
         let fired = self.slot.fire_again(|payload| {
             panicked = true;

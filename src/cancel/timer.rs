@@ -1,136 +1,134 @@
-//! The threads that fire deadlines nobody waits under.
+//! The threads that ring alarms: deadlines under which no thread waits, and hooks that run again.
 //!
 //! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook
-//! needs somebody else to look at the time, and so does a hook that is to be run again.
+//! needs another thread to look at the time.
 //!
-//! One thread watches the clock. What it fires may run the user's code, for as long as that likes;
-//! so while anything else can become due, another thread takes over the watch before that. A thread
-//! that comes back to find the watch taken is the spare one, or ends if there is one already. A
-//! program with few callbacks has one thread, and none while it has had nothing to fire for a
-//! while.
+//! One thread watches the clock. An alarm may run the user's code, and that may take any time. So
+//! while another alarm can become due, a second thread takes over the watch before the first thread
+//! rings. A thread that comes back and finds the watch taken becomes the spare thread, or ends if
+//! there is a spare thread already. A program with few callbacks has one such thread, and none once
+//! nothing has been due for a while.
 //!
 //! # Invariants
 //!
-//! 1. A node has at most one entry, at the instant that its `armed` says, and none once it is
-//!    dropped. `armed` changes under the lock of the timer.
-//! 2. An entry is taken out before the limits of its node are looked at, and put in after. So
-//!    whoever finds one that is early enough leaves it to the thread that will take it out.
-//! 3. While there are entries, somebody watches, is on the way, or fires and will look again.
+//! 1. An alarm has at most one entry, at the instant in its `armed`. `armed` changes under the lock
+//!    of the timer. A node takes its entry out when it is dropped.
+//! 2. The entry of an alarm is taken out before the alarm rings, which looks at its limits. The
+//!    next entry is made afterwards. So a thread that finds an entry that is early enough may leave
+//!    it alone: the limits are looked at later.
+//! 3. While there are entries, a thread watches the clock, or is on its way to, or rings an alarm
+//!    and looks at the entries after it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::TokenId;
 use super::deadline::{NEVER, decode, encode};
-use super::node::Node;
-use super::repeat::Repeat;
+use super::id::TokenId;
 use crate::facade::{
     self, Mutex, MutexGuard, Unparker, contained, global, park_timeout, start_thread,
 };
 use crate::panics::log;
 
-/// How long a thread stays that has nothing to do.
+/// How long a thread stays without anything to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 global! {
-    /// The deadlines to fire.
+    /// The alarms that are set.
     static TIMER: Mutex<Timer> = Mutex::new(Timer::default());
 }
 
-/// When, and a number that tells apart what is due at the same instant.
+/// Something that a thread of the timer does at some instant.
+pub(super) trait Alarm: Send + Sync {
+    /// Returns the number of the alarm, unique in the process.
+    fn number(&self) -> u64;
+
+    /// Returns the instant of the alarm's entry, which the timer keeps here; `NEVER` without one.
+    fn armed(&self) -> &PlainU64;
+
+    /// Does what is due. Returns when the alarm is to ring again.
+    fn ring(self: Arc<Self>) -> Option<Instant>;
+}
+
+/// When, and the number of the alarm, which tells apart those that are due at the same instant.
 type Key = (u64, u64);
 
 #[derive(Default)]
 struct Timer {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, Weak<dyn Alarm>>,
     watch: Watch,
     spare: Option<(u64, Unparker)>,
 }
 
-enum Entry {
-    /// Look at the limits of a node.
-    Expire(Weak<Node>),
-    /// Run a hook again.
-    Repeat(Weak<Repeat>),
-}
-
-/// Who watches the clock.
+/// Which thread watches the clock.
 #[derive(Default)]
 enum Watch {
     #[default]
-    Nobody,
+    NoThread,
     /// A thread that is on its way.
     Coming,
-    /// A thread that sleeps until then at the most.
+    /// A thread that sleeps until then at the latest.
     Until(u64, Unparker),
 }
 
 impl Timer {
-    /// Enters `node` for its next limit; when that is, if it was not entered for so early an
-    /// instant.
-    fn enter(&mut self, node: &Arc<Node>, at: u64) -> Option<u64> {
-        let armed = node.armed.load(Relaxed);
+    /// Enters an alarm for `at`. Returns false if it is entered for that instant or an earlier one.
+    fn enter(
+        &mut self,
+        alarm: &dyn Alarm,
+        entry: impl FnOnce() -> Weak<dyn Alarm>,
+        at: u64,
+    ) -> bool {
+        let armed = alarm.armed().load(Relaxed);
         if armed <= at {
-            return None;
+            return false;
         }
-        self.entries.remove(&(armed, node.id().0));
-        node.armed.store(at, Relaxed);
+
+        // Invariant 1: the later entry goes.
+        self.entries.remove(&(armed, alarm.number()));
+        alarm.armed().store(at, Relaxed);
+        self.entries.insert((at, alarm.number()), entry());
+        true
+    }
+
+    /// Takes the first entry out, if its time has come.
+    fn take_due(&mut self, now: u64) -> Option<Weak<dyn Alarm>> {
         self.entries
-            .insert((at, node.id().0), Entry::Expire(Arc::downgrade(node)));
-        Some(at)
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)
+            .map(|entry| entry.remove())
     }
 
-    fn enter_repeat(&mut self, repeat: &Arc<Repeat>, at: u64) {
-        self.entries.insert(
-            (at, TokenId::next().0),
-            Entry::Repeat(Arc::downgrade(repeat)),
-        );
-    }
-
-    /// Takes out the first entry, if its time has come.
-    fn take_due(&mut self, now: u64) -> Option<Entry> {
-        let (key, _) = self
-            .entries
-            .first_key_value()
-            .filter(|((at, _), _)| *at <= now)?;
-        let key = *key;
-        self.entries.remove(&key)
+    /// Returns the instant of the first entry.
+    fn first(&self) -> Option<u64> {
+        self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 }
 
-/// Sees to it that `node` is looked at when its next limit is reached.
-pub(super) fn arm(node: &Arc<Node>) {
+/// Has `alarm` ring at `at`, unless it rings earlier.
+pub(super) fn arm<A: Alarm + 'static>(alarm: &Arc<A>, at: Instant) {
     if !facade::TIME_PASSES {
         return;
     }
-    let Some(at) = node.next_limit().map(encode) else {
-        return;
-    };
+
+    let at = encode(at);
     let mut timer = TIMER.lock();
-    if let Some(at) = timer.enter(node, at) {
-        attend(timer, at);
+    // The entry is a `Weak`: an alarm for a far instant does not keep its node.
+    let entry = || Arc::downgrade(alarm) as Weak<dyn Alarm>;
+    if timer.enter(&**alarm, entry, at) {
+        ensure_watch(timer, at);
     }
 }
 
-/// Forgets a node, which is being dropped.
-pub(super) fn disarm(armed: u64, node: TokenId) {
-    let entry = TIMER.lock().entries.remove(&(armed, node.0));
+/// Takes out the entry of an alarm that is being dropped, which was armed for `armed`.
+pub(super) fn disarm(armed: u64, number: u64) {
+    let entry = TIMER.lock().entries.remove(&(armed, number));
     drop(entry);
 }
 
-/// Sees to it that a hook is run again.
-pub(super) fn arm_repeat(at: Instant, repeat: &Arc<Repeat>) {
-    if facade::TIME_PASSES {
-        let mut timer = TIMER.lock();
-        timer.enter_repeat(repeat, encode(at));
-        attend(timer, encode(at));
-    }
-}
-
-/// Sees to it that somebody looks at the clock `at` that instant.
-fn attend(mut timer: MutexGuard<'_, Timer>, at: u64) {
+/// Makes sure that a thread looks at the clock at `at` (invariant 3).
+fn ensure_watch(mut timer: MutexGuard<'_, Timer>, at: u64) {
     match &timer.watch {
         Watch::Coming => {}
         Watch::Until(until, thread) => {
@@ -140,20 +138,25 @@ fn attend(mut timer: MutexGuard<'_, Timer>, at: u64) {
                 thread.unpark();
             }
         }
-        Watch::Nobody => {
+        Watch::NoThread => {
             timer.watch = Watch::Coming;
             if let Some((_, thread)) = timer.spare.take() {
                 drop(timer);
                 return thread.unpark();
             }
             drop(timer);
-            if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
-                TIMER.lock().watch = Watch::Nobody;
-                log(
-                    || tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
-                );
-            }
+            start();
         }
+    }
+}
+
+/// Starts a thread for the watch, which is `Coming`.
+fn start() {
+    if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
+        TIMER.lock().watch = Watch::NoThread;
+        log(
+            || tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
+        );
     }
 }
 
@@ -161,13 +164,14 @@ fn run() {
     let me = TokenId::next().0;
     let mut idle_since = Instant::now();
     let mut timer = TIMER.lock();
+
     // At the head of the loop the watch is this thread's.
     loop {
         let now = Instant::now();
         if let Some(entry) = timer.take_due(encode(now)) {
-            timer.watch = Watch::Nobody;
-            timer = fire(timer, entry);
-            if !matches!(timer.watch, Watch::Nobody) {
+            timer.watch = Watch::NoThread;
+            timer = ring(timer, entry);
+            if !matches!(timer.watch, Watch::NoThread) {
                 let Some(taken) = stand_by(timer, me) else {
                     return;
                 };
@@ -176,19 +180,21 @@ fn run() {
             idle_since = Instant::now();
             continue;
         }
-        let next = timer.entries.first_key_value().map(|((at, _), _)| *at);
+
+        let next = timer.first();
         if next.is_some() {
             idle_since = now;
         }
-        // What is entered for a far instant may be gone long before that: it is taken out without a
-        // wake.
+        // An entry for a far instant is often taken out long before that, without a wake. So the
+        // thread looks again after its idle time.
         let idle_until = encode(idle_since + IDLE_LIMIT);
         let until = next.map_or(idle_until, |next| next.min(idle_until));
         let left = decode(until).map_or(IDLE_LIMIT, |until| until.saturating_duration_since(now));
         if next.is_none() && left.is_zero() {
-            timer.watch = Watch::Nobody;
+            timer.watch = Watch::NoThread;
             return;
         }
+
         timer.watch = Watch::Until(until, Unparker::current());
         drop(timer);
         park_timeout(left);
@@ -196,64 +202,45 @@ fn run() {
     }
 }
 
-/// Does what is due, with the lock released and the watch given away, if there is anything to watch
-/// for.
-fn fire(timer: MutexGuard<'static, Timer>, entry: Entry) -> MutexGuard<'static, Timer> {
-    enum Due {
-        Node(Arc<Node>),
-        Repeat(Arc<Repeat>),
+/// Rings the alarm of `entry` without the lock, after it has given the watch away if there is
+/// another entry. Enters the alarm again if it has to ring again.
+fn ring(
+    mut timer: MutexGuard<'static, Timer>,
+    entry: Weak<dyn Alarm>,
+) -> MutexGuard<'static, Timer> {
+    let Some(alarm) = entry.upgrade() else {
+        return timer;
+    };
+    // Invariant 2: from here on the alarm has no entry.
+    alarm.armed().store(NEVER, Relaxed);
+
+    // Invariant 3: the alarm may take its time, and the other entries do not wait for it.
+    match timer.first() {
+        Some(at) => ensure_watch(timer, at),
+        None => drop(timer),
+    }
+    let again = alarm.clone().ring().map(encode);
+
+    timer = TIMER.lock();
+    let entered = again.filter(|&at| timer.enter(&*alarm, || Arc::downgrade(&alarm), at));
+    // Without a thread at the watch this one goes on with it.
+    match entered.filter(|_| !matches!(timer.watch, Watch::NoThread)) {
+        Some(at) => ensure_watch(timer, at),
+        None => drop(timer),
     }
 
-    let due = match entry {
-        Entry::Expire(node) => node.upgrade().map(|node| {
-            node.armed.store(NEVER, Relaxed);
-            Due::Node(node)
-        }),
-        Entry::Repeat(repeat) => repeat.upgrade().map(Due::Repeat),
-    };
-    let Some(due) = due else { return timer };
-    match timer.entries.first_key_value() {
-        Some(((at, _), _)) => {
-            let at = *at;
-            attend(timer, at);
-        }
-        None => drop(timer),
-    }
-    let again = match &due {
-        Due::Node(node) => {
-            node.expire();
-            // A deadline that was moved, or a shield that was lifted, leaves a later limit.
-            if node.is_flagged() {
-                None
-            } else {
-                node.next_limit()
-            }
-        }
-        Due::Repeat(repeat) => repeat.fire(),
-    };
-    let mut timer = TIMER.lock();
-    let entered = again.map(encode).and_then(|at| match &due {
-        Due::Node(node) => timer.enter(node, at),
-        Due::Repeat(repeat) => {
-            timer.enter_repeat(repeat, at);
-            Some(at)
-        }
-    });
-    // With nobody at the watch it is this thread that goes on with it.
-    match entered.filter(|_| !matches!(timer.watch, Watch::Nobody)) {
-        Some(at) => attend(timer, at),
-        None => drop(timer),
-    }
-    // Not under the lock, which the drop of a node takes.
-    drop(due);
+    // Outside the lock: the drop of a node takes it.
+    drop(alarm);
     TIMER.lock()
 }
 
-/// Waits as the spare thread, until it is to watch; none if it is not needed.
+/// Waits as the spare thread until the watch is given to this thread. Returns none if the thread is
+/// not needed.
 fn stand_by(mut timer: MutexGuard<'static, Timer>, me: u64) -> Option<MutexGuard<'static, Timer>> {
     if timer.spare.is_some() {
         return None;
     }
+
     timer.spare = Some((me, Unparker::current()));
     let since = Instant::now();
     loop {
@@ -261,6 +248,8 @@ fn stand_by(mut timer: MutexGuard<'static, Timer>, me: u64) -> Option<MutexGuard
         drop(timer);
         park_timeout(left);
         timer = TIMER.lock();
+
+        // `ensure_watch` takes the spare thread out as it gives the watch to it.
         if timer.spare.as_ref().is_none_or(|(spare, _)| *spare != me) {
             return Some(timer);
         }

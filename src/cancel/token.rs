@@ -6,10 +6,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::context::{self, Outcome};
-use super::node::Node;
-use super::{CancelCause, CancelGuard, Cancelled, Grace, TokenId};
-use crate::waiting::Point;
+use super::callback::CallbackGuard;
+use super::cause::{CancelCause, Cancelled};
+use super::frames;
+use super::id::TokenId;
+use super::node::{Grace, Node};
 
 /// Cancels the scopes that belong to it, and says whether it has been cancelled.
 ///
@@ -250,7 +251,7 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn wait(&self) -> Result<(), Cancelled> {
-        self.wait_until(None).map(drop)
+        self.0.wait_until(None).map(drop)
     }
 
     /// Blocks until the token is cancelled or `duration` has passed; true if it was cancelled.
@@ -272,39 +273,7 @@ impl CancelToken {
     /// ```
     #[track_caller]
     pub fn wait_timeout(&self, duration: Duration) -> Result<bool, Cancelled> {
-        self.wait_until(Instant::now().checked_add(duration))
-    }
-
-    #[track_caller]
-    fn wait_until(&self, until: Option<Instant>) -> Result<bool, Cancelled> {
-        if self.is_cancelled() {
-            return Ok(true);
-        }
-        let Some(_waiting) = self.0.add_waiting(context::slot()) else {
-            return Ok(true);
-        };
-        loop {
-            // What comes to its time in the token is looked at by whoever waits for it; a limit
-            // that is moved is a wake.
-            let next = self.0.next_limit();
-            let limit = [until, next].into_iter().flatten().min();
-            let ready = || self.0.is_flagged() || self.0.next_limit() != next;
-            match context::wait(Point::Token, limit, ready) {
-                // The scope may be that of the token, or one below it.
-                Err(cancelled) => {
-                    return if self.0.is_flagged() {
-                        Ok(true)
-                    } else {
-                        Err(cancelled)
-                    };
-                }
-                Ok(_) if self.is_cancelled() => return Ok(true),
-                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => {
-                    return Ok(false);
-                }
-                Ok(_) => {}
-            }
-        }
+        self.0.wait_until(Instant::now().checked_add(duration))
     }
 
     /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here
@@ -337,8 +306,10 @@ impl CancelToken {
     /// drop(guard);
     /// assert!(CALLED.load(Ordering::Relaxed));
     /// ```
-    pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> CancelGuard {
-        self.0.on_cancel(Box::new(callback))
+    pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> CallbackGuard {
+        // A deadline that has passed unseen is seen now.
+        self.0.is_cancelled();
+        self.0.register(Box::new(callback))
     }
 
     /// Runs `f` under this token: every blocking point inside fails once the token is cancelled,
@@ -372,10 +343,10 @@ impl CancelToken {
     /// assert!(!request.is_cancelled());
     /// ```
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
-        match context::current() {
-            None => context::within(self.0.clone(), f),
+        match frames::current() {
+            None => frames::within(self.0.clone(), f),
             Some(current) if current.is_at_or_below(&self.0) => f(),
-            Some(current) => context::within(Node::child_of([&current, &self.0]), f),
+            Some(current) => frames::within(Node::child_of([&current, &self.0]), f),
         }
     }
 
@@ -410,8 +381,8 @@ impl CancelToken {
     /// assert!(token.is_cancelled());
     /// ```
     #[track_caller]
-    pub fn drop_guard(self) -> DropGuard {
-        DropGuard {
+    pub fn drop_guard(self) -> CancelOnDrop {
+        CancelOnDrop {
             token: Some(self),
             location: Location::caller(),
         }
@@ -474,12 +445,12 @@ impl fmt::Debug for CancelToken {
 /// assert!(token.is_cancelled());
 /// ```
 #[must_use = "dropping the guard cancels the token"]
-pub struct DropGuard {
+pub struct CancelOnDrop {
     token: Option<CancelToken>,
     location: &'static Location<'static>,
 }
 
-impl DropGuard {
+impl CancelOnDrop {
     /// Gives the token back, uncancelled.
     ///
     /// ```
@@ -492,7 +463,7 @@ impl DropGuard {
     }
 }
 
-impl Drop for DropGuard {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
             token.0.cancel(CancelCause::Dropped, self.location);
@@ -500,8 +471,8 @@ impl Drop for DropGuard {
     }
 }
 
-impl fmt::Debug for DropGuard {
+impl fmt::Debug for CancelOnDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DropGuard").field(&self.token).finish()
+        f.debug_tuple("CancelOnDrop").field(&self.token).finish()
     }
 }

@@ -8,7 +8,7 @@ use super::parts::Erased;
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::{Disconnected, Receiver, Sender};
-use crate::cancel::{CancelGuard, CancelToken, Cancelled};
+use crate::cancel::{CallbackGuard, CancelToken, Cancelled};
 use crate::waiting::{Grant, Place, Waiter};
 
 /// What became of an attempt to do a case.
@@ -263,7 +263,7 @@ impl<T> Case for SendCase<'_, T> {
 #[derive(Debug)]
 pub struct CancelledCase<'a> {
     token: &'a CancelToken,
-    callback: Option<CancelGuard>,
+    callback: Option<CallbackGuard>,
     cancelled: Option<Cancelled>,
 }
 

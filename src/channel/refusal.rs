@@ -16,7 +16,7 @@ impl Refusal {
     /// the cancel. The lock is not held.
     pub(super) fn or_cancelled(self) -> Refusal {
         match self {
-            Refusal::Disconnected(disconnected) => match context::check_above() {
+            Refusal::Disconnected(disconnected) => match context::check_ancestors() {
                 Ok(()) => Refusal::Disconnected(disconnected),
                 Err(cancelled) => Refusal::Cancelled(cancelled),
             },

@@ -80,13 +80,13 @@ impl<E: TaskError> FailureLog<E> {
         // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
 
-        let mut fallout = None;
+        let mut delivery = None;
         if node.is_flagged() {
             failure.set_after_cancel(true);
         } else if fatal {
             // None if a cancel from elsewhere has marked the node since the check above.
-            fallout = node.trip(cancelled.clone());
-            match fallout {
+            delivery = node.trip(cancelled.clone());
+            match delivery {
                 None => failure.set_after_cancel(true),
                 _ => entries.canceller = Some(entries.failures.len()),
             }
@@ -97,8 +97,8 @@ impl<E: TaskError> FailureLog<E> {
         drop(entries);
 
         // The delivery runs user code, so it is outside of the lock.
-        if let Some(fallout) = fallout {
-            fallout.deliver();
+        if let Some(delivery) = delivery {
+            delivery.deliver();
         }
         cancelled
     }
@@ -108,8 +108,8 @@ impl<E: TaskError> FailureLog<E> {
         if self.fatal != Fatal::None {
             let cancelled =
                 Cancelled::by_failure(CancelCause::BodyPanicked, self.location, node.id(), failed);
-            if let Some(fallout) = node.trip(cancelled) {
-                fallout.deliver();
+            if let Some(delivery) = node.trip(cancelled) {
+                delivery.deliver();
             }
         }
     }

@@ -215,7 +215,7 @@ impl Barrier {
 /// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own
 /// too, that.
 fn refused(broken: Broken) -> BarrierError {
-    match context::check_above() {
+    match context::check_ancestors() {
         Err(cancelled) => cancelled.into(),
         Ok(()) => BarrierError::Broken(broken),
     }

@@ -420,7 +420,7 @@ impl Semaphore {
     /// What a call returns that finds the semaphore closed: the cancel of its scope, if there is
     /// one, else the close.
     fn refused(&self) -> Cancelled {
-        match (context::check_above(), &self.line.lock().closed) {
+        match (context::check_ancestors(), &self.line.lock().closed) {
             (Err(cancelled), _) => cancelled,
             (Ok(()), Some(closed)) => closed.clone(),
             (Ok(()), None) => unreachable!("it stays closed"),

@@ -7,4 +7,4 @@ mod slot;
 
 pub(crate) use point::Point;
 pub(crate) use queue::{Grant, Place, Queue, Waiter, Wakes};
-pub(crate) use slot::{Fired, Marked, Slot, Woken};
+pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};

@@ -18,7 +18,7 @@ pub(crate) enum Point {
     Completion,
     /// The end of a scope, where its tasks are waited for.
     ScopeEnd,
-    /// The drop of a `CancelGuard` whose callback is running.
+    /// The drop of a `CallbackGuard` whose callback is running.
     Deregister,
     /// `abandon`.
     Abandon,

@@ -92,6 +92,24 @@ pub(crate) enum Woken {
     Refused,
 }
 
+/// What a wait does when the slot is marked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnCancel {
+    /// It ends.
+    Return,
+    /// It goes on.
+    Wait,
+}
+
+/// The marks that a slot takes over from the node it is attached to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    /// The scope is cancelled.
+    pub(crate) cancelled: bool,
+    /// A deadline holds in the scope.
+    pub(crate) timed: bool,
+}
+
 /// What became of an attempt to run a hook again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fired {
@@ -160,8 +178,9 @@ impl Slot {
 
     /// Takes over the state of the node the slot is being attached to. The caller holds the lock of
     /// that node.
-    pub(crate) fn attach(&self, cancelled: bool, timed: bool) {
-        let bits = if cancelled { CANCEL } else { 0 } | if timed { TIMED } else { 0 };
+    pub(crate) fn attach(&self, marks: Marks) {
+        let cancel = if marks.cancelled { CANCEL } else { 0 };
+        let bits = cancel | if marks.timed { TIMED } else { 0 };
         self.0.word.fetch_and(!(CANCEL | TIMED), Ordering::Relaxed);
         if bits != 0 {
             self.0.word.fetch_or(bits, Ordering::Relaxed);
@@ -289,7 +308,7 @@ impl Slot {
         word & CANCEL != 0
     }
 
-    /// Blocks the owner until `ready`, until the slot is marked if `cancellable`, or until the
+    /// Blocks the owner until `ready`, until the slot is marked if `on_cancel` says so, or until the
     /// instant `until` gives, which is asked again after each wake. `ready` comes first: what was
     /// granted is not lost to a cancel.
     ///
@@ -302,14 +321,15 @@ impl Slot {
         &self,
         point: Point,
         location: &'static Location<'static>,
-        cancellable: bool,
+        on_cancel: OnCancel,
         mut until: impl FnMut() -> Option<Instant>,
         mut ready: impl FnMut() -> bool,
         refused: &mut Option<Refusal>,
     ) -> Woken {
         self.enter(point, location);
+        let returns = on_cancel == OnCancel::Return;
         // fault: early-mark-is-missed
-        let mut marked = self.publish(PARKED) && cancellable;
+        let mut marked = self.publish(PARKED) && returns;
         let mut blocked = None;
         let woken = loop {
             if ready() {
@@ -343,7 +363,7 @@ impl Slot {
             }
             // fault: late-mark-is-missed
             // fault: every-wake-is-believed
-            marked = cancellable && self.is_marked();
+            marked = returns && self.is_marked();
         };
         // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);

@@ -263,10 +263,8 @@ fn outcome<T, E>(
         (Ok(Ok(Some(failure))), _, _) => Err(StartError::Failed(failure)),
         (Ok(Ok(None)), _, Some(value)) => Ok(value),
         // The task may have seen a cancel before this thread and ended without an error.
-        (Ok(Ok(None)), None, None) => {
-            Err(context::check_above()
-                .map_or_else(StartError::Cancelled, |()| StartError::NotReady))
-        }
+        (Ok(Ok(None)), None, None) => Err(context::check_ancestors()
+            .map_or_else(StartError::Cancelled, |()| StartError::NotReady)),
         (Ok(Ok(None)), Some(cancelled), None) => Err(StartError::Cancelled(cancelled)),
         (Ok(Err(_)) | Err(_), Some(cancelled), _) => Err(StartError::Cancelled(cancelled)),
         (Ok(Err(cancelled)) | Err(cancelled), None, _) => Err(StartError::Cancelled(cancelled)),

@@ -1,0 +1,85 @@
+//! The way up from a node.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::cause::Cancelled;
+use super::id::TokenId;
+use super::node::Node;
+
+/// Which node a `Cancelled` belongs to, seen from another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OwnedBy {
+    /// The node itself.
+    Node,
+    /// A node above it.
+    Ancestor,
+    /// Any other node.
+    Foreign,
+}
+
+impl Node {
+    /// Returns this node and all nodes above it that it is not shielded from, the nearest first. A
+    /// node that can be reached on several ways is returned once.
+    pub(super) fn and_ancestors(self: &Arc<Self>) -> Ancestors<'_> {
+        Ancestors {
+            nodes: VecDeque::from([self]),
+            last: None,
+            seen: None,
+        }
+    }
+
+    /// Whether this is `other`, or a node below `other` that is not shielded from it. A cancel of
+    /// `other` comes here anyway then.
+    pub(super) fn is_at_or_below(self: &Arc<Self>, other: &Arc<Node>) -> bool {
+        self.and_ancestors().any(|node| Arc::ptr_eq(node, other))
+    }
+
+    /// Returns which node cancelled, by the identity of the cancel and never by its type or text.
+    pub(crate) fn owner_of(self: &Arc<Self>, cancelled: &Cancelled) -> OwnedBy {
+        if cancelled.origin() == self.id() {
+            return OwnedBy::Node;
+        }
+        if self
+            .and_ancestors()
+            .any(|node| node.id() == cancelled.origin())
+        {
+            OwnedBy::Ancestor
+        } else {
+            OwnedBy::Foreign
+        }
+    }
+}
+
+/// The way up from a node: see [`Node::and_ancestors`].
+pub(super) struct Ancestors<'a> {
+    nodes: VecDeque<&'a Arc<Node>>,
+    /// The node returned last. Its parents are asked for by the next step, since the caller may
+    /// change them: it lifts shields.
+    last: Option<&'a Arc<Node>>,
+    /// The nodes that have been returned, once the way has forked.
+    seen: Option<HashSet<TokenId>>,
+}
+
+impl<'a> Iterator for Ancestors<'a> {
+    type Item = &'a Arc<Node>;
+
+    fn next(&mut self) -> Option<&'a Arc<Node>> {
+        if let Some(last) = self.last.take() {
+            self.nodes.extend(last.parents());
+            // Only after a fork can two ways lead to one node.
+            if self.nodes.len() > 1 {
+                self.seen.get_or_insert_default();
+            }
+        }
+
+        let seen = &mut self.seen;
+        while let Some(node) = self.nodes.pop_front() {
+            if seen.as_mut().is_none_or(|seen| seen.insert(node.id())) {
+                self.last = Some(node);
+                return self.last;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,178 @@
+//! Checks: whether a node, or the scope of this thread, is cancelled; and cancels by request.
+
+use std::collections::HashSet;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cause::{CancelCause, Cancelled};
+use super::frames::{self, Frames, current, is_clear};
+use super::mark::Route;
+use super::node::{CANCELLED, Grace, Node};
+use crate::facade::Ordering;
+
+impl Node {
+    /// Whether the node is cancelled: one load where no deadline holds.
+    #[inline]
+    pub(crate) fn is_cancelled(self: &Arc<Self>) -> bool {
+        // Acquire pairs with the release in `Delivery::mark_whole`.
+        match self.state.load(Ordering::Acquire) {
+            0 => false,
+            state if state & CANCELLED != 0 => true,
+            _ => {
+                // A deadline that has passed counts, also if another thread is quicker to cancel.
+                self.expire();
+                // Acquire, as above.
+                self.state.load(Ordering::Acquire) & CANCELLED != 0
+            }
+        }
+    }
+
+    /// Returns the cancel that cancelled the node.
+    pub(crate) fn cancelled(self: &Arc<Self>) -> Option<Cancelled> {
+        if !self.is_cancelled() {
+            return None;
+        }
+        self.recorded()
+    }
+
+    /// Returns `Err` with the cancel that cancelled the node.
+    pub(crate) fn check(self: &Arc<Self>) -> Result<(), Cancelled> {
+        match self.cancelled() {
+            None => Ok(()),
+            Some(cancelled) => Err(cancelled),
+        }
+    }
+
+    /// Returns `Err` with a cancel that has reached this node, or is on its way to it: a cancel
+    /// that has been recorded in a node above, or a deadline above that has passed.
+    ///
+    /// A cancel comes down node by node, and wakes threads on its way. What such a thread does can
+    /// be seen here before this node is marked. The cancel was recorded above before that, so it is
+    /// found. A cancel that spares the region that this node is in is not on its way here.
+    fn check_ancestors(self: &Arc<Self>) -> Result<(), Cancelled> {
+        self.expire();
+
+        // Several ways may lead to one node.
+        let mut nodes = vec![(self.clone(), Way::Open)];
+        let mut seen = HashSet::new();
+        while let Some((node, way)) = nodes.pop() {
+            if !seen.insert((node.id(), way)) {
+                continue;
+            }
+            if node.is_flagged() {
+                let inner = node.inner.lock();
+                let is_over = match inner.grace {
+                    Grace::Over => true,
+                    Grace::Until(end) => end <= Instant::now(),
+                    Grace::Endless => false,
+                };
+                if let Some(cancelled) = inner
+                    .cancelled
+                    .clone()
+                    .filter(|_| way == Way::Open || is_over)
+                {
+                    return Err(cancelled);
+                }
+            }
+
+            let way = if node.grace_end().is_some() {
+                Way::Spared
+            } else {
+                way
+            };
+            nodes.extend(node.parents().map(|parent| (parent.clone(), way)));
+        }
+        Ok(())
+    }
+
+    /// Cancels the node with a cause of its own, if it is not cancelled yet. If it is, ends the
+    /// grace of that cancel. Returns true if this call cancelled the node.
+    pub(crate) fn cancel(
+        self: &Arc<Self>,
+        cause: CancelCause,
+        location: &'static Location<'static>,
+    ) -> bool {
+        self.cancel_sparing(cause, location, Grace::Over)
+    }
+
+    /// Like [`cancel`](Self::cancel), sparing regions that wind down for as long as `grace`.
+    pub(crate) fn cancel_sparing(
+        self: &Arc<Self>,
+        cause: CancelCause,
+        location: &'static Location<'static>,
+        grace: Grace,
+    ) -> bool {
+        // A deadline that has passed unseen came first.
+        if self.is_cancelled() && self.is_settled() {
+            return false;
+        }
+
+        let cancelled = Cancelled::new(cause, location, self.id());
+        let Some(delivery) = self.spread(cancelled, grace, Route::Own) else {
+            return false;
+        };
+        let is_first = delivery
+            .nodes
+            .first()
+            .is_some_and(|first| Arc::ptr_eq(first, self));
+        delivery.deliver();
+        is_first
+    }
+}
+
+/// The way from a node up to another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    Open,
+    /// It leads out of a region that winds down.
+    Spared,
+}
+
+/// Returns `Err` if the current scope is cancelled.
+#[inline]
+pub(crate) fn check() -> Result<(), Cancelled> {
+    if is_clear() { Ok(()) } else { check_slowly() }
+}
+
+/// Whether the current scope is cancelled.
+#[inline]
+pub(crate) fn is_cancelled() -> bool {
+    // fault: check-believes-the-mark
+    !is_clear() && check_slowly().is_err()
+}
+
+#[cold]
+fn check_slowly() -> Result<(), Cancelled> {
+    if !frames::with(Frames::attach) || is_clear() {
+        return Ok(());
+    }
+    // The mark says only that there may be a cancel. The node orders what came before it.
+    current().map_or(Ok(()), |node| node.check())
+}
+
+/// Returns `Err` if the current scope is cancelled, or if a cancel is on its way to it.
+///
+/// For a call that is to fail because another thread has gone. If that thread went because of a
+/// cancel that comes to this scope too, the call was cancelled.
+#[cold]
+pub(crate) fn check_ancestors() -> Result<(), Cancelled> {
+    // fault: own-node-alone-is-asked
+    current().map_or(Ok(()), |node| node.check_ancestors())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Node, check};
+    use crate::cancel::frames::within;
+
+    #[test]
+    fn a_scope_that_has_been_left_is_not_held() {
+        let node = Node::root();
+        let left = Arc::downgrade(&node);
+        within(node, check).unwrap(); // the check attaches the slot
+        assert!(left.upgrade().is_none());
+    }
+}

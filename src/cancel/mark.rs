@@ -1,0 +1,219 @@
+//! How a cancel runs down the tree: marks, each under the lock of its node.
+//!
+//! Marking wakes no thread and runs no code of the user's (invariant 3 of [`node`](super::node)).
+//! What has to follow is collected in a [`Delivery`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::cause::Cancelled;
+use super::node::{CANCELLED, Grace, Inner, Node, SPARES};
+#[cfg(feature = "crossbeam")]
+use super::watchers::Closing;
+use crate::facade::{MutexGuard, Ordering};
+use crate::waiting::{Marked, Slot};
+
+/// On which way a cancel comes to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Route {
+    /// By a failure, which cancels only if no cancel came before it, and ends no grace.
+    Failure,
+    /// By a cancel of the node itself, or its deadline.
+    Own,
+    /// From a parent.
+    Parent,
+}
+
+/// A hook whose slot has been marked, and which has not run.
+pub(super) struct MarkedHook {
+    /// The node that the slot is attached to.
+    pub(super) node: Arc<Node>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) marked: Marked,
+}
+
+/// The nodes and slots that a cancel has marked, with what is still to be woken and to be run.
+#[must_use = "a cancel that is not delivered wakes no thread"]
+#[derive(Default)]
+pub(crate) struct Delivery {
+    pub(super) nodes: Vec<Arc<Node>>,
+    /// The threads that block in the scopes of these nodes.
+    pub(super) wakes: Vec<(Arc<Slot>, Marked)>,
+    pub(super) hooks: Vec<MarkedHook>,
+    /// The threads that wait for the cancel of a node, which need not be in its scope.
+    pub(super) waiting: Vec<Arc<Slot>>,
+    /// The regions that go on until the end of a grace.
+    pub(super) regions: Vec<Arc<Node>>,
+    /// The nodes that the cancel has not changed. A failure spreads under the lock of its group's
+    /// failure log, and any of these may have lost its other references meanwhile. So they are
+    /// dropped when no lock is held, like all nodes that are listed here.
+    unchanged: Vec<Arc<Node>>,
+    #[cfg(feature = "crossbeam")]
+    pub(super) closing: Vec<Closing>,
+    /// The nodes that are still to be marked, each with the cancel of its parent.
+    below: VecDeque<(Arc<Node>, Cancelled)>,
+}
+
+impl Node {
+    /// Cancels the node because of a failure, if it is not cancelled yet: marks it and all below.
+    /// The caller delivers, once it holds no lock.
+    pub(crate) fn trip(self: &Arc<Self>, cancelled: Cancelled) -> Option<Delivery> {
+        self.spread(cancelled, Grace::Over, Route::Failure)
+    }
+
+    /// Ends the grace of the cancel that the node has seen, or cancels it now.
+    pub(super) fn trip_deadline(self: &Arc<Self>, cancelled: Cancelled) -> Option<Delivery> {
+        self.spread(cancelled, Grace::Over, Route::Own)
+    }
+
+    /// Hands a region the cancel that has spared it.
+    pub(super) fn end_grace(self: &Arc<Self>) -> Option<Delivery> {
+        let cancelled = self
+            .parents()
+            .find_map(|outer| outer.inner.lock().cancelled.clone())?;
+        self.spread(cancelled, Grace::Over, Route::Parent)
+    }
+
+    /// Marks the node and all below it. Returns none if that changed nothing.
+    pub(super) fn spread(
+        self: &Arc<Self>,
+        cancelled: Cancelled,
+        grace: Grace,
+        route: Route,
+    ) -> Option<Delivery> {
+        let mut delivery = Delivery::default();
+        if !delivery.mark(self.clone(), cancelled, grace, route) {
+            return None;
+        }
+
+        // The children are marked with no lock held but the lock of each.
+        //
+        // fault: children-are-marked-under-the-lock
+        while let Some((child, cancelled)) = delivery.below.pop_front() {
+            // fault: children-are-not-marked
+            delivery.mark(child, cancelled, grace, Route::Parent);
+        }
+        Some(delivery)
+    }
+}
+
+impl Delivery {
+    /// Hands a cancel to one node. Returns true if it changed anything.
+    fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
+        let mut inner = node.inner.lock();
+        if let Some(first) = inner.cancelled.clone() {
+            // Invariant 5: a grace only shrinks.
+            //
+            // fault: grace-grows
+            if route == Route::Failure || grace >= inner.grace {
+                drop(inner);
+                self.set_aside(node);
+                return false;
+            }
+            self.shorten_grace(&node, &mut inner, &first, grace);
+            return true;
+        }
+
+        if let Some(end) = node
+            .grace_end()
+            .filter(|_| route == Route::Parent && grace != Grace::Over)
+        {
+            let Grace::Until(until) = grace else {
+                drop(inner);
+                self.set_aside(node);
+                return false;
+            };
+            // Invariant 5: the end of a region only comes nearer.
+            end.set_earlier(until, cancelled.location());
+            drop(inner);
+            // Also where the end is not new: the thread that set it may not have told the region
+            // yet.
+            self.regions.push(node);
+            return true;
+        }
+
+        self.mark_whole(&node, inner, &cancelled, grace);
+        self.nodes.push(node);
+        true
+    }
+
+    /// Cancels a node, with the slots attached to it (invariant 1: in one critical section).
+    fn mark_whole(
+        &mut self,
+        node: &Arc<Node>,
+        mut inner: MutexGuard<'_, Inner>,
+        cancelled: &Cancelled,
+        grace: Grace,
+    ) {
+        inner.cancelled = Some(cancelled.clone());
+        inner.grace = grace;
+        // Invariant 4: until the delivery of this cancel has ended.
+        inner.deliveries += 1;
+        let spares = if grace == Grace::Over { 0 } else { SPARES };
+        // Release pairs with the acquire in `Node::is_cancelled`: what led to the cancel happens
+        // before whatever sees the flag.
+        node.state.fetch_or(CANCELLED | spares, Ordering::Release);
+
+        self.go_below(&inner, cancelled);
+        self.waiting.extend(inner.waiting().cloned());
+        #[cfg(feature = "crossbeam")]
+        if let Some(watchers) = &mut inner.watchers {
+            self.closing.extend(watchers.closing.take());
+        }
+        // fault: slots-are-marked-outside-the-lock
+        inner
+            .slots
+            .iter()
+            .for_each(|(_, slot)| self.keep(node, slot.clone(), slot.mark()));
+    }
+
+    /// Shortens the grace of a node that was cancelled by `first`.
+    fn shorten_grace(&mut self, node: &Node, inner: &mut Inner, first: &Cancelled, grace: Grace) {
+        inner.grace = grace;
+        if grace == Grace::Over {
+            // Relaxed: a thread that sees the node as settled does nothing.
+            node.state.fetch_and(!SPARES, Ordering::Relaxed);
+        }
+        // fault: end-of-grace-stays-above
+        self.go_below(inner, first);
+    }
+
+    /// Has the children of a node marked. A child that comes later is handed the cancel by `adopt`
+    /// (invariant 2).
+    fn go_below(&mut self, inner: &Inner, cancelled: &Cancelled) {
+        self.below
+            .extend(inner.children().map(|child| (child, cancelled.clone())));
+    }
+
+    /// Keeps a slot that was marked, to be woken or to have its hook run.
+    fn keep(&mut self, node: &Arc<Node>, slot: Arc<Slot>, marked: Marked) {
+        // A slot with a hook is that of a region, in which nothing waits.
+        if marked.has_hook() {
+            self.hooks.push(MarkedHook {
+                node: node.clone(),
+                slot,
+                marked,
+            });
+        } else {
+            self.wakes.push((slot, marked));
+        }
+    }
+
+    /// Keeps a node that the cancel has not changed, to be dropped outside all locks.
+    fn set_aside(&mut self, node: Arc<Node>) {
+        self.unchanged.push(node);
+    }
+
+    /// Ends the delivery of a cancel to a node that is being made. No other thread has the node
+    /// yet, so nothing waits in it, is registered with it, or is below it.
+    pub(super) fn end_unseen(self) {
+        debug_assert!(self.wakes.is_empty() && self.hooks.is_empty() && self.waiting.is_empty());
+        for region in &self.regions {
+            region.set_timed();
+        }
+        // Invariant 4: the delivery is over.
+        for node in &self.nodes {
+            node.inner.lock().deliveries -= 1;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Waits for the cancel of a token, which need not be the token of the current scope.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cause::Cancelled;
+use super::frames;
+use super::node::Node;
+use super::uncancellable::Outcome;
+use super::wait::wait;
+use crate::waiting::{Point, Slot};
+
+/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may
+/// have changed.
+struct TokenWaiter<'a> {
+    node: &'a Node,
+    key: usize,
+}
+
+impl<'a> TokenWaiter<'a> {
+    /// Returns none if the node is cancelled.
+    fn enter(node: &'a Node, slot: Arc<Slot>) -> Option<Self> {
+        let mut inner = node.inner.lock();
+        if inner.cancelled.is_some() {
+            return None;
+        }
+        let key = inner.watchers().waiting.insert(slot);
+        Some(TokenWaiter { node, key })
+    }
+}
+
+impl Drop for TokenWaiter<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.node.inner.lock();
+        let slot = inner.watchers().waiting.try_remove(self.key);
+        drop(inner);
+        drop(slot);
+    }
+}
+
+impl Node {
+    /// Blocks until the node is cancelled, or until `until`. Returns true if it is cancelled.
+    #[track_caller]
+    pub(super) fn wait_until(self: &Arc<Self>, until: Option<Instant>) -> Result<bool, Cancelled> {
+        if self.is_cancelled() {
+            return Ok(true);
+        }
+        let Some(_waiting) = TokenWaiter::enter(self, frames::slot()) else {
+            return Ok(true);
+        };
+
+        loop {
+            // The waiting thread acts on the limits of the token. A limit that is moved is a wake.
+            let next = self.next_limit();
+            let limit = [until, next].into_iter().flatten().min();
+            let ready = || self.is_flagged() || self.next_limit() != next;
+            match wait(Point::Token, limit, ready) {
+                // The scope may be the token's own, or one below it.
+                Err(cancelled) => {
+                    return if self.is_flagged() {
+                        Ok(true)
+                    } else {
+                        Err(cancelled)
+                    };
+                }
+                Ok(_) if self.is_cancelled() => return Ok(true),
+                Ok(Outcome::TimedOut) if until.is_some_and(|until| until <= Instant::now()) => {
+                    return Ok(false);
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Waits that no cancel ends.
+
+use std::panic::Location;
+use std::time::Instant;
+
+use super::frames::slot;
+use crate::waiting::{OnCancel, Point, Woken};
+use crate::workers::Refusal;
+
+/// How a wait ended that was not cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The condition holds.
+    Ready,
+    /// The limit of the wait has passed.
+    TimedOut,
+}
+
+/// Blocks until `ready`, or until the instant that `until` returns, whatever is cancelled.
+#[track_caller]
+pub(crate) fn wait_uncancellable(
+    point: Point,
+    until: impl FnMut() -> Option<Instant>,
+    ready: impl FnMut() -> bool,
+) -> Outcome {
+    wait_uncancellable_at(Location::caller(), point, until, ready)
+}
+
+/// Like [`wait_uncancellable`], for a wait that is part of a call at `location`.
+pub(crate) fn wait_uncancellable_at(
+    location: &'static Location<'static>,
+    point: Point,
+    mut until: impl FnMut() -> Option<Instant>,
+    mut ready: impl FnMut() -> bool,
+) -> Outcome {
+    loop {
+        let mut refused = None;
+        match slot().wait(
+            point,
+            location,
+            OnCancel::Wait,
+            &mut until,
+            &mut ready,
+            &mut refused,
+        ) {
+            Woken::Ready => return Outcome::Ready,
+            Woken::Marked | Woken::TimedOut => return Outcome::TimedOut,
+            Woken::Refused => refused.into_iter().for_each(Refusal::fail),
+        }
+    }
+}
+
+/// Runs `f`, which blocks in a channel of crossbeam's, and says so.
+#[cfg(feature = "crossbeam")]
+#[track_caller]
+pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
+    slot().blocked(point, Location::caller(), f)
+}
