@@ -1,4 +1,4 @@
-//! A task or the body of a scope, and what that is in.
+//! Actors: a task or the body of a scope, with the tasks and bodies around it.
 
 use std::borrow::Cow;
 use std::iter;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::id::{TaskId, TaskInfo, TokenId};
 
-/// A task, in a form that is cheap to copy. A [`TaskInfo`] allocates for its name.
+/// The identity of a task, in a form that is cheap to copy. A [`TaskInfo`] allocates for its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) id: TaskId,
@@ -33,7 +33,7 @@ impl Identity {
     }
 }
 
-/// What a group runs.
+/// One part of a group.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
     Task(Identity),
@@ -41,11 +41,11 @@ pub(crate) enum Part {
     Body(TokenId),
 }
 
-/// A part of a group, with the part of another group that opened that group, and so on: the
-/// outermost was opened in no group.
+/// A part of a group, with the part of another group that opened that group, and so on. The
+/// outermost group was opened in no group.
 ///
-/// An error that was caused in one group and reported in another finds the part that both have in
-/// common by this.
+/// An error may be caused in one group and reported in another. The actor tells which part both
+/// groups have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     part: Part,
@@ -53,18 +53,18 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// A part of a group that was opened in `opened_in`.
+    /// Returns a part of a group that was opened in `opened_in`.
     #[inline]
     pub(crate) fn new(part: Part, opened_in: Option<Arc<Actor>>) -> Self {
         Actor { part, opened_in }
     }
 
-    /// The part itself and those around it, the innermost first.
+    /// Returns the part itself and the parts around it, the innermost first.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
         iter::successors(Some(self), |actor| actor.opened_in.as_deref()).map(|actor| &actor.part)
     }
 
-    /// The innermost task.
+    /// Returns the innermost task.
     pub(crate) fn task(&self) -> Option<&Identity> {
         self.parts().find_map(|part| match part {
             Part::Task(task) => Some(task),
@@ -73,7 +73,7 @@ impl Actor {
     }
 }
 
-/// Scopes nest to any depth, so the drop does not recurse.
+/// The drop does not recurse, since scopes nest to any depth.
 impl Drop for Actor {
     #[inline]
     fn drop(&mut self) {

@@ -9,9 +9,9 @@
 //!    are taken out in constant time.
 //! 2. A place is used again after its callback has been taken out. So a guard names its callback by
 //!    the place and by a number that is never used twice.
-//! 3. A callback is in the list, or it is the one that runs, or it is gone. It moves from the list
-//!    to `running` in one critical section: until it has ended, the drop of its guard finds it in
-//!    one of the two.
+//! 3. A callback is in the list, or it is the running callback, or it is gone. It moves from the
+//!    list to `running` in one critical section: until it has ended, the drop of its guard finds it
+//!    in one of the two.
 //!
 //! A callback, and what it captured, is run and dropped only while the lock is free.
 
@@ -108,7 +108,7 @@ impl Callbacks {
 
     /// Takes out the callback of a guard, if it is in the list.
     pub(super) fn take(&mut self, registration: Registration) -> Option<Callback> {
-        // Invariant 2: the place may be that of a later callback.
+        // Invariant 2: a later callback may have the place.
         let is_there = self
             .listed
             .get(registration.place)

@@ -1,4 +1,4 @@
-//! Why something was cancelled, and the value that says so.
+//! Causes of cancels, and the error that a cancelled call returns.
 
 use std::fmt;
 use std::panic::Location;
@@ -9,13 +9,13 @@ use super::actor::Actor;
 use super::id::{TaskInfo, TokenId};
 use super::text::one_line;
 
-/// What led to a cancellation: the first thing that happened, kept unchanged by everything that
-/// inherits it.
+/// The cause of a cancel: the event that came first, kept unchanged by every token that inherits
+/// the cancel.
 ///
-/// Of several failures it names the one that was recorded first. That can be an
-/// [echo](crate::Failure::echo_of): the root, the task that fails because of nothing else, may
-/// still be dropping its values at that time. [`GroupError::primary`](crate::GroupError::primary)
-/// knows all failures, and names the root.
+/// Of several failures, the cause names the failure that was recorded first. That failure can be an
+/// [echo](crate::Failure::echo_of): the root, the task that fails for no other reason, may still be
+/// dropping its values at that time. [`GroupError::primary`](crate::GroupError::primary) knows all
+/// failures, and names the root.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,7 @@ use super::text::one_line;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CancelCause {
-    /// Somebody called `cancel` or `cancel_because`.
+    /// `cancel`, `cancel_because` or a variant of them was called.
     Requested {
         /// The text given to `cancel_because`.
         reason: Option<String>,
@@ -67,11 +67,11 @@ pub enum CancelCause {
         /// The deadline.
         deadline: Instant,
     },
-    /// The group's body and tasks are done, so its daemons are to end.
+    /// The body and the tasks of the group have ended, so its daemons are to end.
     GroupFinished,
     /// A [`CancelOnDrop`](crate::CancelOnDrop) was dropped.
     Dropped,
-    /// The semaphore that the call asked for a permit was closed. No scope was cancelled; see
+    /// The semaphore that the call asked for a permit was closed. No scope was cancelled. See
     /// [`Semaphore::close`](crate::sync::Semaphore::close).
     SemaphoreClosed,
 }
@@ -101,10 +101,10 @@ impl fmt::Display for CancelCause {
     }
 }
 
-/// The error of a blocking point whose scope has been cancelled: the operation had no effect.
+/// The error of a blocking point whose scope has been cancelled. The operation had no effect.
 ///
-/// It is cheap to clone and says what happened ([`cause`](Self::cause)), where in the source the
-/// cancel came from ([`location`](Self::location)) and whose cancel it was
+/// It is cheap to clone. It says what happened ([`cause`](Self::cause)), where in the source the
+/// cancel came from ([`location`](Self::location)) and which token was cancelled
 /// ([`origin`](Self::origin)).
 ///
 /// ```
@@ -123,7 +123,7 @@ struct CancelRecord {
     cause: CancelCause,
     location: &'static Location<'static>,
     origin: TokenId,
-    /// What failed, where that is the cause.
+    /// The task or body that failed, if that is the cause.
     failed: Option<Arc<Actor>>,
 }
 
@@ -141,7 +141,7 @@ impl Cancelled {
         }))
     }
 
-    /// A cancel because `failed` has failed.
+    /// Returns a cancel because `failed` has failed.
     pub(crate) fn by_failure(
         cause: CancelCause,
         location: &'static Location<'static>,
@@ -156,12 +156,12 @@ impl Cancelled {
         }))
     }
 
-    /// What failed, where that is the cause.
+    /// Returns the task or body that failed, if that is the cause.
     pub(crate) fn failed(&self) -> Option<&Arc<Actor>> {
         self.0.failed.as_ref()
     }
 
-    /// What happened.
+    /// Returns the cause.
     ///
     /// ```
     /// use taskgroup::{CancelCause, CancelToken};
@@ -174,8 +174,8 @@ impl Cancelled {
         &self.0.cause
     }
 
-    /// Where in the source the cancel came from: the call of `cancel`, the spawn of the task that
-    /// failed, the place that set the deadline.
+    /// Returns where in the source the cancel came from: the call of `cancel`, the spawn of the
+    /// task that failed, or the place that set the deadline.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -187,7 +187,8 @@ impl Cancelled {
         self.0.location
     }
 
-    /// The token that was cancelled; those that inherited it report the same origin.
+    /// Returns the token that was cancelled. Tokens that inherited the cancel report the same
+    /// origin.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -224,7 +225,7 @@ impl fmt::Debug for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
-/// Two are equal if they report the same cancel.
+/// Two errors are equal if they report the same cancel.
 impl PartialEq for Cancelled {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,4 +1,4 @@
-//! The cancel of a token as the end of a channel of crossbeam's, for use in their `select!`.
+//! The cancel of a token as the disconnect of a channel of crossbeam's, for their `select!`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::node::Node;
 use super::token::CancelToken;
 
 impl Node {
-    /// Returns a receiver of nothing, whose sender is dropped when the node is cancelled.
+    /// Returns a receiver of nothing. The cancel of the node drops its sender.
     pub(crate) fn closed(self: &Arc<Self>) -> &Receiver<Infallible> {
         if let Some(closed) = self.closed.get() {
             return closed;

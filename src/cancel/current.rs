@@ -1,18 +1,20 @@
-//! The task or body that a thread runs: for values whose drop depends on how that ends, and for
-//! errors that say because of which task they came about.
+//! The task or body that a thread runs.
 //!
-//! A record is set where the group runs a body or the closure of a task, and where it drops
-//! something of the task's, on workers and in place alike. The record before is restored after
-//! that. Only the thread itself reads it, when it drops an end of a channel, opens a group, or
-//! breaks a barrier.
+//! Some values drop differently if their task ends ill, and some errors name the task that caused
+//! them. Both ask here.
 //!
-//! A drop is *ill* while the group says so, or while the thread panics and did not when the record
-//! was set: a task that is run by a destructor, on a thread that panics already, has not panicked
-//! itself.
+//! The group sets a record when it runs a body or the closure of a task, and when it drops a value
+//! of the task, on workers and in place alike. Afterwards the record before is restored. Only the
+//! thread itself reads its record, when it drops an end of a channel, opens a group, or breaks a
+//! barrier.
 //!
-//! `CURRENT` has no destructor, so it is in reach of the destructors of other thread-locals, and
-//! costs no look whether it still lives. It owns nothing while no record is set, and every record
-//! restores the one before it: nothing is left when the thread ends.
+//! A drop is *ill* while the group says so, or while the thread panics and did not panic when the
+//! record was set. A destructor may run a task on a thread that panics already: that task has not
+//! panicked itself.
+//!
+//! `CURRENT` has no destructor. So the destructors of other thread-locals can use it, and no use
+//! has to ask whether it still lives. It owns nothing while no record is set, and every record
+//! restores the record before it: nothing is left when the thread ends.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -32,7 +34,7 @@ struct Current {
     actor: ManuallyDrop<RefCell<Option<Actor>>>,
     /// The thread was panicking when the task, or the body of a scope in it, began.
     was_panicking: Cell<bool>,
-    /// What the group drops now belongs to a task that did not end well.
+    /// The group drops values of a task that did not end well.
     ill: Cell<bool>,
 }
 
@@ -52,8 +54,8 @@ fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
     CURRENT.try_with(f).ok()
 }
 
-/// While it lives, this thread has the record it was made with. The one before is restored after
-/// it.
+/// While it lives, this thread has the record it was made with. Its drop restores the record
+/// before.
 #[must_use = "the record is restored at once if this is not kept"]
 pub(crate) struct Recorded {
     before: Option<Actor>,
@@ -76,9 +78,9 @@ impl Recorded {
         recorded
     }
 
-    /// Exchanges what is kept here and the record of the thread.
+    /// Exchanges the record kept here and the record of the thread.
     ///
-    /// In place, since an actor is large: each move of one that was written a moment ago waits
+    /// In place, since an actor is large: each move of an actor that was written a moment ago waits
     /// until the writes have left the store buffer.
     #[inline(always)]
     fn exchange(&mut self) {
@@ -89,7 +91,7 @@ impl Recorded {
         });
     }
 
-    /// Says that the task did not end well, for what is dropped from now on.
+    /// Says that the task did not end well, for the values dropped from now on.
     pub(crate) fn turn_ill(&self) {
         with(|current| current.ill.set(true));
     }
@@ -108,7 +110,7 @@ pub(crate) fn begin(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
     Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), false)
 }
 
-/// Records that this thread drops what belongs to `task`, which did not end well.
+/// Records that this thread drops values of `task`, which did not end well.
 pub(crate) fn begin_ill(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
     Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), true)
 }
@@ -120,25 +122,26 @@ pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recor
     Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), false)
 }
 
-/// Records that this thread runs something for `actor`, which another thread runs.
+/// Records that this thread runs code for `actor`, which another thread runs.
 pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
     Recorded::set(actor, false)
 }
 
-/// Whether what is dropped now is dropped because a task, or a body, did not end well.
+/// Returns whether a value that is dropped now is dropped because a task, or a body, did not end
+/// well.
 #[inline]
 pub(crate) fn is_ill() -> bool {
     with(|current| current.ill.get() || (thread::panicking() && !current.was_panicking.get()))
         .unwrap_or_else(thread::panicking)
 }
 
-/// The task or body that this thread is in.
+/// Returns the task or body that this thread is in.
 #[inline]
 pub(crate) fn actor() -> Option<Actor> {
     with(|current| current.actor.borrow().clone()).flatten()
 }
 
-/// The task that this thread is in.
+/// Returns the task that this thread is in.
 pub(crate) fn task() -> Option<Identity> {
     with(|current| {
         current

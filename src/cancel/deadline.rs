@@ -10,7 +10,7 @@ use crate::facade::{AtomicU64, Ordering};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The word of no instant, later than that of any.
+/// The word for no instant: greater than the word for any instant.
 pub(super) const NEVER: u64 = u64::MAX;
 
 /// Returns the nanoseconds from the first deadline of the process to `instant`.

@@ -47,8 +47,8 @@ impl Node {
         }
     }
 
-    /// Lifts the shields whose time is up, here and above. Returns the limits of the other kinds
-    /// that have passed, the earliest first, and whether a shield was lifted.
+    /// Lifts the shields that have had their time, here and above. Returns the limits of the other
+    /// kinds that have passed, the earliest first, and whether a shield was lifted.
     fn due(self: &Arc<Self>, now: Instant) -> (Vec<(Instant, Due, Arc<Node>)>, bool) {
         let mut due = Vec::new();
         let mut lifted = false;

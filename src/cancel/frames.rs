@@ -16,7 +16,7 @@
 //! by their unparkers, never by their slots.
 //!
 //! A task that is run in place has a frame only once it has asked for a node of its own. Until then
-//! its scope is that of the frame below, and nothing of the above changes.
+//! its scope is the scope of the frame below, and nothing of the above changes.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
@@ -209,7 +209,7 @@ impl Frames {
         }
     }
 
-    /// Whether the innermost scope is that of `node`, and no task with a node of its own is in it.
+    /// Whether the innermost scope belongs to `node`, and no task with a node of its own is in it.
     fn is_in(&self, node: &Arc<Node>) -> bool {
         match self.frames.borrow().last() {
             Some(
@@ -273,7 +273,7 @@ pub(crate) fn identity() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-/// Returns the node of the innermost scope: the parent of what is opened there.
+/// Returns the node of the innermost scope: the parent of all scopes that are opened there.
 pub(crate) fn current() -> Option<Arc<Node>> {
     with(Frames::node)
 }
@@ -340,9 +340,9 @@ pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Runs `f`, a task of `node` without a handle, in place: if the innermost scope is that of `node`
-/// itself, this thread holds no lock of the crate, and the tasks around it have left enough of the
-/// stack.
+/// Runs `f`, a task of `node` without a handle, in place. Returns none unless the innermost scope
+/// belongs to `node` itself, this thread holds no lock of the crate, and the tasks around it have
+/// left enough of the stack.
 #[inline]
 pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
     struct Out<'a> {

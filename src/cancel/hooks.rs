@@ -18,7 +18,7 @@
 //! 1. A hook is taken once, by the thread that runs it. Its slot is `FIRING` until it has ended. So
 //!    its region, and with it the closure and the group above, lasts as long.
 //! 2. While a hook is queued, either the source is listed, or `MOST` hooks run, or the cancelling
-//!    thread is about to take one. A thread whose hook has ended takes the next in the same
+//!    thread is about to take one. A thread that has ended a hook takes the next in the same
 //!    critical section, so the second case ends by itself. A worker leaves hooks behind only while
 //!    the source is listed. If the system refuses a thread, the source is taken off the list and
 //!    the cancelling thread is woken.
@@ -110,8 +110,8 @@ struct HookSource {
 }
 
 impl HookSource {
-    /// Takes the next hook. Returns none if the thread may take none, or leaves what is queued to
-    /// workers that come for it.
+    /// Takes the next hook. Returns none if the thread may take none, or leaves the queued hooks to
+    /// workers that come for them.
     fn take(self: &Arc<Self>, before: Before, queued: Queued) -> Option<MarkedHook> {
         // Invariant 2: the end of a hook and the take of the next are one critical section.
         let mut queue = self.queue.lock();

@@ -42,7 +42,8 @@ impl TaskId {
     }
 }
 
-/// Unique and not dense: a thread takes a block of numbers at a time.
+/// Returns a number that is unique in the process. The numbers are not dense: a thread takes a
+/// block of them at a time.
 fn next_number() -> u64 {
     const BLOCK: u64 = 256;
     static NEXT: PlainU64 = PlainU64::new(1);
@@ -60,7 +61,7 @@ fn next_number() -> u64 {
     })
 }
 
-/// Which task: its id, its name if it was given one, and the place that spawned it.
+/// Identifies a task by its id, its name if it has one, and the place that spawned it.
 ///
 /// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task
 /// without a name. Control characters in the name are escaped.

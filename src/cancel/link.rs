@@ -35,7 +35,7 @@ impl Node {
         Self::below(parents, Kind::Plain, Some(observer))
     }
 
-    /// Returns the node of a task, or of the daemons, of the group whose node is `group`.
+    /// Returns the node of a task, or of the daemons, of the group with the node `group`.
     pub(crate) fn of_task(group: &Arc<Node>) -> Arc<Self> {
         Self::below([group], Kind::OfTask, None)
     }

@@ -24,7 +24,7 @@ pub(super) enum Route {
     Parent,
 }
 
-/// A hook whose slot has been marked, and which has not run.
+/// A hook that has not run, with the mark of its slot.
 pub(super) struct MarkedHook {
     /// The node that the slot is attached to.
     pub(super) node: Arc<Node>,
@@ -32,7 +32,7 @@ pub(super) struct MarkedHook {
     pub(super) marked: Marked,
 }
 
-/// The nodes and slots that a cancel has marked, with what is still to be woken and to be run.
+/// The nodes that a cancel has marked, and the threads and hooks that it has still to wake and run.
 #[must_use = "a cancel that is not delivered wakes no thread"]
 #[derive(Default)]
 pub(crate) struct Delivery {
@@ -187,7 +187,7 @@ impl Delivery {
 
     /// Keeps a slot that was marked, to be woken or to have its hook run.
     fn keep(&mut self, node: &Arc<Node>, slot: Arc<Slot>, marked: Marked) {
-        // A slot with a hook is that of a region, in which nothing waits.
+        // A slot with a hook belongs to a region, in which nothing waits.
         if marked.has_hook() {
             self.hooks.push(MarkedHook {
                 node: node.clone(),

@@ -3,8 +3,9 @@
 //! # The order of the files
 //!
 //! A cancel is a recursion by nature: a check can find a deadline passed, which cancels, which runs
-//! callbacks, which check. The files are in an order all the same. Marking the tree returns what is
-//! to be delivered, and the timer knows no nodes but alarms. A file uses only files above it here:
+//! callbacks, which check. The files are in an order all the same: marking the tree returns a
+//! delivery instead of delivering, and the timer knows alarms instead of nodes. A file uses only
+//! files above it here:
 //!
 //! | file | contents |
 //! |---|---|
@@ -16,7 +17,7 @@
 //! | `deadline` | an instant in a word |
 //! | `timer` | the threads that ring alarms |
 //! | `callbacks` | the list of a node's callbacks |
-//! | `watchers` | what is told of the cancel of a node |
+//! | `watchers` | callbacks and threads that are told of the cancel of a node |
 //! | `node` | a place in the tree: the state, the lock order, the invariants |
 //! | `ancestors` | the way up from a node |
 //! | `limits` | deadlines and the ends of graces and shields |

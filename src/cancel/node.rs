@@ -101,7 +101,7 @@ pub(crate) struct Node {
 /// every scope makes a node.
 pub(super) enum Kind {
     Plain,
-    /// It belongs to a task, or to the daemons, of the group whose node is its parent.
+    /// It belongs to a task, or to the daemons, of a group. Its parent is the group's node.
     OfTask,
     /// A region that winds down, with the end of the grace of the cancel around it.
     WindingDown(Box<Deadline>),

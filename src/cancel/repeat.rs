@@ -21,7 +21,7 @@ const MOST: Duration = Duration::from_secs(1);
 /// hook.
 pub(super) struct Repeat {
     slot: Arc<Slot>,
-    /// The node whose cancel the hook is for.
+    /// The node of the region: its cancel runs the hook.
     node: Weak<Node>,
     pause: PlainU64,
     /// The number of its entry in the timer, and the instant of that.

@@ -14,8 +14,9 @@ impl Node {
         self.report_panic(around.find_map(|node| node.observer.as_ref()), payload);
     }
 
-    /// Hands the panic of a callback to the group whose node this is, or whose task's or daemons'
-    /// node, or to the log. The group waits for the callbacks of all these, and of no others.
+    /// Hands the panic of a callback to the group, if this is the node of a group, of one of its
+    /// tasks or of its daemons; to the log otherwise. The group waits for the callbacks of all
+    /// these nodes, and of no others.
     pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
         let mut node = self;
         while let Some(group) = node.group() {

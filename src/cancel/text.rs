@@ -1,5 +1,7 @@
-//! Texts of the user's in messages of one line: a line break or an escape sequence in them must not
-//! pass for a line of a report, nor change what a terminal shows of the rest.
+//! The user's texts in messages of one line.
+//!
+//! A line break in such a text must not look like a line of a report, and an escape sequence must
+//! not change how a terminal shows the rest.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -19,14 +21,15 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a terminal, or a reader of lines, takes the character for more than itself: controls,
-/// the line and paragraph separators, and what changes the direction of the text around it.
+/// Returns whether a terminal, or a reader of lines, takes the character for more than itself:
+/// controls, line and paragraph separators, and characters that change the direction of the text.
 fn is_hazard(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text on one line: its lines trimmed and joined by a space, other control characters escaped.
+/// Returns the text on one line: its lines trimmed and joined by a space, other control characters
+/// escaped.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hazard) {
         return Cow::Borrowed(text);

@@ -12,16 +12,16 @@ use super::frames;
 use super::id::TokenId;
 use super::node::{Grace, Node};
 
-/// Cancels the scopes that belong to it, and says whether it has been cancelled.
+/// Cancels scopes, and says whether it has been cancelled.
 ///
-/// A token is a place in a tree: cancelling it cancels its children and never its parent. Clones
-/// are the same token, and tokens are equal if they are the same. Every
-/// [`TaskGroup`](crate::TaskGroup) has one ([`token`](crate::TaskGroup::token)); a token of your
-/// own cancels a group through [`Builder::parent`](crate::Builder::parent), and any code through
-/// [`run`](Self::run).
+/// Tokens form a tree. Cancelling a token cancels its children and never its parent. Clones are the
+/// same token, and two tokens are equal if they are the same token. Every
+/// [`TaskGroup`](crate::TaskGroup) has a token ([`token`](crate::TaskGroup::token)). A token of
+/// your own cancels a group through [`Builder::parent`](crate::Builder::parent), and any code
+/// through [`run`](Self::run).
 ///
 /// A cancel is not atomic across the tree: for a moment a token can be cancelled while its child is
-/// not yet. Everything that happened before a cancel is visible to whoever sees it.
+/// not yet. A thread that sees a cancel also sees everything that happened before it.
 ///
 /// ```
 /// use taskgroup::CancelToken;
@@ -44,7 +44,7 @@ impl CancelToken {
         &self.0
     }
 
-    /// A token that belongs to nothing.
+    /// Returns a new token without a parent.
     ///
     /// ```
     /// assert!(!taskgroup::CancelToken::new().is_cancelled());
@@ -53,7 +53,7 @@ impl CancelToken {
         CancelToken(Node::root())
     }
 
-    /// A token that is cancelled when this one is, and can be cancelled by itself.
+    /// Returns a token that is cancelled when this token is, and can be cancelled by itself.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -65,7 +65,7 @@ impl CancelToken {
         CancelToken(Node::child_of([&self.0]))
     }
 
-    /// A token that is cancelled when any of `tokens` is. Linked to none, it is a new token.
+    /// Returns a token that is cancelled when any of `tokens` is. Without any, it is a new token.
     ///
     /// ```
     /// use taskgroup::CancelToken;
@@ -79,9 +79,10 @@ impl CancelToken {
         CancelToken(Node::child_of(tokens.into_iter().map(|token| &token.0)))
     }
 
-    /// Cancels the token; true if this call did. Wakes every blocking point of its scopes, then
-    /// runs the callbacks. Of a token that was cancelled [gracefully](Self::cancel_gracefully), it
-    /// ends the grace.
+    /// Cancels the token. Returns true if this call cancelled it.
+    ///
+    /// The cancel wakes every blocking point of the token's scopes, then runs the callbacks. If the
+    /// token was cancelled [gracefully](Self::cancel_gracefully) before, this call ends the grace.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -94,7 +95,7 @@ impl CancelToken {
             .cancel(CancelCause::Requested { reason: None }, Location::caller())
     }
 
-    /// Cancels the token with a reason for people to read; true if this call did.
+    /// Cancels the token with a reason for people to read. Returns true if this call cancelled it.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -111,13 +112,14 @@ impl CancelToken {
         )
     }
 
-    /// Cancels the token, and spares what runs inside of [`winding_down`](crate::winding_down) for
-    /// at most `grace`; true if this call cancelled it.
+    /// Cancels the token, but spares code inside [`winding_down`](crate::winding_down) for at most
+    /// `grace`. Returns true if this call cancelled the token.
     ///
-    /// Everything else wakes at once, as with [`cancel`](Self::cancel). The grace ends early by any
-    /// other cancel of the token or of a scope between it and the region, by a deadline around the
-    /// region, and by a shorter grace; a failure does not end it. With no grace at all this is
-    /// `cancel`; one too long to express lasts until something else ends it.
+    /// Everything else wakes immediately, like with [`cancel`](Self::cancel). The grace ends early
+    /// at any other cancel of the token or of a scope between it and the region, at a deadline
+    /// around the region, and at the end of a shorter grace. A failure does not end it. A grace of
+    /// zero makes this call a plain `cancel`. A grace too long to express lasts until something
+    /// else ends it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,7 +143,7 @@ impl CancelToken {
         )
     }
 
-    /// As [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
+    /// Like [`cancel_gracefully`](Self::cancel_gracefully), with a reason for people to read.
     ///
     /// ```
     /// use std::time::Duration;
@@ -159,11 +161,10 @@ impl CancelToken {
             .cancel_sparing(cause, Location::caller(), grace_of(grace))
     }
 
-    /// Sets the token's deadline, or moves it, earlier or later. It has no effect on a token that
-    /// is cancelled.
+    /// Sets the token's deadline, or moves it, earlier or later.
     ///
-    /// The deadline of a parent holds for its children, whatever theirs are. One that has passed
-    /// cancels at once.
+    /// This has no effect on a token that is cancelled. The deadline of a parent also holds for its
+    /// children, whatever their own deadlines are. A deadline that has passed cancels immediately.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -179,8 +180,9 @@ impl CancelToken {
         self.0.set_deadline(deadline, Location::caller());
     }
 
-    /// Sets the token's deadline to `duration` from now, or to none where that is too long to
-    /// express. See [`cancel_at`](Self::cancel_at).
+    /// Sets the token's deadline to `duration` from now. See [`cancel_at`](Self::cancel_at).
+    ///
+    /// A duration too long to express removes the deadline.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -195,7 +197,9 @@ impl CancelToken {
         }
     }
 
-    /// Whether the token is cancelled: one load, and a look at the clock where a deadline holds.
+    /// Returns whether the token is cancelled.
+    ///
+    /// This costs one load, and a look at the clock if a deadline holds.
     ///
     /// ```
     /// assert!(!taskgroup::CancelToken::new().is_cancelled());
@@ -205,11 +209,11 @@ impl CancelToken {
         self.0.is_cancelled()
     }
 
-    /// `Ok` while the token is not cancelled.
+    /// Returns `Ok` while the token is not cancelled.
     ///
     /// # Errors
     ///
-    /// The cancel that cancelled it.
+    /// The cancel that cancelled the token.
     ///
     /// ```
     /// assert!(taskgroup::CancelToken::new().check().is_ok());
@@ -223,7 +227,7 @@ impl CancelToken {
         }
     }
 
-    /// The cancel that cancelled the token.
+    /// Returns the cancel that cancelled the token.
     ///
     /// ```
     /// assert!(taskgroup::CancelToken::new().cancelled().is_none());
@@ -236,7 +240,7 @@ impl CancelToken {
     ///
     /// # Cancellation
     ///
-    /// A blocking point of the current scope, also where the token is that of the scope.
+    /// This is a blocking point of the current scope, also if the token is the scope's own.
     ///
     /// # Errors
     ///
@@ -254,15 +258,16 @@ impl CancelToken {
         self.0.wait_until(None).map(drop)
     }
 
-    /// Blocks until the token is cancelled or `duration` has passed; true if it was cancelled.
+    /// Blocks until the token is cancelled or `duration` has passed. Returns true if it was
+    /// cancelled.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -276,25 +281,25 @@ impl CancelToken {
         self.0.wait_until(Instant::now().checked_add(duration))
     }
 
-    /// Registers `callback`, to be run when the token is cancelled; if it is already, it runs here
-    /// and now.
+    /// Registers `callback`, which runs when the token is cancelled. If the token is cancelled
+    /// already, the callback runs inside this call.
     ///
-    /// Each runs once, on the thread that cancels, the last registered first, with no lock of this
-    /// crate held and outside of any scope. Those of the tokens below come first, so a callback may
-    /// wait for a scope below to end. One that blocks holds up those that come after it, the
-    /// `cancel` that runs them, and the end of the scope or the task whose token this is; nobody
-    /// else has to wait for it.
+    /// Each callback runs once, on the cancelling thread, the last registered first, with no lock
+    /// of this crate held and outside any scope. The callbacks of the tokens below run first, so a
+    /// callback may wait for a scope below to end. A callback that blocks delays the callbacks
+    /// after it, the `cancel` that runs them, and the end of the scope or the task that the token
+    /// belongs to. No other thread has to wait for it.
     ///
     /// Dropping the guard takes the callback back, also in code that the same cancel has just
-    /// woken. So a guard that a body keeps in a local may be gone before the callback has begun;
-    /// hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code that
-    /// blocks inside of [`with_cancel_hook`](crate::with_cancel_hook).
+    /// woken. So a guard in a local variable of a body may be gone before the callback has begun.
+    /// Hand it to the group, with `g.on_release(move || Ok(drop(guard)))`, or put the code that
+    /// blocks inside [`with_cancel_hook`](crate::with_cancel_hook).
     ///
     /// # Panics
     ///
-    /// A callback's panic stops no other callback and does not come out of `cancel`: it is a
-    /// failure of the group whose token this is, or whose task's, or a `tracing` error where there
-    /// is none.
+    /// The panic of a callback stops no other callback and does not come out of `cancel`. It is a
+    /// failure of the group if this is the token of a group or of one of its tasks, and a `tracing`
+    /// error otherwise.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -312,22 +317,24 @@ impl CancelToken {
         self.0.register(Box::new(callback))
     }
 
-    /// Runs `f` under this token: every blocking point inside fails once the token is cancelled,
-    /// and groups opened inside are its children. This is how a thread that is no task comes under
-    /// a token.
+    /// Runs `f` under this token, for example on a thread that is no task.
     ///
-    /// Inside of a scope the token is *added* to that scope, as by
-    /// [`Builder::parent`](crate::Builder::parent). A cancel of an enclosing scope still ends what
-    /// blocks in `f`, and deadlines only get shorter. Use [`shield`](crate::shield) to hide them.
+    /// Every blocking point inside fails once the token is cancelled, and groups opened inside are
+    /// children of the token.
     ///
-    /// What [`current_token`](crate::current_token) gives inside of `f` depends on the place of the
-    /// call:
+    /// Inside a scope the token is *added* to that scope, like with
+    /// [`Builder::parent`](crate::Builder::parent). A cancel of an enclosing scope still ends a
+    /// blocking call in `f`, and deadlines only get shorter. Use [`shield`](crate::shield) to hide
+    /// them.
+    ///
+    /// The token that [`current_token`](crate::current_token) returns inside `f` depends on the
+    /// place of the call:
     ///
     /// | `run` is called | the current token in `f` |
     /// |---|---|
-    /// | outside of any scope, or in a [`shield`](crate::shield) | this token |
-    /// | in the scope of this token, or in one below it | the same as before: nothing is added |
-    /// | in any other scope | a new token below both; to cancel it ends what is in `f`, and nothing else |
+    /// | outside any scope, or in a [`shield`](crate::shield) | this token |
+    /// | in the scope of this token, or in a scope below it | the same as before: nothing is added |
+    /// | in any other scope | a new token below both; its cancel ends the calls in `f`, and nothing else |
     ///
     /// ```
     /// use std::time::Duration;
@@ -350,7 +357,7 @@ impl CancelToken {
         }
     }
 
-    /// The earliest deadline of the token and its parents.
+    /// Returns the earliest deadline of the token and of the tokens above it.
     ///
     /// ```
     /// assert_eq!(taskgroup::CancelToken::new().deadline(), None);
@@ -359,7 +366,7 @@ impl CancelToken {
         self.0.effective_deadline()
     }
 
-    /// The time left until [`deadline`](Self::deadline); zero if it has passed.
+    /// Returns the time left until [`deadline`](Self::deadline), or zero if it has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -373,7 +380,8 @@ impl CancelToken {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// A guard that cancels the token when it is dropped, with the cause [`CancelCause::Dropped`].
+    /// Returns a guard that cancels the token when it is dropped, with the cause
+    /// [`CancelCause::Dropped`].
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -388,7 +396,7 @@ impl CancelToken {
         }
     }
 
-    /// The identity of the token.
+    /// Returns the identity of the token.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();
@@ -399,6 +407,7 @@ impl CancelToken {
     }
 }
 
+/// Returns the grace that ends `duration` from now.
 fn grace_of(duration: Duration) -> Grace {
     if duration.is_zero() {
         return Grace::Over;
@@ -437,7 +446,9 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// Cancels a token when it is dropped; made by [`CancelToken::drop_guard`].
+/// Cancels a token when it is dropped. [`CancelToken::drop_guard`] makes it.
+///
+/// Not to be confused with [`CallbackGuard`], which takes a callback back and cancels nothing.
 ///
 /// ```
 /// let token = taskgroup::CancelToken::new();
@@ -451,7 +462,7 @@ pub struct CancelOnDrop {
 }
 
 impl CancelOnDrop {
-    /// Gives the token back, uncancelled.
+    /// Returns the token without cancelling it.
     ///
     /// ```
     /// let token = taskgroup::CancelToken::new();

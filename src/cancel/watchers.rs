@@ -1,4 +1,5 @@
-//! What is told of the cancel of a node, and what waits until that has been done.
+//! The callbacks and threads that are told of the cancel of a node, and the threads that wait until
+//! that has been done.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use slab::Slab;
 use super::callbacks::Callbacks;
 use crate::waiting::Slot;
 
-/// The sender whose drop disconnects the receiver of [`CancelToken::closed`].
+/// The sender of [`CancelToken::closed`]: its drop disconnects the receiver.
 ///
 /// [`CancelToken::closed`]: super::token::CancelToken::closed
 #[cfg(feature = "crossbeam")]
