@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::context;
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 use crate::{Cancelled, TaskBuilder, TaskGroup, facade, workers};
 
 /// What a model must come to in some execution, and whether it has. It outlives the executions on
@@ -93,7 +93,7 @@ impl Gate {
         }
         state.1.push(context::slot());
         drop(state);
-        context::wait(Point::Park, None, || self.0.lock().0).map(drop)
+        context::wait(WaitKind::Park, None, || self.0.lock().0).map(drop)
     }
 }
 

@@ -10,7 +10,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, here, must_see, saw};
 use super::{Model, Watched};
 use crate::facade::{AtomicU32, Ordering};
-use crate::waiting::{Fired, OnCancel, Point, Slot, Woken};
+use crate::waiting::{Fired, OnCancel, Slot, WaitKind, Woken};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -127,7 +127,7 @@ pub(super) fn models() -> Vec<Model> {
 
 fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
     slot.wait(
-        Point::Park,
+        WaitKind::Park,
         Location::caller(),
         OnCancel::Return,
         || None,
@@ -268,7 +268,7 @@ fn wait_marked_slot_parks() {
     };
     assert_eq!(
         shared.0.wait(
-            Point::Join,
+            WaitKind::Join,
             here(),
             OnCancel::Wait,
             || None,
@@ -300,7 +300,7 @@ fn wait_deadline_races_with_entry() {
         || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
     assert_eq!(
         shared.0.wait(
-            Point::Sleep,
+            WaitKind::Sleep,
             here(),
             OnCancel::Return,
             until,

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
 
-use super::abandoned::{Abandoned, Entry};
+use super::abandoned::{Abandoned, ListedThread};
 use crate::cancel::{Cancelled, context, current};
 use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
 use crate::panics::{PanicPayload, log};
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 
-/// What a call of `abandon` and its thread have in common. The first of the two to lock it after
-/// the fact decides: a result that is there is the caller's, and a thread whose caller has gone
-/// keeps its own.
+/// The state that a call of `abandon` shares with its thread.
+///
+/// Under its lock is decided which of the two comes first, the result or the leaving of the caller.
+/// A result that is there belongs to the caller. A thread that finds its caller gone keeps the
+/// result.
 struct Call<T, F> {
-    /// Until the thread takes it, or, where there is no thread or it comes too late, the caller.
+    /// The closure, until the thread takes it. The caller takes it if there is no thread, or if the
+    /// thread comes too late.
     f: Option<F>,
     /// The thread, once it has begun.
     thread: Option<ThreadId>,
@@ -27,27 +30,26 @@ struct Call<T, F> {
 
 enum Caller {
     Waits(Arc<Slot>),
-    /// It has gone, and this is in the list until the thread drops it.
-    Gone(#[allow(dead_code, reason = "kept for its drop")] Entry),
+    /// It has gone. The thread is listed until it drops this.
+    Gone(#[allow(dead_code, reason = "kept for its drop")] ListedThread),
 }
 
-/// Runs `f`, which blocks in code that nothing can wake, on a thread of its own, and leaves the
-/// thread behind on cancel.
+/// Runs `f` on a thread of its own, and leaves the thread behind if the scope is cancelled.
 ///
-/// A last resort: for a name to be resolved, a library without timeouts, a file on a network that
-/// is down. Where there is a way to wake what blocks, use
-/// [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind goes on holding what
-/// it holds, so `f` owns all that it uses, and runs outside of any scope.
-/// [`abandoned`](crate::abandoned) lists those that are left behind.
+/// This is a last resort for code that blocks and cannot be woken: resolving a name, a library
+/// without timeouts, a file on a network that is down. If there is a way to wake the code, use
+/// [`with_cancel_hook`](crate::with_cancel_hook). A thread that is left behind keeps everything it
+/// holds. So `f` owns all that it uses, and runs outside any scope.
+/// [`abandoned`](crate::abandoned) lists the threads that are left behind.
 ///
-/// The threads are called `taskgroup-abandoned`; [`abandon_named`] gives them another name. Where
-/// the system has no thread to give, `f` runs on this one, and is not left behind.
+/// The threads are called `taskgroup-abandoned`. [`abandon_named`] gives them another name. If the
+/// system refuses a thread, `f` runs on the calling thread, and is not left behind.
 ///
 /// # Cancellation
 ///
-/// A blocking point; in a cancelled scope `f` does not begin. When the scope is cancelled while `f`
-/// runs, `abandon` returns at once; what `f` returns is dropped on its thread when it ends, and
-/// what it panics with goes to the log of `tracing`. An `f` that its thread has not come to begin
+/// A blocking point. In a cancelled scope `f` does not begin. If the scope is cancelled while `f`
+/// runs, `abandon` returns immediately. The value that `f` returns later is dropped on its thread,
+/// and a panic of `f` goes to the log of `tracing`. If the thread has not begun to run `f` yet, `f`
 /// is dropped unrun.
 ///
 /// # Errors
@@ -76,20 +78,20 @@ pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Res
     call(None, f)
 }
 
-/// As [`abandon`], with a name for the thread: the system shows it, and so does
+/// Like [`abandon`], with a name for the thread. The system shows the name, and so does
 /// [`abandoned`](crate::abandoned).
 ///
 /// # Cancellation
 ///
-/// As [`abandon`].
+/// Like [`abandon`].
 ///
 /// # Errors
 ///
-/// As [`abandon`].
+/// Like [`abandon`].
 ///
 /// # Panics
 ///
-/// As [`abandon`].
+/// Like [`abandon`].
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -122,7 +124,7 @@ where
     let call = Arc::new(Mutex::new(call));
     let (theirs, actor) = (call.clone(), current::actor());
     let begin = move || {
-        // What `f` owns, the end of a channel say, is dropped for the task that calls.
+        // Values that `f` owns, such as the end of a channel, are dropped for the calling task.
         let _recorded = current::begin_for(actor);
         run(&theirs);
     };
@@ -140,7 +142,7 @@ where
             None => unreachable!("there is no thread that could have taken the closure"),
         };
     }
-    let waited = context::wait(Point::Abandon, None, || call.lock().result.is_some());
+    let waited = context::wait(WaitKind::Abandon, None, || call.lock().result.is_some());
     let mut call = call.lock();
     match (call.result.take(), waited) {
         (Some(Ok(value)), _) => Ok(value),
@@ -152,13 +154,13 @@ where
             let unrun = call.f.take();
             if let (None, Some(thread)) = (&unrun, call.thread) {
                 let name = name.map(Cow::into_owned);
-                let entry = Abandoned {
+                let left = Abandoned {
                     name,
                     location: Location::caller(),
                     since: Instant::now(),
                     thread,
                 };
-                call.caller = Caller::Gone(Entry::of(entry));
+                call.caller = Caller::Gone(ListedThread::of(left));
             }
             drop(call);
             drop(unrun);
@@ -184,8 +186,8 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         return caller.unpark();
     }
     drop(call);
-    // Panics of `f` and of the destructor of its value alike. The entry goes with the call, which
-    // the thread has to itself.
+    // The panic of `f`, or of the destructor of its value. The thread is taken off the list with
+    // the call, which no other thread has any more.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
         log(|| {
             tracing::error!(

@@ -1,4 +1,4 @@
-//! The threads that were left behind.
+//! The threads that `abandon` has left behind.
 
 use std::fmt;
 use std::panic::Location;
@@ -9,14 +9,13 @@ use slab::Slab;
 
 use crate::facade::PlainMutex;
 
-/// Those that have not ended.
+/// The threads that have not ended.
 static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
 
-/// A thread that [`abandon`](crate::abandon) has left behind and that still runs; see
+/// A thread that [`abandon`](crate::abandon) has left behind and that still runs. See
 /// [`abandoned`].
 ///
-/// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, or without a name where none was
-/// given.
+/// Its `Display` is ``abandoned `resolver` (src/main.rs:12)``, without the name if none was given.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,23 +48,23 @@ impl fmt::Display for Abandoned {
 
 /// A place in the list, for as long as the thread runs.
 #[derive(Debug)]
-pub(super) struct Entry(usize);
+pub(super) struct ListedThread(usize);
 
-impl Entry {
+impl ListedThread {
     pub(super) fn of(abandoned: Abandoned) -> Self {
-        Entry(LEFT_BEHIND.lock().insert(abandoned))
+        ListedThread(LEFT_BEHIND.lock().insert(abandoned))
     }
 }
 
-impl Drop for Entry {
+impl Drop for ListedThread {
     fn drop(&mut self) {
         let gone = LEFT_BEHIND.lock().try_remove(self.0);
         drop(gone);
     }
 }
 
-/// The threads that [`abandon`](crate::abandon) has left behind and that have not ended yet, the
-/// one left first first.
+/// Returns the threads that [`abandon`](crate::abandon) has left behind and that have not ended
+/// yet, in the order in which they were left behind.
 ///
 /// ```
 /// for thread in taskgroup::abandoned() {

@@ -1,6 +1,6 @@
-//! Loops that a cancel ends.
+//! Iterators that a cancel ends.
 
-use super::Halt;
+use super::CancelFuse;
 use crate::cancel::{Cancelled, context};
 
 /// Makes a loop over any iterator end when the current scope is cancelled.
@@ -18,25 +18,25 @@ use crate::cancel::{Cancelled, context};
 /// # }
 /// ```
 pub trait CancellableExt: Iterator + Sized {
-    /// The same items, each after a [`checkpoint`](crate::checkpoint): see [`Cancellable`].
+    /// Returns the same items, each after a [`checkpoint`](crate::checkpoint): see [`Cancellable`].
     fn cancellable(self) -> Cancellable<Self> {
         Cancellable {
             items: self,
-            halt: Halt::default(),
+            fuse: CancelFuse::default(),
         }
     }
 }
 
 impl<I: Iterator> CancellableExt for I {}
 
-/// The items of an iterator, as long as the current scope is not cancelled: made by
-/// [`CancellableExt::cancellable`].
+/// Yields the items of an iterator, as long as the current scope is not cancelled.
+/// [`CancellableExt::cancellable`] makes it.
 ///
 /// # Cancellation
 ///
-/// [`next`](Iterator::next) is a checkpoint. In a cancelled scope it takes no item: it gives the
-/// [`Cancelled`], and after that the end, so that every loop stops and none looks finished. An
-/// iterator that itself blocks is not woken.
+/// [`next`](Iterator::next) is a checkpoint. In a cancelled scope it takes no item. It yields the
+/// [`Cancelled`], and then the end, so that every loop stops and none looks finished. An iterator
+/// that itself blocks is not woken.
 ///
 /// ```
 /// use taskgroup::{CancelToken, CancellableExt};
@@ -51,11 +51,11 @@ impl<I: Iterator> CancellableExt for I {}
 #[must_use = "iterators are lazy: nothing is pulled until `next` is called"]
 pub struct Cancellable<I> {
     items: I,
-    halt: Halt,
+    fuse: CancelFuse,
 }
 
 impl<I> Cancellable<I> {
-    /// The iterator, with the items that are left.
+    /// Returns the iterator, with the items that are left.
     ///
     /// ```
     /// use taskgroup::CancellableExt;
@@ -73,11 +73,11 @@ impl<I: Iterator> Iterator for Cancellable<I> {
     type Item = Result<I::Item, Cancelled>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.halt.ends() {
+        if self.fuse.ends() {
             return None;
         }
         let item = context::check().map(|()| self.items.next());
-        self.halt.after(item)
+        self.fuse.after(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -1,9 +1,9 @@
-//! The blocking points, and the scopes of code that is no group: timeouts, shields, hooks.
+//! Blocking points, and scopes that are no groups: timeouts, shields, regions with hooks.
 
 mod abandon;
 mod abandoned;
+mod cancel_fuse;
 mod cancellable;
-mod halt;
 mod hook;
 mod pause;
 mod shield;
@@ -12,8 +12,8 @@ mod winding_down;
 
 pub use abandon::{abandon, abandon_named};
 pub use abandoned::{Abandoned, abandoned};
+pub(crate) use cancel_fuse::CancelFuse;
 pub use cancellable::{Cancellable, CancellableExt};
-pub(crate) use halt::Halt;
 pub use hook::{with_cancel_hook, with_cancel_hook_repeating};
 pub use pause::{
     checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until,

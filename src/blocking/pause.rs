@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{CancelToken, Cancelled};
 use crate::facade;
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
-/// Fails if the current scope is cancelled: for code that computes. Costs about as much as a load.
+/// Returns an error if the current scope is cancelled. For code that computes: it costs about as
+/// much as a load.
 ///
 /// # Cancellation
 ///
-/// This is the check that every blocking point makes at its entry. Outside of any scope it is
-/// always `Ok`.
+/// Every blocking point makes this check at its entry. Outside any scope it always returns `Ok`.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub fn checkpoint() -> Result<(), Cancelled> {
     context::check()
 }
 
-/// Whether the current scope is cancelled.
+/// Returns whether the current scope is cancelled.
 ///
 /// ```
 /// assert!(!taskgroup::is_cancelled());
@@ -41,12 +41,12 @@ pub fn is_cancelled() -> bool {
     context::is_cancelled()
 }
 
-/// The token of the current scope: of the group whose body this is, of the task, of
-/// [`timeout`](crate::timeout) or of [`CancelToken::run`]. None outside of any scope, and inside a
-/// [`shield`](crate::shield).
+/// Returns the token of the current scope: the token of the group in its body, of the task, of
+/// [`timeout`](crate::timeout), or of [`CancelToken::run`]. Returns `None` outside any scope, and
+/// inside a [`shield`](crate::shield).
 ///
-/// That of a task is its own, a child of its group's: cancelling it cancels the task and nothing
-/// else.
+/// A task has a token of its own, a child of the group's token. Cancelling it cancels the task and
+/// nothing else.
 ///
 /// ```
 /// let token = taskgroup::CancelToken::new();
@@ -56,8 +56,8 @@ pub fn current_token() -> Option<CancelToken> {
     context::current_own().map(CancelToken::from_node)
 }
 
-/// The time left until the deadline of the current scope, if it has one; zero if it has passed. In
-/// a region that [winds down](crate::winding_down), the end of the grace is one.
+/// Returns the time left until the deadline of the current scope, if it has one, and zero if it has
+/// passed. In a region that [winds down](crate::winding_down), the end of the grace is a deadline.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -73,11 +73,12 @@ pub fn remaining() -> Option<Duration> {
     context::current().and_then(|node| CancelToken::from_node(node).remaining())
 }
 
-/// Blocks for `duration`; for ever, or until a cancel, where it is too long to express.
+/// Blocks for `duration`. If that is too long to express, blocks until a cancel.
 ///
 /// # Cancellation
 ///
-/// A blocking point: it fails at once in a cancelled scope, and wakes when the scope is cancelled.
+/// A blocking point: it fails immediately in a cancelled scope, and wakes when the scope is
+/// cancelled.
 ///
 /// # Errors
 ///
@@ -101,11 +102,11 @@ pub fn sleep(duration: Duration) -> Result<(), Cancelled> {
 ///
 /// # Cancellation
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// # Errors
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -120,19 +121,19 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Cancelled> {
 
 #[track_caller]
 fn pause(until: Option<Instant>) -> Result<(), Cancelled> {
-    context::wait(Point::Sleep, until, || false).map(drop)
+    context::wait(WaitKind::Sleep, until, || false).map(drop)
 }
 
-/// Blocks until somebody unparks this thread with [`std::thread::Thread::unpark`]; like std's, it
+/// Blocks until this thread is unparked with [`std::thread::Thread::unpark`]. Like std's `park`, it
 /// may return early.
 ///
 /// # Cancellation
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// # Errors
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -145,16 +146,16 @@ pub fn park() -> Result<(), Cancelled> {
     park_until(None)
 }
 
-/// Blocks until somebody unparks this thread or `duration` has passed; like std's, it may return
-/// early.
+/// Blocks until this thread is unparked or `duration` has passed. Like std's `park_timeout`, it may
+/// return early.
 ///
 /// # Cancellation
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// # Errors
 ///
-/// As [`sleep`].
+/// Like [`sleep`].
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -168,14 +169,14 @@ pub fn park_timeout(duration: Duration) -> Result<(), Cancelled> {
 
 #[track_caller]
 fn park_until(limit: Option<Instant>) -> Result<(), Cancelled> {
-    // The first look is before the park, the second after it, whoever woke the thread.
+    // The first look is before the park, the second after it, for whatever reason the thread woke.
     let mut looks = 0;
-    let outcome = context::wait(Point::Park, limit, || {
+    let outcome = context::wait(WaitKind::Park, limit, || {
         looks += 1;
         looks > 1
     })?;
     match outcome {
-        // A cancel unparks too; the wake that it gave is not one that somebody meant.
+        // A cancel unparks too, and its wake is not the unpark that the caller waits for.
         Outcome::Ready => context::check(),
         Outcome::TimedOut => Ok(()),
     }

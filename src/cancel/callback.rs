@@ -10,7 +10,7 @@ use super::frames;
 use super::node::Node;
 use super::uncancellable::wait_uncancellable;
 use crate::facade::{PlainMutex, catch};
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 
 /// The threads that wait in the drop of a guard, each with the thread that it waits for. They are
 /// looked at only where such a drop has to wait.
@@ -142,7 +142,7 @@ impl Node {
             let mut inner = self.inner.lock();
             inner.watchers().callbacks.runner_of(id).is_none()
         };
-        wait_uncancellable(Point::Deregister, || None, has_ended);
+        wait_uncancellable(WaitKind::Deregister, || None, has_ended);
     }
 }
 

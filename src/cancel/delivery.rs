@@ -12,7 +12,7 @@ use super::node::{Inner, Node};
 use super::uncancellable::wait_uncancellable_at;
 use super::{frames, hooks};
 use crate::facade::MutexGuard;
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 impl Delivery {
     /// Wakes threads, tells groups, and runs hooks and callbacks, on this thread, which holds no
@@ -126,7 +126,7 @@ impl Node {
             inner.watchers().quiescence.push(slot.clone());
             drop(inner);
             let ready = || is_quiet(&self.inner.lock());
-            wait_uncancellable_at(location, Point::ScopeEnd, || None, ready);
+            wait_uncancellable_at(location, WaitKind::ScopeEnd, || None, ready);
             inner = self.inner.lock();
         }
 

@@ -39,7 +39,7 @@ use super::frames;
 use super::mark::MarkedHook;
 use super::uncancellable::wait_uncancellable_at;
 use crate::facade::Mutex;
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 use crate::workers::{self, Source, Worker};
 
 /// How many hooks of one cancel run at once.
@@ -81,7 +81,7 @@ pub(super) fn run_all(hooks: Vec<MarkedHook>, location: &'static Location<'stati
             is_over = queue.is_over();
             is_over || queue.needs_canceller()
         };
-        wait_uncancellable_at(location, Point::Cancel, || None, over_or_needed);
+        wait_uncancellable_at(location, WaitKind::Cancel, || None, over_or_needed);
         if is_over {
             return;
         }

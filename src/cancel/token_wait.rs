@@ -8,7 +8,7 @@ use super::frames;
 use super::node::Node;
 use super::uncancellable::Outcome;
 use super::wait::wait;
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 
 /// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may
 /// have changed.
@@ -54,7 +54,7 @@ impl Node {
             let next = self.next_limit();
             let limit = [until, next].into_iter().flatten().min();
             let ready = || self.is_flagged() || self.next_limit() != next;
-            match wait(Point::Token, limit, ready) {
+            match wait(WaitKind::Token, limit, ready) {
                 // The scope may be the token's own, or one below it.
                 Err(cancelled) => {
                     return if self.is_flagged() {

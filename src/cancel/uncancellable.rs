@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use super::frames::slot;
-use crate::waiting::{OnCancel, Point, Woken};
+use crate::waiting::{OnCancel, WaitKind, Woken};
 use crate::workers::Refusal;
 
 /// How a wait ended that was not cancelled.
@@ -19,24 +19,24 @@ pub(crate) enum Outcome {
 /// Blocks until `ready`, or until the instant that `until` returns, whatever is cancelled.
 #[track_caller]
 pub(crate) fn wait_uncancellable(
-    point: Point,
+    kind: WaitKind,
     until: impl FnMut() -> Option<Instant>,
     ready: impl FnMut() -> bool,
 ) -> Outcome {
-    wait_uncancellable_at(Location::caller(), point, until, ready)
+    wait_uncancellable_at(Location::caller(), kind, until, ready)
 }
 
 /// Like [`wait_uncancellable`], for a wait that is part of a call at `location`.
 pub(crate) fn wait_uncancellable_at(
     location: &'static Location<'static>,
-    point: Point,
+    kind: WaitKind,
     mut until: impl FnMut() -> Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Outcome {
     loop {
         let mut refused = None;
         match slot().wait(
-            point,
+            kind,
             location,
             OnCancel::Wait,
             &mut until,
@@ -53,6 +53,6 @@ pub(crate) fn wait_uncancellable_at(
 /// Runs `f`, which blocks in a channel of crossbeam's, and says so.
 #[cfg(feature = "crossbeam")]
 #[track_caller]
-pub(crate) fn blocked<T>(point: Point, f: impl FnOnce() -> T) -> T {
-    slot().blocked(point, Location::caller(), f)
+pub(crate) fn blocked<T>(kind: WaitKind, f: impl FnOnce() -> T) -> T {
+    slot().blocked(kind, Location::caller(), f)
 }

@@ -8,14 +8,14 @@ use super::check::check;
 use super::frames::{self, Frames};
 use super::uncancellable::Outcome;
 use crate::facade;
-use crate::waiting::{OnCancel, Point, Woken};
+use crate::waiting::{OnCancel, WaitKind, Woken};
 
 impl Frames {
     /// Blocks until `ready`, until `limit`, or until there is cause to look for a cancel, which is
     /// up to the caller. Until then it touches the reference counts of neither slot nor node.
     fn wait(
         &self,
-        point: Point,
+        kind: WaitKind,
         location: &'static Location<'static>,
         limit: Option<Instant>,
         ready: impl FnMut() -> bool,
@@ -37,7 +37,7 @@ impl Frames {
         };
 
         let mut refused = None;
-        let woken = slot.wait(point, location, on_cancel, until, ready, &mut refused);
+        let woken = slot.wait(kind, location, on_cancel, until, ready, &mut refused);
         if let Some(refusal) = refused {
             refusal.fail();
         }
@@ -54,7 +54,7 @@ impl Frames {
 #[inline]
 #[track_caller]
 pub(crate) fn wait(
-    point: Point,
+    kind: WaitKind,
     limit: Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Result<Outcome, Cancelled> {
@@ -63,7 +63,7 @@ pub(crate) fn wait(
         check()?;
         // The frames are asked for each time: the code of a task that had to fail may have been in
         // scopes of its own.
-        match frames::with(|frames| frames.wait(point, location, limit, &mut ready)) {
+        match frames::with(|frames| frames.wait(kind, location, limit, &mut ready)) {
             Woken::Ready => return Ok(Outcome::Ready),
             Woken::Marked | Woken::Refused => {}
             Woken::TimedOut => {

@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::shared::Shared;
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::{CallbackGuard, CancelToken, Cancelled};
-use crate::waiting::{Grant, Place, Waiter};
+use crate::waiting::{Grant, Position, Waiter};
 
 /// What became of an attempt to do a case.
 pub(super) enum Attempt {
@@ -80,7 +80,7 @@ pub(super) trait Case {
 #[derive(Debug)]
 pub struct RecvCase<'a, T> {
     channel: Option<&'a Shared<T>>,
-    place: Option<Place>,
+    place: Option<Position>,
     received: Option<Result<T, Disconnected>>,
 }
 
@@ -167,7 +167,7 @@ impl<T> Case for RecvCase<'_, T> {
 pub struct SendCase<'a, T> {
     channel: &'a Shared<T>,
     message: &'a mut Option<T>,
-    place: Option<Place>,
+    place: Option<Position>,
     sent: Option<Result<(), Disconnected>>,
 }
 

@@ -44,7 +44,7 @@ use super::timer::{comes_first, first};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{self, spin};
-use crate::waiting::{Point, Waiter};
+use crate::waiting::{WaitKind, Waiter};
 
 /// How long a select waits.
 #[doc(hidden)]
@@ -293,7 +293,7 @@ impl Queues {
                     spin(|| waiter.is_granted());
                 }
                 // fault: select-ignores-the-clock
-                match context::wait(Point::Select, first(due, limit), || waiter.is_granted()) {
+                match context::wait(WaitKind::Select, first(due, limit), || waiter.is_granted()) {
                     Ok(Outcome::TimedOut) if comes_first(due, limit) => Ok(Outcome::Ready),
                     ended => ended,
                 }

@@ -56,10 +56,10 @@ use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvErro
 
 use super::refusal::Refusal;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
-use crate::blocking::Halt;
+use crate::blocking::CancelFuse;
 use crate::cancel::{Node, context};
 use crate::facade::spin;
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// Receives a message, waiting for it if need be.
 ///
@@ -194,7 +194,7 @@ pub fn send_timeout<T>(
 pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
     Iter {
         receiver,
-        halt: Halt::default(),
+        fuse: CancelFuse::default(),
     }
 }
 
@@ -214,7 +214,7 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    halt: Halt,
+    fuse: CancelFuse,
 }
 
 impl<T> Iterator for Iter<'_, T> {
@@ -222,7 +222,7 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.halt.ends() {
+        if self.fuse.ends() {
             return None;
         }
         let step = match recv(self.receiver) {
@@ -230,7 +230,7 @@ impl<T> Iterator for Iter<'_, T> {
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
             Err(RecvError::Disconnected(_)) => Ok(None),
         };
-        Some(self.halt.after(step)?.map_err(RecvError::Cancelled))
+        Some(self.fuse.after(step)?.map_err(RecvError::Cancelled))
     }
 }
 
@@ -281,7 +281,7 @@ fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, R
     let node = context::current();
     let mut select = Select::new();
     select.recv(receiver);
-    wait(Point::Receive, select, node.as_ref(), limit)?
+    wait(WaitKind::Receive, select, node.as_ref(), limit)?
         .recv(receiver)
         .map_err(|_| gone())
 }
@@ -339,7 +339,7 @@ fn send_slowly<T>(
     let node = context::current();
     let mut select = Select::new();
     select.send(sender);
-    match wait(Point::Send, select, node.as_ref(), limit) {
+    match wait(WaitKind::Send, select, node.as_ref(), limit) {
         Ok(operation) => operation
             .send(sender, message)
             .map_err(|error| (error.into_inner(), gone())),
@@ -350,7 +350,7 @@ fn send_slowly<T>(
 /// Waits for the one operation of `select`, or for the cancel of `node`.
 #[track_caller]
 fn wait<'a>(
-    point: Point,
+    point: WaitKind,
     mut select: Select<'a>,
     node: Option<&'a Arc<Node>>,
     limit: Option<Instant>,

@@ -1,7 +1,7 @@
 //! The messages of a channel, one by one.
 
 use super::{Receiver, RecvError};
-use crate::blocking::Halt;
+use crate::blocking::CancelFuse;
 
 /// The messages of a channel, until it is empty and has no senders; from [`Receiver::iter`].
 ///
@@ -128,7 +128,7 @@ impl<T> Iterator for TryIter<'_, T> {
 /// How far an iteration has come.
 #[derive(Debug, Default)]
 struct Progress {
-    halt: Halt,
+    fuse: CancelFuse,
     /// The error of a stream that was cut short has been given.
     ended: bool,
 }
@@ -136,7 +136,7 @@ struct Progress {
 impl Progress {
     #[track_caller]
     fn next<T>(&mut self, receiver: &Receiver<T>) -> Option<Result<T, RecvError>> {
-        if self.ended || self.halt.ends() {
+        if self.ended || self.fuse.ends() {
             return None;
         }
         let step = match receiver.recv() {
@@ -148,6 +148,6 @@ impl Progress {
             }
             Err(RecvError::Disconnected(_)) => Ok(None),
         };
-        Some(self.halt.after(step)?.map_err(RecvError::Cancelled))
+        Some(self.fuse.after(step)?.map_err(RecvError::Cancelled))
     }
 }

@@ -16,7 +16,7 @@ use super::state::{Sending, State};
 use super::timer::Timer;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{Mutex, Track, spin};
-use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
 
 // In the order of declaration: what each send and receive touches stands together.
 #[repr(C)]
@@ -55,8 +55,8 @@ impl<T> Shared<T> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let state = State {
             buffer: VecDeque::new(),
-            sending: Queue::new(),
-            receiving: Queue::new(),
+            sending: WaitQueue::new(),
+            receiving: WaitQueue::new(),
             senders: 1,
             receivers: 1,
             senders_closing: Closing::default(),
@@ -235,7 +235,7 @@ impl<T> Shared<T> {
         if !may_spin {
             spin(|| waiter.is_granted());
         }
-        let refusal = match context::wait(Point::Send, limit, || waiter.is_granted()) {
+        let refusal = match context::wait(WaitKind::Send, limit, || waiter.is_granted()) {
             Ok(Outcome::Ready) if waiter.grant() == Grant::Given => return Ok(()),
             Ok(Outcome::Ready) => Refusal::Disconnected(self.without_receivers()),
             Ok(Outcome::TimedOut) => Refusal::NotNow,
@@ -276,7 +276,7 @@ impl<T> Shared<T> {
                 Ok(place) => place,
                 Err(done) => return done,
             };
-            let ended = context::wait(Point::Receive, limit, || waiter.is_granted());
+            let ended = context::wait(WaitKind::Receive, limit, || waiter.is_granted());
             // Invariant 3.
             //
             // fault: cancelled-receiver-stays
@@ -298,7 +298,7 @@ impl<T> Shared<T> {
 /// What a select does with a channel while it waits.
 impl<T> Shared<T> {
     /// Lets `waiter` wait for a message, for its `case`; `None` if it need not wait.
-    pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Place> {
+    pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Position> {
         let mut state = self.state.lock();
         // fault: select-misses-a-message
         // fault: select-misses-the-last-sender
@@ -316,13 +316,13 @@ impl<T> Shared<T> {
     }
 
     /// Takes out a waiter that was granted nothing here.
-    pub(super) fn leave_receiving(&self, place: Place) {
+    pub(super) fn leave_receiving(&self, place: Position) {
         self.state.lock().receiving.remove(place);
     }
 
     /// Takes out a waiter that was granted its wait here, and receives a message if there still is
     /// one.
-    pub(super) fn end_receiving(&self, place: Place) -> Result<T, Refusal> {
+    pub(super) fn end_receiving(&self, place: Position) -> Result<T, Refusal> {
         let received =
             self.with(|state, wakes| state.end_receiving(place, true, self.capacity, wakes));
         received.map_err(Refusal::or_cancelled)
@@ -338,7 +338,7 @@ impl<T> Shared<T> {
         waiter: &Arc<Waiter>,
         case: u32,
         message: T,
-    ) -> Result<Place, T> {
+    ) -> Result<Position, T> {
         let mut state = self.state.lock();
         // fault: select-misses-the-last-receiver
         // fault: select-misses-room
@@ -359,7 +359,7 @@ impl<T> Shared<T> {
     }
 
     /// Takes out a waiter whose message was not sent, with the message.
-    pub(super) fn leave_sending(&self, place: Place) -> T {
+    pub(super) fn leave_sending(&self, place: Position) -> T {
         self.state.lock().sending.remove(place).1.message
     }
 }

@@ -30,16 +30,16 @@ use std::sync::Arc;
 use super::Disconnected;
 use super::closing::Closing;
 use super::refusal::Refusal;
-use crate::waiting::{Grant, Place, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, Position, WaitQueue, Waiter, Wakes};
 
 // In the order of declaration: how the ends went is touched at the end alone.
 #[repr(C)]
 pub(super) struct State<T> {
     pub(super) buffer: VecDeque<T>,
     /// The waiting senders, with their messages.
-    pub(super) sending: Queue<Sending<T>>,
+    pub(super) sending: WaitQueue<Sending<T>>,
     /// The waiting receivers.
-    pub(super) receiving: Queue<Receiving<T>>,
+    pub(super) receiving: WaitQueue<Receiving<T>>,
     pub(super) senders: usize,
     pub(super) receivers: usize,
     /// How the senders went.
@@ -113,7 +113,7 @@ impl<T> State<T> {
     }
 
     /// Enters `waiter` as one that waits for a message, for its `case`.
-    pub(super) fn wait_to_receive(&mut self, waiter: Arc<Waiter>, case: u32) -> Place {
+    pub(super) fn wait_to_receive(&mut self, waiter: Arc<Waiter>, case: u32) -> Position {
         self.receiving
             .push(waiter, Receiving { case, handed: None })
     }
@@ -122,7 +122,7 @@ impl<T> State<T> {
     /// with the next one.
     pub(super) fn end_receiving(
         &mut self,
-        place: Place,
+        place: Position,
         is_told: bool,
         capacity: usize,
         wakes: &mut Wakes,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::refusal::Refusal;
 use crate::cancel::context;
 use crate::facade::{self, Mutex};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 pub(super) struct Timer<T> {
     /// When the next message is in the channel; `None` if no further one will be.
@@ -91,7 +91,7 @@ impl<T> Timer<T> {
                 Ok(message) => return Ok(message),
                 Err(due) => due,
             };
-            context::wait(Point::Receive, first(due, limit), || false)
+            context::wait(WaitKind::Receive, first(due, limit), || false)
                 .map_err(Refusal::Cancelled)?;
             if !comes_first(due, limit) {
                 return Err(Refusal::NotNow);

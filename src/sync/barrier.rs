@@ -6,7 +6,7 @@ use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, current};
 use crate::error::Broken;
 use crate::facade::{Mutex, const_fn};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// Lets a number of threads wait for each other, again and again.
 ///
@@ -49,7 +49,7 @@ pub struct Barrier {
 
 struct State {
     /// A waiter for which the barrier was broken is set apart, with the reason.
-    waiting: Queue<Option<Broken>>,
+    waiting: WaitQueue<Option<Broken>>,
     /// Until it is reset.
     broken: Option<Broken>,
 }
@@ -105,7 +105,7 @@ impl Barrier {
         /// # }
         /// ```
         pub const fn new(size: usize) -> Self {
-            Barrier { size, state: Mutex::new(State { waiting: Queue::new(), broken: None }) }
+            Barrier { size, state: Mutex::new(State { waiting: WaitQueue::new(), broken: None }) }
         }
     }
 
@@ -150,7 +150,7 @@ impl Barrier {
         let Some(place) = place else { return Ok(true) };
 
         crate::facade::spin(|| waiter.is_granted());
-        let ended = context::wait(Point::Barrier, None, || waiter.is_granted());
+        let ended = context::wait(WaitKind::Barrier, None, || waiter.is_granted());
         match (waiter.grant(), ended) {
             (Grant::Given, Ok(_)) => Ok(false),
             (Grant::Refused, Ok(_)) => {

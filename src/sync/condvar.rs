@@ -7,7 +7,7 @@ use super::MutexGuard;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// Waits until something holds of what a [`Mutex`](super::Mutex) protects.
 ///
@@ -43,7 +43,7 @@ use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
 pub struct Condvar {
     /// How many wait. Written under the lock of the queue.
     waiting: AtomicUsize,
-    queue: Mutex<Queue<()>>,
+    queue: Mutex<WaitQueue<()>>,
 }
 
 impl Condvar {
@@ -57,7 +57,7 @@ impl Condvar {
         /// CHANGED.notify_all();
         /// ```
         pub const fn new() -> Self {
-            Condvar { waiting: AtomicUsize::new(0), queue: Mutex::new(Queue::new()) }
+            Condvar { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
         }
     }
 
@@ -284,7 +284,7 @@ impl Condvar {
         let place = enter();
         guard.unlock();
         spin(|| waiter.is_granted());
-        let mut ended = context::wait(Point::Condvar, limit, || waiter.is_granted());
+        let mut ended = context::wait(WaitKind::Condvar, limit, || waiter.is_granted());
         if !matches!(ended, Ok(Outcome::Ready)) {
             let mut queue = self.queue.lock();
             if !waiter.is_granted() {

@@ -7,7 +7,7 @@ use super::gate::Gate;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicU32, Ordering, const_fn};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// A flag that threads wait for, and that can be put down again.
 ///
@@ -111,7 +111,7 @@ impl Event {
             Ok(())
         } else {
             self.gate
-                .wait(Point::Event, None, || self.is_set())
+                .wait(WaitKind::Event, None, || self.is_set())
                 .map(drop)
         }
     }
@@ -140,11 +140,11 @@ impl Event {
             // The clock need not be read.
             return Ok(true);
         }
-        let outcome = self
-            .gate
-            .wait(Point::Event, Instant::now().checked_add(duration), || {
-                self.is_set()
-            })?;
+        let outcome = self.gate.wait(
+            WaitKind::Event,
+            Instant::now().checked_add(duration),
+            || self.is_set(),
+        )?;
         Ok(outcome == Outcome::Ready)
     }
 }

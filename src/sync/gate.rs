@@ -5,18 +5,18 @@ use std::time::Instant;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{Mutex, const_fn, spin};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// Those who wait until something holds, which whoever makes it hold says by opening the gate.
 ///
 /// What they wait for is looked at, and made to hold, under the lock of the gate: so none enters
 /// the queue after the gate was opened for it.
-pub(super) struct Gate(Mutex<Queue<()>>);
+pub(super) struct Gate(Mutex<WaitQueue<()>>);
 
 impl Gate {
     const_fn! {
         pub(super) const fn new() -> Self {
-            Gate(Mutex::new(Queue::new()))
+            Gate(Mutex::new(WaitQueue::new()))
         }
     }
 
@@ -49,7 +49,7 @@ impl Gate {
     #[track_caller]
     pub(super) fn wait(
         &self,
-        point: Point,
+        point: WaitKind,
         limit: Option<Instant>,
         mut holds_now: impl FnMut() -> bool,
     ) -> Result<Outcome, Cancelled> {

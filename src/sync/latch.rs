@@ -7,7 +7,7 @@ use super::gate::Gate;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Ordering, const_fn};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// Lets threads wait until a number of things have happened. It opens once and stays open.
 ///
@@ -115,7 +115,7 @@ impl Latch {
             Ok(())
         } else {
             self.gate
-                .wait(Point::Latch, None, || self.count() == 0)
+                .wait(WaitKind::Latch, None, || self.count() == 0)
                 .map(drop)
         }
     }
@@ -144,11 +144,11 @@ impl Latch {
             // The clock need not be read.
             return Ok(true);
         }
-        let outcome = self
-            .gate
-            .wait(Point::Latch, Instant::now().checked_add(duration), || {
-                self.count() == 0
-            })?;
+        let outcome = self.gate.wait(
+            WaitKind::Latch,
+            Instant::now().checked_add(duration),
+            || self.count() == 0,
+        )?;
         Ok(outcome == Outcome::Ready)
     }
 }

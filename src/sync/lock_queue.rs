@@ -38,7 +38,7 @@ use std::time::Duration;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{AtomicU32, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, spin};
-use crate::waiting::{Grant, Place, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
 const WOKEN: u32 = 1 << 1;
@@ -71,7 +71,7 @@ pub(super) struct LockQueue {
 
 #[derive(Debug)]
 struct Line {
-    waiters: Queue<Access>,
+    waiters: WaitQueue<Access>,
     writers: usize,
     /// How many have been told to try and have not settled.
     woken: usize,
@@ -86,7 +86,7 @@ impl LockQueue {
             LockQueue {
                 flags: AtomicU32::new(0),
                 line: Mutex::new(Line {
-                    waiters: Queue::new(),
+                    waiters: WaitQueue::new(),
                     writers: 0,
                     woken: 0,
                     handed: false,
@@ -202,7 +202,7 @@ impl LockQueue {
     pub(super) fn acquire<G>(
         &self,
         access: Access,
-        point: Point,
+        point: WaitKind,
         wait: Wait,
         mut attempt: impl FnMut() -> Option<G>,
     ) -> Result<G, Cancelled> {
@@ -260,7 +260,7 @@ impl LockQueue {
         }
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>, place: Place, access: Access, leaving: Leaving) {
+    fn leave(&self, waiter: &Arc<Waiter>, place: Position, access: Access, leaving: Leaving) {
         let mut wakes = Wakes::default();
         {
             let mut line = self.line.lock();
@@ -300,7 +300,7 @@ enum Leaving {
 }
 
 impl Line {
-    fn join(&mut self, waiter: &Arc<Waiter>, access: Access) -> Place {
+    fn join(&mut self, waiter: &Arc<Waiter>, access: Access) -> Position {
         if access == Access::Write {
             self.writers += 1;
         }
@@ -318,7 +318,7 @@ impl Line {
     }
 
     /// Invariant 5: a waiter is about to leave its place.
-    fn give_up_hand_over(&mut self, place: Place, leaving: Leaving) {
+    fn give_up_hand_over(&mut self, place: Position, leaving: Leaving) {
         let got_it = leaving == Leaving::Locked && self.waiters.is_first(place);
         // fault: empty-queue-bars
         let was_last = self.waiters.len() == 1;

@@ -9,7 +9,7 @@ use super::lock_queue::{Access, Wait};
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{DataGuard, DataMutex, const_fn};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// A lock for one at a time, on a value.
 ///
@@ -196,7 +196,9 @@ impl<T: ?Sized> Mutex<T> {
         let data = self
             .core
             .queue
-            .acquire(Access::Write, Point::Mutex, wait, || self.data.try_lock())?;
+            .acquire(Access::Write, WaitKind::Mutex, wait, || {
+                self.data.try_lock()
+            })?;
         Ok(self.locked(data))
     }
 

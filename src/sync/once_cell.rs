@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{Mutex, Once, const_fn, spin};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// A value that is made at its first use, by one thread, while the others wait.
 ///
@@ -39,7 +39,7 @@ pub struct OnceCell<T> {
 struct State {
     /// Somebody makes the value, or has been told to.
     busy: bool,
-    waiting: Queue<()>,
+    waiting: WaitQueue<()>,
 }
 
 /// This thread makes the value. Dropped without one, it hands over.
@@ -56,7 +56,7 @@ impl<T> OnceCell<T> {
         /// assert!(CONFIG.get().is_none());
         /// ```
         pub const fn new() -> Self {
-            OnceCell { value: Once::new(), state: Mutex::new(State { busy: false, waiting: Queue::new() }) }
+            OnceCell { value: Once::new(), state: Mutex::new(State { busy: false, waiting: WaitQueue::new() }) }
         }
     }
 
@@ -167,7 +167,7 @@ impl<T> OnceCell<T> {
             state.waiting.push(waiter.clone(), ())
         };
         spin(|| waiter.is_granted());
-        let ended = context::wait(Point::OnceCell, None, || waiter.is_granted());
+        let ended = context::wait(WaitKind::OnceCell, None, || waiter.is_granted());
         let grant = match &ended {
             Ok(_) => waiter.grant(),
             Err(_) => {

@@ -7,7 +7,7 @@ use super::gate::Gate;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{Once, const_fn};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// A value that one thread gives and any number wait for.
 ///
@@ -113,7 +113,7 @@ impl<T> Promise<T> {
             if let Some(value) = self.get() {
                 return Ok(value);
             }
-            self.gate.wait(Point::Promise, None, || self.is_set())?;
+            self.gate.wait(WaitKind::Promise, None, || self.is_set())?;
         }
     }
 
@@ -138,10 +138,11 @@ impl<T> Promise<T> {
     pub fn wait_timeout(&self, duration: Duration) -> Result<Option<&T>, Cancelled> {
         context::check()?;
         if !self.is_set() {
-            self.gate
-                .wait(Point::Promise, Instant::now().checked_add(duration), || {
-                    self.is_set()
-                })?;
+            self.gate.wait(
+                WaitKind::Promise,
+                Instant::now().checked_add(duration),
+                || self.is_set(),
+            )?;
         }
         Ok(self.get())
     }

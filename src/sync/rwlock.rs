@@ -8,7 +8,7 @@ use super::{ReadGuard, WriteGuard};
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{DataReadGuard, DataRwLock, DataWriteGuard, const_fn};
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// A lock for many that read or one that writes.
 ///
@@ -207,7 +207,7 @@ impl<T: ?Sized> RwLock<T> {
         let data = self
             .core
             .queue
-            .acquire(Access::Read, Point::Read, wait, || self.data.try_read())?;
+            .acquire(Access::Read, WaitKind::Read, wait, || self.data.try_read())?;
         Ok(self.reading(data))
     }
 
@@ -218,7 +218,9 @@ impl<T: ?Sized> RwLock<T> {
         let data = self
             .core
             .queue
-            .acquire(Access::Write, Point::Write, wait, || self.data.try_write())?;
+            .acquire(Access::Write, WaitKind::Write, wait, || {
+                self.data.try_write()
+            })?;
         Ok(self.writing(data))
     }
 

@@ -7,7 +7,7 @@ use super::Permit;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, TokenId};
 use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// Somebody waits: permits go through the queue.
 const QUEUED: usize = 1;
@@ -76,7 +76,7 @@ pub struct Semaphore {
 }
 
 struct Line {
-    waiters: Queue<usize>,
+    waiters: WaitQueue<usize>,
     /// What calls get once the semaphore is closed.
     closed: Option<Cancelled>,
 }
@@ -102,7 +102,7 @@ impl Semaphore {
             assert!(permits <= Self::MAX_PERMITS, "a semaphore cannot have that many permits");
             Semaphore {
                 word: AtomicUsize::new(permits * ONE),
-                line: Mutex::new(Line { waiters: Queue::new(), closed: None }),
+                line: Mutex::new(Line { waiters: WaitQueue::new(), closed: None }),
                 made_with: permits,
                 total: AtomicUsize::new(permits * ONE),
             }
@@ -394,7 +394,7 @@ impl Semaphore {
             }
             line.waiters.push(waiter.clone(), count)
         };
-        match context::wait(Point::Semaphore, None, || waiter.is_granted()) {
+        match context::wait(WaitKind::Semaphore, None, || waiter.is_granted()) {
             Ok(_) if waiter.grant() == Grant::Refused => Err(self.refused()),
             Ok(_) => Ok(()),
             Err(cancelled) => {
@@ -449,7 +449,7 @@ impl Semaphore {
     }
 
     /// Gives what is free to those who wait, in order, as far as it goes.
-    fn hand_out(&self, queue: &mut Queue<usize>, wakes: &mut Wakes) {
+    fn hand_out(&self, queue: &mut WaitQueue<usize>, wakes: &mut Wakes) {
         while let Some(&count) = queue.front() {
             // Acquire pairs with the release in `put_back`: the waiter gets what came back before,
             // by way of its grant.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Mutex, Ordering, spin};
-use crate::waiting::{Grant, Point, Queue, Waiter, Wakes};
+use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 
 /// Lets threads wait for an amount of work that is not known beforehand and may grow.
 ///
@@ -62,7 +62,7 @@ pub struct WaitGroup(Arc<Inner>);
 
 struct Inner {
     count: AtomicUsize,
-    queue: Mutex<Queue<()>>,
+    queue: Mutex<WaitQueue<()>>,
 }
 
 impl WaitGroup {
@@ -76,7 +76,7 @@ impl WaitGroup {
     pub fn new() -> Self {
         WaitGroup(Arc::new(Inner {
             count: AtomicUsize::new(1),
-            queue: Mutex::new(Queue::new()),
+            queue: Mutex::new(WaitQueue::new()),
         }))
     }
 
@@ -181,7 +181,7 @@ impl WaitGroup {
         };
 
         spin(|| waiter.is_granted());
-        let ended = context::wait(Point::WaitGroup, limit(), || waiter.is_granted());
+        let ended = context::wait(WaitKind::WaitGroup, limit(), || waiter.is_granted());
         if !matches!(ended, Ok(Outcome::Ready)) {
             let mut queue = inner.queue.lock();
             // fault: cancelled-wait-group-misses-its-grant
@@ -224,7 +224,7 @@ impl Inner {
 
     /// Takes a reference out of the count. If that was the last one, grants all waiters and returns
     /// true.
-    fn leave(&self, queue: &mut Queue<()>, wakes: &mut Wakes) -> bool {
+    fn leave(&self, queue: &mut WaitQueue<()>, wakes: &mut Wakes) -> bool {
         // Invariant 1. Acquire pairs with the releases here and in `leave_quickly`, for this thread
         // and, by way of their grants, for those that wait.
         let was_last = self.count.fetch_sub(1, Ordering::AcqRel) == 1;

@@ -1,10 +1,10 @@
-//! How a thread waits so that a cancel finds it: one slot a thread, one word a slot, one protocol;
-//! and the queue in which those who wait for the same thing stand.
+//! How a thread waits so that a cancel finds it: one slot for each thread, one word for each slot,
+//! one protocol; and the queue of the threads that wait for the same thing.
 
-mod point;
-mod queue;
 mod slot;
+mod wait_kind;
+mod wait_queue;
 
-pub(crate) use point::Point;
-pub(crate) use queue::{Grant, Place, Queue, Waiter, Wakes};
 pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};
+pub(crate) use wait_kind::WaitKind;
+pub(crate) use wait_queue::{Grant, Position, WaitQueue, Waiter, Wakes};

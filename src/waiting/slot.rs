@@ -1,14 +1,14 @@
-//! The slot: the one word that a blocking thread publishes and a cancel marks.
+//! The slot: the word that a blocking thread publishes and a cancel marks.
 //!
 //! # The word
 //!
 //! | bit | set by | cleared by | meaning |
 //! |---|---|---|---|
-//! | `CANCEL` | whoever cancels the node the slot is attached to, under that node's lock | attach, under the node's lock | the scope is cancelled |
-//! | `TIMED` | attach, or whoever sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
+//! | `CANCEL` | the cancelling thread, under the lock of the node that the slot is attached to | attach, under the node's lock | the scope is cancelled |
+//! | `TIMED` | attach, or the thread that sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
 //! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
 //! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
-//! | `FIRING` | whoever sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, where `CANCEL` was first | the thread that has run the hook, when it has returned | the hook is being run, or waits for its turn |
+//! | `FIRING` | the thread that sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, if `CANCEL` came first | the thread that has run the hook, after the hook has returned | the hook is being run, or waits for its turn |
 //!
 //! # Invariants
 //!
@@ -17,12 +17,12 @@
 //!    and unparks, or the publish sees `CANCEL` and the owner does not block. No fence and no
 //!    `SeqCst` is needed.
 //! 2. `CANCEL` and `TIMED` are written only under the lock of the node that the slot is attached
-//!    to. A slot is attached to at most one node, and detaches under the same lock, so a node that
-//!    a thread has left can no longer mark it.
-//! 3. Wakes are sticky and happen outside all locks. One may come late, when the owner is already
-//!    in another wait: every wait looks at its own condition again.
-//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by a
-//!    canceller, or by one worker in its stead, while `FIRING` is.
+//!    to. A slot is attached to at most one node, and detaches under the same lock. So a node that
+//!    a thread has left can no longer mark the slot.
+//! 3. Wakes are sticky and happen outside all locks. A wake may come late, when the owner is
+//!    already in another wait: every wait looks at its own condition again.
+//! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by the
+//!    cancelling thread, or by one worker in its stead, while `FIRING` is set.
 
 use std::fmt;
 use std::panic::Location;
@@ -33,7 +33,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 
-use super::Point;
+use super::WaitKind;
 use crate::facade::{self, AtomicU32, Cell, Ordering, Payload, Track, Unparker, catch};
 use crate::workers::{self, Refusal};
 
@@ -43,26 +43,26 @@ const PARKED: u32 = 1 << 2;
 const HOOKED: u32 = 1 << 3;
 const FIRING: u32 = 1 << 4;
 
-type Hook = *const (dyn Fn() + Send + Sync);
+/// A hook with its lifetime erased.
+type HookPointer = *const (dyn Fn() + Send + Sync);
 
-/// Where one thread waits, or one region with a cancel hook.
+/// The place where one thread waits, or one region with a cancel hook.
 ///
 /// # Memory ordering
 ///
-/// A publish releases what the owner wrote before it to the canceller whose mark sees it; a mark
-/// releases what the canceller wrote before it to the owner that sees `CANCEL`. A hook's end
-/// happens before the return of `unhook`.
+/// A publish releases the owner's earlier writes to the cancelling thread, if the mark sees the
+/// publish. A mark releases the cancelling thread's earlier writes to the owner, if the owner sees
+/// `CANCEL`. The end of a hook happens before the return of `unhook`.
 ///
 /// # Safety of the hook
 ///
-/// `hook` points to a closure on the stack of the owner, with its lifetime erased. It is
-/// dereferenced only by the thread that set `FIRING`, which it did in the exchange that saw
-/// `HOOKED` and no `FIRING` (invariant 4), or by one thread that was handed the `Marked` of that
-/// exchange, under a lock. `with_hook` does not return, by value or by panic, before `HOOKED` is
-/// cleared and `FIRING` has been seen clear, so the closure outlives every use; and as the word has
-/// one modification order, no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`,
-/// so another thread may call it. Taking the wait for `FIRING` out makes the model
-/// `broken_wait_withdraw_ignores_firing` fail.
+/// `hook` points to a closure on the stack of the owner, with its lifetime erased. Only two threads
+/// may dereference it: the thread that set `FIRING`, in the exchange that saw `HOOKED` and no
+/// `FIRING` (invariant 4), or one thread that was handed the `Marked` of that exchange under a
+/// lock. `with_hook` does not return, by value or by panic, before `HOOKED` is cleared and `FIRING`
+/// has been seen clear. So the closure outlives every use. The word has one modification order, so
+/// no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another thread may
+/// call it. Without the wait for `FIRING` the model `broken_wait_withdraw_ignores_firing` fails.
 pub(crate) struct Slot(CachePadded<Inner>);
 
 struct Inner {
@@ -70,7 +70,7 @@ struct Inner {
     unparker: Unparker,
     point: PlainU8,
     location: AtomicCell<Option<&'static Location<'static>>>,
-    hook: Cell<Option<Hook>>,
+    hook: Cell<Option<HookPointer>>,
     _leaks: Track,
 }
 
@@ -84,11 +84,11 @@ unsafe impl Sync for Slot {}
 pub(crate) enum Woken {
     /// The condition holds.
     Ready,
-    /// The slot was marked, and the wait was one that a cancel ends.
+    /// The slot was marked, and a cancel ends the wait.
     Marked,
     /// The limit has passed.
     TimedOut,
-    /// A task has to fail first, outside of the wait, which can be begun again then.
+    /// A task has to fail first, outside the wait. Then the wait can begin again.
     Refused,
 }
 
@@ -110,18 +110,18 @@ pub(crate) struct Marks {
     pub(crate) timed: bool,
 }
 
-/// What became of an attempt to run a hook again.
+/// The outcome of an attempt to run a hook again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fired {
     /// It has run.
     Again,
-    /// It is being run by somebody else.
+    /// Another thread is running it.
     Busy,
     /// Its region has ended, or is about to.
     Never,
 }
 
-/// What a mark saw, and so what remains to be woken.
+/// The word that a mark saw. It says what remains to be woken.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Marked(u32);
@@ -134,27 +134,29 @@ impl Marked {
 }
 
 impl Slot {
-    /// A slot of this thread.
+    /// Returns a new slot of this thread.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Slot(CachePadded::new(Inner {
             word: AtomicU32::new(0),
             unparker: Unparker::current(),
-            point: PlainU8::new(Point::None as u8),
+            point: PlainU8::new(WaitKind::None as u8),
             location: AtomicCell::new(None),
             hook: Cell::new(None),
             _leaks: Track::new(),
         })))
     }
 
-    /// Whether both are slots of the same thread, which may have had several.
+    /// Whether both are slots of the same thread. A thread may have several.
     pub(crate) fn is_of_thread_of(&self, other: &Self) -> bool {
         self.0.unparker.is_of_thread_of(&other.0.unparker)
     }
 
-    /// Neither cancelled nor under a deadline. For the owner, of whom it asks nothing but one load.
+    /// Whether the scope is neither cancelled nor under a deadline. For the owner: it costs one
+    /// load.
     #[inline(always)]
     pub(crate) fn is_clear(&self) -> bool {
-        // Relaxed: whoever sees a mark here takes the lock of the node before it reads anything.
+        // Relaxed: an owner that sees a mark here takes the lock of the node before it reads
+        // anything.
         self.0.word.load(Ordering::Relaxed) & (CANCEL | TIMED) == 0
     }
 
@@ -176,8 +178,8 @@ impl Slot {
         self.0.word.load(Ordering::Relaxed) & HOOKED != 0
     }
 
-    /// Takes over the state of the node the slot is being attached to. The caller holds the lock of
-    /// that node.
+    /// Takes over the marks of the node that the slot is being attached to. The caller holds the
+    /// lock of that node (invariant 2).
     pub(crate) fn attach(&self, marks: Marks) {
         let cancel = if marks.cancelled { CANCEL } else { 0 };
         let bits = cancel | if marks.timed { TIMED } else { 0 };
@@ -187,15 +189,15 @@ impl Slot {
         }
     }
 
-    /// Says that the scope is cancelled. The caller holds the lock of the node, and wakes when it
-    /// has released it.
+    /// Marks the scope as cancelled. The caller holds the lock of the node (invariant 2), and wakes
+    /// after it has released the lock (invariant 3).
     pub(crate) fn mark(&self) -> Marked {
         let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
             let firing = if word & HOOKED != 0 { FIRING } else { 0 };
             let marked = word | CANCEL | firing;
-            // AcqRel: acquires what the owner published (its hook), releases the cancel to the
-            // owner.
+            // AcqRel (invariant 1): acquires the writes that the owner published (its hook),
+            // releases the cancel to the owner.
             match self.0.word.compare_exchange_weak(
                 word,
                 marked,
@@ -208,23 +210,23 @@ impl Slot {
         }
     }
 
-    /// Wakes what was blocked when the slot was marked.
+    /// Wakes the owner, if it was blocked when the slot was marked.
     pub(crate) fn wake(&self, marked: &Marked) {
         if marked.0 & PARKED != 0 {
             self.unpark();
         }
     }
 
-    /// Runs the hook that the slot had when it was marked, for which it is called once; `on_panic`
-    /// gets its panic before the region can end.
+    /// Runs the hook that the slot had when it was marked. It is called once for a mark. `on_panic`
+    /// gets the hook's panic before the region can end.
     pub(crate) fn fire(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
         if marked.has_hook() {
             self.run_hook(on_panic);
         }
     }
 
-    /// Runs the hook again, of a slot whose hook has run: no mark is still to come. `on_panic` gets
-    /// its panic before the region can end.
+    /// Runs the hook again, after its first run: no mark is still to come. `on_panic` gets the
+    /// hook's panic before the region can end.
     pub(crate) fn fire_again(&self, on_panic: impl FnOnce(Payload)) -> Fired {
         let mut word = self.0.word.load(Ordering::Relaxed);
         loop {
@@ -235,7 +237,7 @@ impl Slot {
             if word & FIRING != 0 {
                 return Fired::Busy;
             }
-            // Acquire: the hook, and the end of the run before this.
+            // Acquire: the hook, and the end of the run before this one.
             match self.0.word.compare_exchange_weak(
                 word,
                 word | FIRING,
@@ -250,7 +252,7 @@ impl Slot {
         Fired::Again
     }
 
-    /// `FIRING` has been set for this run.
+    /// Runs the hook. `FIRING` has been set for this run.
     fn run_hook(&self, on_panic: impl FnOnce(Payload)) {
         struct TellOwner<'a>(&'a Slot);
         impl Drop for TellOwner<'_> {
@@ -273,10 +275,10 @@ impl Slot {
     }
 
     /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller
-    /// holds the lock of the node. True if the owner is to be unparked.
+    /// holds the lock of the node (invariant 2). Returns true if the owner is to be unparked.
     pub(crate) fn mark_timed(&self) -> bool {
         // Release pairs with the acquire in `publish`: an owner that blocks after this sees the
-        // deadline, and one that is parked is unparked. Of the owner nothing but the bit is read.
+        // deadline, and an owner that is parked is unparked. Only the bit of the owner is read.
         self.0.word.fetch_or(TIMED, Ordering::Release) & PARKED != 0
     }
 
@@ -285,7 +287,8 @@ impl Slot {
         self.0.unparker.unpark();
     }
 
-    /// The kind of blocking point the owner is in, and where in the source it was last in one.
+    /// Returns the kind of blocking point that the owner is in, and where in the source it last
+    /// entered a blocking point.
     pub(crate) fn point(&self) -> (u8, Option<&'static Location<'static>>) {
         (
             self.0.point.load(std::sync::atomic::Ordering::Relaxed),
@@ -293,40 +296,40 @@ impl Slot {
         )
     }
 
-    fn enter(&self, point: Point, location: &'static Location<'static>) {
+    fn enter(&self, kind: WaitKind, location: &'static Location<'static>) {
         self.0.location.store(Some(location));
         self.0
             .point
-            .store(point as u8, std::sync::atomic::Ordering::Relaxed);
+            .store(kind as u8, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn publish(&self, bit: u32) -> bool {
-        // AcqRel: releases what the owner wrote before (its condition, its hook), acquires a cancel
-        // that came first.
+        // AcqRel (invariant 1): releases the owner's earlier writes (its condition, its hook),
+        // acquires a cancel that came first.
         let word = self.0.word.fetch_or(bit, Ordering::AcqRel);
         // fault: publish-is-unchecked
         word & CANCEL != 0
     }
 
-    /// Blocks the owner until `ready`, until the slot is marked if `on_cancel` says so, or until the
-    /// instant `until` gives, which is asked again after each wake. `ready` comes first: what was
-    /// granted is not lost to a cancel.
+    /// Blocks the owner until `ready`, until the slot is marked if `on_cancel` says so, or until
+    /// the instant that `until` returns. `until` is asked again after each wake. `ready` comes
+    /// first: a grant is not lost to a cancel.
     ///
-    /// Between the publish and the park no code of the user's runs: what that waits for itself
-    /// would withdraw the publish, and take the wake. `until` and `ready` are ours. What has to
-    /// fail first is left in `refused`: returned, it would make each wait pass its outcome through
-    /// memory, in pieces that the processor waits for.
+    /// Between the publish and the park no code of the user's runs: a wait in that code would
+    /// withdraw the publish and take the wake. `until` and `ready` are code of this crate. A task
+    /// that has to fail first is left in `refused`. If it were returned, each wait would pass its
+    /// outcome through memory, in pieces that the processor waits for.
     #[inline]
     pub(crate) fn wait(
         &self,
-        point: Point,
+        kind: WaitKind,
         location: &'static Location<'static>,
         on_cancel: OnCancel,
         mut until: impl FnMut() -> Option<Instant>,
         mut ready: impl FnMut() -> bool,
         refused: &mut Option<Refusal>,
     ) -> Woken {
-        self.enter(point, location);
+        self.enter(kind, location);
         let returns = on_cancel == OnCancel::Return;
         // fault: early-mark-is-missed
         let mut marked = self.publish(PARKED) && returns;
@@ -365,19 +368,19 @@ impl Slot {
             // fault: every-wake-is-believed
             marked = returns && self.is_marked();
         };
-        // Relaxed: a canceller reads nothing of a wait but the unparker, which never changes.
+        // Relaxed: a cancelling thread reads only the unparker of a wait, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
         self.0
             .point
-            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
         woken
     }
 
-    /// Runs `f`, in which code that is not ours blocks the owner.
+    /// Runs `f`, in which foreign code blocks the owner.
     #[cfg(feature = "crossbeam")]
     pub(crate) fn blocked<T>(
         &self,
-        point: Point,
+        kind: WaitKind,
         location: &'static Location<'static>,
         f: impl FnOnce() -> T,
     ) -> T {
@@ -387,16 +390,16 @@ impl Slot {
                 Err(refusal) => refusal.fail(),
             }
         };
-        self.enter(point, location);
+        self.enter(kind, location);
         let value = f();
         self.0
             .point
-            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
         value
     }
 
-    /// Runs `f` with `hook` published: whoever marks the slot meanwhile runs the hook, before
-    /// `with_hook` returns. If the slot is marked already, the hook runs here, first.
+    /// Runs `f` with `hook` published. A thread that marks the slot meanwhile runs the hook, before
+    /// `with_hook` returns. If the slot is marked already, the hook runs here, before `f`.
     pub(crate) fn with_hook<T>(
         &self,
         location: &'static Location<'static>,
@@ -410,16 +413,16 @@ impl Slot {
             }
         }
 
-        self.enter(Point::Hook, location);
-        // SAFETY: only the lifetime changes, in a pointer; it is not used after this function has
-        // ended (see the type).
-        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), Hook>(hook) };
+        self.enter(WaitKind::Hook, location);
+        // SAFETY: only the lifetime changes, in a pointer. The pointer is not used after this
+        // function has ended (see the type).
+        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), HookPointer>(hook) };
         // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
         let marked = self.publish(HOOKED);
         let _withdraw = Withdraw(self);
         if marked {
-            // Relaxed: only this run has another one follow it.
+            // Relaxed: only this thread lets another run follow.
             // fault: late-hook-runs-unsaid
             self.0.word.fetch_or(FIRING, Ordering::Relaxed);
             let _firing = Firing(self);
@@ -443,24 +446,24 @@ impl Slot {
         self.0.hook.with_mut(|cell| unsafe { *cell = None });
         self.0
             .point
-            .store(Point::None as u8, std::sync::atomic::Ordering::Relaxed);
+            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
-/// The hook runs, by whoever has set `FIRING`; it has run when this is dropped.
+/// The hook runs, on the thread that has set `FIRING`. It has run when this is dropped.
 struct Firing<'a>(&'a Slot);
 
 impl Drop for Firing<'_> {
     fn drop(&mut self) {
-        // Release: the end of the hook happens before the return of `unhook`, and before the next
-        // run; both acquire.
+        // Release: the end of the hook happens before the return of `unhook` and before the next
+        // run. Both acquire.
         self.0.0.word.fetch_and(!FIRING, Ordering::Release);
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (point, location) = self.point();
+        let (kind, location) = self.point();
         f.debug_struct("Slot")
             .field("point", &point)
             .field("location", &location)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::blocking::Halt;
+use crate::blocking::CancelFuse;
 use crate::cancel::Cancelled;
 use crate::error::TaskError;
 use crate::group::scope::TaskGroup;
@@ -33,7 +33,7 @@ pub struct AsCompleted<'scope, T> {
     left: usize,
     completions: Arc<Completions>,
     group: Arc<GroupState>,
-    halt: Halt,
+    fuse: CancelFuse,
 }
 
 impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
@@ -86,7 +86,7 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
             left,
             completions,
             group: self.core().state.clone(),
-            halt: Halt::default(),
+            fuse: CancelFuse::default(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl<'scope, T> Iterator for AsCompleted<'scope, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 || self.halt.ends() {
+        if self.left == 0 || self.fuse.ends() {
             return None;
         }
         let handle = match self.completions.next(&self.group) {
@@ -106,7 +106,7 @@ impl<'scope, T> Iterator for AsCompleted<'scope, T> {
             }
             Err(cancelled) => Err(cancelled),
         };
-        self.halt.after(handle)
+        self.fuse.after(handle)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

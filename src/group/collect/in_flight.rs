@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::input::Input;
-use crate::blocking::Halt;
+use crate::blocking::CancelFuse;
 use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
 use crate::facade::parallelism;
@@ -40,7 +40,7 @@ pub(super) struct InFlight<'scope, I: Iterator, T, O> {
     pulled: usize,
     /// Makes the task of the item with this index.
     spawn: Box<dyn Fn(usize, I::Item) -> TaskHandle<'scope, T> + Send + Sync + 'scope>,
-    halt: Halt,
+    fuse: CancelFuse,
 }
 
 impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O> {
@@ -77,7 +77,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O
             window: group.core().state.limit().unwrap_or_else(parallelism),
             pulled: 0,
             spawn: Box::new(spawn),
-            halt: Halt::default(),
+            fuse: CancelFuse::default(),
         }
     }
 
@@ -114,11 +114,11 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> Iterator for InFlight<'s
             return None;
         }
 
-        if self.halt.ends() {
+        if self.fuse.ends() {
             return None;
         }
         let result = self.step();
-        self.halt.after(result).map(|result| result?)
+        self.fuse.after(result).map(|result| result?)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -33,7 +33,7 @@ use crate::facade::{FIRST_BATCH, Mutex, TIME_PASSES, batches_ahead, spin};
 use crate::group::scope::TaskGroup;
 use crate::group::task::failed_item;
 use crate::group::task_end::Role;
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 
 /// A batch that took less time than `SHORT` was too small to be worth its locks and clocks. One
 /// that took longer than `LONG` is large enough to leave map workers without work at the end.
@@ -165,7 +165,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                 work.puller = Some(context::slot());
             }
             drop(work);
-            context::wait(Point::Completion, None, &mut look)?;
+            context::wait(WaitKind::Completion, None, &mut look)?;
         }
         Ok(room.unwrap_or_else(|| unreachable!("the wait has seen room")))
     }

@@ -27,7 +27,7 @@ use super::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::cancel::{Cancelled, context};
 use crate::facade::{Mutex, spin};
 use crate::group::erased::ErasedTask;
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 
 /// Events in the order in which they happened, each known by a number, and the one thread that
 /// waits for the next.
@@ -155,7 +155,7 @@ impl Completions {
         };
 
         let mut event = None;
-        context::wait(Point::Completion, None, || {
+        context::wait(WaitKind::Completion, None, || {
             event = self.pop();
             event.is_some()
         })?;
@@ -176,7 +176,7 @@ impl Completions {
 
         let mut event = None;
         context::wait_uncancellable(
-            Point::Completion,
+            WaitKind::Completion,
             || None,
             || {
                 event = self.pop();

@@ -12,7 +12,7 @@ use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
 use crate::facade::spin;
 use crate::group::stopwatch::Timing;
-use crate::waiting::Point;
+use crate::waiting::WaitKind;
 use crate::workers::{self, Source};
 
 /// While so many tasks are queued, the owner times the tasks that it runs by the coarse clock.
@@ -74,7 +74,7 @@ impl GroupState {
         // The owner has nothing to do but to keep the deadlines of the group.
         let _lending = self.wait_inside();
         let next_limit = || self.node().next_limit();
-        while context::wait_uncancellable_at(location, Point::ScopeEnd, next_limit, &mut poll)
+        while context::wait_uncancellable_at(location, WaitKind::ScopeEnd, next_limit, &mut poll)
             == Outcome::TimedOut
         {
             self.node().expire();

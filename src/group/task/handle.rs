@@ -11,7 +11,7 @@ use crate::cancel::{Cancelled, TaskId};
 use crate::facade::spin;
 use crate::group::state::completions::Completions;
 use crate::group::status::TaskStatus;
-use crate::waiting::{Point, Slot};
+use crate::waiting::{Slot, WaitKind};
 
 /// Gives access to a task's result and its state, and cancels it.
 ///
@@ -182,7 +182,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
             },
             Err(AlreadyEnded) => return Ok(Outcome::Ready),
         };
-        context::wait(Point::Join, limit, || self.is_finished())
+        context::wait(WaitKind::Join, limit, || self.is_finished())
     }
 
     /// Makes the end of the task an event of `completions` with the number `event`.

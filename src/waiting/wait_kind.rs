@@ -1,9 +1,9 @@
-//! What kind of blocking point a thread is in.
+//! The kinds of blocking points.
 
 /// The kind of a blocking point, recorded in the slot of the thread that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Point {
+pub(crate) enum WaitKind {
     /// Not in a blocking point.
     None,
     /// `sleep`, `sleep_until`.
@@ -16,9 +16,9 @@ pub(crate) enum Point {
     Token,
     /// `AsCompleted::next`, `MapUnordered::next`, `TaskGroup::start`.
     Completion,
-    /// The end of a scope, where its tasks are waited for.
+    /// The end of a scope, which waits for its tasks.
     ScopeEnd,
-    /// The drop of a `CallbackGuard` whose callback is running.
+    /// The drop of a `CallbackGuard` while its callback runs.
     Deregister,
     /// `abandon`.
     Abandon,
@@ -63,7 +63,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::Point;
+    use super::WaitKind;
     use crate::cancel::context;
     use crate::channel::{bounded, select, unbounded};
     use crate::sync::{
@@ -74,10 +74,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Fails unless a thread in `block`, which is called at `line` or just below, says that it is
-    /// at `point`, and there. The thread is cancelled when it has.
+    /// Fails unless a thread in `block`, which is called at `line` or just below, records `kind`
+    /// and that place. Then the thread is cancelled.
     #[track_caller]
-    fn records<T>(point: Point, line: u32, block: impl FnOnce() -> T + Send) {
+    fn records<T>(kind: WaitKind, line: u32, block: impl FnOnce() -> T + Send) {
         let token = CancelToken::new();
         let (sender, slots) = mpsc::channel();
         let (here, theirs) = (Location::caller().file(), token.clone());
@@ -94,7 +94,7 @@ mod tests {
                 let at = recorded
                     .1
                     .is_some_and(|at| at.file() == here && (line..line + 5).contains(&at.line()));
-                recorded.0 == point as u8 && at
+                recorded.0 == kind as u8 && at
             };
             while !is_there(slot.point()) && begun.elapsed() < LONG / 4 {
                 thread::yield_now();
@@ -110,17 +110,17 @@ mod tests {
 
     #[test]
     fn pauses_and_tokens_say_where_they_block() {
-        records(Point::Sleep, line!(), || crate::sleep(LONG));
-        records(Point::Sleep, line!(), || {
+        records(WaitKind::Sleep, line!(), || crate::sleep(LONG));
+        records(WaitKind::Sleep, line!(), || {
             crate::sleep_until(Instant::now() + LONG)
         });
-        records(Point::Park, line!(), || crate::park());
-        records(Point::Park, line!(), || crate::park_timeout(LONG));
-        records(Point::Token, line!(), || CancelToken::new().wait());
-        records(Point::Token, line!(), || {
+        records(WaitKind::Park, line!(), || crate::park());
+        records(WaitKind::Park, line!(), || crate::park_timeout(LONG));
+        records(WaitKind::Token, line!(), || CancelToken::new().wait());
+        records(WaitKind::Token, line!(), || {
             CancelToken::new().wait_timeout(LONG)
         });
-        records(Point::Abandon, line!(), || {
+        records(WaitKind::Abandon, line!(), || {
             crate::abandon(|| thread::park_timeout(LONG))
         });
     }
@@ -137,15 +137,17 @@ mod tests {
 
     #[test]
     fn handles_say_where_they_block() {
-        records(Point::Join, line!(), || beside_a_task(|task| task.join()));
-        records(Point::Join, line!(), || {
+        records(WaitKind::Join, line!(), || {
+            beside_a_task(|task| task.join())
+        });
+        records(WaitKind::Join, line!(), || {
             beside_a_task(|task| task.wait().map(drop))
         });
-        records(Point::Join, line!(), || {
+        records(WaitKind::Join, line!(), || {
             beside_a_task(|task| task.wait_timeout(LONG).map(drop))
         });
         let begun = StdBarrier::new(2);
-        records(Point::Join, line!() + 8, || {
+        records(WaitKind::Join, line!() + 8, || {
             let test = crate::current_token().expect("the test runs under one");
             TaskGroup::scope(|g| {
                 let stays = g.task().dedicated().spawn(|| {
@@ -160,14 +162,14 @@ mod tests {
 
     #[test]
     fn groups_say_where_they_block() {
-        records(Point::ScopeEnd, line!(), || {
+        records(WaitKind::ScopeEnd, line!(), || {
             TaskGroup::scope(|g| {
                 g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?));
                 Ok(())
             })
         });
         // A daemon that goes on when it is told to end.
-        records(Point::ScopeEnd, line!() + 2, || {
+        records(WaitKind::ScopeEnd, line!() + 2, || {
             let test = crate::current_token().expect("the test runs under one");
             TaskGroup::scope(|g| {
                 let begun = Arc::new(StdBarrier::new(2));
@@ -180,7 +182,7 @@ mod tests {
                 Ok(())
             })
         });
-        records(Point::Completion, line!() + 2, || {
+        records(WaitKind::Completion, line!() + 2, || {
             TaskGroup::scope(|g| {
                 Ok(
                     g.as_completed([g.task().dedicated().spawn(|| Ok(crate::sleep(LONG)?))])
@@ -190,10 +192,10 @@ mod tests {
                 )
             })
         });
-        records(Point::Completion, line!() + 1, || {
+        records(WaitKind::Completion, line!() + 1, || {
             TaskGroup::scope(|g| Ok(g.start(|_ready: crate::Ready<()>| Ok(crate::sleep(LONG)?))?))
         });
-        records(Point::Completion, line!() + 1, || {
+        records(WaitKind::Completion, line!() + 1, || {
             TaskGroup::scope(|g| {
                 Ok(g.map_unordered([LONG], |long| Ok(crate::sleep(long)?))
                     .next()
@@ -207,37 +209,37 @@ mod tests {
     fn primitives_say_where_they_block() {
         let mutex = Mutex::new(());
         let held = mutex.lock_uncancellable();
-        records(Point::Mutex, line!(), || mutex.lock().map(drop));
+        records(WaitKind::Mutex, line!(), || mutex.lock().map(drop));
         drop(held);
         let condvar = Condvar::new();
-        records(Point::Condvar, line!(), || {
+        records(WaitKind::Condvar, line!(), || {
             mutex.lock().map(|mut guard| condvar.wait(&mut guard))
         });
         let lock = RwLock::new(());
         let held = lock.write().expect("nothing is cancelled here");
-        records(Point::Read, line!(), || lock.read().map(drop));
+        records(WaitKind::Read, line!(), || lock.read().map(drop));
         drop(held);
         let held = lock.read().expect("nothing is cancelled here");
-        records(Point::Write, line!(), || lock.write().map(drop));
+        records(WaitKind::Write, line!(), || lock.write().map(drop));
         drop(held);
-        records(Point::Semaphore, line!(), || {
+        records(WaitKind::Semaphore, line!(), || {
             Semaphore::new(0).acquire().map(drop)
         });
-        records(Point::Barrier, line!(), || Barrier::new(2).wait());
-        records(Point::Event, line!(), || Event::new().wait());
-        records(Point::Latch, line!(), || Latch::new(1).wait());
+        records(WaitKind::Barrier, line!(), || Barrier::new(2).wait());
+        records(WaitKind::Event, line!(), || Event::new().wait());
+        records(WaitKind::Latch, line!(), || Latch::new(1).wait());
         let (group, _other) = {
             let group = WaitGroup::new();
             (group.clone(), group)
         };
-        records(Point::WaitGroup, line!(), || group.wait());
-        records(Point::WaitGroup, line!(), || group.wait_timeout(LONG));
-        records(Point::Promise, line!(), || {
+        records(WaitKind::WaitGroup, line!(), || group.wait());
+        records(WaitKind::WaitGroup, line!(), || group.wait_timeout(LONG));
+        records(WaitKind::Promise, line!(), || {
             Promise::<u8>::new().wait().map(drop)
         });
         let cell = OnceCell::new();
         let made = cell.get_or_try_init(|| {
-            records(Point::OnceCell, line!(), || {
+            records(WaitKind::OnceCell, line!(), || {
                 cell.get_or_try_init(|| Ok::<_, Cancelled>(1)).map(drop)
             });
             Ok::<_, Cancelled>(2)
@@ -248,12 +250,12 @@ mod tests {
     #[test]
     fn channels_say_where_they_block() {
         let (sender, receiver) = bounded(1);
-        records(Point::Receive, line!(), || receiver.recv());
+        records(WaitKind::Receive, line!(), || receiver.recv());
         sender.send(1).expect("there is room");
-        records(Point::Send, line!(), || sender.send(2));
+        records(WaitKind::Send, line!(), || sender.send(2));
         let (_kept, empty) = unbounded::<u8>();
         records(
-            Point::Select,
+            WaitKind::Select,
             line!(),
             || select! { recv(empty) -> _ => () },
         );
@@ -264,12 +266,12 @@ mod tests {
         let token = CancelToken::new();
         token.run(|| {
             assert!(crate::sleep(Duration::from_millis(1)).is_ok());
-            assert_eq!(context::slot().point().0, Point::None as u8);
+            assert_eq!(context::slot().point().0, WaitKind::None as u8);
         });
         let slot = Slot::new();
         let here = Location::caller();
         let inside = slot.with_hook(here, &|| (), || slot.point());
-        assert_eq!((inside.0, inside.1), (Point::Hook as u8, Some(here)));
-        assert_eq!(slot.point().0, Point::None as u8);
+        assert_eq!((inside.0, inside.1), (WaitKind::Hook as u8, Some(here)));
+        assert_eq!(slot.point().0, WaitKind::None as u8);
     }
 }

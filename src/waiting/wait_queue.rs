@@ -1,17 +1,16 @@
-//! The queue of those who wait for one primitive.
+//! The queue of the waiters of one primitive.
 //!
 //! # Invariants
 //!
-//! 1. A queue belongs to one primitive and is touched under its lock. Whether a waiter is granted
-//!    what it waits for is decided there too, so a cancelled waiter that takes the lock and finds
-//!    no grant will never get one.
-//! 2. A grant is kept: it is written before the wake, and a wake is sticky. Whoever was granted
-//!    something while it was being cancelled has it.
-//! 3. Wakes happen outside of the lock: what is to be woken is collected in [`Wakes`].
-//! 4. A waiter that stands in several queues, each with a lock of its own, is granted by
-//!    [`Waiter::claim`] only and leaves by
-//!    [`Waiter::withdraw`]: of all these the first on its word wins. Whoever comes later passes it over and leaves it where
-//!    it stands, for its owner to take out.
+//! 1. A queue belongs to one primitive and is touched under its lock. Grants are decided under the
+//!    same lock. So a cancelled waiter that takes the lock and finds no grant will never get one.
+//! 2. A grant is kept: it is written before the wake, and a wake is sticky. A waiter that was
+//!    granted something while it was being cancelled has it.
+//! 3. Wakes happen outside the lock: the waiters to wake are collected in [`Wakes`].
+//! 4. A waiter that stands in several queues, each with a lock of its own, is granted only by
+//!    [`Waiter::claim`] and leaves by [`Waiter::withdraw`]. Of all these, the first on its word
+//!    wins. A thread that comes later passes the waiter over and leaves it where it stands, for its
+//!    owner to take out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use slab::Slab;
 use super::Slot;
 use crate::facade::{AtomicU32, Ordering, Track};
 
-/// One thread that waits for one thing.
+/// A thread that waits for one thing.
 ///
 /// # Memory ordering
 ///
@@ -32,26 +31,26 @@ pub(crate) struct Waiter {
     _leaks: Track,
 }
 
-/// What a waiter has been told.
+/// The state of a wait, as the waiter is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(crate) enum Grant {
     /// Nothing yet.
     None,
-    /// It has what it waits for, or may try to take it.
+    /// The waiter has the thing it waits for, or may try to take it.
     Given,
-    /// It will not get it: the barrier is broken, the channel has no other end.
+    /// The waiter will not get it: the barrier is broken, or the channel has no other end.
     Refused,
 }
 
-/// In the place of a grant: the waiter has ended its wait by itself.
+/// In place of a grant: the waiter has ended its wait by itself.
 const WITHDRAWN: u32 = 3;
 
-/// The bits of the word that hold the grant; those above say for which of the waiter's cases it is.
+/// The number of bits that hold the grant. The bits above say for which case of the waiter it is.
 const CASE: u32 = 2;
 
 impl Waiter {
-    /// A waiter on the thread that owns `slot`.
+    /// Returns a waiter on the thread that owns `slot`.
     pub(crate) fn new(slot: Arc<Slot>) -> Arc<Self> {
         Arc::new(Waiter {
             grant: AtomicU32::new(Grant::None as u32),
@@ -70,14 +69,15 @@ impl Waiter {
         self.grant() != Grant::None
     }
 
-    /// Says what became of the wait, or that it goes on. The caller holds the lock of the
-    /// primitive; the wake is still to come.
+    /// Sets the outcome of the wait, or that it goes on. The caller holds the lock of the primitive
+    /// (invariant 1). The wake is still to come (invariant 2).
     pub(crate) fn set(&self, grant: Grant) {
         self.grant.store(grant as u32, Ordering::Release);
     }
 
-    /// Says what became of the wait for its `case`, unless it is over already. The caller holds the
-    /// lock of the queue in which it found the waiter; the wake is still to come if this is true.
+    /// Sets the outcome of the wait for its `case`, unless the wait is over already (invariant 4).
+    /// The caller holds the lock of the queue in which it found the waiter. If this returns true,
+    /// the wake is still to come.
     pub(crate) fn claim(&self, grant: Grant, case: u32) -> bool {
         // Relaxed on failure: nothing is read of a waiter that is passed over.
         //
@@ -92,17 +92,19 @@ impl Waiter {
             .is_ok()
     }
 
-    /// Grants it what it waits for in its `case`, unless its wait is over, and wakes it.
+    /// Grants the waiter the thing it waits for in its `case`, unless its wait is over, and wakes
+    /// it.
     pub(crate) fn wake_for(&self, case: u32) {
         if self.claim(Grant::Given, case) {
             self.slot.unpark();
         }
     }
 
-    /// Ends the wait for good: the grant that came first, with its case, or none will come.
+    /// Ends the wait for good (invariant 4). Returns the grant that came first, with its case. If
+    /// there is none, none will come.
     pub(crate) fn withdraw(&self) -> Option<(Grant, u32)> {
-        // Acquire pairs with the release in `claim`. Relaxed if there was none: who finds the
-        // waiter withdrawn passes it over.
+        // Acquire pairs with the release in `claim`. Relaxed if there was no grant: a thread that
+        // finds the waiter withdrawn passes it over.
         let granted = self
             .grant
             .compare_exchange(0, WITHDRAWN, Ordering::Relaxed, Ordering::Acquire)
@@ -133,13 +135,13 @@ impl fmt::Debug for Waiter {
 #[derive(Debug, Default)]
 #[must_use = "a grant without a wake is not noticed"]
 pub(crate) struct Wakes {
-    // Most often there is one, and then nothing is allocated under the lock.
+    // Most often there is one waiter, and then nothing is allocated under the lock.
     first: Option<Arc<Waiter>>,
     more: Vec<Arc<Waiter>>,
 }
 
 impl Wakes {
-    /// Gives `waiter` its grant, and keeps it for the wake.
+    /// Gives `waiter` its grant, and keeps it for the wake (invariant 3).
     pub(crate) fn grant(&mut self, waiter: Arc<Waiter>, grant: Grant) {
         waiter.set(grant);
         self.keep(waiter);
@@ -153,7 +155,7 @@ impl Wakes {
         }
     }
 
-    /// Wakes them. The lock of the primitive has been released.
+    /// Wakes the waiters. The lock of the primitive has been released (invariant 3).
     pub(crate) fn wake(self) {
         for waiter in self.first.into_iter().chain(self.more) {
             waiter.slot.unpark();
@@ -162,36 +164,36 @@ impl Wakes {
 }
 
 const END: usize = usize::MAX;
-/// In `before`: the waiter has no place in the order any more.
+/// In `before`: the waiter is no longer in the order.
 const APART: usize = usize::MAX - 1;
 
-/// Waiters in the order in which they came, each with what it wants. Any of them leaves in constant
+/// Waiters in the order in which they came, each with its request. Any waiter leaves in constant
 /// time.
 ///
-/// A waiter that was set apart is no longer in the order and is not counted. What it wants stays
+/// A waiter that was set apart is no longer in the order and is not counted. Its request stays
 /// until its owner removes it.
-pub(crate) struct Queue<T> {
-    nodes: Slab<Node<T>>,
+pub(crate) struct WaitQueue<T> {
+    entries: Slab<QueueEntry<T>>,
     first: usize,
     last: usize,
     waiting: usize,
 }
 
-struct Node<T> {
+struct QueueEntry<T> {
     waiter: Arc<Waiter>,
     wants: T,
     before: usize,
     after: usize,
 }
 
-/// Where in its queue a waiter stands, for as long as it does.
+/// Where a waiter stands in its queue, for as long as it stands there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place(usize);
+pub(crate) struct Position(usize);
 
-impl<T> Queue<T> {
+impl<T> WaitQueue<T> {
     pub(crate) const fn new() -> Self {
-        Queue {
-            nodes: Slab::new(),
+        WaitQueue {
+            entries: Slab::new(),
             first: END,
             last: END,
             waiting: 0,
@@ -206,9 +208,9 @@ impl<T> Queue<T> {
         self.waiting
     }
 
-    /// Puts `waiter` behind all others.
-    pub(crate) fn push(&mut self, waiter: Arc<Waiter>, wants: T) -> Place {
-        let key = self.nodes.insert(Node {
+    /// Puts `waiter` behind all other waiters.
+    pub(crate) fn push(&mut self, waiter: Arc<Waiter>, wants: T) -> Position {
+        let key = self.entries.insert(QueueEntry {
             waiter,
             wants,
             before: self.last,
@@ -216,96 +218,96 @@ impl<T> Queue<T> {
         });
         match self.last {
             END => self.first = key,
-            last => self.nodes[last].after = key,
+            last => self.entries[last].after = key,
         }
         self.last = key;
         self.waiting += 1;
-        Place(key)
+        Position(key)
     }
 
-    /// Whether the waiter there is before all others.
-    pub(crate) fn is_first(&self, place: Place) -> bool {
+    /// Whether the waiter at `place` is before all other waiters.
+    pub(crate) fn is_first(&self, place: Position) -> bool {
         self.first == place.0
     }
 
-    /// What the first waiter wants.
+    /// Returns the request of the first waiter.
     pub(crate) fn front(&self) -> Option<&T> {
-        self.nodes.get(self.first).map(|node| &node.wants)
+        self.entries.get(self.first).map(|entry| &entry.wants)
     }
 
     /// Takes the first waiter out.
     pub(crate) fn pop(&mut self) -> Option<(Arc<Waiter>, T)> {
-        (self.first != END).then(|| self.remove(Place(self.first)))
+        (self.first != END).then(|| self.remove(Position(self.first)))
     }
 
-    /// Takes the first waiter out that is `taken` when it is tried.
+    /// Takes out the first waiter for which `taken` returns true.
     pub(crate) fn pop_if(
         &mut self,
         mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
     ) -> Option<(Arc<Waiter>, T)> {
         let mut key = self.first;
-        while let Some(node) = self.nodes.get(key) {
-            if taken(&node.waiter, &node.wants) {
-                return Some(self.remove(Place(key)));
+        while let Some(entry) = self.entries.get(key) {
+            if taken(&entry.waiter, &entry.wants) {
+                return Some(self.remove(Position(key)));
             }
-            key = node.after;
+            key = entry.after;
         }
         None
     }
 
-    /// Sets the first waiter apart that is `taken` when it is tried.
+    /// Sets apart the first waiter for which `taken` returns true.
     pub(crate) fn set_apart_if(
         &mut self,
         mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
     ) -> Option<(&Arc<Waiter>, &mut T)> {
         let mut key = self.first;
         loop {
-            let node = self.nodes.get(key)?;
-            let after = node.after;
-            if taken(&node.waiter, &node.wants) {
-                self.unlink(node.before, after);
-                let node = &mut self.nodes[key];
-                node.before = APART;
-                return Some((&node.waiter, &mut node.wants));
+            let entry = self.entries.get(key)?;
+            let after = entry.after;
+            if taken(&entry.waiter, &entry.wants) {
+                self.unlink(entry.before, after);
+                let entry = &mut self.entries[key];
+                entry.before = APART;
+                return Some((&entry.waiter, &mut entry.wants));
             }
             key = after;
         }
     }
 
-    /// Takes a waiter out that is still in, or was set apart.
-    pub(crate) fn remove(&mut self, place: Place) -> (Arc<Waiter>, T) {
-        let Node {
+    /// Takes out a waiter that is in the order, or was set apart.
+    pub(crate) fn remove(&mut self, place: Position) -> (Arc<Waiter>, T) {
+        let QueueEntry {
             waiter,
             wants,
             before,
             after,
-        } = self.nodes.remove(place.0);
+        } = self.entries.remove(place.0);
         if before != APART {
             self.unlink(before, after);
         }
         (waiter, wants)
     }
 
-    /// Takes the waiter between these two out of the order.
+    /// Takes the waiter between these two out of the order, and joins them.
     fn unlink(&mut self, before: usize, after: usize) {
         match before {
             END => self.first = after,
-            before => self.nodes[before].after = after,
+            before => self.entries[before].after = after,
         }
         match after {
             END => self.last = before,
-            after => self.nodes[after].before = before,
+            after => self.entries[after].before = before,
         }
         self.waiting -= 1;
     }
 
-    /// The waiters from the first on.
+    /// Returns the waiters in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<Waiter>, &T)> {
         let mut key = self.first;
         std::iter::from_fn(move || {
-            let node = self.nodes.get(key)?;
-            key = node.after;
-            Some((&node.waiter, &node.wants))
+            let entry = self.entries.get(key)?;
+            key = entry.after;
+            Some((&entry.waiter, &entry.wants))
         })
     }
 
@@ -317,15 +319,15 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for WaitQueue<T> {
     fn default() -> Self {
-        Queue::new()
+        WaitQueue::new()
     }
 }
 
-impl<T> fmt::Debug for Queue<T> {
+impl<T> fmt::Debug for WaitQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
+        f.debug_struct("WaitQueue")
             .field("waiters", &self.len())
             .finish_non_exhaustive()
     }
@@ -335,14 +337,14 @@ impl<T> fmt::Debug for Queue<T> {
 mod tests {
     use super::*;
 
-    fn order(queue: &Queue<u32>) -> Vec<u32> {
+    fn order(queue: &WaitQueue<u32>) -> Vec<u32> {
         queue.iter().map(|(_, wants)| *wants).collect()
     }
 
     #[test]
     fn leaving_keeps_the_order_of_the_others() {
         let slot = Slot::new();
-        let mut queue = Queue::new();
+        let mut queue = WaitQueue::new();
         let places: Vec<_> = (0..6)
             .map(|n| queue.push(Waiter::new(slot.clone()), n))
             .collect();
@@ -372,7 +374,7 @@ mod tests {
     fn one_that_is_set_apart_is_left_to_its_owner() {
         let slot = Slot::new();
         for (first, left) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
-            let mut queue = Queue::new();
+            let mut queue = WaitQueue::new();
             let places: Vec<_> = (0..3)
                 .map(|n| queue.push(Waiter::new(slot.clone()), n))
                 .collect();
