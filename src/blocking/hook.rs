@@ -1,46 +1,48 @@
-//! Hooks into code that blocks and is not ours.
+//! Hooks that stop foreign code that blocks.
 
 use std::panic::Location;
 use std::time::Duration;
 
 use crate::cancel::region;
 
-/// Runs `f`, which blocks in code that knows nothing of cancellation, with a `hook` that makes it
-/// stop.
+/// Runs `f`, which blocks in code that knows nothing of cancellation, with a `hook` that stops it.
 ///
-/// The hook runs when the current scope is cancelled while `f` runs, at most once; if the scope is
-/// cancelled already, it runs here, before `f`. `with_cancel_hook` returns when `f` has, and a hook
-/// that has begun too, so both may borrow. Outside of any scope the hook never runs.
+/// The hook runs if the current scope is cancelled while `f` runs, at most once. If the scope is
+/// cancelled already, the hook runs inside this call, before `f`. `with_cancel_hook` returns when
+/// `f` and a hook that has begun have both returned, so both may borrow. Outside any scope the hook
+/// never runs.
 ///
-/// The thread that cancels runs the hook. Where one cancel has several hooks to run, worker threads
+/// The cancelling thread runs the hook. If one cancel has several hooks to run, worker threads
 /// help, up to 64 hooks run at once, and the cancel returns when all have ended. So a hook that
-/// takes its time does not hold up the next. A hook runs outside of any scope, whichever thread
-/// runs it: what it calls is not cancelled.
+/// takes its time does not hold up the next. A hook runs outside any scope, whichever thread runs
+/// it: its own calls are not cancelled.
 ///
 /// Threads that block in the scope are woken before its hooks run. A hook must not wait for the
-/// code of another hook, which does not return before its own hook has run, nor for a lock that the
-/// thread that cancels may hold.
+/// code of another hook, which does not return before its own hook has run. Nor may it wait for a
+/// lock that the cancelling thread may hold.
 ///
 /// It allocates nothing in the steady state, and calls may be nested.
 ///
 /// # Cancellation
 ///
-/// Whether `f` stops is up to the hook: shut the socket down, send the message that ends the
-/// `recv`, close the pipe. What `f` returns comes out as it is, also after a cancel, so that
-/// nothing it has produced is lost.
+/// The hook has to stop `f`: it shuts the socket down, sends the message that ends the `recv`, or
+/// closes the pipe. The result of `f` is returned unchanged, also after a cancel, so that no value
+/// is lost.
 ///
 /// **An `Ok` of `f` does not mean that `f` was finished.** Some calls report the act of the hook as
 /// success: a read from a socket that the hook has shut down returns `Ok(0)`, the end of the
-/// stream, and `read_to_end` then returns `Ok` with a part of the data. Where an end that the hook
-/// made looks like the real one, ask with [`checkpoint`](crate::checkpoint) after `Ok` too, before
-/// the data is used. Where an `Ok` can only be a complete value, such as the message of a `recv`,
-/// keep the value and ask only after an error.
+/// stream, and `read_to_end` then returns `Ok` with a part of the data. If an end that the hook
+/// made looks like the real end, call [`checkpoint`](crate::checkpoint) after `Ok` too, before the
+/// data is used. If an `Ok` can only be a complete value, such as the message of a `recv`, keep the
+/// value and check only after an error.
 ///
 /// # Panics
 ///
-/// A panic of the hook does not come out of the cancel: it is a failure of the group that this is
-/// in, or a `tracing` error where there is none. Where the scope was cancelled already, it comes
-/// out of `with_cancel_hook`.
+/// A panic of the hook does not come out of the cancel. It is a failure of the group around this
+/// call, or a `tracing` error if there is no group. If the scope was cancelled already, the panic
+/// comes out of `with_cancel_hook`.
+///
+/// # Examples
 ///
 /// A message that has come is whole, so only an error can be the act of the hook:
 ///
@@ -92,24 +94,26 @@ pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T)
     region::with_hook(Location::caller(), &hook, f)
 }
 
-/// As [`with_cancel_hook`], with a hook that is called again until `f` has returned: for one that
-/// stops only what is blocked already, such as a message that is lost where nobody receives yet.
+/// Like [`with_cancel_hook`], with a hook that is called again until `f` has returned.
 ///
-/// The first call is that of [`with_cancel_hook`]. After it the hook is called again when `pause`
-/// has passed, and then after pauses that double, up to one second or to `pause` where that is
-/// longer. A pause is a millisecond at the least. These calls are made by a thread of this crate,
-/// one after another; the thread is kept as long as a call takes. `with_cancel_hook_repeating`
-/// returns when `f` has, and a call that has begun too.
+/// Some hooks stop only code that is blocked already: a notification, for example, is lost if no
+/// thread waits yet.
 ///
-/// It allocates, where `with_cancel_hook` does not.
+/// The first call of the hook is the same as with [`with_cancel_hook`]. The hook is called again
+/// after `pause`, and then after pauses that double, up to one second, or up to `pause` if that is
+/// longer. A pause is at least a millisecond. A thread of this crate makes these calls, one after
+/// another, and is kept for as long as a call takes. `with_cancel_hook_repeating` returns when `f`
+/// and a call that has begun have both returned.
+///
+/// It allocates, unlike `with_cancel_hook`.
 ///
 /// # Cancellation
 ///
-/// As [`with_cancel_hook`].
+/// Like [`with_cancel_hook`].
 ///
 /// # Panics
 ///
-/// As [`with_cancel_hook`]. A hook that has panicked is not called again.
+/// Like [`with_cancel_hook`]. A hook that has panicked is not called again.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -117,7 +121,7 @@ pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T)
 /// use std::time::Duration;
 /// use taskgroup::TaskGroup;
 ///
-/// // A queue of another library, which wakes those who wait and nobody else.
+/// // A queue of another library, which wakes only the threads that wait already.
 /// let (queue, changed) = (Mutex::new(Vec::<u32>::new()), Condvar::new());
 /// TaskGroup::scope(|g| {
 ///     g.spawn(|| {

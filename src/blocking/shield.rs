@@ -1,12 +1,12 @@
-//! Shields: clean-up that an outer cancel does not cut short.
+//! Shields: for clean-up that an outer cancel must not cut short.
 
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Node, context};
 
-/// Runs `f` outside of any scope: no cancel and no deadline reaches its blocking points.
+/// Runs `f` outside any scope: no cancel and no deadline reaches its blocking points.
 ///
-/// For clean-up that must block. Groups and timeouts opened inside work, and belong to nothing
+/// For clean-up that must block. Groups and timeouts opened inside work, and belong to no scope
 /// outside. Prefer [`shield_for`], which ends.
 ///
 /// ```
@@ -23,8 +23,8 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     context::outside(f)
 }
 
-/// Runs `f` with outer cancels and deadlines hidden for `duration`; after that they are visible
-/// again, and end what `f` is blocked in.
+/// Runs `f` with outer cancels and deadlines hidden for `duration`. After that they are visible
+/// again, and end a blocking call in `f`.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use crate::cancel::{CancelCause, Cancelled, Node, context};
 use crate::error::TaskError;
 
-/// Runs `f` for at most `duration`: `None` if the time ran out and cut it short.
+/// Runs `f` for at most `duration`. Returns `None` if the time ran out and cut `f` short.
 ///
-/// A timeout is not a cancel. It is `None` only if this deadline ended `f` with its own
-/// `Cancelled`: a value that `f` produces in spite of it is `Some`, and any other error is that
-/// error. A duration too long to express sets no deadline. What runs out of time is a blocking
-/// point inside of `f`, or a group opened there; code that neither blocks nor checks is not cut.
+/// A timeout is not a cancel. The result is `None` only if this deadline ended `f` with its own
+/// `Cancelled`. A value that `f` produces in spite of the deadline is returned as `Some`, and any
+/// other error is returned as that error. A duration too long to express sets no deadline. The
+/// deadline ends blocking points inside `f`, and groups opened there. Code that neither blocks nor
+/// checks is not cut short.
 ///
 /// # Errors
 ///
-/// What `f` failed with, the cancel of an outer scope included.
+/// The error of `f`, including the cancel of an outer scope.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -40,11 +41,11 @@ pub fn timeout<T, E: TaskError>(
     }
 }
 
-/// Runs `f` until `instant` at the latest: see [`timeout`].
+/// Runs `f` until `instant` at the latest. See [`timeout`].
 ///
 /// # Errors
 ///
-/// As [`timeout`].
+/// Like [`timeout`].
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {

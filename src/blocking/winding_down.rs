@@ -1,24 +1,24 @@
-//! Code that goes on for a while in a scope that was cancelled gracefully.
+//! Regions that go on for a while in a scope that was cancelled gracefully.
 
 use crate::cancel::{Node, context};
 
-/// Runs `f`, which a graceful cancel spares until its grace ends: for what has been begun and
+/// Runs `f`, which a graceful cancel spares until its grace ends. For work that has begun and
 /// should be finished, and for clean-up that blocks.
 ///
-/// How long that is, the one who cancels says: see
+/// The cancel says how long the grace is: see
 /// [`TaskGroup::cancel_gracefully`](crate::TaskGroup::cancel_gracefully) and
 /// [`CancelToken::cancel_gracefully`](crate::CancelToken::cancel_gracefully). It makes no
-/// difference whether the cancel comes before `f` or in it. Groups and timeouts opened inside go on
-/// with it. Where no graceful cancel comes, this is no different from calling `f`: any other
-/// cancel, the deadline of an outer scope included, ends `f` at once. Clean-up that must not be cut
-/// short by those is for [`shield_for`](crate::shield_for).
+/// difference whether the cancel comes before `f` or while `f` runs. Groups and timeouts opened
+/// inside go on with `f`. Without a graceful cancel this is the same as a call of `f`: any other
+/// cancel, including the deadline of an outer scope, ends `f` immediately. If such a cancel must
+/// not cut the clean-up short, use [`shield_for`](crate::shield_for).
 ///
-/// Once the grace has begun, [`remaining`](crate::remaining) says how much of it is left.
+/// Once the grace has begun, [`remaining`](crate::remaining) returns how much of it is left.
 ///
 /// # Cancellation
 ///
-/// Not a blocking point itself. Those inside of `f` fail when the grace has ended, with the cancel
-/// that it was the grace of.
+/// Not a blocking point itself. The blocking points inside `f` fail when the grace has ended, with
+/// the graceful cancel.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {

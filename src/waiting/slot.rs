@@ -465,7 +465,7 @@ impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, location) = self.point();
         f.debug_struct("Slot")
-            .field("point", &point)
+            .field("point", &kind)
             .field("location", &location)
             .finish_non_exhaustive()
     }

@@ -103,7 +103,7 @@ mod tests {
             token.cancel();
             assert!(
                 is_there(recorded),
-                "not {point:?} at line {line}, but {recorded:?}"
+                "not {kind:?} at line {line}, but {recorded:?}"
             );
         });
     }
