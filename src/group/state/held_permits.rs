@@ -203,7 +203,7 @@ pub(super) fn outer_permits_of(group: usize) -> Vec<Arc<OuterPermit>> {
 #[inline]
 pub(super) fn innermost() -> Option<Arc<OuterPermit>> {
     // Most scopes are opened where no permit is held.
-    if IS_BLANK.get() {
+    if IS_BLANK.with(Cell::get) {
         return None;
     }
     link_permits()
