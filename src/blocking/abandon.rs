@@ -122,6 +122,7 @@ where
         result: None,
     };
     let call = Arc::new(Mutex::new(call));
+
     let (theirs, actor) = (call.clone(), current::actor());
     let begin = move || {
         // Values that `f` owns, such as the end of a channel, are dropped for the calling task.
@@ -136,22 +137,28 @@ where
         log(
             || tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"),
         );
+        // Without a thread the caller has to wait for `f` in any case.
         let f = call.lock().f.take();
         return match f {
             Some(f) => Ok(f()),
             None => unreachable!("there is no thread that could have taken the closure"),
         };
     }
+
     let waited = context::wait(WaitKind::Abandon, None, || call.lock().result.is_some());
+    // The lock decides: a result that has come by now is returned in spite of a cancel.
     let mut call = call.lock();
     match (call.result.take(), waited) {
         (Some(Ok(value)), _) => Ok(value),
         (Some(Err(payload)), _) => {
+            // The panic unwinds through code of the user's.
             drop(call);
             resume_unwind(payload)
         }
         (None, Err(cancelled)) => {
             let unrun = call.f.take();
+
+            // Only a thread that has begun `f` is left behind.
             if let (None, Some(thread)) = (&unrun, call.thread) {
                 let name = name.map(Cow::into_owned);
                 let left = Abandoned {
@@ -162,6 +169,8 @@ where
                 };
                 call.caller = Caller::Gone(ListedThread::of(left));
             }
+
+            // Outside the lock: the drop of the closure may run code of the user's.
             drop(call);
             drop(unrun);
             Err(cancelled)
@@ -176,8 +185,10 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         call.thread = Some(this_thread());
         call.f.take()
     };
+    // The caller has gone, and has dropped the closure.
     let Some(f) = begun else { return };
     let result = catch(f);
+
     let mut call = call.lock();
     if let Caller::Waits(caller) = &call.caller {
         let caller = caller.clone();
@@ -186,6 +197,7 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         return caller.unpark();
     }
     drop(call);
+
     // The panic of `f`, or of the destructor of its value. The thread is taken off the list with
     // the call, which no other thread has any more.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {

@@ -58,6 +58,7 @@ impl ListedThread {
 
 impl Drop for ListedThread {
     fn drop(&mut self) {
+        // The drop comes after the lock.
         let gone = LEFT_BEHIND.lock().try_remove(self.0);
         drop(gone);
     }

@@ -76,6 +76,8 @@ impl<I: Iterator> Iterator for Cancellable<I> {
         if self.fuse.ends() {
             return None;
         }
+
+        // The check comes first: a cancelled step takes no item.
         let item = context::check().map(|()| self.items.next());
         self.fuse.after(item)
     }

@@ -64,10 +64,12 @@ pub fn deadline<T, E: TaskError>(
     let node = Node::child_of(&context::current());
     node.set_deadline(instant, Location::caller());
     let id = node.id();
-    // The token can also be cancelled by hand, from inside.
+
+    // The token can also be cancelled by hand, from inside. That is no timeout.
     let is_ours = |cancelled: &Cancelled| {
         cancelled.origin() == id && matches!(cancelled.cause(), CancelCause::Deadline { .. })
     };
+
     match context::within(node, f) {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.cancelled().is_some_and(is_ours) => Ok(None),

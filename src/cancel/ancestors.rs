@@ -40,6 +40,8 @@ impl Node {
         if cancelled.origin() == self.id() {
             return OwnedBy::Node;
         }
+
+        // A node behind a shield cannot have cancelled this one.
         if self
             .and_ancestors()
             .any(|node| node.id() == cancelled.origin())

@@ -119,6 +119,7 @@ impl Callbacks {
     /// Takes out the callback at `place` and joins its neighbours (invariant 1).
     fn take_out(&mut self, place: usize) -> Listed {
         let taken = self.listed.remove(place);
+
         if let Some(before) = taken.before {
             self.listed[before].after = taken.after;
         }

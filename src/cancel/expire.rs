@@ -26,6 +26,7 @@ impl Node {
     ) {
         self.deadline.set(instant, location);
         self.set_timed();
+        // It may have passed already.
         self.expire();
     }
 
@@ -35,6 +36,8 @@ impl Node {
         let now = Instant::now();
         loop {
             let (due, lifted) = self.due(now);
+
+            // The first of several deadlines is the cause of the cancel.
             for (at, due, node) in due {
                 if let Some(delivery) = node.act_on(due, at) {
                     delivery.deliver();

@@ -105,6 +105,7 @@ impl Frames {
     /// Returns the node of the innermost scope. In a task without a handle that is the node of its
     /// group, until the task has a node of its own.
     pub(super) fn node(&self) -> Option<Arc<Node>> {
+        // The borrow ends before the task makes its node, which may ask for the frames.
         let lazy = match self.frames.borrow().last()? {
             Frame::Node(node) => return Some(node.clone()),
             Frame::Task { base, own } => return Some(own.as_ref().unwrap_or(base).clone()),
@@ -155,12 +156,14 @@ impl Frames {
 
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
+
         let outside = matches!(self.frames.borrow().last(), None | Some(Frame::Clear));
         self.standing.set(if outside {
             Standing::Outside
         } else {
             Standing::Stale
         });
+
         // A node that has been left must not be held, nor find the slot in its list.
         if !matches!(frame, Some(Frame::Clear)) {
             self.detach();
@@ -366,6 +369,7 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         }
         let _in_place = InPlace::begin()?;
 
+        // The task has no frame of its own yet: `own_node` sees by the depth that it runs in place.
         let depth = frames.frames.borrow().len();
         let _out = Out {
             frames,

@@ -118,12 +118,15 @@ impl HookSource {
         let ended = before == Before::OneEnded;
         queue.running -= usize::from(ended);
         let hook = queue.take(queued);
+
+        // A worker that came now would find nothing to take (invariant 2).
         if queue.is_listed_in_vain() {
             self.unlist(&mut queue);
         }
         let is_over = ended && queue.is_over();
         drop(queue);
 
+        // The end of the last hook is the end of the wait of `run_all` (invariant 3).
         if is_over {
             self.canceller.unpark();
         }

@@ -318,6 +318,7 @@ impl Node {
         });
         let key = inner.slots.insert(slot.clone());
         drop(inner);
+
         Attachment { node: self, key }
     }
 
@@ -365,6 +366,7 @@ impl Attachment {
 
     /// Ends it: the node can no longer mark the slot.
     pub(crate) fn detach(self) {
+        // Under the lock, so that a cancel has marked the slot by now or never will.
         let slot = self.node.inner.lock().slots.remove(self.key);
         drop(slot);
     }
@@ -374,6 +376,8 @@ impl Node {
     /// Takes the links to the nodes that list this one, or that would.
     fn take_parents(&mut self) -> Vec<Parent> {
         let mut parents = std::mem::take(&mut self.parents).into_vec();
+
+        // A shield that was lifted is listed by its outer node.
         if let Kind::Shielded(shield) = std::mem::replace(&mut self.kind, Kind::Plain) {
             parents.push(shield.into_parent());
         }

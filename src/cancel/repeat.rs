@@ -69,6 +69,7 @@ impl Alarm for Repeat {
     /// Runs the hook again. Returns when it is to run once more, unless it panics or its region has
     /// ended.
     fn ring(self: Arc<Self>) -> Option<Instant> {
+        // `FIRING` orders this run with the first, and with the end of the region.
         let mut panicked = false;
         let fired = self.slot.fire_again(|payload| {
             panicked = true;
@@ -79,6 +80,8 @@ impl Alarm for Repeat {
         if fired == Fired::Never || panicked {
             return None;
         }
+
+        // Also if another thread was running it: the code has not stopped yet.
         self.next()
     }
 }

@@ -350,6 +350,7 @@ impl CancelToken {
     /// assert!(!request.is_cancelled());
     /// ```
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        // A token at or above the scope cancels it anyway: no node is added.
         match frames::current() {
             None => frames::within(self.0.clone(), f),
             Some(current) if current.is_at_or_below(&self.0) => f(),

@@ -31,6 +31,7 @@ impl<'a> TokenWaiter<'a> {
 
 impl Drop for TokenWaiter<'_> {
     fn drop(&mut self) {
+        // The slot is dropped after the lock.
         let mut inner = self.node.inner.lock();
         let slot = inner.watchers().waiting.try_remove(self.key);
         drop(inner);
@@ -45,6 +46,7 @@ impl Node {
         if self.is_cancelled() {
             return Ok(true);
         }
+        // From here on a cancel of the token unparks this thread.
         let Some(_waiting) = TokenWaiter::enter(self, frames::slot()) else {
             return Ok(true);
         };

@@ -26,6 +26,8 @@ impl Frames {
         } else {
             OnCancel::Wait
         };
+
+        // Asked again after each wake: a deadline may have been set or moved meanwhile.
         let until = || {
             if on_cancel == OnCancel::Wait || !slot.is_timed() {
                 return limit;
@@ -67,6 +69,7 @@ pub(crate) fn wait(
             Woken::Ready => return Ok(Outcome::Ready),
             Woken::Marked | Woken::Refused => {}
             Woken::TimedOut => {
+                // The instant may have been a deadline of the scope, which the check acts on.
                 check()?;
                 if limit.is_some_and(|limit| limit <= facade::now()) {
                     return Ok(Outcome::TimedOut);

@@ -183,6 +183,8 @@ impl Slot {
     pub(crate) fn attach(&self, marks: Marks) {
         let cancel = if marks.cancelled { CANCEL } else { 0 };
         let bits = cancel | if marks.timed { TIMED } else { 0 };
+
+        // Relaxed: the owner itself attaches, and the lock of the node orders the rest.
         self.0.word.fetch_and(!(CANCEL | TIMED), Ordering::Relaxed);
         if bits != 0 {
             self.0.word.fetch_or(bits, Ordering::Relaxed);
@@ -248,6 +250,7 @@ impl Slot {
                 Err(now) => word = now,
             }
         }
+
         self.run_hook(on_panic);
         Fired::Again
     }
@@ -261,6 +264,7 @@ impl Slot {
             }
         }
 
+        // Dropped in the reverse order: the owner is woken after `FIRING` is clear.
         let _tell = TellOwner(self);
         let _firing = Firing(self);
         let fired = self.0.hook.with(|hook| {
@@ -333,14 +337,17 @@ impl Slot {
         let returns = on_cancel == OnCancel::Return;
         // fault: early-mark-is-missed
         let mut marked = self.publish(PARKED) && returns;
+
         let mut blocked = None;
         let woken = loop {
+            // Invariant 3: each wake, also a late one, leads to a look at the condition.
             if ready() {
                 break Woken::Ready;
             }
             if marked {
                 break Woken::Marked;
             }
+
             let limit = match until() {
                 None => None,
                 Some(until) => match until
@@ -351,6 +358,8 @@ impl Slot {
                     None => break Woken::TimedOut,
                 },
             };
+
+            // Only once the thread is sure to park does it give its place among the workers away.
             if blocked.is_none() {
                 match workers::blocking() {
                     Ok(blocking) => blocked = Some(blocking),
@@ -360,6 +369,7 @@ impl Slot {
                     }
                 }
             }
+
             match limit {
                 None => facade::park(),
                 Some(limit) => facade::park_timeout(limit),
@@ -368,6 +378,7 @@ impl Slot {
             // fault: every-wake-is-believed
             marked = returns && self.is_marked();
         };
+
         // Relaxed: a cancelling thread reads only the unparker of a wait, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
         self.0
@@ -390,6 +401,7 @@ impl Slot {
                 Err(refusal) => refusal.fail(),
             }
         };
+
         self.enter(kind, location);
         let value = f();
         self.0
@@ -419,6 +431,8 @@ impl Slot {
         let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), HookPointer>(hook) };
         // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
+
+        // From here on a mark runs the hook. After a mark that came before, this thread runs it.
         let marked = self.publish(HOOKED);
         let _withdraw = Withdraw(self);
         if marked {
@@ -441,6 +455,7 @@ impl Slot {
             // Acquire, as above.
             word = self.0.word.load(Ordering::Acquire);
         }
+
         // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone
         // (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = None });

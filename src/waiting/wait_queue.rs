@@ -216,11 +216,14 @@ impl<T> WaitQueue<T> {
             before: self.last,
             after: END,
         });
+
+        // Linked behind the waiter that was last, or first if there was none.
         match self.last {
             END => self.first = key,
             last => self.entries[last].after = key,
         }
         self.last = key;
+
         self.waiting += 1;
         Position(key)
     }
@@ -245,6 +248,7 @@ impl<T> WaitQueue<T> {
         &mut self,
         mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
     ) -> Option<(Arc<Waiter>, T)> {
+        // A waiter that is not taken stays where it stands, for a later thread or its owner.
         let mut key = self.first;
         while let Some(entry) = self.entries.get(key) {
             if taken(&entry.waiter, &entry.wants) {
@@ -264,7 +268,9 @@ impl<T> WaitQueue<T> {
         loop {
             let entry = self.entries.get(key)?;
             let after = entry.after;
+
             if taken(&entry.waiter, &entry.wants) {
+                // It keeps its key, so that its owner finds it.
                 self.unlink(entry.before, after);
                 let entry = &mut self.entries[key];
                 entry.before = APART;
@@ -282,6 +288,8 @@ impl<T> WaitQueue<T> {
             before,
             after,
         } = self.entries.remove(place.0);
+
+        // A waiter that was set apart has been unlinked, and its neighbours may have gone.
         if before != APART {
             self.unlink(before, after);
         }
@@ -294,6 +302,7 @@ impl<T> WaitQueue<T> {
             END => self.first = after,
             before => self.entries[before].after = after,
         }
+
         match after {
             END => self.last = before,
             after => self.entries[after].before = before,
