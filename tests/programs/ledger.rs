@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::taskgroup::{CancelCause, Cancelled, TaskStatus, TokenId};
 
@@ -35,7 +36,7 @@ pub enum Kind {
     Token,
     Group {
         limit: Option<usize>,
-        collects: bool,
+        fatal: Fatal,
         past: bool,
     },
     Task,
@@ -46,6 +47,25 @@ pub enum Kind {
     Shield,
     /// No graceful cancel of a parent comes in.
     Winding,
+}
+
+/// Which failures of its tasks cancel a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fatal {
+    All,
+    Panics,
+    None,
+}
+
+/// A scope that one call of the crate opens and closes, and what its result says of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// A value needs those of all tasks.
+    All,
+    /// A value is that of one task, and cancels the others.
+    First,
+    /// A value says that nothing has failed.
+    Scope,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +95,8 @@ pub enum Cause {
     BodyPanicked,
     Deadline,
     Finished,
+    /// A semaphore was closed; no scope was cancelled.
+    Closed,
     Other,
 }
 
@@ -87,8 +109,21 @@ pub enum Seen {
     Disconnected,
     /// The other side has gone, and an end of it not well.
     Broken,
+    /// The semaphore was closed.
+    Closed,
     /// Full, empty, or out of time.
     NotNow,
+}
+
+impl Seen {
+    /// The cancel of a scope, or the close of a semaphore.
+    pub fn cut(cut: Cut) -> Seen {
+        if cut.cause == Cause::Closed {
+            Seen::Closed
+        } else {
+            Seen::Cut(cut)
+        }
+    }
 }
 
 /// How a closure ended.
@@ -133,7 +168,12 @@ pub enum What {
         seen: Seen,
         forever: bool,
     },
-    /// `None` where `try_spawn` said no, with the reason.
+    /// A group that one call opens, runs and closes.
+    Whole {
+        group: Node,
+        whole: Whole,
+    },
+    /// The reason, where `try_spawn` said no.
     Spawned {
         task: Node,
         group: Node,
@@ -150,9 +190,11 @@ pub enum What {
         seen: Seen,
         status: Option<TaskStatus>,
     },
-    /// A wait for several tasks of a group.
+    /// A wait for several tasks of a group, which the end of `task` ended; a task of a map is not
+    /// known.
     WaitedForAny {
         group: Node,
+        task: Option<Node>,
         seen: Seen,
     },
     Started {
@@ -220,6 +262,35 @@ pub enum What {
     },
     HookRan {
         hook: u64,
+    },
+    /// A lock or permits were held, for as long as the entry says: `share` of the lock's `whole`.
+    Held {
+        lock: usize,
+        share: usize,
+        whole: usize,
+    },
+    /// A semaphore was asked for permits.
+    Acquired {
+        semaphore: usize,
+        seen: Seen,
+    },
+    /// A semaphore was closed.
+    Closing {
+        semaphore: usize,
+    },
+    /// An event was set.
+    Set {
+        event: usize,
+    },
+    /// A wait for an event.
+    Awaited {
+        event: usize,
+        seen: Seen,
+    },
+    /// Messages of the clock: when each was due, and when it was received.
+    Ticks {
+        period: Duration,
+        ticks: Vec<(Duration, Duration)>,
     },
     Channel {
         channel: u64,
@@ -297,6 +368,17 @@ impl Ledger {
         });
     }
 
+    /// An entry of something that has ended now, by code that belongs to no task.
+    pub fn write_outside(&self, begin: u64, what: What) {
+        self.write(Entry {
+            task: OUTSIDE,
+            scope: OUTSIDE,
+            begin,
+            end: self.now(),
+            what,
+        });
+    }
+
     /// The entries in the order of their beginnings.
     pub fn read(&self) -> Vec<Entry> {
         let mut entries =
@@ -338,6 +420,7 @@ pub fn cut(cancelled: &Cancelled) -> Cut {
         CancelCause::BodyPanicked => Cause::BodyPanicked,
         CancelCause::Deadline { .. } => Cause::Deadline,
         CancelCause::GroupFinished => Cause::Finished,
+        CancelCause::SemaphoreClosed => Cause::Closed,
         _ => Cause::Other,
     };
     Cut {

@@ -70,11 +70,7 @@ impl Generator {
         if let Some(&channel) = at.sends.first() {
             return Some(match self.choices.below(4) {
                 0 | 1 => Step::Send(channel),
-                2 if self.has(SELECT) => Step::Select {
-                    receives: Vec::new(),
-                    sends: vec![channel],
-                    once: self.has(DEFAULT) && self.choices.chance(30),
-                },
+                2 if self.has(SELECT) => self.select(Vec::new(), vec![channel]),
                 _ => Step::TrySend(channel),
             });
         }
@@ -85,15 +81,17 @@ impl Generator {
         Some(match self.choices.below(5) {
             0 | 1 => Step::Receive(channel),
             2 => Step::Drain(channel),
-            3 if self.has(SELECT) => {
-                let once = self.has(DEFAULT) && self.choices.chance(30);
-                Step::Select {
-                    receives: at.receives.clone(),
-                    sends: Vec::new(),
-                    once,
-                }
-            }
+            3 if self.has(SELECT) => self.select(at.receives.clone(), Vec::new()),
             _ => Step::TryReceive(channel),
         })
+    }
+
+    fn select(&mut self, receives: Vec<usize>, sends: Vec<usize>) -> Step {
+        Step::Select {
+            receives,
+            sends,
+            once: self.has(DEFAULT) && self.choices.chance(30),
+            timed: self.has(TIMES) && self.choices.chance(30),
+        }
     }
 }

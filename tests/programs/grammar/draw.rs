@@ -186,10 +186,11 @@ fn draw_steps(text: &mut String, depth: usize, steps: &[Step]) {
                 );
             }
             Step::Lock { lock, steps } => draw_region(text, depth, format_args!("{lock:?}"), steps),
-            Step::Both(first, second) => {
-                line(text, depth, "join(");
-                draw_task(text, depth + 1, "", first);
-                draw_task(text, depth + 1, "", second);
+            Step::Whole(whole, tasks) => {
+                line(text, depth, format_args!("taskgroup::{whole:?}("));
+                tasks
+                    .iter()
+                    .for_each(|task| draw_task(text, depth + 1, "", task));
                 line(text, depth, ")");
             }
             Step::Permits(semaphore, count, steps) => {

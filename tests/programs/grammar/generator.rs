@@ -208,6 +208,28 @@ impl Generator {
         self.tasks < self.size.tasks
     }
 
+    /// The inside of a task that is spawned here, into the group of this level.
+    pub(super) fn place_of_task(&self, at: &Place, level: usize) -> Place {
+        let mut place = at.clone();
+        place.levels.truncate(level + 1);
+        place.depth = level + 1;
+        place.doomed = at.levels[level].1;
+        place.quiet = false;
+
+        // A task of an inner group that waits for one of an outer group is a feature of its own.
+        place.earlier.append(&mut place.own);
+        let outward = self.goes_outward(at);
+        place
+            .earlier
+            .retain(|(of, _)| *of == level || (*of < level && outward));
+
+        place.sends.clear();
+        place.receives.clear();
+        place.lock = 0;
+        place.permits = false;
+        place
+    }
+
     /// A task that is spawned into the group of this level.
     pub(super) fn task(
         &mut self,
@@ -218,21 +240,8 @@ impl Generator {
     ) -> Task {
         let id = self.tasks;
         self.tasks += 1;
-        let mut place = at.clone();
-        place.levels.truncate(level + 1);
-        place.depth = level + 1;
-        place.doomed = doomed || at.levels[level].1;
-        place.quiet = false;
-        place.earlier.append(&mut place.own);
-        // A task of an inner group that waits for one of an outer group is a feature of its own.
-        let outward = self.goes_outward(at);
-        place
-            .earlier
-            .retain(|(of, _)| *of == level || (*of < level && outward));
-        place.sends.clear();
-        place.receives.clear();
-        place.lock = 0;
-        place.permits = false;
+        let mut place = self.place_of_task(at, level);
+        place.doomed |= doomed;
         change(&mut place);
         let (sends, receives) = (place.sends.clone(), place.receives.clone());
         let captured = self.some_act(25);
@@ -263,7 +272,7 @@ impl Generator {
         if at.doomed && !at.quiet && self.choices.chance(30) {
             return Some(Step::Forever(self.forever()));
         }
-        match self.choices.below(100) {
+        match self.choices.below(112) {
             0..=4 => Some(Step::Checkpoint),
             5..=8 => Some(Step::Yield),
             9..=10 => Some(Step::Nap),
@@ -281,31 +290,47 @@ impl Generator {
             69..=71 => self.start(at),
             72 => self.on_finished(at),
             73..=78 => self.open(at),
-            79 => self.both(at),
-            80..=81 => {
+            79..=82 => self.whole(at),
+            83..=94 => self.region(at),
+            95..=96 => Some(Step::CancelGroup(self.choices.below(at.levels.len()))),
+            97 if self.has(GRACE) => Some(Step::Gracefully(self.choices.below(at.levels.len()))),
+            98..=99 if self.tokens > 0 => Some(Step::CancelToken(self.choices.below(self.tokens))),
+            100..=101 => self.lock(at),
+            102..=103 => self.permits(at),
+            104 => Some(Step::CloseSemaphore(self.choices.below(PERMITS.len()))),
+            105..=106 => self.await_event(at),
+            107..=108 => self.clock(at),
+            _ => self.pipe(at),
+        }
+    }
+
+    /// Steps in a scope that no group belongs to, or under a hook or callback.
+    fn region(&mut self, at: &mut Place) -> Option<Step> {
+        match self.choices.below(12) {
+            0..=1 => {
                 let bounded = self.choices.chance(30);
                 Some(Step::Shield {
                     bounded,
                     steps: self.inside(at, |place| place.doomed = false),
                 })
             }
-            82..=83 if self.has(TIMES) => {
+            2..=4 if self.has(TIMES) => {
                 let past = self.choices.chance(50);
                 let steps = self.inside(at, |place| place.doomed |= past);
                 Some(Step::Timeout { past, steps })
             }
-            84 if self.has(RUN) && self.tokens > 0 => {
+            5..=6 if self.has(RUN) && self.tokens > 0 => {
                 let token = self.choices.below(self.tokens);
                 Some(Step::Run {
                     token,
                     steps: self.inside(at, |_| ()),
                 })
             }
-            85 if self.has(GRACE) => {
+            7 if self.has(GRACE) => {
                 Some(Step::Winding(self.inside(at, |place| place.doomed = false)))
             }
-            86 => Some(Step::Hook(self.inside(at, |_| ()))),
-            87..=88 if self.tokens > 0 => {
+            8..=9 => Some(Step::Hook(self.inside(at, |_| ()))),
+            10..=11 if self.tokens > 0 => {
                 let (token, act) = (self.choices.below(self.tokens), self.act());
                 Some(Step::OnCancel {
                     token,
@@ -313,14 +338,19 @@ impl Generator {
                     steps: self.inside(at, |_| ()),
                 })
             }
-            89..=90 => Some(Step::CancelGroup(self.choices.below(at.levels.len()))),
-            91 if self.has(GRACE) => Some(Step::Gracefully(self.choices.below(at.levels.len()))),
-            92..=93 if self.tokens > 0 => Some(Step::CancelToken(self.choices.below(self.tokens))),
-            94..=95 => self.lock(at),
-            96 => self.permits(at),
-            97 => self.await_event(at),
-            _ => self.pipe(at),
+            _ => None,
         }
+    }
+
+    /// A receive from a channel of the clock.
+    fn clock(&mut self, at: &Place) -> Option<Step> {
+        if at.quiet || !self.has(TIMES) {
+            return None;
+        }
+        Some(match self.choices.below(3) {
+            0 => Step::After,
+            ticks => Step::Tick(ticks),
+        })
     }
 
     pub(super) fn open(&mut self, at: &mut Place) -> Option<Step> {
@@ -335,10 +365,23 @@ impl Generator {
         })
     }
 
-    pub(super) fn both(&mut self, at: &mut Place) -> Option<Step> {
-        if at.depth >= self.size.depth || at.quiet || self.tasks + 2 > self.size.tasks {
+    pub(super) fn whole(&mut self, at: &mut Place) -> Option<Step> {
+        let whole = match self.choices.below(5) {
+            0 => Whole::Join,
+            1 => Whole::Race,
+            2 => Whole::Map(1 + self.choices.below(2)),
+            collects => Whole::Typed {
+                collects: collects == 4,
+            },
+        };
+        let count = match whole {
+            Whole::Join => 2,
+            _ => 1 + self.choices.below(3),
+        };
+        if at.depth >= self.size.depth || at.quiet || self.tasks + count > self.size.tasks {
             return None;
         }
+
         // They are tasks of a group that nothing else can be spawned into, and know of no others.
         let (level, doomed) = (at.levels.len() - 1, at.doomed);
         let mut task = || {
@@ -354,7 +397,7 @@ impl Generator {
                 ..task
             })
         };
-        Some(Step::Both(task(), task()))
+        Some(Step::Whole(whole, (0..count).map(|_| task()).collect()))
     }
 
     pub(super) fn lock(&mut self, at: &mut Place) -> Option<Step> {

@@ -7,8 +7,9 @@
 //! | task | what it captures and returns (values with destructors), ends of channels, an event that it sets when it is dropped, steps |
 //! | a way to spawn | `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named, dedicated, items of a map |
 //! | a way to wait | `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`, `map_unordered`, the end of the scope |
-//! | a region | inner group, `taskgroup::join`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, the making of a `OnceCell`'s value, permits |
-//! | a pipe | one or two channels; producers have one of them each, consumers all; the ends moved into the closures or given `with` them |
+//! | a region | inner group, `taskgroup::join`, `race` and `map`, a group whose errors are made with `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits |
+//! | a plain step | a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a semaphore, a wait for an event, latch, promise or wait group, receives from a channel of the clock |
+//! | a pipe | one or two channels; selects perhaps with a case of the clock; producers have one of them each, consumers all; the ends moved into the closures or given `with` them |
 //! | an end | a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel: passed on, swallowed, an error |
 //!
 //! # Every program ends
@@ -217,6 +218,34 @@ pub enum Forever {
     Select,
     Hook,
     Abandon,
+    /// A channel of the clock that is not due within any run.
+    After,
+    Tick,
+    Never,
+    WaitGroup,
+}
+
+impl Forever {
+    pub const ALL: [Forever; 18] = [
+        Forever::Sleep,
+        Forever::Park,
+        Forever::Event,
+        Forever::Permit,
+        Forever::Receive,
+        Forever::Send,
+        Forever::Token,
+        Forever::Barrier,
+        Forever::Promise,
+        Forever::Latch,
+        Forever::Condition,
+        Forever::Select,
+        Forever::Hook,
+        Forever::Abandon,
+        Forever::After,
+        Forever::Tick,
+        Forever::Never,
+        Forever::WaitGroup,
+    ];
 }
 
 #[derive(Debug, Clone)]
@@ -300,15 +329,19 @@ pub enum Step {
         steps: Vec<Step>,
     },
     Permits(usize, usize, Vec<Step>),
+    CloseSemaphore(usize),
     AwaitEvent(usize),
+    /// Receives from a channel of the clock: once from `after`, or so many times from `tick`.
+    After,
+    Tick(usize),
     /// Channels with their capacities, and the tasks that have their ends.
     Pipe {
         level: usize,
         channels: Vec<(usize, Option<usize>)>,
         tasks: Vec<Arc<Task>>,
     },
-    /// `taskgroup::join` of two closures.
-    Both(Arc<Task>, Arc<Task>),
+    /// One call that runs these tasks in a scope of their own.
+    Whole(Whole, Vec<Arc<Task>>),
     Send(usize),
     TrySend(usize),
     Receive(usize),
@@ -318,7 +351,22 @@ pub enum Step {
         receives: Vec<usize>,
         sends: Vec<usize>,
         once: bool,
+        /// It has a case of the clock.
+        timed: bool,
     },
+}
+
+/// The calls that run tasks in a scope of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// `taskgroup::join`, of two.
+    Join,
+    /// `taskgroup::race`.
+    Race,
+    /// `taskgroup::map`, with a limit.
+    Map(usize),
+    /// A group whose error is made with `task_error!`, and that perhaps collects.
+    Typed { collects: bool },
 }
 
 /// How many permits each semaphore of a program has.
@@ -329,19 +377,30 @@ pub const PERMITS: [usize; 2] = [1, 2];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     Mutex(usize),
+    /// The same, by a guard of a part of the value.
+    MutexPart(usize),
     Write,
+    WritePart,
+    /// Written, and then read without being unlocked.
+    Downgrade,
     Read,
+    ReadPart,
     /// The making of the value of a `OnceCell`, and nothing once it has been made.
     Once,
 }
 
 impl Lock {
     /// All of them, each with its number.
-    pub const ALL: [(usize, Lock); 5] = [
+    pub const ALL: [(usize, Lock); 10] = [
         (0, Lock::Mutex(0)),
+        (0, Lock::MutexPart(0)),
         (1, Lock::Mutex(1)),
+        (1, Lock::MutexPart(1)),
         (2, Lock::Write),
+        (2, Lock::WritePart),
+        (2, Lock::Downgrade),
         (2, Lock::Read),
+        (2, Lock::ReadPart),
         (3, Lock::Once),
     ];
     /// How many numbers there are.

@@ -7,22 +7,10 @@ use super::*;
 
 impl Generator {
     pub(super) fn forever(&mut self) -> Forever {
-        self.choices.pick(&[
-            Forever::Sleep,
-            Forever::Park,
-            Forever::Event,
-            Forever::Permit,
-            Forever::Receive,
-            Forever::Send,
-            Forever::Token,
-            Forever::Barrier,
-            Forever::Promise,
-            Forever::Latch,
-            Forever::Condition,
-            Forever::Select,
-            Forever::Hook,
-            Forever::Abandon,
-        ])
+        match self.choices.pick(&Forever::ALL) {
+            Forever::After | Forever::Tick if !self.has(TIMES) => Forever::Never,
+            forever => forever,
+        }
     }
 
     pub(super) fn spawn(&mut self, at: &mut Place) -> Option<Step> {
@@ -155,20 +143,8 @@ impl Generator {
             self.choices.chance(50),
             items + 1 - self.choices.below(items + 1),
         );
-        let mut place = at.clone();
-        place.levels.truncate(level + 1);
-        place.depth = level + 1;
-        place.doomed = at.levels[level].1;
+        let mut place = self.place_of_task(at, level);
         place.fence = level + 1;
-        place.earlier.append(&mut place.own);
-        let outward = self.goes_outward(at);
-        place
-            .earlier
-            .retain(|(of, _)| *of == level || (*of < level && outward));
-        place.sends.clear();
-        place.receives.clear();
-        place.lock = 0;
-        place.permits = false;
         let block = self.block(&mut place);
         Some(Step::Map {
             level,

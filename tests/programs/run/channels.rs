@@ -158,7 +158,8 @@ impl Frame {
                 receives,
                 sends,
                 once,
-            } => self.select(&ends, receives, sends, *once),
+                timed,
+            } => self.select(&ends, receives, sends, *once, *timed),
             _ => Ok(()),
         }
     }
@@ -198,16 +199,19 @@ impl Frame {
         receives: &[usize],
         sends: &[usize],
         once: bool,
+        timed: bool,
     ) -> Result {
         /// What a case did, for the ledger.
         enum Did {
             Received(u64, std::result::Result<Value, Disconnected>),
             Sent(u64, u64, std::result::Result<(), Disconnected>),
+            Timed,
         }
         let mut messages: Vec<_> = sends
             .iter()
             .map(|_| Some(self.value(Act::Nothing)))
             .collect();
+        let clock = timed.then(|| channel::after(SOON));
         let mut select = Select::new();
         for channel in receives {
             let end = &ends.receivers[channel];
@@ -223,6 +227,9 @@ impl Frame {
                     Did::Sent(end.channel, number, sent)
                 });
             }
+        }
+        if let Some(clock) = &clock {
+            select.recv(clock, |_| Did::Timed);
         }
         let begin = self.now();
         let did = if once {
@@ -266,17 +273,25 @@ impl Frame {
                 }
             }
             Ok(None) => Ok(()),
+            Ok(Some(Did::Timed)) => {
+                if !once {
+                    self.selected(begin, Seen::Done);
+                }
+                Ok(())
+            }
             Err(cancelled) => {
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "select",
-                        seen: Seen::Cut(cut(&cancelled)),
-                        forever: false,
-                    },
-                );
+                self.selected(begin, Seen::Cut(cut(&cancelled)));
                 Err(cancelled.into())
             }
         }
+    }
+    /// Writes that a select ended by a cancel or by the clock.
+    fn selected(&self, begin: u64, seen: Seen) {
+        let what = What::Point {
+            name: "select",
+            seen,
+            forever: false,
+        };
+        self.write(begin, what);
     }
 }

@@ -307,14 +307,17 @@ impl Frame {
                 Ok(())
             }
             Step::Lock { lock, steps } => self.locked(level, *lock, steps),
-            Step::Both(first, second) => self.both(level, first, second),
+            Step::Whole(whole, tasks) => self.whole(level, *whole, tasks),
             Step::Permits(semaphore, count, steps) => {
-                let _permit = self.point("acquire", || {
-                    world.semaphores[*semaphore].acquire_many(*count)
-                })?;
-                self.steps(level, steps)
+                self.permits(level, *semaphore, *count, steps)
             }
-            Step::AwaitEvent(event) => self.point("event", || world.events[*event].wait()),
+            Step::CloseSemaphore(semaphore) => {
+                self.close_semaphore(*semaphore);
+                Ok(())
+            }
+            Step::AwaitEvent(event) => self.await_event(*event),
+            Step::After => self.after(),
+            Step::Tick(count) => self.tick(*count),
             Step::Pipe {
                 level: number,
                 channels,
@@ -365,7 +368,11 @@ impl Frame {
                 let past = group.deadline == Deadline::Past;
                 let kind = Kind::Group {
                     limit: group.limit,
-                    collects: group.collects,
+                    fatal: if group.collects {
+                        Fatal::None
+                    } else {
+                        Fatal::All
+                    },
                     past,
                 };
                 let token = Some(g.token().id());

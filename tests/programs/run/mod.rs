@@ -2,8 +2,12 @@
 
 mod channels;
 mod frame;
+mod handles;
+mod joins;
 mod level;
+mod locks;
 mod waits;
+mod wholes;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,21 +15,27 @@ use std::panic::{AssertUnwindSafe, panic_any, resume_unwind};
 use std::sync::{Arc, Condvar as StdCondvar, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(taskgroup_models)]
+use loom::sync::Mutex as PlainMutex;
+#[cfg(not(taskgroup_models))]
+use std::sync::Mutex as PlainMutex;
+
 use super::grammar::{
-    Act, Block, Deadline, Doom, Forever, Group, How, Lock, MUTEXES, PERMITS, Program, Step, Task,
-    Token, Way, WhenCut,
+    Act, Block, Deadline, Doom, Forever, Group, How, MUTEXES, PERMITS, Program, Step, Task, Token,
+    Way, WhenCut,
 };
 use super::ledger::{
-    Entry, Fault, Kind, Ledger, Node, OUTSIDE, Outcome, Reported, Role, Seen, What, cut, number_in,
+    Entry, Fatal, Fault, Kind, Ledger, Node, OUTSIDE, Outcome, Reported, Role, Seen, What, cut,
+    number_in,
 };
 use super::taskgroup::channel::{
     self, Disconnected, Receiver, RecvError, Select, SendError, Sender, TryRecvError, TrySendError,
 };
 use super::taskgroup::sync::{
-    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
+    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup,
 };
 use super::taskgroup::{
-    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready,
+    self, CancelToken, Cancelled, Failure, FailureKind, GroupError, OnFailure, Ready, SpawnError,
     SpawnErrorKind, StartError, TaskError, TaskGroup, TaskHandle, TaskStatus,
 };
 
@@ -35,6 +45,9 @@ use level::Opened;
 /// Longer than any run.
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Long enough that a receive waits for the clock.
+const SOON: Duration = Duration::from_micros(20);
+
 /// A panic may be caught here, and is none of a model's own.
 const CATCHES: bool = !cfg!(taskgroup_models);
 
@@ -42,12 +55,15 @@ const CATCHES: bool = !cfg!(taskgroup_models);
 struct World {
     ledger: Arc<Ledger>,
     tokens: Vec<(CancelToken, Node)>,
-    mutexes: [Mutex<()>; MUTEXES],
-    rw_lock: RwLock<()>,
+    mutexes: [Mutex<Pair>; MUTEXES],
+    rw_lock: RwLock<Pair>,
     once: OnceCell<()>,
     semaphores: [Semaphore; PERMITS.len()],
     events: Vec<Signal>,
 }
+
+/// What a lock protects, so that a guard can be one of a part.
+type Pair = ((), ());
 
 type Handed = Option<Value>;
 type Result<T = ()> = anyhow::Result<T>;
@@ -83,15 +99,18 @@ enum Signal {
     Event(Event),
     Latch(Latch),
     Promise(Promise<()>),
+    /// A piece of work that is not done.
+    Work(PlainMutex<Option<WaitGroup>>),
 }
 
 impl Signal {
     /// A different one for each number.
     fn of(number: usize) -> Signal {
-        match number % 3 {
+        match number % 4 {
             0 => Signal::Event(Event::new()),
             1 => Signal::Latch(Latch::new(1)),
-            _ => Signal::Promise(Promise::new()),
+            2 => Signal::Promise(Promise::new()),
+            _ => Signal::Work(PlainMutex::new(Some(WaitGroup::new()))),
         }
     }
 
@@ -101,6 +120,13 @@ impl Signal {
             Signal::Latch(latch) => latch.count_down(),
             // A step of a map is run for each item.
             Signal::Promise(promise) => _ = promise.set(()),
+            Signal::Work(piece) => {
+                let piece = piece.lock().unwrap_or_else(PoisonError::into_inner).take();
+                // The work grows before it is done.
+                let more = piece.clone();
+                drop(piece);
+                drop(more);
+            }
         }
     }
 
@@ -109,6 +135,11 @@ impl Signal {
             Signal::Event(event) => event.wait(),
             Signal::Latch(latch) => latch.wait(),
             Signal::Promise(promise) => promise.wait().copied(),
+            Signal::Work(piece) => {
+                let waits = piece.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                // All of it is done where there is none.
+                waits.unwrap_or_default().wait()
+            }
         }
     }
 }
@@ -118,7 +149,12 @@ struct Sets(Arc<World>, usize);
 
 impl Drop for Sets {
     fn drop(&mut self) {
-        self.0.events[self.1].set();
+        let Sets(world, event) = self;
+        let begin = world.ledger.now();
+        world.events[*event].set();
+        world
+            .ledger
+            .write_outside(begin, What::Set { event: *event });
     }
 }
 
@@ -156,13 +192,7 @@ impl<T> Drop for End<T> {
             by: self.by,
             with: self.with,
         };
-        ledger.write(Entry {
-            task: OUTSIDE,
-            scope: OUTSIDE,
-            begin,
-            end: ledger.now(),
-            what,
-        });
+        ledger.write_outside(begin, what);
     }
 }
 
@@ -199,19 +229,13 @@ fn cancel_token(world: &Arc<World>, token: usize) {
         target: *target,
         gracefully: false,
     };
-    ledger.write(Entry {
-        task: OUTSIDE,
-        scope: OUTSIDE,
-        begin,
-        end: ledger.now(),
-        what,
-    });
+    ledger.write_outside(begin, what);
 }
 
 /// What an error of the crate says.
 fn seen(error: &anyhow::Error) -> Seen {
     match error.cancelled() {
-        Some(cancelled) => Seen::Cut(cut(cancelled)),
+        Some(cancelled) => Seen::cut(cut(cancelled)),
         None => match error.downcast_ref::<RecvError>() {
             Some(RecvError::Disconnected(disconnected)) => gone(disconnected),
             _ => Seen::Disconnected,
@@ -231,7 +255,7 @@ fn gone(disconnected: &Disconnected) -> Seen {
 fn seen_by<T>(result: &std::result::Result<T, Cancelled>) -> Seen {
     match result {
         Ok(_) => Seen::Done,
-        Err(cancelled) => Seen::Cut(cut(cancelled)),
+        Err(cancelled) => Seen::cut(cut(cancelled)),
     }
 }
 fn seen_of<T>(result: &Result<T>) -> Seen {
@@ -249,15 +273,26 @@ fn caught<T>(f: impl FnOnce() -> T) -> std::thread::Result<T> {
     }
 }
 
-fn fault_of(kind: &FailureKind<anyhow::Error>) -> (Option<u64>, bool) {
+/// An error that a fault marks.
+trait FaultOf {
+    fn fault(&self) -> Option<u64>;
+}
+
+impl FaultOf for anyhow::Error {
+    fn fault(&self) -> Option<u64> {
+        self.downcast_ref::<Fault>().map(|fault| fault.0)
+    }
+}
+
+fn fault_of<E: FaultOf>(kind: &FailureKind<E>) -> (Option<u64>, bool) {
     match kind {
-        FailureKind::Error(error) => (error.downcast_ref::<Fault>().map(|fault| fault.0), false),
+        FailureKind::Error(error) => (error.fault(), false),
         FailureKind::Panic(panic) => (number_in(panic.message(), "fault "), true),
         _ => (None, false),
     }
 }
 
-fn report(group: Node, error: &GroupError) -> What {
+fn report<E: FaultOf>(group: Node, error: &GroupError<E>) -> What {
     let failures = error.failures().iter().map(|failure| {
         let (fault, panic) = fault_of(failure.kind());
         Reported {
@@ -311,8 +346,8 @@ pub fn run(program: &Program) -> Vec<Entry> {
     let world = Arc::new(World {
         ledger: ledger.clone(),
         tokens,
-        mutexes: std::array::from_fn(|_| Mutex::new(())),
-        rw_lock: RwLock::new(()),
+        mutexes: std::array::from_fn(|_| Mutex::default()),
+        rw_lock: RwLock::default(),
         once: OnceCell::new(),
         semaphores: PERMITS.map(Semaphore::new),
         events: (0..program.events).map(Signal::of).collect(),

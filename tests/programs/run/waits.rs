@@ -16,6 +16,14 @@ impl Frame {
             Forever::Token => self.forever("token", || CancelToken::new().wait()),
             Forever::Promise => self.forever("promise", || Promise::<()>::new().wait().map(drop)),
             Forever::Latch => self.forever("latch", || Latch::new(1).wait()),
+            Forever::WaitGroup => self.forever("wait group", || {
+                let work = WaitGroup::new();
+                let _piece = work.clone();
+                work.wait()
+            }),
+            Forever::After => self.receive_for_ever("after", &channel::after(HOUR)),
+            Forever::Tick => self.receive_for_ever("tick", &channel::tick(HOUR)),
+            Forever::Never => self.receive_for_ever("never", &channel::never::<()>()),
             // A model has no thread that it could leave behind.
             Forever::Abandon if !CATCHES => self.forever("sleep", || taskgroup::sleep(HOUR)),
             Forever::Abandon => {
@@ -47,17 +55,7 @@ impl Frame {
             }),
             Forever::Receive => {
                 let (_sender, receiver) = channel::bounded::<()>(1);
-                let begin = self.now();
-                let result = receiver.recv().map_err(anyhow::Error::from);
-                self.write(
-                    begin,
-                    What::Point {
-                        name: "recv of nothing",
-                        seen: seen_of(&result),
-                        forever: true,
-                    },
-                );
-                result
+                self.receive_for_ever("recv of nothing", &receiver)
             }
             Forever::Send => {
                 let (sender, _receiver) = channel::bounded::<()>(0);
@@ -123,6 +121,20 @@ impl Frame {
                 Ok(result?)
             }
         }
+    }
+
+    fn receive_for_ever<T>(&self, name: &'static str, receiver: &Receiver<T>) -> Result {
+        let begin = self.now();
+        let result = receiver.recv().map(drop).map_err(anyhow::Error::from);
+        self.write(
+            begin,
+            What::Point {
+                name,
+                seen: seen_of(&result),
+                forever: true,
+            },
+        );
+        result
     }
 
     pub(super) fn timeout(&self, level: &dyn Opened, past: bool, steps: &[Step]) -> Result {
@@ -192,108 +204,5 @@ impl Frame {
         );
         let _guard = Guard(self, callback, Some(guard));
         self.steps(level, steps)
-    }
-
-    pub(super) fn locked(&self, level: &dyn Opened, lock: Lock, steps: &[Step]) -> Result {
-        let world = &self.world;
-        match lock {
-            Lock::Mutex(number) => {
-                let _guard = self.point("lock", || world.mutexes[number].lock())?;
-                self.steps(level, steps)
-            }
-            Lock::Write => {
-                let _guard = self.point("write", || world.rw_lock.write())?;
-                self.steps(level, steps)
-            }
-            Lock::Read => {
-                let _guard = self.point("read", || world.rw_lock.read())?;
-                self.steps(level, steps)
-            }
-            Lock::Once => {
-                let (begin, is_ours) = (self.now(), std::cell::Cell::new(false));
-                let result = world.once.get_or_try_init(|| {
-                    is_ours.set(true);
-                    self.steps(level, steps)
-                });
-                // What the steps came to is theirs to say.
-                if !is_ours.get() {
-                    self.write(
-                        begin,
-                        What::Point {
-                            name: "once",
-                            seen: seen_of(&result),
-                            forever: false,
-                        },
-                    );
-                }
-                result.copied()
-            }
-        }
-    }
-
-    /// Runs two tasks as a group of their own.
-    pub(super) fn both(&self, level: &dyn Opened, first: &Arc<Task>, second: &Arc<Task>) -> Result {
-        let (group, around) = (self.now(), self.scope.get());
-        let kind = Kind::Group {
-            limit: None,
-            collects: false,
-            past: false,
-        };
-        self.scope.set(group);
-        self.note(What::Opened {
-            kind,
-            parents: vec![around],
-            token: None,
-        });
-        let tasks = [first, second].map(|task| {
-            let node = self.now();
-            self.scope.set(node);
-            self.note(What::Opened {
-                kind: Kind::Task,
-                parents: vec![group],
-                token: None,
-            });
-            self.scope.set(group);
-            let captured = task.captured.map(|act| self.value(act));
-            let begin = self.now();
-            self.write(
-                begin,
-                What::Spawned {
-                    task: node,
-                    group,
-                    role: Role::Item,
-                    refused: None,
-                },
-            );
-            let (world, task) = (self.world.clone(), task.clone());
-            move || {
-                level::run_task(
-                    &world,
-                    level,
-                    node,
-                    &task,
-                    (Ends::default(), captured, None),
-                    None,
-                    None,
-                )
-            }
-        });
-        self.note(What::Body {
-            group,
-            outcome: Outcome::Value,
-        });
-        let begin = self.now();
-        let [first, second] = tasks;
-        let result = taskgroup::join(first, second);
-        self.scope.set(around);
-        self.write(
-            begin,
-            match &result {
-                Ok(_) => What::Value { group },
-                Err(error) => report(group, error),
-            },
-        );
-        result?;
-        Ok(())
     }
 }

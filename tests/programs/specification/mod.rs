@@ -21,12 +21,19 @@
 //! | ill ends | a disconnect says whether an end was dropped by a task that did not end well |
 //! | no disconnect | in a scope that was known to be cancelled when the other side went, the end of a channel is the cancel |
 //! | timeout | `None` only for its own deadline |
-//! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task |
+//! | whole | `join` and `map` return a value if each task has, `race` if one has |
+//! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task; a task begins only where fewer run, or in the place of one that waits for it |
+//! | exclusion | a lock and the permits of a semaphore are held by as many as they allow |
+//! | closed | a semaphore is closed after a close, and not before; in a cancelled scope it is the cancel |
+//! | event | a wait for an event ends after it was set |
+//! | clock | a message of the clock comes when it is due, and ticks keep their distance |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::grammar::{EXACT_LIMIT, STREAMS};
-use super::ledger::{Cause, Cut, Entry, Kind, Node, ORDERS, Outcome, Role, Seen, What, balance};
+use super::ledger::{
+    Cause, Cut, Entry, Fatal, Kind, Node, ORDERS, Outcome, Role, Seen, What, Whole, balance,
+};
 use super::taskgroup::TokenId;
 
 /// Never.
@@ -69,6 +76,9 @@ struct History<'a> {
     origins: HashMap<TokenId, Node>,
     tasks: BTreeMap<Node, Spawned>,
     bodies: BTreeMap<Node, (u64, Outcome)>,
+    /// The task that opened a group, and the group of each single call.
+    openers: BTreeMap<Node, Node>,
+    wholes: BTreeMap<Node, Whole>,
     acts: Vec<Act>,
     /// From when on a scope was seen to be cancelled, by its identity.
     seen: BTreeMap<Node, u64>,
@@ -86,6 +96,7 @@ macro_rules! ensure {
 
 mod callbacks;
 mod limits;
+mod locks;
 mod messages;
 mod reports;
 mod tasks;
@@ -103,6 +114,10 @@ pub fn check(entries: &[Entry], features: u64) -> Verdict {
     history.hooks()?;
     history.messages(features & STREAMS != 0)?;
     history.timeouts()?;
+    history.wholes()?;
+    history.locks()?;
+    history.events()?;
+    history.ticks()?;
     if features & EXACT_LIMIT != 0 {
         history.limits()?;
     }
@@ -117,6 +132,8 @@ impl<'a> History<'a> {
             origins: HashMap::new(),
             tasks: BTreeMap::new(),
             bodies: BTreeMap::new(),
+            openers: BTreeMap::new(),
+            wholes: BTreeMap::new(),
             acts: Vec::new(),
             seen: BTreeMap::new(),
         };
@@ -143,7 +160,11 @@ impl<'a> History<'a> {
                     if let Some(token) = token {
                         self.origins.insert(*token, entry.scope);
                     }
+                    if let Kind::Group { .. } = kind {
+                        self.openers.insert(entry.scope, entry.task);
+                    }
                 }
+                What::Whole { group, whole } => _ = self.wholes.insert(*group, *whole),
                 What::Spawned {
                     task,
                     group,
@@ -237,15 +258,8 @@ impl<'a> History<'a> {
                     });
                 }
                 What::Raised { fault, contained } => {
-                    for (node, scope) in &self.scopes {
-                        if matches!(
-                            scope.kind,
-                            Kind::Group {
-                                collects: false,
-                                ..
-                            }
-                        ) && contained.is_none_or(|of| of == *node)
-                        {
+                    for node in self.scopes.keys() {
+                        if self.cancels(*node, true) && contained.is_none_or(|of| of == *node) {
                             let cause = Cause::Fault(*fault);
                             acts.push(Act {
                                 target: *node,
@@ -264,12 +278,24 @@ impl<'a> History<'a> {
             let Some((_, end, outcome)) = task.ran else {
                 continue;
             };
+            let wins = self.wholes.get(&task.group) == Some(&Whole::First);
             let fault = match outcome {
+                Outcome::Value if wins => {
+                    acts.push(Act {
+                        target: task.group,
+                        gracefully: false,
+                        begin: end - 1,
+                        end: NEVER,
+                        cause: Cause::Other,
+                    });
+                    continue;
+                }
                 Outcome::Failed(fault) | Outcome::Panicked(fault) => fault,
                 Outcome::Cut { fault, .. } if self.is_own(node, outcome) != Known::Yes => fault,
                 _ => continue,
             };
-            if task.role != Role::Isolated && self.cancels(task.group) {
+            let panicked = matches!(outcome, Outcome::Panicked(_));
+            if task.role != Role::Isolated && self.cancels(task.group, panicked) {
                 let cause = Cause::Fault(fault);
                 acts.push(Act {
                     target: task.group,
@@ -289,7 +315,7 @@ impl<'a> History<'a> {
                 }
                 _ => None,
             };
-            if let Some(cause) = cause.filter(|_| self.cancels(group)) {
+            if let Some(cause) = cause.filter(|_| self.cancels(group, false)) {
                 acts.push(Act {
                     target: group,
                     gracefully: false,
@@ -314,6 +340,8 @@ impl<'a> History<'a> {
         for entry in self.entries {
             let seen = match &entry.what {
                 What::Point { seen, .. }
+                | What::Acquired { seen, .. }
+                | What::Awaited { seen, .. }
                 | What::Received { seen, .. }
                 | What::Sent { seen, .. } => seen,
                 _ => continue,
@@ -327,17 +355,16 @@ impl<'a> History<'a> {
         }
     }
 
-    fn cancels(&self, group: Node) -> bool {
-        matches!(
-            self.scopes.get(&group),
-            Some(Scope {
-                kind: Kind::Group {
-                    collects: false,
-                    ..
-                },
-                ..
-            })
-        )
+    /// Whether a failure of a task, by a panic or not, cancels the group.
+    fn cancels(&self, group: Node, by_panic: bool) -> bool {
+        match self.scopes.get(&group).map(|scope| scope.kind) {
+            Some(Kind::Group { fatal, .. }) => match fatal {
+                Fatal::All => true,
+                Fatal::Panics => by_panic,
+                Fatal::None => false,
+            },
+            _ => false,
+        }
     }
 
     /// Whether `around` is `scope` or a scope that it is in; what is hidden does not count, if
@@ -465,6 +492,7 @@ impl<'a> History<'a> {
                 });
                 return if cancelled { Known::Maybe } else { Known::No };
             }
+            Cause::Closed => return Known::No,
             _ => return Known::Maybe,
         };
         if known { Known::Maybe } else { Known::No }

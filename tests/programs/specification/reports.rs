@@ -153,6 +153,11 @@ impl History<'_> {
                 continue;
             }
             let (must, may) = self.failures_of(group);
+            let race = self.wholes.get(&group) == Some(&Whole::First);
+            // The winner of a race hides what the others failed with.
+            if error.is_none() && race {
+                continue;
+            }
             let Some((failures, primary, cut)) = error else {
                 ensure!(
                     must.is_empty(),
@@ -181,6 +186,46 @@ impl History<'_> {
                     "own cancel",
                     "{entry:?}, but nothing was cut short"
                 );
+            }
+        }
+        Ok(())
+    }
+
+    /// What the values of `join`, `map` and `race` say of their tasks.
+    pub(super) fn wholes(&self) -> Verdict {
+        for entry in self.entries {
+            let (group, value) = match entry.what {
+                What::Value { group } => (group, true),
+                What::Error { group, .. } => (group, false),
+                _ => continue,
+            };
+            let outcomes: Vec<_> = self
+                .tasks
+                .values()
+                .filter(|task| task.group == group)
+                .map(|task| task.ran.map(|(.., outcome)| outcome))
+                .collect();
+            let is_value = |outcome: &Option<Outcome>| *outcome == Some(Outcome::Value);
+            let panicked = self
+                .entries
+                .iter()
+                .any(|entry| matches!(entry.what, What::Raised { .. }))
+                || outcomes
+                    .iter()
+                    .any(|outcome| matches!(outcome, Some(Outcome::Panicked(_))));
+            match self.wholes.get(&group) {
+                Some(Whole::All) if value => ensure!(
+                    outcomes.iter().all(is_value),
+                    "whole",
+                    "{entry:?}, and the tasks ended with {outcomes:?}"
+                ),
+                // A panic ends a race.
+                Some(Whole::First) => ensure!(
+                    outcomes.iter().any(is_value) == value || (!value && panicked),
+                    "whole",
+                    "{entry:?}, and the tasks ended with {outcomes:?}"
+                ),
+                _ => {}
             }
         }
         Ok(())
