@@ -698,3 +698,26 @@ fn an_input_that_says_it_is_huge_takes_no_memory() {
         ["stop"]
     );
 }
+
+#[test]
+fn a_late_cancel_takes_no_values_from_a_whole_map() -> Result<(), GroupError> {
+    for round in 0..2000 {
+        TaskGroup::scope(|g| {
+            let last = 1 + round % 3;
+            let returned = AtomicUsize::new(0);
+            let values = taskgroup::map(0..=last, 2, |n| {
+                if n == last {
+                    g.cancel();
+                }
+                returned.fetch_add(1, Ordering::Relaxed);
+                anyhow::Ok(n)
+            });
+            if returned.into_inner() > last {
+                let values = values.expect("all calls have returned values");
+                assert!(values.into_iter().eq(0..=last));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}

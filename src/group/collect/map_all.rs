@@ -19,7 +19,10 @@ use crate::group::scope::TaskGroup;
 ///
 /// # Cancellation
 ///
-/// Like [`TaskGroup::scope`](crate::TaskGroup::scope).
+/// Like [`TaskGroup::scope`](crate::TaskGroup::scope). If all calls return values in spite of a
+/// cancel from outside, the result is `Ok`. This is certain only for an input whose
+/// [`size_hint`](Iterator::size_hint) says when it is spent, because a cancelled scope pulls no
+/// more items.
 ///
 /// # Errors
 ///
@@ -48,9 +51,15 @@ where
     let workers = MapWorkers::new(limit, f);
 
     // The limit of the group is the number of map workers.
-    TaskGroup::builder()
+    let outcome = TaskGroup::builder()
         .error_type()
         .limit(limit)
-        .scope(|g| Ok(workers.feed(g, items.into_iter())?))?;
+        .scope(|g| Ok(workers.feed(g, items.into_iter())?));
+
+    match outcome {
+        // A late cancel has cut only a map worker short that had nothing left to do.
+        Err(error) if error.failures().is_empty() && workers.has_all_results() => {}
+        outcome => outcome?,
+    }
     Ok(workers.into_results())
 }

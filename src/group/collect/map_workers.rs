@@ -80,6 +80,8 @@ struct Work<Item, T> {
     size: usize,
     /// The thread that pulls the input, while it waits for the queue to get shorter.
     puller: Option<Arc<Slot>>,
+    /// How many items the input had, once all of them have been pulled.
+    pulled: Option<usize>,
     runs: Vec<ResultRun<T>>,
 }
 
@@ -93,6 +95,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             has_spare: false,
             size: FIRST_BATCH,
             puller: None,
+            pulled: None,
             runs: Vec::new(),
         };
         MapWorkers {
@@ -139,10 +142,13 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                 }
             }
 
-            if pulled < size {
+            // An input that says that it is spent is not waited for again. So a cancel that comes now
+            // cuts calls short, but not this thread.
+            first += pulled;
+            if pulled < size || items.size_hint().1 == Some(0) {
+                self.work.lock().pulled = Some(first);
                 return Ok(());
             }
-            first += pulled;
         }
     }
 
@@ -295,6 +301,14 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
         work.adapt_size(took, done);
         work.runs.push(run);
         Ok(())
+    }
+
+    /// Returns whether every item of the input has its result. To be called when all map workers
+    /// have ended.
+    pub(super) fn has_all_results(&self) -> bool {
+        let work = self.work.lock();
+        let results = work.runs.iter().map(|run| run.results.len()).sum();
+        work.pulled == Some(results)
     }
 
     /// Returns the results in the order of the input. To be called when all map workers have ended.
