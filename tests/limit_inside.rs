@@ -1,5 +1,5 @@
-//! Tasks of inner groups that wait for tasks of a limited group around them: the permit of the task
-//! that waits for the inner group counts as given away for that long, and no longer.
+//! Tasks of inner groups wait for tasks of a limited group around them. The permit of the task that
+//! waits for the inner group counts as given away for exactly that long.
 
 #![allow(clippy::unit_arg, reason = "a task of one call is shorter so")]
 
@@ -69,8 +69,19 @@ fn run_as_task<'scope>(
     }
 }
 
-/// In so many groups inside of each other, where each waits for the task in the next: does
-/// `innermost`.
+/// Runs `work` in a task of a group with that limit.
+fn in_a_task<'env>(
+    limit: usize,
+    work: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'env>) -> anyhow::Result<()> + Send + 'env,
+) -> anyhow::Result<()> {
+    TaskGroup::builder().limit(limit).scope(|g| {
+        g.spawn(move || work(g));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Runs `innermost` in so many groups inside of each other. Each waits for the task in the next.
 fn nested(
     depth: usize,
     way: Way,
@@ -118,19 +129,15 @@ fn every_way_to_wait_inside_ends() {
 #[test]
 fn the_end_of_an_inner_scope_waits_for_its_tasks_too() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(move || {
-            let queued = g.spawn(|| Ok(5));
-            TaskGroup::scope(|i| {
-                i.task().dedicated().spawn(|| Ok(queued.wait().map(drop)?));
-                Ok(())
-            })?;
-            assert_eq!(queued.join()?, 5);
+    in_a_task(1, |g| {
+        let queued = g.spawn(|| Ok(5));
+        TaskGroup::scope(|i| {
+            i.task().dedicated().spawn(|| Ok(queued.wait().map(drop)?));
             Ok(())
-        });
+        })?;
+        assert_eq!(queued.join()?, 5);
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]
@@ -168,21 +175,17 @@ fn limited_groups_inside_of_each_other_give_all_their_permits_away() -> anyhow::
 #[test]
 fn a_permit_is_kept_while_no_task_inside_waits_for_the_group() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            TaskGroup::scope(|i| {
-                let asks = i.task().dedicated().spawn(|| {
-                    let asks = || g.try_spawn(|| Ok(())).is_err();
-                    Ok((0..100).all(|_| asks()))
-                });
-                assert!(asks.join()?, "the outer task had given its permit away");
-                Ok(())
-            })?;
+    in_a_task(1, |g| {
+        TaskGroup::scope(|i| {
+            let asks = i.task().dedicated().spawn(|| {
+                let asks = || g.try_spawn(|| Ok(())).is_err();
+                Ok((0..100).all(|_| asks()))
+            });
+            assert!(asks.join()?, "the outer task had given its permit away");
             Ok(())
-        });
+        })?;
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]
@@ -225,26 +228,23 @@ fn a_permit_is_given_away_while_its_task_and_one_inside_wait() -> anyhow::Result
 fn the_end_that_wakes_a_task_inside_brings_the_permit_back() -> anyhow::Result<()> {
     let _watch = watch();
     let began = AtomicBool::new(false);
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            let awaited = g.spawn(|| Ok(()));
-            TaskGroup::scope(|i| {
-                let inside = i.task().dedicated().spawn(|| {
-                    awaited.wait()?;
-                    // In the queue, where it finds no permit.
-                    let next = g.spawn(|| Ok(began.store(true, SeqCst)));
-                    next.on_finished(|_| ());
-                    assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
-                    Ok(began.load(SeqCst))
-                });
-                assert!(
-                    !inside.join()?,
-                    "the permit of the ended task had gone to the next in the queue"
-                );
-                Ok(())
-            })?;
+    in_a_task(1, |g| {
+        let awaited = g.spawn(|| Ok(()));
+        TaskGroup::scope(|i| {
+            let inside = i.task().dedicated().spawn(|| {
+                awaited.wait()?;
+                // In the queue, where it finds no permit.
+                let next = g.spawn(|| Ok(began.store(true, SeqCst)));
+                next.on_finished(|_| ());
+                assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
+                Ok(began.load(SeqCst))
+            });
+            assert!(
+                !inside.join()?,
+                "the permit of the ended task had gone to the next in the queue"
+            );
             Ok(())
-        });
+        })?;
         Ok(())
     })?;
     assert!(began.into_inner());
@@ -254,63 +254,56 @@ fn the_end_that_wakes_a_task_inside_brings_the_permit_back() -> anyhow::Result<(
 #[test]
 fn at_the_end_that_wakes_a_task_inside_nothing_is_free() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            let awaited = g.spawn(|| Ok(()));
-            awaited.on_finished(|_| {
-                assert!(
-                    g.try_spawn(|| Ok(())).is_err(),
-                    "the permit belongs to the outer task"
-                )
-            });
-            TaskGroup::scope(|i| {
-                Ok(i.task()
-                    .dedicated()
-                    .spawn(|| Ok(awaited.wait().map(drop)?))
-                    .join()?)
-            })?;
+    in_a_task(1, |g| {
+        let awaited = g.spawn(|| Ok(()));
+        awaited.on_finished(|_| {
             assert!(
                 g.try_spawn(|| Ok(())).is_err(),
-                "the outer task has the only permit"
-            );
-            Ok(())
+                "the permit belongs to the outer task"
+            )
         });
+        TaskGroup::scope(|i| {
+            Ok(i.task()
+                .dedicated()
+                .spawn(|| Ok(awaited.wait().map(drop)?))
+                .join()?)
+        })?;
+        assert!(
+            g.try_spawn(|| Ok(())).is_err(),
+            "the outer task has the only permit"
+        );
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]
 fn a_wait_inside_that_is_cut_brings_the_permit_back() -> anyhow::Result<()> {
     let _watch = watch();
     let (leave, begun, peak) = (&Gate::default(), &Gate::default(), &Peak::default());
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(move || {
-            // It begins with the permit of this task, and keeps it.
-            let runs = g.spawn(|| {
-                begun.open();
-                Ok(leave.wait())
-            });
-            TaskGroup::scope(|i| {
-                let by_cancel = i.task().dedicated().spawn(|| Ok(runs.wait().map(drop)?));
-                let by_time = i.task().dedicated().spawn(|| {
-                    begun.wait();
-                    Ok(runs.wait_timeout(MOMENT)?)
-                });
-                assert_eq!(by_time.join()?, None);
-                by_cancel.cancel_and_wait()?;
-                Ok(())
-            })?;
-            // Two tasks run now, and nothing begins until both have ended.
-            let next = g.spawn(move || Ok(peak.inside(|| ())));
-            assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
-            leave.open();
-            until(|| g.stats().finished == 1);
-            assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
-            assert_eq!(peak.most(), 0, "this task has the only permit");
-            next.join()?;
-            Ok(())
+    in_a_task(1, |g| {
+        // It begins with the permit of this task, and keeps it.
+        let runs = g.spawn(|| {
+            begun.open();
+            Ok(leave.wait())
         });
+        TaskGroup::scope(|i| {
+            let by_cancel = i.task().dedicated().spawn(|| Ok(runs.wait().map(drop)?));
+            let by_time = i.task().dedicated().spawn(|| {
+                begun.wait();
+                Ok(runs.wait_timeout(MOMENT)?)
+            });
+            assert_eq!(by_time.join()?, None);
+            by_cancel.cancel_and_wait()?;
+            Ok(())
+        })?;
+        // Two tasks run now, and nothing begins until both have ended.
+        let next = g.spawn(move || Ok(peak.inside(|| ())));
+        assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
+        leave.open();
+        until(|| g.stats().finished == 1);
+        assert!((0..100).all(|_| g.try_spawn(|| Ok(())).is_err()));
+        assert_eq!(peak.most(), 0, "this task has the only permit");
+        next.join()?;
         Ok(())
     })?;
     assert_eq!(peak.most(), 1);
@@ -359,45 +352,37 @@ fn a_cancel_ends_the_waits_inside_and_no_permit_is_lost() -> anyhow::Result<()> 
 #[test]
 fn a_daemon_inside_waits_for_a_queued_task() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            let (queued, served) = (g.spawn(|| Ok(())), Gate::default());
-            TaskGroup::scope(|i| {
-                i.spawn_daemon(|| {
-                    queued.wait()?;
-                    served.open();
-                    Err(blocked().into())
-                });
-                i.task().dedicated().spawn(|| Ok(served.wait()));
-                Ok(())
-            })?;
+    in_a_task(1, |g| {
+        let (queued, served) = (g.spawn(|| Ok(())), Gate::default());
+        TaskGroup::scope(|i| {
+            i.spawn_daemon(|| {
+                queued.wait()?;
+                served.open();
+                Err(blocked().into())
+            });
+            i.task().dedicated().spawn(|| Ok(served.wait()));
             Ok(())
-        });
+        })?;
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]
 fn a_daemon_inside_that_cleans_up_waits_for_a_queued_task() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(|| {
-            let queued = g.spawn(|| Ok(()));
-            TaskGroup::scope(|i| {
-                i.spawn_daemon(|| {
-                    let cancelled = blocked();
-                    // The owner waits for the daemons alone now.
-                    shield(|| queued.wait())?;
-                    Err(cancelled.into())
-                });
-                Ok(())
-            })?;
+    in_a_task(1, |g| {
+        let queued = g.spawn(|| Ok(()));
+        TaskGroup::scope(|i| {
+            i.spawn_daemon(|| {
+                let cancelled = blocked();
+                // The owner waits for the daemons alone now.
+                shield(|| queued.wait())?;
+                Err(cancelled.into())
+            });
             Ok(())
-        });
+        })?;
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]
@@ -460,24 +445,20 @@ fn a_callback_at_the_end_of_a_task_waits_for_an_inner_group() -> anyhow::Result<
 #[test]
 fn a_task_that_runs_in_place_inside_counts_for_the_permit_outside() -> anyhow::Result<()> {
     let _watch = watch();
-    TaskGroup::builder().limit(1).scope(|g| {
-        g.spawn(move || {
-            let first = g.spawn(move || {
-                let second = g.spawn(|| Ok(1));
-                Ok(second.join()? + 1)
-            });
-            let sum = TaskGroup::scope(|i| {
-                // Joined by a task without a permit: it runs on a worker or here, with the permit
-                // of the outer task.
-                let joins = i.task().dedicated().spawn(move || Ok(first.join()?));
-                Ok(joins.join()?)
-            })?;
-            assert_eq!(sum, 2);
-            Ok(())
+    in_a_task(1, |g| {
+        let first = g.spawn(move || {
+            let second = g.spawn(|| Ok(1));
+            Ok(second.join()? + 1)
         });
+        let sum = TaskGroup::scope(|i| {
+            // Joined by a task without a permit: it runs on a worker or here, with the permit
+            // of the outer task.
+            let joins = i.task().dedicated().spawn(move || Ok(first.join()?));
+            Ok(joins.join()?)
+        })?;
+        assert_eq!(sum, 2);
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 #[test]

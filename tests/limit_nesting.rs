@@ -1,5 +1,5 @@
-//! Tasks of a limited group that wait for tasks of the same group, in every nesting of the ways to
-//! wait, to depth 3: each program ends, and runs no more tasks at once than the limit says.
+//! Tasks of a limited group wait for tasks of the same group, in every nesting of the ways to wait,
+//! to depth 3. Each program ends, and runs no more tasks at once than the limit says.
 
 mod support;
 
@@ -17,8 +17,8 @@ enum Way {
     AsCompleted,
     Map,
     MapUnordered,
-    // A wait of these can end without the end of a running task: the group then runs one task more
-    // than its limit.
+    // A wait of these ways can end without the end of a running task. The group then runs one task
+    // more than its limit.
     WaitTimeout,
     CancelAndWait,
     Start,
@@ -39,7 +39,7 @@ const WAYS: [Way; 8] = [
 /// After these, a waiting task goes on with the permit of the task that has ended.
 const WITHIN: [Way; 5] = [Join, Wait, AsCompleted, Map, MapUnordered];
 
-/// How many tasks run, those that wait for others not counted, and the most there have been.
+/// Counts the tasks that run and do not wait for others, and the most of them at once.
 #[derive(Default)]
 struct Running {
     now: AtomicUsize,
@@ -70,8 +70,8 @@ impl Drop for Runs<'_> {
     }
 }
 
-/// A task with descendants that wait for their children in the given ways. Returns the number of
-/// tasks that have ended well.
+/// Runs a task that waits for its children in the first of these ways, and they for theirs in the
+/// next. Returns the number of tasks that have ended well.
 fn task<'scope>(
     g: &'scope TaskGroup<'scope, '_>,
     ways: &'scope [Way],

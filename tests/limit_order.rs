@@ -1,5 +1,5 @@
-//! Which queued task of a limited group begins next: those that another task waits for, and then
-//! the others in the order of their spawns.
+//! The order in which the queued tasks of a limited group begin: first those that another task
+//! waits for, then the others in the order of their spawns.
 
 mod support;
 
@@ -25,8 +25,9 @@ impl Order {
     }
 }
 
-/// Lets a task wait, with `wait`, for two tasks behind a task that it does not wait for. The first
-/// of the two runs meanwhile and cancels the token.
+/// Runs a task that waits, with `wait`, for two tasks that are queued behind one that it does not
+/// wait for. The first of the two runs meanwhile and cancels the token. Returns the order in which
+/// the three began.
 fn order_after(
     wait: impl for<'scope> FnOnce(
         &'scope TaskGroup<'scope, '_>,
@@ -75,8 +76,8 @@ fn tasks_of_an_iteration_that_was_cut_wait_for_their_turn() {
         let mut ended = g.as_completed(tasks);
         assert!(stop.run(|| ended.next()).is_some_and(|cut| cut.is_err()));
         leave.open();
-        // The iteration is still there while a daemon, for which nothing comes first, has the
-        // permit given away.
+        // The iteration is still there while this task waits for a daemon and its permit is given
+        // away. A wait for a daemon puts no queued task first.
         let all = g.spawn_daemon(|| {
             until(|| g.stats().finished == 3);
             Ok(())
@@ -111,7 +112,7 @@ fn tasks_of_an_iteration_that_was_dropped_wait_for_their_turn() {
 #[test]
 fn a_task_waits_for_its_turn_once_its_waiter_has_given_up() {
     let order = order_after(|_, _, [first, second], _| {
-        // The first begins with the permit; the second is asked for meanwhile, and stays in the
+        // The first begins with the permit. The second is waited for meanwhile, and stays in the
         // queue.
         assert_eq!(first.wait_timeout(MOMENT), Ok(None));
         until(|| {

@@ -1,15 +1,11 @@
 //! The smallest programs of the grammar in `tests/programs`, each as a model: they compose what the
 //! other models take apart.
 //!
-//! A program is chosen by its seed, runs on the pool, and is compared with the same specification
-//! in every execution. Left out is what a model has not: panics, times, and the order of a clock.
-//! Loom lets a thread see an old value until it is told of the new one, so that "after the cancel
-//! has returned" means nothing in a model, and the specification does without it there.
-//!
-//! The programs keep their handles in a map behind an `Arc` and a lock of std's. Loom does not see
-//! either, and says "Concurrent load and mut accesses" where the last task to let go of the map
-//! drops a handle that another thread has put there. Programs that come to this are none of those
-//! that are fixed.
+//! A program is chosen by its seed and runs on the pool. In every execution, what it does is
+//! compared with the same specification as in the test. Panics, times and the order of the clock
+//! are left out, because a model has none of them. Loom lets a thread see an old value until it is
+//! told of the new one. So "after the cancel has returned" means nothing in a model, and the
+//! specification does without it there.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -40,14 +36,18 @@ mod specification;
 
 use grammar::{Choices, Program, Size};
 
-/// Programs that have many executions and can be explored in a few seconds. To be chosen anew when
-/// the grammar changes, by what the runner says of those that [`MORE`] names.
+/// Programs with at least 50 executions that are explored in a few seconds. When the grammar
+/// changes, choose them anew from the lines that the runner prints for those that [`MORE`] names.
 const SEEDS: &[u64] = &[
-    12, 34, 52, 53, 68, 72, 93, 97, 120, 128, 137, 152, 158, 168, 169, 176, 193, 202, 205, 207,
-    209, 210, 228, 230, 234, 235, 248, 249, 261, 263, 265, 276, 285, 302, 303, 309, 313, 314, 318,
+    0, 3, 6, 8, 10, 20, 21, 22, 23, 26, 34, 35, 44, 58, 60, 65, 81, 82, 83, 90, 104, 105, 130, 135,
+    140, 151, 159, 168, 174, 178, 180, 181, 185, 192, 205, 206, 223, 234, 236, 238, 242, 248, 249,
+    254, 258, 263, 274, 276, 278, 280, 283, 297, 298, 303, 305, 309, 313, 314, 317, 318, 319, 326,
+    331, 333, 337, 340, 348, 349, 351, 355, 377, 382, 383, 384, 389, 392, 400, 403, 404, 407, 410,
+    436, 445, 450, 458, 465, 481, 486, 488, 493, 497, 500, 506, 511, 519, 526, 532, 534, 542, 543,
+    545, 546, 549, 558, 580, 586, 588, 591, 596,
 ];
 
-/// Further seeds, as `first..end`: those of them whose programs are small enough are models too.
+/// Further seeds, as `first..end`. Those whose programs are small enough become models too.
 const MORE: &str = "TASKGROUP_MODELS_PROGRAMS";
 
 const PREFIX: &str = "programs_";
@@ -59,9 +59,9 @@ const SIZE: Size = Size {
     features: !(grammar::PENDING | grammar::PANICS | grammar::TIMES | grammar::STREAMS),
 };
 
-/// With its main thread, a program has at most this many threads: one for each task.
+/// The most tasks of a program that is small. Each may need a thread, beside the main thread.
 const MOST_TASKS: usize = 3;
-/// The lines of a program that is small.
+/// The most lines of a program that is small.
 const MOST_LINES: usize = 14;
 
 pub(super) fn models() -> Vec<Model> {
@@ -83,7 +83,7 @@ fn model(seed: u64) -> Model {
     }
 }
 
-/// The seeds that the environment asks for.
+/// Returns the seeds that the environment asks for.
 fn more() -> Vec<u64> {
     let Ok(range) = std::env::var(MORE) else {
         return Vec::new();
@@ -99,7 +99,7 @@ fn generate(seed: u64) -> Program {
     grammar::generate(Choices::of_seed(seed), SIZE).0
 }
 
-/// Whether the program is small, has a task, and is none of those that are known.
+/// Returns whether the program is small, has a task, and is not known yet.
 fn is_small(seed: u64, known: &mut HashSet<String>) -> bool {
     let program = generate(seed);
     let text = program.to_string();
@@ -107,7 +107,7 @@ fn is_small(seed: u64, known: &mut HashSet<String>) -> bool {
     small && known.insert(text)
 }
 
-/// One execution of the program that the name of this process's model says.
+/// Runs one execution of the program that the name of this process's model says.
 fn explore() {
     static PROGRAM: OnceLock<(u64, Program)> = OnceLock::new();
     static EXECUTIONS: AtomicUsize = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! The ledger: what a run of a program has done, and when.
+//! The ledger: all steps of a run of a program, each with its time.
 //!
 //! Every entry has a beginning and an end on one clock, which counts. If one entry ends before
 //! another begins, the first happened before the second; otherwise either may have been first.
@@ -14,13 +14,13 @@ use super::taskgroup::{CancelCause, Cancelled, TaskStatus, TokenId};
 /// clock says.
 pub const ORDERS: bool = !cfg!(taskgroup_models);
 
-/// A scope, or a task, whose scope is that of its own token.
+/// A scope, or a task. The scope of a task is the one of its own token.
 pub type Node = u64;
 
 /// The scope that has no parent: the thread that runs the program.
 pub const OUTSIDE: Node = 0;
 
-/// What was done, by which task, in which scope.
+/// A step of a run: the task that did it, in which scope, and when.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub task: Node,
@@ -62,7 +62,7 @@ pub enum Fatal {
 pub enum Whole {
     /// A value needs those of all tasks.
     All,
-    /// A value is that of one task, and cancels the others.
+    /// A value comes from one task, and cancels the others.
     First,
     /// A value says that nothing has failed.
     Scope,
@@ -78,7 +78,7 @@ pub enum Role {
     Item,
 }
 
-/// What is known of a cancel from its `Cancelled`.
+/// A cancel, as its `Cancelled` tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     pub origin: TokenId,
@@ -161,7 +161,7 @@ pub enum What {
         target: Node,
         gracefully: bool,
     },
-    /// A blocking point. One that can only be ended by a cancel says so.
+    /// A blocking point, and whether only a cancel can end it.
     Point {
         #[allow(dead_code, reason = "`Debug` shows it")]
         name: &'static str,

@@ -1,4 +1,4 @@
-//! Chooses channels, and what is done with their ends.
+//! Chooses channels, and the steps that use their ends.
 
 use std::sync::Arc;
 

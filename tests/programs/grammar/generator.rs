@@ -1,10 +1,10 @@
-//! Chooses a program: its groups, its regions, and what may stand where.
+//! Chooses a program: its groups, its regions, and the steps that may stand in each place.
 
 use std::sync::Arc;
 
 use super::*;
 
-/// What may stand at a place of the program.
+/// A place of the program, by the steps that may stand there.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) depth: usize,
@@ -175,7 +175,7 @@ impl Generator {
         (0..count).map(|_| self.step(at)).collect()
     }
 
-    /// Steps in a region inside of this place. What is spawned there may be waited for afterwards.
+    /// Steps in a region inside of this place. Tasks that they spawn may be waited for afterwards.
     pub(super) fn inside(&mut self, at: &mut Place, change: impl FnOnce(&mut Place)) -> Vec<Step> {
         let mut place = at.clone();
         change(&mut place);

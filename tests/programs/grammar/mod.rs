@@ -1,4 +1,4 @@
-//! The grammar: what a program is made of, and how one is chosen.
+//! The grammar: the parts of a program, and how a program is chosen.
 //!
 //! | part | forms |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | task | what it captures and returns (values with destructors), ends of channels, an event that it sets when it is dropped, steps |
 //! | a way to spawn | `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named, dedicated, items of a map |
 //! | a way to wait | `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`, `map_unordered`, the end of the scope |
-//! | a region | inner group, `taskgroup::join`, `race` and `map`, a group whose errors are made with `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits |
+//! | a region | inner group, `taskgroup::join`, `race` and `map`, a group with an error type of `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits |
 //! | a plain step | a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a semaphore, a wait for an event, latch, promise or wait group, receives from a channel of the clock |
 //! | a pipe | one or two channels; selects perhaps with a case of the clock; producers have one of them each, consumers all; the ends moved into the closures or given `with` them |
 //! | an end | a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel: passed on, swallowed, an error |
@@ -18,8 +18,9 @@
 //! their parents. A task waits only for tasks of lower numbers: its own, and those that were
 //! spawned before it. So the waits have no circle. The rest is kept by [`Place`]:
 //!
-//! 1. A wait for an event, and a pipe, needs tasks that can begin whoever waits: both belong to a
-//!    group without a limit, and what they wait for spawns into no group around it.
+//! 1. A wait for an event, and a pipe, needs tasks that can begin whichever tasks wait. So both
+//!    belong to a group without a limit, and the tasks that they wait for spawn into no group
+//!    around it.
 //! 2. Channels go from earlier tasks to later ones, and the end of a task closes the ends that it
 //!    has.
 //! 3. What waits for ever is in a scope that will be cancelled: a daemon, or a task that its
@@ -132,7 +133,7 @@ pub struct Group {
     pub body: Block,
 }
 
-/// Steps, and what is done where one of them is cancelled.
+/// Steps, and how they end where one of them is cancelled.
 #[derive(Debug, Clone)]
 pub struct Block {
     pub steps: Vec<Step>,
@@ -365,7 +366,7 @@ pub enum Whole {
     Race,
     /// `taskgroup::map`, with a limit.
     Map(usize),
-    /// A group whose error is made with `task_error!`, and that perhaps collects.
+    /// A group that perhaps collects, with an error type that `task_error!` implements.
     Typed { collects: bool },
 }
 

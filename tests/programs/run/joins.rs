@@ -186,7 +186,7 @@ impl<'scope, 'env> Level<'scope, 'env> {
         );
         match result {
             Err(StartError::Cancelled(cancelled)) => Err(cancelled.into()),
-            // A program passes on no failure of a start, since it could not say whose it is.
+            // A program passes on no failure of a start, because it could not name the task of it.
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! A group that is open, and what is done with it: tasks are spawned into it and waited for.
+//! A group that is open: tasks are spawned into it, waited for and cancelled.
 
 use super::handles::{Handle, Handles, each};
 use super::*;
@@ -211,7 +211,7 @@ impl<'scope, 'env> Opened for Level<'scope, 'env> {
             self.spawn_by(how, run)
         };
 
-        // What was refused is dropped after the entry.
+        // A refused closure is dropped after the entry.
         let (role, refused) = match &spawned {
             Ok((_, role)) => (*role, None),
             Err(refused) => (Role::Plain, Some(seen_by_spawn(refused))),

@@ -68,7 +68,7 @@ type Pair = ((), ());
 type Handed = Option<Value>;
 type Result<T = ()> = anyhow::Result<T>;
 
-/// A value whose drop is in the ledger, and whose destructor may do something.
+/// A value that writes its drop into the ledger. Its destructor may do something.
 struct Value {
     number: u64,
     act: Act,
@@ -158,7 +158,7 @@ impl Drop for Sets {
     }
 }
 
-/// An end of a channel, whose drop is in the ledger.
+/// An end of a channel that writes its drop into the ledger.
 struct End<T> {
     end: Option<T>,
     channel: u64,

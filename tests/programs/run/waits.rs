@@ -64,7 +64,7 @@ impl Frame {
                 self.write(
                     begin,
                     What::Point {
-                        name: "send to nobody",
+                        name: "send without a receiver",
                         seen: seen_of(&result),
                         forever: true,
                     },

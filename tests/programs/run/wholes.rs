@@ -1,5 +1,5 @@
-//! Calls that run tasks in a scope of their own: `join`, `race`, `map`, and a group whose errors
-//! are made with `task_error!`.
+//! Calls that run tasks in a scope of their own: `join`, `race`, `map`, and a group with an error
+//! type that `task_error!` implements.
 
 use std::io;
 
@@ -16,12 +16,6 @@ enum ProgramError {
     Marked(Marked),
     Io(io::Error),
 }
-taskgroup::task_error!(ProgramError {
-    Cancelled,
-    Any,
-    Marked,
-    Io
-});
 
 /// A struct that holds an error, and the fault that it is known by.
 #[derive(Debug)]
@@ -29,7 +23,37 @@ struct Marked {
     fault: u64,
     source: anyhow::Error,
 }
-taskgroup::task_error!(struct Marked { source });
+
+#[cfg(not(taskgroup_models))]
+mod task_errors {
+    use super::{Marked, ProgramError, taskgroup};
+
+    taskgroup::task_error!(ProgramError {
+        Cancelled,
+        Any,
+        Marked,
+        Io
+    });
+    taskgroup::task_error!(struct Marked { source });
+}
+
+/// The models cannot name the macro: another one includes the sources that define it.
+#[cfg(taskgroup_models)]
+mod task_errors {
+    use super::{Cancelled, Marked, ProgramError, TaskError};
+
+    impl TaskError for ProgramError {
+        fn cancelled(&self) -> Option<&Cancelled> {
+            Cancelled::find(self)
+        }
+    }
+
+    impl TaskError for Marked {
+        fn cancelled(&self) -> Option<&Cancelled> {
+            Cancelled::find(self)
+        }
+    }
+}
 
 impl std::fmt::Display for Marked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -134,7 +158,7 @@ impl Frame {
         result
     }
 
-    /// Writes that the group of a call is open; what is written next is of its scope.
+    /// Writes that the group of a call is open. The next entries belong to its scope.
     fn opened_whole(&self, group: Node, whole: Whole) {
         let (limit, fatal, result) = match whole {
             Whole::Join => (None, Fatal::All, ledger::Whole::All),

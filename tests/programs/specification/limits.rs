@@ -97,8 +97,8 @@ impl History<'_> {
             .filter(move |&node| self.is_limited(node, group))
     }
 
-    /// How the number of running tasks of a limited group, and that of the permits that may be out
-    /// above its limit, change.
+    /// The changes of two numbers of a limited group: its running tasks, and the permits that may
+    /// be out above its limit.
     fn changes(&self, group: Node) -> Vec<Change> {
         let mut changes = Vec::new();
         for (&node, task) in &self.tasks {

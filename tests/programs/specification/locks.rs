@@ -1,4 +1,4 @@
-//! What is held by few at a time, what tells of an event, and the messages of the clock.
+//! Locks, permits and events, and the messages of the clock.
 
 use std::time::Duration;
 
@@ -39,11 +39,11 @@ impl History<'_> {
                 continue;
             };
             self.blocking(entry, seen)?;
-            let closes = || {
-                self.entries.iter().filter(
-                    |close| matches!(close.what, What::Closing { semaphore: of } if of == semaphore),
-                )
+            let of_it = |what: &What| match what {
+                What::Closing { semaphore: of } => *of == semaphore,
+                _ => false,
             };
+            let closes = || self.entries.iter().filter(|close| of_it(&close.what));
             if seen == Seen::Closed {
                 ensure!(
                     closes().any(|close| close.begin < entry.end),

@@ -81,13 +81,7 @@ impl History<'_> {
         received: &BTreeMap<u64, &Entry>,
         streams: bool,
     ) -> Verdict {
-        let closes: Vec<_> = self
-            .entries
-            .iter()
-            .filter(
-                |close| matches!(close.what, What::Closed { channel: at, sender, .. } if at == channel && sender == senders),
-            )
-            .collect();
+        let closes: Vec<_> = self.closes(channel, senders).collect();
         let open = closes.iter().any(|close| close.begin > entry.end);
         ensure!(
             !open && !closes.is_empty(),
@@ -160,6 +154,28 @@ impl History<'_> {
         }
     }
 
+    /// The ends of a channel that have gone, on the side of the senders or of the receivers.
+    fn closes(&self, channel: u64, senders: bool) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |close| match close.what {
+            What::Closed {
+                channel: at,
+                sender,
+                ..
+            } => at == channel && sender == senders,
+            _ => false,
+        })
+    }
+
+    /// The messages that a channel has taken.
+    fn sent(&self, channel: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |sent| match sent.what {
+            What::Sent {
+                channel: at, seen, ..
+            } => at == channel && seen == Seen::Done,
+            _ => false,
+        })
+    }
+
     /// No channel holds more than it has room for.
     pub(super) fn rooms(&self, received: &BTreeMap<u64, &Entry>) -> Verdict {
         for entry in self.entries {
@@ -170,9 +186,8 @@ impl History<'_> {
             else {
                 continue;
             };
-            let sent = |entry: &&Entry| matches!(entry.what, What::Sent { channel: at, seen: Seen::Done, .. } if at == channel);
-            for last in self.entries.iter().filter(sent) {
-                let inside = self.entries.iter().filter(sent).filter(|sent| {
+            for last in self.sent(channel) {
+                let inside = self.sent(channel).filter(|sent| {
                     let What::Sent { message, .. } = sent.what else {
                         return false;
                     };
@@ -182,11 +197,9 @@ impl History<'_> {
                             .is_none_or(|received| received.begin > last.end)
                 });
                 let inside = inside.count();
-                // Receivers that go drop what is inside.
-                let closed = self.entries.iter().any(|close| {
-                    close.begin < last.end
-                        && matches!(close.what, What::Closed { channel: at, sender: false, .. } if at == channel)
-                });
+                // Receivers that go drop the messages inside.
+                let mut closes = self.closes(channel, false);
+                let closed = closes.any(|close| close.begin < last.end);
                 ensure!(
                     inside <= capacity || closed,
                     "message",

@@ -1,4 +1,4 @@
-//! The specification: which outcomes of a program its meanings allow.
+//! The specification: the outcomes of a program that its meanings allow.
 //!
 //! It reads the ledger of one run as a sequence. What the ledger orders has one outcome; where two
 //! entries overlap, either may have been first, and both outcomes are allowed. Each rule is named
@@ -6,11 +6,11 @@
 //!
 //! | rule | meaning |
 //! |---|---|
-//! | balance | what is captured, returned or sent is dropped once |
+//! | balance | each captured, returned or sent value is dropped once |
 //! | nothing outlives | a task and its callbacks have ended when the scope returns |
 //! | level-triggered | a blocking point that begins after a cancel of its scope has returned fails |
 //! | no cancel without cause | a `Cancelled` has a cancel that began before it, of that scope or one around |
-//! | status | the status is that of how the closure ended; a cancel of the task, its group or a scope around is no failure |
+//! | status | the status says how the closure ended; a cancel of the task, its group or a scope around is no failure |
 //! | spawn after cancel | such a task never runs, and `try_spawn` says why |
 //! | start | what a task fails with before it is ready is the caller's |
 //! | reported once | a report holds each failure of its group once, and nothing else |
@@ -22,7 +22,7 @@
 //! | no disconnect | in a scope that was known to be cancelled when the other side went, the end of a channel is the cancel |
 //! | timeout | `None` only for its own deadline |
 //! | whole | `join` and `map` return a value if each task has, `race` if one has |
-//! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task; a task begins only where fewer run, or in the place of one that waits for it |
+//! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task; a task begins only where fewer run, or in the place of a task that waits for it |
 //! | exclusion | a lock and the permits of a semaphore are held by as many as they allow |
 //! | closed | a semaphore is closed after a close, and not before; in a cancelled scope it is the cancel |
 //! | event | a wait for an event ends after it was set |
@@ -194,7 +194,7 @@ impl<'a> History<'a> {
                         task.ran = Some((entry.begin, entry.end, *outcome));
                     }
                     if let Outcome::Cut { own: Some(own), .. } = outcome {
-                        // Where the task has no token of its own this is that of its group.
+                        // A task without a token of its own names the one of its group.
                         self.origins.entry(*own).or_insert(entry.task);
                     }
                 }
@@ -367,8 +367,8 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Whether `around` is `scope` or a scope that it is in; what is hidden does not count, if
-    /// `visible`.
+    /// Whether `around` is `scope` or a scope that it is in. Scopes that are hidden do not
+    /// count, if `visible`.
     fn is_in(&self, scope: Node, around: Node, visible: bool, gracefully: bool) -> bool {
         if scope == around {
             return true;

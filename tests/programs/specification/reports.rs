@@ -1,4 +1,4 @@
-//! What a scope returns: its value, or the report of what failed.
+//! The result of a scope: its value, or the report of its failures.
 
 use super::super::ledger::Reported;
 use super::*;
@@ -191,7 +191,7 @@ impl History<'_> {
         Ok(())
     }
 
-    /// What the values of `join`, `map` and `race` say of their tasks.
+    /// `join` and `map` have a value if all of their tasks have, `race` if one has.
     pub(super) fn wholes(&self) -> Verdict {
         for entry in self.entries {
             let (group, value) = match entry.what {

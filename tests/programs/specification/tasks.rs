@@ -1,4 +1,4 @@
-//! The statuses of tasks, and what is said at a spawn and at a start.
+//! The statuses of tasks, and the results of spawns and starts.
 
 use super::super::taskgroup::TaskStatus;
 use super::*;
