@@ -1,24 +1,14 @@
 //! The models: small programs on the crate's own parts, run by loom in every order its memory model
 //! allows.
 //!
-//! A model is a function and a line in the `models()` of its file, one file for each area. To add
-//! an area, add its `mod` and its `models()` to [`all`].
+//! A model is a function and an entry in the `models()` of its file, one file for each area. To add
+//! an area, add its `mod` and its `models()` to [`all`]. `README.md` says step by step how to add a
+//! model and its broken twin.
 //!
-//! ```text
-//! pub(super) fn models() -> Vec<Model> {
-//!     vec![
-//!         holds!(wait_wake_before_park_is_kept, Exhaustive, Exhaustive, "a wake that comes before the park ends it"),
-//!         breaks!(broken_wait_unchecked_publish, Preemptions(2), "deadlock", "a publish that ignores the cancel bit sleeps for ever"),
-//!     ]
-//! }
-//! ```
-//!
-//! One model runs once for each execution that loom finds, so what it uses must be made inside it:
-//! a std static or lock outlives the execution and loom does not see it. One that is about an order
-//! of events names it with `must_see`, and fails if no execution comes to it. A panic with a text
-//! fails the model even if it is caught; one that a task is to throw carries another payload
-//! (`panic_any`). A model has at most five threads with its main one, and its bounds are chosen by
-//! running it: exhaustive where that takes a second, otherwise three preemptions for each push.
+//! loom runs a model once for each execution that it finds. So a model makes everything that it
+//! uses itself: a std static or lock outlives the execution, and loom does not see it. A panic with
+//! a text fails the model even if it is caught; a panic that a task throws on purpose carries
+//! another payload (`panic_any`). A model has at most five threads, its main one included.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

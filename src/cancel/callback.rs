@@ -124,6 +124,7 @@ impl Node {
         // Not in the list, so it runs or is gone. Inside the callback itself nothing is waited for.
         let id = registration.id;
         let slot = frames::slot();
+        // fault: callback-waits-for-itself
         let Some(by) = callbacks
             .runner_of(id)
             .filter(|by| !by.is_of_thread_of(&slot))
@@ -170,6 +171,7 @@ impl MutualWait {
 impl Drop for MutualWait {
     fn drop(&mut self) {
         let mut edges = DEREGISTRATIONS.lock();
+        // fault: edge-of-a-wait-stays
         edges.retain(|(from, _)| !Arc::ptr_eq(from, &self.0));
     }
 }

@@ -71,6 +71,8 @@ impl GroupState {
         drop(queue);
 
         // A queued task may begin with the permit (invariant 5 of `group_state`).
+        //
+        // fault: freed-permit-is-not-offered
         if list {
             workers::list(self.clone());
         }

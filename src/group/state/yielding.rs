@@ -53,7 +53,9 @@ impl YieldedPermits {
         // Nothing is listed here: a permit that is taken lets no other task begin.
         if self.own.is_some() {
             let mut queue = self.group.queue.lock();
+            // fault: woken-task-takes-no-permit
             queue.permits.take(self.own);
+            // fault: owed-permit-stays-owed
             queue.permits.owed -= usize::from(self.owed);
         }
         for outer in &self.outer {
@@ -81,6 +83,7 @@ impl YieldGuard {
     /// the waiter's entry: if the system has no thread for the queued task, the task fails inside
     /// of this call.
     pub(crate) fn offer(&self) {
+        // fault: given-permit-is-not-offered
         if self.list {
             workers::list(self.group.clone());
         }
@@ -108,6 +111,8 @@ impl GroupState {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
         // Invariant 4: an awaited task comes first.
+        //
+        // fault: task-in-place-overtakes-an-awaited-one
         let free = queue.permits.held < self.limit && !queue.is_any_awaited(&mut drops);
         // fault: task-in-place-takes-no-permit
         queue.permits.held += usize::from(free);
@@ -122,6 +127,7 @@ impl GroupState {
     /// Notes that a permit is about to be free, before another thread can see that its task has
     /// ended.
     pub(super) fn permit_is_ending(&self, holding: Option<&Holding>) {
+        // fault: ending-permit-is-not-noted
         self.queue.lock().permits.ending += 1;
         if let Some(holding) = holding {
             holding.set_ending();
@@ -163,11 +169,14 @@ impl GroupState {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
         queue.permits.give_back(own);
+        // fault: awaited-task-is-not-first
         queue.add_awaited(tasks(), by, &mut drops);
         let mut list = queue.must_list(self.limit);
         drop(queue);
 
         // After the queue's lock, which is inside the lock of an outer permit.
+        //
+        // fault: outer-permit-has-no-waiter
         for outer in &outer {
             list |= outer.add_waiter(self);
         }
