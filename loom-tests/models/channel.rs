@@ -7,7 +7,7 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Drops, block, here, must_see, saw};
 use super::{Model, Watched};
-use crate::cancel::actor::Identity;
+use crate::cancel::actor::TaskIdentity;
 use crate::cancel::current;
 use crate::channel::{Disconnected, RecvError, SendError, bounded, select, unbounded};
 use crate::facade::Track;
@@ -434,7 +434,7 @@ fn channel_last_receiver_against_send() {
 
 /// Drops `end` as that of a task that did not end well, and that is called `ill`.
 fn drop_ill(end: impl Sized) {
-    let task = Identity {
+    let task = TaskIdentity {
         id: TaskId::next(),
         name: Some("ill".into()),
         location: here(),

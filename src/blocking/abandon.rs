@@ -156,26 +156,36 @@ where
             resume_unwind(payload)
         }
         (None, Err(cancelled)) => {
-            let unrun = call.f.take();
-
-            // Only a thread that has begun `f` is left behind.
-            if let (None, Some(thread)) = (&unrun, call.thread) {
-                let name = name.map(Cow::into_owned);
-                let left = Abandoned {
-                    name,
-                    location: Location::caller(),
-                    since: Instant::now(),
-                    thread,
-                };
-                call.caller = Caller::Gone(ListedThread::of(left));
-            }
-
+            let unrun = call.leave(name, Location::caller());
             // Outside the lock: the drop of the closure may run code of the user's.
             drop(call);
             drop(unrun);
             Err(cancelled)
         }
         (None, Ok(_)) => unreachable!("the wait has seen the result"),
+    }
+}
+
+impl<T, F> Call<T, F> {
+    /// Lets the caller go without a result. Returns the closure, if the thread has not begun it.
+    fn leave(
+        &mut self,
+        name: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+    ) -> Option<F> {
+        let unrun = self.f.take();
+
+        // Only a thread that has begun `f` is left behind.
+        if let (None, Some(thread)) = (&unrun, self.thread) {
+            let left = Abandoned {
+                name: name.map(Cow::into_owned),
+                location,
+                since: Instant::now(),
+                thread,
+            };
+            self.caller = Caller::Gone(ListedThread::of(left));
+        }
+        unrun
     }
 }
 

@@ -9,15 +9,15 @@ use super::id::{TaskId, TaskInfo, TokenId};
 
 /// The identity of a task, in a form that is cheap to copy. A [`TaskInfo`] allocates for its name.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct TaskIdentity {
     pub(crate) id: TaskId,
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) location: &'static Location<'static>,
 }
 
-impl Identity {
+impl TaskIdentity {
     pub(crate) fn of(task: &TaskInfo) -> Self {
-        Identity {
+        TaskIdentity {
             id: task.id,
             name: task.name.clone().map(Cow::Owned),
             location: task.location,
@@ -36,7 +36,7 @@ impl Identity {
 /// One part of a group.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
-    Task(Identity),
+    Task(TaskIdentity),
     /// The body of the group that has this token.
     Body(TokenId),
 }
@@ -65,7 +65,7 @@ impl Actor {
     }
 
     /// Returns the innermost task.
-    pub(crate) fn task(&self) -> Option<&Identity> {
+    pub(crate) fn task(&self) -> Option<&TaskIdentity> {
         self.parts().find_map(|part| match part {
             Part::Task(task) => Some(task),
             Part::Body(_) => None,

@@ -22,7 +22,7 @@ use std::mem::{self, ManuallyDrop};
 use std::sync::Arc;
 use std::thread;
 
-use super::actor::{Actor, Identity, Part};
+use super::actor::{Actor, Part, TaskIdentity};
 use super::id::TokenId;
 use crate::facade::local;
 
@@ -54,6 +54,12 @@ fn with<T>(f: impl FnOnce(&Current) -> T) -> Option<T> {
     CURRENT.try_with(f).ok()
 }
 
+/// Whether the values that the group drops belong to a task that ended well.
+enum Drops {
+    Well,
+    Ill,
+}
+
 /// While it lives, this thread has the record it was made with. Its drop restores the record
 /// before.
 #[must_use = "the record is restored at once if this is not kept"]
@@ -67,11 +73,11 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     #[inline(always)]
-    fn set(actor: Option<Actor>, ill: bool) -> Self {
+    fn set(actor: Option<Actor>, drops: Drops) -> Self {
         let mut recorded = Recorded {
             before: actor,
             was_panicking: thread::panicking(),
-            ill,
+            ill: matches!(drops, Drops::Ill),
             _thread: PhantomData,
         };
         recorded.exchange();
@@ -106,25 +112,25 @@ impl Drop for Recorded {
 
 /// Records that this thread runs `task`, of a group that was opened in `opened_in`.
 #[inline(always)]
-pub(crate) fn begin(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), false)
+pub(crate) fn begin(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Recorded {
+    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), Drops::Well)
 }
 
 /// Records that this thread drops values of `task`, which did not end well.
-pub(crate) fn begin_ill(task: Identity, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), true)
+pub(crate) fn begin_ill(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Recorded {
+    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), Drops::Ill)
 }
 
 /// Records that this thread runs the body of the group of this token, which was opened in
 /// `opened_in`.
 #[inline(always)]
 pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), false)
+    Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), Drops::Well)
 }
 
 /// Records that this thread runs code for `actor`, which another thread runs.
 pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
-    Recorded::set(actor, false)
+    Recorded::set(actor, Drops::Well)
 }
 
 /// Returns whether a value that is dropped now is dropped because a task, or a body, did not end
@@ -142,7 +148,7 @@ pub(crate) fn actor() -> Option<Actor> {
 }
 
 /// Returns the task that this thread is in.
-pub(crate) fn task() -> Option<Identity> {
+pub(crate) fn task() -> Option<TaskIdentity> {
     with(|current| {
         current
             .actor

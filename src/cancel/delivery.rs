@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::sync::Weak;
 
 use super::mark::{Delivery, MarkedHook};
-use super::node::{Inner, Node};
+use super::node::{Node, NodeState};
 use super::uncancellable::wait_uncancellable_at;
 use super::{frames, hooks};
 use crate::facade::MutexGuard;
@@ -84,7 +84,7 @@ impl Delivery {
 }
 
 /// Ends one delivery of a node, and wakes the threads that wait for that.
-fn end_one(mut inner: MutexGuard<'_, Inner>) {
+fn end_one(mut inner: MutexGuard<'_, NodeState>) {
     inner.deliveries -= 1;
     let Some(watchers) = &mut inner.watchers else {
         return;
@@ -109,7 +109,7 @@ impl Node {
     /// delivered; not for a cancel that this thread is delivering.
     pub(crate) fn quiesce(&self, location: &'static Location<'static>) {
         let slot = frames::slot();
-        let is_quiet = |inner: &Inner| {
+        let is_quiet = |inner: &NodeState| {
             let delivering = inner
                 .watchers
                 .as_ref()

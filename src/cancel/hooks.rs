@@ -193,6 +193,7 @@ impl<H> HookQueue<H> {
         if self.running == MOST || leaves {
             return None;
         }
+        // Invariant 1: only this thread gets the hook.
         let hook = self.queued.next()?;
         self.running += 1;
         Some(hook)

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cause::Cancelled;
-use super::node::{CANCELLED, Grace, Inner, Node, SPARES};
+use super::node::{CANCELLED, Grace, Node, NodeState, SPARES};
 #[cfg(feature = "crossbeam")]
-use super::watchers::Closing;
+use super::watchers::ClosedSender;
 use crate::facade::{MutexGuard, Ordering};
 use crate::waiting::{Marked, Slot};
 
@@ -49,7 +49,7 @@ pub(crate) struct Delivery {
     /// dropped when no lock is held, like all nodes that are listed here.
     unchanged: Vec<Arc<Node>>,
     #[cfg(feature = "crossbeam")]
-    pub(super) closing: Vec<Closing>,
+    pub(super) closing: Vec<ClosedSender>,
     /// The nodes that are still to be marked, each with the cancel of its parent.
     below: VecDeque<(Arc<Node>, Cancelled)>,
 }
@@ -141,7 +141,7 @@ impl Delivery {
     fn mark_whole(
         &mut self,
         node: &Arc<Node>,
-        mut inner: MutexGuard<'_, Inner>,
+        mut inner: MutexGuard<'_, NodeState>,
         cancelled: &Cancelled,
         grace: Grace,
     ) {
@@ -168,7 +168,13 @@ impl Delivery {
     }
 
     /// Shortens the grace of a node that was cancelled by `first`.
-    fn shorten_grace(&mut self, node: &Node, inner: &mut Inner, first: &Cancelled, grace: Grace) {
+    fn shorten_grace(
+        &mut self,
+        node: &Node,
+        inner: &mut NodeState,
+        first: &Cancelled,
+        grace: Grace,
+    ) {
         inner.grace = grace;
         if grace == Grace::Over {
             // Relaxed: a thread that sees the node as settled does nothing.
@@ -180,7 +186,7 @@ impl Delivery {
 
     /// Has the children of a node marked. A child that comes later is handed the cancel by `adopt`
     /// (invariant 2).
-    fn go_below(&mut self, inner: &Inner, cancelled: &Cancelled) {
+    fn go_below(&mut self, inner: &NodeState, cancelled: &Cancelled) {
         self.below
             .extend(inner.children().map(|child| (child, cancelled.clone())));
     }

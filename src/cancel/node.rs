@@ -93,7 +93,7 @@ pub(crate) struct Node {
     /// The receiver of `CancelToken::closed`: made by the first call, and freed with the node.
     #[cfg(feature = "crossbeam")]
     pub(super) closed: std::sync::OnceLock<crossbeam_channel::Receiver<std::convert::Infallible>>,
-    pub(super) inner: Mutex<Inner>,
+    pub(super) inner: Mutex<NodeState>,
     _leaks: Track,
 }
 
@@ -192,7 +192,7 @@ impl Shield {
 }
 
 /// The part of a node under its lock.
-pub(super) struct Inner {
+pub(super) struct NodeState {
     pub(super) cancelled: Option<Cancelled>,
     /// The grace that the node was cancelled with; without meaning before that.
     pub(super) grace: Grace,
@@ -203,9 +203,9 @@ pub(super) struct Inner {
     pub(super) watchers: Option<Box<Watchers>>,
 }
 
-impl Inner {
+impl NodeState {
     const fn new() -> Self {
-        Inner {
+        NodeState {
             cancelled: None,
             grace: Grace::Over,
             children: Slab::new(),
@@ -275,7 +275,7 @@ impl Node {
             observer,
             #[cfg(feature = "crossbeam")]
             closed: Default::default(),
-            inner: preset!(Mutex::new(Inner::new())),
+            inner: preset!(Mutex::new(NodeState::new())),
             _leaks: Track::new(),
         }
     }

@@ -36,7 +36,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 global! {
     /// The alarms that are set.
-    static TIMER: Mutex<Timer> = Mutex::new(Timer::default());
+    static TIMER: Mutex<Alarms> = Mutex::new(Alarms::default());
 }
 
 /// Something that a thread of the timer does at some instant.
@@ -52,11 +52,11 @@ pub(super) trait Alarm: Send + Sync {
 }
 
 /// When, and the number of the alarm, which tells apart those that are due at the same instant.
-type Key = (u64, u64);
+type AlarmKey = (u64, u64);
 
 #[derive(Default)]
-struct Timer {
-    entries: BTreeMap<Key, Weak<dyn Alarm>>,
+struct Alarms {
+    entries: BTreeMap<AlarmKey, Weak<dyn Alarm>>,
     watch: Watch,
     spare: Option<(u64, Unparker)>,
 }
@@ -72,7 +72,7 @@ enum Watch {
     Until(u64, Unparker),
 }
 
-impl Timer {
+impl Alarms {
     /// Enters an alarm for `at`. Returns false if it is entered for that instant or an earlier one.
     fn enter(
         &mut self,
@@ -128,7 +128,7 @@ pub(super) fn disarm(armed: u64, number: u64) {
 }
 
 /// Makes sure that a thread looks at the clock at `at` (invariant 3).
-fn ensure_watch(mut timer: MutexGuard<'_, Timer>, at: u64) {
+fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
     match &timer.watch {
         Watch::Coming => {}
         Watch::Until(until, thread) => {
@@ -205,9 +205,9 @@ fn run() {
 /// Rings the alarm of `entry` without the lock, after it has given the watch away if there is
 /// another entry. Enters the alarm again if it has to ring again.
 fn ring(
-    mut timer: MutexGuard<'static, Timer>,
+    mut timer: MutexGuard<'static, Alarms>,
     entry: Weak<dyn Alarm>,
-) -> MutexGuard<'static, Timer> {
+) -> MutexGuard<'static, Alarms> {
     let Some(alarm) = entry.upgrade() else {
         return timer;
     };
@@ -236,7 +236,10 @@ fn ring(
 
 /// Waits as the spare thread until the watch is given to this thread. Returns none if the thread is
 /// not needed.
-fn stand_by(mut timer: MutexGuard<'static, Timer>, me: u64) -> Option<MutexGuard<'static, Timer>> {
+fn stand_by(
+    mut timer: MutexGuard<'static, Alarms>,
+    me: u64,
+) -> Option<MutexGuard<'static, Alarms>> {
     if timer.spare.is_some() {
         return None;
     }

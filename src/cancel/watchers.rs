@@ -12,7 +12,7 @@ use crate::waiting::Slot;
 ///
 /// [`CancelToken::closed`]: super::token::CancelToken::closed
 #[cfg(feature = "crossbeam")]
-pub(super) type Closing = crossbeam_channel::Sender<std::convert::Infallible>;
+pub(super) type ClosedSender = crossbeam_channel::Sender<std::convert::Infallible>;
 
 /// The watchers of one node, under its lock. Few nodes have any.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Watchers {
     pub(super) callbacks: Callbacks,
     /// Dropped at the cancel, before the callbacks run.
     #[cfg(feature = "crossbeam")]
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<ClosedSender>,
     /// The thread that delivers a cancel to the callbacks.
     pub(super) delivering: Option<Arc<Slot>>,
     /// The threads that wait until every cancel has been delivered.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cancel::TaskInfo;
-use crate::cancel::actor::{Actor, Identity};
+use crate::cancel::actor::{Actor, TaskIdentity};
 
 /// An actor, and its innermost task.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct NamedActor {
 
 impl NamedActor {
     pub(super) fn new(actor: Actor) -> Self {
-        let task = actor.task().cloned().map(Identity::info);
+        let task = actor.task().cloned().map(TaskIdentity::info);
         NamedActor {
             actor: Arc::new(actor),
             task,

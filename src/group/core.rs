@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::failure_log::FailureLog;
 use super::state::group_state::GroupState;
 use crate::cancel::Cancelled;
-use crate::cancel::actor::{Actor, Identity, Part};
+use crate::cancel::actor::{Actor, Part, TaskIdentity};
 use crate::error::{Elapsed, FailureKind, Origin, TaskError};
 
 /// The state of a group and its failures.
@@ -29,7 +29,7 @@ impl<E: TaskError> GroupCore<E> {
         // The actor of a failure is the task, or else the body of the group.
         let node = self.state.node();
         let part = match &origin {
-            Origin::Task(task) => Part::Task(Identity::of(task)),
+            Origin::Task(task) => Part::Task(TaskIdentity::of(task)),
             Origin::Body | Origin::Release(_) | Origin::Callback => Part::Body(node.id()),
         };
 

@@ -63,9 +63,9 @@ type HookPointer = *const (dyn Fn() + Send + Sync);
 /// has been seen clear. So the closure outlives every use. The word has one modification order, so
 /// no `FIRING` can follow the clearing of `HOOKED`. The closure is `Sync`, so another thread may
 /// call it. Without the wait for `FIRING` the model `broken_wait_withdraw_ignores_firing` fails.
-pub(crate) struct Slot(CachePadded<Inner>);
+pub(crate) struct Slot(CachePadded<SlotFields>);
 
-struct Inner {
+struct SlotFields {
     word: AtomicU32,
     unparker: Unparker,
     point: PlainU8,
@@ -136,7 +136,7 @@ impl Marked {
 impl Slot {
     /// Returns a new slot of this thread.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Slot(CachePadded::new(Inner {
+        Arc::new(Slot(CachePadded::new(SlotFields {
             word: AtomicU32::new(0),
             unparker: Unparker::current(),
             point: PlainU8::new(WaitKind::None as u8),
@@ -369,7 +369,6 @@ impl Slot {
                     }
                 }
             }
-
             match limit {
                 None => facade::park(),
                 Some(limit) => facade::park_timeout(limit),

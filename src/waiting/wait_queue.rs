@@ -264,6 +264,7 @@ impl<T> WaitQueue<T> {
         &mut self,
         mut taken: impl FnMut(&Arc<Waiter>, &T) -> bool,
     ) -> Option<(&Arc<Waiter>, &mut T)> {
+        // Invariant 4: a waiter that is not taken stays where it stands.
         let mut key = self.first;
         loop {
             let entry = self.entries.get(key)?;

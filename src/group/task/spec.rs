@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::panic::Location;
 
-use crate::cancel::actor::Identity;
+use crate::cancel::actor::TaskIdentity;
 use crate::cancel::{TaskId, TaskInfo};
 use crate::facade::THREAD_FOR_EACH_TASK;
 use crate::group::task_end::Role;
@@ -74,9 +74,9 @@ impl TaskSpec {
     }
 
     #[inline]
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> TaskIdentity {
         let name = self.extras.as_ref().and_then(|extras| extras.name.clone());
-        Identity {
+        TaskIdentity {
             id: self.id,
             name,
             location: self.location,
