@@ -40,7 +40,7 @@ fn it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own() -> anyhow:
             assert_eq!(
                 abandoned().len(),
                 0,
-                "one that is waited for is not left behind"
+                "a thread that is waited for is not left behind"
             );
         },
     );
@@ -222,9 +222,9 @@ fn without_a_thread_to_be_had_the_closure_runs_in_place() {
 }
 
 #[test]
-fn what_is_left_behind_is_listed_with_its_name_place_thread_and_time() {
+fn a_thread_left_behind_is_listed_with_its_name_place_thread_and_time() {
     alone(
-        "what_is_left_behind_is_listed_with_its_name_place_thread_and_time",
+        "a_thread_left_behind_is_listed_with_its_name_place_thread_and_time",
         || {
             let before = Instant::now();
             let mut threads = Vec::new();

@@ -1,4 +1,4 @@
-//! The ambient token: none outside any task, adopted by `CancelToken::run`, inherited by what is
+//! The ambient token: none outside any task, adopted by `CancelToken::run`, inherited by scopes
 //! opened inside.
 
 mod support;
@@ -140,7 +140,7 @@ fn deadlines_only_get_shorter_under_a_token() {
 }
 
 #[test]
-fn the_joint_token_of_a_run_ends_only_what_runs_inside() {
+fn the_joint_token_of_a_run_ends_only_calls_inside() {
     let (outer, inner) = (CancelToken::new(), CancelToken::new());
     outer.run(|| {
         inner.run(|| {

@@ -1,5 +1,5 @@
-//! Cancelling a group: who sees it, what is told to them, and what becomes of tasks that have not
-//! begun.
+//! Cancelling a group: which tasks see the cancel, with which cause, and what happens to tasks that
+//! have not begun.
 
 mod support;
 
@@ -237,7 +237,7 @@ fn threads() -> usize {
 #[test]
 fn a_task_spawned_after_a_cancel_starts_no_thread() {
     support::alone("a_task_spawned_after_a_cancel_starts_no_thread", || {
-        // None of the cache is there yet, so one that was wanted would have to be started.
+        // The cache has no thread yet, so a thread for the task would have to be started.
         let before = threads();
         let outcome = TaskGroup::scope(|g| {
             g.cancel();

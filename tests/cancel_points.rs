@@ -1,6 +1,6 @@
-//! All that blocks inside of a process, in one table: a cancel of the scope ends each of them, and
-//! in a cancelled scope each fails at its entry, with the cancel as what is wrong. The primitives
-//! are statics, which their constructors are for.
+//! All blocking calls in one table: a cancel of the scope ends each of them, and in a cancelled
+//! scope each fails at its entry, with the cancel as its error. The primitives are statics, since
+//! their constructors are `const`.
 
 mod support;
 

@@ -3,7 +3,7 @@
 use taskgroup::{CancelToken, CancellableExt, Cancelled};
 
 #[test]
-fn all_items_come_through_outside_of_any_scope_and_in_one_that_is_not_cancelled()
+fn all_items_come_through_outside_any_scope_and_in_a_scope_that_is_not_cancelled()
 -> Result<(), Cancelled> {
     let items: Vec<_> = [1, 2, 3]
         .into_iter()
@@ -33,7 +33,7 @@ fn a_cancelled_loop_takes_no_item_does_not_look_finished_and_stops() {
         assert_eq!(
             items.by_ref().count(),
             1,
-            "it ends although nobody stops at the error"
+            "it ends although the loop does not stop at the error"
         );
         assert_eq!(
             taskgroup::shield(|| items.next()).map(|item| item.ok()),

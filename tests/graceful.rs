@@ -80,8 +80,7 @@ fn a_region_entered_after_the_cancel_goes_on_too() -> Result<(), GroupError> {
 }
 
 #[test]
-fn the_end_of_the_grace_wakes_what_is_blocked_in_a_region_with_the_cancel() -> Result<(), GroupError>
-{
+fn the_end_of_the_grace_wakes_a_blocked_region_with_the_cancel() -> Result<(), GroupError> {
     let inside = Gate::default();
     TaskGroup::scope(|g| {
         let task = g.spawn(|| {
@@ -176,7 +175,7 @@ fn a_second_cancel_ends_the_grace_and_leaves_the_cause() -> Result<(), GroupErro
 }
 
 #[test]
-fn of_two_graces_the_one_that_ends_first_holds() {
+fn of_two_graces_the_earlier_end_holds() {
     for graces in [
         [LONG, SHORT],
         [SHORT, LONG],
@@ -193,7 +192,7 @@ fn of_two_graces_the_one_that_ends_first_holds() {
 }
 
 #[test]
-fn a_grace_is_shortened_under_who_is_blocked_in_a_region() {
+fn a_grace_is_shortened_while_a_thread_blocks_in_a_region() {
     let (token, inside) = (CancelToken::new(), Gate::default());
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -316,7 +315,7 @@ fn a_graceful_cancel_from_above_reaches_regions_of_all_scopes_below() -> Result<
 }
 
 #[test]
-fn what_is_opened_in_a_region_belongs_to_it() -> Result<(), GroupError> {
+fn scopes_opened_in_a_region_belong_to_it() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         g.cancel_gracefully(LONG);
         let sum = winding_down(|| {
@@ -561,7 +560,7 @@ fn a_timeout_inside_a_region_is_one_as_ever() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_remains_in_a_region_is_what_remains_of_the_grace() {
+fn the_time_left_in_a_region_is_the_rest_of_the_grace() {
     let token = CancelToken::new();
     token.run(|| {
         winding_down(|| {
@@ -641,7 +640,7 @@ fn the_token_of_a_region_can_be_cancelled_by_itself() {
 }
 
 #[test]
-fn callbacks_run_with_the_cancel_and_those_of_a_region_at_its_end() {
+fn callbacks_run_with_the_cancel_and_in_a_region_at_its_end() {
     let (token, runs) = (CancelToken::new(), mpsc::channel());
     let (outer, inner) = (runs.0.clone(), runs.0);
     let _outer = token.on_cancel(move || outer.send("outer").expect("the test waits"));

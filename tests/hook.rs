@@ -11,7 +11,7 @@ use taskgroup::{CancelToken, GroupError, TaskGroup, with_cancel_hook, with_cance
 
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Returns when a repeating hook has been called `times`, by whoever calls them all.
+/// Returns when a repeating hook has been called `times`, on whichever threads.
 fn let_hooks_run(times: usize) {
     let token = CancelToken::new();
     token.cancel();
@@ -68,13 +68,13 @@ fn a_hook_is_called_again_until_its_code_returns() {
 }
 
 #[test]
-fn what_blocks_after_the_first_call_is_stopped_by_a_later_one() -> Result<(), GroupError> {
+fn code_that_blocks_after_the_first_call_is_stopped_by_a_later_call() -> Result<(), GroupError> {
     let (lock, changed) = (Mutex::new(false), Condvar::new());
     let first = Gate::default();
     TaskGroup::scope(|g| {
         g.spawn(|| {
             let hook = || {
-                // It wakes those who wait, and leaves nothing behind for those who will.
+                // It wakes only threads that wait already, and leaves nothing for later ones.
                 let _told = lock.lock().unwrap();
                 changed.notify_all();
                 first.open();
@@ -118,8 +118,8 @@ fn a_call_that_has_begun_ends_before_its_region() {
             let hook = || {
                 if calls.fetch_add(1, Ordering::Relaxed) == 1 {
                     second.open();
-                    // A region that does not wait ends within this loop; one that does cannot,
-                    // whatever the scheduler does.
+                    // A region that does not wait ends within this loop. A region that waits
+                    // cannot, whatever the scheduler does.
                     for _ in 0..1_000 {
                         std::thread::yield_now();
                         early.fetch_or(over.load(Ordering::SeqCst), Ordering::SeqCst);

@@ -214,7 +214,7 @@ fn a_thread_that_holds_locks_may_cancel() -> Result<(), GroupError> {
     assert!(lock.try_lock().is_none(), "the lock is held as before");
     drop((held, permit));
     assert_eq!(meeting.arrived(), 4);
-    // A task in place, whose body holds a lock.
+    // A task in place, of a body that holds a lock.
     TaskGroup::scope(|g| {
         let held = lock.lock()?;
         g.spawn(|| {

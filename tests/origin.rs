@@ -1,4 +1,5 @@
-//! Whose cancel it was: a `Cancelled` of one's own scope is no failure, that of another is.
+//! Which scope a cancel came from: a `Cancelled` of the own scope is no failure, a `Cancelled` of
+//! another scope is.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The token of a task: its own, whichever thread runs the task and whoever holds its handle.
+//! The token of a task: its own, whichever thread runs the task or holds its handle.
 
 mod support;
 
@@ -135,7 +135,7 @@ fn a_task_that_ends_with_its_own_cancel_has_not_failed() -> Result<(), GroupErro
 }
 
 #[test]
-fn what_runs_in_place_leaves_no_token_behind() -> Result<(), GroupError> {
+fn a_task_that_runs_in_place_leaves_no_token_behind() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         let outer = g.spawn(move || {
             let inner = g.spawn(|| {

@@ -45,7 +45,7 @@ fn leaving_an_inner_shield_leaves_the_outer_one_standing() -> Result<(), GroupEr
 }
 
 #[test]
-fn a_shield_does_not_hide_what_is_opened_inside_it() -> anyhow::Result<()> {
+fn a_shield_does_not_hide_scopes_opened_inside_it() -> anyhow::Result<()> {
     let token = CancelToken::new();
     token.cancel();
     token.run(|| {

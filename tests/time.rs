@@ -1,4 +1,4 @@
-//! Timeouts and deadlines: whose they are, how they nest, and what wins against them.
+//! Timeouts and deadlines: which scope they belong to, how they nest, and what wins against them.
 
 mod support;
 
@@ -147,7 +147,7 @@ fn without_a_deadline_nothing_remains_to_be_told() -> Result<(), GroupError> {
 }
 
 #[test]
-fn what_remains_of_a_past_deadline_is_zero() {
+fn zero_remains_of_a_past_deadline() {
     let token = CancelToken::new();
     token.cancel_at(Instant::now());
     assert_eq!(token.remaining(), Some(Duration::ZERO));
@@ -226,12 +226,12 @@ fn a_deadline_moved_earlier_wakes_a_task_that_sleeps() {
 }
 
 #[test]
-fn a_deadline_moved_earlier_is_seen_by_who_sleeps_already() -> Result<(), GroupError> {
+fn a_deadline_moved_earlier_wakes_a_thread_that_sleeps_already() -> Result<(), GroupError> {
     for _ in 0..20 {
         let (outer, started) = (CancelToken::new(), std::sync::Barrier::new(2));
         outer.cancel_after(2 * LONG);
         TaskGroup::scope(|g| {
-            // It alone is under the deadline, so nobody else looks at the clock for it.
+            // It alone is under the deadline, so no other thread looks at the clock for it.
             let asleep = g.spawn(|| {
                 started.wait();
                 Ok(outer
@@ -296,7 +296,7 @@ fn a_deadline_moved_later_stays_within_the_parents() {
 }
 
 #[test]
-fn a_deadline_fires_callbacks_without_anybody_waiting() {
+fn a_deadline_fires_callbacks_without_a_waiting_thread() {
     let token = CancelToken::new();
     let (sender, receiver) = mpsc::channel();
     let _guard = token

@@ -1,4 +1,4 @@
-//! Deadlines that nobody waits under: what their callbacks cost others, and what they leave behind.
+//! Deadlines under which no thread waits: what their callbacks cost others, and what they leave.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
     let tokens: Vec<_> = (0..8).map(|_| CancelToken::new()).collect();
     let fired: Vec<_> = tokens.iter().map(|_| Arc::new(Gate::default())).collect();
     let (done, all_done) = mpsc::channel();
-    // Each waits for the one that is due after it.
+    // Each callback waits for the callback that is due after it.
     for (index, token) in tokens.iter().enumerate() {
         let (own, next, done) = (
             fired[index].clone(),
@@ -180,7 +180,7 @@ fn only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it() {
             drop(guard);
             assert!(
                 !has_a_timer(),
-                "a deadline that somebody waits under has a thread"
+                "a deadline under which a thread waits has a thread of the timer"
             );
 
             let token = CancelToken::new();

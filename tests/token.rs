@@ -194,8 +194,8 @@ fn dropping_the_guard_waits_for_the_running_callback() {
         move || {
             entered.open();
             dropping.wait();
-            // A drop that does not wait returns within this loop; one that does cannot, whatever
-            // the scheduler does.
+            // A drop that does not wait returns within this loop. A drop that waits cannot,
+            // whatever the scheduler does.
             for _ in 0..1_000 {
                 thread::yield_now();
                 early.fetch_or(dropped.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -318,7 +318,7 @@ fn a_panicking_callback_stops_no_other_and_is_traced() {
 }
 
 #[test]
-fn panics_of_several_callbacks_are_failures_of_the_group_whose_token_it_is() {
+fn panics_of_several_callbacks_are_failures_of_the_group_with_the_token() {
     let error = TaskGroup::scope(|g| {
         let _one = g.token().on_cancel(|| panic!("callback one"));
         let _two = g.token().on_cancel(|| panic!("callback two"));
@@ -337,7 +337,7 @@ fn panics_of_several_callbacks_are_failures_of_the_group_whose_token_it_is() {
 }
 
 #[test]
-fn a_callback_registered_late_that_panics_does_not_harm_the_one_who_registers() {
+fn a_callback_registered_late_that_panics_does_not_harm_the_registering_thread() {
     let (registered, traced) = traced_errors(|| {
         let token = CancelToken::new();
         token.cancel();
@@ -462,7 +462,7 @@ fn nest(left: u32, above: &CancelToken) -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_can_be_reached_by_many_ways_is_looked_at_once() {
+fn a_token_above_on_many_ways_is_looked_at_once() {
     let ended = Arc::new(Gate::default());
     let theirs = ended.clone();
     thread::spawn(move || {
@@ -470,7 +470,7 @@ fn what_can_be_reached_by_many_ways_is_looked_at_once() {
         outermost.cancel_after(2 * LONG);
         outermost
             .run(|| nest(64, &outermost))
-            .expect("nobody cancels");
+            .expect("nothing cancels");
         let mut lowest = outermost.clone();
         for _ in 0..64 {
             lowest = CancelToken::linked([&lowest.child(), &lowest.child()]);
@@ -529,7 +529,7 @@ fn a_callback_may_wait_for_a_group_below_its_token_to_end() {
 }
 
 #[test]
-fn a_callback_may_wait_for_one_who_waits_for_its_token() -> Result<(), Cancelled> {
+fn a_callback_may_wait_for_a_thread_that_waits_for_its_token() -> Result<(), Cancelled> {
     let token = CancelToken::new();
     let gone = Arc::new(Gate::default());
     let waiter = {
@@ -641,7 +641,7 @@ fn callbacks_of_a_task_have_run_when_the_scope_returns() -> Result<(), GroupErro
             let own = taskgroup::current_token().expect("a task has a token");
             own.on_cancel(move || {
                 begun.open();
-                // A scope that does not wait returns within this loop; one that does cannot,
+                // A scope that does not wait returns within this loop. A scope that waits cannot,
                 // whatever the scheduler does.
                 for _ in 0..1_000 {
                     thread::yield_now();
@@ -723,8 +723,8 @@ fn destructors_of_forgotten_callbacks_that_panic_are_logged_each() {
 }
 
 #[test]
-fn a_callback_of_a_task_whose_capture_panics_as_its_token_goes_harms_no_one()
--> Result<(), GroupError> {
+fn a_callback_with_a_capture_that_panics_as_its_token_goes_harms_no_task() -> Result<(), GroupError>
+{
     for dedicated in [false, true] {
         let value = TaskGroup::scope(|g| {
             let task = || {
