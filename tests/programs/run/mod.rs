@@ -350,7 +350,10 @@ pub fn run(program: &Program) -> Vec<Entry> {
         rw_lock: RwLock::default(),
         once: OnceCell::new(),
         semaphores: PERMITS.map(Semaphore::new),
-        events: (0..program.events).map(Signal::of).collect(),
+        // Most programs have one event, so the kind depends on another number too.
+        events: (0..program.events)
+            .map(|number| Signal::of(number + program.tokens.len()))
+            .collect(),
     });
     let frame = Frame::new(&world, OUTSIDE, Ends::default());
     let result = caught(|| frame.open(None, &program.group));
