@@ -44,7 +44,7 @@ pub(crate) struct Delivery {
     pub(super) waiting: Vec<Arc<Slot>>,
     /// The regions that go on until the end of a grace.
     pub(super) regions: Vec<Arc<Node>>,
-    /// The nodes that the cancel has not changed. A failure spreads under the lock of its group's
+    /// The nodes that have nothing to deliver. A failure spreads under the lock of its group's
     /// failure log, and any of these may have lost its other references meanwhile. So they are
     /// dropped when no lock is held, like all nodes that are listed here.
     unchanged: Vec<Arc<Node>>,
@@ -111,6 +111,9 @@ impl Delivery {
                 return false;
             }
             self.shorten_grace(&node, &mut inner, &first, grace);
+            drop(inner);
+            // The caller may hold a lock, and this may be the last reference.
+            self.set_aside(node);
             return true;
         }
 
@@ -205,7 +208,7 @@ impl Delivery {
         }
     }
 
-    /// Keeps a node that the cancel has not changed, to be dropped outside all locks.
+    /// Keeps a node that has nothing to deliver, to be dropped outside all locks.
     fn set_aside(&mut self, node: Arc<Node>) {
         self.unchanged.push(node);
     }
