@@ -68,7 +68,7 @@ fn each_message_goes_to_one_receiver() -> anyhow::Result<()> {
 }
 
 #[test]
-fn room_is_what_was_asked_for() {
+fn a_channel_has_the_room_that_was_asked_for() {
     let (sender, receiver) = bounded(2);
     assert_eq!((sender.capacity(), receiver.capacity()), (Some(2), Some(2)));
     assert!(sender.is_empty());
@@ -192,7 +192,7 @@ fn a_message_that_was_handed_over_cannot_be_taken() -> anyhow::Result<()> {
 }
 
 #[test]
-fn messages_whose_drop_panics_are_all_dropped() {
+fn messages_are_all_dropped_though_the_drop_of_each_panics() {
     let drops = Drops::default();
     let (sender, receiver) = unbounded();
     for _ in 0..3 {
@@ -236,7 +236,7 @@ fn the_last_sender_wakes_the_receivers() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_was_sent_is_received_after_the_last_sender() {
+fn messages_are_received_after_the_last_sender() {
     let (sender, receiver) = unbounded();
     sender.send(1).unwrap();
     drop(sender);
@@ -416,7 +416,7 @@ fn an_iterator_may_own_its_receiver() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_in_the_channel_is_taken_without_a_wait() -> anyhow::Result<()> {
+fn messages_in_the_channel_are_taken_without_a_wait() -> anyhow::Result<()> {
     let (sender, receiver) = bounded(0);
     assert_eq!(receiver.try_iter().next(), None);
     TaskGroup::scope(|g| {
@@ -544,8 +544,8 @@ fn a_deadline_that_has_passed_is_a_cancel_too() {
     });
 }
 
-/// A region that winds down is spared by the cancel above it, and so by what is made of an end that
-/// has gone.
+/// The cancel above spares a region that winds down. So an end that has gone is reported there as
+/// an end.
 #[test]
 fn a_region_that_is_spared_is_told_of_the_end() {
     let (sender, receiver) = unbounded::<u8>();

@@ -1,4 +1,4 @@
-//! The receivers of `after` and `tick`: whose messages come from the clock, one by one, and whose
+//! The receivers of `after` and `tick`: their messages come from the clock, one by one, and their
 //! waits end like any other.
 
 #[path = "support/channels.rs"]
@@ -17,7 +17,7 @@ use taskgroup::channel::{
 };
 use taskgroup::{CancelToken, TaskGroup};
 
-/// A receiver of `after` whose message is there.
+/// A receiver of `after` with a message that is due.
 fn due() -> Receiver<Instant> {
     let receiver = after(SHORT);
     thread::sleep(2 * SHORT);
@@ -58,7 +58,7 @@ fn it_is_in_the_channel_from_when_it_is_due() {
 }
 
 #[test]
-fn what_is_too_far_for_the_clock_never_comes() {
+fn a_message_too_far_off_for_the_clock_never_comes() {
     for receiver in [after(Duration::MAX), tick(Duration::MAX)] {
         assert!(matches!(
             receiver.recv_timeout(SHORT),

@@ -293,7 +293,7 @@ fn a_panic_is_known_in_place_and_with_with() {
 }
 
 #[test]
-fn what_runs_in_place_leaves_the_record_of_the_task_around_it() {
+fn a_task_in_place_leaves_the_record_of_the_task_around_it() {
     let (sender, receiver) = channel::unbounded::<u32>();
     let (around, scope) = where_joins_run_in_place(|g| {
         let here = thread::current().id();

@@ -301,9 +301,9 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
         let ended = g.spawn(|| {
             inside.open();
             select! {
-                recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                recv(silent) -> _ => anyhow::bail!("nothing was sent"),
                 recv(closed) -> end => Ok(end.is_err()),
-                default(LONG) => anyhow::bail!("nobody cancelled within a minute"),
+                default(LONG) => anyhow::bail!("no cancel came within a minute"),
             }
         });
         inside.wait();

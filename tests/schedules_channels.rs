@@ -1,6 +1,7 @@
-//! Random schedules of operations on a channel, whose ends are dropped in any order and in scopes
-//! that may have been cancelled, against a sequential model: no message is lost or had twice, and
-//! nobody is left waiting for an end that has gone.
+//! Random schedules of operations on a channel, against a sequential model.
+//!
+//! The ends are dropped in any order, in scopes that may have been cancelled. No message is lost or
+//! received twice, and no thread is left waiting for an end that has gone.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -156,7 +157,7 @@ fn send(ends: &Ends, message: Message) -> Ended {
     match ends
         .0
         .as_ref()
-        .expect("the model knows who has which")
+        .expect("the model knows which thread has which")
         .send(message)
     {
         Ok(()) => Ended::Sent,
@@ -169,7 +170,7 @@ fn receive(ends: &Ends) -> Ended {
     match ends
         .1
         .as_ref()
-        .expect("the model knows who has which")
+        .expect("the model knows which thread has which")
         .recv()
     {
         Ok(message) => Ended::Received(message.0),

@@ -1,8 +1,8 @@
 //! Random schedules of operations on locks and condition variables, against a sequential model.
 //!
-//! After each step everybody is either done or in the queue of the primitive. Guards are dropped in
-//! scopes that may have been cancelled; in the end nobody may be left waiting, and the lock must be
-//! free.
+//! After each step each thread is either done or in the queue of the primitive. Guards are dropped
+//! in scopes that may have been cancelled. In the end no thread may be left waiting, and the lock
+//! must be free.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -251,7 +251,7 @@ enum Woken {
 proptest! {
     #![proptest_config(runs())]
 
-    /// The script holds the mutex now and then, so that those who have been notified are cancelled
+    /// The script holds the mutex now and then, so that threads that were notified are cancelled
     /// while they lock it again.
     #[test]
     fn a_condvar_does_as_its_model(steps in proptest::collection::vec(on_condvar(), 1..40)) {
@@ -267,7 +267,7 @@ proptest! {
                         if held.is_none() && !waiting.contains(&actor) =>
                     {
                         stage.begin(actor, |()| {
-                            let mut guard = mutex.lock().expect("nobody cancels it yet");
+                            let mut guard = mutex.lock().expect("it is not cancelled yet");
                             let woken = condvar.wait(&mut guard);
                             // It has the mutex again, whatever became of the wait.
                             *guard += 1;
@@ -292,7 +292,7 @@ proptest! {
                     }
                     OnCondvar::Hold => if held.is_none() {
                         held = mutex.try_lock();
-                        assert!(held.is_some(), "somebody kept the mutex");
+                        assert!(held.is_some(), "a thread kept the mutex");
                     },
                     OnCondvar::LetGo => held = None,
                     OnCondvar::Wait { .. } => {}

@@ -1,7 +1,8 @@
 //! Random schedules of operations on a semaphore, against a sequential model.
 //!
-//! After each step everybody is either done or in the queue: who waits, who has been served and
-//! with what. In the end everything is cancelled, and no permit may be missing.
+//! After each step each thread is either done or in the queue, and the model says which threads
+//! wait, and which have been served with what. In the end everything is cancelled, and no permit
+//! may be missing.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -119,7 +120,7 @@ proptest! {
                     },
                     Step::Forget { actor } => if let Some(count) = model.part(actor) {
                         stage.act(actor, |held| {
-                            held.take().expect("the model knows who has some").forget();
+                            held.take().expect("the model knows which threads have some").forget();
                             Ended::Gone
                         });
                         model.all -= count;

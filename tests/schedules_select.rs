@@ -1,9 +1,10 @@
 //! Threads that select, send and receive at once, each by a random plan, and cancels in between.
 //!
-//! What each select does depends on the others, so there is no sequential model, but there is what
-//! holds in any order: each message that was sent is received once or left in its channel, those of
-//! one sender in order; what was not sent is where it was; an end is told of when the last sender
-//! has gone and no message is left. And nobody sleeps beside what it could do.
+//! What each select does depends on the others, so there is no sequential model. These rules hold
+//! in any order: Each message that was sent is received once or left in its channel, and the
+//! messages of one sender come in order. A message that was not sent is where it was. An end is
+//! reported when the last sender has gone and no message is left. No thread sleeps beside an
+//! operation that it could do.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -82,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
 enum Before {
     /// As many turns of the other threads.
     Turns(usize),
-    /// That everybody waits, and for something.
+    /// Until each thread waits for something that is not there.
     Rest,
 }
 
@@ -102,13 +103,13 @@ struct World {
     senders: [AtomicUsize; CHANNELS],
     root: CancelToken,
     tokens: [Mutex<CancelToken>; ACTORS],
-    /// Who is in a step that ends by somebody else's.
+    /// Whether each thread is in a step that ends by a step of another one.
     waits: [AtomicBool; ACTORS],
     ended: AtomicUsize,
 }
 
 impl World {
-    /// Whether all who have not ended wait, and none of them for what is there.
+    /// Whether all threads that have not ended wait, and none of them for something that is there.
     fn is_at_rest(&self) -> bool {
         let waiting = self
             .waits
@@ -339,10 +340,10 @@ proptest! {
             .collect();
         drop(senders);
         let actors: Vec<_> = std::thread::scope(|threads| {
-            // Who waits is let go also where this thread fails.
+            // Waiting threads are let go even if this thread fails.
             let _end = world.root.clone().drop_guard();
             let threads: Vec<_> = actors.into_iter().zip(plans).map(|(actor, plan)| threads.spawn(|| actor.run(plan))).collect();
-            // Again and again, and each time for the next in turn, so that everybody is let go.
+            // Again and again, and each time for the next in turn, so that each thread is let go.
             let mut cancels = (0..).flat_map(|round| cancels.iter().map(move |&(actor, before)| ((actor + round) % ACTORS, before)));
             while world.ended.load(Ordering::SeqCst) < ACTORS {
                 let (actor, before) = cancels.next().expect("there is always one");
@@ -355,7 +356,7 @@ proptest! {
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
 
-        // By channel and sender: what was sent, in order, and the last that was received.
+        // By channel and sender: the messages that were sent, in order, and the last that arrived.
         let mut sent: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         let mut arrived: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for actor in &actors {

@@ -1,7 +1,7 @@
 //! Random schedules of operations on events, latches, promises, barriers and cells, against a
 //! sequential model.
 //!
-//! After each step everybody is either done or waits, as many as the model says.
+//! After each step each thread is either done or waits, and as many wait as the model says.
 
 #[path = "support/actors.rs"]
 mod actors;
@@ -36,11 +36,11 @@ fn on_signal() -> impl Strategy<Value = OnSignal> {
     ]
 }
 
-/// What is waited for by all at once.
+/// A primitive that all threads wait for at once.
 trait Signal: Debug + Sync {
     fn wait(&self) -> Result<(), Cancelled>;
     fn give(&self);
-    /// False if what was given stays.
+    /// Returns `false` if it cannot be taken back.
     fn take_back(&self) -> bool;
 }
 

@@ -258,7 +258,7 @@ fn room_ends_the_wait() -> anyhow::Result<()> {
                 let mut message = Some(1);
                 select! {
                     send(sender, &mut message) -> sent => sent?,
-                    recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                    recv(silent) -> _ => anyhow::bail!("nothing was sent"),
                 }?;
                 assert!(is_deserted(&silent));
                 Ok(message)
@@ -286,7 +286,7 @@ fn a_rendezvous_meets_whichever_side_waits() -> anyhow::Result<()> {
         until_blocked(&watched, 1, 0);
         let received = select! {
             recv(receiver) -> message => message?,
-            recv(silent) -> _ => anyhow::bail!("nobody sent"),
+            recv(silent) -> _ => anyhow::bail!("nothing was sent"),
         }?;
         assert_eq!(received, 1);
         sending.join()?;
@@ -295,7 +295,7 @@ fn a_rendezvous_meets_whichever_side_waits() -> anyhow::Result<()> {
         until_blocked(&watched, 0, 1);
         select! {
             send(sender, &mut Some(2)) -> sent => sent?,
-            recv(silent) -> _ => anyhow::bail!("nobody sent"),
+            recv(silent) -> _ => anyhow::bail!("nothing was sent"),
         }?;
         assert_eq!(receiving.join()?, 2);
         Ok(())
@@ -377,7 +377,7 @@ fn the_end_of_the_last_sender_ends_the_wait() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_was_sent_comes_before_the_end() -> anyhow::Result<()> {
+fn messages_come_before_the_end() -> anyhow::Result<()> {
     let (sender, receiver) = unbounded();
     sender.send(1)?;
     drop(sender);
@@ -422,7 +422,7 @@ fn a_cancel_ends_the_wait_without_effect() -> anyhow::Result<()> {
             let mut message = Some("second");
             let ended = cancelled.run(|| {
                 select! {
-                    recv(silent) -> _ => anyhow::bail!("nobody sent"),
+                    recv(silent) -> _ => anyhow::bail!("nothing was sent"),
                     send(sender, &mut message) -> _ => anyhow::bail!("there was no room"),
                 }
                 .map_err(anyhow::Error::from)
@@ -510,7 +510,7 @@ fn a_cancelled_pipeline_of_selects_does_not_fail() -> anyhow::Result<()> {
                 loop {
                     select! {
                         send(sender, &mut Some(1)) -> sent => sent?,
-                        recv(other) -> _ => anyhow::bail!("nobody sent"),
+                        recv(other) -> _ => anyhow::bail!("nothing was sent"),
                     }?;
                 }
             });
@@ -825,8 +825,8 @@ fn operands_may_be_any_expressions() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two who send to each other, each ready for either direction: one message passes each round, and
-/// both know which.
+/// Two threads send to each other, each ready for either direction. One message passes each round,
+/// and both know which.
 #[test]
 fn two_selects_serve_each_other() -> anyhow::Result<()> {
     const ROUNDS: usize = 2_000;

@@ -10,7 +10,7 @@ use taskgroup::sync::{Condvar, Mutex};
 use taskgroup::{CancelToken, TaskGroup};
 
 #[test]
-fn notify_one_wakes_who_has_waited_longest() -> anyhow::Result<()> {
+fn notify_one_wakes_the_longest_waiter() -> anyhow::Result<()> {
     let (order, turn) = (Mutex::new(Vec::new()), Condvar::new());
     TaskGroup::scope(|g| {
         for n in 0..3 {
@@ -100,7 +100,7 @@ fn a_cancelled_scope_does_not_unlock() {
 }
 
 #[test]
-fn a_notification_reaches_whoever_is_not_cancelled() -> anyhow::Result<()> {
+fn a_notification_goes_to_a_waiter_that_is_not_cancelled() -> anyhow::Result<()> {
     for _ in 0..200 {
         let (items, added) = (Mutex::new(0), Condvar::new());
         let taken = AtomicUsize::new(0);
@@ -149,7 +149,7 @@ fn a_limit_ends_a_wait() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_notification_that_nobody_waits_for_is_gone() -> anyhow::Result<()> {
+fn a_notification_without_a_waiter_is_not_kept() -> anyhow::Result<()> {
     let (value, changed) = (Mutex::new(()), Condvar::new());
     changed.notify_one();
     changed.notify_all();

@@ -99,7 +99,7 @@ fn a_map_that_panics_unlocks() {
 }
 
 #[test]
-fn mapped_guards_wake_who_waits() -> anyhow::Result<()> {
+fn mapped_guards_wake_waiting_threads() -> anyhow::Result<()> {
     let _watch = watch();
     let (mutex, lock) = (Mutex::new((1, 2)), RwLock::new((1, 2)));
     TaskGroup::scope(|g| {
@@ -235,7 +235,7 @@ fn panic_of<T>(f: impl FnOnce() -> T) -> String {
 
 #[test]
 #[cfg(debug_assertions)]
-fn waiting_for_ones_own_mapped_or_downgraded_guard_names_both_places() -> anyhow::Result<()> {
+fn waiting_for_an_own_mapped_or_downgraded_guard_names_both_places() -> anyhow::Result<()> {
     let _watch = watch();
     let names = |message: String, first| {
         assert!(

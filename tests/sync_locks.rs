@@ -119,7 +119,7 @@ fn an_uncancellable_lock_waits_in_a_cancelled_scope() -> anyhow::Result<()> {
 
 #[test]
 #[cfg(debug_assertions)]
-fn locking_ones_own_mutex_names_both_places() {
+fn locking_an_own_mutex_names_both_places() {
     let mutex = Mutex::new(0);
     let first = line!() + 1;
     let _held = mutex.lock().unwrap();
@@ -252,7 +252,7 @@ fn panic_of<T>(f: impl FnOnce() -> T) -> String {
 
 #[test]
 #[cfg(debug_assertions)]
-fn waiting_for_ones_own_guard_names_both_places() -> anyhow::Result<()> {
+fn waiting_for_an_own_guard_names_both_places() -> anyhow::Result<()> {
     let _watch = watch();
     let lock = RwLock::new(0);
     let names = |message: String, first| {
@@ -277,7 +277,7 @@ fn waiting_for_ones_own_guard_names_both_places() -> anyhow::Result<()> {
     names(panic_of(|| lock.write()), first);
     drop(reading);
 
-    // What was had without a wait, or after one, is known too.
+    // Guards that were taken without a wait, or after one, are known too.
     let first = line!() + 1;
     let tried = lock.try_write().expect("it is free");
     names(panic_of(|| lock.read()), first);
@@ -380,7 +380,7 @@ fn the_first_unlock_hands_the_lock_over() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_locks_again_at_once_starves_nobody() -> anyhow::Result<()> {
+fn a_thread_that_locks_again_at_once_starves_no_other() -> anyhow::Result<()> {
     let mutex = Mutex::new(());
     let lock = RwLock::new(());
     for _ in 0..10 {
@@ -396,7 +396,7 @@ fn who_locks_again_at_once_starves_nobody() -> anyhow::Result<()> {
 fn a_lock_that_was_handed_over_to_a_cancelled_waiter_is_free() -> anyhow::Result<()> {
     let mutex = Mutex::new(());
     let lock = RwLock::new(());
-    // Nobody is left for whom they would be kept.
+    // No waiter is left that they would be kept for.
     for _ in 0..50 {
         let token = CancelToken::new();
         TaskGroup::scope(|g| {

@@ -49,7 +49,7 @@ fn limits_how_many_run() -> anyhow::Result<()> {
 }
 
 #[test]
-fn nobody_overtakes_a_large_request() -> anyhow::Result<()> {
+fn no_call_overtakes_a_large_request() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(3);
     let order = Mutex::new(Vec::new());
     TaskGroup::scope(|g| {
@@ -64,7 +64,7 @@ fn nobody_overtakes_a_large_request() -> anyhow::Result<()> {
         assert_eq!(semaphore.available(), 1);
         assert!(
             semaphore.try_acquire().is_none(),
-            "a free permit is kept for the one who waits"
+            "a free permit is kept for the waiting thread"
         );
         g.spawn(|| {
             let permit = semaphore.acquire()?;
@@ -155,7 +155,7 @@ fn a_timeout_ends_a_wait() -> anyhow::Result<()> {
     semaphore.add_permits(1);
     assert!(
         semaphore.try_acquire().is_some(),
-        "whoever gave up waiting is not waited for"
+        "no permit is kept for a waiter that gave up"
     );
     Ok(())
 }
@@ -292,7 +292,7 @@ fn cancels_and_grants_that_cross_lose_nothing() -> anyhow::Result<()> {
     })?;
     assert!(
         got.into_inner() >= 900,
-        "those that nobody cancelled all got theirs"
+        "all waiters that were not cancelled got their permits"
     );
     assert_eq!(semaphore.available(), 3);
     assert!(semaphore.try_acquire_many(3).is_some());

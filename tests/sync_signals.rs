@@ -1,5 +1,5 @@
-//! Event, Latch, Promise, OnceCell and Barrier: what they signal, and what a cancel does to those
-//! who wait.
+//! Event, Latch, Promise, OnceCell and Barrier: what they signal, and what a cancel does to waiting
+//! threads.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn an_event_goes_up_and_down() -> anyhow::Result<()> {
 }
 
 #[test]
-fn those_who_wait_go_on_though_the_event_is_put_down_at_once() -> anyhow::Result<()> {
+fn waiting_threads_go_on_though_the_event_is_lowered_at_once() -> anyhow::Result<()> {
     let event = Event::new();
     TaskGroup::scope(|g| {
         for _ in 0..3 {
@@ -97,13 +97,16 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
         }
         assert_eq!(promise.get(), Some(&1));
     });
-    assert!(!barrier.is_broken(), "who never waited breaks nothing");
+    assert!(
+        !barrier.is_broken(),
+        "a thread that never waited breaks nothing"
+    );
     assert_eq!(cell.set(7), Ok(()));
     assert_eq!(cell.get(), Some(&7));
 }
 
 #[test]
-fn a_cancel_wakes_all_who_wait() -> anyhow::Result<()> {
+fn a_cancel_wakes_all_waiting_threads() -> anyhow::Result<()> {
     let (event, latch, promise) = (Event::new(), Latch::new(1), Promise::<u8>::new());
     TaskGroup::scope(|g| {
         g.spawn(|| Ok(event.wait()?));
@@ -147,7 +150,7 @@ fn one_thread_makes_the_value() -> anyhow::Result<()> {
         }
         begun.wait();
         until_waiting(&cell, 2);
-        assert_eq!(cell.set(1), Err(1), "somebody makes it already");
+        assert_eq!(cell.set(1), Err(1), "another thread makes it already");
         go.open();
         Ok(())
     })?;
@@ -256,7 +259,7 @@ fn a_cancelled_waiter_breaks_the_barrier_for_the_others() -> anyhow::Result<()> 
         assert!(cancelled.join().is_err());
         assert!(
             matches!(barrier.wait(), Err(BarrierError::Broken(_))),
-            "who comes late would wait for ever"
+            "a late thread would wait for ever"
         );
         barrier.reset();
         for _ in 0..2 {
@@ -306,7 +309,7 @@ fn anyhow_knows_the_cancel_inside_of_a_barrier_error() {
 }
 
 #[test]
-fn a_cell_of_ones_own_is_changed_taken_and_cloned() {
+fn an_owned_cell_is_changed_taken_and_cloned() {
     let mut cell = OnceCell::new();
     assert_eq!(cell.get_mut(), None);
     assert_eq!(cell.clone(), OnceCell::new());
@@ -321,7 +324,7 @@ fn a_cell_of_ones_own_is_changed_taken_and_cloned() {
     assert_eq!(cell.take().as_deref(), Some("ab"));
     // The value can be made again.
     assert_eq!(cell.get_or_init(|| String::from("c")).unwrap(), "c");
-    // A cell whose value is being made is empty.
+    // A cell is empty while its value is being made.
     let made = OnceCell::new();
     let clone = made.get_or_try_init(|| {
         Ok::<_, taskgroup::Cancelled>(made.clone().get().copied().unwrap_or(7))

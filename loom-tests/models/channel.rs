@@ -23,7 +23,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_send_looks_before_it_takes_back,
-            "send-is-taken-back-after-the-look" in channel_send_against_cancel,
+            "wait-settles-after-the-look" in channel_send_against_cancel,
             Preemptions(3),
             "invalid key",
             "a cancelled sender that looks in one critical section and takes back in another finds its message gone"
@@ -36,7 +36,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancelled_receiver_leaves_message,
-            "cancelled-receiver-drops-its-message" in channel_recv_against_cancel,
+            "cancel-beats-the-grant" in channel_recv_against_cancel,
             Preemptions(3),
             "deadlock",
             "a cancelled receiver that was told of a message and does not take it leaves the next asleep beside it"
@@ -49,7 +49,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_cancelled_receiver_stays,
-            "cancelled-receiver-stays" in channel_cancelled_receiver_is_not_told,
+            "cancelled-waiter-stays" in channel_cancelled_receiver_is_not_told,
             Preemptions(2),
             "deadlock",
             "a cancelled receiver that stays in the queue is told of a message that it never takes"
@@ -165,7 +165,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_channel_rendezvous_recv_drops_message,
-            "cancelled-receiver-drops-its-message" in channel_rendezvous_recv_against_cancel,
+            "cancel-beats-the-grant" in channel_rendezvous_recv_against_cancel,
             Preemptions(3),
             "sent and not received",
             "a cancelled receiver that forgets what it was handed loses a message"

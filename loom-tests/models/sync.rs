@@ -25,7 +25,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_semaphore_cancel_beats_grant,
-            "cancelled-acquire-drops-its-permits" in sync_semaphore_grant_against_cancel,
+            "cancel-beats-the-grant" in sync_semaphore_grant_against_cancel,
             Preemptions(3),
             "a permit was lost",
             "a cancelled waiter that does not look for its grant loses the permit"
@@ -114,10 +114,10 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_wait_group_cancel_beats_grant,
-            "cancelled-wait-group-misses-its-grant" in sync_wait_group_last_drop_against_cancel,
+            "cancel-beats-the-grant" in sync_wait_group_last_drop_against_cancel,
             Preemptions(3),
-            "invalid key",
-            "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
+            "the wait had an effect",
+            "a cancelled waiter that does not look for its grant does not count again"
         ),
         holds!(
             sync_event_set_against_wait,
@@ -127,7 +127,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_event_unlocked_look,
-            "gate-enters-unseeing" in sync_event_set_against_wait,
+            "wait-set-enters-unseeing" in sync_event_set_against_wait,
             Exhaustive,
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the event"
@@ -140,7 +140,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_event_cancel_stays_in_queue,
-            "cancelled-waiter-stays-at-the-gate" in sync_event_reset_lets_through,
+            "cancelled-waiter-stays" in sync_event_reset_lets_through,
             Preemptions(3),
             "a waiter is still in the queue",
             "a cancelled waiter that does not leave the queue stays in it"
@@ -153,7 +153,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_latch_unlocked_look,
-            "gate-enters-unseeing" in sync_latch_counts_happen_before,
+            "wait-set-enters-unseeing" in sync_latch_counts_happen_before,
             Preemptions(3),
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the last count"
@@ -166,7 +166,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_promise_unlocked_look,
-            "gate-enters-unseeing" in sync_promise_set_against_wait,
+            "wait-set-enters-unseeing" in sync_promise_set_against_wait,
             Exhaustive,
             "deadlock",
             "a waiter that does not look again under the lock sleeps through the promise"
@@ -178,11 +178,11 @@ pub(super) fn models() -> Vec<Model> {
             "a promise that is kept while its waiter is cancelled is the value or the cancel, and nothing is left behind"
         ),
         breaks!(
-            broken_sync_promise_cancel_beats_grant,
-            "cancelled-gate-misses-its-grant" in sync_promise_set_against_cancel,
+            broken_sync_promise_looks_before_it_leaves,
+            "wait-settles-after-the-look" in sync_promise_set_against_cancel,
             Preemptions(3),
             "invalid key",
-            "a cancelled waiter that does not look for its grant leaves a queue that it is not in"
+            "a cancelled waiter that looks in one critical section and leaves in another is not in the queue any more"
         ),
         holds!(
             sync_mutex_excludes,
@@ -365,7 +365,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_cancel_eats_notification,
-            "cancelled-waiter-eats-a-notification" in sync_condvar_cancel_against_notify,
+            "cancel-beats-the-grant" in sync_condvar_cancel_against_notify,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that does not look for its notification loses it"
@@ -378,7 +378,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_cancelled_waiter_stays,
-            "cancelled-waiter-stays-at-the-condvar" in sync_condvar_cancelled_waiter_is_not_notified,
+            "cancelled-waiter-stays" in sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             "deadlock",
             "a cancelled waiter that stays in the queue has a notification that no thread sees"
@@ -391,7 +391,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_condvar_answer_before_cancel,
-            "cancelled-waiter-eats-a-notification" in sync_condvar_answer_against_cancel,
+            "cancel-beats-the-grant" in sync_condvar_answer_against_cancel,
             Preemptions(3),
             "the answer is wrong",
             "a cancelled waiter that does not look for its notification makes the answer wrong"
@@ -404,7 +404,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_sync_barrier_cancel_beats_grant,
-            "cancelled-waiter-misses-the-barrier" in sync_barrier_breaks_while_it_completes,
+            "cancel-beats-the-grant" in sync_barrier_breaks_while_it_completes,
             Preemptions(3),
             "one passed alone",
             "a cancelled waiter that does not look for its grant leaves the others to pass without it"

@@ -1,36 +1,25 @@
-//! The cases of a select: what each of them waits for, and what it came to.
+//! The cases of a select: the operation of each, and its output once it was done.
 
 use std::sync::Arc;
-
 use std::time::Instant;
 
-use super::parts::Erased;
-use super::refusal::Refusal;
-use super::shared::Shared;
+use super::chan::Chan;
+use super::op_error::OpError;
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::{CallbackGuard, CancelToken, Cancelled};
 use crate::waiting::{Grant, Position, Waiter};
 
-/// What became of an attempt to do a case.
+/// The outcome of an attempt to do a case.
 pub(super) enum Attempt {
-    /// It takes a wait.
+    /// The case would have to wait.
     NotNow,
+    /// The case was done.
     Done,
     /// The other side of its channel has gone, and the scope is cancelled.
     Cancelled(Cancelled),
 }
 
-impl Attempt {
-    fn done(is_done: bool) -> Self {
-        if is_done {
-            Attempt::Done
-        } else {
-            Attempt::NotNow
-        }
-    }
-}
-
-/// What became of an attempt to enter the queue of a case.
+/// The outcome of an attempt to enter the queue of a case.
 pub(super) enum Entered {
     /// The case need not wait.
     NeedNotWait,
@@ -41,77 +30,85 @@ pub(super) enum Entered {
 }
 
 impl Entered {
-    fn waits(waits: bool) -> Self {
-        if waits {
-            Entered::Waits
-        } else {
-            Entered::NeedNotWait
+    /// The waiter stands at this position of a queue, if it had to enter.
+    fn at(position: Option<Position>) -> Self {
+        match position {
+            Some(_) => Entered::Waits,
+            None => Entered::NeedNotWait,
         }
     }
 }
 
-/// One of several things of which a select does one.
+/// One of the operations of which a select does one.
 ///
-/// What it comes to is kept in the case, with its type, until the select is over: the select knows
-/// only which it was.
+/// The case keeps its output, with its type, until the select is over. The select knows only which
+/// case was done.
 pub(super) trait Case {
-    /// Does it if that takes no wait.
+    /// Does the operation if it need not wait.
     fn attempt(&mut self) -> Attempt;
 
-    /// Where among the others it enters its queue: see [`super::select`].
+    /// Returns where among the other cases it enters its queue: see
+    /// [Progress](super::choice#progress).
     fn rank(&self) -> u64;
 
-    /// Whether trying again without being in a queue may lead to anything.
+    /// Returns whether an attempt outside of the queues can succeed later.
     fn may_spin(&self) -> bool {
         true
     }
 
-    /// Lets `waiter` wait for it as its case number `case`, unless it need not wait.
+    /// Puts `waiter` into the queue, as its case number `case`, unless the case need not wait.
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered;
 
-    /// Leaves the queue that it has entered. The wait is over, and came to something else.
+    /// Leaves the queue that it has entered. The wait is over, and another case was granted, or
+    /// none.
     fn leave(&mut self);
 
-    /// What the wait came to was this; `NotNow` if another thread was faster after all.
+    /// Finishes the case, which was granted. Returns `NotNow` if another thread took the message
+    /// first.
     fn granted(&mut self, grant: Grant) -> Attempt;
 }
 
-/// Receives a message. Without a channel, it is never chosen.
+/// A case without its types.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "for the macro")]
+pub struct Erased<'a>(pub(super) &'a mut dyn Case);
+
+/// The case that receives a message. Without a channel, it is never chosen.
 #[derive(Debug)]
 pub struct RecvCase<'a, T> {
-    channel: Option<&'a Shared<T>>,
-    place: Option<Position>,
+    channel: Option<&'a Chan<T>>,
+    position: Option<Position>,
     received: Option<Result<T, Disconnected>>,
 }
 
 impl<'a, T> RecvCase<'a, T> {
-    /// A case that has not been tried.
+    /// Creates a case that has not been tried.
     pub fn new(receiver: Option<&'a Receiver<T>>) -> Self {
         RecvCase {
-            channel: receiver.map(Receiver::shared),
-            place: None,
+            channel: receiver.map(Receiver::chan),
+            position: None,
             received: None,
         }
     }
 
-    /// The case as the select sees it.
+    /// Returns the case as the select sees it.
     pub fn erase(&mut self) -> Erased<'_> {
         Erased(self)
     }
 
-    /// What it came to, if it was done.
+    /// Takes the output of the case, if it was done.
     pub fn take(&mut self) -> Option<Result<T, Disconnected>> {
         self.received.take()
     }
 }
 
 impl<T> RecvCase<'_, T> {
-    fn keep(&mut self, received: Result<T, Refusal>) -> Attempt {
+    fn keep(&mut self, received: Result<T, OpError>) -> Attempt {
         self.received = match received {
             Ok(message) => Some(Ok(message)),
-            Err(Refusal::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Err(Refusal::NotNow) => return Attempt::NotNow,
-            Err(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
+            Err(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
+            Err(OpError::NotNow) => return Attempt::NotNow,
+            Err(OpError::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
         };
         Attempt::Done
     }
@@ -137,69 +134,72 @@ impl<T> Case for RecvCase<'_, T> {
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
+        // Without a channel there is no queue, and nothing ends the wait.
         let Some(channel) = self.channel else {
             return Entered::Waits;
         };
-        if let Some(timer) = channel.timer() {
-            return timer.due().map_or(Entered::Waits, Entered::WaitsUntil);
+        // Invariant 3 of the ticker: no thread stands in a queue of such a channel.
+        if let Some(ticker) = channel.ticker() {
+            return ticker.due().map_or(Entered::Waits, Entered::WaitsUntil);
         }
-        self.place = channel.enter_receiving(waiter, case);
-        Entered::waits(self.place.is_some())
+        self.position = channel.enter_receiving(waiter, case);
+        Entered::at(self.position)
     }
 
     fn leave(&mut self) {
-        if let Some((channel, place)) = self.channel.zip(self.place.take()) {
-            channel.leave_receiving(place);
+        if let Some((channel, position)) = self.channel.zip(self.position.take()) {
+            channel.leave_receiving(position);
         }
     }
 
     fn granted(&mut self, _: Grant) -> Attempt {
-        let Some((channel, place)) = self.channel.zip(self.place.take()) else {
+        let Some((channel, position)) = self.channel.zip(self.position.take()) else {
             return Attempt::NotNow;
         };
-        let received = channel.end_receiving(place);
+        let received = channel.end_receiving(position);
         self.keep(received)
     }
 }
 
-/// Sends a message, which is with its owner, in the queue of the channel, or sent.
+/// The case that sends a message. The message is with its owner, in the queue of the channel, or
+/// sent.
 #[derive(Debug)]
 pub struct SendCase<'a, T> {
-    channel: &'a Shared<T>,
+    channel: &'a Chan<T>,
     message: &'a mut Option<T>,
-    place: Option<Position>,
+    position: Option<Position>,
     sent: Option<Result<(), Disconnected>>,
 }
 
 impl<'a, T> SendCase<'a, T> {
-    /// A case that has not been tried.
+    /// Creates a case that has not been tried.
     pub fn new(sender: &'a Sender<T>, message: &'a mut Option<T>) -> Self {
         SendCase {
-            channel: sender.shared(),
+            channel: sender.chan(),
             message,
-            place: None,
+            position: None,
             sent: None,
         }
     }
 
-    /// The case as the select sees it.
+    /// Returns the case as the select sees it.
     pub fn erase(&mut self) -> Erased<'_> {
         Erased(self)
     }
 
-    /// What it came to, if it was done.
+    /// Takes the output of the case, if it was done.
     pub fn take(&mut self) -> Option<Result<(), Disconnected>> {
         self.sent.take()
     }
 }
 
 impl<T> SendCase<'_, T> {
-    fn keep(&mut self, refusal: Option<Refusal>) -> Attempt {
-        self.sent = match refusal {
+    fn keep(&mut self, error: Option<OpError>) -> Attempt {
+        self.sent = match error {
             None => Some(Ok(())),
-            Some(Refusal::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Some(Refusal::NotNow) => return Attempt::NotNow,
-            Some(Refusal::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
+            Some(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
+            Some(OpError::NotNow) => return Attempt::NotNow,
+            Some(OpError::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
         };
         Attempt::Done
     }
@@ -210,14 +210,16 @@ impl<T> Case for SendCase<'_, T> {
         let Some(message) = self.message.take() else {
             return Attempt::NotNow;
         };
-        let refusal = match self.channel.try_send(message) {
+
+        let error = match self.channel.try_send(message) {
             Ok(()) => None,
-            Err((message, refusal)) => {
+            Err((message, error)) => {
                 *self.message = Some(message);
-                Some(refusal)
+                Some(error)
             }
         };
-        self.keep(refusal)
+
+        self.keep(error)
     }
 
     fn rank(&self) -> u64 {
@@ -225,41 +227,45 @@ impl<T> Case for SendCase<'_, T> {
     }
 
     fn may_spin(&self) -> bool {
-        // Sender and receiver would spin past each other.
+        // Without room, a sender and a receiver that are in no queue would spin past each other.
         self.channel.capacity != 0 || self.message.is_none()
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
+        // Without a message there is no queue, and nothing ends the wait.
         let Some(message) = self.message.take() else {
             return Entered::Waits;
         };
+        // The message enters with the waiter, so that a receiver is done when it takes it.
         match self.channel.enter_sending(waiter, case, message) {
-            Ok(place) => self.place = Some(place),
+            Ok(position) => self.position = Some(position),
             Err(message) => *self.message = Some(message),
         }
-        Entered::waits(self.place.is_some())
+        Entered::at(self.position)
     }
 
     fn leave(&mut self) {
-        if let Some(place) = self.place.take() {
-            *self.message = Some(self.channel.leave_sending(place));
+        if let Some(position) = self.position.take() {
+            *self.message = Some(self.channel.leave_sending(position));
         }
     }
 
     fn granted(&mut self, grant: Grant) -> Attempt {
+        // The thread that granted the wait has taken the message, and the entry with it.
         if grant == Grant::Given {
-            self.place = None;
+            self.position = None;
             return self.keep(None);
         }
-        // Only a message that was sent has left the queue.
+
+        // Refused: the message is still in the queue, since only a message that was sent leaves it.
         self.leave();
         self.keep(Some(
-            Refusal::Disconnected(self.channel.without_receivers()).or_cancelled(),
+            OpError::Disconnected(self.channel.without_receivers()).or_cancelled(),
         ))
     }
 }
 
-/// Waits for the cancel of a token.
+/// The case that waits for the cancel of a token.
 #[derive(Debug)]
 pub struct CancelledCase<'a> {
     token: &'a CancelToken,
@@ -268,7 +274,7 @@ pub struct CancelledCase<'a> {
 }
 
 impl<'a> CancelledCase<'a> {
-    /// A case that has not been tried.
+    /// Creates a case that has not been tried.
     pub fn new(token: &'a CancelToken) -> Self {
         CancelledCase {
             token,
@@ -277,12 +283,12 @@ impl<'a> CancelledCase<'a> {
         }
     }
 
-    /// The case as the select sees it.
+    /// Returns the case as the select sees it.
     pub fn erase(&mut self) -> Erased<'_> {
         Erased(self)
     }
 
-    /// What it came to, if it was done.
+    /// Takes the output of the case, if it was done.
     pub fn take(&mut self) -> Option<Cancelled> {
         self.cancelled.take()
     }
@@ -291,7 +297,10 @@ impl<'a> CancelledCase<'a> {
 impl Case for CancelledCase<'_> {
     fn attempt(&mut self) -> Attempt {
         self.cancelled = self.token.cancelled();
-        Attempt::done(self.cancelled.is_some())
+        match self.cancelled {
+            Some(_) => Attempt::Done,
+            None => Attempt::NotNow,
+        }
     }
 
     fn rank(&self) -> u64 {
@@ -299,12 +308,14 @@ impl Case for CancelledCase<'_> {
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
+        // The queue of a token are its callbacks. One that comes at once grants the wait here.
         let waiter = waiter.clone();
         self.callback = Some(self.token.on_cancel(move || waiter.wake_for(case)));
         Entered::Waits
     }
 
     fn leave(&mut self) {
+        // Removes the callback, or waits until it has run.
         self.callback = None;
     }
 

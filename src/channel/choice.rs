@@ -1,62 +1,68 @@
-//! Does one of several cases, whichever can be done first.
+//! Does one of several cases: the first that can be done.
 //!
-//! # How
+//! # Steps
 //!
-//! 1. The cases are tried in a random order. The thread is in no queue then, so no other thread can
-//!    do anything to it.
-//! 2. If none can be done, one waiter enters the queues of all of them, those of one channel in a
-//!    random order. Its word says for which case it was granted, and takes one grant only: that of
-//!    a message, of the end of a channel, or of the thread itself, which withdraws when it is
-//!    cancelled, out of time, or has found that one of the cases can be done after all. So at most
+//! 1. The select tries the cases in a random order. The thread is in no queue yet, so no other
+//!    thread can grant it anything.
+//! 2. If no case can be done, one waiter enters the queues of all cases. Cases of one channel enter
+//!    in a random order. The word of the waiter names the case that was granted, and takes one
+//!    write only. Another thread writes it when it hands over a message or drops the last end of a
+//!    channel. The waiting thread itself writes it when it withdraws: because it was cancelled,
+//!    because its time is over, or because it found that a case can be done after all. So at most
 //!    one case is ever done.
-//! 3. It leaves all queues; the messages that it would have sent come back. What was granted is
-//!    finished, or, if another thread was faster at taking the message it was told of, all begins
-//!    again.
+//! 3. The waiter leaves all queues, and the messages that it would have sent come back. The select
+//!    finishes the case that was granted. If another thread took the message first, the select
+//!    begins again.
 //!
-//! A select that gives up, at once or when its time is over, has stood in all queues and was
-//! granted nothing: at the instant at which it withdrew, none of the cases could be done. To try
-//! each of them once would not show that, since a message can come to the first case while the last
-//! is tried. One case alone need not wait for that: trying it is one step.
+//! The other primitives settle their waits under one lock: see
+//! [`Enqueued`](crate::waiting::Enqueued). A select has several locks, so the word of its waiter
+//! takes that part.
 //!
-//! A message to send goes into the queue of its channel with the waiter, so that whoever receives
-//! it is done with it at once. Were it asked for only when its case is chosen, whoever is matched
-//! with it in a channel without room would have to wait for code of another thread, and could not
-//! be cancelled meanwhile.
+//! A select that gives up, at once or when its time is over, stood in all queues and was granted
+//! nothing. So at the instant at which it withdrew, none of the cases could be done. Trying each
+//! case once would not show that, since a message can come to the first case while the last one is
+//! tried. A single case needs no queue for that: trying it is one step.
 //!
-//! A case of the [clock](super::timer) has no queue. The select waits until the first of these
-//! cases is due, and tries all of them again. It gives up only if its own time is over before that,
-//! or, where it does not wait, if none of them is due at an instant at which it stands in all
-//! queues.
+//! A message to send goes into the queue of its channel together with the waiter. So the thread
+//! that receives it is done at once. If the message were asked for only when its case is chosen,
+//! the receiver in a channel without room would have to wait for code of another thread, and could
+//! not be cancelled meanwhile.
+//!
+//! A case of the [clock](super::ticker) has no queue. The select waits until the first of these
+//! cases is due, and tries all of them again. It gives up only if its own time is over before that.
+//! If it does not wait, it gives up only if none of these cases is due at an instant at which it
+//! stands in all queues.
 //!
 //! # Progress
 //!
-//! Of two who select and could serve each other, the one that enters the queue of their channel
-//! second finds the first there, withdraws, and tries again. They cannot drive each other out for
-//! ever: queues are entered in the order of the channels' ids, so among any number of them, one
-//! that has to withdraw because of another came later to a queue than that one did, and in a circle
-//! each would have come later than itself.
+//! Suppose that two selects could serve each other. The one that enters the queue of their channel
+//! second finds the first one there, withdraws, and tries again. They cannot drive each other out
+//! for ever, because queues are entered in the order of the channels' ids. A select that withdraws
+//! because of another one came to a queue later than the other. In a circle of selects, each would
+//! have come later than itself.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::case::{Attempt, Case, Entered};
 use super::random::Random;
-use super::timer::{comes_first, first};
+use super::ticker::{comes_first, first};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{self, spin};
 use crate::waiting::{WaitKind, Waiter};
 
-/// How long a select waits.
+/// How long a select waits for one of its cases.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
-    /// Not at all; it looks for a cancel all the same.
+    /// Not at all. It looks for a cancel nevertheless.
     None,
-    /// So long at most.
+    /// For this time at most.
     For(Duration),
-    /// Until then at most.
+    /// Until this instant at most.
     Until(Instant),
-    /// For ever.
+    /// Without a limit.
     Unlimited,
 }
 
@@ -75,7 +81,7 @@ impl From<Instant> for Patience {
 /// The cases of a select, wherever they are kept.
 pub(super) trait Cases {
     fn len(&self) -> usize;
-    /// The case with this index, unless it was removed.
+    /// Returns the case with this index, unless it was removed or is paused.
     fn case(&mut self, index: usize) -> Option<&mut dyn Case>;
 }
 
@@ -87,7 +93,7 @@ struct Order {
 }
 
 impl Order {
-    /// As many need no allocation.
+    /// So many cases need no allocation.
     const FEW: usize = 8;
 
     fn new(count: usize) -> Self {
@@ -109,20 +115,20 @@ impl Order {
         }
     }
 
-    /// Tries the cases in a random order, each order as likely as any other, until one was done;
-    /// says which.
+    /// Tries the cases in a random order until one is done. Returns its index.
     ///
-    /// The order is drawn only as far as it is needed.
+    /// Each order is equally likely. It is drawn only as far as it is needed.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, if that is what one of the cases came to and no other was done.
+    /// Fails with the cancel of the scope if a case came to that and no other was done.
     #[inline(always)]
     fn try_each(&mut self, cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
         let indices = self.indices();
         let mut random = Random::here();
         let mut cut_short = None;
         for tried in 0..indices.len() {
+            // One step of a Fisher-Yates shuffle.
             let next = tried + random.below(indices.len() - tried);
             indices.swap(tried, next);
             let index = indices[tried] as usize;
@@ -135,11 +141,12 @@ impl Order {
                 Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
             }
         }
+
         cut_short.map_or(Ok(None), Err)
     }
 }
 
-/// Does one of the cases, and says which; `None` if the time ran out.
+/// Does one of the cases and returns its index, or `None` if the time is over.
 #[track_caller]
 pub(super) fn run(
     cases: &mut (impl Cases + ?Sized),
@@ -155,10 +162,11 @@ pub(super) fn run(
         Patience::Until(deadline) => Some(deadline),
         Patience::Unlimited => None,
     };
+
     run_slowly(cases, order, limit)
 }
 
-/// Does one of the cases if that takes no wait, whatever is cancelled.
+/// Does one of the cases if one need not wait. Works in a cancelled scope.
 pub(super) fn poll(cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, Cancelled> {
     let mut order = Order::new(cases.len());
     match order.try_each(cases)? {
@@ -167,17 +175,20 @@ pub(super) fn poll(cases: &mut (impl Cases + ?Sized)) -> Result<Option<usize>, C
     }
 }
 
-/// As [`poll`], once each of the cases has been tried.
+/// Like [`poll`], after each of the cases has been tried.
 #[cold]
 fn poll_slowly(
     cases: &mut (impl Cases + ?Sized),
     mut order: Order,
 ) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
+    // A single case was tried in one step, so there was an instant at which it could not be done.
+    //
     // fault: each-case-is-tried-once
     if queues.entries.len() <= 1 {
         return Ok(None);
     }
+
     loop {
         match queues.stay(cases, Stay::JustLook)? {
             Came::Done(index) => return Ok(Some(index)),
@@ -213,12 +224,13 @@ fn run_slowly(
         }
         done = order.try_each(cases)?;
     }
+
     Ok(done)
 }
 
-/// The queues that a select enters, in the order in which it does.
+/// The queues that a select enters, in the order in which it enters them.
 struct Queues {
-    /// The rank of the case, a random number for those of the same rank, and the index of the case.
+    /// The rank of the case, a random number for cases of the same rank, and the index of the case.
     entries: Vec<(u64, usize, usize)>,
     may_spin: bool,
 }
@@ -226,21 +238,29 @@ struct Queues {
 /// How long a select stays in its queues.
 #[derive(Clone, Copy)]
 enum Stay {
-    /// For as long as it takes to see whether anything can be done.
+    /// Until it has seen whether a case can be done.
     JustLook,
-    /// Until one of the cases can be done, the scope is cancelled, or the time is over.
+    /// Until a case can be done, the scope is cancelled, or the time is over.
     Until(Option<Instant>),
 }
 
-/// What a stay in the queues came to.
+/// The outcome of a stay in the queues.
 enum Came {
     /// This case was done.
     Done(usize),
-    /// One of the cases could be done at some time, and was not.
+    /// A case could be done at some time, but was not.
     Again,
     /// The select stood in all queues until the time was over, and none of the cases could be done
     /// then.
     Nothing,
+}
+
+/// Where a select stands after it has entered its queues.
+struct InQueues {
+    /// The number of queues that it has entered. It need not wait if a queue is missing.
+    entered: usize,
+    /// When the first of its cases of the clock is due.
+    due: Option<Instant>,
 }
 
 impl Queues {
@@ -255,70 +275,100 @@ impl Queues {
                 entries.push((case.rank(), random.below(1 << 31), index));
             }
         }
+
+        // By rank, so that selects cannot drive each other out for ever; by chance within a rank.
         entries.sort_unstable();
         Queues { entries, may_spin }
     }
 
-    /// Enters the queues, waits as `stay` says unless one of the cases can be done, and leaves
-    /// them.
+    /// Puts `waiter` into the queues, up to the first case that can be done.
+    fn enter(&self, cases: &mut (impl Cases + ?Sized), waiter: &Arc<Waiter>) -> InQueues {
+        let mut standing = InQueues {
+            entered: 0,
+            due: None,
+        };
+
+        for &(_, _, index) in &self.entries {
+            let entered = cases
+                .case(index)
+                .map_or(Entered::Waits, |case| case.enter(waiter, index as u32));
+            match entered {
+                Entered::NeedNotWait => break,
+                Entered::Waits => {}
+                Entered::WaitsUntil(at) => standing.due = first(standing.due, Some(at)),
+            }
+            standing.entered += 1;
+        }
+
+        standing
+    }
+
+    /// Blocks until the waiter is granted a case, or as long as `stay` says. It stands in all
+    /// queues. Returns `Ready` if a case can or could be done.
+    #[track_caller]
+    fn block(
+        &self,
+        waiter: &Waiter,
+        due: Option<Instant>,
+        stay: Stay,
+    ) -> Result<Outcome, Cancelled> {
+        let limit = match stay {
+            // The clock is read once for all cases, so there is one instant at which none was due.
+            Stay::JustLook if due.is_some_and(|due| due <= facade::now()) => {
+                return Ok(Outcome::Ready);
+            }
+            Stay::JustLook => return Ok(Outcome::TimedOut),
+            Stay::Until(limit) => limit,
+        };
+
+        // Where a spin outside of the queues was useless, one inside of them can help.
+        if !self.may_spin {
+            spin(|| waiter.is_granted());
+        }
+
+        // fault: select-ignores-the-clock
+        match context::wait(WaitKind::Select, first(due, limit), || waiter.is_granted()) {
+            Ok(Outcome::TimedOut) if comes_first(due, limit) => Ok(Outcome::Ready),
+            ended => ended,
+        }
+    }
+
+    /// Enters the queues, waits as long as `stay` says unless a case can be done, and leaves them.
     #[track_caller]
     fn stay(&self, cases: &mut (impl Cases + ?Sized), stay: Stay) -> Result<Came, Cancelled> {
         let waiter = Waiter::new(context::slot());
-        let mut due = None;
-        let enter = |&(_, _, index): &(u64, usize, usize)| {
-            match cases
-                .case(index)
-                .map_or(Entered::Waits, |case| case.enter(&waiter, index as u32))
-            {
-                Entered::NeedNotWait => return false,
-                Entered::Waits => {}
-                Entered::WaitsUntil(at) => due = first(due, Some(at)),
-            }
-            true
-        };
-        let entered = self
-            .entries
-            .iter()
-            .map(enter)
-            .take_while(|&entered| entered)
-            .count();
-        let ended = match stay {
-            _ if entered < self.entries.len() => Ok(Outcome::Ready),
-            // The clock is read once for all: what was not due until then is not due at that
-            // instant.
-            Stay::JustLook if due.is_some_and(|due| due <= facade::now()) => Ok(Outcome::Ready),
-            Stay::JustLook => Ok(Outcome::TimedOut),
-            Stay::Until(limit) => {
-                if !self.may_spin {
-                    spin(|| waiter.is_granted());
-                }
-                // fault: select-ignores-the-clock
-                match context::wait(WaitKind::Select, first(due, limit), || waiter.is_granted()) {
-                    Ok(Outcome::TimedOut) if comes_first(due, limit) => Ok(Outcome::Ready),
-                    ended => ended,
-                }
-            }
+        let InQueues { entered, due } = self.enter(cases, &waiter);
+        let ended = if entered < self.entries.len() {
+            Ok(Outcome::Ready)
+        } else {
+            self.block(&waiter, due, stay)
         };
 
+        // From here on no other thread grants anything: the first write of the word decides.
         let granted = waiter.withdraw();
         for &(_, _, index) in &self.entries[..entered] {
             if granted.is_none_or(|(_, chosen)| chosen as usize != index) {
                 cases.case(index).into_iter().for_each(|case| case.leave());
             }
         }
+
         if let Some((grant, chosen)) = granted {
-            match cases
+            let finished = cases
                 .case(chosen as usize)
-                .map_or(Attempt::NotNow, |case| case.granted(grant))
-            {
+                .map_or(Attempt::NotNow, |case| case.granted(grant));
+            match finished {
+                // The grant beats the cancel.
+                //
                 // fault: cancelled-select-drops-its-message
                 Attempt::Done => return Ok(Came::Done(chosen as usize)),
                 Attempt::NotNow => {}
                 Attempt::Cancelled(cancelled) => return Err(cancelled),
             }
         }
+
         // fault: select-times-out-with-a-grant
         match ended? {
+            // Granted nothing in all queues: no case could be done when it withdrew.
             Outcome::TimedOut if granted.is_none() => Ok(Came::Nothing),
             Outcome::TimedOut | Outcome::Ready => Ok(Came::Again),
         }

@@ -4,30 +4,31 @@ use super::Disconnected;
 use crate::cancel::actor::Actor;
 use crate::cancel::current;
 
-/// What a side remembers of the ends that were dropped: the first one whose task did not end well,
-/// else the last one.
+/// The end of a side that explains its close: the first that was dropped by a task that did not end
+/// well, else the last.
 #[derive(Default)]
 pub(super) struct Closing {
     by: Option<Actor>,
     is_ill: bool,
-    /// Made with the first error that needs it.
+    /// The error of the other side, made when it is first needed.
     told: Option<Disconnected>,
 }
 
 impl Closing {
-    /// Notes that this thread drops an end, perhaps the last one. Under the lock of the channel.
+    /// Notes that this thread drops an end of the side, which has so many `left`. Called under the
+    /// lock of the channel.
     #[inline]
-    pub(super) fn note(&mut self, is_last: bool) {
+    pub(super) fn note(&mut self, left: usize) {
         if self.is_ill {
             return;
         }
         self.is_ill = current::is_ill();
-        if self.is_ill || is_last {
+        if self.is_ill || left == 0 {
             self.by = current::actor();
         }
     }
 
-    /// The error of the other side, once all ends of this one are gone.
+    /// Returns the error of the other side, once all ends of this side are gone.
     pub(super) fn disconnected(&mut self) -> Disconnected {
         let Closing { by, is_ill, told } = self;
         told.get_or_insert_with(|| Disconnected::new(by.take(), !*is_ill))

@@ -1,8 +1,8 @@
-//! Channels of crossbeam's, waited for as those of this crate are. Needs the feature `crossbeam`.
+//! Cancellable waits for the channels of crossbeam. Needs the feature `crossbeam`.
 //!
-//! For code whose channels are crossbeam's: the functions take their senders and receivers, and
-//! fail with the errors of [`channel`](super). They are functions because the methods of these
-//! types have the same names, and do not know of a cancel.
+//! The functions take senders and receivers of crossbeam, and fail with the errors of
+//! [`channel`](super). They are functions and not methods of an extension trait because the types
+//! of crossbeam have methods of the same names, which do not know of a cancel.
 //!
 //! ```
 //! use crossbeam_channel::bounded;
@@ -20,8 +20,8 @@
 //! # }
 //! ```
 //!
-//! In a `select!` of theirs, the receiver that [`CancelToken::closed`](crate::CancelToken::closed)
-//! gives stands for the cancel:
+//! In a `select!` of crossbeam, the receiver of [`CancelToken::closed`](crate::CancelToken::closed)
+//! stands for the cancel:
 //!
 //! ```
 //! use crossbeam_channel::{select, unbounded};
@@ -33,7 +33,7 @@
 //!     let closed = g.token().closed();
 //!     select! {
 //!         recv(incoming) -> job => Ok(job?),
-//!         recv(control) -> _ => anyhow::bail!("nobody controls"),
+//!         recv(control) -> _ => anyhow::bail!("the control channel is closed"),
 //!         recv(closed) -> _ => Err(g.token().check().unwrap_err().into()),
 //!     }
 //! })?;
@@ -44,32 +44,32 @@
 //!
 //! # Cancellation
 //!
-//! As with the channels of this crate: in a cancelled scope each call fails at its entry, and one
-//! that waits wakes when the scope is cancelled. A send that fails gives its message back; a
-//! receive that fails has taken none. That the other side has gone is not reported in a cancelled
-//! scope: it is the cancel.
+//! The rules are the ones of the channels of this crate. In a cancelled scope each call fails at
+//! its entry, and a blocked call wakes when the scope is cancelled. A send that fails returns its
+//! message, and a receive that fails has taken none. A call in a cancelled scope that finds the
+//! other side gone reports the cancel.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvError, TrySendError};
 
-use super::refusal::Refusal;
+use super::op_error::OpError;
+use super::progress::Progress;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
-use crate::blocking::CancelFuse;
 use crate::cancel::{Node, context};
 use crate::facade::spin;
 use crate::waiting::WaitKind;
 
-/// Receives a message, waiting for it if need be.
+/// Blocks until there is a message, and receives it.
 ///
 /// # Cancellation
 ///
-/// A blocking point. With `Err`, no message was taken.
+/// A blocking point. If it fails, no message was taken.
 ///
 /// # Errors
 ///
-/// The cancel of the scope, or that the channel is empty and has no senders.
+/// Fails if the scope is cancelled, or if the channel is empty and has no senders.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -82,48 +82,50 @@ use crate::waiting::WaitKind;
 #[inline]
 #[track_caller]
 pub fn recv<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
-    recv_until(receiver, || None).map_err(|refusal| match refusal {
-        Refusal::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
-        Refusal::Disconnected(disconnected) => RecvError::Disconnected(disconnected),
-        Refusal::NotNow => unreachable!("the wait has no limit"),
+    recv_until(receiver, || None).map_err(|error| match error {
+        OpError::Cancelled(cancelled) => RecvError::Cancelled(cancelled),
+        OpError::Disconnected(disconnected) => RecvError::Disconnected(disconnected),
+        OpError::NotNow => unreachable!("the wait has no limit"),
     })
 }
 
-/// As [`recv`], waiting for at most `duration`.
+/// Like [`recv`], but blocks for at most `duration`.
 ///
 /// # Cancellation
 ///
-/// As [`recv`].
+/// Like [`recv`].
 ///
 /// # Errors
 ///
-/// As [`recv`], or that no message came in time.
+/// Like [`recv`]. Also fails if no message came in time.
 ///
 /// ```
 /// use std::time::Duration;
 /// use taskgroup::channel::{crossbeam, RecvTimeoutError};
 ///
 /// let (_sender, receiver) = crossbeam_channel::unbounded::<u8>();
-/// assert!(matches!(crossbeam::recv_timeout(&receiver, Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+/// let late = crossbeam::recv_timeout(&receiver, Duration::from_millis(1));
+/// assert!(matches!(late, Err(RecvTimeoutError::Timeout)));
 /// ```
 #[track_caller]
 pub fn recv_timeout<T>(receiver: &Receiver<T>, duration: Duration) -> Result<T, RecvTimeoutError> {
-    recv_until(receiver, || Instant::now().checked_add(duration)).map_err(|refusal| match refusal {
-        Refusal::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
-        Refusal::Disconnected(disconnected) => RecvTimeoutError::Disconnected(disconnected),
-        Refusal::NotNow => RecvTimeoutError::Timeout,
+    recv_until(receiver, || Instant::now().checked_add(duration)).map_err(|error| match error {
+        OpError::Cancelled(cancelled) => RecvTimeoutError::Cancelled(cancelled),
+        OpError::Disconnected(disconnected) => RecvTimeoutError::Disconnected(disconnected),
+        OpError::NotNow => RecvTimeoutError::Timeout,
     })
 }
 
-/// Sends `message`, waiting for room if need be; in a channel without room, for a receiver.
+/// Blocks until there is room for `message`, and sends it. In a channel with a capacity of zero,
+/// blocks until a receiver takes it.
 ///
 /// # Cancellation
 ///
-/// A blocking point. The message is delivered or in the error, never both and never neither.
+/// A blocking point. The message is either delivered or in the error.
 ///
 /// # Errors
 ///
-/// The cancel of the scope, or that there are no receivers, with the message.
+/// Fails if the scope is cancelled, or if there are no receivers. The error holds the message.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -136,22 +138,22 @@ pub fn recv_timeout<T>(receiver: &Receiver<T>, duration: Duration) -> Result<T, 
 #[inline]
 #[track_caller]
 pub fn send<T>(sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
-    send_until(sender, message, || None).map_err(|(message, refusal)| match refusal {
-        Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
-        Refusal::Disconnected(disconnected) => SendError::Disconnected(message, disconnected),
-        Refusal::NotNow => unreachable!("the wait has no limit"),
+    send_until(sender, message, || None).map_err(|(message, error)| match error {
+        OpError::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
+        OpError::Disconnected(disconnected) => SendError::Disconnected(message, disconnected),
+        OpError::NotNow => unreachable!("the wait has no limit"),
     })
 }
 
-/// As [`send`], waiting for at most `duration`.
+/// Like [`send`], but blocks for at most `duration`.
 ///
 /// # Cancellation
 ///
-/// As [`send`].
+/// Like [`send`].
 ///
 /// # Errors
 ///
-/// As [`send`], or that there was no room in time, with the message.
+/// Like [`send`]. Also fails if there was no room in time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -168,17 +170,18 @@ pub fn send_timeout<T>(
     duration: Duration,
 ) -> Result<(), SendTimeoutError<T>> {
     send_until(sender, message, || Instant::now().checked_add(duration)).map_err(
-        |(message, refusal)| match refusal {
-            Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-            Refusal::Disconnected(disconnected) => {
+        |(message, error)| match error {
+            OpError::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
+            OpError::Disconnected(disconnected) => {
                 SendTimeoutError::Disconnected(message, disconnected)
             }
-            Refusal::NotNow => SendTimeoutError::Timeout(message),
+            OpError::NotNow => SendTimeoutError::Timeout(message),
         },
     )
 }
 
-/// The messages of a channel of crossbeam's, until it is empty and has no senders: see [`Iter`].
+/// Returns an iterator over the messages of a channel of crossbeam, until it is empty and has no
+/// senders: see [`Iter`].
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -194,16 +197,16 @@ pub fn send_timeout<T>(
 pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
     Iter {
         receiver,
-        fuse: CancelFuse::default(),
+        progress: Progress::default(),
     }
 }
 
-/// The messages of a channel of crossbeam's; from [`iter`].
+/// An iterator over the messages of a channel of crossbeam. Made by [`iter`].
 ///
-/// Each step is a [`recv`]. In a cancelled scope it yields that error, so that a loop that was cut
-/// short never looks finished, and then ends: a loop that drops errors, as `flatten` does, does not
-/// spin. No message is taken then, and an iteration that is taken up again, in a
-/// [`shield`](crate::shield) for example, goes on with them.
+/// Each step is a [`recv`]. In a cancelled scope it yields the error, so that a loop that was cut
+/// short does not look finished. Then it ends, so that a loop that drops errors, like `flatten`,
+/// does not spin. It takes no message then, and it can be continued, for example in a
+/// [`shield`](crate::shield).
 ///
 /// ```
 /// let (sender, receiver) = crossbeam_channel::unbounded::<u32>();
@@ -214,7 +217,7 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    fuse: CancelFuse,
+    progress: Progress,
 }
 
 impl<T> Iterator for Iter<'_, T> {
@@ -222,62 +225,60 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.fuse.ends() {
+        if self.progress.ends() {
             return None;
         }
-        let step = match recv(self.receiver) {
-            Ok(message) => Ok(Some(message)),
-            Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
-            Err(RecvError::Disconnected(_)) => Ok(None),
-        };
-        Some(self.fuse.after(step)?.map_err(RecvError::Cancelled))
+        let received = recv(self.receiver);
+        self.progress.after(received)
     }
 }
 
 // A bare `select!` over the channel and the cancel costs more than twice as much as a `try_recv`
-// that succeeds, and parks without a spin. So the channel is tried first, then for a while, and
-// only then selected.
+// that succeeds, and it parks without a spin. So the channel is tried first, then tried for a
+// while, and only then selected.
 
 #[inline]
 #[track_caller]
 fn recv_until<T>(
     receiver: &Receiver<T>,
     limit: impl FnOnce() -> Option<Instant>,
-) -> Result<T, Refusal> {
-    context::check().map_err(Refusal::Cancelled)?;
+) -> Result<T, OpError> {
+    context::check().map_err(OpError::Cancelled)?;
     match try_recv(receiver) {
-        Err(Refusal::NotNow) => recv_slowly(receiver, limit()),
+        Err(OpError::NotNow) => recv_slowly(receiver, limit()),
         done => done,
     }
 }
 
-/// The other side has gone, or the scope is cancelled. A channel of crossbeam's does not say which
-/// task closed it.
+/// Returns the error of a call that finds the other side gone. A channel of crossbeam does not say
+/// which task closed it.
 #[cold]
-fn gone() -> Refusal {
-    Refusal::Disconnected(Disconnected::unknown()).or_cancelled()
+fn gone() -> OpError {
+    OpError::Disconnected(Disconnected::unknown()).or_cancelled()
 }
 
 #[inline]
-fn try_recv<T>(receiver: &Receiver<T>) -> Result<T, Refusal> {
+fn try_recv<T>(receiver: &Receiver<T>) -> Result<T, OpError> {
     receiver.try_recv().map_err(|error| match error {
-        TryRecvError::Empty => Refusal::NotNow,
+        TryRecvError::Empty => OpError::NotNow,
         TryRecvError::Disconnected => gone(),
     })
 }
 
 #[cold]
 #[track_caller]
-fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, Refusal> {
-    let mut received = Err(Refusal::NotNow);
+fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, OpError> {
+    let mut received = Err(OpError::NotNow);
     spin(|| {
         received = try_recv(receiver);
-        !matches!(received, Err(Refusal::NotNow))
+        !matches!(received, Err(OpError::NotNow))
     });
-    let Err(Refusal::NotNow) = received else {
+
+    let Err(OpError::NotNow) = received else {
         return received;
     };
 
+    // Kept until the wait is over, since the select borrows its channel of the cancel.
     let node = context::current();
     let mut select = Select::new();
     select.recv(receiver);
@@ -292,20 +293,20 @@ fn send_until<T>(
     sender: &Sender<T>,
     message: T,
     limit: impl FnOnce() -> Option<Instant>,
-) -> Result<(), (T, Refusal)> {
+) -> Result<(), (T, OpError)> {
     if let Err(cancelled) = context::check() {
-        return Err((message, Refusal::Cancelled(cancelled)));
+        return Err((message, OpError::Cancelled(cancelled)));
     }
     match try_send(sender, message) {
-        Err((message, Refusal::NotNow)) => send_slowly(sender, message, limit()),
+        Err((message, OpError::NotNow)) => send_slowly(sender, message, limit()),
         done => done,
     }
 }
 
 #[inline]
-fn try_send<T>(sender: &Sender<T>, message: T) -> Result<(), (T, Refusal)> {
+fn try_send<T>(sender: &Sender<T>, message: T) -> Result<(), (T, OpError)> {
     sender.try_send(message).map_err(|error| match error {
-        TrySendError::Full(message) => (message, Refusal::NotNow),
+        TrySendError::Full(message) => (message, OpError::NotNow),
         TrySendError::Disconnected(message) => (message, gone()),
     })
 }
@@ -316,15 +317,16 @@ fn send_slowly<T>(
     sender: &Sender<T>,
     message: T,
     limit: Option<Instant>,
-) -> Result<(), (T, Refusal)> {
+) -> Result<(), (T, OpError)> {
     let mut unsent = Some(message);
     let mut sent = Ok(());
+    // The message goes into each attempt and comes back if there is no room.
     let mut attempt = || {
         let Some(message) = unsent.take() else {
             return true;
         };
         sent = match try_send(sender, message) {
-            Err((message, Refusal::NotNow)) => {
+            Err((message, OpError::NotNow)) => {
                 unsent = Some(message);
                 return false;
             }
@@ -332,7 +334,8 @@ fn send_slowly<T>(
         };
         true
     };
-    // Without room, a sender and a receiver that both only try would pass each other.
+
+    // Without room, a sender and a receiver that both only try would miss each other.
     let _ = sender.capacity() != Some(0) && spin(&mut attempt);
     let Some(message) = unsent else { return sent };
 
@@ -343,30 +346,33 @@ fn send_slowly<T>(
         Ok(operation) => operation
             .send(sender, message)
             .map_err(|error| (error.into_inner(), gone())),
-        Err(refusal) => Err((message, refusal)),
+        Err(error) => Err((message, error)),
     }
 }
 
-/// Waits for the one operation of `select`, or for the cancel of `node`.
+/// Blocks until the one operation of `select` can be done, or until `node` is cancelled.
 #[track_caller]
 fn wait<'a>(
-    point: WaitKind,
+    kind: WaitKind,
     mut select: Select<'a>,
     node: Option<&'a Arc<Node>>,
     limit: Option<Instant>,
-) -> Result<SelectedOperation<'a>, Refusal> {
+) -> Result<SelectedOperation<'a>, OpError> {
+    // A cancel disconnects this receiver, which makes its operation ready.
     let closed = node.map(|node| (node, select.recv(node.closed())));
-    let selected = context::blocked(point, || match limit {
+    let selected = context::blocked(kind, || match limit {
         None => Ok(select.select()),
         Some(limit) => select.select_deadline(limit),
     });
-    let operation = selected.map_err(|_| Refusal::NotNow)?;
+
+    // Only a select with a limit fails.
+    let operation = selected.map_err(|_| OpError::NotNow)?;
     match closed {
         Some((node, index)) if operation.index() == index => {
-            // A selected operation has to be completed, also one that can only fail.
+            // A selected operation has to be completed, even this one, which can only fail.
             let _ = operation.recv(node.closed());
             match node.check() {
-                Err(cancelled) => Err(Refusal::Cancelled(cancelled)),
+                Err(cancelled) => Err(OpError::Cancelled(cancelled)),
                 Ok(()) => unreachable!("only a cancel ends it while the node is held"),
             }
         }

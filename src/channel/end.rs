@@ -1,19 +1,18 @@
-//! What the two ends of a channel have alike.
+//! What the two ends of a channel have in common.
 
-/// Makes `$End` one that counts itself in the channel with `$add` and takes itself out with
-/// `$remove`.
+/// Implements an end of a channel, which counts itself with `$add` and `$remove`.
 macro_rules! end {
     ($End:ident, $add:ident, $remove:ident) => {
         impl<T> $End<T> {
-            pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
-                $End(shared)
+            pub(super) fn new(chan: Arc<Chan<T>>) -> Self {
+                $End(chan)
             }
 
-            pub(super) fn shared(&self) -> &Shared<T> {
+            pub(super) fn chan(&self) -> &Chan<T> {
                 &self.0
             }
 
-            /// How many messages are in the channel.
+            /// Returns the number of messages in the channel.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::unbounded();
@@ -25,7 +24,7 @@ macro_rules! end {
                 self.0.len()
             }
 
-            /// Whether there is no message in the channel.
+            /// Returns whether there is no message in the channel.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
@@ -35,7 +34,8 @@ macro_rules! end {
                 self.len() == 0
             }
 
-            /// Whether there is no room for another message. A channel without room is always full.
+            /// Returns whether there is no room for another message. A channel with a capacity of
+            /// zero is always full.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::bounded(1);
@@ -47,20 +47,22 @@ macro_rules! end {
                 self.len() >= self.0.capacity
             }
 
-            /// Whether both are ends of the same channel. All receivers of
-            /// [`never`](crate::channel::never) are of the same one.
+            /// Returns whether both are ends of the same channel. All receivers of
+            /// [`never`](crate::channel::never) are of the same channel.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::unbounded::<u8>();
             /// let (other, others) = taskgroup::channel::unbounded::<u8>();
             /// assert!(sender.same_channel(&sender.clone()) && !sender.same_channel(&other));
-            /// assert!(receiver.same_channel(&receiver.clone()) && !receiver.same_channel(&others));
+            /// assert!(receiver.same_channel(&receiver.clone()));
+            /// assert!(!receiver.same_channel(&others));
             /// ```
             pub fn same_channel(&self, other: &Self) -> bool {
                 self.0.id == other.0.id
             }
 
-            /// How many messages there is room for, `None` for any number.
+            /// Returns the number of messages that the channel has room for, or `None` for any
+            /// number.
             ///
             /// ```
             /// let (sender, receiver) = taskgroup::channel::bounded::<u8>(3);
@@ -71,8 +73,8 @@ macro_rules! end {
             }
         }
 
-        // No panic leaves a channel in a state that a later call could not bear: no code of the
-        // user's runs under its lock.
+        // A panic cannot leave a channel in a wrong state: no code of the user's runs under its
+        // lock.
         impl<T> UnwindSafe for $End<T> {}
         impl<T> RefUnwindSafe for $End<T> {}
 

@@ -128,7 +128,8 @@ pub enum TryRecvError {
 /// use taskgroup::channel::{self, RecvTimeoutError};
 ///
 /// let (_sender, receiver) = channel::unbounded::<u32>();
-/// assert!(matches!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout)));
+/// let received = receiver.recv_timeout(Duration::from_millis(1));
+/// assert!(matches!(received, Err(RecvTimeoutError::Timeout)));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -161,7 +162,7 @@ impl<T> SendError<T> {
     /// Drops the message and keeps the reason.
     ///
     /// `?` cannot turn the error into an `anyhow::Error` if the message borrows or is not `Sync`.
-    /// Without the message it can, and the cancel stays a cancel, which it would not as a text.
+    /// Without the message it can. The cancel stays a cancel then, which it would not as a text.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -223,7 +224,7 @@ impl<T> SendTimeoutError<T> {
     }
 }
 
-// By hand, because the message need be neither shown nor an error.
+// Written by hand, because the message need implement neither `Debug` nor `Error`.
 
 /// Shows the variant without its message.
 fn show(f: &mut fmt::Formatter<'_>, variant: &str, why: Option<&dyn fmt::Debug>) -> fmt::Result {

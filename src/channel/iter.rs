@@ -1,14 +1,84 @@
-//! The messages of a channel, one by one.
+//! Iterators over the messages of a channel.
 
+use super::progress::Progress;
 use super::{Receiver, RecvError};
-use crate::blocking::CancelFuse;
 
-/// The messages of a channel, until it is empty and has no senders; from [`Receiver::iter`].
+impl<T> Receiver<T> {
+    /// Returns an iterator over the messages, until there are no senders: see [`Iter`].
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// let (sender, receiver) = taskgroup::channel::unbounded();
+    /// let total = taskgroup::TaskGroup::scope(|g| {
+    ///     g.spawn(move || {
+    ///         for n in 1..=3 {
+    ///             sender.send(n)?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     let mut total = 0;
+    ///     for n in receiver.iter() {
+    ///         total += n?;
+    ///     }
+    ///     Ok(total)
+    /// })?;
+    /// assert_eq!(total, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self)
+    }
+
+    /// Returns an iterator over the messages that are in the channel now. Never blocks, and works
+    /// in a cancelled scope: see [`TryIter`].
+    ///
+    /// ```
+    /// let (sender, receiver) = taskgroup::channel::bounded(3);
+    /// (1..=3).try_for_each(|n| sender.send(n))?;
+    /// assert_eq!(receiver.try_iter().sum::<u32>(), 6);
+    /// # Ok::<(), taskgroup::channel::SendError<u32>>(())
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter::new(self)
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter::new(self)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// For a `&mut Receiver`, so that a loop need not reborrow it.
+impl<'a, T> IntoIterator for &'a mut Receiver<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// An iterator over the messages of a channel, until it is empty and has no senders. Made by
+/// [`Receiver::iter`].
 ///
-/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields that error, so that a
-/// loop that was cut short never looks finished, and then ends: a loop that drops errors, as
-/// `flatten` does, does not spin. No message is taken then, and an iteration that is taken up
-/// again, in a [`shield`](crate::shield) for example, goes on with them.
+/// Each step is a [`recv`](Receiver::recv). In a cancelled scope it yields the error, so that a
+/// loop that was cut short does not look finished. Then it ends, so that a loop that drops errors,
+/// like `flatten`, does not spin. It takes no message then, and it can be continued, for example in
+/// a [`shield`](crate::shield).
 ///
 /// If a task that had a sender did not end well, the iterator yields [`RecvError::Disconnected`]
 /// after the last message, once, and then ends: see [Pipelines](super#pipelines).
@@ -45,14 +115,18 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        self.progress.next(self.receiver)
+        if self.progress.ends() {
+            return None;
+        }
+        let received = self.receiver.recv();
+        self.progress.after(received)
     }
 }
 
-/// The messages of a channel whose receiver it owns: like [`Iter`]; from [`IntoIterator`] of a
-/// [`Receiver`].
+/// An iterator that owns the receiver of the channel. Made by [`Receiver::into_iter`].
 ///
-/// The receiver is dropped with the iterator. So a loop over it that ends early tells the senders.
+/// It yields the messages like [`Iter`]. The receiver is dropped with the iterator, so a loop that
+/// ends early disconnects the senders.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -87,14 +161,18 @@ impl<T> Iterator for IntoIter<T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        self.progress.next(&self.receiver)
+        if self.progress.ends() {
+            return None;
+        }
+        let received = self.receiver.recv();
+        self.progress.after(received)
     }
 }
 
-/// The messages that are in a channel now; from [`Receiver::try_iter`].
+/// An iterator over the messages that are in a channel now. Made by [`Receiver::try_iter`].
 ///
-/// Each step is a [`try_recv`](Receiver::try_recv). The iterator ends where that fails, and says
-/// nothing of the reason: its end is not the end of the stream.
+/// Each step is a [`try_recv`](Receiver::try_recv). The iterator ends when that fails, for whatever
+/// reason: its end need not be the end of the stream.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -122,32 +200,5 @@ impl<T> Iterator for TryIter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         self.0.try_recv().ok()
-    }
-}
-
-/// How far an iteration has come.
-#[derive(Debug, Default)]
-struct Progress {
-    fuse: CancelFuse,
-    /// The error of a stream that was cut short has been given.
-    ended: bool,
-}
-
-impl Progress {
-    #[track_caller]
-    fn next<T>(&mut self, receiver: &Receiver<T>) -> Option<Result<T, RecvError>> {
-        if self.ended || self.fuse.ends() {
-            return None;
-        }
-        let step = match receiver.recv() {
-            Ok(message) => Ok(Some(message)),
-            Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
-            Err(RecvError::Disconnected(disconnected)) if !disconnected.ended_well() => {
-                self.ended = true;
-                return Some(Err(RecvError::Disconnected(disconnected)));
-            }
-            Err(RecvError::Disconnected(_)) => Ok(None),
-        };
-        Some(self.fuse.after(step)?.map_err(RecvError::Cancelled))
     }
 }

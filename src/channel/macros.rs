@@ -1,11 +1,11 @@
-//! The macro in front of [`Select`](super::Select): a fixed number of cases, kept on the stack.
+//! The macro `select!`: a select with a fixed number of cases, which are kept on the stack.
 //!
-//! It reads the arms one by one. An arm becomes a case with a name, which is new each time the
-//! macro calls itself, the expression that its operands are borrowed in, the expression that makes
-//! the case of them, its pattern and its body. The bodies stand outside of any closure, so that
-//! `?`, `break` and `return` mean there what they mean around the macro.
+//! It reads the arms one by one. Each arm becomes a tuple of five parts: the name of its case, the
+//! expression that borrows its operands, the expression that makes the case of them, its pattern
+//! and its body. The name is new each time the macro calls itself. The bodies stand outside of any
+//! closure, so that `?`, `break` and `return` in them mean what they mean around the macro.
 
-/// Waits for several sends and receives, and does one of them.
+/// Blocks until one of several sends and receives can be done, and does it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,37 +32,37 @@
 ///
 /// | arm | is chosen | and binds |
 /// |---|---|---|
-/// | `recv(receiver) -> message => ..` | when there is a message, or will be none | `Result<T, Disconnected>` |
-/// | `send(sender, message) -> sent => ..` | when there is room, or no receiver any more | `Result<(), Disconnected>` |
+/// | `recv(receiver) -> message => ..` | when there is a message, or no sender | `Result<T, Disconnected>` |
+/// | `send(sender, message) -> sent => ..` | when there is room, or no receiver | `Result<(), Disconnected>` |
 /// | `cancelled(token) -> why => ..` | when this token is cancelled | [`Cancelled`](crate::Cancelled) |
-/// | `default => ..` | if nothing can be done at once | |
-/// | `default(duration) => ..` | if nothing could be done for so long | |
-/// | `default(deadline) => ..` | if nothing could be done until this [`Instant`](std::time::Instant) | |
+/// | `default => ..` | if no other arm can be chosen at once | |
+/// | `default(duration) => ..` | if no other arm could be chosen for so long | |
+/// | `default(deadline) => ..` | if no other arm could be chosen until this `Instant` | |
 ///
-/// The operand of a `recv` is a receiver, or an `Option` of one or of a reference to one. While it
-/// is `None` the arm is never chosen: `recv(has_room.then_some(&receiver)) -> message => ..`
-/// receives only if there is room. A receiver of [`after`](crate::channel::after) or
-/// [`tick`](crate::channel::tick) brings the clock in.
+/// The operand of a `recv` is a receiver, or an `Option` of a receiver or of a reference to one.
+/// While it is `None` the arm is never chosen: `recv(has_room.then_some(&receiver)) -> message =>
+/// ..` receives only if there is room. A receiver of [`after`](crate::channel::after) or
+/// [`tick`](crate::channel::tick) waits for the clock.
 ///
-/// Receivers, senders and tokens are borrowed. Of several arms that can be chosen, each is equally
-/// likely. The bodies have one type; `?`, `break` and `return` mean in them what they mean around
+/// Receivers, senders and tokens are borrowed. If several arms can be chosen, each is equally
+/// likely. All bodies have one type. `?`, `break` and `return` in them mean what they mean around
 /// the macro.
 ///
-/// The message of a `send` is a `&mut Option<T>`: it is taken out when it is sent, and otherwise
-/// stays where it is, whatever the select came to. While it is `None` the arm is never chosen.
-/// Write `&mut Some(message)` for one that may be dropped.
+/// The message of a `send` is a `&mut Option<T>`. The message is taken out when it is sent, and
+/// stays there otherwise, whatever the outcome of the select. While it is `None` the arm is never
+/// chosen. Write `&mut Some(message)` for a message that may be dropped.
 ///
 /// # Cancellation
 ///
-/// The value is a `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`: it is
-/// no arm, so none can forget it, and a select whose value is not looked at does not compile, or is
-/// warned of. It is a blocking point, also with a `default`, so that a loop around it ends. With
-/// `Err`, nothing was received and nothing sent; what was done while the scope was being cancelled
-/// is done.
+/// A blocking point, also with a `default`, so that a loop around it ends. The value is a
+/// `Result<_, Cancelled>`, and the cancel of the current scope is its `Err`. It is no arm, so that
+/// no select can forget it: a select whose value is not used does not compile, or causes a warning.
+/// If it fails, nothing was received or sent. An operation that was done while the scope was being
+/// cancelled counts as done.
 ///
 /// # Errors
 ///
-/// The cancel of the scope.
+/// Fails if the scope is cancelled.
 ///
 /// ```
 /// use taskgroup::channel::{self, select};
@@ -95,10 +95,10 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select {
-    // A `default`, as often as it can end.
+    // A `default`, with each way in which its body can end.
     //
     // Expressions come before blocks: the body may be an expression that a caller's macro has
-    // matched, and to ask whether that is a block is an error, not a mismatch.
+    // matched, and matching that against a block is an error and not a mismatch.
     (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr, $($rest:tt)*) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
     };
@@ -113,31 +113,64 @@ macro_rules! __select {
     };
 
     // Any other arm, likewise.
-    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
+    (
+        @arm $cases:tt $default:tt
+        $kind:ident $operands:tt -> $pattern:pat => $body:expr, $($rest:tt)*
+    ) => {
         $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
     };
-    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:expr) => {
+    (
+        @arm $cases:tt $default:tt
+        $kind:ident $operands:tt -> $pattern:pat => $body:expr
+    ) => {
         $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body))
     };
-    (@arm $cases:tt $default:tt $kind:ident $operands:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
+    (
+        @arm $cases:tt $default:tt
+        $kind:ident $operands:tt -> $pattern:pat => $body:block $($rest:tt)*
+    ) => {
         $crate::__select!(@$kind $operands case $cases $default ($pattern) ($body) $($rest)*)
     };
 
-    (@recv ($receiver:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+    (
+        @recv ($receiver:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt
+        $pattern:tt $body:tt $($rest:tt)*
+    ) => {
         $crate::__select!(@arm
-            [$($cases)* ($case (&$receiver) ({ use $crate::channel::parts::Receives as _; $case.__recv_case() }) $pattern $body)]
+            [$($cases)* (
+                $case
+                (&$receiver)
+                ({ use $crate::channel::parts::Receives as _; $case.__recv_case() })
+                $pattern $body
+            )]
             $default $($rest)*
         )
     };
-    (@send ($sender:expr, $message:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+    (
+        @send ($sender:expr, $message:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt
+        $pattern:tt $body:tt $($rest:tt)*
+    ) => {
         $crate::__select!(@arm
-            [$($cases)* ($case (&$sender, $message) ($crate::channel::parts::SendCase::new($case.0, $case.1)) $pattern $body)]
+            [$($cases)* (
+                $case
+                (&$sender, $message)
+                ($crate::channel::parts::SendCase::new($case.0, $case.1))
+                $pattern $body
+            )]
             $default $($rest)*
         )
     };
-    (@cancelled ($token:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt $pattern:tt $body:tt $($rest:tt)*) => {
+    (
+        @cancelled ($token:expr $(,)?) $case:ident [$($cases:tt)*] $default:tt
+        $pattern:tt $body:tt $($rest:tt)*
+    ) => {
         $crate::__select!(@arm
-            [$($cases)* ($case (&$token) ($crate::channel::parts::CancelledCase::new($case)) $pattern $body)]
+            [$($cases)* (
+                $case
+                (&$token)
+                ($crate::channel::parts::CancelledCase::new($case))
+                $pattern $body
+            )]
             $default $($rest)*
         )
     };
@@ -146,7 +179,7 @@ macro_rules! __select {
         [$(($case:ident ($($operands:tt)*) ($made:expr) ($pattern:pat) ($body:expr)))+]
         [$(($($limit:expr)?) ($otherwise:expr))?]
     ) => {{
-        // The `match` keeps what the operands borrow until the select is over, and no longer.
+        // The `match` keeps temporaries of the operands until the select is over, and no longer.
         let (outcome, $($case),+) = match ($(($($operands)*),)+) {
             ($($case,)+) => {
                 $(let mut $case = $made;)+
@@ -155,7 +188,7 @@ macro_rules! __select {
                 (outcome, $($case.take()),+)
             }
         };
-        // Bodies that all leave the code around the select leave nothing to be wrapped.
+        // If all bodies leave the code around the select, no value is left to be wrapped.
         #[allow(unreachable_code)]
         let value = match outcome {
             ::core::result::Result::Ok(true) => ::core::result::Result::Ok(
@@ -167,7 +200,9 @@ macro_rules! __select {
                 }
             ),
             ::core::result::Result::Ok(false) => $crate::__select!(@otherwise $($otherwise)?),
-            ::core::result::Result::Err(cancelled) => ::core::result::Result::Err::<_, $crate::Cancelled>(cancelled),
+            ::core::result::Result::Err(cancelled) => {
+                ::core::result::Result::Err::<_, $crate::Cancelled>(cancelled)
+            }
         };
         value
     }};
@@ -183,8 +218,8 @@ macro_rules! __select {
 
     (@$($wrong:tt)*) => {
         ::core::compile_error!(
-            "the arms of a select are `recv(r) -> x => ..`, `send(s, &mut message) -> x => ..`, `cancelled(t) -> x => ..`, \
-             `default => ..` and `default(duration or deadline) => ..`"
+            "the arms of a select are `recv(r) -> x => ..`, `send(s, &mut message) -> x => ..`, \
+             `cancelled(t) -> x => ..`, `default => ..` and `default(duration or deadline) => ..`"
         )
     };
     ($($arms:tt)*) => {

@@ -1,6 +1,6 @@
-//! Channels whose waits end when the scope is cancelled.
+//! Channels with waits that a cancel ends.
 //!
-//! | | room for | a send waits |
+//! | | room for | a send blocks |
 //! |---|---|---|
 //! | [`unbounded`] | any number of messages | never |
 //! | [`bounded`]`(n)` | n messages | while it is full |
@@ -28,28 +28,33 @@
 //! # }
 //! ```
 //!
-//! [`select!`] waits for several of them at once, and [`Select`] for any number. [`after`] and
-//! [`tick`] are receivers of messages that come from the clock.
+//! [`select!`] waits for several channels at once, and [`Select`] for any number. The receivers of
+//! [`after`] and [`tick`] get their messages from the clock.
 //!
 //! # Cancellation
 //!
-//! In a cancelled scope `send` and `recv` fail at their entry, each time, and wake when the scope
-//! is cancelled meanwhile. A send that fails gives its message back, a receive that fails has taken
-//! none, and what was delivered while the scope was being cancelled is returned: no message is
-//! lost. In a cancelled scope an end that has gone is not reported: where another task ended
+//! In a cancelled scope `send` and `recv` fail at their entry, each time. Calls that are already
+//! blocked wake when the scope is cancelled. No message is lost: a send that fails returns its
+//! message, a receive that fails has taken none, and a message that was delivered while the scope
+//! was being cancelled is returned.
+//!
+//! A call in a cancelled scope does not report that the other end has gone. If another task ended
 //! because of the cancel and dropped its end, the call that finds it gone was cancelled too.
-//! `try_send`, `try_recv` and [`try_select`](Select::try_select) never block and work in a
-//! cancelled scope; they report the cancel only where they would report that the other end has
-//! gone. The errors have the [`Cancelled`](crate::Cancelled) as their source, so that with `?` a
-//! group knows its own cancel again.
+//!
+//! `try_send`, `try_recv` and [`try_select`](Select::try_select) never block, and work in a
+//! cancelled scope. They report the cancel only where they would report that the other end has
+//! gone.
+//!
+//! The errors have the [`Cancelled`](crate::Cancelled) as their source, so that a group recognizes
+//! its own cancel when a task returns one with `?`.
 //!
 //! # Pipelines
 //!
 //! The stages of a pipeline are tasks that pass messages on. A stage ends its output by dropping
-//! its sender, and the next stage takes the end of the messages for the end of the work. A stage
-//! that fails drops its sender too. A closure that owns the sender drops it as it returns, before
-//! anything can know that the task failed: the next stage may see a plain end, and commit a part of
-//! the work as the whole.
+//! its sender, and the next stage takes the end of the messages for the end of the work. But a
+//! stage that fails drops its sender too. A closure that owns the sender drops it as it returns,
+//! before the group knows that the task failed. So the next stage may see a plain end, and commit a
+//! part of the work as the whole.
 //!
 //! **Rule: give a stage its ends of channels [`with`](crate::TaskBuilder::with), and use `?` on
 //! what the iterator yields.**
@@ -81,18 +86,18 @@
 //! ```
 //!
 //! The group drops such an end after it has recorded the outcome of the task and, for a failure,
-//! cancelled the group. So the other stages see the cancel. Where no cancel comes to them, because
-//! the group collects failures, the task is isolated, it was cancelled alone, or they run in
-//! another scope, they see an error:
+//! cancelled the group. So the other stages see the cancel. No cancel comes to them if the group
+//! collects failures, if the task is isolated or was cancelled alone, or if they run in another
+//! scope. Then they see an error:
 //!
 //! - A side of a channel remembers the first of its ends that was dropped because a task did not
-//!   end well, also if other tasks end well after that.
+//!   end well, even if other tasks end well after that.
 //! - When the messages that were sent have been received, [`recv`](Receiver::recv) gives a
-//!   [`Disconnected`] whose [`ended_well`](Disconnected::ended_well) is false and whose
+//!   [`Disconnected`]. Its [`ended_well`](Disconnected::ended_well) is false, and its
 //!   [`closed_by`](Disconnected::closed_by) names the task. Iterators yield that error once, and
 //!   then end.
 //!
-//! A panic and a task that never ran are known while the closure is dropped. They count without
+//! A panic, and a task that never ran, are known while the closure is dropped. They count without
 //! `with` as well.
 //!
 //! A stage that fails only because another has failed is an [echo](crate::Failure::echo_of) in the
@@ -101,11 +106,12 @@
 //!
 //! # Memory ordering
 //!
-//! What happened before a send happens before the return of the receive that gets its message; and
-//! in a bounded channel, what happened before a receive happens before the return of a send that
-//! waited for its room.
+//! What happened before a send happens before the return of the receive that gets its message. In a
+//! bounded channel, what happened before a receive happens before the return of a send that waited
+//! for its room.
 
 mod case;
+mod chan;
 mod choice;
 mod closing;
 #[cfg(feature = "crossbeam")]
@@ -114,21 +120,22 @@ mod end;
 mod error;
 mod iter;
 mod macros;
+mod op_error;
 #[doc(hidden)]
 pub mod parts;
+mod progress;
 mod random;
 mod receiver;
-mod refusal;
 mod select;
 mod sender;
-mod shared;
 mod state;
-mod timer;
+mod ticker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::error::Disconnected;
+use chan::Chan;
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
@@ -136,16 +143,15 @@ pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 pub use select::Select;
 pub use sender::Sender;
-use shared::Shared;
-use timer::Timer;
+use ticker::Ticker;
 
 use crate::facade;
 
 #[doc(inline)]
 pub use crate::__select as select;
 
-/// A channel with room for `capacity` messages. With room for none, a send hands its message to a
-/// receiver that waits.
+/// Creates a channel with room for `capacity` messages. With room for none, a send hands its
+/// message to a waiting receiver.
 ///
 /// ```
 /// let (sender, receiver) = taskgroup::channel::bounded(1);
@@ -154,11 +160,11 @@ pub use crate::__select as select;
 /// # Ok::<(), taskgroup::channel::SendError<char>>(())
 /// ```
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared::new(capacity));
-    (Sender::new(shared.clone()), Receiver::new(shared))
+    let chan = Arc::new(Chan::new(capacity));
+    (Sender::new(chan.clone()), Receiver::new(chan))
 }
 
-/// A channel with room for any number of messages.
+/// Creates a channel with room for any number of messages.
 ///
 /// ```
 /// let (sender, receiver) = taskgroup::channel::unbounded();
@@ -172,7 +178,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
 
-/// A receiver that no message comes to, and that is never told of an end.
+/// Returns a receiver that never gets a message, and never an end.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -190,18 +196,19 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// # }
 /// ```
 pub fn never<T>() -> Receiver<T> {
-    Receiver::new(Arc::new(Shared::never()))
+    Receiver::new(Arc::new(Chan::never()))
 }
 
-/// A receiver of one message, which comes when `duration` has passed: the instant at which it was
-/// due.
+/// Returns a receiver that gets one message, when `duration` has passed. The message is the instant
+/// at which it was due.
 ///
-/// No other message follows, and no end. The channel costs no thread. A receive waits for the clock
-/// by itself, and its wait is cut short by a cancel or a limit like any other. A `duration` that is
-/// too long for an [`Instant`] never passes.
+/// No other message follows, and no end. The channel costs no thread: a receive waits for the clock
+/// by itself. A cancel or a time limit ends its wait like any other. A `duration` that is too long
+/// for an [`Instant`] never passes.
 ///
-/// For a limit of one wait, [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of
-/// a [`select!`] are shorter. This is for a limit of several waits, or beside other cases.
+/// Use it to limit several waits, or beside other cases. To limit a single wait,
+/// [`recv_timeout`](Receiver::recv_timeout) and the `default(duration)` of a [`select!`] are
+/// shorter.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -225,16 +232,19 @@ pub fn never<T>() -> Receiver<T> {
 /// ```
 pub fn after(duration: Duration) -> Receiver<Instant> {
     let due = facade::now().checked_add(duration);
-    Receiver::new(Arc::new(Shared::timed(Timer::new(due, None, |due| due))))
+    Receiver::new(Arc::new(Chan::timed(Ticker::new(due, None, |due| due))))
 }
 
-/// A receiver of a message each time that `period` has passed: the instant at which it was due. The
-/// first comes after one period.
+/// Returns a receiver that gets a message each time that `period` has passed. The message is the
+/// instant at which it was due.
 ///
-/// The channel has room for one message. A receive that is late by a period or more gets one
-/// message, not all that were missed, and the next comes a period later. Each message goes to one
-/// of the clones of the receiver. No end follows. The channel costs no thread. A receive waits for
-/// the clock by itself, and its wait is cut short by a cancel or a limit like any other.
+/// The first message comes after one period, and no end follows. The channel has room for one
+/// message: a receive that is late by a period or more gets one message and not all that were
+/// missed, and the next comes a period later. Each message goes to one of the clones of the
+/// receiver.
+///
+/// The channel costs no thread: a receive waits for the clock by itself. A cancel or a time limit
+/// ends its wait like any other.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -256,7 +266,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// ```
 pub fn tick(period: Duration) -> Receiver<Instant> {
     let due = facade::now().checked_add(period);
-    Receiver::new(Arc::new(Shared::timed(Timer::new(
+    Receiver::new(Arc::new(Chan::timed(Ticker::new(
         due,
         Some(period),
         |due| due,

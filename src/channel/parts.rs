@@ -1,16 +1,11 @@
-//! What [`select!`](super::select!) is made of.
+//! The parts that [`select!`](super::select!) expands to.
 
 use super::Receiver;
 use super::case::Case;
-pub use super::case::{CancelledCase, RecvCase, SendCase};
+pub use super::case::{CancelledCase, Erased, RecvCase, SendCase};
 pub use super::choice::Patience;
 use super::choice::{self, Cases};
 use crate::cancel::Cancelled;
-
-/// A case without its types.
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "for the macro")]
-pub struct Erased<'a>(pub(super) &'a mut dyn Case);
 
 impl Cases for [Erased<'_>] {
     fn len(&self) -> usize {
@@ -22,12 +17,13 @@ impl Cases for [Erased<'_>] {
     }
 }
 
-/// What the operand of a `recv` may be, behind any number of references and smart pointers.
+/// A type that can be the operand of a `recv`, behind any number of references and smart pointers.
 ///
-/// A method, since that looks behind them, and since its argument may be of two kinds.
+/// A trait with a method, since a method call dereferences its receiver, and since a receiver and
+/// an `Option` of one are different types.
 #[doc(hidden)]
 pub trait Receives<T> {
-    /// The case that receives from it.
+    /// Returns the case that receives from it.
     fn __recv_case(&self) -> RecvCase<'_, T>;
 }
 
@@ -49,7 +45,7 @@ impl<T> Receives<T> for Option<Receiver<T>> {
     }
 }
 
-/// Does one of the cases, which then has its output; false if the time ran out.
+/// Does one of the cases, which then has its output. Returns `false` if the time is over.
 #[doc(hidden)]
 #[track_caller]
 pub fn select(cases: &mut [Erased<'_>], patience: Patience) -> Result<bool, Cancelled> {

@@ -1,4 +1,4 @@
-//! Random numbers, for choices that are to be fair.
+//! Random numbers for fair choices.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ local! {
     static RANDOM: Cell<u32> = Cell::new(0);
 }
 
-/// The random numbers of this thread.
+/// The generator of this thread: xorshift with 32 bits of state.
 pub(super) struct Random(u32);
 
 impl Random {
@@ -19,7 +19,7 @@ impl Random {
         })
     }
 
-    /// A number below `limit`, each as likely as any other.
+    /// Returns a number below `limit`. Each is equally likely.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
@@ -30,7 +30,7 @@ impl Random {
 
 impl Drop for Random {
     fn drop(&mut self) {
-        // A thread whose locals are gone begins anew each time.
+        // When the locals of the thread are gone, each generator begins with a new seed.
         let _ = RANDOM.try_with(|state| state.set(self.0));
     }
 }

@@ -1,4 +1,4 @@
-//! The cases of one select as a value, any number of them.
+//! A select with any number of cases, as a value.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use crate::cancel::{CancelToken, Cancelled};
 
 /// Waits for several sends and receives, and does one of them.
 ///
-/// [`select!`](super::select!) is the way to write down a fixed number of cases; a `Select` takes
-/// any number, made at run time. Each case has a handler, which turns what the case came to into
-/// the result of the select.
+/// Use [`select!`](super::select!) for a fixed number of cases. A `Select` takes any number, made
+/// at run time. Each case has a handler, which turns the output of the case into the result of the
+/// select.
 ///
 /// ```
 /// use taskgroup::channel::{self, Select};
@@ -30,46 +30,48 @@ use crate::cancel::{CancelToken, Cancelled};
 /// # }
 /// ```
 ///
-/// Of several cases that can be done, each is equally likely to be chosen. A case can be done if it
-/// need not wait; that the other end of its channel is gone counts too, and gives it
-/// [`Disconnected`]. A `Select` may be used again, with the same cases.
+/// A case can be done if it need not wait. If the other end of its channel is gone, it can be done
+/// too, and its output is [`Disconnected`]. Of several cases that can be done, each is equally
+/// likely to be chosen. A `Select` can be used again, with the same cases.
 ///
-/// A message to send is lent in an `Option`: it is taken out only when it is sent, and while there
-/// is none the case is never chosen. No message is lost, whatever a select comes to.
+/// A message to send is lent in an `Option`. It is taken out only when it is sent, so no message is
+/// lost, whatever the outcome of the select. While there is none, the case is never chosen.
 ///
 /// # Cancellation
 ///
-/// The cancel of the current scope is no case, and cannot be left out: [`select`](Self::select) and
-/// [`select_timeout`](Self::select_timeout) are blocking points. With `Err`, nothing was received
-/// and nothing sent. What was done while the scope was being cancelled is returned. The cancel of
-/// another token is a case: [`cancelled`](Self::cancelled).
+/// The cancel of the current scope is no case, so that it cannot be left out:
+/// [`select`](Self::select) and [`select_timeout`](Self::select_timeout) are blocking points. If
+/// they fail, nothing was received or sent. The output of a case that was done while the scope was
+/// being cancelled is returned. The cancel of another token is a case:
+/// [`cancelled`](Self::cancelled).
 #[must_use = "a select does nothing until it is asked to"]
 pub struct Select<'a, R> {
-    cases: Vec<Entry<'a, R>>,
+    arms: Vec<Arm<'a, R>>,
 }
 
-/// A case, in its place.
-struct Entry<'a, R> {
-    /// `None` once it was removed.
+/// A case with its handler, at its index.
+struct Arm<'a, R> {
+    /// `None` after it was removed.
     case: Option<Box<dyn Handled<R> + 'a>>,
     is_paused: bool,
 }
 
-/// A case with its handler.
+/// A case with its handler, without the types of both.
 trait Handled<R> {
+    /// Returns the case.
     fn case(&mut self) -> &mut dyn Case;
-    /// The result of the case, which was done.
+    /// Returns the result of the case, which was done.
     fn handle(&mut self) -> R;
 }
 
-struct With<C, F> {
+struct HandledCase<C, F> {
     case: C,
     handler: F,
 }
 
 macro_rules! handled {
     ($([$($generics:tt)*] $case:ty => $output:ty;)*) => {$(
-        impl<$($generics)* R, F: FnMut($output) -> R> Handled<R> for With<$case, F> {
+        impl<$($generics)* R, F: FnMut($output) -> R> Handled<R> for HandledCase<$case, F> {
             fn case(&mut self) -> &mut dyn Case {
                 &mut self.case
             }
@@ -90,13 +92,13 @@ handled! {
 }
 
 impl<'a, R> Select<'a, R> {
-    /// A select without cases.
+    /// Creates a select without cases.
     ///
     /// ```
     /// assert_eq!(taskgroup::channel::Select::<()>::new().try_select().unwrap(), None);
     /// ```
     pub fn new() -> Self {
-        Select { cases: Vec::new() }
+        Select { arms: Vec::new() }
     }
 
     /// Adds a receive, and returns the index of the case.
@@ -124,14 +126,14 @@ impl<'a, R> Select<'a, R> {
         receiver: &'a Receiver<T>,
         handler: impl FnMut(Result<T, Disconnected>) -> R + 'a,
     ) -> usize {
-        self.add(Box::new(With {
+        self.add(Box::new(HandledCase {
             case: RecvCase::new(Some(receiver)),
             handler,
         }))
     }
 
     /// Adds a send of the message in `message`, and returns the index of the case. The message is
-    /// taken out when it is sent; without one, the case is never chosen.
+    /// taken out when it is sent. Without a message the case is never chosen.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -153,14 +155,14 @@ impl<'a, R> Select<'a, R> {
         message: &'a mut Option<T>,
         handler: impl FnMut(Result<(), Disconnected>) -> R + 'a,
     ) -> usize {
-        self.add(Box::new(With {
+        self.add(Box::new(HandledCase {
             case: SendCase::new(sender, message),
             handler,
         }))
     }
 
-    /// Adds the cancel of `token`, and returns the index of the case. That of the current scope
-    /// needs no case.
+    /// Adds the cancel of `token`, and returns the index of the case. The cancel of the current
+    /// scope needs no case.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -182,22 +184,22 @@ impl<'a, R> Select<'a, R> {
         token: &'a CancelToken,
         handler: impl FnMut(Cancelled) -> R + 'a,
     ) -> usize {
-        self.add(Box::new(With {
+        self.add(Box::new(HandledCase {
             case: CancelledCase::new(token),
             handler,
         }))
     }
 
     fn add(&mut self, case: Box<dyn Handled<R> + 'a>) -> usize {
-        self.cases.push(Entry {
+        self.arms.push(Arm {
             case: Some(case),
             is_paused: false,
         });
-        self.cases.len() - 1
+        self.arms.len() - 1
     }
 
-    /// Takes a case out, one whose channel has lost its other end for example. The others keep
-    /// their indices.
+    /// Removes a case, for example after the other end of its channel has gone. The other cases
+    /// keep their indices.
     ///
     /// # Panics
     ///
@@ -221,7 +223,7 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn remove(&mut self, index: usize) {
-        self.entry(index).case = None;
+        self.arm(index).case = None;
     }
 
     /// Switches a case off: it is not chosen until it is [resumed](Self::resume). The others keep
@@ -248,11 +250,10 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn pause(&mut self, index: usize) {
-        self.entry(index).is_paused = true;
+        self.arm(index).is_paused = true;
     }
 
-    /// Switches a case on again that was [paused](Self::pause). For one that was not, it does
-    /// nothing.
+    /// Switches a [paused](Self::pause) case on again. Does nothing if the case is not paused.
     ///
     /// # Panics
     ///
@@ -272,18 +273,18 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn resume(&mut self, index: usize) {
-        self.entry(index).is_paused = false;
+        self.arm(index).is_paused = false;
     }
 
     #[track_caller]
-    fn entry(&mut self, index: usize) -> &mut Entry<'a, R> {
-        match self.cases.get_mut(index) {
-            Some(entry) if entry.case.is_some() => entry,
+    fn arm(&mut self, index: usize) -> &mut Arm<'a, R> {
+        match self.arms.get_mut(index) {
+            Some(arm) if arm.case.is_some() => arm,
             _ => panic!("the select has no case {index}"),
         }
     }
 
-    /// Waits until one of the cases can be done, and does it.
+    /// Blocks until one of the cases can be done, and does it.
     ///
     /// # Cancellation
     ///
@@ -291,11 +292,11 @@ impl<'a, R> Select<'a, R> {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// # Panics
     ///
-    /// If there are no cases, rather than wait for ever. Cases that are paused count.
+    /// If there are no cases: the call would wait for ever. Paused cases count.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -313,7 +314,7 @@ impl<'a, R> Select<'a, R> {
     #[track_caller]
     pub fn select(&mut self) -> Result<R, Cancelled> {
         assert!(
-            self.cases.iter().any(|entry| entry.case.is_some()),
+            self.arms.iter().any(|arm| arm.case.is_some()),
             "a select without cases would wait for ever"
         );
         match self.run(Patience::Unlimited)? {
@@ -322,16 +323,16 @@ impl<'a, R> Select<'a, R> {
         }
     }
 
-    /// As [`select`](Self::select), waiting for at most `duration`: `None` if nothing could be done
-    /// by then.
+    /// Like [`select`](Self::select), but blocks for at most `duration`. Returns `None` if no case
+    /// could be done by then.
     ///
     /// # Cancellation
     ///
-    /// As [`select`](Self::select).
+    /// Like [`select`](Self::select).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -353,16 +354,16 @@ impl<'a, R> Select<'a, R> {
         self.run(Patience::For(duration))
     }
 
-    /// Like [`select`](Self::select), but waits until `deadline` at most: `None` if nothing could
-    /// be done by then.
+    /// Like [`select`](Self::select), but blocks until `deadline` at the latest. Returns `None` if
+    /// no case could be done by then.
     ///
     /// # Cancellation
     ///
-    /// As [`select`](Self::select).
+    /// Like [`select`](Self::select).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -383,14 +384,14 @@ impl<'a, R> Select<'a, R> {
         self.run(Patience::Until(deadline))
     }
 
-    /// Does one of the cases if that takes no wait. Never blocks, and works in a cancelled scope.
+    /// Does one of the cases if one can be done now. Never blocks, and works in a cancelled scope.
     ///
-    /// `None` means that there was an instant at which none of the cases could be done.
+    /// `None` means that there was an instant at which no case could be done.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, if the other end of a channel has gone and no other case can be
-    /// done.
+    /// Fails if the scope is cancelled, the other end of a channel has gone, and no other case can
+    /// be done.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -404,18 +405,18 @@ impl<'a, R> Select<'a, R> {
     /// # }
     /// ```
     pub fn try_select(&mut self) -> Result<Option<R>, Cancelled> {
-        let done = choice::poll(&mut self.cases[..])?;
+        let done = choice::poll(&mut self.arms[..])?;
         Ok(done.and_then(|index| self.handle(index)))
     }
 
     #[track_caller]
     fn run(&mut self, patience: Patience) -> Result<Option<R>, Cancelled> {
-        let done = choice::run(&mut self.cases[..], patience)?;
+        let done = choice::run(&mut self.arms[..], patience)?;
         Ok(done.and_then(|index| self.handle(index)))
     }
 
     fn handle(&mut self, index: usize) -> Option<R> {
-        self.cases[index].case.as_mut().map(|case| case.handle())
+        self.arms[index].case.as_mut().map(|case| case.handle())
     }
 }
 
@@ -427,24 +428,20 @@ impl<R> Default for Select<'_, R> {
 
 impl<R> fmt::Debug for Select<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cases = self
-            .cases
-            .iter()
-            .filter(|entry| entry.case.is_some())
-            .count();
+        let cases = self.arms.iter().filter(|arm| arm.case.is_some()).count();
         f.debug_struct("Select").field("cases", &cases).finish()
     }
 }
 
-impl<R> Cases for [Entry<'_, R>] {
+impl<R> Cases for [Arm<'_, R>] {
     fn len(&self) -> usize {
         <[_]>::len(self)
     }
 
     fn case(&mut self, index: usize) -> Option<&mut dyn Case> {
-        let entry = &mut self[index];
-        match &mut entry.case {
-            Some(case) if !entry.is_paused => Some(case.case()),
+        let arm = &mut self[index];
+        match &mut arm.case {
+            Some(case) if !arm.is_paused => Some(case.case()),
             _ => None,
         }
     }

@@ -5,14 +5,16 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::chan::Chan;
 use super::end::end;
-use super::refusal::Refusal;
-use super::shared::Shared;
+use super::op_error::OpError;
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::cancel::context;
 
-/// The sending end of a channel. Clones send into the same channel; when the last is gone,
-/// receivers get what is left and then `Disconnected`.
+/// The sending end of a channel. Its clones send into the same channel.
+///
+/// When the last sender is dropped, receivers get the messages in the channel, and then
+/// `Disconnected`.
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -24,7 +26,7 @@ use crate::cancel::context;
 ///         let sender = sender.clone();
 ///         g.spawn(move || Ok(sender.send(n)?));
 ///     }
-///     // The last sender but those of the tasks: the sum ends with theirs.
+///     // Only the senders of the tasks are left, so the sum ends with them.
 ///     drop(sender);
 ///     Ok(receiver.iter().sum::<Result<u32, _>>()?)
 /// })?;
@@ -32,21 +34,22 @@ use crate::cancel::context;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Sender<T>(Arc<Shared<T>>);
+pub struct Sender<T>(Arc<Chan<T>>);
 
 end!(Sender, add_sender, remove_sender);
 
 impl<T> Sender<T> {
-    /// Sends `message`, waiting for room if need be; in a channel without room, for a receiver.
+    /// Blocks until there is room for `message`, and sends it. In a channel with a capacity of
+    /// zero, blocks until a receiver takes it.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. The message is delivered or in the error, never both and never neither:
-    /// one that was delivered while the scope was being cancelled makes it `Ok`.
+    /// A blocking point. The message is either delivered or in the error. The call returns `Ok` if
+    /// the message was delivered while the scope was being cancelled.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or that there are no receivers, with the message.
+    /// Fails if the scope is cancelled, or if there are no receivers. The error holds the message.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -65,26 +68,27 @@ impl<T> Sender<T> {
                 Some(back) => message = back,
             }
         }
+
         self.0
             .send(message, || None)
-            .map_err(|(message, refusal)| match refusal {
-                Refusal::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
-                Refusal::Disconnected(disconnected) => {
+            .map_err(|(message, error)| match error {
+                OpError::Cancelled(cancelled) => SendError::Cancelled(message, cancelled),
+                OpError::Disconnected(disconnected) => {
                     SendError::Disconnected(message, disconnected)
                 }
-                Refusal::NotNow => unreachable!("the wait has no limit"),
+                OpError::NotNow => unreachable!("the wait has no limit"),
             })
     }
 
-    /// As [`send`](Self::send), waiting for at most `duration`.
+    /// Like [`send`](Self::send), but blocks for at most `duration`.
     ///
     /// # Cancellation
     ///
-    /// As [`send`](Self::send).
+    /// Like [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), or that there was no room in time, with the message.
+    /// Like [`send`](Self::send). Also fails if there was no room in time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -99,22 +103,23 @@ impl<T> Sender<T> {
         self.send_until(message, || Instant::now().checked_add(duration))
     }
 
-    /// Like [`send`](Self::send), but waits until `deadline` at most.
+    /// Like [`send`](Self::send), but blocks until `deadline` at the latest.
     ///
     /// # Cancellation
     ///
-    /// As [`send`](Self::send).
+    /// Like [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As [`send_timeout`](Self::send_timeout).
+    /// Like [`send_timeout`](Self::send_timeout).
     ///
     /// ```
     /// use std::time::Instant;
     /// use taskgroup::channel::SendTimeoutError;
     ///
     /// let (sender, _receiver) = taskgroup::channel::bounded(0);
-    /// assert!(matches!(sender.send_deadline(7, Instant::now()), Err(SendTimeoutError::Timeout(7))));
+    /// let late = sender.send_deadline(7, Instant::now());
+    /// assert!(matches!(late, Err(SendTimeoutError::Timeout(7))));
     /// ```
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
@@ -129,21 +134,21 @@ impl<T> Sender<T> {
     ) -> Result<(), SendTimeoutError<T>> {
         self.0
             .send(message, limit)
-            .map_err(|(message, refusal)| match refusal {
-                Refusal::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
-                Refusal::Disconnected(disconnected) => {
+            .map_err(|(message, error)| match error {
+                OpError::Cancelled(cancelled) => SendTimeoutError::Cancelled(message, cancelled),
+                OpError::Disconnected(disconnected) => {
                     SendTimeoutError::Disconnected(message, disconnected)
                 }
-                Refusal::NotNow => SendTimeoutError::Timeout(message),
+                OpError::NotNow => SendTimeoutError::Timeout(message),
             })
     }
 
-    /// Sends `message` if that can be done now. Never blocks, and works in a cancelled scope.
+    /// Sends `message` if there is room. Never blocks, and works in a cancelled scope.
     ///
     /// # Errors
     ///
-    /// That there is no room, or no receiver, with the message. If there is no receiver and the
-    /// scope is cancelled, the cancel.
+    /// Fails if there is no room or no receiver. If there is no receiver and the scope is
+    /// cancelled, the error is the cancel. It holds the message.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(1);
@@ -153,12 +158,12 @@ impl<T> Sender<T> {
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.0
             .try_send(message)
-            .map_err(|(message, refusal)| match refusal {
-                Refusal::NotNow => TrySendError::Full(message),
-                Refusal::Disconnected(disconnected) => {
+            .map_err(|(message, error)| match error {
+                OpError::NotNow => TrySendError::Full(message),
+                OpError::Disconnected(disconnected) => {
                     TrySendError::Disconnected(message, disconnected)
                 }
-                Refusal::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
+                OpError::Cancelled(cancelled) => TrySendError::Cancelled(message, cancelled),
             })
     }
 }

@@ -1,12 +1,12 @@
-//! A place where a number of threads wait for each other.
+//! A point at which a number of threads wait for each other.
 
 use std::fmt;
 
-use crate::cancel::context::{self, Outcome};
+use crate::cancel::context;
 use crate::cancel::{Cancelled, current};
 use crate::error::Broken;
-use crate::facade::{Mutex, const_fn};
-use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::facade::{Mutex, const_fn, spin};
+use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
 /// Lets a number of threads wait for each other, again and again.
 ///
@@ -19,7 +19,7 @@ use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 ///     for _ in 0..3 {
 ///         g.spawn(|| {
 ///             for _ in 0..10 {
-///                 // One part of the work, which the others have done too after this:
+///                 // One part of the work. After the wait all threads have done it.
 ///                 rounds.wait()?;
 ///             }
 ///             Ok(())
@@ -33,29 +33,28 @@ use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 ///
 /// # Broken barriers
 ///
-/// A waiter that is cancelled leaves the others with one too few. The barrier is then broken: all
-/// threads that wait, and all that come later, get [`BarrierError::Broken`], until a thread
-/// [`reset`](Self::reset)s it. [`Broken::broken_by`] names the task that was cancelled. A thread
-/// whose scope was cancelled before it came never waited, and breaks nothing.
+/// If a waiting thread is cancelled, the other threads could wait for ever. So the barrier breaks:
+/// all threads that wait, and all that come later, get [`BarrierError::Broken`], until a thread
+/// [`reset`](Self::reset)s the barrier. [`Broken::broken_by`] names the task that was cancelled. A
+/// thread that is cancelled before it comes does not wait, and breaks nothing.
 ///
 /// # Memory ordering
 ///
-/// What each thread did before `wait` happens before the others return from it, unless it is
-/// broken.
+/// What each thread did before `wait` happens before the other threads return from it with `Ok`.
 pub struct Barrier {
     size: usize,
-    state: Mutex<State>,
+    state: Mutex<BarrierState>,
 }
 
-struct State {
-    /// A waiter for which the barrier was broken is set apart, with the reason.
+struct BarrierState {
+    /// The waiters. One for which the barrier was broken is set apart, with the reason.
     waiting: WaitQueue<Option<Broken>>,
-    /// Until it is reset.
+    /// Why the barrier is broken, until it is reset.
     broken: Option<Broken>,
 }
 
-impl State {
-    /// Breaks the barrier for those who wait.
+impl BarrierState {
+    /// Breaks the barrier for all threads that wait.
     fn refuse_all(&mut self, broken: &Broken, wakes: &mut Wakes) {
         while let Some((waiter, reason)) = self.waiting.set_apart_if(|_, _| true) {
             *reason = Some(broken.clone());
@@ -64,7 +63,7 @@ impl State {
     }
 }
 
-/// Why the others did not come.
+/// Why a wait at a [`Barrier`] failed.
 ///
 /// ```
 /// use taskgroup::sync::{Barrier, BarrierError};
@@ -80,7 +79,7 @@ pub enum BarrierError {
     /// The scope of this thread was cancelled.
     #[error("the wait at the barrier was cancelled")]
     Cancelled(#[source] Cancelled),
-    /// One of the others was cancelled while it waited, or the barrier was reset.
+    /// Another thread was cancelled while it waited, or the barrier was reset.
     #[error("the barrier is broken")]
     Broken(#[source] Broken),
 }
@@ -93,7 +92,7 @@ impl From<Cancelled> for BarrierError {
 
 impl Barrier {
     const_fn! {
-        /// A barrier for `size` threads. One for none or one lets everybody through.
+        /// Creates a barrier for `size` threads. With a size of 0 or 1, no thread waits.
         ///
         /// ```
         /// # fn main() -> Result<(), taskgroup::sync::BarrierError> {
@@ -105,22 +104,25 @@ impl Barrier {
         /// # }
         /// ```
         pub const fn new(size: usize) -> Self {
-            Barrier { size, state: Mutex::new(State { waiting: WaitQueue::new(), broken: None }) }
+            Barrier {
+                size,
+                state: Mutex::new(BarrierState { waiting: WaitQueue::new(), broken: None }),
+            }
         }
     }
 
-    /// Waits until as many threads wait as the barrier is for. It is true for one of them: the last
-    /// to come.
+    /// Blocks until as many threads wait as the barrier is for. Returns `true` in one of them: the
+    /// last to come.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A waiter that was cancelled breaks the barrier for the others; with
-    /// `Err(Cancelled)` at its entry nothing has happened. A waiter that was let through while it
-    /// was being cancelled returns `Ok`.
+    /// A blocking point. A waiter that is cancelled breaks the barrier for the other threads. A
+    /// call that fails at its entry has no effect. A waiter that was let through while it was being
+    /// cancelled returns `Ok`.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or that of another thread which waited.
+    /// Fails if the scope is cancelled, or if the barrier is broken.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::sync::BarrierError> {
@@ -131,59 +133,52 @@ impl Barrier {
     #[track_caller]
     pub fn wait(&self) -> Result<bool, BarrierError> {
         context::check()?;
-        let waiter = Waiter::new(context::slot());
-        let mut wakes = Wakes::default();
-        let place = {
-            let mut state = self.state.lock();
+        let entered = Enqueued::enter(&self.state, context::slot(), |state, waiter, wakes| {
+            // Returned out of the lock: `refused` looks at scopes.
             if let Some(broken) = state.broken.clone() {
-                drop(state);
-                return Err(refused(broken));
+                return Err(Some(broken));
             }
+            // The last to come lets all others go on, in the critical section that counts them.
             if state.waiting.len() + 1 >= self.size {
-                state.waiting.grant_all(Grant::Given, &mut wakes);
-                None
-            } else {
-                Some(state.waiting.push(waiter.clone(), None))
+                state.waiting.grant_all(Grant::Given, wakes);
+                return Err(None);
             }
-        };
-        wakes.wake();
-        let Some(place) = place else { return Ok(true) };
+            Ok(state.waiting.push(waiter.clone(), None))
+        });
 
-        crate::facade::spin(|| waiter.is_granted());
-        let ended = context::wait(WaitKind::Barrier, None, || waiter.is_granted());
-        match (waiter.grant(), ended) {
-            (Grant::Given, Ok(_)) => Ok(false),
-            (Grant::Refused, Ok(_)) => {
-                let (_, broken) = self.state.lock().waiting.remove(place);
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(None) => return Ok(true),
+            Err(Some(broken)) => return Err(refused(broken)),
+        };
+
+        spin(|| entered.is_granted());
+        let ended = context::wait(WaitKind::Barrier, None, || entered.is_granted());
+        let settled = entered.settle(ended, |state, position, wakes| {
+            state.waiting.remove(position);
+            // In the critical section in which the waiter leaves: no thread finds the barrier
+            // whole with one waiter too few.
+            let broken = Broken::by_cancel(current::actor());
+            state.refuse_all(&broken, wakes);
+            // fault: barrier-forgets-its-break
+            state.broken = Some(broken);
+        });
+
+        match settled {
+            Ok(Grant::Given) => Ok(false),
+            Ok(Grant::Refused) => {
+                // Refused waiters are set apart, each with its reason.
+                let (_, broken) = self.state.lock().waiting.remove(entered.position());
                 Err(refused(broken.unwrap_or_else(|| {
                     unreachable!("a waiter is refused with a reason")
                 })))
             }
-            (_, Ok(Outcome::Ready | Outcome::TimedOut)) => unreachable!("the wait has no limit"),
-            (_, Err(cancelled)) => {
-                let mut wakes = Wakes::default();
-                {
-                    let mut state = self.state.lock();
-                    match waiter.grant() {
-                        // fault: cancelled-waiter-misses-the-barrier
-                        Grant::Given => return Ok(false),
-                        Grant::Refused => drop(state.waiting.remove(place)),
-                        Grant::None => {
-                            state.waiting.remove(place);
-                            let broken = Broken::by_cancel(current::actor());
-                            state.refuse_all(&broken, &mut wakes);
-                            // fault: barrier-forgets-its-break
-                            state.broken = Some(broken);
-                        }
-                    }
-                }
-                wakes.wake();
-                Err(cancelled.into())
-            }
+            Err(Err(cancelled)) => Err(cancelled.into()),
+            Ok(Grant::None) | Err(Ok(_)) => unreachable!("the wait has no limit"),
         }
     }
 
-    /// Whether a cancelled waiter has broken it.
+    /// Returns whether a cancelled waiter has broken the barrier.
     ///
     /// ```
     /// assert!(!taskgroup::sync::Barrier::new(2).is_broken());
@@ -192,7 +187,7 @@ impl Barrier {
         self.state.lock().broken.is_some()
     }
 
-    /// Makes a broken barrier whole. Those that wait now, if it was not broken, get
+    /// Repairs a broken barrier. If it was not broken, the threads that wait now get
     /// [`BarrierError::Broken`].
     ///
     /// ```
@@ -212,8 +207,10 @@ impl Barrier {
     }
 }
 
-/// What to say to a waiter for which the barrier was broken: if the cancel that broke it is its own
-/// too, that.
+/// Returns the error of a thread that finds the barrier broken.
+///
+/// If the cancel that broke the barrier comes to the scope of this thread too, the error is that
+/// cancel.
 fn refused(broken: Broken) -> BarrierError {
     match context::check_ancestors() {
         Err(cancelled) => cancelled.into(),

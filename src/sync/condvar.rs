@@ -1,5 +1,6 @@
-//! Waiting until something holds of what a mutex protects.
+//! Waiting for a condition on data that a mutex protects.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,9 @@ use super::MutexGuard;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
-use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
-/// Waits until something holds of what a [`Mutex`](super::Mutex) protects.
+/// Lets threads wait for a condition on data that a [`Mutex`](super::Mutex) protects.
 ///
 /// ```
 /// use taskgroup::sync::{Condvar, Mutex};
@@ -31,24 +32,24 @@ use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 /// # }
 /// ```
 ///
-/// A wait does not return without a notification, a cancel or, where it has one, its time limit;
-/// but what was notified may be over by the time the mutex is locked again, so that waiting for a
-/// condition is a loop: [`wait_while`](Self::wait_while).
+/// A wait returns only after a notification, a cancel or its time limit: there are no spurious
+/// wake-ups. But the condition may be false again by the time the mutex is locked again. So a wait
+/// for a condition is a loop: [`wait_while`](Self::wait_while).
 ///
 /// # Cancellation
 ///
-/// The mutex is locked whenever a wait returns, also with `Err`: locking it again is not
-/// cancellable. A notification is not lost: a waiter that was notified while it was being cancelled
-/// returns `Ok`, and one that returns `Err` has consumed none.
+/// The mutex is locked whenever a wait returns, also with `Err`: a cancel does not end the wait for
+/// the mutex. No notification is lost: a waiter that was notified while it was being cancelled
+/// returns `Ok`, and a waiter that returns `Err` has consumed no notification.
 pub struct Condvar {
-    /// How many wait. Written under the lock of the queue.
+    /// The number of waiting threads. Written under the lock of the queue.
     waiting: AtomicUsize,
     queue: Mutex<WaitQueue<()>>,
 }
 
 impl Condvar {
     const_fn! {
-        /// A condition variable that nobody waits for.
+        /// Creates a condition variable that no thread waits for.
         ///
         /// ```
         /// use taskgroup::sync::Condvar;
@@ -61,16 +62,15 @@ impl Condvar {
         }
     }
 
-    /// Unlocks, waits for a notification and locks again.
+    /// Unlocks the mutex, blocks until there is a notification, and locks the mutex again.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. In a cancelled scope it fails at once, and the mutex stays locked
-    /// throughout.
+    /// A blocking point. In a cancelled scope it fails at once and does not unlock the mutex.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// use taskgroup::sync::{Condvar, Mutex};
@@ -97,15 +97,15 @@ impl Condvar {
         self.wait_limited(guard, None).map(drop)
     }
 
-    /// Waits for as long as `condition` holds.
+    /// Blocks as long as `condition` returns `true`.
     ///
     /// # Cancellation
     ///
-    /// A blocking point, also where the condition does not hold.
+    /// A blocking point, also if the condition is `false` at once.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # use taskgroup::sync::{Condvar, Mutex};
@@ -127,15 +127,16 @@ impl Condvar {
         Ok(())
     }
 
-    /// As [`wait`](Self::wait), for at most `duration`: false if there was no notification by then.
+    /// Like [`wait`](Self::wait), but blocks for at most `duration`. Returns whether there was a
+    /// notification.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # use taskgroup::sync::{Condvar, Mutex};
@@ -155,16 +156,16 @@ impl Condvar {
         Ok(self.wait_limited(guard, Instant::now().checked_add(duration))? == Outcome::Ready)
     }
 
-    /// Like [`wait`](Self::wait), until `deadline` at the latest: false if there was no
-    /// notification by then.
+    /// Like [`wait`](Self::wait), but blocks until `deadline` at the latest. Returns whether there
+    /// was a notification.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # use taskgroup::sync::{Condvar, Mutex};
@@ -184,24 +185,24 @@ impl Condvar {
         Ok(self.wait_limited(guard, Some(deadline))? == Outcome::Ready)
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most `duration`: false if the condition still
-    /// holds by then.
+    /// Like [`wait_while`](Self::wait_while), but blocks for at most `duration`. Returns `false` if
+    /// the condition is still `true` by then.
     ///
     /// # Cancellation
     ///
-    /// As [`wait_while`](Self::wait_while).
+    /// Like [`wait_while`](Self::wait_while).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # use taskgroup::sync::{Condvar, Mutex};
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
     /// use std::time::Duration;
     /// let left = Mutex::new(1);
-    /// let ended = Condvar::new().wait_while_timeout(&mut left.lock()?, |left| *left > 0, Duration::from_millis(1))?;
-    /// assert!(!ended);
+    /// let (mut left, limit) = (left.lock()?, Duration::from_millis(1));
+    /// assert!(!Condvar::new().wait_while_timeout(&mut left, |left| *left > 0, limit)?);
     /// # Ok(())
     /// # }
     /// ```
@@ -215,24 +216,24 @@ impl Condvar {
         self.wait_while_limited(guard, &mut condition, Instant::now().checked_add(duration))
     }
 
-    /// Like [`wait_while`](Self::wait_while), until `deadline` at the latest: false if the
-    /// condition still holds by then.
+    /// Like [`wait_while`](Self::wait_while), but blocks until `deadline` at the latest. Returns
+    /// `false` if the condition is still `true` by then.
     ///
     /// # Cancellation
     ///
-    /// As [`wait_while`](Self::wait_while).
+    /// Like [`wait_while`](Self::wait_while).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # use taskgroup::sync::{Condvar, Mutex};
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
     /// use std::time::Instant;
     /// let left = Mutex::new(1);
-    /// let ended = Condvar::new().wait_while_until(&mut left.lock()?, |left| *left > 0, Instant::now())?;
-    /// assert!(!ended);
+    /// let (mut left, now) = (left.lock()?, Instant::now());
+    /// assert!(!Condvar::new().wait_while_until(&mut left, |left| *left > 0, now)?);
     /// # Ok(())
     /// # }
     /// ```
@@ -269,35 +270,33 @@ impl Condvar {
         limit: Option<Instant>,
     ) -> Result<Outcome, Cancelled> {
         context::check()?;
-        let waiter = Waiter::new(context::slot());
         let enter = || {
-            let mut queue = self.queue.lock();
-            let place = queue.push(waiter.clone(), ());
-            // Relaxed: whoever changes what the mutex protects locks it after this thread has
-            // unlocked it.
-            self.waiting.store(queue.len(), Ordering::Relaxed);
-            place
+            let Ok(entered) =
+                Enqueued::enter::<Infallible>(&self.queue, context::slot(), |queue, waiter, _| {
+                    let position = queue.push(waiter.clone(), ());
+                    // Relaxed: a thread that changes the data locks the mutex after this thread has
+                    // unlocked it.
+                    self.waiting.store(queue.len(), Ordering::Relaxed);
+                    Ok(position)
+                });
+            entered
         };
-        // Before the unlock, or a notification that comes between the two is lost.
+
+        // Before the unlock: a notification that comes right after it must find the waiter.
         //
         // fault: condvar-enters-after-the-unlock
-        let place = enter();
+        let entered = enter();
         guard.unlock();
-        spin(|| waiter.is_granted());
-        let mut ended = context::wait(WaitKind::Condvar, limit, || waiter.is_granted());
-        if !matches!(ended, Ok(Outcome::Ready)) {
-            let mut queue = self.queue.lock();
-            if !waiter.is_granted() {
-                // fault: cancelled-waiter-stays-at-the-condvar
-                queue.remove(place);
-                self.waiting.store(queue.len(), Ordering::Relaxed);
-            } else {
-                // fault: cancelled-waiter-eats-a-notification
-                ended = Ok(Outcome::Ready);
-            }
-        }
+
+        spin(|| entered.is_granted());
+        let ended = context::wait(WaitKind::Condvar, limit, || entered.is_granted());
+        let settled = entered.settle(ended, |queue, position, _| {
+            queue.remove(position);
+            self.waiting.store(queue.len(), Ordering::Relaxed);
+        });
+
         guard.lock_again();
-        ended
+        settled.map_or_else(|ended| ended, |_| Ok(Outcome::Ready))
     }
 
     /// Wakes the thread that has waited longest. Returns whether a thread was woken.
@@ -314,7 +313,7 @@ impl Condvar {
         self.waiting.load(Ordering::Relaxed) != 0 && self.notify(1) != 0
     }
 
-    /// Wakes all threads that wait. Returns how many threads were woken.
+    /// Wakes all waiting threads. Returns how many were woken.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Condvar::new().notify_all(), 0);
@@ -343,6 +342,7 @@ impl Condvar {
             }
             self.waiting.store(queue.len(), Ordering::Relaxed);
         }
+
         wakes.wake();
         notified
     }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::gate::Gate;
+use super::wait_set::WaitSet;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicU32, Ordering, const_fn};
 use crate::waiting::WaitKind;
 
-/// A flag that threads wait for, and that can be put down again.
+/// A flag that threads wait for. It can be raised and lowered any number of times.
 ///
 /// ```
 /// use taskgroup::sync::Event;
@@ -31,14 +31,14 @@ use crate::waiting::WaitKind;
 /// What happened before the `set` that raised the flag happens before every return of `is_set() ==
 /// true`, and of a wait that was not cancelled, up to the next `reset`.
 pub struct Event {
-    /// 1 if it is set; changed only with the gate closed to others.
+    /// 1 while the flag is up. Written only under the lock of the wait set.
     set: AtomicU32,
-    gate: Gate,
+    waiters: WaitSet,
 }
 
 impl Event {
     const_fn! {
-        /// An event that is not set.
+        /// Creates an event with the flag down.
         ///
         /// ```
         /// use taskgroup::sync::Event;
@@ -47,12 +47,12 @@ impl Event {
         /// assert!(!READY.is_set());
         /// ```
         pub const fn new() -> Self {
-            Event { set: AtomicU32::new(0), gate: Gate::new() }
+            Event { set: AtomicU32::new(0), waiters: WaitSet::new() }
         }
     }
 
-    /// Raises the flag and wakes all who wait. Those that wait now go on even if the flag is put
-    /// down at once.
+    /// Raises the flag and wakes all waiting threads. They go on even if the flag is lowered at
+    /// once.
     ///
     /// ```
     /// let event = taskgroup::sync::Event::new();
@@ -61,10 +61,11 @@ impl Event {
     /// ```
     pub fn set(&self) {
         // Release pairs with the acquire in `is_set`.
-        self.gate.open(|| self.set.store(1, Ordering::Release));
+        self.waiters
+            .release(|| self.set.store(1, Ordering::Release));
     }
 
-    /// Puts the flag down.
+    /// Lowers the flag.
     ///
     /// ```
     /// let event = taskgroup::sync::Event::new();
@@ -73,20 +74,23 @@ impl Event {
     /// assert!(!event.is_set());
     /// ```
     pub fn reset(&self) {
-        self.gate.with(|| self.set.store(0, Ordering::Relaxed));
+        // Relaxed: a lowered flag promises nothing. Under the lock, so that it does not come
+        // between the flag and the grants of a `set`.
+        self.waiters.locked(|| self.set.store(0, Ordering::Relaxed));
     }
 
-    /// Whether the flag is up.
+    /// Returns whether the flag is up.
     ///
     /// ```
     /// assert!(!taskgroup::sync::Event::new().is_set());
     /// ```
     #[inline]
     pub fn is_set(&self) -> bool {
+        // Acquire pairs with the release in `set`.
         self.set.load(Ordering::Acquire) != 0
     }
 
-    /// Waits until the flag is up.
+    /// Blocks until the flag is up.
     ///
     /// # Cancellation
     ///
@@ -94,7 +98,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -110,13 +114,13 @@ impl Event {
         if self.is_set() {
             Ok(())
         } else {
-            self.gate
+            self.waiters
                 .wait(WaitKind::Event, None, || self.is_set())
                 .map(drop)
         }
     }
 
-    /// Waits until the flag is up, for at most `duration`: false if it is not by then.
+    /// Blocks until the flag is up, for at most `duration`. Returns whether it is up.
     ///
     /// # Cancellation
     ///
@@ -124,7 +128,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -137,10 +141,11 @@ impl Event {
     pub fn wait_timeout(&self, duration: Duration) -> Result<bool, Cancelled> {
         context::check()?;
         if self.is_set() {
-            // The clock need not be read.
+            // Without a wait the clock need not be read.
             return Ok(true);
         }
-        let outcome = self.gate.wait(
+
+        let outcome = self.waiters.wait(
             WaitKind::Event,
             Instant::now().checked_add(duration),
             || self.is_set(),
@@ -159,7 +164,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("is_set", &self.is_set())
-            .field("waiting", &self.gate.len())
+            .field("waiting", &self.waiters.len())
             .finish()
     }
 }

@@ -1,15 +1,15 @@
-//! A count that goes down to zero once.
+//! A count that goes down to zero, once.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::gate::Gate;
+use super::wait_set::WaitSet;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Ordering, const_fn};
 use crate::waiting::WaitKind;
 
-/// Lets threads wait until a number of things have happened. It opens once and stays open.
+/// Lets threads wait until a number of events have happened. It opens once and stays open.
 ///
 /// ```
 /// use taskgroup::sync::Latch;
@@ -35,13 +35,13 @@ use crate::waiting::WaitKind;
 /// cancelled.
 pub struct Latch {
     left: AtomicUsize,
-    gate: Gate,
+    waiters: WaitSet,
 }
 
 impl Latch {
     const_fn! {
-        /// A latch that opens after `count` calls of [`count_down`](Self::count_down); with zero it
-        /// is open.
+        /// Creates a latch that opens after `count` calls of [`count_down`](Self::count_down). With
+        /// a count of zero it is open.
         ///
         /// ```
         /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -53,11 +53,12 @@ impl Latch {
         /// # }
         /// ```
         pub const fn new(count: usize) -> Self {
-            Latch { left: AtomicUsize::new(count), gate: Gate::new() }
+            Latch { left: AtomicUsize::new(count), waiters: WaitSet::new() }
         }
     }
 
-    /// Counts one down; the last one wakes all who wait. An open latch stays as it is.
+    /// Counts one down. The call that reaches zero wakes all waiting threads. An open latch stays
+    /// as it is.
     ///
     /// ```
     /// let latch = taskgroup::sync::Latch::new(1);
@@ -68,31 +69,32 @@ impl Latch {
     pub fn count_down(&self) {
         let mut left = self.left.load(Ordering::Relaxed);
         while left != 0 {
-            // AcqRel: the counts form one chain, and a wait acquires its end.
+            // AcqRel: the counts form one chain, and the acquire in `count` reads its end.
             match self.left.compare_exchange_weak(
                 left,
                 left - 1,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
-                Ok(1) => return self.gate.open(|| ()),
+                Ok(1) => return self.waiters.release(|| ()),
                 Ok(_) => return,
                 Err(now) => left = now,
             }
         }
     }
 
-    /// How many are missing.
+    /// Returns how many calls of [`count_down`](Self::count_down) are missing.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Latch::new(2).count(), 2);
     /// ```
     #[inline]
     pub fn count(&self) -> usize {
+        // Acquire pairs with the releases in `count_down`.
         self.left.load(Ordering::Acquire)
     }
 
-    /// Waits until the latch is open.
+    /// Blocks until the latch is open.
     ///
     /// # Cancellation
     ///
@@ -100,7 +102,7 @@ impl Latch {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -114,13 +116,13 @@ impl Latch {
         if self.count() == 0 {
             Ok(())
         } else {
-            self.gate
+            self.waiters
                 .wait(WaitKind::Latch, None, || self.count() == 0)
                 .map(drop)
         }
     }
 
-    /// Waits until the latch is open, for at most `duration`: false if it is not by then.
+    /// Blocks until the latch is open, for at most `duration`. Returns whether it is open.
     ///
     /// # Cancellation
     ///
@@ -128,7 +130,7 @@ impl Latch {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -141,10 +143,11 @@ impl Latch {
     pub fn wait_timeout(&self, duration: Duration) -> Result<bool, Cancelled> {
         context::check()?;
         if self.count() == 0 {
-            // The clock need not be read.
+            // Without a wait the clock need not be read.
             return Ok(true);
         }
-        let outcome = self.gate.wait(
+
+        let outcome = self.waiters.wait(
             WaitKind::Latch,
             Instant::now().checked_add(duration),
             || self.count() == 0,
@@ -157,7 +160,7 @@ impl fmt::Debug for Latch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Latch")
             .field("count", &self.count())
-            .field("waiting", &self.gate.len())
+            .field("waiting", &self.waiters.len())
             .finish()
     }
 }

@@ -1,36 +1,38 @@
-//! How a thread waits for a lock: the queue in front of data that is only ever tried.
+//! The queue of the threads that wait for a lock.
 //!
-//! The lock itself is the facade's: `attempt` tries it, and a waiter that is woken tries again, so
-//! a thread that runs may take the lock before one that has still to wake up. A grant is therefore
-//! no more than the word to try. That is what makes a contended lock fast, and what would starve a
-//! waiter beside a thread that locks again at once: so now and then whoever unlocks hands the lock
-//! over. It stays free, and only the first in the queue may try it.
+//! The lock itself is the facade's, and it is only ever tried: `attempt` tries it, and a waiter
+//! that is woken tries again. So a grant only tells a waiter to try. A running thread may take the
+//! lock before a waiter has woken up, which makes a contended lock fast. But a thread that locks
+//! again at once could starve the waiters. So now and then an unlock *hands the lock over*: the
+//! lock stays free, and only the first waiter may try it.
 //!
 //! # The flags
 //!
 //! | bit | meaning |
 //! |---|---|
 //! | `WAITING` | the queue is not empty |
-//! | `WOKEN` | somebody in it has been told to try and has not settled: whoever unlocks need tell nobody |
-//! | `WRITER` | somebody in it wants to write: readers that come now stand behind |
-//! | `HANDED` | the lock is for the first in the queue: who comes now stands behind without having tried |
+//! | `WOKEN` | a waiter was told to try and has not settled: an unlock need not tell another one |
+//! | `WRITER` | a waiter wants to write: a reader that comes now enters the queue |
+//! | `HANDED` | only the first waiter may try: a thread that comes now enters the queue |
 //!
 //! # Invariants
 //!
 //! 1. The flags are written under the lock of the queue.
-//! 2. While they say `WAITING` without `WOKEN`, either somebody holds the lock who will see that
-//!    when he unlocks or becomes a reader, or somebody in the queue is about to try. Publishing and
-//!    trying stand on one side of it, unlocking and looking on the other, and each has a full fence
-//!    between its two steps: one of them sees the other. Who enters behind others has nothing to
-//!    try: what holds for them holds for him, and whoever of them leaves sees to the next.
-//! 3. Whoever takes `WOKEN` back holds the lock, or tries after it, or wakes the next.
-//! 4. Readers that wait with no writer before them wait only while somebody writes: who reads first
-//!    wakes them all, and so does a writer that becomes a reader.
-//! 5. `HANDED` is set by whoever tells the first to try, and is cleared when that one leaves with
-//!    the lock; if he leaves without it, it is for the next, or is cleared with the queue. Until
-//!    then he is told of each unlock, by invariants 2 and 3, and only who looked before it was set
-//!    can still be faster, once: he gets the lock after no more unlocks than there were others
-//!    about to lock.
+//! 2. While they say `WAITING` without `WOKEN`, a waiter is about to try, or a thread holds the
+//!    lock and will see the flags when it unlocks or becomes a reader. The waiter publishes the
+//!    flags and then tries; the holder unlocks and then looks at the flags. Each has a full fence
+//!    between its two steps, so one of them sees the other. A waiter that is not first need not
+//!    try: the waiters ahead of it wake the next one when they leave.
+//! 3. A thread that takes `WOKEN` back holds the lock, or tries after that, or wakes the next
+//!    waiter.
+//! 4. Readers with no writer ahead of them wait only while a thread writes: the first of them to
+//!    read wakes the others, and so does a writer that becomes a reader.
+//! 5. `HANDED` is set with the word that tells the first waiter to try. It is cleared when that
+//!    waiter leaves with the lock. If it leaves without the lock, the lock is for the next waiter,
+//!    or the flag is cleared because the queue is empty. Until then each unlock tells the first
+//!    waiter, by invariants 2 and 3. Only a thread that read the flags before `HANDED` was set can
+//!    barge, once. So the first waiter gets the lock after at most as many unlocks as other threads
+//!    were about to lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,15 +40,15 @@ use std::time::Duration;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{AtomicU32, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, spin};
-use crate::waiting::{Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Grant, OnCancel, Position, WaitKind, WaitQueue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
 const WOKEN: u32 = 1 << 1;
 const WRITER: u32 = 1 << 2;
 const HANDED: u32 = 1 << 3;
 
-/// How often a lock is handed over, at most. Each time it is idle for as long as its waiter takes
-/// to wake up.
+/// The least time between two hand-overs. During each the lock is idle until its waiter has woken
+/// up.
 const HAND_OVER_EVERY: Duration = Duration::from_micros(500);
 
 /// How a thread wants the lock.
@@ -56,26 +58,19 @@ pub(super) enum Access {
     Write,
 }
 
-/// Whether a cancel ends the wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wait {
-    Cancellable,
-    Uncancellable,
-}
-
 #[derive(Debug)]
 pub(super) struct LockQueue {
     flags: AtomicU32,
-    line: Mutex<Line>,
+    state: Mutex<LockQueueState>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct LockQueueState {
     waiters: WaitQueue<Access>,
     writers: usize,
-    /// How many have been told to try and have not settled.
+    /// The number of waiters that were told to try and have not settled.
     woken: usize,
-    /// Whether the lock is for the first waiter alone.
+    /// Whether only the first waiter may take the lock.
     handed: bool,
     hand_over: Pace,
 }
@@ -85,7 +80,7 @@ impl LockQueue {
         pub(super) const fn new() -> Self {
             LockQueue {
                 flags: AtomicU32::new(0),
-                line: Mutex::new(Line {
+                state: Mutex::new(LockQueueState {
                     waiters: WaitQueue::new(),
                     writers: 0,
                     woken: 0,
@@ -96,33 +91,34 @@ impl LockQueue {
         }
     }
 
-    /// Whether who comes now has to stand behind those who wait, without trying.
+    /// Returns whether a thread that comes now has to enter the queue without trying.
     #[inline]
     pub(super) fn bars(&self, access: Access) -> bool {
         let barring = match access {
             Access::Read => WRITER | HANDED,
             Access::Write => HANDED,
         };
-        // Relaxed: it is a matter of fairness only, and who has just unlocked has seen what he set
-        // himself.
+        // Relaxed: only fairness depends on it, and a thread that has just unlocked sees the flags
+        // that it set itself.
         self.flags.load(Ordering::Relaxed) & barring != 0
     }
 
-    /// Whether a writer waits.
+    /// Returns whether a writer waits.
     pub(super) fn has_writer(&self) -> bool {
-        // Relaxed: who asks is about to wait, and one that comes later stands behind.
+        // Relaxed: the calling thread is about to wait, and a writer that comes later is behind it.
         self.flags.load(Ordering::Relaxed) & WRITER != 0
     }
 
-    /// Whether the lock is for one that waits for it.
+    /// Returns whether the lock is kept for the first waiter.
     #[inline]
     pub(super) fn is_handed_over(&self) -> bool {
         self.bars(Access::Write)
     }
 
-    /// Directly after an unlock: tells the first who waits. Where other readers are left, a writer
-    /// is told in vain; a reader cannot see whether there are any, since its guard does not know
-    /// the lock's value.
+    /// Tells the first waiter to try. Called directly after an unlock.
+    ///
+    /// If other threads still read, a writer is told in vain. A reader cannot see whether they do,
+    /// since its guard does not know the lock's value.
     #[inline]
     pub(super) fn unlocked(&self) {
         // Invariant 2. The unlock was a read-modify-write.
@@ -134,32 +130,35 @@ impl LockQueue {
         }
     }
 
-    /// Directly after a writer became a reader: tells the readers that are first in the queue. A
-    /// writer that is first still has to wait, for this reader.
+    /// Tells the readers at the front of the queue to try. Called directly after a writer became a
+    /// reader.
+    ///
+    /// A writer at the front still has to wait, for this reader.
     #[inline]
     pub(super) fn downgraded(&self) {
         // Invariant 2. The downgrade was a read-modify-write.
         //
         // fault: downgrade-without-fence
         fence_after_rmw();
+
         // fault: downgrade-tells-no-reader
         if self.flags.load(Ordering::Relaxed) & (WAITING | WOKEN) == WAITING {
             self.wake_readers();
         }
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     pub(super) fn len(&self) -> usize {
-        self.line.lock().waiters.len()
+        self.state.lock().waiters.len()
     }
 
     #[cold]
     fn wake_first(&self) {
         let mut wakes = Wakes::default();
         {
-            let mut line = self.line.lock();
-            line.tell_first(&mut wakes);
-            self.publish(&line);
+            let mut state = self.state.lock();
+            state.tell_first(&mut wakes);
+            self.publish(&state);
         }
         wakes.wake();
     }
@@ -168,126 +167,154 @@ impl LockQueue {
     fn wake_readers(&self) {
         let mut wakes = Wakes::default();
         {
-            let mut line = self.line.lock();
-            if line.waiters.front() == Some(&Access::Read) {
-                line.tell_first(&mut wakes);
-                self.publish(&line);
+            let mut state = self.state.lock();
+            if state.waiters.front() == Some(&Access::Read) {
+                state.tell_first(&mut wakes);
+                self.publish(&state);
             }
         }
+
         wakes.wake();
     }
 
-    fn publish(&self, line: &Line) {
+    /// Writes the flags that `state` gives.
+    fn publish(&self, state: &LockQueueState) {
         let mut flags = 0;
-        if !line.waiters.is_empty() {
+
+        if !state.waiters.is_empty() {
             flags |= WAITING;
         }
-        if line.woken != 0 {
+
+        if state.woken != 0 {
             flags |= WOKEN;
         }
-        if line.writers != 0 {
+
+        if state.writers != 0 {
             flags |= WRITER;
         }
+
         // fault: hand-over-bars-no-thread
-        if line.handed {
+        if state.handed {
             flags |= HANDED;
         }
-        // Relaxed: the fences of invariant 2 order it.
+
+        // Invariant 1: the caller holds the lock. Relaxed: the fences of invariant 2 order it.
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// Locks, waiting for it if need be; the scope has been checked and a first attempt has failed.
+    /// Blocks until `attempt` has taken the lock.
+    ///
+    /// The scope has been checked, and a first attempt has failed.
     #[cold]
     #[track_caller]
     pub(super) fn acquire<G>(
         &self,
         access: Access,
-        point: WaitKind,
-        wait: Wait,
+        kind: WaitKind,
+        on_cancel: OnCancel,
         mut attempt: impl FnMut() -> Option<G>,
     ) -> Result<G, Cancelled> {
+        if let Some(guard) = self.spin(access, &mut attempt) {
+            return Ok(guard);
+        }
+
+        let waiter = Waiter::new(context::slot());
+        let (position, mut may_try) = self.enter(&waiter, access);
+        loop {
+            if may_try {
+                // Invariant 2: between the publish of the flags and the attempt.
+                fence();
+                if let Some(guard) = attempt() {
+                    self.leave(&waiter, position, access, Leaving::Locked);
+                    return Ok(guard);
+                }
+            }
+
+            let waited = match on_cancel {
+                OnCancel::Return => context::wait(kind, None, || waiter.is_granted()),
+                OnCancel::Wait => Ok(context::wait_uncancellable(
+                    kind,
+                    || None,
+                    || waiter.is_granted(),
+                )),
+            };
+            if let Err(cancelled) = waited {
+                self.leave(&waiter, position, access, Leaving::Cancelled);
+                return Err(cancelled);
+            }
+
+            if let Some(guard) = attempt() {
+                self.leave(&waiter, position, access, Leaving::Locked);
+                return Ok(guard);
+            }
+
+            // Another thread was faster. The waiter keeps its position, and by invariant 3 it tries
+            // once more after it has taken `WOKEN` back.
+            let mut state = self.state.lock();
+            state.settle(&waiter);
+            self.publish(&state);
+            may_try = true;
+        }
+    }
+
+    /// Tries to take the lock for a moment, unless this thread has to enter the queue.
+    fn spin<G>(&self, access: Access, mut attempt: impl FnMut() -> Option<G>) -> Option<G> {
         let mut got = None;
         spin(|| {
-            // One who has to stand behind others waits for wakes, which are not worth spinning for.
+            // A thread that has to enter the queue waits for wakes of other threads, which take
+            // longer than a spin.
             if self.bars(access) {
                 return true;
             }
             got = attempt();
             got.is_some()
         });
-        if let Some(guard) = got {
-            return Ok(guard);
-        }
-        let waiter = Waiter::new(context::slot());
-        let (place, mut may_try) = {
-            let mut line = self.line.lock();
-            // Invariant 2.
-            let may_try = line.waiters.is_empty();
-            let place = line.join(&waiter, access);
-            self.publish(&line);
-            (place, may_try)
-        };
-        loop {
-            if may_try {
-                // Invariant 2.
-                fence();
-                if let Some(guard) = attempt() {
-                    self.leave(&waiter, place, access, Leaving::Locked);
-                    return Ok(guard);
-                }
-            }
-            let waited = match wait {
-                Wait::Cancellable => context::wait(point, None, || waiter.is_granted()),
-                Wait::Uncancellable => Ok(context::wait_uncancellable(
-                    point,
-                    || None,
-                    || waiter.is_granted(),
-                )),
-            };
-            if let Err(cancelled) = waited {
-                self.leave(&waiter, place, access, Leaving::Cancelled);
-                return Err(cancelled);
-            }
-            if let Some(guard) = attempt() {
-                self.leave(&waiter, place, access, Leaving::Locked);
-                return Ok(guard);
-            }
-            // Somebody was faster. The place in the queue is kept.
-            let mut line = self.line.lock();
-            line.settle(&waiter);
-            self.publish(&line);
-            may_try = true;
-        }
+
+        got
     }
 
-    fn leave(&self, waiter: &Arc<Waiter>, place: Position, access: Access, leaving: Leaving) {
+    /// Puts a waiter into the queue. Returns its position, and whether it has to try once more.
+    fn enter(&self, waiter: &Arc<Waiter>, access: Access) -> (Position, bool) {
+        let mut state = self.state.lock();
+        // Invariant 2: only the first waiter has to try after the flags are published.
+        let may_try = state.waiters.is_empty();
+        let position = state.join(waiter, access);
+        self.publish(&state);
+        (position, may_try)
+    }
+
+    /// Takes the waiter out of the queue, and tells others to try where the invariants ask for it.
+    fn leave(&self, waiter: &Arc<Waiter>, position: Position, access: Access, leaving: Leaving) {
         let mut wakes = Wakes::default();
         {
-            let mut line = self.line.lock();
-            let was_told = line.settle(waiter);
-            line.give_up_hand_over(place, leaving);
-            line.waiters.remove(place);
+            let mut state = self.state.lock();
+            let was_told = state.settle(waiter);
+            // Before the waiter is removed, since it asks whether the waiter is first or last.
+            state.give_up_hand_over(position, leaving);
+            state.waiters.remove(position);
             if access == Access::Write {
-                line.writers -= 1;
+                state.writers -= 1;
             }
-            let readers_first = line.waiters.front() == Some(&Access::Read);
+
+            let readers_first = state.waiters.front() == Some(&Access::Read);
             let passes_on = match leaving {
-                // Invariant 4; a writer's unlock does the rest.
+                // Invariant 4. Where this is a writer, its unlock tells the next waiter.
                 //
                 // fault: reader-tells-no-reader
                 Leaving::Locked => access == Access::Read && readers_first,
-                // Invariant 3; and readers behind a writer that has gone may read beside those that
-                // do.
+                // Invariant 3. And by invariant 4, readers behind a writer that has gone may read
+                // beside those that hold the lock.
                 //
                 // fault: cancelled-waiter-keeps-its-wake
                 // fault: cancelled-writer-bars-readers
                 Leaving::Cancelled => was_told || access == Access::Write && readers_first,
             };
             if passes_on {
-                line.tell_first(&mut wakes);
+                state.tell_first(&mut wakes);
             }
-            self.publish(&line);
+            self.publish(&state);
         }
+
         wakes.wake();
     }
 }
@@ -299,7 +326,8 @@ enum Leaving {
     Cancelled,
 }
 
-impl Line {
+impl LockQueueState {
+    /// Puts a waiter at the end of the queue.
     fn join(&mut self, waiter: &Arc<Waiter>, access: Access) -> Position {
         if access == Access::Write {
             self.writers += 1;
@@ -307,7 +335,7 @@ impl Line {
         self.waiters.push(waiter.clone(), access)
     }
 
-    /// Takes back what a waiter was told, if it was.
+    /// Takes the word to try back from a waiter. Returns whether it had been told.
     fn settle(&mut self, waiter: &Waiter) -> bool {
         let was_told = waiter.is_granted();
         if was_told {
@@ -317,9 +345,10 @@ impl Line {
         was_told
     }
 
-    /// Invariant 5: a waiter is about to leave its place.
-    fn give_up_hand_over(&mut self, place: Position, leaving: Leaving) {
-        let got_it = leaving == Leaving::Locked && self.waiters.is_first(place);
+    /// Ends the hand-over if the waiter at `position`, which is about to leave, is the last that it
+    /// concerns: invariant 5.
+    fn give_up_hand_over(&mut self, position: Position, leaving: Leaving) {
+        let got_it = leaving == Leaving::Locked && self.waiters.is_first(position);
         // fault: empty-queue-bars
         let was_last = self.waiters.len() == 1;
         if got_it || was_last {
@@ -327,14 +356,18 @@ impl Line {
         }
     }
 
-    /// Tells the first waiter to try, or all readers up to the first writer. Not while somebody
-    /// told has still to settle: it will find the lock, or wake the next.
+    /// Tells the first waiter to try, or all readers up to the first writer.
+    ///
+    /// Does nothing while a waiter that was told has not settled: by invariant 3 it takes the lock
+    /// or wakes the next one.
     fn tell_first(&mut self, wakes: &mut Wakes) {
         if self.woken != 0 {
             return;
         }
+
         let mut told = Vec::new();
         for (waiter, access) in self.waiters.iter() {
+            // A writer shares the lock with no reader before it, and with no waiter behind it.
             if *access == Access::Write && !told.is_empty() {
                 break;
             }
@@ -343,8 +376,9 @@ impl Line {
                 break;
             }
         }
+
         self.woken = told.len();
-        // Invariant 5.
+        // Invariant 5: set with the word to try, in one critical section.
         self.handed |= !told.is_empty() && self.hand_over.is_due();
         for waiter in told {
             wakes.grant(waiter, Grant::Given);
@@ -360,22 +394,22 @@ mod tests {
     #[test]
     fn no_waiter_is_told_again_before_all_that_were_told_have_settled() {
         let queue = LockQueue::new();
-        let mut line = queue.line.lock();
+        let mut state = queue.state.lock();
         let mut join = |access| {
             let waiter = Waiter::new(Slot::new());
-            line.join(&waiter, access);
+            state.join(&waiter, access);
             waiter
         };
         let (first, second) = (join(Access::Read), join(Access::Read));
-        line.tell_first(&mut Wakes::default());
+        state.tell_first(&mut Wakes::default());
         assert!(first.is_granted() && second.is_granted());
 
-        line.settle(&first);
-        line.tell_first(&mut Wakes::default());
+        state.settle(&first);
+        state.tell_first(&mut Wakes::default());
         assert!(!first.is_granted(), "the second reader is still on its way");
 
-        line.settle(&second);
-        line.tell_first(&mut Wakes::default());
+        state.settle(&second);
+        state.tell_first(&mut Wakes::default());
         assert!(first.is_granted() && second.is_granted());
     }
 
@@ -386,9 +420,9 @@ mod tests {
             let queue = LockQueue::new();
             let waiters = [first, Access::Read].map(|access| {
                 let waiter = Waiter::new(slot.clone());
-                let mut line = queue.line.lock();
-                line.join(&waiter, access);
-                queue.publish(&line);
+                let mut state = queue.state.lock();
+                state.join(&waiter, access);
+                queue.publish(&state);
                 waiter
             });
             queue.downgraded();

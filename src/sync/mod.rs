@@ -1,45 +1,46 @@
-//! Locks and signals whose waits end when the scope is cancelled.
+//! Locks and signals with waits that a cancel ends.
 //!
 //! | | what for | what a wait gives |
 //! |---|---|---|
-//! | [`Mutex`] | a value, one at a time | a [`MutexGuard`] |
-//! | [`RwLock`] | a value, many that read or one that writes | a [`ReadGuard`], a [`WriteGuard`] |
-//! | [`Condvar`] | something that is to hold of what a [`Mutex`] protects | nothing; the mutex is locked again |
-//! | [`Semaphore`] | at most n at once, in order | a [`Permit`], or an [`OwnedPermit`] |
-//! | [`Barrier`] | n threads that wait for each other | whether this one came last |
+//! | [`Mutex`] | a value, one thread at a time | a [`MutexGuard`] |
+//! | [`RwLock`] | a value, many readers or one writer | a [`ReadGuard`], a [`WriteGuard`] |
+//! | [`Condvar`] | a condition on data of a [`Mutex`] | nothing; the mutex is locked again |
+//! | [`Semaphore`] | at most n threads at once, in order | a [`Permit`], or an [`OwnedPermit`] |
+//! | [`Barrier`] | n threads that wait for each other | whether this thread came last |
 //! | [`Event`] | a flag, up or down | nothing, once it is up |
 //! | [`Latch`] | a count that goes down to zero, once | nothing, at zero |
-//! | [`WaitGroup`] | a count that goes up and down, any number of times | nothing, when the other references are gone |
+//! | [`WaitGroup`] | a count that goes up and down | nothing, when the other references are gone |
 //! | [`OnceCell`] | a value that is made at its first use | the value |
-//! | [`Promise`] | a value that somebody gives, once | the value |
+//! | [`Promise`] | a value that a thread gives, once | the value |
 //!
 //! Guards can be mapped to a part of the value ([`MutexGuard::map`], [`ReadGuard::map`],
 //! [`WriteGuard::map`]), and a guard to write can become one to read ([`WriteGuard::downgrade`]).
 //!
-//! All of them but the wait group can be made in a `static`, and in all of them
+//! All of them but the wait group can be made in a `static`. All of them follow the same rules:
 //!
-//! - a wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is
-//!   cancelled meanwhile;
-//! - a wait that fails **had no effect**: it took no permit, no lock and no notification. What was
-//!   granted while the scope was being cancelled is returned. (A cancelled waiter breaks a
-//!   [`Barrier`] for the others, who could wait for ever.)
-//! - a wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled;
-//! - a wait **spins** for about a microsecond before it parks, except on one core;
-//! - what never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope as in any
-//!   other, so that nothing is lost in whatever order things are dropped.
+//! - A wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is
+//!   cancelled meanwhile.
+//! - A wait that fails **had no effect**: it took no permit, no lock and no notification. A permit,
+//!   lock or notification that was granted while the scope was being cancelled is returned. (A
+//!   cancelled waiter breaks a [`Barrier`] for the other threads, which could wait for ever.)
+//! - A wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled.
+//! - A wait **spins** for about a microsecond before it parks, except on one core.
+//! - A call that never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope like in
+//!   any other. So nothing is lost, in whatever order values are dropped.
 //!
 //! To wait for a limited time use the `_timeout` methods, or [`timeout`](crate::timeout), which
-//! takes any of them. What must happen in spite of a cancel goes into a
+//! limits any of them. Work that must be done in spite of a cancel goes into a
 //! [`shield_for`](crate::shield_for), or uses [`lock_uncancellable`](Mutex::lock_uncancellable).
 
+mod acquire;
 mod barrier;
 mod condvar;
 mod event;
-mod gate;
+mod guard;
 mod hold;
-#[cfg(debug_assertions)]
-mod holders;
 mod latch;
+#[cfg(debug_assertions)]
+mod lock_owners;
 mod lock_queue;
 mod mapped;
 mod mutex;
@@ -50,6 +51,7 @@ mod rwlock;
 mod rwlock_guards;
 mod semaphore;
 mod wait_group;
+mod wait_set;
 
 pub use crate::error::Broken;
 pub use barrier::{Barrier, BarrierError};

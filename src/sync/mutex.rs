@@ -1,21 +1,24 @@
-//! A lock for one at a time.
+//! A lock that one thread holds at a time.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use super::MappedMutexGuard;
-use super::hold::{Core, Hold};
-use super::lock_queue::{Access, Wait};
+use super::guard::show_value;
+use super::hold::{Hold, LockBase};
+use super::lock_queue::Access;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{DataGuard, DataMutex, const_fn};
-use crate::waiting::WaitKind;
+use crate::waiting::{OnCancel, WaitKind};
 
-/// A lock for one at a time, on a value.
+/// A lock on a value, which one thread holds at a time.
 ///
-/// There is no poisoning: a panic of whoever holds it unlocks it and leaves no mark. Who comes
-/// while it is unlocked gets it, also before those that are still waking up, but not for ever: at
-/// most every half millisecond an unlock hands the mutex over to the one that has waited longest.
+/// There is no poisoning: a panic in the thread that holds the mutex unlocks it and leaves no mark.
+///
+/// A running thread may lock an unlocked mutex before waiting threads that are still waking up. No
+/// thread is starved by that: at most every half millisecond an unlock hands the mutex to the
+/// thread that has waited longest.
 ///
 /// ```
 /// use taskgroup::sync::Mutex;
@@ -41,7 +44,7 @@ use crate::waiting::WaitKind;
 ///
 /// What happened before an unlock happens before every later lock.
 pub struct Mutex<T: ?Sized> {
-    core: Core,
+    base: LockBase,
     data: DataMutex<T>,
 }
 
@@ -60,19 +63,19 @@ pub struct Mutex<T: ?Sized> {
 #[must_use = "the mutex is unlocked at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    /// None while a condition variable waits.
+    /// `None` while a condition variable waits.
     locked: Option<Locked<'a, T>>,
 }
 
 struct Locked<'a, T: ?Sized> {
     data: DataGuard<'a, T>,
-    // Dropped after the data.
+    // Declared after the data, so that it is dropped after the unlock.
     hold: Hold<'a>,
 }
 
 impl<T> Mutex<T> {
     const_fn! {
-        /// An unlocked mutex.
+        /// Creates an unlocked mutex.
         ///
         /// ```
         /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -84,11 +87,11 @@ impl<T> Mutex<T> {
         /// # }
         /// ```
         pub const fn new(value: T) -> Self {
-            Mutex { core: Core::new(), data: DataMutex::new(value) }
+            Mutex { base: LockBase::new(), data: DataMutex::new(value) }
         }
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Mutex::new(3).into_inner(), 3);
@@ -99,20 +102,20 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Locks, waiting for it if need be.
+    /// Locks the mutex, and blocks until that is possible.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. With `Err` the mutex has not been locked.
+    /// A blocking point. If it fails, the mutex was not locked.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// # Panics
     ///
-    /// If this thread holds the mutex already, in builds with debug assertions. In others it waits
-    /// until it is cancelled.
+    /// In builds with debug assertions, if this thread holds the mutex already. In other builds the
+    /// thread waits until it is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -125,15 +128,18 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
+        // A cancelled scope fails even if the mutex is free.
         context::check()?;
         match self.try_lock() {
             Some(guard) => Ok(guard),
-            None => self.lock_slowly(Wait::Cancellable),
+            None => self.lock_slowly(OnCancel::Return),
         }
     }
 
-    /// Locks, whatever is cancelled: for clean-up that cannot do without. Prefer
-    /// [`shield_for`](crate::shield_for), which ends some day.
+    /// Like [`lock`](Self::lock), but also locks in a cancelled scope.
+    ///
+    /// For clean-up that needs the value. Prefer [`shield_for`](crate::shield_for), which limits
+    /// the wait.
     ///
     /// # Cancellation
     ///
@@ -141,7 +147,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// As [`lock`](Self::lock).
+    /// Like [`lock`](Self::lock).
     ///
     /// ```
     /// use taskgroup::{CancelToken, sync::Mutex};
@@ -160,14 +166,14 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock_uncancellable(&self) -> MutexGuard<'_, T> {
         match self.try_lock() {
             Some(guard) => guard,
-            None => match self.lock_slowly(Wait::Uncancellable) {
+            None => match self.lock_slowly(OnCancel::Wait) {
                 Ok(guard) => guard,
                 Err(_) => unreachable!("the wait cannot be cancelled"),
             },
         }
     }
 
-    /// Locks if nobody holds it and it is not handed over to one that waits. Never blocks.
+    /// Locks the mutex if no thread holds it and it is not kept for a waiting thread. Never blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -182,7 +188,8 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        if self.core.queue.is_handed_over() {
+        // Invariant 5 of the queue: the mutex is free, but for the first waiter only.
+        if self.base.queue.is_handed_over() {
             return None;
         }
         let data = self.data.try_lock()?;
@@ -191,12 +198,13 @@ impl<T: ?Sized> Mutex<T> {
 
     #[cold]
     #[track_caller]
-    fn lock_slowly(&self, wait: Wait) -> Result<MutexGuard<'_, T>, Cancelled> {
-        self.core.assert_not_this_task(|_| true);
+    fn lock_slowly(&self, on_cancel: OnCancel) -> Result<MutexGuard<'_, T>, Cancelled> {
+        // Only a thread that has to wait is checked, so a free mutex costs nothing more.
+        self.base.assert_not_this_task(|_| true);
         let data = self
-            .core
+            .base
             .queue
-            .acquire(Access::Write, WaitKind::Mutex, wait, || {
+            .acquire(Access::Write, WaitKind::Mutex, on_cancel, || {
                 self.data.try_lock()
             })?;
         Ok(self.locked(data))
@@ -209,12 +217,13 @@ impl<T: ?Sized> Mutex<T> {
             mutex: self,
             locked: Some(Locked {
                 data,
-                hold: Hold::new(&self.core, Access::Write),
+                hold: Hold::new(&self.base, Access::Write),
             }),
         }
     }
 
-    /// The value; nobody else has a reference to the mutex.
+    /// Returns a mutable reference to the value. Never blocks: no other thread has a reference to
+    /// the mutex.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -249,14 +258,17 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// ```
     pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> MappedMutexGuard<'a, U> {
         let Locked { data, hold } = this.into_locked();
-        MappedMutexGuard::new(DataGuard::map(data, f), hold)
+        MappedMutexGuard {
+            data: DataGuard::map(data, f),
+            hold,
+        }
     }
 
     /// Makes a guard of a part of the value, if `f` finds that part.
     ///
     /// # Errors
     ///
-    /// `f` returned `None`: the guard is returned.
+    /// Fails if `f` returned `None`. The error is the guard.
     ///
     /// ```
     /// use taskgroup::sync::{Mutex, MutexGuard};
@@ -267,7 +279,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     ///     Ok(second) => panic!("there is a second word: {second}"),
     ///     Err(words) => words,
     /// };
-    /// let mut first = MutexGuard::try_map(words, |words| words.first_mut()).expect("there is a word");
+    /// let first = MutexGuard::try_map(words, |words| words.first_mut());
+    /// let mut first = first.expect("there is a word");
     /// first.push('!');
     /// # Ok(())
     /// # }
@@ -279,7 +292,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         let mutex = this.mutex;
         let Locked { data, hold } = this.into_locked();
         match DataGuard::try_map(data, f) {
-            Ok(data) => Ok(MappedMutexGuard::new(data, hold)),
+            Ok(data) => Ok(MappedMutexGuard { data, hold }),
             Err(data) => Err(MutexGuard {
                 mutex,
                 locked: Some(Locked { data, hold }),
@@ -287,20 +300,22 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         }
     }
 
+    /// Takes the guard apart, which is locked.
     fn into_locked(self) -> Locked<'a, T> {
         match self.locked {
             Some(locked) => locked,
-            None => unreachable!("the guard is locked again before anybody sees it"),
+            None => unreachable!("a condition variable locks again before it returns"),
         }
     }
 
-    /// Unlocks early; nobody may look at the value until it is locked again.
+    /// Unlocks early. The value must not be used until the mutex is locked again.
     #[inline]
     pub(super) fn unlock(&mut self) {
+        // Drops the data before the hold, like the drop of the guard.
         self.locked = None;
     }
 
-    /// Locks after [`unlock`](Self::unlock), whatever is cancelled.
+    /// Locks after [`unlock`](Self::unlock), also in a cancelled scope.
     #[track_caller]
     pub(super) fn lock_again(&mut self) {
         self.locked = self.mutex.lock_uncancellable().locked;
@@ -314,7 +329,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     fn deref(&self) -> &T {
         match &self.locked {
             Some(locked) => &locked.data,
-            None => unreachable!("the guard is locked again before anybody sees it"),
+            None => unreachable!("a condition variable locks again before it returns"),
         }
     }
 }
@@ -324,7 +339,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         match &mut self.locked {
             Some(locked) => &mut locked.data,
-            None => unreachable!("the guard is locked again before anybody sees it"),
+            None => unreachable!("a condition variable locks again before it returns"),
         }
     }
 }
@@ -348,19 +363,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.core.queue.len())
+        out.field("waiting", &self.base.queue.len())
             .finish_non_exhaustive()
     }
 }
 
-impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
+show_value!(MutexGuard);

@@ -5,12 +5,12 @@ use std::fmt;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{Mutex, Once, const_fn, spin};
-use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
-/// A value that is made at its first use, by one thread, while the others wait.
+/// A value that is made at its first use, by one thread, while other threads wait.
 ///
-/// An initialiser that fails, is cancelled or panics leaves the cell empty and hands over: one of
-/// those who wait tries next, with its own.
+/// An initialiser that fails, is cancelled or panics leaves the cell empty. Then one of the waiting
+/// threads tries, with its own initialiser.
 ///
 /// ```
 /// use taskgroup::sync::OnceCell;
@@ -29,25 +29,26 @@ use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 ///
 /// # Memory ordering
 ///
-/// What the initialiser did happens before everybody sees the value; what one did that failed,
-/// before the next begins.
+/// What the initialiser did happens before every read of the value. What an initialiser that
+/// failed did happens before the next one begins.
 pub struct OnceCell<T> {
     value: Once<T>,
-    state: Mutex<State>,
+    state: Mutex<OnceCellState>,
 }
 
-struct State {
-    /// Somebody makes the value, or has been told to.
+struct OnceCellState {
+    /// A thread has the turn to make the value. While none has, no thread waits.
     busy: bool,
     waiting: WaitQueue<()>,
 }
 
-/// This thread makes the value. Dropped without one, it hands over.
-struct Turn<'a, T>(&'a OnceCell<T>);
+/// The turn of this thread to make the value. If it is dropped while there is no value, the next
+/// waiting thread gets it.
+struct InitTurn<'a, T>(&'a OnceCell<T>);
 
 impl<T> OnceCell<T> {
     const_fn! {
-        /// An empty cell.
+        /// Creates an empty cell.
         ///
         /// ```
         /// use taskgroup::sync::OnceCell;
@@ -56,11 +57,14 @@ impl<T> OnceCell<T> {
         /// assert!(CONFIG.get().is_none());
         /// ```
         pub const fn new() -> Self {
-            OnceCell { value: Once::new(), state: Mutex::new(State { busy: false, waiting: WaitQueue::new() }) }
+            OnceCell {
+                value: Once::new(),
+                state: Mutex::new(OnceCellState { busy: false, waiting: WaitQueue::new() }),
+            }
         }
     }
 
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::OnceCell::<u8>::new().get(), None);
@@ -70,23 +74,24 @@ impl<T> OnceCell<T> {
         self.value.get()
     }
 
-    /// The value, which `make` makes if nobody has; while another thread does, it is waited for.
+    /// Returns the value, and makes it with `make` if the cell is empty. Blocks while another
+    /// thread makes it.
     ///
-    /// `make` must not ask the same cell: it would wait for itself.
+    /// `make` must not use the same cell: it would wait for itself.
     ///
     /// # Cancellation
     ///
-    /// A blocking point, also where there is a value; [`get`](Self::get) has it in a cancelled
-    /// scope too.
+    /// A blocking point, also if there is a value. [`get`](Self::get) returns the value in a
+    /// cancelled scope, too.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, or what `make` failed with.
+    /// Fails if the scope is cancelled, and with the error of `make`.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
     /// let cell = taskgroup::sync::OnceCell::new();
-    /// assert!(cell.get_or_try_init(|| Ok("x".parse::<u8>()?)).map_err(|e: anyhow::Error| e).is_err());
+    /// assert!(cell.get_or_try_init(|| anyhow::Ok("x".parse::<u8>()?)).is_err());
     /// assert_eq!(*cell.get_or_try_init(|| anyhow::Ok("7".parse::<u8>()?))?, 7);
     /// # Ok(())
     /// # }
@@ -104,15 +109,15 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// As [`get_or_try_init`](Self::get_or_try_init), where `make` cannot fail.
+    /// Like [`get_or_try_init`](Self::get_or_try_init), for a `make` that cannot fail.
     ///
     /// # Cancellation
     ///
-    /// As [`get_or_try_init`](Self::get_or_try_init).
+    /// Like [`get_or_try_init`](Self::get_or_try_init).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -132,13 +137,18 @@ impl<T> OnceCell<T> {
         let Some(turn) = self.turn()? else {
             return Ok(self.made());
         };
-        // It may have been handed over to a thread that was cancelled meanwhile.
+
+        // The turn may have been handed to a thread that was cancelled meanwhile. Its drop hands
+        // it on.
         //
         // fault: turn-is-not-checked
+        // fault: cancelled-waiter-keeps-the-turn
         context::check()?;
+
         let value = make()?;
-        // Nobody else sets it: this is the one turn, and it is over when the value is there.
+        // It does not fail: no other thread sets the value while this one has the turn.
         let _ = self.value.set(value);
+        // With the value in place, this lets all waiting threads go on.
         drop(turn);
         Ok(self.made())
     }
@@ -150,53 +160,49 @@ impl<T> OnceCell<T> {
         }
     }
 
-    /// The turn to make the value, or none if there is a value.
+    /// Blocks until it is the turn of this thread to make the value. Returns `None` if there is a
+    /// value.
     #[track_caller]
-    fn turn(&self) -> Result<Option<Turn<'_, T>>, Cancelled> {
-        let waiter = Waiter::new(context::slot());
-        let place = {
-            let mut state = self.state.lock();
+    fn turn(&self) -> Result<Option<InitTurn<'_, T>>, Cancelled> {
+        let entered = Enqueued::enter(&self.state, context::slot(), |state, waiter, _| {
+            // Looked at under the lock: the last turn may have ended since the first look.
+            //
             // fault: turn-misses-the-value
             if self.value.get().is_some() {
-                return Ok(None);
+                return Err(Grant::Refused);
             }
             if !state.busy {
                 state.busy = true;
-                return Ok(Some(Turn(self)));
+                return Err(Grant::Given);
             }
-            state.waiting.push(waiter.clone(), ())
+            Ok(state.waiting.push(waiter.clone(), ()))
+        });
+
+        let settled = match entered {
+            Err(at_once) => Ok(at_once),
+            Ok(entered) => {
+                spin(|| entered.is_granted());
+                let ended = context::wait(WaitKind::OnceCell, None, || entered.is_granted());
+                entered.settle(ended, |state, position, _| {
+                    state.waiting.remove(position);
+                })
+            }
         };
-        spin(|| waiter.is_granted());
-        let ended = context::wait(WaitKind::OnceCell, None, || waiter.is_granted());
-        let grant = match &ended {
-            Ok(_) => waiter.grant(),
-            Err(_) => {
-                let mut state = self.state.lock();
-                if !waiter.is_granted() {
-                    state.waiting.remove(place);
-                }
-                waiter.grant()
-            }
-        };
-        match (grant, ended) {
-            // There is nothing left to make.
-            (Grant::Refused, _) => Ok(None),
-            // A turn that a cancelled waiter does not want goes on by its drop.
-            (Grant::Given, ended) => {
-                // fault: cancelled-waiter-keeps-the-turn
-                let turn = Turn(self);
-                ended.map(|_| Some(turn))
-            }
-            (Grant::None, Err(cancelled)) => Err(cancelled),
-            (Grant::None, Ok(_)) => unreachable!("the wait has no limit"),
+
+        match settled {
+            Ok(Grant::Given) => Ok(Some(InitTurn(self))),
+            // The value has been made.
+            Ok(Grant::Refused) => Ok(None),
+            Err(Err(cancelled)) => Err(cancelled),
+            Ok(Grant::None) | Err(Ok(_)) => unreachable!("the wait has no limit"),
         }
     }
 
-    /// Gives the value, if there is none and nobody makes one.
+    /// Sets the value if the cell is empty and no thread makes the value. Never blocks.
     ///
     /// # Errors
     ///
-    /// There is a value, or is about to be: this one comes back.
+    /// If there is a value, or a thread makes one. The error is the new value.
     ///
     /// ```
     /// let cell = taskgroup::sync::OnceCell::new();
@@ -205,7 +211,7 @@ impl<T> OnceCell<T> {
     /// ```
     pub fn set(&self, value: T) -> Result<(), T> {
         let state = self.state.lock();
-        // Nobody waits while nobody makes the value.
+        // No thread waits while none makes the value, so none has to be woken.
         if state.busy {
             Err(value)
         } else {
@@ -238,7 +244,7 @@ impl<T> OnceCell<T> {
         std::mem::take(self).into_inner()
     }
 
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -253,11 +259,13 @@ impl<T> OnceCell<T> {
     }
 }
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for InitTurn<'_, T> {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
         {
             let mut state = self.0.state.lock();
+            // In the critical section that ends the turn or passes it on, so that no thread enters
+            // the queue in between.
             if self.0.value.get().is_some() {
                 state.busy = false;
                 state.waiting.grant_all(Grant::Refused, &mut wakes);
@@ -269,6 +277,7 @@ impl<T> Drop for Turn<'_, T> {
                 }
             }
         }
+
         wakes.wake();
     }
 }

@@ -1,12 +1,11 @@
-//! Permits of a semaphore, and the calls that take owned ones.
+//! Permits of a semaphore.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::Semaphore;
-use crate::cancel::Cancelled;
 
-/// Permits of a [`Semaphore`], which go back when this is dropped.
+/// Permits of a [`Semaphore`]. Dropping it returns them.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -24,8 +23,9 @@ pub struct Permit<'a> {
     count: usize,
 }
 
-/// Permits of a [`Semaphore`] that borrow nothing: they keep the semaphore alive, and go back when
-/// this is dropped.
+/// Permits of a [`Semaphore`], without a borrow. Dropping it returns them.
+///
+/// It keeps the semaphore alive.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,94 +50,6 @@ pub struct OwnedPermit {
     count: usize,
 }
 
-impl Semaphore {
-    /// Like [`acquire`](Self::acquire), with a permit that borrows nothing.
-    ///
-    /// # Cancellation
-    ///
-    /// As [`acquire`](Self::acquire).
-    ///
-    /// # Errors
-    ///
-    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once
-    /// the semaphore is [closed](Self::close).
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use taskgroup::sync::Semaphore;
-    ///
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let semaphore = Arc::new(Semaphore::new(1));
-    /// let permit = semaphore.acquire_owned()?;
-    /// let elsewhere = std::thread::spawn(move || drop(permit));
-    /// elsewhere.join().expect("it does not panic");
-    /// assert_eq!(semaphore.available(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn acquire_owned(self: &Arc<Self>) -> Result<OwnedPermit, Cancelled> {
-        self.take(1)?;
-        Ok(OwnedPermit::new(self.clone(), 1))
-    }
-
-    /// Like [`acquire_many`](Self::acquire_many), with a permit that borrows nothing.
-    ///
-    /// # Cancellation
-    ///
-    /// As [`acquire`](Self::acquire).
-    ///
-    /// # Errors
-    ///
-    /// The cancel of the scope, or [`SemaphoreClosed`](crate::CancelCause::SemaphoreClosed) once
-    /// the semaphore is [closed](Self::close).
-    ///
-    /// # Panics
-    ///
-    /// As [`acquire_many`](Self::acquire_many).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let semaphore = std::sync::Arc::new(taskgroup::sync::Semaphore::new(3));
-    /// let two = semaphore.acquire_many_owned(2)?;
-    /// assert_eq!((two.count(), semaphore.available()), (2, 1));
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn acquire_many_owned(self: &Arc<Self>, count: usize) -> Result<OwnedPermit, Cancelled> {
-        self.take_many(count)?;
-        Ok(OwnedPermit::new(self.clone(), count))
-    }
-
-    /// Like [`try_acquire`](Self::try_acquire), with a permit that borrows nothing.
-    ///
-    /// ```
-    /// let semaphore = std::sync::Arc::new(taskgroup::sync::Semaphore::new(1));
-    /// let permit = semaphore.try_acquire_owned();
-    /// assert!(permit.is_some() && semaphore.try_acquire_owned().is_none());
-    /// ```
-    #[inline]
-    pub fn try_acquire_owned(self: &Arc<Self>) -> Option<OwnedPermit> {
-        self.try_acquire_many_owned(1)
-    }
-
-    /// Like [`try_acquire_many`](Self::try_acquire_many), with a permit that borrows nothing.
-    ///
-    /// ```
-    /// let semaphore = std::sync::Arc::new(taskgroup::sync::Semaphore::new(3));
-    /// assert!(semaphore.try_acquire_many_owned(4).is_none());
-    /// assert!(semaphore.try_acquire_many_owned(3).is_some());
-    /// ```
-    #[inline]
-    pub fn try_acquire_many_owned(self: &Arc<Self>, count: usize) -> Option<OwnedPermit> {
-        self.try_take(count)
-            .then(|| OwnedPermit::new(self.clone(), count))
-    }
-}
-
 macro_rules! permit {
     ($Permit:ident $(<$life:lifetime>)?, $Reference:ty) => {
         impl $(<$life>)? $Permit $(<$life>)? {
@@ -158,7 +70,7 @@ macro_rules! permit {
                 self.count
             }
 
-            /// Keeps the permits from going back.
+            /// Removes the permits from the semaphore: they are not returned.
             ///
             /// ```
             /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -172,11 +84,11 @@ macro_rules! permit {
                 self.semaphore.forget(std::mem::take(&mut self.count));
             }
 
-            /// Takes the permits of `other` into this one. They go back together.
+            /// Adds the permits of `other` to this one. They are returned together.
             ///
             /// # Panics
             ///
-            /// If they are permits of another semaphore. Those of `other` go back.
+            /// If they are permits of another semaphore. Then those of `other` are returned.
             ///
             /// ```
             /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -189,12 +101,15 @@ macro_rules! permit {
             /// ```
             #[track_caller]
             pub fn merge(&mut self, mut other: Self) {
-                assert!(std::ptr::eq(&*self.semaphore, &*other.semaphore), "the permits are of another semaphore");
-                // The sum is at most the total of the semaphore.
+                assert!(
+                    std::ptr::eq(&*self.semaphore, &*other.semaphore),
+                    "the permits are of another semaphore"
+                );
+                // No overflow: the sum is at most the total of the semaphore.
                 self.count += std::mem::take(&mut other.count);
             }
 
-            /// Takes `count` permits out of this one, or returns `None` if it has fewer.
+            /// Takes `count` permits out of this one. Returns `None` if it has fewer.
             ///
             /// ```
             /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -223,7 +138,9 @@ macro_rules! permit {
 
         impl $(<$life>)? fmt::Debug for $Permit $(<$life>)? {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($Permit)).field("count", &self.count).finish_non_exhaustive()
+                f.debug_struct(stringify!($Permit))
+                    .field("count", &self.count)
+                    .finish_non_exhaustive()
             }
         }
     };

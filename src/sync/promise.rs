@@ -1,15 +1,15 @@
-//! A value that is given once and waited for.
+//! A value that one thread gives and others wait for.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::gate::Gate;
+use super::wait_set::WaitSet;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{Once, const_fn};
 use crate::waiting::WaitKind;
 
-/// A value that one thread gives and any number wait for.
+/// A value that one thread gives, once, and any number of threads wait for.
 ///
 /// ```
 /// use taskgroup::sync::Promise;
@@ -30,15 +30,15 @@ use crate::waiting::WaitKind;
 ///
 /// # Memory ordering
 ///
-/// What happened before the `set` that gave the value happens before everybody sees it.
+/// What happened before the `set` that gave the value happens before every read of the value.
 pub struct Promise<T> {
     value: Once<T>,
-    gate: Gate,
+    waiters: WaitSet,
 }
 
 impl<T> Promise<T> {
     const_fn! {
-        /// A promise without its value.
+        /// Creates a promise without a value.
         ///
         /// ```
         /// use taskgroup::sync::Promise;
@@ -47,15 +47,15 @@ impl<T> Promise<T> {
         /// assert!(PORT.set(8080).is_ok());
         /// ```
         pub const fn new() -> Self {
-            Promise { value: Once::new(), gate: Gate::new() }
+            Promise { value: Once::new(), waiters: WaitSet::new() }
         }
     }
 
-    /// Gives the value and wakes all who wait.
+    /// Gives the value and wakes all waiting threads.
     ///
     /// # Errors
     ///
-    /// There is a value already: this one comes back.
+    /// If there is a value already. The error is the new value.
     ///
     /// ```
     /// let promise = taskgroup::sync::Promise::new();
@@ -63,10 +63,10 @@ impl<T> Promise<T> {
     /// assert_eq!(promise.set(2), Err(2));
     /// ```
     pub fn set(&self, value: T) -> Result<(), T> {
-        self.gate.open(|| self.value.set(value))
+        self.waiters.release(|| self.value.set(value))
     }
 
-    /// The value, if it has been given.
+    /// Returns the value, if it has been given.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Promise::<u8>::new().get(), None);
@@ -76,7 +76,7 @@ impl<T> Promise<T> {
         self.value.get()
     }
 
-    /// Whether the value has been given.
+    /// Returns whether the value has been given.
     ///
     /// ```
     /// assert!(!taskgroup::sync::Promise::<u8>::new().is_set());
@@ -86,16 +86,16 @@ impl<T> Promise<T> {
         self.get().is_some()
     }
 
-    /// The value, waiting for it if need be.
+    /// Blocks until the value has been given, and returns it.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. In a cancelled scope it fails although the value is there;
-    /// [`get`](Self::get) has it.
+    /// A blocking point. In a cancelled scope it fails even if there is a value, which
+    /// [`get`](Self::get) returns.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -113,24 +113,27 @@ impl<T> Promise<T> {
             if let Some(value) = self.get() {
                 return Ok(value);
             }
-            self.gate.wait(WaitKind::Promise, None, || self.is_set())?;
+            self.waiters
+                .wait(WaitKind::Promise, None, || self.is_set())?;
         }
     }
 
-    /// The value, waiting for it for at most `duration`: `None` if it is not there by then.
+    /// Like [`wait`](Self::wait), but blocks for at most `duration`. Returns `None` if there is no
+    /// value by then.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait).
+    /// Like [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
     /// use std::time::Duration;
-    /// assert_eq!(taskgroup::sync::Promise::<u8>::new().wait_timeout(Duration::from_millis(1))?, None);
+    /// let promise = taskgroup::sync::Promise::<u8>::new();
+    /// assert_eq!(promise.wait_timeout(Duration::from_millis(1))?, None);
     /// # Ok(())
     /// # }
     /// ```
@@ -138,7 +141,7 @@ impl<T> Promise<T> {
     pub fn wait_timeout(&self, duration: Duration) -> Result<Option<&T>, Cancelled> {
         context::check()?;
         if !self.is_set() {
-            self.gate.wait(
+            self.waiters.wait(
                 WaitKind::Promise,
                 Instant::now().checked_add(duration),
                 || self.is_set(),
@@ -147,7 +150,7 @@ impl<T> Promise<T> {
         Ok(self.get())
     }
 
-    /// The value, if it was given.
+    /// Returns the value, if it was given.
     ///
     /// ```
     /// let promise = taskgroup::sync::Promise::new();
@@ -169,7 +172,7 @@ impl<T: fmt::Debug> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Promise")
             .field("value", &self.get())
-            .field("waiting", &self.gate.len())
+            .field("waiting", &self.waiters.len())
             .finish()
     }
 }

@@ -1,22 +1,25 @@
-//! A lock for many that read or one that writes.
+//! A lock that many readers or one writer hold.
 
 use std::fmt;
 
-use super::hold::Core;
-use super::lock_queue::{Access, Wait};
+use super::hold::LockBase;
+use super::lock_queue::Access;
 use super::{ReadGuard, WriteGuard};
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{DataReadGuard, DataRwLock, DataWriteGuard, const_fn};
-use crate::waiting::WaitKind;
+use crate::waiting::{OnCancel, WaitKind};
 
-/// A lock for many that read or one that writes.
+/// A lock on a value, which many readers or one writer hold at a time.
 ///
-/// Readers that come while a writer waits stand behind it, so writers are not starved. Nor are
-/// those who wait beside a thread that locks again at once: as with a [`Mutex`](super::Mutex), an
-/// unlock hands the lock over now and then. A thread that reads must therefore not ask to read
-/// again: a writer may have come in between, and then both wait for ever. A panic of whoever holds
-/// the lock unlocks it and leaves no mark.
+/// No thread is starved. A reader that comes while a writer waits enters the queue behind the
+/// writer. And now and then an unlock hands the lock over, like the one of a
+/// [`Mutex`](super::Mutex), so that a thread that locks again at once does not keep others out.
+///
+/// So a thread that reads must not lock to read again: if a writer came in between, both wait for
+/// ever.
+///
+/// There is no poisoning: a panic in a thread that holds the lock unlocks it and leaves no mark.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -44,13 +47,13 @@ use crate::waiting::WaitKind;
 ///
 /// What happened before an unlock happens before every later lock, except between readers.
 pub struct RwLock<T: ?Sized> {
-    core: Core,
+    base: LockBase,
     data: DataRwLock<T>,
 }
 
 impl<T> RwLock<T> {
     const_fn! {
-        /// An unlocked lock.
+        /// Creates an unlocked lock.
         ///
         /// ```
         /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -62,11 +65,11 @@ impl<T> RwLock<T> {
         /// # }
         /// ```
         pub const fn new(value: T) -> Self {
-            RwLock { core: Core::new(), data: DataRwLock::new(value) }
+            RwLock { base: LockBase::new(), data: DataRwLock::new(value) }
         }
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::RwLock::new(3).into_inner(), 3);
@@ -77,20 +80,20 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks to read, waiting for those that write and for writers that came before.
+    /// Locks to read, and blocks until no thread writes and no writer that came before waits.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. With `Err` nothing has been locked.
+    /// A blocking point. If it fails, nothing was locked.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// # Panics
     ///
-    /// If this thread writes already, or reads already and a writer waits, in builds with debug
-    /// assertions. In others it waits until it or that writer is cancelled.
+    /// In builds with debug assertions, if this thread writes already, or if it reads already and a
+    /// writer waits. In other builds the thread waits until it or that writer is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -103,28 +106,29 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> Result<ReadGuard<'_, T>, Cancelled> {
         context::check()?;
-        if !self.core.queue.bars(Access::Read) {
+        // Unlike `try_read`, this does not go past a writer that waits.
+        if !self.base.queue.bars(Access::Read) {
             if let Some(data) = self.data.try_read() {
                 return Ok(self.reading(data));
             }
         }
-        self.read_slowly(Wait::Cancellable)
+        self.read_slowly(OnCancel::Return)
     }
 
-    /// Locks to write, waiting for all that hold it.
+    /// Locks to write, and blocks until no other thread holds the lock.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. With `Err` nothing has been locked.
+    /// A blocking point. If it fails, nothing was locked.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// # Panics
     ///
-    /// If this thread reads or writes already, in builds with debug assertions. In others it waits
-    /// until it is cancelled.
+    /// In builds with debug assertions, if this thread reads or writes already. In other builds the
+    /// thread waits until it is cancelled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -140,11 +144,11 @@ impl<T: ?Sized> RwLock<T> {
         context::check()?;
         match self.try_write() {
             Some(guard) => Ok(guard),
-            None => self.write_slowly(Wait::Cancellable),
+            None => self.write_slowly(OnCancel::Return),
         }
     }
 
-    /// As [`read`](Self::read), whatever is cancelled.
+    /// Like [`read`](Self::read), but also locks in a cancelled scope.
     ///
     /// # Cancellation
     ///
@@ -152,7 +156,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// As [`read`](Self::read).
+    /// Like [`read`](Self::read).
     ///
     /// ```
     /// assert_eq!(*taskgroup::sync::RwLock::new(1).read_uncancellable(), 1);
@@ -160,18 +164,19 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_uncancellable(&self) -> ReadGuard<'_, T> {
-        if !self.core.queue.bars(Access::Read) {
+        if !self.base.queue.bars(Access::Read) {
             if let Some(data) = self.data.try_read() {
                 return self.reading(data);
             }
         }
-        match self.read_slowly(Wait::Uncancellable) {
+
+        match self.read_slowly(OnCancel::Wait) {
             Ok(guard) => guard,
             Err(_) => unreachable!("the wait cannot be cancelled"),
         }
     }
 
-    /// As [`write`](Self::write), whatever is cancelled.
+    /// Like [`write`](Self::write), but also locks in a cancelled scope.
     ///
     /// # Cancellation
     ///
@@ -179,7 +184,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// As [`write`](Self::write).
+    /// Like [`write`](Self::write).
     ///
     /// ```
     /// let lock = taskgroup::sync::RwLock::new(1);
@@ -192,7 +197,7 @@ impl<T: ?Sized> RwLock<T> {
         if let Some(guard) = self.try_write() {
             return guard;
         }
-        match self.write_slowly(Wait::Uncancellable) {
+        match self.write_slowly(OnCancel::Wait) {
             Ok(guard) => guard,
             Err(_) => unreachable!("the wait cannot be cancelled"),
         }
@@ -200,32 +205,36 @@ impl<T: ?Sized> RwLock<T> {
 
     #[cold]
     #[track_caller]
-    fn read_slowly(&self, wait: Wait) -> Result<ReadGuard<'_, T>, Cancelled> {
-        // A second guard to read is had beside the first, unless a writer has come in between.
-        self.core
-            .assert_not_this_task(|held| held == Access::Write || self.core.queue.has_writer());
+    fn read_slowly(&self, on_cancel: OnCancel) -> Result<ReadGuard<'_, T>, Cancelled> {
+        // A thread may have a second guard to read, unless a writer has come in between.
+        self.base
+            .assert_not_this_task(|held| held == Access::Write || self.base.queue.has_writer());
         let data = self
-            .core
+            .base
             .queue
-            .acquire(Access::Read, WaitKind::Read, wait, || self.data.try_read())?;
+            .acquire(Access::Read, WaitKind::Read, on_cancel, || {
+                self.data.try_read()
+            })?;
         Ok(self.reading(data))
     }
 
     #[cold]
     #[track_caller]
-    fn write_slowly(&self, wait: Wait) -> Result<WriteGuard<'_, T>, Cancelled> {
-        self.core.assert_not_this_task(|_| true);
+    fn write_slowly(&self, on_cancel: OnCancel) -> Result<WriteGuard<'_, T>, Cancelled> {
+        // A thread that writes waits for every guard, also for its own.
+        self.base.assert_not_this_task(|_| true);
         let data = self
-            .core
+            .base
             .queue
-            .acquire(Access::Write, WaitKind::Write, wait, || {
+            .acquire(Access::Write, WaitKind::Write, on_cancel, || {
                 self.data.try_write()
             })?;
         Ok(self.writing(data))
     }
 
-    /// Locks to read if nobody writes, also where a writer waits, unless the lock is handed over to
-    /// it. Never blocks.
+    /// Locks to read if no thread writes. Never blocks.
+    ///
+    /// It also locks while a writer waits, unless the lock is kept for that writer.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -240,15 +249,16 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
-        // Who reads beside others takes the lock from nobody that waits for it.
-        if self.core.queue.is_handed_over() && !self.data.is_locked() {
+        // A reader beside other readers does not take the lock from a waiting thread.
+        if self.base.queue.is_handed_over() && !self.data.is_locked() {
             return None;
         }
         let data = self.data.try_read()?;
         Some(self.reading(data))
     }
 
-    /// Locks to write if nobody holds it and it is not handed over to one that waits. Never blocks.
+    /// Locks to write if no thread holds the lock and it is not kept for a waiting thread. Never
+    /// blocks.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -263,7 +273,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
-        if self.core.queue.is_handed_over() {
+        // Invariant 5 of the queue: the lock is free, but for the first waiter only.
+        if self.base.queue.is_handed_over() {
             return None;
         }
         let data = self.data.try_write()?;
@@ -273,16 +284,17 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     fn reading<'a>(&'a self, data: DataReadGuard<'a, T>) -> ReadGuard<'a, T> {
-        ReadGuard::new(data, &self.core)
+        ReadGuard::new(data, &self.base)
     }
 
     #[inline]
     #[track_caller]
     fn writing<'a>(&'a self, data: DataWriteGuard<'a, T>) -> WriteGuard<'a, T> {
-        WriteGuard::new(data, &self.core)
+        WriteGuard::new(data, &self.base)
     }
 
-    /// The value; nobody else has a reference to the lock.
+    /// Returns a mutable reference to the value. Never blocks: no other thread has a reference to
+    /// the lock.
     ///
     /// ```
     /// let mut lock = taskgroup::sync::RwLock::new(1);
@@ -313,7 +325,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
             Some(guard) => out.field("data", &&*guard),
             None => out.field("data", &format_args!("<locked>")),
         };
-        out.field("waiting", &self.core.queue.len())
+        out.field("waiting", &self.base.queue.len())
             .finish_non_exhaustive()
     }
 }

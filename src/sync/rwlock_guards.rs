@@ -1,10 +1,8 @@
-//! The guards of a lock for many that read or one that writes.
-
-use std::fmt;
-use std::ops::{Deref, DerefMut};
+//! The guards of a lock with many readers or one writer.
 
 use super::MappedWriteGuard;
-use super::hold::{Core, Hold};
+use super::guard::{guard, show_value};
+use super::hold::{Hold, LockBase};
 use super::lock_queue::Access;
 use crate::facade::{DataReadGuard, DataReadPart, DataWriteGuard};
 
@@ -19,13 +17,13 @@ use crate::facade::{DataReadGuard, DataReadPart, DataWriteGuard};
 /// # }
 /// ```
 ///
-/// It is covariant: a guard of a `&'static str` can be used as a guard of a `&'a str`. Guards to
-/// write cannot be, since a shorter reference could be written through them.
+/// It is covariant: a guard of a `&'static str` can be used as a guard of a `&'a str`. A guard to
+/// write cannot be covariant, since a shorter reference could be written through it.
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: ?Sized> {
-    /// A part also where it is the whole: only this is covariant.
+    /// The type of a part, also for the whole value: only this one is covariant.
     data: DataReadPart<'a, T>,
-    // Dropped after the data.
+    // Declared after the data, so that it is dropped after the unlock.
     hold: Hold<'a>,
 }
 
@@ -42,67 +40,17 @@ pub struct ReadGuard<'a, T: ?Sized> {
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: ?Sized> {
     data: DataWriteGuard<'a, T>,
-    // Dropped after the data.
+    // Declared after the data, so that it is dropped after the unlock.
     hold: Hold<'a>,
 }
 
 impl<'a, T: ?Sized> ReadGuard<'a, T> {
     #[inline]
     #[track_caller]
-    pub(super) fn new(data: DataReadGuard<'a, T>, core: &'a Core) -> Self {
+    pub(super) fn new(data: DataReadGuard<'a, T>, base: &'a LockBase) -> Self {
         ReadGuard {
             data: DataReadGuard::map(data, |data| data),
-            hold: Hold::new(core, Access::Read),
-        }
-    }
-
-    /// Makes a guard of a part of the value. The lock is held until that guard is dropped.
-    ///
-    /// This is an associated function, so that it hides no method of the value.
-    ///
-    /// ```
-    /// use taskgroup::sync::{ReadGuard, RwLock};
-    ///
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let pair = RwLock::new((1, "one"));
-    /// let word = ReadGuard::map(pair.read()?, |pair| pair.1);
-    /// assert_eq!(&*word, "one");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&T) -> &U) -> ReadGuard<'a, U> {
-        let ReadGuard { data, hold } = this;
-        ReadGuard {
-            data: DataReadPart::map(data, f),
-            hold,
-        }
-    }
-
-    /// Makes a guard of a part of the value, if `f` finds that part.
-    ///
-    /// # Errors
-    ///
-    /// `f` returned `None`: the guard is returned.
-    ///
-    /// ```
-    /// use taskgroup::sync::{ReadGuard, RwLock};
-    ///
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let words = RwLock::new(vec!["one"]);
-    /// let first = ReadGuard::try_map(words.read()?, |words| words.first());
-    /// assert_eq!(*first.expect("there is a word"), "one");
-    /// assert!(ReadGuard::try_map(words.read()?, |words| words.get(1)).is_err());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn try_map<U: ?Sized>(
-        this: Self,
-        f: impl FnOnce(&T) -> Option<&U>,
-    ) -> Result<ReadGuard<'a, U>, Self> {
-        let ReadGuard { data, hold } = this;
-        match DataReadPart::try_map(data, f) {
-            Ok(data) => Ok(ReadGuard { data, hold }),
-            Err(data) => Err(ReadGuard { data, hold }),
+            hold: Hold::new(base, Access::Read),
         }
     }
 }
@@ -110,16 +58,17 @@ impl<'a, T: ?Sized> ReadGuard<'a, T> {
 impl<'a, T: ?Sized> WriteGuard<'a, T> {
     #[inline]
     #[track_caller]
-    pub(super) fn new(data: DataWriteGuard<'a, T>, core: &'a Core) -> Self {
+    pub(super) fn new(data: DataWriteGuard<'a, T>, base: &'a LockBase) -> Self {
         WriteGuard {
             data,
-            hold: Hold::new(core, Access::Write),
+            hold: Hold::new(base, Access::Write),
         }
     }
 
-    /// Makes a guard to read, without unlocking: no other thread writes in between. Never blocks.
+    /// Turns the guard into one to read, without unlocking. Never blocks.
     ///
-    /// Readers that wait get the lock, unless a writer came before them.
+    /// No other thread writes in between. Waiting readers get the lock, unless a writer came before
+    /// them.
     ///
     /// ```
     /// use taskgroup::sync::{RwLock, WriteGuard};
@@ -141,6 +90,49 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
             hold: hold.downgraded(),
         }
     }
+}
+
+guard! {
+    ReadGuard, DataReadPart, value: &, part: ReadGuard;
+
+    /// Makes a guard of a part of the value. The lock is held until that guard is dropped.
+    ///
+    /// This is an associated function, so that it hides no method of the value.
+    ///
+    /// ```
+    /// use taskgroup::sync::{ReadGuard, RwLock};
+    ///
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let pair = RwLock::new((1, "one"));
+    /// let word = ReadGuard::map(pair.read()?, |pair| pair.1);
+    /// assert_eq!(&*word, "one");
+    /// # Ok(())
+    /// # }
+    /// ```
+    map;
+
+    /// Makes a guard of a part of the value, if `f` finds that part.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `f` returned `None`. The error is the guard.
+    ///
+    /// ```
+    /// use taskgroup::sync::{ReadGuard, RwLock};
+    ///
+    /// # fn main() -> Result<(), taskgroup::Cancelled> {
+    /// let words = RwLock::new(vec!["one"]);
+    /// let first = ReadGuard::try_map(words.read()?, |words| words.first());
+    /// assert_eq!(*first.expect("there is a word"), "one");
+    /// assert!(ReadGuard::try_map(words.read()?, |words| words.get(1)).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    try_map;
+}
+
+guard! {
+    WriteGuard, DataWriteGuard, value: & mut, part: MappedWriteGuard;
 
     /// Makes a guard of a part of the value. The lock is held until that guard is dropped.
     ///
@@ -158,85 +150,25 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn map<U: ?Sized>(this: Self, f: impl FnOnce(&mut T) -> &mut U) -> MappedWriteGuard<'a, U> {
-        let WriteGuard { data, hold } = this;
-        MappedWriteGuard::new(DataWriteGuard::map(data, f), hold)
-    }
+    map;
 
     /// Makes a guard of a part of the value, if `f` finds that part.
     ///
     /// # Errors
     ///
-    /// `f` returned `None`: the guard is returned.
+    /// Fails if `f` returned `None`. The error is the guard.
     ///
     /// ```
     /// use taskgroup::sync::{RwLock, WriteGuard};
     ///
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
     /// let words = RwLock::new(vec!["one"]);
-    /// let words = WriteGuard::try_map(words.write()?, |words| words.get_mut(1)).expect_err("there is one word");
-    /// let mut first = WriteGuard::try_map(words, |words| words.first_mut()).expect("there is a word");
-    /// *first = "two";
+    /// let second = WriteGuard::try_map(words.write()?, |words| words.get_mut(1));
+    /// let words = second.expect_err("there is one word");
+    /// let first = WriteGuard::try_map(words, |words| words.first_mut());
+    /// *first.expect("there is a word") = "two";
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_map<U: ?Sized>(
-        this: Self,
-        f: impl FnOnce(&mut T) -> Option<&mut U>,
-    ) -> Result<MappedWriteGuard<'a, U>, Self> {
-        let WriteGuard { data, hold } = this;
-        match DataWriteGuard::try_map(data, f) {
-            Ok(data) => Ok(MappedWriteGuard::new(data, hold)),
-            Err(data) => Err(WriteGuard { data, hold }),
-        }
-    }
-}
-
-impl<T: ?Sized> Deref for ReadGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
-impl<T: ?Sized> Deref for WriteGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.data
-    }
-}
-
-impl<T: ?Sized> DerefMut for WriteGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.data
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for ReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for WriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
+    try_map;
 }

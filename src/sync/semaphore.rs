@@ -1,15 +1,14 @@
-//! Permits, given out in the order in which they were asked for.
+//! A number of permits, given out in the order of the calls.
 
 use std::fmt;
 use std::panic::Location;
 
-use super::Permit;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled, TokenId};
 use crate::facade::{AtomicUsize, Mutex, Ordering, const_fn, spin};
-use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
-/// Somebody waits: permits go through the queue.
+/// A thread waits: permits go through the queue.
 const QUEUED: usize = 1;
 /// The semaphore is closed.
 const CLOSED: usize = 2;
@@ -18,9 +17,9 @@ const ONE: usize = 4;
 /// Permits have been added.
 const GROWN: usize = 1;
 
-/// Limits how many may do something at once.
+/// Limits how many threads do something at once.
 ///
-/// Permits are given out in order: whoever asks for many is not overtaken by those who ask for few.
+/// Permits are given out in order: a call for many permits is not overtaken by calls for few.
 ///
 /// ```
 /// use taskgroup::sync::Semaphore;
@@ -42,51 +41,53 @@ const GROWN: usize = 1;
 /// # }
 /// ```
 ///
-/// A semaphore made with no permits counts events: [`add_permits`](Self::add_permits) announces
-/// them, and [`acquire`](Self::acquire) with [`forget`](Permit::forget) takes them.
+/// A semaphore that is created with no permits counts events: [`add_permits`](Self::add_permits)
+/// announces them, and [`acquire`](Self::acquire) with [`forget`](super::Permit::forget) takes
+/// them.
 ///
 /// # Closing
 ///
-/// After [`close`](Self::close) no permit is given out any more. Calls that wait, and all later
-/// ones, return a [`Cancelled`] with the cause [`CancelCause::SemaphoreClosed`]. It is not the
-/// cancel of any scope: a task that returns it with `?` has failed, as if it returned the
-/// disconnect of a channel. In a cancelled scope a call returns the cancel of the scope instead.
+/// After [`close`](Self::close) no permit is given out. Calls that wait, and all later ones, return
+/// a [`Cancelled`] with the cause [`CancelCause::SemaphoreClosed`]. It is not the cancel of a
+/// scope: a task that returns it with `?` has failed, like a task that returns the disconnect of a
+/// channel. In a cancelled scope a call returns the cancel of the scope instead.
 ///
 /// # Memory ordering
 ///
-/// What happened before a permit came back, or was added, happens before the return of the
-/// `acquire` that gets it.
+/// What happened before a permit was returned or added happens before the return of the `acquire`
+/// that gets it.
 //
 // The word: bit 0 is QUEUED, bit 1 is CLOSED, the rest is the number of free permits.
 //
 // 1. While QUEUED is set, permits are taken out of the word only under the lock of the queue. While
 //    CLOSED is set, none are.
-// 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under it when the
-//    queue is empty. Both are read-modify-writes of the word that permits come back to: a permit
-//    that came back before is seen by the waiter, one that comes back after it finds QUEUED.
+// 2. QUEUED is set under the lock before a waiter enters the queue, and cleared under the lock when
+//    the queue is empty. Both are read-modify-writes of the word that permits are returned to. So a
+//    waiter sees a permit that was returned before, and a permit that is returned later finds
+//    QUEUED.
 // 3. CLOSED is set, and all waiters are refused, in the critical section that closes. A waiter
 //    looks whether the semaphore is closed in the critical section in which it enters the queue. So
-//    none waits in a closed semaphore.
+//    no thread waits in a closed semaphore.
 pub struct Semaphore {
     word: AtomicUsize,
-    line: Mutex<Line>,
+    state: Mutex<SemaphoreState>,
     made_with: usize,
-    /// How many permits there are, free and out, times [`ONE`]; and whether any were ever added.
+    /// The number of permits, free and out, times [`ONE`], and whether any were ever added.
     total: AtomicUsize,
 }
 
-struct Line {
+struct SemaphoreState {
     waiters: WaitQueue<usize>,
-    /// What calls get once the semaphore is closed.
+    /// The error of all calls, once the semaphore is closed.
     closed: Option<Cancelled>,
 }
 
 impl Semaphore {
-    /// The most permits that a semaphore can have, those that are out included.
+    /// The most permits that a semaphore can have, including the ones that are out.
     pub const MAX_PERMITS: usize = usize::MAX / ONE;
 
     const_fn! {
-        /// A semaphore with `permits` permits.
+        /// Creates a semaphore with `permits` permits.
         ///
         /// # Panics
         ///
@@ -99,77 +100,18 @@ impl Semaphore {
         /// assert_eq!(CONNECTIONS.available(), 2);
         /// ```
         pub const fn new(permits: usize) -> Self {
-            assert!(permits <= Self::MAX_PERMITS, "a semaphore cannot have that many permits");
+            assert!(
+                permits <= Self::MAX_PERMITS,
+                "a semaphore cannot have that many permits"
+            );
+
             Semaphore {
                 word: AtomicUsize::new(permits * ONE),
-                line: Mutex::new(Line { waiters: WaitQueue::new(), closed: None }),
+                state: Mutex::new(SemaphoreState { waiters: WaitQueue::new(), closed: None }),
                 made_with: permits,
                 total: AtomicUsize::new(permits * ONE),
             }
         }
-    }
-
-    /// Takes one permit, waiting for it if need be.
-    ///
-    /// # Cancellation
-    ///
-    /// A blocking point. A permit that was granted while the scope was being cancelled is returned;
-    /// with `Err`, none was taken.
-    ///
-    /// # Errors
-    ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is
-    /// [closed](Self::close).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let semaphore = taskgroup::sync::Semaphore::new(1);
-    /// let permit = semaphore.acquire()?;
-    /// assert!(semaphore.try_acquire().is_none());
-    /// drop(permit);
-    /// assert!(semaphore.try_acquire().is_some());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn acquire(&self) -> Result<Permit<'_>, Cancelled> {
-        self.take(1)?;
-        Ok(Permit::new(self, 1))
-    }
-
-    /// Takes `count` permits at once, waiting until there are so many. Nobody who asks later gets
-    /// one before.
-    ///
-    /// # Cancellation
-    ///
-    /// As [`acquire`](Self::acquire).
-    ///
-    /// # Errors
-    ///
-    /// The cancel of the scope, or [`CancelCause::SemaphoreClosed`] once the semaphore is
-    /// [closed](Self::close).
-    ///
-    /// # Panics
-    ///
-    /// If so many can never be free, rather than wait for ever: more than
-    /// [`MAX_PERMITS`](Self::MAX_PERMITS), or more than the semaphore was made with, where it was
-    /// made with any and none were ever added. One made with none, or to which permits were added,
-    /// may get more, and is waited for.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), taskgroup::Cancelled> {
-    /// let semaphore = taskgroup::sync::Semaphore::new(3);
-    /// let two = semaphore.acquire_many(2)?;
-    /// assert_eq!((two.count(), semaphore.available()), (2, 1));
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
-        self.take_many(count)?;
-        Ok(Permit::new(self, count))
     }
 
     #[cold]
@@ -180,40 +122,17 @@ impl Semaphore {
             "{count} permits can never be free: a semaphore has at most {}",
             Self::MAX_PERMITS
         );
-        // Relaxed: whoever counts on permits that another thread adds has been told of it.
+
+        // Relaxed: a thread that counts on permits of another thread has been told of them.
         assert!(
             self.made_with == 0 || self.total.load(Ordering::Relaxed) & GROWN != 0,
-            "{count} permits can never be free: the semaphore was made with {}, and none were added",
+            "{count} permits can never be free: \
+             the semaphore was made with {}, and none were added",
             self.made_with
         );
     }
 
-    /// Takes one permit if one is free, no thread waits and the semaphore is not closed. Never
-    /// blocks.
-    ///
-    /// ```
-    /// let semaphore = taskgroup::sync::Semaphore::new(0);
-    /// assert!(semaphore.try_acquire().is_none());
-    /// ```
-    #[inline]
-    pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.try_acquire_many(1)
-    }
-
-    /// Takes `count` permits if so many are free, no thread waits and the semaphore is not closed.
-    /// Never blocks.
-    ///
-    /// ```
-    /// let semaphore = taskgroup::sync::Semaphore::new(3);
-    /// assert!(semaphore.try_acquire_many(4).is_none());
-    /// assert!(semaphore.try_acquire_many(3).is_some());
-    /// ```
-    #[inline]
-    pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
-        self.try_take(count).then(|| Permit::new(self, count))
-    }
-
-    /// How many permits are free. Others may take them before the answer is read.
+    /// Returns the number of free permits. Other threads may take them before the answer is read.
     ///
     /// ```
     /// assert_eq!(taskgroup::sync::Semaphore::new(3).available(), 3);
@@ -222,13 +141,13 @@ impl Semaphore {
         self.word.load(Ordering::Relaxed) / ONE
     }
 
-    /// Adds `count` permits, which go to those who wait first.
+    /// Adds `count` permits. Waiting threads get them first.
     ///
     /// # Panics
     ///
     /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS): those that are
-    /// free and those that are out, unless they were [forgotten](Permit::forget). Then none were
-    /// added.
+    /// free and those that are out, unless they were [forgotten](super::Permit::forget). Then none
+    /// were added.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -249,8 +168,8 @@ impl Semaphore {
                 "{permits} and {count} permits are more than a semaphore can have"
             );
             let grown = ((permits + count) * ONE) | GROWN;
-            // Relaxed: it is a count. Before they are put back, or they could be forgotten before
-            // they are counted.
+            // Before they can be taken: otherwise they could be forgotten before they are counted.
+            // Relaxed: it is only a count.
             match self.total.compare_exchange_weak(
                 total,
                 grown,
@@ -261,6 +180,7 @@ impl Semaphore {
                 Err(now) => total = now,
             }
         }
+
         self.put_back(count);
     }
 
@@ -291,23 +211,24 @@ impl Semaphore {
         let location = Location::caller();
         let mut wakes = Wakes::default();
         {
-            let mut line = self.line.lock();
-            if line.closed.is_some() {
+            let mut state = self.state.lock();
+            if state.closed.is_some() {
                 return;
             }
             // Invariant 3.
-            line.closed = Some(Cancelled::new(
+            state.closed = Some(Cancelled::new(
                 CancelCause::SemaphoreClosed,
                 location,
                 TokenId::next(),
             ));
             // fault: close-refuses-no-waiter
-            line.waiters.grant_all(Grant::Refused, &mut wakes);
+            state.waiters.grant_all(Grant::Refused, &mut wakes);
             // Release pairs with the acquire in `is_closed`.
             self.word.fetch_or(CLOSED, Ordering::Release);
-            // Invariant 2.
+            // Invariant 2: the queue is empty.
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
+
         wakes.wake();
     }
 
@@ -329,7 +250,9 @@ impl Semaphore {
         let Some(needed) = count.checked_mul(ONE) else {
             return false;
         };
+
         let mut word = self.word.load(Ordering::Relaxed);
+        // Invariant 1.
         while word & (QUEUED | CLOSED) == 0 && word >= needed {
             // Acquire pairs with the release in `put_back`.
             match self.word.compare_exchange_weak(
@@ -342,6 +265,7 @@ impl Semaphore {
                 Err(now) => word = now,
             }
         }
+
         false
     }
 
@@ -368,74 +292,70 @@ impl Semaphore {
     #[cold]
     #[track_caller]
     fn wait_for(&self, count: usize) -> Result<(), Cancelled> {
-        // A queue moves when a permit has gone from thread to thread: that is not worth spinning
-        // for.
+        // A queue moves when a permit goes from thread to thread, which takes longer than a spin.
         if self.word.load(Ordering::Relaxed) & (QUEUED | CLOSED) == 0
             && spin(|| self.try_take(count))
         {
             return Ok(());
         }
-        let waiter = Waiter::new(context::slot());
-        let place = {
-            let mut line = self.line.lock();
+
+        let entered = Enqueued::enter(&self.state, context::slot(), |state, waiter, _| {
             // Invariant 3.
             //
             // fault: acquire-misses-the-close
-            if line.closed.is_some() {
-                drop(line);
-                return Err(self.refused());
+            if state.closed.is_some() {
+                return Err(Grant::Refused);
             }
-            // Invariant 2. Acquire pairs with the release in `put_back`, should the permits be
-            // there.
+            // Invariant 2. Acquire pairs with the release in `put_back`, if the permits have come
+            // meanwhile.
             let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
-            if line.waiters.is_empty() && word / ONE >= count {
+            if state.waiters.is_empty() && word / ONE >= count {
                 self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);
-                return Ok(());
+                return Err(Grant::Given);
             }
-            line.waiters.push(waiter.clone(), count)
+            Ok(state.waiters.push(waiter.clone(), count))
+        });
+
+        let settled = match entered {
+            Err(at_once) => Ok(at_once),
+            Ok(entered) => {
+                let ended = context::wait(WaitKind::Semaphore, None, || entered.is_granted());
+                entered.settle(ended, |state, position, wakes| {
+                    state.waiters.remove(position);
+                    // A waiter behind this one may need fewer permits.
+                    self.hand_out(&mut state.waiters, wakes);
+                })
+            }
         };
-        match context::wait(WaitKind::Semaphore, None, || waiter.is_granted()) {
-            Ok(_) if waiter.grant() == Grant::Refused => Err(self.refused()),
-            Ok(_) => Ok(()),
-            Err(cancelled) => {
-                let mut wakes = Wakes::default();
-                {
-                    let mut line = self.line.lock();
-                    // fault: cancelled-acquire-drops-its-permits
-                    if waiter.grant() == Grant::Given {
-                        return Ok(());
-                    }
-                    if !waiter.is_granted() {
-                        line.waiters.remove(place);
-                    }
-                    // Those behind may need less.
-                    self.hand_out(&mut line.waiters, &mut wakes);
-                }
-                wakes.wake();
-                Err(cancelled)
-            }
+
+        match settled {
+            Ok(Grant::Given) => Ok(()),
+            Ok(Grant::Refused) => Err(self.refused()),
+            Err(Err(cancelled)) => Err(cancelled),
+            Ok(Grant::None) | Err(Ok(_)) => unreachable!("the wait has no limit"),
         }
     }
 
-    /// What a call returns that finds the semaphore closed: the cancel of its scope, if there is
-    /// one, else the close.
+    /// Returns the error of a call that finds the semaphore closed: the cancel of its scope if
+    /// there is one, else the close.
     fn refused(&self) -> Cancelled {
-        match (context::check_ancestors(), &self.line.lock().closed) {
+        match (context::check_ancestors(), &self.state.lock().closed) {
             (Err(cancelled), _) => cancelled,
             (Ok(()), Some(closed)) => closed.clone(),
             (Ok(()), None) => unreachable!("it stays closed"),
         }
     }
 
-    /// The permits are out for good.
+    /// Takes permits that are out from the total, so that they are never returned.
     pub(super) fn forget(&self, count: usize) {
         self.total.fetch_sub(count * ONE, Ordering::Relaxed);
     }
 
     #[inline]
     pub(super) fn put_back(&self, count: usize) {
-        // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`, whatever other
-        // exchanges of the word come between.
+        // Release pairs with the acquires in `try_take`, `wait_for` and `hand_out`. Other exchanges
+        // of the word may come between. Invariant 2: a waiter that did not see these permits has
+        // set QUEUED.
         if self.word.fetch_add(count * ONE, Ordering::Release) & QUEUED != 0 {
             self.serve();
         }
@@ -444,15 +364,15 @@ impl Semaphore {
     #[cold]
     fn serve(&self) {
         let mut wakes = Wakes::default();
-        self.hand_out(&mut self.line.lock().waiters, &mut wakes);
+        self.hand_out(&mut self.state.lock().waiters, &mut wakes);
         wakes.wake();
     }
 
-    /// Gives what is free to those who wait, in order, as far as it goes.
+    /// Gives the free permits to the waiters, in order, until there are too few for the first one.
     fn hand_out(&self, queue: &mut WaitQueue<usize>, wakes: &mut Wakes) {
         while let Some(&count) = queue.front() {
-            // Acquire pairs with the release in `put_back`: the waiter gets what came back before,
-            // by way of its grant.
+            // Acquire pairs with the release in `put_back`, for the waiter too, which reads its
+            // grant. Invariant 1: the lock is held.
             if self.word.load(Ordering::Acquire) / ONE < count {
                 return;
             }
@@ -461,6 +381,8 @@ impl Semaphore {
                 wakes.grant(waiter, Grant::Given);
             }
         }
+
+        // Invariant 2: the queue is empty.
         self.word.fetch_and(!QUEUED, Ordering::Relaxed);
     }
 }
@@ -469,7 +391,7 @@ impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore")
             .field("available", &self.available())
-            .field("waiting", &self.line.lock().waiters.len())
+            .field("waiting", &self.state.lock().waiters.len())
             .field("is_closed", &self.is_closed())
             .finish()
     }

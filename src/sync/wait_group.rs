@@ -1,4 +1,4 @@
-//! A count of references that can grow, and a wait until the others are gone.
+//! A count of references that can grow, and a wait until the other references are gone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
 use crate::facade::{AtomicUsize, Mutex, Ordering, spin};
-use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
+use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
 /// Lets threads wait for an amount of work that is not known beforehand and may grow.
 ///
 /// Each piece of work has a clone of the wait group and drops it at its end. A wait ends when all
-/// other references have been dropped, or wait as well. Unlike a [`Latch`](super::Latch), a wait
+/// other references have been dropped or wait as well. Unlike a [`Latch`](super::Latch), a wait
 /// group can be used again.
 ///
 /// ```
@@ -51,22 +51,21 @@ use crate::waiting::{Grant, WaitKind, WaitQueue, Waiter, Wakes};
 /// What happened before the drop of each other reference happens before the return of every wait
 /// that was not cancelled.
 //
-// 1. `count` is the number of references without those that wait. It becomes zero only under the
-//    lock of the queue, and then all waiters are granted and taken out in the same critical
-//    section.
+// 1. `count` is the number of references that do not wait. It becomes zero only under the lock of
+//    the queue, and all waiters are granted and taken out in that critical section.
 // 2. A reference that begins to wait leaves the count and enters the queue in one critical section,
 //    so it is granted whenever the count becomes zero. Its own thread puts it back into the count
-//    when the wait ends; for a wait that was cut short, in the critical section in which it leaves
-//    the queue.
-pub struct WaitGroup(Arc<Inner>);
+//    when the wait ends. If the wait was cut short, it does so in the critical section in which it
+//    leaves the queue.
+pub struct WaitGroup(Arc<WaitGroupState>);
 
-struct Inner {
+struct WaitGroupState {
     count: AtomicUsize,
     queue: Mutex<WaitQueue<()>>,
 }
 
 impl WaitGroup {
-    /// Makes a wait group with one reference: the one that is returned.
+    /// Creates a wait group with one reference, which is returned.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -74,14 +73,14 @@ impl WaitGroup {
     /// # }
     /// ```
     pub fn new() -> Self {
-        WaitGroup(Arc::new(Inner {
+        WaitGroup(Arc::new(WaitGroupState {
             count: AtomicUsize::new(1),
             queue: Mutex::new(WaitQueue::new()),
         }))
     }
 
-    /// Returns the number of references that are not waiting. Other threads may change it before it
-    /// is read.
+    /// Returns the number of references that do not wait. Other threads may change it before the
+    /// answer is read.
     ///
     /// ```
     /// let pending = taskgroup::sync::WaitGroup::new();
@@ -94,19 +93,19 @@ impl WaitGroup {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// Waits until all other references have been dropped, or wait as well.
+    /// Blocks until all other references have been dropped or wait as well.
     ///
     /// This reference does not count while it waits. It counts again afterwards, so the wait group
     /// can be used again.
     ///
     /// # Cancellation
     ///
-    /// A blocking point. With `Err` this reference counts as before, and the wait can be repeated
+    /// A blocking point. If it fails, this reference counts as before, and the wait can be repeated
     /// in a [`shield`](crate::shield).
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// use taskgroup::sync::WaitGroup;
@@ -129,16 +128,16 @@ impl WaitGroup {
         self.wait_limited(|| None).map(drop)
     }
 
-    /// Like [`wait`](Self::wait), for at most `duration`: false if there are other references by
-    /// then.
+    /// Like [`wait`](Self::wait), but blocks for at most `duration`. Returns `false` if there are
+    /// other references by then.
     ///
     /// # Cancellation
     ///
-    /// As [`wait`](Self::wait). With `false`, too, this reference counts as before.
+    /// Like [`wait`](Self::wait). If it returns `false`, this reference counts as before, too.
     ///
     /// # Errors
     ///
-    /// The cancel of the scope.
+    /// Fails if the scope is cancelled.
     ///
     /// ```
     /// use std::time::Duration;
@@ -160,51 +159,56 @@ impl WaitGroup {
     #[track_caller]
     fn wait_limited(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<Outcome, Cancelled> {
         context::check()?;
-        let inner = &*self.0;
-        let waiter = Waiter::new(context::slot());
-        let mut wakes = Wakes::default();
-        let place = {
-            let mut queue = inner.queue.lock();
-            if inner.leave(&mut queue, &mut wakes) {
-                None
-            } else {
-                // Invariant 2.
-                //
-                // fault: wait-group-enters-after-it-leaves
-                Some(queue.push(waiter.clone(), ()))
+        let state = &*self.0;
+        // fault: wait-group-enters-after-it-leaves
+        let entered = state.enter();
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(ready) => {
+                state.add();
+                return Ok(ready);
             }
-        };
-        wakes.wake();
-        let Some(place) = place else {
-            inner.add();
-            return Ok(Outcome::Ready);
         };
 
-        spin(|| waiter.is_granted());
-        let ended = context::wait(WaitKind::WaitGroup, limit(), || waiter.is_granted());
-        if !matches!(ended, Ok(Outcome::Ready)) {
-            let mut queue = inner.queue.lock();
-            // fault: cancelled-wait-group-misses-its-grant
-            if !waiter.is_granted() {
-                queue.remove(place);
-                // Invariant 2.
-                inner.add();
-                return ended;
-            }
-        }
-        inner.add();
-        Ok(Outcome::Ready)
+        spin(|| entered.is_granted());
+        let ended = context::wait(WaitKind::WaitGroup, limit(), || entered.is_granted());
+        let settled = entered.settle(ended, |queue, position, _| {
+            queue.remove(position);
+            // Invariant 2.
+            state.add();
+        });
+
+        settled.map_or_else(
+            |ended| ended,
+            |_| {
+                state.add();
+                Ok(Outcome::Ready)
+            },
+        )
     }
 }
 
-impl Inner {
+impl WaitGroupState {
+    /// Takes the reference of this thread out of the count and puts a waiter into the queue. If it
+    /// was the last reference, returns that the wait is over instead.
+    fn enter(&self) -> Result<Enqueued<'_, WaitQueue<()>>, Outcome> {
+        Enqueued::enter(&self.queue, context::slot(), |queue, waiter, wakes| {
+            // Invariant 2: in one critical section.
+            if self.leave(queue, wakes) {
+                return Err(Outcome::Ready);
+            }
+            Ok(queue.push(waiter.clone(), ()))
+        })
+    }
+
+    /// Counts one more reference.
     fn add(&self) {
-        // Relaxed: a reference or a wait that has just ended orders it; and to count up goes on
-        // with the releases before it.
+        // Relaxed: a reference, or a wait that has just ended, orders it. It is a
+        // read-modify-write, so it continues the releases before it.
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a reference out of the count, if it is not the last one.
+    /// Takes a reference out of the count, unless it is the last one. Returns whether it did.
     fn leave_quickly(&self) -> bool {
         let mut count = self.count.load(Ordering::Relaxed);
         while count > 1 {
@@ -219,14 +223,15 @@ impl Inner {
                 Err(now) => count = now,
             }
         }
+
         false
     }
 
-    /// Takes a reference out of the count. If that was the last one, grants all waiters and returns
-    /// true.
+    /// Takes a reference out of the count. If it was the last one, grants all waiters and returns
+    /// `true`.
     fn leave(&self, queue: &mut WaitQueue<()>, wakes: &mut Wakes) -> bool {
         // Invariant 1. Acquire pairs with the releases here and in `leave_quickly`, for this thread
-        // and, by way of their grants, for those that wait.
+        // and for the waiters, which read their grants.
         let was_last = self.count.fetch_sub(1, Ordering::AcqRel) == 1;
         if was_last {
             queue.grant_all(Grant::Given, wakes);

@@ -1,10 +1,12 @@
 //! How a thread waits so that a cancel finds it: one slot for each thread, one word for each slot,
 //! one protocol; and the queue of the threads that wait for the same thing.
 
+mod enqueued;
 mod slot;
 mod wait_kind;
 mod wait_queue;
 
+pub(crate) use enqueued::Enqueued;
 pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};
 pub(crate) use wait_kind::WaitKind;
 pub(crate) use wait_queue::{Grant, Position, WaitQueue, Waiter, Wakes};

@@ -1,7 +1,7 @@
-//! The channels of the clock: [`after`](super::after) and [`tick`](super::tick).
+//! The source of the messages of [`after`](super::after) and [`tick`](super::tick): the clock.
 //!
-//! No thread sends their messages. The next message is in the channel from the instant at which it
-//! is due until a receive takes it. A receive that finds it not due yet waits until that instant,
+//! No thread sends these messages. The next message is in the channel from the instant at which it
+//! is due until a receive takes it. A receive that finds it not yet due waits until that instant
 //! and looks again.
 //!
 //! # Invariants
@@ -15,55 +15,57 @@
 
 use std::time::{Duration, Instant};
 
-use super::refusal::Refusal;
+use super::op_error::OpError;
 use crate::cancel::context;
 use crate::facade::{self, Mutex};
 use crate::waiting::WaitKind;
 
-pub(super) struct Timer<T> {
-    /// When the next message is in the channel; `None` if no further one will be.
+/// Makes the messages of a channel of the clock.
+pub(super) struct Ticker<T> {
+    /// When the next message is due, or `None` if no further one will come.
     due: Mutex<Option<Instant>>,
-    /// The time between two messages, if there is more than one.
+    /// The time between two messages, or `None` if there is only one.
     period: Option<Duration>,
-    /// Makes the message of the instant at which it was due. An `Instant` itself, where the type of
-    /// the messages is known.
+    /// Makes the message of the instant at which it was due. The public functions know that a
+    /// message is that `Instant`; a `Ticker<T>` does not.
     message: fn(Instant) -> T,
 }
 
-impl<T> Timer<T> {
+impl<T> Ticker<T> {
     pub(super) fn new(
         due: Option<Instant>,
         period: Option<Duration>,
         message: fn(Instant) -> T,
     ) -> Self {
-        Timer {
+        Ticker {
             due: Mutex::new(due),
             period,
             message,
         }
     }
 
-    /// When the next message is in the channel.
+    /// Returns when the next message is due.
     pub(super) fn due(&self) -> Option<Instant> {
         *self.due.lock()
     }
 
-    /// Whether a message is in the channel.
+    /// Returns whether a message is in the channel.
     pub(super) fn is_due(&self) -> bool {
         self.due().is_some_and(|due| due <= facade::now())
     }
 
-    /// Takes the message.
+    /// Takes the message that is due.
     ///
     /// # Errors
     ///
-    /// When the next one is due, if that is not now.
+    /// If none is due. The error is the instant at which the next one will be.
     pub(super) fn take(&self) -> Result<T, Option<Instant>> {
         let mut next = self.due.lock();
         let now = facade::now();
         let Some(due) = next.filter(|&due| due <= now) else {
             return Err(*next);
         };
+
         // Invariants 1 and 2.
         //
         // fault: tick-is-found-and-then-taken
@@ -71,11 +73,11 @@ impl<T> Timer<T> {
         Ok((self.message)(due))
     }
 
-    /// When the message is due that follows the one of `due`, which is taken `now`.
+    /// Returns when the message after the one of `due` is due, which is taken `now`.
     ///
     /// Messages keep their distance to the first one, so that the latency of a receive does not add
     /// up. A receive that is a whole period late or more has missed messages. They are left out,
-    /// and the period begins anew.
+    /// and the next period begins now.
     fn after(&self, due: Instant, now: Instant) -> Option<Instant> {
         let period = self.period?;
         due.checked_add(period)
@@ -83,29 +85,30 @@ impl<T> Timer<T> {
             .or_else(|| now.checked_add(period))
     }
 
-    /// Takes a message, waiting until it is due or until the limit if need be.
+    /// Blocks until a message is due or until the limit, and takes it.
     #[track_caller]
-    pub(super) fn recv(&self, limit: Option<Instant>) -> Result<T, Refusal> {
+    pub(super) fn recv(&self, limit: Option<Instant>) -> Result<T, OpError> {
         loop {
             let due = match self.take() {
                 Ok(message) => return Ok(message),
                 Err(due) => due,
             };
+            // Invariant 3: nothing but the clock ends the wait.
             context::wait(WaitKind::Receive, first(due, limit), || false)
-                .map_err(Refusal::Cancelled)?;
+                .map_err(OpError::Cancelled)?;
             if !comes_first(due, limit) {
-                return Err(Refusal::NotNow);
+                return Err(OpError::NotNow);
             }
         }
     }
 }
 
-/// The earlier of two instants; `None` is never.
+/// Returns the earlier of two instants, of which `None` never comes.
 pub(super) fn first(due: Option<Instant>, limit: Option<Instant>) -> Option<Instant> {
     [due, limit].into_iter().flatten().min()
 }
 
-/// Whether a message that is due then is in time for a wait with this limit.
+/// Returns whether a message that is `due` then comes in time for a wait with this `limit`.
 pub(super) fn comes_first(due: Option<Instant>, limit: Option<Instant>) -> bool {
     due.is_some_and(|due| limit.is_none_or(|limit| due <= limit))
 }
@@ -119,20 +122,20 @@ mod tests {
     #[test]
     fn a_late_receive_does_not_move_the_ticks() {
         let due = Instant::now();
-        let timer = Timer::new(Some(due), Some(PERIOD), |due| due);
+        let ticker = Ticker::new(Some(due), Some(PERIOD), |due| due);
         for late in [Duration::ZERO, PERIOD / 2, PERIOD - Duration::from_nanos(1)] {
-            assert_eq!(timer.after(due, due + late), Some(due + PERIOD));
+            assert_eq!(ticker.after(due, due + late), Some(due + PERIOD));
         }
     }
 
     #[test]
     fn ticks_that_were_missed_are_left_out() {
         let due = Instant::now();
-        let timer = Timer::new(Some(due), Some(PERIOD), |due| due);
+        let ticker = Ticker::new(Some(due), Some(PERIOD), |due| due);
         for late in [PERIOD, 5 * PERIOD / 2] {
-            assert_eq!(timer.after(due, due + late), Some(due + late + PERIOD));
+            assert_eq!(ticker.after(due, due + late), Some(due + late + PERIOD));
         }
-        let once = Timer::new(Some(due), None, |due| due);
+        let once = Ticker::new(Some(due), None, |due| due);
         assert_eq!(once.after(due, due + PERIOD), None);
     }
 

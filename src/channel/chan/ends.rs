@@ -1,16 +1,16 @@
-//! How the ends of a channel come and go.
+//! The count of the ends of a channel, and what happens when the last one goes.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::panic;
 use std::thread;
 
-use super::Shared;
+use super::Chan;
 use crate::facade::catch;
 use crate::panics::{PanicPayload, log};
 use crate::waiting::Grant;
 
-impl<T> Shared<T> {
+impl<T> Chan<T> {
     pub(in crate::channel) fn add_sender(&self) {
         self.state.lock().senders += 1;
     }
@@ -24,7 +24,7 @@ impl<T> Shared<T> {
         self.with(|state, wakes| {
             state.senders -= 1;
             // Invariant 6.
-            state.senders_closing.note(state.senders == 0);
+            state.senders_closing.note(state.senders);
             // fault: last-sender-tells-nothing
             if state.senders == 0 {
                 while state.tell_receiver(Grant::Refused, wakes).is_some() {}
@@ -37,11 +37,11 @@ impl<T> Shared<T> {
         let unread = self.with(|state, wakes| {
             state.receivers -= 1;
             // Invariant 6.
-            state.receivers_closing.note(state.receivers == 0);
+            state.receivers_closing.note(state.receivers);
             if state.receivers != 0 {
                 return VecDeque::new();
             }
-            // They stay in the queue, where each finds its message.
+            // Invariant 1: the refused senders stay in the queue, where each finds its message.
             //
             // fault: last-receiver-tells-nothing
             for (waiter, sending) in state.sending.iter() {
@@ -52,13 +52,16 @@ impl<T> Shared<T> {
             // fault: last-receiver-leaves-the-messages
             mem::take(&mut state.buffer)
         });
-        // Outside of the lock: the messages may hold ends of this channel.
+
+        // Outside of the lock: the messages may hold ends of this channel, and run any code.
         drop_each(unread);
     }
 }
 
-/// Drops every message, also where the drop of one panics. The first panic goes on then; any other
-/// is logged, since a second one would end the process.
+/// Drops every message, even if the drop of one panics.
+///
+/// The first panic is resumed at the end. Any other is logged, since a second panic would end the
+/// process.
 fn drop_each<T>(messages: VecDeque<T>) {
     let mut first = None;
     for message in messages {
@@ -72,6 +75,7 @@ fn drop_each<T>(messages: VecDeque<T>) {
             log(|| tracing::error!(panic = panic.message(), "the drop of a message panicked"));
         }
     }
+
     if let Some(payload) = first {
         panic::resume_unwind(payload);
     }

@@ -1,0 +1,419 @@
+//! The part of a channel that its ends share: the state behind a lock, and the waits.
+
+mod ends;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use super::Disconnected;
+use super::closing::Closing;
+use super::op_error::OpError;
+use super::state::ChannelState;
+use super::ticker::Ticker;
+use crate::cancel::context;
+use crate::facade::{Mutex, Track, spin};
+use crate::waiting::{Enqueued, Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
+
+/// A channel, as its ends share it.
+// In the order of declaration: the fields that each send and receive touches stand together.
+#[repr(C)]
+pub(super) struct Chan<T> {
+    /// Grows from channel to channel. A select enters its queues in the order of the ids.
+    pub(super) id: u64,
+    /// The number of messages that there is room for, or `usize::MAX` for any number.
+    pub(super) capacity: usize,
+    state: Mutex<ChannelState<T>>,
+    /// Makes the messages, if they come from the clock. Then the state is the one of an empty
+    /// channel.
+    ticker: Option<Ticker<T>>,
+    _leaks: Track,
+}
+
+/// The number of the case of a thread that waits for one operation only.
+const ONLY: u32 = 0;
+
+fn or_cancelled<T>((message, error): (T, OpError)) -> (T, OpError) {
+    (message, error.or_cancelled())
+}
+
+impl<T> Chan<T> {
+    /// Creates a channel with one sender and one receiver.
+    pub(super) fn new(capacity: usize) -> Self {
+        Chan::with_timer(capacity, None)
+    }
+
+    /// Creates a channel with one receiver. It counts a sender that does not exist, so that the
+    /// channel never ends.
+    pub(super) fn timed(ticker: Ticker<T>) -> Self {
+        Chan::with_timer(1, Some(ticker))
+    }
+
+    fn with_timer(capacity: usize, ticker: Option<Ticker<T>>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let state = ChannelState {
+            buffer: VecDeque::new(),
+            sending: WaitQueue::new(),
+            receiving: WaitQueue::new(),
+            senders: 1,
+            receivers: 1,
+            senders_closing: Closing::default(),
+            receivers_closing: Closing::default(),
+        };
+
+        Chan {
+            id: NEXT.fetch_add(1, Relaxed),
+            capacity,
+            state: Mutex::new(state),
+            ticker,
+            _leaks: Track::new(),
+        }
+    }
+
+    /// Creates a channel with one receiver, without messages and without an end. All of these
+    /// channels have one id, since no operation tells them apart.
+    pub(super) fn never() -> Self {
+        Chan {
+            id: u64::MAX,
+            ..Chan::new(0)
+        }
+    }
+
+    /// Runs `f` under the lock, and then wakes the waiters that it granted.
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(&mut ChannelState<T>, &mut Wakes) -> R) -> R {
+        let mut wakes = Wakes::default();
+        let result = f(&mut self.state.lock(), &mut wakes);
+        wakes.wake();
+        result
+    }
+
+    /// Returns the error of a send, once the receivers are gone.
+    pub(super) fn without_receivers(&self) -> Disconnected {
+        self.state.lock().without_receivers()
+    }
+
+    pub(super) fn ticker(&self) -> Option<&Ticker<T>> {
+        self.ticker.as_ref()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.ticker {
+            Some(ticker) => ticker.is_due().into(),
+            None => self.state.lock().buffer.len(),
+        }
+    }
+
+    /// Sends `message` if no thread has to wait or to be woken for it. Otherwise returns it.
+    ///
+    /// This is the usual case. Here and in `pop` the outcome is an `Option`: passing on a `Result`
+    /// with all errors costs as much as the push itself.
+    #[inline]
+    pub(super) fn push(&self, message: T) -> Option<T> {
+        let mut state = self.state.lock();
+        // A receiver that waits would have to be told: invariant 3.
+        if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity
+        {
+            state.buffer.push_back(message);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// Sends `message` if this thread need not wait.
+    pub(super) fn try_send(&self, message: T) -> Result<(), (T, OpError)> {
+        match self.push(message) {
+            None => Ok(()),
+            Some(message) => self.offer(message),
+        }
+    }
+
+    #[cold]
+    fn offer(&self, message: T) -> Result<(), (T, OpError)> {
+        self.with(|state, wakes| state.offer(message, self.capacity, wakes))
+            .map_err(or_cancelled)
+    }
+
+    /// Receives a message if no thread has to wait or to be woken for it.
+    #[inline]
+    pub(super) fn pop(&self) -> Option<T> {
+        let mut state = self.state.lock();
+        // A sender that waits would have to fill the room: invariant 2.
+        //
+        // fault: receive-passes-a-waiting-sender
+        if state.sending.is_empty() {
+            state.buffer.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Receives a message if this thread need not wait.
+    pub(super) fn try_recv(&self) -> Result<T, OpError> {
+        match self.pop() {
+            Some(message) => Ok(message),
+            None => self.take(),
+        }
+    }
+
+    /// Receives a message if this thread need not wait. May wake a sender.
+    #[cold]
+    pub(super) fn take(&self) -> Result<T, OpError> {
+        if let Some(ticker) = &self.ticker {
+            return ticker.take().map_err(|_| OpError::NotNow);
+        }
+        self.with(|state, wakes| state.take(self.capacity, wakes))
+            .map_err(OpError::or_cancelled)
+    }
+
+    /// Blocks until there is room for `message` or until the limit, and sends it.
+    #[cold]
+    #[track_caller]
+    pub(super) fn send(
+        &self,
+        message: T,
+        limit: impl FnOnce() -> Option<Instant>,
+    ) -> Result<(), (T, OpError)> {
+        if let Err(cancelled) = context::check() {
+            return Err((message, OpError::Cancelled(cancelled)));
+        }
+
+        match self.try_send(message) {
+            Err((message, OpError::NotNow)) => {
+                self.send_slowly(message, limit()).map_err(or_cancelled)
+            }
+            done => done,
+        }
+    }
+
+    /// Blocks until there is a message or until the limit, and receives it.
+    #[cold]
+    #[track_caller]
+    pub(super) fn recv(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, OpError> {
+        context::check().map_err(OpError::Cancelled)?;
+        match self.try_recv() {
+            Err(OpError::NotNow) => self.recv_slowly(limit()).map_err(OpError::or_cancelled),
+            done => done,
+        }
+    }
+
+    /// Tries to send `message` for a moment.
+    fn spin_to_send(&self, message: T) -> Result<(), (T, OpError)> {
+        let mut sent = Err((message, OpError::NotNow));
+        spin(|| match mem::replace(&mut sent, Ok(())) {
+            Err((message, OpError::NotNow)) => {
+                sent = self.try_send(message);
+                !matches!(sent, Err((_, OpError::NotNow)))
+            }
+            done => {
+                sent = done;
+                true
+            }
+        });
+
+        sent
+    }
+
+    #[track_caller]
+    fn send_slowly(&self, mut message: T, limit: Option<Instant>) -> Result<(), (T, OpError)> {
+        // Without room, a sender and a receiver that are in no queue would spin past each other.
+        let may_spin = self.capacity != 0;
+        if may_spin {
+            match self.spin_to_send(message) {
+                Err((unsent, OpError::NotNow)) => message = unsent,
+                done => return done,
+            }
+        }
+
+        let entered =
+            Enqueued::enter(
+                &self.state,
+                context::slot(),
+                |state, waiter, wakes| match state.offer(message, self.capacity, wakes) {
+                    Err((message, OpError::NotNow)) => {
+                        Ok(state.wait_to_send(waiter.clone(), ONLY, message))
+                    }
+                    done => Err(done),
+                },
+            );
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(done) => return done,
+        };
+
+        // In the queue a receiver can find the message, so now a spin helps.
+        if !may_spin {
+            spin(|| entered.is_granted());
+        }
+
+        let ended = context::wait(WaitKind::Send, limit, || entered.is_granted());
+
+        // Invariant 1: a message that was not sent is still in the queue, and is taken back.
+        let mut unsent = None;
+        let settled = entered.settle(ended, |state, position, _| {
+            unsent = Some(state.sending.remove(position).1.message);
+        });
+
+        let error = match settled {
+            Ok(Grant::Refused) => {
+                unsent = Some(self.leave_sending(entered.position()));
+                OpError::Disconnected(self.without_receivers())
+            }
+            Ok(Grant::Given | Grant::None) => return Ok(()),
+            Err(Ok(_)) => OpError::NotNow,
+            Err(Err(cancelled)) => OpError::Cancelled(cancelled),
+        };
+
+        match unsent {
+            Some(message) => Err((message, error)),
+            None => unreachable!("a message that was not sent is taken back"),
+        }
+    }
+
+    #[track_caller]
+    fn recv_slowly(&self, limit: Option<Instant>) -> Result<T, OpError> {
+        if let Some(ticker) = &self.ticker {
+            return ticker.recv(limit);
+        }
+
+        let mut received = Err(OpError::NotNow);
+        spin(|| {
+            received = self.try_recv();
+            !matches!(received, Err(OpError::NotNow))
+        });
+
+        let Err(OpError::NotNow) = received else {
+            return received;
+        };
+
+        loop {
+            let entered =
+                Enqueued::enter(
+                    &self.state,
+                    context::slot(),
+                    |state, waiter, wakes| match state.take(self.capacity, wakes) {
+                        Err(OpError::NotNow) => Ok(state.wait_to_receive(waiter.clone(), ONLY)),
+                        done => Err(done),
+                    },
+                );
+            let entered = match entered {
+                Ok(entered) => entered,
+                Err(done) => return done,
+            };
+
+            let ended = context::wait(WaitKind::Receive, limit, || entered.is_granted());
+            let settled = entered.settle(ended, |state, position, _| {
+                state.receiving.remove(position);
+            });
+            match settled {
+                // Invariant 3: a receiver that was told takes a message, even if it was cancelled.
+                Ok(_) => match self.end_receiving(entered.position()) {
+                    // Another thread was faster.
+                    Err(OpError::NotNow) => {}
+                    received => return received,
+                },
+                Err(Ok(_)) => return Err(OpError::NotNow),
+                Err(Err(cancelled)) => return Err(OpError::Cancelled(cancelled)),
+            }
+        }
+    }
+}
+
+/// The steps of a select, which waits for other channels too.
+impl<T> Chan<T> {
+    /// Puts `waiter` into the queue of receivers, for its `case`. Returns `None` if it need not
+    /// wait.
+    pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Position> {
+        let mut state = self.state.lock();
+        // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
+        //
+        // fault: select-misses-a-message
+        // fault: select-misses-the-last-sender
+        // fault: select-misses-a-waiting-sender
+        let can_receive = !state.buffer.is_empty()
+            || state.senders == 0
+            || state
+                .sending
+                .iter()
+                .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+        if can_receive {
+            return None;
+        }
+
+        Some(state.wait_to_receive(waiter.clone(), case))
+    }
+
+    /// Takes a waiter out of the queue of receivers. It was granted nothing here.
+    pub(super) fn leave_receiving(&self, position: Position) {
+        self.state.lock().receiving.remove(position);
+    }
+
+    /// Takes out a receiver that was told, with the message that it was handed, or else the next
+    /// one. Returns `NotNow` if other threads were faster.
+    pub(super) fn end_receiving(&self, position: Position) -> Result<T, OpError> {
+        let received =
+            self.with(|state, wakes| state.end_receiving(position, self.capacity, wakes));
+        received.map_err(OpError::or_cancelled)
+    }
+
+    /// Puts `waiter` into the queue of senders with its message, for its `case`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message if the waiter need not wait.
+    pub(super) fn enter_sending(
+        &self,
+        waiter: &Arc<Waiter>,
+        case: u32,
+        message: T,
+    ) -> Result<Position, T> {
+        let mut state = self.state.lock();
+        // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
+        //
+        // fault: select-misses-the-last-receiver
+        // fault: select-misses-room
+        // fault: select-misses-a-waiting-receiver
+        let can_send = state.receivers == 0
+            || state.buffer.len() < self.capacity
+            || self.capacity == 0
+                && state
+                    .receiving
+                    .iter()
+                    .any(|(other, _)| !other.is_granted() && !Arc::ptr_eq(other, waiter));
+        if can_send {
+            return Err(message);
+        }
+
+        Ok(state.wait_to_send(waiter.clone(), case, message))
+    }
+
+    /// Takes out a sender, and returns its message, which was not sent.
+    pub(super) fn leave_sending(&self, position: Position) -> T {
+        self.state.lock().sending.remove(position).1.message
+    }
+}
+
+impl<T> fmt::Debug for Chan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.len();
+        let state = self.state.lock();
+        let mut out = f.debug_struct("Channel");
+        out.field("len", &len);
+        if self.capacity != usize::MAX {
+            out.field("capacity", &self.capacity);
+        }
+
+        out.field("senders", &state.senders)
+            .field("receivers", &state.receivers);
+        if let Some(ticker) = &self.ticker {
+            out.field("due", &ticker.due());
+        }
+
+        out.field("sending", &state.sending.len())
+            .field("receiving", &state.receiving.len())
+            .finish()
+    }
+}
