@@ -130,6 +130,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::any::Any;
+    use std::hint::black_box;
     use std::panic::{catch_unwind, panic_any, resume_unwind};
     use std::process::Command;
 
@@ -193,12 +194,19 @@ mod tests {
     fn a_resumed_panic_does_not_get_the_record_of_an_older_one() {
         install_panic_hook();
         let resumed = |payload: Box<dyn Any + Send>| caught(|| resume_unwind(payload));
-        let _ = catch_unwind(|| panic!("item {}", 1));
+
+        // The older text is on the heap, since equal literals may have one address, and it lives on,
+        // since the allocator may reuse its address.
+        let older = || catch_unwind(|| panic!("item {}", black_box(1))).unwrap_err();
+        let first = older();
+        assert!(first.is::<String>());
         assert_eq!(resumed(Box::new("item 1".to_owned())).location(), None);
-        let _ = catch_unwind(|| panic!("item {}", 1));
+        let second = older();
         assert_eq!(resumed(Box::new("item 1")).location(), None);
-        let _ = catch_unwind(|| panic!("item {}", 1));
+        let third = older();
         assert_eq!(resumed(Box::new(7u8)).location(), None);
+        drop([first, second, third]);
+
         let _ = catch_unwind(|| panic_any(7u8));
         forget_panics();
         assert_eq!(resumed(Box::new(8u8)).location(), None);

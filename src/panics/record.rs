@@ -19,7 +19,9 @@ pub(crate) struct Record {
 /// out the address of a dropped text again.
 ///
 /// For other types there is only the type. A record can then be wrong if the task caught such a
-/// panic itself and later *resumes* another payload of the same type.
+/// panic itself and later *resumes* another payload of the same type. So can the record of a text
+/// if another payload has the same text at the same address: the compiler may merge equal literals,
+/// and the allocator may reuse the address for an equal text.
 #[derive(PartialEq)]
 pub(crate) enum Identity {
     Text { address: usize, text: String },
