@@ -1,4 +1,5 @@
-//! Models of channels: a message is delivered or given back, and no thread sleeps beside one.
+//! Models of channels: a message is delivered or given back, and no thread sleeps while a message
+//! waits for it.
 
 use std::sync::Arc;
 
@@ -19,194 +20,212 @@ pub(super) fn models() -> Vec<Model> {
             channel_send_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message whose send is cancelled is delivered or given back, never both and never neither"
+            "a message whose send is cancelled is delivered or given back, never both and never \
+             neither"
         ),
         breaks!(
             broken_channel_send_looks_before_it_takes_back,
             "wait-settles-after-the-look" in channel_send_against_cancel,
             Preemptions(3),
             "invalid key",
-            "a cancelled sender that looks in one critical section and takes back in another finds its message gone"
+            "a cancelled sender that checks in one critical section and takes back in another \
+             finds its message gone"
         ),
         holds!(
             channel_recv_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message for a receiver that is cancelled is had by it or by the next"
+            "a message for a cancelled receiver is received by it or by the next"
         ),
         breaks!(
             broken_channel_cancelled_receiver_leaves_message,
             "cancel-beats-the-grant" in channel_recv_against_cancel,
             Preemptions(3),
             "deadlock",
-            "a cancelled receiver that was told of a message and does not take it leaves the next asleep beside it"
+            "a cancelled receiver that was woken for a message and does not take it leaves the \
+             next one asleep beside it"
         ),
         holds!(
             channel_cancelled_receiver_is_not_told,
             Preemptions(2),
             Preemptions(3),
-            "a message that comes after a receiver was cancelled is had by another"
+            "a message that comes after a receiver was cancelled is received by another"
         ),
         breaks!(
             broken_channel_cancelled_receiver_stays,
             "cancelled-waiter-stays" in channel_cancelled_receiver_is_not_told,
             Preemptions(2),
             "deadlock",
-            "a cancelled receiver that stays in the queue is told of a message that it never takes"
+            "a cancelled receiver that stays in the queue is woken for a message that it never \
+             takes"
         ),
         holds!(
             channel_last_sender_against_recv,
             Exhaustive,
             Exhaustive,
-            "the end of the last sender ends a receive"
+            "the drop of the last sender ends a receive"
         ),
         breaks!(
             broken_channel_last_sender_tells_no_receiver,
             "last-sender-tells-nothing" in channel_last_sender_against_recv,
             Exhaustive,
             "deadlock",
-            "a last sender that tells no waiter leaves the receivers waiting"
+            "a last sender that wakes no waiter leaves the receivers waiting"
         ),
         holds!(
             channel_last_receiver_against_send,
             Exhaustive,
             Exhaustive,
-            "the end of the last receiver gives a message back, or drops it if it was delivered"
+            "the drop of the last receiver gives a message back, or drops it if it was delivered"
         ),
         breaks!(
             broken_channel_last_receiver_tells_no_sender,
             "last-receiver-tells-nothing" in channel_last_receiver_against_send,
             Exhaustive,
             "deadlock",
-            "a last receiver that tells no waiter leaves the senders waiting"
+            "a last receiver that wakes no waiter leaves the senders waiting"
         ),
         holds!(
             channel_ill_sender_against_last_sender,
             Preemptions(3),
             Preemptions(4),
-            "a receiver that finds the side of the senders without ends finds the one of them that went with a failure"
+            "a receiver that finds no sender left also finds the sender that was dropped by a \
+             failing task"
         ),
         breaks!(
             broken_channel_ill_sender_is_noted_late,
             "sender-is-noted-late" in channel_ill_sender_against_last_sender,
             Preemptions(2),
             "a cut stream looks complete",
-            "an end that is noted after it has gone is missed by a receiver that looks in between"
+            "a failed end that is recorded after it is counted off is missed by a receiver that \
+             looks in between"
         ),
         holds!(
             channel_ill_receiver_against_last_receiver,
             Preemptions(3),
             Preemptions(4),
-            "a sender that finds the side of the receivers without ends finds the one of them that went with a failure"
+            "a sender that finds no receiver left also finds the receiver that was dropped by a \
+             failing task"
         ),
         breaks!(
             broken_channel_ill_receiver_is_noted_late,
             "receiver-is-noted-late" in channel_ill_receiver_against_last_receiver,
             Preemptions(2),
             "a cut stream looks complete",
-            "an end that is noted after it has gone is missed by a sender that looks in between"
+            "a failed end that is recorded after it is counted off is missed by a sender that \
+             looks in between"
         ),
         holds!(
             channel_room_against_two_senders,
             Preemptions(3),
             Preemptions(4),
-            "both of two messages pass a channel with room for one"
+            "two messages pass through a channel with room for one"
         ),
         holds!(
             channel_room_lets_a_sender_go_on,
             Exhaustive,
             Exhaustive,
-            "a thread that takes a message from a full channel lets a sender go on, even if no message is received after it"
+            "a receive from a full channel lets a sender continue, even if no message is received \
+             after it"
         ),
         breaks!(
             broken_channel_room_is_left_empty,
             "room-is-left-empty" in channel_room_lets_a_sender_go_on,
             Exhaustive,
             "deadlock",
-            "a receiver that takes a message and does not look for senders leaves one waiting beside the room"
+            "a receiver that takes a message and does not look for senders leaves one waiting \
+             although there is room"
         ),
         holds!(
             channel_last_receiver_drops_messages,
             Exhaustive,
             Exhaustive,
-            "no message outlives the last receiver in a channel, sent before it went or while it did"
+            "no message stays in a channel after its last receiver, whether it was sent before \
+             the drop or during it"
         ),
         breaks!(
             broken_channel_last_receiver_leaves_messages,
             "last-receiver-leaves-the-messages" in channel_last_receiver_drops_messages,
             Exhaustive,
             "a message is kept for no receiver",
-            "a last receiver that leaves the messages keeps them for as long as there are senders"
+            "a last receiver that does not drop the messages leaves them there for as long as \
+             there are senders"
         ),
         holds!(
             channel_rendezvous_happens_before,
             Exhaustive,
             Exhaustive,
-            "what was done before a send happens before the return of the receive, also without room"
+            "the work before a send happens before the return of the receive, also in a channel \
+             without room"
         ),
         holds!(
             channel_rendezvous_is_handed_over,
             Preemptions(3),
             Exhaustive,
-            "a message that was sent through a channel without room is had by the receiver that waited, and never in the channel"
+            "a message sent through a channel without room goes to the waiting receiver, and is \
+             never in the channel"
         ),
         breaks!(
             broken_channel_rendezvous_is_left_in_the_channel,
             "message-is-left-in-the-channel" in channel_rendezvous_is_handed_over,
             Preemptions(2),
             "a channel without room holds a message",
-            "a message that is left in the channel for the receiver that was told is taken by another thread"
+            "a message that is left in the channel for a woken receiver is taken by another thread"
         ),
         holds!(
             channel_rendezvous_recv_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a cancelled receiver has the message that it was handed, and one that was not handed over is given back"
+            "a cancelled receiver returns the message that it was handed, and a message that was \
+             not handed over is given back"
         ),
         breaks!(
             broken_channel_rendezvous_recv_drops_message,
             "cancel-beats-the-grant" in channel_rendezvous_recv_against_cancel,
             Preemptions(3),
             "sent and not received",
-            "a cancelled receiver that forgets what it was handed loses a message"
+            "a cancelled receiver that drops the message it was handed loses it"
         ),
         holds!(
             channel_two_receivers_two_messages,
             Preemptions(3),
             Preemptions(4),
-            "each of two receivers gets one of two messages, whichever receiver is told"
+            "each of two receivers gets one of two messages, whichever receiver is woken"
         ),
         holds!(
             channel_two_receivers_room_for_one,
             Preemptions(2),
             Preemptions(3),
-            "each of two receivers gets one of two messages, also where the second has to wait for room"
+            "each of two receivers gets one of two messages, also where the second has to wait \
+             for room"
         ),
         breaks!(
             broken_channel_room_is_filled_silently,
             "room-is-filled-silently" in channel_two_receivers_room_for_one,
             Preemptions(2),
             "deadlock",
-            "a message that comes from the queue of senders and tells no receiver leaves a receiver asleep beside it"
+            "a message that moves in from the queue of senders and wakes no receiver leaves a \
+             receiver asleep beside it"
         ),
         holds!(
             channel_select_against_two_senders,
             Preemptions(3),
             Preemptions(4),
-            "of two messages for one select it takes one, and the other stays"
+            "a select takes one of two messages, and the other stays"
         ),
         holds!(
             channel_select_against_two_rendezvous,
             Preemptions(3),
             Preemptions(4),
-            "of two sends that wait for a receiver a select ends one, and the other goes on"
+            "a select ends one of two sends that wait for a receiver, and the other keeps waiting"
         ),
         breaks!(
             broken_channel_select_is_claimed_twice,
             "wait-is-claimed-twice" in channel_select_against_two_rendezvous,
             Preemptions(3),
             "left == right",
-            "two senders that both end the wait of one select both believe that their message was received"
+            "two senders that both end the wait of one select both believe that their message was \
+             received"
         ),
         holds!(
             channel_select_against_one_sender,
@@ -219,14 +238,14 @@ pub(super) fn models() -> Vec<Model> {
             "select-misses-a-message" in channel_select_against_one_sender,
             Preemptions(2),
             "deadlock",
-            "a select that enters a queue without a look at the channel sleeps beside its message"
+            "a select that enters a queue without checking the channel sleeps beside its message"
         ),
         breaks!(
             broken_channel_select_misses_a_waiting_sender,
             "select-misses-a-waiting-sender" in channel_select_against_two_rendezvous,
             Preemptions(2),
             "deadlock",
-            "a select that enters a queue without a look at the waiting senders sleeps beside one"
+            "a select that enters a queue without checking for waiting senders sleeps beside one"
         ),
         holds!(
             channel_select_send_against_room,
@@ -239,39 +258,40 @@ pub(super) fn models() -> Vec<Model> {
             "select-misses-room" in channel_select_send_against_room,
             Exhaustive,
             "deadlock",
-            "a select that enters a queue without a look at the room sleeps beside it"
+            "a select that enters a queue without checking for room sleeps beside it"
         ),
         holds!(
             channel_select_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message for a select that is cancelled is had by it or stays"
+            "a message for a cancelled select is received by it or stays"
         ),
         breaks!(
             broken_channel_cancelled_select_drops_message,
             "cancelled-select-drops-its-message" in channel_select_against_cancel,
             Preemptions(2),
             "lost",
-            "a cancelled select that forgets what it was granted loses a message"
+            "a cancelled select that drops its grant loses a message"
         ),
         holds!(
             channel_select_send_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message that a cancelled select was to send is delivered, after what came before its receive, or where it was"
+            "the message of a cancelled select is delivered, after the work before its receive, \
+             or stays where it was"
         ),
         holds!(
             channel_select_against_last_sender,
             Exhaustive,
             Exhaustive,
-            "the end of the last sender of one of its channels ends a select"
+            "the drop of the last sender of one of its channels ends a select"
         ),
         breaks!(
             broken_channel_last_sender_tells_no_select,
             "last-sender-tells-nothing" in channel_select_against_last_sender,
             Preemptions(2),
             "deadlock",
-            "a last sender that tells no waiter leaves a select waiting"
+            "a last sender that wakes no waiter leaves a select waiting"
         ),
         breaks!(
             broken_channel_select_misses_the_last_sender,
@@ -284,7 +304,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_select_against_last_receiver,
             Exhaustive,
             Exhaustive,
-            "the end of the last receiver ends a select, which keeps its message"
+            "the drop of the last receiver ends a select, which keeps its message"
         ),
         breaks!(
             broken_channel_select_misses_the_last_receiver,
@@ -304,52 +324,57 @@ pub(super) fn models() -> Vec<Model> {
             "select-misses-a-waiting-receiver" in channel_select_meets_select,
             Preemptions(2),
             "deadlock",
-            "a select that enters a queue without a look at the waiting receivers sleeps beside one"
+            "a select that enters a queue without checking for waiting receivers sleeps beside one"
         ),
         holds!(
             channel_cancel_of_both_ends,
             Preemptions(3),
             Preemptions(4),
-            "where a cancel reaches both ends of a channel in any order, none of them is told that the other has gone"
+            "if a cancel reaches both ends of a channel, in any order, neither of them reports \
+             that the other is disconnected"
         ),
         breaks!(
             broken_channel_cancel_reaches_one_end_first,
             "own-node-alone-is-asked" in channel_cancel_of_both_ends,
             Preemptions(3),
             "was told of an end",
-            "a call that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
+            "a call that asks only its own node reports a disconnect caused by a cancel that \
+             has not reached it yet"
         ),
         holds!(
             channel_cancel_of_both_selects,
             Preemptions(3),
             Preemptions(4),
-            "a select whose wait is ended by an end that has gone because of its own cancel gives the cancel"
+            "a select whose wait is ended by a disconnect that its own cancel caused returns the \
+             cancel"
         ),
         breaks!(
             broken_channel_cancel_reaches_one_select_first,
             "own-node-alone-is-asked" in channel_cancel_of_both_selects,
             Preemptions(3),
             "was told of an end",
-            "a select that asks its own node alone reports an end that has gone because of a cancel which is still on its way"
+            "a select that asks only its own node reports a disconnect caused by a cancel that \
+             has not reached it yet"
         ),
         holds!(
-            channel_select_gives_up_knowingly,
+            channel_select_default_is_right_about_an_instant,
             Preemptions(3),
             Preemptions(4),
-            "a select that says that nothing could be done is right about one instant"
+            "a select that reports that no case is ready is right about one instant"
         ),
         breaks!(
             broken_channel_select_tries_each_once,
-            "each-case-is-tried-once" in channel_select_gives_up_knowingly,
+            "each-case-is-tried-once" in channel_select_default_is_right_about_an_instant,
             Preemptions(2),
             "a message was there all the time",
-            "a select that tries each case once misses a message that is in one of its channels at each instant"
+            "a select that tries each case once misses a message that is in one of its channels \
+             at every instant"
         ),
         holds!(
             channel_select_against_token,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of another token ends a select, and a message that it did not take stays"
+            "the cancel of another token ends a select, and a message that was not received stays"
         ),
     ]
 }
@@ -432,7 +457,7 @@ fn channel_last_receiver_against_send() {
     sending.join().unwrap();
 }
 
-/// Drops `end` as that of a task that did not end well, and that is called `ill`.
+/// Drops `end` as if in a failing task named `ill`.
 fn drop_ill(end: impl Sized) {
     let task = TaskIdentity {
         id: TaskId::next(),
@@ -647,7 +672,7 @@ fn channel_select_against_two_rendezvous() {
     } else {
         "the second was received"
     });
-    // The other send comes back, unless it was given to no receiver.
+    // Ends the other send: it returns its message, because no receiver took it.
     drop((one.1, two.1));
     let sent = senders.map(|sender| sender.join().unwrap());
     assert_eq!(sent, [first, !first]);
@@ -831,11 +856,11 @@ fn channel_cancel_of_both_selects() {
     sending.join().unwrap();
 }
 
-fn channel_select_gives_up_knowingly() {
+fn channel_select_default_is_right_about_an_instant() {
     must_see(["it moved before", "it moved meanwhile or later"]);
     let (one, two) = (bounded(1), bounded(1));
     one.0.try_send(()).unwrap();
-    // At each instant one of the channels holds a message.
+    // At every instant one of the channels holds a message.
     let mover = thread::spawn({
         let (taker, sender) = (one.1.clone(), two.0.clone());
         move || {
@@ -843,7 +868,7 @@ fn channel_select_gives_up_knowingly() {
             taker.try_recv().is_ok()
         }
     });
-    // In a model the case that is tried first is the one that stands first.
+    // In a model the first case of the list is tried first.
     let found = select! {
         recv(two.1) -> _ => true,
         recv(one.1) -> _ => true,

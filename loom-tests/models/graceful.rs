@@ -1,7 +1,7 @@
-//! Models of regions that wind down: when a cancel that spares them reaches them all the same.
+//! Models of regions that wind down: when a cancel that spares such a region reaches it after all.
 //!
-//! Time does not pass here. A grace that is over by the time it is given stands for one that ends;
-//! what remains then is how the region comes to know of it.
+//! Time does not pass here. A grace that is over by the time it is given stands for a grace that
+//! ends. The models then show how the region learns of the end.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,47 +20,51 @@ pub(super) fn models() -> Vec<Model> {
             cancel_graceful_end_reaches_a_region,
             Preemptions(3),
             Preemptions(4),
-            "the end of a grace ends a wait in a region that is entered before the cancel or after it, with that cancel"
+            "the end of a grace ends a wait with that cancel, in a region entered before the \
+             cancel or after it"
         ),
         breaks!(
             broken_cancel_graceful_adopts_outside_the_lock,
             "child-is-listed-after-the-look" in cancel_graceful_end_reaches_a_region,
             Preemptions(3),
             "deadlock",
-            "a region that is listed after a look at its scope never hears of the grace"
+            "a region that is listed after it checked its scope never learns of the grace"
         ),
         breaks!(
             broken_cancel_graceful_tells_no_waiter,
             "grace-wakes-nothing" in cancel_graceful_end_reaches_a_region,
             Preemptions(3),
             "deadlock",
-            "a waiter in a region that is not told of the end of the grace sleeps through it"
+            "a waiter in a region that is not woken at the end of the grace sleeps through it"
         ),
         holds!(
             cancel_graceful_second_cancel_reaches_a_region,
             Preemptions(3),
             Preemptions(4),
-            "a cancel without grace after one with it ends a wait in a region that is entered at any moment"
+            "a cancel without grace after one with grace ends a wait in a region, whenever the \
+             region is entered"
         ),
         breaks!(
             broken_cancel_graceful_late_region_is_not_listed,
             "late-region-is-not-listed" in cancel_graceful_second_cancel_reaches_a_region,
             Preemptions(3),
             "deadlock",
-            "a region that is entered in the grace and not listed misses the cancel that ends it"
+            "a region that is entered during the grace and not listed misses the cancel that ends \
+             the grace"
         ),
         breaks!(
             broken_cancel_graceful_second_cancel_changes_nothing,
             "end-of-grace-stays-above" in cancel_graceful_second_cancel_reaches_a_region,
             Preemptions(3),
             "deadlock",
-            "a second cancel that stops at the scope that is cancelled leaves the region asleep"
+            "a second cancel that stops at the already cancelled scope leaves the region asleep"
         ),
         holds!(
             cancel_graceful_races_with_cancel,
             Preemptions(2),
             Preemptions(3),
-            "of a cancel with grace and one without, in either order, one is the cause and no region is spared afterwards"
+            "if a cancel with grace and one without come in either order, one is the cause and no \
+             region is spared afterwards"
         ),
         breaks!(
             broken_cancel_graceful_grace_grows,
@@ -73,24 +77,26 @@ pub(super) fn models() -> Vec<Model> {
             cancel_graceful_mark_stays_in_the_region,
             Preemptions(3),
             Preemptions(5),
-            "what ends the grace of a region that a thread leaves does not reach the scope it enters"
+            "a cancel that ends the grace of a region which a thread leaves does not reach the \
+             next scope it enters"
         ),
         breaks!(
             broken_cancel_graceful_mark_outside_the_lock,
             "slots-are-marked-outside-the-lock" in cancel_graceful_mark_stays_in_the_region,
             Preemptions(3),
             "marked by a region it has left",
-            "a mark outside the lock reaches a thread that has left the region"
+            "a mark that is set outside the lock reaches a thread that has left the region"
         ),
         holds!(
-            cancel_graceful_wakes_what_is_in_no_region,
+            cancel_graceful_wakes_a_wait_outside_of_regions,
             Preemptions(2),
             Preemptions(3),
-            "a cancel with grace wakes a thread that waits outside of a region, and one that waits in a region goes on until a second cancel"
+            "a cancel with grace wakes a thread that waits outside of a region, and a thread that \
+             waits in a region waits until a second cancel"
         ),
         breaks!(
             broken_cancel_graceful_unchecked_publish,
-            "publish-is-unchecked" in cancel_graceful_wakes_what_is_in_no_region,
+            "publish-is-unchecked" in cancel_graceful_wakes_a_wait_outside_of_regions,
             Preemptions(2),
             "deadlock",
             "a wait outside of a region that ignores the mark sleeps through a cancel with grace"
@@ -126,7 +132,7 @@ fn cancel_graceful_end_reaches_a_region() {
                 "entered before the cancel"
             });
             let cancelled = block().unwrap_err();
-            assert!(checkpoint().is_err(), "a cancel was delivered once only");
+            assert!(checkpoint().is_err(), "a cancel was delivered only once");
             cancelled
         })
     });
@@ -161,13 +167,16 @@ fn cancel_graceful_second_cancel_reaches_a_region() {
     });
     assert!(
         cancelled.to_string().contains("first"),
-        "the cause is that of the second cancel"
+        "the cause is not the first cancel"
     );
     canceller.join().unwrap();
 }
 
 fn cancel_graceful_races_with_cancel() {
-    must_see(["the one with grace was first", "the one without was first"]);
+    must_see([
+        "the cancel with grace was first",
+        "the cancel without grace was first",
+    ]);
     let token = CancelToken::new();
     let gracefully = thread::spawn({
         let token = token.clone();
@@ -179,16 +188,16 @@ fn cancel_graceful_races_with_cancel() {
     });
     let cut = token.run(|| winding_down(block)).unwrap_err();
     let firsts = (gracefully.join().unwrap(), at_once.join().unwrap());
-    assert!(firsts.0 != firsts.1, "one cancel is the first");
+    assert!(firsts.0 != firsts.1, "exactly one cancel is the first");
     saw(if firsts.0 {
-        "the one with grace was first"
+        "the cancel with grace was first"
     } else {
-        "the one without was first"
+        "the cancel without grace was first"
     });
     assert_eq!(
         cut.to_string().contains("with grace"),
         firsts.0,
-        "the cause is that of the other"
+        "the cause is not the first cancel"
     );
     assert!(
         token.run(|| winding_down(checkpoint)).is_err(),
@@ -206,8 +215,8 @@ fn cancel_graceful_mark_stays_in_the_region() {
             cancel(&left, "second", Grace::Over);
         }
     });
-    // Kept, because loom does not see whether a node that has been left is still there for the
-    // cancel to find.
+    // The node is kept alive, because loom does not see whether a node that was left still exists
+    // for the cancel to find.
     let region = Node::winding_down(left.node());
     let cut = left.run(|| context::within(region.clone(), checkpoint).is_err());
     saw(if cut {
@@ -229,7 +238,7 @@ fn cancel_graceful_mark_stays_in_the_region() {
     drop(region);
 }
 
-fn cancel_graceful_wakes_what_is_in_no_region() {
+fn cancel_graceful_wakes_a_wait_outside_of_regions() {
     let token = CancelToken::new();
     let outside = thread::spawn({
         let token = token.clone();
@@ -246,7 +255,7 @@ fn cancel_graceful_wakes_what_is_in_no_region() {
     let cancelled = token.run(|| winding_down(block)).unwrap_err();
     assert!(
         cancelled.to_string().contains("first"),
-        "the cause is that of the second cancel"
+        "the cause is not the first cancel"
     );
     canceller.join().unwrap();
 }

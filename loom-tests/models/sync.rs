@@ -1,5 +1,5 @@
-//! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and what
-//! is ordered before what.
+//! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and the
+//! happens-before edges that the docs promise.
 
 use std::sync::Arc;
 
@@ -21,96 +21,105 @@ pub(super) fn models() -> Vec<Model> {
             sync_semaphore_grant_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a permit that comes while its waiter is cancelled is had or comes back"
+            "a permit that is granted while its waiter is cancelled is acquired or returned"
         ),
         breaks!(
             broken_sync_semaphore_cancel_beats_grant,
             "cancel-beats-the-grant" in sync_semaphore_grant_against_cancel,
             Preemptions(3),
             "a permit was lost",
-            "a cancelled waiter that does not look for its grant loses the permit"
+            "a cancelled waiter that does not check for its grant loses the permit"
         ),
         holds!(
             sync_semaphore_two_waiters_one_permit,
             Preemptions(2),
             Preemptions(3),
-            "one permit serves two waiters in turn, and what was done under it happens before"
+            "one permit serves two waiters in turn, and the first's work under it happens before \
+             the second's"
         ),
         holds!(
             sync_semaphore_permits_of_two,
             Preemptions(3),
             Preemptions(4),
-            "a thread that gets permits from two others sees what both did before, whichever hands them out"
+            "a thread that gets permits from two others sees the work of both before the release, \
+             whichever grants them"
         ),
         holds!(
             sync_semaphore_cancelled_request_lets_a_smaller_pass,
             Preemptions(3),
             Preemptions(4),
-            "a waiter that needs less than the one before it goes on when that is cancelled"
+            "a waiter that needs fewer permits than the one ahead of it continues when that one \
+             is cancelled"
         ),
         holds!(
             sync_semaphore_close_against_acquire,
             Preemptions(3),
             Preemptions(4),
-            "a call for a permit of a semaphore that is closed meanwhile is refused, and what was done before happens before"
+            "an acquire that races with the close is refused, and the work before the close \
+             happens before the refusal"
         ),
         breaks!(
             broken_sync_semaphore_close_is_not_looked_for,
             "acquire-misses-the-close" in sync_semaphore_close_against_acquire,
             Preemptions(3),
             "deadlock",
-            "a thread that does not look for the close under the lock waits for ever"
+            "a thread that does not check for the close under the lock waits for ever"
         ),
         breaks!(
             broken_sync_semaphore_close_tells_no_waiter,
             "close-refuses-no-waiter" in sync_semaphore_close_against_acquire,
             Preemptions(3),
             "deadlock",
-            "a close that does not refuse the threads that wait leaves them waiting"
+            "a close that does not refuse the waiting threads leaves them waiting"
         ),
         holds!(
             sync_semaphore_close_against_grant,
             Preemptions(2),
             Preemptions(3),
-            "a permit that comes while the semaphore is closed is had or stays, and its waiter goes on"
+            "a permit that is granted while the semaphore is closed is acquired or stays, and its \
+             waiter continues"
         ),
         holds!(
             sync_semaphore_close_against_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a waiter that is cancelled while the semaphore is closed goes on and leaves nothing behind"
+            "a waiter that is cancelled while the semaphore is closed continues and leaves \
+             nothing in the queue"
         ),
         holds!(
             sync_wait_group_last_drop_against_wait,
             Preemptions(3),
             Preemptions(4),
-            "the last drop lets a waiter go, and what was done before each drop happens before that"
+            "the last drop wakes a waiter, and the work before each drop happens before its return"
         ),
         breaks!(
             broken_sync_wait_group_enters_late,
             "wait-group-enters-after-it-leaves" in sync_wait_group_last_drop_against_wait,
             Preemptions(3),
             "deadlock",
-            "a waiter whose reference stops to count before it is in the queue misses the last drop"
+            "a waiter that gives up its reference before it is in the queue misses the last drop"
         ),
         holds!(
             sync_wait_group_waits_meet,
             Preemptions(3),
             Preemptions(4),
-            "two references that wait for each other both go on, and what each did before happens before that"
+            "two references that wait for each other both continue, and the work of each before \
+             its wait happens before that"
         ),
         breaks!(
             broken_sync_wait_group_waits_miss,
             "wait-group-enters-after-it-leaves" in sync_wait_group_waits_meet,
             Preemptions(3),
             "deadlock",
-            "of two waits for each other, one that is not in the queue when the other goes on waits for ever"
+            "of two waits for each other, the one not in the queue when the other continues waits \
+             for ever"
         ),
         holds!(
             sync_wait_group_last_drop_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a wait that is cancelled while the last reference goes has no effect, or ends well"
+            "a wait that is cancelled while the last reference is dropped has no effect, or \
+             succeeds"
         ),
         breaks!(
             broken_sync_wait_group_cancel_beats_grant,
@@ -123,20 +132,22 @@ pub(super) fn models() -> Vec<Model> {
             sync_event_set_against_wait,
             Exhaustive,
             Exhaustive,
-            "an event that is set while a thread begins to wait lets it through, and what was done before happens before"
+            "an event that is set while a thread begins to wait lets it through, and the work \
+             before the set happens before that"
         ),
         breaks!(
             broken_sync_event_unlocked_look,
             "wait-set-enters-unseeing" in sync_event_set_against_wait,
             Exhaustive,
             "deadlock",
-            "a waiter that does not look again under the lock sleeps through the event"
+            "a waiter that does not check again under the lock sleeps through the event"
         ),
         holds!(
             sync_event_reset_lets_through,
             Preemptions(3),
             Preemptions(4),
-            "a thread that waits when the event is set goes on, even if the event is reset at once"
+            "a thread that waits when the event is set continues, even if the event is reset at \
+             once"
         ),
         breaks!(
             broken_sync_event_cancel_stays_in_queue,
@@ -149,33 +160,35 @@ pub(super) fn models() -> Vec<Model> {
             sync_latch_counts_happen_before,
             Preemptions(3),
             Preemptions(4),
-            "all that was done before the counts happens before the return of the wait"
+            "all work before the counts happens before the return of the wait"
         ),
         breaks!(
             broken_sync_latch_unlocked_look,
             "wait-set-enters-unseeing" in sync_latch_counts_happen_before,
             Preemptions(3),
             "deadlock",
-            "a waiter that does not look again under the lock sleeps through the last count"
+            "a waiter that does not check again under the lock sleeps through the last count"
         ),
         holds!(
             sync_promise_set_against_wait,
             Exhaustive,
             Exhaustive,
-            "a promise that is kept while a thread begins to wait is seen, and what was done before happens before"
+            "a promise that is kept while a thread begins to wait is seen, and the work before it \
+             happens before the return"
         ),
         breaks!(
             broken_sync_promise_unlocked_look,
             "wait-set-enters-unseeing" in sync_promise_set_against_wait,
             Exhaustive,
             "deadlock",
-            "a waiter that does not look again under the lock sleeps through the promise"
+            "a waiter that does not check again under the lock sleeps through the promise"
         ),
         holds!(
             sync_promise_set_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a promise that is kept while its waiter is cancelled is the value or the cancel, and nothing is left behind"
+            "a wait that is cancelled while the promise is kept returns the value or the cancel, \
+             and leaves nothing in the queue"
         ),
         breaks!(
             broken_sync_promise_looks_before_it_leaves,
@@ -188,167 +201,177 @@ pub(super) fn models() -> Vec<Model> {
             sync_mutex_excludes,
             Preemptions(3),
             Preemptions(4),
-            "a thread that holds the mutex is alone, and an unlock wakes a waiter"
+            "one thread at a time holds the mutex, and an unlock wakes a waiter"
         ),
         breaks!(
             broken_sync_mutex_without_fence,
             "unlock-without-fence" in sync_mutex_excludes,
             Preemptions(3),
             "deadlock",
-            "an unlock that looks for waiters before it is seen misses one"
+            "an unlock that looks for waiters before it is visible misses one"
         ),
         holds!(
             sync_mutex_cancel_passes_wake_on,
             Preemptions(2),
             Preemptions(3),
-            "a waiter that is cancelled when told to try tells the next"
+            "a waiter that is cancelled when it is woken to try wakes the next"
         ),
         breaks!(
             broken_sync_mutex_cancel_keeps_wake,
             "cancelled-waiter-keeps-its-wake" in sync_mutex_cancel_passes_wake_on,
             Preemptions(2),
             "deadlock",
-            "a cancelled waiter that keeps the wake to itself leaves the mutex free and the next asleep"
+            "a cancelled waiter that does not pass its wake on leaves the mutex free and the next \
+             waiter asleep"
         ),
         holds!(
             sync_mutex_hand_over_against_relock,
             Preemptions(3),
             Preemptions(4),
-            "a thread that locks again at once comes after the one that the mutex was handed over to"
+            "a thread that locks again at once gets the mutex after the waiter that it was handed \
+             to"
         ),
         breaks!(
             broken_sync_mutex_hand_over_bars_no_thread,
             "hand-over-bars-no-thread" in sync_mutex_hand_over_against_relock,
             Preemptions(3),
             "overtaken",
-            "a mutex that is handed over and bars no thread goes to the fastest one"
+            "a mutex that is handed over without keeping other threads out goes to the fastest one"
         ),
         holds!(
             sync_mutex_hand_over_against_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a mutex that is handed over to a waiter which is cancelled is for the next, or for any thread"
+            "a mutex that is handed to a cancelled waiter goes to the next waiter, or to any thread"
         ),
         breaks!(
             broken_sync_mutex_hand_over_to_an_empty_queue,
             "empty-queue-bars" in sync_mutex_hand_over_against_cancel,
             Preemptions(2),
-            "the mutex is kept for a waiter that has gone",
-            "a cancelled waiter that leaves the mutex handed over to an empty queue bars every thread"
+            "the mutex is kept for a waiter that has left",
+            "a cancelled waiter that leaves the mutex handed to an empty queue keeps every thread \
+             out"
         ),
         breaks!(
             broken_sync_mutex_hand_over_is_dropped,
             "cancelled-waiter-keeps-its-wake" in sync_mutex_hand_over_against_cancel,
             Preemptions(2),
             "deadlock",
-            "a cancelled waiter that keeps a hand-over to itself leaves the mutex free and the next asleep"
+            "a cancelled waiter that does not pass a hand-over on leaves the mutex free and the \
+             next waiter asleep"
         ),
         holds!(
             sync_mutex_hand_over_in_order,
             Preemptions(2),
             Preemptions(3),
-            "a mutex that is handed over at each unlock goes round in the order of the queue"
+            "a mutex that is handed over at each unlock goes to the waiters in the order of the \
+             queue"
         ),
         holds!(
             sync_rwlock_excludes,
             Preemptions(2),
             Preemptions(3),
-            "a writer is alone, and what it did happens before what is read"
+            "a writer excludes all others, and its writes happen before the reads"
         ),
         holds!(
             sync_rwlock_hand_over_to_readers,
             Preemptions(2),
             Preemptions(3),
-            "a lock that is handed over to readers lets all of them read, and then a writer"
+            "a lock that is handed to readers lets all of them read, and then a writer write"
         ),
         holds!(
             sync_rwlock_hand_over_against_relock,
             Preemptions(3),
             Preemptions(4),
-            "a writer that locks again at once gets the lock after the reader that it was handed over to"
+            "a writer that locks again at once gets the lock after the reader that it was handed to"
         ),
         holds!(
             sync_rwlock_hand_over_against_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a lock that is handed over to a writer which is cancelled is for the readers behind it"
+            "a lock that is handed to a cancelled writer goes to the readers behind it"
         ),
         holds!(
             sync_rwlock_last_reader_wakes_the_writer,
             Preemptions(2),
             Preemptions(3),
-            "of two readers that unlock at once, one sees that a writer waits"
+            "of two readers that unlock at the same time, one sees the waiting writer"
         ),
         breaks!(
             broken_sync_rwlock_without_fence,
             "unlock-without-fence" in sync_rwlock_last_reader_wakes_the_writer,
             Preemptions(2),
             "deadlock",
-            "a reader that looks for waiters before its unlock is seen misses the writer"
+            "a reader that looks for waiters before its unlock is visible misses the writer"
         ),
         holds!(
             sync_rwlock_cancelled_writer_lets_readers_pass,
             Preemptions(3),
             Preemptions(4),
-            "a reader behind a writer that is cancelled reads beside those that read already"
+            "a reader behind a cancelled writer reads beside the readers that hold the lock"
         ),
         breaks!(
             broken_sync_rwlock_cancelled_writer_bars_readers,
             "cancelled-writer-bars-readers" in sync_rwlock_cancelled_writer_lets_readers_pass,
             Preemptions(3),
             "deadlock",
-            "a cancelled writer that does not look behind it leaves a reader waiting for readers"
+            "a cancelled writer that does not wake the readers behind it leaves a reader waiting \
+             for readers"
         ),
         holds!(
             sync_rwlock_readers_read_together,
             Preemptions(2),
             Preemptions(3),
-            "two readers that waited for a writer have the lock at once, whichever was told of its unlock"
+            "two readers that waited for a writer hold the lock together, whichever was woken by \
+             its unlock"
         ),
         breaks!(
             broken_sync_rwlock_reader_tells_no_reader,
             "reader-tells-no-reader" in sync_rwlock_readers_read_together,
             Preemptions(2),
             "deadlock",
-            "a reader that gets the lock by itself and tells no reader leaves the reader behind it waiting for its unlock"
+            "a reader that gets the lock by itself and wakes no reader leaves the reader behind \
+             it waiting for its unlock"
         ),
         holds!(
             sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             Preemptions(4),
-            "a reader that waits for a writer reads beside it once that is downgraded, and what was written happens before"
+            "a reader that waits for a writer reads beside it once the writer is downgraded, and \
+             the write happens before the read"
         ),
         breaks!(
             broken_sync_rwlock_downgrade_tells_no_reader,
             "downgrade-tells-no-reader" in sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             "deadlock",
-            "a writer that is downgraded and tells no reader leaves a reader waiting for its unlock"
+            "a writer that downgrades and wakes no reader leaves a reader waiting for its unlock"
         ),
         breaks!(
             broken_sync_rwlock_downgrade_without_fence,
             "downgrade-without-fence" in sync_rwlock_downgrade_lets_readers_in,
             Preemptions(3),
             "deadlock",
-            "a writer that looks for waiters before its downgrade is seen misses a reader"
+            "a writer that looks for waiters before its downgrade is visible misses a reader"
         ),
         holds!(
             sync_rwlock_downgrade_against_writer_and_reader,
             Preemptions(2),
             Preemptions(3),
-            "no writer comes between a downgrade and the unlock, and a writer and a reader that wait get the lock after it"
+            "no writer gets in between a downgrade and the unlock, and a waiting writer and \
+             reader get the lock after it"
         ),
         holds!(
             sync_rwlock_downgrade_hands_over,
             Preemptions(3),
             Preemptions(4),
-            "a lock that is handed over at a downgrade is for the reader, and then for any thread"
+            "a lock that is handed over at a downgrade goes to the reader, and then to any thread"
         ),
         holds!(
             sync_condvar_notify_between_predicate_and_wait,
             Exhaustive,
             Exhaustive,
-            "a notification between the look at the condition and the wait is not lost"
+            "a notification between the check of the condition and the wait is not lost"
         ),
         breaks!(
             broken_sync_condvar_enters_after_unlock,
@@ -361,136 +384,140 @@ pub(super) fn models() -> Vec<Model> {
             sync_condvar_cancel_against_notify,
             Preemptions(2),
             Preemptions(3),
-            "a notification for a waiter that is cancelled is had by it or by the next"
+            "a notification for a cancelled waiter is received by it or by the next"
         ),
         breaks!(
             broken_sync_condvar_cancel_eats_notification,
             "cancel-beats-the-grant" in sync_condvar_cancel_against_notify,
             Preemptions(2),
             "deadlock",
-            "a cancelled waiter that does not look for its notification loses it"
+            "a cancelled waiter that does not check for its notification loses it"
         ),
         holds!(
             sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             Preemptions(3),
-            "a notification that comes after a waiter was cancelled is had by another"
+            "a notification that comes after a waiter was cancelled is received by another waiter"
         ),
         breaks!(
             broken_sync_condvar_cancelled_waiter_stays,
             "cancelled-waiter-stays" in sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             "deadlock",
-            "a cancelled waiter that stays in the queue has a notification that no thread sees"
+            "a cancelled waiter that stays in the queue takes a notification that no thread sees"
         ),
         holds!(
             sync_condvar_answer_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a notification that says it woke a thread was received, although that thread was being cancelled"
+            "a notification that reports a woken thread was received, although that thread was \
+             being cancelled"
         ),
         breaks!(
             broken_sync_condvar_answer_before_cancel,
             "cancel-beats-the-grant" in sync_condvar_answer_against_cancel,
             Preemptions(3),
             "the answer is wrong",
-            "a cancelled waiter that does not look for its notification makes the answer wrong"
+            "a cancelled waiter that does not check for its notification makes the answer of \
+             notify wrong"
         ),
         holds!(
             sync_barrier_breaks_while_it_completes,
             Preemptions(3),
             Preemptions(4),
-            "a barrier is passed by all or by none"
+            "all threads pass a barrier or none does"
         ),
         breaks!(
             broken_sync_barrier_cancel_beats_grant,
             "cancel-beats-the-grant" in sync_barrier_breaks_while_it_completes,
             Preemptions(3),
             "one passed alone",
-            "a cancelled waiter that does not look for its grant leaves the others to pass without it"
+            "a cancelled waiter that does not check for its grant fails while the others pass"
         ),
         holds!(
             sync_barrier_cancel_lets_the_others_go,
             Preemptions(3),
             Preemptions(4),
-            "a thread that waits at a barrier goes on if another is cancelled there"
+            "a thread that waits at a barrier continues if another is cancelled there"
         ),
         holds!(
             sync_barrier_break_reaches_a_late_thread,
             Preemptions(3),
             Preemptions(4),
-            "a thread that comes to a barrier while it breaks is refused or let go, and does not wait for one that has gone"
+            "a thread that comes to a barrier while it breaks is refused or woken, and does not \
+             wait for a thread that has left"
         ),
         breaks!(
             broken_sync_barrier_forgets_its_break,
             "barrier-forgets-its-break" in sync_barrier_break_reaches_a_late_thread,
             Preemptions(3),
             "deadlock",
-            "a barrier that is not broken for later threads has them wait for ever"
+            "a barrier that does not stay broken makes later threads wait for ever"
         ),
         holds!(
             sync_barrier_last_wakes_the_others,
             Preemptions(3),
             Preemptions(4),
-            "all come to a barrier before one goes on, and what each did happens before that"
+            "all threads come to a barrier before one continues, and the work of each happens \
+             before that"
         ),
         holds!(
             sync_barrier_reset_lets_go,
             Preemptions(3),
             Preemptions(4),
-            "a thread that waits at a barrier that is reset goes on"
+            "a thread that waits at a barrier continues when the barrier is reset"
         ),
         holds!(
             sync_once_cell_failure_hands_over,
             Exhaustive,
             Exhaustive,
-            "when an initialiser fails, one of the waiters tries next"
+            "when an initialiser fails, one of the waiters runs its own"
         ),
         breaks!(
             broken_sync_once_cell_failure_keeps_turn,
             "failure-keeps-the-turn" in sync_once_cell_failure_hands_over,
             Preemptions(3),
             "deadlock",
-            "an initialiser that fails and tells no waiter leaves the others waiting"
+            "an initialiser that fails and wakes no waiter leaves the others waiting"
         ),
         holds!(
             sync_once_cell_is_made_once,
             Exhaustive,
             Exhaustive,
-            "of two threads that find no value one makes it, and the other gets that one"
+            "of two threads that find no value, one makes it and the other gets the same value"
         ),
         breaks!(
             broken_sync_once_cell_is_made_twice,
             "turn-misses-the-value" in sync_once_cell_is_made_once,
             Preemptions(3),
             "made twice",
-            "a thread that has found no value and does not look again makes another"
+            "a thread that has found no value and does not check again makes another"
         ),
         holds!(
             sync_once_cell_cancelled_waiter_makes_nothing,
             Preemptions(3),
             Preemptions(4),
-            "a turn that is handed over after its waiter was cancelled makes no value"
+            "a waiter that gets the turn after it was cancelled makes no value"
         ),
         breaks!(
             broken_sync_once_cell_cancelled_waiter_makes,
             "turn-is-not-checked" in sync_once_cell_cancelled_waiter_makes_nothing,
             Preemptions(3),
             "made in a cancelled scope",
-            "a waiter that finds its turn before the cancel and does not look for that makes the value"
+            "a waiter that finds its turn first and does not check for the cancel makes the value"
         ),
         holds!(
             sync_once_cell_cancelled_waiter_hands_on,
             Preemptions(3),
             Preemptions(4),
-            "a turn that was handed to a waiter while it was cancelled goes on to the next"
+            "a turn that was handed to a waiter while it was cancelled goes to the next"
         ),
         breaks!(
             broken_sync_once_cell_cancel_keeps_turn,
             "cancelled-waiter-keeps-the-turn" in sync_once_cell_cancelled_waiter_hands_on,
             Preemptions(3),
             "deadlock",
-            "a cancelled waiter that keeps the turn it was handed leaves the others waiting"
+            "a cancelled waiter that keeps the turn leaves the others waiting"
         ),
     ]
 }
@@ -515,7 +542,7 @@ fn sync_semaphore_grant_against_cancel() {
     assert_eq!(semaphore.available(), 1, "a permit was lost");
     assert!(
         semaphore.try_acquire().is_some(),
-        "a thread that has gone is waited for"
+        "a thread that has left is still in the queue"
     );
 }
 
@@ -564,7 +591,7 @@ fn sync_semaphore_cancelled_request_lets_a_smaller_pass() {
         move || {
             assert!(
                 token.run(|| semaphore.acquire_many(2).is_err()),
-                "there are not that many"
+                "the semaphore has fewer permits"
             )
         }
     });
@@ -677,7 +704,7 @@ fn sync_wait_group_waits_meet() {
     done[1].write();
     group.wait().unwrap();
     done[0].read();
-    // It goes on although the other counts again.
+    // This wait continues although the other reference counts again.
     let other = other.join().unwrap();
     assert_eq!(group.count(), 2);
     drop(other);
@@ -730,7 +757,7 @@ fn sync_event_reset_lets_through() {
     });
     event.set();
     event.reset();
-    // Who came too late is let go.
+    // Lets a thread go that came after the reset.
     token.cancel();
     waiter.join().unwrap();
     assert!(
@@ -825,7 +852,7 @@ fn sync_mutex_cancel_passes_wake_on() {
     next.join().unwrap();
     assert!(
         mutex.try_lock().is_some(),
-        "the mutex is kept for a waiter that has gone"
+        "the mutex is kept for a waiter that has left"
     );
 }
 
@@ -851,7 +878,7 @@ fn sync_mutex_hand_over_against_relock() {
     waiter.join().unwrap();
     assert!(
         mutex.try_lock().is_some(),
-        "the mutex is kept for a waiter that has gone"
+        "the mutex is kept for a waiter that has left"
     );
 }
 
@@ -900,7 +927,7 @@ fn sync_rwlock_hand_over_against_relock() {
     reader.join().unwrap();
     assert!(
         lock.try_write().is_some(),
-        "the lock is kept for a waiter that has gone"
+        "the lock is kept for a waiter that has left"
     );
 }
 
@@ -923,7 +950,7 @@ fn sync_rwlock_hand_over_against_cancel() {
     reader.join().unwrap();
     assert!(
         lock.try_write().is_some(),
-        "the lock is kept for a waiter that has gone"
+        "the lock is kept for a waiter that has left"
     );
 }
 
@@ -1008,7 +1035,7 @@ fn sync_rwlock_downgrade_lets_readers_in() {
     reader.join().unwrap();
     assert!(
         shared.0.try_write().is_some(),
-        "the lock is kept for a waiter that has gone"
+        "the lock is kept for a waiter that has left"
     );
 }
 
@@ -1057,8 +1084,8 @@ fn sync_condvar_notify_between_predicate_and_wait() {
     waiter.join().unwrap();
 }
 
-/// One notification, for a waiter that is cancelled and one that is not. The thread that has it sees to the
-/// other.
+/// Sends one notification to two waiters, one of which is cancelled. The notified thread takes care
+/// of the other.
 fn sync_condvar_cancel_against_notify() {
     struct Jobs {
         open: bool,
@@ -1140,7 +1167,7 @@ fn sync_barrier_breaks_while_it_completes() {
         move || {
             let passed = token.run(|| barrier.wait());
             if passed.is_err() && !barrier.is_broken() {
-                // It never waited: no thread is to wait for it.
+                // It never waited, so no thread may wait for it.
                 alone.cancel();
             }
             passed
@@ -1152,7 +1179,7 @@ fn sync_barrier_breaks_while_it_completes() {
     let other = alone.run(|| barrier.wait());
     canceller.join().unwrap();
     match (cancelled.join().unwrap(), other) {
-        (Ok(a), Ok(b)) => assert!(a != b, "one of them came last"),
+        (Ok(a), Ok(b)) => assert!(a != b, "exactly one thread came last"),
         (Err(BarrierError::Cancelled(_)), Err(_)) => {}
         ends => panic!("one passed alone: {ends:?}"),
     }
@@ -1169,7 +1196,7 @@ fn sync_barrier_cancel_lets_the_others_go() {
                 "the third never comes"
             );
             if !barrier.is_broken() {
-                // It never waited: no thread is to wait for it.
+                // It never waited, so no thread may wait for it.
                 alone.cancel();
             }
         }
@@ -1219,7 +1246,10 @@ fn sync_barrier_last_wakes_the_others() {
     shared.2.write();
     let last = shared.0.wait().unwrap();
     shared.1.read();
-    assert!(other.join().unwrap() != last, "one of them came last");
+    assert!(
+        other.join().unwrap() != last,
+        "exactly one thread came last"
+    );
 }
 
 fn sync_barrier_reset_lets_go() {

@@ -1,4 +1,4 @@
-//! Models of the pool: tasks on workers that are shared, and in place.
+//! Models of the pool: tasks that run on shared workers, and in place.
 
 use std::time::Duration;
 
@@ -17,32 +17,34 @@ pub(super) fn models() -> Vec<Model> {
             worker_task_sees_its_spawn_and_is_seen_by_its_join,
             Preemptions(3),
             Preemptions(4),
-            "a spawn happens before its task, and the task before its join, on a worker as in place"
+            "a spawn happens before its task, and the task before its join, both on a worker and \
+             in place"
         ),
         holds!(
             worker_scope_returns_after_its_tasks,
             Preemptions(3),
             Preemptions(4),
-            "a task happens before the return of its scope, on a worker as in place"
+            "a task happens before the return of its scope, both on a worker and in place"
         ),
         holds!(
             worker_spawn_cancel_and_end_in_quick_succession,
             Preemptions(3),
             Preemptions(4),
-            "a task that is spawned, cancelled and left at once runs or never does, and the pool goes home"
+            "a task whose scope is cancelled and left right after the spawn runs once or never, \
+             and the workers end"
         ),
         holds!(
             worker_idle_exit_races_with_hand_off,
             Preemptions(2),
             Preemptions(3),
-            "a task that is handed to a worker about to leave is run"
+            "a task that is handed to a worker about to retire is run"
         ),
         breaks!(
             broken_worker_retire_by_load_and_store,
             "worker-retires-by-load-and-store" in worker_idle_exit_races_with_hand_off,
             Preemptions(2),
             "deadlock",
-            "a worker that retires by load and store leaves with a wake"
+            "a worker that retires by a load and a store takes a wake with it"
         ),
         holds!(
             worker_idle_worker_is_woken,
@@ -54,14 +56,14 @@ pub(super) fn models() -> Vec<Model> {
             worker_wake_is_passed_on,
             Preemptions(2),
             Preemptions(3),
-            "a task that is queued behind one that blocks in foreign code gets the other place"
+            "a task that is queued behind one blocking in foreign code gets the other place"
         ),
         breaks!(
             broken_worker_keeps_the_wake,
             "worker-keeps-the-wake" in worker_wake_is_passed_on,
             Preemptions(2),
             "deadlock",
-            "a worker that keeps the wake leaves a free place empty"
+            "a worker that does not pass the wake on leaves a free place empty"
         ),
         holds!(
             worker_that_blocks_frees_its_place,
@@ -73,58 +75,63 @@ pub(super) fn models() -> Vec<Model> {
             worker_batch_is_given_back,
             Preemptions(1),
             Preemptions(2),
-            "a task that a worker has taken in a batch runs though the one before it waits for it"
+            "a task that a worker took in a batch runs although the task before it waits for it"
         ),
         breaks!(
             broken_worker_blocks_with_its_batch,
             "blocking-worker-keeps-its-tasks" in worker_batch_is_given_back,
             Preemptions(1),
             "deadlock",
-            "a worker that blocks with tasks in its local batch keeps them from all others"
+            "a worker that blocks with tasks in its local batch keeps them from all other workers"
         ),
         holds!(
             worker_batch_is_given_back_for_it,
             Preemptions(3),
             Preemptions(4),
-            "the end of a task is noticed though another thread gives back the local batch of its worker"
+            "the end of a task is noticed although another thread gives back the local batch of \
+             its worker"
         ),
         holds!(
             worker_blocks_without_the_destructors_of_its_batch,
             Preemptions(1),
             Preemptions(2),
-            "a worker that holds tasks of a cancelled group is woken from a wait, whatever their destructors do"
+            "a worker that holds tasks of a cancelled group is woken from a wait, whatever their \
+             destructors do"
         ),
         breaks!(
             broken_worker_blocks_and_drops_its_batch,
             "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_the_destructors_of_its_batch,
             Preemptions(1),
             "deadlock",
-            "a destructor that runs between the publish of a wait and its park takes the cancel from it"
+            "a destructor that runs between the publish of a wait and its park takes the cancel \
+             from the wait"
         ),
         holds!(
             worker_batch_is_flagged_for_the_monitor,
             Preemptions(1),
             Preemptions(2),
-            "tasks in the local batch of a worker that blocks in foreign code are found, whatever was given back before"
+            "tasks in the local batch of a worker that blocks in foreign code are found, also \
+             after an earlier batch was given back"
         ),
         breaks!(
             broken_worker_flags_its_batch_first,
             "batch-is-announced-before-it-is-there" in worker_batch_is_flagged_for_the_monitor,
             Preemptions(1),
             "deadlock",
-            "a worker that announces a batch before it holds tasks is found with an empty one, and then not at all"
+            "a worker that announces a batch before it is filled is found with an empty one, and \
+             then never again"
         ),
         holds!(
             worker_join_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
-            "a task that joins one of its own group at the limit gives its permit up"
+            "a task that joins a task of its own group at the limit gives up its permit"
         ),
         holds!(
             worker_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             Preemptions(3),
-            "a task that waits for one of its own group at the limit gives its permit up"
+            "a task that waits for a task of its own group at the limit gives up its permit"
         ),
         breaks!(
             broken_worker_keeps_its_permit,
@@ -138,51 +145,58 @@ pub(super) fn models() -> Vec<Model> {
             "end-keeps-the-permit" in worker_wait_in_a_task_gives_its_permit_up,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a waiter that the end gives no permit gives up one that it does not have"
+            "a waiter that gets no permit at the end of its task gives up a permit that it does \
+             not hold"
         ),
         holds!(
             worker_limit_waits_of_both_kinds_in_one_another,
             Preemptions(1),
             Preemptions(2),
-            "a task that joins a running one, which waits for the first of several, leaves its permit to those"
+            "a task that joins a running task, which waits for the first of several, leaves its \
+             permit to those"
         ),
         holds!(
             worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
             Preemptions(2),
             Preemptions(3),
-            "at the end of a task that another one waits for, no task is taken beside the waiter"
+            "at the end of a task that another task waits for, try_spawn takes no task beside the \
+             waiter"
         ),
         breaks!(
             broken_worker_end_owes_nothing,
             "end-owes-no-permit" in worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
             Preemptions(2),
             "taken beside the waiter",
-            "an ending task whose permit counts as free though a waiter takes it over lets try_spawn take a task"
+            "if the permit of an ending task counts as free although a waiter takes it over, \
+             try_spawn takes a task"
         ),
         holds!(
             worker_limit_wait_that_is_cut_short_takes_a_permit,
             Preemptions(2),
             Preemptions(3),
-            "a wait that ends before its task takes a permit, and each gives one up"
+            "a wait that ends before its task takes a permit, and then the waiter and the task \
+             give up one each"
         ),
         breaks!(
             broken_worker_goes_on_without_a_permit,
             "cut-wait-takes-no-permit" in worker_limit_wait_that_is_cut_short_takes_a_permit,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a wait that is cut short and takes no permit gives up one that it does not have"
+            "a task whose wait is cut short and takes no permit gives up a permit that it does \
+             not hold"
         ),
         holds!(
             worker_limit_permits_come_back_from_late_threads,
             Preemptions(2),
             Preemptions(3),
-            "of a joiner and a worker that both come for a task, each with a permit, the one that is too late gives its permit up"
+            "if a joiner and a worker both come for a task, each with a permit, the later one \
+             gives up its permit"
         ),
         holds!(
             worker_limit_is_kept_by_joining_threads,
             Preemptions(2),
             Preemptions(3),
-            "a task that the body runs in place takes a permit, as on a worker"
+            "a task that the body runs in place takes a permit, like on a worker"
         ),
         holds!(
             worker_limit_is_kept,
@@ -277,7 +291,7 @@ fn worker_spawn_cancel_and_end_in_quick_succession() {
 /// Spawns a task, and waits until a worker has run it.
 fn run_on_a_worker(ran: &Note) {
     TaskGroup::scope(|g| {
-        // A wait does not run the task in place, as a join would.
+        // Unlike a join, a wait does not run the task in place.
         g.spawn(|| {
             ran.set();
             Ok(())
@@ -343,7 +357,7 @@ fn worker_batch_is_given_back() {
     with_pool(1, || {
         let gate = Gate::new();
         TaskGroup::scope(|g| {
-            // The second batch is two tasks, if four more are left behind its first.
+            // The second batch is two tasks, if four more are queued behind its first task.
             g.spawn(|| Ok(()));
             let blocked = g.spawn(|| Ok(gate.wait()?));
             g.spawn(|| {
@@ -378,7 +392,7 @@ fn worker_batch_is_given_back_for_it() {
 }
 
 fn worker_blocks_without_the_destructors_of_its_batch() {
-    /// Enters a scope when it is dropped, as a destructor that cleans up does.
+    /// Enters a scope when it is dropped, like a destructor that cleans up.
     struct CleansUp;
     impl Drop for CleansUp {
         fn drop(&mut self) {
@@ -391,7 +405,7 @@ fn worker_blocks_without_the_destructors_of_its_batch() {
         let inner = CancelToken::new();
         let canceller = cancel_in_thread(&inner);
         TaskGroup::scope(|g| {
-            // The second batch is two tasks, if four more are left behind its first.
+            // The second batch is two tasks, if four more are queued behind its first task.
             g.spawn(|| Ok(()));
             let waits = g.spawn(|| {
                 g.cancel();
@@ -419,14 +433,14 @@ fn worker_batch_is_flagged_for_the_monitor() {
     with_pool(2, || {
         let (blocks, blocked) = mpsc::channel();
         let (sender, receiver) = mpsc::channel();
-        // Two looks of the monitor: one whenever it may come, and one when the worker is blocked.
+        // The monitor looks twice: once at any moment, and once when the worker is blocked.
         let monitor = loom::thread::spawn(move || {
             workers::give_back_flagged_batches();
             let _ = blocked.recv();
             workers::give_back_flagged_batches();
         });
         TaskGroup::scope(|g| {
-            // The second batch is two tasks, if four more are left behind its first.
+            // The second batch is two tasks, if four more are queued behind its first task.
             g.spawn(|| Ok(()));
             let waits = g.spawn(move || {
                 blocks.send(())?;
@@ -444,7 +458,7 @@ fn worker_batch_is_flagged_for_the_monitor() {
     });
 }
 
-/// A task of a group with a limit of one that waits for a second one by `wait`.
+/// Runs a task of a group with a limit of one, which waits for a second task by `wait`.
 fn nested(wait: impl Fn(crate::TaskHandle<'_, u8>) -> anyhow::Result<()> + Send + Sync) {
     with_pool(2, || {
         let (wait, ran) = (&wait, Note::default());
@@ -518,7 +532,7 @@ fn worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter() {
             .limit(1)
             .scope(|g| {
                 g.spawn(|| {
-                    // It begins when this task waits for it.
+                    // The task begins when this one waits for it.
                     let task = g.spawn(|| Ok(()));
                     task.on_finished(|_| {
                         assert!(
@@ -574,7 +588,7 @@ fn worker_limit_permits_come_back_from_late_threads() {
                 } else {
                     "on a worker"
                 });
-                // These two need both permits.
+                // The next two tasks need both permits.
                 let waits = g.spawn(|| Ok(gate.wait()?));
                 g.spawn(|| {
                     gate.open();
@@ -613,8 +627,8 @@ fn worker_limit_is_kept() {
             .limit(1)
             .scope(|g| {
                 for _ in 0..2 {
-                    // Two writes at once are found, and so are two of which neither happens before
-                    // the other.
+                    // Loom reports two concurrent writes, and also two writes of which neither
+                    // happens before the other.
                     g.spawn(|| {
                         running.write();
                         Ok(())
