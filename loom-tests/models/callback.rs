@@ -1,4 +1,4 @@
-//! Models of what a cancel runs: callbacks, and the hooks of regions in a scope.
+//! Models of the code that a cancel runs: callbacks, and the hooks of regions in a scope.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,39 +16,40 @@ pub(super) fn models() -> Vec<Model> {
             cancel_callback_sees_what_came_before,
             Exhaustive,
             Exhaustive,
-            "a callback sees what came before its registration and before the cancel, and runs once"
+            "a callback sees the writes before its registration and before the cancel, and runs \
+             once"
         ),
         breaks!(
             broken_cancel_registers_after_a_look,
             "callback-is-registered-after-the-look" in cancel_callback_sees_what_came_before,
             Exhaustive,
             "a callback was not run",
-            "a callback that is registered after a look for the cancel is never run"
+            "a callback that is registered after the check for the cancel is never run"
         ),
         holds!(
             cancel_hook_ends_before_its_region_returns,
             Exhaustive,
             Exhaustive,
-            "a cancel hook has ended when its region returns, and sees what came before it"
+            "a cancel hook has ended when its region returns, and sees the writes before it"
         ),
         holds!(
             cancel_callback_runs_while_its_guard_is_dropped,
             Exhaustive,
             Exhaustive,
-            "when the guard is gone its callback has ended or never runs"
+            "once the guard is dropped, its callback has ended or never runs"
         ),
         breaks!(
             broken_cancel_deregister_does_not_wait,
             "guard-does-not-wait" in cancel_callback_runs_while_its_guard_is_dropped,
             Exhaustive,
             "Causality violation",
-            "a guard that does not wait is gone while its callback runs"
+            "a guard that does not wait is dropped while its callback runs"
         ),
         holds!(
             cancel_two_callbacks_deregister_each_other,
             Preemptions(3),
             Preemptions(5),
-            "two callbacks that take back each other both end"
+            "two callbacks that unregister each other both end"
         ),
         breaks!(
             broken_cancel_callbacks_wait_for_each_other,
@@ -61,14 +62,15 @@ pub(super) fn models() -> Vec<Model> {
             cancel_callback_uses_its_own_token,
             Exhaustive,
             Exhaustive,
-            "a callback may cancel, ask, link and register at the token whose cancel runs it"
+            "a callback may use the token that runs it: cancel it, check it, link to it and \
+             register with it"
         ),
         breaks!(
             broken_cancel_callback_under_the_lock,
             "callback-runs-under-the-lock" in cancel_callback_uses_its_own_token,
             Exhaustive,
             "deadlock",
-            "a callback that runs under the lock of its token cannot use it"
+            "a callback that runs under the lock of its token cannot use that token"
         ),
         holds!(
             cancel_callback_waits_for_a_scope_below,
@@ -81,26 +83,28 @@ pub(super) fn models() -> Vec<Model> {
             "callbacks-run-before-quiet-nodes" in cancel_callback_waits_for_a_scope_below,
             Preemptions(3),
             "deadlock",
-            "a scope that waits for the callback of a token above it, which waits for the scope, never ends"
+            "a scope waits for ever for the callback of a token above it, if that callback waits \
+             for the scope"
         ),
         holds!(
             cancel_callback_waits_for_a_waiter,
             Exhaustive,
             Exhaustive,
-            "a callback may wait until a thread that waits for its token has gone on"
+            "a callback may wait until a thread that waits for its token has continued"
         ),
         breaks!(
             broken_cancel_callbacks_before_waiters,
             "callbacks-run-before-waiters-wake" in cancel_callback_waits_for_a_waiter,
             Exhaustive,
             "deadlock",
-            "a thread that waits for a token and is woken after the callbacks is never woken if a callback waits for it"
+            "a thread that waits for a token and is woken after the callbacks is never woken if a \
+             callback waits for it"
         ),
         holds!(
             cancel_hook_waits_for_a_sleeper,
             Preemptions(3),
             Preemptions(4),
-            "a cancel hook may wait until a thread that sleeps in the same scope has gone on"
+            "a cancel hook may wait until a thread that sleeps in the same scope has continued"
         ),
         holds!(
             cancel_returns_after_all_of_its_hooks,
@@ -113,20 +117,21 @@ pub(super) fn models() -> Vec<Model> {
             "cancel-leaves-its-hooks" in cancel_returns_after_all_of_its_hooks,
             Preemptions(2),
             "Causality violation",
-            "a cancel that does not wait for the hooks that a worker runs returns before they have ended"
+            "a cancel that does not wait for the hooks on a worker returns before they have ended"
         ),
         holds!(
             cancel_hook_waits_for_another_hook,
             Preemptions(3),
             Exhaustive,
-            "a hook of a cancel does not hold up another one"
+            "one hook of a cancel does not delay another"
         ),
         breaks!(
             broken_cancel_hooks_before_wakes,
             "hooks-run-before-sleepers-wake" in cancel_hook_waits_for_a_sleeper,
             Preemptions(3),
             "deadlock",
-            "a thread that sleeps and is woken after the hooks is never woken if a hook waits for it"
+            "a thread that sleeps and is woken after the hooks is never woken if a hook waits for \
+             it"
         ),
     ]
 }
@@ -192,7 +197,7 @@ fn cancel_hook_ends_before_its_region_returns() {
 }
 
 fn cancel_callback_runs_while_its_guard_is_dropped() {
-    must_see(["it ran", "it was taken back"]);
+    must_see(["it ran", "it was unregistered"]);
     let token = CancelToken::new();
     let shared = Arc::new(Watched::new());
     let runs = Note::default();
@@ -211,13 +216,13 @@ fn cancel_callback_runs_while_its_guard_is_dropped() {
     assert_eq!(
         runs.is_set(),
         ran,
-        "a callback ran after its guard was gone"
+        "a callback ran after its guard was dropped"
     );
-    saw(if ran { "it ran" } else { "it was taken back" });
+    saw(if ran { "it ran" } else { "it was unregistered" });
 }
 
 fn cancel_two_callbacks_deregister_each_other() {
-    must_see(["both ran", "one was taken back"]);
+    must_see(["both ran", "one was unregistered"]);
     type Shared = Arc<Mutex<Option<CallbackGuard>>>;
     let runs = Note::default();
     let register = |token: &CancelToken, other: &Shared| {
@@ -240,7 +245,7 @@ fn cancel_two_callbacks_deregister_each_other() {
     saw(if runs.times() == 2 {
         "both ran"
     } else {
-        "one was taken back"
+        "one was unregistered"
     });
 }
 
@@ -276,7 +281,7 @@ fn cancel_callback_waits_for_a_scope_below() {
     let (mut canceller, mut beside) = (None, None);
     token.run(|| {
         let outcome = TaskGroup::scope(|_| {
-            // One that is neither above the scope nor below it.
+            // A token that is neither above the scope nor below it.
             let beside = beside.insert(token.child());
             beside.on_cancel(wait(&ended)).forget();
             canceller = Some(cancel_in_thread(&token));

@@ -17,20 +17,21 @@ pub(super) fn models() -> Vec<Model> {
             cancel_races_with_new_child,
             Exhaustive,
             Exhaustive,
-            "a child made while its parent is cancelled is cancelled too, and its child"
+            "a child made while its parent is cancelled is cancelled too, and so is its own child"
         ),
         breaks!(
             broken_cancel_adopt_outside_the_lock,
             "child-is-listed-after-the-look" in cancel_races_with_new_child,
             Exhaustive,
             "a child missed the cancel",
-            "a child that is listed after a look at its parent misses the cancel"
+            "a child that is listed after it checked its parent misses the cancel"
         ),
         holds!(
             cancel_of_two_parents_at_once,
             Preemptions(3),
             Preemptions(4),
-            "a token linked to two that are cancelled at once is cancelled once, by one of them"
+            "a token linked to two tokens that are cancelled at the same time is cancelled once, \
+             by one of them"
         ),
         holds!(
             cancel_races_with_wait,
@@ -42,76 +43,82 @@ pub(super) fn models() -> Vec<Model> {
             cancel_seen_has_its_cause_and_what_came_before,
             Exhaustive,
             Exhaustive,
-            "a thread that sees a token cancelled has its cause, and sees what came before the cancel"
+            "a thread that sees a token cancelled gets the cause, and sees the writes before the \
+             cancel"
         ),
         holds!(
             cancel_seen_at_a_checkpoint_shows_what_came_before,
             Exhaustive,
             Exhaustive,
-            "a thread that sees a cancel at a check sees what came before it"
+            "a thread that sees a cancel at a check sees the writes before the cancel"
         ),
         breaks!(
             broken_cancel_check_believes_the_mark,
             "check-believes-the-mark" in cancel_seen_at_a_checkpoint_shows_what_came_before,
             Exhaustive,
             "Causality violation",
-            "a check that finds the thread marked and does not ask the token sees nothing of what came before"
+            "a check that finds the thread marked and does not ask the token misses the writes \
+             before the cancel"
         ),
         holds!(
             cancel_ends_a_wait_that_sees_what_came_before,
             Preemptions(3),
             Preemptions(4),
-            "a wait for a token sees what came before its cancel, also if it looks before it is woken"
+            "a wait for a token sees the writes before its cancel, also if it checks before it is \
+             woken"
         ),
         holds!(
             cancel_deadline_passed_shows_what_came_before_its_move,
             Preemptions(3),
             Exhaustive,
-            "a thread that finds a moved deadline passed sees what came before the move"
+            "a thread that finds a moved deadline passed sees the writes before the move"
         ),
         holds!(
             cancel_seen_in_a_child_shows_what_came_before,
             Exhaustive,
             Exhaustive,
-            "a thread that sees a child cancelled sees what came before the cancel of its parent"
+            "a thread that sees a child cancelled sees the writes before the cancel of its parent"
         ),
         holds!(
             cancel_linked_token_is_dropped_while_its_parents_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a token may be dropped while two of its parents are cancelled, and the third goes on"
+            "a token may be dropped while two of its parents are cancelled, and the third parent \
+             stays usable"
         ),
         breaks!(
             broken_cancel_children_under_the_lock,
             "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_its_parents_cancel,
             Preemptions(3),
             "deadlock",
-            "a child whose last holder is a cancel under the lock of its parent cannot leave its parent"
+            "a child cannot leave its parent if a cancel drops its last reference under the \
+             parent's lock"
         ),
         holds!(
             cancel_late_wake_does_not_end_the_next_wait,
             Preemptions(3),
             Preemptions(5),
-            "a wait for one token is not ended by the cancel of the token that was waited for before"
+            "a wait for one token is not ended by the cancel of the previous token"
         ),
         holds!(
             cancel_mark_stays_out_of_the_next_scope,
             Exhaustive,
             Exhaustive,
-            "the cancel of a scope that a thread leaves does not reach the scope it enters"
+            "the cancel of a scope that a thread leaves does not reach the next scope it enters"
         ),
         breaks!(
             broken_cancel_mark_outside_the_lock,
             "slots-are-marked-outside-the-lock" in cancel_mark_stays_out_of_the_next_scope,
             Exhaustive,
             "marked by a scope it has left",
-            "a mark outside the lock reaches a thread that has left"
+            "a mark that is set outside the lock reaches a thread that has left the scope"
         ),
         holds!(
             cancel_nested_scopes_are_entered_and_left,
             Preemptions(3),
             Preemptions(4),
-            "a thread that goes in and out of nested scopes sees the cancel of the one it is in, at each check"
+            "a thread that enters and leaves nested scopes sees the cancel of its current scope, \
+             at each check"
         ),
         holds!(
             cancel_deadline_races_with_wait,
@@ -123,7 +130,7 @@ pub(super) fn models() -> Vec<Model> {
             cancel_deadline_races_with_cancel,
             Preemptions(3),
             Preemptions(5),
-            "a deadline and a cancel at once cancel once, with one cause"
+            "a deadline and a cancel at the same time cancel once, with one cause"
         ),
         holds!(
             cancel_deadline_races_with_new_child,
@@ -135,7 +142,8 @@ pub(super) fn models() -> Vec<Model> {
             cancel_shield_is_lifted_while_outer_is_cancelled,
             Exhaustive,
             Exhaustive,
-            "when a shield's time is up the outer cancel reaches what it hid, whichever comes first"
+            "at the end of a shield's time the outer cancel reaches the hidden code, whichever \
+             comes first"
         ),
     ]
 }
@@ -155,14 +163,17 @@ fn is_stop(cause: &CancelCause) -> bool {
 }
 
 fn cancel_races_with_new_child() {
-    must_see(["a child that was born cancelled", "a child that was swept"]);
+    must_see([
+        "a child that was made cancelled",
+        "a child that the cancel reached",
+    ]);
     let root = CancelToken::new();
     let canceller = cancel_in_thread(&root);
     let child = root.child();
     saw(if child.is_cancelled() {
-        "a child that was born cancelled"
+        "a child that was made cancelled"
     } else {
-        "a child that was swept"
+        "a child that the cancel reached"
     });
     let grandchild = child.child();
     canceller.join().unwrap();
@@ -239,7 +250,7 @@ fn cancel_seen_has_its_cause_and_what_came_before() {
     cancel_after_write(&token, |memory| {
         let is_cancelled = token.is_cancelled();
         if is_cancelled {
-            // Before the cause, which is behind a lock.
+            // Read before asking for the cause, because its lock would order the two threads.
             memory.read();
             assert!(
                 token
@@ -256,10 +267,10 @@ fn cancel_seen_at_a_checkpoint_shows_what_came_before() {
     let token = CancelToken::new();
     cancel_after_write(&token, |memory| {
         token.run(|| {
-            // The first attaches the thread; the second is a look at its own word.
+            // The first check attaches the thread; the second reads the thread's own word.
             let seen = checkpoint().is_err() || is_cancelled();
             if seen {
-                // In the scope, which is left under a lock.
+                // Read inside of the scope, because leaving it takes a lock.
                 memory.read();
             }
             seen
@@ -312,7 +323,7 @@ fn cancel_linked_token_is_dropped_while_its_parents_cancel() {
     let [first, second, third] = [(); 3].map(|()| CancelToken::new());
     let linked = CancelToken::linked([&first, &second, &third]);
     let cancellers = [cancel_in_thread(&first), cancel_in_thread(&second)];
-    // Loom does not see references come and go: the looks are what it can put between the cancels.
+    // Loom does not see references come and go. It can order these checks between the cancels.
     let _ = (first.is_cancelled(), second.is_cancelled());
     saw(if linked.is_cancelled() {
         "dropped when cancelled"
@@ -378,7 +389,7 @@ fn cancel_nested_scopes_are_entered_and_left() {
             let seen = checkpoint().is_err();
             assert!(
                 checkpoint().is_err() || !seen,
-                "a cancel was delivered once only"
+                "a cancel was delivered only once"
             );
             crate::shield(|| checkpoint().unwrap());
             seen

@@ -15,25 +15,27 @@ pub(super) fn models() -> Vec<Model> {
             handle_join_sees_what_its_task_did,
             Preemptions(3),
             Exhaustive,
-            "what a task did happens before the return of its join, with its result"
+            "the writes of a task, and its result, happen before the return of its join"
         ),
         holds!(
             handle_callback_ends_before_a_wait_returns,
             Preemptions(3),
             Preemptions(4),
-            "a callback of a task's end sees the task, and has run when a wait for the task returns"
+            "a callback of a task's end sees the task's writes, and has run when a wait for the \
+             task returns"
         ),
         holds!(
             handle_callback_is_registered_while_others_run,
             Preemptions(3),
             Preemptions(4),
-            "a callback that is registered while those of before are run at the end of its task is run too"
+            "a callback that is registered while the end of its task runs the earlier ones is run \
+             too"
         ),
         holds!(
             handle_is_dropped_while_another_waits,
             Preemptions(2),
             Preemptions(3),
-            "a handle that one thread drops while another waits with it stays whole"
+            "a handle stays valid if one thread drops it while another waits with it"
         ),
         holds!(
             handle_result_is_dropped_before_the_end,
@@ -46,38 +48,42 @@ pub(super) fn models() -> Vec<Model> {
             "result-outlives-the-end" in handle_result_is_dropped_before_the_end,
             Preemptions(3),
             "Causality violation",
-            "a result that is dropped after the end was signalled outlives its scope"
+            "a result that is dropped after the end of its task was signalled outlives its scope"
         ),
         holds!(
             handle_cancel_races_with_start,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of one task reaches it whether it has begun or not, and no other"
+            "the cancel of one task reaches that task, begun or not, and no other"
         ),
         holds!(
             handle_cancel_outlives_the_handle,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of one task reaches it also where its handle is dropped before the task enters its frame"
+            "the cancel of one task reaches it even if its handle is dropped before the task \
+             enters its frame"
         ),
         breaks!(
             broken_handle_takes_its_cancel_along,
             "handle-takes-its-cancel-along" in handle_cancel_outlives_the_handle,
             Preemptions(3),
             "deadlock",
-            "a task that looks only for its handle, and not for its token, never hears of its cancel"
+            "a task that checks only for its handle, and not for its token, never learns of its \
+             cancel"
         ),
         holds!(
             handle_cancel_races_with_end,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of a task that is about to end keeps its value or cuts it short, and the join says which"
+            "a task that is cancelled as it ends keeps its value or is cut short, and the join \
+             says which"
         ),
         holds!(
             handle_try_spawn_races_with_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a closure that is handed in while the group is cancelled runs, is dropped or comes back, once"
+            "a closure that is submitted while the group is cancelled is run, dropped or given \
+             back, exactly once"
         ),
     ]
 }
@@ -123,7 +129,7 @@ fn handle_callback_ends_before_a_wait_returns() {
                 runs.set();
             }
         });
-        // With the task at its end the callback has run already.
+        // If the task has ended, the callback has run already.
         saw(if runs.is_set() {
             "it ran where it was registered"
         } else {
@@ -145,7 +151,7 @@ fn handle_callback_is_registered_while_others_run() {
     let (first, second) = (Note::default(), Note::default());
     TaskGroup::scope(|g| {
         let task = apart(g).spawn(|| Ok(()));
-        // With this one the end takes the callbacks before it is an end.
+        // Because of this callback, the ending task takes the callbacks before it has ended.
         let runs = first.clone();
         task.on_finished(move |_| runs.set());
         let runs = second.clone();
@@ -181,7 +187,7 @@ fn handle_is_dropped_while_another_waits() {
     assert_eq!(drops.count(), 1);
 }
 
-/// A result whose destructor uses what the scope borrows.
+/// A result with a destructor that uses the scope's borrows.
 struct Borrows<'a>(
     &'a Watched,
     #[expect(dead_code, reason = "held for its drop")] Counted,
@@ -267,7 +273,7 @@ fn handle_cancel_races_with_end() {
 }
 
 fn handle_try_spawn_races_with_cancel() {
-    must_see(["it ran", "it never ran", "it came back"]);
+    must_see(["it ran", "it never ran", "it was given back"]);
     let drops = Drops::default();
     TaskGroup::scope(|g| {
         let token = g.token().clone();
@@ -285,7 +291,7 @@ fn handle_try_spawn_races_with_cancel() {
             Err(error) => {
                 assert_eq!(drops.count(), 0);
                 drop(error.into_task());
-                saw("it came back");
+                saw("it was given back");
             }
         }
         assert_eq!(drops.count(), 1);

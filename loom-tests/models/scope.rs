@@ -1,4 +1,4 @@
-//! Models of a scope: how it closes, and what a cancel and a deadline do to its tasks.
+//! Models of a scope: how it closes, and how a cancel and a deadline reach its tasks.
 //!
 //! Most tasks here have threads of their own, so that the pool adds nothing to explore.
 
@@ -18,20 +18,21 @@ pub(super) fn models() -> Vec<Model> {
             scope_first_task_cancels_while_the_next_is_spawned,
             Preemptions(2),
             Preemptions(3),
-            "a task that cancels the group as it starts reaches the task that is being spawned"
+            "a task that cancels the group as it starts also cancels the task that is being spawned"
         ),
         holds!(
             scope_last_task_ends_while_owner_parks,
             Exhaustive,
             Exhaustive,
-            "the end of the last task at any moment lets the scope return, and happens before that"
+            "the end of the last task, at any moment, lets the scope return, and happens before \
+             the return"
         ),
         breaks!(
             broken_scope_owner_says_late_that_it_waits,
             "owner-waits-after-the-look" in scope_last_task_ends_while_owner_parks,
             Preemptions(3),
             "deadlock",
-            "an owner that says it waits after it has looked sleeps for ever"
+            "an owner that announces its wait after it checked for tasks sleeps for ever"
         ),
         holds!(
             scope_last_task_ends_beside_a_daemon,
@@ -44,39 +45,42 @@ pub(super) fn models() -> Vec<Model> {
             "last-task-waits-for-daemons" in scope_last_task_ends_beside_a_daemon,
             Preemptions(2),
             "deadlock",
-            "a daemon waits for the owner to cancel it, so an owner that waits for the daemon sleeps for ever"
+            "a daemon ends when the owner cancels it, so an owner that waits for the daemon \
+             sleeps for ever"
         ),
         holds!(
             scope_daemon_spawn_races_with_close,
             Preemptions(3),
             Preemptions(4),
-            "a daemon's task is joined, or refused because the group has closed"
+            "a task that a daemon spawns is joined, or refused because the group is closed"
         ),
         breaks!(
             broken_scope_closes_after_it_looked,
             "group-closes-after-the-look" in scope_daemon_spawn_races_with_close,
             Preemptions(3),
             "a task outlives its scope",
-            "a group that closes after it has looked lets a task outlive its scope"
+            "a group that closes after it checked for tasks lets a task outlive its scope"
         ),
         holds!(
             scope_cancel_races_with_start,
             Preemptions(3),
             Preemptions(4),
-            "a task that is cancelled as it starts runs to its first checkpoint or never, and drops its captures once"
+            "a task that is cancelled as it starts runs to its first checkpoint or never, and \
+             drops its captures once"
         ),
         holds!(
             scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a task that queues for a permit while the group is cancelled never runs, though no permit is freed"
+            "a task that queues for a permit while the group is cancelled never runs, and leaves \
+             the queue although no permit is freed"
         ),
         breaks!(
             broken_scope_spawn_looks_before_it_queues,
             "spawn-looks-before-it-queues" in scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             "deadlock",
-            "a task that is queued after a look at the cancel stays queued"
+            "a task that is queued after the check for the cancel stays queued"
         ),
         breaks!(
             broken_scope_cancel_leaves_the_queue,
@@ -89,7 +93,8 @@ pub(super) fn models() -> Vec<Model> {
             scope_cancelled_task_waits_in_a_shield,
             Preemptions(3),
             Preemptions(4),
-            "every blocking point of a cancelled task fails, and in a shield it parks as if nothing had happened"
+            "every blocking point of a cancelled task fails, and in a shield it parks as if there \
+             were no cancel"
         ),
         holds!(
             scope_deadline_fires_while_the_scope_closes,
@@ -102,39 +107,45 @@ pub(super) fn models() -> Vec<Model> {
             "scope-ends-before-deliveries" in scope_deadline_fires_while_the_scope_closes,
             Preemptions(3),
             "Causality violation",
-            "a scope that does not wait for the deliveries of its cancel returns while a callback runs"
+            "a scope that does not wait for the deliveries of its cancel returns while a callback \
+             runs"
         ),
         holds!(
             scope_end_meets_the_drop_of_a_child,
             Exhaustive,
             Exhaustive,
-            "a child of the group's token may lose its last handle while the end of the scope looks at the children"
+            "a child of the group's token may lose its last handle while the end of the scope \
+             visits the children"
         ),
         breaks!(
             broken_scope_end_drops_a_child_under_the_lock,
             "children-are-dropped-under-the-lock" in scope_end_meets_the_drop_of_a_child,
             Preemptions(3),
             "deadlock",
-            "a child that is dropped while the lock of its parent is held waits for that lock for ever"
+            "a child that is dropped while the lock of its parent is held waits for that lock for \
+             ever"
         ),
         holds!(
             scope_end_awaits_the_callbacks_of_its_tasks,
             Preemptions(3),
             Preemptions(4),
-            "a cancel that reached only a task of the scope has run its callbacks when the scope returns"
+            "a cancel that reached only one task of the scope has run its callbacks when the \
+             scope returns"
         ),
         breaks!(
             broken_scope_end_ignores_deliveries_to_its_tasks,
             "scope-ends-before-deliveries" in scope_end_awaits_the_callbacks_of_its_tasks,
             Preemptions(3),
             "Causality violation",
-            "a scope that does not wait for the deliveries to its tasks returns while a callback of one runs"
+            "a scope that does not wait for the deliveries to its tasks returns while a callback \
+             of a task runs"
         ),
         holds!(
             scope_deadline_races_with_the_last_task,
             Preemptions(2),
             Preemptions(3),
-            "a deadline at the end of the last task cuts it short or comes too late, and stays in its scope"
+            "a deadline at the end of the last task cuts it short or comes too late, and does not \
+             leave its scope"
         ),
         holds!(
             scope_daemon_ends_with_its_group,
@@ -273,7 +284,7 @@ fn scope_cancelled_task_waits_in_a_shield() {
         apart(g).spawn(|| {
             assert!(
                 block().is_err() && block().is_err() && checkpoint().is_err(),
-                "a cancel was delivered once only"
+                "a cancel was delivered only once"
             );
             shield(|| gate.wait())?;
             assert!(checkpoint().is_err(), "a cancel was forgotten");
@@ -305,8 +316,8 @@ fn scope_end_meets_the_drop_of_a_child() {
     let dropper = TaskGroup::scope(|g| {
         let child = g.token().child();
         let dropper = thread::spawn(move || {
-            // Loom does not see references come and go: what it can put before and after others is
-            // the look.
+            // Loom does not see references come and go. It can order this check among the other
+            // steps.
             let cancelled = child.is_cancelled();
             drop(child);
             cancelled
