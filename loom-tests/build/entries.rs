@@ -1,35 +1,35 @@
-//! The files in `faults/`: what each fault is called, what it shows, and what it makes of the code.
+//! Reads the files in `faults/`: the name of each fault, its symptom, and its change of the code.
 
 use super::tokens::Code;
 use super::weave::Error;
 
-/// One fault, as its file describes it.
+/// A fault, as its file describes it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The name that its mark has.
+    /// The name of its mark.
     pub(super) name: String,
     /// The line of the name.
     pub(super) line: usize,
-    /// What it shows.
+    /// Its symptom.
     pub(super) shows: String,
-    /// What it makes of the code.
+    /// Its change of the code.
     pub(super) change: Change,
     /// Why no model sees it.
     pub(super) survives: Option<String>,
 }
 
-/// What becomes of the statement below a mark.
+/// The change of the statement below a mark.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It is not run.
+    /// The statement is not run.
     Drop,
-    /// This is run before it.
+    /// This code is run before it.
     Insert(String),
-    /// A part of it, or all of it, is something else.
+    /// A part of it, or all of it, is replaced.
     Replace {
-        /// The part, which stands in it once.
+        /// The part, which occurs in it once.
         right: Option<String>,
-        /// What is there instead.
+        /// The code in its place.
         wrong: String,
     },
 }
@@ -61,7 +61,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Entry>, Error> {
         .collect()
 }
 
-/// An entry that is being read: the fields, each with the line that it begins on.
+/// An entry that is being read: its fields, each with its first line.
 struct Draft {
     name: String,
     line: usize,
@@ -91,7 +91,7 @@ impl Draft {
             self.drops = true;
         } else if let Some((field, rest)) = begins {
             if self.fields.iter().any(|(other, _)| *other == field) {
-                return Err("the field is there twice");
+                return Err("the field is given twice");
             }
             self.fields.push((field, rest.trim().into()));
         } else {
@@ -131,7 +131,7 @@ impl Draft {
             }
         };
         if self.shows.is_empty() {
-            return Err(format!("`{name}` does not say what it shows"));
+            return Err(format!("`{name}` does not say its symptom"));
         }
         if survives.as_ref().is_some_and(String::is_empty) {
             return Err(format!("`{name}` survives without a reason"));

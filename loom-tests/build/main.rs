@@ -1,6 +1,6 @@
 //! Writes the copy of `src` that the models are compiled from, with every fault in it beside the
-//! right code; and sets the cfgs for this package only, so that neither the environment's RUSTFLAGS
-//! nor another package decides whether the models are models.
+//! right code. Sets the cfgs for this package only, so that neither RUSTFLAGS nor another package
+//! decides whether the models run under loom.
 
 mod entries;
 mod rules;
@@ -16,7 +16,7 @@ use std::{env, fs, io};
 
 use weave::{Fault, Source};
 
-/// What `src/lib.rs` of this package takes from `src` itself.
+/// Files that `src/lib.rs` of this package takes from `src` itself.
 const MACROS: &str = "src/channel/macros.rs";
 
 fn main() -> ExitCode {
@@ -68,7 +68,8 @@ fn write_copy() -> Result<(), Box<dyn Error>> {
     Ok(fs::write(out.join("faults.rs"), table(&faults))?)
 }
 
-/// What is included has no attributes of its own. The lines keep their numbers.
+/// Blanks the inner attributes, because an included file cannot have any. The lines keep their
+/// numbers.
 fn without_inner_attributes(text: &str) -> String {
     let is_inner = |line: &str| line.starts_with("//!") || line.starts_with("#!");
     text.split_inclusive('\n')
@@ -76,7 +77,7 @@ fn without_inner_attributes(text: &str) -> String {
         .collect()
 }
 
-/// The faults as a constant, for `src/faults.rs`.
+/// Writes the faults as a constant, for `src/faults.rs`.
 fn table(faults: &[Fault]) -> String {
     let mut table = String::from("&[\n");
     for Fault {
@@ -92,14 +93,15 @@ fn table(faults: &[Fault]) -> String {
         let place = format!("{file}:{line}");
         writeln!(
             table,
-            "    Fault {{ name: {name:?}, place: {place:?}, shows: {shows:?}, survives: {survives:?}, is_marked: {is_marked} }},"
+            "    Fault {{ name: {name:?}, place: {place:?}, shows: {shows:?}, \
+             survives: {survives:?}, is_marked: {is_marked} }},"
         )
         .expect("a string takes all");
     }
     table + "]\n"
 }
 
-/// The files below a folder with one extension, in the order of their paths.
+/// Reads the files below a folder that have one extension, in the order of their paths.
 fn read(root: &Path, folder: &str, extension: &str) -> io::Result<Vec<Source>> {
     let mut sources = Vec::new();
     for entry in fs::read_dir(root.join(folder))? {

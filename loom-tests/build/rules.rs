@@ -17,7 +17,7 @@ const WAKES: [&str; 8] = [
     "notify_all",
 ];
 
-/// The faults of one file. What stands behind a `cfg` is left out: the models may not compile it.
+/// Finds the faults of one file. Code behind a `cfg` is left out: the models may not compile it.
 pub(super) fn faults(file: &str, code: &Code<'_>) -> Vec<Fault> {
     let hidden = hidden(code);
     let is_hidden = |at: usize| hidden.iter().any(|range| range.contains(&at));
@@ -94,8 +94,8 @@ fn without_wake(code: &Code<'_>, at: usize) -> RuleChange {
     }
 }
 
-/// What an ordering is given to. It decides which weaker ones exist: a load has no `Release`, a
-/// fence no `Relaxed`, and asking for one panics, which would look like a catch.
+/// The operation that an ordering is given to. It decides which weaker orderings exist: a load has
+/// no `Release` and a fence no `Relaxed`. Using one panics, which would look like a caught fault.
 fn weaker(call: &str, argument: usize, ordering: &str) -> &'static [&'static str] {
     let is_load = matches!(
         (call, argument),

@@ -1,8 +1,8 @@
-//! `survivors.txt`: the faults made by rule that no model sees, with the reason of each.
+//! `survivors.txt`: the faults made by rule that no model sees, with a reason for each.
 
 use super::weave::{Error, Fault};
 
-/// Gives the faults that `text` lists their reasons. A name may stand for several faults, where
+/// Gives the faults that `text` lists their reasons. A name may stand for several faults, if
 /// functions of the same name have the same code.
 pub(super) fn excuse(faults: &mut [Fault], file: &str, text: &str) -> Result<(), Error> {
     let mut listed: Vec<(usize, &str, String)> = Vec::new();

@@ -15,10 +15,10 @@ use super::tokens::Code;
 /// How a mark begins.
 const MARK: &str = "// fault:";
 
-/// What the switch of a fault is, in the copy of the sources.
+/// The path of the switch of a fault, in the copy of the sources.
 const SWITCH: &str = "crate::faults::is_on";
 
-/// Something that the author of a mark or of an entry has to mend.
+/// An error that the author of a mark or of an entry has to mend.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Error {
     file: String,
@@ -48,9 +48,9 @@ impl fmt::Display for Error {
 /// One way to break the sources.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// The name of its entry, or what the rule does.
+    /// The name of its entry, or the change that the rule makes.
     pub(super) name: String,
-    /// What it shows; empty if it was made by rule.
+    /// Its symptom; empty if it was made by rule.
     pub(super) shows: String,
     /// Why no model sees it.
     pub(super) survives: Option<String>,
@@ -98,7 +98,8 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
-/// Finds all faults: those of `entries`, whose files are named beside them, and those made by rule.
+/// Finds all faults, both the entries and those made by rule. Each of `entries` has the name of its
+/// file beside it.
 pub(super) fn faults(
     sources: &[Source],
     entries: Vec<(String, Entry)>,
@@ -122,7 +123,7 @@ pub(super) fn faults(
         .collect::<Result<Vec<_>, _>>()?;
     let mut hidden = Vec::new();
     for (Source { file, .. }, code) in sources.iter().zip(&codes) {
-        // The children of `a.rs` are in `a/`, those of `lib.rs` and `mod.rs` beside it.
+        // The children of `a.rs` are in `a/`; children of `lib.rs` and `mod.rs` are beside it.
         let stem = file.trim_end_matches(".rs");
         let folder = stem.trim_end_matches("/lib").trim_end_matches("/mod");
         let modules = rules::hidden_modules(code);
@@ -190,7 +191,7 @@ fn marks(file: &str, code: &Code<'_>) -> Result<Vec<(usize, usize, String)>, Err
     Ok(marks)
 }
 
-/// The fault of a mark in `line`, below which the token `first` stands.
+/// Returns the fault of a mark in `line`, which stands above the token `first`.
 fn marked(
     file: &str,
     code: &Code<'_>,
@@ -256,13 +257,13 @@ fn marked(
     })
 }
 
-/// The text of a file with all of its faults, each with its number.
+/// Writes the text of a file with all of its faults, each with its number.
 pub(super) fn weave(source: &Source, faults: &[(usize, &Fault)]) -> Result<String, Error> {
     let mut faults = faults.to_vec();
-    // From the back, and what lies inside of another before that.
+    // From the back, and an inner fault before the fault around it.
     faults.sort_by_key(|(_, fault)| (std::cmp::Reverse(fault.span.start), fault.span.end));
     let mut text = source.text.clone();
-    // How much the text has grown, and where.
+    // The places where the text has grown, and by how much.
     let mut grown: Vec<(Range<usize>, usize)> = Vec::new();
     for (number, fault) in faults {
         let Range { start, end } = fault.span;

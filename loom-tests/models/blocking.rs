@@ -1,4 +1,4 @@
-//! Models of what blocks in code that is not ours.
+//! Models of waits that block in foreign code.
 
 use std::sync::Arc;
 
@@ -15,19 +15,21 @@ pub(super) fn models() -> Vec<Model> {
             blocking_park_ends_by_its_cancel,
             Exhaustive,
             Exhaustive,
-            "a park that nothing but a cancel ends says so, whenever the cancel comes"
+            "a park that is ended only by a cancel reports the cancel, whenever it comes"
         ),
         holds!(
             blocking_abandoned_code_gives_its_result,
             Exhaustive,
             Exhaustive,
-            "a result that comes while its caller begins to wait is had, and what came before it is seen"
+            "a result that comes while its caller begins to wait is returned, and the writes \
+             before it are visible"
         ),
         holds!(
             blocking_abandon_races_with_result,
             Preemptions(3),
             Preemptions(4),
-            "a result that comes while its caller is cancelled is had or dropped, and is not left behind"
+            "a result that comes while its caller is cancelled is returned or dropped, and does \
+             not stay behind"
         ),
     ]
 }
@@ -35,14 +37,11 @@ pub(super) fn models() -> Vec<Model> {
 fn blocking_park_ends_by_its_cancel() {
     let token = CancelToken::new();
     let canceller = cancel_in_thread(&token);
-    assert!(
-        token.run(park).is_err(),
-        "a cancel was taken for a wake that was meant"
-    );
+    assert!(token.run(park).is_err(), "a cancel was taken for an unpark");
     canceller.join().unwrap();
 }
 
-/// Memory that the abandoned code writes, and a value that it returns.
+/// Returns code to abandon, which writes `memory` and returns a value.
 fn write(memory: &Arc<Watched>) -> impl FnOnce() -> Track + Send + 'static {
     let memory = memory.clone();
     move || {

@@ -20,7 +20,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_send_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "a message whose send is cancelled is delivered or given back, never both and never \
+            "the message of a cancelled send is delivered or given back, never both and never \
              neither"
         ),
         breaks!(
@@ -345,8 +345,7 @@ pub(super) fn models() -> Vec<Model> {
             channel_cancel_of_both_selects,
             Preemptions(3),
             Preemptions(4),
-            "a select whose wait is ended by a disconnect that its own cancel caused returns the \
-             cancel"
+            "a select that is woken by a disconnect which its own cancel caused returns the cancel"
         ),
         breaks!(
             broken_channel_cancel_reaches_one_select_first,

@@ -12,7 +12,7 @@ use crate::CancelToken;
 use crate::channel::{Receiver, after, select, tick, unbounded};
 use crate::facade::{now, pass, start_clock};
 
-/// Long against the time that a model takes.
+/// Much longer than a model takes.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(super) fn models() -> Vec<Model> {
@@ -21,27 +21,30 @@ pub(super) fn models() -> Vec<Model> {
             channel_tick_against_two_receivers,
             Preemptions(3),
             Preemptions(4),
-            "a tick that comes due while two receivers wait is had by one of them"
+            "a tick that comes due while two receivers wait is received by one of them"
         ),
         breaks!(
             broken_channel_tick_is_found_and_taken,
             "tick-is-found-and-then-taken" in channel_tick_against_two_receivers,
             Preemptions(3),
             "left == right",
-            "a tick that is found due in one critical section and taken in another is had twice"
+            "a tick that is found due in one critical section and taken in another is received \
+             twice"
         ),
         holds!(
             channel_after_comes_due_while_two_wait,
             Preemptions(2),
             Preemptions(3),
-            "of two receivers that wait for one message of the clock one has it, and the other waits on until it is cancelled"
+            "if two receivers wait for one message of the clock, one receives it, and the other \
+             waits until it is cancelled"
         ),
         breaks!(
             broken_channel_after_is_found_and_taken,
             "tick-is-found-and-then-taken" in channel_after_comes_due_while_two_wait,
             Preemptions(2),
             "left == right",
-            "a message of the clock that is found due in one critical section and taken in another is had twice"
+            "a message of the clock that is found due in one critical section and taken in \
+             another is received twice"
         ),
         holds!(
             channel_select_against_the_clock,
@@ -54,19 +57,20 @@ pub(super) fn models() -> Vec<Model> {
             "select-ignores-the-clock" in channel_select_against_the_clock,
             Exhaustive,
             "deadlock",
-            "a select that waits for its queues alone sleeps though a message of the clock is due"
+            "a select that waits only for its queues sleeps although a message of the clock is due"
         ),
         holds!(
             channel_select_between_the_clock_and_a_message,
             Preemptions(3),
             Preemptions(4),
-            "of a message and one of the clock that come at once a select takes one, and the other stays"
+            "if a message and a message of the clock come at the same time, a select takes one, \
+             and the other stays"
         ),
         holds!(
             channel_clock_against_cancel,
             Preemptions(3),
             Exhaustive,
-            "a receive that is cancelled as its message comes due has it, or leaves it"
+            "a receive that is cancelled as its message comes due returns the message or leaves it"
         ),
     ]
 }
@@ -126,7 +130,11 @@ fn channel_select_between_the_clock_and_a_message() {
     let (sender, receiver) = unbounded();
     let clock = thread::spawn(|| pass(2 * HOUR));
     let sending = thread::spawn(move || sender.send(1).unwrap());
-    let chosen = select! { recv(once) -> _ => "the clock", recv(receiver) -> n => n.map(|_| "the message").unwrap() }.unwrap();
+    let chosen = select! {
+        recv(once) -> _ => "the clock",
+        recv(receiver) -> n => n.map(|_| "the message").unwrap(),
+    }
+    .unwrap();
     saw(chosen);
     clock.join().unwrap();
     sending.join().unwrap();

@@ -15,77 +15,82 @@ pub(super) fn models() -> Vec<Model> {
             completions_event_races_with_entry,
             Preemptions(3),
             Exhaustive,
-            "the end of a task while a thread begins to wait for the first of several is found, and happens before the return"
+            "a task that ends while a thread begins to wait for the first of several is found, \
+             and happens before the return"
         ),
         breaks!(
             broken_completions_event_after_its_waiter,
             "event-comes-after-its-waiter" in completions_event_races_with_entry,
             Preemptions(3),
             "deadlock",
-            "an event that is entered after a look for its waiter wakes no thread"
+            "an event that is entered after the check for its waiter wakes no thread"
         ),
         holds!(
             completions_event_races_with_cancel,
             Preemptions(3),
             Preemptions(4),
-            "an event that comes while its waiter is cancelled is had by it or by the next that waits"
+            "an event that comes while its waiter is cancelled goes to it or to the next waiter"
         ),
         holds!(
             completions_waiter_keeps_the_limit,
             Preemptions(2),
             Preemptions(3),
-            "a task that waits for the first of several lets queued ones run, and goes on within the limit"
+            "a task that waits for the first of several lets queued tasks run, and continues \
+             within the limit"
         ),
         breaks!(
             broken_completions_waiter_goes_on_without_a_permit,
             "event-keeps-the-permit" in completions_waiter_keeps_the_limit,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a waiter that is not given its permit back runs beside the task that has it"
+            "a waiter that does not get its permit back runs beside the task that holds it"
         ),
         holds!(
             completions_waiter_has_its_permit_with_the_event,
             Preemptions(3),
             Preemptions(4),
-            "a waiter that takes an event before it is woken has a permit to give up when it ends"
+            "a waiter that takes an event before it is woken holds a permit when it ends"
         ),
         holds!(
             completions_map_unordered_gives_each_once,
             Preemptions(2),
             Preemptions(3),
-            "each result of a map comes out once, whichever is first"
+            "each result of a map is returned once, whichever is first"
         ),
         holds!(
             start_send_races_with_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a start that is cancelled while its task says that it is ready has the value, or the task has ended"
+            "a start that is cancelled while its task reports ready returns the value, or the \
+             task has ended"
         ),
         breaks!(
             broken_start_leaves_its_task,
             "start-leaves-its-task" in start_send_races_with_cancel,
             Preemptions(2),
             "Causality violation",
-            "a cancelled start that does not wait for the end of its task returns while that runs"
+            "a cancelled start that does not wait for the end of its task returns while the task \
+             runs"
         ),
         holds!(
             start_ends_without_sending,
             Preemptions(3),
             Preemptions(4),
-            "a start whose task ends without a word returns, after that"
+            "a start returns after the end of its task, if the task ends without reporting ready"
         ),
         holds!(
             start_failure_races_with_send,
             Preemptions(2),
             Preemptions(3),
-            "a failure at the moment of readiness is that of the start or of the group, and of one of them"
+            "a failure at the moment of readiness is reported by the start or by the group, and \
+             only once"
         ),
         breaks!(
             broken_start_failure_leaves_the_handshake_open,
             "failure-leaves-the-handshake-open" in start_failure_races_with_send,
             Preemptions(2),
             "a failure was swallowed",
-            "a failure that does not close the handshake is reported to no one if the task is ready after it"
+            "a failure that does not close the handshake is lost if the task reports ready after it"
         ),
     ]
 }
@@ -166,7 +171,7 @@ fn completions_waiter_has_its_permit_with_the_event() {
         .limit(1)
         .scope(|g| {
             apart(g).spawn(|| {
-                // A daemon holds no permit, so that the only one to count is that of the waiter.
+                // A daemon holds no permit, so only the waiter's permit counts.
                 for task in g.as_completed([apart(g).spawn_daemon(|| Ok(()))]) {
                     task?.join()?;
                 }

@@ -1,5 +1,5 @@
-//! Models of what fails in a scope: whom it wakes, what is reported, and that the models see what
-//! fails in a task.
+//! Models of failures in a scope: which threads they wake, how they are reported, and that a model
+//! notices a failure inside of a task.
 
 use std::panic::panic_any;
 
@@ -19,26 +19,27 @@ pub(super) fn models() -> Vec<Model> {
             scope_outside_cancel_and_failure_at_once,
             Preemptions(2),
             Preemptions(3),
-            "of a cancel from outside and a failure at once neither is swallowed"
+            "a cancel from outside and a failure at the same time are both reported"
         ),
         holds!(
             scope_reports_a_cancel_that_has_not_come_down,
             Preemptions(3),
             Preemptions(4),
-            "a task that ends with the cancel of a token above, which has not come down yet, makes its scope say so"
+            "a task that ends with a cancel of an outer token makes its scope report it, even if \
+             the cancel has not reached the scope"
         ),
         holds!(
             scope_two_tasks_fail_at_once,
             Preemptions(3),
             Preemptions(4),
-            "of two tasks that fail at once both are reported, and one is the primary"
+            "two tasks that fail at the same time are both reported, and one is the primary"
         ),
         breaks!(
             broken_scope_failure_looks_before_it_is_recorded,
             "failure-looks-before-the-lock" in scope_two_tasks_fail_at_once,
             Preemptions(3),
             "both were first",
-            "a failure that looks for an earlier one outside the lock is a second primary"
+            "a failure that checks for an earlier one outside the lock becomes a second primary"
         ),
         holds!(
             scope_task_panics_while_body_parks,
@@ -50,13 +51,13 @@ pub(super) fn models() -> Vec<Model> {
             scope_one_fails_one_is_blocked,
             Preemptions(2),
             Preemptions(3),
-            "the error of one task wakes another wherever it blocks"
+            "the error of one task wakes another, at any point of its wait"
         ),
         holds!(
             scope_one_panics_one_is_blocked,
             Preemptions(2),
             Preemptions(3),
-            "the panic of one task wakes another wherever it blocks"
+            "the panic of one task wakes another, at any point of its wait"
         ),
         holds!(
             scope_one_fails_one_and_the_body_are_blocked,
@@ -68,19 +69,19 @@ pub(super) fn models() -> Vec<Model> {
             scope_nested,
             Preemptions(3),
             Preemptions(4),
-            "the cancel of a scope reaches the tasks of a scope in a task of it"
+            "the cancel of a scope reaches the tasks of a scope inside of one of its tasks"
         ),
         breaks!(
             broken_scope_race_in_a_task_is_found,
             Exhaustive,
             "Causality violation",
-            "a race between two tasks is found, though tasks catch their panics"
+            "a race between two tasks is found, although tasks catch their panics"
         ),
         breaks!(
             broken_scope_assertion_in_a_task_is_found,
             Exhaustive,
             "a task saw the other",
-            "an assertion that fails in a task is found, though tasks catch their panics"
+            "an assertion that fails in a task is found, although tasks catch their panics"
         ),
         breaks!(
             broken_scope_task_that_waits_for_ever_is_found,
@@ -155,7 +156,7 @@ fn scope_reports_a_cancel_that_has_not_come_down() {
     assert_eq!(
         result.is_ok(),
         produced.is_set(),
-        "a task was cut short and its scope says nothing of it"
+        "a task was cut short and its scope does not report it"
     );
     saw(if result.is_ok() {
         "in time"
@@ -213,7 +214,7 @@ fn scope_task_panics_while_body_parks() {
     assert_eq!(error.panics().count(), 1);
 }
 
-/// One task ends by `fail`, another and, if `body_blocks`, the body are blocked.
+/// Ends one task by `fail` while another task and, if `body_blocks`, the body are blocked.
 fn one_ends_the_others(body_blocks: bool, fail: impl Fn() -> anyhow::Result<()> + Send + Sync) {
     must_see(["the other was cut short"]);
     let error = TaskGroup::scope(|g| {

@@ -1,4 +1,4 @@
-//! Models of limits in compositions: waits from a group inside of the limited one.
+//! Models of limits in compositions: waits from a group inside of the limited group.
 
 use super::Bound::Preemptions;
 use super::support::with_pool;
@@ -11,21 +11,24 @@ pub(super) fn models() -> Vec<Model> {
             limit_wait_inside_gives_the_permit_up,
             Preemptions(1),
             Preemptions(2),
-            "a task inside of another that has the only permit waits for a queued one, whichever of the two waits first"
+            "a task inside of the task with the only permit waits for a queued task, whichever of \
+             the two waits first"
         ),
         breaks!(
             broken_limit_wait_inside_gives_nothing_up,
             "outer-tasks-keep-their-permits" in limit_wait_inside_gives_the_permit_up,
             Preemptions(1),
             "deadlock",
-            "where a task inside gives up no permit of the task around it, a queued one never begins"
+            "if an inner task does not give up the permit of the task around it, a queued task \
+             never begins"
         ),
         breaks!(
             broken_limit_holder_finds_no_waiters,
             "thread-misses-early-waiters" in limit_wait_inside_gives_the_permit_up,
             Preemptions(1),
             "deadlock",
-            "a task that begins to wait and does not look for those inside that wait already keeps its permit for ever"
+            "a task that begins to wait and does not check for inner tasks that wait already \
+             keeps its permit for ever"
         ),
     ]
 }

@@ -10,14 +10,15 @@ pub(super) fn models() -> Vec<Model> {
             map_batch_is_shared,
             Preemptions(2),
             Preemptions(3),
-            "with one place, an item that waits for one behind it in its batch lets another worker steal that"
+            "with one place, an item that waits for a later item of its batch lets another worker \
+             steal the later one"
         ),
         breaks!(
             broken_map_without_a_spare_worker,
             "no-map-worker-is-spare" in map_batch_is_shared,
             Preemptions(1),
             "deadlock",
-            "without a spare worker, an item waits for ever behind one that blocks"
+            "without a spare worker, an item waits for ever behind a blocking item"
         ),
         holds!(
             map_puller_is_woken,
@@ -30,7 +31,8 @@ pub(super) fn models() -> Vec<Model> {
             "puller-is-not-woken" in map_puller_is_woken,
             Preemptions(1),
             "deadlock",
-            "a worker that takes from the queue and wakes no thread leaves the rest of the input unpulled"
+            "a worker that takes from the queue and wakes no thread leaves the rest of the input \
+             unpulled"
         ),
     ]
 }

@@ -15,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 
 pub mod report;
 
-/// A model that loom must find to hold: `holds!(function, bound for each push, deeper bound, "what
-/// it shows")`.
+/// A model that must hold in every execution: `holds!(function, bound for each push, deeper bound,
+/// "text of the table")`. The text says what the model shows.
 macro_rules! holds {
     ($body:ident, $push:expr, $deep:expr, $shows:expr $(,)?) => {
         $crate::models::Model {
@@ -31,9 +31,9 @@ macro_rules! holds {
     };
 }
 
-/// A model that loom must find to fail: `breaks!(broken_name, "fault" in model, bound, "text of the
-/// failure", "what it shows")`, or `broken_function` in place of the first two, with a body that is
-/// wrong by itself.
+/// A model that must fail in some execution: `breaks!(broken_name, "fault" in model, bound, "text
+/// of the failure", "text of the table")`. In place of the first two, `broken_function` names a
+/// body that is wrong by itself.
 macro_rules! breaks {
     ($name:ident, $fault:literal in $body:ident, $($rest:tt)*) => {
         breaks!(@ $name, $body, Some($fault), $($rest)*)
@@ -75,7 +75,7 @@ mod worker;
 
 pub use support::never_seen;
 
-/// Every model, in the order of the table.
+/// Returns every model, in the order of the table.
 pub fn all() -> Vec<Model> {
     [
         runner::models,
@@ -101,22 +101,22 @@ pub fn all() -> Vec<Model> {
     .collect()
 }
 
-/// Whether these sources were compiled for loom; without it the models would run once each and show
+/// Whether these sources were compiled for loom. Without loom each model would run once and show
 /// nothing.
 pub const UNDER_LOOM: bool = cfg!(loom);
 
-/// One model, what it shows and how far it is explored.
+/// A model, with its claim and its bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
     /// The name of its function, which begins with its area, or with `broken_` if it must fail.
     pub name: &'static str,
-    /// What is known once it has been explored, in one line.
+    /// The claim that holds once it has been explored, in one line.
     pub shows: &'static str,
     /// How far it is explored on each push.
     pub push: Bound,
     /// How far it is explored where there is time.
     pub deep: Bound,
-    /// One execution of it.
+    /// Runs one execution of it.
     pub body: fn(),
     /// How it must end.
     pub expect: Expect,
@@ -147,19 +147,19 @@ impl fmt::Display for Bound {
 pub enum Expect {
     /// No execution fails.
     Holds,
-    /// Some execution fails, with this in its message. It shows that the models see what they are
-    /// there to see.
+    /// Some execution fails, with this text in its message. It shows that the models see the faults
+    /// that they are there to see.
     Broken {
-        /// A part of loom's message or of the assertion's, in single spaces.
+        /// A part of the message of loom or of an assertion, in single spaces.
         reason: &'static str,
     },
 }
 
-/// Memory whose accesses loom checks: unless one happens before the other, a `write` and any other
-/// access are a failure ("Causality violation"). Write before the edge that the docs promise, read
-/// after it.
+/// Memory with accesses that loom checks: a `write` and any other access fail the model unless one
+/// happens before the other ("Causality violation"). Write before the edge that the docs promise,
+/// and read after it.
 ///
-/// The std mutex stands in for an `unsafe impl Sync`. Loom does not see it and switches to no other
+/// The std mutex replaces an `unsafe impl Sync`. Loom does not see it and switches to no other
 /// thread while it is held, so it neither orders the accesses nor blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Watched(Mutex<loom::cell::UnsafeCell<()>>);

@@ -1,16 +1,16 @@
-//! The line that is printed for each model, and read again by the tests that count on it.
+//! The line that is printed for each model, and parsed again by the tests that need it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What came of one model: `model name bound executions seconds end`.
+/// The outcome of one model: `model name bound executions seconds end`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// The model.
     pub name: String,
     /// How far it was to be explored.
     pub bound: String,
-    /// The executions begun, where the model lived to say so.
+    /// The executions begun, if the process lived to report them.
     pub executions: Option<u64>,
     /// How long it took.
     pub seconds: f64,
@@ -24,11 +24,11 @@ pub struct Report {
 pub enum End {
     /// Every execution within the bound was run, and none failed.
     Complete,
-    /// A model that must fail did, for the stated reason.
+    /// A model that must fail failed, for the stated reason.
     Found(String),
     /// It did not end as it must.
     Failed(String),
-    /// It was stopped by the clock: nothing is known.
+    /// The time limit stopped it: nothing is known.
     Truncated,
     /// It was not run, because another had failed.
     Skipped,
@@ -57,7 +57,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The line is not that of a model.
+/// The line is not the report of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the report of a model")]
 #[non_exhaustive]

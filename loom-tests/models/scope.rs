@@ -100,7 +100,7 @@ pub(super) fn models() -> Vec<Model> {
             scope_deadline_fires_while_the_scope_closes,
             Preemptions(3),
             Preemptions(4),
-            "a deadline whose cancel reached the scope has run its callbacks when the scope returns"
+            "a deadline that cancelled the scope has run its callbacks when the scope returns"
         ),
         breaks!(
             broken_scope_end_ignores_deliveries,

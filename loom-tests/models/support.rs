@@ -1,4 +1,4 @@
-//! What the models of the core share.
+//! Helpers that the models of the core share.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -11,29 +11,30 @@ use crate::cancel::context;
 use crate::waiting::{Slot, WaitKind};
 use crate::{Cancelled, TaskBuilder, TaskGroup, facade, workers};
 
-/// What a model must come to in some execution, and whether it has. It outlives the executions on
-/// purpose.
+/// The events that a model must come to in some execution, and whether it has. The map outlives the
+/// executions on purpose.
 static EVENTS: Mutex<BTreeMap<&'static str, bool>> = Mutex::new(BTreeMap::new());
 
 fn events<T>(f: impl FnOnce(&mut BTreeMap<&'static str, bool>) -> T) -> T {
     f(&mut EVENTS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Names what is to happen in at least one execution of the model each, so that it does not pass by
-/// never coming to it.
+/// Names the events of a model. Each must happen in at least one execution, so that the model
+/// cannot pass by never coming to it.
 ///
-/// Tell by what loom sees: of orders that differ in nothing else it runs one.
+/// Tell the events apart by something that loom sees: of orders that differ in nothing else, loom
+/// runs one.
 pub(super) fn must_see<const N: usize>(names: [&'static str; N]) {
     events(|events| names.map(|name| *events.entry(name).or_default()));
 }
 
-/// It has happened.
+/// Records that the event has happened.
 pub(super) fn saw(name: &'static str) {
     let known = events(|events| events.get_mut(name).map(|seen| *seen = true).is_some());
-    assert!(known, "a model saw what it did not name: {name}");
+    assert!(known, "a model saw an event that it did not name: {name}");
 }
 
-/// Something that was to happen in the models that have run, and did not.
+/// Returns an event that had to happen in the models that have run, and did not.
 pub fn never_seen() -> Option<&'static str> {
     events(|events| {
         events
@@ -43,7 +44,7 @@ pub fn never_seen() -> Option<&'static str> {
     })
 }
 
-/// Runs `body` with a pool of `places`, and sends its workers home: to loom, one that is idle for
+/// Runs `body` with a pool of `places`, and ends its workers: to loom, a worker that stays idle for
 /// ever is a deadlock.
 pub(super) fn with_pool(places: usize, body: impl FnOnce()) {
     facade::set_parallelism(places);
@@ -51,7 +52,7 @@ pub(super) fn with_pool(places: usize, body: impl FnOnce()) {
     workers::shut_down();
 }
 
-/// A task with a thread of its own, whatever the pool does: most models of scopes need none.
+/// Returns the builder of a task with a thread of its own: most models of scopes need no pool.
 pub(super) fn apart<'scope, 'env>(
     g: &'scope TaskGroup<'scope, 'env>,
 ) -> TaskBuilder<'scope, 'env, anyhow::Error> {
@@ -68,7 +69,7 @@ pub(super) fn here() -> &'static Location<'static> {
     Location::caller()
 }
 
-/// The smallest primitive that is granted: closed until it is opened.
+/// The smallest primitive with a grant: closed until it is opened.
 #[derive(Debug)]
 pub(super) struct Gate(facade::Mutex<(bool, Vec<Arc<Slot>>)>);
 
@@ -97,11 +98,11 @@ impl Gate {
     }
 }
 
-/// A value whose drops are counted; loom does not see the count.
+/// A value that counts its drops. Loom does not see the count.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicUsize>);
 
-/// How many of a model's values have been dropped.
+/// Counts the dropped values of a model.
 #[derive(Debug, Default)]
 pub(super) struct Drops(Arc<AtomicUsize>);
 
@@ -121,7 +122,7 @@ impl Drop for Counted {
     }
 }
 
-/// A flag of the model's own bookkeeping: loom does not see it, so it orders nothing.
+/// A flag for the model's own bookkeeping. Loom does not see it, so it orders nothing.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Note(Arc<AtomicUsize>);
 

@@ -18,13 +18,14 @@ pub(super) fn models() -> Vec<Model> {
             wait_cancel_races_with_entry,
             Exhaustive,
             Exhaustive,
-            "a cancel at any moment ends a wait, and what came before it is seen after it"
+            "a cancel at any moment ends a wait, and the writes before the cancel are visible \
+             after it"
         ),
         holds!(
             wait_sees_its_mark_by_the_wake_of_another,
             Exhaustive,
             Exhaustive,
-            "a wait that finds the mark by the wake of another sees what came before the mark"
+            "a wait that finds the mark after an unrelated wake sees the writes before the mark"
         ),
         breaks!(
             broken_wait_unchecked_publish,
@@ -37,7 +38,7 @@ pub(super) fn models() -> Vec<Model> {
             wait_grant_races_with_entry,
             Exhaustive,
             Exhaustive,
-            "a wake at any moment ends the wait it was meant for"
+            "a wake at any moment ends the wait that it is for"
         ),
         breaks!(
             broken_wait_wake_is_not_sticky,
@@ -50,32 +51,32 @@ pub(super) fn models() -> Vec<Model> {
             wait_grant_beats_cancel,
             Exhaustive,
             Exhaustive,
-            "what was granted before a cancel is not lost to it"
+            "a grant before a cancel is not lost to the cancel"
         ),
         holds!(
             wait_late_wake_does_not_end_the_next_wait,
             Exhaustive,
             Exhaustive,
-            "a wake for the wait before does not end this one"
+            "a wake for the previous wait does not end the current one"
         ),
         breaks!(
             broken_wait_believes_every_wake,
             "every-wake-is-believed" in wait_late_wake_does_not_end_the_next_wait,
             Exhaustive,
             "a wait ended without its condition",
-            "a wait that does not look at its condition again ends by the wake of another"
+            "a wait that does not check its condition again is ended by an unrelated wake"
         ),
         holds!(
             wait_marked_slot_parks,
             Exhaustive,
             Exhaustive,
-            "an uncancellable wait on a marked slot parks, and looks once for each wake"
+            "an uncancellable wait on a marked slot parks, and checks once for each wake"
         ),
         holds!(
             wait_deadline_races_with_entry,
             Exhaustive,
             Exhaustive,
-            "a deadline that is set while a wait begins is looked at by it"
+            "a deadline that is set while a wait begins is taken up by the wait"
         ),
         holds!(
             wait_hook_ends_before_its_region,
@@ -87,7 +88,7 @@ pub(super) fn models() -> Vec<Model> {
             wait_region_sees_its_hook_by_the_wake_of_another,
             Exhaustive,
             Exhaustive,
-            "a region that finds the end of its hook by the wake of another sees what the hook did"
+            "a region that finds the end of its hook after an unrelated wake sees the hook's writes"
         ),
         breaks!(
             broken_wait_withdraw_ignores_firing,
@@ -106,14 +107,15 @@ pub(super) fn models() -> Vec<Model> {
             wait_hook_runs_again_until_its_region_ends,
             Preemptions(3),
             Preemptions(5),
-            "a hook that is run again runs after its last run and before the return of its region, or not at all"
+            "a hook that is run again runs after its last run and before the return of its \
+             region, or not at all"
         ),
         breaks!(
             broken_wait_fire_again_does_not_look,
             "hook-runs-again-unseen" in wait_hook_runs_again_until_its_region_ends,
             Preemptions(3),
             "Causality violation",
-            "a run that does not look whether there is a hook reads a hook that is being taken away"
+            "a run that does not check whether there is a hook reads a hook that is being withdrawn"
         ),
         breaks!(
             broken_wait_withdraw_ignores_a_run_again,
@@ -207,7 +209,7 @@ fn wait_grant_beats_cancel() {
     let other = thread::spawn({
         let shared = shared.clone();
         move || {
-            // No wake of its own: the mark alone must show the grant that came before it.
+            // Wake nothing here: the mark alone must show the grant that came before it.
             shared.1.store(1, Ordering::Relaxed);
             cancel(&shared.0);
         }
@@ -312,7 +314,7 @@ fn wait_deadline_races_with_entry() {
     setter.join().unwrap();
 }
 
-/// A region with a hook, while another thread marks its slot once.
+/// Runs a region with a hook, while another thread marks its slot once.
 struct Region {
     slot: Arc<Slot>,
     before: Watched,
@@ -371,8 +373,8 @@ fn wait_hook_runs_if_the_mark_came_first() {
         } else {
             "a mark in the region"
         });
-        // The slot's own wait would be that of another slot; the mark wakes no thread here, so look
-        // until it has come.
+        // A wait in here would be a wait of another slot. The mark wakes no thread, so check until
+        // it has come.
         while !region.slot.is_marked() {
             thread::yield_now();
         }
@@ -408,7 +410,7 @@ fn wait_hook_runs_again_until_its_region_ends() {
         if !region.runs.is_set() {
             *timer.lock().unwrap() = Some(again());
         }
-        // The run after this one begins in the middle of it, and comes to this when it has ended.
+        // The next run is asked for in the middle of this one, and comes here after this one ended.
         region.during.write();
         region.runs.set();
     };

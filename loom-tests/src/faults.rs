@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 /// One way to break the crate.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// The name of its entry in `faults/`, or what the rule does that made it.
+    /// The name of its entry in `faults/`, or the change that the rule makes.
     pub name: &'static str,
     /// Its file and line.
     pub place: &'static str,
-    /// What it shows; empty if it was made by rule.
+    /// Its symptom; empty if it was made by rule.
     pub shows: &'static str,
     /// Why no model sees it.
     pub survives: Option<&'static str>,
@@ -25,13 +25,13 @@ pub const SOURCES: &str = concat!(env!("OUT_DIR"), "/");
 
 const NONE: usize = usize::MAX;
 
-/// The one that is on. Loom does not see it, and it does not change while a model runs.
+/// The fault that is on. Loom does not see it, and it does not change while a model runs.
 static ON: AtomicUsize = AtomicUsize::new(NONE);
 
-/// Those whose code was run.
+/// The faults with code that was run.
 static REACHED: [AtomicBool; FAULTS.len()] = [const { AtomicBool::new(false) }; FAULTS.len()];
 
-/// The number of the fault with this name.
+/// Returns the number of the fault with this name.
 pub fn number(name: &str) -> Option<usize> {
     FAULTS.iter().position(|fault| fault.name == name)
 }
@@ -41,7 +41,7 @@ pub fn switch_on(number: usize) {
     ON.store(number, Relaxed);
 }
 
-/// The numbers of the faults whose code was run, on or off.
+/// Returns the numbers of the faults with code that was run, on or off.
 pub fn reached() -> impl Iterator<Item = usize> {
     (0..FAULTS.len()).filter(|&number| REACHED[number].load(Relaxed))
 }

@@ -1,7 +1,7 @@
-//! The crate `taskgroup` once more, compiled for loom from the copy of its sources that
-//! `build/main.rs` writes, with the models beside it.
+//! The crate `taskgroup`, compiled for loom from the copy of its sources that `build/main.rs`
+//! writes, with the models beside it.
 
-// The crate itself is linted. In the copy every fault stands beside the right code, as
+// Lints run on the crate itself. In the copy every fault stands beside the right code, as
 // `(if is_on(n) { wrong } else { right })`.
 #![allow(unused_parens, unused_braces, clippy::all)]
 

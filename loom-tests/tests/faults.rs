@@ -1,14 +1,14 @@
-//! Switches every fault on in turn and sees whether a model fails.
+//! Switches every fault on in turn and checks that a model fails.
 //!
-//! A fault is a trial, with the name of its entry in `faults/` or of what the rule does that made
-//! it. It passes if a model fails with it, or if none does and a reason is given: `survives` in its
+//! A fault is a trial, with the name of its entry in `faults/` or of the change that a rule makes.
+//! It passes if a model fails with it, or if none does and a reason is given: `survives` in its
 //! entry, or in `survivors.txt`. A reason for a fault that a model sees is an error, too.
 //!
-//! Left out are the faults of the `broken_` models, each of which must fail with its fault anyway.
+//! The faults of the `broken_` models are left out, because each of these models must fail anyway.
 //!
-//! First every model is run with no fault on, and says which faults its code has come to. A fault is
-//! tried in these models only, the quickest first, at one preemption and then at the bound of each
-//! push.
+//! First every model is run with no fault on, and reports the faults that its code has come to. A
+//! fault is tried only in the models that come to it, the quickest first, at one preemption and
+//! then at the bound of each push.
 
 mod runner;
 
@@ -100,7 +100,7 @@ impl Reach {
 static AT_ONE: OnceLock<Result<Baseline, String>> = OnceLock::new();
 static AT_PUSH: OnceLock<Result<Baseline, String>> = OnceLock::new();
 
-/// What the models do with no fault on.
+/// The outcome of the models with no fault on.
 struct Baseline {
     /// The models that come to each fault, with the time they take, the quickest first.
     models: BTreeMap<usize, Vec<(Model, Duration)>>,

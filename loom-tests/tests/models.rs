@@ -1,18 +1,18 @@
 //! Runs the models: one trial for each, in a process of its own, because a model that fails may
 //! abort.
 //!
-//! `cargo test --test models scope_` runs those of one area, `-- --list` names them. The
-//! environment may say:
+//! `cargo test --test models scope_` runs the models of one area, `-- --list` names them. The
+//! environment variables are:
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `TASKGROUP_MODELS=deep` | the deeper bound of each model |
-//! | `TASKGROUP_MODELS_LIMIT=seconds` | a model that runs longer is stopped and has failed: 120 without it, 3600 if deep |
+//! | `TASKGROUP_MODELS_LIMIT=seconds` | stops and fails longer models: 120 by default, 3600 if deep |
 //! | `TASKGROUP_MODELS_TABLE=path` | writes the list of models, `MODELS.md`; relative to the workspace |
 //! | `TASKGROUP_MODELS_FAIL_FAST=1` | begins no model once one has failed |
-//! | `LOOM_LOCATION=1` | loom names the places in its failures, at a price |
+//! | `LOOM_LOCATION=1` | loom names the places in its failures, but runs slower |
 //!
-//! Loom's own limits do not pass: they end a model early and call it a success.
+//! Loom's own limits are not passed on: they end a model early and call it a success.
 
 mod runner;
 
@@ -91,7 +91,7 @@ fn run() -> Result<ExitCode, String> {
     Ok(conclusion.exit_code())
 }
 
-/// What would let the models pass without running, or under another's name.
+/// Returns an error if the models would pass without running, or under another model's name.
 fn check_registration(models: &[Model]) -> Result<(), String> {
     if !models::UNDER_LOOM {
         return Err("the crate was compiled without cfg(loom)".into());
@@ -190,10 +190,12 @@ fn table(models: &[Model], rows: &[Report]) -> String {
     let executions: u64 = rows.iter().filter_map(|row| row.executions).sum();
     let mut table = format!(
         "# The list of models\n\n\
-         `TASKGROUP_MODELS_TABLE=loom-tests/MODELS.md cargo test -p taskgroup-loom-tests --test models`\n\
-         writes this list, at the bounds of `cargo test`. {} models hold and {broken} fail, as they must.\n\
+         `TASKGROUP_MODELS_TABLE=loom-tests/MODELS.md cargo test -p taskgroup-loom-tests \
+         --test models`\n\
+         writes this list, at the bounds of `cargo test`. {} models hold and {broken} fail, as \
+         they must.\n\
          Together they run {executions} executions.\n\n\
-         | model | what it shows | bound | executions | end |\n|---|---|---|---:|---|\n",
+         | model | claim | bound | executions | end |\n|---|---|---|---:|---|\n",
         models.len() - broken,
     );
     for (model, row) in models.iter().zip(rows) {
@@ -212,7 +214,7 @@ fn table(models: &[Model], rows: &[Report]) -> String {
     table
 }
 
-/// What keeps the runner from passing everything, tried on models of the runner's own.
+/// Checks, with models of the runner's own, that the runner does not pass everything.
 fn self_checks() -> Vec<Trial> {
     fn model(name: &str) -> Model {
         models::all()

@@ -1,4 +1,4 @@
-//! What the build script makes of the sources, and what it refuses.
+//! Tests the output of the build script and its errors.
 
 #[path = "../build/entries.rs"]
 mod entries;
@@ -42,7 +42,7 @@ fn refused(source: &str, entries: &str) -> String {
     faults(source, entries).unwrap_err().to_string()
 }
 
-/// What the rules make of a text, in words.
+/// The names of the faults that the rules find in a text.
 fn by_rule(source: &str) -> Vec<String> {
     let (_, faults) = faults(source, "").unwrap();
     faults.into_iter().map(|fault| fault.name).collect()
@@ -156,7 +156,7 @@ fn an_entry_says_what_it_shows_and_what_it_changes() {
     let refused = |entry: &str| entries::parse("a.txt", entry).unwrap_err().to_string();
     assert_eq!(
         refused("a\n    drop\n"),
-        "a.txt:1: `a` does not say what it shows"
+        "a.txt:1: `a` does not say its symptom"
     );
     assert_eq!(
         refused("# c\na\n    It.\n"),
@@ -185,7 +185,7 @@ fn each_ordering_is_weakened_by_one_step() {
         by_rule("fn f() { match a.load(Acquire) {} }"),
         ["f: a.load([Acquire -> Relaxed])"]
     );
-    // No fault asks for an ordering that panics.
+    // No fault uses an ordering that panics.
     assert_eq!(
         by_rule("fn f() { a.load(SeqCst); }"),
         ["f: a.load([SeqCst -> Acquire])"]

@@ -1,4 +1,4 @@
-//! Explores a model in a process of its own, because one that fails may abort.
+//! Explores a model in a process of its own, because a failing model may abort.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,16 +20,16 @@ use taskgroup::models::{self, Bound, Expect, Model};
 /// The first argument of a child; the name of its model, the bound and the fault follow.
 const EXPLORE: &str = "--explore";
 
-/// How a child says which faults its model has come to.
+/// The prefix of the line in which a child lists the faults that its model has come to.
 const REACHED: &str = "reached";
 
-/// How much of a failed model's stderr is shown.
+/// The shown length of a failed model's stderr.
 const STDERR_LINES: usize = 40;
 
-/// Far beyond any execution that ends, so that it stops only those which do not.
+/// Far beyond any execution that ends, so that it stops only endless executions.
 const MAX_BRANCHES: usize = 20_000;
 
-/// Explores a model and gives the exit code, if this process is a child.
+/// Explores a model and returns the exit code, if this process is a child.
 pub(crate) fn child() -> Option<ExitCode> {
     let arguments: Vec<String> = env::args().collect();
     match &arguments[..] {
@@ -46,12 +46,12 @@ fn argument(bound: Bound) -> String {
     }
 }
 
-/// How a child ended, before anything is said about whether that is right.
+/// How a child ended, before it is judged.
 pub(crate) struct Outcome {
-    /// `None` if it was stopped by the clock.
+    /// `None` if the time limit stopped it.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) report: Report,
-    /// The faults whose code was run, if the model lived to say so.
+    /// The faults with code that was run, if the process lived to report them.
     #[allow(dead_code, reason = "for the sweep alone")]
     pub(crate) reached: Vec<usize>,
     pub(crate) stderr: String,
@@ -146,8 +146,8 @@ fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
         .map(|line| String::from_utf8_lossy(&line).into_owned())
 }
 
-/// Whether the model ended as it must. Only the report is believed, and only with the exit status
-/// that goes with it.
+/// Judges whether the model ended as it must. Only the report counts, and only with the exit status
+/// that belongs to it.
 pub(crate) fn judge(model: &Model, outcome: Outcome) -> (Report, Result<(), Failed>) {
     let Outcome {
         status,
@@ -185,10 +185,10 @@ pub(crate) fn judge(model: &Model, outcome: Outcome) -> (Report, Result<(), Fail
     (report, result)
 }
 
-/// For the clock to stop; not among the models, because it never passes.
+/// A model for the time limit to stop; not among the models, because it never passes.
 pub(crate) const ENDLESS: Model = Model {
     name: "runner_endless",
-    shows: "the clock stops what does not end",
+    shows: "the time limit stops a model that does not end",
     push: Bound::Exhaustive,
     deep: Bound::Exhaustive,
     body: || loop {
@@ -257,7 +257,7 @@ fn explore(name: &str, bound: &str, fault: &str) -> ExitCode {
         Bound::Exhaustive => None,
         Bound::Preemptions(most) => Some(most),
     };
-    // With these gone, `check` returns only when nothing is left to explore.
+    // Without these limits, `check` returns only when nothing is left to explore.
     builder.max_permutations = None;
     builder.max_duration = None;
     builder.checkpoint_file = None;
@@ -270,13 +270,13 @@ fn explore(name: &str, bound: &str, fault: &str) -> ExitCode {
     let reached: Vec<String> = faults::reached().map(|number| number.to_string()).collect();
     println!("{REACHED} {}", reached.join(" "));
     match (explored, exploration.failure.get()) {
-        // At a lower bound than its own a model need not come to what it is about.
+        // At a lower bound than its own a model need not come to its events.
         (Ok(()), None) => match models::never_seen().filter(|_| is_own_bound) {
             None => {
                 exploration.print(End::Complete);
                 return ExitCode::SUCCESS;
             }
-            // A model that never comes to what it is about shows nothing.
+            // A model that never comes to one of its events shows nothing.
             Some(event) => exploration.print(End::Failed(format!("in no execution: {event}"))),
         },
         // Loom reports a race by a panic: code that catches it would let a wrong model pass.
@@ -293,7 +293,7 @@ fn explore(name: &str, bound: &str, fault: &str) -> ExitCode {
 /// the threads that a failed execution leaves behind are unwound, and loom panics in their
 /// destructors.
 ///
-/// A panic whose payload is no text is one that the model throws on purpose, and passes in silence.
+/// A payload that is not text is a panic on purpose, and is not reported.
 fn report_panics(exploration: &'static Exploration) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
@@ -301,8 +301,8 @@ fn report_panics(exploration: &'static Exploration) {
             return;
         };
         if exploration.failure.get().is_some() {
-            // What follows from the first; std would print all the frames of a panic within a
-            // panic.
+            // A consequence of the first panic. Std would print all the frames of a panic
+            // within a panic.
             eprintln!("then: {info}");
             return;
         }
@@ -318,8 +318,8 @@ fn report_panics(exploration: &'static Exploration) {
     }));
 }
 
-/// `src/a.rs` for a file of the copied sources, `models/a.rs` for a model; none for a file of loom,
-/// which says less than its message.
+/// Returns `src/a.rs` for a file of the copied sources, `models/a.rs` for a model, and none for a
+/// file of loom, because its message says more.
 fn place_of(file: &str) -> Option<&str> {
     if let Some(copied) = file.strip_prefix(faults::SOURCES) {
         return Some(copied);
