@@ -49,20 +49,20 @@ enum Ended {
     Dropped,
 }
 
-/// A message, and what tells that it has gone.
+/// A message that counts its drop.
 struct Message(usize, #[allow(dead_code, reason = "for its drop")] Counted);
 
-/// The ends that an actor has.
+/// The ends that an actor holds.
 type Ends = (Option<Sender<Message>>, Option<Receiver<Message>>);
 
-/// What a channel is, one step at a time, as far as ends are concerned.
+/// The sequential model of a channel and its ends.
 struct Model {
     capacity: usize,
     buffer: VecDeque<usize>,
     sending: VecDeque<(usize, usize)>,
     receiving: VecDeque<usize>,
     has: [(bool, bool); ACTORS],
-    /// The ends that the script keeps, to look at the channel with.
+    /// The ends that the script keeps to inspect the channel.
     keeps: Keeps,
     ended: BTreeSet<(usize, Ended)>,
 }
@@ -88,7 +88,7 @@ impl Model {
             && self.sending.iter().all(|(sending, _)| *sending != actor)
     }
 
-    /// The message that is received next.
+    /// Takes the message that is received next.
     fn take(&mut self) -> Option<usize> {
         self.buffer.pop_front().or_else(|| {
             let (actor, message) = self.sending.pop_front()?;
@@ -190,7 +190,11 @@ proptest! {
     ) {
         let drops = Drops::default();
         let mut made = 0;
-        let (sender, receiver) = if capacity == usize::MAX { channel::unbounded() } else { channel::bounded(capacity) };
+        let (sender, receiver) = if capacity == usize::MAX {
+            channel::unbounded()
+        } else {
+            channel::bounded(capacity)
+        };
         let mut model = Model {
             capacity,
             buffer: VecDeque::new(),
@@ -200,8 +204,12 @@ proptest! {
             keeps,
             ended: BTreeSet::new(),
         };
-        let ends = std::sync::Mutex::new(vec![(Some(sender.clone()), Some(receiver.clone())); ACTORS]);
-        let kept: Ends = ((keeps != Keeps::Receiver).then_some(sender), (keeps != Keeps::Sender).then_some(receiver));
+        let ends =
+            std::sync::Mutex::new(vec![(Some(sender.clone()), Some(receiver.clone())); ACTORS]);
+        let kept: Ends = (
+            (keeps != Keeps::Receiver).then_some(sender),
+            (keeps != Keeps::Sender).then_some(receiver),
+        );
         let make = || -> Ends { ends.lock().unwrap().pop().expect("one for each actor") };
         Stage::run(make, |stage| {
             until(|| ends.lock().unwrap().is_empty());
@@ -237,19 +245,28 @@ proptest! {
                         model.has[actor].1 = false;
                         model.ended.insert((actor, Ended::Dropped));
                     }
-                    Step::TrySend => if let Some(sender) = &kept.0 {
-                        let sent = sender.try_send(Message(made, drops.counted()));
-                        let fits = model.any_receiver() && (model.buffer.len() < capacity || !model.receiving.is_empty());
-                        assert_eq!(sent.is_ok(), fits, "try_send");
-                        if fits {
-                            model.buffer.push_back(made);
+                    Step::TrySend => {
+                        if let Some(sender) = &kept.0 {
+                            let sent = sender.try_send(Message(made, drops.counted()));
+                            let fits = model.any_receiver()
+                                && (model.buffer.len() < capacity || !model.receiving.is_empty());
+                            assert_eq!(sent.is_ok(), fits, "try_send");
+                            if fits {
+                                model.buffer.push_back(made);
+                            }
+                            made += 1;
                         }
-                        made += 1;
-                    },
-                    Step::TryReceive => if let Some(receiver) = &kept.1 {
-                        let message = model.take();
-                        assert_eq!(receiver.try_recv().ok().map(|message| message.0), message, "try_recv");
-                    },
+                    }
+                    Step::TryReceive => {
+                        if let Some(receiver) = &kept.1 {
+                            let message = model.take();
+                            assert_eq!(
+                                receiver.try_recv().ok().map(|message| message.0),
+                                message,
+                                "try_recv"
+                            );
+                        }
+                    }
                     _ => {}
                 }
                 model.settle();
@@ -257,7 +274,8 @@ proptest! {
                     model.buffer.clear();
                 }
                 stage.expect(std::mem::take(&mut model.ended));
-                let blocked = format!("sending: {}, receiving: {} ", model.sending.len(), model.receiving.len());
+                let (sending, receiving) = (model.sending.len(), model.receiving.len());
+                let blocked = format!("sending: {sending}, receiving: {receiving} ");
                 let len = format!("len: {},", model.buffer.len());
                 until(|| {
                     let shown = match &kept {
@@ -271,7 +289,12 @@ proptest! {
                 until(|| drops.count() == made - here);
             }
         });
-        let left: Vec<_> = kept.1.iter().flat_map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok())).map(|message| message.0).collect();
+        let left: Vec<_> = kept
+            .1
+            .iter()
+            .flat_map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok()))
+            .map(|message| message.0)
+            .collect();
         if keeps != Keeps::Sender {
             prop_assert_eq!(left, Vec::from(model.buffer));
         }

@@ -50,7 +50,7 @@ enum Access {
     Write,
 }
 
-/// What a lock is, one step at a time.
+/// The sequential model of a lock.
 #[derive(Default)]
 struct Line {
     holders: Vec<(usize, Access)>,
@@ -119,103 +119,131 @@ proptest! {
     #![proptest_config(runs())]
 
     #[test]
-    fn a_mutex_does_as_its_model(steps in proptest::collection::vec(on_lock(), 1..40)) {
+    fn a_mutex_follows_its_model(steps in proptest::collection::vec(on_lock(), 1..40)) {
         let mutex = Mutex::new(0_usize);
         let mut model = Line::default();
-        Stage::run(|| None::<MutexGuard<'_, usize>>, |stage| {
-            for step in steps {
-                match step {
-                    OnLock::Read { actor } | OnLock::Write { actor } if model.is_idle(actor) => {
-                        stage.begin(actor, |held| {
-                            *held = mutex.lock().ok();
-                            held.as_deref_mut().map_or(Ended::Cancelled, |writes| {
-                                *writes += 1;
-                                Ended::Locked
-                            })
-                        });
-                        model.waiting.push_back((actor, Access::Write));
+        Stage::run(
+            || None::<MutexGuard<'_, usize>>,
+            |stage| {
+                for step in steps {
+                    match step {
+                        OnLock::Read { actor } | OnLock::Write { actor }
+                            if model.is_idle(actor) =>
+                        {
+                            stage.begin(actor, |held| {
+                                *held = mutex.lock().ok();
+                                held.as_deref_mut().map_or(Ended::Cancelled, |writes| {
+                                    *writes += 1;
+                                    Ended::Locked
+                                })
+                            });
+                            model.waiting.push_back((actor, Access::Write));
+                        }
+                        OnLock::Release { actor } => {
+                            if model.release(actor) {
+                                stage.act(actor, |held| {
+                                    *held = None;
+                                    Ended::Released
+                                });
+                            }
+                        }
+                        OnLock::Cancel { actor } => {
+                            stage.cancel(actor);
+                            model.cancel(actor);
+                        }
+                        OnLock::TryRead | OnLock::TryWrite => {
+                            assert_eq!(
+                                mutex.try_lock().is_some(),
+                                model.admits(Access::Write),
+                                "try_lock"
+                            );
+                        }
+                        OnLock::Read { .. } | OnLock::Write { .. } => {}
                     }
-                    OnLock::Release { actor } => if model.release(actor) {
-                        stage.act(actor, |held| {
-                            *held = None;
-                            Ended::Released
-                        });
-                    },
-                    OnLock::Cancel { actor } => {
-                        stage.cancel(actor);
-                        model.cancel(actor);
-                    }
-                    OnLock::TryRead | OnLock::TryWrite => {
-                        assert_eq!(mutex.try_lock().is_some(), model.admits(Access::Write), "try_lock");
-                    }
-                    OnLock::Read { .. } | OnLock::Write { .. } => {}
+                    model.settle();
+                    stage.expect(std::mem::take(&mut model.ended));
+                    until_waiting(&mutex, model.waiting.len());
+                    stage.expect_no_more();
                 }
-                model.settle();
-                stage.expect(std::mem::take(&mut model.ended));
-                until_waiting(&mutex, model.waiting.len());
-                stage.expect_no_more();
-            }
-            for actor in (0..ACTORS).filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor)) {
-                stage.cancel(actor);
-            }
-            until_waiting(&mutex, 0);
-        });
+                for actor in (0..ACTORS)
+                    .filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor))
+                {
+                    stage.cancel(actor);
+                }
+                until_waiting(&mutex, 0);
+            },
+        );
         prop_assert_eq!(mutex.try_lock().map(|writes| *writes), Some(model.writes));
     }
 
     #[test]
-    fn a_read_write_lock_does_as_its_model(steps in proptest::collection::vec(on_lock(), 1..40)) {
+    fn a_read_write_lock_follows_its_model(steps in proptest::collection::vec(on_lock(), 1..40)) {
         let lock = RwLock::new(0_usize);
         let mut model = Line::default();
-        Stage::run(|| Held::Nothing, |stage| {
-            for step in steps {
-                match step {
-                    OnLock::Read { actor } if model.is_idle(actor) => {
-                        stage.begin(actor, |held| match lock.read() {
-                            Ok(guard) => {
-                                *held = Held::Reading(guard);
-                                Ended::Locked
+        Stage::run(
+            || Held::Nothing,
+            |stage| {
+                for step in steps {
+                    match step {
+                        OnLock::Read { actor } if model.is_idle(actor) => {
+                            stage.begin(actor, |held| match lock.read() {
+                                Ok(guard) => {
+                                    *held = Held::Reading(guard);
+                                    Ended::Locked
+                                }
+                                Err(_) => Ended::Cancelled,
+                            });
+                            model.waiting.push_back((actor, Access::Read));
+                        }
+                        OnLock::Write { actor } if model.is_idle(actor) => {
+                            stage.begin(actor, |held| match lock.write() {
+                                Ok(mut guard) => {
+                                    *guard += 1;
+                                    *held = Held::Writing(guard);
+                                    Ended::Locked
+                                }
+                                Err(_) => Ended::Cancelled,
+                            });
+                            model.waiting.push_back((actor, Access::Write));
+                        }
+                        OnLock::Release { actor } => {
+                            if model.release(actor) {
+                                stage.act(actor, |held| {
+                                    *held = Held::Nothing;
+                                    Ended::Released
+                                });
                             }
-                            Err(_) => Ended::Cancelled,
-                        });
-                        model.waiting.push_back((actor, Access::Read));
+                        }
+                        OnLock::Cancel { actor } => {
+                            stage.cancel(actor);
+                            model.cancel(actor);
+                        }
+                        // A waiting writer does not keep the reader out.
+                        OnLock::TryRead => assert_eq!(
+                            lock.try_read().is_some(),
+                            model.admits(Access::Read),
+                            "try_read"
+                        ),
+                        OnLock::TryWrite => assert_eq!(
+                            lock.try_write().is_some(),
+                            model.admits(Access::Write),
+                            "try_write"
+                        ),
+                        OnLock::Read { .. } | OnLock::Write { .. } => {}
                     }
-                    OnLock::Write { actor } if model.is_idle(actor) => {
-                        stage.begin(actor, |held| match lock.write() {
-                            Ok(mut guard) => {
-                                *guard += 1;
-                                *held = Held::Writing(guard);
-                                Ended::Locked
-                            }
-                            Err(_) => Ended::Cancelled,
-                        });
-                        model.waiting.push_back((actor, Access::Write));
-                    }
-                    OnLock::Release { actor } => if model.release(actor) {
-                        stage.act(actor, |held| {
-                            *held = Held::Nothing;
-                            Ended::Released
-                        });
-                    },
-                    OnLock::Cancel { actor } => {
-                        stage.cancel(actor);
-                        model.cancel(actor);
-                    }
-                    // Not kept from it by a writer that waits.
-                    OnLock::TryRead => assert_eq!(lock.try_read().is_some(), model.admits(Access::Read), "try_read"),
-                    OnLock::TryWrite => assert_eq!(lock.try_write().is_some(), model.admits(Access::Write), "try_write"),
-                    OnLock::Read { .. } | OnLock::Write { .. } => {}
+                    model.settle();
+                    stage.expect(std::mem::take(&mut model.ended));
+                    until_waiting(&lock, model.waiting.len());
+                    stage.expect_no_more();
                 }
-                model.settle();
-                stage.expect(std::mem::take(&mut model.ended));
-                until_waiting(&lock, model.waiting.len());
-                stage.expect_no_more();
-            }
-            for actor in (0..ACTORS).filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor)) {
-                stage.cancel(actor);
-            }
-            until_waiting(&lock, 0);
-        });
+                for actor in (0..ACTORS)
+                    .filter(|actor| model.waiting.iter().any(|(waiting, _)| waiting == actor))
+                {
+                    stage.cancel(actor);
+                }
+                until_waiting(&lock, 0);
+            },
+        );
         prop_assert_eq!(lock.try_write().map(|writes| *writes), Some(model.writes));
     }
 }
@@ -254,7 +282,7 @@ proptest! {
     /// The script holds the mutex now and then, so that threads that were notified are cancelled
     /// while they lock it again.
     #[test]
-    fn a_condvar_does_as_its_model(steps in proptest::collection::vec(on_condvar(), 1..40)) {
+    fn a_condvar_follows_its_model(steps in proptest::collection::vec(on_condvar(), 1..40)) {
         let (mutex, condvar) = (Mutex::new(0_usize), Condvar::new());
         let mut waiting = VecDeque::new();
         let mut locking: BTreeSet<(usize, Woken)> = BTreeSet::new();
@@ -281,14 +309,41 @@ proptest! {
                             waiting.remove(at);
                             locking.insert((actor, Woken::Cancelled));
                         }
+                        OnCondvar::Cancel { actor } => {
+                            stage.cancel(actor);
+                            if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
+                                waiting.remove(at);
+                                locking.insert((actor, Woken::Cancelled));
+                            }
+                        }
+                        OnCondvar::NotifyOne => {
+                            condvar.notify_one();
+                            locking
+                                .extend(waiting.pop_front().map(|actor| (actor, Woken::Notified)));
+                        }
+                        OnCondvar::NotifyAll => {
+                            condvar.notify_all();
+                            locking.extend(waiting.drain(..).map(|actor| (actor, Woken::Notified)));
+                        }
+                        OnCondvar::Hold => {
+                            if held.is_none() {
+                                held = mutex.try_lock();
+                                assert!(held.is_some(), "another actor kept the mutex");
+                            }
+                        }
+                        OnCondvar::LetGo => held = None,
+                        OnCondvar::Wait { .. } => {}
                     }
-                    OnCondvar::NotifyOne => {
-                        condvar.notify_one();
-                        locking.extend(waiting.pop_front().map(|actor| (actor, Woken::Notified)));
+                    if held.is_none() {
+                        ends += locking.len();
+                        stage.expect(std::mem::take(&mut locking));
+                    } else {
+                        until_waiting(&mutex, locking.len());
                     }
-                    OnCondvar::NotifyAll => {
-                        condvar.notify_all();
-                        locking.extend(waiting.drain(..).map(|actor| (actor, Woken::Notified)));
+                    until_waiting(&condvar, waiting.len());
+                    if held.is_none() {
+                        // An actor that has just begun to wait has unlocked the mutex.
+                        drop(mutex.lock_uncancellable());
                     }
                     OnCondvar::Hold => if held.is_none() {
                         held = mutex.try_lock();
@@ -297,26 +352,19 @@ proptest! {
                     OnCondvar::LetGo => held = None,
                     OnCondvar::Wait { .. } => {}
                 }
-                if held.is_none() {
-                    ends += locking.len();
-                    stage.expect(std::mem::take(&mut locking));
-                } else {
-                    until_waiting(&mutex, locking.len());
-                }
-                until_waiting(&condvar, waiting.len());
-                if held.is_none() {
-                    // One that has just begun to wait has let the mutex go.
-                    drop(mutex.lock_uncancellable());
-                }
-                stage.expect_no_more();
-            }
-            drop(held);
-            ends += locking.len();
-            stage.expect(std::mem::take(&mut locking));
-            ends += waiting.len();
-            waiting.iter().for_each(|actor| stage.cancel(*actor));
-            stage.expect(waiting.drain(..).map(|actor| (actor, Woken::Cancelled)).collect());
-        });
+                drop(held);
+                ends += locking.len();
+                stage.expect(std::mem::take(&mut locking));
+                ends += waiting.len();
+                waiting.iter().for_each(|actor| stage.cancel(*actor));
+                stage.expect(
+                    waiting
+                        .drain(..)
+                        .map(|actor| (actor, Woken::Cancelled))
+                        .collect(),
+                );
+            },
+        );
         until_waiting(&condvar, 0);
         prop_assert_eq!(mutex.try_lock().map(|count| *count), Some(ends));
     }

@@ -1,4 +1,5 @@
-//! Threads that select, send and receive at once, each by a random plan, and cancels in between.
+//! Threads that select, send and receive at the same time, each by a random plan, with cancels in
+//! between.
 //!
 //! What each select does depends on the others, so there is no sequential model. These rules hold
 //! in any order: Each message that was sent is received once or left in its channel, and the
@@ -36,7 +37,7 @@ enum Step {
         cases: Vec<(usize, Way)>,
         patience: Patience,
     },
-    /// What a select of one case comes to, without one.
+    /// The operation of a select with one case, without a select.
     Plain {
         channel: usize,
         way: Way,
@@ -58,9 +59,13 @@ fn way() -> impl Strategy<Value = Way> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let patience = prop_oneof![1 => Just(Patience::Try), 1 => Just(Patience::Briefly), 6 => Just(Patience::UntilCancelled)];
-    // A select that could serve itself would wait beside what it could do: each channel goes one
-    // way.
+    let patience = prop_oneof![
+        1 => Just(Patience::Try),
+        1 => Just(Patience::Briefly),
+        6 => Just(Patience::UntilCancelled),
+    ];
+    // A select that could serve itself would wait although two of its cases fit: so each channel is
+    // used in one direction only.
     let cases = (
         prop::array::uniform3(way()),
         prop::collection::vec(0..CHANNELS, 1..5),
@@ -78,10 +83,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What comes before a cancel.
+/// The condition for the next cancel.
 #[derive(Clone, Copy, Debug)]
 enum Before {
-    /// As many turns of the other threads.
+    /// The other threads have had this many turns.
     Turns(usize),
     /// Until each thread waits for something that is not there.
     Rest,
@@ -89,17 +94,17 @@ enum Before {
 
 struct Message {
     sender: usize,
-    /// Counts what its sender has offered, on whichever channel.
+    /// Counts the offers of its sender, over all channels.
     number: usize,
     #[allow(dead_code, reason = "for its drop")]
     counted: Counted,
 }
 
-/// What all threads see.
+/// The state that all threads share.
 struct World {
     receivers: Vec<Receiver<Message>>,
     capacities: [usize; CHANNELS],
-    /// How many senders each channel has; counted down before one goes.
+    /// The number of senders of each channel, counted down before a drop.
     senders: [AtomicUsize; CHANNELS],
     root: CancelToken,
     tokens: [Mutex<CancelToken>; ACTORS],
@@ -142,7 +147,7 @@ impl World {
     }
 }
 
-/// One thread and what it remembers.
+/// One thread and its record.
 struct Actor<'a> {
     number: usize,
     world: &'a World,
@@ -207,7 +212,7 @@ impl Actor<'_> {
                 assert_eq!(
                     self.world.senders[channel].load(Ordering::SeqCst),
                     0,
-                    "the end came before that of the senders"
+                    "the disconnect came before the senders were dropped"
                 );
                 self.saw_end_of.insert(channel);
             }
@@ -258,7 +263,7 @@ impl Actor<'_> {
             assert_eq!(
                 left,
                 (!is_sent).then_some((self.number, *number)),
-                "a message is where it was, or sent"
+                "a message is sent or stays with its sender"
             );
         }
         match done {
@@ -304,17 +309,29 @@ impl Actor<'_> {
 }
 
 proptest! {
-    // A failure does not come again with the same plans, so there is nothing to shrink.
+    // The same plans need not fail again, so there is nothing to shrink.
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 0, ..runs() })]
 
     #[test]
     fn selects_of_many_threads_lose_nothing(
-        capacities in prop::array::uniform3(prop_oneof![3 => Just(0), 2 => Just(1), 2 => Just(2), 1 => Just(usize::MAX)]),
+        capacities in prop::array::uniform3(prop_oneof![
+            3 => Just(0),
+            2 => Just(1),
+            2 => Just(2),
+            1 => Just(usize::MAX),
+        ]),
         plans in prop::collection::vec(prop::collection::vec(step(), 1..40), ACTORS),
-        cancels in prop::collection::vec((0..ACTORS, prop_oneof![(0..20_usize).prop_map(Before::Turns), Just(Before::Rest)]), 1..20),
+        cancels in prop::collection::vec(
+            (
+                0..ACTORS,
+                prop_oneof![(0..20_usize).prop_map(Before::Turns), Just(Before::Rest)],
+            ),
+            1..20,
+        ),
     ) {
         let _watch = watch();
-        let (senders, receivers): (Vec<_>, Vec<_>) = capacities.iter().map(|&capacity| bounded(capacity)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            capacities.iter().map(|&capacity| bounded(capacity)).unzip();
         let root = CancelToken::new();
         let world = World {
             receivers,
@@ -353,7 +370,14 @@ proptest! {
                 }
                 world.tokens[actor].lock().unwrap().cancel();
             }
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
         });
 
         // By channel and sender: the messages that were sent, in order, and the last that arrived.
@@ -361,26 +385,46 @@ proptest! {
         let mut arrived: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for actor in &actors {
             for &(channel, number) in &actor.sent {
-                sent.entry((channel, actor.number)).or_default().push(number);
+                sent.entry((channel, actor.number))
+                    .or_default()
+                    .push(number);
             }
             let mut last = BTreeMap::new();
             for &(channel, sender, number) in &actor.received {
-                prop_assert!(last.insert((channel, sender), number).is_none_or(|before| before < number), "out of order");
+                let before = last.insert((channel, sender), number);
+                prop_assert!(before.is_none_or(|before| before < number), "out of order");
                 arrived.entry((channel, sender)).or_default().push(number);
             }
         }
-        arrived.values_mut().for_each(|numbers| numbers.sort_unstable());
+        arrived
+            .values_mut()
+            .for_each(|numbers| numbers.sort_unstable());
         for (channel, receiver) in world.receivers.iter().enumerate() {
-            let ended = actors.iter().any(|actor| actor.saw_end_of.contains(&channel));
-            prop_assert!(!ended || receiver.is_empty(), "the end came before a message");
+            let ended = actors
+                .iter()
+                .any(|actor| actor.saw_end_of.contains(&channel));
+            prop_assert!(
+                !ended || receiver.is_empty(),
+                "the disconnect came before a message"
+            );
             while let Ok(message) = receiver.try_recv() {
-                // Behind all that was received: the two are compared in this order.
-                arrived.entry((channel, message.sender)).or_default().push(message.number);
+                // After all received messages: the two are compared in this order.
+                arrived
+                    .entry((channel, message.sender))
+                    .or_default()
+                    .push(message.number);
             }
             let shown = format!("{receiver:?}");
-            prop_assert!(shown.contains("senders: 0, receivers: 1, sending: 0, receiving: 0 "), "{}", shown);
+            prop_assert!(
+                shown.contains("senders: 0, receivers: 1, sending: 0, receiving: 0 "),
+                "{}",
+                shown
+            );
         }
         prop_assert_eq!(arrived, sent);
-        prop_assert_eq!(drops.count(), actors.iter().map(|actor| actor.offered).sum::<usize>());
+        prop_assert_eq!(
+            drops.count(),
+            actors.iter().map(|actor| actor.offered).sum::<usize>()
+        );
     }
 }

@@ -88,8 +88,8 @@ impl Signal for Promise<&'static str> {
     }
 }
 
-/// `left` is how often it must be given to be there.
-fn as_its_model(signal: &impl Signal, mut left: usize, steps: Vec<OnSignal>) {
+/// Compares `signal` with the model. It is set once it has been given `left` times.
+fn follows_its_model(signal: &impl Signal, mut left: usize, steps: Vec<OnSignal>) {
     let mut waiting: BTreeSet<usize> = BTreeSet::new();
     Stage::run(
         || (),
@@ -136,18 +136,21 @@ proptest! {
     #![proptest_config(runs())]
 
     #[test]
-    fn an_event_does_as_its_model(steps in proptest::collection::vec(on_signal(), 1..40)) {
-        as_its_model(&Event::new(), 1, steps);
+    fn an_event_follows_its_model(steps in proptest::collection::vec(on_signal(), 1..40)) {
+        follows_its_model(&Event::new(), 1, steps);
     }
 
     #[test]
-    fn a_latch_does_as_its_model(count in 0..4_usize, steps in proptest::collection::vec(on_signal(), 1..40)) {
-        as_its_model(&Latch::new(count), count, steps);
+    fn a_latch_follows_its_model(
+        count in 0..4_usize,
+        steps in proptest::collection::vec(on_signal(), 1..40),
+    ) {
+        follows_its_model(&Latch::new(count), count, steps);
     }
 
     #[test]
-    fn a_promise_does_as_its_model(steps in proptest::collection::vec(on_signal(), 1..40)) {
-        as_its_model(&Promise::new(), 1, steps);
+    fn a_promise_follows_its_model(steps in proptest::collection::vec(on_signal(), 1..40)) {
+        follows_its_model(&Promise::new(), 1, steps);
     }
 }
 
@@ -179,50 +182,68 @@ proptest! {
     #![proptest_config(runs())]
 
     #[test]
-    fn a_barrier_does_as_its_model(size in 1..=ACTORS, steps in proptest::collection::vec(on_barrier(), 1..40)) {
+    fn a_barrier_follows_its_model(
+        size in 1..=ACTORS,
+        steps in proptest::collection::vec(on_barrier(), 1..40),
+    ) {
         let barrier = Barrier::new(size);
         let (mut waiting, mut broken) = (BTreeSet::new(), false);
-        Stage::run(|| (), |stage| {
-            for step in steps {
-                let mut expected = BTreeSet::new();
-                match step {
-                    OnBarrier::Wait { actor } if !waiting.contains(&actor) => {
-                        stage.begin(actor, |()| match barrier.wait() {
-                            Ok(true) => Passed::Leader,
-                            Ok(false) => Passed::Follower,
-                            Err(BarrierError::Cancelled(_)) => Passed::Cancelled,
-                            Err(_) => Passed::Broken,
-                        });
-                        if broken {
-                            expected.insert((actor, Passed::Broken));
-                        } else if waiting.len() + 1 == size {
-                            expected.insert((actor, Passed::Leader));
-                            expected.extend(std::mem::take(&mut waiting).into_iter().map(|actor| (actor, Passed::Follower)));
-                        } else {
-                            waiting.insert(actor);
+        Stage::run(
+            || (),
+            |stage| {
+                for step in steps {
+                    let mut expected = BTreeSet::new();
+                    match step {
+                        OnBarrier::Wait { actor } if !waiting.contains(&actor) => {
+                            stage.begin(actor, |()| match barrier.wait() {
+                                Ok(true) => Passed::Leader,
+                                Ok(false) => Passed::Follower,
+                                Err(BarrierError::Cancelled(_)) => Passed::Cancelled,
+                                Err(_) => Passed::Broken,
+                            });
+                            if broken {
+                                expected.insert((actor, Passed::Broken));
+                            } else if waiting.len() + 1 == size {
+                                expected.insert((actor, Passed::Leader));
+                                expected.extend(
+                                    std::mem::take(&mut waiting)
+                                        .into_iter()
+                                        .map(|actor| (actor, Passed::Follower)),
+                                );
+                            } else {
+                                waiting.insert(actor);
+                            }
                         }
-                    }
-                    OnBarrier::Cancel { actor } => {
-                        stage.cancel(actor);
-                        if waiting.remove(&actor) {
-                            broken = true;
-                            expected.insert((actor, Passed::Cancelled));
-                            expected.extend(std::mem::take(&mut waiting).into_iter().map(|actor| (actor, Passed::Broken)));
+                        OnBarrier::Cancel { actor } => {
+                            stage.cancel(actor);
+                            if waiting.remove(&actor) {
+                                broken = true;
+                                expected.insert((actor, Passed::Cancelled));
+                                expected.extend(
+                                    std::mem::take(&mut waiting)
+                                        .into_iter()
+                                        .map(|actor| (actor, Passed::Broken)),
+                                );
+                            }
                         }
+                        OnBarrier::Reset => {
+                            barrier.reset();
+                            broken = false;
+                            expected.extend(
+                                std::mem::take(&mut waiting)
+                                    .into_iter()
+                                    .map(|actor| (actor, Passed::Broken)),
+                            );
+                        }
+                        OnBarrier::Wait { .. } => {}
                     }
-                    OnBarrier::Reset => {
-                        barrier.reset();
-                        broken = false;
-                        expected.extend(std::mem::take(&mut waiting).into_iter().map(|actor| (actor, Passed::Broken)));
-                    }
-                    OnBarrier::Wait { .. } => {}
+                    stage.expect(expected);
+                    until_waiting(&barrier, waiting.len());
+                    stage.expect_no_more();
+                    assert_eq!(barrier.is_broken(), broken);
                 }
-                stage.expect(expected);
-                until_waiting(&barrier, waiting.len());
-                stage.expect_no_more();
-                assert_eq!(barrier.is_broken(), broken);
-            }
-        });
+            },
+        );
         until_waiting(&barrier, 0);
     }
 }
@@ -258,7 +279,7 @@ enum Cell {
     Panicked,
 }
 
-/// Why there is no value.
+/// The reason why there is no value.
 enum NoValue {
     Cancelled,
     Failed,
@@ -274,84 +295,104 @@ proptest! {
     #![proptest_config(runs())]
 
     #[test]
-    fn a_once_cell_does_as_its_model(steps in proptest::collection::vec(on_cell(), 1..40)) {
+    fn a_once_cell_follows_its_model(steps in proptest::collection::vec(on_cell(), 1..40)) {
         let cell = OnceCell::new();
         let mut value = None;
         let mut maker: Option<usize> = None;
         let mut waiting = VecDeque::new();
-        // What becomes of the attempt that is being made.
+        // The outcome of the running attempt.
         let (decide, decided) = mpsc::channel::<OnCell>();
         let decided = std::sync::Mutex::new(decided);
-        Stage::run(|| (), |stage| {
-            for step in steps.into_iter().chain([OnCell::Make]) {
-                let mut expected = BTreeSet::new();
-                match step {
-                    OnCell::Get { actor } if maker != Some(actor) && !waiting.contains(&actor) => {
-                        let begins = stage.reporter(actor);
-                        let (cell, decided) = (&cell, &decided);
-                        stage.begin(actor, move |()| {
-                            let make = || {
-                                begins(Cell::Begins);
-                                // One that panics here holds no lock any more.
-                                let decision = decided.lock().unwrap().recv_timeout(LONG);
-                                match decision.expect("the script decides") {
-                                    OnCell::Make => Ok(actor),
-                                    OnCell::Fail => Err(NoValue::Failed),
-                                    other => panic!("{other:?}"),
+        Stage::run(
+            || (),
+            |stage| {
+                for step in steps.into_iter().chain([OnCell::Make]) {
+                    let mut expected = BTreeSet::new();
+                    match step {
+                        OnCell::Get { actor }
+                            if maker != Some(actor) && !waiting.contains(&actor) =>
+                        {
+                            let begins = stage.reporter(actor);
+                            let (cell, decided) = (&cell, &decided);
+                            stage.begin(actor, move |()| {
+                                let make = || {
+                                    begins(Cell::Begins);
+                                    // This statement drops the lock guard, so a panic below poisons
+                                    // nothing.
+                                    let decision = decided.lock().unwrap().recv_timeout(LONG);
+                                    match decision.expect("the script decides") {
+                                        OnCell::Make => Ok(actor),
+                                        OnCell::Fail => Err(NoValue::Failed),
+                                        other => panic!("{other:?}"),
+                                    }
+                                };
+                                match catch_unwind(AssertUnwindSafe(|| {
+                                    cell.get_or_try_init(make).copied()
+                                })) {
+                                    Ok(Ok(value)) => Cell::Got(value),
+                                    Ok(Err(NoValue::Cancelled)) => Cell::Cancelled,
+                                    Ok(Err(NoValue::Failed)) => Cell::Failed,
+                                    Err(_) => Cell::Panicked,
                                 }
-                            };
-                            match catch_unwind(AssertUnwindSafe(|| cell.get_or_try_init(make).copied())) {
-                                Ok(Ok(value)) => Cell::Got(value),
-                                Ok(Err(NoValue::Cancelled)) => Cell::Cancelled,
-                                Ok(Err(NoValue::Failed)) => Cell::Failed,
-                                Err(_) => Cell::Panicked,
-                            }
-                        });
-                        match (value, maker) {
-                            (Some(value), _) => drop(expected.insert((actor, Cell::Got(value)))),
-                            (None, None) => {
-                                maker = Some(actor);
-                                expected.insert((actor, Cell::Begins));
-                            }
-                            (None, Some(_)) => waiting.push_back(actor),
-                        }
-                    }
-                    OnCell::Cancel { actor } => {
-                        // One that makes the value goes on.
-                        stage.cancel(actor);
-                        if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
-                            waiting.remove(at);
-                            expected.insert((actor, Cell::Cancelled));
-                        }
-                    }
-                    OnCell::Make | OnCell::Fail | OnCell::Panic => if let Some(actor) = maker.take() {
-                        decide.send(step).unwrap();
-                        match step {
-                            OnCell::Make => {
-                                value = Some(actor);
-                                expected.insert((actor, Cell::Got(actor)));
-                                expected.extend(waiting.drain(..).map(|waiting| (waiting, Cell::Got(actor))));
-                            }
-                            failed => {
-                                let failed = if matches!(failed, OnCell::Fail) { Cell::Failed } else { Cell::Panicked };
-                                expected.insert((actor, failed));
-                                maker = waiting.pop_front();
-                                expected.extend(maker.map(|next| (next, Cell::Begins)));
+                            });
+                            match (value, maker) {
+                                (Some(value), _) => {
+                                    drop(expected.insert((actor, Cell::Got(value))))
+                                }
+                                (None, None) => {
+                                    maker = Some(actor);
+                                    expected.insert((actor, Cell::Begins));
+                                }
+                                (None, Some(_)) => waiting.push_back(actor),
                             }
                         }
-                    },
-                    OnCell::Set => {
-                        let sets = maker.is_none() && value.is_none();
-                        assert_eq!(cell.set(ACTORS).is_ok(), sets, "set");
-                        value = if sets { Some(ACTORS) } else { value };
+                        OnCell::Cancel { actor } => {
+                            // The actor that makes the value is not interrupted.
+                            stage.cancel(actor);
+                            if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
+                                waiting.remove(at);
+                                expected.insert((actor, Cell::Cancelled));
+                            }
+                        }
+                        OnCell::Make | OnCell::Fail | OnCell::Panic => {
+                            if let Some(actor) = maker.take() {
+                                decide.send(step).unwrap();
+                                match step {
+                                    OnCell::Make => {
+                                        value = Some(actor);
+                                        expected.insert((actor, Cell::Got(actor)));
+                                        expected.extend(
+                                            waiting
+                                                .drain(..)
+                                                .map(|waiting| (waiting, Cell::Got(actor))),
+                                        );
+                                    }
+                                    failed => {
+                                        let failed = if matches!(failed, OnCell::Fail) {
+                                            Cell::Failed
+                                        } else {
+                                            Cell::Panicked
+                                        };
+                                        expected.insert((actor, failed));
+                                        maker = waiting.pop_front();
+                                        expected.extend(maker.map(|next| (next, Cell::Begins)));
+                                    }
+                                }
+                            }
+                        }
+                        OnCell::Set => {
+                            let sets = maker.is_none() && value.is_none();
+                            assert_eq!(cell.set(ACTORS).is_ok(), sets, "set");
+                            value = if sets { Some(ACTORS) } else { value };
+                        }
+                        OnCell::Get { .. } => {}
                     }
-                    OnCell::Get { .. } => {}
+                    stage.expect(expected);
+                    until_waiting(&cell, waiting.len());
+                    stage.expect_no_more();
+                    assert_eq!(cell.get().copied(), value);
                 }
-                stage.expect(expected);
-                until_waiting(&cell, waiting.len());
-                stage.expect_no_more();
-                assert_eq!(cell.get().copied(), value);
-            }
-        });
+            },
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Selects: one of several cases, never two, and nothing lost in those that were not chosen.
+//! Selects: one of several cases is chosen, never two, and the cases that were not chosen lose
+//! nothing.
 
 #[path = "support/channels.rs"]
 mod channels;
@@ -14,7 +15,7 @@ use support::{Drops, LONG, watch};
 use taskgroup::channel::{Disconnected, Receiver, Select, Sender, bounded, select, unbounded};
 use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
 
-/// A scope that is cancelled, and so fails, if something in it hangs.
+/// Opens a scope that is cancelled, and so fails, if code in it hangs.
 fn scope<T>(
     body: impl for<'scope> FnOnce(&'scope TaskGroup<'scope, 'static>) -> anyhow::Result<T>,
 ) -> Result<T, GroupError> {
@@ -23,7 +24,7 @@ fn scope<T>(
 }
 
 #[test]
-fn one_of_the_cases_that_are_ready_is_done() -> anyhow::Result<()> {
+fn one_of_the_ready_cases_is_chosen() -> anyhow::Result<()> {
     let ((numbers, incoming), (outgoing, sent)) = (unbounded(), bounded(1));
     let mut message = Some("word");
     numbers.send(1)?;
@@ -44,7 +45,7 @@ fn one_of_the_cases_that_are_ready_is_done() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_case_that_is_ready_has_its_turn() -> anyhow::Result<()> {
+fn every_ready_case_is_chosen_in_turn() -> anyhow::Result<()> {
     const ROUNDS: usize = 1_000;
     let channels: Vec<_> = (0..4).map(|_| unbounded()).collect();
     for (sender, _) in &channels {
@@ -117,7 +118,7 @@ fn idle_cases_make_no_difference() -> anyhow::Result<()> {
 }
 
 #[test]
-fn of_two_sends_to_one_channel_each_has_its_turn() -> anyhow::Result<()> {
+fn two_sends_to_one_channel_are_chosen_in_turn() -> anyhow::Result<()> {
     const ROUNDS: usize = 10_000;
     for capacity in [0, 1, 16] {
         let (sender, receiver) = bounded::<usize>(capacity);
@@ -143,9 +144,9 @@ fn of_two_sends_to_one_channel_each_has_its_turn() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of two sends that wait at one channel, which is first in its queue is a matter of chance.
+/// Chance decides the order in which two waiting sends of a select enter the queue of a channel.
 #[test]
-fn of_two_sends_that_wait_each_has_its_turn() -> anyhow::Result<()> {
+fn two_waiting_sends_are_chosen_in_turn() -> anyhow::Result<()> {
     const ROUNDS: usize = 1_000;
     let (sender, receiver) = bounded::<usize>(0);
     let mut chosen = [0; 2];
@@ -165,12 +166,12 @@ fn of_two_sends_that_wait_each_has_its_turn() -> anyhow::Result<()> {
         }
         Ok(sending.join()?)
     })?;
-    assert_even(chosen, "they wait");
+    assert_even(chosen, "waiting sends");
     Ok(())
 }
 
 #[test]
-fn threads_do_not_choose_alike() -> anyhow::Result<()> {
+fn threads_do_not_make_the_same_choices() -> anyhow::Result<()> {
     let first_choices = || -> anyhow::Result<Vec<usize>> {
         let ready: Vec<_> = (0..2).map(|_| unbounded()).collect();
         for (sender, _) in &ready {
@@ -184,10 +185,10 @@ fn threads_do_not_choose_alike() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// At each instant one of the two channels holds a message: it is sent to the second before it is
-/// taken from the first.
+/// At every instant one of the two channels holds a message: it is sent to the second channel
+/// before it is taken from the first.
 #[test]
-fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
+fn a_default_runs_only_if_no_case_was_ready_at_one_instant() -> anyhow::Result<()> {
     const ROUNDS: usize = 20_000;
     let (one, two) = (unbounded::<u8>(), unbounded::<u8>());
     let ((go, begin), (end, ended)) = (bounded::<()>(1), bounded::<()>(1));
@@ -210,9 +211,11 @@ fn a_select_that_gives_up_is_right() -> anyhow::Result<()> {
             let done = match round % 3 {
                 0 => select.try_select()?,
                 1 => select.select_timeout(Duration::ZERO)?,
-                _ => {
-                    select! { recv(one.1) -> _ => Some(true), recv(two.1) -> _ => Some(true), default => None }?
-                }
+                _ => select! {
+                    recv(one.1) -> _ => Some(true),
+                    recv(two.1) -> _ => Some(true),
+                    default => None,
+                }?,
             };
             assert_eq!(done, Some(true), "a message was there all the time");
             ended.recv()?;
@@ -277,7 +280,7 @@ fn room_ends_the_wait() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_rendezvous_meets_whichever_side_waits() -> anyhow::Result<()> {
+fn a_rendezvous_completes_whichever_side_waits() -> anyhow::Result<()> {
     let ((sender, receiver), (_other, silent)) = (bounded(0), unbounded::<u8>());
     assert!(select_of(&receiver).try_select()?.is_none());
     scope(move |g| {
@@ -310,7 +313,7 @@ fn select_of<T>(receiver: &Receiver<T>) -> Select<'_, Result<T, Disconnected>> {
 }
 
 #[test]
-fn a_select_does_not_meet_itself() -> anyhow::Result<()> {
+fn a_select_does_not_receive_from_itself() -> anyhow::Result<()> {
     let (sender, receiver) = bounded(0);
     let mut message = Some(1);
     select! {
@@ -324,7 +327,7 @@ fn a_select_does_not_meet_itself() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_channel_may_stand_in_several_cases() -> anyhow::Result<()> {
+fn a_channel_may_be_in_several_cases() -> anyhow::Result<()> {
     let (sender, receiver) = bounded(0);
     let watched = receiver.clone();
     scope(move |g| {
@@ -354,7 +357,7 @@ fn a_channel_may_stand_in_several_cases() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_end_of_the_last_sender_ends_the_wait() -> anyhow::Result<()> {
+fn the_drop_of_the_last_sender_ends_the_wait() -> anyhow::Result<()> {
     let ((first, incoming), (_second, silent)) = (unbounded::<u8>(), bounded::<u8>(0));
     scope(move |g| {
         let watched = incoming.clone();
@@ -389,7 +392,7 @@ fn messages_come_before_the_end() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_end_of_the_last_receiver_leaves_the_message() -> anyhow::Result<()> {
+fn the_drop_of_the_last_receiver_leaves_the_message() -> anyhow::Result<()> {
     for capacity in [0, 1] {
         let (sender, receiver) = bounded(capacity);
         let _ = sender.try_send(0);
@@ -470,7 +473,7 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() -> anyhow::Result<()> 
 }
 
 #[test]
-fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<()> {
+fn in_a_cancelled_scope_a_disconnect_is_reported_as_the_cancel() -> anyhow::Result<()> {
     let ((sender, receiver), (_, closed), (unread, _)) = (unbounded(), unbounded(), unbounded());
     (0..50).try_for_each(|n| sender.send(n))?;
     let token = CancelToken::new();
@@ -487,7 +490,7 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<(
         assert_eq!(
             received,
             (0..50).collect::<Vec<_>>(),
-            "what can be done comes first"
+            "a ready case comes before the cancel"
         );
         assert_eq!(select.try_select().unwrap_err().origin(), token.id());
         drop(select);
@@ -515,7 +518,10 @@ fn a_cancelled_pipeline_of_selects_does_not_fail() -> anyhow::Result<()> {
                 }
             });
             g.spawn(move || {
-                select! { recv(receiver) -> message => message?, recv(silent) -> message => message? }?;
+                select! {
+                    recv(receiver) -> message => message?,
+                    recv(silent) -> message => message?,
+                }?;
                 taskgroup::sleep(LONG)?;
                 drop(receiver);
                 Ok(())
@@ -529,7 +535,7 @@ fn a_cancelled_pipeline_of_selects_does_not_fail() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_wait_that_is_out_of_time_has_no_effect() -> anyhow::Result<()> {
+fn a_select_that_times_out_has_no_effect() -> anyhow::Result<()> {
     let ((sender, receiver), (_other, silent)) = (bounded(0), unbounded::<u8>());
     let drops = Drops::default();
     let mut message = Some(drops.counted());
@@ -553,7 +559,7 @@ fn a_wait_that_is_out_of_time_has_no_effect() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_default_is_for_when_nothing_can_be_done() -> anyhow::Result<()> {
+fn a_default_runs_if_no_case_is_ready() -> anyhow::Result<()> {
     let (sender, receiver) = unbounded();
     let poll = || {
         select! {
@@ -595,7 +601,7 @@ fn the_cancel_of_another_token_is_a_case() -> anyhow::Result<()> {
 }
 
 #[test]
-fn without_a_message_a_send_is_not_chosen() -> anyhow::Result<()> {
+fn a_send_without_a_message_is_not_chosen() -> anyhow::Result<()> {
     let (sender, receiver) = unbounded::<u8>();
     let mut message = None;
     for _ in 0..20 {
@@ -611,7 +617,7 @@ fn without_a_message_a_send_is_not_chosen() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
+fn a_select_can_be_used_again_and_loses_finished_cases() -> anyhow::Result<()> {
     let ((sender, receiver), (_, ended)) = (unbounded(), unbounded());
     let mut message = Some('m');
     let mut select = Select::new();
@@ -633,7 +639,7 @@ fn a_select_is_used_again_and_loses_cases() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_receive_is_switched_off_by_having_no_receiver() -> anyhow::Result<()> {
+fn a_receive_without_a_receiver_is_not_chosen() -> anyhow::Result<()> {
     let (sender, receiver) = unbounded();
     let shared = std::sync::Arc::new(receiver);
     sender.send(1)?;
@@ -645,7 +651,7 @@ fn a_receive_is_switched_off_by_having_no_receiver() -> anyhow::Result<()> {
         None
     );
     assert_eq!(select! { recv(Some(&*shared)) -> n => n? }?, 1);
-    // Both kinds, behind whatever is in front of them.
+    // Receivers and options of receivers, owned and behind references.
     sender.send(2)?;
     assert_eq!(select! { recv(shared) -> n => n? }?, 2);
     sender.send(3)?;
@@ -687,7 +693,7 @@ fn a_paused_case_is_not_chosen() -> anyhow::Result<()> {
     for call in [Select::pause, Select::resume, Select::remove] {
         let removed =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(&mut select, receive)));
-        assert!(removed.is_err(), "there is no such case any more");
+        assert!(removed.is_err(), "the case is already removed");
     }
     Ok(())
 }
@@ -710,7 +716,7 @@ fn a_select_waits_until_a_deadline() -> anyhow::Result<()> {
     assert_eq!(
         select.select_deadline(soon)?,
         Some(Ok(2)),
-        "what is there is received, late as it is"
+        "a message is received even after the deadline"
     );
     let token = CancelToken::new();
     token.cancel();
@@ -856,7 +862,8 @@ fn two_selects_serve_each_other() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each in a ring sends to the next and receives from the one before, whichever can be done first.
+/// Each thread of a ring sends to the next or receives from the one before, whichever is ready
+/// first.
 #[test]
 fn a_ring_of_selects_does_not_stand_still() -> anyhow::Result<()> {
     const EACH: usize = 500;
@@ -882,8 +889,8 @@ fn a_ring_of_selects_does_not_stand_still() -> anyhow::Result<()> {
                     })
                 })
                 .collect();
-            // The ends stay until all are through: one that has finished must not end its
-            // neighbours.
+            // Keep the ends until all threads are done: a finished thread must not disconnect
+            // its neighbours.
             let mut total = 0;
             for task in tasks {
                 total += task.join()?;
@@ -923,7 +930,10 @@ fn ten_thousand_messages_are_counted() -> anyhow::Result<()> {
                 let (left, right, received) = (left.1.clone(), right.1.clone(), &received);
                 g.spawn(move || {
                     while selects {
-                        let message = select! { recv(left) -> message => message, recv(right) -> message => message }?;
+                        let message = select! {
+                            recv(left) -> message => message,
+                            recv(right) -> message => message,
+                        }?;
                         match message {
                             Ok(_) => drop(received.fetch_add(1, Ordering::Relaxed)),
                             Err(_) => selects = false,
@@ -1031,22 +1041,34 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3_usize).prop_map(|channel| Step::Send { channel }),
         1 => (0..3_usize).prop_map(|channel| Step::Receive { channel }),
         1 => (0..24_usize).prop_map(|channel| Step::Close { channel }),
-        6 => prop::collection::vec((0..3_usize, any::<bool>()), 1..5).prop_map(|cases| Step::Select { cases }),
+        6 => prop::collection::vec((0..3_usize, any::<bool>()), 1..5)
+            .prop_map(|cases| Step::Select { cases }),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// What a select does is one of the things that its cases could do, one at a time; if none
-    /// could, it does nothing.
+    /// A select has the effect of one of its ready cases. If none is ready, it has no effect.
     #[test]
-    fn a_select_is_one_of_its_cases(
-        capacities in prop::array::uniform3(prop_oneof![Just(0), Just(1), Just(2), Just(usize::MAX)]),
+    fn a_select_has_the_effect_of_one_ready_case(
+        capacities in prop::array::uniform3(prop_oneof![
+            Just(0),
+            Just(1),
+            Just(2),
+            Just(usize::MAX),
+        ]),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let (mut senders, receivers): (Vec<_>, Vec<_>) =
-            capacities.iter().map(|&capacity| bounded(capacity)).map(|(sender, receiver)| (Some(sender), receiver)).unzip();
+        let (mut senders, receivers): (Vec<_>, Vec<_>) = capacities
+            .iter()
+            .map(|&capacity| bounded(capacity))
+            .map(|(sender, receiver)| (Some(sender), receiver))
+            .unzip();
         let mut model = [(); 3].map(|()| VecDeque::new());
         for (next, step) in steps.into_iter().enumerate() {
             match step {
@@ -1057,15 +1079,26 @@ proptest! {
                         model[channel].extend(fits.then_some(next));
                     }
                 }
-                Step::Receive { channel } => prop_assert_eq!(receivers[channel].try_recv().ok(), model[channel].pop_front()),
+                Step::Receive { channel } => prop_assert_eq!(
+                    receivers[channel].try_recv().ok(),
+                    model[channel].pop_front()
+                ),
                 Step::Close { channel } => drop(senders.get_mut(channel).and_then(Option::take)),
                 Step::Select { cases } => {
                     let mut messages = vec![Some(next); cases.len()];
                     let mut select = Select::new();
-                    for ((index, &(channel, sends)), message) in cases.iter().enumerate().zip(&mut messages) {
+                    for ((index, &(channel, sends)), message) in
+                        cases.iter().enumerate().zip(&mut messages)
+                    {
                         match (&senders[channel], sends) {
-                            (Some(sender), true) => drop(select.send(sender, message, move |sent| (index, sent.map(|()| None)))),
-                            _ => drop(select.recv(&receivers[channel], move |received| (index, received.map(Some)))),
+                            (Some(sender), true) => {
+                                drop(select.send(sender, message, move |sent| {
+                                    (index, sent.map(|()| None))
+                                }))
+                            }
+                            _ => drop(select.recv(&receivers[channel], move |received| {
+                                (index, received.map(Some))
+                            })),
                         }
                     }
                     let done = match next % 2 {
@@ -1073,8 +1106,14 @@ proptest! {
                         _ => select.select_timeout(Duration::ZERO).unwrap(),
                     };
                     drop(select);
-                    let is_sent = |index: usize| matches!(done, Some((chosen, Ok(None))) if chosen == index);
-                    prop_assert!(messages.iter().enumerate().all(|(index, message)| message.is_none() == is_sent(index)));
+                    let is_sent =
+                        |index: usize| matches!(done, Some((chosen, Ok(None))) if chosen == index);
+                    prop_assert!(
+                        messages
+                            .iter()
+                            .enumerate()
+                            .all(|(index, message)| message.is_none() == is_sent(index))
+                    );
                     let can = |&(channel, sends): &(usize, bool)| match &senders[channel] {
                         Some(_) if sends => model[channel].len() < capacities[channel],
                         sender => sender.is_none() || !model[channel].is_empty(),
@@ -1089,7 +1128,10 @@ proptest! {
                             prop_assert_eq!(Some(message), model[cases[chosen].0].pop_front());
                         }
                         Some((chosen, Err(_))) => {
-                            prop_assert!(senders[cases[chosen].0].is_none() && model[cases[chosen].0].is_empty());
+                            prop_assert!(
+                                senders[cases[chosen].0].is_none()
+                                    && model[cases[chosen].0].is_empty()
+                            );
                         }
                     }
                 }
@@ -1097,7 +1139,10 @@ proptest! {
             prop_assert!(receivers.iter().all(is_deserted));
         }
         for (receiver, model) in receivers.iter().zip(model) {
-            prop_assert_eq!(std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>(), Vec::from(model));
+            prop_assert_eq!(
+                std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>(),
+                Vec::from(model)
+            );
         }
     }
 }
