@@ -86,7 +86,7 @@ fn a_channel_has_the_room_that_was_asked_for() {
 }
 
 #[test]
-fn deadlines_and_ends_are_asked_for() {
+fn deadlines_and_ends_can_be_queried() {
     let (sender, receiver) = bounded(1);
     assert!(!sender.is_full() && bounded::<u8>(0).0.is_full() && !unbounded::<u8>().1.is_full());
     let soon = std::time::Instant::now() + SHORT;
@@ -103,7 +103,7 @@ fn deadlines_and_ends_are_asked_for() {
     assert_eq!(
         receiver.recv_deadline(soon).unwrap(),
         1,
-        "what is there is received, late as it is"
+        "a message is received even after the deadline"
     );
     assert!(sender.same_channel(&sender.clone()) && !receiver.same_channel(&bounded(1).1));
     let never = taskgroup::channel::never::<u8>();
@@ -144,10 +144,9 @@ fn a_rendezvous_waits_for_the_other_side() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One thread plays both parts of a conversation over one channel: what it receives is never what
-/// it sent.
+/// One thread has both parts of a conversation over one channel. It never receives its own message.
 #[test]
-fn a_rendezvous_is_in_the_hands_of_the_receiver() -> anyhow::Result<()> {
+fn a_rendezvous_hands_the_message_to_the_receiver() -> anyhow::Result<()> {
     let _watch = support::watch();
     const ROUNDS: usize = 2_000;
     let (sender, receiver) = bounded(0);
@@ -173,7 +172,7 @@ fn a_rendezvous_is_in_the_hands_of_the_receiver() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The receiver has been handed the message and has not run since.
+/// The message was handed to the receiver, which has not run since.
 #[test]
 fn a_message_that_was_handed_over_cannot_be_taken() -> anyhow::Result<()> {
     let (sender, receiver) = bounded(0);
@@ -183,7 +182,10 @@ fn a_message_that_was_handed_over_cannot_be_taken() -> anyhow::Result<()> {
             until_blocked(&receiver, 0, 1);
             assert_eq!(sender.try_send(n), Ok(()));
             assert!(receiver.try_recv().is_err() && sender.is_empty());
-            assert!(sender.try_send(0).is_err(), "its wait is over");
+            assert!(
+                sender.try_send(0).is_err(),
+                "the wait of the receiver is over"
+            );
             assert_eq!(received.join()?, n);
             Ok(())
         })?;
@@ -333,10 +335,22 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
     token.cancel();
     token.run(|| {
         for _ in 0..2 {
-            assert!(matches!(sender.send(2), Err(SendError::Cancelled(2, why)) if why.origin() == token.id()));
-            assert!(matches!(sender.send_timeout(2, LONG), Err(SendTimeoutError::Cancelled(2, _))));
-            assert!(matches!(receiver.recv(), Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
-            assert!(matches!(receiver.recv_timeout(LONG), Err(RecvTimeoutError::Cancelled(_))));
+            assert!(matches!(
+                sender.send(2),
+                Err(SendError::Cancelled(2, why)) if why.origin() == token.id()
+            ));
+            assert!(matches!(
+                sender.send_timeout(2, LONG),
+                Err(SendTimeoutError::Cancelled(2, _))
+            ));
+            assert!(matches!(
+                receiver.recv(),
+                Err(RecvError::Cancelled(why)) if why.origin() == token.id()
+            ));
+            assert!(matches!(
+                receiver.recv_timeout(LONG),
+                Err(RecvTimeoutError::Cancelled(_))
+            ));
         }
         assert_eq!(receiver.len(), 1);
         assert_eq!(receiver.try_recv(), Ok(1));
@@ -357,11 +371,11 @@ fn a_cancelled_loop_does_not_look_finished() -> anyhow::Result<()> {
         assert!(matches!(messages.next(), Some(Err(_))));
         assert!(
             messages.next().is_none(),
-            "one that drops errors must not spin"
+            "a loop that drops errors must not spin"
         );
         assert!(
             matches!(messages.next(), Some(Err(_))),
-            "it is taken up again"
+            "the iterator can be used again"
         );
         assert!(messages.next().is_none());
         assert!(matches!(receiver.iter().next(), Some(Err(_))));
@@ -400,12 +414,12 @@ fn an_iterator_may_own_its_receiver() -> anyhow::Result<()> {
     });
     assert!(
         matches!(messages.next(), Some(Ok(2))),
-        "it is taken up again"
+        "the iterator can be used again"
     );
     drop(messages);
     assert!(
         matches!(sender.send(4), Err(SendError::Disconnected(4, _))),
-        "the receiver goes with it"
+        "the receiver is dropped with the iterator"
     );
 
     let (sender, receiver) = unbounded();
@@ -450,7 +464,7 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
     for round in 0..100 {
         for (one, other) in [(0, 0), (1, 2), (2, 1), (0, 1)] {
             let (one, other) = (STAGES[one], STAGES[other]);
-            // The receiver goes while a send is blocked.
+            // The receiver is dropped while a send is blocked.
             let (sender, receiver) = bounded(round % 2);
             let watched = sender.clone();
             TaskGroup::scope(|g| {
@@ -466,7 +480,7 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
                 Ok(())
             })?;
 
-            // The sender goes while a receive is blocked.
+            // The sender is dropped while a receive is blocked.
             let (sender, receiver) = bounded(8);
             let (watched, committed) = (receiver.clone(), AtomicUsize::new(0));
             TaskGroup::scope(|g| {
@@ -501,7 +515,7 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
 }
 
 #[test]
-fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
+fn in_a_cancelled_scope_a_disconnect_is_reported_as_the_cancel() {
     let (sender, receiver) = unbounded();
     sender.send(1).unwrap();
     drop(sender);
@@ -509,12 +523,23 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
     token.cancel();
     token.run(|| {
         assert_eq!(receiver.try_recv(), Ok(1), "no value is lost by that");
-        assert!(matches!(receiver.try_recv(), Err(TryRecvError::Cancelled(why)) if why.origin() == token.id()));
-        taskgroup::shield(|| assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(_)))));
+        assert!(matches!(
+            receiver.try_recv(),
+            Err(TryRecvError::Cancelled(why)) if why.origin() == token.id()
+        ));
+        taskgroup::shield(|| {
+            assert!(matches!(
+                receiver.try_recv(),
+                Err(TryRecvError::Disconnected(_))
+            ));
+        });
     });
     let (sender, _) = unbounded();
     token.run(|| {
-        assert!(matches!(sender.try_send(2), Err(TrySendError::Cancelled(2, why)) if why.origin() == token.id()));
+        assert!(matches!(
+            sender.try_send(2),
+            Err(TrySendError::Cancelled(2, why)) if why.origin() == token.id()
+        ));
     });
     assert!(matches!(
         sender.try_send(3),
@@ -524,7 +549,7 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() {
     assert_eq!(error.cancelled().map(Cancelled::origin), Some(token.id()));
 }
 
-/// Nothing has looked at the clock since.
+/// The deadline passes without a check of the clock.
 #[test]
 fn a_deadline_that_has_passed_is_a_cancel_too() {
     let (sender, receiver) = unbounded::<u8>();
@@ -547,7 +572,7 @@ fn a_deadline_that_has_passed_is_a_cancel_too() {
 /// The cancel above spares a region that winds down. So an end that has gone is reported there as
 /// an end.
 #[test]
-fn a_region_that_is_spared_is_told_of_the_end() {
+fn a_region_that_winds_down_gets_the_disconnect() {
     let (sender, receiver) = unbounded::<u8>();
     drop(sender);
     let token = CancelToken::new();
@@ -614,7 +639,7 @@ fn a_group_absorbs_its_own_cancel_of_blocked_ends() -> anyhow::Result<()> {
 }
 
 #[test]
-fn outside_of_any_scope_it_is_as_stds() {
+fn outside_of_any_scope_a_channel_works_like_the_one_of_std() {
     let (sender, receiver) = bounded(1);
     let thread = std::thread::spawn(move || receiver.iter().map(|n| n.unwrap()).sum::<u32>());
     for n in 1..=100 {

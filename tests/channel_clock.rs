@@ -80,7 +80,7 @@ fn a_limit_before_it_is_due_ends_the_wait() {
     assert!(after(SHORT).recv_timeout(LONG).is_ok());
     assert!(
         due().recv_deadline(Instant::now()).is_ok(),
-        "what is there is received, late as it is"
+        "a message is received even after the deadline"
     );
 }
 
@@ -168,7 +168,7 @@ fn a_select_waits_for_the_clock() -> anyhow::Result<()> {
     }?;
     assert!(at.is_some_and(|at| at >= begun + SHORT));
 
-    // A message is faster, and leaves the clock as it is.
+    // A message that comes first leaves the message of the clock in place.
     sender.send(1)?;
     let ticks = tick(LONG);
     assert_eq!(
@@ -181,19 +181,25 @@ fn a_select_waits_for_the_clock() -> anyhow::Result<()> {
 #[test]
 fn the_limit_of_a_select_and_the_clock_come_in_their_order() -> anyhow::Result<()> {
     let (_sender, idle) = unbounded::<u8>();
-    assert!(
-        select! { recv(after(SHORT)) -> _ => true, recv(idle) -> _ => false, default(LONG) => false }?
-    );
-    assert!(
-        select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default(SHORT) => true }?
-    );
+    assert!(select! {
+        recv(after(SHORT)) -> _ => true,
+        recv(idle) -> _ => false,
+        default(LONG) => false,
+    }?);
+    assert!(select! {
+        recv(after(LONG)) -> _ => false,
+        recv(idle) -> _ => false,
+        default(SHORT) => true,
+    }?);
     assert!(
         select! { recv(after(LONG)) -> _ => false, recv(idle) -> _ => false, default => true }?
     );
     assert!(select! { recv(due()) -> _ => true, recv(idle) -> _ => false, default => false }?);
-    assert!(
-        select! { recv(due()) -> _ => true, recv(idle) -> _ => false, default(Instant::now()) => false }?
-    );
+    assert!(select! {
+        recv(due()) -> _ => true,
+        recv(idle) -> _ => false,
+        default(Instant::now()) => false,
+    }?);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! A stream that was cut short does not look complete: what the other side of a channel sees of the
-//! task that dropped an end.
+//! A stream that was cut short does not look complete: the other side of a channel learns how the
+//! task ended that dropped an end.
 
 mod support;
 
@@ -34,7 +34,7 @@ where
     );
 }
 
-/// A task that fails with what it was given.
+/// Fails while it holds the ends that it was given.
 fn fail<V>(_: &mut V) -> anyhow::Result<()> {
     anyhow::bail!("disk full")
 }
@@ -59,13 +59,15 @@ fn assert_cut_by<T: std::fmt::Debug>(receiver: &Receiver<T>, by: Option<&str>) {
     let disconnected = end_of(receiver);
     assert!(!disconnected.ended_well());
     assert_eq!(name(&disconnected), by);
-    assert!(
-        matches!(receiver.try_recv(), Err(TryRecvError::Disconnected(other)) if other == disconnected)
-    );
+    assert!(matches!(
+        receiver.try_recv(),
+        Err(TryRecvError::Disconnected(other)) if other == disconnected
+    ));
     let timed = receiver.recv_timeout(Duration::from_secs(60));
-    assert!(
-        matches!(timed, Err(channel::RecvTimeoutError::Disconnected(other)) if other == disconnected)
-    );
+    assert!(matches!(
+        timed,
+        Err(channel::RecvTimeoutError::Disconnected(other)) if other == disconnected
+    ));
     let mut iter = receiver.iter();
     assert_eq!(
         iter.next().unwrap().unwrap_err(),
@@ -216,9 +218,8 @@ fn a_panic_is_known_without_with() {
     });
 }
 
-/// Runs `f` in a task of a group in which a task can `join` only what it runs in place itself: the
-/// only permit is the task's, so that no worker can begin another, and the task has no handle.
-/// Returns the task as well.
+/// Runs `f` in a task of a group that runs each joined task in place: the task holds the only
+/// permit, so no worker can begin another, and the task has no handle. Returns the task as well.
 fn where_joins_run_in_place(
     f: impl for<'s> FnOnce(&'s TaskGroup<'s, '_>) -> anyhow::Result<()> + Send,
 ) -> (TaskId, Result<(), taskgroup::GroupError>) {
@@ -251,7 +252,7 @@ fn where_joins_run_in_place(
     (id.unwrap(), scope)
 }
 
-/// Whether it is what the tests here panic with on purpose, and no failed assertion.
+/// Whether it is the panic of these tests, and not a failed assertion.
 fn is_expected(kind: FailureKind<anyhow::Error>) -> bool {
     match kind {
         FailureKind::Panic(panic) => panic.into_inner().is::<Expected>(),

@@ -1,4 +1,4 @@
-//! Channels of crossbeam's under a cancel: what ours promise, kept with their types.
+//! Cancellable channels of crossbeam: they keep the promises of this crate's own channels.
 
 #[path = "support/channels.rs"]
 mod channels;
@@ -27,7 +27,7 @@ fn messages_pass() -> anyhow::Result<()> {
 }
 
 #[test]
-fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
+fn the_functions_work_beside_the_methods_of_crossbeam() -> anyhow::Result<()> {
     let _watch = watch();
     let ((sender, receiver), (answer, answers)) = (bounded(0), bounded(0));
     let echo = std::thread::spawn(move || {
@@ -48,7 +48,7 @@ fn they_meet_the_methods_of_crossbeam() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a task comes to in `operation`, which it has begun when it is cancelled.
+/// Cancels a task that has begun `operation`, and returns the outcome.
 fn cancelled_in<T: Send>(
     operation: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
@@ -94,7 +94,7 @@ fn a_cancelled_send_gives_the_message_back() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_group_that_fails_wakes_them() {
+fn a_failing_group_wakes_blocked_calls() {
     let _watch = watch();
     let (sender, receiver) = bounded(0);
     let error = TaskGroup::scope(|g| {
@@ -117,14 +117,29 @@ fn a_cancelled_scope_fails_at_each_entry_without_effect() {
     token.cancel();
     token.run(|| {
         for _ in 0..2 {
-            assert!(matches!(crossbeam::send(&sender, 2), Err(SendError::Cancelled(2, why)) if why.origin() == token.id()));
-            assert!(matches!(crossbeam::send_timeout(&sender, 2, LONG), Err(SendTimeoutError::Cancelled(2, _))));
-            assert!(matches!(crossbeam::recv(&receiver), Err(RecvError::Cancelled(why)) if why.origin() == token.id()));
-            assert!(matches!(crossbeam::recv_timeout(&receiver, LONG), Err(RecvTimeoutError::Cancelled(_))));
+            assert!(matches!(
+                crossbeam::send(&sender, 2),
+                Err(SendError::Cancelled(2, why)) if why.origin() == token.id()
+            ));
+            assert!(matches!(
+                crossbeam::send_timeout(&sender, 2, LONG),
+                Err(SendTimeoutError::Cancelled(2, _))
+            ));
+            assert!(matches!(
+                crossbeam::recv(&receiver),
+                Err(RecvError::Cancelled(why)) if why.origin() == token.id()
+            ));
+            assert!(matches!(
+                crossbeam::recv_timeout(&receiver, LONG),
+                Err(RecvTimeoutError::Cancelled(_))
+            ));
         }
         let mut messages = crossbeam::iter(&receiver);
         assert!(matches!(messages.next(), Some(Err(_))));
-        assert!(messages.next().is_none(), "one that drops errors must not spin");
+        assert!(
+            messages.next().is_none(),
+            "a loop that drops errors must not spin"
+        );
         assert_eq!(receiver.len(), 1);
         assert_eq!(taskgroup::shield(|| messages.next()).unwrap().unwrap(), 1);
     });
@@ -162,7 +177,7 @@ fn a_cancelled_pipeline_does_not_fail() -> anyhow::Result<()> {
 }
 
 #[test]
-fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<()> {
+fn in_a_cancelled_scope_a_disconnect_is_reported_as_the_cancel() -> anyhow::Result<()> {
     let recv = |receiver, _: &Gate| {
         let complete = crossbeam::iter(&receiver).all(|message| message.is_ok());
         anyhow::ensure!(!complete, "a stream that was cut short looks complete");
@@ -177,7 +192,7 @@ fn in_a_cancelled_scope_an_end_that_has_gone_is_the_cancel() -> anyhow::Result<(
 }
 
 #[test]
-fn time_runs_out() {
+fn calls_time_out() {
     let _watch = watch();
     let (sender, receiver) = bounded(1);
     assert!(matches!(
@@ -243,7 +258,7 @@ fn the_end_of_a_bounded_shield_or_of_a_grace_ends_the_wait() {
 }
 
 #[test]
-fn the_other_end_ends_the_wait() -> anyhow::Result<()> {
+fn the_drop_of_the_other_end_ends_the_wait() -> anyhow::Result<()> {
     let _watch = watch();
     let (sender, receiver) = bounded(0);
     drop(receiver);
@@ -290,7 +305,7 @@ fn a_token_closes_its_receiver() -> anyhow::Result<()> {
     let closed = token.closed();
     assert!(
         closed.same_channel(&token.clone().closed()),
-        "it is made once"
+        "the receiver of a token is made once"
     );
     assert_eq!(
         closed.try_recv(),
@@ -334,26 +349,32 @@ fn the_receiver_disconnects_before_callbacks_and_hooks_run() -> anyhow::Result<(
     let token = CancelToken::new();
     let closed = token.closed();
     let (seen, looks) = unbounded();
-    let look = || seen.send(closed.try_recv()).expect("the test looks");
+    let look = || {
+        seen.send(closed.try_recv())
+            .expect("the test receives the result")
+    };
     token
         .on_cancel({
             let (seen, closed) = (seen.clone(), closed.clone());
-            move || seen.send(closed.try_recv()).expect("the test looks")
+            move || {
+                seen.send(closed.try_recv())
+                    .expect("the test receives the result")
+            }
         })
         .forget();
     token.run(|| taskgroup::with_cancel_hook(look, || token.cancel()));
-    for who in ["hook", "callback"] {
+    for caller in ["hook", "callback"] {
         assert_eq!(
             looks.try_recv()?,
             Err(crossbeam_channel::TryRecvError::Disconnected),
-            "{who}"
+            "{caller}"
         );
     }
     Ok(())
 }
 
 #[test]
-fn it_goes_with_its_token() {
+fn the_receiver_of_a_token_is_dropped_with_the_token() {
     let _watch = watch();
     let token = CancelToken::new();
     let closed = token.clone().closed();
@@ -369,7 +390,7 @@ fn it_goes_with_its_token() {
 }
 
 #[test]
-fn many_ask_for_it_at_once() -> anyhow::Result<()> {
+fn many_threads_ask_for_the_receiver_of_a_token_at_once() -> anyhow::Result<()> {
     let _watch = watch();
     for _ in 0..50 {
         let token = CancelToken::new();

@@ -1,4 +1,4 @@
-//! Hooks that are called again until what they are to stop has stopped.
+//! Hooks that are called again until the code they stop has ended.
 
 mod support;
 
@@ -143,7 +143,8 @@ fn a_hook_that_panics_is_a_failure_of_the_group_and_is_not_called_again() {
         let (calls, panicking) = (AtomicUsize::new(0), Gate::default());
         let (inside, cancelled) = (Gate::default(), Gate::default());
         let error = TaskGroup::scope(|g| {
-            // A task that has a handle has a token of its own, and its group reports all the same.
+            // A task with a handle has a token of its own. Its group reports the panic all the
+            // same.
             let task = g.spawn(|| {
                 let hook = || {
                     if calls.fetch_add(1, Ordering::Relaxed) == nth {
@@ -228,7 +229,7 @@ fn regions_end_and_hooks_repeat_at_once() {
 }
 
 #[test]
-fn who_sleeps_is_woken_before_a_hook_that_waits_for_that() -> Result<(), GroupError> {
+fn a_sleeper_is_woken_before_a_hook_that_waits_for_it() -> Result<(), GroupError> {
     let (woken, wakes) = mpsc::sync_channel(1);
     let wakes = Mutex::new(wakes);
     let (hooked, sleeping) = (Gate::default(), Gate::default());

@@ -146,8 +146,8 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
     let _held = mutex.lock_uncancellable();
     let _reading = lock.read_uncancellable();
     let owner = std::thread::current().id();
-    // Which of the two threads takes a task is not for the test to say: of so many the owner takes
-    // one.
+    // The test cannot choose the thread that takes a task. With so many tasks the owner takes at
+    // least one.
     let in_place = AtomicUsize::new(0);
     while in_place.load(Ordering::SeqCst) == 0 {
         TaskGroup::scope(|g| {
@@ -463,7 +463,7 @@ fn readers_that_waited_for_a_writer_read_together() -> anyhow::Result<()> {
 }
 
 #[test]
-fn readers_stand_behind_a_writer_that_waits() -> anyhow::Result<()> {
+fn readers_queue_behind_a_waiting_writer() -> anyhow::Result<()> {
     let lock = RwLock::new(0);
     TaskGroup::scope(|g| {
         let reading = lock.read()?;

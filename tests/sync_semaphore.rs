@@ -11,7 +11,7 @@ use taskgroup::sync::{OwnedPermit, Semaphore};
 use taskgroup::{CancelCause, CancelToken, Cancelled, TaskGroup};
 
 #[test]
-fn a_permit_goes_back_when_it_is_dropped() {
+fn a_dropped_permit_is_returned() {
     let semaphore = Semaphore::new(3);
     let two = semaphore.acquire_many(2).unwrap();
     assert_eq!((two.count(), semaphore.available()), (2, 1));
@@ -137,7 +137,7 @@ fn a_cancelled_scope_gets_none_and_gives_back() {
         assert_eq!(semaphore.available(), 1);
         assert!(
             semaphore.try_acquire().is_some(),
-            "what does not block does not fail"
+            "a call that does not block does not fail"
         );
         assert!(taskgroup::shield(|| semaphore.acquire()).is_ok());
         drop(held);
@@ -181,7 +181,7 @@ fn permits_do_not_overflow() {
 }
 
 #[test]
-fn permits_are_added_to_those_that_were_added_before() -> anyhow::Result<()> {
+fn permits_can_be_added_repeatedly() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(1);
     semaphore.add_permits(2);
     semaphore.add_permits(3);
@@ -246,7 +246,7 @@ fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
 }
 
 #[test]
-fn one_that_grows_is_waited_for() -> anyhow::Result<()> {
+fn a_request_waits_for_added_permits() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(1);
     semaphore.add_permits(1);
     TaskGroup::scope(|g| {

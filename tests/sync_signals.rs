@@ -13,7 +13,7 @@ use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
 const SHORT: Duration = Duration::from_millis(1);
 
 #[test]
-fn an_event_goes_up_and_down() -> anyhow::Result<()> {
+fn an_event_is_set_and_reset() -> anyhow::Result<()> {
     let event = Event::new();
     assert!(!event.wait_timeout(SHORT)?);
     event.set();
@@ -242,7 +242,11 @@ fn a_barrier_serves_again_and_again() -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    assert_eq!(last.into_inner(), 50, "one of each round came last");
+    assert_eq!(
+        last.into_inner(),
+        50,
+        "exactly one thread of each round came last"
+    );
     Ok(())
 }
 
