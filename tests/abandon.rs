@@ -1,4 +1,4 @@
-//! `abandon`: code that cannot be woken is left behind.
+//! `abandon`: on a cancel the caller continues and leaves code behind that cannot be woken.
 
 mod support;
 
@@ -99,7 +99,7 @@ fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
                 Ok(())
             })
             .expect("a group that cancels itself is no error");
-            // Those that had not begun then have no thread.
+            // Calls that had not begun before the cancel have no thread.
             assert!((1..=3).contains(&abandoned().len()));
             let dropped_unrun = 3 - abandoned().len();
             assert_eq!(drops.count(), dropped_unrun);
@@ -287,7 +287,7 @@ fn a_named_thread_has_its_name() -> anyhow::Result<()> {
     assert_eq!(
         with_nul.as_deref(),
         Some("resolver"),
-        "what no thread can be called is left out"
+        "the part that a thread name cannot hold is left out"
     );
     Ok(())
 }

@@ -177,7 +177,8 @@ fn a_shield_hides_the_scope_from_a_token_that_runs_in_it() {
                 assert!(checkpoint().is_ok());
             });
         });
-        // The token is not above a scope that is shielded from it for a time, so it is added.
+        // A scope that is shielded for a time does not descend from the token, so `run` links to
+        // it.
         taskgroup::shield_for(LONG, || {
             assert!(checkpoint().is_ok());
             assert!(outer.run(checkpoint).is_err());

@@ -408,9 +408,10 @@ fn try_spawn_after_a_cancel_gives_the_closure_back() -> Result<(), GroupError> {
                 Ok(9)
             })
             .expect_err("the group is cancelled");
-        assert!(
-            matches!(refused.kind(), SpawnErrorKind::Cancelled(c) if requested(c) == Some("no more"))
-        );
+        assert!(matches!(
+            refused.kind(),
+            SpawnErrorKind::Cancelled(c) if requested(c) == Some("no more")
+        ));
         assert_eq!(drops.count(), 0, "the refused closure keeps its captures");
         refused.into_task()()
     })?;

@@ -24,7 +24,7 @@ static LATCH: Latch = Latch::new(1);
 static CELL: OnceCell<u8> = OnceCell::new();
 static PROMISE: Promise<u8> = Promise::new();
 
-/// A wait that nothing ends but a cancel, and what it comes to.
+/// A wait that only a cancel ends. Returns its outcome.
 type Point = fn() -> anyhow::Result<()>;
 
 const POINTS: &[(&str, Point)] = &[
@@ -188,7 +188,7 @@ fn a_cancel_ends_whatever_a_scope_blocks_in_each_time() -> anyhow::Result<()> {
         made.open();
         Ok(())
     })?;
-    // Nobody is left behind in a queue.
+    // No waiter is left in a queue.
     assert!(
         MUTEX.try_lock().is_some() && TABLE.try_write().is_some() && VALUE.try_lock().is_some()
     );

@@ -44,7 +44,7 @@ fn a_cancelled_loop_takes_no_item_does_not_look_finished_and_stops() {
 }
 
 #[test]
-fn a_loop_that_was_left_at_the_error_goes_on_where_it_was() -> Result<(), Cancelled> {
+fn a_loop_that_was_left_at_the_error_continues_at_its_position() -> Result<(), Cancelled> {
     let token = CancelToken::new();
     let mut items = [1, 2, 3].into_iter().cancellable();
     assert_eq!(items.len(), 3);

@@ -404,8 +404,7 @@ fn the_first_to_end_may_decide_over_the_others() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_predicate_may_cancel_after_two_failures_and_the_outcomes_are_listed_in_the_order_of_the_spawns()
- {
+fn a_predicate_may_cancel_after_two_failures_and_outcomes_are_in_spawn_order() {
     let failures = AtomicUsize::new(0);
     let error = TaskGroup::builder()
         .on_failure(OnFailure::Collect)
@@ -493,7 +492,8 @@ fn a_group_that_waits_for_all_fails_with_its_first_error() {
     })
     .unwrap_err();
     assert_eq!(error.failures().len(), 1);
-    assert!(
-        matches!(error.failures()[0].kind(), FailureKind::Error(error) if error.to_string() == "task 1")
-    );
+    assert!(matches!(
+        error.failures()[0].kind(),
+        FailureKind::Error(error) if error.to_string() == "task 1"
+    ));
 }

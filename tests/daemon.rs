@@ -65,8 +65,8 @@ fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupEr
         let (leave, daemon_left) = (leave.clone(), daemon_left.clone());
         move || {
             daemon_left.wait();
-            // A scope that does not wait returns meanwhile. One that does is as right after any
-            // time.
+            // A scope that does not wait returns in this time. A scope that waits passes,
+            // however long the time is.
             thread::sleep(Duration::from_millis(50));
             leave.open();
         }
@@ -103,9 +103,14 @@ fn the_scope_waits_for_a_callback_on_a_daemons_own_token() -> Result<(), GroupEr
 #[test]
 fn a_daemon_that_fails_fails_the_group() {
     let error = TaskGroup::scope(|g| {
-        g.task().name("reaper").spawn_daemon(|| anyhow::bail!("out of handles"));
+        g.task()
+            .name("reaper")
+            .spawn_daemon(|| anyhow::bail!("out of handles"));
         let cancelled: Cancelled = blocked();
-        assert!(matches!(cancelled.cause(), CancelCause::TaskFailed { error, .. } if error == "out of handles"));
+        assert!(matches!(
+            cancelled.cause(),
+            CancelCause::TaskFailed { error, .. } if error == "out of handles"
+        ));
         Err::<(), _>(cancelled.into())
     })
     .unwrap_err();

@@ -243,7 +243,10 @@ fn the_cause_of_the_cancel_names_what_was_recorded_first() {
         .unwrap()
         .expect("the bystander was cancelled");
     assert!(
-        matches!(seen.cause(), CancelCause::TaskFailed { task, .. } if task.name.as_deref() == Some("echo")),
+        matches!(
+            seen.cause(),
+            CancelCause::TaskFailed { task, .. } if task.name.as_deref() == Some("echo")
+        ),
         "{seen}"
     );
 }

@@ -1,5 +1,5 @@
-//! Cancelling in two steps: what winds down goes on until the grace ends, everything else wakes at
-//! once.
+//! Cancelling in two steps: regions that wind down continue until the grace ends, everything else
+//! wakes at once.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn reason(cancelled: &Cancelled) -> Option<&str> {
 }
 
 #[test]
-fn a_region_goes_on_and_everything_else_wakes_at_once() -> Result<(), GroupError> {
+fn a_region_continues_and_everything_else_wakes_at_once() -> Result<(), GroupError> {
     let (outside, inside, finish) = (
         Gate::default(),
         Gate::default(),
@@ -64,7 +64,7 @@ fn a_region_goes_on_and_everything_else_wakes_at_once() -> Result<(), GroupError
 }
 
 #[test]
-fn a_region_entered_after_the_cancel_goes_on_too() -> Result<(), GroupError> {
+fn a_region_entered_after_the_cancel_continues_too() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         g.cancel_gracefully(LONG);
         assert!(checkpoint().is_err());
@@ -593,7 +593,7 @@ fn shields_and_regions_nest() {
 }
 
 #[test]
-fn a_shield_that_is_lifted_in_the_grace_hides_no_more_than_the_region_it_is_around() {
+fn a_shield_that_is_lifted_in_the_grace_hides_no_more_than_a_region_inside() {
     let token = CancelToken::new();
     token.cancel_gracefully(LONG);
     token.run(|| {
@@ -607,7 +607,7 @@ fn a_shield_that_is_lifted_in_the_grace_hides_no_more_than_the_region_it_is_arou
 }
 
 #[test]
-fn outside_of_any_scope_it_is_a_call() {
+fn outside_of_any_scope_winding_down_is_a_plain_call() {
     assert_eq!(
         winding_down(|| (current_token(), checkpoint().is_ok())),
         (None, true)
@@ -651,7 +651,7 @@ fn callbacks_run_with_the_cancel_and_in_a_region_at_its_end() {
             token.cancel_gracefully(LONG);
             assert_eq!(runs.1.try_recv(), Ok("outer"));
             assert!(runs.1.try_recv().is_err(), "the grace is not over");
-            // Nobody looks at the clock here.
+            // No thread checks the clock here.
             token.cancel_gracefully(SHORT);
             assert_eq!(runs.1.recv_timeout(LONG), Ok("region"));
             assert!(!token.cancel(), "it was cancelled already");

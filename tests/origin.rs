@@ -29,9 +29,12 @@ fn a_foreign_cancelled_is_a_failure() {
         .primary()
         .expect("the foreign cancel failed the task")
         .kind();
-    assert!(
-        matches!(kind, FailureKind::Error(e) if e.downcast_ref::<Cancelled>().is_some_and(|c| c.origin() == foreign.id()))
-    );
+    assert!(matches!(
+        kind,
+        FailureKind::Error(e) if e
+            .downcast_ref::<Cancelled>()
+            .is_some_and(|c| c.origin() == foreign.id())
+    ));
 }
 
 #[test]
@@ -129,7 +132,7 @@ fn a_failure_inside_a_nested_group_is_not_lost_to_the_cancel_of_the_outer_one() 
 }
 
 #[test]
-fn the_cause_of_the_outer_group_is_told_inside_the_inner_one() {
+fn the_cause_of_the_outer_group_is_reported_inside_the_inner_group() {
     let started = Barrier::new(2);
     let (mut seen, mut top) = (None, None);
     let error = TaskGroup::scope(|outer| {

@@ -10,14 +10,14 @@ use taskgroup::{
     CancelToken, GroupError, TaskGroup, TaskHandle, TaskStatus, checkpoint, current_token,
 };
 
-/// How a task comes to run.
+/// The thread that a task runs on.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     /// On the thread that joins it.
     Joined,
     /// On a worker, with its handle alive.
     Kept,
-    /// On a worker, with its handle gone before it begins.
+    /// On a worker, with its handle dropped before it begins.
     Dropped,
     /// On a thread of its own.
     Dedicated,
@@ -33,8 +33,7 @@ const WAYS: [Way; 5] = [
     Way::AtTheEnd,
 ];
 
-/// Runs `f` as a task that runs `way`, and returns what it gave and whether the group was cancelled
-/// then.
+/// Runs `f` as a task that runs `way`. Returns its result and whether the group was cancelled then.
 fn run<T: Send>(
     way: Way,
     limit: Option<usize>,
@@ -103,7 +102,7 @@ fn cancelling_it_cancels_the_task_and_not_the_group() -> Result<(), GroupError> 
 }
 
 #[test]
-fn a_deadline_of_it_is_that_of_the_task() -> Result<(), GroupError> {
+fn a_deadline_on_the_token_of_a_task_ends_only_the_task() -> Result<(), GroupError> {
     for way in WAYS {
         let seen = run(way, None, |_| {
             current_token()
@@ -145,7 +144,7 @@ fn a_task_that_runs_in_place_leaves_no_token_behind() -> Result<(), GroupError> 
             });
             inner.join()?;
             checkpoint()?;
-            // One that begins here now must not run under the token of this task.
+            // A task that begins here now must not run under the token of this task.
             let own = current_token().expect("a task has a token");
             let next = g.spawn(move || {
                 own.cancel();

@@ -283,9 +283,10 @@ fn a_tasks_panicking_clean_up_stands_beside_the_first_failure() {
     );
     let second = &error.failures()[1];
     assert!(second.after_cancel());
-    assert!(
-        matches!(second.kind(), FailureKind::Panic(panic) if panic.message() == "clean-up of the task")
-    );
+    assert!(matches!(
+        second.kind(),
+        FailureKind::Panic(panic) if panic.message() == "clean-up of the task"
+    ));
 }
 
 #[test]

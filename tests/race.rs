@@ -120,9 +120,10 @@ fn a_panic_ends_the_race_at_once() {
     let slow = task(|| -> anyhow::Result<()> {
         both.wait();
         let cancelled = blocked();
-        assert!(
-            matches!(cancelled.cause(), CancelCause::TaskPanicked { message, .. } if message == "index 3 of 2")
-        );
+        assert!(matches!(
+            cancelled.cause(),
+            CancelCause::TaskPanicked { message, .. } if message == "index 3 of 2"
+        ));
         // It comes too late.
         Ok(())
     });

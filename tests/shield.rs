@@ -1,5 +1,4 @@
-//! Shields: clean-up that blocks normally in a scope that has been cancelled, for as long as it
-//! may.
+//! Shields: clean-up blocks normally in a cancelled scope, for as long as the shield allows.
 
 mod support;
 

@@ -194,9 +194,10 @@ fn in_a_cancelled_scope_nothing_is_started() -> Result<(), GroupError> {
                 Ok(())
             })
         });
-        assert!(
-            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id())
-        );
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()
+        ));
         assert_eq!((drops.count(), g.stats().queued), (1, 0));
         Ok(())
     })
@@ -222,9 +223,10 @@ fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), Grou
                 Err(cancelled.into())
             })
         });
-        assert!(
-            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id())
-        );
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()
+        ));
         assert_eq!(
             cleaned.load(Ordering::SeqCst),
             1,
@@ -238,8 +240,7 @@ fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), Grou
 }
 
 #[test]
-fn an_error_of_the_task_comes_out_of_a_cancelled_call_even_if_it_had_sent() -> Result<(), GroupError>
-{
+fn a_cancelled_call_returns_the_error_of_its_task_even_if_it_had_sent() -> Result<(), GroupError> {
     for sends in [false, true] {
         let token = CancelToken::new();
         TaskGroup::scope(|g| {
@@ -371,9 +372,10 @@ fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupEr
             g.cancel();
             Err(blocked().into())
         });
-        assert!(
-            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == g.token().id())
-        );
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == g.token().id()
+        ));
         Ok(())
     })?;
     // The same from a scope that is not the target's.
@@ -384,9 +386,10 @@ fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupEr
                 Err(blocked().into())
             })
         });
-        assert!(
-            matches!(started, Err(StartError::Cancelled(cancelled)) if cancelled.origin() == target.token().id())
-        );
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == target.token().id()
+        ));
         Ok(1)
     })?;
     assert_eq!(outcome, 1);

@@ -22,7 +22,7 @@ fn a_mapped_guard_of_a_mutex_holds_it() -> anyhow::Result<()> {
     drop(last);
     assert_eq!(mutex.lock()?.1, [1, 12]);
 
-    // What does not find its part gives the guard back, locked.
+    // A `try_map` that finds no part gives the guard back, locked.
     let whole = MutexGuard::try_map(mutex.lock()?, |value| value.1.get_mut(2)).unwrap_err();
     assert!(mutex.try_lock().is_none());
     let text = MutexGuard::try_map(whole, |value| Some(&mut value.0)).unwrap();
@@ -139,7 +139,7 @@ fn a_downgraded_guard_lets_readers_in_and_writers_not() -> anyhow::Result<()> {
         *writing = 1;
         let reading = WriteGuard::downgrade(writing);
         read.wait()?;
-        // A writer that waits has to wait for this guard, and bars readers as it does elsewhere.
+        // A waiting writer has to wait for this guard, and keeps readers out like elsewhere.
         let writes = g.spawn(|| {
             *lock.write()? += 1;
             Ok(())

@@ -42,7 +42,7 @@ fn waits_for_work_that_grows() -> anyhow::Result<()> {
 }
 
 #[test]
-fn one_that_is_alone_does_not_wait() -> anyhow::Result<()> {
+fn the_only_reference_does_not_wait() -> anyhow::Result<()> {
     let group = WaitGroup::default();
     group.wait()?;
     assert!(group.wait_timeout(Duration::ZERO)?);
@@ -53,7 +53,7 @@ fn one_that_is_alone_does_not_wait() -> anyhow::Result<()> {
 }
 
 #[test]
-fn those_that_wait_do_not_count() -> anyhow::Result<()> {
+fn waiting_references_do_not_count() -> anyhow::Result<()> {
     let _watch = watch();
     let group = WaitGroup::new();
     TaskGroup::scope(|g| {

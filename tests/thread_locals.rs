@@ -1,5 +1,5 @@
-//! Code in the destructor of a thread-local that is older than those of the crate, and so runs
-//! after them.
+//! Code in the destructor of a thread-local that is older than the thread-locals of the crate, and
+//! so runs after their destructors.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn at_exit(f: impl FnOnce() + Send + 'static) {
         .lock()
         .map(drop)
         .expect("nothing is cancelled here");
-    // The body has a record of what it drops.
+    // The body has a record of the values that it drops.
     TaskGroup::builder()
         .limit(1)
         .scope(|g| Ok(g.spawn(|| Ok(())).join()?))

@@ -136,7 +136,7 @@ fn tasks_inherit_the_deadline_of_their_group() -> Result<(), GroupError> {
 }
 
 #[test]
-fn without_a_deadline_nothing_remains_to_be_told() -> Result<(), GroupError> {
+fn without_a_deadline_there_is_no_remaining_time() -> Result<(), GroupError> {
     TaskGroup::scope(|g| {
         assert_eq!(
             (remaining(), g.token().deadline(), g.token().remaining()),

@@ -10,12 +10,12 @@ use support::{Gate, LONG};
 use taskgroup::{CancelToken, GroupError, timeout, with_cancel_hook};
 
 const SOON: Duration = Duration::from_millis(1);
-/// What needs longer has not been told of: the thread of the deadlines looks by itself after ten
-/// seconds.
+/// A deadline that needs longer was not announced to the thread of the deadlines, which checks by
+/// itself after ten seconds.
 const TOLD: Duration = Duration::from_secs(8);
 
 #[test]
-fn a_callback_that_blocks_holds_up_no_other_deadline() {
+fn a_callback_that_blocks_delays_no_other_deadline() {
     let tokens: Vec<_> = (0..8).map(|_| CancelToken::new()).collect();
     let fired: Vec<_> = tokens.iter().map(|_| Arc::new(Gate::default())).collect();
     let (done, all_done) = mpsc::channel();
@@ -36,14 +36,14 @@ fn a_callback_that_blocks_holds_up_no_other_deadline() {
             })
             .forget();
     }
-    // The last comes first: a deadline that has passed when it is set fires here.
+    // Set the last deadline first: a deadline that has passed when it is set fires on this thread.
     for (index, token) in tokens.iter().enumerate().rev() {
         token.cancel_after(SOON * (1 + index as u32));
     }
     for _ in &tokens {
         all_done
             .recv_timeout(TOLD)
-            .expect("a deadline was held up by the callback of another");
+            .expect("the callback of another deadline delayed a deadline");
     }
 }
 
@@ -57,7 +57,7 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
         ended.wait();
     })
     .forget();
-    // A deadline that has passed when it is set fires where it is set.
+    // A deadline that has passed when it is set fires on the thread that sets it.
     let setter = thread::spawn({
         let slow = slow.clone();
         move || slow.cancel_after(SOON)
@@ -71,7 +71,7 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
     let outcome = is_fired.recv_timeout(TOLD);
     end.open();
     setter.join().expect("nothing panics");
-    outcome.expect("a deadline was held up by the callback of another");
+    outcome.expect("the callback of another deadline delayed a deadline");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_deadline_that_is_nearer_than_the_one_watched_for_fires() {
         near.cancel_after(SOON);
         is_fired
             .recv_timeout(TOLD)
-            .expect("the thread that watches for a later deadline was not told");
+            .expect("the thread that waits for a later deadline was not woken");
     }
 }
 
@@ -206,9 +206,9 @@ fn resident() -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn hooks_under_a_deadline_that_is_far_off_leave_nothing_behind() {
+fn hooks_under_a_distant_deadline_leave_nothing_behind() {
     support::alone(
-        "hooks_under_a_deadline_that_is_far_off_leave_nothing_behind",
+        "hooks_under_a_distant_deadline_leave_nothing_behind",
         || {
             let hooks = |times: u32| (0..times).for_each(|_| with_cancel_hook(|| (), || ()));
             let under_one = |times: u32| {

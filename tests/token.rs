@@ -1,4 +1,4 @@
-//! Cancel tokens: the tree they form, their callbacks, and what holds without any group.
+//! Cancel tokens: the tree they form, their callbacks, and their use without any group.
 
 mod support;
 
@@ -14,7 +14,7 @@ use taskgroup::{
     CallbackGuard, CancelCause, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup,
 };
 
-/// What callbacks have run, by number.
+/// The callbacks that have run, by number.
 #[derive(Clone, Default)]
 struct Record(Arc<Mutex<Vec<u32>>>);
 
@@ -43,9 +43,10 @@ fn a_cancel_goes_down_the_tree_and_not_up_or_across() {
     );
     assert!(root.cancel_because("root"));
     assert!(right.is_cancelled());
-    assert!(
-        matches!(leaf.check().unwrap_err().cause(), CancelCause::Requested { reason: Some(why) } if why == "left")
-    );
+    assert!(matches!(
+        leaf.check().unwrap_err().cause(),
+        CancelCause::Requested { reason: Some(why) } if why == "left"
+    ));
 }
 
 #[test]
@@ -728,7 +729,7 @@ fn a_callback_with_a_capture_that_panics_as_its_token_goes_harms_no_task() -> Re
     for dedicated in [false, true] {
         let value = TaskGroup::scope(|g| {
             let task = || {
-                let bomb = Bomb("the token has gone");
+                let bomb = Bomb("the token is dropped");
                 let token = taskgroup::current_token().expect("a task has one");
                 token.on_cancel(move || drop(bomb)).forget();
                 Ok(1)

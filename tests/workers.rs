@@ -661,8 +661,8 @@ impl Drop for Recorded<'_> {
     }
 }
 
-/// Spawns many tasks. One of them runs `busy` in a cancelled group, once only the tasks in the local
-/// batch of its worker are left. Returns the names of the threads that dropped the captures.
+/// Spawns many tasks. One of them runs `busy` in a cancelled group, once only the tasks in the
+/// local batch of its worker are left. Returns the names of the threads that dropped the captures.
 fn dropped_by(busy: impl Fn(&(dyn Fn() -> bool + Sync)) + Sync) -> Vec<Option<String>> {
     const TASKS: usize = 400;
     let (dropped, begun, running) = (Mutex::new(Vec::new()), AtomicUsize::new(0), Gate::default());
