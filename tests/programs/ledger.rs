@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::taskgroup::{CancelCause, Cancelled, TaskStatus, TokenId};
 
-/// Whether the clock orders what it counts. In a model a thread may see an old value, whatever the
-/// clock says.
+/// Whether the clock orders the events that it counts. In a model a thread may see an old value,
+/// whatever the clock says.
 pub const ORDERS: bool = !cfg!(taskgroup_models);
 
 /// A scope, or a task. The scope of a task is the one of its own token.

@@ -1,20 +1,26 @@
 //! Random small programs, run on real threads and compared with a specification.
 //!
 //! ```sh
-//! cargo test --test programs                                        # some seconds of it
-//! TASKGROUP_PROGRAMS=1000000 cargo test --test programs             # so many programs
-//! TASKGROUP_PROGRAMS_SEED=17 cargo test --test programs             # from this seed on
-//! TASKGROUP_PROGRAMS_WITHOUT=run,grace cargo test --test programs   # without these features
-//! TASKGROUP_PROGRAMS_WITH=outward-limited cargo test --test programs  # with these, although differences are known
-//! TASKGROUP_PROGRAM=3.0.17 cargo test --test programs               # the program of these choices, many times
+//! # For some seconds.
+//! cargo test --test programs
+//! # So many programs.
+//! TASKGROUP_PROGRAMS=1000000 cargo test --test programs
+//! # From this seed on.
+//! TASKGROUP_PROGRAMS_SEED=17 cargo test --test programs
+//! # Without these features.
+//! TASKGROUP_PROGRAMS_WITHOUT=run,grace cargo test --test programs
+//! # With these features, although differences are known.
+//! TASKGROUP_PROGRAMS_WITH=outward-limited cargo test --test programs
+//! # The program of these choices, many times.
+//! TASKGROUP_PROGRAM=3.0.17 cargo test --test programs
 //! ```
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
-//! | `grammar` | what a program is, how one is chosen, and why every one ends |
+//! | `grammar` | the parts of a program, the choice of one, and the reason why each ends |
 //! | `run` | runs a program on the crate |
-//! | `ledger` | what a run has done, and when |
-//! | `specification` | what the meanings allow it to have done |
+//! | `ledger` | the record of a run: each event and its time |
+//! | `specification` | the outcomes that the meanings allow |
 //! | `shrink` | makes a failing program small |
 //!
 //! The programs run in child processes, so that a hang or an abort is found like any other
@@ -163,8 +169,7 @@ struct Watched {
     child: Child,
     lines: Arc<AtomicU64>,
     reader: thread::JoinHandle<String>,
-    /// What it writes to its standard error; the beginning counts, for panics follow from the
-    /// first.
+    /// Its standard error. The beginning counts, because later panics follow from the first.
     errors: thread::JoinHandle<String>,
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn runs() -> ProptestConfig {
 /// An operation for an actor to do, on the state that it keeps.
 type Command<'a, S> = Box<dyn FnOnce(&mut S) + Send + 'a>;
 
-/// The actors of one schedule, each with a state of its own, and what they have reported.
+/// The actors of one schedule, each with a state of its own, and their reports.
 pub(crate) struct Stage<'a, S, R> {
     actors: Vec<mpsc::Sender<Command<'a, S>>>,
     tokens: Vec<CancelToken>,

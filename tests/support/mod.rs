@@ -115,8 +115,8 @@ impl Drop for Bomb {
     }
 }
 
-/// Runs `f` and returns the events that its thread traced at error level meanwhile, each as a string
-/// with all its fields.
+/// Runs `f` and returns the events that its thread traced at error level during it, each as a
+/// string with all its fields.
 pub(crate) fn traced_errors<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let heard = events.clone();

@@ -198,7 +198,7 @@ impl Generator {
         Some(innermost)
     }
 
-    /// Whether tasks of inner groups may have to do with those of groups further out.
+    /// Whether tasks of inner groups may spawn into groups further out and wait for their tasks.
     pub(super) fn goes_outward(&self, at: &Place) -> bool {
         let limited = at.levels.iter().any(|(limited, _)| *limited);
         self.has(OUTWARD) && (!limited || self.has(OUTWARD_LIMITED))

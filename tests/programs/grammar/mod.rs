@@ -1,31 +1,40 @@
 //! The grammar: the parts of a program, and how a program is chosen.
 //!
-//! | part | forms |
-//! |---|---|
-//! | program | tokens (new, child, linked), then a group |
-//! | group | limit none, 1, 2, 3; cancels or collects; deadline none, past, far; another parent; a release hook; a body |
-//! | task | what it captures and returns (values with destructors), ends of channels, an event that it sets when it is dropped, steps |
-//! | a way to spawn | `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named, dedicated, items of a map |
-//! | a way to wait | `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`, `map_unordered`, the end of the scope |
-//! | a region | inner group, `taskgroup::join`, `race` and `map`, a group with an error type of `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`, `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of a part or downgraded, the making of a `OnceCell`'s value, permits |
-//! | a plain step | a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a semaphore, a wait for an event, latch, promise or wait group, receives from a channel of the clock |
-//! | a pipe | one or two channels; selects perhaps with a case of the clock; producers have one of them each, consumers all; the ends moved into the closures or given `with` them |
-//! | an end | a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel: passed on, swallowed, an error |
+//! - program: tokens (new, child, linked), then a group
+//! - group: limit none, 1, 2, 3; cancels or collects; deadline none, past, far; another parent;
+//!   a release hook; a body
+//! - task: the values with destructors that it captures and returns, ends of channels, an event
+//!   that it sets when it is dropped, steps
+//! - a way to spawn: `spawn`, `spawn_isolated`, `spawn_daemon`, `try_spawn`, `start`, named,
+//!   dedicated, items of a map
+//! - a way to wait: `join`, `wait`, `wait_timeout`, `cancel_and_wait`, `as_completed`, `map`,
+//!   `map_unordered`, the end of the scope
+//! - a region: inner group, `taskgroup::join`, `race` and `map`, a group with an error type of
+//!   `task_error!`, `shield`, `shield_for`, `timeout`, `CancelToken::run`, `winding_down`,
+//!   `with_cancel_hook`, `on_cancel`, a mutex, a read or write lock, each perhaps by a guard of
+//!   a part or downgraded, the making of a `OnceCell`'s value, permits
+//! - a plain step: a checkpoint, a yield, a sleep, a cancel of a group or token, the close of a
+//!   semaphore, a wait for an event, latch, promise or wait group, receives from a channel of
+//!   the clock
+//! - a pipe: one or two channels; selects perhaps with a case of the clock; producers have one
+//!   of them each, consumers all; the ends moved into the closures or given `with` them
+//! - an end: a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel:
+//!   passed on, swallowed, an error
 //!
 //! # Every program ends
 //!
 //! Number the tasks in the order in which a walk through the program leaves them, children before
-//! their parents. A task waits only for tasks of lower numbers: its own, and those that were
-//! spawned before it. So the waits have no circle. The rest is kept by [`Place`]:
+//! their parents. A task waits only for tasks of lower numbers: its own, and earlier ones. So the
+//! waits have no circle. [`Place`] keeps these rules:
 //!
 //! 1. A wait for an event, and a pipe, needs tasks that can begin whichever tasks wait. So both
 //!    belong to a group without a limit, and the tasks that they wait for spawn into no group
 //!    around it.
 //! 2. Channels go from earlier tasks to later ones, and the end of a task closes the ends that it
 //!    has.
-//! 3. What waits for ever is in a scope that will be cancelled: a daemon, or a task that its
-//!    spawner cancels on every way out. What a daemon does before it cancels such a task waits for
-//!    no cancel, since the daemon's own comes when the task has ended.
+//! 3. A wait without an end is in a scope that will be cancelled: a daemon, or a task that its
+//!    spawner cancels on every way out. Until a daemon cancels such a task, it waits for no cancel
+//!    itself, because its own cancel comes when the task has ended.
 //! 4. While a lock or a permit is held, nothing waits, except for a lock with a higher number.
 
 mod channels;

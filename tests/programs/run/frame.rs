@@ -3,8 +3,8 @@
 use super::level::Level;
 use super::*;
 
-/// A task on its thread: its scope, its ends of channels, and what it has yet to write into the
-/// ledger.
+/// A task on its thread: its scope, its ends of channels, and the entries that it has not yet
+/// written into the ledger.
 pub(super) struct Frame {
     pub(super) world: Arc<World>,
     pub(super) task: Node,
@@ -119,7 +119,7 @@ impl Frame {
         panic_any(Fault(self.now()).to_string())
     }
 
-    /// Runs a block to its end; what it returns is of the task, or of the body of a group.
+    /// Runs a block to its end, and returns the outcome of the task, or of the body of a group.
     pub(super) fn block(&self, level: &dyn Opened, block: &Block) -> Result {
         match self.steps(level, &block.steps) {
             Err(error) if error.cancelled().is_some() => match block.when_cut {

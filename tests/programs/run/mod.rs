@@ -1,4 +1,4 @@
-//! Runs a program on the crate, and writes what it does into the ledger.
+//! Runs a program on the crate, and writes the events of the run into the ledger.
 
 mod channels;
 mod frame;
@@ -315,7 +315,7 @@ fn report<E: FaultOf>(group: Node, error: &GroupError<E>) -> What {
     }
 }
 
-/// Runs the program once, and gives what it wrote.
+/// Runs the program once, and returns the ledger.
 pub fn run(program: &Program) -> Vec<Entry> {
     let ledger = Ledger::new();
     let mut tokens: Vec<(CancelToken, Node)> = Vec::new();

@@ -1,32 +1,38 @@
 //! The specification: the outcomes of a program that its meanings allow.
 //!
-//! It reads the ledger of one run as a sequence. What the ledger orders has one outcome; where two
-//! entries overlap, either may have been first, and both outcomes are allowed. Each rule is named
-//! after the meaning that it stands for:
+//! It reads the ledger of one run as a sequence. Entries that the ledger orders have one outcome.
+//! If two entries overlap, either may have been first, and both outcomes are allowed. Each rule is
+//! named after the meaning that it stands for:
 //!
-//! | rule | meaning |
-//! |---|---|
-//! | balance | each captured, returned or sent value is dropped once |
-//! | nothing outlives | a task and its callbacks have ended when the scope returns |
-//! | level-triggered | a blocking point that begins after a cancel of its scope has returned fails |
-//! | no cancel without cause | a `Cancelled` has a cancel that began before it, of that scope or one around |
-//! | status | the status says how the closure ended; a cancel of the task, its group or a scope around is no failure |
-//! | spawn after cancel | such a task never runs, and `try_spawn` says why |
-//! | start | what a task fails with before it is ready is the caller's |
-//! | reported once | a report holds each failure of its group once, and nothing else |
-//! | own cancel | a scope without a failure returns the value, unless a cancel from outside cut a task or the body short |
-//! | callback | runs once if the token was cancelled while it was registered, and not otherwise |
-//! | hook | as a callback, for the scope that it is entered in |
-//! | message | a message is received once, as often as it was sent; a channel is disconnected when all of one side have gone |
-//! | ill ends | a disconnect says whether an end was dropped by a task that did not end well |
-//! | no disconnect | in a scope that was known to be cancelled when the other side went, the end of a channel is the cancel |
-//! | timeout | `None` only for its own deadline |
-//! | whole | `join` and `map` return a value if each task has, `race` if one has |
-//! | limit | so many tasks run at once, and one more for each wait that ended without the end of a task; a task begins only where fewer run, or in the place of a task that waits for it |
-//! | exclusion | a lock and the permits of a semaphore are held by as many as they allow |
-//! | closed | a semaphore is closed after a close, and not before; in a cancelled scope it is the cancel |
-//! | event | a wait for an event ends after it was set |
-//! | clock | a message of the clock comes when it is due, and ticks keep their distance |
+//! - balance: each captured, returned or sent value is dropped once
+//! - nothing outlives: a task and its callbacks have ended when the scope returns
+//! - level-triggered: a blocking point that begins after a cancel of its scope has returned
+//!   fails
+//! - no cancel without cause: a `Cancelled` has a cancel that began before it, of that scope or
+//!   one around
+//! - status: the status says how the closure ended; a cancel of the task, its group or a scope
+//!   around is no failure
+//! - spawn after cancel: such a task never runs, and `try_spawn` says why
+//! - start: the caller gets the failure of a task that is not ready yet
+//! - reported once: a report holds each failure of its group once, and nothing else
+//! - own cancel: a scope without a failure returns the value, unless a cancel from outside cut
+//!   a task or the body short
+//! - callback: runs once if the token was cancelled while it was registered, and not otherwise
+//! - hook: like a callback, for the scope that it is entered in
+//! - message: a message is received once, as often as it was sent; a channel is disconnected
+//!   when all ends of one side are dropped
+//! - ill ends: a disconnect says whether an end was dropped by a task that did not end well
+//! - no disconnect: in a scope that was known to be cancelled when the other side was dropped, a
+//!   disconnect is reported as the cancel
+//! - timeout: `None` only for its own deadline
+//! - whole: `join` and `map` return a value if each task has, `race` if one has
+//! - limit: so many tasks run at once, and one more for each wait that ended without the end of
+//!   a task; a task begins only where fewer run, or in the place of a task that waits for it
+//! - exclusion: a lock and the permits of a semaphore are held by as many as they allow
+//! - closed: a semaphore is closed after a close, and not before; in a cancelled scope it is
+//!   the cancel
+//! - event: a wait for an event ends after it was set
+//! - clock: a message of the clock comes when it is due, and ticks keep their distance
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -39,7 +45,7 @@ use super::taskgroup::TokenId;
 /// Never.
 const NEVER: u64 = u64::MAX;
 
-/// Whether something was so, if the ledger says.
+/// Whether a condition held, if the ledger tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Known {
     Yes,
@@ -101,7 +107,7 @@ mod messages;
 mod reports;
 mod tasks;
 
-/// Compares what a program did with what it may do.
+/// Compares the ledger of a run with the outcomes that the specification allows.
 pub fn check(entries: &[Entry], features: u64) -> Verdict {
     balance(entries).map_err(|why| format!("balance: {why}"))?;
     let history = History::of(entries);
