@@ -15,7 +15,7 @@ use taskgroup::sync::Barrier;
 use taskgroup::{CancelCause, CancelToken, OnFailure, TaskGroup};
 
 #[test]
-fn a_sender_whose_receiver_went_with_a_failure_is_an_echo() {
+fn a_send_fails_as_an_echo_of_the_task_that_dropped_the_receiver() {
     for mode in MODES {
         let (sender, receiver) = channel::bounded(0);
         let error = report(mode, receiver, move || Ok(sender.send(1)?), disk_full);
@@ -30,7 +30,7 @@ fn a_sender_whose_receiver_went_with_a_failure_is_an_echo() {
 }
 
 #[test]
-fn a_receiver_whose_sender_went_with_a_failure_is_an_echo() {
+fn a_receive_fails_as_an_echo_of_the_task_that_dropped_the_sender() {
     for mode in MODES {
         let (sender, receiver) = channel::bounded::<u32>(0);
         assert_echo(&report(
@@ -221,7 +221,7 @@ fn the_end_that_abandoned_code_drops_is_that_of_its_task() {
 }
 
 #[test]
-fn the_cause_of_the_cancel_names_what_was_recorded_first() {
+fn the_cause_of_the_cancel_names_the_first_recorded_failure() {
     let (ended, (sender, receiver)) = (Gate::default(), channel::bounded(0));
     let (seen, blocks) = (Mutex::new(None), Gate::default());
     let error = TaskGroup::scope(|g| {

@@ -486,7 +486,7 @@ fn a_task_that_was_run_in_place_leaves_no_trace_for_try_spawn() -> Result<(), Gr
 }
 
 #[test]
-fn what_is_left_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
+fn the_entry_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
     struct Cancels(CancelToken);
     impl Drop for Cancels {
         fn drop(&mut self) {

@@ -160,7 +160,7 @@ fn a_ready_that_was_passed_on_may_be_sent_by_another_task() -> Result<(), GroupE
 }
 
 #[test]
-fn what_is_sent_after_the_end_of_the_task_is_dropped() -> Result<(), GroupError> {
+fn a_value_sent_after_the_end_of_the_task_is_dropped() -> Result<(), GroupError> {
     let (leave, sent, drops) = (Gate::default(), Gate::default(), Drops::default());
     TaskGroup::scope(|g| {
         let started = g.start(|ready| {

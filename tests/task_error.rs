@@ -68,7 +68,7 @@ fn a_cancel_inside_of_each_named_variant_is_a_cancel() {
 }
 
 #[test]
-fn what_is_not_named_or_no_cancel_is_a_failure() {
+fn an_error_that_is_not_named_or_no_cancel_is_a_failure() {
     let error =
         cut_short(|| Err(Own::NotNamed(taskgroup::sleep(LONG).unwrap_err().into()))).unwrap_err();
     assert!(matches!(error.errors().next(), Some(Own::NotNamed(_))));

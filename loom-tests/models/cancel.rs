@@ -80,7 +80,7 @@ pub(super) fn models() -> Vec<Model> {
             "a thread that sees a child cancelled sees the writes before the cancel of its parent"
         ),
         holds!(
-            cancel_linked_token_is_dropped_while_its_parents_cancel,
+            cancel_linked_token_is_dropped_while_parents_cancel,
             Preemptions(3),
             Preemptions(4),
             "a token may be dropped while two of its parents are cancelled, and the third parent \
@@ -88,7 +88,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_cancel_children_under_the_lock,
-            "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_its_parents_cancel,
+            "children-are-marked-under-the-lock" in cancel_linked_token_is_dropped_while_parents_cancel,
             Preemptions(3),
             "deadlock",
             "a child cannot leave its parent if a cancel drops its last reference under the \
@@ -318,7 +318,7 @@ fn cancel_seen_in_a_child_shows_what_came_before() {
     cancel_after_write(&token, |_| child.is_cancelled());
 }
 
-fn cancel_linked_token_is_dropped_while_its_parents_cancel() {
+fn cancel_linked_token_is_dropped_while_parents_cancel() {
     must_see(["dropped when cancelled", "dropped before"]);
     let [first, second, third] = [(); 3].map(|()| CancelToken::new());
     let linked = CancelToken::linked([&first, &second, &third]);

@@ -47,7 +47,7 @@ const SEEDS: &[u64] = &[
     545, 546, 549, 558, 580, 586, 588, 591, 596,
 ];
 
-/// Further seeds, as `first..end`. Those whose programs are small enough become models too.
+/// The variable that names further seeds, as `first..end`. Seeds with small programs become models.
 const MORE: &str = "TASKGROUP_MODELS_PROGRAMS";
 
 const PREFIX: &str = "programs_";

@@ -394,7 +394,7 @@ pub(super) fn models() -> Vec<Model> {
             "a cancelled waiter that does not check for its notification loses it"
         ),
         holds!(
-            sync_condvar_cancelled_waiter_is_not_notified,
+            sync_condvar_skips_a_cancelled_waiter,
             Preemptions(2),
             Preemptions(3),
             "a notification that comes after a waiter was cancelled is received by another waiter"
@@ -1116,7 +1116,7 @@ fn sync_condvar_cancel_against_notify() {
     other.join().unwrap();
 }
 
-fn sync_condvar_cancelled_waiter_is_not_notified() {
+fn sync_condvar_skips_a_cancelled_waiter() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let token = CancelToken::new();
     let wait = |shared: &(Mutex<bool>, Condvar)| {

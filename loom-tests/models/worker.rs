@@ -30,7 +30,7 @@ pub(super) fn models() -> Vec<Model> {
             worker_spawn_cancel_and_end_in_quick_succession,
             Preemptions(3),
             Preemptions(4),
-            "a task whose scope is cancelled and left right after the spawn runs once or never, \
+            "a task runs once or never if its scope is cancelled and left right after the spawn, \
              and the workers end"
         ),
         holds!(
@@ -92,7 +92,7 @@ pub(super) fn models() -> Vec<Model> {
              its worker"
         ),
         holds!(
-            worker_blocks_without_the_destructors_of_its_batch,
+            worker_blocks_without_destructors_of_its_batch,
             Preemptions(1),
             Preemptions(2),
             "a worker that holds tasks of a cancelled group is woken from a wait, whatever their \
@@ -100,7 +100,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_blocks_and_drops_its_batch,
-            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_the_destructors_of_its_batch,
+            "blocking-worker-drops-cancelled-tasks" in worker_blocks_without_destructors_of_its_batch,
             Preemptions(1),
             "deadlock",
             "a destructor that runs between the publish of a wait and its park takes the cancel \
@@ -156,7 +156,7 @@ pub(super) fn models() -> Vec<Model> {
              permit to those"
         ),
         holds!(
-            worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
+            worker_limit_try_spawn_at_the_end_takes_no_permit,
             Preemptions(2),
             Preemptions(3),
             "at the end of a task that another task waits for, try_spawn takes no task beside the \
@@ -164,7 +164,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_worker_end_owes_nothing,
-            "end-owes-no-permit" in worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter,
+            "end-owes-no-permit" in worker_limit_try_spawn_at_the_end_takes_no_permit,
             Preemptions(2),
             "taken beside the waiter",
             "if the permit of an ending task counts as free although a waiter takes it over, \
@@ -182,8 +182,8 @@ pub(super) fn models() -> Vec<Model> {
             "cut-wait-takes-no-permit" in worker_limit_wait_that_is_cut_short_takes_a_permit,
             Preemptions(2),
             "attempt to subtract with overflow",
-            "a task whose wait is cut short and takes no permit gives up a permit that it does \
-             not hold"
+            "a task that takes no permit after a wait that is cut short gives up a permit that it \
+             does not hold"
         ),
         holds!(
             worker_limit_permits_come_back_from_late_threads,
@@ -391,7 +391,7 @@ fn worker_batch_is_given_back_for_it() {
     });
 }
 
-fn worker_blocks_without_the_destructors_of_its_batch() {
+fn worker_blocks_without_destructors_of_its_batch() {
     /// Enters a scope when it is dropped, like a destructor that cleans up.
     struct CleansUp;
     impl Drop for CleansUp {
@@ -526,7 +526,7 @@ fn worker_limit_waits_of_both_kinds_in_one_another() {
     });
 }
 
-fn worker_limit_try_spawn_at_the_end_leaves_the_permit_to_the_waiter() {
+fn worker_limit_try_spawn_at_the_end_takes_no_permit() {
     with_pool(2, || {
         TaskGroup::builder()
             .limit(1)

@@ -7,7 +7,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `TASKGROUP_MODELS=deep` | the deeper bound of each model |
-//! | `TASKGROUP_MODELS_LIMIT=seconds` | stops and fails longer models: 120 by default, 3600 if deep |
+//! | `TASKGROUP_MODELS_LIMIT=seconds` | fails longer models: 120 by default, 3600 if deep |
 //! | `TASKGROUP_MODELS_TABLE=path` | writes `MODELS.md` to this path, relative to the workspace |
 //! | `TASKGROUP_MODELS_FAIL_FAST=1` | begins no model once one has failed |
 //! | `LOOM_LOCATION=1` | loom names the places in its failures, but runs slower |

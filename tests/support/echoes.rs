@@ -26,7 +26,7 @@ pub fn name(task: Option<&TaskInfo>) -> &str {
     })
 }
 
-/// Returns the name of each failure's task, and of the task whose failure it echoes.
+/// Returns the name of each failure's task, and of the task that it echoes.
 pub fn names<E>(error: &GroupError<E>) -> Vec<(&str, Option<&str>)> {
     let pair = |failure| {
         (

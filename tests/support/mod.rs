@@ -83,7 +83,7 @@ impl Peak {
 #[derive(Debug, Default)]
 pub(crate) struct Drops(Arc<AtomicUsize>);
 
-/// A value whose drop [`Drops`] counts.
+/// A value with a drop that [`Drops`] counts.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
@@ -103,7 +103,7 @@ impl Drop for Counted {
     }
 }
 
-/// A value whose destructor panics with this text.
+/// A value that panics with this text when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Bomb(pub(crate) &'static str);
 
