@@ -17,9 +17,9 @@ fn until_abandoned(n: usize) {
 }
 
 #[test]
-fn it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own() -> anyhow::Result<()> {
+fn abandon_returns_the_value_of_a_closure_on_its_own_thread() -> anyhow::Result<()> {
     alone(
-        "it_gives_the_value_of_a_closure_that_runs_on_a_thread_of_its_own",
+        "abandon_returns_the_value_of_a_closure_on_its_own_thread",
         || {
             let caller = std::thread::current().id();
             let (name, other, token) = TaskGroup::scope(|_| {
@@ -111,35 +111,32 @@ fn a_cancel_leaves_the_thread_behind_until_it_ends_by_itself() {
 }
 
 #[test]
-fn a_thread_that_panics_after_it_was_left_behind_is_counted_out() {
-    alone(
-        "a_thread_that_panics_after_it_was_left_behind_is_counted_out",
-        || {
-            for destructor in [false, true] {
-                let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
-                let token = CancelToken::new();
-                std::thread::scope(|s| {
-                    s.spawn(|| {
-                        begun.wait();
-                        token.cancel();
-                    });
-                    let (begun, leave) = (begun.clone(), leave.clone());
-                    let outcome = token.run(|| {
-                        abandon(move || {
-                            begun.open();
-                            leave.wait();
-                            assert!(destructor, "the closure panics");
-                            Bomb("the destructor panics")
-                        })
-                    });
-                    assert!(outcome.is_err());
+fn an_abandoned_thread_that_panics_is_counted_out() {
+    alone("an_abandoned_thread_that_panics_is_counted_out", || {
+        for destructor in [false, true] {
+            let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+            let token = CancelToken::new();
+            std::thread::scope(|s| {
+                s.spawn(|| {
+                    begun.wait();
+                    token.cancel();
                 });
-                assert_eq!(abandoned().len(), 1);
-                leave.open();
-                until_abandoned(0);
-            }
-        },
-    );
+                let (begun, leave) = (begun.clone(), leave.clone());
+                let outcome = token.run(|| {
+                    abandon(move || {
+                        begun.open();
+                        leave.wait();
+                        assert!(destructor, "the closure panics");
+                        Bomb("the destructor panics")
+                    })
+                });
+                assert!(outcome.is_err());
+            });
+            assert_eq!(abandoned().len(), 1);
+            leave.open();
+            until_abandoned(0);
+        }
+    });
 }
 
 #[test]
@@ -197,8 +194,8 @@ fn the_task_that_abandons_ends_at_once() -> Result<(), GroupError> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_a_thread_to_be_had_the_closure_runs_in_place() {
-    const TEST: &str = "without_a_thread_to_be_had_the_closure_runs_in_place";
+fn the_closure_runs_in_place_if_no_thread_can_be_started() {
+    const TEST: &str = "the_closure_runs_in_place_if_no_thread_can_be_started";
     if support::is_child() {
         let caller = std::thread::current().id();
         assert!(

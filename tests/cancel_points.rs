@@ -136,7 +136,7 @@ fn select_of(receiver: &Receiver<u8>) -> Select<'_, Result<u8, Disconnected>> {
 }
 
 #[test]
-fn a_cancel_ends_whatever_a_scope_blocks_in_each_time() -> anyhow::Result<()> {
+fn a_cancel_ends_every_blocking_point_each_time() -> anyhow::Result<()> {
     let _watch = watch();
     let (making, made) = (Gate::default(), Gate::default());
     let token = CancelToken::new();

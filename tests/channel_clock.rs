@@ -25,7 +25,7 @@ fn due() -> Receiver<Instant> {
 }
 
 #[test]
-fn one_message_comes_and_no_end() {
+fn after_sends_one_message_and_never_disconnects() {
     let begun = Instant::now();
     let receiver = after(SHORT);
     let message = receiver.recv().unwrap();
@@ -42,7 +42,7 @@ fn one_message_comes_and_no_end() {
 }
 
 #[test]
-fn it_is_in_the_channel_from_when_it_is_due() {
+fn a_message_is_in_the_channel_from_its_due_time() {
     let receiver = after(LONG);
     assert_eq!(
         (receiver.len(), receiver.capacity(), receiver.is_empty()),
@@ -68,7 +68,7 @@ fn a_message_too_far_off_for_the_clock_never_comes() {
 }
 
 #[test]
-fn a_limit_before_it_is_due_ends_the_wait() {
+fn a_limit_before_the_due_time_ends_the_wait() {
     assert!(matches!(
         after(LONG).recv_timeout(SHORT),
         Err(RecvTimeoutError::Timeout)

@@ -225,7 +225,7 @@ fn a_daemon_is_cancelled_by_a_failure_with_the_failures_cause() {
 }
 
 #[test]
-fn a_daemon_cancelled_by_its_handle_lets_the_group_go_on() -> Result<(), GroupError> {
+fn a_daemon_cancelled_by_its_handle_does_not_end_the_group() -> Result<(), GroupError> {
     let running = Gate::default();
     TaskGroup::scope(|g| {
         let daemon = g.spawn_daemon(|| {

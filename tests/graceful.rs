@@ -210,7 +210,7 @@ fn a_grace_is_shortened_while_a_thread_blocks_in_a_region() {
 }
 
 #[test]
-fn a_grace_for_ever_ends_by_another_cancel_only() -> Result<(), GroupError> {
+fn an_endless_grace_ends_only_by_another_cancel() -> Result<(), GroupError> {
     let inside = Gate::default();
     TaskGroup::scope(|g| {
         let task = g.spawn(|| {
@@ -265,7 +265,7 @@ fn the_cancel_of_one_task_ends_its_grace_and_no_others() -> Result<(), GroupErro
 }
 
 #[test]
-fn a_cancel_of_a_scope_around_ends_the_grace_of_the_one_inside() {
+fn a_cancel_of_an_outer_scope_ends_the_grace_of_an_inner_scope() {
     let (outer, inside) = (CancelToken::new(), Gate::default());
     let inner = outer.child();
     std::thread::scope(|threads| {
@@ -546,7 +546,7 @@ fn a_timeout_around_a_region_is_no_timeout_in_the_grace() {
 }
 
 #[test]
-fn a_timeout_inside_a_region_is_one_as_ever() -> anyhow::Result<()> {
+fn a_timeout_inside_a_region_works_as_usual() -> anyhow::Result<()> {
     let token = CancelToken::new();
     token.cancel_gracefully(LONG);
     token.run(|| {

@@ -79,7 +79,7 @@ fn until_ended(task: &TaskHandle<'_, ()>) {
 }
 
 #[test]
-fn cancelling_it_cancels_the_task_and_not_the_group() -> Result<(), GroupError> {
+fn cancelling_the_token_of_a_task_does_not_cancel_the_group() -> Result<(), GroupError> {
     for way in WAYS {
         for limit in [None, Some(1), Some(2)] {
             let seen = run(way, limit, |group| {

@@ -751,7 +751,7 @@ fn messages_may_borrow() -> anyhow::Result<()> {
 }
 
 #[test]
-fn bodies_belong_to_the_code_around_them() -> anyhow::Result<()> {
+fn bodies_may_return_break_and_continue() -> anyhow::Result<()> {
     fn first_even(receiver: &Receiver<u32>) -> anyhow::Result<u32> {
         loop {
             let n = select! {

@@ -10,7 +10,7 @@ use taskgroup::sync::{Condvar, Mutex, RwLock};
 use taskgroup::{CancelToken, TaskGroup};
 
 #[test]
-fn one_at_a_time() -> anyhow::Result<()> {
+fn one_thread_at_a_time_holds_a_mutex() -> anyhow::Result<()> {
     let count = Mutex::new(0);
     TaskGroup::scope(|g| {
         for _ in 0..4 {
@@ -28,7 +28,7 @@ fn one_at_a_time() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_panic_leaves_no_mark() {
+fn a_panic_does_not_poison_a_lock() {
     let mutex = Mutex::new(1);
     let lock = RwLock::new(1);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -40,7 +40,7 @@ fn a_panic_leaves_no_mark() {
 }
 
 #[test]
-fn unsized_values() {
+fn locks_may_hold_unsized_values() {
     let mutex: Box<Mutex<[u8]>> = Box::new(Mutex::new([1, 2, 3]));
     mutex.lock().unwrap()[0] = 7;
     let lock: &RwLock<dyn std::fmt::Debug> = &RwLock::new(1);

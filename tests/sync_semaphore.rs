@@ -21,14 +21,14 @@ fn a_dropped_permit_is_returned() {
 }
 
 #[test]
-fn no_permits_are_had_at_once() {
+fn a_request_for_no_permits_succeeds_at_once() {
     let semaphore = Semaphore::new(0);
     assert_eq!(semaphore.acquire_many(0).unwrap().count(), 0);
     assert_eq!(semaphore.available(), 0);
 }
 
 #[test]
-fn limits_how_many_run() -> anyhow::Result<()> {
+fn a_semaphore_limits_the_running_tasks() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(2);
     let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     TaskGroup::scope(|g| {
@@ -170,7 +170,7 @@ fn more_than_there_are_is_a_panic_and_not_a_hang() {
 
 #[test]
 #[should_panic(expected = "can never be free: a semaphore has at most")]
-fn more_than_there_can_be_is_a_panic() {
+fn a_request_beyond_the_maximum_panics() {
     let _ = Semaphore::new(0).acquire_many(Semaphore::MAX_PERMITS + 1);
 }
 
@@ -210,7 +210,7 @@ fn permits_can_be_added_repeatedly() -> anyhow::Result<()> {
 }
 
 #[test]
-fn permits_that_come_together_serve_all_that_wait() -> anyhow::Result<()> {
+fn permits_that_come_together_serve_all_waiters() -> anyhow::Result<()> {
     let _watch = support::watch();
     let semaphore = Semaphore::new(0);
     TaskGroup::scope(|g| {
@@ -233,7 +233,7 @@ fn permits_that_come_together_serve_all_that_wait() -> anyhow::Result<()> {
 }
 
 #[test]
-fn permits_that_are_out_count_until_they_are_forgotten() -> anyhow::Result<()> {
+fn acquired_permits_count_until_they_are_forgotten() -> anyhow::Result<()> {
     let semaphore = Semaphore::new(Semaphore::MAX_PERMITS);
     let out = semaphore.acquire_many(Semaphore::MAX_PERMITS)?;
     let too_many =
@@ -435,7 +435,7 @@ fn owned_permits_outlive_their_scope() -> anyhow::Result<()> {
 
 #[test]
 #[should_panic(expected = "4 permits can never be free")]
-fn more_owned_permits_than_there_are_is_a_panic() {
+fn a_request_for_too_many_owned_permits_panics() {
     let _ = Arc::new(Semaphore::new(3)).acquire_many_owned(4);
 }
 

@@ -226,7 +226,7 @@ fn a_cancelled_waiter_is_not_handed_the_turn() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_barrier_serves_again_and_again() -> anyhow::Result<()> {
+fn a_barrier_can_be_used_again_and_again() -> anyhow::Result<()> {
     let barrier = Barrier::new(3);
     let (arrived, last) = (AtomicUsize::new(0), AtomicUsize::new(0));
     TaskGroup::scope(|g| {

@@ -75,7 +75,7 @@ fn a_deadline_that_is_set_while_a_callback_blocks_fires() {
 }
 
 #[test]
-fn a_hook_that_blocks_holds_up_no_deadline() -> Result<(), GroupError> {
+fn a_hook_that_blocks_delays_no_deadline() -> Result<(), GroupError> {
     let quick = CancelToken::new();
     let (fired, is_fired) = mpsc::channel();
     let is_fired = std::sync::Mutex::new(is_fired);
