@@ -72,8 +72,8 @@ pub(super) fn models() -> Vec<Model> {
             scope_spawn_at_the_limit_races_with_cancel,
             Preemptions(2),
             Preemptions(3),
-            "a task that queues for a permit while the group is cancelled never runs, and leaves \
-             the queue although no permit is freed"
+            "a task that queues for a permit while the group is cancelled never runs, although no \
+             permit is freed"
         ),
         breaks!(
             broken_scope_spawn_looks_before_it_queues,
