@@ -337,7 +337,7 @@ proptest! {
                             });
                             match (value, maker) {
                                 (Some(value), _) => {
-                                    drop(expected.insert((actor, Cell::Got(value))))
+                                    expected.insert((actor, Cell::Got(value)));
                                 }
                                 (None, None) => {
                                     maker = Some(actor);

@@ -1092,9 +1092,9 @@ proptest! {
                     {
                         match (&senders[channel], sends) {
                             (Some(sender), true) => {
-                                drop(select.send(sender, message, move |sent| {
+                                select.send(sender, message, move |sent| {
                                     (index, sent.map(|()| None))
-                                }))
+                                });
                             }
                             _ => drop(select.recv(&receivers[channel], move |received| {
                                 (index, received.map(Some))

@@ -277,8 +277,8 @@ pub(super) fn models() -> Vec<Model> {
             channel_select_send_against_cancel,
             Preemptions(3),
             Preemptions(4),
-            "the message of a cancelled select is received, and the work before the receive happens \
-             before the return of the select, or it stays with the select"
+            "the message of a cancelled select is received, and the work before the receive \
+             happens before the return of the select, or it stays with the select"
         ),
         holds!(
             channel_select_against_last_sender,
