@@ -287,27 +287,23 @@ proptest! {
         let mut waiting = VecDeque::new();
         let mut locking: BTreeSet<(usize, Woken)> = BTreeSet::new();
         let mut ends = 0;
-        Stage::run(|| (), |stage| {
-            let mut held = None;
-            for step in steps {
-                match step {
-                    OnCondvar::Wait { actor }
-                        if held.is_none() && !waiting.contains(&actor) =>
-                    {
-                        stage.begin(actor, |()| {
-                            let mut guard = mutex.lock().expect("it is not cancelled yet");
-                            let woken = condvar.wait(&mut guard);
-                            // It has the mutex again, whatever became of the wait.
-                            *guard += 1;
-                            woken.map_or(Woken::Cancelled, |()| Woken::Notified)
-                        });
-                        waiting.push_back(actor);
-                    }
-                    OnCondvar::Cancel { actor } => {
-                        stage.cancel(actor);
-                        if let Some(at) = waiting.iter().position(|waiting| *waiting == actor) {
-                            waiting.remove(at);
-                            locking.insert((actor, Woken::Cancelled));
+        Stage::run(
+            || (),
+            |stage| {
+                let mut held = None;
+                for step in steps {
+                    match step {
+                        OnCondvar::Wait { actor }
+                            if held.is_none() && !waiting.contains(&actor) =>
+                        {
+                            stage.begin(actor, |()| {
+                                let mut guard = mutex.lock().expect("it is not cancelled yet");
+                                let woken = condvar.wait(&mut guard);
+                                // The waiter holds the mutex again, however the wait ended.
+                                *guard += 1;
+                                woken.map_or(Woken::Cancelled, |()| Woken::Notified)
+                            });
+                            waiting.push_back(actor);
                         }
                         OnCondvar::Cancel { actor } => {
                             stage.cancel(actor);
@@ -328,7 +324,7 @@ proptest! {
                         OnCondvar::Hold => {
                             if held.is_none() {
                                 held = mutex.try_lock();
-                                assert!(held.is_some(), "another actor kept the mutex");
+                                assert!(held.is_some(), "a thread kept the mutex");
                             }
                         }
                         OnCondvar::LetGo => held = None,
@@ -345,12 +341,7 @@ proptest! {
                         // An actor that has just begun to wait has unlocked the mutex.
                         drop(mutex.lock_uncancellable());
                     }
-                    OnCondvar::Hold => if held.is_none() {
-                        held = mutex.try_lock();
-                        assert!(held.is_some(), "a thread kept the mutex");
-                    },
-                    OnCondvar::LetGo => held = None,
-                    OnCondvar::Wait { .. } => {}
+                    stage.expect_no_more();
                 }
                 drop(held);
                 ends += locking.len();

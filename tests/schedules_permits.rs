@@ -133,7 +133,7 @@ proptest! {
                             if let Some(count) = model.part(actor) {
                                 stage.act(actor, |held| {
                                     held.take()
-                                        .expect("the model knows the holders of permits")
+                                        .expect("the model knows which threads have some")
                                         .forget();
                                     Ended::Gone
                                 });
@@ -159,34 +159,14 @@ proptest! {
                         }
                         Step::Acquire { .. } => {}
                     }
-                    Step::Release { actor } => if let Some(count) = model.part(actor) {
-                        stage.act(actor, |held| {
-                            *held = None;
-                            Ended::Gone
-                        });
-                        model.free += count;
-                    },
-                    Step::Forget { actor } => if let Some(count) = model.part(actor) {
-                        stage.act(actor, |held| {
-                            held.take().expect("the model knows which threads have some").forget();
-                            Ended::Gone
-                        });
-                        model.all -= count;
-                    },
-                    Step::Cancel { actor } => {
-                        stage.cancel(actor);
-                        model.cancel(actor);
-                    }
-                    Step::Add { count } => {
-                        semaphore.add_permits(count);
-                        model.free += count;
-                        model.all += count;
-                    }
-                    Step::Try { count } => {
-                        let got = semaphore.try_acquire_many(count).is_some();
-                        assert_eq!(got, model.waiting.is_empty() && count <= model.free, "try_acquire_many({count})");
-                    }
-                    Step::Acquire { .. } => {}
+                    model.settle();
+                    stage.expect(std::mem::take(&mut model.ended));
+                    let (free, waiting) = (model.free, model.waiting.len());
+                    let shown = format!(
+                        "Semaphore {{ available: {free}, waiting: {waiting}, is_closed: false }}"
+                    );
+                    until(|| format!("{semaphore:?}") == shown);
+                    stage.expect_no_more();
                 }
             },
         );

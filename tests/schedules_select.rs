@@ -1,5 +1,4 @@
-//! Threads that select, send and receive at the same time, each by a random plan, with cancels in
-//! between.
+//! Threads that select, send and receive at once, each by a random plan, and cancels in between.
 //!
 //! What each select does depends on the others, so there is no sequential model. These rules hold
 //! in any order: Each message that was sent is received once or left in its channel, and the
@@ -359,9 +358,18 @@ proptest! {
         let actors: Vec<_> = std::thread::scope(|threads| {
             // Waiting threads are let go even if this thread fails.
             let _end = world.root.clone().drop_guard();
-            let threads: Vec<_> = actors.into_iter().zip(plans).map(|(actor, plan)| threads.spawn(|| actor.run(plan))).collect();
+            let threads: Vec<_> = actors
+                .into_iter()
+                .zip(plans)
+                .map(|(actor, plan)| threads.spawn(|| actor.run(plan)))
+                .collect();
+
             // Again and again, and each time for the next in turn, so that each thread is let go.
-            let mut cancels = (0..).flat_map(|round| cancels.iter().map(move |&(actor, before)| ((actor + round) % ACTORS, before)));
+            let mut cancels = (0..).flat_map(|round| {
+                cancels
+                    .iter()
+                    .map(move |&(actor, before)| ((actor + round) % ACTORS, before))
+            });
             while world.ended.load(Ordering::SeqCst) < ACTORS {
                 let (actor, before) = cancels.next().expect("there is always one");
                 match before {

@@ -317,7 +317,7 @@ proptest! {
                             stage.begin(actor, move |()| {
                                 let make = || {
                                     begins(Cell::Begins);
-                                    // This statement drops the lock guard, so a panic below poisons
+                                    // The lock guard is dropped here, so a panic below poisons
                                     // nothing.
                                     let decision = decided.lock().unwrap().recv_timeout(LONG);
                                     match decision.expect("the script decides") {

@@ -426,7 +426,7 @@ fn a_cancel_ends_the_wait_without_effect() -> anyhow::Result<()> {
             let ended = cancelled.run(|| {
                 select! {
                     recv(silent) -> _ => anyhow::bail!("nothing was sent"),
-                    send(sender, &mut message) -> _ => anyhow::bail!("there was no room"),
+                    send(sender, &mut message) -> _ => anyhow::bail!("the channel is full"),
                 }
                 .map_err(anyhow::Error::from)
             });

@@ -195,7 +195,8 @@ pub(super) fn models() -> Vec<Model> {
             "wait-settles-after-the-look" in sync_promise_set_against_cancel,
             Preemptions(3),
             "invalid key",
-            "a cancelled waiter that looks in one critical section and leaves in another is not in the queue any more"
+            "a cancelled waiter that looks in one critical section and leaves in another is not \
+             in the queue any more"
         ),
         holds!(
             sync_mutex_excludes,
@@ -394,7 +395,7 @@ pub(super) fn models() -> Vec<Model> {
             "a cancelled waiter that does not check for its notification loses it"
         ),
         holds!(
-            sync_condvar_skips_a_cancelled_waiter,
+            sync_condvar_cancelled_waiter_is_not_notified,
             Preemptions(2),
             Preemptions(3),
             "a notification that comes after a waiter was cancelled is received by another waiter"
@@ -1116,7 +1117,7 @@ fn sync_condvar_cancel_against_notify() {
     other.join().unwrap();
 }
 
-fn sync_condvar_skips_a_cancelled_waiter() {
+fn sync_condvar_cancelled_waiter_is_not_notified() {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let token = CancelToken::new();
     let wait = |shared: &(Mutex<bool>, Condvar)| {
