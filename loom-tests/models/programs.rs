@@ -1,7 +1,7 @@
-//! The smallest programs of the grammar in `tests/programs`, each as a model: they compose what the
-//! other models take apart.
+//! The smallest programs of the grammar in `tests/programs`, each as a model. They combine the
+//! parts that the other models explore one by one.
 //!
-//! A program is chosen by its seed and runs on the pool. In every execution, what it does is
+//! A program is chosen by its seed and runs on the pool. In every execution, its ledger is
 //! compared with the same specification as in the test. Panics, times and the order of the clock
 //! are left out, because a model has none of them. Loom lets a thread see an old value until it is
 //! told of the new one. So "after the cancel has returned" means nothing in a model, and the
@@ -74,7 +74,7 @@ pub(super) fn models() -> Vec<Model> {
 fn model(seed: u64) -> Model {
     Model {
         name: Box::leak(format!("{PREFIX}{seed}").into_boxed_str()),
-        shows: "a generated program does what it means in every execution",
+        shows: "in every execution a generated program has an outcome that its specification allows",
         push: Bound::Preemptions(2),
         deep: Bound::Preemptions(3),
         body: explore,
