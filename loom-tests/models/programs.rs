@@ -74,7 +74,7 @@ pub(super) fn models() -> Vec<Model> {
 fn model(seed: u64) -> Model {
     Model {
         name: Box::leak(format!("{PREFIX}{seed}").into_boxed_str()),
-        shows: "in every execution a generated program has an outcome that its specification allows",
+        shows: "in every execution a generated program has an outcome its specification allows",
         push: Bound::Preemptions(2),
         deep: Bound::Preemptions(3),
         body: explore,
