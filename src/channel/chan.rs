@@ -14,7 +14,7 @@ use super::closing::Closing;
 use super::op_error::OpError;
 use super::state::ChannelState;
 use super::ticker::Ticker;
-use crate::cancel::context;
+use crate::cancel::context::{self, Outcome};
 use crate::facade::{Mutex, Track, spin};
 use crate::waiting::{Enqueued, Grant, Position, WaitKind, WaitQueue, Waiter, Wakes};
 
@@ -305,18 +305,25 @@ impl<T> Chan<T> {
             };
 
             let ended = context::wait(WaitKind::Receive, limit, || entered.is_granted());
+            let cut_short = match &ended {
+                Ok(Outcome::Ready) => None,
+                Ok(Outcome::TimedOut) => Some(OpError::NotNow),
+                Err(cancelled) => Some(OpError::Cancelled(cancelled.clone())),
+            };
             let settled = entered.settle(ended, |state, position, _| {
                 state.receiving.remove(position);
             });
-            match settled {
-                // Invariant 3: a receiver that was told takes a message, even if it was cancelled.
-                Ok(_) => match self.end_receiving(entered.position()) {
-                    // Another thread was faster.
-                    Err(OpError::NotNow) => {}
-                    received => return received,
-                },
-                Err(Ok(_)) => return Err(OpError::NotNow),
-                Err(Err(cancelled)) => return Err(OpError::Cancelled(cancelled)),
+
+            // Invariant 3: a receiver that was told takes a message, even if it was cancelled.
+            let received = match settled {
+                Ok(_) => self.end_receiving(entered.position()),
+                Err(_) => Err(OpError::NotNow),
+            };
+            match (received, cut_short) {
+                // Another thread was faster, or there was no message: the cancel and the limit hold.
+                (Err(OpError::NotNow), Some(cut_short)) => return Err(cut_short),
+                (Err(OpError::NotNow), None) => {}
+                (received, _) => return received,
             }
         }
     }

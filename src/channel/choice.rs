@@ -14,7 +14,7 @@
 //!    finishes the case that was granted. If another thread took the message first, the select
 //!    begins again.
 //!
-//! The other primitives settle their waits under one lock: see
+//! The other waits of a channel are settled under one lock: see
 //! [`Enqueued`](crate::waiting::Enqueued). A select has several locks, so the word of its waiter
 //! takes that part.
 //!

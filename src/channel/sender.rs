@@ -143,11 +143,12 @@ impl<T> Sender<T> {
             })
     }
 
-    /// Sends `message` if there is room. Never blocks, and works in a cancelled scope.
+    /// Sends `message` if there is room or, with a capacity of zero, if a receiver waits. Never
+    /// blocks, and works in a cancelled scope.
     ///
     /// # Errors
     ///
-    /// Fails if there is no room or no receiver. If there is no receiver and the scope is
+    /// Fails if there is no room, no receiver that waits, or no receiver at all. If there is no receiver and the scope is
     /// cancelled, the error is the cancel. It holds the message.
     ///
     /// ```

@@ -20,9 +20,10 @@
 //!
 //! - A wait **fails at its entry** in a cancelled scope, each time, and wakes when the scope is
 //!   cancelled meanwhile.
-//! - A wait that fails **had no effect**: it took no permit, no lock and no notification. A permit,
-//!   lock or notification that was granted while the scope was being cancelled is returned. (A
-//!   cancelled waiter breaks a [`Barrier`] for the other threads, which could wait for ever.)
+//! - A wait that fails **had no effect**: it took no permit, no lock and no notification. A permit
+//!   or notification that was granted while the scope was being cancelled is returned; a lock, or
+//!   the turn to make a value, is passed on to the next thread. (A cancelled waiter breaks a
+//!   [`Barrier`] for the other threads, which could wait for ever.)
 //! - A wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled.
 //! - A wait **spins** for about a microsecond before it parks, except on one core.
 //! - A call that never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope like in

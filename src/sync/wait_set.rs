@@ -9,8 +9,9 @@ use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
 /// The threads that wait until a condition holds.
 ///
-/// The condition is looked at and changed under the lock of the set. So no thread enters the set
-/// after the condition became true and the set was let go.
+/// The condition is looked at under the lock of the set. It is changed under that lock, or before
+/// the lock is taken to let the set go. So no thread enters the set after the condition became true
+/// and the set was let go.
 pub(super) struct WaitSet(Mutex<WaitQueue<()>>);
 
 impl WaitSet {

@@ -1,10 +1,11 @@
 //! The wait of one thread in the queue of one primitive: it enters, blocks, and settles.
 //!
 //! A grant and a cancel can come to a waiting thread at the same time. A primitive must not lose
-//! the grant then, and must not leave the waiter in its queue. Every primitive whose queue has one
-//! lock takes the two steps that decide this from here: [`Enqueued::enter`] before the thread
+//! the grant then, and must not leave the waiter in its queue. The primitives whose queue has one
+//! lock take the two steps that decide this from here: [`Enqueued::enter`] before the thread
 //! blocks, and [`Enqueued::settle`] after it. The primitive blocks in between, with
-//! `cancel::context::wait`.
+//! `cancel::context::wait`. The queue of a lock does not: its grant is only the word to try, which
+//! a cancelled waiter passes on.
 //!
 //! # State
 //!
@@ -17,6 +18,7 @@
 //! - The **position** belongs to the waiting thread. It is valid until another thread takes the
 //!   waiter out to grant it. A primitive that [sets waiters apart](super::WaitQueue::set_apart_if)
 //!   instead leaves the position to the waiting thread, which takes the waiter out after the grant.
+//!   So does a primitive that leaves the entry of a refused waiter in the queue.
 //!
 //! # Invariants
 //!
@@ -80,8 +82,8 @@ impl<'a, S> Enqueued<'a, S> {
         self.waiter.is_granted()
     }
 
-    /// Returns the position of the waiter, which is valid after a grant only if the primitive sets
-    /// granted waiters apart.
+    /// Returns the position of the waiter, which is valid after a grant only if the thread that
+    /// granted the wait left the entry in the queue, or set it apart.
     #[inline]
     pub(crate) fn position(&self) -> Position {
         self.position

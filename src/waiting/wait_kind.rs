@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_blocked_says_so() {
+    fn a_thread_that_is_not_blocked_says_so() {
         let token = CancelToken::new();
         token.run(|| {
             assert!(crate::sleep(Duration::from_millis(1)).is_ok());
