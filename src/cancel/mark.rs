@@ -213,8 +213,9 @@ impl Delivery {
         self.unchanged.push(node);
     }
 
-    /// Ends the delivery of a cancel to a node that is being made. No other thread has the node
-    /// yet, so nothing waits in it, is registered with it, or is below it.
+    /// Ends the delivery of a cancel to a node that is being made. No thread has been handed the
+    /// node yet, so nothing waits in it, is registered with it, or is below it. Only a cancel of a
+    /// parent that lists the node already may reach it.
     pub(super) fn end_unseen(self) {
         debug_assert!(self.wakes.is_empty() && self.hooks.is_empty() && self.waiting.is_empty());
         for region in &self.regions {

@@ -22,8 +22,9 @@
 //!
 //! # Lock order
 //!
-//! A node's lock is held together with no other lock of this crate, except that the failure log of
-//! a group may be held outside it. Parents and children are never locked together.
+//! A node's lock is held together with no other lock of this crate, with three exceptions: the
+//! failure log of a group, the lock of a task's own node while that is made, and the lock of the
+//! winner of a race may be held outside it. Parents and children are never locked together.
 //!
 //! A cancel is not atomic across the tree: for a moment a parent is cancelled and its child is not
 //! yet.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::panic::{Location, resume_unwind};
+use std::panic::Location;
 use std::sync::atomic::AtomicBool as PlainBool;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -150,7 +150,7 @@ enum Body<T> {
     Cancelled(Cancelled),
     /// With an error, which is in the failure log.
     Failed,
-    Panicked(Payload),
+    Panicked(PanicPayload),
 }
 
 /// Records the error that the body returned, unless it is the cancel of the scope. The error's
@@ -175,8 +175,10 @@ fn failed<T, E: TaskError>(core: &GroupCore<E>, error: E, begun: Stopwatch) -> B
 }
 
 fn panicked<T, E: TaskError>(core: &GroupCore<E>, payload: Payload) -> Body<T> {
+    // Made here, since the next panic on this thread replaces the record of where this one was.
+    let panic = PanicPayload::new(payload);
     core.body_panicked();
-    Body::Panicked(payload)
+    Body::Panicked(panic)
 }
 
 /// Drops a value or error of the body that the caller does not get. A panic of its destructor is a
@@ -213,13 +215,13 @@ fn report<T, E: TaskError>(
         }
         Body::Failed => cut,
         Body::Cancelled(cancelled) => cut.or(if failed { None } else { Some(cancelled) }),
-        Body::Panicked(payload) => {
+        Body::Panicked(panic) => {
             // A destructor that panics must not hide the panic of the body.
             for failure in failures.take(state.node(), name, cut).into_failures() {
                 failure.log_hidden();
                 drop_contained("failure that a panic hides", failure);
             }
-            resume_unwind(payload)
+            panic.resume()
         }
     };
 

@@ -162,7 +162,6 @@ impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
             .field("key", &self.key)
-            .field("thread", &self.thread)
             .finish_non_exhaustive()
     }
 }

@@ -42,7 +42,7 @@ impl GroupState {
                 // The permit first: queued tasks must not wait for user code of this task.
                 self.free_permit(permit);
                 task.refuse(error)
-                    .map_or(Dispatched::Elsewhere, Dispatched::Ended)
+                    .map_or(Dispatched::NotBegun, Dispatched::Ended)
             }
         }
     }

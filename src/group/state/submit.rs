@@ -46,7 +46,8 @@ impl GroupState {
     ///
     /// # Errors
     ///
-    /// The task is not counted, and will not run.
+    /// The task will not run. It is not counted, but for a task whose thread the system refused,
+    /// which counts as spawned and failed.
     #[inline]
     pub(crate) fn submit(
         self: &Arc<Self>,
