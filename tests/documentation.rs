@@ -10,6 +10,18 @@ struct Item {
     signature: String,
     docs: String,
     hidden: bool,
+    origin: Origin,
+}
+
+/// How an item stands in the sources.
+#[derive(PartialEq)]
+enum Origin {
+    /// As it is.
+    Source,
+    /// In a macro that takes its documentation.
+    Template,
+    /// As its documentation and its name, which are given to such a macro.
+    Call,
 }
 
 /// Sources without items for users: the models, and items that macros reach behind
@@ -44,6 +56,10 @@ fn items(name: &str, text: &str) -> Vec<Item> {
         if line.starts_with("//") && !docs.is_empty() {
             continue;
         }
+        if line.starts_with("$(#[$") {
+            attributes += line;
+            continue;
+        }
         if line.starts_with("#[") {
             attributes += line;
             let mut rest = line;
@@ -68,6 +84,19 @@ fn items(name: &str, text: &str) -> Vec<Item> {
         let public = ["fn ", "struct ", "enum ", "trait ", "type "]
             .iter()
             .any(|kind| words.starts_with(kind));
+        let called = line
+            .strip_suffix(';')
+            .filter(|name| !name.is_empty() && !docs.is_empty())
+            .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase()));
+        if let Some(called) = called {
+            items.push(Item {
+                place: format!("{name}:{}", number + 1),
+                signature: called.to_owned(),
+                docs: std::mem::take(&mut docs),
+                hidden: false,
+                origin: Origin::Call,
+            });
+        }
         if exported || public {
             let mut signature = line.to_owned();
             while words.starts_with("fn ") && !signature.ends_with(['{', ';']) {
@@ -80,6 +109,11 @@ fn items(name: &str, text: &str) -> Vec<Item> {
                 signature,
                 docs: std::mem::take(&mut docs),
                 hidden: attributes.contains("doc(hidden)"),
+                origin: if attributes.contains("$(#[$") {
+                    Origin::Template
+                } else {
+                    Origin::Source
+                },
             });
         }
         docs.clear();
@@ -108,6 +142,24 @@ fn public_items() -> Vec<Item> {
             all.extend(items(&name, text).into_iter().filter(|item| !item.hidden));
         }
     }
+
+    // An item of a macro is where its documentation is, and has the signature that the macro says.
+    let (templates, mut all): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|item| item.origin == Origin::Template);
+    let mut calls = 0;
+    for item in all.iter_mut().filter(|item| item.origin == Origin::Call) {
+        let start = format!("pub fn {}<", item.signature);
+        let template = templates
+            .iter()
+            .find(|template| template.signature.starts_with(&start));
+        item.signature = template
+            .unwrap_or_else(|| panic!("{}: no macro has `{}`", item.place, item.signature))
+            .signature
+            .clone();
+        calls += 1;
+    }
+    assert!(calls >= 2 * templates.len(), "a macro is called nowhere");
     all
 }
 
