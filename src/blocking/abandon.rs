@@ -115,6 +115,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     context::check()?;
+
     let call = Call {
         f: Some(f),
         thread: None,
@@ -129,6 +130,7 @@ where
         let _recorded = current::begin_for(actor);
         run(&theirs);
     };
+
     if let Err(error) = start_thread(
         name.as_deref().unwrap_or("taskgroup-abandoned"),
         None,
@@ -185,6 +187,7 @@ impl<T, F> Call<T, F> {
             };
             self.caller = Caller::Gone(ListedThread::of(left));
         }
+
         unrun
     }
 }
@@ -195,10 +198,13 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         call.thread = Some(this_thread());
         call.f.take()
     };
+
     // The caller has gone, and has dropped the closure.
     let Some(f) = begun else { return };
+
     let result = catch(f);
 
+    // The lock decides: a caller that is still there gets the result, in spite of a cancel.
     let mut call = call.lock();
     if let Caller::Waits(caller) = &call.caller {
         let caller = caller.clone();
@@ -206,6 +212,7 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
         drop(call);
         return caller.unpark();
     }
+
     drop(call);
 
     // The panic of `f`, or of the destructor of its value. The thread is taken off the list with

@@ -79,6 +79,7 @@ pub fn abandoned() -> Vec<Abandoned> {
         .iter()
         .map(|(_, abandoned)| abandoned.clone())
         .collect();
+
     all.sort_by_key(|abandoned| abandoned.since);
     all
 }

@@ -95,6 +95,7 @@ pub fn sleep(duration: Duration) -> Result<(), Cancelled> {
         // Reading the clock costs more than all the rest.
         return context::check();
     }
+
     pause(Instant::now().checked_add(duration))
 }
 
@@ -175,6 +176,7 @@ fn park_until(limit: Option<Instant>) -> Result<(), Cancelled> {
         looks += 1;
         looks > 1
     })?;
+
     match outcome {
         // A cancel unparks too, and its wake is not the unpark that the caller waits for.
         Outcome::Ready => context::check(),
@@ -199,6 +201,7 @@ fn park_until(limit: Option<Instant>) -> Result<(), Cancelled> {
 /// ```
 pub fn yield_now() -> Result<(), Cancelled> {
     context::check()?;
+
     facade::yield_now();
     Ok(())
 }

@@ -65,17 +65,20 @@ impl Node {
         // the callback.
         let mut inner = self.inner.lock();
         let cancelled = inner.cancelled.is_some();
+
         // fault: callback-is-registered-after-the-look
         if cancelled {
             drop(inner);
             if let Err(payload) = catch(|| frames::outside(callback)) {
                 self.callback_panicked(payload);
             }
+
             return CallbackGuard {
                 node: None,
                 registration: Registration::NONE,
             };
         }
+
         let registration = inner.watchers().callbacks.push(callback);
         drop(inner);
 
@@ -105,6 +108,7 @@ impl Node {
 
         let deregistering = self.inner.lock().watchers().callbacks.end();
         deregistering.iter().for_each(|slot| slot.unpark());
+
         if let Some(payload) = panic {
             self.callback_panicked(payload);
         }
@@ -124,6 +128,7 @@ impl Node {
         // Not in the list, so it runs or is gone. Inside the callback itself nothing is waited for.
         let id = registration.id;
         let slot = frames::slot();
+
         // fault: callback-waits-for-itself
         let Some(by) = callbacks
             .runner_of(id)
@@ -132,6 +137,7 @@ impl Node {
         else {
             return;
         };
+
         // fault: guard-does-not-wait
         callbacks.await_end(slot.clone());
         drop(inner);
@@ -159,10 +165,12 @@ impl MutualWait {
         while let Some((_, next)) = edges.iter().find(|(from, _)| from.is_of_thread_of(&end)) {
             end = next.clone();
         }
+
         // fault: callbacks-wait-for-each-other
         if end.is_of_thread_of(&slot) {
             return None;
         }
+
         edges.push((slot.clone(), by));
         Some(MutualWait(slot))
     }

@@ -82,6 +82,7 @@ impl Callbacks {
         if let Some(before) = self.last.replace(place) {
             self.listed[before].after = Some(place);
         }
+
         Registration { id, place }
     }
 
@@ -124,10 +125,12 @@ impl Callbacks {
         if let Some(before) = taken.before {
             self.listed[before].after = taken.after;
         }
+
         match taken.after {
             Some(after) => self.listed[after].before = taken.before,
             None => self.last = taken.before,
         }
+
         taken
     }
 

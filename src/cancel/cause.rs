@@ -78,6 +78,7 @@ pub enum CancelCause {
 
 impl fmt::Display for CancelCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Texts of the user's are put on one line, so that none looks like a line of a report.
         match self {
             CancelCause::Requested { reason: None } => f.write_str("cancel was requested"),
             CancelCause::Requested {
@@ -228,6 +229,7 @@ impl std::error::Error for Cancelled {}
 /// Two errors are equal if they report the same cancel.
 impl PartialEq for Cancelled {
     fn eq(&self, other: &Self) -> bool {
+        // The record is made once for each cancel, and every token that inherits it has a clone.
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

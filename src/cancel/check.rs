@@ -60,6 +60,7 @@ impl Node {
             if !seen.insert((node.id(), way)) {
                 continue;
             }
+
             if node.is_flagged() {
                 let inner = node.inner.lock();
                 let is_over = match inner.grace {
@@ -67,6 +68,7 @@ impl Node {
                     Grace::Until(end) => end <= Instant::now(),
                     Grace::Endless => false,
                 };
+
                 if let Some(cancelled) = inner
                     .cancelled
                     .clone()
@@ -112,10 +114,12 @@ impl Node {
         let Some(delivery) = self.spread(cancelled, grace, Route::Own) else {
             return false;
         };
+
         let is_first = delivery
             .nodes
             .first()
             .is_some_and(|first| Arc::ptr_eq(first, self));
+
         delivery.deliver();
         is_first
     }

@@ -17,6 +17,7 @@ impl Node {
 
         // A deadline that has passed is seen first, while no lock is held.
         self.is_cancelled();
+
         let mut inner = self.inner.lock();
         let mut unused = None;
         let closed = self.closed.get_or_init(|| {
@@ -32,6 +33,7 @@ impl Node {
 
         // The drop of the sender wakes threads, so it comes after the lock.
         drop(unused);
+
         if self.is_timed() {
             self.arm();
         }

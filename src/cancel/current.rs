@@ -80,6 +80,7 @@ impl Recorded {
             ill: matches!(drops, Drops::Ill),
             _thread: PhantomData,
         };
+
         recorded.exchange();
         recorded
     }
@@ -90,6 +91,7 @@ impl Recorded {
     /// until the writes have left the store buffer.
     #[inline(always)]
     fn exchange(&mut self) {
+        // A swap: the same step sets the record, and restores the record before it at the drop.
         with(|current| {
             mem::swap(&mut *current.actor.borrow_mut(), &mut self.before);
             self.was_panicking = current.was_panicking.replace(self.was_panicking);

@@ -20,14 +20,17 @@ impl Delivery {
     pub(crate) fn deliver(mut self) {
         // fault: callbacks-run-before-waiters-wake
         self.waiting.iter().for_each(|slot| slot.unpark());
+
         // fault: hooks-run-before-sleepers-wake
         for (slot, marked) in &self.wakes {
             slot.wake(marked);
         }
+
         for region in &self.regions {
             // fault: grace-wakes-nothing
             region.set_timed();
         }
+
         #[cfg(feature = "crossbeam")]
         drop(std::mem::take(&mut self.closing));
 
@@ -39,6 +42,7 @@ impl Delivery {
                 observer.cancelled();
             }
         }
+
         self.run_callbacks();
     }
 
@@ -51,6 +55,7 @@ impl Delivery {
             // fault: hook-is-not-run
             return hooks.pop().into_iter().for_each(MarkedHook::run);
         }
+
         let location = self.nodes[0]
             .recorded()
             .map_or(Location::caller(), |cancelled| cancelled.location());
@@ -86,12 +91,15 @@ impl Delivery {
 /// Ends one delivery of a node, and wakes the threads that wait for that.
 fn end_one(mut inner: MutexGuard<'_, NodeState>) {
     inner.deliveries -= 1;
+
     let Some(watchers) = &mut inner.watchers else {
         return;
     };
+
     watchers.delivering = None;
     let waiting = std::mem::take(&mut watchers.quiescence);
     drop(inner);
+
     waiting.iter().for_each(|slot| slot.unpark());
 }
 
@@ -118,8 +126,8 @@ impl Node {
                 || delivering.is_some_and(|delivering| delivering.is_of_thread_of(&slot))
         };
 
-        // Invariant 4.
         let mut inner = self.inner.lock();
+        // Invariant 4.
         //
         // fault: scope-ends-before-deliveries
         if !is_quiet(&inner) {

@@ -43,6 +43,7 @@ impl Node {
                     delivery.deliver();
                 }
             }
+
             // Behind a shield that was lifted there may be further limits, and earlier ones.
             if !lifted {
                 return;
@@ -71,6 +72,7 @@ impl Node {
                 .get()
                 .filter(|deadline| *deadline <= now && !node.is_settled());
             due.extend(deadline.map(|deadline| (deadline, Due::Deadline, node.clone())));
+
             let end = node
                 .end_of_grace()
                 .filter(|end| *end <= now && !node.is_flagged());

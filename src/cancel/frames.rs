@@ -112,6 +112,7 @@ impl Frames {
             Frame::Clear => return None,
             Frame::Lazy(lazy) => lazy.clone(),
         };
+
         Some(lazy.own_node())
     }
 
@@ -139,6 +140,7 @@ impl Frames {
                 own: Some(made.clone()),
             }),
         }
+
         // The slot is attached to the node of the group, if to any.
         self.standing.set(Standing::Stale);
         Some(made)
@@ -183,6 +185,7 @@ impl Frames {
             Standing::Attached => return true,
             Standing::Stale => {}
         }
+
         let Some(node) = self.node() else {
             return false;
         };
@@ -198,6 +201,7 @@ impl Frames {
             let attachment = node.attach(self.slot());
             self.attachment.replace(Some(attachment));
         }
+
         self.standing.set(Standing::Attached);
         true
     }
@@ -353,12 +357,14 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         depth: usize,
         before: usize,
     }
+
     impl Drop for Out<'_> {
         fn drop(&mut self) {
             // The task has asked for a node of its own.
             if self.frames.frames.borrow().len() > self.depth {
                 self.frames.pop();
             }
+
             self.frames.in_place.set(self.before);
         }
     }
@@ -367,6 +373,7 @@ pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Op
         if !frames.is_in(node) || holds_lock() {
             return None;
         }
+
         let _in_place = InPlace::begin()?;
 
         // The task has no frame of its own yet: `own_node` sees by the depth that it runs in place.

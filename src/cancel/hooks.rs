@@ -123,6 +123,7 @@ impl HookSource {
         if queue.is_listed_in_vain() {
             self.unlist(&mut queue);
         }
+
         let is_over = ended && queue.is_over();
         drop(queue);
 
@@ -152,12 +153,14 @@ impl Source for HookSource {
         loop {
             workers::begin_task(worker);
             hook.run();
+
             // Other sources wait for their turn no longer than for one hook.
             let queued = if workers::others_wait() {
                 Queued::MayBeLeft
             } else {
                 Queued::MustBeTaken
             };
+
             match self.take(Before::OneEnded, queued) {
                 Some(next) => hook = next,
                 None => return,
@@ -176,6 +179,7 @@ impl Source for HookSource {
             self.unlist(&mut queue);
         }
         drop(queue);
+
         self.canceller.unpark();
     }
 }
@@ -193,6 +197,7 @@ impl<H> HookQueue<H> {
         if self.running == MOST || leaves {
             return None;
         }
+
         // Invariant 1: only this thread gets the hook.
         let hook = self.queued.next()?;
         self.running += 1;

@@ -50,9 +50,11 @@ fn next_number() -> u64 {
     thread_local! {
         static FREE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
     }
+
     FREE.with(|free| {
         let (mut next, mut end) = free.get();
         if next == end {
+            // Relaxed: the numbers only have to be unique.
             next = NEXT.fetch_add(BLOCK, Relaxed);
             end = next + BLOCK;
         }

@@ -77,6 +77,7 @@ impl Node {
             );
             unpark.extend(inner.waiting().cloned());
             nodes.extend(inner.children());
+
             let needs_the_timer = inner.needs_the_timer();
             drop(inner);
 
@@ -92,6 +93,7 @@ impl Node {
         if !facade::TIME_PASSES {
             return;
         }
+
         if let Some(at) = self.next_limit() {
             timer::arm(self, at);
         }

@@ -47,6 +47,7 @@ impl Node {
 
     /// Returns a node that hides the cancel of `outer` until `until`.
     pub(crate) fn shielded(outer: Arc<Node>, until: Instant) -> Arc<Self> {
+        // Timed from the beginning: the end of the shield is a limit that a check has to act on.
         let shield = Box::new(Shield::new(outer, until));
         at_its_place(|| Self::new(Box::default(), Kind::Shielded(shield), None, TIMED))
     }
@@ -60,14 +61,19 @@ impl Node {
         for node in parents {
             list.push(Parent::new(node.clone()));
         }
+
         if list.is_empty() {
             return at_its_place(|| Self::new(Box::default(), kind, observer, 0));
         }
+
+        // A parent that was given twice lists the node once.
         if list.len() > 1 {
             let mut seen = HashSet::new();
             list.retain(|parent| seen.insert(parent.node().id()));
         }
 
+        // A deadline that a parent gets after this look is handed down by `adopt`, or by
+        // `set_timed`, which finds the node listed.
         let parents = list.into_boxed_slice();
         let timed = parents.iter().fold(0, |bits, parent| {
             bits | parent.node().state.load(Ordering::Relaxed) & TIMED
@@ -80,11 +86,13 @@ impl Node {
             if let Some(key) = key {
                 parent.set_key(key);
             }
+
             if let Some(delivery) = late {
                 // fault: late-delivery-does-not-end
                 delivery.end_unseen();
             }
         }
+
         node
     }
 
@@ -96,6 +104,7 @@ impl Node {
             .cancelled
             .clone()
             .map(|cancelled| (cancelled, inner.grace));
+
         // fault: child-is-listed-after-the-look
         let listed = match &late {
             None => true,
@@ -106,6 +115,7 @@ impl Node {
             Some((_, grace)) => *grace != Grace::Over,
         };
         let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
+
         // A deadline that is set from now on finds the child listed. One that was set before shows
         // in the state.
         //

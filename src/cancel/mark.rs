@@ -93,6 +93,7 @@ impl Node {
             // fault: children-are-not-marked
             delivery.mark(child, cancelled, grace, Route::Parent);
         }
+
         Some(delivery)
     }
 }
@@ -101,6 +102,7 @@ impl Delivery {
     /// Hands a cancel to one node. Returns true if it changed anything.
     fn mark(&mut self, node: Arc<Node>, cancelled: Cancelled, grace: Grace, route: Route) -> bool {
         let mut inner = node.inner.lock();
+
         if let Some(first) = inner.cancelled.clone() {
             // Invariant 5: a grace only shrinks.
             //
@@ -110,6 +112,7 @@ impl Delivery {
                 self.set_aside(node);
                 return false;
             }
+
             self.shorten_grace(&node, &mut inner, &first, grace);
             drop(inner);
             // The caller may hold a lock, and this may be the last reference.
@@ -126,9 +129,11 @@ impl Delivery {
                 self.set_aside(node);
                 return false;
             };
+
             // Invariant 5: the end of a region only comes nearer.
             end.set_earlier(until, cancelled.location());
             drop(inner);
+
             // Also where the end is not new: the thread that set it may not have told the region
             // yet.
             self.regions.push(node);
@@ -150,8 +155,10 @@ impl Delivery {
     ) {
         inner.cancelled = Some(cancelled.clone());
         inner.grace = grace;
+
         // Invariant 4: until the delivery of this cancel has ended.
         inner.deliveries += 1;
+
         let spares = if grace == Grace::Over { 0 } else { SPARES };
         // Release pairs with the acquire in `Node::is_cancelled`: what led to the cancel happens
         // before whatever sees the flag.
@@ -159,10 +166,12 @@ impl Delivery {
 
         self.go_below(&inner, cancelled);
         self.waiting.extend(inner.waiting().cloned());
+
         #[cfg(feature = "crossbeam")]
         if let Some(watchers) = &mut inner.watchers {
             self.closing.extend(watchers.closing.take());
         }
+
         // fault: slots-are-marked-outside-the-lock
         inner
             .slots
@@ -183,6 +192,7 @@ impl Delivery {
             // Relaxed: a thread that sees the node as settled does nothing.
             node.state.fetch_and(!SPARES, Ordering::Relaxed);
         }
+
         // fault: end-of-grace-stays-above
         self.go_below(inner, first);
     }
@@ -221,6 +231,7 @@ impl Delivery {
         for region in &self.regions {
             region.set_timed();
         }
+
         // Invariant 4: the delivery is over.
         for node in &self.nodes {
             node.inner.lock().deliveries -= 1;

@@ -183,6 +183,7 @@ impl Shield {
     }
 
     fn into_parent(self) -> Parent {
+        // While it hides its outer node, or was lifted without an entry, no list has it.
         let key = self.key.into_inner();
         let key = if key >= LIFTED { UNLISTED } else { key };
         Parent {
@@ -312,6 +313,7 @@ impl Node {
     /// Attaches a slot: from now on it is marked when the node is cancelled.
     pub(crate) fn attach(self: Arc<Self>, slot: &Arc<Slot>) -> Attachment {
         let mut inner = self.inner.lock();
+
         // Invariant 1: a slot that comes after the cancel is marked in the same critical section.
         slot.attach(Marks {
             cancelled: inner.cancelled.is_some(),
@@ -391,10 +393,12 @@ impl Drop for Node {
         // The drop takes the locks of the parents and of the timer, and the callbacks that are left
         // are dropped with the node.
         assert_unlocked();
+
         let armed = *self.armed.get_mut();
         if armed != NEVER {
             timer::disarm(armed, self.id.0);
         }
+
         if self.parents.is_empty() && self.shield().is_none() {
             return;
         }
@@ -409,6 +413,7 @@ impl Drop for Node {
                 let child = parent.node.inner.lock().children.try_remove(key);
                 drop(child);
             }
+
             if let Some(mut node) = Arc::into_inner(parent.node) {
                 parents.append(&mut node.take_parents());
             }

@@ -72,9 +72,11 @@ pub(crate) fn with_hook<T>(
     let Some(node) = frames::current_own() else {
         return f();
     };
+
     let slot = frames::take_spare_slot();
     // Dropped after the region: the slot is detached before the next region can take it.
     let _kept = Spare(slot.clone());
+
     let region = Region::enter(node, slot);
     region.run(location, hook, f)
 }

@@ -17,6 +17,7 @@ impl fmt::Display for Escaped<'_> {
             write!(f, "{}", found.escape_default())?;
             rest = &rest[at + found.len_utf8()..];
         }
+
         f.write_str(rest)
     }
 }
@@ -34,6 +35,7 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hazard) {
         return Cow::Borrowed(text);
     }
+
     let mut line = String::with_capacity(text.len());
     for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
         let gap = if line.is_empty() { "" } else { " " };

@@ -130,16 +130,20 @@ pub(super) fn disarm(armed: u64, number: u64) {
 /// Makes sure that a thread looks at the clock at `at` (invariant 3).
 fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
     match &timer.watch {
+        // It looks at the entries when it comes.
         Watch::Coming => {}
         Watch::Until(until, thread) => {
             let thread = (at < *until).then(|| thread.clone());
             drop(timer);
+
             if let Some(thread) = thread {
                 thread.unpark();
             }
         }
         Watch::NoThread => {
             timer.watch = Watch::Coming;
+
+            // A spare thread was kept for this, so that none has to be started.
             if let Some((_, thread)) = timer.spare.take() {
                 drop(timer);
                 return thread.unpark();
@@ -177,6 +181,7 @@ fn run() {
                 };
                 timer = taken;
             }
+
             idle_since = Instant::now();
             continue;
         }
@@ -185,11 +190,13 @@ fn run() {
         if next.is_some() {
             idle_since = now;
         }
+
         // An entry for a far instant is often taken out long before that, without a wake. So the
         // thread looks again after its idle time.
         let idle_until = encode(idle_since + IDLE_LIMIT);
         let until = next.map_or(idle_until, |next| next.min(idle_until));
         let left = decode(until).map_or(IDLE_LIMIT, |until| until.saturating_duration_since(now));
+
         if next.is_none() && left.is_zero() {
             timer.watch = Watch::NoThread;
             return;
@@ -211,6 +218,7 @@ fn ring(
     let Some(alarm) = entry.upgrade() else {
         return timer;
     };
+
     // Invariant 2: from here on the alarm has no entry.
     alarm.armed().store(NEVER, Relaxed);
 
@@ -219,6 +227,7 @@ fn ring(
         Some(at) => ensure_watch(timer, at),
         None => drop(timer),
     }
+
     let again = alarm.clone().ring().map(encode);
 
     timer = TIMER.lock();
@@ -256,6 +265,7 @@ fn stand_by(
         if timer.spare.as_ref().is_none_or(|(spare, _)| *spare != me) {
             return Some(timer);
         }
+
         if left.is_zero() {
             timer.spare = None;
             return None;

@@ -220,6 +220,7 @@ impl CancelToken {
     /// ```
     #[inline]
     pub fn check(&self) -> Result<(), Cancelled> {
+        // The flag first: only the cause takes the lock of the node.
         if self.0.is_cancelled() {
             self.0.check()
         } else {
@@ -410,9 +411,11 @@ impl CancelToken {
 
 /// Returns the grace that ends `duration` from now.
 fn grace_of(duration: Duration) -> Grace {
+    // A cancel that spares nothing, which needs no look at the clock.
     if duration.is_zero() {
         return Grace::Over;
     }
+
     Instant::now()
         .checked_add(duration)
         .map_or(Grace::Endless, Grace::Until)

@@ -24,6 +24,7 @@ impl<'a> TokenWaiter<'a> {
         if inner.cancelled.is_some() {
             return None;
         }
+
         let key = inner.watchers().waiting.insert(slot);
         Some(TokenWaiter { node, key })
     }
@@ -46,6 +47,7 @@ impl Node {
         if self.is_cancelled() {
             return Ok(true);
         }
+
         // From here on a cancel of the token unparks this thread.
         let Some(_waiting) = TokenWaiter::enter(self, frames::slot()) else {
             return Ok(true);
@@ -56,6 +58,7 @@ impl Node {
             let next = self.next_limit();
             let limit = [until, next].into_iter().flatten().min();
             let ready = || self.is_flagged() || self.next_limit() != next;
+
             match wait(WaitKind::Token, limit, ready) {
                 // The scope may be the token's own, or one below it.
                 Err(cancelled) => {

@@ -32,6 +32,7 @@ impl Frames {
             if on_cancel == OnCancel::Wait || !slot.is_timed() {
                 return limit;
             }
+
             [limit, self.node().and_then(|node| node.next_limit())]
                 .into_iter()
                 .flatten()
@@ -43,6 +44,7 @@ impl Frames {
         if let Some(refusal) = refused {
             refusal.fail();
         }
+
         woken
     }
 }
@@ -63,6 +65,7 @@ pub(crate) fn wait(
     let location = Location::caller();
     loop {
         check()?;
+
         // The frames are asked for each time: the code of a task that had to fail may have been in
         // scopes of its own.
         match frames::with(|frames| frames.wait(kind, location, limit, &mut ready)) {
@@ -71,6 +74,7 @@ pub(crate) fn wait(
             Woken::TimedOut => {
                 // The instant may have been a deadline of the scope, which the check acts on.
                 check()?;
+
                 if limit.is_some_and(|limit| limit <= facade::now()) {
                     return Ok(Outcome::TimedOut);
                 }

@@ -119,12 +119,14 @@ impl<T> Case for RecvCase<'_, T> {
         let Some(channel) = self.channel else {
             return Attempt::NotNow;
         };
+
         // Apart from the rest: a message is most often there, and a result with all the ways to
         // fail costs as much to pass on as the receive.
         if let Some(message) = channel.pop() {
             self.received = Some(Ok(message));
             return Attempt::Done;
         }
+
         let received = channel.take();
         self.keep(received)
     }
@@ -138,10 +140,12 @@ impl<T> Case for RecvCase<'_, T> {
         let Some(channel) = self.channel else {
             return Entered::Waits;
         };
+
         // Invariant 3 of the ticker: no thread stands in a queue of such a channel.
         if let Some(ticker) = channel.ticker() {
             return ticker.due().map_or(Entered::Waits, Entered::WaitsUntil);
         }
+
         self.position = channel.enter_receiving(waiter, case);
         Entered::at(self.position)
     }
@@ -156,6 +160,8 @@ impl<T> Case for RecvCase<'_, T> {
         let Some((channel, position)) = self.channel.zip(self.position.take()) else {
             return Attempt::NotNow;
         };
+
+        // Invariant 5 of the channel: the entry is still there, for this thread to take out.
         let received = channel.end_receiving(position);
         self.keep(received)
     }
@@ -207,6 +213,7 @@ impl<T> SendCase<'_, T> {
 
 impl<T> Case for SendCase<'_, T> {
     fn attempt(&mut self) -> Attempt {
+        // Taken for the attempt only: a message that was not sent goes back to its owner.
         let Some(message) = self.message.take() else {
             return Attempt::NotNow;
         };
@@ -236,11 +243,13 @@ impl<T> Case for SendCase<'_, T> {
         let Some(message) = self.message.take() else {
             return Entered::Waits;
         };
+
         // The message enters with the waiter, so that a receiver is done when it takes it.
         match self.channel.enter_sending(waiter, case, message) {
             Ok(position) => self.position = Some(position),
             Err(message) => *self.message = Some(message),
         }
+
         Entered::at(self.position)
     }
 

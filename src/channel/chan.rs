@@ -54,6 +54,7 @@ impl<T> Chan<T> {
 
     fn with_timer(capacity: usize, ticker: Option<Ticker<T>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+
         let state = ChannelState {
             buffer: VecDeque::new(),
             sending: WaitQueue::new(),
@@ -65,6 +66,7 @@ impl<T> Chan<T> {
         };
 
         Chan {
+            // Relaxed: the id only has to be unique.
             id: NEXT.fetch_add(1, Relaxed),
             capacity,
             state: Mutex::new(state),
@@ -87,6 +89,8 @@ impl<T> Chan<T> {
     fn with<R>(&self, f: impl FnOnce(&mut ChannelState<T>, &mut Wakes) -> R) -> R {
         let mut wakes = Wakes::default();
         let result = f(&mut self.state.lock(), &mut wakes);
+
+        // No thread is woken under the lock, which a woken receiver takes next.
         wakes.wake();
         result
     }
@@ -120,6 +124,7 @@ impl<T> Chan<T> {
             state.buffer.push_back(message);
             return None;
         }
+
         Some(message)
     }
 
@@ -162,9 +167,11 @@ impl<T> Chan<T> {
     /// Receives a message if this thread need not wait. May wake a sender.
     #[cold]
     pub(super) fn take(&self) -> Result<T, OpError> {
+        // The state of a channel of the clock is always empty.
         if let Some(ticker) = &self.ticker {
             return ticker.take().map_err(|_| OpError::NotNow);
         }
+
         self.with(|state, wakes| state.take(self.capacity, wakes))
             .map_err(OpError::or_cancelled)
     }
@@ -177,10 +184,12 @@ impl<T> Chan<T> {
         message: T,
         limit: impl FnOnce() -> Option<Instant>,
     ) -> Result<(), (T, OpError)> {
+        // A cancelled scope fails even if there is room.
         if let Err(cancelled) = context::check() {
             return Err((message, OpError::Cancelled(cancelled)));
         }
 
+        // The limit is asked for only if the thread has to wait, since it may read the clock.
         match self.try_send(message) {
             Err((message, OpError::NotNow)) => {
                 self.send_slowly(message, limit()).map_err(or_cancelled)
@@ -193,7 +202,9 @@ impl<T> Chan<T> {
     #[cold]
     #[track_caller]
     pub(super) fn recv(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<T, OpError> {
+        // A cancelled scope fails even if there is a message.
         context::check().map_err(OpError::Cancelled)?;
+
         match self.try_recv() {
             Err(OpError::NotNow) => self.recv_slowly(limit()).map_err(OpError::or_cancelled),
             done => done,
@@ -202,6 +213,7 @@ impl<T> Chan<T> {
 
     /// Tries to send `message` for a moment.
     fn spin_to_send(&self, message: T) -> Result<(), (T, OpError)> {
+        // The message goes into each attempt and comes back if there is no room.
         let mut sent = Err((message, OpError::NotNow));
         spin(|| match mem::replace(&mut sent, Ok(())) {
             Err((message, OpError::NotNow)) => {
@@ -228,6 +240,8 @@ impl<T> Chan<T> {
             }
         }
 
+        // Tried once more in the critical section of the entry: a receive that makes room after it
+        // finds this waiter (invariant 2).
         let entered =
             Enqueued::enter(
                 &self.state,
@@ -239,6 +253,7 @@ impl<T> Chan<T> {
                     done => Err(done),
                 },
             );
+
         let entered = match entered {
             Ok(entered) => entered,
             Err(done) => return done,
@@ -258,6 +273,7 @@ impl<T> Chan<T> {
         });
 
         let error = match settled {
+            // The entry of a refused sender is still in the queue, with its message (invariant 1).
             Ok(Grant::Refused) => {
                 unsent = Some(self.leave_sending(entered.position()));
                 OpError::Disconnected(self.without_receivers())
@@ -275,6 +291,7 @@ impl<T> Chan<T> {
 
     #[track_caller]
     fn recv_slowly(&self, limit: Option<Instant>) -> Result<T, OpError> {
+        // No thread ends this wait: a spin and a queue would be useless.
         if let Some(ticker) = &self.ticker {
             return ticker.recv(limit);
         }
@@ -290,6 +307,8 @@ impl<T> Chan<T> {
         };
 
         loop {
+            // Tried once more in the critical section of the entry: a message that comes after it
+            // finds this waiter to tell (invariant 3).
             let entered =
                 Enqueued::enter(
                     &self.state,
@@ -305,6 +324,8 @@ impl<T> Chan<T> {
             };
 
             let ended = context::wait(WaitKind::Receive, limit, || entered.is_granted());
+
+            // Kept: a receiver that was told settles without it, and may still find no message.
             let cut_short = match &ended {
                 Ok(Outcome::Ready) => None,
                 Ok(Outcome::TimedOut) => Some(OpError::NotNow),
@@ -322,6 +343,7 @@ impl<T> Chan<T> {
             match (received, cut_short) {
                 // Another thread was faster, or there was no message: the cancel and the limit hold.
                 (Err(OpError::NotNow), Some(cut_short)) => return Err(cut_short),
+                // Invariant 3: it was told in vain, and waits again.
                 (Err(OpError::NotNow), None) => {}
                 (received, _) => return received,
             }
@@ -405,8 +427,10 @@ impl<T> Chan<T> {
 
 impl<T> fmt::Debug for Chan<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Before the lock is taken, since it takes the lock too.
         let len = self.len();
         let state = self.state.lock();
+
         let mut out = f.debug_struct("Channel");
         out.field("len", &len);
         if self.capacity != usize::MAX {

@@ -127,17 +127,20 @@ impl Order {
         let indices = self.indices();
         let mut random = Random::here();
         let mut cut_short = None;
+
         for tried in 0..indices.len() {
             // One step of a Fisher-Yates shuffle.
             let next = tried + random.below(indices.len() - tried);
             indices.swap(tried, next);
             let index = indices[tried] as usize;
+
             match cases
                 .case(index)
                 .map_or(Attempt::NotNow, |case| case.attempt())
             {
                 Attempt::Done => return Ok(Some(index)),
                 Attempt::NotNow => {}
+                // Kept, since another case may still be done.
                 Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
             }
         }
@@ -152,9 +155,13 @@ pub(super) fn run(
     cases: &mut (impl Cases + ?Sized),
     patience: Patience,
 ) -> Result<Option<usize>, Cancelled> {
+    // A cancelled scope fails even if a case can be done.
     context::check()?;
+
+    // Step 1. A case that can be done needs no waiter, and a time limit no look at the clock.
     let mut order = Order::new(cases.len());
     let done = order.try_each(cases)?;
+
     let limit = match patience {
         _ if done.is_some() => return Ok(done),
         Patience::None => return poll_slowly(cases, order),
@@ -182,6 +189,7 @@ fn poll_slowly(
     mut order: Order,
 ) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
+
     // A single case was tried in one step, so there was an instant at which it could not be done.
     //
     // fault: each-case-is-tried-once
@@ -189,12 +197,14 @@ fn poll_slowly(
         return Ok(None);
     }
 
+    // With several cases, only a stay in all queues shows an instant at which none could be done.
     loop {
         match queues.stay(cases, Stay::JustLook)? {
             Came::Done(index) => return Ok(Some(index)),
             Came::Nothing => return Ok(None),
             Came::Again => {}
         }
+
         if let Some(done) = order.try_each(cases)? {
             return Ok(Some(done));
         }
@@ -209,6 +219,8 @@ fn run_slowly(
     limit: Option<Instant>,
 ) -> Result<Option<usize>, Cancelled> {
     let queues = Queues::of(cases);
+
+    // No spin if a case sends without room: see `SendCase::may_spin`.
     let mut tried = Ok(None);
     let _ = queues.may_spin
         && spin(|| {
@@ -216,12 +228,15 @@ fn run_slowly(
             !matches!(tried, Ok(None))
         });
     let mut done = tried?;
+
     while done.is_none() {
         match queues.stay(cases, Stay::Until(limit))? {
             Came::Done(index) => return Ok(Some(index)),
             Came::Nothing => return Ok(None),
+            // A stay that need not wait does not look at the scope.
             Came::Again => context::check()?,
         }
+
         done = order.try_each(cases)?;
     }
 
@@ -269,6 +284,7 @@ impl Queues {
         let mut entries = Vec::with_capacity(count);
         let mut random = Random::here();
         let mut may_spin = true;
+
         for index in 0..count {
             if let Some(case) = cases.case(index) {
                 may_spin &= case.may_spin();
@@ -292,7 +308,9 @@ impl Queues {
             let entered = cases
                 .case(index)
                 .map_or(Entered::Waits, |case| case.enter(waiter, index as u32));
+
             match entered {
+                // The select withdraws and tries all cases again: no other queue is needed.
                 Entered::NeedNotWait => break,
                 Entered::Waits => {}
                 Entered::WaitsUntil(at) => standing.due = first(standing.due, Some(at)),
@@ -336,6 +354,7 @@ impl Queues {
     /// Enters the queues, waits as long as `stay` says unless a case can be done, and leaves them.
     #[track_caller]
     fn stay(&self, cases: &mut (impl Cases + ?Sized), stay: Stay) -> Result<Came, Cancelled> {
+        // Step 2. With a queue missing there is a case that need not wait.
         let waiter = Waiter::new(context::slot());
         let InQueues { entered, due } = self.enter(cases, &waiter);
         let ended = if entered < self.entries.len() {
@@ -346,6 +365,9 @@ impl Queues {
 
         // From here on no other thread grants anything: the first write of the word decides.
         let granted = waiter.withdraw();
+
+        // Step 3: the messages of the other cases come back. The case that was granted is finished
+        // below, and leaves its queue there.
         for &(_, _, index) in &self.entries[..entered] {
             if granted.is_none_or(|(_, chosen)| chosen as usize != index) {
                 cases.case(index).into_iter().for_each(|case| case.leave());
@@ -356,11 +378,13 @@ impl Queues {
             let finished = cases
                 .case(chosen as usize)
                 .map_or(Attempt::NotNow, |case| case.granted(grant));
+
             match finished {
                 // The grant beats the cancel.
                 //
                 // fault: cancelled-select-drops-its-message
                 Attempt::Done => return Ok(Came::Done(chosen as usize)),
+                // Another thread took the message first.
                 Attempt::NotNow => {}
                 Attempt::Cancelled(cancelled) => return Err(cancelled),
             }

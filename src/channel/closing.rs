@@ -19,9 +19,11 @@ impl Closing {
     /// lock of the channel.
     #[inline]
     pub(super) fn note(&mut self, left: usize) {
+        // The first end that was dropped because a task did not end well explains the close.
         if self.is_ill {
             return;
         }
+
         self.is_ill = current::is_ill();
         if self.is_ill || left == 0 {
             self.by = current::actor();

@@ -228,6 +228,7 @@ impl<T> Iterator for Iter<'_, T> {
         if self.progress.ends() {
             return None;
         }
+
         let received = recv(self.receiver);
         self.progress.after(received)
     }
@@ -243,7 +244,10 @@ fn recv_until<T>(
     receiver: &Receiver<T>,
     limit: impl FnOnce() -> Option<Instant>,
 ) -> Result<T, OpError> {
+    // A cancelled scope fails even if there is a message.
     context::check().map_err(OpError::Cancelled)?;
+
+    // The limit is asked for only if the thread has to wait, since it may read the clock.
     match try_recv(receiver) {
         Err(OpError::NotNow) => recv_slowly(receiver, limit()),
         done => done,
@@ -268,6 +272,7 @@ fn try_recv<T>(receiver: &Receiver<T>) -> Result<T, OpError> {
 #[cold]
 #[track_caller]
 fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, OpError> {
+    // The select below parks without a spin.
     let mut received = Err(OpError::NotNow);
     spin(|| {
         received = try_recv(receiver);
@@ -282,6 +287,8 @@ fn recv_slowly<T>(receiver: &Receiver<T>, limit: Option<Instant>) -> Result<T, O
     let node = context::current();
     let mut select = Select::new();
     select.recv(receiver);
+
+    // The selected operation fails only if the channel is disconnected.
     wait(WaitKind::Receive, select, node.as_ref(), limit)?
         .recv(receiver)
         .map_err(|_| gone())
@@ -294,9 +301,11 @@ fn send_until<T>(
     message: T,
     limit: impl FnOnce() -> Option<Instant>,
 ) -> Result<(), (T, OpError)> {
+    // A cancelled scope fails even if there is room.
     if let Err(cancelled) = context::check() {
         return Err((message, OpError::Cancelled(cancelled)));
     }
+
     match try_send(sender, message) {
         Err((message, OpError::NotNow)) => send_slowly(sender, message, limit()),
         done => done,
@@ -320,11 +329,13 @@ fn send_slowly<T>(
 ) -> Result<(), (T, OpError)> {
     let mut unsent = Some(message);
     let mut sent = Ok(());
+
     // The message goes into each attempt and comes back if there is no room.
     let mut attempt = || {
         let Some(message) = unsent.take() else {
             return true;
         };
+
         sent = match try_send(sender, message) {
             Err((message, OpError::NotNow)) => {
                 unsent = Some(message);
@@ -332,6 +343,7 @@ fn send_slowly<T>(
             }
             done => done,
         };
+
         true
     };
 
@@ -339,9 +351,12 @@ fn send_slowly<T>(
     let _ = sender.capacity() != Some(0) && spin(&mut attempt);
     let Some(message) = unsent else { return sent };
 
+    // Kept until the wait is over, like in `recv_slowly`.
     let node = context::current();
     let mut select = Select::new();
     select.send(sender);
+
+    // The message goes to the channel once the send is selected. Until then this thread has it.
     match wait(WaitKind::Send, select, node.as_ref(), limit) {
         Ok(operation) => operation
             .send(sender, message)
@@ -360,6 +375,7 @@ fn wait<'a>(
 ) -> Result<SelectedOperation<'a>, OpError> {
     // A cancel disconnects this receiver, which makes its operation ready.
     let closed = node.map(|node| (node, select.recv(node.closed())));
+
     let selected = context::blocked(kind, || match limit {
         None => Ok(select.select()),
         Some(limit) => select.select_deadline(limit),
@@ -367,6 +383,7 @@ fn wait<'a>(
 
     // Only a select with a limit fails.
     let operation = selected.map_err(|_| OpError::NotNow)?;
+
     match closed {
         Some((node, index)) if operation.index() == index => {
             // A selected operation has to be completed, even this one, which can only fail.

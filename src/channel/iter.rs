@@ -118,6 +118,7 @@ impl<T> Iterator for Iter<'_, T> {
         if self.progress.ends() {
             return None;
         }
+
         let received = self.receiver.recv();
         self.progress.after(received)
     }
@@ -164,6 +165,7 @@ impl<T> Iterator for IntoIter<T> {
         if self.progress.ends() {
             return None;
         }
+
         let received = self.receiver.recv();
         self.progress.after(received)
     }

@@ -66,6 +66,7 @@ impl<T> Receiver<T> {
     #[inline]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
+        // The usual case. A cancelled scope is left to `Chan::recv`, which fails with the cancel.
         if !context::is_cancelled() {
             if let Some(message) = self.0.pop() {
                 return Ok(message);
@@ -99,6 +100,7 @@ impl<T> Receiver<T> {
     /// ```
     #[track_caller]
     pub fn recv_timeout(&self, duration: Duration) -> Result<T, RecvTimeoutError> {
+        // A closure, so that a receive that need not wait does not read the clock.
         self.recv_until(|| Instant::now().checked_add(duration))
     }
 

@@ -223,6 +223,7 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn remove(&mut self, index: usize) {
+        // The arm stays, so that the other cases keep their indices.
         self.arm(index).case = None;
     }
 
@@ -278,6 +279,7 @@ impl<'a, R> Select<'a, R> {
 
     #[track_caller]
     fn arm(&mut self, index: usize) -> &mut Arm<'a, R> {
+        // The index of a case that was removed is not given out again.
         match self.arms.get_mut(index) {
             Some(arm) if arm.case.is_some() => arm,
             _ => panic!("the select has no case {index}"),
@@ -317,6 +319,7 @@ impl<'a, R> Select<'a, R> {
             self.arms.iter().any(|arm| arm.case.is_some()),
             "a select without cases would wait for ever"
         );
+
         match self.run(Patience::Unlimited)? {
             Some(result) => Ok(result),
             None => unreachable!("the wait has no limit"),
@@ -416,6 +419,8 @@ impl<'a, R> Select<'a, R> {
     }
 
     fn handle(&mut self, index: usize) -> Option<R> {
+        // The case is there: only a case that is in its arm is ever done. So the callers can take
+        // `None` for the end of the time.
         self.arms[index].case.as_mut().map(|case| case.handle())
     }
 }
@@ -440,6 +445,7 @@ impl<R> Cases for [Arm<'_, R>] {
 
     fn case(&mut self, index: usize) -> Option<&mut dyn Case> {
         let arm = &mut self[index];
+        // To the select, a paused case is like one that was removed.
         match &mut arm.case {
             Some(case) if !arm.is_paused => Some(case.case()),
             _ => None,

@@ -62,6 +62,7 @@ impl<T> Sender<T> {
     #[inline]
     #[track_caller]
     pub fn send(&self, mut message: T) -> Result<(), SendError<T>> {
+        // The usual case. A cancelled scope is left to `Chan::send`, which fails with the cancel.
         if !context::is_cancelled() {
             match self.0.push(message) {
                 None => return Ok(()),
@@ -100,6 +101,7 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn send_timeout(&self, message: T, duration: Duration) -> Result<(), SendTimeoutError<T>> {
+        // A closure, so that a send that need not wait does not read the clock.
         self.send_until(message, || Instant::now().checked_add(duration))
     }
 
@@ -148,8 +150,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// Fails if there is no room, no receiver that waits, or no receiver at all. If there is no receiver and the scope is
-    /// cancelled, the error is the cancel. It holds the message.
+    /// Fails if there is no room, no receiver that waits, or no receiver at all. If there is no
+    /// receiver and the scope is cancelled, the error is the cancel. It holds the message.
     ///
     /// ```
     /// let (sender, _receiver) = taskgroup::channel::bounded(1);

@@ -120,6 +120,7 @@ impl<T> ChannelState<T> {
         let (waiter, receiving) = self
             .receiving
             .set_apart_if(|waiter, receiving| waiter.claim(grant, receiving.case))?;
+
         wakes.keep(waiter.clone());
         Some(&mut receiving.handed)
     }
@@ -156,6 +157,7 @@ impl<T> ChannelState<T> {
         let (waiter, sending) = self
             .sending
             .pop_if(|waiter, sending| waiter.claim(Grant::Given, sending.case))?;
+
         wakes.keep(waiter);
         Some(sending.message)
     }
@@ -177,6 +179,7 @@ impl<T> ChannelState<T> {
                     self.tell_receiver(Grant::Given, wakes);
                 }
             }
+
             return Ok(message);
         }
 

@@ -62,6 +62,7 @@ impl<T> Ticker<T> {
     pub(super) fn take(&self) -> Result<T, Option<Instant>> {
         let mut next = self.due.lock();
         let now = facade::now();
+
         let Some(due) = next.filter(|&due| due <= now) else {
             return Err(*next);
         };
@@ -93,9 +94,12 @@ impl<T> Ticker<T> {
                 Ok(message) => return Ok(message),
                 Err(due) => due,
             };
+
             // Invariant 3: nothing but the clock ends the wait.
             context::wait(WaitKind::Receive, first(due, limit), || false)
                 .map_err(OpError::Cancelled)?;
+
+            // If the message came first, the next look finds it, or another receive was faster.
             if !comes_first(due, limit) {
                 return Err(OpError::NotNow);
             }

@@ -138,11 +138,13 @@ impl Barrier {
             if let Some(broken) = state.broken.clone() {
                 return Err(Some(broken));
             }
+
             // The last to come lets all others go on, in the critical section that counts them.
             if state.waiting.len() + 1 >= self.size {
                 state.waiting.grant_all(Grant::Given, wakes);
                 return Err(None);
             }
+
             Ok(state.waiting.push(waiter.clone(), None))
         });
 
@@ -156,6 +158,7 @@ impl Barrier {
         let ended = context::wait(WaitKind::Barrier, None, || entered.is_granted());
         let settled = entered.settle(ended, |state, position, wakes| {
             state.waiting.remove(position);
+
             // In the critical section in which the waiter leaves: no thread finds the barrier
             // whole with one waiter too few.
             let broken = Broken::by_cancel(current::actor());

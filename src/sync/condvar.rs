@@ -324,6 +324,7 @@ impl Condvar {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return 0;
         }
+
         self.notify(usize::MAX)
     }
 
@@ -340,6 +341,8 @@ impl Condvar {
                 wakes.grant(waiter, Grant::Given);
                 notified += 1;
             }
+
+            // Under the lock, so that the count is the length of the queue.
             self.waiting.store(queue.len(), Ordering::Relaxed);
         }
 

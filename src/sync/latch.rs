@@ -76,6 +76,7 @@ impl Latch {
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
+                // The count is zero by now, so there are only threads to let go.
                 Ok(1) => return self.waiters.release(|| ()),
                 Ok(_) => return,
                 Err(now) => left = now,

@@ -289,6 +289,7 @@ impl LockQueue {
         {
             let mut state = self.state.lock();
             let was_told = state.settle(waiter);
+
             // Before the waiter is removed, since it asks whether the waiter is first or last.
             state.give_up_hand_over(position, leaving);
             state.waiters.remove(position);

@@ -130,6 +130,7 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
         // A cancelled scope fails even if the mutex is free.
         context::check()?;
+
         match self.try_lock() {
             Some(guard) => Ok(guard),
             None => self.lock_slowly(OnCancel::Return),
@@ -192,6 +193,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.base.queue.is_handed_over() {
             return None;
         }
+
         let data = self.data.try_lock()?;
         Some(self.locked(data))
     }
@@ -201,6 +203,7 @@ impl<T: ?Sized> Mutex<T> {
     fn lock_slowly(&self, on_cancel: OnCancel) -> Result<MutexGuard<'_, T>, Cancelled> {
         // Only a thread that has to wait is checked, so a free mutex costs nothing more.
         self.base.assert_not_this_task(|_| true);
+
         let data = self
             .base
             .queue

@@ -146,6 +146,7 @@ impl<T> OnceCell<T> {
         context::check()?;
 
         let value = make()?;
+
         // It does not fail: no other thread sets the value while this one has the turn.
         let _ = self.value.set(value);
         // With the value in place, this lets all waiting threads go on.
@@ -171,6 +172,7 @@ impl<T> OnceCell<T> {
             if self.value.get().is_some() {
                 return Err(Grant::Refused);
             }
+
             if !state.busy {
                 state.busy = true;
                 return Err(Grant::Given);

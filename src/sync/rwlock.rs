@@ -112,6 +112,7 @@ impl<T: ?Sized> RwLock<T> {
                 return Ok(self.reading(data));
             }
         }
+
         self.read_slowly(OnCancel::Return)
     }
 
@@ -197,6 +198,7 @@ impl<T: ?Sized> RwLock<T> {
         if let Some(guard) = self.try_write() {
             return guard;
         }
+
         match self.write_slowly(OnCancel::Wait) {
             Ok(guard) => guard,
             Err(_) => unreachable!("the wait cannot be cancelled"),
@@ -209,6 +211,7 @@ impl<T: ?Sized> RwLock<T> {
         // A thread may have a second guard to read, unless a writer has come in between.
         self.base
             .assert_not_this_task(|held| held == Access::Write || self.base.queue.has_writer());
+
         let data = self
             .base
             .queue
@@ -223,6 +226,7 @@ impl<T: ?Sized> RwLock<T> {
     fn write_slowly(&self, on_cancel: OnCancel) -> Result<WriteGuard<'_, T>, Cancelled> {
         // A thread that writes waits for every guard, also for its own.
         self.base.assert_not_this_task(|_| true);
+
         let data = self
             .base
             .queue
@@ -253,6 +257,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.base.queue.is_handed_over() && !self.data.is_locked() {
             return None;
         }
+
         let data = self.data.try_read()?;
         Some(self.reading(data))
     }
@@ -277,6 +282,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.base.queue.is_handed_over() {
             return None;
         }
+
         let data = self.data.try_write()?;
         Some(self.writing(data))
     }

@@ -167,6 +167,7 @@ impl Semaphore {
                 count <= Self::MAX_PERMITS.saturating_sub(permits),
                 "{permits} and {count} permits are more than a semaphore can have"
             );
+
             let grown = ((permits + count) * ONE) | GROWN;
             // Before they can be taken: otherwise they could be forgotten before they are counted.
             // Relaxed: it is only a count.
@@ -215,6 +216,7 @@ impl Semaphore {
             if state.closed.is_some() {
                 return;
             }
+
             // Invariant 3.
             state.closed = Some(Cancelled::new(
                 CancelCause::SemaphoreClosed,
@@ -286,6 +288,7 @@ impl Semaphore {
         if count > self.made_with {
             self.assert_possible(count);
         }
+
         self.take(count)
     }
 
@@ -306,6 +309,7 @@ impl Semaphore {
             if state.closed.is_some() {
                 return Err(Grant::Refused);
             }
+
             // Invariant 2. Acquire pairs with the release in `put_back`, if the permits have come
             // meanwhile.
             let word = self.word.fetch_or(QUEUED, Ordering::Acquire);
@@ -313,6 +317,7 @@ impl Semaphore {
                 self.word.fetch_sub(count * ONE + QUEUED, Ordering::Relaxed);
                 return Err(Grant::Given);
             }
+
             Ok(state.waiters.push(waiter.clone(), count))
         });
 
@@ -376,6 +381,7 @@ impl Semaphore {
             if self.word.load(Ordering::Acquire) / ONE < count {
                 return;
             }
+
             self.word.fetch_sub(count * ONE, Ordering::Relaxed);
             if let Some((waiter, _)) = queue.pop() {
                 wakes.grant(waiter, Grant::Given);

@@ -160,10 +160,12 @@ impl WaitGroup {
     fn wait_limited(&self, limit: impl FnOnce() -> Option<Instant>) -> Result<Outcome, Cancelled> {
         context::check()?;
         let state = &*self.0;
+
         // fault: wait-group-enters-after-it-leaves
         let entered = state.enter();
         let entered = match entered {
             Ok(entered) => entered,
+            // Invariant 2: this thread puts its reference back into the count.
             Err(ready) => {
                 state.add();
                 return Ok(ready);
@@ -197,6 +199,7 @@ impl WaitGroupState {
             if self.leave(queue, wakes) {
                 return Err(Outcome::Ready);
             }
+
             Ok(queue.push(waiter.clone(), ()))
         })
     }
@@ -252,6 +255,7 @@ impl Drop for WaitGroup {
         if self.0.leave_quickly() {
             return;
         }
+
         let mut wakes = Wakes::default();
         self.0.leave(&mut self.0.queue.lock(), &mut wakes);
         wakes.wake();

@@ -67,6 +67,7 @@ impl WaitSet {
             if is_true() {
                 return Err(Outcome::Ready);
             }
+
             Ok(queue.push(waiter.clone(), ()))
         });
 

@@ -25,6 +25,7 @@ impl<T> Chan<T> {
             state.senders -= 1;
             // Invariant 6.
             state.senders_closing.note(state.senders);
+
             // fault: last-sender-tells-nothing
             if state.senders == 0 {
                 while state.tell_receiver(Grant::Refused, wakes).is_some() {}
@@ -41,6 +42,7 @@ impl<T> Chan<T> {
             if state.receivers != 0 {
                 return VecDeque::new();
             }
+
             // Invariant 1: the refused senders stay in the queue, where each finds its message.
             //
             // fault: last-receiver-tells-nothing
@@ -49,6 +51,7 @@ impl<T> Chan<T> {
                     wakes.keep(waiter.clone());
                 }
             }
+
             // fault: last-receiver-leaves-the-messages
             mem::take(&mut state.buffer)
         });
@@ -68,6 +71,7 @@ fn drop_each<T>(messages: VecDeque<T>) {
         let Err(payload) = catch(|| drop(message)) else {
             continue;
         };
+
         if first.is_none() && !thread::panicking() {
             first = Some(payload);
         } else {
