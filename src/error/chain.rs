@@ -16,6 +16,7 @@ const LONGEST: usize = 1024;
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    // The payload comes first: a cancel passed on as an `io::Error` is that payload.
     iter::successors(Some(error), |&error| {
         match error
             .downcast_ref::<io::Error>()

@@ -29,6 +29,8 @@ local! {
 ///
 /// Raises the first panic of a destructor, after all destructors have run. The others are logged.
 pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
+    // Only the outermost call on this thread drops what it is given. A call inside of a destructor
+    // would take more stack for each level.
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
             // The first is taken out first.
@@ -41,6 +43,7 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
             false
         }
         none => {
+            // From here on, calls inside of the destructors find the list and add to it.
             *none = Some(Vec::new());
             true
         }
@@ -56,13 +59,17 @@ pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
 
     // The outermost call drops what the destructors have noted.
     if begins.is_ok_and(|begins| begins) {
+        // The borrow ends before a value is dropped: its destructor may borrow the list again.
         let next = || PENDING.with(|pending| pending.borrow_mut().as_mut().and_then(Vec::pop));
         while let Some(value) = next() {
             drop_one(value, &mut panicked);
         }
+
+        // The next call on this thread is an outermost one again.
         PENDING.with(|pending| pending.take());
     }
 
+    // Last, since a panic raised earlier would skip the destructors that are still to run.
     panicked.into_iter().for_each(raise);
 }
 

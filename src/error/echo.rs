@@ -41,9 +41,11 @@ impl Key {
 
 /// Finds out which failures are echoes of others. `group` is the token of their group.
 pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
+    // Without traces there are no echoes, and no table is needed to find them.
     if failures.iter().all(|failure| failure.traces().is_none()) {
         return;
     }
+
     let mut places = places(failures);
 
     // A failure also stands for the failures that its error holds, of isolated and started tasks.
@@ -61,6 +63,7 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
     let place_of = |actor: &Arc<Actor>| {
         let keys = actor.parts().filter_map(|part| match part {
             Part::Task(task) => Some(Key::Task(task.id)),
+            // The body of another group is not among the failures of this one.
             Part::Body(token) => (*token == group).then_some(Key::Body),
         });
         keys.filter_map(|key| places.get(&key)).copied().next()
@@ -76,7 +79,10 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
             .find(|&place| place != i)
     };
 
+    // All failures of a circle would be echoes, and the drawing would have no place for them.
     let links = without_circles(failures.iter().enumerate().map(root_of).collect());
+
+    // All roots are looked up before the loop below borrows the failures to change them.
     let roots: Vec<_> = links
         .into_iter()
         .map(|link| link.and_then(|root| Root::of(failures[root].origin())))
@@ -95,6 +101,7 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     if !failures.iter().any(is_echo) {
         return vec![None; failures.len()];
     }
+
     let places = places(failures);
 
     // Two failures of one task that `split` has divided may form a circle.
@@ -113,6 +120,8 @@ pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
         // Each place that is passed on the way has the same end, so no link is followed twice.
         let mut passed = Vec::new();
         let mut place = start;
+
+        // The links form no circle, so each walk ends.
         let end = loop {
             match (ends[place], links[place]) {
                 (Some(end), _) => break end,
@@ -120,9 +129,12 @@ pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
                 (None, Some(next)) => passed.push(std::mem::replace(&mut place, next)),
             }
         };
+
         passed.into_iter().for_each(|place| ends[place] = Some(end));
         ends[place] = Some(end);
     }
+
+    // Each place has got its end, so none is left out here.
     ends.into_iter().flatten().collect()
 }
 
@@ -142,6 +154,7 @@ fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
     // The walk that came to each place, named by the place it began at.
     let mut walks = vec![usize::MAX; links.len()];
     for start in 0..links.len() {
+        // The walk stops at a place that has been walked before: all walks together pass each once.
         let mut next = Some(start);
         while let Some(place) = next.filter(|&place| walks[place] == usize::MAX) {
             walks[place] = start;
@@ -150,6 +163,7 @@ fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
 
         // It came back to a place of its own: a circle.
         if let Some(back) = next.filter(|&place| walks[place] == start) {
+            // The failure that was recorded first stands at the lowest place. It is to be no echo.
             let mut first = back;
             let mut place = links[back];
             while let Some(at) = place.filter(|&at| at != back) {

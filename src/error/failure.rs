@@ -278,6 +278,7 @@ impl<E: TaskError> FailureKind<E> {
         let FailureKind::Error(error) = self else {
             return None;
         };
+
         // The chain is the user's code. If it panics here, it panics again where the report is
         // drawn.
         catch(|| Traces::of(error, task_of::<E>)).unwrap_or_else(|payload| {

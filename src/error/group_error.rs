@@ -97,6 +97,7 @@ impl<E> Failures<E> {
     fn none() -> Self {
         Failures {
             list: Vec::new(),
+            // Not `dismantle`, since `E` need not be `'static` here. The list stays empty.
             drop,
         }
     }
@@ -134,9 +135,11 @@ impl<E> GroupError<E> {
         let primary = canceller.map(|canceller| ends(&links(&failures))[canceller]);
 
         let failures = Failures {
+            // The failures may hold reports, which are to be dropped without recursion.
             list: failures,
             drop: dismantle,
         };
+
         Self::of(Report {
             canceller,
             primary,

@@ -14,6 +14,7 @@ pub(super) struct NamedActor {
 
 impl NamedActor {
     pub(super) fn new(actor: Actor) -> Self {
+        // Kept beside the actor, since the errors give out references to it.
         let task = actor.task().cloned().map(TaskIdentity::info);
         NamedActor {
             actor: Arc::new(actor),

@@ -55,10 +55,14 @@ type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 /// When called on a thread that is panicking, like [`std::panic::set_hook`].
 pub fn install_panic_hook() {
     static INSTALL: Once = Once::new();
+
+    // `take_hook` would panic as well. Inside of `call_once` that poisons `INSTALL` for good.
     assert!(
         !thread::panicking(),
         "cannot install a panic hook on a thread that is panicking"
     );
+
+    // A second call would make this hook the previous one of itself.
     INSTALL.call_once(|| {
         let previous = panic::take_hook();
 
@@ -66,7 +70,10 @@ pub fn install_panic_hook() {
         let is_of_std = is_same(&*previous, &*panic::take_hook());
 
         panic::set_hook(Box::new(move |info| {
+            // Captures nothing unless the environment asks for backtraces.
             let backtrace = Backtrace::capture();
+
+            // A hook of the user's keeps what it prints. Only the output of std's is replaced.
             let task = if is_of_std { current::task() } else { None };
             match task.and_then(|task| task.name) {
                 Some(name) => print(&name, info, &backtrace),
@@ -95,11 +102,13 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
     /// Whether the note about backtraces has been printed.
     static TOLD: AtomicBool = AtomicBool::new(false);
 
+    // Put together first and written at once, so that no other thread prints in between.
     let mut text = format!("\nthread '{}' panicked", Escaped(name));
     if let Some(location) = info.location() {
         let _ = write!(text, " at {location}");
     }
 
+    // std's hook knows the texts of these two types only.
     let payload = info.payload();
     let message = match payload.downcast_ref::<&'static str>() {
         Some(message) => *message,
@@ -117,6 +126,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
         Some(_) => {
             let _ = writeln!(text, "stack backtrace:\n{}", Backtrace::force_capture());
         }
+        // std says this once in a process, too.
         None if !TOLD.swap(true, Relaxed) => {
             text +=
                 "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
@@ -124,6 +134,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
         None => {}
     }
 
+    // There is no place left where an error could be reported.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -23,6 +23,7 @@ impl Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let nanos = self.0.as_nanos();
+
         match (seconds, nanos) {
             (0, ..1_000) => write!(f, "{nanos} ns"),
             (0, ..1_000_000) => write!(f, "{:.1} µs", self.0.as_secs_f64() * 1e6),
@@ -37,6 +38,8 @@ impl Display for Time {
 /// Returns the text of an error on one line.
 pub(super) fn one_line(text: &dyn Display) -> String {
     let text = text_of(text);
+
+    // A text that is one line already is not copied.
     match joined(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(line) => line,
@@ -62,12 +65,14 @@ pub(super) fn shortened(line: String) -> String {
     let end = (line.len() - END..line.len())
         .find(|&at| line.is_char_boundary(at))
         .unwrap_or(line.len());
+
     format!("{} … {}", &line[..beginning], &line[end..])
 }
 
 /// Like `to_string`, but does not panic where a `Display` returns an error.
 pub(super) fn text_of(text: &(impl Display + ?Sized)) -> String {
     let mut out = String::new();
+    // Formatting into a `String` fails only if the `Display` itself does.
     if write!(out, "{text}").is_err() {
         out += " (its `Display` failed)";
     }

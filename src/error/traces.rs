@@ -60,6 +60,7 @@ impl Traces {
     /// there are no traces. Runs code of the user's, which may panic.
     pub(super) fn of<E: TaskError>(error: &E, task_of: TaskOf) -> Option<Box<Traces>> {
         let mut traces = Traces::default();
+
         // The error that `held` returns may be missing from the sources.
         for error in [error.as_error(), error.held()]
             .into_iter()
@@ -69,6 +70,7 @@ impl Traces {
             traces.look_at(error, task_of);
         }
 
+        // A failure without traces keeps no allocation.
         (!traces.actors.is_empty() || !traces.holds.is_empty()).then(|| Box::new(traces))
     }
 
@@ -78,11 +80,13 @@ impl Traces {
         } else if let Some(broken) = error.downcast_ref::<Broken>() {
             self.actors.extend(broken.actor().cloned());
         } else if let Some(cancelled) = error.downcast_ref::<Cancelled>() {
+            // Where a failure cancelled that group, it may be the root.
             self.actors.extend(cancelled.failed().cloned());
         } else if let Some(outline) = error.downcast_ref::<Outline>() {
             // The nested group may have failed because of something outside.
             self.actors.extend(outline.traces.iter().cloned());
         } else {
+            // An isolated or started task may have handed its failure to this one.
             self.holds.extend(task_of(error));
         }
     }

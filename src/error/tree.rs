@@ -40,6 +40,8 @@ impl Node {
     pub(super) fn add_error(&mut self, text: &dyn Display, error: Option<&(dyn Error + 'static)>) {
         let mut texts = vec![text_of(text)];
         let mut nested = None;
+
+        // The chain ends at the report of a nested group: the drawing has all that lies below it.
         for error in error.into_iter().flat_map(chain) {
             match error.downcast_ref::<Outline>() {
                 Some(outline) => nested = Some(outline),
@@ -56,10 +58,12 @@ impl Node {
             if in_drawing || shown.iter().any(|outer| outer.contains(&text)) {
                 continue;
             }
+
             self.add_text(if shown.is_empty() { "" } else { "caused by: " }, &text);
             shown.push(text);
         }
 
+        // Shared, since a copy at each level of nested groups would hold all levels below.
         if let Some(outline) = nested {
             self.add_child(outline.root.clone());
         }
@@ -74,11 +78,14 @@ impl Node {
 
     fn add_text(&mut self, label: &str, text: &str) {
         let mut label = Cow::Borrowed(label);
+        // Such a first line could pass for a branch of the drawing.
         if label.is_empty() && text.trim_start().starts_with(['├', '└', '│']) {
             label = Cow::Borrowed(ASIDE);
         }
+
         for line in text.lines() {
             self.lines.push(format!("{label}{}", Escaped(line)));
+            // Further lines stand to the right of the column in which labels begin.
             label = Cow::Owned(" ".repeat(label.len().max(ASIDE.len())));
         }
     }
@@ -107,12 +114,14 @@ impl Display for Node {
         // be drawn, and the length of their indentation.
         let mut path = vec![(self.children.iter(), 0)];
         while let Some((children, outer)) = path.last_mut() {
+            // The child before may have left a longer indentation.
             indent.truncate(*outer);
             let Some(child) = children.next() else {
                 path.pop();
                 continue;
             };
 
+            // The line at the left runs on only while siblings follow.
             let (branch, below) = if children.len() > 0 {
                 ("├─ ", "│  ")
             } else {
@@ -124,6 +133,8 @@ impl Display for Node {
             f.write_str(branch)?;
             indent.push_str(below);
             child.draw_lines(f, &indent)?;
+
+            // The children of this child come before its siblings.
             path.push((child.children.iter(), indent.len()));
         }
         Ok(())
@@ -132,6 +143,7 @@ impl Display for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // Each node loses its children before it is dropped, so no drop runs inside of another.
         let mut doomed = std::mem::take(&mut self.children);
         while let Some(node) = doomed.pop() {
             // A node that another drawing still holds stays.

@@ -56,6 +56,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 pub(super) fn assert_none() {
     // A thread past its thread-locals counts nothing.
     let held = HELD.try_with(Cell::get).unwrap_or(0);
+
     // A second panic would end the process without the text of the first.
     assert!(
         held == 0 || thread::panicking(),

@@ -51,11 +51,14 @@ impl<T> Late<T> {
             .borrow_mut()
             .get_or_insert_with(|| Rc::new(make()))
             .clone();
+
+        // Its drop keeps rule 2, also where `f` panics.
         let used = Use {
             late: self,
             value,
             is_spent,
         };
+
         f(&used.value)
     }
 }

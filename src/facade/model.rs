@@ -87,6 +87,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
         if payload.is::<ModelPanic>() {
             payload
         } else {
+            // A finding of loom's or of the model's: it has to end the model.
             panic::resume_unwind(payload)
         }
     })
@@ -132,6 +133,7 @@ macro_rules! atomic {
             }
 
             pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                // A load that the next access to the value hides still shows here (see the module).
                 self.loads.fetch_or(0, Ordering::Relaxed);
                 self.value.load(ordering)
             }
@@ -226,6 +228,7 @@ impl<T> Once<T> {
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
         // The value first: a thread that sees the word must find the value.
         self.value.set(value)?;
+
         self.is_set.store(1, Ordering::Release);
         Ok(())
     }
@@ -279,16 +282,19 @@ impl Unparker {
     }
 
     pub(crate) fn unpark(&self) {
+        // It cannot fail, since the mailbox holds the receiver, too.
         let _ = self.0.sender.send(());
     }
 }
 
 pub(crate) fn park() {
     let mailbox = MAILBOX.with(Arc::clone);
+
     let receiver = mailbox
         .receiver
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
+
     // fault: early-wake-is-forgotten
     let _ = receiver.recv();
 }

@@ -43,6 +43,8 @@ pub(crate) fn pass(time: Duration) {
         clock.passed += time;
         std::mem::take(&mut clock.asleep)
     };
+
+    // Outside of the lock, which each woken thread takes.
     woken.iter().for_each(Unparker::unpark);
 }
 
@@ -50,7 +52,9 @@ pub(crate) fn now() -> Instant {
     if !RUNS.load(Relaxed) {
         return Instant::now();
     }
+
     let passed = CLOCK.lock().passed;
+    // A park compares with this, so it misses no step that comes in between.
     SEEN.with(|seen| seen.set(passed));
     Instant::now() + passed
 }
@@ -62,10 +66,12 @@ pub(super) fn park_until_it_goes_on() {
         return park();
     }
     {
+        // One lock for the look and the entry, so that no step comes in between.
         let mut clock = CLOCK.lock();
         if clock.passed != SEEN.with(Cell::get) {
             return;
         }
+
         clock.asleep.push(Unparker::current());
     }
     park();

@@ -28,6 +28,7 @@ impl<'a> WriteWord<'a> {
         let word = self.0;
         // The drop would release the word to writers, too.
         std::mem::forget(self);
+
         word.swap(1, Ordering::Release);
         ReadWord(word)
     }
@@ -69,6 +70,7 @@ impl<T: ?Sized> DataRwLock<T> {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
+                    // The word keeps writers out, so the inner lock is free for readers.
                     return Some(DataReadGuard {
                         data: self.data.try_read()?,
                         word: ReadWord(&self.word),
@@ -84,6 +86,8 @@ impl<T: ?Sized> DataRwLock<T> {
         self.word
             .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
+
+        // The word is exclusive, so the inner lock is free.
         Some(DataWriteGuard {
             data: self.data.try_write()?,
             word: WriteWord(&self.word),

@@ -48,6 +48,8 @@ impl<T> Mutex<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => self.lock_contended(),
         };
+
+        // Debug builds count the locks that a thread holds (see `held`).
         #[cfg(debug_assertions)]
         let guard = MutexGuard::new(guard);
         guard
@@ -61,6 +63,7 @@ impl<T> Mutex<T> {
     #[cold]
     fn lock_contended(&self) -> std::sync::MutexGuard<'_, T> {
         let backoff = Backoff::new();
+
         while !backoff.is_completed() {
             backoff.snooze();
             match self.0.try_lock() {
@@ -69,6 +72,8 @@ impl<T> Mutex<T> {
                 Err(TryLockError::WouldBlock) => {}
             }
         }
+
+        // The lock has not come free soon. To go on trying could keep a core from its owner.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -242,6 +247,8 @@ pub(crate) fn park_timeout(limit: Duration) {
 pub(crate) fn park_idle(limit: Duration) -> bool {
     let start = Instant::now();
     thread::park_timeout(limit);
+
+    // A wake, too, ends the park, so only the time tells.
     start.elapsed() >= limit
 }
 
@@ -266,6 +273,7 @@ impl Pace {
     /// Whether it is due now. If so, the next time begins.
     pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
+
         let is_due = self.next.is_none_or(|next| next <= now);
         if is_due {
             self.next = now.checked_add(self.every);
@@ -296,6 +304,7 @@ pub(crate) fn start_thread(
         builder = builder.stack_size(size.min(LARGEST_STACK));
     }
 
+    // Any other panic in there becomes an error: the caller has counted `f` already.
     match catch(|| builder.spawn(f)) {
         Ok(started) => started.map(drop),
         Err(_) => Err(io::Error::other("the thread could not be set up")),

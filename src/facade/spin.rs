@@ -27,6 +27,8 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
     const ROUNDS: u32 = 4;
     /// Each has a pause behind it that is twice as long as the one before.
     const LOOKS: u32 = 4;
+
+    // On one core the thread that is waited for cannot run while this one spins.
     if *CORES > 1 {
         for _ in 0..ROUNDS {
             for look in 0..LOOKS {
@@ -54,16 +56,22 @@ pub(crate) fn spin(mut done: impl FnMut() -> bool) -> bool {
 pub(crate) fn linger(mut done: impl FnMut() -> bool) {
     const LOOKS: u32 = 16;
     const PAUSES: u32 = 128;
+
+    // The thread that is waited for would need this very core.
     if *CORES == 1 {
         return;
     }
+
     for look in 0..LOOKS {
         if done() {
             return;
         }
+
+        // Where others want the core, the work that is waited for is not worth theirs.
         if look % 4 == 0 && !yield_if_cheap() {
             return;
         }
+
         (0..PAUSES).for_each(|_| hint::spin_loop());
     }
 }
@@ -72,6 +80,8 @@ pub(crate) fn linger(mut done: impl FnMut() -> bool) {
 fn yield_if_cheap() -> bool {
     let before = Instant::now();
     let now = before.saturating_duration_since(*EPOCH).as_millis() as u64;
+
+    // The time that the yield takes tells whether something else computes on this core.
     YIELDS.try_yield(now, || {
         thread::yield_now();
         before.elapsed()
@@ -109,6 +119,7 @@ impl Yields {
     fn try_yield(&self, now: u64, yields: impl FnOnce() -> Duration) -> bool {
         let resume = self.resume.load(Relaxed);
         let pause = self.pause.load(Relaxed);
+
         if resume != 0 {
             // One thread tries: it moves the end of the pause, so the others go on waiting.
             let mine = now >= resume
@@ -116,12 +127,14 @@ impl Yields {
                     .resume
                     .compare_exchange(resume, now + pause, Relaxed, Relaxed)
                     .is_ok();
+
             if !mine {
                 return false;
             }
         }
 
         if yields() >= Self::TURN {
+            // It took a turn. The longer the core stays busy, the rarer the tries become.
             self.resume.store(now + pause, Relaxed);
             self.pause
                 .store((2 * pause).min(Self::LONGEST_PAUSE), Relaxed);

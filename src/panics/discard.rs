@@ -12,6 +12,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     // The destructor may panic with a payload that has such a destructor too. Where that does not
     // end, the last payload is leaked.
     const PATIENCE: usize = 8;
+
     let mut payload = payload;
     for _ in 0..PATIENCE {
         match catch(|| drop(payload)) {
@@ -42,12 +43,14 @@ pub(crate) fn log(write: impl FnOnce()) {
 /// Returns the message of a payload. Never unwinds, although it may run the `Display` of an error
 /// of the user's.
 pub(super) fn message_of(payload: &(dyn Any + Send)) -> Cow<'static, str> {
+    // `panic!` raises these two: a text without arguments, and a formatted text.
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         return Cow::Borrowed(text);
     }
     if let Some(text) = payload.downcast_ref::<String>() {
         return Cow::Owned(text.clone());
     }
+
     if let Some(text) = payload.downcast_ref::<Cow<'static, str>>() {
         return text.clone();
     }

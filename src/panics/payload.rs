@@ -42,8 +42,10 @@ impl PanicPayload {
     /// Makes one of what `catch_unwind` returned, and takes the record that the hook made of that
     /// panic on this thread.
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        // First, since the user's `Display` below may panic, which adds a record.
         let record = take_record(&*payload);
         let message = message_of(&*payload);
+
         PanicPayload(Box::new(Inner {
             message,
             payload: PlainMutex::new(Some(payload)),
@@ -113,6 +115,8 @@ impl PanicPayload {
     /// ```
     pub fn backtrace(&self) -> Option<&str> {
         let backtrace = self.0.record.as_ref()?.backtrace.as_ref()?;
+
+        // Resolving the symbols takes long, so that is left until something asks for the text.
         Some(self.0.backtrace.get_or_init(|| backtrace.to_string()))
     }
 
@@ -166,6 +170,7 @@ impl PanicPayload {
     /// ```
     pub fn resume(mut self) -> ! {
         let payload = self.take();
+
         // The next catch on this thread finds the place of the panic again.
         if let Some(record) = self.0.record.take() {
             keep_record(record);

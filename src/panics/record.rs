@@ -34,6 +34,7 @@ impl Identity {
             Some(text) => Some(*text),
             None => payload.downcast_ref::<String>().map(String::as_str),
         };
+
         match text {
             Some(text) => Identity::Text {
                 address: text.as_ptr().addr(),
@@ -58,10 +59,12 @@ pub(crate) fn keep_record(record: Record) {
     // A panic of a thread that is past its thread-locals goes unrecorded.
     let _ = RECORDS.try_with(|records| {
         let mut records = records.borrow_mut();
+
         // The oldest is the least likely to be asked about.
         if records.len() == NESTED {
             records.remove(0);
         }
+
         records.push(record);
     });
 }
@@ -71,11 +74,14 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
     let record = RECORDS
         .try_with(|records| {
             let mut records = records.borrow_mut();
+
+            // Without the hook there are no records, and the text need not be copied to compare it.
             if records.is_empty() {
                 return None;
             }
 
             let identity = Identity::of(payload);
+
             // The latest match: an earlier one may be of a panic that was caught elsewhere.
             let found = records
                 .iter()
@@ -85,6 +91,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
         .ok()
         .flatten();
 
+    // Also where none matches: the records are of panics before this one.
     forget_panics();
     record
 }

@@ -58,6 +58,7 @@ impl PublishedBatch {
         // First, so that tasks that the worker puts here meanwhile are flagged again.
         self.clear_flag();
 
+        // A copy, so that the lock is free while the source takes its own.
         let batch = self.batch.lock().clone();
         if let Some(batch) = batch {
             batch.give_back();

@@ -70,6 +70,7 @@ mod linux {
 
         fn look_at_clock(&mut self, worker: &Worker) -> Look {
             let tasks = worker.tasks();
+
             // The thread has ended, or is about to.
             let Some(used) = processor_time(worker.thread()) else {
                 return Look::Unknown;
@@ -88,6 +89,7 @@ mod linux {
                     } else {
                         Look::Unknown
                     };
+
                     self.still.insert(
                         worker.key(),
                         Still {

@@ -75,6 +75,7 @@ impl Members {
             (false, true) => {
                 let member = &mut self.workers[key];
                 member.busy = Some(self.busy.len());
+                // It may have come a moment ago, so the next look does not suspect it.
                 member.watched = false;
                 self.busy.push(key);
             }
@@ -82,8 +83,10 @@ impl Members {
                 let member = &mut self.workers[key];
                 // The monitor will not look at it any more, so what it has begun counts here.
                 self.progress |= member.has_begun();
+
                 if let Some(index) = member.busy.take() {
                     self.busy.swap_remove(index);
+                    // The last of the busy has moved into the gap.
                     if let Some(&moved) = self.busy.get(index) {
                         self.workers[moved].busy = Some(index);
                     }
@@ -98,6 +101,7 @@ impl Members {
     pub(super) fn look(&mut self, most: usize) -> Vec<Arc<Worker>> {
         let (count, from) = (self.busy.len(), self.looks_from);
         let mut suspects = Vec::new();
+
         for step in 0..count.min(most) {
             let member = &mut self.workers[self.busy[(from + step) % count]];
             let has_begun = member.has_begun();
@@ -110,6 +114,7 @@ impl Members {
             }
         }
 
+        // Where there are more, the next look goes on behind these, so each gets its look.
         self.looks_from = if count > most {
             (from + most) % count
         } else {

@@ -77,6 +77,7 @@ pub(super) fn run(pool: &'static Pool) {
         stuck: 0,
         patience: PATIENCE,
     };
+
     loop {
         park_timeout(if monitor.burst > 1 { FAST_TICK } else { TICK });
         if monitor.tick() == Duty::HandedOver {
@@ -94,6 +95,8 @@ impl Monitor {
             return Duty::Kept;
         }
         self.quiet = 0;
+
+        // To ask the system takes long, so the looks themselves come after the lock.
         let suspects = state.members.look(LOOKS);
         let progress = state.members.take_progress();
         drop(state);
@@ -113,6 +116,7 @@ impl Monitor {
         self.looks.clear();
         self.burst = 1;
         self.quiet += 1;
+
         if self.quiet > LINGER {
             self.quiet = 0;
             self.wait_for_work();
@@ -123,6 +127,7 @@ impl Monitor {
     fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Found {
         let mut found = Found::default();
         for worker in suspects {
+            // Invariant 2: the tasks behind one that takes a tick are for others now.
             worker.give_back();
 
             let tasks = worker.tasks();
@@ -182,8 +187,10 @@ impl Monitor {
 
     /// Runs `f`, which may block, while another thread is the monitor, if one is to be had.
     fn hand_over_during(&self, f: impl FnOnce()) -> Duty {
+        // Absent, so that the next line starts another thread.
         self.pool.lock().monitor = MonitorState::Absent;
         self.pool.ensure_monitor(self.pool.lock());
+
         contained(f);
 
         let mut state = self.pool.lock();
@@ -201,9 +208,12 @@ impl Monitor {
         if state.needs_monitor() {
             return;
         }
+
+        // Under the lock of the look above, so that no request is missed in between.
         state.monitor = MonitorState::Parked(Unparker::current());
         drop(state);
 
+        // The park may return early. A request sets the state before it unparks.
         while !matches!(self.pool.lock().monitor, MonitorState::Running) {
             park();
         }

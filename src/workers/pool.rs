@@ -142,6 +142,7 @@ impl Pool {
     /// Takes a source off the list.
     pub(super) fn unlist(&self, source: &Arc<dyn Source>) {
         let mut state = self.lock();
+
         let mut sources = state.sources.iter();
         if let Some(index) = sources.position(|listed| Arc::ptr_eq(listed, source)) {
             let listed = state.sources.remove(index);
@@ -185,6 +186,7 @@ impl Pool {
         if !state.has_source() {
             return None;
         }
+
         let action = state.send();
         Some(self.carry_out(action, state).map_or(Ok(()), Err))
     }
@@ -194,6 +196,8 @@ impl Pool {
         if !TIME_PASSES {
             return;
         }
+
+        // The state changes first, under the lock, so that one thread alone wakes or starts it.
         match mem::replace(&mut state.monitor, MonitorState::Running) {
             MonitorState::Running => {}
             MonitorState::Parked(thread) => {
@@ -240,6 +244,7 @@ impl Pool {
     /// will come, so a task has to fail. Otherwise the task waits for its turn.
     fn refused(&'static self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
+        // `send` has counted the worker that was not started.
         state.arriving -= 1;
 
         // A worker that is at work or on its way comes for the queued tasks later. It may block in
@@ -248,6 +253,8 @@ impl Pool {
             self.ensure_monitor(state);
             return None;
         }
+
+        // No worker will ever come, so this source has to fail a task.
         state.rotate().map(|source| Refusal::new(source, error))
     }
 
@@ -280,6 +287,8 @@ impl Pool {
             return Next::Linger;
         }
 
+        // Idle and listed under one lock: a wake that finds it listed takes it, or sees that it has
+        // retired (invariant 3).
         worker.become_idle();
         state.idle.push_back(worker.clone());
         let closing = state.closing.clone();
@@ -290,6 +299,7 @@ impl Pool {
         } else {
             drop(state);
         }
+
         if let Some(closing) = closing {
             closing.unpark();
         }
@@ -354,6 +364,7 @@ impl Pool {
         if let Some(index) = idle.position(|idle| Arc::ptr_eq(idle, worker)) {
             state.idle.remove(index);
         }
+
         self.left(state, worker);
     }
 
@@ -362,6 +373,7 @@ impl Pool {
         let all_left = state.members.is_empty();
         let closing = state.closing.clone().filter(|_| all_left);
         drop(state);
+
         if let Some(closing) = closing {
             closing.unpark();
         }
@@ -374,6 +386,8 @@ impl Pool {
         if state.closing.is_none() {
             return false;
         }
+
+        // Its wake has counted it as arriving.
         state.arriving -= 1;
         self.left(state, worker);
         true
@@ -393,6 +407,7 @@ impl PoolState {
 
     /// Takes an idle worker for a wake, or says that one is to be started.
     fn send(&mut self) -> Action {
+        // Invariant 1: it counts at once, so a burst of spawns sends one worker.
         self.arriving += 1;
         while let Some(worker) = self.idle.pop_back() {
             // Invariant 3: a worker that retires meanwhile is still listed, and is passed over.
@@ -406,6 +421,7 @@ impl PoolState {
     /// Returns the next source in turn, which stays listed.
     fn rotate(&mut self) -> Option<Arc<dyn Source>> {
         let source = self.sources.pop_front()?;
+        // Invariant 4: the other sources have their turn first.
         self.sources.push_back(source.clone());
         Some(source)
     }
@@ -439,6 +455,7 @@ pub(super) fn shut_down(pool: &Pool) {
         if all_left {
             return;
         }
+
         woken.iter().for_each(|worker| worker.unpark());
         facade::park();
     }

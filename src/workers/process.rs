@@ -54,6 +54,8 @@ pub(crate) fn pass_on() {
 #[inline]
 pub(crate) fn begin_task(worker: &Worker) {
     worker.count_task();
+
+    // The monitor has taken its place away. The worker goes on now, so it takes one again.
     if worker.activity() == Activity::Stalled {
         POOL.unstall(worker);
     }

@@ -33,6 +33,7 @@ pub(super) fn run_worker(pool: &'static Pool) {
 
     let worker = pool.register(Worker::new);
     WORKER.with(|own| own.replace(Some(worker.clone())));
+
     // Tasks contain their panics. A worker that died of one would leave a scope that waits for
     // ever.
     contained(|| work(pool, &worker));
@@ -41,6 +42,7 @@ pub(super) fn run_worker(pool: &'static Pool) {
 
 fn work(pool: &'static Pool, worker: &Arc<Worker>) {
     loop {
+        // Started or woken, it counts as arriving until it has looked for a source.
         let mut seeking = Seeking::Arriving;
         loop {
             match pool.next(worker, seeking) {
@@ -70,6 +72,8 @@ fn stay_idle(pool: &'static Pool, worker: &Arc<Worker>) -> bool {
         if worker.is_woken() {
             return true;
         }
+
+        // Invariant 3: the exchange fails after a wake that came meanwhile. The next round sees it.
         if expired && worker.try_retire() {
             pool.remove(worker);
             return false;

@@ -56,6 +56,7 @@ impl<E: TaskError> Failure<E> {
     /// Returns this failure as a part of a drawing, with the notes of its group.
     pub(in crate::error) fn node(&self, notes: &[&str]) -> Node {
         let mut heading = format!("{} {}", self.origin, self.verb());
+
         // A task that never ran has no time.
         if !matches!(self.kind, FailureKind::Spawn(_)) {
             heading += &match self.elapsed {
@@ -63,6 +64,8 @@ impl<E: TaskError> Failure<E> {
                 Elapsed::Under(step) => format!(" after less than {}", Time(step)),
             };
         }
+
+        // The mark sets it apart from the failure that cancelled the group.
         if self.after_cancel {
             heading += " [after the cancel]";
         }
@@ -85,13 +88,16 @@ impl<E: TaskError> fmt::Display for Failure<E> {
         if f.alternate() {
             return fmt::Debug::fmt(self, f);
         }
+
         let text: &dyn fmt::Display = match &self.kind {
             FailureKind::Error(error) => error,
             FailureKind::Panic(panic) => panic,
             FailureKind::Spawn(error) => error,
         };
 
+        // A text of several lines would break the promise that `{}` prints one line.
         let mut line = one_line(text);
+
         // Each group around adds its part. Unshortened, the line of a report would grow with the
         // depth, and all lines together with its square.
         if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report))
@@ -104,6 +110,7 @@ impl<E: TaskError> fmt::Display for Failure<E> {
 
 impl<E: TaskError> fmt::Debug for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Alone it does not stand below its root, so the heading names the root.
         match self.root() {
             Some(root) => fmt::Display::fmt(&self.node(&[&format!("echo of {root}")]), f),
             None => fmt::Display::fmt(&self.node(&[]), f),

@@ -22,6 +22,7 @@ impl<E: TaskError> GroupError<E> {
     }
 
     fn summary(&self) -> &str {
+        // Kept, since the line is a part of the lines of the groups around.
         self.0.summary.get_or_init(|| self.summarize())
     }
 
@@ -38,12 +39,16 @@ impl<E: TaskError> GroupError<E> {
 
     fn node(&self) -> Node {
         let mut heading = "group".to_owned();
+
+        // A report made of a bare `Cancelled` has neither a name nor a place.
         if let Some(name) = &self.0.name {
             heading += &format!(" `{name}`");
         }
         if let Some(location) = self.0.location {
             heading += &format!(" ({})", Site(location));
         }
+
+        // A count of zero would not tell a group that was cut short from a group without tasks.
         heading += &match (self.failures().len(), self.cancelled()) {
             (0, Some(_)) => " was cut short".to_owned(),
             (0, None) => " had no tasks to give a result".to_owned(),
@@ -55,6 +60,8 @@ impl<E: TaskError> GroupError<E> {
         for child in self.nodes() {
             node.add_child(child);
         }
+
+        // The cancel is no failure, so it stands behind all of them.
         if let Some(cancelled) = self.cancelled() {
             node.add_child(Node::new(cancelled.to_string()));
         }
@@ -73,8 +80,10 @@ impl<E: TaskError> GroupError<E> {
                 Some(above) if links[above].is_none() => "echo".to_owned(),
                 _ => format!("echo of {root}"),
             });
+
             // A single failure needs no telling apart.
             let told_apart = failures.len() > 1 && self.0.canceller == Some(i);
+
             let notes: Vec<_> = echo
                 .as_deref()
                 .into_iter()
@@ -94,20 +103,25 @@ impl<E: TaskError> GroupError<E> {
             .enumerate()
             .filter(|&(i, end)| i != end)
         {
+            // An end has no link, so it has its node already.
             nodes[end]
                 .as_mut()
                 .into_iter()
                 .for_each(|root| root.add_child(node(i)));
         }
+
         nodes.into_iter().flatten()
     }
 
     fn outline(&self) -> &Outline {
+        // A group around finds by these what caused this report (step 2 in `echo`).
         let traces = || {
             self.primary()?
                 .traces()
                 .map(|traces| traces.actors().to_vec())
         };
+
+        // Drawn once, since the drawings of the groups around share it.
         self.0.outline.get_or_init(|| Outline {
             summary: self.summary().to_owned(),
             root: Arc::new(self.node()),

@@ -42,6 +42,8 @@ impl<E> GroupError<E> {
             ..
         } = *self.0;
 
+        // `dismantle` cannot be named here, where `E` need not be `'static`. So both sides take
+        // over the pointer to it.
         let drop = failures.drop;
         let side = |name, cancelled| {
             Report::new(
@@ -55,8 +57,10 @@ impl<E> GroupError<E> {
             )
         };
 
+        // The cancel goes to the rest, since dealing with a failure does not undo it.
         let mut matching = side(name.clone(), None);
         let mut rest = side(name, cancelled);
+
         for (i, failure) in failures.take().into_iter().enumerate() {
             let side = if pred(&failure) {
                 &mut matching
@@ -72,9 +76,11 @@ impl<E> GroupError<E> {
             if primary == Some(i) {
                 side.primary = place;
             }
+
             side.failures.list.push(failure);
         }
 
+        // A side without failures still reports the cancel.
         let unless_empty = |side: Report<E>| {
             (!side.failures.list.is_empty() || side.cancelled.is_some()).then(|| Self::of(side))
         };
@@ -105,6 +111,8 @@ impl<E> GroupError<E> {
         if self.failures().len() != 1 || self.errors().next().is_none() {
             return Err(self);
         }
+
+        // Taken out of the list, so that the drop of the report leaves it alone.
         match self.0.failures.list.pop().map(Failure::into_kind) {
             Some(FailureKind::Error(error)) => Ok(error),
             _ => unreachable!("the only failure is an error"),
@@ -141,6 +149,7 @@ impl<E: TaskError> GroupError<E> {
             return self;
         };
 
+        // The panic is raised below, so it needs no log.
         let mut failures = self.into_failures();
         let panicked = failures.remove(first);
         for failure in failures {
@@ -150,6 +159,7 @@ impl<E: TaskError> GroupError<E> {
             drop_contained("failure that a panic hides", failure);
         }
 
+        // Last, since it does not return: what the panic hides has been logged and dropped.
         match panicked.into_kind() {
             FailureKind::Panic(panic) => panic.resume(),
             _ => unreachable!("the failure is a panic"),
