@@ -6,6 +6,7 @@ use std::env;
 use std::panic;
 use std::process::{Command, Output};
 
+use taskgroup::channel::Select;
 use taskgroup::{TaskGroup, install_panic_hook};
 
 /// A task of this name panics, and then one without a name.
@@ -159,4 +160,29 @@ fn a_panic_is_contained_where_nothing_can_be_printed() {
         .output()
         .expect("the test binary starts");
     assert_passed(&output);
+}
+
+#[test]
+fn a_panic_about_a_case_that_a_select_lacks_names_the_line_of_the_caller() {
+    install_panic_hook();
+    let calls: [fn(&mut Select<'_, ()>); 3] = [
+        |select| select.remove(7),
+        |select| select.pause(7),
+        |select| select.resume(7),
+    ];
+    for call in calls {
+        let error = TaskGroup::scope(|g| {
+            g.spawn(move || {
+                call(&mut Select::new());
+                Ok(())
+            });
+            Ok(())
+        })
+        .expect_err("there is no such case");
+        let places: Vec<_> = error.panics().map(|panic| panic.location()).collect();
+        assert!(
+            matches!(places[..], [Some(place)] if place.starts_with(file!())),
+            "{places:?}"
+        );
+    }
 }

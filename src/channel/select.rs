@@ -250,6 +250,7 @@ impl<'a, R> Select<'a, R> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn pause(&mut self, index: usize) {
         self.arm(index).is_paused = true;
     }
@@ -273,6 +274,7 @@ impl<'a, R> Select<'a, R> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn resume(&mut self, index: usize) {
         self.arm(index).is_paused = false;
     }
