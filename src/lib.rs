@@ -362,6 +362,13 @@ mod error;
 mod facade;
 mod group;
 mod panics;
+#[cfg(all(
+    unix,
+    not(loom),
+    any(feature = "net", feature = "io", feature = "process")
+))]
+#[allow(dead_code, reason = "each feature uses some of it")]
+mod readiness;
 mod waiting;
 mod workers;
 
@@ -369,7 +376,7 @@ pub mod channel;
 pub mod sync;
 
 pub use blocking::{
-    Abandoned, Cancellable, CancellableExt, abandon, abandon_named, abandoned, checkpoint,
+    Abandoned, CancellableExt, CancellableIter, abandon, abandon_named, abandoned, checkpoint,
     current_token, deadline, is_cancelled, park, park_timeout, remaining, shield, shield_for,
     sleep, sleep_until, timeout, winding_down, with_cancel_hook, with_cancel_hook_repeating,
     yield_now,

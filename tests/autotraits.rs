@@ -14,7 +14,7 @@ use taskgroup::sync::{
     WriteGuard,
 };
 use taskgroup::{
-    AsCompleted, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancellable,
+    AsCompleted, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken, CancellableIter,
     Cancelled, Failure, FailureKind, GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic,
     PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError, TaskBuilder, TaskGroup,
     TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
@@ -98,7 +98,7 @@ fn iterations_travel_between_threads() {
         AsCompleted<'static, String>,
         Map<'static, Items, String>,
         MapUnordered<'static, Items, String>,
-        Cancellable<Items>,
+        CancellableIter<Items>,
         Ready<String>,
         StartError<anyhow::Error>,
     ];

@@ -66,6 +66,7 @@ mod handle;
 mod limit;
 mod map;
 mod programs;
+mod readiness;
 mod runner;
 mod scope;
 mod support;
@@ -79,6 +80,7 @@ pub use support::never_seen;
 pub fn all() -> Vec<Model> {
     [
         runner::models,
+        readiness::models,
         wait::models,
         cancel::models,
         callback::models,

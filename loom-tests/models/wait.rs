@@ -293,8 +293,8 @@ fn wait_deadline_races_with_entry() {
         let shared = shared.clone();
         move || {
             shared.1.store(1, Ordering::Relaxed);
-            if shared.0.mark_timed() {
-                shared.0.unpark();
+            if let Some(marked) = shared.0.mark_timed() {
+                shared.0.wake(&marked);
             }
         }
     });

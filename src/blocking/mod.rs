@@ -3,7 +3,7 @@
 mod abandon;
 mod abandoned;
 mod cancel_fuse;
-mod cancellable;
+mod cancellable_iter;
 mod hook;
 mod pause;
 mod shield;
@@ -13,7 +13,7 @@ mod winding_down;
 pub use abandon::{abandon, abandon_named};
 pub use abandoned::{Abandoned, abandoned};
 pub(crate) use cancel_fuse::CancelFuse;
-pub use cancellable::{Cancellable, CancellableExt};
+pub use cancellable_iter::{CancellableExt, CancellableIter};
 pub use hook::{with_cancel_hook, with_cancel_hook_repeating};
 pub use pause::{
     checkpoint, current_token, is_cancelled, park, park_timeout, remaining, sleep, sleep_until,

@@ -8,6 +8,12 @@ pub(crate) use super::frames::{
 #[cfg(debug_assertions)]
 pub(crate) use super::locks::Errand;
 pub(crate) use super::locks::{lock_released, lock_taken};
+#[cfg(any(unix, loom))]
+#[allow(
+    unused_imports,
+    reason = "nothing waits for a descriptor without the features of I/O"
+)]
+pub(crate) use super::poll::{Cancels, call_when_ready, poll};
 #[cfg(feature = "crossbeam")]
 pub(crate) use super::uncancellable::blocked;
 pub(crate) use super::uncancellable::{Outcome, wait_uncancellable, wait_uncancellable_at};

@@ -63,25 +63,25 @@ impl Node {
                 continue;
             }
 
-            let mut unpark = Vec::new();
             let inner = node.inner.lock();
             // Relaxed: the deadline orders what came before it, and the waiting threads are told by
             // their slots.
             node.state.fetch_or(TIMED, Ordering::Relaxed);
-            unpark.extend(
-                inner
-                    .slots
-                    .iter()
-                    .filter(|(_, slot)| slot.mark_timed())
-                    .map(|(_, slot)| slot.clone()),
-            );
-            unpark.extend(inner.waiting().cloned());
+            let blocked = inner
+                .slots
+                .iter()
+                .filter_map(|(_, slot)| Some((slot.clone(), slot.mark_timed()?)));
+            let wakes: Vec<_> = blocked.collect();
+            let waiting: Vec<_> = inner.waiting().cloned().collect();
             nodes.extend(inner.children());
 
             let needs_the_timer = inner.needs_the_timer();
             drop(inner);
 
-            unpark.iter().for_each(|slot| slot.unpark());
+            for (slot, marked) in &wakes {
+                slot.wake(marked);
+            }
+            waiting.iter().for_each(|slot| slot.unpark());
             if needs_the_timer {
                 node.arm();
             }

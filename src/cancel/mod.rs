@@ -33,6 +33,7 @@
 //! | `expire` | what happens when a limit has passed |
 //! | `check` | checks, and cancels by request |
 //! | `wait` | waits that a cancel ends |
+//! | `poll` | waits for descriptors |
 //! | `token_wait` | waits for the cancel of a token |
 //! | `repeat`, `region` | regions of foreign code with a hook |
 //! | `token` | the handle of a node |
@@ -60,6 +61,8 @@ mod link;
 mod locks;
 mod mark;
 mod node;
+#[cfg(any(unix, loom))]
+mod poll;
 pub(crate) mod region;
 mod repeat;
 mod report;

@@ -12,6 +12,11 @@ mod os;
 #[cfg(not(loom))]
 pub(crate) use os::*;
 
+#[cfg(all(unix, not(loom)))]
+mod waker;
+#[cfg(all(unix, not(loom)))]
+pub(crate) use waker::Waker;
+
 #[cfg(not(loom))]
 mod spin;
 #[cfg(not(loom))]
@@ -25,6 +30,10 @@ mod model_clock;
 pub(crate) use model::*;
 #[cfg(loom)]
 pub(crate) use model_clock::*;
+#[cfg(loom)]
+mod model_waker;
+#[cfg(loom)]
+pub(crate) use model_waker::Waker;
 #[cfg(loom)]
 mod model_data;
 #[cfg(loom)]

@@ -7,6 +7,8 @@ mod wait_kind;
 mod wait_queue;
 
 pub(crate) use enqueued::Enqueued;
+#[cfg(any(unix, loom))]
+pub(crate) use slot::Polled;
 pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};
 pub(crate) use wait_kind::WaitKind;
 pub(crate) use wait_queue::{Grant, Position, WaitQueue, Waiter, Wakes};

@@ -7,6 +7,7 @@
 //! | `CANCEL` | the cancelling thread, under the lock of the node that the slot is attached to | attach, under the node's lock | the scope is cancelled |
 //! | `TIMED` | attach, or the thread that sets a deadline, under the node's lock | attach | the scope has a deadline: a check must read the clock |
 //! | `PARKED` | the owner | the owner | the owner is about to park, or parked: a mark must unpark it |
+//! | `POLLING` | the owner | the owner | the owner is about to wait for a descriptor, or waits: a mark must wake its waker (see [`polling`]) |
 //! | `HOOKED` | the owner | the owner | `hook` holds a hook that a mark must run |
 //! | `FIRING` | the thread that sees `HOOKED` and sets `CANCEL`, or is to run the hook again, in the same exchange; the owner, if `CANCEL` came first | the thread that has run the hook, after the hook has returned | the hook is being run, or waits for its turn |
 //!
@@ -14,8 +15,8 @@
 //!
 //! 1. Every write of the word is a read-modify-write, so all writes of one word are totally
 //!    ordered: of a publish and a mark, the second sees the first. Either the mark sees `PARKED`
-//!    and unparks, or the publish sees `CANCEL` and the owner does not block. No fence and no
-//!    `SeqCst` is needed.
+//!    or `POLLING` and wakes, or the publish sees `CANCEL` and the owner does not block. No fence
+//!    and no `SeqCst` is needed.
 //! 2. `CANCEL` and `TIMED` are written only under the lock of the node that the slot is attached
 //!    to. A slot is attached to at most one node, and detaches under the same lock. So a node that
 //!    a thread has left can no longer mark the slot.
@@ -23,6 +24,9 @@
 //!    already in another wait: every wait looks at its own condition again.
 //! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by the
 //!    cancelling thread, or by one worker in its stead, while `FIRING` is set.
+
+#[cfg(any(unix, loom))]
+mod polling;
 
 use std::fmt;
 use std::panic::Location;
@@ -35,13 +39,19 @@ use crossbeam_utils::atomic::AtomicCell;
 
 use super::WaitKind;
 use crate::facade::{self, AtomicU32, Cell, Ordering, Payload, Track, Unparker, catch};
+#[cfg(any(unix, loom))]
+use crate::facade::{Once, Waker};
 use crate::workers::{self, Refusal};
+
+#[cfg(any(unix, loom))]
+pub(crate) use polling::Polled;
 
 const CANCEL: u32 = 1;
 const TIMED: u32 = 1 << 1;
 const PARKED: u32 = 1 << 2;
 const HOOKED: u32 = 1 << 3;
 const FIRING: u32 = 1 << 4;
+const POLLING: u32 = 1 << 5;
 
 /// A hook with its lifetime erased.
 type HookPointer = *const (dyn Fn() + Send + Sync);
@@ -68,6 +78,9 @@ pub(crate) struct Slot(CachePadded<SlotFields>);
 struct SlotFields {
     word: AtomicU32,
     unparker: Unparker,
+    /// Made when the owner first waits for a descriptor in a scope.
+    #[cfg(any(unix, loom))]
+    waker: Once<Waker>,
     point: PlainU8,
     location: AtomicCell<Option<&'static Location<'static>>>,
     hook: Cell<Option<HookPointer>>,
@@ -139,6 +152,8 @@ impl Slot {
         Arc::new(Slot(CachePadded::new(SlotFields {
             word: AtomicU32::new(0),
             unparker: Unparker::current(),
+            #[cfg(any(unix, loom))]
+            waker: Once::new(),
             point: PlainU8::new(WaitKind::None as u8),
             location: AtomicCell::new(None),
             hook: Cell::new(None),
@@ -217,6 +232,10 @@ impl Slot {
         if marked.0 & PARKED != 0 {
             self.unpark();
         }
+        #[cfg(any(unix, loom))]
+        if marked.0 & POLLING != 0 {
+            self.wake_poll();
+        }
     }
 
     /// Runs the hook that the slot had when it was marked. It is called once for a mark. `on_panic`
@@ -278,12 +297,14 @@ impl Slot {
         }
     }
 
-    /// Says that a deadline holds in the scope now, and makes the owner look at it. The caller
-    /// holds the lock of the node (invariant 2). Returns true if the owner is to be unparked.
-    pub(crate) fn mark_timed(&self) -> bool {
+    /// Says that a deadline holds in the scope now, and returns what to wake, if the owner is
+    /// blocked. The caller holds the lock of the node (invariant 2), and wakes after it has
+    /// released the lock (invariant 3).
+    pub(crate) fn mark_timed(&self) -> Option<Marked> {
         // Release pairs with the acquire in `publish`: an owner that blocks after this sees the
-        // deadline, and an owner that is parked is unparked. Only the bit of the owner is read.
-        self.0.word.fetch_or(TIMED, Ordering::Release) & PARKED != 0
+        // deadline, and an owner that is blocked is woken. Acquire: its waker, see `polling`.
+        let word = self.0.word.fetch_or(TIMED, Ordering::AcqRel);
+        (word & (PARKED | POLLING) != 0).then_some(Marked(word))
     }
 
     /// Makes the owner look at its condition again.
@@ -305,6 +326,12 @@ impl Slot {
         self.0
             .point
             .store(kind as u8, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.0
+            .point
+            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn publish(&self, bit: u32) -> bool {
@@ -380,9 +407,7 @@ impl Slot {
 
         // Relaxed: a cancelling thread reads only the unparker of a wait, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
-        self.0
-            .point
-            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.leave();
         woken
     }
 
@@ -403,9 +428,7 @@ impl Slot {
 
         self.enter(kind, location);
         let value = f();
-        self.0
-            .point
-            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.leave();
         value
     }
 
@@ -458,9 +481,7 @@ impl Slot {
         // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone
         // (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = None });
-        self.0
-            .point
-            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
+        self.leave();
     }
 }
 

@@ -3,6 +3,7 @@
 /// The kind of a blocking point, recorded in the slot of the thread that is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
+#[allow(dead_code, reason = "some kinds belong to features")]
 pub(crate) enum WaitKind {
     /// Not in a blocking point.
     None,
@@ -54,6 +55,34 @@ pub(crate) enum WaitKind {
     Receive,
     /// `channel::Select::select`, `select_timeout`, and `channel::select!`.
     Select,
+    /// `accept` of a listener, and `Incoming::next`.
+    Accept,
+    /// `connect` of a stream.
+    Connect,
+    /// A read from a stream socket.
+    SocketRead,
+    /// A write to a stream socket.
+    SocketWrite,
+    /// The receipt of a datagram.
+    DatagramReceive,
+    /// The sending of a datagram.
+    DatagramSend,
+    /// `net::lookup`, and each call that looks a name up.
+    Lookup,
+    /// A read from a pipe, or from another descriptor that can be polled.
+    DescriptorRead,
+    /// A write to a pipe, or to another descriptor that can be polled.
+    DescriptorWrite,
+    /// A read from `io::stdin`.
+    Stdin,
+    /// `io::open_fifo`.
+    Fifo,
+    /// `io::lock_file`.
+    FileLock,
+    /// The wait for a child process.
+    Child,
+    /// `sync::RateLimiter::acquire`, `acquire_many`.
+    RateLimit,
 }
 
 #[cfg(all(test, not(loom)))]

@@ -18,9 +18,9 @@ use crate::cancel::{Cancelled, context};
 /// # }
 /// ```
 pub trait CancellableExt: Iterator + Sized {
-    /// Returns the same items, each after a [`checkpoint`](crate::checkpoint): see [`Cancellable`].
-    fn cancellable(self) -> Cancellable<Self> {
-        Cancellable {
+    /// Returns the same items, each after a [`checkpoint`](crate::checkpoint): see [`CancellableIter`].
+    fn cancellable(self) -> CancellableIter<Self> {
+        CancellableIter {
             items: self,
             fuse: CancelFuse::default(),
         }
@@ -49,12 +49,12 @@ impl<I: Iterator> CancellableExt for I {}
 /// ```
 #[derive(Debug)]
 #[must_use = "iterators are lazy: nothing is pulled until `next` is called"]
-pub struct Cancellable<I> {
+pub struct CancellableIter<I> {
     items: I,
     fuse: CancelFuse,
 }
 
-impl<I> Cancellable<I> {
+impl<I> CancellableIter<I> {
     /// Returns the iterator, with the items that are left.
     ///
     /// ```
@@ -69,7 +69,7 @@ impl<I> Cancellable<I> {
     }
 }
 
-impl<I: Iterator> Iterator for Cancellable<I> {
+impl<I: Iterator> Iterator for CancellableIter<I> {
     type Item = Result<I::Item, Cancelled>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -88,4 +88,4 @@ impl<I: Iterator> Iterator for Cancellable<I> {
 }
 
 /// The number of items left. A cancelled iteration stops short of it.
-impl<I: ExactSizeIterator> ExactSizeIterator for Cancellable<I> {}
+impl<I: ExactSizeIterator> ExactSizeIterator for CancellableIter<I> {}

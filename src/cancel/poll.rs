@@ -1,0 +1,141 @@
+//! Waits for descriptors, which a cancel of the current scope ends.
+//!
+//! The wait in the kernel is a closure of the caller, so that a model can put its own in the place.
+
+#![allow(
+    dead_code,
+    reason = "nothing waits for a descriptor without the features of I/O"
+)]
+
+use std::ops::ControlFlow;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::cause::Cancelled;
+use super::check::check;
+use super::frames::{self, Frames};
+use super::uncancellable::Outcome;
+use crate::facade::{self, Waker};
+use crate::waiting::{OnCancel, Polled, WaitKind, Woken};
+
+impl Frames {
+    /// Blocks in `poll` until a descriptor is ready, until `limit`, or until there is cause to look
+    /// for a cancel.
+    fn wait_polling(
+        &self,
+        kind: WaitKind,
+        location: &'static Location<'static>,
+        cancels: Cancels,
+        limit: Option<Instant>,
+        poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
+    ) -> Woken {
+        let slot = self.slot();
+        let on_cancel = if cancels == Cancels::EndIt && self.attach() {
+            OnCancel::Return
+        } else {
+            OnCancel::Wait
+        };
+
+        // Asked again after each wake: a deadline may have been set or moved meanwhile.
+        let until = || {
+            if on_cancel == OnCancel::Wait || !slot.is_timed() {
+                return limit;
+            }
+
+            [limit, self.node().and_then(|node| node.next_limit())]
+                .into_iter()
+                .flatten()
+                .min()
+        };
+
+        let mut refused = None;
+        let woken = slot.wait_polling(kind, location, on_cancel, until, poll, &mut refused);
+        if let Some(refusal) = refused {
+            refusal.fail();
+        }
+
+        woken
+    }
+}
+
+/// What a cancel does to a wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cancels {
+    /// It ends the wait.
+    EndIt,
+    /// The wait goes on.
+    AreIgnored,
+}
+
+/// Blocks in `poll` until a descriptor is ready, or until `limit`.
+///
+/// # Errors
+///
+/// The current scope was cancelled, before or meanwhile.
+#[track_caller]
+pub(crate) fn poll(
+    kind: WaitKind,
+    cancels: Cancels,
+    limit: Option<Instant>,
+    mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
+) -> Result<Outcome, Cancelled> {
+    let location = Location::caller();
+    let check = || match cancels {
+        Cancels::EndIt => check(),
+        Cancels::AreIgnored => Ok(()),
+    };
+
+    loop {
+        check()?;
+
+        match frames::with(|frames| frames.wait_polling(kind, location, cancels, limit, &mut poll))
+        {
+            Woken::Ready => return Ok(Outcome::Ready),
+            Woken::Marked | Woken::Refused => {}
+            Woken::TimedOut => {
+                // The instant may have been a deadline of the scope, which the check acts on.
+                check()?;
+
+                if limit.is_some_and(|limit| limit <= facade::now()) {
+                    return Ok(Outcome::TimedOut);
+                }
+            }
+        }
+    }
+}
+
+/// Calls `call` until it does not ask to wait, and blocks in `poll` between the calls. Returns none
+/// once `limit` has passed.
+///
+/// `call` never blocks. `limit` is asked once, before the first wait, so a call that need not wait
+/// pays nothing for it. A call that has taken something from the kernel ends the loop: a cancel
+/// that comes at the same time loses nothing.
+///
+/// # Errors
+///
+/// The current scope was cancelled, before or meanwhile. In a cancelled scope `call` is not called.
+#[track_caller]
+pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
+    kind: WaitKind,
+    limit: impl FnOnce() -> Result<Option<Instant>, E>,
+    mut call: impl FnMut() -> ControlFlow<Result<T, E>>,
+    mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
+) -> Result<Option<T>, E> {
+    check()?;
+    if let ControlFlow::Break(done) = call() {
+        return done.map(Some);
+    }
+
+    let limit = limit()?;
+    loop {
+        let waited = self::poll(kind, Cancels::EndIt, limit, &mut poll)?;
+
+        // Also at the limit: what came in the last moment is there.
+        match (call(), waited) {
+            (ControlFlow::Break(done), _) => return done.map(Some),
+            (ControlFlow::Continue(()), Outcome::TimedOut) => return Ok(None),
+            // Another thread was quicker, or the descriptor only seemed to be ready.
+            (ControlFlow::Continue(()), Outcome::Ready) => {}
+        }
+    }
+}

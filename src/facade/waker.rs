@@ -1,0 +1,126 @@
+//! The waker of a thread that waits for descriptors: a descriptor that other threads make
+//! readable.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+/// A descriptor that is readable after [`wake`](Waker::wake), until it is drained.
+///
+/// On Linux it is an eventfd, elsewhere a pipe.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    read: OwnedFd,
+    /// The other end, where it is a pipe.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    write: OwnedFd,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+
+        let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Waker {
+            read: above_the_standard_streams(made)?,
+        })
+    }
+
+    fn write_end(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Waker {
+    pub(crate) fn new() -> io::Result<Self> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+        let (read, write) = rustix::pipe::pipe()?;
+        // The copies are closed in children. The pipe itself can reach a child that is started
+        // just now, which does no harm: only a wake is ever written.
+        let (read, write) = (
+            above_the_standard_streams(read)?,
+            above_the_standard_streams(write)?,
+        );
+        for end in [&read, &write] {
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Waker { read, write })
+    }
+
+    fn write_end(&self) -> BorrowedFd<'_> {
+        self.write.as_fd()
+    }
+}
+
+impl Waker {
+    /// Makes the descriptor readable.
+    pub(crate) fn wake(&self) {
+        // Eight bytes, which an eventfd takes as a number. A pipe or a counter that is full is
+        // readable already.
+        while let Err(Errno::INTR) = rustix::io::write(self.write_end(), &1_u64.to_ne_bytes()) {}
+    }
+
+    /// Makes the descriptor not readable any more, until the next wake.
+    pub(crate) fn drain(&self) {
+        let mut bytes = [0; 64];
+        // An eventfd is empty after one read. A pipe is read until it is.
+        while let Ok(64) | Err(Errno::INTR) = rustix::io::read(&self.read, &mut bytes) {}
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
+/// Moves a descriptor away from the numbers of the standard streams. If one of these was closed,
+/// the next descriptor that is opened gets its number, and code that means the stream would use
+/// the waker.
+fn above_the_standard_streams(made: OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+
+    if made.as_raw_fd() > 2 {
+        return Ok(made);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&made, 3)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn is_readable(waker: &Waker) -> bool {
+        let mut fds = [PollFd::new(waker, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).expect("the descriptor can be polled") == 1
+    }
+
+    #[test]
+    fn a_wake_lasts_until_it_is_drained() {
+        let waker = Waker::new().expect("there is a descriptor left");
+        assert!(!is_readable(&waker));
+
+        for wakes in [1, 2, 1000] {
+            (0..wakes).for_each(|_| waker.wake());
+            assert!(is_readable(&waker));
+            assert!(is_readable(&waker), "a look drains nothing");
+
+            waker.drain();
+            assert!(
+                !is_readable(&waker),
+                "all {wakes} wakes are drained at once"
+            );
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Waits until a descriptor of the operating system is ready: the one place where threads of this
+//! crate block in the kernel for the outside world.
+//!
+//! A call is tried first and waits only if it would block. So a call that finds its data costs one
+//! system call, like std's. The calls themselves must never block: between the wait and the call,
+//! another thread or process may take what the wait has seen.
+//!
+//! Nothing here changes a flag of a descriptor. A description may be shared with other processes.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::cancel::Cancelled;
+use crate::cancel::context::{self, Cancels, Outcome};
+use crate::facade::Waker;
+use crate::waiting::{Polled, WaitKind};
+
+/// How long a thread sleeps that could not poll.
+const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
+
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    /// A read, a receipt or an accept can be tried.
+    Read,
+    /// A write, a send or a connect can be tried.
+    Write,
+}
+
+impl Interest {
+    fn flags(self) -> PollFlags {
+        match self {
+            Interest::Read => PollFlags::IN,
+            Interest::Write => PollFlags::OUT,
+        }
+    }
+}
+
+/// How long a call may wait for its descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Patience {
+    /// Not at all: the user has asked for a nonblocking descriptor.
+    None,
+    /// Until then.
+    Until(Instant),
+    /// As long as it takes.
+    Forever,
+}
+
+/// Calls `call` until it returns something other than `WouldBlock`. Between the calls, blocks until
+/// `fd` is ready.
+///
+/// `call` must not block. It is called again after `Interrupted`. `patience` is asked once, before
+/// the first wait.
+///
+/// # Errors
+///
+/// The error of `call`, which is `WouldBlock` if the patience is at its end; or a [`Cancelled`] in
+/// an error of the kind `Other`, if the current scope was cancelled, before or meanwhile.
+#[track_caller]
+pub(crate) fn retry<T>(
+    kind: WaitKind,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    patience: impl FnOnce() -> io::Result<Patience>,
+    mut call: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let try_call = || loop {
+        return match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Continue(()),
+            done => ControlFlow::Break(done),
+        };
+    };
+    let limit = || match patience()? {
+        Patience::None => Err(would_block()),
+        Patience::Until(limit) => Ok(Some(limit)),
+        Patience::Forever => Ok(None),
+    };
+    let poll = |waker: Option<&Waker>, limit| {
+        let fd = PollFd::from_borrowed_fd(fd, interest.flags());
+        match waker {
+            None => poll_once(&mut [fd], false, limit),
+            Some(waker) => {
+                let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
+                poll_once(&mut [fd, waker], true, limit)
+            }
+        }
+    };
+
+    context::call_when_ready(kind, limit, try_call, poll)?.ok_or_else(would_block)
+}
+
+/// The error of a call that would have to wait, with the number that the system gives it.
+fn would_block() -> io::Error {
+    Errno::AGAIN.into()
+}
+
+/// A descriptor that a wait for several looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched<'fd> {
+    fd: BorrowedFd<'fd>,
+    interest: Interest,
+    is_ready: bool,
+}
+
+impl<'fd> Watched<'fd> {
+    pub(crate) fn new(fd: BorrowedFd<'fd>, interest: Interest) -> Self {
+        Watched {
+            fd,
+            interest,
+            is_ready: false,
+        }
+    }
+
+    /// Whether the last wait found it ready. A descriptor with an error, or at its end, is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+}
+
+/// Blocks until one of `watched` is ready, and returns true, or until `limit`. Each says whether
+/// it is ready.
+///
+/// # Errors
+///
+/// The current scope was cancelled, before or meanwhile.
+#[track_caller]
+pub(crate) fn poll(
+    kind: WaitKind,
+    watched: &mut [Watched<'_>],
+    limit: Option<Instant>,
+) -> Result<bool, Cancelled> {
+    poll_all(kind, Cancels::EndIt, watched, limit)
+}
+
+/// Like [`poll`], whatever is cancelled.
+#[track_caller]
+pub(crate) fn poll_uncancellable(
+    kind: WaitKind,
+    watched: &mut [Watched<'_>],
+    limit: Option<Instant>,
+) -> bool {
+    match poll_all(kind, Cancels::AreIgnored, watched, limit) {
+        Ok(ready) => ready,
+        Err(_) => unreachable!("no cancel ends the wait"),
+    }
+}
+
+#[track_caller]
+fn poll_all(
+    kind: WaitKind,
+    cancels: Cancels,
+    watched: &mut [Watched<'_>],
+    limit: Option<Instant>,
+) -> Result<bool, Cancelled> {
+    let outcome = context::poll(kind, cancels, limit, |waker, limit| {
+        // The kernel wants all in one piece of memory.
+        let fds = watched.iter();
+        let fds = fds.map(|one| PollFd::from_borrowed_fd(one.fd, one.interest.flags()));
+        let waker_fd = waker.map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN));
+        let mut fds: Vec<_> = fds.chain(waker_fd).collect();
+
+        let polled = poll_once(&mut fds, waker.is_some(), limit);
+        for (one, fd) in watched.iter_mut().zip(&fds) {
+            one.is_ready = polled == Polled::Ready && !fd.revents().is_empty();
+        }
+        polled
+    })?;
+    Ok(outcome == Outcome::Ready)
+}
+
+/// Waits in the kernel, once. If `with_waker`, the last of `fds` is the waker.
+fn poll_once(fds: &mut [PollFd<'_>], with_waker: bool, limit: Option<Duration>) -> Polled {
+    // A time that is too long to express is no limit.
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    match rustix::event::poll(fds, limit.as_ref()) {
+        Ok(0) | Err(Errno::INTR) => Polled::Neither,
+        Ok(ready) => {
+            let is_woken =
+                with_waker && fds.last().is_some_and(|waker| !waker.revents().is_empty());
+            if ready == 1 && is_woken {
+                Polled::Woken
+            } else {
+                // A descriptor with an error counts: the call that is tried returns the error.
+                Polled::Ready
+            }
+        }
+        // The system has no memory for the wait, or the process may poll no more descriptors. The
+        // call is tried again after a while.
+        Err(_) => {
+            std::thread::sleep(AFTER_A_FAILED_POLL);
+            Polled::Neither
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Waits for a descriptor of the operating system.
+//!
+//! A thread that waits for a descriptor is in the kernel, where an unpark does not reach it. It
+//! waits for a second descriptor too: its *waker*, which a mark makes readable. The bit `POLLING`
+//! takes the place of `PARKED`.
+//!
+//! # Invariants
+//!
+//! 1. The waker is made before `POLLING` is published, and is kept for as long as the slot. So a
+//!    mark that sees `POLLING` finds it, or finds that there could be none.
+//! 2. A wake is sticky: the waker stays readable until the owner drains it. So a wake between the
+//!    publish and the wait in the kernel is not lost.
+//! 3. The owner looks at the word *after* it has drained the waker. A wake that comes late, for a
+//!    wait before this, may be drained together with the wake of a mark: the mark is in the word
+//!    then, since a mark writes the word before it wakes.
+//! 4. If the process has no descriptor left for a waker, the owner looks at the word every
+//!    [`WITHOUT_WAKER`], and tries to make a waker again at its next wait.
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::{OnCancel, POLLING, Slot, WaitKind, Woken};
+use crate::facade::{self, Ordering, Waker};
+use crate::workers::{self, Refusal};
+
+/// How often a thread without a waker looks for a cancel.
+const WITHOUT_WAKER: Duration = Duration::from_millis(10);
+
+/// How one wait in the kernel ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(dead_code, reason = "only the features of I/O wait for descriptors")]
+pub(crate) enum Polled {
+    /// A descriptor that the caller waits for is ready.
+    Ready,
+    /// The waker is readable, and no other descriptor is ready.
+    Woken,
+    /// Neither is: the time was over, or a signal came.
+    Neither,
+}
+
+impl Slot {
+    /// Blocks the owner in `poll` until a descriptor is ready, until the slot is marked if
+    /// `on_cancel` says so, or until the instant that `until` returns.
+    ///
+    /// `poll` gets the waker to wait for beside its descriptors, if there is one, and the longest
+    /// time to wait. Like in [`wait`](Slot::wait), no code of the user's runs between the publish
+    /// and the end.
+    pub(crate) fn wait_polling(
+        &self,
+        kind: WaitKind,
+        location: &'static Location<'static>,
+        on_cancel: OnCancel,
+        mut until: impl FnMut() -> Option<Instant>,
+        mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
+        refused: &mut Option<Refusal>,
+    ) -> Woken {
+        self.enter(kind, location);
+        let returns = on_cancel == OnCancel::Return;
+        // Invariant 1. A wait that no mark ends needs no waker.
+        let waker = if returns { self.waker() } else { None };
+        // fault: early-mark-is-missed-in-a-poll
+        let mut marked = self.publish(POLLING) && returns;
+
+        let mut blocked = None;
+        let woken = loop {
+            if marked {
+                break Woken::Marked;
+            }
+
+            let mut limit = match until() {
+                None => None,
+                Some(until) => match until
+                    .checked_duration_since(facade::now())
+                    .filter(|left| !left.is_zero())
+                {
+                    Some(left) => Some(left),
+                    None => break Woken::TimedOut,
+                },
+            };
+            if returns && waker.is_none() {
+                // Invariant 4.
+                limit = Some(limit.map_or(WITHOUT_WAKER, |limit| limit.min(WITHOUT_WAKER)));
+            }
+
+            // Only once the thread is sure to block does it give its place among the workers away.
+            if blocked.is_none() {
+                match workers::blocking() {
+                    Ok(blocking) => blocked = Some(blocking),
+                    Err(refusal) => {
+                        *refused = Some(refusal);
+                        break Woken::Refused;
+                    }
+                }
+            }
+
+            let polled = poll(waker, limit);
+            if polled == Polled::Ready {
+                break Woken::Ready;
+            }
+            marked = self.drain_and_look(polled, waker) && returns;
+        };
+
+        // Relaxed: a cancelling thread reads only the waker, which never changes.
+        self.0.word.fetch_and(!POLLING, Ordering::Relaxed);
+        self.leave();
+        woken
+    }
+
+    /// Drains the waker, if it is readable, and returns whether the slot is marked.
+    fn drain_and_look(&self, polled: Polled, waker: Option<&Waker>) -> bool {
+        let drain = || {
+            if let (Polled::Woken, Some(waker)) = (polled, waker) {
+                waker.drain();
+            }
+        };
+
+        // Invariant 3: the drain comes first.
+        //
+        // fault: word-is-read-before-the-drain
+        (drain(), self.is_marked()).1
+    }
+
+    /// Returns the waker of this slot, which the first call makes. Returns none if the process has
+    /// no descriptor left. For the owner.
+    fn waker(&self) -> Option<&Waker> {
+        if self.0.waker.get().is_none() {
+            let made = Waker::new().ok()?;
+            // Only the owner makes it, so no other value can be there.
+            let _ = self.0.waker.set(made);
+        }
+
+        self.0.waker.get()
+    }
+
+    /// Wakes the owner from a wait for a descriptor. If there is no waker, the owner looks by
+    /// itself (invariant 4).
+    pub(super) fn wake_poll(&self) {
+        if let Some(waker) = self.0.waker.get() {
+            // fault: polling-thread-is-not-woken
+            waker.wake();
+        }
+    }
+}
