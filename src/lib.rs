@@ -118,6 +118,7 @@
 //! | [`TaskGroup::start`] | yes: it cancels the task that it starts, and returns when that task has ended |
 //! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`WaitGroup`](sync::WaitGroup), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; a lock or permit that was granted is kept |
 //! | all of [`channel`]: `send`, `recv`, `iter`, [`select!`](channel::select!) | yes, at once; no message is lost |
+//! | [`retry`](fn@retry) | yes: its pauses at once, and no attempt follows |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
 //! | a scope inside a task | yes: its tasks are cancelled, and it returns when they have ended |
 //! | code that computes | where it calls [`checkpoint`] or [`yield_now`] |
@@ -142,6 +143,9 @@
 //! assert_eq!(taskgroup::timeout(Duration::from_millis(1), slow)?, None);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
+//!
+//! [`retry`](fn@retry) calls code again after an error that may pass, with longer and longer pauses
+//! between. It gives up before a pause that would last until the deadline.
 //!
 //! # Limits
 //!
@@ -369,6 +373,7 @@ mod panics;
 ))]
 #[allow(dead_code, reason = "each feature uses some of it")]
 mod readiness;
+mod retry;
 mod waiting;
 mod workers;
 
@@ -382,7 +387,8 @@ pub use blocking::{
     yield_now,
 };
 pub use cancel::{
-    CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancelled, TaskId, TaskInfo, TokenId,
+    CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancelled, Retried, TaskId, TaskInfo,
+    TokenId,
 };
 #[doc(hidden)]
 pub use cancel::{CallbackGuard as CancelGuard, CancelOnDrop as DropGuard};
@@ -397,4 +403,5 @@ pub use group::{
     TaskGroup, TaskHandle, TaskStatus, TaskWith, join, map, race,
 };
 pub use panics::PanicPayload;
+pub use retry::{Attempt, Backoff, Jitter, retry};
 pub use workers::{WorkerHookError, on_worker_start};

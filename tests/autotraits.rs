@@ -14,10 +14,11 @@ use taskgroup::sync::{
     WriteGuard,
 };
 use taskgroup::{
-    AsCompleted, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken, CancellableIter,
-    Cancelled, Failure, FailureKind, GroupError, GroupStats, Map, MapUnordered, OnFailure, OnPanic,
-    PanicPayload, Ready, SpawnError, SpawnErrorKind, StartError, TaskBuilder, TaskGroup,
-    TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith, TokenId,
+    AsCompleted, Attempt, Backoff, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken,
+    CancellableIter, Cancelled, Failure, FailureKind, GroupError, GroupStats, Jitter, Map,
+    MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, Retried, SpawnError, SpawnErrorKind,
+    StartError, TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith,
+    TokenId,
 };
 
 fn send<T: Send>() {}
@@ -109,6 +110,7 @@ fn iterations_travel_between_threads() {
 #[test]
 fn plain_values_travel_between_threads() {
     all![GroupStats, OnFailure, OnPanic, TaskId, TaskInfo, TaskStatus];
+    all![Attempt, Jitter, Retried, Backoff, Backoff<NotSync>];
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::actor::Actor;
 use super::id::{TaskInfo, TokenId};
+use super::retried::Retried;
 use super::text::one_line;
 
 /// The cause of a cancel: the event that came first, kept unchanged by every token that inherits
@@ -126,6 +127,8 @@ struct CancelRecord {
     origin: TokenId,
     /// The task or body that failed, if that is the cause.
     failed: Option<Arc<Actor>>,
+    /// The retry that it ended, with the record of the cancel itself.
+    retry: Option<(Retried, Cancelled)>,
 }
 
 impl Cancelled {
@@ -139,6 +142,7 @@ impl Cancelled {
             location,
             origin,
             failed: None,
+            retry: None,
         }))
     }
 
@@ -154,12 +158,33 @@ impl Cancelled {
             location,
             origin,
             failed: Some(failed),
+            retry: None,
         }))
     }
 
     /// Returns the task or body that failed, if that is the cause.
     pub(crate) fn failed(&self) -> Option<&Arc<Actor>> {
         self.0.failed.as_ref()
+    }
+
+    /// Returns the same cancel, which ended a retry.
+    pub(crate) fn of_retry(&self, retried: Retried) -> Self {
+        let same = self.record_of_the_cancel();
+        Cancelled(Arc::new(CancelRecord {
+            cause: same.cause().clone(),
+            location: same.location(),
+            origin: same.origin(),
+            failed: same.failed().cloned(),
+            retry: Some((retried, same.clone())),
+        }))
+    }
+
+    /// Returns the record that all errors of this cancel share.
+    fn record_of_the_cancel(&self) -> &Self {
+        match &self.0.retry {
+            Some((_, same)) => same,
+            None => self,
+        }
     }
 
     /// Returns the cause.
@@ -200,6 +225,18 @@ impl Cancelled {
     pub fn origin(&self) -> TokenId {
         self.0.origin
     }
+
+    /// Returns the attempts that had failed before, if the cancel ended a
+    /// [`retry`](fn@crate::retry).
+    ///
+    /// ```
+    /// let token = taskgroup::CancelToken::new();
+    /// token.cancel();
+    /// assert_eq!(token.check().unwrap_err().retried(), None);
+    /// ```
+    pub fn retried(&self) -> Option<&Retried> {
+        self.0.retry.as_ref().map(|(retried, _)| retried)
+    }
 }
 
 impl fmt::Display for Cancelled {
@@ -210,17 +247,26 @@ impl fmt::Display for Cancelled {
             self.cause(),
             self.location().file(),
             self.location().line()
-        )
+        )?;
+
+        match self.retried() {
+            Some(retried) => write!(f, ", {retried}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cancelled")
+        let mut fields = f.debug_struct("Cancelled");
+        fields
             .field("cause", self.cause())
             .field("location", &format_args!("{}", self.location()))
-            .field("origin", &self.origin())
-            .finish()
+            .field("origin", &self.origin());
+        if let Some(retried) = self.retried() {
+            fields.field("retried", retried);
+        }
+        fields.finish()
     }
 }
 
@@ -230,7 +276,10 @@ impl std::error::Error for Cancelled {}
 impl PartialEq for Cancelled {
     fn eq(&self, other: &Self) -> bool {
         // The record is made once for each cancel, and every token that inherits it has a clone.
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(
+            &self.record_of_the_cancel().0,
+            &other.record_of_the_cancel().0,
+        )
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `text` | the user's texts in messages of one line |
 //! | `id` | the identities of tokens and tasks |
 //! | `actor` | a task or a body, with those around it |
+//! | `retried` | the attempts of a retry that a cancel ended |
 //! | `cause` | causes, and the error of a cancelled call |
 //! | `current` | the task or body that a thread runs |
 //! | `deadline` | an instant in a word |
@@ -66,6 +67,7 @@ mod poll;
 pub(crate) mod region;
 mod repeat;
 mod report;
+mod retried;
 mod text;
 mod timer;
 mod token;
@@ -81,5 +83,6 @@ pub use id::{TaskId, TaskInfo, TokenId};
 #[cfg(taskgroup_models)]
 pub(crate) use node::Grace;
 pub(crate) use node::{Node, Observer};
+pub use retried::Retried;
 pub(crate) use text::{Escaped, one_line};
 pub use token::{CancelOnDrop, CancelToken};

@@ -45,11 +45,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::case::{Attempt, Case, Entered};
-use super::random::Random;
 use super::ticker::{comes_first, first};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
-use crate::facade::{self, spin};
+use crate::facade::{self, Random, spin};
 use crate::waiting::{WaitKind, Waiter};
 
 /// How long a select waits for one of its cases.

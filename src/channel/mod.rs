@@ -124,7 +124,6 @@ mod op_error;
 #[doc(hidden)]
 pub mod parts;
 mod progress;
-mod random;
 mod receiver;
 mod select;
 mod sender;

@@ -9,6 +9,7 @@ mod echo;
 mod elapsed;
 mod failure;
 mod group_error;
+mod line;
 mod named_actor;
 mod origin;
 mod panic_hook;
@@ -36,4 +37,5 @@ pub use task_error_macro::probe;
 
 pub(crate) use echo::find_echoes;
 pub(crate) use elapsed::Elapsed;
+pub(crate) use line::line_of;
 pub(crate) use origin::Origin;

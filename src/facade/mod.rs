@@ -41,6 +41,8 @@ pub(crate) use model_data::*;
 
 mod late;
 pub(crate) use late::Late;
+mod random;
+pub(crate) use random::Random;
 
 /// A lock that loom does not see, for data that no protocol depends on.
 pub(crate) use parking_lot::Mutex as PlainMutex;

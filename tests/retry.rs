@@ -1,0 +1,420 @@
+//! Retries: attempts, pauses, and how cancels and deadlines end them.
+
+mod support;
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use support::{Gate, LONG, Listener};
+use taskgroup::sync::Semaphore;
+use taskgroup::{
+    Backoff, CancelCause, CancelToken, Cancelled, Jitter, TaskError, TaskGroup, retry,
+};
+
+/// A policy whose pauses are longer than any test.
+fn patient<E>() -> Backoff<E> {
+    Backoff::exponential(LONG)
+        .max(LONG)
+        .attempts(u32::MAX)
+        .jitter(Jitter::None)
+}
+
+/// A policy without pauses.
+fn hasty<E>() -> Backoff<E> {
+    Backoff::exponential(Duration::ZERO).attempts(u32::MAX)
+}
+
+fn refused() -> io::Error {
+    io::Error::from(ErrorKind::ConnectionRefused)
+}
+
+/// Returns what the cancel in an error says of the retry.
+fn story(error: &impl TaskError) -> Option<(u32, &str)> {
+    let retried = error.cancelled()?.retried()?;
+    Some((retried.attempts(), retried.last_error()))
+}
+
+#[test]
+fn the_first_success_ends_it() -> anyhow::Result<()> {
+    let numbers = Cell::new(Vec::new());
+    let made = retry(hasty(), |attempt| {
+        let mut all = numbers.take();
+        all.push(attempt.number());
+        numbers.set(all);
+        anyhow::ensure!(attempt.number() == 4, "not yet");
+        Ok("made")
+    })?;
+    assert_eq!((made, numbers.take()), ("made", vec![1, 2, 3, 4]));
+    Ok(())
+}
+
+#[test]
+fn the_last_error_ends_it_and_only_the_pauses_between_are_made() {
+    for most in 1..=5 {
+        let pauses = Arc::new(AtomicU32::new(0));
+        let counted = pauses.clone();
+        let policy = Backoff::exponential(LONG).attempts(most).after(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(Duration::ZERO)
+        });
+        let error = retry(policy, |attempt| {
+            assert_eq!(attempt.is_last(), attempt.number() == most);
+            Err::<(), _>(anyhow!("attempt {}", attempt.number()))
+        });
+        assert_eq!(error.unwrap_err().to_string(), format!("attempt {most}"));
+        assert_eq!(pauses.load(Ordering::SeqCst), most - 1);
+    }
+}
+
+#[test]
+fn by_default_there_are_five_attempts() {
+    let mut attempts = 0;
+    let error = retry(Backoff::exponential(Duration::ZERO), |_| {
+        attempts += 1;
+        Err::<(), _>(refused())
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(attempts, 5);
+}
+
+#[test]
+fn an_error_that_is_not_worth_it_ends_it() {
+    let policy = patient().when(|error: &io::Error| error.kind() != ErrorKind::NotFound);
+    let error = retry(policy, |_| Err::<(), _>(ErrorKind::NotFound.into()));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_policy_is_used_by_many_threads() {
+    let policy = hasty().when(|error: &io::Error| error.kind() == ErrorKind::ConnectionRefused);
+    thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let number = retry(policy.clone(), |attempt| match attempt.number() {
+                    3 => Ok(3),
+                    _ => Err(refused()),
+                });
+                assert_eq!(number.unwrap(), 3);
+            });
+        }
+    });
+}
+
+#[test]
+fn zero_attempts_are_refused_where_they_are_asked_for() {
+    support::alone("zero_attempts_are_refused_where_they_are_asked_for", || {
+        let place = Arc::new(Mutex::new(None));
+        let hook = place.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            *hook.lock().unwrap() = panic.location().map(|at| (at.file().to_owned(), at.line()));
+        }));
+
+        let line = line!() + 1;
+        let refused = catch_unwind(|| Backoff::<io::Error>::exponential(LONG).attempts(0));
+        drop(std::panic::take_hook());
+        let message = *refused.unwrap_err().downcast::<&str>().unwrap();
+        assert!(message.contains("attempts(0)"), "{message}");
+        assert_eq!(
+            place.lock().unwrap().take(),
+            Some((file!().to_owned(), line))
+        );
+    });
+}
+
+#[test]
+fn errors_that_are_retried_are_traced() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = events.clone();
+    let listener = Listener {
+        level: tracing::Level::DEBUG,
+        hears: move |event| heard.lock().unwrap().push(event),
+    };
+    let made = tracing::subscriber::with_default(listener, || {
+        retry(hasty(), |attempt| match attempt.number() {
+            3 => Ok(3),
+            _ => Err(refused()),
+        })
+    });
+    assert_eq!(made.unwrap(), 3);
+    let events = events.lock().unwrap();
+    let ours: Vec<_> = events
+        .iter()
+        .filter(|event| event.contains("an attempt failed and is retried"))
+        .collect();
+    for (event, number) in ours.iter().zip(1..) {
+        assert!(event.contains(&format!("attempt={number} ")), "{event}");
+        assert!(event.contains("connection refused"), "{event}");
+    }
+    assert_eq!(ours.len(), 2, "{events:?}");
+}
+
+#[test]
+fn a_panic_is_not_retried() {
+    let attempts = AtomicU32::new(0);
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        retry(hasty(), |_| -> anyhow::Result<()> {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        })
+    }));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"on purpose"));
+    assert_eq!(attempts.into_inner(), 1);
+}
+
+#[test]
+fn a_cancelled_scope_makes_no_attempt() {
+    let token = CancelToken::new();
+    token.cancel();
+    let error = token.run(|| retry(hasty(), |_| -> io::Result<()> { panic!("an attempt") }));
+    let error = error.unwrap_err();
+    assert_eq!(Cancelled::find(&error), token.check().err().as_ref());
+    assert_eq!(story(&error), None);
+}
+
+#[test]
+fn a_cancel_ends_the_pause_and_no_attempt_follows() {
+    let (token, failed) = (CancelToken::new(), Gate::default());
+    let error = thread::scope(|threads| {
+        let retrying = threads.spawn(|| {
+            token.run(|| {
+                retry(patient(), |attempt| {
+                    assert_eq!(attempt.number(), 1);
+                    failed.open();
+                    Err::<(), _>(anyhow::Error::from(refused()).context("connecting"))
+                })
+            })
+        });
+        failed.wait();
+        token.cancel_because("enough");
+        retrying.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.cancelled(), token.check().err().as_ref());
+    assert_eq!(story(&error), Some((1, "connecting: connection refused")));
+    let text = error.to_string();
+    assert!(text.starts_with("cancelled: enough (at "), "{text}");
+    assert!(
+        text.ends_with(", after 1 failed attempt: connecting: connection refused"),
+        "{text}"
+    );
+}
+
+/// An error of the user's own.
+#[derive(Debug, thiserror::Error)]
+enum Own {
+    #[error("stopped")]
+    Cancelled(#[from] Cancelled),
+    #[error("stopped in {1}")]
+    CancelledIn(#[source] Cancelled, &'static str),
+    #[error("failed")]
+    Failed,
+    #[error("it counts as a failure")]
+    Hidden(#[source] Cancelled),
+}
+
+impl TaskError for Own {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        match self {
+            Own::Cancelled(cancelled) | Own::CancelledIn(cancelled, _) => Some(cancelled),
+            Own::Failed | Own::Hidden(_) => None,
+        }
+    }
+
+    fn as_error(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self)
+    }
+}
+
+/// Retries twice, and is cancelled in the third attempt, which returns the error of `end`.
+fn cut_in_the_third<E: TaskError>(fail: impl Fn() -> E, end: impl Fn(Cancelled) -> E) -> E {
+    let token = CancelToken::new();
+    let error = token.run(|| {
+        retry(hasty(), |attempt| {
+            if attempt.number() < 3 {
+                return Err(fail());
+            }
+            assert_eq!(attempt.number(), 3, "an attempt followed the cancel");
+            token.cancel();
+            Err::<(), _>(end(taskgroup::sleep(LONG).unwrap_err()))
+        })
+    });
+    let error = error.unwrap_err();
+    if let Some(cancelled) = error.cancelled() {
+        assert_eq!(Err(cancelled), token.check().as_ref());
+    }
+    error
+}
+
+#[test]
+fn a_cancel_in_an_attempt_tells_of_the_attempts_before() {
+    let told = Some((2, "connection refused"));
+    let io = cut_in_the_third(refused, io::Error::from);
+    assert_eq!(story(&io), told);
+    assert_eq!(io.kind(), ErrorKind::Other);
+
+    let fail = || anyhow::Error::from(refused());
+    let any = cut_in_the_third(fail, anyhow::Error::from);
+    assert_eq!(story(&any), told);
+    let nested = cut_in_the_third(fail, |cancelled| io::Error::from(cancelled).into());
+    assert_eq!(story(&nested), told);
+
+    let own = cut_in_the_third(|| Own::Failed, Own::from);
+    assert_eq!(story(&own), Some((2, "failed")));
+    assert!(matches!(own, Own::Cancelled(_)));
+}
+
+#[test]
+fn an_error_that_says_more_than_the_cancel_is_returned_as_it_is() {
+    let fail = || anyhow::Error::from(refused());
+    let context = cut_in_the_third(fail, |cancelled| {
+        anyhow::Error::from(cancelled).context("while it reads")
+    });
+    assert_eq!(context.to_string(), "while it reads");
+    assert!(context.cancelled().is_some_and(|c| c.retried().is_none()));
+
+    let own = cut_in_the_third(|| Own::Failed, |c| Own::CancelledIn(c, "the kitchen"));
+    assert!(matches!(own, Own::CancelledIn(_, "the kitchen")));
+}
+
+#[test]
+fn a_cancel_is_not_retried_wherever_it_stands() {
+    fn made<E: TaskError>(error: impl Fn(Cancelled) -> E) -> (u32, E) {
+        let token = CancelToken::new();
+        token.cancel();
+        let foreign = token.check().unwrap_err();
+        let mut attempts = 0;
+        let policy = patient().when(|_| true);
+        let error = retry(policy, |_| {
+            attempts += 1;
+            Err::<(), _>(error(foreign.clone()))
+        });
+        (attempts, error.unwrap_err())
+    }
+
+    assert_eq!(made(|cancelled| cancelled).0, 1);
+    assert_eq!(made(io::Error::from).0, 1);
+    assert_eq!(made(Own::Hidden).0, 1);
+    let (attempts, error) = made(|cancelled| {
+        let io = io::Error::other(Own::Hidden(cancelled));
+        anyhow::Error::from(io)
+            .context("reading")
+            .context("serving")
+    });
+    assert_eq!((attempts, error.to_string()), (1, "serving".to_owned()));
+
+    // The close of a semaphore is a `Cancelled` too.
+    let semaphore = Semaphore::new(1);
+    semaphore.close();
+    let closed = retry(patient(), |_| semaphore.acquire().map(drop));
+    assert!(matches!(
+        closed.unwrap_err().cause(),
+        CancelCause::SemaphoreClosed
+    ));
+}
+
+#[test]
+fn a_group_with_failures_is_retried() {
+    let mut attempts = 0;
+    let made = retry(hasty(), |_| {
+        attempts += 1;
+        TaskGroup::scope(|g| {
+            g.spawn(|| Ok(taskgroup::sleep(LONG)?));
+            anyhow::ensure!(attempts > 2, "not yet");
+            g.cancel();
+            Ok(attempts)
+        })
+    });
+    assert_eq!(made.unwrap(), 3);
+}
+
+#[test]
+fn a_pause_beyond_the_deadline_is_not_begun() {
+    let begun = Instant::now();
+    let attempts = Cell::new(0);
+    let error = taskgroup::timeout(LONG - Duration::from_secs(1), || {
+        retry(patient(), |attempt| {
+            attempts.set(attempt.number());
+            Err::<(), _>(anyhow!("attempt {}", attempt.number()))
+        })
+    });
+    assert_eq!(error.unwrap_err().to_string(), "attempt 1");
+    assert_eq!(attempts.get(), 1);
+    assert!(begun.elapsed() < LONG / 2, "it slept");
+}
+
+#[test]
+fn an_error_that_asks_for_more_time_than_is_left_ends_it() {
+    let policy = hasty().after(|_: &io::Error| Some(2 * LONG));
+    let error = taskgroup::timeout(LONG, || retry(policy, |_| Err::<(), _>(refused())));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_deadline_that_a_shield_hides_ends_nothing() -> anyhow::Result<()> {
+    let pause = Duration::from_millis(20);
+    let policy = Backoff::exponential(pause).attempts(2).jitter(Jitter::None);
+    let made = taskgroup::timeout(pause / 2, || {
+        taskgroup::shield(|| {
+            retry(policy, |attempt| {
+                anyhow::ensure!(attempt.is_last(), "not yet");
+                Ok(attempt.elapsed())
+            })
+        })
+    })?;
+    assert!(made.is_some_and(|elapsed| elapsed >= pause), "{made:?}");
+    Ok(())
+}
+
+#[test]
+fn a_deadline_in_an_attempt_is_a_timeout() -> anyhow::Result<()> {
+    let cut = taskgroup::timeout(Duration::from_millis(5), || {
+        retry(hasty(), |attempt| {
+            anyhow::ensure!(attempt.number() > 1, "once");
+            Ok(taskgroup::sleep(LONG)?)
+        })
+    })?;
+    assert_eq!(cut, None);
+    Ok(())
+}
+
+#[test]
+fn a_retry_that_its_group_cancels_is_no_failure() {
+    let retries = Gate::default();
+    let report = TaskGroup::scope(|g| {
+        g.spawn(|| {
+            retry(patient(), |_| {
+                retries.open();
+                Err::<(), _>(anyhow!("for now"))
+            })
+        });
+        g.spawn(|| -> anyhow::Result<()> {
+            retries.wait();
+            Err(refused()).context("for good")
+        });
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(report.failures().len(), 1, "{report:#}");
+    assert_eq!(
+        report.primary().unwrap().to_string().rsplit(": ").next(),
+        Some("for good")
+    );
+}
+
+#[test]
+fn many_attempts_end() {
+    let policy = Backoff::exponential(Duration::from_secs(1))
+        .max(Duration::ZERO)
+        .attempts(200);
+    let mut attempts = 0;
+    let error = retry(policy, |_| {
+        attempts += 1;
+        Err::<(), _>(refused())
+    });
+    assert_eq!((error.is_err(), attempts), (true, 200));
+}
