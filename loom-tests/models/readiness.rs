@@ -48,21 +48,21 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             readiness_late_wake_is_drained_with_a_cancel,
-            Preemptions(3),
-            Exhaustive,
+            Preemptions(2),
+            Preemptions(4),
             "a late wake of the scope before neither ends the next wait nor hides its cancel"
         ),
         breaks!(
             broken_readiness_looks_before_the_drain,
             "word-is-read-before-the-drain" in readiness_late_wake_is_drained_with_a_cancel,
-            Preemptions(3),
+            Preemptions(2),
             "deadlock",
             "a thread that reads the word before it drains the waker loses a cancel"
         ),
         holds!(
             readiness_item_and_cancel_at_once,
-            Preemptions(3),
-            Exhaustive,
+            Preemptions(2),
+            Preemptions(4),
             "an item that was taken from the kernel is returned, and one that was not taken stays"
         ),
     ]

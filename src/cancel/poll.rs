@@ -127,6 +127,20 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
     }
 
     let limit = limit()?;
+    let mut done = None;
+    let spun = || {
+        done = match call() {
+            ControlFlow::Break(value) => Some(value),
+            ControlFlow::Continue(()) => None,
+        };
+        done.is_some()
+    };
+    // Where the other side answers at once, the thread need not sleep.
+    frames::with(|frames| frames.slot().spin_before_poll(spun));
+    if let Some(done) = done {
+        return done.map(Some);
+    }
+
     loop {
         let waited = self::poll(kind, Cancels::EndIt, limit, &mut poll)?;
 

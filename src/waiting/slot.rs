@@ -81,6 +81,9 @@ struct SlotFields {
     /// Made when the owner first waits for a descriptor in a scope.
     #[cfg(any(unix, loom))]
     waker: Once<Waker>,
+    /// How many spins before waits for descriptors were in vain lately. For the owner.
+    #[cfg(any(unix, loom))]
+    spins: polling::Spins,
     point: PlainU8,
     location: AtomicCell<Option<&'static Location<'static>>>,
     hook: Cell<Option<HookPointer>>,
@@ -154,6 +157,8 @@ impl Slot {
             unparker: Unparker::current(),
             #[cfg(any(unix, loom))]
             waker: Once::new(),
+            #[cfg(any(unix, loom))]
+            spins: polling::Spins::new(),
             point: PlainU8::new(WaitKind::None as u8),
             location: AtomicCell::new(None),
             hook: Cell::new(None),
