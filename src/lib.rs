@@ -378,6 +378,8 @@ mod waiting;
 mod workers;
 
 pub mod channel;
+#[cfg(all(unix, not(loom), feature = "io"))]
+pub mod io;
 pub mod sync;
 
 pub use blocking::{

@@ -1,0 +1,263 @@
+//! How a descriptor is read and written so that no call blocks.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags};
+
+use crate::cancel::{Cancelled, context};
+use crate::facade::{AtomicU8, Ordering};
+use crate::readiness::{Interest, Patience, retry};
+use crate::waiting::WaitKind;
+
+/// The most bytes of one write to a pipe that says that it has room. More would block until a
+/// reader has made room for the rest.
+pub(super) const PIPE_BUF: usize = rustix::pipe::PIPE_BUF;
+
+/// The most bytes of one write to a terminal. On Linux its buffer grows in steps of 256 bytes, and
+/// the terminal may write two bytes for one.
+const TERMINAL_WRITE: usize = 128;
+
+/// The most bytes between two looks for a cancel, where the system cannot say that a call would
+/// block.
+const CHUNK: usize = 1 << 20;
+
+/// The most buffers that a call takes.
+const MAX_BUFS: usize = 1024;
+
+/// How a call on a descriptor is kept from blocking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// By a flag for this call alone, `RWF_NOWAIT`. For pipes, on Linux.
+    #[cfg(target_os = "linux")]
+    NoWait,
+    /// By a flag for this call alone, `MSG_DONTWAIT`. For sockets.
+    Socket,
+    /// By `O_NONBLOCK` of a description that this crate alone has.
+    #[expect(dead_code, reason = "for a FIFO and a terminal that this module opens")]
+    Nonblocking,
+    /// It is polled first. Another reader that takes what the poll saw can make the call block, so
+    /// this is for devices, and for pipes of systems that know no flag.
+    Polled {
+        /// The most bytes that a write is sure not to block for.
+        write: usize,
+    },
+    /// Not at all: the system says of such a file that it is always ready.
+    Unpolled,
+}
+
+impl Way {
+    /// Chooses the way for a descriptor.
+    pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            #[cfg(target_os = "linux")]
+            FileType::Fifo => Way::NoWait,
+            FileType::Socket => Way::Socket,
+            FileType::RegularFile
+            | FileType::Directory
+            | FileType::Symlink
+            | FileType::BlockDevice => Way::Unpolled,
+            FileType::CharacterDevice => Way::Polled {
+                write: TERMINAL_WRITE,
+            },
+            _ => Way::Polled { write: PIPE_BUF },
+        })
+    }
+
+    fn read(self, fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let read = match self {
+            #[cfg(target_os = "linux")]
+            Way::NoWait => {
+                rustix::io::preadv2(fd, bufs, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)?
+            }
+            Way::Socket => {
+                let mut nothing = RecvAncillaryBuffer::default();
+                rustix::net::recvmsg(fd, bufs, &mut nothing, RecvFlags::DONTWAIT)?.bytes
+            }
+            Way::Nonblocking => rustix::io::readv(fd, bufs)?,
+            Way::Polled { .. } => {
+                check_ready(fd, Interest::Read)?;
+                rustix::io::readv(fd, bufs)?
+            }
+            Way::Unpolled => match bufs {
+                [first, ..] if first.len() > CHUNK => rustix::io::read(fd, &mut first[..CHUNK])?,
+                _ => rustix::io::readv(fd, bufs)?,
+            },
+        };
+        Ok(read)
+    }
+
+    fn write(self, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = match self {
+            #[cfg(target_os = "linux")]
+            Way::NoWait => {
+                rustix::io::pwritev2(fd, bufs, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)?
+            }
+            Way::Socket => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                rustix::net::sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), flags)?
+            }
+            Way::Nonblocking => rustix::io::writev(fd, bufs)?,
+            Way::Polled { write } => {
+                check_ready(fd, Interest::Write)?;
+                write_at_most(write, fd, bufs)?
+            }
+            Way::Unpolled => write_at_most(CHUNK, fd, bufs)?,
+        };
+        Ok(written)
+    }
+}
+
+/// Writes the buffers, or if they are longer than `most`, the beginning of the first.
+fn write_at_most(most: usize, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= most {
+        return rustix::io::writev(fd, bufs);
+    }
+
+    let first = bufs.iter().find(|buf| !buf.is_empty());
+    first.map_or(Ok(0), |first| {
+        rustix::io::write(fd, &first[..first.len().min(most)])
+    })
+}
+
+/// Fails with `WouldBlock` unless the descriptor is ready now. One with an error, or at its end, is
+/// ready: the call that follows returns the error or the end.
+pub(super) fn check_ready(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    if poll_now(fd, interest)?.is_empty() {
+        return Err(Errno::AGAIN.into());
+    }
+    Ok(())
+}
+
+/// Returns the state of the descriptor.
+pub(super) fn poll_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<PollFlags> {
+    let flags = match interest {
+        Interest::Read => PollFlags::IN,
+        Interest::Write => PollFlags::OUT,
+    };
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
+    Ok(fds[0].revents())
+}
+
+/// How a descriptor is read and written, and what was learned about it.
+#[derive(Debug)]
+pub(super) struct Access {
+    way: Way,
+    /// 1 once the system has refused the flag of [`Way::NoWait`] for this descriptor, as Linux does
+    /// for a FIFO. Relaxed: at worst another thread asks too.
+    refused: AtomicU8,
+}
+
+impl Access {
+    pub(super) fn new(way: Way) -> Self {
+        Access {
+            way,
+            refused: AtomicU8::new(0),
+        }
+    }
+
+    pub(super) fn way(&self) -> Way {
+        if self.refused.load(Ordering::Relaxed) == 0 {
+            return self.way;
+        }
+        Way::Polled { write: PIPE_BUF }
+    }
+
+    /// Reads, and blocks until there is something to read, the end, or a cancel.
+    #[track_caller]
+    pub(super) fn read(
+        &self,
+        kind: WaitKind,
+        fd: BorrowedFd<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> io::Result<usize> {
+        let length = bufs.len().min(MAX_BUFS);
+        let bufs = &mut bufs[..length];
+        let read = wait(kind, fd, Interest::Read, || {
+            self.try_call(|way| way.read(fd, bufs))
+        })?;
+
+        if read == 0 && self.way != Way::Unpolled && bufs.iter().any(|buf| !buf.is_empty()) {
+            at_the_end()?;
+        }
+        Ok(read)
+    }
+
+    /// Writes, and blocks until something was written, or a cancel.
+    #[track_caller]
+    pub(super) fn write(
+        &self,
+        kind: WaitKind,
+        fd: BorrowedFd<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MAX_BUFS)];
+        wait(kind, fd, Interest::Write, || {
+            self.try_call(|way| way.write(fd, bufs))
+        })
+    }
+
+    /// Calls `call`, once more if the system refuses the first way.
+    #[inline]
+    fn try_call(&self, mut call: impl FnMut(Way) -> io::Result<usize>) -> io::Result<usize> {
+        match call(self.way()) {
+            Err(error) if is_refusal(&error) && self.refuse() => call(self.way()),
+            done => done,
+        }
+    }
+
+    /// Leaves the way that the system does not know. Returns false if it was another.
+    #[cold]
+    fn refuse(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.way == Way::NoWait {
+            return self.refused.swap(1, Ordering::Relaxed) == 0;
+        }
+        false
+    }
+}
+
+/// Whether the system does not take the flag of [`Way::NoWait`]: the file does not know it, or the
+/// system is older than the flag or the call.
+fn is_refusal(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    matches!(number, Some(Errno::OPNOTSUPP | Errno::NOSYS))
+}
+
+/// Calls `call`, which does not block, until it need not wait for the descriptor.
+#[inline]
+#[track_caller]
+pub(super) fn wait<T>(
+    kind: WaitKind,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    call: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    // A descriptor that the user made nonblocking waits too: the flag may come from another
+    // process.
+    let patience = || Ok(Patience::Forever);
+    retry(kind, fd, interest, patience, call).map_err(unless_cancelled)
+}
+
+/// Fails if a cancel has reached this scope or is on its way to it. The other end may have gone
+/// because of it, and an end of a stream must not look like its natural end then.
+#[cold]
+pub(super) fn at_the_end() -> Result<(), Cancelled> {
+    context::check_ancestors()
+}
+
+/// Returns the cancel in place of the error that the other end has gone, if that may have gone
+/// because of it.
+fn unless_cancelled(error: io::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+
+    match error.kind() {
+        BrokenPipe | ConnectionReset => at_the_end().err().map_or(error, io::Error::from),
+        _ => error,
+    }
+}

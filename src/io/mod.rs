@@ -1,0 +1,58 @@
+//! Pipes, standard input, files and other people's descriptors, whose calls end with their scope.
+//!
+//! A read of std knows nothing of scopes: a cancelled task that waits for input waits on. The types
+//! of this module are like those of std, and every call that can block is a blocking point. It wakes
+//! on a cancel and at a deadline.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::time::Duration;
+//! use taskgroup::{io, timeout};
+//!
+//! let (mut reader, _writer) = io::pipe()?;
+//! // No byte comes. A read of std would not return.
+//! let read = timeout(Duration::from_millis(5), || reader.read(&mut [0; 16]))?;
+//! assert_eq!(read, None);
+//! # Ok::<(), io::Error>(())
+//! ```
+//!
+//! # Errors of a cancel
+//!
+//! The error of a cancelled call is an [`io::Error`](Error) of the kind [`Other`](ErrorKind::Other)
+//! that holds the [`Cancelled`](crate::Cancelled). Code that retries errors of some kinds, as
+//! `read_exact` retries `Interrupted`, does not retry this one. `?` passes it on, and
+//! [`Cancelled::find`](crate::Cancelled::find) finds it.
+//!
+//! # Descriptors stay as they are
+//!
+//! No call changes a flag of a descriptor. The terminal of a shell, or a pipe that another process
+//! writes to, is as it was, also if this process is killed in the middle of a call.
+
+// Invariants:
+//
+// 1. No call on a descriptor that can be waited for blocks in the kernel but in `readiness`. How that
+//    is kept for each kind of descriptor is in `access`. Between the wait and the call another thread
+//    or process may take what the wait saw.
+// 2. No flag of a description is changed that another process may have. O_NONBLOCK is set only where
+//    this module has opened the description itself: for a FIFO, and for the terminal of stdin.
+// 3. A call that took something out of the kernel returns it, whatever is cancelled meanwhile. An
+//    end of a stream is nothing that was taken.
+// 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
+//    was closed, whose number may be another file's by now.
+//
+// `access` has the calls, `cut` what a cut write leaves behind, `descriptor` both for an owned
+// descriptor. The public types are made of these.
+
+mod access;
+mod cut;
+pub(crate) mod descriptor;
+mod pipe;
+
+pub use std::io::{
+    BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,
+    IoSlice, IoSliceMut, IsTerminal, LineWriter, Read, Repeat, Result, Seek, SeekFrom, Sink, Split,
+    Stderr, StderrLock, Stdout, StdoutLock, Take, Write, WriterPanicked, empty, prelude, repeat,
+    sink, stderr, stdout,
+};
+
+pub use pipe::{PipeReader, PipeWriter, pipe};
