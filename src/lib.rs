@@ -182,6 +182,10 @@
 //! # Ok::<(), taskgroup::GroupError>(())
 //! ```
 //!
+//! A value that all code of a request should see, such as its id, need not be passed on from call to
+//! call: a [`ScopedValue`] is bound for a piece of code, and for the tasks of all groups that are
+//! opened in it.
+//!
 //! # Foreign code
 //!
 //! A read from a socket or the wait for a child process knows nothing of scopes. There are three
@@ -374,6 +378,7 @@ mod panics;
 #[allow(dead_code, reason = "each feature uses some of it")]
 mod readiness;
 mod retry;
+mod scoped;
 mod waiting;
 mod workers;
 
@@ -406,4 +411,5 @@ pub use group::{
 };
 pub use panics::PanicPayload;
 pub use retry::{Attempt, Backoff, Jitter, retry};
+pub use scoped::ScopedValue;
 pub use workers::{WorkerHookError, on_worker_start};

@@ -16,9 +16,9 @@ use taskgroup::sync::{
 use taskgroup::{
     AsCompleted, Attempt, Backoff, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken,
     CancellableIter, Cancelled, Failure, FailureKind, GroupError, GroupStats, Jitter, Map,
-    MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, Retried, SpawnError, SpawnErrorKind,
-    StartError, TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus, TaskWith,
-    TokenId,
+    MapUnordered, OnFailure, OnPanic, PanicPayload, Ready, Retried, ScopedValue, SpawnError,
+    SpawnErrorKind, StartError, TaskBuilder, TaskGroup, TaskHandle, TaskId, TaskInfo, TaskStatus,
+    TaskWith, TokenId,
 };
 
 fn send<T: Send>() {}
@@ -109,6 +109,7 @@ fn iterations_travel_between_threads() {
 
 #[test]
 fn plain_values_travel_between_threads() {
+    all![ScopedValue<String>, ScopedValue<std::sync::Mutex<u8>>];
     all![GroupStats, OnFailure, OnPanic, TaskId, TaskInfo, TaskStatus];
     all![Attempt, Jitter, Retried, Backoff, Backoff<NotSync>];
 }

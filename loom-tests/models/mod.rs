@@ -69,6 +69,7 @@ mod programs;
 mod readiness;
 mod runner;
 mod scope;
+mod scoped;
 mod support;
 mod sync;
 mod wait;
@@ -88,6 +89,7 @@ pub fn all() -> Vec<Model> {
         blocking::models,
         worker::models,
         scope::models,
+        scoped::models,
         failure::models,
         handle::models,
         limit::models,

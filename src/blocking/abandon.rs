@@ -11,6 +11,7 @@ use super::abandoned::{Abandoned, ListedThread};
 use crate::cancel::{Cancelled, context, current};
 use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
 use crate::panics::{PanicPayload, log};
+use crate::scoped::unbound;
 use crate::waiting::{Slot, WaitKind};
 
 /// The state that a call of `abandon` shares with its thread.
@@ -142,7 +143,7 @@ where
         // Without a thread the caller has to wait for `f` in any case.
         let f = call.lock().f.take();
         return match f {
-            Some(f) => Ok(f()),
+            Some(f) => Ok(unbound(f)),
             None => unreachable!("there is no thread that could have taken the closure"),
         };
     }

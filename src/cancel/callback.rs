@@ -10,6 +10,7 @@ use super::frames;
 use super::node::Node;
 use super::uncancellable::wait_uncancellable;
 use crate::facade::{PlainMutex, catch};
+use crate::scoped::unbound;
 use crate::waiting::{Slot, WaitKind};
 
 /// The threads that wait in the drop of a guard, each with the thread that it waits for. They are
@@ -69,7 +70,7 @@ impl Node {
         // fault: callback-is-registered-after-the-look
         if cancelled {
             drop(inner);
-            if let Err(payload) = catch(|| frames::outside(callback)) {
+            if let Err(payload) = catch(|| unbound(|| frames::outside(callback))) {
                 self.callback_panicked(payload);
             }
 
@@ -104,7 +105,7 @@ impl Node {
         // thread, which is cancelled itself more often than not.
         //
         // fault: callback-runs-under-the-lock
-        let panic = catch(|| frames::outside(callback)).err();
+        let panic = catch(|| unbound(|| frames::outside(callback))).err();
 
         let deregistering = self.inner.lock().watchers().callbacks.end();
         deregistering.iter().for_each(|slot| slot.unpark());

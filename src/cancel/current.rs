@@ -25,6 +25,7 @@ use std::thread;
 use super::actor::{Actor, Part, TaskIdentity};
 use super::id::TokenId;
 use crate::facade::local;
+use crate::scoped::Bindings;
 
 local! {
     static CURRENT: Current = Current::new();
@@ -67,17 +68,19 @@ pub(crate) struct Recorded {
     before: Option<Actor>,
     was_panicking: bool,
     ill: bool,
+    bindings: Bindings,
     /// It belongs to its thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl Recorded {
     #[inline(always)]
-    fn set(actor: Option<Actor>, drops: Drops) -> Self {
+    fn set(actor: Option<Actor>, drops: Drops, bindings: Bindings) -> Self {
         let mut recorded = Recorded {
             before: actor,
             was_panicking: thread::panicking(),
             ill: matches!(drops, Drops::Ill),
+            bindings,
             _thread: PhantomData,
         };
 
@@ -97,6 +100,7 @@ impl Recorded {
             self.was_panicking = current.was_panicking.replace(self.was_panicking);
             self.ill = current.ill.replace(self.ill);
         });
+        self.bindings = self.bindings.replace();
     }
 
     /// Says that the task did not end well, for the values dropped from now on.
@@ -112,27 +116,35 @@ impl Drop for Recorded {
     }
 }
 
-/// Records that this thread runs `task`, of a group that was opened in `opened_in`.
+/// Records that this thread runs `task`, of a group that was opened in `opened_in` under
+/// `bindings`.
 #[inline(always)]
-pub(crate) fn begin(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), Drops::Well)
+pub(crate) fn begin(
+    task: TaskIdentity,
+    opened_in: Option<Arc<Actor>>,
+    bindings: Bindings,
+) -> Recorded {
+    let actor = Actor::new(Part::Task(task), opened_in);
+    Recorded::set(Some(actor), Drops::Well, bindings)
 }
 
 /// Records that this thread drops values of `task`, which did not end well.
 pub(crate) fn begin_ill(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Task(task), opened_in)), Drops::Ill)
+    let actor = Actor::new(Part::Task(task), opened_in);
+    Recorded::set(Some(actor), Drops::Ill, Bindings::NONE)
 }
 
 /// Records that this thread runs the body of the group of this token, which was opened in
 /// `opened_in`.
 #[inline(always)]
 pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
-    Recorded::set(Some(Actor::new(Part::Body(group), opened_in)), Drops::Well)
+    let actor = Actor::new(Part::Body(group), opened_in);
+    Recorded::set(Some(actor), Drops::Well, Bindings::current())
 }
 
 /// Records that this thread runs code for `actor`, which another thread runs.
 pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
-    Recorded::set(actor, Drops::Well)
+    Recorded::set(actor, Drops::Well, Bindings::NONE)
 }
 
 /// Returns whether a value that is dropped now is dropped because a task, or a body, did not end

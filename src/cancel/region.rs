@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::frames;
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
+use crate::scoped::unbound;
 use crate::waiting::Slot;
 
 /// A region with a hook.
@@ -38,7 +39,7 @@ impl Region {
         f: impl FnOnce() -> T,
     ) -> T {
         // What a hook can do does not depend on the thread that runs it.
-        let hook = || frames::outside(hook);
+        let hook = || unbound(|| frames::outside(hook));
         self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {
                 self.node.arm();

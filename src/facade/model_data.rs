@@ -1,5 +1,20 @@
 //! The locks that hold the data of the locks of `sync`, inside a loom model.
 
+/// A value in the frame of a call, which other threads may read while the call lasts. Its memory
+/// outlives the call, so that loom can report a read that comes too late.
+#[derive(Debug)]
+pub(crate) struct Framed<T: 'static>(&'static T);
+
+impl<T> Framed<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Framed(Box::leak(Box::new(value)))
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        self.0
+    }
+}
+
 use super::{AtomicUsize, Ordering};
 
 /// A lock that is only ever tried.

@@ -168,6 +168,22 @@ impl<T> Cell<T> {
     }
 }
 
+/// A value in the frame of a call, which other threads may read while the call lasts.
+#[derive(Debug)]
+pub(crate) struct Framed<T>(T);
+
+impl<T> Framed<T> {
+    #[inline(always)]
+    pub(crate) fn new(value: T) -> Self {
+        Framed(value)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+}
+
 /// Marks an allocation, so that a model finds its leak.
 #[derive(Debug, Default)]
 pub(crate) struct Track;

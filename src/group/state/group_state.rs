@@ -37,12 +37,15 @@ use crate::facade::{Mutex, Payload, preset};
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 use crate::panics::PanicPayload;
+use crate::scoped::Bindings;
 
 pub(crate) struct GroupState {
     token: CancelToken,
     pub(super) limit: usize,
     /// The task or body that the group was opened in.
     opened_in: Option<Arc<Actor>>,
+    /// The scoped values that were bound where the group was opened.
+    bindings: Bindings,
     /// The innermost permit that was held where the group was opened.
     pub(super) outer_permit: Option<Arc<OuterPermit>>,
     /// The identity of the scope's thread. It is sound for as long as the scope lasts.
@@ -76,6 +79,7 @@ impl GroupState {
             token: CancelToken::from_node(node(state.clone())),
             limit: limit.unwrap_or(UNLIMITED),
             opened_in,
+            bindings: Bindings::current(),
             outer_permit: held_permits::innermost(),
             owner: context::identity(),
             used: PlainBool::new(false),
@@ -102,6 +106,12 @@ impl GroupState {
     #[inline]
     pub(crate) fn opened_in(&self) -> Option<Arc<Actor>> {
         self.opened_in.clone()
+    }
+
+    /// The scoped values that the tasks of the group see.
+    #[inline]
+    pub(crate) fn bindings(&self) -> Bindings {
+        self.bindings
     }
 
     /// The node that tasks of a role run under.

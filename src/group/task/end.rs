@@ -10,6 +10,7 @@ use crate::group::job::{Claim, HandleAtEnd};
 use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
+use crate::scoped::unbound;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -124,12 +125,12 @@ where
             if let Some(failure) = failure {
                 failure.log_untaken();
             }
-            self.guard_drop(value);
+            unbound(|| self.guard_drop(value));
         }
     }
 
     pub(super) fn call(&self, callback: OnFinished<'scope>, status: TaskStatus) {
-        if let Err(payload) = catch(|| callback(status)) {
+        if let Err(payload) = catch(|| unbound(|| callback(status))) {
             self.fail_aside(payload);
         }
     }

@@ -27,7 +27,12 @@ where
         let Some(closure) = self.job.closure(claim) else {
             return (TaskStatus::NeverRan, None);
         };
-        let recorded = current::begin(self.spec.identity(), self.core.state.opened_in());
+        let state = &self.core.state;
+        // Those of the group: the code that spawned the task may have returned.
+        //
+        // fault: task-has-the-bindings-of-its-spawn
+        let bindings = state.bindings();
+        let recorded = current::begin(self.spec.identity(), state.opened_in(), bindings);
 
         // A panic leaves the belongings in `kept`, too.
         let mut kept = None;
