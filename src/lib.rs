@@ -196,6 +196,9 @@
 //! - If nothing can, [`abandon`] runs the call on a thread that may be left behind.
 //! - If the call returns soon, do nothing: the scope waits.
 //!
+//! [Other people's libraries] shows these ways for rusqlite, postgres, tiny_http, rayon and others,
+//! with the trap of each.
+//!
 //! ```
 //! use std::io::Read;
 //! use std::net::{Shutdown, TcpListener, TcpStream};
@@ -335,6 +338,7 @@
 #![doc = concat!("[tutorial]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/tutorial.md")]
 #![doc = concat!("[example programs]: ", env!("CARGO_PKG_REPOSITORY"), "/tree/main/examples")]
 #![doc = concat!("[cures]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/compile-errors.md")]
+#![doc = concat!("[Other people's libraries]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/interop.md")]
 #![doc = concat!("[design]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/design.md")]
 #![doc = concat!("[checks]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/verification.md")]
 #![doc = concat!("[performance]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/performance.md")]
@@ -342,7 +346,8 @@
 #![doc = concat!("[change log]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/CHANGELOG.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The doctests of the pages outside of the sources.
+// The doctests of the pages outside of the sources. docs/interop.md is compiled in
+// examples/interop, with the crates that it shows.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]
