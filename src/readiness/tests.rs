@@ -1,0 +1,307 @@
+//! The kernel itself, where the models have a stand-in for it.
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use rustix::io::FdFlags;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::*;
+use crate::{CancelToken, TaskGroup};
+
+/// Takes a byte from the socket, or waits for it.
+fn take(socket: &UnixStream) -> io::Result<u8> {
+    let mut byte = [0];
+    let call = || {
+        let (_, length) = rustix::net::recv(socket, &mut byte, RecvFlags::DONTWAIT)?;
+        Ok(length)
+    };
+    let read = WaitKind::SocketRead;
+    let length = retry(
+        read,
+        socket.as_fd(),
+        Interest::Read,
+        || Ok(Patience::Forever),
+        call,
+    )?;
+    assert_eq!(length, 1, "the other end is open");
+    Ok(byte[0])
+}
+
+fn put(socket: &UnixStream, byte: u8) {
+    let sent = rustix::net::send(socket, &[byte], SendFlags::empty());
+    assert_eq!(sent.expect("there is room"), 1);
+}
+
+fn is_a_cancel(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other && Cancelled::find(error).is_some()
+}
+
+/// How many races a test runs. The variable asks for more than each run of the tests has time
+/// for.
+fn races() -> u64 {
+    let asked = std::env::var("TASKGROUP_RACES").ok();
+    asked.map_or(5_000, |races| races.parse().expect("a number of races"))
+}
+
+/// Spins for a while that differs from race to race, so that the steps of two threads meet at
+/// all places.
+fn stagger(race: u64) {
+    let turns = race.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55;
+    (0..turns).for_each(|_| std::hint::spin_loop());
+}
+
+/// In each race a byte comes and a cancel comes, at the same time. The byte is taken or stays,
+/// and no wait outlasts its cancel: a wake-up that were lost would hang this test.
+#[test]
+fn a_cancel_races_with_a_byte_and_neither_is_lost() {
+    let (near, far) = UnixStream::pair().expect("there are descriptors left");
+    let races = races();
+    let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+    let current = std::sync::Mutex::new(CancelToken::new());
+    let mut taken = 0;
+
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            for race in 1..=races {
+                while begun.load(Ordering::Acquire) < race {
+                    std::hint::spin_loop();
+                    thread::yield_now();
+                }
+                let token = current.lock().expect("no thread panics").clone();
+                stagger(race);
+                if race % 2 == 0 {
+                    put(&far, race as u8);
+                    token.cancel();
+                } else {
+                    token.cancel();
+                    put(&far, race as u8);
+                }
+                ended.store(race, Ordering::Release);
+            }
+        });
+
+        for race in 1..=races {
+            let token = CancelToken::new();
+            *current.lock().expect("no thread panics") = token.clone();
+            begun.store(race, Ordering::Release);
+            let first = token.run(|| take(&near));
+            taken += u64::from(first.is_ok());
+
+            // Outside the cancelled scope the byte is there, if it was not taken.
+            let byte = first.or_else(|error| {
+                assert!(is_a_cancel(&error), "{error:?}");
+                take(&near)
+            });
+            assert_eq!(byte.expect("nothing is cancelled here"), race as u8);
+            while ended.load(Ordering::Acquire) < race {
+                thread::yield_now();
+            }
+        }
+    });
+    assert!(taken <= races);
+}
+
+/// The late wake of an inner scope is drained in the outer one, whose own cancel is seen.
+#[test]
+fn a_late_wake_does_not_hide_the_next_cancel() {
+    let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+    for race in 0..races() / 4 {
+        let (inner, outer) = (CancelToken::new(), CancelToken::new());
+        thread::scope(|threads| {
+            let canceller = threads.spawn(|| {
+                stagger(race);
+                inner.cancel();
+                stagger(race / 3);
+                outer.cancel();
+            });
+            let ended = outer.run(|| {
+                let first = inner.run(|| take(&near));
+                assert!(first.is_err_and(|error| is_a_cancel(&error)));
+                take(&near)
+            });
+            assert!(ended.is_err_and(|error| is_a_cancel(&error)));
+            canceller.join().expect("the cancelling thread ends");
+        });
+    }
+}
+
+#[test]
+fn a_call_that_need_not_wait_asks_for_no_patience() {
+    let (near, far) = UnixStream::pair().expect("there are descriptors left");
+    put(&far, 7);
+    let asked = AtomicBool::new(false);
+    let patience = || {
+        asked.store(true, Ordering::Relaxed);
+        Ok(Patience::None)
+    };
+    let mut calls = 0;
+    let value = retry(
+        WaitKind::SocketRead,
+        near.as_fd(),
+        Interest::Read,
+        patience,
+        || {
+            calls += 1;
+            match calls {
+                1 => Err(io::ErrorKind::Interrupted.into()),
+                _ => Ok(calls),
+            }
+        },
+    );
+    assert_eq!(value.expect("the second call succeeds"), 2);
+    assert!(!asked.load(Ordering::Relaxed));
+}
+
+#[test]
+fn without_patience_the_error_is_the_one_of_the_system() {
+    let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+    for patience in [Patience::None, Patience::Until(Instant::now())] {
+        let error = retry::<()>(
+            WaitKind::SocketRead,
+            near.as_fd(),
+            Interest::Read,
+            || Ok(patience),
+            || Err(io::ErrorKind::WouldBlock.into()),
+        )
+        .expect_err("the call never succeeds");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
+    }
+}
+
+#[test]
+fn several_descriptors_say_which_is_ready() {
+    let (near, far) = UnixStream::pair().expect("there are descriptors left");
+    let (other, _other_far) = UnixStream::pair().expect("there are descriptors left");
+    let mut watched = [
+        Watched::new(other.as_fd(), Interest::Read),
+        Watched::new(near.as_fd(), Interest::Read),
+    ];
+    let now = Some(Instant::now());
+    assert_eq!(
+        poll(WaitKind::SocketRead, &mut watched, now).ok(),
+        Some(false)
+    );
+
+    put(&far, 1);
+    let ready = poll(WaitKind::SocketRead, &mut watched, None);
+    assert!(ready.expect("nothing is cancelled"));
+    assert_eq!(watched.map(|one| one.is_ready()), [false, true]);
+
+    let token = CancelToken::new();
+    token.cancel();
+    token.run(|| {
+        assert!(poll(WaitKind::SocketRead, &mut watched, None).is_err());
+        assert!(poll_uncancellable(WaitKind::SocketRead, &mut watched, None));
+    });
+}
+
+#[test]
+fn a_deadline_that_is_set_while_a_thread_waits_ends_the_wait() {
+    let (near, far) = UnixStream::pair().expect("there are descriptors left");
+    let ended = TaskGroup::scope(|g| {
+        let token = g.token();
+        let reader = g.spawn_isolated(|| Ok(take(&near)?));
+        // The reader waits now, or will find the deadline when it begins to.
+        token.cancel_at(Instant::now() + Duration::from_millis(5));
+        Ok(reader.join().is_err())
+    });
+    assert!(ended.is_err() || ended.is_ok_and(|failed| failed));
+    drop(far);
+}
+
+/// A small generator of numbers, so that a run can be repeated.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    /// An error that the system returns now and then, in one call of four.
+    fn fault(&mut self) -> io::Result<()> {
+        match self.below(8) {
+            0 => Err(Errno::INTR.into()),
+            1 => Err(Errno::AGAIN.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn byte(index: usize) -> u8 {
+    (index as u32).wrapping_mul(0x9E37_79B9).to_be_bytes()[0]
+}
+
+/// Calls are interrupted, have nothing to read or no room for no reason, and are short. Each
+/// read is cancelled now and then and goes on afterwards. All bytes arrive, once and in order.
+#[test]
+fn faults_of_calls_neither_lose_nor_repeat_a_byte() {
+    const LENGTH: usize = 200_000;
+    for seed in 1..=5 {
+        let (near, far) = UnixStream::pair().expect("there are descriptors left");
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut chance = Chance(seed);
+                let bytes: Vec<_> = (0..LENGTH).map(byte).collect();
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let call = || {
+                        chance.fault()?;
+                        let length = rest.len().min(1 + chance.below(3_000) as usize);
+                        let flags = SendFlags::DONTWAIT;
+                        Ok(rustix::net::send(&far, &rest[..length], flags)?)
+                    };
+                    let (write, forever) = (WaitKind::SocketWrite, || Ok(Patience::Forever));
+                    let sent = retry(write, far.as_fd(), Interest::Write, forever, call);
+                    rest = &rest[sent.expect("nothing cancels the sender")..];
+                }
+                drop(far);
+            });
+
+            let mut chance = Chance(seed + 100);
+            let mut received = 0;
+            loop {
+                let token = CancelToken::new();
+                let canceller = (chance.below(16) == 0).then(|| {
+                    let token = token.clone();
+                    threads.spawn(move || token.cancel())
+                });
+                let mut buffer = [0; 4_000];
+                let call = || {
+                    chance.fault()?;
+                    let length = 1 + chance.below(4_000) as usize;
+                    let flags = RecvFlags::DONTWAIT;
+                    let (_, length) = rustix::net::recv(&near, &mut buffer[..length], flags)?;
+                    Ok(length)
+                };
+                let (read, forever) = (WaitKind::SocketRead, || Ok(Patience::Forever));
+                let read = token.run(|| retry(read, near.as_fd(), Interest::Read, forever, call));
+                if let Some(canceller) = canceller {
+                    canceller.join().expect("the cancelling thread ends");
+                }
+                match read {
+                    Ok(0) => break,
+                    Ok(length) => {
+                        let expected = (received..received + length).map(byte);
+                        assert!(buffer[..length].iter().copied().eq(expected));
+                        received += length;
+                    }
+                    Err(error) => assert!(is_a_cancel(&error), "{error:?}"),
+                }
+            }
+            assert_eq!(received, LENGTH);
+        });
+    }
+}
+
+#[test]
+fn the_waker_is_closed_in_children() {
+    let waker = Waker::new().expect("there is a descriptor left");
+    let flags = rustix::io::fcntl_getfd(&waker).expect("it is open");
+    assert!(flags.contains(FdFlags::CLOEXEC));
+}
