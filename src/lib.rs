@@ -116,7 +116,7 @@
 //! | [`TaskHandle::join`], [`wait`](TaskHandle::wait), [`wait_timeout`](TaskHandle::wait_timeout); [`CancelToken::wait`] | yes, at once |
 //! | the steps of [`TaskGroup::map`], [`map_unordered`](TaskGroup::map_unordered), [`as_completed`](TaskGroup::as_completed) | yes, at once; results that are ready are kept, and given where the scope is not cancelled, for example in a [`shield`] |
 //! | [`TaskGroup::start`] | yes: it cancels the task that it starts, and returns when that task has ended |
-//! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`WaitGroup`](sync::WaitGroup), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; a lock or permit that was granted is kept |
+//! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`RateLimiter`](sync::RateLimiter), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`WaitGroup`](sync::WaitGroup), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; a lock or permit that was granted is kept |
 //! | all of [`channel`]: `send`, `recv`, `iter`, [`select!`](channel::select!) | yes, at once; no message is lost |
 //! | [`retry`](fn@retry) | yes: its pauses at once, and no attempt follows |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
@@ -153,7 +153,8 @@
 //! order of their spawns. A task that waits for tasks of its own group gives its permit to a queued
 //! task, so nested use does not deadlock. [`TaskGroup::map`] pulls its input no further ahead than
 //! the limit, so an endless input needs no endless memory. For a limit that several groups share,
-//! use [`sync::Semaphore`]; for a limit on queued messages, use [`channel::bounded`].
+//! use [`sync::Semaphore`]; for a limit on queued messages, use [`channel::bounded`]. For a limit on
+//! how often something is done, use [`sync::RateLimiter`].
 //!
 //! # Structure
 //!

@@ -10,8 +10,8 @@ use taskgroup::channel::{
 };
 use taskgroup::sync::{
     Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex,
-    MutexGuard, OnceCell, OwnedPermit, Permit, Promise, ReadGuard, RwLock, Semaphore, WaitGroup,
-    WriteGuard,
+    MutexGuard, OnceCell, OwnedPermit, Permit, Promise, RateLimiter, ReadGuard, RwLock, Semaphore,
+    WaitGroup, WriteGuard,
 };
 use taskgroup::{
     AsCompleted, Attempt, Backoff, Builder, CallbackGuard, CancelCause, CancelOnDrop, CancelToken,
@@ -124,6 +124,7 @@ fn primitives_are_shared_by_tasks() {
         Semaphore,
         Permit<'static>,
         OwnedPermit,
+        RateLimiter,
         WaitGroup
     ];
     all![

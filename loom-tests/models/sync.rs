@@ -1,7 +1,9 @@
 //! Models of the blocking primitives: grants against cancels, wakes that must not be lost, and the
 //! happens-before edges that the docs promise.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::thread;
 
@@ -9,10 +11,10 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Note, must_see, saw};
 use super::{Model, Watched};
 use crate::CancelToken;
-use crate::facade::set_paces_are_due;
+use crate::facade::{pass, set_paces_are_due, start_clock};
 use crate::sync::{
-    Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore,
-    WaitGroup, WriteGuard,
+    Barrier, BarrierError, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock,
+    Semaphore, WaitGroup, WriteGuard,
 };
 
 pub(super) fn models() -> Vec<Model> {
@@ -85,6 +87,62 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(3),
             "a waiter that is cancelled while the semaphore is closed continues and leaves \
              nothing in the queue"
+        ),
+        holds!(
+            sync_rate_grant_against_cancel,
+            Preemptions(3),
+            Preemptions(4),
+            "a permit of a rate that comes due while its waiter is cancelled goes to that waiter or \
+             to the next call"
+        ),
+        breaks!(
+            broken_sync_rate_cancel_beats_grant,
+            "cancel-beats-the-grant" in sync_rate_grant_against_cancel,
+            Preemptions(3),
+            "a permit was lost",
+            "a cancelled waiter that does not check for its grant loses the permit"
+        ),
+        breaks!(
+            broken_sync_rate_cancelled_waiter_stays,
+            "cancelled-waiter-stays" in sync_rate_grant_against_cancel,
+            Preemptions(3),
+            "a permit was lost",
+            "a cancelled waiter that stays in the queue is given a permit that no thread uses"
+        ),
+        holds!(
+            sync_rate_cancelled_first_lets_the_next,
+            Preemptions(2),
+            Preemptions(3),
+            "if the first waiter of a rate is cancelled, the next one takes the permit when it \
+             comes due"
+        ),
+        breaks!(
+            broken_sync_rate_cancelled_first_tells_none,
+            "rate-is-left-without-a-word" in sync_rate_cancelled_first_lets_the_next,
+            Preemptions(2),
+            "deadlock",
+            "a first waiter that leaves without waking the next leaves no thread that looks at the \
+             clock"
+        ),
+        holds!(
+            sync_rate_serves_all_that_are_due,
+            Preemptions(2),
+            Preemptions(3),
+            "permits of a rate that come due together go to all their waiters, whichever thread \
+             gives them out"
+        ),
+        holds!(
+            sync_rate_waiters_in_turn,
+            Preemptions(2),
+            Preemptions(3),
+            "waiters of a rate whose permits come due one after the other all continue"
+        ),
+        breaks!(
+            broken_sync_rate_served_waiter_tells_none,
+            "rate-tells-no-waiter-that-it-is-first" in sync_rate_waiters_in_turn,
+            Preemptions(2),
+            "deadlock",
+            "a waiter that becomes the first and is not woken does not look at the clock"
         ),
         holds!(
             sync_wait_group_last_drop_against_wait,
@@ -671,6 +729,94 @@ fn sync_semaphore_close_against_cancel() {
         format!("{semaphore:?}").contains("waiting: 0"),
         "a waiter is still in the queue"
     );
+}
+
+/// Much longer than a model takes.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Starts the clock, and returns a limiter of one permit an hour of which none is left.
+fn used_up(burst: u32) -> Arc<RateLimiter> {
+    start_clock();
+    let limiter = RateLimiter::new(HOUR, NonZeroU32::MIN).burst(NonZeroU32::new(burst).unwrap());
+    assert!(limiter.acquire_many(burst).is_ok());
+    Arc::new(limiter)
+}
+
+fn sync_rate_grant_against_cancel() {
+    must_see(["the permit", "the cancel"]);
+    let limiter = used_up(1);
+    let token = CancelToken::new();
+    let waiter = spawn({
+        let (limiter, token) = (limiter.clone(), token.clone());
+        move || token.run(|| limiter.acquire()).is_ok()
+    });
+    let canceller = spawn(move || {
+        token.cancel();
+    });
+    pass(2 * HOUR);
+    let early = limiter.try_acquire();
+    let waited = waiter.join().unwrap();
+    canceller.join().unwrap();
+    let late = limiter.try_acquire();
+    saw(if waited { "the permit" } else { "the cancel" });
+    assert_eq!(
+        [early, waited, late].into_iter().filter(|got| *got).count(),
+        1,
+        "a permit was lost, or given twice"
+    );
+}
+
+fn sync_rate_cancelled_first_lets_the_next() {
+    let limiter = used_up(1);
+    let token = CancelToken::new();
+    let cancelled = spawn({
+        let (limiter, token) = (limiter.clone(), token.clone());
+        move || token.run(|| limiter.acquire()).is_ok()
+    });
+    let next = spawn({
+        let limiter = limiter.clone();
+        move || limiter.acquire().unwrap()
+    });
+    pass(2 * HOUR);
+    token.cancel();
+    if cancelled.join().unwrap() {
+        // It was faster, and the next permit is the other's.
+        pass(2 * HOUR);
+    }
+    next.join().unwrap();
+    assert!(!limiter.try_acquire(), "a permit was given twice");
+}
+
+fn sync_rate_waiters_in_turn() {
+    let limiter = used_up(1);
+    let waiters = [(); 2].map(|()| {
+        let limiter = limiter.clone();
+        spawn(move || {
+            limiter.acquire().unwrap();
+            // The permit of the other one comes due only now.
+            pass(2 * HOUR);
+        })
+    });
+    pass(2 * HOUR);
+    for waiter in waiters {
+        waiter.join().unwrap();
+    }
+}
+
+fn sync_rate_serves_all_that_are_due() {
+    let limiter = used_up(2);
+    let waiters = [(); 2].map(|()| {
+        let limiter = limiter.clone();
+        spawn(move || limiter.acquire().unwrap())
+    });
+    pass(3 * HOUR);
+    if limiter.try_acquire() {
+        // It came before one of them.
+        pass(2 * HOUR);
+    }
+    for waiter in waiters {
+        waiter.join().unwrap();
+    }
 }
 
 fn sync_wait_group_last_drop_against_wait() {

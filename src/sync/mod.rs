@@ -6,6 +6,7 @@
 //! | [`RwLock`] | a value, many readers or one writer | a [`ReadGuard`], a [`WriteGuard`] |
 //! | [`Condvar`] | a condition on data of a [`Mutex`] | nothing; the mutex is locked again |
 //! | [`Semaphore`] | at most n threads at once, in order | a [`Permit`], or an [`OwnedPermit`] |
+//! | [`RateLimiter`] | so many times in each second, in order | nothing; the permit is used up |
 //! | [`Barrier`] | n threads that wait for each other | whether this thread came last |
 //! | [`Event`] | a flag, up or down | nothing, once it is up |
 //! | [`Latch`] | a count that goes down to zero, once | nothing, at zero |
@@ -25,7 +26,8 @@
 //!   the turn to make a value, is passed on to the next thread. (A cancelled waiter breaks a
 //!   [`Barrier`] for the other threads, which could wait for ever.)
 //! - A wait **outside of any scope**, and inside [`shield`](crate::shield), is never cancelled.
-//! - A wait **spins** for about a microsecond before it parks, except on one core.
+//! - A wait **spins** for about a microsecond before it parks, except on one core, and for a permit
+//!   of a rate, which comes with the clock.
 //! - A call that never blocks (`try_`, `set`, dropping a guard) works in a cancelled scope like in
 //!   any other. So nothing is lost, in whatever order values are dropped.
 //!
@@ -37,6 +39,7 @@ mod acquire;
 mod barrier;
 mod condvar;
 mod event;
+mod gcra;
 mod guard;
 mod hold;
 mod latch;
@@ -48,6 +51,7 @@ mod mutex;
 mod once_cell;
 mod permit;
 mod promise;
+mod rate_limiter;
 mod rwlock;
 mod rwlock_guards;
 mod semaphore;
@@ -64,6 +68,7 @@ pub use mutex::{Mutex, MutexGuard};
 pub use once_cell::OnceCell;
 pub use permit::{OwnedPermit, Permit};
 pub use promise::Promise;
+pub use rate_limiter::RateLimiter;
 pub use rwlock::RwLock;
 pub use rwlock_guards::{ReadGuard, WriteGuard};
 pub use semaphore::Semaphore;

@@ -7,7 +7,7 @@
 pub(crate) enum WaitKind {
     /// Not in a blocking point.
     None,
-    /// `sleep`, `sleep_until`.
+    /// `sleep`, `sleep_until`, the pauses of `retry`.
     Sleep,
     /// `park`, `park_timeout`.
     Park,
@@ -87,6 +87,7 @@ pub(crate) enum WaitKind {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::num::NonZeroU32;
     use std::panic::Location;
     use std::sync::{Arc, Barrier as StdBarrier, mpsc};
     use std::thread;
@@ -96,7 +97,8 @@ mod tests {
     use crate::cancel::context;
     use crate::channel::{bounded, select, unbounded};
     use crate::sync::{
-        Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RwLock, Semaphore, WaitGroup,
+        Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock, Semaphore,
+        WaitGroup,
     };
     use crate::waiting::Slot;
     use crate::{CancelToken, Cancelled, TaskGroup};
@@ -142,6 +144,10 @@ mod tests {
         records(WaitKind::Sleep, line!(), || crate::sleep(LONG));
         records(WaitKind::Sleep, line!(), || {
             crate::sleep_until(Instant::now() + LONG)
+        });
+        records(WaitKind::Sleep, line!(), || {
+            let policy = crate::Backoff::exponential(LONG).jitter(crate::Jitter::None);
+            crate::retry(policy, |_| Err::<(), _>(anyhow::anyhow!("for now")))
         });
         records(WaitKind::Park, line!(), || crate::park());
         records(WaitKind::Park, line!(), || crate::park_timeout(LONG));
@@ -254,6 +260,10 @@ mod tests {
         records(WaitKind::Semaphore, line!(), || {
             Semaphore::new(0).acquire().map(drop)
         });
+        let limiter = RateLimiter::new(LONG, NonZeroU32::MIN);
+        assert!(limiter.try_acquire());
+        records(WaitKind::RateLimit, line!(), || limiter.acquire());
+        records(WaitKind::RateLimit, line!(), || limiter.acquire_many(1));
         records(WaitKind::Barrier, line!(), || Barrier::new(2).wait());
         records(WaitKind::Event, line!(), || Event::new().wait());
         records(WaitKind::Latch, line!(), || Latch::new(1).wait());
