@@ -9,10 +9,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use support::{Bomb, Drops, Gate, Listener, until};
-use taskgroup::{
-    CancelToken, Cancelled, GroupError, OnFailure, OnPanic, TaskError, TaskGroup, TaskStatus,
-    abandon, channel,
-};
+use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus, abandon, channel};
 use tracing::Level;
 
 /// What the subscriber has been told.
@@ -51,49 +48,57 @@ fn message_of<T>(f: impl FnOnce() -> T) -> String {
         .expect("it has a text")
 }
 
-/// The cancel of a scope, in an error with a destructor that panics.
-#[derive(Debug)]
-struct Fragile(
-    Cancelled,
-    #[allow(dead_code, reason = "kept for its drop")] Bomb,
-);
-
-impl From<Cancelled> for Fragile {
-    fn from(cancelled: Cancelled) -> Self {
-        Fragile(cancelled, Bomb("the destructor of the error"))
-    }
-}
-
-impl fmt::Display for Fragile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl TaskError for Fragile {
-    fn cancelled(&self) -> Option<&Cancelled> {
-        Some(&self.0)
-    }
-}
-
+/// A process says by which signal it has ended.
 #[cfg(unix)]
-#[test]
-fn a_panic_that_is_to_end_the_process_does() {
+mod abort {
+    use std::fmt;
     use std::os::unix::process::ExitStatusExt as _;
 
-    if support::is_child() {
-        hostile();
-        let _ = TaskGroup::builder()
-            .error_type::<Fragile>()
-            .on_panic(OnPanic::Abort)
-            .scope(|g| {
-                g.cancel();
-                taskgroup::checkpoint().map_err(Fragile::from)
-            });
-        return;
+    use super::hostile;
+    use super::support::{self, Bomb};
+    use taskgroup::{Cancelled, OnPanic, TaskError, TaskGroup};
+
+    /// The cancel of a scope, in an error with a destructor that panics.
+    #[derive(Debug)]
+    struct Fragile(
+        Cancelled,
+        #[allow(dead_code, reason = "kept for its drop")] Bomb,
+    );
+
+    impl From<Cancelled> for Fragile {
+        fn from(cancelled: Cancelled) -> Self {
+            Fragile(cancelled, Bomb("the destructor of the error"))
+        }
     }
-    let output = support::run_in_child("a_panic_that_is_to_end_the_process_does");
-    assert_eq!(output.status.signal(), Some(6), "{}", output.status);
+
+    impl fmt::Display for Fragile {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl TaskError for Fragile {
+        fn cancelled(&self) -> Option<&Cancelled> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_panic_that_is_to_end_the_process_does() {
+        if support::is_child() {
+            hostile();
+            let _ = TaskGroup::builder()
+                .error_type::<Fragile>()
+                .on_panic(OnPanic::Abort)
+                .scope(|g| {
+                    g.cancel();
+                    taskgroup::checkpoint().map_err(Fragile::from)
+                });
+            return;
+        }
+        let output = support::run_in_child("abort::a_panic_that_is_to_end_the_process_does");
+        assert_eq!(output.status.signal(), Some(6), "{}", output.status);
+    }
 }
 
 #[test]
