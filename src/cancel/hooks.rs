@@ -17,11 +17,12 @@
 //!
 //! 1. A hook is taken once, by the thread that runs it. Its slot is `FIRING` until it has ended. So
 //!    its region, and with it the closure and the group above, lasts as long.
-//! 2. While a hook is queued, either the source is listed, or `MOST` hooks run, or the cancelling
-//!    thread is about to take one. A thread that has ended a hook takes the next in the same
-//!    critical section, so the second case ends by itself. A worker leaves hooks behind only while
-//!    the source is listed. If the system refuses a thread, the source is taken off the list and
-//!    the cancelling thread is woken.
+//! 2. While a hook is queued, either the cancelling thread is about to take one, or `MOST` hooks
+//!    run. A thread that has ended a hook takes the next in the same critical section, so the
+//!    second case ends by itself. Workers leave hooks behind only while the source is listed. The
+//!    cancelling thread takes hooks until it finds none that it may take, and then the source is
+//!    off the list for good. So it comes to its wait only when no hook can be left behind, and a
+//!    thread that the system refuses changes nothing for it.
 //! 3. The source is off the list once the cancelling thread has seen that nothing is queued and
 //!    nothing runs.
 //!
@@ -65,27 +66,17 @@ pub(super) fn run_all(hooks: Vec<MarkedHook>, location: &'static Location<'stati
     });
     workers::list(source.clone());
 
-    loop {
-        let mut hook = source.take(Before::NoHook, Queued::MustBeTaken);
-        while let Some(next) = hook {
-            next.run();
-            hook = source.take(Before::OneEnded, Queued::MustBeTaken);
-        }
-
-        // Invariant 2: if no worker comes for a queued hook, it is this thread's to take.
-        //
-        // fault: cancel-leaves-its-hooks
-        let mut is_over = false;
-        let over_or_needed = || {
-            let queue = source.queue.lock();
-            is_over = queue.is_over();
-            is_over || queue.needs_canceller()
-        };
-        wait_uncancellable_at(location, WaitKind::Cancel, || None, over_or_needed);
-        if is_over {
-            return;
-        }
+    let mut hook = source.take(Before::NoHook, Queued::MustBeTaken);
+    while let Some(next) = hook {
+        next.run();
+        hook = source.take(Before::OneEnded, Queued::MustBeTaken);
     }
+
+    // Invariant 2: the threads that run a hook now take the rest.
+    //
+    // fault: cancel-leaves-its-hooks
+    let is_over = || source.queue.lock().is_over();
+    wait_uncancellable_at(location, WaitKind::Cancel, || None, is_over);
 }
 
 /// Whether the thread that asks for a hook has just ended one.
@@ -172,15 +163,12 @@ impl Source for HookSource {
     fn start_apart(self: Arc<Self>) {}
 
     /// No worker will come. The cancelling thread goes on with the hooks, and so do the threads
-    /// that run one already (invariant 2).
+    /// that run one already. It does not wait yet if the source is listed (invariant 2).
     fn refuse(self: Arc<Self>, _error: io::Error) {
         let mut queue = self.queue.lock();
         if queue.listed {
             self.unlist(&mut queue);
         }
-        drop(queue);
-
-        self.canceller.unpark();
     }
 }
 
@@ -212,11 +200,6 @@ impl<H> HookQueue<H> {
     fn is_over(&self) -> bool {
         self.running == 0 && self.queued.len() == 0
     }
-
-    /// A hook could be taken, and no worker comes for it (invariant 2).
-    fn needs_canceller(&self) -> bool {
-        !self.listed && self.running < MOST && self.queued.len() > 0
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -245,7 +228,6 @@ mod tests {
         assert_eq!(queue.take(MustBeTaken), None, "as many run as may");
         assert!(queue.is_listed_in_vain() && !queue.is_over());
         queue.listed = false;
-        assert!(!queue.needs_canceller(), "the first to end takes the last");
         queue.running -= 1;
         assert_eq!(
             queue.take(MayBeLeft),
@@ -254,7 +236,7 @@ mod tests {
         );
         assert_eq!(queue.take(MustBeTaken), None);
         queue.running = 0;
-        assert!(queue.is_over() && !queue.needs_canceller());
+        assert!(queue.is_over());
     }
 
     #[test]
@@ -264,22 +246,8 @@ mod tests {
         assert!(!queue.is_listed_in_vain(), "a worker could take the other");
         queue.running -= 1;
         assert_eq!(queue.take(MayBeLeft), None);
-        assert!(
-            !queue.is_over() && !queue.needs_canceller(),
-            "another worker comes"
-        );
+        assert!(!queue.is_over(), "another worker comes");
         assert_eq!(queue.take(MustBeTaken), Some(1));
         assert!(queue.is_listed_in_vain() && !queue.is_over());
-    }
-
-    #[test]
-    fn without_workers_the_canceller_is_needed_for_queued_hooks() {
-        let mut queue = queue(2);
-        assert_eq!(queue.take(MustBeTaken), Some(0));
-        assert!(!queue.needs_canceller());
-        queue.listed = false;
-        assert!(queue.needs_canceller());
-        assert_eq!(queue.take(MustBeTaken), Some(1));
-        assert!(!queue.needs_canceller() && !queue.is_over());
     }
 }
