@@ -234,7 +234,8 @@ impl Semaphore {
         wakes.wake();
     }
 
-    /// Whether the semaphore was closed.
+    /// Whether the semaphore was closed. What came before the close happens before a call that
+    /// returns `true`.
     ///
     /// ```
     /// let semaphore = taskgroup::sync::Semaphore::new(1);

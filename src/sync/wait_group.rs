@@ -172,8 +172,10 @@ impl WaitGroup {
             }
         };
 
+        // The time of the spin counts.
+        let limit = limit();
         spin(|| entered.is_granted());
-        let ended = context::wait(WaitKind::WaitGroup, limit(), || entered.is_granted());
+        let ended = context::wait(WaitKind::WaitGroup, limit, || entered.is_granted());
         let settled = entered.settle(ended, |queue, position, _| {
             queue.remove(position);
             // Invariant 2.
@@ -233,9 +235,10 @@ impl WaitGroupState {
     /// Takes a reference out of the count. If it was the last one, grants all waiters and returns
     /// `true`.
     fn leave(&self, queue: &mut WaitQueue<()>, wakes: &mut Wakes) -> bool {
-        // Invariant 1. Acquire pairs with the releases here and in `leave_quickly`, for this thread
-        // and for the waiters, which read their grants.
-        let was_last = self.count.fetch_sub(1, Ordering::AcqRel) == 1;
+        // Invariant 1. Acquire pairs with the release in `leave_quickly`, for this thread and for
+        // the waiters, which read their grants. No release: the lock of the queue, which each caller
+        // holds, orders this call with later ones.
+        let was_last = self.count.fetch_sub(1, Ordering::Acquire) == 1;
         if was_last {
             queue.grant_all(Grant::Given, wakes);
         }
