@@ -11,6 +11,7 @@ use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stats::GroupStats;
 use crate::group::stopwatch::Timing;
+use crate::group::task_end::Role;
 use crate::waiting;
 
 /// A queue that is shorter than this is not swept.
@@ -102,6 +103,16 @@ impl TaskQueue {
         // `retain` works in place and allocates nothing.
         self.tasks.retain(|task| drops.keep_unclaimed(task));
         self.sweep_at = (2 * self.tasks.len()).max(SMALLEST_SWEEP);
+    }
+
+    /// Counts a task that is spawned, before another thread can find it (invariant 1 of
+    /// `group_state`).
+    pub(super) fn count(&mut self, role: Role) {
+        self.spawned += 1;
+        match role {
+            Role::Task => self.live_tasks += 1,
+            Role::Daemon => self.live_daemons += 1,
+        }
     }
 
     /// Takes ended tasks off the counts. Returns the owner if it has to be woken.

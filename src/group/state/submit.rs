@@ -88,17 +88,11 @@ impl GroupState {
         }
 
         // Invariant 1: the task is counted before a worker can find it.
-        queue.spawned += 1;
+        queue.count(role);
         self.used.store(true, Relaxed);
         match role {
-            Role::Task => {
-                queue.live_tasks += 1;
-                queue.push(task, &mut drops);
-            }
-            Role::Daemon => {
-                queue.live_daemons += 1;
-                queue.daemons.push_back(task);
-            }
+            Role::Task => queue.push(task, &mut drops),
+            Role::Daemon => queue.daemons.push_back(task),
         }
 
         // Invariant 5; outside the lock, since listing may start a thread.
@@ -135,13 +129,9 @@ impl GroupState {
         }
 
         // Invariant 1: the task is counted before its thread exists.
-        queue.spawned += 1;
+        queue.count(role);
         self.used.store(true, Relaxed);
         queue.begun += 1;
-        match role {
-            Role::Task => queue.live_tasks += 1,
-            Role::Daemon => queue.live_daemons += 1,
-        }
         queue.permits.take(permit);
         drop(queue);
 
