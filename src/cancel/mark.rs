@@ -238,3 +238,32 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::sync::Arc;
+
+    use super::{Delivery, Grace, Node, Route};
+    use crate::{CancelCause, Cancelled};
+
+    #[test]
+    fn a_node_with_a_shortened_grace_lives_as_long_as_the_delivery() {
+        let node = Node::root();
+        let cause = CancelCause::Requested { reason: None };
+        let cancelled = Cancelled::new(cause, Location::caller(), node.id());
+        let first = node.spread(cancelled.clone(), Grace::Endless, Route::Own);
+        first.expect("it was not cancelled").deliver();
+
+        // Another thread has dropped its token: the reference of the cancel is the last.
+        let weak = Arc::downgrade(&node);
+        let mut delivery = Delivery::default();
+        assert!(delivery.mark(node, cancelled, Grace::Over, Route::Parent));
+        assert!(
+            weak.upgrade().is_some(),
+            "a failure would drop it under the lock of its log"
+        );
+        delivery.deliver();
+        assert!(weak.upgrade().is_none());
+    }
+}

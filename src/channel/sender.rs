@@ -89,7 +89,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// Like [`send`](Self::send). Also fails if there was no room in time.
+    /// Like [`send`](Self::send). Also fails if there was no room in time. If the last receiver is
+    /// dropped just when the time is over, the error can be either of the two.
     ///
     /// ```
     /// use std::time::Duration;

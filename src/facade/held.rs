@@ -54,7 +54,8 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 /// Asserts that this thread holds no lock of the crate.
 #[track_caller]
 pub(super) fn assert_none() {
-    // A thread past its thread-locals counts nothing.
+    // A thread that drops its thread-locals still counts where the target has its own kind of them,
+    // since a `Cell` has no destructor. Elsewhere it may have dropped the count, and passes.
     let held = HELD.try_with(Cell::get).unwrap_or(0);
 
     // A second panic would end the process without the text of the first.
