@@ -328,7 +328,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             channel_cancel_of_both_ends,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "if a cancel reaches both ends of a channel, in any order, neither of them reports \
              that the other is disconnected"
@@ -336,21 +336,21 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_channel_cancel_reaches_one_end_first,
             "own-node-alone-is-asked" in channel_cancel_of_both_ends,
-            Preemptions(3),
+            Preemptions(2),
             "was told of an end",
             "a call that asks only its own node reports a disconnect caused by a cancel that \
              has not reached it yet"
         ),
         holds!(
             channel_cancel_of_both_selects,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "a select that is woken by a disconnect which its own cancel caused returns the cancel"
         ),
         breaks!(
             broken_channel_cancel_reaches_one_select_first,
             "own-node-alone-is-asked" in channel_cancel_of_both_selects,
-            Preemptions(3),
+            Preemptions(2),
             "was told of an end",
             "a select that asks only its own node reports a disconnect caused by a cancel that \
              has not reached it yet"

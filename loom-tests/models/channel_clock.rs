@@ -67,6 +67,20 @@ pub(super) fn models() -> Vec<Model> {
              and the other stays"
         ),
         holds!(
+            channel_select_times_out_with_a_grant,
+            Preemptions(2),
+            Preemptions(3),
+            "a select that is told of a message, loses it to another thread, and is at its limit \
+             by then, finds the message that came before the limit"
+        ),
+        breaks!(
+            broken_channel_select_times_out_with_a_grant,
+            "select-times-out-with-a-grant" in channel_select_times_out_with_a_grant,
+            Preemptions(2),
+            "missed a message",
+            "a select that was told of one message is not told of the next, and must look again"
+        ),
+        holds!(
             channel_clock_against_cancel,
             Preemptions(3),
             Exhaustive,
@@ -146,6 +160,30 @@ fn channel_select_between_the_clock_and_a_message() {
             (1, 0)
         }
     );
+}
+
+fn channel_select_times_out_with_a_grant() {
+    start_clock();
+    let ((first, receiver), (second, other)) = (unbounded(), unbounded());
+    let thread = thread::spawn({
+        let receiver = receiver.clone();
+        move || {
+            first.send(1).unwrap();
+            let _ = receiver.try_recv();
+            second.send(2).unwrap();
+            pass(2 * HOUR);
+            // A channel without senders would end the select.
+            (first, second)
+        }
+    });
+    let received = select! {
+        recv(receiver) -> n => n.unwrap(),
+        recv(other) -> n => n.unwrap(),
+        default(HOUR) => 0,
+    }
+    .unwrap();
+    assert_ne!(received, 0, "the select missed a message");
+    drop(thread.join().unwrap());
 }
 
 fn channel_clock_against_cancel() {

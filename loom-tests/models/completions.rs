@@ -27,13 +27,13 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             completions_event_races_with_cancel,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "an event that comes while its waiter is cancelled goes to it or to the next waiter"
         ),
         holds!(
             completions_waiter_keeps_the_limit,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "a task that waits for the first of several lets queued tasks run, and continues \
              within the limit"
@@ -41,7 +41,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_completions_waiter_goes_on_without_a_permit,
             "event-keeps-the-permit" in completions_waiter_keeps_the_limit,
-            Preemptions(2),
+            Preemptions(1),
             "attempt to subtract with overflow",
             "a waiter that does not get its permit back runs beside the task that holds it"
         ),
@@ -59,7 +59,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             start_send_races_with_cancel,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "a start that is cancelled while its task reports ready returns the value, or the \
              task has ended"
@@ -67,7 +67,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_start_leaves_its_task,
             "start-leaves-its-task" in start_send_races_with_cancel,
-            Preemptions(2),
+            Preemptions(1),
             "Causality violation",
             "a cancelled start that does not wait for the end of its task returns while the task \
              runs"

@@ -23,21 +23,21 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             scope_reports_a_cancel_that_has_not_come_down,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "a task that ends with a cancel of an outer token makes its scope report it, even if \
              the cancel has not reached the scope"
         ),
         holds!(
             scope_two_tasks_fail_at_once,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "two tasks that fail at the same time are both reported, and one is the primary"
         ),
         breaks!(
             broken_scope_failure_looks_before_it_is_recorded,
             "failure-looks-before-the-lock" in scope_two_tasks_fail_at_once,
-            Preemptions(3),
+            Preemptions(2),
             "both were first",
             "a failure that checks for an earlier one outside the lock becomes a second primary"
         ),
@@ -67,7 +67,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             scope_nested,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "the cancel of a scope reaches the tasks of a scope inside of one of its tasks"
         ),

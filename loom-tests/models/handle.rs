@@ -51,6 +51,22 @@ pub(super) fn models() -> Vec<Model> {
             "a result that is dropped after the end of its task was signalled outlives its scope"
         ),
         holds!(
+            handle_result_of_a_watched_task_is_dropped_before_the_end,
+            Preemptions(3),
+            Preemptions(4),
+            "the result of a task with a callback and without a handle is dropped once, before \
+             the scope returns"
+        ),
+        breaks!(
+            broken_scope_watched_result_dropped_after_end,
+            "result-outlives-a-watched-end"
+                in handle_result_of_a_watched_task_is_dropped_before_the_end,
+            Preemptions(3),
+            "Causality violation",
+            "a result of a watched task that is dropped after the end was signalled outlives its \
+             scope"
+        ),
+        holds!(
             handle_cancel_races_with_start,
             Preemptions(3),
             Preemptions(4),
@@ -203,6 +219,19 @@ fn handle_result_is_dropped_before_the_end() {
     let (in_drop, drops) = (Watched::new(), Drops::default());
     TaskGroup::scope(|g| {
         drop(apart(g).spawn(|| Ok(Borrows(&in_drop, drops.value()))));
+        Ok(())
+    })
+    .unwrap();
+    in_drop.write();
+    assert_eq!(drops.count(), 1);
+}
+
+fn handle_result_of_a_watched_task_is_dropped_before_the_end() {
+    let (in_drop, drops) = (Watched::new(), Drops::default());
+    TaskGroup::scope(|g| {
+        let task = apart(g).spawn(|| Ok(Borrows(&in_drop, drops.value())));
+        task.on_finished(|_| ());
+        drop(task);
         Ok(())
     })
     .unwrap();

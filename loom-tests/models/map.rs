@@ -2,7 +2,8 @@
 
 use super::Bound::Preemptions;
 use super::Model;
-use super::support::{Gate, with_pool};
+use super::support::{Gate, Note, with_pool};
+use crate::TaskGroup;
 
 pub(super) fn models() -> Vec<Model> {
     vec![
@@ -34,6 +35,19 @@ pub(super) fn models() -> Vec<Model> {
             "a worker that takes from the queue and wakes no thread leaves the rest of the input \
              unpulled"
         ),
+        holds!(
+            map_keeps_its_values_from_a_late_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "a cancel that comes after all calls have begun takes no value from a whole map"
+        ),
+        breaks!(
+            broken_map_loses_its_values_to_a_late_cancel,
+            "late-cancel-takes-the-values" in map_keeps_its_values_from_a_late_cancel,
+            Preemptions(2),
+            "the values were lost",
+            "a map that fails because of a worker that had nothing left to do loses all values"
+        ),
     ]
 }
 
@@ -55,5 +69,25 @@ fn map_puller_is_woken() {
     with_pool(1, || {
         let doubled = crate::map(0..5, 1, |n| anyhow::Ok(n * 2));
         assert_eq!(doubled.expect("no item fails"), [0, 2, 4, 6, 8]);
+    });
+}
+
+fn map_keeps_its_values_from_a_late_cancel() {
+    with_pool(1, || {
+        TaskGroup::scope(|g| {
+            let returned = Note::default();
+            let doubled = crate::map(0..2, 2, |n| {
+                if n == 1 {
+                    g.cancel();
+                }
+                returned.set();
+                anyhow::Ok(n * 2)
+            });
+            if returned.times() == 2 {
+                assert_eq!(doubled.expect("the values were lost"), [0, 2]);
+            }
+            Ok(())
+        })
+        .unwrap();
     });
 }

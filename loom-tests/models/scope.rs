@@ -98,14 +98,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             scope_deadline_fires_while_the_scope_closes,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "a deadline that cancelled the scope has run its callbacks when the scope returns"
         ),
         breaks!(
             broken_scope_end_ignores_deliveries,
             "scope-ends-before-deliveries" in scope_deadline_fires_while_the_scope_closes,
-            Preemptions(3),
+            Preemptions(2),
             "Causality violation",
             "a scope that does not wait for the deliveries of its cancel returns while a callback \
              runs"
@@ -142,7 +142,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             scope_deadline_races_with_the_last_task,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "a deadline at the end of the last task cuts it short or comes too late, and does not \
              leave its scope"

@@ -75,6 +75,12 @@ pub(super) fn models() -> Vec<Model> {
             "a close that does not refuse the waiting threads leaves them waiting"
         ),
         holds!(
+            sync_semaphore_close_that_is_seen_shows_what_came_before,
+            Exhaustive,
+            Exhaustive,
+            "a thread that finds a semaphore closed sees the writes before the close"
+        ),
+        holds!(
             sync_semaphore_close_against_grant,
             Preemptions(2),
             Preemptions(3),
@@ -174,7 +180,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             sync_wait_group_last_drop_against_cancel,
-            Preemptions(3),
+            Preemptions(2),
             Preemptions(4),
             "a wait that is cancelled while the last reference is dropped has no effect, or \
              succeeds"
@@ -182,7 +188,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_sync_wait_group_cancel_beats_grant,
             "cancel-beats-the-grant" in sync_wait_group_last_drop_against_cancel,
-            Preemptions(3),
+            Preemptions(2),
             "the wait had an effect",
             "a cancelled waiter that does not look for its grant does not count again"
         ),
@@ -334,7 +340,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             sync_rwlock_hand_over_to_readers,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "a lock that is handed to readers lets all of them read, and then a writer write"
         ),
@@ -352,14 +358,14 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             sync_rwlock_last_reader_wakes_the_writer,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "of two readers that unlock at the same time, one sees the waiting writer"
         ),
         breaks!(
             broken_sync_rwlock_without_fence,
             "unlock-without-fence" in sync_rwlock_last_reader_wakes_the_writer,
-            Preemptions(2),
+            Preemptions(1),
             "deadlock",
             "a reader that looks for waiters before its unlock is visible misses the writer"
         ),
@@ -379,7 +385,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             sync_rwlock_readers_read_together,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "two readers that waited for a writer hold the lock together, whichever was woken by \
              its unlock"
@@ -387,7 +393,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_sync_rwlock_reader_tells_no_reader,
             "reader-tells-no-reader" in sync_rwlock_readers_read_together,
-            Preemptions(2),
+            Preemptions(1),
             "deadlock",
             "a reader that gets the lock by itself and wakes no reader leaves the reader behind \
              it waiting for its unlock"
@@ -678,6 +684,25 @@ fn sync_semaphore_close_against_acquire() {
     shared.0.close();
     waiter.join().unwrap();
     assert!(shared.0.acquire().is_err());
+}
+
+fn sync_semaphore_close_that_is_seen_shows_what_came_before() {
+    must_see(["closed", "open"]);
+    let shared = Arc::new((Semaphore::new(0), Watched::new()));
+    let closer = spawn({
+        let shared = shared.clone();
+        move || {
+            shared.1.write();
+            shared.0.close();
+        }
+    });
+    if shared.0.is_closed() {
+        shared.1.read();
+        saw("closed");
+    } else {
+        saw("open");
+    }
+    closer.join().unwrap();
 }
 
 fn sync_semaphore_close_against_grant() {

@@ -129,21 +129,21 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             worker_wait_in_a_task_gives_its_permit_up,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "a task that waits for a task of its own group at the limit gives up its permit"
         ),
         breaks!(
             broken_worker_keeps_its_permit,
             "waiting-task-keeps-its-permit" in worker_wait_in_a_task_gives_its_permit_up,
-            Preemptions(2),
+            Preemptions(1),
             "deadlock",
             "a task that keeps its permit while it waits for a queued one waits for ever"
         ),
         breaks!(
             broken_worker_end_keeps_the_permit_of_its_waiter,
             "end-keeps-the-permit" in worker_wait_in_a_task_gives_its_permit_up,
-            Preemptions(2),
+            Preemptions(1),
             "attempt to subtract with overflow",
             "a waiter that gets no permit at the end of its task gives up a permit that it does \
              not hold"
@@ -157,7 +157,7 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             worker_limit_try_spawn_at_the_end_takes_no_permit,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "at the end of a task that another task waits for, try_spawn takes no task beside the \
              waiter"
@@ -165,7 +165,7 @@ pub(super) fn models() -> Vec<Model> {
         breaks!(
             broken_worker_end_owes_nothing,
             "end-owes-no-permit" in worker_limit_try_spawn_at_the_end_takes_no_permit,
-            Preemptions(2),
+            Preemptions(1),
             "taken beside the waiter",
             "if the permit of an ending task counts as free although a waiter takes it over, \
              try_spawn takes a task"
@@ -187,10 +187,65 @@ pub(super) fn models() -> Vec<Model> {
         ),
         holds!(
             worker_limit_permits_come_back_from_late_threads,
-            Preemptions(2),
+            Preemptions(1),
             Preemptions(3),
             "if a joiner and a worker both come for a task, each with a permit, the later one \
              gives up its permit"
+        ),
+        holds!(
+            worker_limit_freed_permit_lets_a_task_begin,
+            Preemptions(1),
+            Preemptions(2),
+            "a permit that a joining thread took for a task which a worker has begun goes to the \
+             next queued task"
+        ),
+        breaks!(
+            broken_worker_limit_freed_permit_is_not_offered,
+            "freed-permit-is-not-offered" in worker_limit_freed_permit_lets_a_task_begin,
+            Preemptions(1),
+            "deadlock",
+            "a permit that comes back from a late thread and is not offered leaves a queued task \
+             waiting"
+        ),
+        holds!(
+            worker_limit_has_room_after_a_wait,
+            Preemptions(1),
+            Preemptions(2),
+            "once a task that has waited for another one has ended, there is room for a new task"
+        ),
+        breaks!(
+            broken_worker_limit_owes_a_permit_for_ever,
+            "owed-permit-stays-owed" in worker_limit_has_room_after_a_wait,
+            Preemptions(1),
+            "there is no room",
+            "a permit that was taken back and still counts as owed takes the room of a new task"
+        ),
+        holds!(
+            worker_limit_awaited_task_comes_first,
+            Preemptions(1),
+            Preemptions(2),
+            "a queued task that another task waits for begins before one that was queued earlier"
+        ),
+        breaks!(
+            broken_worker_limit_awaited_task_is_not_first,
+            "awaited-task-is-not-first" in worker_limit_awaited_task_comes_first,
+            Preemptions(1),
+            "deadlock",
+            "a task that needs the effect of an awaited one, and begins before it, takes its permit"
+        ),
+        holds!(
+            worker_limit_awaited_task_comes_before_one_in_place,
+            Preemptions(1),
+            Preemptions(2),
+            "a queued task that another task waits for begins before one that its joiner could run"
+        ),
+        breaks!(
+            broken_worker_limit_task_in_place_overtakes,
+            "task-in-place-overtakes-an-awaited-one"
+                in worker_limit_awaited_task_comes_before_one_in_place,
+            Preemptions(1),
+            "deadlock",
+            "a task that runs in place before an awaited one takes its permit"
         ),
         holds!(
             worker_limit_is_kept_by_joining_threads,
@@ -595,6 +650,88 @@ fn worker_limit_permits_come_back_from_late_threads() {
                     Ok(())
                 });
                 waits.wait()?;
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_freed_permit_lets_a_task_begin() {
+    with_pool(1, || {
+        let gate = Gate::new();
+        TaskGroup::builder()
+            .limit(2)
+            .scope(|g| {
+                // Its joiner takes a permit for it, and may find that a worker has begun it.
+                let waits = g.spawn(|| Ok(gate.wait()?));
+                g.spawn(|| {
+                    gate.open();
+                    Ok(())
+                });
+                waits.join()?;
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_has_room_after_a_wait() {
+    with_pool(2, || {
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                let waits = g.spawn(|| {
+                    g.spawn(|| Ok(())).wait()?;
+                    Ok(())
+                });
+                waits.wait()?;
+                assert!(g.try_spawn(|| Ok(())).is_ok(), "there is no room");
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_awaited_task_comes_first() {
+    with_pool(2, || {
+        let gate = Gate::new();
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    g.spawn(|| Ok(gate.wait()?));
+                    let opens = g.spawn(|| {
+                        gate.open();
+                        Ok(())
+                    });
+                    opens.wait()?;
+                    Ok(())
+                });
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn worker_limit_awaited_task_comes_before_one_in_place() {
+    with_pool(2, || {
+        let (begun, gate) = (Gate::new(), Gate::new());
+        TaskGroup::builder()
+            .limit(1)
+            .scope(|g| {
+                g.spawn(|| {
+                    begun.open();
+                    let opens = g.spawn(|| {
+                        gate.open();
+                        Ok(())
+                    });
+                    opens.wait()?;
+                    Ok(())
+                });
+                let waits = g.spawn(|| Ok(gate.wait()?));
+                // The first task has the permit now, until it waits.
+                begun.wait()?;
+                waits.join()?;
                 Ok(())
             })
             .unwrap();

@@ -56,6 +56,7 @@ where
         .limit(limit)
         .scope(|g| Ok(workers.feed(g, items.into_iter())?));
 
+    // fault: late-cancel-takes-the-values
     match outcome {
         // A late cancel has cut only a map worker short that had nothing left to do.
         Err(error) if error.failures().is_empty() && workers.has_all_results() => {}
