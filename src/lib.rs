@@ -104,6 +104,8 @@
 //! | clean up undisturbed | [`TaskGroup::on_release`], [`shield_for`], [`shield`] |
 //! | let tasks finish work that they have begun | [`TaskGroup::cancel_gracefully`], [`winding_down`] |
 //! | cancel a group from outside of it | [`Builder::parent`], [`current_token`] |
+//! | cancel at Ctrl-C or SIGTERM | `signal::ctrl_c`, `signal::termination` |
+//! | cancel by a request of a server on tokio that is dropped | `tokio_bridge` |
 //!
 //! A group absorbs its own cancel: after `g.cancel()`, a body that returns `Ok` makes the scope
 //! return `Ok`.
@@ -200,6 +202,10 @@
 //! [Other people's libraries] shows these ways for rusqlite, postgres, tiny_http, rayon and others,
 //! with the trap of each.
 //!
+//! In the other direction, a server on tokio calls code that blocks with
+//! `tokio_bridge::spawn_blocking`, which cancels that code when the future is dropped because the
+//! client has gone.
+//!
 //! ```
 //! use std::io::Read;
 //! use std::net::{Shutdown, TcpListener, TcpStream};
@@ -244,11 +250,17 @@
 //!
 //! # Features
 //!
-//! None is on by default.
+//! On by default, on Unix only:
+//!
+//! - `signal`: tokens that Ctrl-C and SIGTERM cancel.
+//!
+//! Not on by default:
 //!
 //! - `crossbeam`: `channel::crossbeam`, functions that make the channels of `crossbeam-channel`
 //!   cancellable.
 //! - `eyre`: `eyre::Report` is a [`TaskError`].
+//! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and links
+//!   tokens of this crate with a `CancellationToken`.
 //!
 //! Events that no call can return, such as failures that a panic hides, go to
 //! [`tracing`](https://docs.rs/tracing).
@@ -391,7 +403,13 @@ mod workers;
 pub mod channel;
 #[cfg(all(unix, not(loom), feature = "io"))]
 pub mod io;
+#[cfg(all(unix, not(loom), feature = "signal"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "signal"))))]
+pub mod signal;
 pub mod sync;
+#[cfg(all(not(loom), feature = "tokio"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio_bridge;
 
 pub use blocking::{
     Abandoned, CancellableExt, CancellableIter, abandon, abandon_named, abandoned, checkpoint,

@@ -90,6 +90,8 @@ fn groups_and_handles_are_shared_by_tasks() {
 #[test]
 fn tokens_and_guards_travel_between_threads() {
     all![CancelToken, CallbackGuard, CancelOnDrop, TokenId];
+    #[cfg(feature = "tokio")]
+    all![taskgroup::tokio_bridge::Link];
 }
 
 #[test]
@@ -105,6 +107,14 @@ fn iterations_travel_between_threads() {
     ];
     send::<Map<'static, Items, NotSync>>();
     send::<Ready<NotSync>>();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn futures_travel_between_threads() {
+    use taskgroup::tokio_bridge::SpawnBlocking;
+
+    all![SpawnBlocking<String>, SpawnBlocking<NotSync>];
 }
 
 #[test]

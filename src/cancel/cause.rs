@@ -68,6 +68,12 @@ pub enum CancelCause {
         /// The deadline.
         deadline: Instant,
     },
+    /// The process got a signal. The token is one of `signal::ctrl_c` or `signal::termination`.
+    #[non_exhaustive]
+    Signal {
+        /// The number of the signal, for example 15 for SIGTERM.
+        signal: i32,
+    },
     /// The body and the tasks of the group have ended, so its daemons are to end.
     GroupFinished,
     /// A [`CancelOnDrop`](crate::CancelOnDrop) was dropped.
@@ -96,6 +102,11 @@ impl fmt::Display for CancelCause {
             }
             CancelCause::BodyPanicked => f.write_str("the body of the group panicked"),
             CancelCause::Deadline { .. } => f.write_str("the deadline passed"),
+            // These three have the same numbers on every Unix, and no other is asked for.
+            CancelCause::Signal { signal: 1 } => f.write_str("SIGHUP"),
+            CancelCause::Signal { signal: 2 } => f.write_str("SIGINT"),
+            CancelCause::Signal { signal: 15 } => f.write_str("SIGTERM"),
+            CancelCause::Signal { signal } => write!(f, "signal {signal}"),
             CancelCause::GroupFinished => f.write_str("the group has finished"),
             CancelCause::Dropped => f.write_str("the drop guard was dropped"),
             CancelCause::SemaphoreClosed => f.write_str("the semaphore was closed"),

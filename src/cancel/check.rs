@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
 use super::frames::{self, Frames, current, is_clear};
+#[cfg(all(unix, not(loom), feature = "signal"))]
+use super::mark::Delivery;
 use super::mark::Route;
 use super::node::{CANCELLED, Grace, Node};
 use crate::facade::Ordering;
@@ -122,6 +124,28 @@ impl Node {
 
         delivery.deliver();
         is_first
+    }
+
+    /// Cancels several nodes by one event, each with the location beside it. All are marked, and
+    /// all threads that block in their scopes wake, before the first hook or callback runs.
+    #[cfg(all(unix, not(loom), feature = "signal"))]
+    pub(crate) fn cancel_together(
+        nodes: &[(Arc<Self>, &'static Location<'static>)],
+        cause: &CancelCause,
+    ) {
+        let mut together = Delivery::default();
+        for (node, location) in nodes {
+            // A deadline that has passed unseen came first.
+            if node.is_cancelled() && node.is_settled() {
+                continue;
+            }
+
+            let cancelled = Cancelled::new(cause.clone(), location, node.id());
+            if let Some(delivery) = node.spread(cancelled, Grace::Over, Route::Own) {
+                together.join(delivery);
+            }
+        }
+        together.deliver();
     }
 }
 

@@ -22,6 +22,12 @@ impl Node {
         Self::below([], Kind::Plain, None)
     }
 
+    /// Returns a node without a parent, with a value that is dropped when the node is.
+    #[cfg(all(unix, not(loom), feature = "signal"))]
+    pub(crate) fn root_with(kept: super::node::Kept) -> Arc<Self> {
+        Self::below([], Kind::Keeps(Box::new(kept)), None)
+    }
+
     /// Returns a node that is cancelled with any of `parents`.
     pub(crate) fn child_of<'a>(parents: impl IntoIterator<Item = &'a Arc<Node>>) -> Arc<Self> {
         Self::below(parents, Kind::Plain, None)

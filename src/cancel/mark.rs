@@ -218,6 +218,20 @@ impl Delivery {
         }
     }
 
+    /// Takes over all that another cancel has marked.
+    #[cfg(all(unix, not(loom), feature = "signal"))]
+    pub(super) fn join(&mut self, other: Delivery) {
+        self.nodes.extend(other.nodes);
+        self.wakes.extend(other.wakes);
+        self.hooks.extend(other.hooks);
+        self.waiting.extend(other.waiting);
+        self.regions.extend(other.regions);
+        self.unchanged.extend(other.unchanged);
+        #[cfg(feature = "crossbeam")]
+        self.closing.extend(other.closing);
+        debug_assert!(other.below.is_empty(), "a spread marks all of them");
+    }
+
     /// Keeps a node that has nothing to deliver, to be dropped outside all locks.
     fn set_aside(&mut self, node: Arc<Node>) {
         self.unchanged.push(node);

@@ -108,7 +108,15 @@ pub(super) enum Kind {
     WindingDown(Box<Deadline>),
     /// It hides the cancel of an outer node for a time.
     Shielded(Box<Shield>),
+    /// A root that keeps a value, which is dropped with the node: with the last token, scope or
+    /// node below that refers to it.
+    #[cfg(all(unix, not(loom), feature = "signal"))]
+    Keeps(#[allow(dead_code, reason = "kept for its drop")] Box<Kept>),
 }
+
+/// A value that a node keeps. Its drop may take locks: a node is dropped when none is held.
+#[cfg(all(unix, not(loom), feature = "signal"))]
+pub(crate) type Kept = Box<dyn std::any::Any + Send + Sync>;
 
 /// A link from a child to its parent.
 pub(super) struct Parent {

@@ -1,0 +1,33 @@
+//! Dispositions of signals on Linux, from `/proc`. The system call that tells them can change them
+//! as well, so it is `unsafe` in every crate.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+
+use super::disposition::Disposition;
+
+/// Returns what the signal does now.
+pub(super) fn disposition(signal: i32) -> io::Result<Disposition> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    if is_in("SigIgn:", &status, signal)? {
+        Ok(Disposition::Ignored)
+    } else if is_in("SigCgt:", &status, signal)? {
+        Ok(Disposition::Handled)
+    } else {
+        Ok(Disposition::Default)
+    }
+}
+
+/// Whether the mask in the line `label` has the signal. The signal n is the bit n - 1.
+fn is_in(label: &str, status: &str, signal: i32) -> io::Result<bool> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix(label))
+        .and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok());
+    let mask = mask.ok_or_else(|| {
+        let text = format!("no mask of signals at {label} in /proc/self/status");
+        io::Error::new(ErrorKind::InvalidData, text)
+    })?;
+
+    Ok(mask >> (signal - 1) & 1 == 1)
+}

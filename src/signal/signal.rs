@@ -1,0 +1,118 @@
+//! The signals, and what their handlers do.
+
+use std::io;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{SigId, flag, low_level};
+
+use super::disposition::Disposition;
+
+/// Whether the next signal of each kind ends the process.
+static ENDS: [AtomicBool; Signal::ALL.len()] = [const { AtomicBool::new(true) }; Signal::ALL.len()];
+
+/// Whether a signal of each kind has cancelled tokens.
+static RECEIVED: [AtomicBool; Signal::ALL.len()] =
+    [const { AtomicBool::new(false) }; Signal::ALL.len()];
+
+/// A signal that asks the process to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Signal {
+    Interrupt,
+    Terminate,
+    HangUp,
+}
+
+impl Signal {
+    pub(super) const ALL: [Signal; 3] = [Signal::Interrupt, Signal::Terminate, Signal::HangUp];
+
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Signal::Interrupt => SIGINT,
+            Signal::Terminate => SIGTERM,
+            Signal::HangUp => SIGHUP,
+        }
+    }
+
+    pub(super) fn of_number(number: i32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|signal| signal.number() == number)
+    }
+
+    /// Returns the flag that makes the next such signal end the process.
+    pub(super) fn ends(self) -> &'static AtomicBool {
+        &ENDS[self as usize]
+    }
+
+    /// Returns the flag that says that such a signal has cancelled tokens.
+    pub(super) fn received(self) -> &'static AtomicBool {
+        &RECEIVED[self as usize]
+    }
+
+    /// Notes, like the handler, that this signal has come.
+    pub(super) fn note(self) {
+        self.received().store(true, SeqCst);
+        for signal in Self::ALL {
+            signal.ends().store(true, SeqCst);
+        }
+    }
+}
+
+/// The actions of a handler, which stay registered until [`take_back`](Self::take_back).
+pub(super) struct Actions {
+    /// What the signal did before.
+    pub(super) before: Disposition,
+    ids: Vec<SigId>,
+}
+
+impl Actions {
+    /// Registers the actions, in the order in which the handler performs them. The caller adds the
+    /// last one, which wakes the thread.
+    pub(super) fn register(signal: Signal, before: Disposition) -> io::Result<Self> {
+        // Invariant 1, from the moment at which the handler is there.
+        signal.ends().store(before == Disposition::Default, SeqCst);
+
+        let mut actions = Actions {
+            before,
+            ids: Vec::new(),
+        };
+        match actions.add_all(signal) {
+            Ok(()) => Ok(actions),
+            Err(error) => {
+                // Invariant 1: the actions go, unless they stand for the default action.
+                if before != Disposition::Default {
+                    actions.take_back();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn add_all(&mut self, signal: Signal) -> io::Result<()> {
+        let number = signal.number();
+
+        // Invariant 2: first the end of the process. The system has no default action for process
+        // 1, so it exits.
+        let end = if process::id() == 1 {
+            flag::register_conditional_shutdown(number, 128 + number, signal.ends())?
+        } else {
+            flag::register_conditional_default(number, signal.ends())?
+        };
+        self.ids.push(end);
+
+        // Then the flags, like `Signal::note`.
+        self.ids.push(flag::register(number, signal.received())?);
+        for other in Signal::ALL {
+            self.ids.push(flag::register(number, other.ends())?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_back(self) {
+        for id in self.ids {
+            low_level::unregister(id);
+        }
+    }
+}
