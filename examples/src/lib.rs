@@ -1,7 +1,8 @@
 //! Shared parts of the example programs: a server of country flags on the loopback interface and a
-//! client for it, Ctrl-C and closed pipes, child processes, a cipher, charts, and a look at the
-//! memory and the threads of the program.
+//! client for it, a small web and a client for its pages, Ctrl-C and closed pipes, child processes,
+//! a cipher, charts, and a look at the memory and the threads of the program.
 
+mod client;
 mod countries;
 mod fetch;
 mod flag_server;
@@ -14,7 +15,9 @@ mod resident;
 mod selection;
 mod site;
 mod until_ctrl_c;
+mod web;
 
+pub use client::{Status, Url, get, links};
 pub use countries::{COUNTRIES, POPULOUS};
 pub use fetch::fetch;
 pub use flag_server::{Answer, FlagServer};
@@ -28,3 +31,4 @@ pub use resident::{resident, settled};
 pub use selection::Selection;
 pub use site::Site;
 pub use until_ctrl_c::until_ctrl_c;
+pub use web::{Reply, Web};
