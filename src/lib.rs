@@ -122,6 +122,8 @@
 //! | all of [`channel`]: `send`, `recv`, `iter`, [`select!`](channel::select!) | yes, at once; no message is lost |
 //! | [`retry`](fn@retry) | yes: its pauses at once, and no attempt follows |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
+//! | [`process`]: [`Command::status`](process::Command::status), [`output`](process::Command::output), [`Child::wait`](process::Child::wait), [`wait_with_output`](process::Child::wait_with_output) | yes: the child gets a signal, is killed after its grace, and is reaped before the call returns |
+//! | reads and writes of the pipes of a child | yes, at once |
 //! | a scope inside a task | yes: its tasks are cancelled, and it returns when they have ended |
 //! | code that computes | where it calls [`checkpoint`] or [`yield_now`] |
 //! | foreign code that can be interrupted | by the hook of [`with_cancel_hook`] or [`with_cancel_hook_repeating`], or a callback of [`CancelToken::on_cancel`] |
@@ -252,6 +254,7 @@
 //!
 //! On by default, on Unix only:
 //!
+//! - `process`: child processes that a cancel ends. Includes `io`.
 //! - `signal`: tokens that Ctrl-C and SIGTERM cancel.
 //!
 //! Not on by default:
@@ -403,6 +406,9 @@ mod workers;
 pub mod channel;
 #[cfg(all(unix, not(loom), feature = "io"))]
 pub mod io;
+#[cfg(all(unix, not(any(loom, target_os = "openbsd")), feature = "process"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "process"))))]
+pub mod process;
 #[cfg(all(unix, not(loom), feature = "signal"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "signal"))))]
 pub mod signal;

@@ -168,3 +168,21 @@ fn channels_carry_messages_that_are_only_send() {
         BarrierError
     ];
 }
+
+#[cfg(all(unix, feature = "process"))]
+#[test]
+fn children_are_shared_by_tasks() {
+    use taskgroup::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Partial};
+
+    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    all![
+        Command,
+        Child,
+        ChildStdin,
+        ChildStdout,
+        ChildStderr,
+        Partial
+    ];
+    unwind_safe::<Child>();
+    unwind_safe::<Partial>();
+}

@@ -13,7 +13,7 @@ const LONGEST: usize = 1024;
 ///
 /// The payload of an `io::Error` is visited too: `io::Error::source()` steps over it to the source
 /// of the payload.
-pub(super) fn chain<'a>(
+pub(crate) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // The payload comes first: a cancel passed on as an `io::Error` is that payload.

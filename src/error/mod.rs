@@ -35,6 +35,8 @@ pub use task_error::TaskError;
 #[doc(hidden)]
 pub use task_error_macro::probe;
 
+#[cfg(all(unix, not(any(loom, target_os = "openbsd")), feature = "process"))]
+pub(crate) use chain::chain;
 pub(crate) use echo::find_echoes;
 pub(crate) use elapsed::Elapsed;
 pub(crate) use line::line_of;

@@ -188,6 +188,12 @@ impl Access {
         Ok(read)
     }
 
+    /// Reads what there is. Fails with `WouldBlock` if that is nothing yet.
+    #[cfg(feature = "process")]
+    pub(super) fn try_read(&self, fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_call(|way| way.read(fd, &mut [IoSliceMut::new(buf)]))
+    }
+
     /// Writes, and blocks until something was written, or a cancel.
     #[track_caller]
     pub(super) fn write(

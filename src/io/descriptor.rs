@@ -57,6 +57,12 @@ impl Descriptor {
         self.access.read(WaitKind::DescriptorRead, fd, bufs)
     }
 
+    /// Reads what there is, and never waits. Fails with `WouldBlock` if that is nothing yet.
+    #[cfg(feature = "process")]
+    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.access.try_read(self.fd.as_fd(), buf)
+    }
+
     /// Writes at least one byte, perhaps fewer than `buf` has. After an error nothing was written.
     #[inline]
     #[track_caller]

@@ -1,0 +1,244 @@
+//! Reads the output of a child while it waits for the end of the child.
+//!
+//! # Invariants
+//!
+//! 1. The child is reaped when nothing more is read: until then, its group can be signalled.
+//! 2. A cut stream is an error, never an `Output`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::{ExitStatus, Output};
+use std::time::{Duration, Instant};
+
+use super::look::Look;
+use super::partial::{Cut, Partial};
+use super::state::{Asked, Process};
+use super::stdio::{ChildStderr, ChildStdout};
+use crate::cancel::{Cancelled, context};
+use crate::io::descriptor::Descriptor;
+use crate::readiness::{self, Interest, Watched};
+use crate::waiting::WaitKind;
+
+/// How long pipes are read after a cancel has ended the child, unless the command says otherwise.
+const DELAY_AFTER_A_CANCEL: Duration = Duration::from_secs(1);
+
+/// How much is read at once: what a pipe holds.
+const CHUNK: usize = 64 * 1024;
+
+/// How many chunks of a stream are read before anything else is looked at.
+const CHUNKS_AT_ONCE: usize = 16;
+
+/// Reads both streams to their ends, waits for the end of the child, and reaps it.
+///
+/// # Errors
+///
+/// A [`Partial`]: after a cancel, or when `delay` has passed since the end of the child. ECHILD, if
+/// another part of the program has reaped the child. An error of a read.
+#[track_caller]
+pub(super) fn collect(
+    child: &Process,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    delay: Option<Duration>,
+) -> io::Result<Output> {
+    let mut reading = Reading {
+        child,
+        stdout: Stream::new(stdout.map(ChildStdout::into_descriptor)),
+        stderr: Stream::new(stderr.map(ChildStderr::into_descriptor)),
+        chunk: vec![0; CHUNK],
+        ended: None,
+        look: Look::new(),
+    };
+    if let Err(cancelled) = context::check() {
+        return reading.stop(cancelled, delay);
+    }
+
+    loop {
+        if reading.is_complete()? {
+            return reading.complete();
+        }
+
+        let limit = match (reading.ended, delay) {
+            (Some(ended), Some(delay)) => ended.checked_add(delay),
+            _ => None,
+        };
+        if limit.is_some_and(|limit| limit <= Instant::now()) {
+            return reading.give_up(delay.unwrap_or_default());
+        }
+
+        if let Err(cancelled) = reading.pause(limit) {
+            // The end may have come first.
+            return if reading.is_complete()? {
+                reading.complete()
+            } else {
+                reading.stop(cancelled, delay)
+            };
+        }
+    }
+}
+
+struct Reading<'a> {
+    child: &'a Process,
+    stdout: Stream,
+    stderr: Stream,
+    /// Where a read puts its bytes first.
+    chunk: Vec<u8>,
+    /// When the child was seen to have ended.
+    ended: Option<Instant>,
+    look: Look,
+}
+
+impl Reading<'_> {
+    /// Reads what has come, and looks at the child. Returns whether it has ended, and both streams.
+    fn is_complete(&mut self) -> io::Result<bool> {
+        self.stdout.read(&mut self.chunk)?;
+        self.stderr.read(&mut self.chunk)?;
+        if self.ended.is_none() && self.child.has_ended()? {
+            self.ended = Some(Instant::now());
+        }
+
+        // What was written before the end of the child may have come after the read.
+        Ok(self.ended.is_some() && self.stdout.is_at_end() && self.stderr.is_at_end())
+    }
+
+    /// Blocks until there is more to read, or the child ends.
+    #[track_caller]
+    fn pause(&mut self, limit: Option<Instant>) -> Result<(), Cancelled> {
+        let mut watched = watched([&self.stdout, &self.stderr]);
+        match self.ended {
+            None => self.look.pause(self.child.watched(), watched, limit),
+            Some(_) => readiness::poll(WaitKind::Child, &mut watched, limit).map(drop),
+        }
+    }
+
+    /// Returns the output: everything was read.
+    fn complete(self) -> io::Result<Output> {
+        match self.child.try_wait()? {
+            Some(status) => Ok(Output {
+                status,
+                stdout: self.stdout.bytes,
+                stderr: self.stderr.bytes,
+            }),
+            None => unreachable!("a child that has ended can be reaped"),
+        }
+    }
+
+    /// Ends what is left of the group of the child, which has ended itself, and reaps the child.
+    fn give_up(self, delay: Duration) -> io::Result<Output> {
+        let status = match self.child.ask_to_end()? {
+            Asked::HadEnded(status) => Some(status),
+            Asked::Ends => self.child.try_wait()?,
+        };
+        Err(self.partial(status, Cut::Delay(delay)))
+    }
+
+    /// Ends the child because of a cancel, and returns what was read by then.
+    ///
+    /// The cancel is the error in all cases. So an error of a read ends only the reading, and there
+    /// is no status of a child that is gone or that may not be signalled.
+    #[track_caller]
+    fn stop(mut self, cancelled: Cancelled, delay: Option<Duration>) -> io::Result<Output> {
+        let status = self.end_child().ok();
+        self.drain(delay.unwrap_or(DELAY_AFTER_A_CANCEL));
+        Err(self.partial(status, Cut::Cancelled(cancelled)))
+    }
+
+    /// Ends the child and reaps it. Goes on reading meanwhile: a child that is blocked in a write
+    /// could not end by itself otherwise.
+    #[track_caller]
+    fn end_child(&mut self) -> io::Result<ExitStatus> {
+        if let Asked::HadEnded(status) = self.child.ask_to_end()? {
+            return Ok(status);
+        }
+
+        loop {
+            let limit = self.child.enforce()?;
+            self.read_or_close();
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            let streams = watched([&self.stdout, &self.stderr]);
+            self.look
+                .pause_uncancellable(self.child.watched(), streams, limit);
+        }
+    }
+
+    /// Reads until both streams are at their ends, or `delay` has passed.
+    #[track_caller]
+    fn drain(&mut self, delay: Duration) {
+        let limit = Instant::now().checked_add(delay);
+        loop {
+            self.read_or_close();
+            let mut watched = watched([&self.stdout, &self.stderr]);
+            if watched.is_empty() || limit.is_some_and(|limit| limit <= Instant::now()) {
+                return;
+            }
+            readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+        }
+    }
+
+    /// Reads what has come. A stream that cannot be read is at its end.
+    fn read_or_close(&mut self) {
+        for stream in [&mut self.stdout, &mut self.stderr] {
+            if stream.read(&mut self.chunk).is_err() {
+                stream.pipe = None;
+            }
+        }
+    }
+
+    fn partial(self, status: Option<ExitStatus>, why: Cut) -> io::Error {
+        let partial = Partial {
+            stdout: self.stdout.bytes,
+            stderr: self.stderr.bytes,
+            status,
+            why,
+        };
+        partial.into_error()
+    }
+}
+
+/// Returns the streams that are not at their ends, to be watched.
+fn watched(streams: [&Stream; 2]) -> Vec<Watched<'_>> {
+    let pipes = streams
+        .into_iter()
+        .filter_map(|stream| stream.pipe.as_ref());
+    let watched = pipes.map(|pipe| Watched::new(pipe.as_fd(), Interest::Read));
+    watched.collect()
+}
+
+/// What the child writes to one of its streams.
+struct Stream {
+    /// None once it is at its end.
+    pipe: Option<Descriptor>,
+    bytes: Vec<u8>,
+}
+
+impl Stream {
+    fn new(pipe: Option<Descriptor>) -> Self {
+        Stream {
+            pipe,
+            bytes: Vec::new(),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    /// Reads what has come, but not for ever from a child that writes without a pause.
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
+        for _ in 0..CHUNKS_AT_ONCE {
+            let Some(pipe) = &self.pipe else { break };
+            match pipe.try_read(chunk) {
+                Ok(0) => self.pipe = None,
+                Ok(length) => self.bytes.extend_from_slice(&chunk[..length]),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => break,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(())
+    }
+}

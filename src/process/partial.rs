@@ -1,0 +1,164 @@
+//! The output of a command that was cut short.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::cancel::Cancelled;
+use crate::error::chain;
+
+/// What [`Command::output`](super::Command::output) or
+/// [`Child::wait_with_output`](super::Child::wait_with_output) had read when it was cut short: the
+/// payload of its [`io::Error`].
+///
+/// The kind of the error is `Other` after a cancel, and `TimedOut` if the
+/// [`pipe_delay`](super::Command::pipe_delay) has passed. [`Partial::find`] finds this type in the
+/// error.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::process::{Command, Partial};
+///
+/// // The shell ends, but leaves a child of its own that holds the pipe.
+/// let error = Command::new("sh")
+///     .args(["-c", "echo complete?; sleep 60 &"])
+///     .own_group()
+///     .pipe_delay(Duration::from_millis(10))
+///     .output()
+///     .unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+/// let partial = Partial::find(&error).unwrap();
+/// assert_eq!(partial.stdout(), b"complete?\n");
+/// assert!(partial.status().is_some_and(|status| status.success()));
+/// ```
+pub struct Partial {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) why: Cut,
+}
+
+/// What cut the output short.
+#[derive(Debug, Clone)]
+pub(super) enum Cut {
+    Cancelled(Cancelled),
+    /// The pipes were still open so long after the end of the child.
+    Delay(Duration),
+}
+
+impl Partial {
+    /// Finds the partial output in an error of any type, along its sources.
+    ///
+    /// ```
+    /// use taskgroup::process::{Command, Partial};
+    ///
+    /// let error = Command::new("/no/such/program").output().unwrap_err();
+    /// assert!(Partial::find(&error).is_none());
+    /// ```
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Partial> {
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+
+    /// Returns what was read from the standard output of the child.
+    ///
+    /// ```
+    /// # use taskgroup::process::Partial;
+    /// fn last_line(partial: &Partial) -> Option<&[u8]> {
+    ///     partial.stdout().split(|byte| *byte == b'\n').last()
+    /// }
+    /// ```
+    pub fn stdout(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    /// Returns what was read from the standard error of the child.
+    ///
+    /// ```
+    /// # use taskgroup::process::Partial;
+    /// fn complained(partial: &Partial) -> bool {
+    ///     !partial.stderr().is_empty()
+    /// }
+    /// ```
+    pub fn stderr(&self) -> &[u8] {
+        &self.stderr
+    }
+
+    /// Returns the status with which the child ended. `None` if it is not known: the child could
+    /// not be signalled and runs on, or another part of the program has reaped it.
+    ///
+    /// ```
+    /// # use taskgroup::process::Partial;
+    /// fn succeeded(partial: &Partial) -> bool {
+    ///     partial.status().is_some_and(|status| status.success())
+    /// }
+    /// ```
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// Returns the cancel that cut the output short. `None` if it was the
+    /// [`pipe_delay`](super::Command::pipe_delay).
+    ///
+    /// ```
+    /// # use taskgroup::process::Partial;
+    /// fn was_cancelled(partial: &Partial) -> bool {
+    ///     partial.cancelled().is_some()
+    /// }
+    /// ```
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match &self.why {
+            Cut::Cancelled(cancelled) => Some(cancelled),
+            Cut::Delay(_) => None,
+        }
+    }
+
+    /// Returns the error that holds this output.
+    pub(super) fn into_error(self) -> io::Error {
+        let kind = match self.why {
+            Cut::Cancelled(_) => io::ErrorKind::Other,
+            Cut::Delay(_) => io::ErrorKind::TimedOut,
+        };
+        io::Error::new(kind, self)
+    }
+}
+
+impl fmt::Display for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Cut::Cancelled(_) => f.write_str("the child was stopped")?,
+            Cut::Delay(delay) => write!(
+                f,
+                "the pipes of the child were still open {delay:?} after its end"
+            )?,
+        }
+        write!(
+            f,
+            ", with {} bytes of stdout and {} bytes of stderr read",
+            self.stdout.len(),
+            self.stderr.len()
+        )?;
+        match self.status {
+            Some(status) => write!(f, " ({status})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partial")
+            .field("stdout", &format_args!("{} bytes", self.stdout.len()))
+            .field("stderr", &format_args!("{} bytes", self.stderr.len()))
+            .field("status", &self.status)
+            .field("why", &self.why)
+            .finish()
+    }
+}
+
+impl Error for Partial {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cancelled().map(|cancelled| cancelled as _)
+    }
+}

@@ -1,0 +1,152 @@
+//! The thread that ends and reaps the children whose handles were dropped.
+//!
+//! It begins with the first such child, looks after all of them, and leaves after a while without
+//! any.
+//!
+//! # Invariants
+//!
+//! 1. A child in the list is looked after by the thread, or the thread has not been started and the
+//!    next child that is handed over tries again.
+//! 2. The lock of the list is never held together with the lock of a child.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::look::Look;
+use super::state::Process;
+use crate::facade::{Mutex, Waker, contained, start_thread};
+use crate::panics::log;
+use crate::readiness::{self, Interest, Watched};
+use crate::waiting::WaitKind;
+
+use std::os::fd::AsFd;
+
+/// How long the thread stays without anything to do.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The children that the thread has not taken yet.
+static REAPER: Mutex<Reaper> = Mutex::new(Reaper {
+    handed_over: Vec::new(),
+    thread: Thread::None,
+});
+
+struct Reaper {
+    handed_over: Vec<Arc<Process>>,
+    thread: Thread,
+}
+
+enum Thread {
+    None,
+    /// It runs, or is on its way. Without a waker it looks at the list from time to time.
+    Runs(Option<Arc<Waker>>),
+}
+
+/// Has the child reaped, and killed if it was asked to end and does not. Never blocks.
+pub(super) fn adopt(child: Arc<Process>) {
+    let mut reaper = REAPER.lock();
+    reaper.handed_over.push(child);
+    if let Thread::Runs(waker) = &reaper.thread {
+        let waker = waker.clone();
+        drop(reaper);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        return;
+    }
+
+    let waker = Waker::new().ok().map(Arc::new);
+    reaper.thread = Thread::Runs(waker.clone());
+    drop(reaper);
+    let run = move || contained(|| run(waker.as_deref()));
+    if let Err(error) = start_thread("taskgroup-reaper", None, run) {
+        without_a_thread();
+        log(|| tracing::error!(%error, "no thread for dropped child processes: they are killed"));
+    }
+}
+
+/// Does at once what can be done without waiting. The next child that is dropped tries again to
+/// start the thread.
+fn without_a_thread() {
+    let mut children = {
+        let mut reaper = REAPER.lock();
+        reaper.thread = Thread::None;
+        std::mem::take(&mut reaper.handed_over)
+    };
+
+    children.retain(|child| {
+        child.kill_if_asked();
+        matches!(child.try_wait(), Ok(None))
+    });
+    REAPER.lock().handed_over.append(&mut children);
+}
+
+fn run(waker: Option<&Waker>) {
+    let mut children = Vec::new();
+    let mut look = Look::new();
+    let mut idle_until = None;
+    loop {
+        // Drained before the list is read: a child that comes after that wakes again.
+        if let Some(waker) = waker {
+            waker.drain();
+        }
+        let mut handed_over = std::mem::take(&mut REAPER.lock().handed_over);
+        if !handed_over.is_empty() {
+            look = Look::new();
+            children.append(&mut handed_over);
+        }
+
+        let mut limit = look_after(&mut children);
+        if children.is_empty() {
+            let until = *idle_until.get_or_insert_with(|| Instant::now() + IDLE_LIMIT);
+            if (until <= Instant::now() || waker.is_none()) && left() {
+                return;
+            }
+            limit = Some(until);
+        } else {
+            idle_until = None;
+        }
+        pause(waker, &children, &mut look, limit);
+    }
+}
+
+/// Marks the thread as gone, unless there is a child for it (invariant 1).
+fn left() -> bool {
+    let mut reaper = REAPER.lock();
+    let leaves = reaper.handed_over.is_empty();
+    if leaves {
+        reaper.thread = Thread::None;
+    }
+    leaves
+}
+
+/// Reaps what has ended, kills what had its grace. Returns when the next one has.
+fn look_after(children: &mut Vec<Arc<Process>>) -> Option<Instant> {
+    children.retain(|child| matches!(child.try_wait(), Ok(None)));
+    // A child that may not be killed is reaped when it ends by itself.
+    let grace = children
+        .iter()
+        .filter_map(|child| child.enforce().ok().flatten());
+    grace.min()
+}
+
+fn pause(
+    waker: Option<&Waker>,
+    children: &[Arc<Process>],
+    look: &mut Look,
+    mut limit: Option<Instant>,
+) {
+    let waker = waker.map(|waker| Watched::new(waker.as_fd(), Interest::Read));
+    let mut is_blind = waker.is_none();
+    let mut watched: Vec<_> = waker.into_iter().collect();
+    for child in children {
+        match child.watched() {
+            Some(end) => watched.push(end),
+            None => is_blind = true,
+        }
+    }
+
+    if is_blind {
+        limit = look.shorten(limit);
+    }
+    readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+}

@@ -1,0 +1,423 @@
+//! The state of one child, shared by its handle, the threads that wait for it and the reaper.
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::ending::Ending;
+use super::identity::{Gone, Identity};
+use super::look::Look;
+use crate::cancel::context;
+use crate::facade::{Mutex, MutexGuard};
+use crate::readiness::{Interest, Watched};
+
+/// A child process. See the invariants in [`super`].
+pub(super) struct Process {
+    identity: Identity,
+    ending: Ending,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    stage: Stage,
+    stop: Stop,
+}
+
+/// How far the system is with the child.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// It runs, or has ended and can be reaped.
+    Unreaped,
+    /// It was reaped, with this status.
+    Reaped(ExitStatus),
+    /// Another part of the program has reaped it, or the system has by itself.
+    Gone,
+}
+
+/// How far this crate is with ending the child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    /// It was not asked to end.
+    No,
+    /// It has got its signal, and is killed at the instant.
+    Asked { kill_at: Option<Instant> },
+    /// It has been sent SIGKILL.
+    Killed,
+}
+
+/// How a child was found that is to end.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// It had ended by itself.
+    HadEnded(ExitStatus),
+    /// It ends because it was asked to, if it has not yet.
+    Ends,
+}
+
+impl Process {
+    pub(super) fn new(pid: Pid, ending: Ending) -> Self {
+        let (identity, there) = Identity::of(pid);
+        Process {
+            identity,
+            ending,
+            state: Mutex::new(State {
+                stage: match there {
+                    Ok(()) => Stage::Unreaped,
+                    Err(Gone) => Stage::Gone,
+                },
+                stop: Stop::No,
+            }),
+        }
+    }
+
+    /// The same without a descriptor to poll.
+    #[cfg(test)]
+    pub(super) fn unwatched(pid: Pid, ending: Ending) -> Self {
+        Process {
+            identity: Identity::unwatched(pid),
+            ending,
+            state: Mutex::new(State {
+                stage: Stage::Unreaped,
+                stop: Stop::No,
+            }),
+        }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.identity.pid()
+    }
+
+    /// Returns what becomes ready when the child ends, if there is a descriptor for it.
+    pub(super) fn watched(&self) -> Option<Watched<'_>> {
+        let watch = self.identity.watch()?;
+        Some(Watched::new(watch, Interest::Read))
+    }
+
+    /// Whether the child has ended. Reaps nothing.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD, if another part of the program has reaped the child.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        self.peek(&mut state)
+    }
+
+    /// Reaps the child if it has ended, and returns its status.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD, if another part of the program has reaped the child.
+    pub(super) fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let mut state = self.state.lock();
+        self.reap(&mut state)
+    }
+
+    /// Sends the child, or its group, SIGKILL, unless it has been reaped.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        // A child that is gone has no pid any more: invariant 1.
+        let ended = match self.peek(&mut state) {
+            Ok(ended) => ended,
+            Err(_) => return Ok(()),
+        };
+        match state.stage {
+            Stage::Unreaped if !ended => self.kill_now(&mut state),
+            // What is left of a group goes when the leader is reaped: invariant 3.
+            Stage::Unreaped => {
+                state.stop = Stop::Killed;
+                Ok(())
+            }
+            Stage::Reaped(_) | Stage::Gone => Ok(()),
+        }
+    }
+
+    /// Kills the child now, if it was asked to end.
+    pub(super) fn kill_if_asked(&self) {
+        let mut state = self.state.lock();
+        let is_there = self.peek(&mut state).is_ok_and(|ended| !ended);
+        if is_there && state.stop != Stop::No {
+            // A child that may not be signalled ends by itself.
+            let _ = self.kill_now(&mut state);
+        }
+    }
+
+    /// Sends the signal that asks the child to end, unless it was sent before.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD, if another part of the program has reaped the child. `PermissionDenied`, if this
+    /// process may not signal it.
+    pub(super) fn ask_to_end(&self) -> io::Result<Asked> {
+        let mut state = self.state.lock();
+        let is_first = state.stop == Stop::No;
+        if is_first && self.peek(&mut state)? {
+            // Invariant 3: what is left of a group goes before the leader is reaped.
+            if matches!(state.stage, Stage::Unreaped) {
+                state.stop = Stop::Killed;
+            }
+            return match self.reap(&mut state)? {
+                Some(status) => Ok(Asked::HadEnded(status)),
+                None => unreachable!("a child that has ended can be reaped under its lock"),
+            };
+        }
+
+        if is_first {
+            self.signal(self.ending.signal)?;
+            state.stop = Stop::Asked {
+                kill_at: Instant::now().checked_add(self.ending.grace),
+            };
+            // A stopped child sees no other signal before this one.
+            self.signal(Signal::CONT)?;
+        }
+        Ok(Asked::Ends)
+    }
+
+    /// Kills the child if its grace is over. Returns when it will be.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied`, if this process may not signal it.
+    pub(super) fn enforce(&self) -> io::Result<Option<Instant>> {
+        let mut state = self.state.lock();
+        match state.stop {
+            Stop::Asked {
+                kill_at: Some(kill_at),
+            } if kill_at <= Instant::now() => {
+                if !self.peek(&mut state).unwrap_or(true) {
+                    self.kill_now(&mut state)?;
+                }
+                Ok(None)
+            }
+            Stop::Asked { kill_at } => Ok(kill_at),
+            Stop::No | Stop::Killed => Ok(None),
+        }
+    }
+
+    /// Blocks until the child that was asked to end has ended, and reaps it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_wait`](Self::try_wait) and [`enforce`](Self::enforce).
+    #[track_caller]
+    fn see_it_end(&self) -> io::Result<ExitStatus> {
+        let mut look = Look::new();
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            let limit = self.enforce()?;
+            look.pause_uncancellable(self.watched(), Vec::new(), limit);
+        }
+    }
+
+    /// Ends the child and reaps it, whatever is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask_to_end`](Self::ask_to_end).
+    #[track_caller]
+    pub(super) fn stop(&self) -> io::Result<ExitStatus> {
+        match self.ask_to_end()? {
+            Asked::HadEnded(status) => Ok(status),
+            Asked::Ends => self.see_it_end(),
+        }
+    }
+
+    /// Blocks until the child has ended, and reaps it. A cancel of the scope ends the child.
+    ///
+    /// # Errors
+    ///
+    /// The cancel, or ECHILD.
+    #[track_caller]
+    pub(super) fn wait(&self) -> io::Result<ExitStatus> {
+        if let Err(cancelled) = context::check() {
+            self.stop_for_cancel();
+            return Err(cancelled.into());
+        }
+
+        let mut look = Look::new();
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+
+            if let Err(cancelled) = look.pause(self.watched(), Vec::new(), None) {
+                return match self.stop_for_cancel() {
+                    // The end came first.
+                    Some(status) => Ok(status),
+                    None => Err(cancelled.into()),
+                };
+            }
+        }
+    }
+
+    /// Ends and reaps the child. Returns its status if it had ended by itself.
+    ///
+    /// A child that cannot be signalled, or is gone, is left as it is: the caller returns the
+    /// cancel in any case.
+    #[track_caller]
+    fn stop_for_cancel(&self) -> Option<ExitStatus> {
+        match self.ask_to_end() {
+            Ok(Asked::HadEnded(status)) => Some(status),
+            Ok(Asked::Ends) => {
+                let _ = self.see_it_end();
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn peek(&self, state: &mut MutexGuard<'_, State>) -> io::Result<bool> {
+        match state.stage {
+            Stage::Reaped(_) => Ok(true),
+            Stage::Gone => Err(Gone::error()),
+            Stage::Unreaped => self.identity.has_ended().map_err(|Gone| {
+                state.stage = Stage::Gone;
+                Gone::error()
+            }),
+        }
+    }
+
+    fn reap(&self, state: &mut MutexGuard<'_, State>) -> io::Result<Option<ExitStatus>> {
+        // Invariant 3: the rest of a group that is to end goes while its leader holds the number.
+        let ends_group = self.ending.group && state.stop != Stop::No;
+        if ends_group && matches!(state.stage, Stage::Unreaped) {
+            if !self.peek(state)? {
+                return Ok(None);
+            }
+            // It fails if no other member is left.
+            let _ = self.identity.signal_group(Signal::KILL);
+        }
+
+        match state.stage {
+            Stage::Reaped(status) => Ok(Some(status)),
+            Stage::Gone => Err(Gone::error()),
+            Stage::Unreaped => match self.identity.reap() {
+                Ok(status) => {
+                    if let Some(status) = status {
+                        state.stage = Stage::Reaped(status);
+                    }
+                    Ok(status)
+                }
+                Err(Gone) => {
+                    state.stage = Stage::Gone;
+                    Err(Gone::error())
+                }
+            },
+        }
+    }
+
+    fn kill_now(&self, state: &mut MutexGuard<'_, State>) -> io::Result<()> {
+        self.signal(Signal::KILL)?;
+        state.stop = Stop::Killed;
+        Ok(())
+    }
+
+    /// Signals the child, or its group. Under the lock, and not after the reap: invariant 1.
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let sent = if self.ending.group {
+            self.identity.signal_group(signal)
+        } else {
+            self.identity.signal(signal)
+        };
+        match sent {
+            // It has ended meanwhile, and will be reaped.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(()),
+            sent => sent,
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Process")
+            .field("pid", &self.pid().as_raw_nonzero())
+            .field("stage", &state.stage)
+            .field("stop", &state.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Children without a descriptor for their end, as on systems that have none.
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{CancelToken, Cancelled};
+
+    /// Starts a child, and returns it with its streams in std's handle.
+    fn unwatched(command: &mut Command, ending: Ending) -> (Process, Child) {
+        let child = command.spawn().expect("the program starts");
+        let pid = Pid::from_child(&child);
+        (Process::unwatched(pid, ending), child)
+    }
+
+    #[test]
+    fn a_wait_looks_again_and_again() {
+        let mut cat = Command::new("cat");
+        let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
+        assert!(process.watched().is_none());
+        assert!(!process.has_ended().expect("it is a child"));
+        assert!(process.try_wait().expect("it is a child").is_none());
+
+        let statuses = std::thread::scope(|threads| {
+            let waiters = [0, 1].map(|_| threads.spawn(|| process.wait()));
+            drop(child.stdin.take());
+            waiters.map(|waiter| waiter.join().expect("it does not panic"))
+        });
+        for status in statuses {
+            assert!(status.expect("it is a child").success());
+        }
+    }
+
+    #[test]
+    fn a_cancel_ends_it() {
+        let mut sleep = Command::new("sleep");
+        let (process, _child) = unwatched(sleep.arg("60"), Ending::default());
+        let token = CancelToken::new();
+        let error = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| token.run(|| process.wait()));
+            token.cancel();
+            waiter.join().expect("it does not panic")
+        });
+        let error = error.expect_err("it is cancelled");
+        assert!(Cancelled::find(&error).is_some());
+        let status = process.try_wait().expect("it is a child");
+        assert_eq!(status.and_then(|status| status.signal()), Some(15));
+    }
+
+    #[test]
+    fn it_is_killed_after_its_grace() {
+        let ending = Ending {
+            signal: Signal::WINCH, // which does nothing
+            grace: Duration::from_millis(5),
+            group: false,
+        };
+        let (process, _child) = unwatched(Command::new("sleep").arg("60"), ending);
+        assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+    }
+
+    #[test]
+    fn its_pid_is_not_signalled_once_another_part_of_the_program_has_reaped_it() {
+        let (process, mut child) = unwatched(&mut Command::new("true"), Ending::default());
+        child.wait().expect("it is a child");
+        process.kill().expect("there is nothing to do");
+        for gone in [process.wait(), process.stop()] {
+            let gone = gone.expect_err("it is reaped");
+            assert_eq!(Errno::from_io_error(&gone), Some(Errno::CHILD));
+        }
+        let asked = process.ask_to_end();
+        assert!(asked.is_err());
+        assert!(process.enforce().expect("it was not asked").is_none());
+    }
+}

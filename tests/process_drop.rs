@@ -1,0 +1,202 @@
+//! Child processes whose handles are dropped, and those that are let go.
+#![cfg(unix)]
+
+#[path = "support/children.rs"]
+mod children;
+mod support;
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use children::{LONG, SHORT, has_children, line, ready, sh};
+use support::{alone, is_child, run_in_child, until, watch};
+use taskgroup::process::{ChildStdout, Command, Stdio};
+use taskgroup::{CancelToken, TaskGroup};
+
+/// Reads what is left, to the end.
+fn rest(mut stdout: ChildStdout) -> String {
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn a_dropped_child_is_ended_and_reaped() {
+    alone("a_dropped_child_is_ended_and_reaped", || {
+        let _watch = watch();
+        // The script goes on until its signal, which it answers.
+        let script = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+        let mut child = ready(sh(script).grace(LONG));
+        let stdout = child.stdout.take().unwrap();
+        drop(child);
+        assert_eq!(rest(stdout), "bye\n");
+        until(|| !has_children());
+    });
+}
+
+#[test]
+fn a_dropped_child_that_ignores_its_signal_is_killed() {
+    alone("a_dropped_child_that_ignores_its_signal_is_killed", || {
+        let _watch = watch();
+        // The first has a long grace, so the thread must look at both.
+        let stubborn = "trap '' TERM; echo ready; exec sleep 60";
+        let patient = ready(sh(stubborn).grace(LONG));
+        let pid = patient.id();
+        drop(patient);
+        let mut child = ready(sh(stubborn).grace(SHORT));
+        let stdout = child.stdout.take().unwrap();
+        drop(child);
+        assert_eq!(rest(stdout), "");
+
+        // In its grace it is alive. Its end is seen as well.
+        assert!(children::is_unreaped(pid));
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        until(|| !has_children());
+    });
+}
+
+#[test]
+fn a_drop_does_not_wait() {
+    let _watch = watch();
+    let mut child = ready(
+        sh("trap '' TERM; echo ready; read line; echo $line")
+            .grace(LONG)
+            .stdin(Stdio::piped()),
+    );
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    drop(child);
+    stdin.write_all(b"alive\n").unwrap();
+    assert_eq!(rest(stdout), "alive\n");
+}
+
+#[test]
+fn a_dropped_child_that_has_ended_is_reaped_at_once() {
+    alone("a_dropped_child_that_has_ended_is_reaped_at_once", || {
+        let child = Command::new("true").spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+        let options =
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
+        drop(child);
+        assert!(!has_children());
+    });
+}
+
+#[test]
+fn many_dropped_children_are_all_ended() {
+    alone("many_dropped_children_are_all_ended", || {
+        let _watch = watch();
+        for _ in 0..100 {
+            drop(Command::new("sleep").arg("60").spawn().unwrap());
+        }
+        until(|| !has_children());
+    });
+}
+
+#[test]
+fn a_failed_body_leaves_no_child() {
+    alone("a_failed_body_leaves_no_child", || {
+        let _watch = watch();
+        let failed = TaskGroup::scope(|g| {
+            let _server = Command::new("sleep").arg("60").spawn()?;
+            g.spawn(|| Ok(Command::new("sleep").arg("60").status()?));
+            if true {
+                anyhow::bail!("no server is needed");
+            }
+            Ok(())
+        });
+        assert!(failed.is_err());
+        until(|| !has_children());
+    });
+}
+
+#[test]
+fn a_group_whose_leader_is_dropped_ends() {
+    let _watch = watch();
+    let mut child = ready(sh("sleep 60 & echo ready; wait").own_group().grace(LONG));
+    let stdout = child.stdout.take().unwrap();
+    drop(child);
+    assert_eq!(rest(stdout), "");
+}
+
+#[test]
+fn a_detached_child_runs_on_and_is_reaped() {
+    alone("a_detached_child_runs_on_and_is_reaped", || {
+        let _watch = watch();
+        let mut child = ready(sh("echo ready; cat").stdin(Stdio::piped()));
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        child.detach();
+        // A cancel and other dropped children do not concern it.
+        let token = CancelToken::new();
+        token.cancel();
+        token.run(|| drop(Command::new("true")));
+        drop(Command::new("sleep").arg("60").spawn().unwrap());
+        stdin.write_all(b"alive\n").unwrap();
+        assert_eq!(line(&mut stdout), "alive");
+        drop(stdin);
+        until(|| !has_children());
+    });
+}
+
+/// The process ends while its child is in its grace: the child has had its signal.
+#[test]
+fn a_child_that_is_dropped_before_the_process_ends_has_its_signal() {
+    const TEST: &str = "a_child_that_is_dropped_before_the_process_ends_has_its_signal";
+    if is_child() {
+        let script =
+            "trap 'echo signalled >&2; exit' TERM; echo ready; while :; do sleep 0.01; done";
+        drop(ready(sh(script).grace(LONG)));
+        std::process::exit(7);
+    }
+    let output = run_in_child(TEST);
+    assert_eq!(output.status.code(), Some(7));
+    // The pipe ends when the last process that holds it does.
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("signalled"), "{text}");
+}
+
+#[test]
+fn a_child_that_is_dropped_without_threads_is_killed() {
+    const TEST: &str = "a_child_that_is_dropped_without_threads_is_killed";
+    if !is_child() {
+        let output = support::run_in_child_without_threads(TEST);
+        return assert!(output.status.success(), "{output:?}");
+    }
+    let mut child = ready(sh("trap '' TERM; echo ready; exec sleep 60").grace(LONG));
+    let stdout = child.stdout.take().unwrap();
+    drop(child);
+    assert_eq!(rest(stdout), "");
+    // Reaped with the next that is dropped.
+    until(|| {
+        drop(Command::new("sleep").arg("60").spawn().unwrap());
+        !has_children()
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_thread_that_reaps_leaves_when_it_is_idle() {
+    alone("the_thread_that_reaps_leaves_when_it_is_idle", || {
+        let _watch = watch();
+        let is_there = || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap();
+            let names = threads.filter_map(|thread| {
+                std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
+            });
+            names
+                .into_iter()
+                .any(|name| name.starts_with("taskgroup-reape"))
+        };
+        for _ in 0..2 {
+            assert!(!is_there());
+            drop(ready(&mut sh("echo ready; exec sleep 60")));
+            until(is_there);
+            until(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                !is_there()
+            });
+            assert!(!has_children());
+        }
+    });
+}

@@ -1,0 +1,289 @@
+//! Ends of child processes: signals, grace, groups.
+#![cfg(unix)]
+
+#[path = "support/children.rs"]
+mod children;
+mod support;
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use children::{LONG, SHORT, has_children, is_a_cancel, is_unreaped, line, races, ready, sh};
+use rustix::process::Signal;
+use support::{Gate, alone, watch};
+use taskgroup::process::{Child, Command, Stdio};
+use taskgroup::{CancelToken, TaskGroup};
+
+const TERM: Option<i32> = Some(Signal::TERM.as_raw());
+const KILL: Option<i32> = Some(Signal::KILL.as_raw());
+
+/// A child that ignores SIGTERM.
+fn stubborn() -> Command {
+    sh("trap '' TERM; echo ready; exec sleep 60")
+}
+
+/// Cancels the wait for the child, and returns the status that the child had then.
+fn cancel(child: &Child) -> std::process::ExitStatus {
+    let token = CancelToken::new();
+    let error = std::thread::scope(|threads| {
+        let waiter = threads.spawn(|| token.run(|| child.wait()));
+        token.cancel();
+        waiter.join().unwrap().unwrap_err()
+    });
+    assert!(is_a_cancel(&error), "{error:?}");
+    assert!(!is_unreaped(child.id()));
+    child.try_wait().unwrap().unwrap()
+}
+
+fn rest(child: &mut Child) -> Vec<u8> {
+    let mut rest = Vec::new();
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_to_end(&mut rest)
+        .unwrap();
+    rest
+}
+
+#[test]
+fn a_child_gets_sigterm_and_then_sigkill() {
+    let _watch = watch();
+    let child = ready(sh("echo ready; exec sleep 60").grace(LONG));
+    assert_eq!(cancel(&child).signal(), TERM);
+    let child = ready(stubborn().grace(SHORT));
+    assert_eq!(cancel(&child).signal(), KILL);
+    let child = ready(stubborn().grace(Duration::ZERO));
+    assert_eq!(child.stop().unwrap().signal(), KILL);
+    let child = ready(stubborn().grace(Duration::MAX));
+    child.kill().unwrap();
+    assert_eq!(child.stop().unwrap().signal(), KILL);
+}
+
+#[test]
+fn a_child_that_ends_well_after_its_signal_was_cancelled_nevertheless() {
+    let _watch = watch();
+    let mut sleeps = sh("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
+    let mut child = ready(sleeps.grace(LONG));
+    assert!(cancel(&child).success());
+    assert_eq!(rest(&mut child), b"bye\n");
+}
+
+#[test]
+fn another_signal_is_sent_where_the_command_says_so() {
+    let _watch = watch();
+    let mut command =
+        sh("trap 'exit 9' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done");
+    let child = ready(command.stop_with(Signal::INT.as_raw()).grace(LONG));
+    assert_eq!(child.stop().unwrap().code(), Some(9));
+    let child = ready(stubborn().stop_with(Signal::KILL.as_raw()).grace(LONG));
+    assert_eq!(child.stop().unwrap().signal(), KILL);
+    for unknown in [0, -1, 4096] {
+        let refused = std::panic::catch_unwind(|| _ = Command::new("true").stop_with(unknown));
+        assert!(refused.is_err());
+    }
+}
+
+#[test]
+fn a_stopped_child_sees_its_signal() {
+    let _watch = watch();
+    let child = ready(sh("echo ready; exec sleep 60").grace(LONG));
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, Signal::STOP).unwrap();
+    assert_eq!(cancel(&child).signal(), TERM);
+}
+
+#[test]
+fn a_kill_is_seen_by_a_waiting_thread() {
+    let _watch = watch();
+    let child = ready(&mut stubborn());
+    std::thread::scope(|threads| {
+        let waiter = threads.spawn(|| child.wait());
+        child.kill().unwrap();
+        assert_eq!(waiter.join().unwrap().unwrap().signal(), KILL);
+    });
+}
+
+#[test]
+fn several_threads_may_stop_a_child() {
+    let _watch = watch();
+    let child = ready(stubborn().grace(SHORT));
+    std::thread::scope(|threads| {
+        let stops = [0, 1, 2].map(|_| threads.spawn(|| child.stop()));
+        for stop in stops {
+            assert_eq!(stop.join().unwrap().unwrap().signal(), KILL);
+        }
+    });
+}
+
+#[test]
+fn a_stop_works_in_a_cancelled_scope() {
+    let child = ready(&mut sh("echo ready; exec sleep 60"));
+    let token = CancelToken::new();
+    token.cancel();
+    assert_eq!(token.run(|| child.stop()).unwrap().signal(), TERM);
+}
+
+#[test]
+fn a_child_that_ignores_its_signal_delays_a_timeout_by_its_grace() {
+    let _watch = watch();
+    let child = ready(stubborn().grace(SHORT));
+    let waited = taskgroup::timeout(SHORT, || child.wait());
+    assert!(waited.unwrap().is_none());
+    assert_eq!(child.wait().unwrap().signal(), KILL);
+}
+
+/// The stop and the natural end come at once, in all orders.
+#[test]
+fn a_stop_races_with_the_end_of_the_child() {
+    let _watch = watch();
+    let (mut stopped, mut ended) = (0, 0);
+    for race in 0..races(200) {
+        let mut cat = Command::new("cat");
+        let mut child = cat.stdin(Stdio::piped()).grace(LONG).spawn().unwrap();
+        let (stdin, child) = (child.stdin.take(), &child);
+        let status = std::thread::scope(|threads| {
+            let stop = threads.spawn(move || {
+                (0..race * 37 % 9000).for_each(|_| std::hint::spin_loop());
+                child.stop()
+            });
+            drop(stdin);
+            stop.join().unwrap().unwrap()
+        });
+        match (status.code(), status.signal()) {
+            (Some(0), _) => ended += 1,
+            (_, TERM) => stopped += 1,
+            _ => panic!("{status}"),
+        }
+        assert_eq!(child.wait().unwrap(), status);
+        assert!(!is_unreaped(child.id()));
+    }
+    println!("{stopped} children were stopped, {ended} had ended");
+}
+
+/// Returns a command whose standard input is a socket, and the other end.
+fn with_socket(script: &str) -> (Command, UnixStream) {
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    let mut command = sh(script);
+    command.stdin(OwnedFd::from(theirs));
+    (command, ours)
+}
+
+/// A leader that has ended and a helper in its group, which holds the pipe.
+fn leader_with_helper(script: &str) -> Child {
+    let mut command = sh(script);
+    ready(command.own_group().grace(LONG))
+}
+
+#[test]
+fn a_cancel_ends_the_whole_group() {
+    let _watch = watch();
+    let mut child = leader_with_helper("sleep 60 & sleep 60 & echo ready; wait");
+    assert_eq!(cancel(&child).signal(), TERM);
+    assert_eq!(rest(&mut child), b"", "no helper holds the pipe");
+
+    let mut child = leader_with_helper("sleep 60 & echo ready; wait");
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), KILL);
+    assert_eq!(rest(&mut child), b"");
+
+    // Helpers that ignore the signal go with the leader.
+    let mut child = leader_with_helper("(trap '' TERM; echo ready; exec sleep 60) & wait");
+    assert_eq!(cancel(&child).signal(), TERM);
+    assert_eq!(rest(&mut child), b"");
+}
+
+#[test]
+fn helpers_of_a_leader_that_has_ended_are_killed_before_it_is_reaped() {
+    let _watch = watch();
+    // Not waited for: the leader is a zombie, and its helper lives.
+    let ended = |child: &Child| {
+        let pid = rustix::process::Pid::from_raw(child.id() as i32);
+        let options =
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let id = rustix::process::WaitId::Pid(pid.unwrap());
+        rustix::process::waitid(id, options).unwrap();
+    };
+    let script = "(trap '' TERM; echo ready; exec sleep 60) & exit 3";
+    let mut child = leader_with_helper(script);
+    ended(&child);
+    assert_eq!(child.stop().unwrap().code(), Some(3));
+    assert_eq!(rest(&mut child), b"");
+
+    let mut child = leader_with_helper(script);
+    ended(&child);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(rest(&mut child), b"");
+
+    let mut child = leader_with_helper(script);
+    ended(&child);
+    let mut stdout = child.stdout.take().unwrap();
+    drop(child);
+    assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_group_is_left_alone_once_its_leader_was_reaped() {
+    let _watch = watch();
+    let (mut command, mut ours) = with_socket("exec 3<&0; cat <&3 & echo ready");
+    let mut child = ready(command.own_group());
+    assert!(child.wait().unwrap().success());
+    assert!(child.stop().unwrap().success());
+    child.kill().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    drop(child);
+    ours.write_all(b"alive\n").unwrap();
+    assert_eq!(line(&mut stdout), "alive");
+    drop((ours, command));
+    assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_has_left_the_group_lives_on() {
+    let _watch = watch();
+    let script = "exec 3<&0; setsid sh -c 'echo ready; exec cat' <&3 & wait";
+    let (mut command, mut ours) = with_socket(script);
+    let mut child = ready(command.own_group().grace(LONG));
+    assert_eq!(cancel(&child).signal(), TERM);
+    ours.write_all(b"alive\n").unwrap();
+    let stdout = child.stdout.as_mut().unwrap();
+    assert_eq!(line(stdout), "alive");
+    drop((ours, command));
+    assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn one_job_that_fails_ends_the_others() {
+    alone("one_job_that_fails_ends_the_others", || {
+        let _watch = watch();
+        let (running, all) = (std::sync::Barrier::new(8), Gate::default());
+        let error = TaskGroup::scope(|g| {
+            for job in 0..8 {
+                let (running, all) = (&running, &all);
+                g.task().dedicated().spawn(move || {
+                    let mut waits = sh("echo ready; read line; exit 1");
+                    let mut child = ready(waits.stdin(Stdio::piped()).grace(LONG));
+                    if running.wait().is_leader() {
+                        all.open();
+                    }
+                    all.wait();
+                    let stdin = (job != 3).then(|| child.stdin.take());
+                    let status = child.wait()?;
+                    drop(stdin);
+                    anyhow::ensure!(status.success(), "job {job} failed");
+                    Ok(())
+                });
+            }
+            Ok(())
+        })
+        .unwrap_err();
+        assert_eq!(error.failures().len(), 1, "{error}");
+        assert!(error.to_string().contains("job 3 failed"), "{error}");
+        assert!(!has_children(), "all are reaped when the scope returns");
+    });
+}
