@@ -121,13 +121,15 @@
 //! | all of [`sync`]: [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`RateLimiter`](sync::RateLimiter), [`Barrier`](sync::Barrier), [`Event`](sync::Event), [`Latch`](sync::Latch), [`WaitGroup`](sync::WaitGroup), [`OnceCell`](sync::OnceCell), [`Promise`](sync::Promise) | yes, at once; a lock or permit that was granted is kept |
 //! | all of [`channel`]: `send`, `recv`, `iter`, [`select!`](channel::select!) | yes, at once; no message is lost |
 //! | [`retry`](fn@retry) | yes: its pauses at once, and no attempt follows |
+//! | all of `net`: `accept`, `connect`, reads, writes, `recv`, `send` | yes, at once; a read or a receipt loses nothing, a write that is cut in the middle breaks its stream |
+//! | `net::lookup`, and the look-up of a name in other calls of `net` | yes: the thread that asks is left behind |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
 //! | [`process`]: [`Command::status`](process::Command::status), [`output`](process::Command::output), [`Child::wait`](process::Child::wait), [`wait_with_output`](process::Child::wait_with_output) | yes: the child gets a signal, is killed after its grace, and is reaped before the call returns |
 //! | reads and writes of the pipes of a child | yes, at once |
 //! | a scope inside a task | yes: its tasks are cancelled, and it returns when they have ended |
 //! | code that computes | where it calls [`checkpoint`] or [`yield_now`] |
 //! | foreign code that can be interrupted | by the hook of [`with_cancel_hook`] or [`with_cancel_hook_repeating`], or a callback of [`CancelToken::on_cancel`] |
-//! | anything else: reads of files, name look-ups, foreign functions | no: the scope waits for it |
+//! | anything else: reads of files, calls of [`std::net`], foreign functions | no: the scope waits for it |
 //!
 //! # Time
 //!
@@ -193,8 +195,8 @@
 //!
 //! # Foreign code
 //!
-//! A read from a socket or the wait for a child process knows nothing of scopes. There are three
-//! ways:
+//! A call of another library, or of std, knows nothing of scopes. If it is a call of `std::net`, use
+//! the type of the same name in `net`. Otherwise there are three ways:
 //!
 //! - If something can wake the call, such as a shutdown of the socket, a message that ends a `recv`
 //!   or a kill, do that in the hook of [`with_cancel_hook`].
@@ -255,6 +257,7 @@
 //! On by default, on Unix only:
 //!
 //! - `process`: child processes that a cancel ends. Includes `io`.
+//! - `net`: the types of [`std::net`] and Unix sockets, with calls that wake on a cancel.
 //! - `signal`: tokens that Ctrl-C and SIGTERM cancel.
 //!
 //! Not on by default:
@@ -406,6 +409,9 @@ mod workers;
 pub mod channel;
 #[cfg(all(unix, not(loom), feature = "io"))]
 pub mod io;
+#[cfg(all(unix, not(loom), feature = "net"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "net"))))]
+pub mod net;
 #[cfg(all(unix, not(any(loom, target_os = "openbsd")), feature = "process"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "process"))))]
 pub mod process;

@@ -8,6 +8,11 @@ use taskgroup::channel::{
     Disconnected, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
     TryRecvError, TrySendError,
 };
+#[cfg(all(unix, feature = "net"))]
+use taskgroup::net::{
+    Incoming, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixIncoming, UnixListener,
+    UnixStream,
+};
 use taskgroup::sync::{
     Barrier, BarrierError, Condvar, Event, Latch, MappedMutexGuard, MappedWriteGuard, Mutex,
     MutexGuard, OnceCell, OwnedPermit, Permit, Promise, RateLimiter, ReadGuard, RwLock, Semaphore,
@@ -185,4 +190,24 @@ fn children_are_shared_by_tasks() {
     ];
     unwind_safe::<Child>();
     unwind_safe::<Partial>();
+}
+
+#[cfg(all(unix, feature = "net"))]
+#[test]
+fn sockets_are_shared_by_tasks() {
+    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    all![
+        TcpListener,
+        TcpStream,
+        UdpSocket,
+        UnixListener,
+        UnixStream,
+        UnixDatagram,
+        Incoming<'static>,
+        UnixIncoming<'static>,
+    ];
+    // Like std's: a handle is only a descriptor.
+    unwind_safe::<TcpListener>();
+    unwind_safe::<TcpStream>();
+    unwind_safe::<UdpSocket>();
 }

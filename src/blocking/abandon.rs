@@ -76,7 +76,7 @@ enum Caller {
 /// ```
 #[track_caller]
 pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Cancelled> {
-    call(None, f)
+    call(WaitKind::Abandon, None, f)
 }
 
 /// Like [`abandon`], with a name for the thread. The system shows the name, and so does
@@ -106,11 +106,22 @@ pub fn abandon_named<T: Send + 'static>(
     name: impl Into<Cow<'static, str>>,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Cancelled> {
-    call(Some(name.into()), f)
+    call(WaitKind::Abandon, Some(name.into()), f)
+}
+
+/// Like [`abandon_named`], for a blocking point of the kind `kind`.
+#[cfg(all(feature = "net", unix, not(loom)))]
+#[track_caller]
+pub(crate) fn abandon_as<T: Send + 'static>(
+    kind: WaitKind,
+    name: String,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Cancelled> {
+    call(kind, Some(name.into()), f)
 }
 
 #[track_caller]
-fn call<T, F>(name: Option<Cow<'static, str>>, f: F) -> Result<T, Cancelled>
+fn call<T, F>(kind: WaitKind, name: Option<Cow<'static, str>>, f: F) -> Result<T, Cancelled>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
@@ -148,7 +159,7 @@ where
         };
     }
 
-    let waited = context::wait(WaitKind::Abandon, None, || call.lock().result.is_some());
+    let waited = context::wait(kind, None, || call.lock().result.is_some());
     // The lock decides: a result that has come by now is returned in spite of a cancel.
     let mut call = call.lock();
     match (call.result.take(), waited) {

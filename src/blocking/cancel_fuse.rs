@@ -2,7 +2,8 @@
 
 use std::mem;
 
-use crate::cancel::{Cancelled, context};
+use crate::cancel::context;
+use crate::error::TaskError;
 
 /// Ends an iteration after a cancel: first the error, so that the loop does not look finished, and
 /// then the end, so that a loop that does not stop at errors stops all the same.
@@ -21,12 +22,15 @@ impl CancelFuse {
         mem::take(&mut self.cancelled) && context::is_cancelled()
     }
 
-    /// Returns the next item: the result of a step, or the cancel that the step met.
-    pub(crate) fn after<T>(
+    /// Returns the next item: the result of a step, or the cancel that the step met. An error that
+    /// is no cancel ends nothing.
+    pub(crate) fn after<T, E: TaskError>(
         &mut self,
-        step: Result<Option<T>, Cancelled>,
-    ) -> Option<Result<T, Cancelled>> {
-        self.cancelled = step.is_err();
+        step: Result<Option<T>, E>,
+    ) -> Option<Result<T, E>> {
+        self.cancelled = step
+            .as_ref()
+            .is_err_and(|error| error.cancelled().is_some());
         step.transpose()
     }
 }

@@ -10,6 +10,8 @@ mod shield;
 mod timeout;
 mod winding_down;
 
+#[cfg(all(feature = "net", unix, not(loom)))]
+pub(crate) use abandon::abandon_as;
 pub use abandon::{abandon, abandon_named};
 pub use abandoned::{Abandoned, abandoned};
 pub(crate) use cancel_fuse::CancelFuse;

@@ -18,3 +18,5 @@ pub(crate) use super::poll::{Cancels, call_when_ready, poll};
 pub(crate) use super::uncancellable::blocked;
 pub(crate) use super::uncancellable::{Outcome, wait_uncancellable, wait_uncancellable_at};
 pub(crate) use super::wait::wait;
+#[cfg(all(feature = "net", unix, not(loom)))]
+pub(crate) use super::wait::wait_at;

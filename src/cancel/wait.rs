@@ -60,9 +60,19 @@ impl Frames {
 pub(crate) fn wait(
     kind: WaitKind,
     limit: Option<Instant>,
+    ready: impl FnMut() -> bool,
+) -> Result<Outcome, Cancelled> {
+    wait_at(Location::caller(), kind, limit, ready)
+}
+
+/// Like [`wait`], for the blocking point at `location`.
+#[inline]
+pub(crate) fn wait_at(
+    location: &'static Location<'static>,
+    kind: WaitKind,
+    limit: Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Result<Outcome, Cancelled> {
-    let location = Location::caller();
     loop {
         check()?;
 

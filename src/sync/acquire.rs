@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::{OwnedPermit, Permit, Semaphore};
 use crate::cancel::Cancelled;
+#[cfg(all(feature = "net", unix, not(loom)))]
+use crate::waiting::WaitKind;
 
 impl Semaphore {
     /// Blocks until a permit is free, and takes it.
@@ -32,6 +34,14 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire(&self) -> Result<Permit<'_>, Cancelled> {
         self.take(1)?;
+        Ok(Permit::new(self, 1))
+    }
+
+    /// Like [`acquire`](Self::acquire), for a blocking point of the kind `kind`.
+    #[cfg(all(feature = "net", unix, not(loom)))]
+    #[track_caller]
+    pub(crate) fn acquire_as(&self, kind: WaitKind) -> Result<Permit<'_>, Cancelled> {
+        self.take_as(kind)?;
         Ok(Permit::new(self, 1))
     }
 

@@ -279,7 +279,19 @@ impl Semaphore {
         if self.try_take(count) {
             Ok(())
         } else {
-            self.wait_for(count)
+            self.wait_for(WaitKind::Semaphore, count)
+        }
+    }
+
+    /// Takes one permit, for a blocking point of the kind `kind`.
+    #[cfg(all(feature = "net", unix, not(loom)))]
+    #[track_caller]
+    pub(super) fn take_as(&self, kind: WaitKind) -> Result<(), Cancelled> {
+        context::check()?;
+        if self.try_take(1) {
+            Ok(())
+        } else {
+            self.wait_for(kind, 1)
         }
     }
 
@@ -295,7 +307,7 @@ impl Semaphore {
 
     #[cold]
     #[track_caller]
-    fn wait_for(&self, count: usize) -> Result<(), Cancelled> {
+    fn wait_for(&self, kind: WaitKind, count: usize) -> Result<(), Cancelled> {
         // A queue moves when a permit goes from thread to thread, which takes longer than a spin.
         if self.word.load(Ordering::Relaxed) & (QUEUED | CLOSED) == 0
             && spin(|| self.try_take(count))
@@ -325,7 +337,7 @@ impl Semaphore {
         let settled = match entered {
             Err(at_once) => Ok(at_once),
             Ok(entered) => {
-                let ended = context::wait(WaitKind::Semaphore, None, || entered.is_granted());
+                let ended = context::wait(kind, None, || entered.is_granted());
                 entered.settle(ended, |state, position, wakes| {
                     state.waiters.remove(position);
                     // A waiter behind this one may need fewer permits.

@@ -300,6 +300,40 @@ mod tests {
         );
     }
 
+    #[cfg(all(unix, feature = "net"))]
+    #[test]
+    fn sockets_say_where_they_block() {
+        use std::io::{Read, Write};
+
+        use crate::net::{TcpListener, UdpSocket, UnixDatagram, UnixStream};
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port left");
+        records(WaitKind::Accept, line!(), || listener.accept().map(drop));
+        records(WaitKind::Accept, line!(), || {
+            listener.incoming().next().map(drop)
+        });
+
+        let (stream, _there) = UnixStream::pair().expect("there is a descriptor left");
+        records(WaitKind::SocketRead, line!(), || (&stream).read(&mut [0]));
+        records(WaitKind::SocketRead, line!(), || {
+            std::io::Read::read_vectored(&mut &stream, &mut [])
+        });
+        let text = vec![0; 8 << 20];
+        records(WaitKind::SocketWrite, line!(), || {
+            (&stream).write_all(&text)
+        });
+
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a port left");
+        records(WaitKind::DatagramReceive, line!(), || {
+            socket.recv_from(&mut [0]).map(drop)
+        });
+        let (socket, _there) = UnixDatagram::pair().expect("there is a descriptor left");
+        socket.set_nonblocking(true).expect("it is open");
+        while socket.send(b"x").is_ok() {}
+        socket.set_nonblocking(false).expect("it is open");
+        records(WaitKind::DatagramSend, line!(), || socket.send(b"x"));
+    }
+
     #[test]
     fn a_thread_that_is_not_blocked_says_so() {
         let token = CancelToken::new();

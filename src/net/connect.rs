@@ -1,0 +1,87 @@
+//! Connecting without blocking in the kernel.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::AddressFamily;
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::sockopt::socket_error;
+
+use super::pauses::Pauses;
+use super::socket::nonblocking_stream;
+use crate::cancel::context;
+use crate::readiness::{Interest, Patience, retry};
+use crate::waiting::WaitKind;
+
+/// What a first attempt to connect came to.
+enum Begun {
+    Connected,
+    /// The system goes on by itself, and makes the socket writable at the end.
+    GoesOn,
+    /// The listener has no room, and nothing was begun. Only Unix sockets say so.
+    NoRoom,
+}
+
+/// Returns a new stream socket that is connected to `address`, and blocking.
+///
+/// If `patience` is at its end, the error is `WouldBlock`. If the call fails, the socket is closed.
+#[track_caller]
+pub(super) fn connect(
+    family: AddressFamily,
+    address: &impl SocketAddrArg,
+    patience: Patience,
+) -> io::Result<OwnedFd> {
+    context::check()?;
+
+    let socket = nonblocking_stream(family)?;
+    let fd = socket.as_fd();
+    let mut pauses = Pauses::new(WaitKind::Connect);
+    loop {
+        match begin(fd, family, address)? {
+            Begun::Connected => break,
+            Begun::GoesOn => {
+                let patience = || Ok(patience);
+                retry(WaitKind::Connect, fd, Interest::Write, patience, || {
+                    outcome(fd)
+                })?;
+                break;
+            }
+            // A socket that was never connected polls as writable at once, so there is nothing to
+            // wait for in the kernel.
+            Begun::NoRoom => pauses.pause()?,
+        }
+    }
+
+    rustix::io::ioctl_fionbio(fd, false)?;
+    Ok(socket)
+}
+
+fn begin(
+    fd: BorrowedFd<'_>,
+    family: AddressFamily,
+    address: &impl SocketAddrArg,
+) -> io::Result<Begun> {
+    match rustix::net::connect(fd, address) {
+        Ok(()) => Ok(Begun::Connected),
+        // After a signal too, the system goes on by itself.
+        Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(Begun::GoesOn),
+        Err(Errno::ISCONN) => Ok(Begun::Connected),
+        // For other sockets the error means that the machine has run out of ports.
+        Err(Errno::AGAIN) if family == AddressFamily::UNIX => Ok(Begun::NoRoom),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the outcome of a connect that goes on, or `WouldBlock` if there is none yet.
+fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
+    socket_error(fd)??;
+
+    // No error may also mean that it still goes on, and a poll may return early. Only a connected
+    // socket has a peer.
+    match rustix::net::getpeername(fd) {
+        Ok(_) => Ok(()),
+        Err(Errno::NOTCONN) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! The receipt and the sending of datagrams.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
+
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
+
+use super::pauses::Pauses;
+use super::socket::{self, Take, patience};
+use crate::cancel::context;
+use crate::readiness::{Interest, Patience, Watched, poll, retry};
+use crate::waiting::WaitKind;
+
+/// A datagram socket for the length of a call.
+///
+/// An empty datagram is a datagram, so `Ok(0)` is no end.
+#[derive(Clone, Copy)]
+pub(super) struct Datagrams<'s>(pub(super) BorrowedFd<'s>);
+
+impl Datagrams<'_> {
+    #[inline]
+    #[track_caller]
+    pub(super) fn receive(self, buf: &mut [u8], take: Take) -> io::Result<usize> {
+        self.when_there(|| socket::receive(self.0, buf, take))
+    }
+
+    #[track_caller]
+    pub(super) fn receive_from(
+        self,
+        buf: &mut [u8],
+        take: Take,
+    ) -> io::Result<(usize, Option<SocketAddrAny>)> {
+        self.when_there(|| socket::receive_from(self.0, buf, take))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn when_there<T>(self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let patience = || patience(self.0, Interest::Read);
+        retry(
+            WaitKind::DatagramReceive,
+            self.0,
+            Interest::Read,
+            patience,
+            receive,
+        )
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn send(self, buf: &[u8]) -> io::Result<usize> {
+        self.when_room(|| socket::send(self.0, buf))
+    }
+
+    #[track_caller]
+    pub(super) fn send_to(self, buf: &[u8], to: &SocketAddr) -> io::Result<usize> {
+        self.when_room(|| socket::send_to(self.0, buf, to))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn when_room(self, send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        let patience = || patience(self.0, Interest::Write);
+        retry(
+            WaitKind::DatagramSend,
+            self.0,
+            Interest::Write,
+            patience,
+            send,
+        )
+    }
+
+    /// Sends to a Unix socket that this one need not be connected to.
+    ///
+    /// The system polls the room of the own socket, and the room may be missing at the receiver:
+    /// then a wait returns at once and the next send finds no room again. So there is a pause after
+    /// each wait that was for nothing.
+    #[track_caller]
+    pub(super) fn send_to_unix(self, buf: &[u8], to: &SocketAddrUnix) -> io::Result<usize> {
+        context::check()?;
+        let send = || match socket::send_to(self.0, buf, to) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Continue(error),
+            done => ControlFlow::Break(done),
+        };
+        let no_room = match send() {
+            ControlFlow::Break(done) => return done,
+            ControlFlow::Continue(error) => error,
+        };
+
+        let limit = match patience(self.0, Interest::Write)? {
+            Patience::None => return Err(no_room),
+            Patience::Until(limit) => Some(limit),
+            Patience::Forever => None,
+        };
+        let mut pauses = Pauses::new(WaitKind::DatagramSend);
+        loop {
+            let watched = &mut [Watched::new(self.0, Interest::Write)];
+            let is_in_time = poll(WaitKind::DatagramSend, watched, limit)?;
+
+            // Also at the limit: room may have come in the last moment.
+            match send() {
+                ControlFlow::Break(done) => return done,
+                ControlFlow::Continue(error) if !is_in_time => return Err(error),
+                ControlFlow::Continue(_) => pauses.pause()?,
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Reads and writes of stream sockets.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
+
+use super::socket::{self, Take, is_cancel, patience, unless_cancelled};
+use super::stream_state::StreamState;
+use crate::cancel::context;
+use crate::readiness::{Interest, retry};
+use crate::waiting::WaitKind;
+
+/// A stream socket for the length of a call.
+#[derive(Clone, Copy)]
+pub(super) struct Stream<'s> {
+    fd: BorrowedFd<'s>,
+    state: &'s StreamState,
+}
+
+impl<'s> Stream<'s> {
+    #[inline]
+    pub(super) fn new(fd: BorrowedFd<'s>, state: &'s StreamState) -> Self {
+        Stream { fd, state }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn read(self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive(|| socket::receive(self.fd, buf, Take::It))
+    }
+
+    #[track_caller]
+    pub(super) fn peek(self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive(|| socket::receive(self.fd, buf, Take::Nothing))
+    }
+
+    #[track_caller]
+    pub(super) fn read_vectored(self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.receive(|| socket::receive_vectored(self.fd, bufs))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn receive(self, receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        let patience = || patience(self.fd, Interest::Read);
+        match retry(
+            WaitKind::SocketRead,
+            self.fd,
+            Interest::Read,
+            patience,
+            receive,
+        ) {
+            Ok(0) => self.at_the_end(),
+            Err(error) => Err(unless_cancelled(error)),
+            received => received,
+        }
+    }
+
+    /// Returns what a read returns that has found the end of the stream.
+    #[cold]
+    fn at_the_end(self) -> io::Result<usize> {
+        // The peer may have gone because of the same cancel.
+        context::check_ancestors()?;
+
+        // The system has told a write of the reset, and tells a read of an end.
+        match self.state.take_kept() {
+            Some(error) => Err(error),
+            None => Ok(0),
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn write(self, buf: &[u8]) -> io::Result<usize> {
+        self.send_all(buf.len(), |sent| socket::send(self.fd, &buf[sent..]))
+    }
+
+    #[track_caller]
+    pub(super) fn write_vectored(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let length = socket::at_once(bufs).iter().map(|buf| buf.len()).sum();
+        self.send_all(length, |sent| socket::send_vectored(self.fd, bufs, sent))
+    }
+
+    /// Sends `length` bytes, like a blocking send. Returns fewer only if the time limit of the
+    /// socket has passed, if the user has made it nonblocking, or before an error.
+    ///
+    /// `send` gets the number of bytes that were sent before, and never blocks.
+    #[inline]
+    #[track_caller]
+    fn send_all(
+        self,
+        length: usize,
+        mut send: impl FnMut(usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut sent = 0;
+        let send_the_rest = || loop {
+            // Invariant 1 of the state. A clone may have been broken since the last look.
+            self.state.check_sending()?;
+            let more = send(sent)?;
+            sent += more;
+            if sent >= length || more == 0 {
+                return Ok(());
+            }
+
+            // A peer that reads fast could keep this loop busy for as long as there is data.
+            context::check()?;
+        };
+
+        let patience = || patience(self.fd, Interest::Write);
+        let interest = Interest::Write;
+        match retry(
+            WaitKind::SocketWrite,
+            self.fd,
+            interest,
+            patience,
+            send_the_rest,
+        ) {
+            Ok(()) => Ok(sent),
+            Err(error) => self.end_of_write(sent, error),
+        }
+    }
+
+    /// Returns the result of a write that has met `error` after it has `sent` so many bytes.
+    #[cold]
+    fn end_of_write(self, sent: usize, error: io::Error) -> io::Result<usize> {
+        if sent == 0 {
+            return Err(unless_cancelled(error));
+        }
+        if is_cancel(&error) {
+            self.state.break_if_cancel(&error);
+            return Err(error);
+        }
+
+        // An error says that nothing was written, so it has to wait for the next call. That this
+        // call would block is no such error, and the next call finds a broken stream by itself.
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.state.keep(&error);
+        }
+        Ok(sent)
+    }
+
+    /// Like [`Write::write_all`](io::Write::write_all). Breaks the stream if a cancel cuts it.
+    #[track_caller]
+    pub(super) fn write_all(self, mut buf: &[u8]) -> io::Result<()> {
+        let mut is_begun = false;
+        while !buf.is_empty() {
+            match self.write(buf) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => buf = &buf[sent..],
+                Err(error) => {
+                    if is_begun {
+                        self.state.break_if_cancel(&error);
+                    }
+                    return Err(error);
+                }
+            }
+            is_begun = true;
+        }
+        Ok(())
+    }
+
+    /// Like [`Write::write_fmt`](io::Write::write_fmt), in one write: a cancel between two pieces
+    /// would leave a part of the text with the peer.
+    #[track_caller]
+    pub(super) fn write_fmt(self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        match text.as_str() {
+            Some(text) => self.write_all(text.as_bytes()),
+            None => self.write_all(text.to_string().as_bytes()),
+        }
+    }
+}
+
+/// Implements `Read` and `Write` for a stream type and for references to it, by its method
+/// `stream`.
+macro_rules! read_and_write {
+    ($stream:ty) => {
+        read_and_write!(@ $stream, );
+        read_and_write!(@ &$stream, );
+    };
+    (@ $handle:ty, ) => {
+        /// Each read is a blocking point. A read that is cancelled took nothing.
+        impl std::io::Read for $handle {
+            #[inline]
+            #[track_caller]
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                self.stream().read(buf)
+            }
+
+            #[track_caller]
+            fn read_vectored(
+                &mut self,
+                bufs: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                self.stream().read_vectored(bufs)
+            }
+        }
+
+        /// Each write is a blocking point. A write that a cancel cuts after its first byte
+        /// [breaks the stream](crate::net#broken-streams).
+        impl std::io::Write for $handle {
+            #[inline]
+            #[track_caller]
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                self.stream().write(buf)
+            }
+
+            #[track_caller]
+            fn write_vectored(
+                &mut self,
+                bufs: &[std::io::IoSlice<'_>],
+            ) -> std::io::Result<usize> {
+                self.stream().write_vectored(bufs)
+            }
+
+            #[track_caller]
+            fn write_all(&mut self, buf: &[u8]) -> std::io::Result<()> {
+                self.stream().write_all(buf)
+            }
+
+            #[track_caller]
+            fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> std::io::Result<()> {
+                self.stream().write_fmt(text)
+            }
+
+            /// Does nothing: the stream has no buffer.
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use read_and_write;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::CancelToken;
+    use crate::error::TaskError;
+
+    /// Numbers that differ from seed to seed, and are the same in each run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % limit as u64) as usize
+        }
+
+        /// Returns how many bytes the next call may move, or the error that it returns instead.
+        fn fault(&mut self, length: usize) -> io::Result<usize> {
+            match self.below(5) {
+                0 => Err(Errno::INTR.into()),
+                1 => Err(Errno::AGAIN.into()),
+                2 => Ok(length.min(1)),
+                3 => Ok(length.min(1 + self.below(4096))),
+                _ => Ok(length),
+            }
+        }
+    }
+
+    fn data(length: usize) -> Vec<u8> {
+        let mut numbers = Numbers(99);
+        (0..length).map(|_| numbers.below(256) as u8).collect()
+    }
+
+    fn send_faultily(stream: Stream<'_>, bytes: &[u8], numbers: &mut Numbers) -> io::Result<usize> {
+        stream.send_all(bytes.len(), |sent| {
+            let rest = &bytes[sent..];
+            socket::send(stream.fd, &rest[..numbers.fault(rest.len())?])
+        })
+    }
+
+    fn receive_faultily(
+        stream: Stream<'_>,
+        buf: &mut [u8],
+        numbers: &mut Numbers,
+    ) -> io::Result<usize> {
+        stream.receive(|| {
+            let most = numbers.fault(buf.len())?;
+            socket::receive(stream.fd, &mut buf[..most], Take::It)
+        })
+    }
+
+    #[test]
+    fn short_counts_interrupts_and_false_readiness_lose_and_repeat_no_byte() {
+        let sent = data(200_000);
+        for seed in 1..=8 {
+            let (here, there) = UnixStream::pair().unwrap();
+            let received = thread::scope(|threads| {
+                let sent = &sent;
+                threads.spawn(move || {
+                    let (state, mut numbers) = (StreamState::default(), Numbers(seed));
+                    let stream = Stream::new(here.as_fd(), &state);
+                    for piece in sent.chunks(30_000) {
+                        let length = send_faultily(stream, piece, &mut numbers).unwrap();
+                        assert_eq!(length, piece.len(), "a write is whole");
+                    }
+                });
+
+                let (state, mut numbers) = (StreamState::default(), Numbers(seed + 100));
+                let stream = Stream::new(there.as_fd(), &state);
+                let (mut received, mut buf) = (Vec::new(), [0; 5000]);
+                loop {
+                    match receive_faultily(stream, &mut buf, &mut numbers).unwrap() {
+                        0 => return received,
+                        length => received.extend_from_slice(&buf[..length]),
+                    }
+                }
+            });
+            assert!(received == sent, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_in_the_middle_breaks_the_stream_under_faults_too() {
+        for seed in 1..=50 {
+            let (here, there) = UnixStream::pair().unwrap();
+            let (state, mut numbers) = (StreamState::default(), Numbers(seed));
+            let stream = Stream::new(here.as_fd(), &state);
+            let token = CancelToken::new();
+            let (mut moved, limit) = (0, numbers.below(3000));
+
+            let written = token.run(|| {
+                stream.send_all(4000, |sent| {
+                    assert_eq!(moved, sent, "no byte is sent twice");
+                    if sent > limit {
+                        token.cancel();
+                    }
+                    let rest = 4000 - sent;
+                    let most = numbers.fault(rest)?.min(500);
+                    moved += socket::send(stream.fd, &data(most))?;
+                    Ok(most)
+                })
+            });
+            assert!(written.unwrap_err().cancelled().is_some());
+            let refused = stream.write(b"more").unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe, "seed {seed}");
+
+            // The peer gets the bytes that were sent, and none beyond.
+            drop(here);
+            let mut received = Vec::new();
+            io::Read::read_to_end(&mut &there, &mut received).unwrap();
+            assert_eq!(received.len(), moved, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn an_error_after_the_first_byte_is_kept_for_the_next_call() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let state = StreamState::default();
+        let stream = Stream::new(here.as_fd(), &state);
+        let reset_after_three = |sent| match sent {
+            0 => Ok(3),
+            _ => Err(io::Error::from(Errno::CONNRESET)),
+        };
+
+        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
+        let error = stream.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+        // A read that finds the end returns it as well, but data comes first.
+        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
+        io::Write::write_all(&mut &there, b"last").unwrap();
+        drop(there);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 4);
+        let error = stream.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    }
+}

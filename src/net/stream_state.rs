@@ -1,0 +1,137 @@
+//! What the clones of a stream know of each other's calls.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::cancel::Cancelled;
+use crate::error::TaskError;
+use crate::facade::{AtomicU32, Once, Ordering};
+
+/// The state that all clones of a stream share.
+//
+// 1. `broken` is set when a cancel has cut a write after its first byte, and never taken back. From
+//    then on no byte is sent: each attempt to send looks first. A write of another thread that is
+//    in the middle ends there as well.
+// 2. `kept` is the number of an error that ended a write after its first byte; 0 is none. The write
+//    returned the number of its bytes, so the error belongs to the next call that meets the end of
+//    the connection. The system gives such an error only once. It is returned once here too: it is
+//    taken by a swap.
+#[derive(Debug, Default)]
+pub(super) struct StreamState {
+    broken: Once<Cancelled>,
+    kept: AtomicU32,
+}
+
+impl StreamState {
+    /// Breaks the stream, if `error` is the cancel that cut a write.
+    pub(super) fn break_if_cancel(&self, error: &io::Error) {
+        if let Some(cancelled) = error.cancelled() {
+            // A second one changes nothing: the first has cut the stream.
+            let _ = self.broken.set(cancelled.clone());
+        }
+    }
+
+    /// Fails if nothing may be sent any more.
+    #[inline]
+    pub(super) fn check_sending(&self) -> io::Result<()> {
+        if self.broken.get().is_none() && self.kept.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+
+        self.refuse_sending()
+    }
+
+    #[cold]
+    fn refuse_sending(&self) -> io::Result<()> {
+        if let Some(cancelled) = self.broken.get() {
+            let broken = BrokenStream(cancelled.clone());
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, broken));
+        }
+
+        match self.take_kept() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the error that ended a write after its first byte for the next call.
+    pub(super) fn keep(&self, error: &io::Error) {
+        if let Some(number) = error.raw_os_error() {
+            // Relaxed: it is only a number, and no data depends on it.
+            self.kept.store(number as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the error that an earlier write has left.
+    pub(super) fn take_kept(&self) -> Option<io::Error> {
+        // Invariant 2.
+        match self.kept.swap(0, Ordering::Relaxed) {
+            0 => None,
+            number => Some(io::Error::from_raw_os_error(number as i32)),
+        }
+    }
+}
+
+/// The reason why a stream takes no more writes.
+//
+// The cancel is not its source: a write to a broken stream is a failure, and not cut by that
+// cancel. Its scope may be another one.
+#[derive(Debug)]
+struct BrokenStream(Cancelled);
+
+impl fmt::Display for BrokenStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the stream is broken: an earlier write was cut in the middle ({})",
+            self.0
+        )
+    }
+}
+
+impl Error for BrokenStream {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CancelToken;
+
+    fn a_cancel() -> io::Error {
+        let token = CancelToken::new();
+        token.cancel_because("enough");
+        token.cancelled().expect("it is cancelled").into()
+    }
+
+    #[test]
+    fn a_broken_stream_says_why_and_is_no_cancel() {
+        let state = StreamState::default();
+        assert!(state.check_sending().is_ok());
+
+        state.break_if_cancel(&io::ErrorKind::WouldBlock.into());
+        assert!(state.check_sending().is_ok(), "only a cancel breaks it");
+
+        state.break_if_cancel(&a_cancel());
+        for _ in 0..2 {
+            let error = state.check_sending().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            assert!(error.to_string().contains("enough"), "{error}");
+            assert!(error.cancelled().is_none());
+        }
+    }
+
+    #[test]
+    fn a_kept_error_is_returned_once() {
+        let state = StreamState::default();
+        let reset = || io::Error::from(rustix::io::Errno::CONNRESET);
+
+        state.keep(&reset());
+        let error = state.check_sending().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(state.check_sending().is_ok());
+
+        state.keep(&reset());
+        assert!(state.take_kept().is_some());
+        assert!(state.take_kept().is_none());
+    }
+}

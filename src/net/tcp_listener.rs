@@ -1,0 +1,197 @@
+//! TCP sockets that listen.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::addrs::ToSocketAddrs;
+use super::like_std::{descriptor, like_std};
+use super::listening::Listening;
+use super::lookup::resolve;
+use super::tcp_stream::TcpStream;
+
+/// A TCP socket that listens for connections. Like std's
+/// [`TcpListener`](std::net::TcpListener), but its `accept` wakes on a cancel.
+///
+/// The listener makes its open file description nonblocking, because no system call accepts
+/// without blocking otherwise. Other handles of the same description see the flag: clones that std
+/// made before, and other processes that share the socket. `Into` std's type takes the flag away,
+/// if it is not the user's and no clone of this crate is left.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::io::Read;
+/// use taskgroup::TaskGroup;
+/// use taskgroup::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// TaskGroup::scope(|g| {
+///     g.spawn(|| Ok(drop(TcpStream::connect(address)?)));
+///     let (mut stream, _) = listener.accept()?;
+///     assert_eq!(stream.read(&mut [0])?, 0);
+///     Ok(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpListener {
+    socket: std::net::TcpListener,
+    listening: Listening,
+}
+
+impl TcpListener {
+    /// Binds a listener to an address. Like std's [`bind`](std::net::TcpListener::bind).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point if `addr` has a name to look up: see [`lookup`](super::lookup()). An
+    /// address is bound in a cancelled scope too.
+    ///
+    /// # Errors
+    ///
+    /// Those of std and of [`lookup`](super::lookup()).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
+        std::net::TcpListener::bind(&*resolve(addr)?)?.try_into()
+    }
+
+    /// Blocks until a connection comes, and returns it with the address of the peer.
+    ///
+    /// The stream is blocking and closed at an `exec`, whatever the listener is. A connection that
+    /// its peer gave up in the queue is passed over, where std returns `ConnectionAborted`.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A connection that was taken from the queue is returned. If the call fails,
+    /// none was taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::time::Duration;
+    /// use taskgroup::net::TcpListener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let none = taskgroup::timeout(Duration::from_millis(1), || listener.accept())?;
+    /// assert!(none.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let accept = || self.socket.accept();
+        let (stream, peer) = self.listening.accept(self.socket.as_fd(), accept)?;
+
+        // Here the stream has inherited the flag of the listener.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        stream.set_nonblocking(false)?;
+
+        Ok((stream.into(), peer))
+    }
+
+    /// Returns another handle of the same socket. Like std's
+    /// [`try_clone`](std::net::TcpListener::try_clone).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
+    /// assert_eq!(listener.try_clone()?.local_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(TcpListener {
+            socket: self.socket.try_clone()?,
+            listening: self.listening.clone(),
+        })
+    }
+
+    /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait again. Like
+    /// std's [`set_nonblocking`](std::net::TcpListener::set_nonblocking), for this handle and its
+    /// clones.
+    ///
+    /// # Errors
+    ///
+    /// None: it returns a `Result` because std's does.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let error = listener.accept().expect_err("no one connects");
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.listening.set_nonblocking(nonblocking);
+        Ok(())
+    }
+}
+
+like_std! {
+    impl TcpListener = "std::net::TcpListener" {
+        /// Returns the address that the listener is bound to.
+        fn local_addr(&self) -> io::Result<SocketAddr>;
+        /// Sets the time to live of the packets of accepted connections, in hops.
+        fn set_ttl(&self, ttl: u32) -> io::Result<()>;
+        /// Returns the time to live, in hops.
+        fn ttl(&self) -> io::Result<u32>;
+        /// Takes the error that the system keeps for the socket, if there is one.
+        fn take_error(&self) -> io::Result<Option<io::Error>>;
+    }
+}
+
+descriptor!(TcpListener);
+
+/// Takes a listener over: its description becomes nonblocking. If it is nonblocking already, that
+/// counts as the user's wish, and `accept` does not wait.
+impl TryFrom<std::net::TcpListener> for TcpListener {
+    type Error = io::Error;
+
+    fn try_from(socket: std::net::TcpListener) -> io::Result<Self> {
+        let listening = Listening::adopt(socket.as_fd())?;
+        Ok(TcpListener { socket, listening })
+    }
+}
+
+/// Takes a listener over, like from std's type.
+impl TryFrom<OwnedFd> for TcpListener {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        std::net::TcpListener::from(fd).try_into()
+    }
+}
+
+/// Gives the listener back with the flag that the user set. While clones of this crate exist, the
+/// description stays nonblocking.
+impl From<TcpListener> for std::net::TcpListener {
+    fn from(listener: TcpListener) -> Self {
+        listener.listening.restore(listener.socket.as_fd());
+        listener.socket
+    }
+}
+
+/// Gives the listener back, like into std's type.
+impl From<TcpListener> for OwnedFd {
+    fn from(listener: TcpListener) -> Self {
+        std::net::TcpListener::from(listener).into()
+    }
+}

@@ -1,0 +1,275 @@
+//! TCP connections.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::net::AddressFamily;
+
+use super::addrs::ToSocketAddrs;
+use super::connect::connect;
+use super::like_std::{descriptor, like_std};
+use super::lookup::resolve;
+use super::socket::is_cancel;
+use super::stream::{Stream, read_and_write};
+use super::stream_state::StreamState;
+use crate::readiness::Patience;
+
+/// A TCP connection. Like std's [`TcpStream`](std::net::TcpStream), but its calls wake on a cancel.
+///
+/// A write returns when the system has taken the whole buffer, like a write to a blocking socket of
+/// std. A write that a cancel cuts after its first byte breaks the stream and its clones: see
+/// [broken streams](super#broken-streams).
+///
+/// Time limits and `set_nonblocking` keep std's meaning, also if they are set by way of a clone
+/// that is a std type.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::io::{Read, Write};
+/// use std::time::Duration;
+/// use taskgroup::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+/// stream.write_all(b"a question")?;
+/// // No answer comes. The deadline holds for all the reads together.
+/// let answer = taskgroup::timeout(Duration::from_millis(1), || stream.read_exact(&mut [0; 8]))?;
+/// assert!(answer.is_none());
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    socket: std::net::TcpStream,
+    state: Arc<StreamState>,
+}
+
+impl TcpStream {
+    /// Connects to the first of the addresses that accepts. Like std's
+    /// [`connect`](std::net::TcpStream::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A deadline of the scope holds for all addresses together. If the call
+    /// fails, no socket is left open.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last address, the errors of [`lookup`](super::lookup()), or the cancel of
+    /// the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
+        let mut failed = None;
+        for address in resolve(addr)?.iter() {
+            match Self::connect_to(address, Patience::Forever) {
+                Err(error) if !is_cancel(&error) => failed = Some(error),
+                decided => return decided,
+            }
+        }
+
+        Err(failed.unwrap_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "could not resolve to any addresses",
+            )
+        }))
+    }
+
+    /// Connects to an address in at most `timeout`. Like std's
+    /// [`connect_timeout`](std::net::TcpStream::connect_timeout).
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` after `timeout`, `InvalidInput` for a timeout of zero, and the errors of
+    /// [`connect`](Self::connect).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use taskgroup::net::{TcpListener, TcpStream};
+    ///
+    /// let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?; // closed again
+    /// let error = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<Self> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "cannot set a 0 duration timeout",
+            ));
+        }
+
+        // A time that is too long to express is no limit.
+        let limit = Instant::now().checked_add(timeout);
+        let patience = limit.map_or(Patience::Forever, Patience::Until);
+        match Self::connect_to(addr, patience) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "connection timed out",
+            )),
+            connected => connected,
+        }
+    }
+
+    #[track_caller]
+    fn connect_to(address: &SocketAddr, patience: Patience) -> io::Result<Self> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket = connect(family, address, patience)?;
+        Ok(std::net::TcpStream::from(socket).into())
+    }
+
+    /// Copies data into `buf` and leaves it in the stream. Like std's
+    /// [`peek`](std::net::TcpStream::peek).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::io::{Read, Write};
+    /// use taskgroup::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut here = TcpStream::connect(listener.local_addr()?)?;
+    /// listener.accept()?.0.write_all(b"x")?;
+    /// let mut byte = [0];
+    /// assert_eq!(here.peek(&mut byte)?, 1);
+    /// assert_eq!(here.read(&mut [0])?, 1);
+    /// assert_eq!(byte, *b"x");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream().peek(buf)
+    }
+
+    /// Returns another handle of the same connection. Like std's
+    /// [`try_clone`](std::net::TcpStream::try_clone).
+    ///
+    /// If the stream breaks, all handles are broken.
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.try_clone()?.local_addr()?, stream.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(TcpStream {
+            socket: self.socket.try_clone()?,
+            state: self.state.clone(),
+        })
+    }
+
+    #[inline]
+    fn stream(&self) -> Stream<'_> {
+        Stream::new(self.socket.as_fd(), &self.state)
+    }
+}
+
+like_std! {
+    impl TcpStream = "std::net::TcpStream" {
+        /// Returns the address of the peer.
+        fn peer_addr(&self) -> io::Result<SocketAddr>;
+        /// Returns the address of this end.
+        fn local_addr(&self) -> io::Result<SocketAddr>;
+        /// Shuts the reading side, the writing side, or both. Calls of other threads wake.
+        fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+        /// Sets how long one read waits. After that time it fails with `WouldBlock`. Without a
+        /// limit, which is the default, it waits until data comes or the scope is cancelled.
+        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Sets how long one write waits. After that time it fails with `WouldBlock`, or returns
+        /// how many bytes were written. There is no limit by default.
+        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Returns how long one read waits.
+        fn read_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Returns how long one write waits.
+        fn write_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Makes the system send small pieces at once, or collect them.
+        fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
+        /// Returns whether small pieces are sent at once.
+        fn nodelay(&self) -> io::Result<bool>;
+        /// Sets the time to live of packets, in hops.
+        fn set_ttl(&self, ttl: u32) -> io::Result<()>;
+        /// Returns the time to live, in hops.
+        fn ttl(&self) -> io::Result<u32>;
+        /// Takes the error that the system keeps for the socket, if there is one.
+        fn take_error(&self) -> io::Result<Option<io::Error>>;
+        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
+        /// of the connection.
+        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+    }
+}
+
+descriptor!(TcpStream);
+read_and_write!(TcpStream);
+
+/// Nothing of the connection changes.
+impl From<std::net::TcpStream> for TcpStream {
+    fn from(socket: std::net::TcpStream) -> Self {
+        TcpStream {
+            socket,
+            state: Arc::default(),
+        }
+    }
+}
+
+/// Nothing of the connection changes.
+impl From<OwnedFd> for TcpStream {
+    fn from(fd: OwnedFd) -> Self {
+        std::net::TcpStream::from(fd).into()
+    }
+}
+
+/// The connection is as it was. std's type does not know whether the stream is
+/// [broken](super#broken-streams).
+impl From<TcpStream> for std::net::TcpStream {
+    fn from(stream: TcpStream) -> Self {
+        stream.socket
+    }
+}
+
+/// The connection is as it was.
+impl From<TcpStream> for OwnedFd {
+    fn from(stream: TcpStream) -> Self {
+        stream.socket.into()
+    }
+}

@@ -1,0 +1,351 @@
+//! UDP sockets.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::addrs::ToSocketAddrs;
+use super::datagram::Datagrams;
+use super::like_std::{descriptor, like_std};
+use super::lookup::resolve;
+use super::socket::Take;
+
+/// A UDP socket. Like std's [`UdpSocket`](std::net::UdpSocket), but its calls wake on a cancel.
+///
+/// An empty datagram is `Ok(0)`, and no end.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use taskgroup::net::UdpSocket;
+///
+/// let (here, there) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+/// here.send_to(b"hello", there.local_addr()?)?;
+/// let mut buffer = [0; 16];
+/// let (length, from) = there.recv_from(&mut buffer)?;
+/// assert_eq!((&buffer[..length], from), (&b"hello"[..], here.local_addr()?));
+/// # Ok(())
+/// # }
+/// ```
+pub struct UdpSocket {
+    socket: std::net::UdpSocket,
+}
+
+impl UdpSocket {
+    /// Binds a socket to an address. Like std's [`bind`](std::net::UdpSocket::bind).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point if `addr` has a name to look up: see [`lookup`](super::lookup()).
+    ///
+    /// # Errors
+    ///
+    /// Those of std and of [`lookup`](super::lookup()).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<Self> {
+        Ok(std::net::UdpSocket::bind(&*resolve(addr)?)?.into())
+    }
+
+    /// Sets the peer: `send` sends to it, and only its datagrams are received. Like std's
+    /// [`connect`](std::net::UdpSocket::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`bind`](Self::bind).
+    ///
+    /// # Errors
+    ///
+    /// Like [`bind`](Self::bind).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.connect(socket.local_addr()?)?;
+    /// assert_eq!(socket.peer_addr()?, socket.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
+        self.socket.connect(&*resolve(addr)?)
+    }
+
+    /// Blocks until a datagram comes, and returns its length and sender. Like std's
+    /// [`recv_from`](std::net::UdpSocket::recv_from): what does not fit into `buf` is lost.
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A datagram that was taken is returned. If the call fails, none was taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::time::Duration;
+    /// use taskgroup::net::UdpSocket;
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// let none = taskgroup::timeout(Duration::from_millis(1), || socket.recv_from(&mut [0]))?;
+    /// assert!(none.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.receive_from(buf, Take::It)
+    }
+
+    /// Like [`recv_from`](Self::recv_from), but the datagram stays in the queue. Like std's
+    /// [`peek_from`](std::net::UdpSocket::peek_from).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.send_to(b"x", socket.local_addr()?)?;
+    /// assert_eq!(socket.peek_from(&mut [0])?, socket.recv_from(&mut [0])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.receive_from(buf, Take::Nothing)
+    }
+
+    #[track_caller]
+    fn receive_from(&self, buf: &mut [u8], take: Take) -> io::Result<(usize, SocketAddr)> {
+        let (length, from) = self.datagrams().receive_from(buf, take)?;
+        match from.map(SocketAddr::try_from) {
+            Some(Ok(from)) => Ok((length, from)),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the sender has no IP address",
+            )),
+        }
+    }
+
+    /// Blocks until a datagram comes from the peer, and returns its length. Like std's
+    /// [`recv`](std::net::UdpSocket::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.connect(socket.local_addr()?)?;
+    /// socket.send(b"abc")?;
+    /// assert_eq!(socket.recv(&mut [0; 16])?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.datagrams().receive(buf, Take::It)
+    }
+
+    /// Like [`recv`](Self::recv), but the datagram stays in the queue. Like std's
+    /// [`peek`](std::net::UdpSocket::peek).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.connect(socket.local_addr()?)?;
+    /// socket.send(b"abc")?;
+    /// assert_eq!(socket.peek(&mut [0; 2])?, 2);
+    /// assert_eq!(socket.recv(&mut [0; 16])?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.datagrams().receive(buf, Take::Nothing)
+    }
+
+    /// Sends a datagram to the first of the addresses. Like std's
+    /// [`send_to`](std::net::UdpSocket::send_to).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point: it waits for room in the buffer of the socket, and for the look-up of a
+    /// name. If the call fails, nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of std and of [`lookup`](super::lookup()), or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_eq!(socket.send_to(b"abc", socket.local_addr()?)?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
+        match resolve(addr)?.first() {
+            Some(to) => self.datagrams().send_to(buf, to),
+            None => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no addresses to send data to",
+            )),
+        }
+    }
+
+    /// Sends a datagram to the peer. Like std's [`send`](std::net::UdpSocket::send).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. If the call fails, nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.connect(socket.local_addr()?)?;
+    /// assert_eq!(socket.send(b"abc")?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.datagrams().send(buf)
+    }
+
+    /// Returns another handle of the same socket. Like std's
+    /// [`try_clone`](std::net::UdpSocket::try_clone).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_eq!(socket.try_clone()?.local_addr()?, socket.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    #[inline]
+    fn datagrams(&self) -> Datagrams<'_> {
+        Datagrams(self.socket.as_fd())
+    }
+}
+
+like_std! {
+    impl UdpSocket = "std::net::UdpSocket" {
+        /// Returns the address that the socket is bound to.
+        fn local_addr(&self) -> io::Result<SocketAddr>;
+        /// Returns the address of the peer.
+        fn peer_addr(&self) -> io::Result<SocketAddr>;
+        /// Sets how long one receipt waits. After that time it fails with `WouldBlock`. There is no
+        /// limit by default.
+        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Sets how long one send waits. After that time it fails with `WouldBlock`. There is no
+        /// limit by default.
+        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Returns how long one receipt waits.
+        fn read_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Returns how long one send waits.
+        fn write_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Allows or forbids sending to a broadcast address.
+        fn set_broadcast(&self, broadcast: bool) -> io::Result<()>;
+        /// Returns whether sending to a broadcast address is allowed.
+        fn broadcast(&self) -> io::Result<bool>;
+        /// Makes IPv4 multicasts come back to this machine, or not.
+        fn set_multicast_loop_v4(&self, looped: bool) -> io::Result<()>;
+        /// Returns whether IPv4 multicasts come back.
+        fn multicast_loop_v4(&self) -> io::Result<bool>;
+        /// Sets the time to live of IPv4 multicasts, in hops.
+        fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()>;
+        /// Returns the time to live of IPv4 multicasts, in hops.
+        fn multicast_ttl_v4(&self) -> io::Result<u32>;
+        /// Makes IPv6 multicasts come back to this machine, or not.
+        fn set_multicast_loop_v6(&self, looped: bool) -> io::Result<()>;
+        /// Returns whether IPv6 multicasts come back.
+        fn multicast_loop_v6(&self) -> io::Result<bool>;
+        /// Sets the time to live of packets, in hops.
+        fn set_ttl(&self, ttl: u32) -> io::Result<()>;
+        /// Returns the time to live, in hops.
+        fn ttl(&self) -> io::Result<u32>;
+        /// Joins an IPv4 multicast group.
+        fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()>;
+        /// Joins an IPv6 multicast group.
+        fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()>;
+        /// Leaves an IPv4 multicast group.
+        fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()>;
+        /// Leaves an IPv6 multicast group.
+        fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()>;
+        /// Takes the error that the system keeps for the socket, if there is one.
+        fn take_error(&self) -> io::Result<Option<io::Error>>;
+        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
+        /// of the socket.
+        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+    }
+}
+
+descriptor!(UdpSocket);
+
+/// Nothing of the socket changes.
+impl From<std::net::UdpSocket> for UdpSocket {
+    fn from(socket: std::net::UdpSocket) -> Self {
+        UdpSocket { socket }
+    }
+}
+
+/// Nothing of the socket changes.
+impl From<OwnedFd> for UdpSocket {
+    fn from(fd: OwnedFd) -> Self {
+        std::net::UdpSocket::from(fd).into()
+    }
+}
+
+/// The socket is as it was.
+impl From<UdpSocket> for std::net::UdpSocket {
+    fn from(socket: UdpSocket) -> Self {
+        socket.socket
+    }
+}
+
+/// The socket is as it was.
+impl From<UdpSocket> for OwnedFd {
+    fn from(socket: UdpSocket) -> Self {
+        socket.socket.into()
+    }
+}

@@ -1,0 +1,342 @@
+//! Unix sockets for datagrams.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net;
+use std::path::Path;
+use std::time::Duration;
+
+use super::UnixSocketAddr;
+use super::datagram::Datagrams;
+use super::like_std::{descriptor, like_std};
+use super::socket::Take;
+use super::unix_addr;
+
+/// A Unix socket for datagrams. Like std's [`UnixDatagram`](std::os::unix::net::UnixDatagram), but
+/// its calls wake on a cancel.
+///
+/// No datagram is lost between two such sockets: a send waits while the queue of the receiver is
+/// full.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let (here, there) = taskgroup::net::UnixDatagram::pair()?;
+/// here.send(b"hello")?;
+/// let mut buffer = [0; 16];
+/// let length = there.recv(&mut buffer)?;
+/// assert_eq!(&buffer[..length], b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct UnixDatagram {
+    socket: net::UnixDatagram,
+}
+
+impl UnixDatagram {
+    /// Binds a socket to a path. Like std's [`bind`](std::os::unix::net::UnixDatagram::bind).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let path = std::env::temp_dir().join(format!("taskgroup-dgram-{}", std::process::id()));
+    /// let socket = taskgroup::net::UnixDatagram::bind(&path)?;
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Ok(net::UnixDatagram::bind(path)?.into())
+    }
+
+    /// Binds a socket to an address, which may be an abstract name. Like std's
+    /// [`bind_addr`](std::os::unix::net::UnixDatagram::bind_addr).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::{UnixDatagram, UnixSocketAddr};
+    ///
+    /// let path = std::env::temp_dir().join(format!("taskgroup-dgram-addr-{}", std::process::id()));
+    /// UnixDatagram::bind_addr(&UnixSocketAddr::from_pathname(&path)?)?;
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_addr(address: &UnixSocketAddr) -> io::Result<Self> {
+        Ok(net::UnixDatagram::bind_addr(address)?.into())
+    }
+
+    /// Makes a socket without an address. Like std's
+    /// [`unbound`](std::os::unix::net::UnixDatagram::unbound).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = taskgroup::net::UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unbound() -> io::Result<Self> {
+        Ok(net::UnixDatagram::unbound()?.into())
+    }
+
+    /// Makes two sockets that are connected to each other. Like std's
+    /// [`pair`](std::os::unix::net::UnixDatagram::pair).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (here, there) = taskgroup::net::UnixDatagram::pair()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (here, there) = net::UnixDatagram::pair()?;
+        Ok((here.into(), there.into()))
+    }
+
+    /// Sets the peer that `send` sends to, by its path. Like std's
+    /// [`connect`](std::os::unix::net::UnixDatagram::connect). It never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// let socket = taskgroup::net::UnixDatagram::unbound()?;
+    /// assert!(socket.connect("/no/such/socket").is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.socket.connect(path)
+    }
+
+    /// Blocks until a datagram comes, and returns its length and sender. Like std's
+    /// [`recv_from`](std::os::unix::net::UnixDatagram::recv_from).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. A datagram that was taken is returned. If the call fails, none was taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (here, there) = taskgroup::net::UnixDatagram::pair()?;
+    /// here.send(b"abc")?;
+    /// let (length, from) = there.recv_from(&mut [0; 16])?;
+    /// assert!(length == 3 && from.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, UnixSocketAddr)> {
+        let (length, from) = self.datagrams().receive_from(buf, Take::It)?;
+        Ok((length, unix_addr::from_system(from)?))
+    }
+
+    /// Blocks until a datagram comes, and returns its length. Like std's
+    /// [`recv`](std::os::unix::net::UnixDatagram::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let (here, _there) = taskgroup::net::UnixDatagram::pair()?;
+    /// let none = taskgroup::timeout(Duration::from_millis(1), || here.recv(&mut [0]))?;
+    /// assert!(none.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.datagrams().receive(buf, Take::It)
+    }
+
+    /// Sends a datagram to the socket at a path. Like std's
+    /// [`send_to`](std::os::unix::net::UnixDatagram::send_to).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point. If the call fails, nothing was sent. The system cannot say when a receiver
+    /// has room that this socket is not connected to. So the call tries again after pauses that
+    /// grow from 1 ms to 10 ms, which a cancel ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("taskgroup-send-to-{}", std::process::id()));
+    /// let there = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.send_to(b"abc", &path)?;
+    /// assert_eq!(there.recv(&mut [0; 16])?, 3);
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        let to = unix_addr::of_path(path.as_ref())?;
+        self.datagrams().send_to_unix(buf, &to)
+    }
+
+    /// Sends a datagram to an address, which may be an abstract name. Like std's
+    /// [`send_to_addr`](std::os::unix::net::UnixDatagram::send_to_addr).
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("taskgroup-to-addr-{}", std::process::id()));
+    /// let there = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.send_to_addr(b"abc", &there.local_addr()?)?;
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn send_to_addr(&self, buf: &[u8], address: &UnixSocketAddr) -> io::Result<usize> {
+        let to = unix_addr::to_system(address)?;
+        self.datagrams().send_to_unix(buf, &to)
+    }
+
+    /// Sends a datagram to the peer. Like std's [`send`](std::os::unix::net::UnixDatagram::send).
+    ///
+    /// # Cancellation
+    ///
+    /// A blocking point: it waits while the queue of the peer is full. If the call fails, nothing
+    /// was sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (here, _there) = taskgroup::net::UnixDatagram::pair()?;
+    /// assert_eq!(here.send(b"abc")?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.datagrams().send(buf)
+    }
+
+    /// Returns another handle of the same socket. Like std's
+    /// [`try_clone`](std::os::unix::net::UnixDatagram::try_clone).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (here, _there) = taskgroup::net::UnixDatagram::pair()?;
+    /// let (receiver, sender) = (here.try_clone()?, here);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    #[inline]
+    fn datagrams(&self) -> Datagrams<'_> {
+        Datagrams(self.socket.as_fd())
+    }
+}
+
+like_std! {
+    impl UnixDatagram = "std::os::unix::net::UnixDatagram" {
+        /// Sets the peer that `send` sends to, by its address. It never blocks.
+        fn connect_addr(&self, address: &UnixSocketAddr) -> io::Result<()>;
+        /// Returns the address of this socket.
+        fn local_addr(&self) -> io::Result<UnixSocketAddr>;
+        /// Returns the address of the peer.
+        fn peer_addr(&self) -> io::Result<UnixSocketAddr>;
+        /// Shuts the receiving side, the sending side, or both. Calls of other threads wake.
+        fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+        /// Sets how long one receipt waits. After that time it fails with `WouldBlock`. There is no
+        /// limit by default.
+        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Sets how long one send waits. After that time it fails with `WouldBlock`. There is no
+        /// limit by default.
+        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
+        /// Returns how long one receipt waits.
+        fn read_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Returns how long one send waits.
+        fn write_timeout(&self) -> io::Result<Option<Duration>>;
+        /// Takes the error that the system keeps for the socket, if there is one.
+        fn take_error(&self) -> io::Result<Option<io::Error>>;
+        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
+        /// of the socket.
+        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+    }
+}
+
+descriptor!(UnixDatagram);
+
+/// Nothing of the socket changes.
+impl From<net::UnixDatagram> for UnixDatagram {
+    fn from(socket: net::UnixDatagram) -> Self {
+        UnixDatagram { socket }
+    }
+}
+
+/// Nothing of the socket changes.
+impl From<OwnedFd> for UnixDatagram {
+    fn from(fd: OwnedFd) -> Self {
+        net::UnixDatagram::from(fd).into()
+    }
+}
+
+/// The socket is as it was.
+impl From<UnixDatagram> for net::UnixDatagram {
+    fn from(socket: UnixDatagram) -> Self {
+        socket.socket
+    }
+}
+
+/// The socket is as it was.
+impl From<UnixDatagram> for OwnedFd {
+    fn from(socket: UnixDatagram) -> Self {
+        socket.socket.into()
+    }
+}

@@ -1,0 +1,202 @@
+//! Unix sockets that listen.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net;
+use std::path::Path;
+
+use super::UnixSocketAddr;
+use super::like_std::{descriptor, like_std};
+use super::listening::Listening;
+use super::unix_stream::UnixStream;
+
+/// A Unix socket that listens for connections. Like std's
+/// [`UnixListener`](std::os::unix::net::UnixListener), but its `accept` wakes on a cancel.
+///
+/// Its description becomes nonblocking, like that of a [`TcpListener`](super::TcpListener).
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use std::io::Read;
+/// use taskgroup::net::{UnixListener, UnixStream};
+///
+/// let path = std::env::temp_dir().join(format!("taskgroup-listener-{}", std::process::id()));
+/// let listener = UnixListener::bind(&path)?;
+/// drop(UnixStream::connect(&path)?);
+/// let (mut stream, _) = listener.accept()?;
+/// assert_eq!(stream.read(&mut [0])?, 0);
+/// std::fs::remove_file(&path)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct UnixListener {
+    socket: net::UnixListener,
+    listening: Listening,
+}
+
+impl UnixListener {
+    /// Binds a listener to a path. Like std's [`bind`](std::os::unix::net::UnixListener::bind).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let path = std::env::temp_dir().join(format!("taskgroup-bind-{}", std::process::id()));
+    /// let listener = taskgroup::net::UnixListener::bind(&path)?;
+    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        net::UnixListener::bind(path)?.try_into()
+    }
+
+    /// Binds a listener to an address, which may be an abstract name. Like std's
+    /// [`bind_addr`](std::os::unix::net::UnixListener::bind_addr).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use taskgroup::net::{UnixListener, UnixSocketAddr};
+    ///
+    /// let path = std::env::temp_dir().join(format!("taskgroup-bind-addr-{}", std::process::id()));
+    /// UnixListener::bind_addr(&UnixSocketAddr::from_pathname(&path)?)?;
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bind_addr(address: &UnixSocketAddr) -> io::Result<Self> {
+        net::UnixListener::bind_addr(address)?.try_into()
+    }
+
+    /// Blocks until a connection comes, and returns it with the address of the peer.
+    ///
+    /// The stream is blocking and closed at an `exec`.
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`TcpListener::accept`](super::TcpListener::accept).
+    ///
+    /// # Errors
+    ///
+    /// Those of std, or the cancel of the scope.
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// use std::time::Duration;
+    /// use taskgroup::net::UnixListener;
+    ///
+    /// let path = std::env::temp_dir().join(format!("taskgroup-accept-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let none = taskgroup::timeout(Duration::from_millis(1), || listener.accept())?;
+    /// assert!(none.is_none());
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn accept(&self) -> io::Result<(UnixStream, UnixSocketAddr)> {
+        let accept = || self.socket.accept();
+        let (stream, peer) = self.listening.accept(self.socket.as_fd(), accept)?;
+
+        // Here the stream has inherited the flag of the listener.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        stream.set_nonblocking(false)?;
+
+        Ok((stream.into(), peer))
+    }
+
+    /// Returns another handle of the same socket. Like std's
+    /// [`try_clone`](std::os::unix::net::UnixListener::try_clone).
+    ///
+    /// # Errors
+    ///
+    /// Those of std.
+    ///
+    /// ```
+    /// use taskgroup::net::UnixListener;
+    ///
+    /// fn for_each(listener: &UnixListener, tasks: usize) -> std::io::Result<Vec<UnixListener>> {
+    ///     (0..tasks).map(|_| listener.try_clone()).collect()
+    /// }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(UnixListener {
+            socket: self.socket.try_clone()?,
+            listening: self.listening.clone(),
+        })
+    }
+
+    /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait again. Like
+    /// [`TcpListener::set_nonblocking`](super::TcpListener::set_nonblocking).
+    ///
+    /// # Errors
+    ///
+    /// None: it returns a `Result` because std's does.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let path = std::env::temp_dir().join(format!("taskgroup-nonblocking-{}", std::process::id()));
+    /// let listener = taskgroup::net::UnixListener::bind(&path)?;
+    /// listener.set_nonblocking(true)?;
+    /// assert!(listener.accept().is_err());
+    /// std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.listening.set_nonblocking(nonblocking);
+        Ok(())
+    }
+}
+
+like_std! {
+    impl UnixListener = "std::os::unix::net::UnixListener" {
+        /// Returns the address that the listener is bound to.
+        fn local_addr(&self) -> io::Result<UnixSocketAddr>;
+        /// Takes the error that the system keeps for the socket, if there is one.
+        fn take_error(&self) -> io::Result<Option<io::Error>>;
+    }
+}
+
+descriptor!(UnixListener);
+
+/// Takes a listener over, like [`TcpListener`](super::TcpListener).
+impl TryFrom<net::UnixListener> for UnixListener {
+    type Error = io::Error;
+
+    fn try_from(socket: net::UnixListener) -> io::Result<Self> {
+        let listening = Listening::adopt(socket.as_fd())?;
+        Ok(UnixListener { socket, listening })
+    }
+}
+
+/// Takes a listener over, like from std's type.
+impl TryFrom<OwnedFd> for UnixListener {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        net::UnixListener::from(fd).try_into()
+    }
+}
+
+/// Gives the listener back, like [`TcpListener`](super::TcpListener).
+impl From<UnixListener> for net::UnixListener {
+    fn from(listener: UnixListener) -> Self {
+        listener.listening.restore(listener.socket.as_fd());
+        listener.socket
+    }
+}
+
+/// Gives the listener back, like into std's type.
+impl From<UnixListener> for OwnedFd {
+    fn from(listener: UnixListener) -> Self {
+        net::UnixListener::from(listener).into()
+    }
+}
