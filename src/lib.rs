@@ -123,13 +123,15 @@
 //! | [`retry`](fn@retry) | yes: its pauses at once, and no attempt follows |
 //! | all of `net`: `accept`, `connect`, reads, writes, `recv`, `send` | yes, at once; a read or a receipt loses nothing, a write that is cut in the middle breaks its stream |
 //! | `net::lookup`, and the look-up of a name in other calls of `net` | yes: the thread that asks is left behind |
+//! | all of `io`: reads of `stdin` and of pipes, writes to pipes, `Cancellable`, `open_fifo`, `lock_file` | yes, at once; no byte is lost. A `write_all` of more than `PIPE_BUF` bytes that is cut in the middle breaks its stream |
+//! | `io::copy`, `io::read_to_end`, `io::read_to_string`, of files too | yes, between steps of 64 KiB; a read or write of this crate inside at once |
 //! | [`abandon`] | yes: the thread that runs the code is left behind, and [`abandoned`] lists it |
 //! | [`process`]: [`Command::status`](process::Command::status), [`output`](process::Command::output), [`Child::wait`](process::Child::wait), [`wait_with_output`](process::Child::wait_with_output) | yes: the child gets a signal, is killed after its grace, and is reaped before the call returns |
 //! | reads and writes of the pipes of a child | yes, at once |
 //! | a scope inside a task | yes: its tasks are cancelled, and it returns when they have ended |
 //! | code that computes | where it calls [`checkpoint`] or [`yield_now`] |
 //! | foreign code that can be interrupted | by the hook of [`with_cancel_hook`] or [`with_cancel_hook_repeating`], or a callback of [`CancelToken::on_cancel`] |
-//! | anything else: reads of files, calls of [`std::net`], foreign functions | no: the scope waits for it |
+//! | anything else: single reads of files, calls of [`std::net`], foreign functions | no: the scope waits for it |
 //!
 //! # Time
 //!
@@ -258,6 +260,8 @@
 //!
 //! - `process`: child processes that a cancel ends. Includes `io`.
 //! - `net`: the types of [`std::net`] and Unix sockets, with calls that wake on a cancel.
+//! - `io`: the module `io`, with pipes, standard input, FIFOs, locks on files, copies, and any other
+//!   descriptor that the system can poll.
 //! - `signal`: tokens that Ctrl-C and SIGTERM cancel.
 //!
 //! Not on by default:

@@ -211,3 +211,21 @@ fn sockets_are_shared_by_tasks() {
     unwind_safe::<TcpStream>();
     unwind_safe::<UdpSocket>();
 }
+
+#[cfg(all(unix, feature = "io"))]
+#[test]
+fn ends_of_pipes_and_streams_are_shared_by_tasks() {
+    use taskgroup::io::{
+        BufReader, Cancellable, Fifo, Lines, PipeReader, PipeWriter, Stdin, StdinLock,
+    };
+
+    all![PipeReader, PipeWriter, Fifo, Stdin];
+    all![Cancellable<std::fs::File>, Lines<BufReader<PipeReader>>];
+    unpin::<Lines<StdinLock<'static>>>();
+
+    fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    unwind_safe::<PipeReader>();
+    unwind_safe::<PipeWriter>();
+    unwind_safe::<Fifo>();
+    unwind_safe::<Stdin>();
+}

@@ -1,65 +1,24 @@
 //! Pipes: like std's, and a cancel ends their reads and writes without a loss.
 #![cfg(unix)]
 
+#[path = "support/blocked.rs"]
+mod blocked;
+#[path = "support/descriptors.rs"]
+mod descriptors;
 mod support;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Barrier;
+use std::os::fd::OwnedFd;
 use std::thread;
 
+use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, filling};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use support::{LONG, alone, until, watch};
 use taskgroup::io::{self, PipeReader, PipeWriter};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 
-/// More than a pipe holds.
-const MUCH: usize = 1 << 20;
-
-#[track_caller]
-fn assert_cancelled<T: std::fmt::Debug>(outcome: io::Result<T>) {
-    let error = outcome.expect_err("the scope is cancelled");
-    assert_eq!(error.kind(), ErrorKind::Other, "{error:?}");
-    assert!(Cancelled::find(&error).is_some(), "{error:?}");
-}
-
 fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().expect("there are descriptors left")
-}
-
-/// The number of bytes in the pipe.
-fn filling(end: impl AsFd) -> u64 {
-    rustix::io::ioctl_fionread(end).expect("a pipe knows its filling")
-}
-
-/// Writes until the pipe has no room left. Returns the number of bytes.
-fn fill(writer: &PipeWriter) -> usize {
-    let flags = fcntl_getfl(writer).expect("it is open");
-    fcntl_setfl(writer, flags | OFlags::NONBLOCK).expect("it takes the flag");
-    let mut filled = 0;
-    while let Ok(written) = rustix::io::write(writer, &[0; 4096]) {
-        filled += written;
-    }
-    fcntl_setfl(writer, flags).expect("it takes the flag");
-    filled
-}
-
-/// Runs `call` under a token that is cancelled once the call has begun.
-fn cancelled_inside<T: Send>(call: impl FnOnce() -> T + Send) -> T {
-    let (token, begun) = (CancelToken::new(), Barrier::new(2));
-    thread::scope(|threads| {
-        let calls = threads.spawn(|| {
-            token.run(|| {
-                begun.wait();
-                call()
-            })
-        });
-        begun.wait();
-        // Most of the time the call blocks by then. The outcome is the same if it does not yet.
-        (0..100).for_each(|_| thread::yield_now());
-        token.cancel();
-        calls.join().expect("the call does not panic")
-    })
 }
 
 #[test]
@@ -424,6 +383,18 @@ fn a_deadline_ends_a_read() {
     );
 }
 
+/// Runs `call` under a token that is cancelled a little later. Needs no descriptor.
+fn cancelled_soon<T: Send>(call: impl FnOnce() -> T + Send) -> T {
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let calls = threads.spawn(|| token.run(call));
+        // The outcome is the same if the call does not block yet.
+        (0..100).for_each(|_| thread::yield_now());
+        token.cancel();
+        calls.join().unwrap()
+    })
+}
+
 /// Every descriptor of the process is taken, so the threads that wait get no waker.
 #[test]
 fn at_the_limit_of_descriptors_pipes_still_wake() {
@@ -447,8 +418,8 @@ fn at_the_limit_of_descriptors_pipes_still_wake() {
         assert!(io::pipe().is_err());
 
         for _ in 0..5 {
-            assert_cancelled(cancelled_inside(|| reader.read(&mut [0; 8])));
-            assert_cancelled(cancelled_inside(|| full_writer.write_all(b"x")));
+            assert_cancelled(cancelled_soon(|| reader.read(&mut [0; 8])));
+            assert_cancelled(cancelled_soon(|| full_writer.write_all(b"x")));
         }
         let read = thread::scope(|threads| {
             let read = threads.spawn(|| taskgroup::timeout(LONG, || reader.read(&mut [0; 8])));

@@ -1,10 +1,10 @@
 //! How a descriptor is read and written so that no call blocks.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, IsTerminal};
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags};
 
@@ -17,13 +17,12 @@ use crate::waiting::WaitKind;
 /// reader has made room for the rest.
 pub(super) const PIPE_BUF: usize = rustix::pipe::PIPE_BUF;
 
-/// The most bytes of one write to a terminal. On Linux its buffer grows in steps of 256 bytes, and
-/// the terminal may write two bytes for one.
+/// The most bytes of one write to a terminal. On Linux, one that says that it has room has 256.
 const TERMINAL_WRITE: usize = 128;
 
 /// The most bytes between two looks for a cancel, where the system cannot say that a call would
 /// block.
-const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
 /// The most buffers that a call takes.
 const MAX_BUFS: usize = 1024;
@@ -37,13 +36,12 @@ pub(super) enum Way {
     /// By a flag for this call alone, `MSG_DONTWAIT`. For sockets.
     Socket,
     /// By `O_NONBLOCK` of a description that this crate alone has.
-    #[expect(dead_code, reason = "for a FIFO and a terminal that this module opens")]
     Nonblocking,
     /// It is polled first. Another reader that takes what the poll saw can make the call block, so
     /// this is for devices, and for pipes of systems that know no flag.
     Polled {
-        /// The most bytes that a write is sure not to block for.
-        write: usize,
+        /// How much one write may write.
+        write: Piece,
     },
     /// Not at all: the system says of such a file that it is always ready.
     Unpolled,
@@ -53,7 +51,8 @@ impl Way {
     /// Chooses the way for a descriptor.
     pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let stat = rustix::fs::fstat(fd)?;
-        Ok(match FileType::from_raw_mode(stat.st_mode) {
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        Ok(match file_type {
             #[cfg(target_os = "linux")]
             FileType::Fifo => Way::NoWait,
             FileType::Socket => Way::Socket,
@@ -61,10 +60,9 @@ impl Way {
             | FileType::Directory
             | FileType::Symlink
             | FileType::BlockDevice => Way::Unpolled,
-            FileType::CharacterDevice => Way::Polled {
-                write: TERMINAL_WRITE,
+            _ => Way::Polled {
+                write: Piece::of(fd, file_type),
             },
-            _ => Way::Polled { write: PIPE_BUF },
         })
     }
 
@@ -104,33 +102,45 @@ impl Way {
             Way::Nonblocking => rustix::io::writev(fd, bufs)?,
             Way::Polled { write } => {
                 check_ready(fd, Interest::Write)?;
-                write_at_most(write, fd, bufs)?
+                write_piece(write, fd, bufs)?
             }
-            Way::Unpolled => write_at_most(CHUNK, fd, bufs)?,
+            Way::Unpolled => write_piece(Piece::UpTo(CHUNK), fd, bufs)?,
         };
         Ok(written)
     }
 }
 
-/// Writes the buffers, or if they are longer than `most`, the beginning of the first.
-fn write_at_most(most: usize, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= most {
-        return rustix::io::writev(fd, bufs);
+/// Writes the buffers, or if they are more than a piece, a piece of the first.
+fn write_piece(piece: Piece, fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    match piece.first(bufs) {
+        None => rustix::io::writev(fd, bufs),
+        Some(first) => rustix::io::write(fd, first),
     }
-
-    let first = bufs.iter().find(|buf| !buf.is_empty());
-    first.map_or(Ok(0), |first| {
-        rustix::io::write(fd, &first[..first.len().min(most)])
-    })
 }
 
 /// Fails with `WouldBlock` unless the descriptor is ready now. One with an error, or at its end, is
 /// ready: the call that follows returns the error or the end.
 pub(super) fn check_ready(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-    if poll_now(fd, interest)?.is_empty() {
-        return Err(Errno::AGAIN.into());
+    if !poll_now(fd, interest)?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+
+    // The wrong end of a pipe is never ready. The call that follows says so.
+    if is_open_for(fd, interest)? {
+        Err(Errno::AGAIN.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the descriptor was opened to be read, or to be written to.
+pub(super) fn is_open_for(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<bool> {
+    let mode = rustix::fs::fcntl_getfl(fd)? & OFlags::ACCMODE;
+    let other = match interest {
+        Interest::Read => OFlags::WRONLY,
+        Interest::Write => OFlags::RDONLY,
+    };
+    Ok(mode != other)
 }
 
 /// Returns the state of the descriptor.
@@ -142,6 +152,62 @@ pub(super) fn poll_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Pol
     let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
     rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
     Ok(fds[0].revents())
+}
+
+/// How much one call may write to a descriptor that says that it can be written to, so that the
+/// call is sure not to block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Piece {
+    UpTo(usize),
+    /// A terminal turns some bytes into several. Linux looks for room again before each of these,
+    /// so they are written alone.
+    OfTerminal,
+}
+
+impl Piece {
+    pub(super) fn of(fd: BorrowedFd<'_>, file_type: FileType) -> Self {
+        match file_type {
+            FileType::CharacterDevice if fd.is_terminal() => Piece::OfTerminal,
+            // A write to another device, or to a socket that keeps messages apart, is one message.
+            FileType::CharacterDevice => Piece::UpTo(usize::MAX),
+            FileType::Socket if !is_stream(fd) => Piece::UpTo(usize::MAX),
+            _ => Piece::UpTo(PIPE_BUF),
+        }
+    }
+
+    /// Returns the beginning of `buf` that may be written.
+    pub(super) fn begin(self, buf: &[u8]) -> &[u8] {
+        let length = match self {
+            Piece::UpTo(most) => most,
+            Piece::OfTerminal => {
+                let is_plain = |byte: &u8| !matches!(byte, b'\n' | b'\r' | b'\t' | 8);
+                let plain = buf
+                    .iter()
+                    .take(TERMINAL_WRITE)
+                    .take_while(|byte| is_plain(byte));
+                plain.count().max(1)
+            }
+        };
+        &buf[..length.min(buf.len())]
+    }
+
+    /// Returns none if all of `bufs` may be written at once, or else the beginning that may be.
+    pub(super) fn first<'b>(self, bufs: &'b [IoSlice<'_>]) -> Option<&'b [u8]> {
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        match self {
+            Piece::UpTo(most) if length <= most => None,
+            _ => {
+                let first = bufs.iter().find(|buf| !buf.is_empty());
+                Some(first.map_or(&[], |first| self.begin(first)))
+            }
+        }
+    }
+}
+
+fn is_stream(socket: BorrowedFd<'_>) -> bool {
+    use rustix::net::{SocketType, sockopt::socket_type};
+
+    socket_type(socket).is_ok_and(|socket_type| socket_type == SocketType::STREAM)
 }
 
 /// How a descriptor is read and written, and what was learned about it.
@@ -165,7 +231,9 @@ impl Access {
         if self.refused.load(Ordering::Relaxed) == 0 {
             return self.way;
         }
-        Way::Polled { write: PIPE_BUF }
+        Way::Polled {
+            write: Piece::UpTo(PIPE_BUF),
+        }
     }
 
     /// Reads, and blocks until there is something to read, the end, or a cancel.
@@ -259,7 +327,7 @@ pub(super) fn at_the_end() -> Result<(), Cancelled> {
 
 /// Returns the cancel in place of the error that the other end has gone, if that may have gone
 /// because of it.
-fn unless_cancelled(error: io::Error) -> io::Error {
+pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset};
 
     match error.kind() {

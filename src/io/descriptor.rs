@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::access::{Access, PIPE_BUF, Way};
+use super::access::{Access, PIPE_BUF, Piece, Way};
 use super::cut::Cut;
 use crate::waiting::WaitKind;
 
@@ -23,7 +23,9 @@ impl Descriptor {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         // The system always knows the type of an open descriptor. If it would not tell, the calls
         // still say what is wrong.
-        let way = Way::of(fd.as_fd()).unwrap_or(Way::Polled { write: PIPE_BUF });
+        let way = Way::of(fd.as_fd()).unwrap_or(Way::Polled {
+            write: Piece::UpTo(PIPE_BUF),
+        });
         Descriptor::with_way(fd, way)
     }
 
@@ -102,9 +104,8 @@ impl From<Descriptor> for OwnedFd {
     }
 }
 
-/// Implements what each type with a field `descriptor` has from it: the descriptor itself, `Debug`,
-/// and the conversions.
-macro_rules! owns_descriptor {
+/// Implements access to the descriptor, and `Debug`, for a type with a field `descriptor`.
+macro_rules! has_descriptor {
     ($type:ident) => {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -118,6 +119,22 @@ macro_rules! owns_descriptor {
                 std::os::fd::AsRawFd::as_raw_fd(&fd)
             }
         }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let fd = std::os::fd::AsRawFd::as_raw_fd(self);
+                f.debug_struct(stringify!($type)).field("fd", &fd).finish()
+            }
+        }
+    };
+}
+pub(crate) use has_descriptor;
+
+/// Implements the conversions from and into descriptors, and access to it, for a type with a field
+/// `descriptor` and nothing more.
+macro_rules! owns_descriptor {
+    ($type:ident) => {
+        $crate::io::descriptor::has_descriptor!($type);
 
         impl std::os::fd::IntoRawFd for $type {
             fn into_raw_fd(self) -> std::os::fd::RawFd {
@@ -142,13 +159,6 @@ macro_rules! owns_descriptor {
         impl From<$type> for std::process::Stdio {
             fn from(owner: $type) -> Self {
                 std::os::fd::OwnedFd::from(owner).into()
-            }
-        }
-
-        impl std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                let fd = std::os::fd::AsRawFd::as_raw_fd(self);
-                f.debug_struct(stringify!($type)).field("fd", &fd).finish()
             }
         }
     };

@@ -28,6 +28,34 @@
 //! No call changes a flag of a descriptor. The terminal of a shell, or a pipe that another process
 //! writes to, is as it was, also if this process is killed in the middle of a call.
 
+//!
+//! # What a cancelled call leaves behind
+//!
+//! | call | after a cancel |
+//! |---|---|
+//! | `read` | nothing was read; the bytes stay |
+//! | `read_exact`, `read_to_end`, `read_line`, `read_until` | what was read is in the buffer of the caller; the rest stays |
+//! | [`lines`], [`Stdin::lines`] | one error, then the end; the line that was cut goes on in a scope that is not cancelled |
+//! | `write` | nothing was written |
+//! | `write_all`, `write!`, up to `PIPE_BUF` bytes to a pipe or [`Fifo`] | nothing was written |
+//! | `write_all`, `write!`, longer ones, after the first byte | the stream is broken: later writes fail with `BrokenPipe` |
+//! | [`open_fifo`] | the FIFO is closed |
+//! | [`lock_file`] | the file is not locked |
+//! | [`copy`] | up to 64 KiB that were read and not written are lost |
+//!
+//! A [`BufReader`] keeps what it has read. Its `read_line` loses the part of a line that ends in the
+//! middle of a character, as std's always does after an error; [`lines`] and [`stdin`] do not.
+//!
+//! # Which type for what
+//!
+//! | a descriptor | use |
+//! |---|---|
+//! | standard input | [`stdin`] |
+//! | a pipe between this process and others | [`pipe`], or [`PipeReader`] and [`PipeWriter`] `from` an `OwnedFd` |
+//! | a FIFO | [`open_fifo`] |
+//! | a serial port, a pseudo-terminal, a socket or pipe of another crate | [`Cancellable`] |
+//! | a regular file | the file itself, with [`copy`], [`read_to_end`] and [`read_to_string`], which look for a cancel between chunks |
+
 // Invariants:
 //
 // 1. No call on a descriptor that can be waited for blocks in the kernel but in `readiness`. How that
@@ -44,9 +72,18 @@
 // descriptor. The public types are made of these.
 
 mod access;
+mod back_off;
+mod cancellable;
+mod chunks;
 mod cut;
 pub(crate) mod descriptor;
+mod fifo;
+mod lines;
+mod lock_file;
 mod pipe;
+mod stdin;
+mod stdin_buffer;
+mod stdin_source;
 
 pub use std::io::{
     BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,
@@ -55,4 +92,10 @@ pub use std::io::{
     sink, stderr, stdout,
 };
 
+pub use cancellable::Cancellable;
+pub use chunks::{copy, read_to_end, read_to_string};
+pub use fifo::{Fifo, open_fifo};
+pub use lines::{Lines, lines};
+pub use lock_file::{lock_file, unlock_file};
 pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use stdin::{Stdin, StdinLock, stdin};

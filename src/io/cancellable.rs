@@ -1,0 +1,350 @@
+//! Streams of other crates as blocking points.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use rustix::event::PollFlags;
+use rustix::fs::{FileType, OFlags};
+
+use super::access::{self, CHUNK, Piece, Way};
+use super::back_off::BackOff;
+use super::cut::Cut;
+use crate::cancel::context;
+use crate::readiness::{Interest, Watched, poll};
+use crate::waiting::WaitKind;
+
+/// How often in a row a stream may say that it would block, of a descriptor that is ready, until
+/// the calls pause.
+const CONTRADICTIONS: u32 = 3;
+
+/// Makes the reads and writes of any unbuffered stream over a descriptor blocking points: serial
+/// ports, sockets of other crates, pipes, pseudo-terminals.
+///
+/// A call first waits until the system says that the descriptor is ready, and then calls the method
+/// of the stream. So the stream keeps its own way to read and write, and a read that finds its data
+/// costs two system calls. [`PipeReader`](super::PipeReader) and
+/// [`PipeWriter`](super::PipeWriter), `from` an [`OwnedFd`](std::os::fd::OwnedFd), need one.
+///
+/// # Not for streams with a buffer
+///
+/// What is in a buffer is not in the descriptor. The system would say that there is nothing to read,
+/// and the call would wait. So wrap the stream and put the buffer outside:
+/// `BufReader::new(Cancellable::new(port)?)`. For standard input there is
+/// [`io::stdin`](super::stdin).
+///
+/// # Descriptors
+///
+/// - A descriptor that blocks: if another thread or process takes the data that was announced, the
+///   call of the stream blocks, and a cancel does not end it. A writer writes at most `PIPE_BUF`
+///   bytes to a pipe or a stream socket at a time, and 128 to a terminal, which have room then.
+/// - A nonblocking descriptor: the calls wait all the same, and `WouldBlock` never comes out. They
+///   never block outside the reach of a cancel, and writes are as long as the stream likes.
+/// - A regular file, a directory or a disk: the system says that these are always ready. A call
+///   looks for a cancel and then reads or writes at most 1 MiB.
+///
+/// Time limits of the stream begin when the descriptor is ready. Use
+/// [`timeout`](crate::timeout) instead.
+///
+/// # Cancellation
+///
+/// A read or write fails immediately in a cancelled scope, and wakes when the scope is cancelled.
+/// Then it has read or written nothing. A `write_all` that is cut after its first byte breaks the
+/// stream, as for a [`PipeWriter`](super::PipeWriter): all later writes fail with `BrokenPipe`.
+/// [`flush`](Write::flush) looks for a cancel and then calls the method of the stream.
+///
+/// # Errors
+///
+/// Those of the stream, and a [`Cancelled`](crate::Cancelled) in an error of the kind
+/// [`Other`](ErrorKind::Other).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream; // as another crate would use it
+/// use taskgroup::io::Cancellable;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (near, mut far) = UnixStream::pair()?;
+/// far.write_all(b"hello")?;
+/// let mut near = Cancellable::new(near)?;
+/// let mut bytes = [0; 5];
+/// near.read_exact(&mut bytes)?;
+/// assert_eq!(&bytes, b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cancellable<S> {
+    stream: S,
+    is_polled: bool,
+    /// The most bytes of one call to read.
+    longest_read: usize,
+    /// How much one call may write.
+    piece: Piece,
+    opened_for: OpenedFor,
+    cut: Cut,
+}
+
+/// What a descriptor was opened for.
+#[derive(Clone, Copy, Debug)]
+struct OpenedFor {
+    reads: bool,
+    writes: bool,
+}
+
+impl OpenedFor {
+    fn has(self, interest: Interest) -> bool {
+        match interest {
+            Interest::Read => self.reads,
+            Interest::Write => self.writes,
+        }
+    }
+}
+
+impl<S: AsFd> Cancellable<S> {
+    /// Wraps a stream.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor is not open, or [`InvalidInput`](ErrorKind::InvalidInput) if the system
+    /// cannot poll it.
+    ///
+    /// ```
+    /// use taskgroup::io::Cancellable;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let random = Cancellable::new(std::fs::File::open("/dev/urandom")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(stream: S) -> io::Result<Self> {
+        let fd = stream.as_fd();
+        let file_type = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+        if access::poll_now(fd, Interest::Read)?.contains(PollFlags::NVAL) {
+            let text = format!("descriptor {} cannot be polled", fd.as_raw_fd());
+            return Err(io::Error::new(ErrorKind::InvalidInput, text));
+        }
+
+        let is_polled = Way::of(fd)? != Way::Unpolled;
+        let (longest_read, piece) = if !is_polled {
+            (CHUNK, Piece::UpTo(CHUNK))
+        } else if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
+            (usize::MAX, Piece::UpTo(usize::MAX))
+        } else {
+            (usize::MAX, Piece::of(fd, file_type))
+        };
+        let opened_for = OpenedFor {
+            reads: access::is_open_for(fd, Interest::Read)?,
+            writes: access::is_open_for(fd, Interest::Write)?,
+        };
+        Ok(Cancellable {
+            stream,
+            is_polled,
+            longest_read,
+            piece,
+            opened_for,
+            cut: Cut::default(),
+        })
+    }
+
+    /// Calls `call` when the descriptor is ready, again and again until it need not wait.
+    #[track_caller]
+    fn call<T>(
+        &mut self,
+        kind: WaitKind,
+        interest: Interest,
+        mut call: impl FnMut(&mut S) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (mut contradictions, mut pauses) = (0, BackOff::new());
+        loop {
+            // The wrong end of a pipe is never ready. The call says so.
+            if self.is_polled && self.opened_for.has(interest) {
+                poll(
+                    kind,
+                    &mut [Watched::new(self.stream.as_fd(), interest)],
+                    None,
+                )?;
+            } else {
+                context::check()?;
+            }
+
+            let error = match call(&mut self.stream) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                // Another reader may have been faster. A stream that says so again and again does
+                // not mean the descriptor, and must not keep a processor busy.
+                ErrorKind::WouldBlock if self.is_polled => {
+                    contradictions += 1;
+                    if contradictions > CONTRADICTIONS {
+                        pauses.pause(kind)?;
+                    }
+                }
+                _ => return Err(access::unless_cancelled(error)),
+            }
+        }
+    }
+}
+
+impl<S> Cancellable<S> {
+    /// Returns the stream.
+    ///
+    /// ```
+    /// use taskgroup::io::Cancellable;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let null = Cancellable::new(std::fs::File::open("/dev/null")?)?;
+    /// assert!(!null.get_ref().metadata()?.is_file());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Returns the stream, for settings such as the speed of a line. Its own reads and writes do not
+    /// end with the scope.
+    ///
+    /// ```
+    /// use taskgroup::io::Cancellable;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut null = Cancellable::new(std::fs::File::open("/dev/null")?)?;
+    /// null.get_mut().sync_all().ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Returns the stream, whose reads and writes do not end with the scope any more.
+    ///
+    /// ```
+    /// use taskgroup::io::Cancellable;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let null = Cancellable::new(std::fs::File::open("/dev/null")?)?.into_inner();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: AsFd + Read> Cancellable<S> {
+    #[track_caller]
+    fn read_with(
+        &mut self,
+        is_empty: bool,
+        read: impl FnMut(&mut S) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let length = self.call(WaitKind::DescriptorRead, Interest::Read, read)?;
+        if length == 0 && !is_empty && self.is_polled {
+            access::at_the_end()?;
+        }
+        Ok(length)
+    }
+}
+
+impl<S: AsFd + Read> Read for Cancellable<S> {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let length = buf.len().min(self.longest_read);
+        let buf = &mut buf[..length];
+        self.read_with(buf.is_empty(), |stream| stream.read(buf))
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if bufs
+            .first()
+            .is_some_and(|first| first.len() > self.longest_read)
+        {
+            return self.read(&mut bufs[0]);
+        }
+        let is_empty = bufs.iter().all(|buf| buf.is_empty());
+        self.read_with(is_empty, |stream| stream.read_vectored(bufs))
+    }
+}
+
+impl<S: AsFd + Write> Cancellable<S> {
+    #[track_caller]
+    fn write_with(&mut self, write: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
+        self.call(WaitKind::DescriptorWrite, Interest::Write, write)
+    }
+
+    /// Writes a part of `buf`, whether the stream is broken or not.
+    #[track_caller]
+    fn write_some(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let buf = self.piece.begin(buf);
+        self.write_with(|stream| stream.write(buf))
+    }
+}
+
+impl<S: AsFd + Write> Write for Cancellable<S> {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.cut.check()?;
+        self.write_some(buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.cut.check()?;
+        match self.piece.first(bufs) {
+            None => self.write_with(|stream| stream.write_vectored(bufs)),
+            Some(first) => self.write_with(|stream| stream.write(first)),
+        }
+    }
+
+    #[track_caller]
+    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
+        self.cut.check()?;
+        // Taken out, since a write borrows the whole.
+        let cut = std::mem::take(&mut self.cut);
+        let outcome = cut.write_all(buf, |rest| self.write_some(rest));
+        self.cut = cut;
+        outcome
+    }
+
+    #[track_caller]
+    fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
+        self.cut.check()?;
+        let cut = std::mem::take(&mut self.cut);
+        let outcome = cut.write_fmt(args, |rest| self.write_some(rest));
+        self.cut = cut;
+        outcome
+    }
+
+    #[track_caller]
+    fn flush(&mut self) -> io::Result<()> {
+        loop {
+            context::check()?;
+            match self.stream.flush() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl<S: AsFd> AsFd for Cancellable<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl<S: AsFd> AsRawFd for Cancellable<S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_fd().as_raw_fd()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Cancellable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancellable").field(&self.stream).finish()
+    }
+}

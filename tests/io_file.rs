@@ -1,0 +1,662 @@
+//! Files, FIFOs, locks, copies, and streams of other crates.
+#![cfg(target_os = "linux")]
+
+#[path = "support/blocked.rs"]
+mod blocked;
+#[path = "support/descriptors.rs"]
+mod descriptors;
+mod support;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Cursor, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use descriptors::{
+    MUCH, assert_cancelled, cancelled_inside, fill, filling, in_a_cancelled_scope, terminal,
+};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl};
+use support::{Gate, until, watch};
+use taskgroup::io::{self, Cancellable, copy, lock_file, open_fifo, unlock_file};
+use taskgroup::{CancelToken, Cancelled, TaskGroup};
+
+/// A folder that is removed at the end of its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("taskgroup-io-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn fifo(&self) -> PathBuf {
+        let path = self.0.join("fifo");
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("the folder is there");
+    }
+}
+
+fn reads() -> OpenOptions {
+    OpenOptions::new().read(true).clone()
+}
+
+fn writes() -> OpenOptions {
+    OpenOptions::new().write(true).clone()
+}
+
+/// Counts its bytes, and cancels after some of them.
+struct CancelsAfter<'t> {
+    token: &'t CancelToken,
+    after: u64,
+    written: u64,
+}
+
+impl Write for CancelsAfter<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.written += buf.len() as u64;
+        if self.written >= self.after {
+            self.token.cancel();
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_copy_of_a_large_file_ends_within_one_step_after_a_cancel() {
+    let folder = Folder::new();
+    let file = File::create(folder.0.join("large")).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let mut file = File::open(folder.0.join("large")).unwrap();
+
+    let token = CancelToken::new();
+    let mut to = CancelsAfter {
+        token: &token,
+        after: 1 << 20,
+        written: 0,
+    };
+    assert_cancelled(token.run(|| copy(&mut file, &mut to)));
+    assert_eq!(to.written, 1 << 20);
+
+    let mut bytes = Vec::new();
+    assert_cancelled(in_a_cancelled_scope(|| {
+        io::read_to_end(&mut file, &mut bytes)
+    }));
+    assert!(bytes.is_empty());
+    assert_cancelled(in_a_cancelled_scope(|| io::read_to_string(&mut file)));
+}
+
+#[test]
+fn without_a_cancel_files_are_copied_and_read_whole() {
+    let folder = Folder::new();
+    let path = folder.0.join("copy");
+    let text = "all of it\n".repeat(20_000);
+    let copied = copy(&mut text.as_bytes(), &mut File::create(&path).unwrap()).unwrap();
+    assert_eq!(copied, text.len() as u64);
+    assert_eq!(
+        io::read_to_string(File::open(&path).unwrap()).unwrap(),
+        text
+    );
+
+    let mut bytes = b"kept".to_vec();
+    let mut file = File::open(&path).unwrap();
+    assert_eq!(io::read_to_end(&mut file, &mut bytes).unwrap(), text.len());
+    assert_eq!(bytes, format!("kept{text}").as_bytes());
+
+    let error = io::read_to_string(&b"\xff"[..]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+}
+
+/// Fails with each error in turn, and then reads its text.
+struct Failing(Vec<io::Error>, Cursor<&'static str>);
+
+impl Read for Failing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.pop() {
+            Some(error) => Err(error),
+            None => self.1.read(buf),
+        }
+    }
+}
+
+#[test]
+fn a_copy_goes_on_after_interrupted_and_ends_with_other_errors() {
+    let interrupted = || ErrorKind::Interrupted.into();
+    let mut copied = Vec::new();
+    let mut reader = Failing(vec![interrupted(), interrupted()], Cursor::new("text"));
+    assert_eq!(copy(&mut reader, &mut copied).unwrap(), 4);
+    assert_eq!(copied, b"text");
+
+    // A cancel of another scope is returned, and not retried.
+    let foreign = in_a_cancelled_scope(|| taskgroup::checkpoint().unwrap_err());
+    let mut reader = Failing(vec![foreign.into(), interrupted()], Cursor::new("text"));
+    assert_cancelled(copy(&mut reader, &mut copied));
+    assert_eq!(copied, b"text");
+
+    for kind in [
+        ErrorKind::WouldBlock,
+        ErrorKind::TimedOut,
+        ErrorKind::ConnectionReset,
+    ] {
+        let mut reader = Failing(vec![kind.into()], Cursor::new("text"));
+        assert_eq!(
+            io::read_to_end(&mut reader, &mut copied)
+                .unwrap_err()
+                .kind(),
+            kind
+        );
+    }
+}
+
+/// Always interrupted, and cancels.
+struct Interrupted<'t>(&'t CancelToken);
+
+impl Read for Interrupted<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.cancel();
+        Err(ErrorKind::Interrupted.into())
+    }
+}
+
+/// At its end because of a cancel.
+struct EndsBy<'t>(&'t CancelToken);
+
+impl Read for EndsBy<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.cancel();
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_cancel_ends_a_copy_that_is_interrupted_or_cut() {
+    let token = CancelToken::new();
+    assert_cancelled(token.run(|| copy(&mut Interrupted(&token), &mut Vec::new())));
+    let token = CancelToken::new();
+    assert_cancelled(token.run(|| copy(&mut EndsBy(&token), &mut Vec::new())));
+    let token = CancelToken::new();
+    assert_cancelled(token.run(|| io::read_to_end(&mut EndsBy(&token), &mut Vec::new())));
+}
+
+#[test]
+fn a_copy_that_is_cancelled_on_its_write_side_breaks_the_stream() {
+    let _watch = watch();
+    let (near, far) = UnixStream::pair().unwrap();
+    let room = near.try_clone().unwrap();
+    let mut socket = Cancellable::new(near).unwrap();
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let copies = threads.spawn(|| token.run(|| copy(&mut io::repeat(1), &mut socket)));
+        // Nothing reads the other end, so the copy waits for room.
+        until(|| !has_room(&room));
+        token.cancel();
+        assert_cancelled(copies.join().unwrap());
+    });
+
+    // Steps have 64 KiB. The system tells how much of the last one was sent.
+    let cut_in_the_middle = filling(&far) % (64 << 10) != 0;
+    let mut drained = vec![0; filling(&far) as usize];
+    (&far).read_exact(&mut drained).unwrap();
+    match socket.write(b"x") {
+        Ok(1) => assert!(!cut_in_the_middle),
+        other => {
+            assert!(cut_in_the_middle);
+            assert_eq!(other.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
+    }
+}
+
+fn has_room(stream: impl AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(&stream, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+}
+
+#[test]
+fn a_lock_that_is_held_elsewhere_is_waited_for_until_a_cancel() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.0.join("lock");
+    let (first, second) = (File::create(&path).unwrap(), File::create(&path).unwrap());
+    lock_file(&first).unwrap();
+    lock_file(&first).unwrap(); // the same handle has it already
+    for _ in 0..10 {
+        assert_cancelled(cancelled_inside(|| lock_file(&second)));
+    }
+
+    // The cancelled waits have left nothing.
+    unlock_file(&first).unwrap();
+    assert_cancelled(in_a_cancelled_scope(|| lock_file(&second)));
+    lock_file(&first).unwrap();
+    thread::scope(|threads| {
+        let waiter = threads.spawn(|| lock_file(&second));
+        (0..100).for_each(|_| thread::yield_now());
+        assert!(!waiter.is_finished());
+        drop(first);
+        waiter.join().unwrap().unwrap();
+    });
+
+    // A process that ends has no lock any more.
+    unlock_file(&second).unwrap();
+    let status = std::process::Command::new("flock")
+        .arg(&path)
+        .arg("true")
+        .status();
+    assert!(status.is_ok_and(|status| status.success()));
+    lock_file(&second).unwrap();
+}
+
+#[test]
+fn threads_take_turns_with_a_lock() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.0.join("lock");
+    let inside = AtomicUsize::new(0);
+    TaskGroup::scope(|g| {
+        for _ in 0..4 {
+            g.spawn(|| {
+                for _ in 0..5 {
+                    let file = File::create(&path)?;
+                    lock_file(&file)?;
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    unlock_file(&file)?;
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_fifo_without_a_writer_is_waited_for_until_a_cancel() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    for _ in 0..10 {
+        assert_cancelled(cancelled_inside(|| open_fifo(&path, &reads())));
+        assert_cancelled(cancelled_inside(|| open_fifo(&path, &writes())));
+    }
+    // They have closed it.
+    let nonblocking = OFlags::WRONLY | OFlags::NONBLOCK;
+    let refused = rustix::fs::open(&path, nonblocking, Mode::empty());
+    assert_eq!(refused.unwrap_err(), rustix::io::Errno::NXIO);
+    assert_cancelled(in_a_cancelled_scope(|| open_fifo(&path, &reads())));
+}
+
+#[test]
+fn a_writer_that_only_opens_a_fifo_ends_the_wait() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    thread::scope(|threads| {
+        let opened = threads.spawn(|| open_fifo(&path, &reads()));
+        let writer = File::options().write(true).open(&path).unwrap();
+        let mut fifo = opened.join().unwrap().unwrap();
+        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
+
+        // One that has gone again is the end, until the next comes.
+        drop(writer);
+        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 0);
+        let mut writer = File::options().write(true).open(&path).unwrap();
+        writer.write_all(b"more").unwrap();
+        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 4);
+    });
+    // Also one that writes and goes before it is looked for.
+    thread::scope(|threads| {
+        let opened = threads.spawn(|| open_fifo(&path, &reads()));
+        std::fs::write(&path, "short").unwrap();
+        let mut text = String::new();
+        opened
+            .join()
+            .unwrap()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "short");
+    });
+}
+
+#[test]
+fn both_ends_of_a_fifo_meet() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let text = TaskGroup::scope(|g| {
+        g.spawn(|| {
+            let mut writer = open_fifo(&path, &writes())?;
+            assert!(format!("{writer:?}").contains("fd"));
+            writer.write_all(&vec![b'x'; MUCH])?;
+            Ok(write!(writer, "{:3}", 7)?)
+        });
+        let mut text = String::new();
+        let mut reader = open_fifo(&path, &reads())?;
+        reader.read_to_string(&mut text)?;
+
+        let file = reader.into_file()?;
+        assert!(!fcntl_getfl(&file)?.contains(OFlags::NONBLOCK));
+        Ok(text)
+    })
+    .unwrap();
+    assert_eq!(text.len(), MUCH + 3);
+
+    // With both ends it waits for nothing.
+    let mut both = open_fifo(&path, OpenOptions::new().read(true).write(true)).unwrap();
+    both.write_all(b"to itself").unwrap();
+    assert_eq!(both.read(&mut [0; 16]).unwrap(), 9);
+    fill(&both);
+    assert_cancelled(cancelled_inside(|| both.write_all(b"x")));
+}
+
+#[test]
+fn what_is_not_a_fifo_is_refused_and_not_touched() {
+    let folder = Folder::new();
+    let path = folder.0.join("file");
+    std::fs::write(&path, "text").unwrap();
+    let error = open_fifo(&path, writes().truncate(true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("is not a FIFO"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"text");
+
+    let missing = folder.0.join("missing");
+    let error = open_fifo(&missing, writes().create(true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(!missing.exists());
+    let error = open_fifo(folder.fifo(), &OpenOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_fifo_that_is_standard_input_of_others_needs_no_flag() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    // Opened by other code, so its description may be shared, and Linux knows no flag for a call.
+    let mut fifo = io::PipeReader::from(OwnedFd::from(
+        File::options().read(true).write(true).open(&path).unwrap(),
+    ));
+    let mut writer = io::PipeWriter::from(OwnedFd::from(
+        File::options().write(true).open(&path).unwrap(),
+    ));
+    for _ in 0..10 {
+        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
+    }
+    fill(&writer);
+    for length in [1, 4096, MUCH] {
+        assert_cancelled(cancelled_inside(|| writer.write(&vec![0; length])));
+    }
+    assert_eq!((&fifo).read(&mut [0; 4096]).unwrap(), 4096);
+    assert_cancelled(cancelled_inside(|| writer.write_all(&vec![0; MUCH])));
+}
+
+#[test]
+fn streams_of_other_crates_wake_on_a_cancel() {
+    let _watch = watch();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut stream = Cancellable::new(near).unwrap();
+    assert_cancelled(cancelled_inside(|| stream.read(&mut [0; 4])));
+    far.write_all(b"hello").unwrap();
+    assert_cancelled(in_a_cancelled_scope(|| stream.read(&mut [0; 4])));
+    let (mut one, mut two) = ([0; 2], [0; 4]);
+    let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+    assert_eq!(stream.read_vectored(&mut bufs).unwrap(), 5);
+
+    assert_cancelled(cancelled_inside(|| stream.write_all(&vec![0; 16 * MUCH])));
+    let error = stream.write_vectored(&[IoSlice::new(b"x")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    assert!(Cancelled::find(&error).is_none());
+    assert!(writeln!(stream, "x").is_err());
+    let mut drained = vec![0; filling(&far) as usize];
+    far.read_exact(&mut drained).unwrap();
+    drop(far);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert!(
+        !fcntl_getfl(stream.get_ref())
+            .unwrap()
+            .contains(OFlags::NONBLOCK)
+    );
+    assert!(format!("{stream:?}").contains("UnixStream"));
+    stream.flush().unwrap();
+    assert!(stream.as_raw_fd() == stream.into_inner().as_raw_fd());
+}
+
+#[test]
+fn a_message_is_not_cut() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    struct Messages(UnixDatagram);
+    impl AsFd for Messages {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    impl Write for Messages {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.0.send(buf)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut messages = Cancellable::new(Messages(near)).unwrap();
+    assert_eq!(messages.write(&[1; 20_000]).unwrap(), 20_000);
+    assert_eq!(far.recv(&mut vec![0; 30_000]).unwrap(), 20_000);
+}
+
+#[test]
+fn a_terminal_with_little_room_never_holds_a_write() {
+    let _watch = watch();
+    let (program, user) = terminal();
+    let mut line = Cancellable::new(File::from(program)).unwrap();
+    // Lines take two bytes for the end of each.
+    for text in ["\n", "x", "a line\n", "\t\r\n", "xx\tx\u{8}"] {
+        let text = text.repeat(MUCH / text.len()).into_bytes();
+        // A little room, at another place each time.
+        if filling(&user) > 0 {
+            rustix::io::read(&user, &mut [0; 700][..]).unwrap();
+        }
+        assert_cancelled(cancelled_inside(|| -> io::Result<()> {
+            loop {
+                // Perhaps a part. A `write_all` that is cut would break the line.
+                let _part = line.write(&text)?;
+            }
+        }));
+    }
+    rustix::io::write(&user, b"typed\n").unwrap();
+    assert_eq!(line.read(&mut [0; 16]).unwrap(), 6);
+    assert_cancelled(cancelled_inside(|| line.read(&mut [0; 16])));
+}
+
+#[test]
+fn a_nonblocking_stream_waits_and_would_block_never_comes_out() {
+    let _watch = watch();
+    let (program, user) = terminal();
+    let (near, far) = UnixStream::pair().unwrap();
+    let sides = [
+        (program, File::from(user)),
+        (near.into(), File::from(OwnedFd::from(far))),
+    ];
+    for (fd, mut other) in sides {
+        fcntl_setfl(&fd, fcntl_getfl(&fd).unwrap() | OFlags::NONBLOCK).unwrap();
+        let mut stream = Cancellable::new(File::from(fd)).unwrap();
+        assert_cancelled(cancelled_inside(|| stream.read(&mut [0; 4])));
+        thread::scope(|threads| {
+            let read = threads.spawn(|| stream.read(&mut [0; 8]));
+            (0..50).for_each(|_| thread::yield_now());
+            other.write_all(b"late\n").unwrap();
+            assert_eq!(read.join().unwrap().unwrap(), 5);
+        });
+        assert_cancelled(cancelled_inside(|| {
+            stream.write_all(&vec![b'x'; 16 * MUCH])
+        }));
+    }
+}
+
+#[test]
+fn files_and_devices_are_always_ready_and_look_for_a_cancel() {
+    let folder = Folder::new();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(folder.0.join("f"));
+    let mut file = Cancellable::new(file.unwrap()).unwrap();
+    // In steps of 1 MiB, so that a cancel is seen between them.
+    assert_eq!(file.write(&vec![1; 3 * MUCH]).unwrap(), MUCH);
+    assert_eq!(
+        file.write_vectored(&[IoSlice::new(&vec![1; 3 * MUCH])])
+            .unwrap(),
+        MUCH
+    );
+    assert_cancelled(in_a_cancelled_scope(|| file.write(b"x")));
+    std::io::Seek::rewind(file.get_mut()).unwrap();
+    let mut large = vec![0; 3 * MUCH];
+    assert_eq!(file.read(&mut large).unwrap(), MUCH);
+    assert_eq!(
+        file.read_vectored(&mut [IoSliceMut::new(&mut large)])
+            .unwrap(),
+        MUCH
+    );
+    assert_eq!(file.read(&mut large).unwrap(), 0);
+    assert_cancelled(in_a_cancelled_scope(|| file.read(&mut large)));
+
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
+    let mut null = Cancellable::new(null).unwrap();
+    assert_eq!(null.read(&mut [0; 4]).unwrap(), 0);
+    assert_eq!(null.write(&large).unwrap(), large.len());
+    assert_cancelled(in_a_cancelled_scope(|| null.read(&mut [0; 4])));
+}
+
+#[test]
+fn a_descriptor_that_cannot_be_polled_is_refused() {
+    let path = rustix::fs::open("Cargo.toml", OFlags::PATH, Mode::empty()).unwrap();
+    let error = Cancellable::new(File::from(path)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("cannot be polled"), "{error}");
+
+    // The wrong end says so at the call.
+    let (reader, writer) = io::pipe().unwrap();
+    let (mut reader, writer) = (File::from(OwnedFd::from(reader)), OwnedFd::from(writer));
+    let error = Cancellable::new(&mut reader)
+        .unwrap()
+        .write(b"x")
+        .unwrap_err();
+    assert_eq!(
+        error.raw_os_error(),
+        Some(rustix::io::Errno::BADF.raw_os_error())
+    );
+    let mut wrong = io::PipeReader::from(writer.try_clone().unwrap());
+    assert!(wrong.read(&mut [0; 4]).is_err());
+    let mut wrong = io::PipeWriter::from(OwnedFd::from(reader));
+    assert!(wrong.write(b"x").is_err());
+}
+
+/// Says that it would block, of a descriptor that is always ready.
+struct Contradicts<'t> {
+    file: File,
+    calls: usize,
+    token: &'t CancelToken,
+    many: &'t Gate,
+}
+
+impl AsFd for Contradicts<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Read for Contradicts<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.calls += 1;
+        match self.calls {
+            1 => Err(ErrorKind::Interrupted.into()),
+            8 => {
+                self.many.open();
+                self.token.cancel();
+                Err(ErrorKind::WouldBlock.into())
+            }
+            _ => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_contradicts_the_system_is_asked_again_until_a_cancel() {
+    let _watch = watch();
+    let (token, many) = (CancelToken::new(), Gate::default());
+    let file = File::open("/dev/zero").unwrap();
+    let stream = Contradicts {
+        file,
+        calls: 0,
+        token: &token,
+        many: &many,
+    };
+    let mut stream = Cancellable::new(stream).unwrap();
+    assert_cancelled(token.run(|| stream.read(&mut [0; 4])));
+    assert!(many.is_open());
+    assert_eq!(stream.get_ref().calls, 8);
+}
+
+#[test]
+fn hang_ups_are_results_and_no_reason_to_wait() {
+    let _watch = watch();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(writer);
+    let mut reader = Cancellable::new(File::from(OwnedFd::from(reader))).unwrap();
+    assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut writer = Cancellable::new(File::from(OwnedFd::from(writer))).unwrap();
+    assert_eq!(
+        writer.write(b"x").unwrap_err().kind(),
+        ErrorKind::BrokenPipe
+    );
+
+    let (program, user) = terminal();
+    drop(user);
+    let mut terminal = Cancellable::new(File::from(program)).unwrap();
+    assert!(matches!(terminal.read(&mut [0; 4]), Ok(0) | Err(_)));
+    assert!(terminal.write(b"x").is_err());
+}
+
+#[test]
+fn in_a_cancelled_scope_the_end_of_a_stream_is_the_cancel() {
+    let _watch = watch();
+    for _ in 0..50 {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut stream = Cancellable::new(near).unwrap();
+        let token = CancelToken::new();
+        thread::scope(|threads| {
+            let read = threads.spawn(|| token.run(|| stream.read(&mut [0; 4])));
+            token.cancel();
+            drop(far);
+            assert_cancelled(read.join().unwrap());
+        });
+    }
+}
