@@ -1,5 +1,5 @@
-//! A cancel without polling: five tasks block in five ways, a sixth fails, and all five stop where
-//! they are.
+//! A cancel without a token: a loop that computes, as in the original, and then five tasks that
+//! block in five ways, and stop where they are when a sixth fails.
 //!
 //! ```text
 //! cargo run --release --example cancellation
@@ -9,48 +9,42 @@
 //! stops. A hand-made token is seen only at its next check, and never by a thread in `recv`,
 //! `accept` or `read`.
 
-use std::io::{self, Read};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Read;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use taskgroup::{TaskGroup, channel, sync, sync::Latch, with_cancel_hook};
+use taskgroup::net::{TcpListener, TcpStream};
+use taskgroup::{GroupError, TaskGroup, channel, sync, sync::Latch};
 use taskgroup_examples::{left_behind, println};
 
 fn main() -> anyhow::Result<()> {
-    let (_sender, inbox) = channel::unbounded::<String>();
+    one_loop()?;
+
+    let (_sender, inbox) = channel::unbounded::<()>();
     let ledger = sync::Mutex::new(());
     let _kept = ledger.lock()?;
     let door = TcpListener::bind("127.0.0.1:0")?;
-    let silent = TcpListener::bind("127.0.0.1:0")?;
-    let line = TcpStream::connect(silent.local_addr()?)?;
+    let line = TcpStream::connect(door.local_addr()?)?;
+    let _silent = door.accept()?;
 
     let tasks: [(&str, &(dyn Fn() -> anyhow::Result<()> + Sync)); 5] = [
         ("sleeping", &|| Ok(taskgroup::sleep(Duration::MAX)?)),
-        ("receiving", &|| {
-            inbox.recv().map(drop).context("no message")
-        }),
+        ("receiving", &|| Ok(inbox.recv()?)),
         ("locking", &|| Ok(ledger.lock().map(drop)?)),
-        ("accepting", &|| accept(&door).map(drop).context("no guest")),
-        ("reading", &|| {
-            read(&line, &mut [0; 80]).map(drop).context("no answer")
-        }),
+        ("accepting", &|| Ok(door.accept().map(drop)?)),
+        ("reading", &|| Ok((&line).read_exact(&mut [0])?)),
     ];
     let (begun, failed) = (Latch::new(tasks.len()), OnceLock::new());
     let outcome = TaskGroup::builder().name("five and one").scope(|g| {
         for (name, block) in tasks {
-            let (begun, failed) = (&begun, &failed);
-            g.task().name(name).spawn(move || {
+            let task = g.task().name(name).spawn(|| {
                 begun.count_down();
-                // The first instant is the failure: the other tasks fail only after it.
-                block().inspect_err(|_| {
-                    println!(
-                        "{name:<20}{:>9.1?}",
-                        failed.get_or_init(Instant::now).elapsed()
-                    )
-                })
+                block()
             });
+            // The first instant is the failure: the five end only after it.
+            let after = || failed.get_or_init(Instant::now).elapsed();
+            task.on_finished(move |_| println!("{name:<20}{:>9.1?}", after()));
         }
         g.task().name("failing").spawn(|| {
             begun.wait()?;
@@ -60,31 +54,23 @@ fn main() -> anyhow::Result<()> {
         });
         Ok(())
     });
-    println!(
-        "{:<20}{:>9.1?}\n",
-        "all over",
-        failed.get().context("nothing has failed")?.elapsed()
-    );
-    println!(
-        "{:#}\nthreads left: {}",
-        outcome.err().context("a failure was lost")?,
-        left_behind()
-    );
+    let failed = failed.get().context("nothing has failed")?;
+    println!("{:<20}{:>9.1?}\n", "all over", failed.elapsed());
+    let report = outcome.err().context("a failure was lost")?;
+    println!("{report:#}\nthreads left: {}", left_behind());
     Ok(())
 }
 
-/// Accepts a connection. `TcpListener::accept` knows nothing of cancellation, so the hook wakes it
-/// by a connection.
-fn accept(door: &TcpListener) -> io::Result<TcpStream> {
-    let address = door.local_addr()?;
-    let (guest, _) = with_cancel_hook(|| drop(TcpStream::connect(address)), || door.accept())?;
-    taskgroup::checkpoint()?;
-    Ok(guest)
-}
-
-/// Reads from the stream. The hook shuts the stream down, which then reads as ended.
-fn read(mut line: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let length = with_cancel_hook(|| drop(line.shutdown(Shutdown::Both)), || line.read(buffer))?;
-    taskgroup::checkpoint()?;
-    Ok(length)
+/// The original: a loop that computes is cancelled after a second, and waited for.
+fn one_loop() -> Result<(), GroupError> {
+    TaskGroup::scope(|g| {
+        let task = g.spawn(|| -> anyhow::Result<()> {
+            loop {
+                taskgroup::checkpoint()?;
+            }
+        });
+        taskgroup::sleep(Duration::from_secs(1))?;
+        println!("{:<20}{:?}\n", "a loop", task.cancel_and_wait()?);
+        Ok(())
+    })
 }

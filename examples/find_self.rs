@@ -15,19 +15,18 @@
 use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{self, Command, ExitCode, Stdio};
+use std::process::{self, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use rustix::process::{Pid, Signal, kill_process};
-use taskgroup::TaskGroup;
+use rustix::process::Signal;
+use taskgroup::net::{TcpListener, TcpStream};
+use taskgroup::process::Command;
 use taskgroup::sync::{Event, Promise};
-use taskgroup_examples::{OwnedChild, fetch, println, until_ctrl_c};
-use tiny_http::{Request, Response, Server};
+use taskgroup::{Cancelled, TaskGroup};
+use taskgroup_examples::{Request, fetch, println, respond, until_ctrl_c};
 
 /// The answer of a server to a client that has to wait.
 const WAITS: &str = "a client waits until this server has found itself";
@@ -46,62 +45,51 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     until_ctrl_c(|| {
         if options.hosts.is_empty() {
-            launch(&options)
-        } else {
-            serve(&options)
+            return launch(&options);
         }
+        // Even if the launcher is killed and cannot end it, a server does not outlive it.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        let socket = TcpListener::try_from(io::stdin().as_fd().try_clone_to_owned()?)?;
+        let within = Duration::from_secs(options.within);
+        serve(&socket, &options.hosts, within)
     })
 }
 
 /// Runs one of the servers, which looks for itself while it serves.
-fn serve(options: &Options) -> anyhow::Result<()> {
-    let socket = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // Even if the launcher is killed and cannot end it, a server does not outlive it.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let http = Server::from_listener(socket, None).map_err(anyhow::Error::from_boxed)?;
-    let id = &RandomState::new().hash_one(process::id()).to_string();
-    let own = &Promise::new();
+fn serve(socket: &TcpListener, hosts: &[String], within: Duration) -> anyhow::Result<()> {
+    let id = RandomState::new().hash_one(process::id()).to_string();
+    let own = Promise::new();
     Ok(TaskGroup::builder().name("server").scope(|g| {
         g.task().name("http").spawn_daemon(|| {
-            let serve = || {
-                for request in http.incoming_requests() {
-                    g.spawn(move || answer(request, id, own));
-                }
-            };
-            taskgroup::with_cancel_hook(|| http.unblock(), serve);
-            taskgroup::checkpoint()?;
-            bail!("the socket broke")
+            for client in socket.incoming() {
+                let client = client?;
+                drop(g.spawn_isolated(|| answer(client, &id, &own)));
+            }
+            Ok(())
         });
-        let within = Duration::from_secs(options.within);
-        let number = taskgroup::timeout(within, || find(&options.hosts, id))?
-            .context("this server is none of the hosts")?;
+        let number = taskgroup::timeout(within, || find(hosts, &id))?;
+        let number = number.context("this server is none of the hosts")?;
         println!("found itself: number {number}");
         own.set(number).ok();
         Ok(g.token().wait()?)
     })?)
 }
 
-fn answer(request: Request, id: &str, own: &Promise<usize>) -> anyhow::Result<()> {
-    let of_id = request.url() == "/id";
-    if !of_id && !own.is_set() {
-        println!("{WAITS}");
-    }
-    let text = if of_id {
-        id.to_owned()
-    } else {
-        format!("number {}", own.wait()?)
+/// Answers one request. If its client has gone away, that is no failure of the server.
+fn answer(client: TcpStream, id: &str, own: &Promise<usize>) -> anyhow::Result<()> {
+    let request = Request::read(&mut BufReader::new(&client))?;
+    let text = match request {
+        Ok(request) if request.path == "/id" => id.to_owned(),
+        _ => format!("number {}", number(own)?),
     };
-    // A client that has gone away wants no answer.
-    let _ = request.respond(Response::from_string(text));
-    Ok(())
+    Ok(respond(&mut &client, 200, &text, false)?)
 }
 
 fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
     for (number, host) in hosts.iter().enumerate().cycle() {
-        let heard = taskgroup::timeout(Duration::from_secs(10), || {
-            fetch(&format!("http://{host}/id"))
-        });
+        let ask = || fetch(&format!("http://{host}/id"));
+        let heard = taskgroup::timeout(Duration::from_secs(10), ask);
         if matches!(heard, Ok(Some(heard)) if heard == id.as_bytes()) {
             return Ok(number);
         }
@@ -110,22 +98,24 @@ fn find(hosts: &[String], id: &str) -> anyhow::Result<usize> {
     bail!("there are no hosts")
 }
 
+/// Says so if a client has to wait for the number.
+fn number(own: &Promise<usize>) -> Result<usize, Cancelled> {
+    if !own.is_set() {
+        println!("{WAITS}");
+    }
+    own.wait().copied()
+}
+
 /// Runs the three processes, and a client of theirs.
 fn launch(options: &Options) -> anyhow::Result<()> {
-    let sockets =
-        [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports"));
-    let hosts = sockets.each_ref().map(|socket| {
-        socket
-            .local_addr()
-            .expect("the socket is bound")
-            .to_string()
-    });
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let sockets = [bind()?, bind()?, bind()?];
+    let host = |socket: &TcpListener| socket.local_addr().map(|address| address.to_string());
+    let hosts = sockets.iter().map(host).collect::<io::Result<Vec<_>>>()?;
     let client_waits = Event::new();
     let ask = |number: usize| {
-        anyhow::Ok(String::from_utf8(fetch(&format!(
-            "http://{}/",
-            hosts[number]
-        ))?)?)
+        let answer = fetch(&format!("http://{}/", hosts[number]))?;
+        Ok(String::from_utf8(answer)?)
     };
     Ok(TaskGroup::builder().name("servers").scope(|g| {
         let start = |number, socket| {
@@ -140,9 +130,9 @@ fn launch(options: &Options) -> anyhow::Result<()> {
         client_waits.wait()?;
         start(0, first);
         start(1, second);
+        let answer = client.join()?;
         println!(
-            "client: server 2 is {}, it says after {:.1?}",
-            client.join()?,
+            "client: server 2 is {answer}, it says after {:.1?}",
             asked.elapsed()
         );
         for (number, answer) in g.map(0..3, ask).enumerate() {
@@ -153,8 +143,8 @@ fn launch(options: &Options) -> anyhow::Result<()> {
     })?)
 }
 
-/// Runs a server until the scope is cancelled, and then interrupts it. If the server ends by
-/// itself, that is an error.
+/// Runs a server until the scope is cancelled, which interrupts it. If the server ends by itself,
+/// that is an error.
 fn supervise(
     number: usize,
     socket: TcpListener,
@@ -167,29 +157,24 @@ fn supervise(
         .args(["--within", &within.to_string()])
         .args(hosts)
         .stdin(OwnedFd::from(socket))
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stop_with(Signal::INT.as_raw());
     // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows
     // why.
-    let mut process = OwnedChild(command.process_group(0).spawn()?);
+    let mut server = command.own_group().spawn()?;
     drop(command); // and with it the socket, which only the server may have
-    println!("server {number}: process {}", process.0.id());
-    let (pid, stdout) = (Pid::from_child(&process.0), process.0.stdout.take());
-    let print = |line: String| {
+    println!("server {number}: process {}", server.id());
+    let stdout = server.stdout.take().context("it is piped")?;
+    let print = |line: io::Result<String>| {
+        let line = line?;
         println!("server {number}: {line}");
         if line == WAITS {
             client_waits.set();
         }
+        Ok::<_, anyhow::Error>(())
     };
-    taskgroup::with_cancel_hook(
-        || _ = kill_process(pid, Signal::INT),
-        || {
-            BufReader::new(stdout.expect("it is piped"))
-                .lines()
-                .map_while(Result::ok)
-                .for_each(print)
-        },
-    );
-    let status = process.0.wait()?;
-    taskgroup::checkpoint()?;
+    // A server that is stopped has a few words more to say.
+    let print_all = || taskgroup::shield(|| BufReader::new(stdout).lines().try_for_each(print));
+    let ((), status) = taskgroup::join(print_all, || Ok(server.wait()?))?;
     bail!("{status}")
 }

@@ -9,17 +9,18 @@
 //! The bytes are the stacks and the heap of the process (`Anonymous` in `/proc/self/smaps_rollup`,
 //! on Linux), divided by the number of tasks. The kernel's memory for a thread is not included. The
 //! time is from the failure of one more task, which the report names, to the end of the last task.
-//! For threads it is from setting a flag, with a wake and a join for each. Look at the plot, which
-//! is written beside the executable: most of a task's price is its thread.
+//! For threads it is from the opening of the lock that all of them wait for, which is cheaper than
+//! to wake them one by one. Look at the plot, which is written beside the executable: most of a
+//! task's price is its thread.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{OnceLock, RwLock};
 use std::time::{Duration, Instant};
-use std::{env, path::PathBuf, process::Command, thread};
+use std::{env, path::PathBuf, thread};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Parser, builder::RangedU64ValueParser};
-use taskgroup::{TaskGroup, sync::Latch};
+use taskgroup::process::Command;
+use taskgroup::{GroupError, TaskGroup};
 use taskgroup_examples::{LogChart, println, resident, save_svg, settled};
 
 #[derive(Parser)]
@@ -35,44 +36,43 @@ struct Options {
     measure: Option<String>,
 }
 
+/// The bytes for each, the time to cancel all, and the report.
+type Figures = (f64, Duration, String);
+
+/// A count, and the figures for so many tasks and threads.
+type Row = (usize, Figures, Figures);
+
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let Some(kind) = options.measure {
-        return measure_here(&kind, options.counts[0]);
+        let count = options.counts[0];
+        let (bytes, cancel, report) = match &*kind {
+            "tasks" => block_tasks(count)?,
+            _ => block_threads(count)?,
+        };
+        println!("{bytes} {}\n{report}", cancel.as_nanos());
+        return Ok(());
     }
-    println!("{:>8}{:>28}{:>28}", "", "taskgroup", "std::thread");
-    println!(
-        "{:>8}{:>14}{:>14}{:>14}{:>14}",
-        "blocked", "bytes each", "cancel", "bytes each", "cancel"
-    );
-    let (mut lines, mut reports) = ([(); 4].map(|()| Vec::new()), Vec::new());
-    for &count in &options.counts {
-        let (tasks, threads) = (measure("tasks", count)?, measure("threads", count)?);
-        println!(
-            "{count:>8}{:>14.0}{:>14.1?}{:>14.0}{:>14.1?}",
-            tasks.0, tasks.1, threads.0, threads.1
-        );
-        let values = [
-            tasks.0,
-            threads.0,
-            tasks.1.as_secs_f64() * 1e3,
-            threads.1.as_secs_f64() * 1e3,
-        ];
-        lines
-            .iter_mut()
-            .zip(values)
-            .for_each(|(line, value)| line.push((count as f64, value)));
-        reports.push(tasks.2);
-    }
-    println!("the cause, here of the first cancel:\n{}", reports[0]);
-    let path = options.svg.map_or_else(
-        || env::current_exe().map(|path| path.with_extension("svg")),
-        Ok,
-    )?;
-    let [bytes, thread_bytes, cancel, thread_cancel] = lines;
+    let rows = table(&options.counts)?;
+    println!("the cause, here of the first cancel:\n{}", rows[0].1.2);
+    let beside = || env::current_exe().map(|path| path.with_extension("svg"));
+    let path = options.svg.map_or_else(beside, Ok)?;
+    let line = |value: &dyn Fn(&Row) -> f64| {
+        let point = |row: &Row| (row.0 as f64, value(row));
+        rows.iter().map(point).collect()
+    };
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let charts = [
-        ("resident bytes for each", bytes, thread_bytes),
-        ("cancel all, ms", cancel, thread_cancel),
+        (
+            "resident bytes for each",
+            line(&|row| row.1.0),
+            line(&|row| row.2.0),
+        ),
+        (
+            "cancel all, ms",
+            line(&|row| ms(row.1.1)),
+            line(&|row| ms(row.2.1)),
+        ),
     ];
     let charts = charts.map(|(title, tasks, threads)| LogChart {
         title,
@@ -84,91 +84,77 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure_here(kind: &str, count: usize) -> anyhow::Result<()> {
-    // The end of the program, even by a kill, ends this process too.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    let (bytes, cancel, report) = match kind {
-        "tasks" => block_tasks(count)?,
-        _ => block_threads(count)?,
+fn table(counts: &[usize]) -> anyhow::Result<Vec<Row>> {
+    println!("{:>8}{:>28}{:>28}", "", "taskgroup", "std::thread");
+    println!(" blocked    bytes each        cancel    bytes each        cancel");
+    let row = |&n| {
+        let (a, b) = (measure("tasks", n)?, measure("threads", n)?);
+        println!(
+            "{n:>8}{:>14.0}{:>14.1?}{:>14.0}{:>14.1?}",
+            a.0, a.1, b.0, b.1
+        );
+        Ok((n, a, b))
     };
-    println!("{bytes} {}\n{report}", cancel.as_nanos());
-    Ok(())
+    counts.iter().map(row).collect()
 }
 
-/// Returns the bytes for each, the time to cancel all, and the report, from a new process.
-fn measure(kind: &str, count: usize) -> anyhow::Result<(f64, Duration, String)> {
-    let output = Command::new(env::current_exe()?)
-        .args(["--measure", kind, "--counts", &count.to_string()])
-        .output()?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{count} {kind}: {}\n{errors}",
-        output.status
-    );
-    let text = String::from_utf8(output.stdout)?;
-    let (figures, report) = text.split_once('\n').context("no line")?;
-    let (bytes, nanos) = figures
-        .split_once(' ')
-        .with_context(|| format!("not two figures: {figures:?}"))?;
-    Ok((
-        bytes.parse::<f64>()? / count as f64,
-        Duration::from_nanos(nanos.parse()?),
-        report.trim_end().to_owned(),
-    ))
-}
-
-fn block_tasks(count: usize) -> anyhow::Result<(usize, Duration, String)> {
-    let before = resident()?;
-    let (blocked, stopped, failed) = (Latch::new(count), AtomicUsize::new(0), OnceLock::new());
+fn block_tasks(count: usize) -> anyhow::Result<Figures> {
+    let (before, failed) = (resident()?, OnceLock::new());
     let mut bytes = 0;
     let outcome = TaskGroup::builder().name("blocked").scope(|g| {
         for _ in 0..count {
-            g.spawn(|| {
-                blocked.count_down();
-                taskgroup::sleep(Duration::MAX)
-                    .inspect_err(|_| _ = stopped.fetch_add(1, Relaxed))?;
-                Ok(())
-            });
+            g.spawn(|| Ok(taskgroup::sleep(Duration::MAX)?));
         }
-        blocked.wait()?;
-        bytes = settled()?.saturating_sub(before);
-        g.task().name("one more").spawn(|| {
-            failed.get_or_init(Instant::now);
-            Err::<(), _>(anyhow!("this one cannot sleep"))
-        });
+        bytes = settled(count)?.saturating_sub(before);
+        g.task().name("one more").spawn(|| fail(&failed));
         Ok(())
     });
-    let over = Instant::now();
-    let report = outcome.err().context("a failure was lost")?;
-    let Some(failed) = failed.get() else {
-        return Err(report.into());
-    };
-    ensure!(stopped.into_inner() == count, "some tasks did not stop");
-    Ok((bytes, over - *failed, format!("{report:#}")))
+    figures(bytes, count, failed.get(), outcome.err())
 }
 
-/// Threads can neither borrow nor be told to stop: if one cannot be started, only the end of the
-/// process ends the others.
-fn block_threads(count: usize) -> anyhow::Result<(usize, Duration, String)> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let before = resident()?;
-    let blocked: &Latch = Box::leak(Box::new(Latch::new(count)));
-    let block = || {
-        blocked.count_down();
-        while !STOP.load(Relaxed) {
-            thread::park();
+/// Threads cannot be told to stop. Each waits for something that can be made to happen.
+fn block_threads(count: usize) -> anyhow::Result<Figures> {
+    let (before, gate) = (resident()?, RwLock::new(()));
+    let closed = gate.write();
+    let (bytes, opened) = thread::scope(|s| {
+        for _ in 0..count {
+            s.spawn(|| drop(gate.read()));
         }
-    };
-    let threads: Vec<_> = (0..count).map(|_| thread::spawn(block)).collect();
-    blocked.wait()?;
-    let bytes = settled()?.saturating_sub(before);
-    let cancel = Instant::now();
-    STOP.store(true, Relaxed);
-    threads.iter().for_each(|thread| thread.thread().unpark());
-    for thread in threads {
-        thread.join().ok().context("a thread panicked")?;
-    }
-    Ok((bytes, cancel.elapsed(), String::new()))
+        let (bytes, opened) = (settled(count)?.saturating_sub(before), Instant::now());
+        drop(closed);
+        anyhow::Ok((bytes, opened))
+    })?;
+    figures(bytes, count, Some(&opened), None)
+}
+
+/// Fails, and notes when.
+fn fail(failed: &OnceLock<Instant>) -> anyhow::Result<()> {
+    failed.get_or_init(Instant::now);
+    bail!("this one cannot sleep")
+}
+
+/// Returns the figures from the bytes of all and from the beginning of the cancel.
+fn figures(
+    bytes: usize,
+    count: usize,
+    cancelled: Option<&Instant>,
+    outcome: Option<GroupError>,
+) -> anyhow::Result<Figures> {
+    let cancel = cancelled.context("nothing has failed")?.elapsed();
+    let report = outcome.map_or_else(String::new, |report| format!("{report:#}"));
+    Ok((bytes as f64 / count as f64, cancel, report))
+}
+
+/// Returns the figures from a new process.
+fn measure(kind: &str, count: usize) -> anyhow::Result<Figures> {
+    let output = Command::new(env::current_exe()?)
+        .args(["--measure", kind, "--counts", &count.to_string()])
+        .output()?;
+    let (status, errors) = (output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(status.success(), "{count} {kind}: {status}\n{errors}");
+    let text = String::from_utf8(output.stdout)?;
+    let (figures, report) = text.split_once('\n').context("no line")?;
+    let (bytes, nanos) = figures.split_once(' ').context("not two figures")?;
+    let cancel = Duration::from_nanos(nanos.parse()?);
+    Ok((bytes.parse()?, cancel, report.trim_end().to_owned()))
 }

@@ -14,13 +14,10 @@
 pub fn fetch(url: &str) -> anyhow::Result<Vec<u8>> {
     let client: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
     let request = || client.get(url).call()?.into_body().read_to_vec();
-    match taskgroup::with_cancel_hook(|| client.clone().shutdown(), request) {
-        // The client cannot say why its connection was closed. If the hook did it, the checkpoint
-        // says so.
-        Err(broken @ ureq::Error::Io(_)) => {
-            taskgroup::checkpoint()?;
-            Err(broken.into())
-        }
-        reply => Ok(reply?),
+    let reply = taskgroup::with_cancel_hook(|| client.clone().shutdown(), request);
+    if let Err(ureq::Error::Io(_)) = reply {
+        // The client cannot say why its connection was closed. If the hook did it, this says so.
+        taskgroup::checkpoint()?;
     }
+    Ok(reply?)
 }

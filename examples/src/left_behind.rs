@@ -4,8 +4,8 @@ use std::{
 };
 
 /// Returns the names of the threads of this process that still run something, or `none`. Not
-/// counted are the main thread, the idle workers that the crate keeps for later tasks, and the
-/// thread that waits for Ctrl-C.
+/// counted are the main thread, and the threads that the crate keeps for later tasks and for
+/// signals.
 ///
 /// A thread is seen by its name. So a task is seen only if it has a name, and a thread that a
 /// library leaves nameless is not.
@@ -31,7 +31,7 @@ fn threads() -> io::Result<Vec<String>> {
         let Ok(name) = fs::read_to_string(thread?.path().join("comm")) else {
             continue;
         };
-        if name != program && !name.starts_with("taskgroup") && name.trim_end() != "ctrl-c" {
+        if name != program && !name.starts_with("taskgroup") {
             names.push(name.trim_end().to_owned());
         }
     }

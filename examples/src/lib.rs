@@ -1,17 +1,18 @@
 //! Shared parts of the example programs: a server of country flags on the loopback interface and a
-//! client for it, a small web and a client for its pages, Ctrl-C and closed pipes, child processes,
+//! client for it, a small web and a client for its pages, requests of HTTP, Ctrl-C and closed pipes,
 //! a cipher, charts, and a look at the memory and the threads of the program.
 
 mod client;
 mod countries;
 mod fetch;
 mod flag_server;
+mod http;
 mod left_behind;
 mod log_chart;
-mod owned_child;
 mod print;
 mod rc4;
 mod resident;
+mod seconds;
 mod selection;
 mod site;
 mod until_ctrl_c;
@@ -21,13 +22,14 @@ pub use client::{Status, Url, get, links};
 pub use countries::{COUNTRIES, POPULOUS};
 pub use fetch::fetch;
 pub use flag_server::{Answer, FlagServer};
+pub use http::{Refused, Request, respond};
 pub use left_behind::left_behind;
 pub use log_chart::{LogChart, save_svg};
-pub use owned_child::OwnedChild;
 #[doc(hidden)]
 pub use print::print_line;
 pub use rc4::rc4;
 pub use resident::{resident, settled};
+pub use seconds::seconds;
 pub use selection::Selection;
 pub use site::Site;
 pub use until_ctrl_c::until_ctrl_c;

@@ -19,20 +19,20 @@ pub fn resident() -> anyhow::Result<usize> {
     Ok(kib << 10)
 }
 
-/// Returns [`resident`] once it no longer changes: then the threads that were about to block have
-/// blocked.
+/// Returns [`resident`] once this process has so many threads besides the main one and it no longer
+/// changes: then all that were about to block have blocked.
 ///
 /// # Errors
 ///
 /// Like [`resident`].
-pub fn settled() -> anyhow::Result<usize> {
-    let mut last = resident()?;
+pub fn settled(threads: usize) -> anyhow::Result<usize> {
+    let mut last = 0;
     loop {
-        thread::sleep(Duration::from_millis(20));
         let now = resident()?;
-        if now == last {
+        if now == last && fs::read_dir("/proc/self/task")?.count() > threads {
             return Ok(now);
         }
         last = now;
+        thread::sleep(Duration::from_millis(20));
     }
 }

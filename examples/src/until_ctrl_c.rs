@@ -1,10 +1,10 @@
 use std::{
-    process::{self, ExitCode},
+    process::ExitCode,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use taskgroup::CancelToken;
+use taskgroup::signal;
 
 use crate::{
     left_behind,
@@ -15,31 +15,22 @@ use crate::{
 /// The exit code after a Ctrl-C, as in shells; here after the other signals too.
 const INTERRUPTED: u8 = 130;
 
-/// How long a further Ctrl-C changes nothing: some terminals and launchers send two for one.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Runs `program` in a scope that Ctrl-C cancels. At the end it prints how long that took and which
 /// threads are left, namely none.
 ///
-/// A SIGTERM or SIGHUP counts as a Ctrl-C. If the program still runs a second later, one more
-/// signal ends the process as it is. The program is also cancelled when the reader of
-/// [`println!`](crate::println) has gone.
+/// A SIGTERM or SIGHUP counts as a Ctrl-C, and a second signal ends the process as it is. The
+/// program is also cancelled when the reader of [`println!`](crate::println) has gone.
 ///
 /// # Errors
 ///
 /// The errors of `program`. After an interrupt the exit code is 130 instead, and 141 after the
 /// reader has gone.
 pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    let token = PROGRAM.get_or_init(CancelToken::new).clone();
+    let signal = signal::termination()?;
     let pressed = Arc::new(OnceLock::new());
-    let (cancel, at) = (token.clone(), pressed.clone());
-    ctrlc::set_handler(move || {
-        if at.set(Instant::now()).is_ok() {
-            cancel.cancel_because("interrupted");
-        } else if at.get().is_some_and(|first| first.elapsed() > PATIENCE) {
-            process::exit(INTERRUPTED.into());
-        }
-    })?;
+    let at = pressed.clone();
+    let _guard = signal.on_cancel(move || _ = at.set(Instant::now()));
+    let token = PROGRAM.get_or_init(|| signal.child());
     let outcome = token.run(program);
     println!("threads left: {}", left_behind());
     if let Some(pressed) = pressed.get() {

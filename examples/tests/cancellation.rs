@@ -9,6 +9,7 @@ use run::{assert_no_thread_left, duration, in_order, row, run_well};
 #[test]
 fn every_blocked_task_stops_and_the_failure_is_named() {
     let output = run_well("cancellation", &[]);
+    assert_eq!(row(&output, "a loop"), "Cancelled", "{output}");
     let all_over = duration(row(&output, "all over"));
     for task in ["sleeping", "receiving", "locking", "accepting", "reading"] {
         let stopped = duration(row(&output, task));

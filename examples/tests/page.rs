@@ -28,10 +28,57 @@ fn lines_of_code(file: &str) -> usize {
         .count()
 }
 
+/// Returns the number of lines of these functions that are neither blank nor all comment.
+fn lines_of_functions(file: &str, functions: &str) -> usize {
+    let text = read(file);
+    let function = |name: &str| {
+        let start = format!("fn {}(", name.trim_matches('`'));
+        let mut lines = text
+            .lines()
+            .skip_while(|line| !line.starts_with(&start))
+            .peekable();
+        assert!(lines.peek().is_some(), "{file} has no function {name}");
+        let whole = lines.take_while(|line| *line != "}").map(str::trim);
+        whole
+            .filter(|line| !line.is_empty() && !line.starts_with("//"))
+            .count()
+            + 1
+    };
+    functions.split(", ").map(function).sum()
+}
+
+/// Returns the cells of the rows of programs under the heading, up to the next one.
+fn rows<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let rows: Vec<_> = page
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with('#'))
+        .filter(|line| line.starts_with("| `"))
+        .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(!rows.is_empty(), "the page has no table under {heading:?}");
+    rows
+}
+
+fn assert_ratio(name: &str, said: &str, lines: usize, original: &str) {
+    let times = lines as f64 / original.parse::<f64>().unwrap();
+    assert!(
+        (said.trim_matches('*').parse::<f64>().unwrap() - times).abs() < 0.006,
+        "{name}: {said} is said, {times:.2} is so"
+    );
+}
+
 #[test]
 fn each_example_is_short_and_says_how_to_run_it() {
     let page = read("README.md");
-    assert_eq!(examples().len(), 12);
+    let title = page.lines().next().expect("the page has a title");
+    let numbers = ["Fourteen", "Fifteen", "Sixteen", "Seventeen", "Eighteen"];
+    let number = numbers.get(examples().len().wrapping_sub(14));
+    assert_eq!(
+        Some(&*title.replace("# ", "").replace(" programs", "")),
+        number.copied()
+    );
     for name in examples() {
         let text = read(&format!("{name}.rs"));
         assert!(
@@ -59,14 +106,9 @@ fn each_example_is_short_and_says_how_to_run_it() {
 fn the_page_counts_the_lines_that_there_are() {
     let page = read("README.md");
     let mut counted = BTreeSet::new();
-    for row in page
-        .lines()
-        .skip_while(|line| *line != "## How long they are")
-        .filter(|line| line.starts_with("| `"))
-    {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let [_, name, _, original, with, here, ratio, ..] = cells[..] else {
-            panic!("{row}")
+    for row in rows(&page, "## How long they are") {
+        let [name, _, original, with, here, ratio] = row[..] else {
+            panic!("{row:?}")
         };
         let name = name.trim_matches('`');
         let shared = with
@@ -78,14 +120,34 @@ fn the_page_counts_the_lines_that_there_are() {
             .sum();
         let lines = lines_of_code(&format!("{name}.rs")) + shared;
         assert_eq!(here, lines.to_string(), "{name}");
-        let times = lines as f64 / original.parse::<f64>().unwrap();
-        assert!(
-            (ratio.trim_matches('*').parse::<f64>().unwrap() - times).abs() < 0.06,
-            "{name}: {ratio} is said, {times:.2} is so"
-        );
+        assert_ratio(name, ratio, lines, original);
         counted.insert(name.to_owned());
     }
     // The others have no original.
     assert_eq!(counted.len(), 11);
     assert!(counted.is_subset(&examples()), "{counted:?}");
+}
+
+#[test]
+fn the_page_counts_the_lines_of_the_functions_that_have_an_original() {
+    let page = read("README.md");
+    for row in rows(&page, "### Like for like") {
+        let [name, original, functions, here, ratio] = row[..] else {
+            panic!("{row:?}")
+        };
+        let name = name.trim_matches('`');
+        let lines = lines_of_functions(&format!("{name}.rs"), functions);
+        assert_eq!(here, lines.to_string(), "{name}");
+        assert_ratio(name, ratio, lines, original);
+    }
+}
+
+#[test]
+fn the_page_counts_the_lines_of_the_two_servers() {
+    let page = read("README.md");
+    for file in ["server.rs", "by_hand/server.rs"] {
+        let lines = lines_of_code(file);
+        let cell = format!("| [`{file}`]({file}) | {lines} |");
+        assert!(page.contains(&cell), "the page does not say {cell:?}");
+    }
 }

@@ -3,8 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver},
+    process::{self, Child, Command, Stdio},
+    sync::{
+        Once,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Instant,
 };
@@ -25,6 +28,10 @@ pub(crate) struct Live {
 impl Live {
     /// Starts the example.
     pub(crate) fn start(name: &str, args: &[&str], stdin: Stdio) -> Self {
+        // A shell that runs the tests in the background ignores SIGINT for them, and so it would
+        // be for the examples. A handler ends with the `exec`.
+        static HANDLED: Once = Once::new();
+        HANDLED.call_once(|| ctrlc::set_handler(|| process::exit(130)).expect("it is the first"));
         let mut command = Command::new(example(name));
         command
             .args(args)
