@@ -32,8 +32,10 @@ mod busy;
 mod cancel;
 mod channel;
 mod check;
+mod child;
 mod flood;
 mod fork_join;
+mod io_cancel;
 #[allow(unreachable_pub, reason = "the examples export it")]
 #[path = "../../examples/src/log_chart.rs"]
 mod log_chart;
@@ -43,6 +45,9 @@ mod page;
 mod process;
 mod report;
 mod sampling;
+mod scoped;
+mod server;
+mod sockets;
 mod sync;
 mod wake;
 
@@ -59,12 +64,13 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 19] = [
+const ROWS: [(&str, Row); 26] = [
     ("fork-join", fork_join::fork_join),
     ("fire-and-forget", fork_join::fire_and_forget),
     ("growth", fork_join::growth),
     ("empty", fork_join::empty),
     ("check", check::check),
+    ("scoped", scoped::scoped),
     ("map", map::map),
     ("mutex", sync::mutex),
     ("rwlock", sync::rwlock),
@@ -77,6 +83,12 @@ const ROWS: [(&str, Row); 19] = [
     ("busy", busy::busy),
     ("flood", flood::flood),
     ("cancel", cancel::cancel),
+    ("io-ready", sockets::ready),
+    ("io-ping-pong", sockets::ping_pong),
+    ("io-wake", io_cancel::io_wake),
+    ("child", child::child),
+    ("io-cancel", io_cancel::io_cancel),
+    ("server", server::server),
     ("blocked", blocked::blocked),
     ("many-blocked", many_blocked::many_blocked),
 ];
@@ -202,6 +214,7 @@ fn child(figure: &str) -> anyhow::Result<f64> {
         blocked::COLD_TASKGROUP => blocked::to_the_barrier(blocked::taskgroup),
         blocked::COLD_STD => blocked::to_the_barrier(blocked::std),
         blocked::RESIDENT_TASKGROUP => blocked::resident_per_task(blocked::taskgroup),
+        io_cancel::STDIN => io_cancel::of_stdin(),
         blocked::RESIDENT_STD => blocked::resident_per_task(blocked::std),
         _ => bail!("no figure {figure:?}"),
     }

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::{env, fs, thread};
 
 use anyhow::{Context, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 pub(crate) struct Machine {
     pub(crate) cores: usize,
@@ -125,9 +126,13 @@ pub(crate) fn resident_kib() -> anyhow::Result<f64> {
 
 /// Takes `figure` in a new process of this program.
 pub(crate) fn in_child(figure: &str) -> anyhow::Result<f64> {
+    let (empty, open) = pipe_with(PipeFlags::CLOEXEC)?;
     let output = Command::new(env::current_exe()?)
         .args(["--child", figure])
+        // For the figure of a read from it: a pipe that stays empty and open until the child ends.
+        .stdin(empty)
         .output()?;
+    drop(open);
     ensure!(
         output.status.success(),
         "child for {figure}: {}: {}",

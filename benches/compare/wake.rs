@@ -18,7 +18,7 @@ use crate::sampling::{Contestant, Effort, Goal, micros};
 const LONG: Duration = Duration::from_secs(60);
 
 /// Blocks in the primitive until the cancel, and returns whether the cancel ended it.
-type Block<'a> = Box<dyn FnOnce() -> bool + Send + 'a>;
+pub(crate) type Block<'a> = Box<dyn FnOnce() -> bool + Send + 'a>;
 
 pub(crate) fn wake(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
     let mut contestants = vec![
@@ -122,7 +122,7 @@ fn signals() -> Vec<Contestant<'static>> {
 }
 
 /// Returns the microseconds from the cancel of a task's group to the task's return from `block`.
-fn latency(block: Block<'_>) -> anyhow::Result<f64> {
+pub(crate) fn latency(block: Block<'_>) -> anyhow::Result<f64> {
     timed(block, |g| g.cancel())
 }
 
