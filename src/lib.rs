@@ -26,7 +26,7 @@
 //! ```
 //!
 //! To install it, run `cargo add taskgroup`. To learn it, read the [tutorial], which starts from
-//! `std::thread::scope` and takes eleven steps, or run the twelve [example programs]. This page is
+//! `std::thread::scope` and takes eleven steps, or run the [example programs]. This page is
 //! for looking things up:
 //!
 //! 1. [Which spawn](#which-spawn)

@@ -193,24 +193,23 @@ fn a_request_does_not_outlast_the_grace() {
 #[test]
 fn a_slow_client_is_cut_at_the_deadline_and_the_others_are_served() {
     for name in SERVERS {
-        let (server, address) = start(name, &["--within", "0.3"]);
-        let mut slow = Client::connect(&address);
+        let (server, address) = start(name, &["--within", "1"]);
+        let [mut slow, mut asleep] = [(); 2].map(|()| Client::connect(&address));
         let mut stream = slow.0.get_ref().try_clone().unwrap();
         let drip = thread::spawn(move || {
-            // The stream is broken when the server has closed it. No read of the server waits as
-            // long as a time-out for one read would allow.
+            // A read never waits as long as a time-out of the socket would allow. The stream is
+            // broken when the server has closed it.
             while stream.write_all(b"x").is_ok() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
+        asleep.send(&format!("GET /sleep/{NEVER} HTTP/1.1\r\n\r\n"));
         assert_eq!(Client::connect(&address).get("/").0, 200);
         let (status, kept, _) = slow.answer();
         assert_eq!((status, kept), (408, false), "{name}");
+        assert_eq!(asleep.answer().0, 504, "{name}");
         slow.end();
         drip.join().unwrap();
-
-        let mut asleep = Client::connect(&address);
-        assert_eq!(asleep.get(&format!("/sleep/{NEVER}")).0, 504);
         server.terminate();
         assert!(server.end().status.success());
     }
@@ -219,7 +218,7 @@ fn a_slow_client_is_cut_at_the_deadline_and_the_others_are_served() {
 #[test]
 fn an_idle_connection_is_closed_after_a_while() {
     for name in SERVERS {
-        let (server, address) = start(name, &["--idle", "0.1"]);
+        let (server, address) = start(name, &["--idle", "1"]);
         let mut client = Client::connect(&address);
         assert_eq!(client.get("/").0, 200);
         client.end();
