@@ -54,7 +54,7 @@ fn in_a_scope<S: Read + Write + Send + 'static>(
         far.read_exact(&mut buffer)?;
         Ok(())
     });
-    Contestant::new(name, move || Ok(TaskGroup::scope(|_| Ok(sample()?))?))
+    Contestant::new(name, move || Ok(TaskGroup::scope(|_| sample())?))
 }
 
 fn our_tcp() -> anyhow::Result<Ends<net::TcpStream>> {
@@ -187,7 +187,7 @@ fn ours<S: Read + Write + Send + 'static>(
         let Ends(near, far) = connect()?;
         Ok(TaskGroup::scope(|g| {
             g.spawn(move || Ok(echo(far)?));
-            Ok(trips(near)?)
+            trips(near)
         })?)
     })
 }
