@@ -205,7 +205,7 @@
 //! - If nothing can, [`abandon`] runs the call on a thread that may be left behind.
 //! - If the call returns soon, do nothing: the scope waits.
 //!
-//! [Other people's libraries] shows these ways for rusqlite, postgres, tiny_http, rayon and others,
+//! [Other people's libraries] shows these ways for ureq, rusqlite, postgres, tiny_http and others,
 //! with the trap of each.
 //!
 //! In the other direction, a server on tokio calls code that blocks with

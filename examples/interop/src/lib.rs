@@ -6,6 +6,8 @@
 
 mod child;
 mod file_events;
+#[cfg(unix)]
+mod http_client;
 mod http_server;
 mod postgresql;
 mod rayon_pool;
@@ -13,6 +15,8 @@ mod sqlite;
 
 pub use child::wait;
 pub use file_events::{FileEvents, watch};
+#[cfg(unix)]
+pub use http_client::{Connection, Connections, Names, agent, request};
 pub use http_server::accept;
 pub use postgresql::Pool;
 pub use rayon_pool::try_map;

@@ -7,13 +7,21 @@ mod support;
 mod child;
 mod crossbeam;
 mod file_events;
+#[cfg(unix)]
+mod http_client;
 mod http_server;
 #[cfg(unix)]
 mod postgres_server;
 #[cfg(unix)]
 mod postgresql;
+#[cfg(unix)]
+mod queue_worker;
 mod rayon_pool;
 mod sqlite;
+#[cfg(unix)]
+mod tls;
+#[cfg(unix)]
+mod web_socket;
 
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 

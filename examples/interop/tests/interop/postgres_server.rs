@@ -124,6 +124,12 @@ impl Server {
         config
     }
 
+    /// Returns the configuration of a client of this database, for a command line.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let folder = self.folder.path().display();
+        format!("host={folder} user=tests dbname={database}")
+    }
+
     /// Returns a connection that no pool has.
     pub(crate) fn client(&self) -> Client {
         self.config().connect(NoTls).unwrap()
