@@ -2,7 +2,8 @@
 /// The request stops with its scope.
 ///
 /// The hook closes the connection under the request. Only a `connect` in progress goes on, and on
-/// the loopback interface that takes no time.
+/// the loopback interface that takes no time. For an agent that many requests share, see
+/// `docs/interop.md`.
 ///
 /// # Cancellation
 ///
