@@ -33,7 +33,9 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let token = PROGRAM.get_or_init(|| signal.child());
     let outcome = token.run(program);
     println!("threads left: {}", left_behind());
-    if let Some(pressed) = pressed.get() {
+    if signal.is_cancelled() {
+        // A cancel wakes the program before it runs callbacks: all may be over by then.
+        let pressed = pressed.get_or_init(Instant::now);
         println!("interrupted: all was over {:.1?} later", pressed.elapsed());
         return Ok(ExitCode::from(INTERRUPTED));
     }
