@@ -6,7 +6,6 @@ mod children;
 mod support;
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use children::{LONG, SHORT, has_children, line, ready, sh};
 use support::{alone, is_child, run_in_child, until, watch};
@@ -193,7 +192,7 @@ fn the_thread_that_reaps_leaves_when_it_is_idle() {
             drop(ready(&mut sh("echo ready; exec sleep 60")));
             until(is_there);
             until(|| {
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(SHORT);
                 !is_there()
             });
             assert!(!has_children());

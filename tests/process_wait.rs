@@ -10,7 +10,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Barrier;
 
 use children::{has_children, is_a_cancel, is_unreaped, line, races, ready, sh};
-use support::{LONG, alone, is_child, run_in_child_with_descriptors, until, watch};
+use support::{LONG, alone, until, watch};
+#[cfg(target_os = "linux")]
+use support::{is_child, run_in_child_with_descriptors};
 use taskgroup::process::{Child, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 

@@ -1,31 +1,33 @@
 //! Children on systems that know them by their pid alone.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitOptions, waitpid};
 
-/// Returns a descriptor that becomes readable when the process ends, if the system has one.
-pub(super) fn open(pid: Pid) -> Option<OwnedFd> {
-    #[cfg(any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd"
-    ))]
-    return super::kqueue::open(pid);
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd"
+))]
+pub(super) use super::kqueue::open;
 
-    #[allow(unreachable_code, reason = "for the other systems")]
-    {
-        let _ = pid;
-        None
-    }
+/// Returns a descriptor that becomes readable when the process ends: the system has none.
+#[cfg(not(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd"
+)))]
+pub(super) fn open(_: Pid) -> Option<std::os::fd::OwnedFd> {
+    None
 }
 
 /// Names the child for a wait.
-pub(super) fn wait_id<'fd>(pid: Pid, _: Option<BorrowedFd<'fd>>) -> WaitId<'fd> {
+pub(super) fn wait_id(pid: Pid, _: Option<BorrowedFd<'_>>) -> WaitId<'_> {
     WaitId::Pid(pid)
 }
 

@@ -9,14 +9,22 @@ use crate::waiting::WaitKind;
 /// Pauses between looks at children. They last until a child ends. Where the system has no
 /// descriptor for the end of a child, they are short, and become longer.
 #[derive(Debug)]
-pub(super) struct Look(Duration);
+pub(super) struct Look {
+    next: Duration,
+    /// The descriptor has told of the end, and the child cannot be reaped yet: a debugger holds
+    /// it. To wait for the descriptor again would be to spin.
+    was_told: bool,
+}
 
 impl Look {
     const FIRST: Duration = Duration::from_micros(500);
     const LONGEST: Duration = Duration::from_millis(16);
 
     pub(super) fn new() -> Self {
-        Look(Self::FIRST)
+        Look {
+            next: Self::FIRST,
+            was_told: false,
+        }
     }
 
     /// Blocks until the child may have ended, one of `others` is ready, or `limit` has passed.
@@ -33,7 +41,9 @@ impl Look {
         limit: Option<Instant>,
     ) -> Result<(), Cancelled> {
         let (mut watched, limit) = self.watch(end, others, limit);
-        readiness::poll(WaitKind::Child, &mut watched, limit).map(drop)
+        readiness::poll(WaitKind::Child, &mut watched, limit)?;
+        self.was_told |= is_told(&watched, end);
+        Ok(())
     }
 
     /// Like [`pause`](Self::pause), whatever is cancelled.
@@ -46,6 +56,7 @@ impl Look {
     ) {
         let (mut watched, limit) = self.watch(end, others, limit);
         readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+        self.was_told |= is_told(&watched, end);
     }
 
     /// Adds the end of the child to what is watched. Returns an earlier limit if it cannot be.
@@ -55,18 +66,48 @@ impl Look {
         mut others: Vec<Watched<'a>>,
         limit: Option<Instant>,
     ) -> (Vec<Watched<'a>>, Option<Instant>) {
-        let limit = match end {
-            Some(_) => limit,
-            None => self.shorten(limit),
-        };
-        others.extend(end);
-        (others, limit)
+        match end.filter(|_| !self.was_told) {
+            Some(end) => {
+                others.push(end);
+                (others, limit)
+            }
+            None => (others, self.shorten(limit)),
+        }
     }
 
     /// Returns the end of a short pause, or `limit` if that comes first.
     pub(super) fn shorten(&mut self, limit: Option<Instant>) -> Option<Instant> {
-        let short = Instant::now() + self.0;
-        self.0 = (self.0 * 2).min(Self::LONGEST);
+        let short = Instant::now() + self.next;
+        self.next = (self.next * 2).min(Self::LONGEST);
         Some(limit.map_or(short, |limit| limit.min(short)))
+    }
+}
+
+/// Whether the descriptor of the child is ready. It is watched last, if the child has one.
+fn is_told(watched: &[Watched<'_>], end: Option<Watched<'_>>) -> bool {
+    end.is_some() && watched.last().is_some_and(Watched::is_ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::readiness::Interest;
+
+    #[test]
+    fn a_child_that_cannot_be_reaped_yet_is_not_waited_for_in_a_spin() {
+        let (near, far) = UnixStream::pair().expect("there are descriptors left");
+        drop(far);
+        let end = || Some(Watched::new(near.as_fd(), Interest::Read));
+        let mut look = Look::new();
+        look.pause_uncancellable(end(), Vec::new(), None);
+        assert!(look.was_told);
+
+        // From now on it sleeps, longer each time.
+        let begun = Instant::now();
+        (0..3).for_each(|_| look.pause_uncancellable(end(), Vec::new(), None));
+        assert!(begun.elapsed() >= Look::FIRST * 7);
     }
 }

@@ -9,6 +9,7 @@
 //!    next child that is handed over tries again.
 //! 2. The lock of the list is never held together with the lock of a child.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,6 @@ use crate::facade::{Mutex, Waker, contained, start_thread};
 use crate::panics::log;
 use crate::readiness::{self, Interest, Watched};
 use crate::waiting::WaitKind;
-
-use std::os::fd::AsFd;
 
 /// How long the thread stays without anything to do.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -84,6 +83,7 @@ fn run(waker: Option<&Waker>) {
     let mut children = Vec::new();
     let mut look = Look::new();
     let mut idle_until = None;
+    let mut was_told = false;
     loop {
         // Drained before the list is read: a child that comes after that wakes again.
         if let Some(waker) = waker {
@@ -95,7 +95,11 @@ fn run(waker: Option<&Waker>) {
             children.append(&mut handed_over);
         }
 
+        let before = children.len();
         let mut limit = look_after(&mut children);
+        // A child whose descriptor tells of its end, and that cannot be reaped yet: a debugger holds
+        // it. To wait for the descriptor again would be to spin.
+        let is_held = was_told && children.len() == before;
         if children.is_empty() {
             let until = *idle_until.get_or_insert_with(|| Instant::now() + IDLE_LIMIT);
             if (until <= Instant::now() || waker.is_none()) && left() {
@@ -105,7 +109,7 @@ fn run(waker: Option<&Waker>) {
         } else {
             idle_until = None;
         }
-        pause(waker, &children, &mut look, limit);
+        was_told = pause(waker, &children, &mut look, is_held, limit);
     }
 }
 
@@ -129,16 +133,19 @@ fn look_after(children: &mut Vec<Arc<Process>>) -> Option<Instant> {
     grace.min()
 }
 
+/// Blocks until a child may have ended, or another is handed over. Returns whether a child has.
 fn pause(
     waker: Option<&Waker>,
     children: &[Arc<Process>],
     look: &mut Look,
+    is_held: bool,
     mut limit: Option<Instant>,
-) {
+) -> bool {
     let waker = waker.map(|waker| Watched::new(waker.as_fd(), Interest::Read));
-    let mut is_blind = waker.is_none();
+    let mut is_blind = waker.is_none() || is_held;
     let mut watched: Vec<_> = waker.into_iter().collect();
-    for child in children {
+    let wakers = watched.len();
+    for child in children.iter().filter(|_| !is_held) {
         match child.watched() {
             Some(end) => watched.push(end),
             None => is_blind = true,
@@ -149,4 +156,5 @@ fn pause(
         limit = look.shorten(limit);
     }
     readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+    watched[wakers..].iter().any(Watched::is_ready)
 }
