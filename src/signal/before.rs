@@ -1,9 +1,9 @@
 //! What a signal does before this crate handles it.
 
 use super::disposition::Disposition;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 use super::linux as system;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 use super::shell as system;
 use super::signal::Signal;
 use crate::panics::log;

@@ -9,7 +9,7 @@ pub(super) enum Disposition {
     Ignored,
     /// A handler of the program's runs.
     #[cfg_attr(
-        not(any(target_os = "linux", target_os = "android")),
+        not(target_os = "linux"),
         allow(dead_code, reason = "only Linux tells")
     )]
     Handled,

@@ -4,7 +4,10 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
+
 use super::disposition::Disposition;
+use crate::panics::log;
 
 /// Returns what the signal does now.
 pub(super) fn disposition(signal: i32) -> io::Result<Disposition> {
@@ -30,4 +33,21 @@ fn is_in(label: &str, status: &str, signal: i32) -> io::Result<bool> {
     })?;
 
     Ok(mask >> (signal - 1) & 1 == 1)
+}
+
+/// Calls `f`, which sets the handler up, while this thread does not take the signal.
+///
+/// The handler of `signal-hook` is there for a moment before its first action is, and a signal of
+/// that moment is lost. This thread is the only one where a program begins with the signals, so
+/// there the signal waits.
+pub(super) fn held_back<T>(signal: i32, f: impl FnOnce() -> T) -> T {
+    let before = Number::try_from(signal)
+        .and_then(|number| SigSet::from(number).thread_swap_mask(SigmaskHow::SIG_BLOCK));
+    let value = f();
+
+    // No mask that can be read back is refused. Without the first call there is none.
+    if let Err(error) = before.and_then(|before| before.thread_set_mask()) {
+        log(|| tracing::warn!(%error, "the mask of signals could not be changed for a moment"));
+    }
+    value
 }

@@ -1,11 +1,11 @@
 //! The tokens that signals cancel, and the thread that cancels them.
 
-use std::io;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::panic::Location;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 
-use signal_hook::iterator::{Handle, Signals};
 use slab::Slab;
 
 use super::before::disposition_of;
@@ -13,16 +13,20 @@ use super::disposition::Disposition;
 use super::signal::{Actions, Signal};
 use crate::cancel::{CancelCause, CancelToken, Node};
 use crate::facade::{PlainMutex, contained, start_thread};
+use crate::panics::log;
 
 static REGISTRY: PlainMutex<Registry> = PlainMutex::new(Registry {
-    thread: None,
+    wake: None,
+    unread: None,
     listeners: Slab::new(),
     actions: [const { None }; Signal::ALL.len()],
 });
 
 struct Registry {
-    /// Tells the thread of a signal, once the thread was started.
-    thread: Option<Handle>,
+    /// The end of the pipe that handlers write to.
+    wake: Option<UnixStream>,
+    /// The other end, until the thread that reads it was started.
+    unread: Option<UnixStream>,
     listeners: Slab<Listener>,
     /// The actions of the signals whose handler is there.
     actions: [Option<Actions>; Signal::ALL.len()],
@@ -60,16 +64,35 @@ pub(super) fn listen(
         return Ok(CancelToken::from_node(node));
     }
 
-    let mut heard = Vec::new();
-    for &signal in signals {
-        if registry.hear(signal)? {
-            heard.push(signal);
+    match registry.prepare(signals) {
+        Ok(heard) => Ok(CancelToken::from_node(registry.list(heard, location))),
+        Err(error) => {
+            registry.rest_unheard(signals);
+            Err(error)
         }
     }
-    Ok(CancelToken::from_node(registry.list(heard, location)))
 }
 
 impl Registry {
+    /// Registers the actions of `signals`, and then makes sure that the thread runs. Returns the
+    /// signals that are not ignored.
+    fn prepare(&mut self, signals: &[Signal]) -> io::Result<Vec<Signal>> {
+        let mut heard = Vec::new();
+        for &signal in signals {
+            if self.hear(signal)? {
+                heard.push(signal);
+            }
+        }
+
+        // Not before: see `held_back`.
+        if let Some(read) = &self.unread {
+            let read = read.try_clone()?;
+            start_thread("taskgroup-signal", None, || contained(|| run(read)))?;
+            self.unread = None;
+        }
+        Ok(heard)
+    }
+
     /// Makes sure that the actions of `signal` are registered. Returns false if the signal is
     /// ignored and stays so.
     fn hear(&mut self, signal: Signal) -> io::Result<bool> {
@@ -82,28 +105,20 @@ impl Registry {
             return Ok(false);
         }
 
-        let thread = self.thread()?;
-        let actions = self.actions[signal as usize].insert(Actions::register(signal, before)?);
-        // Invariant 2: the wake comes after the other actions.
-        if let Err(error) = thread.add_signal(signal.number()) {
-            if actions.before != Disposition::Default {
-                self.rest(signal);
-            }
-            return Err(error);
-        }
+        let actions = Actions::register(signal, before, self.wake()?)?;
+        self.actions[signal as usize] = Some(actions);
         Ok(true)
     }
 
-    /// Returns the way to the thread, which the first call starts.
-    fn thread(&mut self) -> io::Result<Handle> {
-        if let Some(thread) = &self.thread {
-            return Ok(thread.clone());
+    /// Returns a copy of the end of the pipe that handlers write to.
+    fn wake(&mut self) -> io::Result<UnixStream> {
+        if let Some(wake) = &self.wake {
+            return wake.try_clone();
         }
 
-        let signals = Signals::new([0; 0])?;
-        let thread = signals.handle();
-        start_thread("taskgroup-signal", None, || contained(|| run(signals)))?;
-        Ok(self.thread.insert(thread).clone())
+        let (read, wake) = UnixStream::pair()?;
+        self.unread = Some(read);
+        self.wake.insert(wake).try_clone()
     }
 
     /// Lists a new token and returns its node.
@@ -112,6 +127,11 @@ impl Registry {
         for &signal in &signals {
             if !self.is_heard(signal) {
                 signal.ends().store(false, SeqCst);
+                // Where the signal had another handler, it may have come since it is heard. Its
+                // handler sets the two flags in this order.
+                if signal.received().load(SeqCst) {
+                    signal.ends().store(true, SeqCst);
+                }
             }
         }
 
@@ -132,7 +152,16 @@ impl Registry {
             .any(|(_, listener)| listener.signals.contains(&signal))
     }
 
-    /// Lets `signal` act as before (invariant 1).
+    /// Lets the signals that no token is there for act as before (invariant 1).
+    fn rest_unheard(&mut self, signals: &[Signal]) {
+        for &signal in signals {
+            if !self.is_heard(signal) {
+                self.rest(signal);
+            }
+        }
+    }
+
+    /// Lets `signal` act as before.
     fn rest(&mut self, signal: Signal) {
         let actions = &mut self.actions[signal as usize];
         match actions.take_if(|actions| actions.before != Disposition::Default) {
@@ -146,25 +175,32 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut registry = REGISTRY.lock();
         let gone = registry.listeners.remove(self.0);
-        for &signal in &gone.signals {
-            if !registry.is_heard(signal) {
-                registry.rest(signal);
-            }
-        }
-        drop(registry);
+        registry.rest_unheard(&gone.signals);
     }
 }
 
 /// The main function of the thread (invariant 3).
-fn run(mut signals: Signals) {
-    for number in signals.forever() {
-        if let Some(signal) = Signal::of_number(number) {
-            cancel_all(signal);
+fn run(mut wakes: UnixStream) {
+    loop {
+        // A byte says that there is something to see. The flags tell what.
+        match wakes.read(&mut [0; 64]) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            ended => {
+                return log(|| tracing::error!(?ended, "signals cancel no tokens any more"));
+            }
         }
+
+        let received = |signal: &Signal| signal.received().load(SeqCst);
+        Signal::ALL
+            .into_iter()
+            .filter(received)
+            .for_each(cancel_all);
     }
 }
 
-/// Cancels all tokens that are there for `signal`.
+/// Cancels all tokens that are there for `signal`, which has come. Each of them was there before
+/// it: tokens that are made later are cancelled as they are made.
 fn cancel_all(signal: Signal) {
     let registry = REGISTRY.lock();
     let of_signal = |listener: &&Listener| listener.signals.contains(&signal);
@@ -173,11 +209,6 @@ fn cancel_all(signal: Signal) {
         .filter(of_signal)
         .filter_map(|listener| Some((listener.node.upgrade()?, listener.location)))
         .collect();
-
-    // Invariant 2, also where the actions were registered anew, after the wake of an earlier time.
-    if !nodes.is_empty() {
-        signal.note();
-    }
     drop(registry);
 
     Node::cancel_together(&nodes, &cause(signal));

@@ -50,8 +50,8 @@
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
-//! | [`Signal::ends`] | the next such signal ends the process | the handler of any of the signals and the thread of this module, which set it; under the lock of the registry, when the first token comes or the last one goes |
-//! | [`Signal::received`] | such a signal has cancelled tokens | the handler and the thread, which set it for good |
+//! | [`Signal::ends`] | the next such signal ends the process | the handlers of all signals, which set it; under the lock of the registry, when the first token comes or the last one goes |
+//! | [`Signal::received`] | such a signal has come while a token was there for it | the handler, which sets it for good |
 //! | the registry | the tokens that are there, and the actions that are registered | under its lock |
 //!
 //! # Invariants
@@ -64,7 +64,9 @@
 //!    program, its callbacks or the thread are doing. Only two signals that run their handlers at
 //!    the same time count as one, like two that the system has not delivered yet.
 //! 3. A cancel happens on the thread of this module, which all signals of the process share. The
-//!    handlers only set flags and write to a pipe, since a cancel takes locks.
+//!    handlers only set flags and write to a pipe, since a cancel takes locks. The thread goes by
+//!    the flags: a byte in the pipe may come from a fork of this process that has not called `exec`
+//!    yet.
 //! 4. A token leaves the registry as its node is dropped. The node keeps its place in the registry.
 //!
 //! # Lock order
@@ -74,10 +76,10 @@
 
 mod before;
 mod disposition;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 mod linux;
 mod listeners;
-#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(any(test, not(target_os = "linux")))]
 mod shell;
 #[allow(clippy::module_inception, reason = "the kinds of signals")]
 mod signal;

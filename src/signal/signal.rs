@@ -1,6 +1,7 @@
 //! The signals, and what their handlers do.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -8,6 +9,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 
 use super::disposition::Disposition;
+#[cfg(target_os = "linux")]
+use super::linux::held_back;
+#[cfg(not(target_os = "linux"))]
+use super::shell::held_back;
 
 /// Whether the next signal of each kind ends the process.
 static ENDS: [AtomicBool; Signal::ALL.len()] = [const { AtomicBool::new(true) }; Signal::ALL.len()];
@@ -35,12 +40,6 @@ impl Signal {
         }
     }
 
-    pub(super) fn of_number(number: i32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|signal| signal.number() == number)
-    }
-
     /// Returns the flag that makes the next such signal end the process.
     pub(super) fn ends(self) -> &'static AtomicBool {
         &ENDS[self as usize]
@@ -49,14 +48,6 @@ impl Signal {
     /// Returns the flag that says that such a signal has cancelled tokens.
     pub(super) fn received(self) -> &'static AtomicBool {
         &RECEIVED[self as usize]
-    }
-
-    /// Notes, like the handler, that this signal has come.
-    pub(super) fn note(self) {
-        self.received().store(true, SeqCst);
-        for signal in Self::ALL {
-            signal.ends().store(true, SeqCst);
-        }
     }
 }
 
@@ -68,9 +59,13 @@ pub(super) struct Actions {
 }
 
 impl Actions {
-    /// Registers the actions, in the order in which the handler performs them. The caller adds the
-    /// last one, which wakes the thread.
-    pub(super) fn register(signal: Signal, before: Disposition) -> io::Result<Self> {
+    /// Registers the actions, in the order in which the handler performs them. The last one wakes
+    /// the thread with a byte to `wake`.
+    pub(super) fn register(
+        signal: Signal,
+        before: Disposition,
+        wake: UnixStream,
+    ) -> io::Result<Self> {
         // Invariant 1, from the moment at which the handler is there.
         signal.ends().store(before == Disposition::Default, SeqCst);
 
@@ -78,7 +73,7 @@ impl Actions {
             before,
             ids: Vec::new(),
         };
-        match actions.add_all(signal) {
+        match held_back(signal.number(), || actions.add_all(signal, wake)) {
             Ok(()) => Ok(actions),
             Err(error) => {
                 // Invariant 1: the actions go, unless they stand for the default action.
@@ -90,7 +85,7 @@ impl Actions {
         }
     }
 
-    fn add_all(&mut self, signal: Signal) -> io::Result<()> {
+    fn add_all(&mut self, signal: Signal, wake: UnixStream) -> io::Result<()> {
         let number = signal.number();
 
         // Invariant 2: first the end of the process. The system has no default action for process
@@ -102,11 +97,13 @@ impl Actions {
         };
         self.ids.push(end);
 
-        // Then the flags, like `Signal::note`.
+        // Then the flags. `received` comes first: see `Registry::list`.
         self.ids.push(flag::register(number, signal.received())?);
         for other in Signal::ALL {
             self.ids.push(flag::register(number, other.ends())?);
         }
+
+        self.ids.push(low_level::pipe::register(number, wake)?);
         Ok(())
     }
 
