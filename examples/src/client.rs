@@ -2,13 +2,12 @@ use std::{
     error::Error,
     fmt,
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
     str::FromStr,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use taskgroup::with_cancel_hook;
+use taskgroup::net::TcpStream;
 
 /// An address that begins with `http://`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,17 +73,11 @@ impl Error for Status {}
 ///
 /// A [`Status`] if the server sends no page, a `Cancelled`, or the errors of the connection.
 pub fn get(url: &Url) -> anyhow::Result<String> {
-    let stream = TcpStream::connect(&*url.host)?;
+    let mut stream = TcpStream::connect(&*url.host)?;
     let request = format!("GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", url.path, url.host);
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    let exchange = || {
-        (&stream).write_all(request.as_bytes())?;
-        (&stream).read_to_string(&mut answer)
-    };
-    let exchanged = with_cancel_hook(|| _ = stream.shutdown(Shutdown::Both), exchange);
-    // After a shutdown the answer is incomplete.
-    taskgroup::checkpoint()?;
-    exchanged?;
+    stream.read_to_string(&mut answer)?;
 
     let (head, page) = answer.split_once("\r\n\r\n").context("no answer")?;
     let header = |name: &str| {

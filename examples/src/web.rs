@@ -116,27 +116,30 @@ impl Web {
     ///
     /// Like [`start`](Self::start).
     pub fn small() -> anyhow::Result<Self> {
-        Self::start(4, |host, path, nth| {
-            let page = path.trim_start_matches('/').parse().unwrap_or(0);
-            let links = |links: &[(usize, usize)]| {
-                Reply::Page(links.iter().map(|(h, n)| (*h, format!("/{n}"))).collect())
-            };
-            match (host, page) {
-                (0, 2) => links(&[(0, 4), (0, 5), (0, 1), (1, 1)]),
-                (0, 3) => links(&[(0, 6), (0, 7), (0, 1), (2, 1)]),
-                (0, 8) => links(&[(0, 1), (3, 1), (3, 2)]),
-                (0, 9) => links(&[(0, 1), (4, 1)]),
-                (0, n @ 1..8) => links(&[(0, 2 * n), (0, 2 * n + 1), (0, 1)]),
-                (0, 8..16) => links(&[(0, 1)]),
-                (1, 1..=3) if nth < 3 => Reply::Busy(0),
-                (1, n @ 1..3) => links(&[(1, n + 1)]),
-                (1, 3) => links(&[]),
-                (2, 1) => links(&[(2, 2), (2, 3)]),
-                (2, 2..=3) => Reply::Nothing,
-                (3, 2) => Reply::Status(500),
-                _ => Reply::Status(404),
-            }
-        })
+        Self::start(4, Self::small_reply)
+    }
+
+    /// Returns the reply of a host of the [small](Self::small) web.
+    pub fn small_reply(host: usize, path: &str, nth: usize) -> Reply {
+        let page = path.trim_start_matches('/').parse().unwrap_or(0);
+        let links = |links: &[(usize, usize)]| {
+            Reply::Page(links.iter().map(|(h, n)| (*h, format!("/{n}"))).collect())
+        };
+        match (host, page) {
+            (0, 2) => links(&[(0, 4), (0, 5), (0, 1), (1, 1)]),
+            (0, 3) => links(&[(0, 6), (0, 7), (0, 1), (2, 1)]),
+            (0, 8) => links(&[(0, 1), (3, 1), (3, 2)]),
+            (0, 9) => links(&[(0, 1), (4, 1)]),
+            (0, n @ 1..8) => links(&[(0, 2 * n), (0, 2 * n + 1), (0, 1)]),
+            (0, 8..16) => links(&[(0, 1)]),
+            (1, 1..=3) if nth < 3 => Reply::Busy(0),
+            (1, n @ 1..3) => links(&[(1, n + 1)]),
+            (1, 3) => links(&[]),
+            (2, 1) => links(&[(2, 2), (2, 3)]),
+            (2, 2..=3) => Reply::Nothing,
+            (3, 2) => Reply::Status(500),
+            _ => Reply::Status(404),
+        }
     }
 
     /// Returns the address of a page.
