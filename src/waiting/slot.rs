@@ -27,6 +27,8 @@
 
 #[cfg(any(unix, loom))]
 mod polling;
+#[cfg(any(unix, loom))]
+mod spins;
 
 use std::fmt;
 use std::panic::Location;
@@ -45,6 +47,8 @@ use crate::workers::{self, Refusal};
 
 #[cfg(any(unix, loom))]
 pub(crate) use polling::Polled;
+#[cfg(any(unix, loom))]
+use spins::Spins;
 
 const CANCEL: u32 = 1;
 const TIMED: u32 = 1 << 1;
@@ -83,7 +87,7 @@ struct SlotFields {
     waker: Once<Waker>,
     /// How many spins before waits for descriptors were in vain lately. For the owner.
     #[cfg(any(unix, loom))]
-    spins: polling::Spins,
+    spins: Spins,
     point: PlainU8,
     location: AtomicCell<Option<&'static Location<'static>>>,
     hook: Cell<Option<HookPointer>>,
@@ -158,7 +162,7 @@ impl Slot {
             #[cfg(any(unix, loom))]
             waker: Once::new(),
             #[cfg(any(unix, loom))]
-            spins: polling::Spins::new(),
+            spins: Spins::new(),
             point: PlainU8::new(WaitKind::None as u8),
             location: AtomicCell::new(None),
             hook: Cell::new(None),
