@@ -163,13 +163,13 @@ fn a_child_that_is_dropped_without_threads_is_killed() {
         return assert!(output.status.success(), "{output:?}");
     }
     let mut child = ready(sh("trap '' TERM; echo ready; exec sleep 60").grace(LONG));
-    let stdout = child.stdout.take().unwrap();
+    let (stdout, pid) = (child.stdout.take().unwrap(), child.id());
     drop(child);
     assert_eq!(rest(stdout), "");
     // Reaped with the next that is dropped.
     until(|| {
         drop(Command::new("sleep").arg("60").spawn().unwrap());
-        !has_children()
+        !children::is_unreaped(pid)
     });
 }
 
