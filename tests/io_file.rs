@@ -247,7 +247,7 @@ fn a_lock_that_is_held_elsewhere_is_waited_for_until_a_cancel() {
     lock_file(&first).unwrap();
     thread::scope(|threads| {
         let waiter = threads.spawn(|| lock_file(&second));
-        (0..100).for_each(|_| thread::yield_now());
+        (0..3).for_each(|_| thread::yield_now());
         assert!(!waiter.is_finished());
         drop(first);
         waiter.join().unwrap().unwrap();
@@ -503,7 +503,7 @@ fn a_nonblocking_stream_waits_and_would_block_never_comes_out() {
         assert_cancelled(cancelled_inside(|| stream.read(&mut [0; 4])));
         thread::scope(|threads| {
             let read = threads.spawn(|| stream.read(&mut [0; 8]));
-            (0..50).for_each(|_| thread::yield_now());
+            (0..3).for_each(|_| thread::yield_now());
             other.write_all(b"late\n").unwrap();
             assert_eq!(read.join().unwrap().unwrap(), 5);
         });
@@ -648,7 +648,7 @@ fn hang_ups_are_results_and_no_reason_to_wait() {
 #[test]
 fn in_a_cancelled_scope_the_end_of_a_stream_is_the_cancel() {
     let _watch = watch();
-    for _ in 0..50 {
+    for _ in 0..20 {
         let (near, far) = UnixStream::pair().unwrap();
         let mut stream = Cancellable::new(near).unwrap();
         let token = CancelToken::new();

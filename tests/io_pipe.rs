@@ -177,7 +177,7 @@ fn a_cancelled_write_has_written_nothing() {
 /// records only, and each that was acknowledged.
 #[test]
 fn a_short_write_is_whole_or_nothing_under_cancel() {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = 60;
     let _watch = watch();
     let (reader, writer) = pipe();
 
@@ -192,7 +192,7 @@ fn a_short_write_is_whole_or_nothing_under_cancel() {
                         let token = CancelToken::new();
                         let outcome = thread::scope(|threads| {
                             threads.spawn(|| {
-                                (0..round % 40).for_each(|_| thread::yield_now());
+                                (0..round % 40 * 100).for_each(|_| std::hint::spin_loop());
                                 token.cancel();
                             });
                             token.run(|| writer.write_all(&record))
@@ -229,7 +229,7 @@ fn a_short_write_is_whole_or_nothing_under_cancel() {
 /// Threads take the bytes of one pipe while they are cancelled. Each byte is taken once or stays.
 #[test]
 fn reads_that_race_with_cancels_lose_no_byte() {
-    const BYTES: usize = 2000;
+    const BYTES: usize = 500;
     let _watch = watch();
     let (reader, mut writer) = pipe();
     let taken: usize = thread::scope(|threads| {
@@ -389,7 +389,7 @@ fn cancelled_soon<T: Send>(call: impl FnOnce() -> T + Send) -> T {
     thread::scope(|threads| {
         let calls = threads.spawn(|| token.run(call));
         // The outcome is the same if the call does not block yet.
-        (0..100).for_each(|_| thread::yield_now());
+        (0..3).for_each(|_| thread::yield_now());
         token.cancel();
         calls.join().unwrap()
     })
@@ -423,7 +423,7 @@ fn at_the_limit_of_descriptors_pipes_still_wake() {
         }
         let read = thread::scope(|threads| {
             let read = threads.spawn(|| taskgroup::timeout(LONG, || reader.read(&mut [0; 8])));
-            (0..100).for_each(|_| thread::yield_now());
+            (0..3).for_each(|_| thread::yield_now());
             writer.write_all(b"at last").unwrap();
             read.join().unwrap()
         });

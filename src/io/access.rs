@@ -296,11 +296,15 @@ impl Access {
     }
 }
 
-/// Whether the system does not take the flag of [`Way::NoWait`]: the file does not know it, or the
-/// system is older than the flag or the call.
+/// Whether the system may not take the flag of [`Way::NoWait`]: the file does not know it, the
+/// system or its emulation does not know the flag or the call, or a filter of calls forbids it. If
+/// the error means something else, the next way meets it too.
 fn is_refusal(error: &io::Error) -> bool {
     let number = Errno::from_io_error(error);
-    matches!(number, Some(Errno::OPNOTSUPP | Errno::NOSYS))
+    matches!(
+        number,
+        Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM)
+    )
 }
 
 /// Calls `call`, which does not block, until it need not wait for the descriptor.

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, OFlags};
 
 use super::access::{self, CHUNK, Piece, Way};
 use super::back_off::BackOff;
-use super::cut::Cut;
+use super::cut::{Cut, Progress, formatted};
 use crate::cancel::context;
 use crate::readiness::{Interest, Watched, poll};
 use crate::waiting::WaitKind;
@@ -275,20 +275,14 @@ impl<S: AsFd + Write> Cancellable<S> {
     fn write_with(&mut self, write: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
         self.call(WaitKind::DescriptorWrite, Interest::Write, write)
     }
-
-    /// Writes a part of `buf`, whether the stream is broken or not.
-    #[track_caller]
-    fn write_some(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let buf = self.piece.begin(buf);
-        self.write_with(|stream| stream.write(buf))
-    }
 }
 
 impl<S: AsFd + Write> Write for Cancellable<S> {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.cut.check()?;
-        self.write_some(buf)
+        let buf = self.piece.begin(buf);
+        self.write_with(|stream| stream.write(buf))
     }
 
     #[track_caller]
@@ -302,21 +296,19 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
 
     #[track_caller]
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-        self.cut.check()?;
-        // Taken out, since a write borrows the whole.
-        let cut = std::mem::take(&mut self.cut);
-        let outcome = cut.write_all(buf, |rest| self.write_some(rest));
-        self.cut = cut;
-        outcome
+        context::check()?;
+
+        let mut progress = Progress::new(buf);
+        while let Some(rest) = progress.rest() {
+            let written = self.write(rest);
+            progress.advance(written, &self.cut)?;
+        }
+        Ok(())
     }
 
     #[track_caller]
     fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> io::Result<()> {
-        self.cut.check()?;
-        let cut = std::mem::take(&mut self.cut);
-        let outcome = cut.write_fmt(args, |rest| self.write_some(rest));
-        self.cut = cut;
-        outcome
+        self.write_all(formatted(args)?.as_bytes())
     }
 
     #[track_caller]

@@ -1,10 +1,11 @@
 //! What is left of a stream when a cancel has cut a message.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::cancel::{Cancelled, context};
+use crate::cancel::Cancelled;
 use crate::error::TaskError;
 use crate::facade::Once;
 
@@ -27,48 +28,59 @@ impl Cut {
             }
         }
     }
+}
 
-    /// Like [`Write::write_all`](io::Write::write_all), with `write` in the place of the stream's.
-    pub(super) fn write_all(
-        &self,
-        buf: &[u8],
-        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        context::check()?;
+/// A `write_all` that is under way. Its loop is in the method itself, so that the place that is
+/// recorded for a wait is the caller's.
+#[derive(Debug)]
+pub(super) struct Progress<'b> {
+    rest: &'b [u8],
+    is_begun: bool,
+}
 
-        let mut written = 0;
-        while written < buf.len() {
-            match write(&buf[written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
-                Err(error) => {
-                    if let Some(cancelled) = error.cancelled().filter(|_| written > 0) {
-                        // A second cut changes nothing: the first has broken the stream.
-                        let _ = self.0.set(cancelled.clone());
-                    }
-                    return Err(error);
-                }
-            }
+impl<'b> Progress<'b> {
+    pub(super) fn new(buf: &'b [u8]) -> Self {
+        Progress {
+            rest: buf,
+            is_begun: false,
         }
-        Ok(())
     }
 
-    /// Like [`Write::write_fmt`](io::Write::write_fmt), with `write` in the place of the stream's.
-    /// The text is formatted first, so that a short one is written in one piece.
-    pub(super) fn write_fmt(
-        &self,
-        args: fmt::Arguments<'_>,
-        write: impl FnMut(&[u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        if let Some(text) = args.as_str() {
-            return self.write_all(text.as_bytes(), write);
-        }
+    /// Returns what is still to be written.
+    pub(super) fn rest(&self) -> Option<&'b [u8]> {
+        (!self.rest.is_empty()).then_some(self.rest)
+    }
 
-        let mut text = String::new();
-        if fmt::write(&mut text, args).is_err() {
-            return Err(io::Error::other("a formatting trait returned an error"));
+    /// Takes the outcome of a write of the rest. A cancel after the first byte cuts the stream.
+    pub(super) fn advance(&mut self, written: io::Result<usize>, cut: &Cut) -> io::Result<()> {
+        match written {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => {
+                self.rest = &self.rest[length..];
+                self.is_begun = true;
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(cancelled) = error.cancelled().filter(|_| self.is_begun) {
+                    // A second cut changes nothing: the first has broken the stream.
+                    let _ = cut.0.set(cancelled.clone());
+                }
+                Err(error)
+            }
         }
-        self.write_all(text.as_bytes(), write)
+    }
+}
+
+/// Formats a text before it is written, so that a short one is written in one piece.
+pub(super) fn formatted<'a>(args: fmt::Arguments<'a>) -> io::Result<Cow<'a, str>> {
+    if let Some(text) = args.as_str() {
+        return Ok(text.into());
+    }
+
+    let mut text = String::new();
+    match fmt::write(&mut text, args) {
+        Ok(()) => Ok(text.into()),
+        Err(_) => Err(io::Error::other("a formatting trait returned an error")),
     }
 }
 

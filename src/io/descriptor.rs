@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::access::{Access, PIPE_BUF, Piece, Way};
-use super::cut::Cut;
+use super::cut::{Cut, Progress, formatted};
+use crate::cancel::context;
 use crate::waiting::WaitKind;
 
 /// An owned descriptor, with the way to its data. The ends of pipes are made of it, whatever they
@@ -82,13 +83,19 @@ impl Descriptor {
     /// Writes all of `buf`. A cancel after the first byte breaks the descriptor.
     #[track_caller]
     pub(crate) fn write_all(&self, buf: &[u8]) -> io::Result<()> {
-        self.cut.write_all(buf, |rest| self.write(rest))
+        context::check()?;
+
+        let mut progress = Progress::new(buf);
+        while let Some(rest) = progress.rest() {
+            progress.advance(self.write(rest), &self.cut)?;
+        }
+        Ok(())
     }
 
     /// Writes a text. It is formatted first, so that a short one is written in one piece.
     #[track_caller]
     pub(crate) fn write_fmt(&self, args: fmt::Arguments<'_>) -> io::Result<()> {
-        self.cut.write_fmt(args, |rest| self.write(rest))
+        self.write_all(formatted(args)?.as_bytes())
     }
 }
 

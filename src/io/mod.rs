@@ -99,3 +99,80 @@ pub use lines::{Lines, lines};
 pub use lock_file::{lock_file, unlock_file};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use stdin::{Stdin, StdinLock, stdin};
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::panic::Location;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::CancelToken;
+    use crate::cancel::context;
+    use crate::waiting::WaitKind;
+
+    /// Fails unless a thread in `block`, which is called at `line` or just below, records `kind`
+    /// and that place. Then the thread is cancelled.
+    #[track_caller]
+    fn records<T>(kind: WaitKind, line: u32, block: impl FnOnce() -> Result<T> + Send) {
+        let (token, here) = (CancelToken::new(), Location::caller().file());
+        let (sender, slots) = mpsc::channel();
+        thread::scope(|threads| {
+            let blocked = threads.spawn(|| {
+                token.run(|| {
+                    sender.send(context::slot()).expect("the test receives");
+                    block().is_err()
+                })
+            });
+            let slot = slots.recv().expect("the thread sends its slot");
+            let is_there = || {
+                let (recorded, at) = slot.point();
+                let is_near =
+                    |at: &Location<'_>| at.file() == here && (line..line + 5).contains(&at.line());
+                recorded == kind as u8 && at.is_some_and(is_near)
+            };
+            while !is_there() && !blocked.is_finished() {
+                thread::yield_now();
+            }
+            token.cancel();
+            assert!(blocked.join().expect("the call does not panic"), "{kind:?}");
+        });
+    }
+
+    #[test]
+    fn calls_say_where_they_block() {
+        let (mut reader, _writer) = pipe().expect("there are descriptors left");
+        let read = WaitKind::DescriptorRead;
+        records(read, line!(), || reader.read(&mut [0]));
+        records(read, line!(), || {
+            (&reader).read_vectored(&mut []).and(reader.read(&mut [0]))
+        });
+
+        let (_reader, mut writer) = pipe().expect("there are descriptors left");
+        let much = vec![0; 1 << 20];
+        let write = WaitKind::DescriptorWrite;
+        records(write, line!(), || writer.write_all(&much));
+
+        let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+        let mut stream = Cancellable::new(near).expect("it can be polled");
+        records(read, line!(), || stream.read(&mut [0]));
+        records(write, line!(), || stream.write_all(&much));
+
+        let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+        let mut socket = PipeReader::from(OwnedFd::from(near));
+        records(read, line!(), || socket.read(&mut [0]));
+    }
+
+    #[test]
+    fn locks_on_files_say_where_they_block() {
+        let path = std::env::temp_dir().join(format!("taskgroup-place-{}", std::process::id()));
+        let held = File::create(&path).expect("the folder can be written to");
+        let other = File::create(&path).expect("the folder can be written to");
+        lock_file(&held).expect("no other handle has a lock");
+        records(WaitKind::FileLock, line!(), || lock_file(&other));
+        std::fs::remove_file(path).expect("it is there");
+    }
+}
