@@ -63,6 +63,16 @@ pub fn stdin() -> Stdin {
 ///
 /// In builds with debug assertions, if this thread has a [`StdinLock`] already and uses another
 /// handle. In other builds the thread waits until it is cancelled.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use taskgroup::{io, timeout};
+///
+/// let mut line = String::new();
+/// let answer = timeout(Duration::from_secs(10), || io::stdin().read_line(&mut line))?;
+/// println!("{}", if answer.is_some() { line.trim() } else { "no answer within ten seconds" });
+/// # Ok::<(), io::Error>(())
+/// ```
 pub struct Stdin {
     _private: (),
 }

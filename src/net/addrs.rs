@@ -37,6 +37,7 @@ pub(super) mod sealed {
     use super::Addresses;
 
     /// Where to connect to, as far as it is known without a look-up.
+    #[doc(hidden)]
     #[derive(Debug)]
     #[allow(unreachable_pub, reason = "the trait is public, and sealed")]
     pub enum Host {
@@ -44,6 +45,7 @@ pub(super) mod sealed {
         Name { name: String, port: u16 },
     }
 
+    #[doc(hidden)]
     #[allow(unreachable_pub, reason = "the trait is public, and sealed")]
     pub trait ToHost {
         /// Fails as std does for a text that is no address and no name with a port. Never blocks.
@@ -52,6 +54,7 @@ pub(super) mod sealed {
 }
 
 /// Socket addresses. A single one takes no memory of its own.
+#[doc(hidden)]
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "a part of a sealed trait")]
 pub enum Addresses {
