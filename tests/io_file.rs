@@ -1,62 +1,29 @@
-//! Files, FIFOs, locks, copies, and streams of other crates.
+//! Files, locks, copies, and streams of other crates.
 #![cfg(target_os = "linux")]
 
 #[path = "support/blocked.rs"]
 mod blocked;
 #[path = "support/descriptors.rs"]
 mod descriptors;
+#[path = "support/folder.rs"]
+mod folder;
 mod support;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Cursor, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use descriptors::{
-    MUCH, assert_cancelled, cancelled_inside, fill, filling, in_a_cancelled_scope, terminal,
+    MUCH, assert_cancelled, cancelled_inside, filling, in_a_cancelled_scope, terminal,
 };
-use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl};
+use folder::Folder;
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use support::{Gate, until, watch};
-use taskgroup::io::{self, Cancellable, copy, lock_file, open_fifo, unlock_file};
+use taskgroup::io::{self, Cancellable, copy, lock_file, unlock_file};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
-
-/// A folder that is removed at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("taskgroup-io-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn fifo(&self) -> PathBuf {
-        let path = self.0.join("fifo");
-        let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("the folder is there");
-    }
-}
-
-fn reads() -> OpenOptions {
-    OpenOptions::new().read(true).clone()
-}
-
-fn writes() -> OpenOptions {
-    OpenOptions::new().write(true).clone()
-}
 
 /// Counts its bytes, and cancels after some of them.
 struct CancelsAfter<'t> {
@@ -252,15 +219,6 @@ fn a_lock_that_is_held_elsewhere_is_waited_for_until_a_cancel() {
         drop(first);
         waiter.join().unwrap().unwrap();
     });
-
-    // A process that ends has no lock any more.
-    unlock_file(&second).unwrap();
-    let status = std::process::Command::new("flock")
-        .arg(&path)
-        .arg("true")
-        .status();
-    assert!(status.is_ok_and(|status| status.success()));
-    lock_file(&second).unwrap();
 }
 
 #[test]
@@ -286,127 +244,6 @@ fn threads_take_turns_with_a_lock() {
         Ok(())
     })
     .unwrap();
-}
-
-#[test]
-fn a_fifo_without_a_writer_is_waited_for_until_a_cancel() {
-    let _watch = watch();
-    let folder = Folder::new();
-    let path = folder.fifo();
-    for _ in 0..10 {
-        assert_cancelled(cancelled_inside(|| open_fifo(&path, &reads())));
-        assert_cancelled(cancelled_inside(|| open_fifo(&path, &writes())));
-    }
-    // They have closed it.
-    let nonblocking = OFlags::WRONLY | OFlags::NONBLOCK;
-    let refused = rustix::fs::open(&path, nonblocking, Mode::empty());
-    assert_eq!(refused.unwrap_err(), rustix::io::Errno::NXIO);
-    assert_cancelled(in_a_cancelled_scope(|| open_fifo(&path, &reads())));
-}
-
-#[test]
-fn a_writer_that_only_opens_a_fifo_ends_the_wait() {
-    let _watch = watch();
-    let folder = Folder::new();
-    let path = folder.fifo();
-    thread::scope(|threads| {
-        let opened = threads.spawn(|| open_fifo(&path, &reads()));
-        let writer = File::options().write(true).open(&path).unwrap();
-        let mut fifo = opened.join().unwrap().unwrap();
-        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
-
-        // One that has gone again is the end, until the next comes.
-        drop(writer);
-        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 0);
-        let mut writer = File::options().write(true).open(&path).unwrap();
-        writer.write_all(b"more").unwrap();
-        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 4);
-    });
-    // Also one that writes and goes before it is looked for.
-    thread::scope(|threads| {
-        let opened = threads.spawn(|| open_fifo(&path, &reads()));
-        std::fs::write(&path, "short").unwrap();
-        let mut text = String::new();
-        opened
-            .join()
-            .unwrap()
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
-        assert_eq!(text, "short");
-    });
-}
-
-#[test]
-fn both_ends_of_a_fifo_meet() {
-    let _watch = watch();
-    let folder = Folder::new();
-    let path = folder.fifo();
-    let text = TaskGroup::scope(|g| {
-        g.spawn(|| {
-            let mut writer = open_fifo(&path, &writes())?;
-            assert!(format!("{writer:?}").contains("fd"));
-            writer.write_all(&vec![b'x'; MUCH])?;
-            Ok(write!(writer, "{:3}", 7)?)
-        });
-        let mut text = String::new();
-        let mut reader = open_fifo(&path, &reads())?;
-        reader.read_to_string(&mut text)?;
-
-        let file = reader.into_file()?;
-        assert!(!fcntl_getfl(&file)?.contains(OFlags::NONBLOCK));
-        Ok(text)
-    })
-    .unwrap();
-    assert_eq!(text.len(), MUCH + 3);
-
-    // With both ends it waits for nothing.
-    let mut both = open_fifo(&path, OpenOptions::new().read(true).write(true)).unwrap();
-    both.write_all(b"to itself").unwrap();
-    assert_eq!(both.read(&mut [0; 16]).unwrap(), 9);
-    fill(&both);
-    assert_cancelled(cancelled_inside(|| both.write_all(b"x")));
-}
-
-#[test]
-fn what_is_not_a_fifo_is_refused_and_not_touched() {
-    let folder = Folder::new();
-    let path = folder.0.join("file");
-    std::fs::write(&path, "text").unwrap();
-    let error = open_fifo(&path, writes().truncate(true)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("is not a FIFO"), "{error}");
-    assert_eq!(std::fs::read(&path).unwrap(), b"text");
-
-    let missing = folder.0.join("missing");
-    let error = open_fifo(&missing, writes().create(true)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(!missing.exists());
-    let error = open_fifo(folder.fifo(), &OpenOptions::new()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-}
-
-#[test]
-fn a_fifo_that_is_standard_input_of_others_needs_no_flag() {
-    let _watch = watch();
-    let folder = Folder::new();
-    let path = folder.fifo();
-    // Opened by other code, so its description may be shared, and Linux knows no flag for a call.
-    let mut fifo = io::PipeReader::from(OwnedFd::from(
-        File::options().read(true).write(true).open(&path).unwrap(),
-    ));
-    let mut writer = io::PipeWriter::from(OwnedFd::from(
-        File::options().write(true).open(&path).unwrap(),
-    ));
-    for _ in 0..10 {
-        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
-    }
-    fill(&writer);
-    for length in [1, 4096, MUCH] {
-        assert_cancelled(cancelled_inside(|| writer.write(&vec![0; length])));
-    }
-    assert_eq!((&fifo).read(&mut [0; 4096]).unwrap(), 4096);
-    assert_cancelled(cancelled_inside(|| writer.write_all(&vec![0; MUCH])));
 }
 
 #[test]

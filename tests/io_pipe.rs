@@ -1,4 +1,5 @@
-//! Pipes: like std's, and a cancel ends their reads and writes without a loss.
+//! Pipes: like std's, and a cancel ends their reads and writes without a loss. No test here starts a
+//! process, which would have copies of all ends for a moment.
 #![cfg(unix)]
 
 #[path = "support/blocked.rs"]
@@ -13,7 +14,7 @@ use std::thread;
 
 use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, filling};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use support::{LONG, alone, until, watch};
+use support::{until, watch};
 use taskgroup::io::{self, PipeReader, PipeWriter};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 
@@ -342,24 +343,6 @@ fn ends_are_made_of_descriptors_of_any_kind() {
 }
 
 #[test]
-fn a_child_process_inherits_an_end_only_as_its_stdio() {
-    let _watch = watch();
-    let (mut reader, writer) = pipe();
-    let (child_in, mut to_child) = pipe();
-    let mut child = std::process::Command::new("cat")
-        .stdin(child_in)
-        .stdout(writer)
-        .spawn()
-        .unwrap();
-    to_child.write_all(b"through the child").unwrap();
-    drop(to_child);
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "through the child");
-    assert!(child.wait().unwrap().success());
-}
-
-#[test]
 fn a_failed_task_wakes_the_reads_of_the_others() {
     let _watch = watch();
     let (mut reader, _writer) = pipe();
@@ -381,52 +364,4 @@ fn a_deadline_ends_a_read() {
         taskgroup::timeout(limit, || reader.read(&mut [0; 8])).unwrap(),
         None
     );
-}
-
-/// Runs `call` under a token that is cancelled a little later. Needs no descriptor.
-fn cancelled_soon<T: Send>(call: impl FnOnce() -> T + Send) -> T {
-    let token = CancelToken::new();
-    thread::scope(|threads| {
-        let calls = threads.spawn(|| token.run(call));
-        // The outcome is the same if the call does not block yet.
-        (0..3).for_each(|_| thread::yield_now());
-        token.cancel();
-        calls.join().unwrap()
-    })
-}
-
-/// Every descriptor of the process is taken, so the threads that wait get no waker.
-#[test]
-fn at_the_limit_of_descriptors_pipes_still_wake() {
-    alone("at_the_limit_of_descriptors_pipes_still_wake", || {
-        let _watch = watch();
-        let (mut reader, mut writer) = pipe();
-        let (_full_reader, mut full_writer) = pipe();
-        fill(&full_writer);
-        let mut hoard = Vec::new();
-        while let Ok(another) = reader.try_clone() {
-            hoard.push(another);
-            if hoard.len() == 500 {
-                let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-                let low = rustix::process::Rlimit {
-                    current: Some(600),
-                    ..limit
-                };
-                rustix::process::setrlimit(rustix::process::Resource::Nofile, low).unwrap();
-            }
-        }
-        assert!(io::pipe().is_err());
-
-        for _ in 0..5 {
-            assert_cancelled(cancelled_soon(|| reader.read(&mut [0; 8])));
-            assert_cancelled(cancelled_soon(|| full_writer.write_all(b"x")));
-        }
-        let read = thread::scope(|threads| {
-            let read = threads.spawn(|| taskgroup::timeout(LONG, || reader.read(&mut [0; 8])));
-            (0..3).for_each(|_| thread::yield_now());
-            writer.write_all(b"at last").unwrap();
-            read.join().unwrap()
-        });
-        assert_eq!(read.unwrap(), Some(7));
-    });
 }

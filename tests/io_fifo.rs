@@ -1,0 +1,152 @@
+//! FIFOs. In a test binary of their own: a child process of another test has copies of all
+//! descriptors for a moment, so a FIFO would have ends there.
+#![cfg(target_os = "linux")]
+
+#[path = "support/blocked.rs"]
+mod blocked;
+#[path = "support/descriptors.rs"]
+mod descriptors;
+#[path = "support/folder.rs"]
+mod folder;
+mod support;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, in_a_cancelled_scope};
+use folder::Folder;
+use rustix::fs::{Mode, OFlags, fcntl_getfl};
+use support::watch;
+use taskgroup::TaskGroup;
+use taskgroup::io::{self, open_fifo};
+
+fn reads() -> OpenOptions {
+    OpenOptions::new().read(true).clone()
+}
+
+fn writes() -> OpenOptions {
+    OpenOptions::new().write(true).clone()
+}
+
+#[test]
+fn a_fifo_without_a_writer_is_waited_for_until_a_cancel() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    for _ in 0..10 {
+        assert_cancelled(cancelled_inside(|| open_fifo(&path, &reads())));
+        assert_cancelled(cancelled_inside(|| open_fifo(&path, &writes())));
+    }
+    // They have closed it.
+    let nonblocking = OFlags::WRONLY | OFlags::NONBLOCK;
+    let refused = rustix::fs::open(&path, nonblocking, Mode::empty());
+    assert_eq!(refused.unwrap_err(), rustix::io::Errno::NXIO);
+    assert_cancelled(in_a_cancelled_scope(|| open_fifo(&path, &reads())));
+}
+
+#[test]
+fn a_writer_that_only_opens_a_fifo_ends_the_wait() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    thread::scope(|threads| {
+        let opened = threads.spawn(|| open_fifo(&path, &reads()));
+        let writer = File::options().write(true).open(&path).unwrap();
+        let mut fifo = opened.join().unwrap().unwrap();
+        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
+
+        // One that has gone again is the end, until the next comes.
+        drop(writer);
+        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 0);
+        let mut writer = File::options().write(true).open(&path).unwrap();
+        writer.write_all(b"more").unwrap();
+        assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 4);
+    });
+    // Also one that writes and goes before it is looked for.
+    thread::scope(|threads| {
+        let opened = threads.spawn(|| open_fifo(&path, &reads()));
+        std::fs::write(&path, "short").unwrap();
+        let mut text = String::new();
+        opened
+            .join()
+            .unwrap()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "short");
+    });
+}
+
+#[test]
+fn both_ends_of_a_fifo_meet() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    let text = TaskGroup::scope(|g| {
+        g.spawn(|| {
+            let mut writer = open_fifo(&path, &writes())?;
+            assert!(format!("{writer:?}").contains("fd"));
+            writer.write_all(&vec![b'x'; MUCH])?;
+            Ok(write!(writer, "{:3}", 7)?)
+        });
+        let mut text = String::new();
+        let mut reader = open_fifo(&path, &reads())?;
+        reader.read_to_string(&mut text)?;
+
+        let file = reader.into_file()?;
+        assert!(!fcntl_getfl(&file)?.contains(OFlags::NONBLOCK));
+        Ok(text)
+    })
+    .unwrap();
+    assert_eq!(text.len(), MUCH + 3);
+
+    // With both ends it waits for nothing.
+    let mut both = open_fifo(&path, OpenOptions::new().read(true).write(true)).unwrap();
+    both.write_all(b"to itself").unwrap();
+    assert_eq!(both.read(&mut [0; 16]).unwrap(), 9);
+    fill(&both);
+    assert_cancelled(cancelled_inside(|| both.write_all(b"x")));
+}
+
+#[test]
+fn what_is_not_a_fifo_is_refused_and_not_touched() {
+    let folder = Folder::new();
+    let path = folder.0.join("file");
+    std::fs::write(&path, "text").unwrap();
+    let error = open_fifo(&path, writes().truncate(true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("is not a FIFO"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"text");
+
+    let missing = folder.0.join("missing");
+    let error = open_fifo(&missing, writes().create(true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(!missing.exists());
+    let error = open_fifo(folder.fifo(), &OpenOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_fifo_that_is_standard_input_of_others_needs_no_flag() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.fifo();
+    // Opened by other code, so its description may be shared, and Linux knows no flag for a call.
+    let mut fifo = io::PipeReader::from(OwnedFd::from(
+        File::options().read(true).write(true).open(&path).unwrap(),
+    ));
+    let mut writer = io::PipeWriter::from(OwnedFd::from(
+        File::options().write(true).open(&path).unwrap(),
+    ));
+    for _ in 0..10 {
+        assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
+    }
+    fill(&writer);
+    for length in [1, 4096, MUCH] {
+        assert_cancelled(cancelled_inside(|| writer.write(&vec![0; length])));
+    }
+    assert_eq!((&fifo).read(&mut [0; 4096]).unwrap(), 4096);
+    assert_cancelled(cancelled_inside(|| writer.write_all(&vec![0; MUCH])));
+}

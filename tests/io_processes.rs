@@ -1,0 +1,112 @@
+//! Descriptors beside other processes, and in processes that have no descriptor left.
+#![cfg(target_os = "linux")]
+
+#[path = "support/blocked.rs"]
+mod blocked;
+#[path = "support/descriptors.rs"]
+mod descriptors;
+#[path = "support/folder.rs"]
+mod folder;
+mod support;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::thread;
+
+use descriptors::{assert_cancelled, fill};
+use folder::Folder;
+use support::{LONG, alone, watch};
+use taskgroup::CancelToken;
+use taskgroup::io::{self, PipeReader, PipeWriter, lock_file, unlock_file};
+
+fn pipe() -> (PipeReader, PipeWriter) {
+    io::pipe().expect("there are descriptors left")
+}
+
+#[test]
+fn a_child_process_inherits_an_end_only_as_its_stdio() {
+    let _watch = watch();
+    let (mut reader, writer) = pipe();
+    let (child_in, mut to_child) = pipe();
+    let mut child = std::process::Command::new("cat")
+        .stdin(child_in)
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    to_child.write_all(b"through the child").unwrap();
+    drop(to_child);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "through the child");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_lock_holds_for_other_processes() {
+    let _watch = watch();
+    let folder = Folder::new();
+    let path = folder.0.join("lock");
+    let file = File::create(&path).unwrap();
+    let is_free = || {
+        let status = Command::new("flock")
+            .arg("-n")
+            .arg(&path)
+            .arg("true")
+            .status();
+        status.expect("the program is installed").success()
+    };
+    assert!(is_free());
+    lock_file(&file).unwrap();
+    assert!(!is_free());
+    unlock_file(&file).unwrap();
+    assert!(is_free());
+}
+
+/// Runs `call` under a token that is cancelled a little later. Needs no descriptor.
+fn cancelled_soon<T: Send>(call: impl FnOnce() -> T + Send) -> T {
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let calls = threads.spawn(|| token.run(call));
+        // The outcome is the same if the call does not block yet.
+        (0..3).for_each(|_| thread::yield_now());
+        token.cancel();
+        calls.join().unwrap()
+    })
+}
+
+/// Every descriptor of the process is taken, so the threads that wait get no waker.
+#[test]
+fn at_the_limit_of_descriptors_pipes_still_wake() {
+    alone("at_the_limit_of_descriptors_pipes_still_wake", || {
+        let _watch = watch();
+        let (mut reader, mut writer) = pipe();
+        let (_full_reader, mut full_writer) = pipe();
+        fill(&full_writer);
+        let mut hoard = Vec::new();
+        while let Ok(another) = reader.try_clone() {
+            hoard.push(another);
+            if hoard.len() == 500 {
+                let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+                let low = rustix::process::Rlimit {
+                    current: Some(600),
+                    ..limit
+                };
+                rustix::process::setrlimit(rustix::process::Resource::Nofile, low).unwrap();
+            }
+        }
+        assert!(io::pipe().is_err());
+
+        for _ in 0..5 {
+            assert_cancelled(cancelled_soon(|| reader.read(&mut [0; 8])));
+            assert_cancelled(cancelled_soon(|| full_writer.write_all(b"x")));
+        }
+        let read = thread::scope(|threads| {
+            let read = threads.spawn(|| taskgroup::timeout(LONG, || reader.read(&mut [0; 8])));
+            (0..3).for_each(|_| thread::yield_now());
+            writer.write_all(b"at last").unwrap();
+            read.join().unwrap()
+        });
+        assert_eq!(read.unwrap(), Some(7));
+    });
+}
