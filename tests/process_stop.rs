@@ -76,8 +76,8 @@ fn a_child_that_ends_well_after_its_signal_was_cancelled_nevertheless() {
 fn another_signal_is_sent_where_the_command_says_so() {
     let _watch = watch();
     let mut command =
-        sh("trap 'exit 9' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done");
-    let child = ready(command.stop_with(Signal::INT.as_raw()).grace(LONG));
+        sh("trap 'exit 9' USR1; trap '' TERM; echo ready; while :; do sleep 0.01; done");
+    let child = ready(command.stop_with(Signal::USR1.as_raw()).grace(LONG));
     assert_eq!(child.stop().unwrap().code(), Some(9));
     let child = ready(stubborn().stop_with(Signal::KILL.as_raw()).grace(LONG));
     assert_eq!(child.stop().unwrap().signal(), KILL);

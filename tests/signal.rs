@@ -283,7 +283,8 @@ fn a_hang_up_stays_ignored_under_nohup() {
     if is_child() {
         let _watch = watch();
         let stop = termination().unwrap();
-        assert_eq!(mask("SigIgn:"), [SIGHUP]);
+        // A shell ignores further signals for a job in the background.
+        assert!(mask("SigIgn:").contains(&SIGHUP));
         raise(SIGHUP).unwrap();
         assert!(!stop.wait_timeout(Duration::from_millis(20)).unwrap());
         raise(SIGTERM).unwrap();
