@@ -163,7 +163,11 @@ fn several_processes_do_every_job_once() {
         worker.signal(Signal::TERM);
         let (lines, status) = worker.end();
         assert!(status.success());
-        assert_eq!(lines.last().unwrap(), "drained: SIGTERM");
+        // Idle workers may end before the callback that drains them has written its line.
+        assert!(
+            lines.iter().any(|line| line == "drained: SIGTERM"),
+            "{lines:?}"
+        );
     }
 }
 
