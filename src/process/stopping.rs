@@ -56,7 +56,8 @@ impl Command {
     /// Sets the signal with which a cancel, [`Child::stop`] and the drop of a [`Child`] ask the
     /// child to end: SIGTERM (15) by default. SIGCONT follows it, since a stopped process sees no
     /// signal but SIGKILL and SIGCONT. A child that blocks or ignores the signal is killed when its
-    /// [`grace`](Self::grace) is over.
+    /// [`grace`](Self::grace) is over. A program in the background of a shell, and with it its
+    /// children, often ignores SIGINT (2).
     ///
     /// # Panics
     ///
@@ -66,8 +67,8 @@ impl Command {
     /// use std::os::unix::process::ExitStatusExt;
     /// # use taskgroup::process::Command;
     ///
-    /// let child = Command::new("sleep").arg("60").stop_with(2).spawn()?; // SIGINT
-    /// assert_eq!(child.stop()?.signal(), Some(2));
+    /// let child = Command::new("sleep").arg("60").stop_with(14).spawn()?; // SIGALRM
+    /// assert_eq!(child.stop()?.signal(), Some(14));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
