@@ -45,34 +45,34 @@
 //! group. A child that is also stopped by this process, and handles signals in this way itself,
 //! gets two of them and ends at once. A child that is to clean up is started in a group of its own.
 //! Children begin with the default actions, but inherit which signals are ignored.
-//!
-//! # State
-//!
-//! | state | meaning | changed by |
-//! |---|---|---|
-//! | [`Signal::ends`] | the next such signal ends the process | the handlers of all signals, which set it; under the lock of the registry, when the first token comes or the last one goes |
-//! | [`Signal::received`] | such a signal has come while a token was there for it | the handler, which sets it for good |
-//! | the registry | the tokens that are there, and the actions that are registered | under its lock |
-//!
-//! # Invariants
-//!
-//! 1. While no token is there for a signal, the signal acts as before. If that was the default,
-//!    `ends` is set, and the registered actions stay: without them the signal would be ignored,
-//!    since `signal-hook` never takes its handler out. Otherwise no actions are registered.
-//! 2. A handler first ends the process if `ends` is set, and then sets `ends`, before it wakes the
-//!    thread. So no cancel can be seen before the next signal ends the process, whatever the
-//!    program, its callbacks or the thread are doing. Only two signals that run their handlers at
-//!    the same time count as one, like two that the system has not delivered yet.
-//! 3. A cancel happens on the thread of this module, which all signals of the process share. The
-//!    handlers only set flags and write to a pipe, since a cancel takes locks. The thread goes by
-//!    the flags: a byte in the pipe may come from a fork of this process that has not called `exec`
-//!    yet.
-//! 4. A token leaves the registry as its node is dropped. The node keeps its place in the registry.
-//!
-//! # Lock order
-//!
-//! The lock of the registry is taken with no other lock of this crate held. The locks of
-//! `signal-hook` are taken inside it. No code of the user's runs under it, and no node is dropped.
+
+// # State
+//
+// | state | meaning | changed by |
+// |---|---|---|
+// | `Signal::ends` | the next such signal ends the process | the handlers of all signals, which set it; under the lock of the registry, when the first token comes or the last one goes |
+// | `Signal::received` | such a signal has come while a token was there for it | the handler, which sets it for good |
+// | the registry | the tokens that are there, and the actions that are registered | under its lock |
+//
+// # Invariants
+//
+// 1. While no token is there for a signal, the signal acts as before. If that was the default,
+//    `ends` is set, and the registered actions stay: without them the signal would be ignored,
+//    since `signal-hook` never takes its handler out. Otherwise no actions are registered.
+// 2. A handler first ends the process if `ends` is set, and then sets `ends`, before it wakes the
+//    thread. So no cancel can be seen before the next signal ends the process, whatever the
+//    program, its callbacks or the thread are doing. Only two signals that run their handlers at
+//    the same time count as one, like two that the system has not delivered yet.
+// 3. A cancel happens on the thread of this module, which all signals of the process share. The
+//    handlers only set flags and write to a pipe, since a cancel takes locks. The thread goes by
+//    the flags: a byte in the pipe may come from a fork of this process that has not called `exec`
+//    yet.
+// 4. A token leaves the registry as its node is dropped. The node keeps its place in the registry.
+//
+// # Lock order
+//
+// The lock of the registry is taken with no other lock of this crate held. The locks of
+// `signal-hook` are taken inside it. No code of the user's runs under it, and no node is dropped.
 
 mod before;
 mod disposition;

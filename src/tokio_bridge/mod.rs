@@ -39,17 +39,17 @@
 //! A cancel of this crate wakes threads one by one and runs callbacks, which may block. A thread of
 //! the runtime must not wait for that. So a cancel that comes from the side of tokio is handed to a
 //! thread of this crate, and takes effect a moment later.
-//!
-//! # Invariants
-//!
-//! 1. A cancel that was seen on one side reaches the other: dropping the [`Link`] afterwards does
-//!    not take it back. A handler that is dropped because of the cancel often holds the link.
-//! 2. A link acts in one direction. A token that was made from another token never cancels it, so
-//!    there are no circles.
-//! 3. The closure of [`spawn_blocking`] is taken once: by the thread that runs it, or by the drop
-//!    of its future.
-//!
-//! The locks here are held for a move of a value. No code of the user's runs under them.
+
+// # Invariants
+//
+// 1. A cancel that was seen on one side reaches the other: dropping the [`Link`] afterwards does
+//    not take it back. A handler that is dropped because of the cancel often holds the link.
+// 2. A link acts in one direction. A token that was made from another token never cancels it, so
+//    there are no circles.
+// 3. The closure of [`spawn_blocking`] is taken once: by the thread that runs it, or by the drop
+//    of its future.
+//
+// The locks here are held for a move of a value. No code of the user's runs under them.
 
 mod aside;
 mod link;
