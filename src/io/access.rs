@@ -13,6 +13,13 @@ use crate::facade::{AtomicU8, Ordering};
 use crate::readiness::{Interest, Patience, retry};
 use crate::waiting::WaitKind;
 
+/// The flags of a send to a socket. A peer that has gone must not end a process that has SIGPIPE at
+/// its default. Where there is no flag for that, it is an option of the socket, which std sets.
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::DONTWAIT;
+
 /// The most bytes of one write to a pipe that says that it has room. More would block until a
 /// reader has made room for the rest.
 pub(super) const PIPE_BUF: usize = rustix::pipe::PIPE_BUF;
@@ -96,7 +103,7 @@ impl Way {
                 rustix::io::pwritev2(fd, bufs, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)?
             }
             Way::Socket => {
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                let flags = SEND;
                 rustix::net::sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), flags)?
             }
             Way::Nonblocking => rustix::io::writev(fd, bufs)?,
