@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use blocked::{cancelled_while_blocked, in_a_cancelled_scope, the_cancel, when_blocked};
-use support::{Gate, LONG, MOMENT, alone, is_child, until, watch};
+use support::{Gate, LONG, MOMENT, alone, until, watch};
 use taskgroup::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use taskgroup::{CancelCause, CancelToken, Cancelled, TaskGroup};
 
@@ -755,7 +755,7 @@ fn a_write_to_a_peer_that_has_gone_raises_no_signal() {
 #[test]
 fn without_a_descriptor_for_the_waker_waits_work_and_a_cancel_ends_them() {
     const NAME: &str = "without_a_descriptor_for_the_waker_waits_work_and_a_cancel_ends_them";
-    if !is_child() {
+    if !support::is_child() {
         let output = support::run_in_child_with_descriptors(NAME, 64);
         assert!(output.status.success(), "{output:?}");
         return;
