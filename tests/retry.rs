@@ -155,6 +155,26 @@ fn errors_that_are_retried_are_traced() {
 }
 
 #[test]
+fn an_error_that_the_deadline_returns_is_not_traced_as_retried() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let events = heard.clone();
+    let listener = Listener {
+        level: tracing::Level::DEBUG,
+        hears: move |event| events.lock().unwrap().push(event),
+    };
+    let error = tracing::subscriber::with_default(listener, || {
+        let policy = hasty().after(|_: &io::Error| Some(2 * LONG));
+        taskgroup::timeout(LONG, || retry(policy, |_| Err::<(), _>(refused())))
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let heard = heard.lock().unwrap();
+    assert!(
+        !heard.iter().any(|event| event.contains("is retried")),
+        "{heard:?}"
+    );
+}
+
+#[test]
 fn a_panic_is_not_retried() {
     let attempts = AtomicU32::new(0);
     let panic = catch_unwind(AssertUnwindSafe(|| {

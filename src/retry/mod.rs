@@ -27,7 +27,7 @@ use crate::error::{TaskError, line_of};
 use crate::facade::{self, Random};
 use crate::panics::log;
 
-/// Calls `f` until it succeeds, and pauses after each failure for longer than after the one before.
+/// Calls `f` until it succeeds, and pauses after each failure, for longer on average each time.
 ///
 /// For errors that pass: a server that restarts, a lock that is taken, a connection that breaks.
 /// Each call of `f` is an attempt, and is told which one it is. The [`Backoff`] says how many
@@ -36,7 +36,7 @@ use crate::panics::log;
 /// A retry ends
 ///
 /// - with the value of the first attempt that succeeds,
-/// - with the error of the last attempt, or of an attempt whose error the policy does not retry,
+/// - with the error of the last attempt, or with an error that the policy does not retry,
 /// - with the error of the attempt before a pause that would last until the
 ///   [deadline](crate::remaining) of the scope or longer: it is returned at once,
 /// - with a cancel, and
@@ -44,7 +44,7 @@ use crate::panics::log;
 ///
 /// An error that holds a [`Cancelled`], anywhere [along its sources](Cancelled::find), is never
 /// retried. So limit the time of a single attempt with [`timeout`](crate::timeout), and turn its
-/// `None` into an error that can be retried. A group whose own deadline passed returns a
+/// `None` into an error that can be retried. A group that has passed its own deadline returns a
 /// `Cancelled`.
 ///
 /// Errors that are retried are lost, except for the last one. Each goes to
@@ -54,8 +54,8 @@ use crate::panics::log;
 ///
 /// A blocking point: in a cancelled scope it fails immediately, without an attempt. A cancel ends a
 /// pause at once, and no attempt follows. The [`Cancelled`] then says how many attempts had failed
-/// and what the last of their errors was ([`Cancelled::retried`]). So does one that `f` returns,
-/// unless it is part of a larger error: that is returned as it is.
+/// and names the last of their errors ([`Cancelled::retried`]). So does a `Cancelled` that `f`
+/// returns, unless it is part of a larger error: that is returned as it is.
 ///
 /// # Errors
 ///
@@ -127,7 +127,6 @@ pub fn retry<T, E: TaskError>(
 
         let pause = policy.pause(attempt.number(), &error, |most| Random::here().up_to(most));
         let retried = Retried::new(attempt.number(), line_of(&error));
-        note(&retried, pause);
 
         // Invariant 2. In a scope that is cancelled already the cancel is the error, since the
         // sleep would fail with it.
@@ -135,6 +134,9 @@ pub fn retry<T, E: TaskError>(
         if blocking::remaining().is_some_and(|left| left <= pause) {
             return Err(error);
         }
+
+        // Only now is it certain that the caller does not get this error.
+        note(&retried, pause);
 
         // Its destructor may take time, and must not come after the pause: it may hold what the
         // next attempt needs.
