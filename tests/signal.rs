@@ -367,6 +367,27 @@ fn all_tokens_and_handlers_see_the_signal() {
 }
 
 #[test]
+fn a_handler_that_was_there_before_sees_the_second_signal_too() {
+    if is_child() {
+        let _watch = watch();
+        // Each call of this handler writes a byte. The output outlives the process.
+        let output = rustix::io::dup(std::io::stdout()).unwrap();
+        signal_hook::low_level::pipe::register(SIGINT, output).unwrap();
+        let stop = ctrl_c().unwrap();
+        raise(SIGINT).unwrap();
+        assert_eq!(cause_of(&stop), "SIGINT");
+        println!(" cancelled");
+        raise(SIGINT).unwrap();
+        unreachable!("the second signal was lost");
+    }
+    let mut child = Process::start("a_handler_that_was_there_before_sees_the_second_signal_too");
+    child.wait_for("X cancelled");
+    let last = child.lines.next().expect("the handler wrote").unwrap();
+    assert_eq!(last, "X");
+    child.end_of(Signal::INT);
+}
+
+#[test]
 fn threads_of_all_tokens_wake_before_the_callback_of_any_runs() {
     if is_child() {
         let _watch = watch();

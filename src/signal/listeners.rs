@@ -28,7 +28,7 @@ struct Registry {
     /// The other end, until the thread that reads it was started.
     unread: Option<UnixStream>,
     listeners: Slab<Listener>,
-    /// The actions of the signals whose handler is there.
+    /// The actions of the signals that this module handles.
     actions: [Option<Actions>; Signal::ALL.len()],
 }
 
@@ -65,8 +65,11 @@ pub(super) fn listen(
     }
 
     match registry.prepare(signals) {
+        // Still under the lock: the end of another token takes no action back before this token is
+        // listed.
         Ok(heard) => Ok(CancelToken::from_node(registry.list(heard, location))),
         Err(error) => {
+            // Invariant 1, for the signals that were prepared before the error.
             registry.rest_unheard(signals);
             Err(error)
         }
@@ -173,6 +176,7 @@ impl Registry {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // The lock is free: no node is dropped while this module holds it.
         let mut registry = REGISTRY.lock();
         let gone = registry.listeners.remove(self.0);
         registry.rest_unheard(&gone.signals);
@@ -202,6 +206,7 @@ fn run(mut wakes: UnixStream) {
 /// Cancels all tokens that are there for `signal`, which has come. Each of them was there before
 /// it: tokens that are made later are cancelled as they are made.
 fn cancel_all(signal: Signal) {
+    // Held for the list alone: the cancels run callbacks, which may call this module.
     let registry = REGISTRY.lock();
     let of_signal = |listener: &&Listener| listener.signals.contains(&signal);
     let listeners = registry.listeners.iter().map(|(_, listener)| listener);

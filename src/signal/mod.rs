@@ -22,7 +22,7 @@
 //! | the signal | and it |
 //! |---|---|
 //! | is the first, and a token is there for it | cancels all tokens that are there for it |
-//! | comes after one that has cancelled a token | ends the process at once, of that signal, also in the middle of clean-up. As process 1 of a container, for which the system has no default action, the process exits with the code 128 plus the number of the signal |
+//! | comes after a signal that has cancelled a token | ends the process at once, of that signal, also in the middle of clean-up. As process 1 of a container, for which the system has no default action, the process exits with the code 128 plus the number of the signal |
 //! | comes when no token is there for it | does what it did before the first call of this module: by default, it ends the process |
 //! | was ignored when the process began | stays ignored: SIGHUP under `nohup`, SIGINT of a job that a shell runs in the background. SIGTERM is the exception, and is always taken |
 //!
@@ -35,11 +35,11 @@
 //! # Other handlers
 //!
 //! All parts of a program may call these functions, and every token is cancelled. Handlers that
-//! were set before, by the crate `signal-hook` or by hand, are called as well. They are not called
-//! for the second signal. Set them before the first call of this module: of handlers that are
-//! registered with `signal-hook` later this module does not know, so without a token the signal
-//! ends the process in spite of them. A handler that is set by hand later replaces the one of this
-//! module.
+//! were set before, by the crate `signal-hook` or by hand, are called first, also for the second
+//! signal, which then ends the process. Set them before the first call of this module: it does not
+//! know of handlers that are registered with `signal-hook` later. They are not called for a signal
+//! that ends the process, and without a token it ends in spite of them. A handler that is set by
+//! hand later replaces this module's.
 //!
 //! Children of this process get the signals of a terminal too, since they are in the same process
 //! group. A child that is also stopped by this process, and handles signals in this way itself,

@@ -108,6 +108,7 @@ impl Actions {
     }
 
     pub(super) fn take_back(self) {
+        // The handler of `signal-hook` stays, and calls the handlers of others.
         for id in self.ids {
             low_level::unregister(id);
         }
