@@ -37,14 +37,17 @@ struct Aside {
 }
 
 /// Runs `job`, which does not panic, on a thread of its own. If the system refuses a thread, it
-/// runs on this thread.
+/// runs on this thread, with the jobs of other callers that have seen this one's thread coming.
 pub(super) fn run_aside(job: impl FnOnce() + Send + 'static) {
     ASIDE.lock().queue.push_back(Box::new(job));
 
     if let Err(error) = send_thread() {
         log(|| tracing::warn!(%error, "no thread for a cancel: it runs on the caller's"));
-        let job = ASIDE.lock().queue.pop_back();
-        job.into_iter().for_each(|job| job());
+        // Invariant 1: a job that was queued meanwhile counted on the thread that does not come. So
+        // all of them run here, and not only the job of this call.
+        while let Some(job) = next_job() {
+            job();
+        }
     }
 }
 
@@ -57,6 +60,7 @@ fn send_thread() -> io::Result<()> {
 
     aside.coming += 1;
     let idle = aside.idle.pop();
+    // To start a thread takes long, and the thread that comes needs the lock.
     drop(aside);
 
     match idle {
@@ -80,9 +84,13 @@ fn run() {
     }
 }
 
+fn next_job() -> Option<Job> {
+    ASIDE.lock().queue.pop_front()
+}
+
 /// Takes a job, and sees to the next.
 fn take() -> Option<Job> {
-    let job = ASIDE.lock().queue.pop_front()?;
+    let job = next_job()?;
 
     if let Err(error) = send_thread() {
         // This thread comes back for the others.

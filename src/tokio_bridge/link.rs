@@ -103,6 +103,7 @@ pub fn token_from(token: &CancellationToken) -> (CancelToken, Link) {
 pub fn token_into(token: &CancelToken) -> (CancellationToken, Link) {
     let theirs = CancellationToken::new();
     let cancelled = theirs.clone();
+    // The cancel of tokio only wakes tasks, so the cancelling thread may make it.
     let guard = token.on_cancel(move || cancelled.cancel());
     (theirs, Link(Kept::Into(guard)))
 }

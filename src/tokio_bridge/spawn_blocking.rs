@@ -147,6 +147,7 @@ impl<T> Future for SpawnBlocking<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(Pin::new(&mut self.task).poll(context));
+        // From here on the drop has nothing to cancel.
         self.returned = true;
         Poll::Ready(result.map(|value| value.expect("only the drop takes the closure back")))
     }
