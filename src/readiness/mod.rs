@@ -75,27 +75,33 @@ pub(crate) fn retry<T>(
 ) -> io::Result<T> {
     let try_call = || loop {
         return match call() {
+            // Not back to the poll: the data may be there, and the call never blocks.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Continue(()),
             done => ControlFlow::Break(done),
         };
     };
+
     let limit = || match patience()? {
+        // An error and not a limit in the past, with which the call would be tried once more.
         Patience::None => Err(would_block()),
         Patience::Until(limit) => Ok(Some(limit)),
         Patience::Forever => Ok(None),
     };
+
+    // On the stack, since each wait of a socket comes through here.
     let poll = |waker: Option<&Waker>, limit| {
         let fd = PollFd::from_borrowed_fd(fd, interest.flags());
         match waker {
-            None => poll_once(&mut [fd], false, limit),
+            None => poll_once(&mut [fd], Last::Watched, limit),
             Some(waker) => {
                 let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
-                poll_once(&mut [fd, waker], true, limit)
+                poll_once(&mut [fd, waker], Last::Waker, limit)
             }
         }
     };
 
+    // None says that the limit has passed, for which std has the error of a call that would block.
     context::call_when_ready(kind, limit, try_call, poll)?.ok_or_else(would_block)
 }
 
@@ -169,7 +175,10 @@ fn poll_all(
         let waker_fd = waker.map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN));
         let mut fds: Vec<_> = fds.chain(waker_fd).collect();
 
-        let polled = poll_once(&mut fds, waker.is_some(), limit);
+        let last = waker.map_or(Last::Watched, |_| Last::Waker);
+        let polled = poll_once(&mut fds, last, limit);
+        // The waker comes last and falls out here. After a failed poll the kernel has written no
+        // state, and the one of the poll before must not count.
         for (one, fd) in watched.iter_mut().zip(&fds) {
             one.is_ready = polled == Polled::Ready && !fd.revents().is_empty();
         }
@@ -178,15 +187,29 @@ fn poll_all(
     Ok(outcome == Outcome::Ready)
 }
 
-/// Waits in the kernel, once. If `with_waker`, the last of `fds` is the waker.
-fn poll_once(fds: &mut [PollFd<'_>], with_waker: bool, limit: Option<Duration>) -> Polled {
+/// The role of the last descriptor of a poll.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// One of the descriptors that the call waits for.
+    Watched,
+    /// The waker of the thread.
+    Waker,
+}
+
+/// Waits in the kernel, once.
+fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Polled {
     // A time that is too long to express is no limit.
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+
     match rustix::event::poll(fds, limit.as_ref()) {
+        // A handler of the program's may have run for a long time. The caller computes the limit
+        // again.
         Ok(0) | Err(Errno::INTR) => Polled::Neither,
         Ok(ready) => {
             let is_woken =
-                with_waker && fds.last().is_some_and(|waker| !waker.revents().is_empty());
+                last == Last::Waker && fds.last().is_some_and(|waker| !waker.revents().is_empty());
+            // With another descriptor ready, the call is tried first: data beats a late wake, and a
+            // cancel is still seen before the next wait.
             if ready == 1 && is_woken {
                 Polled::Woken
             } else {

@@ -67,10 +67,13 @@ fn a_cancel_races_with_a_byte_and_neither_is_lost() {
             for race in 1..=races {
                 while begun.load(Ordering::Acquire) < race {
                     std::hint::spin_loop();
+                    // On one core the other thread has to run.
                     thread::yield_now();
                 }
                 let token = current.lock().expect("no thread panics").clone();
                 stagger(race);
+
+                // Both orders, since the waiting thread looks at the two in an order of its own.
                 if race % 2 == 0 {
                     put(&far, race as u8);
                     token.cancel();
@@ -84,9 +87,14 @@ fn a_cancel_races_with_a_byte_and_neither_is_lost() {
 
         for race in 1..=races {
             let token = CancelToken::new();
+
+            // The lock is free again before the race begins.
             *current.lock().expect("no thread panics") = token.clone();
+
+            // Release: the other thread finds the token of this race.
             begun.store(race, Ordering::Release);
             let first = token.run(|| take(&near));
+
             taken += u64::from(first.is_ok());
 
             // Outside the cancelled scope the byte is there, if it was not taken.
@@ -95,6 +103,8 @@ fn a_cancel_races_with_a_byte_and_neither_is_lost() {
                 take(&near)
             });
             assert_eq!(byte.expect("nothing is cancelled here"), race as u8);
+
+            // A cancel that came late must not meet the next race.
             while ended.load(Ordering::Acquire) < race {
                 thread::yield_now();
             }
@@ -103,22 +113,26 @@ fn a_cancel_races_with_a_byte_and_neither_is_lost() {
     assert!(taken <= races);
 }
 
-/// The late wake of an inner scope is drained in the outer one, whose own cancel is seen.
+/// The late wake of an inner scope is drained in the outer scope, which sees its own cancel.
 #[test]
 fn a_late_wake_does_not_hide_the_next_cancel() {
     let (near, _far) = UnixStream::pair().expect("there are descriptors left");
     for race in 0..races() / 4 {
         let (inner, outer) = (CancelToken::new(), CancelToken::new());
+
         thread::scope(|threads| {
             let canceller = threads.spawn(|| {
                 stagger(race);
                 inner.cancel();
+                // So that the wake of the first may come before, during or after the second wait.
                 stagger(race / 3);
                 outer.cancel();
             });
+
             let ended = outer.run(|| {
                 let first = inner.run(|| take(&near));
                 assert!(first.is_err_and(|error| is_a_cancel(&error)));
+                // No byte ever comes: only the second cancel ends this.
                 take(&near)
             });
             assert!(ended.is_err_and(|error| is_a_cancel(&error)));
@@ -145,6 +159,7 @@ fn a_call_that_need_not_wait_asks_for_no_patience() {
         || {
             calls += 1;
             match calls {
+                // An interrupt is no reason to wait either.
                 1 => Err(io::ErrorKind::Interrupted.into()),
                 _ => Ok(calls),
             }
@@ -166,6 +181,7 @@ fn without_patience_the_error_is_the_one_of_the_system() {
             || Err(io::ErrorKind::WouldBlock.into()),
         )
         .expect_err("the call never succeeds");
+        // With its number, which programs compare.
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
     }
@@ -180,6 +196,8 @@ fn several_descriptors_say_which_is_ready() {
         Watched::new(near.as_fd(), Interest::Read),
     ];
     let now = Some(Instant::now());
+
+    // A limit that has passed ends the wait before the kernel is asked.
     assert_eq!(
         poll(WaitKind::SocketRead, &mut watched, now).ok(),
         Some(false)
@@ -190,6 +208,7 @@ fn several_descriptors_say_which_is_ready() {
     assert!(ready.expect("nothing is cancelled"));
     assert_eq!(watched.map(|one| one.is_ready()), [false, true]);
 
+    // A cancel comes before data, but where cancels are ignored.
     let token = CancelToken::new();
     token.cancel();
     token.run(|| {
@@ -208,7 +227,9 @@ fn a_deadline_that_is_set_while_a_thread_waits_ends_the_wait() {
         token.cancel_at(Instant::now() + Duration::from_millis(5));
         Ok(reader.join().is_err())
     });
+    // The deadline may have passed before the join, which then fails with the scope.
     assert!(ended.is_err() || ended.is_ok_and(|failed| failed));
+    // Until here: an end of the stream would end the wait too.
     drop(far);
 }
 
@@ -249,6 +270,7 @@ fn faults_of_calls_neither_lose_nor_repeat_a_byte() {
                 let mut chance = Chance(seed);
                 let bytes: Vec<_> = (0..LENGTH).map(byte).collect();
                 let mut rest = &bytes[..];
+
                 while !rest.is_empty() {
                     let call = || {
                         chance.fault()?;
@@ -260,18 +282,22 @@ fn faults_of_calls_neither_lose_nor_repeat_a_byte() {
                     let sent = retry(write, far.as_fd(), Interest::Write, forever, call);
                     rest = &rest[sent.expect("nothing cancels the sender")..];
                 }
+                // The end of the stream, and of the loop of the receiver.
                 drop(far);
             });
 
             let mut chance = Chance(seed + 100);
             let mut received = 0;
+
             loop {
+                // Often enough to meet all steps of a read, and not in each read.
                 let token = CancelToken::new();
                 let canceller = (chance.below(16) == 0).then(|| {
                     let token = token.clone();
                     threads.spawn(move || token.cancel())
                 });
                 let mut buffer = [0; 4_000];
+
                 let call = || {
                     chance.fault()?;
                     let length = 1 + chance.below(4_000) as usize;
@@ -281,10 +307,13 @@ fn faults_of_calls_neither_lose_nor_repeat_a_byte() {
                 };
                 let (read, forever) = (WaitKind::SocketRead, || Ok(Patience::Forever));
                 let read = token.run(|| retry(read, near.as_fd(), Interest::Read, forever, call));
+                // It may have come too late for this read, and is over before the next.
                 if let Some(canceller) = canceller {
                     canceller.join().expect("the cancelling thread ends");
                 }
+
                 match read {
+                    // The faults return errors, so this is the end of the stream.
                     Ok(0) => break,
                     Ok(length) => {
                         let expected = (received..received + length).map(byte);

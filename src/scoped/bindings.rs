@@ -115,10 +115,12 @@ pub(super) fn bind<T: Sync, R>(key: usize, value: &T, f: impl FnOnce() -> R) -> 
     // Dropped in the reverse order: no pointer of this thread is left when the binding ends.
     let _ends = Ends(binding);
     let bindings = Bindings(Some(NonNull::from(binding)));
+
     #[cfg(taskgroup_models)]
     {
         *LAST_MADE.lock() = bindings;
     }
+
     let _bound = Bound::begin(bindings);
     f()
 }

@@ -11,7 +11,7 @@
 //! 1. A thread's pointer is set by `with`, which puts the pointer before it back when its closure
 //!    has returned or panicked; by a task, which runs under the bindings of its group; and by
 //!    [`unbound`], under which other code of the user's runs. Each restores the pointer before it.
-//! 2. A group is opened and ends inside the closure of each `with` whose binding it keeps. Its tasks
+//! 2. A group that keeps the binding of a `with` is opened and ends inside its closure. Its tasks
 //!    have put its bindings away before they count as ended. So a binding outlives every pointer
 //!    to it.
 //! 3. Bindings are never changed once a pointer to them exists. Values are `Sync`, so the tasks of
