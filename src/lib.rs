@@ -152,8 +152,8 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! [`retry`](fn@retry) calls code again after an error that may pass. The bound of the pauses between
-//! doubles each time. It gives up before a pause that would last until the deadline.
+//! [`retry`](fn@retry) calls code again after an error that may pass. The bound of the pauses
+//! between doubles each time. It gives up before a pause that would last until the deadline.
 //!
 //! # Limits
 //!

@@ -30,7 +30,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 /// [`own_group`](super::Command::own_group) its whole process group gets these signals, and SIGKILL
 /// as soon as the child itself has ended.
 ///
-/// What is beyond this handle: descendants of the child, unless it leads a group of its own;
+/// Beyond this handle are descendants of the child, unless it leads a group of its own;
 /// descendants that have left that group; and children that are alive when this process is killed
 /// or calls `exit`. A child that was dropped shortly before the end of this process has had its
 /// signal.
@@ -81,9 +81,11 @@ impl Child {
         ending: Ending,
         pipe_delay: Option<Duration>,
     ) -> Self {
+        // std's handle is given up here. It would reap nothing, and its drop does nothing.
         let pid = i32::try_from(child.id()).ok();
         let pid = pid.and_then(rustix::process::Pid::from_raw);
         let process = Process::new(pid.expect("the pid of a child is positive"), ending);
+
         Child {
             stdin: child.stdin.take().map(own),
             stdout: child.stdout.take().map(own),
@@ -198,7 +200,7 @@ impl Child {
     ///
     /// The cancel of the scope. `TimedOut`, with a [`Partial`](super::Partial), if a pipe was still
     /// open when the `pipe_delay` had passed. `ECHILD` like [`wait`](Self::wait). An error of a
-    /// read; the child is then ended like one that is dropped.
+    /// read; the child is then ended like at a drop.
     ///
     /// ```
     /// use taskgroup::process::{Command, Stdio};
@@ -209,7 +211,9 @@ impl Child {
     /// ```
     #[track_caller]
     pub fn wait_with_output(mut self) -> io::Result<Output> {
+        // Before the reads: a child that reads its input to the end would write no more, and wait.
         drop(self.stdin.take());
+
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         output::collect(&self.owner.process, stdout, stderr, self.owner.pipe_delay)
     }
@@ -294,6 +298,8 @@ impl Drop for Owner {
             // child that may not be signalled is reaped when it ends by itself.
             let _ = self.process.ask_to_end();
         }
+
+        // The usual child has been waited for, and needs no thread.
         if let Ok(None) = self.process.try_wait() {
             reaper::adopt(self.process.clone());
         }

@@ -15,10 +15,10 @@ use crate::cancel::context;
 /// A program to run: like [`std::process::Command`], but a cancel of the scope around a wait ends
 /// the program.
 ///
-/// Everything about the program is as in std, with the same defaults. [`stop_with`](Self::stop_with),
-/// [`grace`](Self::grace), [`own_group`](Self::own_group) and [`pipe_delay`](Self::pipe_delay) say
-/// how it is ended. For what else std's can do, such as `uid`, `arg0` or `pre_exec`, convert one:
-/// `Command::from(std_command)`.
+/// Everything about the program is as in std, with the same defaults.
+/// [`stop_with`](Self::stop_with), [`grace`](Self::grace), [`own_group`](Self::own_group) and
+/// [`pipe_delay`](Self::pipe_delay) say how it is ended. For what else std's can do, such as `uid`,
+/// `arg0` or `pre_exec`, convert one: `Command::from(std_command)`.
 ///
 /// # Cancellation
 ///
@@ -226,7 +226,7 @@ impl Command {
         self
     }
 
-    /// Starts the program. Its streams are those of this process, unless they were set.
+    /// Starts the program. Its streams are this process's, unless they were set.
     ///
     /// The child is ended when the [`Child`] is dropped.
     ///
@@ -236,8 +236,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// The cancel of the scope, and those of [`std::process::Command::spawn`]: `NotFound` if there
-    /// is no such program or directory, `InvalidInput` for a NUL in an argument.
+    /// The cancel of the scope, and the errors of [`std::process::Command::spawn`]: `NotFound` if
+    /// there is no such program or directory, `InvalidInput` for a NUL in an argument.
     ///
     /// ```
     /// use taskgroup::process::Command;
@@ -251,8 +251,8 @@ impl Command {
         self.start(Unchosen::Inherited)
     }
 
-    /// Runs the program, and returns its status. Its streams are those of this process, unless they
-    /// were set.
+    /// Runs the program, and returns its status. Its streams are this process's, unless they were
+    /// set.
     ///
     /// # Cancellation
     ///
@@ -261,7 +261,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn) and [`Child::wait`].
+    /// The errors of [`spawn`](Self::spawn) and [`Child::wait`].
     ///
     /// ```
     /// use taskgroup::process::Command;
@@ -279,13 +279,14 @@ impl Command {
     ///
     /// # Cancellation
     ///
-    /// A blocking point. A cancel ends the program, and this call returns when it has ended and
-    /// the [`pipe_delay`](Self::pipe_delay) has passed at the latest. The error holds a
-    /// [`Partial`](super::Partial) with what was read. In a cancelled scope nothing is started.
+    /// A blocking point. A cancel ends the program, and this call returns when it has ended and the
+    /// [`pipe_delay`](Self::pipe_delay) has passed at the latest. The error holds a
+    /// [`Partial`](super::Partial) with the bytes that were read. In a cancelled scope nothing is
+    /// started.
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn) and [`Child::wait_with_output`].
+    /// The errors of [`spawn`](Self::spawn) and [`Child::wait_with_output`].
     ///
     /// ```
     /// use taskgroup::process::Command;
@@ -303,6 +304,7 @@ impl Command {
     fn start(&mut self, unchosen: Unchosen) -> io::Result<Child> {
         context::check()?;
 
+        // std does not tell which streams were set, so the fields of this type do.
         let (nothing, pipe) = (Stdio::null, Stdio::piped);
         if self.stdin.takes(unchosen) {
             self.inner.stdin(unchosen.or_inherited(nothing));
@@ -361,9 +363,9 @@ impl Command {
     }
 }
 
-/// Streams that were set before are kept, except by [`output`](Command::output), which captures
-/// what was not set on this type. A process group that was set before is none of the
-/// [`own_group`](Command::own_group).
+/// Streams that were set before are kept, except by [`output`](Command::output), which captures the
+/// streams that were not set on this type. A process group that was set before does not end with
+/// the child, unlike with [`own_group`](Command::own_group).
 impl From<std::process::Command> for Command {
     fn from(inner: std::process::Command) -> Self {
         Command {

@@ -53,10 +53,13 @@ impl Identity {
             identity.watch = None;
             seen = identity.peek();
         }
+
+        // The system reaps by itself where the program ignores SIGCHLD.
         let there = match seen {
             Err(Errno::CHILD) => Err(Gone),
             _ => Ok(()),
         };
+
         (identity, there)
     }
 
@@ -81,9 +84,11 @@ impl Identity {
 
     /// Whether the child has ended. It stays as it is: its pid is not free before it is reaped.
     fn peek(&self) -> Result<bool, Errno> {
+        // NOWAIT leaves the zombie, which holds the pid.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
             match waitid(self.wait_id(), options) {
+                // POSIX allows it, although the call does not block.
                 Err(Errno::INTR) => {}
                 seen => return seen.map(|status| status.is_some()),
             }
@@ -105,6 +110,7 @@ impl Identity {
             match system::reap(self.wait_id(), self.pid) {
                 Ok(status) => return Ok(status),
                 Err(Errno::INTR) => {}
+                // The descriptor was tried before, so it is ECHILD.
                 Err(_) => return Err(Gone),
             }
         }
@@ -114,6 +120,7 @@ impl Identity {
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match system::signal(self.watch(), signal) {
             Some(sent) => Ok(sent?),
+            // Invariant 1: the caller holds the lock, and has looked at the child under it.
             None => Ok(kill_process(self.pid, signal)?),
         }
     }

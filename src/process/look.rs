@@ -42,6 +42,7 @@ impl Look {
     ) -> Result<(), Cancelled> {
         let (mut watched, limit) = self.watch(end, others, limit);
         readiness::poll(WaitKind::Child, &mut watched, limit)?;
+
         self.was_told |= is_told(&watched, end);
         Ok(())
     }
@@ -59,7 +60,8 @@ impl Look {
         self.was_told |= is_told(&watched, end);
     }
 
-    /// Adds the end of the child to what is watched. Returns an earlier limit if it cannot be.
+    /// Adds the end of the child to the descriptors that are watched. Returns an earlier limit if
+    /// there is none for it.
     fn watch<'a>(
         &mut self,
         end: Option<Watched<'a>>,
@@ -68,6 +70,7 @@ impl Look {
     ) -> (Vec<Watched<'a>>, Option<Instant>) {
         match end.filter(|_| !self.was_told) {
             Some(end) => {
+                // Last: `is_told` counts on it.
                 others.push(end);
                 (others, limit)
             }
@@ -78,6 +81,7 @@ impl Look {
     /// Returns the end of a short pause, or `limit` if that comes first.
     pub(super) fn shorten(&mut self, limit: Option<Instant>) -> Option<Instant> {
         let short = Instant::now() + self.next;
+        // Short at first: a child that has just got its signal ends soon.
         self.next = (self.next * 2).min(Self::LONGEST);
         Some(limit.map_or(short, |limit| limit.min(short)))
     }
@@ -101,6 +105,8 @@ mod tests {
         let (near, far) = UnixStream::pair().expect("there are descriptors left");
         drop(far);
         let end = || Some(Watched::new(near.as_fd(), Interest::Read));
+
+        // The end of a stream stays readable, like the descriptor of a child that has ended.
         let mut look = Look::new();
         look.pause_uncancellable(end(), Vec::new(), None);
         assert!(look.was_told);

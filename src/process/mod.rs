@@ -3,8 +3,8 @@
 //! [`Command`] starts programs, with std's names and defaults. A cancel of the scope around
 //! [`Command::status`], [`Command::output`] or [`Child::wait`] ends the child: it gets a signal,
 //! has some grace, is killed, and is reaped before the call returns. A [`Child`] that is dropped
-//! unwaited is ended in the same way by a thread of the crate. So no child outlives the group that
-//! started it, and none is left as a zombie.
+//! unwaited is ended in the same way by a thread of the crate. So a child ends with the code that
+//! waits for it, and none is left as a zombie.
 //!
 //! ```
 //! use taskgroup::process::Command;
@@ -41,11 +41,11 @@
 // # The states of a child, and which threads see to it
 //
 // The system: Unreaped (it runs, or is a zombie) -> Reaped(status) or Gone (another part of the
-// program was quicker). This crate: No -> Asked (has its signal, is killed at an instant) -> Killed.
-// Both are in `state::State`, under the lock of the child.
+// program was quicker). This crate: No -> Asked (has its signal, is killed at an instant) ->
+// Killed. Both are in `state::State`, under the lock of the child.
 //
 // A child is looked after by the threads that wait in its handle. The first that finds it ended
-// reaps it; the others find its status. The thread whose scope is cancelled asks it to end, and
+// reaps it; the others find its status. A thread of a cancelled scope asks it to end, and
 // stays until it has. When the handle is dropped, the reaper thread takes it over (`reaper`).
 //
 // # Invariants
@@ -58,11 +58,11 @@
 //    for with WNOWAIT directly before the signal.
 // 2. The end of a child wakes all threads that wait for it, also if one reaps it first. They poll
 //    its pidfd, which stays readable, and which lives as long as `Process`: each waiting thread
-//    holds the handle, and the reaper an `Arc`. Where there is no pidfd, no thread sleeps for longer
-//    than `Look::LONGEST`.
+//    holds the handle, and the reaper an `Arc`. Where there is no pidfd, no thread sleeps for
+//    longer than `Look::LONGEST`.
 // 3. A group that is to end is sent SIGKILL after its leader has ended and before the leader is
 //    reaped: until then, the zombie holds the number of the group. So the reap itself does it, and
-//    any thread may be the one that reaps.
+//    any thread may do the reap.
 // 4. No call that a cancel ends returns before the child has ended, unless it may not be signalled.
 //
 // # The order of the locks

@@ -49,6 +49,8 @@ pub(super) fn collect(
         ended: None,
         look: Look::new(),
     };
+
+    // The child runs already, so a scope that was cancelled before ends it too.
     if let Err(cancelled) = context::check() {
         return reading.stop(cancelled, delay);
     }
@@ -58,11 +60,13 @@ pub(super) fn collect(
             return reading.complete();
         }
 
+        // The delay counts from the end of the child: while it runs, it may write when it likes.
         let limit = match (reading.ended, delay) {
             (Some(ended), Some(delay)) => ended.checked_add(delay),
             _ => None,
         };
         if limit.is_some_and(|limit| limit <= Instant::now()) {
+            // Invariant 2.
             return reading.give_up(delay.unwrap_or_default());
         }
 
@@ -89,7 +93,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads what has come, and looks at the child. Returns whether it has ended, and both streams.
+    /// Reads all that is there, and looks at the child. Returns whether it and both streams have
+    /// ended.
     fn is_complete(&mut self) -> io::Result<bool> {
         self.stdout.read(&mut self.chunk)?;
         self.stderr.read(&mut self.chunk)?;
@@ -97,7 +102,8 @@ impl Reading<'_> {
             self.ended = Some(Instant::now());
         }
 
-        // What was written before the end of the child may have come after the read.
+        // Only if the streams are at their ends: the child may have written its last bytes after
+        // the read, and before its end was seen.
         Ok(self.ended.is_some() && self.stdout.is_at_end() && self.stderr.is_at_end())
     }
 
@@ -107,12 +113,14 @@ impl Reading<'_> {
         let mut watched = watched([&self.stdout, &self.stderr]);
         match self.ended {
             None => self.look.pause(self.child.watched(), watched, limit),
+            // Its descriptor stays readable, and would end each wait at once.
             Some(_) => readiness::poll(WaitKind::Child, &mut watched, limit).map(drop),
         }
     }
 
     /// Returns the output: everything was read.
     fn complete(self) -> io::Result<Output> {
+        // Invariant 1: the reap comes last.
         match self.child.try_wait()? {
             Some(status) => Ok(Output {
                 status,
@@ -123,22 +131,26 @@ impl Reading<'_> {
         }
     }
 
-    /// Ends what is left of the group of the child, which has ended itself, and reaps the child.
+    /// Ends the rest of the group of the child, which has ended itself, and reaps the child.
     fn give_up(self, delay: Duration) -> io::Result<Output> {
         let status = match self.child.ask_to_end()? {
             Asked::HadEnded(status) => Some(status),
+            // It was asked before, for example by `kill`.
             Asked::Ends => self.child.try_wait()?,
         };
         Err(self.partial(status, Cut::Delay(delay)))
     }
 
-    /// Ends the child because of a cancel, and returns what was read by then.
+    /// Ends the child because of a cancel, and returns all bytes that were read by then.
     ///
     /// The cancel is the error in all cases. So an error of a read ends only the reading, and there
     /// is no status of a child that is gone or that may not be signalled.
     #[track_caller]
     fn stop(mut self, cancelled: Cancelled, delay: Option<Duration>) -> io::Result<Output> {
         let status = self.end_child().ok();
+
+        // Its last words are in the pipes. Descendants may hold these open for ever, so the time is
+        // limited.
         self.drain(delay.unwrap_or(DELAY_AFTER_A_CANCEL));
         Err(self.partial(status, Cut::Cancelled(cancelled)))
     }
@@ -152,11 +164,13 @@ impl Reading<'_> {
         }
 
         loop {
+            // In this order: the kill is not held up by a child that writes without a pause.
             let limit = self.child.enforce()?;
             self.read_or_close();
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
+
             let streams = watched([&self.stdout, &self.stderr]);
             self.look
                 .pause_uncancellable(self.child.watched(), streams, limit);
@@ -168,7 +182,9 @@ impl Reading<'_> {
     fn drain(&mut self, delay: Duration) {
         let limit = Instant::now().checked_add(delay);
         loop {
+            // Read once more at the limit, so that a delay of zero takes all that is there.
             self.read_or_close();
+
             let mut watched = watched([&self.stdout, &self.stderr]);
             if watched.is_empty() || limit.is_some_and(|limit| limit <= Instant::now()) {
                 return;
@@ -177,7 +193,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads what has come. A stream that cannot be read is at its end.
+    /// Reads all that is there. A stream that cannot be read is at its end.
     fn read_or_close(&mut self) {
         for stream in [&mut self.stdout, &mut self.stderr] {
             if stream.read(&mut self.chunk).is_err() {
@@ -199,6 +215,7 @@ impl Reading<'_> {
 
 /// Returns the streams that are not at their ends, to be watched.
 fn watched(streams: [&Stream; 2]) -> Vec<Watched<'_>> {
+    // A stream at its end is always ready, and would end each wait at once.
     let pipes = streams
         .into_iter()
         .filter_map(|stream| stream.pipe.as_ref());
@@ -225,15 +242,18 @@ impl Stream {
         self.pipe.is_none()
     }
 
-    /// Reads what has come, but not for ever from a child that writes without a pause.
+    /// Reads all that is there, but not for ever from a child that writes without a pause.
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
         for _ in 0..CHUNKS_AT_ONCE {
             let Some(pipe) = &self.pipe else { break };
+
+            // Never waits: the other stream, the child and the cancel are looked at as well.
             match pipe.try_read(chunk) {
                 Ok(0) => self.pipe = None,
                 Ok(length) => self.bytes.extend_from_slice(&chunk[..length]),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => break,
+                    // The next turn tries again.
                     io::ErrorKind::Interrupted => {}
                     _ => return Err(error),
                 },

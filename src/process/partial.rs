@@ -61,7 +61,7 @@ impl Partial {
         chain(error).find_map(|error| error.downcast_ref())
     }
 
-    /// Returns what was read from the standard output of the child.
+    /// Returns the bytes that were read from the standard output of the child.
     ///
     /// ```
     /// # use taskgroup::process::Partial;
@@ -73,7 +73,7 @@ impl Partial {
         &self.stdout
     }
 
-    /// Returns what was read from the standard error of the child.
+    /// Returns the bytes that were read from the standard error of the child.
     ///
     /// ```
     /// # use taskgroup::process::Partial;
@@ -116,6 +116,7 @@ impl Partial {
 
     /// Returns the error that holds this output.
     pub(super) fn into_error(self) -> io::Error {
+        // Never a kind that a library retries by itself, for a cancel.
         let kind = match self.why {
             Cut::Cancelled(_) => io::ErrorKind::Other,
             Cut::Delay(_) => io::ErrorKind::TimedOut,
@@ -133,12 +134,15 @@ impl fmt::Display for Partial {
                 "the pipes of the child were still open {delay:?} after its end"
             )?,
         }
+
+        // The numbers alone: the bytes may be many, and need not be text.
         write!(
             f,
             ", with {} bytes of stdout and {} bytes of stderr read",
             self.stdout.len(),
             self.stderr.len()
         )?;
+
         match self.status {
             Some(status) => write!(f, " ({status})"),
             None => Ok(()),

@@ -12,7 +12,7 @@ use rustix::process::{
 /// Returns a descriptor that becomes readable when the process ends. None on old systems, where a
 /// filter of system calls forbids it, and when no descriptor is left.
 pub(super) fn open(pid: Pid) -> Option<OwnedFd> {
-    // It is closed in children, by itself.
+    // Closed in children: the system sets that flag by itself.
     pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
@@ -24,7 +24,8 @@ pub(super) fn wait_id(pid: Pid, watch: Option<BorrowedFd<'_>>) -> WaitId<'_> {
 /// Reaps the child if it has ended.
 pub(super) fn reap(id: WaitId<'_>, _: Pid) -> Result<Option<ExitStatus>, Errno> {
     let status = waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
-    // The number that `waitpid` would have given.
+
+    // std's status is the number that `waitpid` would have given, and `waitid` gives its parts.
     Ok(status.map(|status| {
         let core = if status.dumped() { 0x80 } else { 0 };
         let raw = match (status.exit_status(), status.terminating_signal()) {
@@ -35,7 +36,8 @@ pub(super) fn reap(id: WaitId<'_>, _: Pid) -> Result<Option<ExitStatus>, Errno> 
     }))
 }
 
-/// Sends a signal through the descriptor, if there is one that can.
+/// Sends a signal through the descriptor. Returns none if there is no descriptor, or if the system
+/// does not know the call.
 pub(super) fn signal(watch: Option<BorrowedFd<'_>>, signal: Signal) -> Option<Result<(), Errno>> {
     match pidfd_send_signal(watch?, signal) {
         // An old system, or a filter of system calls.

@@ -1,4 +1,4 @@
-//! The thread that ends and reaps the children whose handles were dropped.
+//! The thread that ends and reaps children after the drop of their handles.
 //!
 //! It begins with the first such child, looks after all of them, and leaves after a while without
 //! any.
@@ -46,6 +46,7 @@ pub(super) fn adopt(child: Arc<Process>) {
     reaper.handed_over.push(child);
     if let Thread::Runs(waker) = &reaper.thread {
         let waker = waker.clone();
+        // The thread that wakes needs the lock at once.
         drop(reaper);
         if let Some(waker) = waker {
             waker.wake();
@@ -53,9 +54,11 @@ pub(super) fn adopt(child: Arc<Process>) {
         return;
     }
 
+    // Under the lock still, so that two drops do not start two threads.
     let waker = Waker::new().ok().map(Arc::new);
     reaper.thread = Thread::Runs(waker.clone());
     drop(reaper);
+
     let run = move || contained(|| run(waker.as_deref()));
     if let Err(error) = start_thread("taskgroup-reaper", None, run) {
         without_a_thread();
@@ -68,10 +71,12 @@ pub(super) fn adopt(child: Arc<Process>) {
 fn without_a_thread() {
     let mut children = {
         let mut reaper = REAPER.lock();
+        // With the list: a drop that comes now finds no thread, and tries to start one.
         reaper.thread = Thread::None;
         std::mem::take(&mut reaper.handed_over)
     };
 
+    // Invariant 2: outside the lock of the list.
     children.retain(|child| {
         child.kill_if_asked();
         matches!(child.try_wait(), Ok(None))
@@ -89,19 +94,23 @@ fn run(waker: Option<&Waker>) {
         if let Some(waker) = waker {
             waker.drain();
         }
+
         let mut handed_over = std::mem::take(&mut REAPER.lock().handed_over);
         if !handed_over.is_empty() {
+            // Short pauses again: a new child has just had its signal, and may end soon.
             look = Look::new();
             children.append(&mut handed_over);
         }
 
         let before = children.len();
         let mut limit = look_after(&mut children);
-        // A child whose descriptor tells of its end, and that cannot be reaped yet: a debugger holds
+
+        // The descriptor tells of the end of a child that cannot be reaped yet: a debugger holds
         // it. To wait for the descriptor again would be to spin.
         let is_held = was_told && children.len() == before;
         if children.is_empty() {
             let until = *idle_until.get_or_insert_with(|| Instant::now() + IDLE_LIMIT);
+            // Without a waker it would look at an empty list again and again.
             if (until <= Instant::now() || waker.is_none()) && left() {
                 return;
             }
@@ -117,13 +126,15 @@ fn run(waker: Option<&Waker>) {
 fn left() -> bool {
     let mut reaper = REAPER.lock();
     let leaves = reaper.handed_over.is_empty();
+
     if leaves {
         reaper.thread = Thread::None;
     }
     leaves
 }
 
-/// Reaps what has ended, kills what had its grace. Returns when the next one has.
+/// Reaps the children that have ended, and kills those past their grace. Returns when the next
+/// grace ends.
 fn look_after(children: &mut Vec<Arc<Process>>) -> Option<Instant> {
     children.retain(|child| matches!(child.try_wait(), Ok(None)));
     // A child that may not be killed is reaped when it ends by itself.
@@ -145,9 +156,11 @@ fn pause(
     let mut is_blind = waker.is_none() || is_held;
     let mut watched: Vec<_> = waker.into_iter().collect();
     let wakers = watched.len();
+
     for child in children.iter().filter(|_| !is_held) {
         match child.watched() {
             Some(end) => watched.push(end),
+            // One such child makes all pauses short.
             None => is_blind = true,
         }
     }
@@ -155,6 +168,7 @@ fn pause(
     if is_blind {
         limit = look.shorten(limit);
     }
+    // The thread runs in no scope, so there is no cancel to see.
     readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
     watched[wakers..].iter().any(Watched::is_ready)
 }

@@ -50,7 +50,7 @@ enum Stop {
     Killed,
 }
 
-/// How a child was found that is to end.
+/// The answer to a request that a child end.
 #[derive(Debug)]
 pub(super) enum Asked {
     /// It had ended by itself.
@@ -126,9 +126,10 @@ impl Process {
             Ok(ended) => ended,
             Err(_) => return Ok(()),
         };
+
         match state.stage {
             Stage::Unreaped if !ended => self.kill_now(&mut state),
-            // What is left of a group goes when the leader is reaped: invariant 3.
+            // The rest of a group goes when the leader is reaped: invariant 3.
             Stage::Unreaped => {
                 state.stop = Stop::Killed;
                 Ok(())
@@ -141,6 +142,7 @@ impl Process {
     pub(super) fn kill_if_asked(&self) {
         let mut state = self.state.lock();
         let is_there = self.peek(&mut state).is_ok_and(|ended| !ended);
+
         if is_there && state.stop != Stop::No {
             // A child that may not be signalled ends by itself.
             let _ = self.kill_now(&mut state);
@@ -156,8 +158,10 @@ impl Process {
     pub(super) fn ask_to_end(&self) -> io::Result<Asked> {
         let mut state = self.state.lock();
         let is_first = state.stop == Stop::No;
+
+        // A child that had ended by itself gets no signal, and its status is no consequence of one.
         if is_first && self.peek(&mut state)? {
-            // Invariant 3: what is left of a group goes before the leader is reaped.
+            // Invariant 3: the reap ends the rest of the group, if the child counts as stopped.
             if matches!(state.stage, Stage::Unreaped) {
                 state.stop = Stop::Killed;
             }
@@ -169,6 +173,8 @@ impl Process {
 
         if is_first {
             self.signal(self.ending.signal)?;
+            // The grace begins once the signal is sent. A grace that no instant can express never
+            // ends.
             state.stop = Stop::Asked {
                 kill_at: Instant::now().checked_add(self.ending.grace),
             };
@@ -189,6 +195,7 @@ impl Process {
             Stop::Asked {
                 kill_at: Some(kill_at),
             } if kill_at <= Instant::now() => {
+                // Invariant 1: a child that is gone or has ended is not signalled.
                 if !self.peek(&mut state).unwrap_or(true) {
                     self.kill_now(&mut state)?;
                 }
@@ -203,7 +210,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of [`try_wait`](Self::try_wait) and [`enforce`](Self::enforce).
+    /// The errors of [`try_wait`](Self::try_wait) and [`enforce`](Self::enforce).
     #[track_caller]
     fn see_it_end(&self) -> io::Result<ExitStatus> {
         let mut look = Look::new();
@@ -211,6 +218,8 @@ impl Process {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
+
+            // Several threads may have asked. Each sees to the grace.
             let limit = self.enforce()?;
             look.pause_uncancellable(self.watched(), Vec::new(), limit);
         }
@@ -220,7 +229,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of [`ask_to_end`](Self::ask_to_end).
+    /// The errors of [`ask_to_end`](Self::ask_to_end).
     #[track_caller]
     pub(super) fn stop(&self) -> io::Result<ExitStatus> {
         match self.ask_to_end()? {
@@ -236,6 +245,7 @@ impl Process {
     /// The cancel, or ECHILD.
     #[track_caller]
     pub(super) fn wait(&self) -> io::Result<ExitStatus> {
+        // The cancel came first, so it is the result, whatever the child has done.
         if let Err(cancelled) = context::check() {
             self.stop_for_cancel();
             return Err(cancelled.into());
@@ -266,6 +276,7 @@ impl Process {
         match self.ask_to_end() {
             Ok(Asked::HadEnded(status)) => Some(status),
             Ok(Asked::Ends) => {
+                // Invariant 4.
                 let _ = self.see_it_end();
                 None
             }
@@ -273,17 +284,20 @@ impl Process {
         }
     }
 
+    /// Returns whether the child has ended, and notes that it is gone.
     fn peek(&self, state: &mut MutexGuard<'_, State>) -> io::Result<bool> {
         match state.stage {
             Stage::Reaped(_) => Ok(true),
             Stage::Gone => Err(Gone::error()),
             Stage::Unreaped => self.identity.has_ended().map_err(|Gone| {
+                // For good: the number may be another process's from here on.
                 state.stage = Stage::Gone;
                 Gone::error()
             }),
         }
     }
 
+    /// Reaps the child if it has ended, and the rest of its group with it if it was to end.
     fn reap(&self, state: &mut MutexGuard<'_, State>) -> io::Result<Option<ExitStatus>> {
         // Invariant 3: the rest of a group that is to end goes while its leader holds the number.
         let ends_group = self.ending.group && state.stop != Stop::No;
@@ -291,6 +305,7 @@ impl Process {
             if !self.peek(state)? {
                 return Ok(None);
             }
+
             // It fails if no other member is left.
             let _ = self.identity.signal_group(Signal::KILL);
         }
@@ -301,6 +316,7 @@ impl Process {
             Stage::Unreaped => match self.identity.reap() {
                 Ok(status) => {
                     if let Some(status) = status {
+                        // Under the lock of the reap, so no thread signals in between.
                         state.stage = Stage::Reaped(status);
                     }
                     Ok(status)
@@ -315,6 +331,7 @@ impl Process {
 
     fn kill_now(&self, state: &mut MutexGuard<'_, State>) -> io::Result<()> {
         self.signal(Signal::KILL)?;
+        // Not before: after an error the next look tries again.
         state.stop = Stop::Killed;
         Ok(())
     }
@@ -326,6 +343,7 @@ impl Process {
         } else {
             self.identity.signal(signal)
         };
+
         match sent {
             // It has ended meanwhile, and will be reaped.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => Ok(()),

@@ -11,7 +11,7 @@ use crate::io::descriptor::{Descriptor, owns_descriptor, reads_descriptor};
 
 /// Reads what a child writes to its standard output.
 ///
-/// Like [`std::process::ChildStdout`], but its reads are blocking points, as those of
+/// Like [`std::process::ChildStdout`], but its reads are blocking points, like the reads of
 /// [`io::PipeReader`](crate::io::PipeReader): a cancel wakes them, and in a cancelled scope a pipe
 /// without writers is the cancel and not the end of the stream.
 ///
@@ -67,7 +67,7 @@ impl ChildStderr {
 
 /// Writes to the standard input of a child.
 ///
-/// Like [`std::process::ChildStdin`], but its writes are blocking points, as those of
+/// Like [`std::process::ChildStdin`], but its writes are blocking points, like the writes of
 /// [`io::PipeWriter`](crate::io::PipeWriter), which says what a cancel in the middle of a
 /// `write_all` does.
 ///
@@ -99,13 +99,16 @@ pub struct ChildStdin {
 impl ChildStdin {
     /// Closes the pipe, unless its descriptor was lent. A write that is under way ends first.
     pub(super) fn close(&self) {
+        // A borrowed descriptor must not become another file's number.
         if self.lent.get().is_none() {
+            // Dropped outside the lock, and by the last call that writes if one is under way.
             let closed = self.open.lock().take();
             drop(closed);
         }
     }
 
     fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        // A reference, since a write may block, and the lock must not.
         self.open.lock().clone()
     }
 
@@ -216,6 +219,7 @@ impl From<ChildStdin> for OwnedFd {
     #[track_caller]
     fn from(stdin: ChildStdin) -> Self {
         let ChildStdin { open, lent } = stdin;
+        // Both hold the same descriptor, if it was lent. `or` drops one of the references.
         let (open, lent) = (open.into_inner(), lent.into_inner());
         let open = open.or(lent);
         // No call has a reference: it would borrow the handle.

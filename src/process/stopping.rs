@@ -21,6 +21,7 @@ impl Command {
     /// ```
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.inner.process_group(group);
+        // A group that other processes may be in does not end with this child.
         self.ending.group = false;
         self
     }
@@ -48,6 +49,7 @@ impl Command {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn own_group(&mut self) -> &mut Self {
+        // The system makes the group before the program runs, so no signal comes too early for it.
         self.inner.process_group(0);
         self.ending.group = true;
         self
@@ -74,6 +76,7 @@ impl Command {
     #[track_caller]
     pub fn stop_with(&mut self, signal: i32) -> &mut Self {
         match Signal::from_named_raw(signal) {
+            // Refused here, at the mistake, and not when the first child is to end.
             Some(signal) => self.ending.signal = signal,
             None => panic!("{signal} is not the number of a signal with a name"),
         }
@@ -106,9 +109,9 @@ impl Command {
     /// open. Without it they read to the end; after a cancel, for 1 second.
     ///
     /// A child hands its pipes on to its own children, which may outlive it. When the delay has
-    /// passed without a cancel, the error is `TimedOut` and holds a [`Partial`](super::Partial) with
-    /// what was read: a cut stream never looks complete. With [`own_group`](Self::own_group) the
-    /// group is ended then, and otherwise the processes live on.
+    /// passed without a cancel, the error is `TimedOut` and holds a [`Partial`](super::Partial)
+    /// with the bytes that were read: a cut stream never looks complete. With
+    /// [`own_group`](Self::own_group) the group is ended then, and otherwise the processes live on.
     ///
     /// ```
     /// use std::io::ErrorKind;

@@ -72,7 +72,8 @@ pub enum Jitter {
 }
 
 impl<E> Backoff<E> {
-    /// Returns a policy with a first pause of at most `first`. The bound doubles after each failure.
+    /// Returns a policy with a first pause of at most `first`. The bound doubles after each
+    /// failure.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Cancels that cross between this crate and tokio. Needs the feature `tokio`.
 //!
 //! Code on tokio that has to call code that blocks gives it to threads. Then the two sides know
-//! nothing of each other: when its client has gone away, a request is dropped, and its blocking work
-//! goes on for as long as it likes.
+//! nothing of each other: when its client has gone away, a request is dropped, and its blocking
+//! work goes on for as long as it likes.
 //!
 //! | to | use |
 //! |---|---|
