@@ -21,7 +21,7 @@ impl Elapsed {
     }
 
     /// Returns how much has passed at least.
-    pub(super) fn at_least(self) -> Duration {
+    pub(crate) fn at_least(self) -> Duration {
         match self {
             Elapsed::Measured(elapsed) => elapsed,
             Elapsed::Under(_) => Duration::ZERO,

@@ -47,6 +47,7 @@ pub struct Failure<E> {
     kind: FailureKind<E>,
     after_cancel: bool,
     elapsed: Elapsed,
+    at: Duration,
     /// `None` where the error says nothing of other failures.
     traces: Option<Box<Traces>>,
 }
@@ -63,6 +64,7 @@ impl<E> Failure<E> {
             kind,
             after_cancel,
             elapsed: elapsed.into(),
+            at: Duration::ZERO,
             traces: None,
         }
     }
@@ -236,6 +238,35 @@ impl<E> Failure<E> {
     /// ```
     pub fn elapsed(&self) -> Duration {
         self.elapsed.at_least()
+    }
+
+    /// Returns how long the scope had been open when the failure was recorded, from its beginning.
+    ///
+    /// The failures of a report are in the order of these times. With [`elapsed`](Self::elapsed),
+    /// it tells when the task began: a task that was queued for long has a small `elapsed` and a
+    /// large `at`. The clock is the coarse clock of the system, which moves in steps of some
+    /// milliseconds. Less than one step is zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::TaskGroup;
+    ///
+    /// let pause = Duration::from_millis(50);
+    /// let error = TaskGroup::scope(|g| {
+    ///     taskgroup::sleep(pause)?;
+    ///     g.spawn(|| Ok("x".parse::<u32>()?)); // fails at once, in a scope that is not new
+    ///     Ok(())
+    /// })
+    /// .unwrap_err();
+    /// let failure = &error.failures()[0];
+    /// assert!(failure.at() > pause / 2 && failure.elapsed() < Duration::from_secs(60));
+    /// ```
+    pub fn at(&self) -> Duration {
+        self.at
+    }
+
+    pub(crate) fn set_at(&mut self, at: Duration) {
+        self.at = at;
     }
 
     pub(crate) fn set_after_cancel(&mut self, after_cancel: bool) {

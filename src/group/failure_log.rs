@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::callback_panic::CallbackPanic;
 use super::policy::{Fatal, OnPanic};
+use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes};
@@ -21,6 +23,8 @@ use crate::panics::{PanicPayload, log};
 pub(crate) struct FailureLog<E> {
     /// The place of the call of `scope`.
     location: &'static Location<'static>,
+    /// When the scope began, by the coarse clock.
+    begun: Stopwatch,
     fatal: Fatal,
     on_panic: OnPanic,
     /// There is an entry. Read by the owner when no thread is left that could write one.
@@ -37,6 +41,7 @@ struct Entries<E> {
 impl<E: TaskError> FailureLog<E> {
     pub(crate) fn new(
         location: &'static Location<'static>,
+        begun: Stopwatch,
         fatal: Fatal,
         on_panic: OnPanic,
     ) -> Self {
@@ -46,6 +51,7 @@ impl<E: TaskError> FailureLog<E> {
         });
         FailureLog {
             location,
+            begun,
             fatal,
             on_panic,
             written: PlainBool::new(false),
@@ -79,6 +85,8 @@ impl<E: TaskError> FailureLog<E> {
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
         // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
+        // Under the lock, so that the times are in the order of the entries.
+        failure.set_at(self.now());
 
         let mut delivery = None;
         if node.is_flagged() {
@@ -116,20 +124,27 @@ impl<E: TaskError> FailureLog<E> {
 
     /// Records the panics of callbacks. A callback runs because of a cancel, so they come after
     /// one.
-    pub(crate) fn add_callback_panics(&self, panics: Vec<PanicPayload>) {
-        let failure = |panic| {
-            Failure::new(
+    pub(crate) fn add_callback_panics(&self, panics: Vec<CallbackPanic>) {
+        let failure = |CallbackPanic { panic, when }| {
+            let mut failure = Failure::new(
                 Origin::Callback,
                 FailureKind::Panic(panic),
                 true,
                 Duration::ZERO,
-            )
+            );
+            failure.set_at(when.since(self.begun));
+            failure
         };
         self.entries
             .lock()
             .failures
             .extend(panics.into_iter().map(failure));
         self.written.store(true, Relaxed);
+    }
+
+    /// Returns how long the scope has been open.
+    pub(crate) fn now(&self) -> Duration {
+        Stopwatch::start(Timing::Coarse).since(self.begun)
     }
 
     /// Returns whether nothing has failed. For the owner, after all tasks have ended: their ends

@@ -13,8 +13,10 @@
 //! | `failure_log`, `policy`, `options` | the failures of a group, and what they do |
 //! | `state` | the part of a group without user types: queue, counts, permits |
 //! | `erased`, `job`, `task_end`, `status`, `stats`, `stopwatch` | the parts of a task that the queue knows |
+//! | `callback_panic` | the panic of a callback, which the state keeps until the end |
 
 mod builder;
+mod callback_panic;
 mod collect;
 mod core;
 mod erased;

@@ -76,7 +76,7 @@ where
     let node = state.node().clone();
     let core = GroupCore {
         state,
-        failures: FailureLog::new(location, options.fatal, options.on_panic),
+        failures: FailureLog::new(location, begun, options.fatal, options.on_panic),
     };
     let group = TaskGroup {
         core,

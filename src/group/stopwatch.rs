@@ -41,6 +41,18 @@ impl Stopwatch {
         coarse::now().map_or_else(Self::start_precise, Stopwatch::Coarse)
     }
 
+    /// Returns how much later than `earlier` it was started, by the clock of both.
+    pub(crate) fn since(self, earlier: Stopwatch) -> Duration {
+        match (self, earlier) {
+            (Stopwatch::Precise(later), Stopwatch::Precise(earlier)) => {
+                later.saturating_duration_since(earlier)
+            }
+            (Stopwatch::Coarse(later), Stopwatch::Coarse(earlier)) => later.saturating_sub(earlier),
+            // Two clocks do not compare. No caller mixes them.
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn elapsed(self) -> Elapsed {
         match self {
             Stopwatch::Precise(start) => start.elapsed().into(),

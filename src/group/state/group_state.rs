@@ -34,9 +34,9 @@ use super::queue::TaskQueue;
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Mutex, Payload, preset};
+use crate::group::callback_panic::CallbackPanic;
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
-use crate::panics::PanicPayload;
 use crate::scoped::Bindings;
 
 pub(crate) struct GroupState {
@@ -62,7 +62,7 @@ pub(crate) struct GroupState {
     pub(super) ended_from_queue: PlainUsize,
     /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
     any_cut: PlainBool,
-    callback_panics: Mutex<Vec<PanicPayload>>,
+    callback_panics: Mutex<Vec<CallbackPanic>>,
     /// There are callback panics. The end of the scope comes after those of all callbacks and
     /// hooks.
     any_callback_panicked: PlainBool,
@@ -185,7 +185,7 @@ impl GroupState {
         self.queue.lock().cut.clone()
     }
 
-    pub(crate) fn take_callback_panics(&self) -> Vec<PanicPayload> {
+    pub(crate) fn take_callback_panics(&self) -> Vec<CallbackPanic> {
         if !self.any_callback_panicked.load(Relaxed) {
             return Vec::new();
         }
@@ -226,7 +226,7 @@ impl Observer for GroupState {
     fn callback_panicked(self: Arc<Self>, payload: Payload) {
         // Here, since only this thread knows where it panicked. Outside of the lock, since the
         // message may be the `Display` of an error of the user's.
-        let panic = PanicPayload::new(payload);
+        let panic = CallbackPanic::now(payload);
 
         // The end of the scope waits for all callbacks, and so orders the flag for the owner.
         self.callback_panics.lock().push(panic);

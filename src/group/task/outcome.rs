@@ -105,7 +105,8 @@ where
             // Nothing is cancelled and nothing is reported: the result says it all.
             let after_cancel = self.base().is_flagged();
             let traces = kind.traces();
-            let failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
+            let mut failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
+            failure.set_at(self.core.failures.now());
             return (status, Some((isolation.wrap)(failure)));
         }
 
