@@ -24,7 +24,8 @@ const SEND: SendFlags = SendFlags::DONTWAIT;
 /// reader has made room for the rest.
 pub(super) const PIPE_BUF: usize = rustix::pipe::PIPE_BUF;
 
-/// The most bytes of one write to a terminal. On Linux, one that says that it has room has 256.
+/// The most bytes of one write to a terminal. On Linux, a terminal that says that it has
+/// room has 256.
 const TERMINAL_WRITE: usize = 128;
 
 /// The most bytes between two looks for a cancel, where the system cannot say that a call would
@@ -77,9 +78,11 @@ impl Way {
         let read = match self {
             #[cfg(target_os = "linux")]
             Way::NoWait => {
+                // The offset -1 means: from where the descriptor is, like `readv`.
                 rustix::io::preadv2(fd, bufs, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)?
             }
             Way::Socket => {
+                // No room for descriptors that a peer may send along: the system closes them.
                 let mut nothing = RecvAncillaryBuffer::default();
                 rustix::net::recvmsg(fd, bufs, &mut nothing, RecvFlags::DONTWAIT)?.bytes
             }
@@ -88,6 +91,7 @@ impl Way {
                 check_ready(fd, Interest::Read)?;
                 rustix::io::readv(fd, bufs)?
             }
+            // In pieces, since a disk cannot be asked whether a read would take long.
             Way::Unpolled => match bufs {
                 [first, ..] if first.len() > CHUNK => rustix::io::read(fd, &mut first[..CHUNK])?,
                 _ => rustix::io::readv(fd, bufs)?,
@@ -103,12 +107,12 @@ impl Way {
                 rustix::io::pwritev2(fd, bufs, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT)?
             }
             Way::Socket => {
-                let flags = SEND;
-                rustix::net::sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), flags)?
+                rustix::net::sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), SEND)?
             }
             Way::Nonblocking => rustix::io::writev(fd, bufs)?,
             Way::Polled { write } => {
                 check_ready(fd, Interest::Write)?;
+                // Ready means room for a piece. A longer write would block in the middle.
                 write_piece(write, fd, bufs)?
             }
             Way::Unpolled => write_piece(Piece::UpTo(CHUNK), fd, bufs)?,
@@ -157,6 +161,8 @@ pub(super) fn poll_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Pol
         Interest::Write => PollFlags::OUT,
     };
     let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+
+    // A time of zero: it returns at once.
     rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
     Ok(fds[0].revents())
 }
@@ -188,6 +194,7 @@ impl Piece {
             Piece::UpTo(most) => most,
             Piece::OfTerminal => {
                 let is_plain = |byte: &u8| !matches!(byte, b'\n' | b'\r' | b'\t' | 8);
+                // At least one byte, so that a write always moves on.
                 let plain = buf
                     .iter()
                     .take(TERMINAL_WRITE)
@@ -201,9 +208,11 @@ impl Piece {
     /// Returns none if all of `bufs` may be written at once, or else the beginning that may be.
     pub(super) fn first<'b>(self, bufs: &'b [IoSlice<'_>]) -> Option<&'b [u8]> {
         let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+
         match self {
             Piece::UpTo(most) if length <= most => None,
             _ => {
+                // An empty one would make the write return 0, which means that it cannot go on.
                 let first = bufs.iter().find(|buf| !buf.is_empty());
                 Some(first.map_or(&[], |first| self.begin(first)))
             }
@@ -217,7 +226,7 @@ fn is_stream(socket: BorrowedFd<'_>) -> bool {
     socket_type(socket).is_ok_and(|socket_type| socket_type == SocketType::STREAM)
 }
 
-/// How a descriptor is read and written, and what was learned about it.
+/// How a descriptor is read and written, and the answers of the system so far.
 #[derive(Debug)]
 pub(super) struct Access {
     way: Way,
@@ -238,6 +247,7 @@ impl Access {
         if self.refused.load(Ordering::Relaxed) == 0 {
             return self.way;
         }
+
         Way::Polled {
             write: Piece::UpTo(PIPE_BUF),
         }
@@ -251,12 +261,16 @@ impl Access {
         fd: BorrowedFd<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
+        // The system refuses more, and a short read is allowed.
         let length = bufs.len().min(MAX_BUFS);
         let bufs = &mut bufs[..length];
+
         let read = wait(kind, fd, Interest::Read, || {
             self.try_call(|way| way.read(fd, bufs))
         })?;
 
+        // Invariant 3: an end is nothing that was taken. A file has no other end that may have gone
+        // because of a cancel, and a read into no bytes tells of no end.
         if read == 0 && self.way != Way::Unpolled && bufs.iter().any(|buf| !buf.is_empty()) {
             at_the_end()?;
         }
@@ -287,6 +301,7 @@ impl Access {
     #[inline]
     fn try_call(&self, mut call: impl FnMut(Way) -> io::Result<usize>) -> io::Result<usize> {
         match call(self.way()) {
+            // Nothing was read or written, so the call may be made again.
             Err(error) if is_refusal(&error) && self.refuse() => call(self.way()),
             done => done,
         }
@@ -297,8 +312,10 @@ impl Access {
     fn refuse(&self) -> bool {
         #[cfg(target_os = "linux")]
         if self.way == Way::NoWait {
+            // Only once, so that an error that means something else comes out.
             return self.refused.swap(1, Ordering::Relaxed) == 0;
         }
+
         false
     }
 }

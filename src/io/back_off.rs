@@ -29,6 +29,7 @@ impl BackOff {
     /// Returns when a pause ends that begins now.
     pub(super) fn end_of_next(&mut self) -> Instant {
         let end = Instant::now() + self.next;
+        // Bounded, since the caller may notice the event a whole pause late.
         self.next = (self.next * 2).min(Self::LONGEST);
         end
     }

@@ -28,7 +28,7 @@ const CONTRADICTIONS: u32 = 3;
 ///
 /// # Not for streams with a buffer
 ///
-/// What is in a buffer is not in the descriptor. The system would say that there is nothing to read,
+/// Bytes in a buffer are not in the descriptor. The system would say that there is nothing to read,
 /// and the call would wait. So wrap the stream and put the buffer outside:
 /// `BufReader::new(Cancellable::new(port)?)`. For standard input there is
 /// [`io::stdin`](super::stdin).
@@ -55,7 +55,7 @@ const CONTRADICTIONS: u32 = 3;
 ///
 /// # Errors
 ///
-/// Those of the stream, and a [`Cancelled`](crate::Cancelled) in an error of the kind
+/// The errors of the stream, and a [`Cancelled`](crate::Cancelled) in an error of the kind
 /// [`Other`](ErrorKind::Other).
 ///
 /// ```
@@ -119,12 +119,15 @@ impl<S: AsFd> Cancellable<S> {
     pub fn new(stream: S) -> io::Result<Self> {
         let fd = stream.as_fd();
         let file_type = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+
+        // Some systems cannot poll some devices, and each wait would end at once.
         if access::poll_now(fd, Interest::Read)?.contains(PollFlags::NVAL) {
             let text = format!("descriptor {} cannot be polled", fd.as_raw_fd());
             return Err(io::Error::new(ErrorKind::InvalidInput, text));
         }
 
         let is_polled = Way::of(fd)? != Way::Unpolled;
+        // A nonblocking stream returns by itself when it has no room, so its calls need no bound.
         let (longest_read, piece) = if !is_polled {
             (CHUNK, Piece::UpTo(CHUNK))
         } else if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
@@ -132,10 +135,12 @@ impl<S: AsFd> Cancellable<S> {
         } else {
             (usize::MAX, Piece::of(fd, file_type))
         };
+
         let opened_for = OpenedFor {
             reads: access::is_open_for(fd, Interest::Read)?,
             writes: access::is_open_for(fd, Interest::Write)?,
         };
+
         Ok(Cancellable {
             stream,
             is_polled,
@@ -172,6 +177,7 @@ impl<S: AsFd> Cancellable<S> {
                 Err(error) => error,
             };
             match error.kind() {
+                // Through the poll again, which looks for a cancel.
                 ErrorKind::Interrupted => {}
                 // Another reader may have been faster. A stream that says so again and again does
                 // not mean the descriptor, and must not keep a processor busy.
@@ -203,8 +209,8 @@ impl<S> Cancellable<S> {
         &self.stream
     }
 
-    /// Returns the stream, for settings such as the speed of a line. Its own reads and writes do not
-    /// end with the scope.
+    /// Returns the stream, for settings such as the speed of a line. Its own reads and writes do
+    /// not end with the scope.
     ///
     /// ```
     /// use taskgroup::io::Cancellable;
@@ -219,7 +225,7 @@ impl<S> Cancellable<S> {
         &mut self.stream
     }
 
-    /// Returns the stream, whose reads and writes do not end with the scope any more.
+    /// Returns the stream. Its reads and writes do not end with the scope any more.
     ///
     /// ```
     /// use taskgroup::io::Cancellable;
@@ -242,9 +248,11 @@ impl<S: AsFd + Read> Cancellable<S> {
         read: impl FnMut(&mut S) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let length = self.call(WaitKind::DescriptorRead, Interest::Read, read)?;
+        // Invariant 3: an end is nothing that was taken.
         if length == 0 && !is_empty && self.is_polled {
             access::at_the_end()?;
         }
+
         Ok(length)
     }
 }
@@ -263,8 +271,10 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
             .first()
             .is_some_and(|first| first.len() > self.longest_read)
         {
+            // A short read is allowed, and this one is cut to its bound.
             return self.read(&mut bufs[0]);
         }
+
         let is_empty = bufs.iter().all(|buf| buf.is_empty());
         self.read_with(is_empty, |stream| stream.read_vectored(bufs))
     }
@@ -281,6 +291,8 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.cut.check()?;
+
+        // Ready means room for a piece. A longer write would block in the middle.
         let buf = self.piece.begin(buf);
         self.write_with(|stream| stream.write(buf))
     }
@@ -288,6 +300,7 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.cut.check()?;
+
         match self.piece.first(bufs) {
             None => self.write_with(|stream| stream.write_vectored(bufs)),
             Some(first) => self.write_with(|stream| stream.write(first)),
@@ -314,7 +327,9 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
         loop {
+            // The descriptor is not polled: only the stream knows what a flush does.
             context::check()?;
+
             match self.stream.flush() {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 done => return done,

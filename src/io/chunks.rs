@@ -10,22 +10,23 @@ const STEP: usize = 64 << 10;
 
 /// Copies all bytes of a reader, until its end, into a writer. Returns their number.
 ///
-/// Like std's [`copy`](std::io::copy), but it looks for a cancel before each step of at most 64 KiB.
-/// So the copy of a large file ends with its scope, although reads of files are no blocking points.
+/// Like std's [`copy`](std::io::copy), but it looks for a cancel before each step of at most 64
+/// KiB. So the copy of a large file ends with its scope, although reads of files are no blocking
+/// points.
 ///
 /// # Cancellation
 ///
-/// A blocking point: it fails immediately in a cancelled scope, and between its steps. If the reader
-/// or the writer is one of this crate, a cancel wakes their calls too. A step that was read and not
-/// written is lost: a cancel of the *write* loses up to 64 KiB. A stream of this crate that was cut
-/// in the middle of it is broken. So after a cancel, give up both ends, or copy by hand.
+/// A blocking point: it fails immediately in a cancelled scope, and between its steps. If the
+/// reader or the writer is one of this crate, a cancel wakes their calls too. A step that was read
+/// and not written is lost: a cancel of the *write* loses up to 64 KiB. A stream of this crate that
+/// was cut in the middle of it is broken. So after a cancel, give up both ends, or copy by hand.
 ///
 /// In a cancelled scope the end of the reader is the cancel, so that a copy that was cut does not
 /// look complete.
 ///
 /// # Errors
 ///
-/// Those of the reader and the writer. After `Interrupted` the call is made again. A
+/// The errors of the reader and the writer. After `Interrupted` the call is made again. A
 /// [`Cancelled`](crate::Cancelled) comes in an error of the kind [`Other`](ErrorKind::Other).
 ///
 /// ```
@@ -46,6 +47,7 @@ pub fn copy<R: Read + ?Sized, W: Write + ?Sized>(from: &mut R, to: &mut W) -> io
             return Ok(copied);
         }
 
+        // Whole, or an error: then the rest of the step is lost, as the docs say.
         to.write_all(&step[..length])?;
         copied += length as u64;
     }
@@ -53,17 +55,17 @@ pub fn copy<R: Read + ?Sized, W: Write + ?Sized>(from: &mut R, to: &mut W) -> io
 
 /// Reads until the end, and appends the bytes to `buf`. Returns their number.
 ///
-/// Like [`Read::read_to_end`], but it looks for a cancel before each step of at most 64 KiB, so that
-/// reads of large files end with their scope. For a reader of this crate both do.
+/// Like [`Read::read_to_end`], but it looks for a cancel before each step of at most 64 KiB, so
+/// that reads of large files end with their scope. For a reader of this crate both do.
 ///
 /// # Cancellation
 ///
-/// A blocking point: it fails immediately in a cancelled scope, and between its steps. What was read
-/// by then is in `buf`.
+/// A blocking point: it fails immediately in a cancelled scope, and between its steps. The bytes
+/// that were read by then are in `buf`.
 ///
 /// # Errors
 ///
-/// Those of the reader. After `Interrupted` the call is made again. A
+/// The errors of the reader. After `Interrupted` the call is made again. A
 /// [`Cancelled`](crate::Cancelled) comes in an error of the kind [`Other`](ErrorKind::Other).
 ///
 /// ```
@@ -76,13 +78,17 @@ pub fn copy<R: Read + ?Sized, W: Write + ?Sized>(from: &mut R, to: &mut W) -> io
 /// ```
 #[track_caller]
 pub fn read_to_end<R: Read + ?Sized>(reader: &mut R, buf: &mut Vec<u8>) -> io::Result<usize> {
+    // Not into `buf` itself: its room would have to be zeroed before each step.
     let mut step = vec![0; STEP];
     let before = buf.len();
+
     loop {
         let length = read_step(reader, &mut step)?;
         if length == 0 {
             return Ok(buf.len() - before);
         }
+
+        // Before the next step, which may fail: these bytes are the caller's.
         buf.extend_from_slice(&step[..length]);
     }
 }
@@ -94,12 +100,13 @@ pub fn read_to_end<R: Read + ?Sized>(reader: &mut R, buf: &mut Vec<u8>) -> io::R
 ///
 /// # Cancellation
 ///
-/// A blocking point: it fails immediately in a cancelled scope, and between its steps. What was read
-/// by then is lost. [`read_to_end`] keeps it.
+/// A blocking point: it fails immediately in a cancelled scope, and between its steps. The bytes
+/// that were read by then are lost. [`read_to_end`] keeps them.
 ///
 /// # Errors
 ///
-/// Those of [`read_to_end`], and [`InvalidData`](ErrorKind::InvalidData) if the bytes are not UTF-8.
+/// The errors of [`read_to_end`], and [`InvalidData`](ErrorKind::InvalidData) if the bytes are not
+/// UTF-8.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! What is left of a stream when a cancel has cut a message.
+//! The state of a stream after a cancel has cut a message.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -46,7 +46,7 @@ impl<'b> Progress<'b> {
         }
     }
 
-    /// Returns what is still to be written.
+    /// Returns the bytes that are still to be written.
     pub(super) fn rest(&self) -> Option<&'b [u8]> {
         (!self.rest.is_empty()).then_some(self.rest)
     }
@@ -54,6 +54,7 @@ impl<'b> Progress<'b> {
     /// Takes the outcome of a write of the rest. A cancel after the first byte cuts the stream.
     pub(super) fn advance(&mut self, written: io::Result<usize>, cut: &Cut) -> io::Result<()> {
         match written {
+            // As in std: a loop would go on for ever.
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Ok(length) => {
                 self.rest = &self.rest[length..];
@@ -77,6 +78,7 @@ pub(super) fn formatted<'a>(args: fmt::Arguments<'a>) -> io::Result<Cow<'a, str>
         return Ok(text.into());
     }
 
+    // Not `to_string`, which panics where a formatting trait returns an error.
     let mut text = String::new();
     match fmt::write(&mut text, args) {
         Ok(()) => Ok(text.into()),

@@ -1,4 +1,4 @@
-//! A descriptor whose reads and writes end with their scope.
+//! A descriptor with reads and writes that end with their scope.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -22,8 +22,8 @@ pub(crate) struct Descriptor {
 impl Descriptor {
     /// Takes a descriptor of any kind: a pipe, a socket, a terminal, a file.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        // The system always knows the type of an open descriptor. If it would not tell, the calls
-        // still say what is wrong.
+        // The system always knows the type of an open descriptor. If it did not tell, the calls
+        // would still return the error.
         let way = Way::of(fd.as_fd()).unwrap_or(Way::Polled {
             write: Piece::UpTo(PIPE_BUF),
         });
@@ -75,7 +75,9 @@ impl Descriptor {
 
     #[track_caller]
     pub(crate) fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Before each write: another handle may have broken the stream meanwhile.
         self.cut.check()?;
+
         let fd = self.fd.as_fd();
         self.access.write(WaitKind::DescriptorWrite, fd, bufs)
     }
@@ -83,6 +85,7 @@ impl Descriptor {
     /// Writes all of `buf`. A cancel after the first byte breaks the descriptor.
     #[track_caller]
     pub(crate) fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+        // For an empty `buf` too, which the loop does not write.
         context::check()?;
 
         let mut progress = Progress::new(buf);

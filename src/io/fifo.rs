@@ -16,10 +16,11 @@ use crate::cancel::{Cancelled, context};
 use crate::readiness::{Interest, Watched, poll};
 use crate::waiting::WaitKind;
 
-/// Opens a FIFO (a named pipe), and blocks until another process or thread has opened its other end.
+/// Opens a FIFO (a named pipe), and blocks until another process or thread has opened its other
+/// end.
 ///
-/// Like std's [`OpenOptions::open`] on a FIFO, but a cancel ends the wait. With `read(true)` it waits
-/// for a writer, with `write(true)` for a reader, with both for neither. The custom flags of
+/// Like std's [`OpenOptions::open`] on a FIFO, but a cancel ends the wait. With `read(true)` it
+/// waits for a writer, with `write(true)` for a reader, with both for neither. The custom flags of
 /// `options` are not used.
 ///
 /// The wait looks for the other end after pauses of 1 to 50 ms; data ends it at once. On systems
@@ -32,8 +33,8 @@ use crate::waiting::WaitKind;
 ///
 /// # Errors
 ///
-/// Those of the system, [`InvalidInput`](io::ErrorKind::InvalidInput) if the file is not a FIFO, and
-/// a [`Cancelled`] in an error of the kind [`Other`](io::ErrorKind::Other).
+/// The errors of the system, [`InvalidInput`](io::ErrorKind::InvalidInput) if the file is not a
+/// FIFO, and a [`Cancelled`] in an error of the kind [`Other`](io::ErrorKind::Other).
 ///
 /// ```
 /// use std::fs::OpenOptions;
@@ -64,6 +65,7 @@ pub fn open_fifo<P: AsRef<Path>>(path: P, options: &OpenOptions) -> io::Result<F
     let mut options = options.clone();
     // Invariant 2: the description is new.
     options.custom_flags(OFlags::NONBLOCK.bits() as i32);
+
     let mut pauses = BackOff::new();
     let file = loop {
         match options.open(path) {
@@ -74,12 +76,16 @@ pub fn open_fifo<P: AsRef<Path>>(path: P, options: &OpenOptions) -> io::Result<F
             opened => break opened?,
         }
     };
+
     check_type(path, &file.metadata()?)?;
 
     let fd = OwnedFd::from(file);
+    // The mode of the description tells what `options` does not. A nonblocking open to read never
+    // waits for a writer, so the wait comes after it.
     if rustix::fs::fcntl_getfl(&fd)? & OFlags::ACCMODE == OFlags::RDONLY {
         wait_for_writer(fd.as_fd())?;
     }
+
     Ok(Fifo {
         descriptor: Descriptor::with_way(fd, Way::Nonblocking),
     })
@@ -89,6 +95,7 @@ fn check_type(path: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.file_type().is_fifo() {
         return Ok(());
     }
+
     let text = format!("`{}` is not a FIFO", path.display());
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
@@ -98,8 +105,8 @@ fn check_type(path: &Path, metadata: &Metadata) -> io::Result<()> {
 fn wait_for_writer(fifo: BorrowedFd<'_>) -> Result<(), Cancelled> {
     let mut pauses = BackOff::new();
     loop {
-        // The poll wakes for data, and for a writer that has gone. One that only opens the FIFO
-        // wakes nothing, so it is looked for after each pause.
+        // The poll wakes for data, and for a writer that has gone. A writer that only opens the
+        // FIFO wakes no poll, so it is looked for after each pause.
         let mut watched = [Watched::new(fifo, Interest::Read)];
         let pause_end = pauses.end_of_next();
         if has_writer(fifo) || poll(WaitKind::Fifo, &mut watched, Some(pause_end))? {
@@ -118,6 +125,7 @@ fn has_writer(fifo: BorrowedFd<'_>) -> bool {
     let Ok((_reader, copy)) = pipe_with(PipeFlags::CLOEXEC) else {
         return false;
     };
+
     match tee(fifo, &copy, 1, SpliceFlags::NONBLOCK) {
         Ok(length) => length > 0,
         Err(error) => error == Errno::AGAIN,
@@ -132,10 +140,10 @@ fn has_writer(_: BorrowedFd<'_>) -> bool {
 
 /// An open FIFO. [`open_fifo`] makes it.
 ///
-/// Its reads and writes are like the ones of a [`PipeReader`](super::PipeReader) and a
-/// [`PipeWriter`](super::PipeWriter), cancellation included: a read takes nothing when it is
-/// cancelled, a write of at most `PIPE_BUF` bytes is whole or nothing, and a `write_all` that is cut
-/// breaks this handle.
+/// Its reads and writes are like the reads of a [`PipeReader`](super::PipeReader) and the writes of
+/// a [`PipeWriter`](super::PipeWriter), cancellation included: a read takes nothing when it is
+/// cancelled, a write of at most `PIPE_BUF` bytes is whole or nothing, and a `write_all` that is
+/// cut breaks this handle.
 ///
 /// When the last writer has gone, a read is at the end, `Ok(0)`. If another writer comes, reads go
 /// on.
@@ -186,6 +194,7 @@ impl Fifo {
     /// ```
     pub fn into_file(self) -> io::Result<File> {
         let fd = OwnedFd::from(self.descriptor);
+        // Invariant 2: the description is this module's own.
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         rustix::fs::fcntl_setfl(&fd, flags - OFlags::NONBLOCK)?;
         Ok(fd.into())

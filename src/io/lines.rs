@@ -8,10 +8,10 @@ use crate::blocking::CancelFuse;
 
 /// Returns an iterator over the lines of a reader, without their ends.
 ///
-/// Like [`BufRead::lines`], but after a cancel it yields one error and then the end. The iterator of
-/// std would yield the error again and again, so that a loop that only logs errors would not stop.
-/// And a line that a cancel cut is not lost: the iterator goes on with it where the scope is not
-/// cancelled.
+/// Like [`BufRead::lines`], but after a cancel it yields one error and then the end. The iterator
+/// of std would yield the error again and again, so that a loop that only logs errors would not
+/// stop. And a line that a cancel cut is not lost: the iterator goes on with it where the scope is
+/// not cancelled.
 ///
 /// ```
 /// use std::io::{BufReader, Write};
@@ -41,13 +41,13 @@ pub fn lines<B: BufRead>(reader: B) -> Lines<B> {
 ///
 /// # Cancellation
 ///
-/// [`next`](Iterator::next) is a blocking point if the reads of the reader are. In a cancelled scope
-/// it yields the cancel, as an error, and then the end.
+/// [`next`](Iterator::next) is a blocking point if the reads of the reader are. In a cancelled
+/// scope it yields the cancel, as an error, and then the end.
 ///
 /// # Errors
 ///
-/// Those of the reader, and [`InvalidData`](ErrorKind::InvalidData) for a line that is not UTF-8.
-/// The next line comes after it.
+/// The errors of the reader, and [`InvalidData`](ErrorKind::InvalidData) for a line that is not
+/// UTF-8. The next line comes after it.
 ///
 /// ```
 /// let mut lines = taskgroup::io::lines("a\r\nb".as_bytes());
@@ -58,7 +58,7 @@ pub fn lines<B: BufRead>(reader: B) -> Lines<B> {
 #[must_use = "iterators are lazy: nothing is read until `next` is called"]
 pub struct Lines<B> {
     reader: B,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line that is not complete yet.
     partial: Vec<u8>,
     fuse: CancelFuse,
 }
@@ -73,12 +73,15 @@ impl<B: BufRead> Lines<B> {
         if line.is_empty() {
             return Ok(None);
         }
+
+        // The last line of an input may have no end.
         if line.last() == Some(&b'\n') {
             line.pop();
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
         }
+
         let line = String::from_utf8(line);
         line.map(Some).map_err(|_| not_utf8())
     }
@@ -92,6 +95,7 @@ impl<B: BufRead> Iterator for Lines<B> {
         if self.fuse.ends() {
             return None;
         }
+
         let step = self.next_line();
         self.fuse.after(step)
     }

@@ -12,9 +12,10 @@ use crate::waiting::WaitKind;
 
 /// Locks a file for this handle alone, and blocks until no other handle has a lock on it.
 ///
-/// Like std's [`File::lock`](std::fs::File::lock), but a cancel ends the wait, and it needs no newer
-/// compiler than the rest of this crate. It is `flock` of the system: only processes that lock the
-/// file notice. Another handle of the same process waits too, unless it is a clone of this one.
+/// Like std's [`File::lock`](std::fs::File::lock), but a cancel ends the wait, and it needs no
+/// newer compiler than the rest of this crate. It is `flock` of the system: only processes that
+/// lock the file notice. Another handle of the same process waits too, unless it is a clone of this
+/// one.
 ///
 /// [`unlock_file`] ends the lock, and so does the close of the last clone of the handle. While the
 /// lock is taken, it is tried again after pauses of 1 to 50 ms.
@@ -26,7 +27,7 @@ use crate::waiting::WaitKind;
 ///
 /// # Errors
 ///
-/// Those of the system, and a [`Cancelled`](crate::Cancelled) in an error of the kind
+/// The errors of the system, and a [`Cancelled`](crate::Cancelled) in an error of the kind
 /// [`Other`](io::ErrorKind::Other).
 ///
 /// ```
@@ -51,6 +52,7 @@ pub fn lock_file(file: &File) -> io::Result<()> {
 
     let mut pauses = BackOff::new();
     loop {
+        // No descriptor becomes ready when a lock ends, and a `flock` that blocks cannot be woken.
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK) => pauses.pause(WaitKind::FileLock)?,
@@ -66,7 +68,7 @@ pub fn lock_file(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of the system.
+/// The errors of the system.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {

@@ -1,8 +1,9 @@
-//! Pipes, standard input, files and other people's descriptors, whose calls end with their scope.
+//! Pipes, standard input, files and other people's descriptors, with calls that end with their
+//! scope.
 //!
 //! A read of std knows nothing of scopes: a cancelled task that waits for input waits on. The types
-//! of this module are like those of std, and every call that can block is a blocking point. It wakes
-//! on a cancel and at a deadline.
+//! of this module are like std's, and every call that can block is a blocking point. It wakes on a
+//! cancel and at a deadline.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -25,16 +26,16 @@
 //!
 //! # Descriptors stay as they are
 //!
-//! No call changes a flag of a descriptor. The terminal of a shell, or a pipe that another process
-//! writes to, is as it was, also if this process is killed in the middle of a call.
-
+//! No call changes a flag of a descriptor that another process may have. The terminal of a shell,
+//! or a pipe that another process writes to, is as it was, also if this process is killed in the
+//! middle of a call.
 //!
 //! # What a cancelled call leaves behind
 //!
 //! | call | after a cancel |
 //! |---|---|
 //! | `read` | nothing was read; the bytes stay |
-//! | `read_exact`, `read_to_end`, `read_line`, `read_until` | what was read is in the buffer of the caller; the rest stays |
+//! | `read_exact`, `read_to_end`, `read_line`, `read_until` | the bytes that were read are in the buffer of the caller; the rest stays |
 //! | [`lines`], [`Stdin::lines`] | one error, then the end; the line that was cut goes on in a scope that is not cancelled |
 //! | `write` | nothing was written |
 //! | `write_all`, `write!`, up to `PIPE_BUF` bytes to a pipe or [`Fifo`] | nothing was written |
@@ -43,8 +44,8 @@
 //! | [`lock_file`] | the file is not locked |
 //! | [`copy`] | up to 64 KiB that were read and not written are lost |
 //!
-//! A [`BufReader`] keeps what it has read. Its `read_line` loses the part of a line that ends in the
-//! middle of a character, as std's always does after an error; [`lines`] and [`stdin`] do not.
+//! A [`BufReader`] keeps what it has read. Its `read_line` loses the part of a line that ends in
+//! the middle of a character, as std's always does after an error; [`lines`] and [`stdin`] do not.
 //!
 //! # Which type for what
 //!
@@ -58,15 +59,16 @@
 
 // Invariants:
 //
-// 1. No call on a descriptor that can be waited for blocks in the kernel but in `readiness`. How that
-//    is kept for each kind of descriptor is in `access`. Between the wait and the call another thread
-//    or process may take what the wait saw.
-// 2. No flag of a description is changed that another process may have. O_NONBLOCK is set only where
-//    this module has opened the description itself: for a FIFO, and for the terminal of stdin.
+// 1. No call on a descriptor that can be waited for blocks in the kernel but in `readiness`. How
+//    that is kept for each kind of descriptor is in `access`. Between the wait and the call another
+//    thread or process may take what the wait saw.
+// 2. No flag of a description is changed that another process may have. O_NONBLOCK is set only
+//    where this module has opened the description itself: for a FIFO, and for the terminal of
+//    stdin.
 // 3. A call that took something out of the kernel returns it, whatever is cancelled meanwhile. An
 //    end of a stream is nothing that was taken.
 // 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
-//    was closed, whose number may be another file's by now.
+//    was closed: its number may be another file's by now.
 //
 // `access` has the calls, `cut` what a cut write leaves behind, `descriptor` both for an owned
 // descriptor. The public types are made of these.
@@ -128,6 +130,7 @@ mod tests {
                 })
             });
             let slot = slots.recv().expect("the thread sends its slot");
+            // The slot says where its thread blocks. It may say so a moment before the wait.
             let is_there = || {
                 let (recorded, at) = slot.point();
                 let is_near =
@@ -137,6 +140,8 @@ mod tests {
             while !is_there() && !blocked.is_finished() {
                 thread::yield_now();
             }
+
+            // A thread that returned without a wait fails the test, and does not hang it.
             token.cancel();
             assert!(blocked.join().expect("the call does not panic"), "{kind:?}");
         });
@@ -151,6 +156,7 @@ mod tests {
             (&reader).read_vectored(&mut []).and(reader.read(&mut [0]))
         });
 
+        // More than a pipe or a socket takes.
         let (_reader, mut writer) = pipe().expect("there are descriptors left");
         let much = vec![0; 1 << 20];
         let write = WaitKind::DescriptorWrite;
@@ -161,6 +167,7 @@ mod tests {
         records(read, line!(), || stream.read(&mut [0]));
         records(write, line!(), || stream.write_all(&much));
 
+        // A socket in the type of a pipe is read in a way of its own.
         let (near, _far) = UnixStream::pair().expect("there are descriptors left");
         let mut socket = PipeReader::from(OwnedFd::from(near));
         records(read, line!(), || socket.read(&mut [0]));
@@ -171,6 +178,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("taskgroup-place-{}", std::process::id()));
         let held = File::create(&path).expect("the folder can be written to");
         let other = File::create(&path).expect("the folder can be written to");
+
         lock_file(&held).expect("no other handle has a lock");
         records(WaitKind::FileLock, line!(), || lock_file(&other));
         std::fs::remove_file(path).expect("it is there");

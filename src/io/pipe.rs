@@ -1,18 +1,18 @@
-//! Pipes whose ends wake on a cancel.
+//! Pipes that wake on a cancel.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use super::descriptor::{Descriptor, owns_descriptor, reads_descriptor, writes_descriptor};
 
-/// Creates a pipe: what is written to one end is read from the other.
+/// Creates a pipe: bytes that are written to one end are read from the other.
 ///
 /// Like std's [`pipe`](std::io::pipe), but a cancel wakes its reads and writes, and it needs no
 /// newer compiler than the rest of this crate. Both ends are closed in child processes, unless they
 /// are given to one as its [`Stdio`](std::process::Stdio).
 ///
-/// Between tasks of one process a [channel](crate::channel) is faster, and carries values. A pipe is
-/// for child processes, and for code that wants a descriptor.
+/// Between tasks of one process a [channel](crate::channel) is faster, and carries values. A pipe
+/// is for child processes, and for code that wants a descriptor.
 ///
 /// # Errors
 ///
@@ -38,13 +38,13 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     Ok((reader.into(), writer.into()))
 }
 
-/// Creates a pipe whose ends are closed in children.
+/// Creates a pipe that is closed in children.
 #[cfg(not(target_vendor = "apple"))]
 fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// Creates a pipe whose ends are closed in children. The system has no call that does both, so a
+/// Creates a pipe that is closed in children. The system has no call that does both, so a
 /// child that another thread starts meanwhile may inherit them.
 #[cfg(target_vendor = "apple")]
 fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -61,8 +61,8 @@ fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Cancellation
 ///
-/// A read fails immediately in a cancelled scope, and wakes when the scope is cancelled. It has read
-/// nothing then: the bytes stay in the pipe. `read_exact` and `read_to_end` consist of several
+/// A read fails immediately in a cancelled scope, and wakes when the scope is cancelled. It has
+/// read nothing then: the bytes stay in the pipe. `read_exact` and `read_to_end` consist of several
 /// reads: what these have read is in the buffer of the caller.
 ///
 /// In a cancelled scope a pipe without writers is the cancel, and not the end of the stream. So a
@@ -70,7 +70,7 @@ fn make_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 ///
-/// Those of std, and a [`Cancelled`](crate::Cancelled) in an error of the kind
+/// The errors of std, and a [`Cancelled`](crate::Cancelled) in an error of the kind
 /// [`Other`](io::ErrorKind::Other). Never `WouldBlock`: also a descriptor that the user made
 /// nonblocking waits.
 ///
@@ -93,8 +93,8 @@ pub struct PipeReader {
 
 /// The end of a pipe that is written to. [`pipe`] makes it, or `from` an [`OwnedFd`] of any kind.
 ///
-/// Like std's [`PipeWriter`](std::io::PipeWriter), but its writes are blocking points of this crate.
-/// A `write` may write less than a `write` of std would.
+/// Like std's [`PipeWriter`](std::io::PipeWriter), but its writes are blocking points of this
+/// crate. A `write` may write less than a `write` of std would.
 ///
 /// # Cancellation
 ///
@@ -104,14 +104,14 @@ pub struct PipeReader {
 ///   512 on macOS, is written in one piece or not at all.
 /// - `write_all` of at most `PIPE_BUF` bytes has written nothing either. A longer one may be cut
 ///   after its first byte. Then the reader has a part of a message, so the pipe is *broken*: every
-///   later write to this writer and its clones fails with
-///   [`BrokenPipe`](io::ErrorKind::BrokenPipe) and a text that names the cancel. To finish a message
-///   in spite of a cancel, write it in a [`shield_for`](crate::shield_for).
+///   later write to this writer and its clones fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe)
+///   and a text that names the cancel. To finish a message in spite of a cancel, write it in a
+///   [`shield_for`](crate::shield_for).
 /// - `write!` formats the text first, and then is a `write_all`.
 ///
 /// # Errors
 ///
-/// Those of std, `BrokenPipe` once all readers are gone included, and a
+/// The errors of std, `BrokenPipe` once all readers are gone included, and a
 /// [`Cancelled`](crate::Cancelled) in an error of the kind [`Other`](io::ErrorKind::Other).
 ///
 /// ```

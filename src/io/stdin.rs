@@ -11,11 +11,11 @@ use crate::sync::{Mutex, MutexGuard};
 
 static STDIN: Mutex<Input> = Mutex::new(Input::new());
 
-/// Returns a handle of standard input, whose reads end with their scope.
+/// Returns a handle of standard input, with reads that end with their scope.
 ///
-/// Like std's [`stdin`](std::io::stdin), for a terminal, a pipe, a socket and a file. It has a buffer
-/// of its own. So use either this one or std's in a program: what one has in its buffer, the other
-/// does not see.
+/// Like std's [`stdin`](std::io::stdin), for a terminal, a pipe, a socket and a file. It has a
+/// buffer of its own. So use either this one or std's in a program: what one has in its buffer, the
+/// other does not see.
 ///
 /// No flag of the descriptor is changed, since it is shared with the shell and other processes.
 ///
@@ -48,14 +48,14 @@ pub fn stdin() -> Stdin {
 /// # Cancellation
 ///
 /// Each call fails immediately in a cancelled scope, and wakes when the scope is cancelled, also
-/// from its wait for the lock. Nothing is lost: what was read and not returned is in the buffer, or
-/// in the `String` or `Vec` of the caller.
+/// from its wait for the lock. Nothing is lost: bytes that were read and not returned are in the
+/// buffer, or in the `String` or `Vec` of the caller.
 ///
 /// In a cancelled scope the end of the input is the cancel.
 ///
 /// # Errors
 ///
-/// Those of std, and a [`Cancelled`](crate::Cancelled) in an error of the kind
+/// The errors of std, and a [`Cancelled`](crate::Cancelled) in an error of the kind
 /// [`Other`](io::ErrorKind::Other). If the program was started with a closed standard input, it is
 /// empty.
 ///
@@ -222,7 +222,7 @@ impl StdinLock<'_> {
     /// Returns an iterator over the lines.
     ///
     /// After a cancel it yields one error and then the end. This method is found before
-    /// [`BufRead::lines`], whose iterator repeats the error.
+    /// [`BufRead::lines`], which would repeat the error.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -240,6 +240,7 @@ impl StdinLock<'_> {
     fn input(&mut self) -> io::Result<&mut Input> {
         match &mut self.guard {
             Some(guard) => Ok(guard),
+            // The scope may be another by now, or not be cancelled in a shield.
             none => Ok(none.insert(STDIN.lock()?)),
         }
     }

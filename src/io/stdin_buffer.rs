@@ -35,12 +35,14 @@ impl Input {
         &self.bytes[self.start..self.end]
     }
 
-    /// Returns what is in the buffer. If it is empty, reads first.
+    /// Returns the bytes in the buffer. If there are none, reads first.
     #[track_caller]
     pub(super) fn fill(&mut self) -> io::Result<&[u8]> {
+        // In a cancelled scope bytes that are there stay, too.
         context::check()?;
 
         if self.start == self.end {
+            // Before the read, which may fail: the buffer is empty then, and not stale.
             (self.start, self.end) = (0, 0);
             self.bytes.resize(CAPACITY, 0);
             self.end = self.source.read(&mut self.bytes)?;
@@ -71,13 +73,14 @@ impl Input {
         if taken.is_empty() {
             return;
         }
+
         let bytes = [taken, self.buffered()].concat();
         (self.start, self.end) = (0, bytes.len());
         self.bytes = bytes;
     }
 
-    /// Appends the next line to `text`, with its end. Returns its length in bytes, which is 0 at the
-    /// end of the input.
+    /// Appends the next line to `text`, with its end. Returns its length in bytes, which is 0 at
+    /// the end of the input.
     #[track_caller]
     pub(super) fn read_line(&mut self, text: &mut String) -> io::Result<usize> {
         // Most lines are in the buffer.
@@ -92,19 +95,23 @@ impl Input {
         self.read_text(Some(b'\n'), text)
     }
 
-    /// Appends text up to `last`, or to the end of the input, to `text`. Returns its length in bytes.
+    /// Appends text up to `last`, or to the end of the input, to `text`. Returns its length in
+    /// bytes.
     ///
-    /// After an error, `text` has the characters that were read, and what was read of the next one
-    /// is in the buffer. Text that is not UTF-8 is not appended.
+    /// After an error, `text` has the characters that were read, and the bytes of an incomplete one
+    /// are in the buffer. Text that is not UTF-8 is not appended.
     #[track_caller]
     pub(super) fn read_text(&mut self, last: Option<u8>, text: &mut String) -> io::Result<usize> {
         let mut taken = Vec::new();
         let outcome = self.take_until(last, &mut taken);
+
         match (outcome, std::str::from_utf8(&taken)) {
+            // The text first: after an error the caller has it.
             (outcome, Ok(valid)) => {
                 text.push_str(valid);
                 outcome.map(|()| taken.len())
             }
+            // The text is skipped, as in std, so that the next call goes on behind it.
             (Ok(()), Err(_)) => Err(not_utf8()),
             (Err(error), Err(invalid)) => {
                 // The cut may be in the middle of a character.
@@ -124,6 +131,7 @@ impl Input {
             let length = found.map_or(buffered.len(), |at| at + 1);
             taken.extend_from_slice(&buffered[..length]);
             self.consume(length);
+
             if found.is_some() || length == 0 {
                 return Ok(());
             }

@@ -37,10 +37,12 @@ impl Source {
         context::check()?;
 
         let stdin = rustix::stdio::stdin();
+        // Asked each time: the program may have put another file in the place of the first.
         let stat = match fstat(stdin) {
             Err(Errno::BADF) => return Ok(0),
             stat => stat?,
         };
+
         let file = identity(&stat);
         let open = match self.open.take() {
             Some(open) if open.file == file => self.open.insert(open),
@@ -52,6 +54,7 @@ impl Source {
             .access
             .read(WaitKind::Stdin, fd, &mut [IoSliceMut::new(buf)])
         {
+            // It was closed meanwhile, or is open to be written to only. std calls both an end.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => Ok(0),
             done => done,
         }
@@ -62,6 +65,7 @@ impl Open {
     fn new(stdin: BorrowedFd<'_>, stat: &Stat) -> io::Result<Self> {
         let own = open_anew(stdin, stat);
         let way = match own {
+            // Invariant 2: the description is this module's own.
             Some(_) => Way::Nonblocking,
             None => Way::of(stdin)?,
         };
@@ -95,6 +99,7 @@ fn open_anew(stdin: BorrowedFd<'_>, stat: &Stat) -> Option<OwnedFd> {
     if !is_same {
         return None;
     }
+
     // Away from the numbers of standard streams that the program has closed and may open again.
     rustix::io::fcntl_dupfd_cloexec(&fd, 3).ok()
 }
