@@ -119,6 +119,15 @@ fn a_cancelled_scope_reads_nothing_and_the_bytes_stay() {
 }
 
 #[test]
+fn an_empty_write_fails_in_a_cancelled_scope_too() {
+    let (here, _there) = pair();
+    the_cancel(in_a_cancelled_scope(|| (&here).write(b"")));
+    the_cancel(in_a_cancelled_scope(|| (&here).write_all(b"")));
+    the_cancel(in_a_cancelled_scope(|| write!(&here, "")));
+    (&here).write_all(b"").unwrap();
+}
+
+#[test]
 fn each_way_to_read_and_to_write_wakes() {
     let (here, there) = pair();
     the_cancel(cancelled_while_blocked(|| (&here).read(&mut [0])));

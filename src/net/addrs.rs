@@ -131,6 +131,7 @@ impl ToHost for Vec<SocketAddr> {
 impl ToHost for (&str, u16) {
     fn to_host(&self) -> io::Result<Host> {
         let (name, port) = *self;
+        // A number needs no resolver, so it needs no thread either.
         match name.parse::<IpAddr>() {
             Ok(ip) => one((ip, port)),
             Err(_) => Ok(Host::Name {
@@ -153,12 +154,13 @@ impl ToHost for str {
             return one(address);
         }
 
+        // From the right, as in std: an IPv6 address without brackets has colons of its own.
         let host = self
             .rsplit_once(':')
             .and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
         match host {
             Some(host) => host.to_host(),
-            // No name and port, so std looks nothing up. It says what is wrong.
+            // No name and port, so std looks nothing up, and returns its error.
             None => {
                 let addresses = std::net::ToSocketAddrs::to_socket_addrs(self)?;
                 Ok(Host::Known(Addresses::Several(addresses.collect())))

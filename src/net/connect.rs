@@ -41,6 +41,7 @@ pub(super) fn connect(
         match begin(fd, family, address)? {
             Begun::Connected => break,
             Begun::GoesOn => {
+                // A connect that fails makes the socket writable too, so the wait ends.
                 let patience = || Ok(patience);
                 retry(WaitKind::Connect, fd, Interest::Write, patience, || {
                     outcome(fd)
@@ -53,6 +54,7 @@ pub(super) fn connect(
         }
     }
 
+    // Invariant 1 of the module ends here: from now on the flag is the user's.
     rustix::io::ioctl_fionbio(fd, false)?;
     Ok(socket)
 }
@@ -75,6 +77,7 @@ fn begin(
 
 /// Returns the outcome of a connect that goes on, or `WouldBlock` if there is none yet.
 fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // This takes the error, which the system keeps once.
     socket_error(fd)??;
 
     // No error may also mean that it still goes on, and a poll may return early. Only a connected

@@ -89,11 +89,13 @@ impl Datagrams<'_> {
             ControlFlow::Continue(error) => error,
         };
 
+        // Asked only now: a send that finds room pays nothing for it.
         let limit = match patience(self.0, Interest::Write)? {
             Patience::None => return Err(no_room),
             Patience::Until(limit) => Some(limit),
             Patience::Forever => None,
         };
+
         let mut pauses = Pauses::new(WaitKind::DatagramSend);
         loop {
             let watched = &mut [Watched::new(self.0, Interest::Write)];

@@ -38,18 +38,23 @@ impl Steps {
         if !mem::take(&mut self.is_exhausted) {
             return Some(Ok(()));
         }
+
+        // Before the accept and not after the error: the caller has the error at once, and may free
+        // a descriptor meanwhile.
         let until = Instant::now() + AFTER_EXHAUSTION;
         Some(context::wait(WaitKind::Accept, Some(until), || false).map(drop))
     }
 
     /// Returns the next item.
     fn after<T>(&mut self, accepted: io::Result<T>) -> Option<io::Result<T>> {
+        // By number: std has kinds for some of these only.
         let number = accepted.as_ref().err().and_then(Errno::from_io_error);
         self.is_exhausted = matches!(
             number,
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
         );
 
+        // A cancel ends the iteration. Other errors do not: the next accept may succeed.
         self.fuse.after(accepted.map(Some))
     }
 }
@@ -111,7 +116,7 @@ incoming! {
     ///
     /// # Errors
     ///
-    /// Those of [`accept`](TcpListener::accept). If the process has no descriptor left for a
+    /// The errors of [`accept`](TcpListener::accept). If the process has no descriptor left for a
     /// connection, the iterator yields that error and waits 10 ms before the next attempt. The
     /// connection stays in the queue meanwhile.
     ///

@@ -1,4 +1,4 @@
-//! What the socket types have in common with those of std that they wrap.
+//! The parts that the socket types have in common with the types of std that they wrap.
 
 /// Defines methods of std's type that never block, by a call of the method of that name. Each gets
 /// a last paragraph that points to std's.

@@ -35,6 +35,7 @@ pub(super) struct Listening(Arc<AtomicU32>);
 impl Listening {
     /// Makes the description of `fd` nonblocking.
     pub(super) fn adopt(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        // Invariant 2: the flag that is there is the wish of the user.
         let is_nonblocking = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
         if !is_nonblocking {
             rustix::io::ioctl_fionbio(fd, true)?;
@@ -66,6 +67,7 @@ impl Listening {
     }
 
     fn patience(&self, fd: BorrowedFd<'_>) -> io::Result<Patience> {
+        // Not the flag of the description, which says nothing here: invariant 1.
         if self.0.load(Ordering::Relaxed) == NEVER_WAITS {
             return Ok(Patience::None);
         }

@@ -42,7 +42,7 @@ static PLACES: Semaphore = Semaphore::new(MOST);
 ///
 /// # Errors
 ///
-/// Those of std, or the cancel of the scope.
+/// The errors of std, or the cancel of the scope.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -53,6 +53,7 @@ static PLACES: Semaphore = Semaphore::new(MOST);
 /// ```
 #[track_caller]
 pub fn lookup<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
+    // For addresses too: a look-up is a blocking point whatever it is given.
     context::check()?;
 
     resolve(host).map(Addresses::into_vec)
@@ -64,6 +65,7 @@ pub(super) fn resolve<A: ToSocketAddrs>(host: A) -> io::Result<Addresses> {
     match host.to_host()? {
         Host::Known(addresses) => Ok(addresses),
         Host::Name { name, port } => {
+            // Owns what it uses, since it may outlive this call.
             let ask = move |name: &str| -> io::Result<Vec<SocketAddr>> {
                 Ok((name, port).to_socket_addrs()?.collect())
             };
@@ -79,6 +81,7 @@ fn on_a_thread<T: Send + 'static>(
     name: String,
     ask: impl FnOnce(&str) -> T + Send + 'static,
 ) -> Result<T, Cancelled> {
+    // Waits here, and not on a thread of its own: a cancel ends this wait.
     let place = places.acquire_as(WaitKind::Lookup)?;
 
     abandon_as(WaitKind::Lookup, format!("lookup {name}"), move || {

@@ -1,10 +1,10 @@
-//! Sockets with the names and the behaviour of [`std::net`], whose calls wake on a cancel.
+//! Sockets with the names and the behaviour of [`std::net`], and with calls that wake on a cancel.
 //!
 //! Every call that can block is a blocking point: [`accept`](TcpListener::accept),
-//! [`connect`](TcpStream::connect), reads, writes, the receipt and the sending of datagrams, and the
-//! look-up of a name. In a cancelled scope it fails immediately; if it is blocked when the cancel
-//! comes, it wakes. Deadlines of the scope hold too: a peer that sends a byte a second cannot hold a
-//! `read_exact` beyond the deadline around it.
+//! [`connect`](TcpStream::connect), reads, writes, the receipt and the sending of datagrams, and
+//! the look-up of a name. In a cancelled scope it fails immediately; if it is blocked when the
+//! cancel comes, it wakes. Deadlines of the scope hold too: a peer that sends a byte a second
+//! cannot hold a `read_exact` beyond the deadline around it.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -30,6 +30,50 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
+//! # A server
+//!
+//! A task for each connection, until a token is cancelled: for example by a signal, with the token
+//! of `signal::termination`.
+//!
+//! ```
+//! use taskgroup::net::{TcpListener, TcpStream};
+//! use taskgroup::{CancelToken, Cancelled, GroupError, TaskGroup};
+//!
+//! fn serve(listener: &TcpListener, stop: &CancelToken) -> Result<(), GroupError> {
+//!     TaskGroup::builder().parent(stop).scope(|g| {
+//!         for stream in listener.incoming() {
+//!             match stream {
+//!                 // Isolated: a connection that fails ends no other.
+//!                 Ok(stream) => drop(g.spawn_isolated(move || echo(&stream))),
+//!                 Err(error) if Cancelled::find(&error).is_some() => {} // the end comes next
+//!                 Err(error) => eprintln!("no connection: {error}"),
+//!             }
+//!         }
+//!         Ok(())
+//!     })
+//! }
+//!
+//! fn echo(mut stream: &TcpStream) -> anyhow::Result<u64> {
+//!     let mut reader = stream;
+//!     Ok(std::io::copy(&mut reader, &mut stream)?)
+//! }
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let stop = CancelToken::new();
+//! # let _client = TcpStream::connect(listener.local_addr()?)?;
+//! # stop.cancel_at(std::time::Instant::now() + std::time::Duration::from_millis(20));
+//! match serve(&listener, &stop) {
+//!     // Connections that were cut short.
+//!     Err(error) if error.cancelled().is_some() && error.failures().is_empty() => {}
+//!     served => served?,
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example program `server` lets requests end that have begun, and bounds the connections.
+//!
 //! # Errors of a cancel
 //!
 //! The error of a cancelled call is an [`io::Error`](std::io::Error) of the kind
@@ -47,7 +91,7 @@
 //! | `accept` | the connection stays in the queue of the listener |
 //! | `connect` | the connection is given up, its socket is closed |
 //! | `read`, `peek` | nothing was read; the bytes stay |
-//! | `read_exact`, `read_to_end` | what was read is in the buffer of the caller; the rest stays |
+//! | `read_exact`, `read_to_end` | the bytes that were read are in the buffer of the caller; the rest stays |
 //! | `write`, `write_all`, `write!`, before the first byte | nothing was written |
 //! | the same, after the first byte | the stream is *broken*: later writes fail |
 //! | `recv`, `recv_from` | the datagram stays in the queue |
@@ -80,7 +124,7 @@
 //    exception is the O_NONBLOCK of a listener, which has no call with a flag (`listening`).
 // 3. A call that took something out of the kernel returns it, whatever is cancelled meanwhile.
 // 4. A handle owns its descriptor and is borrowed by each call. So no call uses a descriptor that
-//    was closed, whose number may be another socket's by now.
+//    was closed: its number may be another socket's by now.
 //
 // Nothing here is locked. What clones share is in `StreamState` and `Listening`.
 

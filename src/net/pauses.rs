@@ -31,6 +31,7 @@ impl Pauses {
     /// Blocks for the next pause.
     pub(super) fn pause(&mut self) -> Result<(), Cancelled> {
         let until = Instant::now() + self.next;
+        // Bounded, since the call may notice the room a whole pause late.
         self.next = (self.next * 2).min(LONGEST);
 
         context::wait_at(self.location, self.kind, Some(until), || false).map(drop)

@@ -63,6 +63,7 @@ pub(super) fn receive_vectored(
     bufs: &mut [IoSliceMut<'_>],
 ) -> io::Result<usize> {
     let count = bufs.len().min(MOST_BUFFERS);
+
     // No room for descriptors that a peer may send along: the system closes them.
     let mut control = RecvAncillaryBuffer::default();
     let received = rustix::net::recvmsg(fd, &mut bufs[..count], &mut control, Take::It.flags())?;
@@ -88,6 +89,7 @@ pub(super) fn send_vectored(
     bufs: &[IoSlice<'_>],
     skipped: usize,
 ) -> io::Result<usize> {
+    // Not `writev`, which has neither of the flags.
     let mut control = SendAncillaryBuffer::default();
     let mut send = |bufs: &[IoSlice<'_>]| Ok(rustix::net::sendmsg(fd, bufs, &mut control, SEND)?);
 
@@ -95,13 +97,15 @@ pub(super) fn send_vectored(
     if skipped == 0 {
         return send(bufs);
     }
+
+    // A copy, since the slices are the caller's, and only a send that was cut in two gets here.
     let mut rest = bufs.to_vec();
     let mut rest = rest.as_mut_slice();
     IoSlice::advance_slices(&mut rest, skipped);
     send(rest)
 }
 
-/// Those of `bufs` that one call takes.
+/// Returns the buffers that one call takes.
 pub(super) fn at_once<'b, 'd>(bufs: &'b [IoSlice<'d>]) -> &'b [IoSlice<'d>] {
     &bufs[..bufs.len().min(MOST_BUFFERS)]
 }
@@ -109,6 +113,7 @@ pub(super) fn at_once<'b, 'd>(bufs: &'b [IoSlice<'d>]) -> &'b [IoSlice<'d>] {
 /// How long a call may wait for `fd`, by the options of the socket: the user's `set_nonblocking`
 /// and time limits, which may also have been set by way of another handle.
 pub(super) fn patience(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Patience> {
+    // Asked at each wait, and not kept: a clone of std's type may set it.
     if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
         return Ok(Patience::None);
     }
@@ -146,6 +151,8 @@ pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
 #[cfg(target_vendor = "apple")]
 pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    // The system has no call that does both, so a child that another thread starts meanwhile may
+    // inherit the socket.
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
@@ -161,6 +168,7 @@ pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
 
     match error.kind() {
+        // Ancestors too: their cancel may be on its way, and have reached the peer first.
         BrokenPipe | ConnectionAborted | ConnectionReset => match context::check_ancestors() {
             Ok(()) => error,
             Err(cancelled) => cancelled.into(),

@@ -50,6 +50,7 @@ impl<'s> Stream<'s> {
             patience,
             receive,
         ) {
+            // Invariant 3 of the module: an end is nothing that was taken.
             Ok(0) => self.at_the_end(),
             Err(error) => Err(unless_cancelled(error)),
             received => received,
@@ -77,6 +78,7 @@ impl<'s> Stream<'s> {
 
     #[track_caller]
     pub(super) fn write_vectored(self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Short if there are more buffers than one call takes, as in std.
         let length = socket::at_once(bufs).iter().map(|buf| buf.len()).sum();
         self.send_all(length, |sent| socket::send_vectored(self.fd, bufs, sent))
     }
@@ -98,6 +100,7 @@ impl<'s> Stream<'s> {
             self.state.check_sending()?;
             let more = send(sent)?;
             sent += more;
+            // A send of nothing, without an error, would be repeated for ever.
             if sent >= length || more == 0 {
                 return Ok(());
             }
@@ -106,6 +109,7 @@ impl<'s> Stream<'s> {
             context::check()?;
         };
 
+        // The time limit counts from the first wait, for the whole write.
         let patience = || patience(self.fd, Interest::Write);
         let interest = Interest::Write;
         match retry(
@@ -123,9 +127,12 @@ impl<'s> Stream<'s> {
     /// Returns the result of a write that has met `error` after it has `sent` so many bytes.
     #[cold]
     fn end_of_write(self, sent: usize, error: io::Error) -> io::Result<usize> {
+        // Nothing has left: the error is the whole truth.
         if sent == 0 {
             return Err(unless_cancelled(error));
         }
+
+        // The peer has a part of a message.
         if is_cancel(&error) {
             self.state.break_if_cancel(&error);
             return Err(error);
@@ -142,12 +149,17 @@ impl<'s> Stream<'s> {
     /// Like [`Write::write_all`](io::Write::write_all). Breaks the stream if a cancel cuts it.
     #[track_caller]
     pub(super) fn write_all(self, mut buf: &[u8]) -> io::Result<()> {
+        // For an empty `buf` too, which the loop does not write.
+        context::check()?;
+
         let mut is_begun = false;
         while !buf.is_empty() {
             match self.write(buf) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => buf = &buf[sent..],
                 Err(error) => {
+                    // A cancel between two writes cuts the message as well. The write itself knows
+                    // only of its own bytes.
                     if is_begun {
                         self.state.break_if_cancel(&error);
                     }

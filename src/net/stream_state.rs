@@ -35,6 +35,7 @@ impl StreamState {
     /// Fails if nothing may be sent any more.
     #[inline]
     pub(super) fn check_sending(&self) -> io::Result<()> {
+        // Two loads, since each send begins here. Relaxed: see `keep`.
         if self.broken.get().is_none() && self.kept.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
@@ -44,6 +45,7 @@ impl StreamState {
 
     #[cold]
     fn refuse_sending(&self) -> io::Result<()> {
+        // Invariant 1: each time, unlike an error that is kept.
         if let Some(cancelled) = self.broken.get() {
             let broken = BrokenStream(cancelled.clone());
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, broken));

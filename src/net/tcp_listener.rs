@@ -50,7 +50,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of std and of [`lookup`](super::lookup()).
+    /// The errors of std and of [`lookup`](super::lookup()).
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -76,7 +76,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -106,7 +106,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -134,7 +134,7 @@ impl TcpListener {
     /// # fn main() -> std::io::Result<()> {
     /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
     /// listener.set_nonblocking(true)?;
-    /// let error = listener.accept().expect_err("no one connects");
+    /// let error = listener.accept().expect_err("there is no connection");
     /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     /// # Ok(())
     /// # }

@@ -75,11 +75,13 @@ impl TcpStream {
         let mut failed = None;
         for address in resolve(addr)?.iter() {
             match Self::connect_to(address, Patience::Forever) {
+                // A cancel is not the fault of this address.
                 Err(error) if !is_cancel(&error) => failed = Some(error),
                 decided => return decided,
             }
         }
 
+        // std's words for a list without addresses.
         Err(failed.unwrap_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -113,6 +115,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<Self> {
+        // std refuses it too, since a limit of zero means none for the options of a socket.
         if timeout.is_zero() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -124,6 +127,7 @@ impl TcpStream {
         let limit = Instant::now().checked_add(timeout);
         let patience = limit.map_or(Patience::Forever, Patience::Until);
         match Self::connect_to(addr, patience) {
+            // The patience was at its end. std has this kind and text for it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "connection timed out",
@@ -151,7 +155,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -180,7 +184,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

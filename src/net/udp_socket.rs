@@ -40,7 +40,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std and of [`lookup`](super::lookup()).
+    /// The errors of std and of [`lookup`](super::lookup()).
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -86,7 +86,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -113,7 +113,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -131,6 +131,7 @@ impl UdpSocket {
     #[track_caller]
     fn receive_from(&self, buf: &mut [u8], take: Take) -> io::Result<(usize, SocketAddr)> {
         let (length, from) = self.datagrams().receive_from(buf, take)?;
+        // A descriptor of another kind may have been put into this type.
         match from.map(SocketAddr::try_from) {
             Some(Ok(from)) => Ok((length, from)),
             _ => Err(io::Error::new(
@@ -149,7 +150,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -174,7 +175,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -201,7 +202,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std and of [`lookup`](super::lookup()), or the cancel of the scope.
+    /// The errors of std and of [`lookup`](super::lookup()), or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -229,7 +230,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -249,7 +250,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

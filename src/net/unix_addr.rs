@@ -44,6 +44,7 @@ pub(super) fn from_system(address: Option<SocketAddrAny>) -> io::Result<UnixSock
         return unnamed();
     };
 
+    // By its parts: std's type has no constructor from the bytes of the system.
     let address = SocketAddrUnix::try_from(address)?;
     if let Some(path) = address.path_bytes() {
         return UnixSocketAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path)));

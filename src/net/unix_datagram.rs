@@ -38,7 +38,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -57,7 +57,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -78,7 +78,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -96,7 +96,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -114,7 +114,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// let socket = taskgroup::net::UnixDatagram::unbound()?;
@@ -134,7 +134,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -160,7 +160,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -188,7 +188,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -217,7 +217,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -245,7 +245,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -264,7 +264,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

@@ -13,7 +13,7 @@ use super::unix_stream::UnixStream;
 /// A Unix socket that listens for connections. Like std's
 /// [`UnixListener`](std::os::unix::net::UnixListener), but its `accept` wakes on a cancel.
 ///
-/// Its description becomes nonblocking, like that of a [`TcpListener`](super::TcpListener).
+/// Its description becomes nonblocking, as for a [`TcpListener`](super::TcpListener).
 ///
 /// ```
 /// # fn main() -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -59,7 +59,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -85,7 +85,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
@@ -117,7 +117,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// use taskgroup::net::UnixListener;

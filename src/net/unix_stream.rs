@@ -21,7 +21,7 @@ use crate::readiness::Patience;
 /// A connection of Unix sockets. Like std's [`UnixStream`](std::os::unix::net::UnixStream), but its
 /// calls wake on a cancel.
 ///
-/// Reads and writes are like those of a [`TcpStream`](super::TcpStream). A stream that is cut in the
+/// Reads and writes are like a [`TcpStream`](super::TcpStream)'s. A stream that is cut in the
 /// middle of a write is [broken](super#broken-streams).
 ///
 /// ```
@@ -58,7 +58,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Those of std, or the cancel of the scope.
+    /// The errors of std, or the cancel of the scope.
     ///
     /// ```
     /// let error = taskgroup::net::UnixStream::connect("/no/such/socket").unwrap_err();
@@ -105,7 +105,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -125,7 +125,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Those of std.
+    /// The errors of std.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
