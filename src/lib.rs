@@ -397,6 +397,7 @@ mod cancel;
 mod error;
 mod facade;
 mod group;
+mod lanes;
 mod panics;
 #[cfg(all(
     unix,
@@ -407,6 +408,8 @@ mod panics;
 mod readiness;
 mod retry;
 mod scoped;
+#[cfg(not(loom))]
+mod snapshot;
 mod waiting;
 mod workers;
 
@@ -452,4 +455,9 @@ pub use group::{
 pub use panics::PanicPayload;
 pub use retry::{Attempt, Backoff, Jitter, retry};
 pub use scoped::ScopedValue;
+#[cfg(not(loom))]
+pub use snapshot::{
+    GroupSnapshot, Holder, Inside, LimitSnapshot, ObjectId, RegionKind, Snapshot, TaskKind,
+    TaskSnapshot, TaskState, Wait, WorkerSnapshot, snapshot,
+};
 pub use workers::{WorkerHookError, on_worker_start};

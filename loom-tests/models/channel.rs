@@ -9,7 +9,7 @@ use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Drops, block, here, must_see, saw};
 use super::{Model, Watched};
 use crate::cancel::actor::TaskIdentity;
-use crate::cancel::current;
+use crate::cancel::{TokenId, current};
 use crate::channel::{Disconnected, RecvError, SendError, bounded, select, unbounded};
 use crate::facade::Track;
 use crate::{CancelToken, TaskId};
@@ -463,7 +463,7 @@ fn drop_ill(end: impl Sized) {
         name: Some("ill".into()),
         location: here(),
     };
-    let _recorded = current::begin_ill(task, None);
+    let _recorded = current::begin_ill(task, TokenId(0), None);
     drop(end);
 }
 

@@ -63,6 +63,7 @@ mod completions;
 mod failure;
 mod graceful;
 mod handle;
+mod lanes;
 mod limit;
 mod map;
 mod programs;
@@ -81,6 +82,7 @@ pub use support::never_seen;
 pub fn all() -> Vec<Model> {
     [
         runner::models,
+        lanes::models,
         readiness::models,
         wait::models,
         cancel::models,

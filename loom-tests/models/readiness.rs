@@ -117,7 +117,7 @@ impl Descriptor {
 
 fn wait(slot: &Slot, descriptor: &Descriptor) -> Woken {
     slot.wait_polling(
-        WaitKind::SocketRead,
+        WaitKind::SocketRead.into(),
         here(),
         OnCancel::Return,
         || None,
@@ -159,7 +159,7 @@ fn readiness_deadline_races_with_entry() {
         || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
     let descriptor = Descriptor::of_this_thread();
     let woken = shared.0.wait_polling(
-        WaitKind::SocketRead,
+        WaitKind::SocketRead.into(),
         here(),
         OnCancel::Return,
         until,

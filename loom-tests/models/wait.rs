@@ -129,7 +129,7 @@ pub(super) fn models() -> Vec<Model> {
 
 fn wait(slot: &Slot, ready: impl FnMut() -> bool) -> Woken {
     slot.wait(
-        WaitKind::Park,
+        WaitKind::Park.into(),
         Location::caller(),
         OnCancel::Return,
         || None,
@@ -270,7 +270,7 @@ fn wait_marked_slot_parks() {
     };
     assert_eq!(
         shared.0.wait(
-            WaitKind::Join,
+            WaitKind::Join.into(),
             here(),
             OnCancel::Wait,
             || None,
@@ -302,7 +302,7 @@ fn wait_deadline_races_with_entry() {
         || (shared.0.is_timed() && shared.1.load(Ordering::Relaxed) == 1).then(Instant::now);
     assert_eq!(
         shared.0.wait(
-            WaitKind::Sleep,
+            WaitKind::Sleep.into(),
             here(),
             OnCancel::Return,
             until,

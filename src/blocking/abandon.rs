@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::abandoned::{Abandoned, ListedThread};
 use crate::cancel::{Cancelled, context, current};
 use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
+use crate::lanes::{self, Frame, FrameKind};
 use crate::panics::{PanicPayload, log};
 use crate::scoped::unbound;
 use crate::waiting::{Slot, WaitKind};
@@ -136,10 +137,17 @@ where
     };
     let call = Arc::new(Mutex::new(call));
 
+    let location = Location::caller();
     let (theirs, actor) = (call.clone(), current::actor());
     let begin = move || {
         // Values that `f` owns, such as the end of a channel, are dropped for the calling task.
         let _recorded = current::begin_for(actor);
+        let _shown = lanes::push(Frame {
+            kind: FrameKind::Abandon,
+            id: 0,
+            group: 0,
+            location,
+        });
         run(&theirs);
     };
 

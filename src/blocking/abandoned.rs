@@ -74,8 +74,17 @@ impl Drop for ListedThread {
 /// assert_eq!(taskgroup::abandoned().len(), 0);
 /// ```
 pub fn abandoned() -> Vec<Abandoned> {
-    let mut all: Vec<_> = LEFT_BEHIND
-        .lock()
+    list(&LEFT_BEHIND.lock())
+}
+
+/// Like [`abandoned`], without a wait: none if another thread holds the lock.
+#[cfg(not(loom))]
+pub(crate) fn try_abandoned() -> Option<Vec<Abandoned>> {
+    LEFT_BEHIND.try_lock().map(|left| list(&left))
+}
+
+fn list(left_behind: &Slab<Abandoned>) -> Vec<Abandoned> {
+    let mut all: Vec<_> = left_behind
         .iter()
         .map(|(_, abandoned)| abandoned.clone())
         .collect();

@@ -13,6 +13,8 @@ mod winding_down;
 #[cfg(all(feature = "net", unix, not(loom)))]
 pub(crate) use abandon::abandon_as;
 pub use abandon::{abandon, abandon_named};
+#[cfg(not(loom))]
+pub(crate) use abandoned::try_abandoned;
 pub use abandoned::{Abandoned, abandoned};
 pub(crate) use cancel_fuse::CancelFuse;
 pub use cancellable_iter::{CancellableExt, CancellableIter};

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Node, context};
+use crate::lanes::{self, FrameKind};
 
 /// Runs `f` outside any scope: no cancel and no deadline reaches its blocking points.
 ///
@@ -19,7 +20,9 @@ use crate::cancel::{Node, context};
 ///     assert!(taskgroup::shield(|| taskgroup::sleep(Duration::from_millis(1))).is_ok());
 /// });
 /// ```
+#[track_caller]
 pub fn shield<T>(f: impl FnOnce() -> T) -> T {
+    let _shown = lanes::push_here(FrameKind::Shield, 0);
     context::outside(f)
 }
 
@@ -37,7 +40,9 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
 ///     assert!(taskgroup::shield_for(Duration::from_millis(1), stuck).is_err());
 /// });
 /// ```
+#[track_caller]
 pub fn shield_for<T>(duration: Duration, f: impl FnOnce() -> T) -> T {
+    let _shown = lanes::push_here(FrameKind::Shield, 0);
     match (context::current(), Instant::now().checked_add(duration)) {
         (Some(outer), Some(until)) => context::within(Node::shielded(outer, until), f),
         _ => context::outside(f),

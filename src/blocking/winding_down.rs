@@ -1,6 +1,7 @@
 //! Regions that go on for a while in a scope that was cancelled gracefully.
 
 use crate::cancel::{Node, context};
+use crate::lanes::{self, FrameKind};
 
 /// Runs `f`, which a graceful cancel spares until its grace ends. For work that has begun and
 /// should be finished, and for clean-up that blocks.
@@ -33,9 +34,13 @@ use crate::cancel::{Node, context};
 /// })
 /// # }
 /// ```
+#[track_caller]
 pub fn winding_down<T>(f: impl FnOnce() -> T) -> T {
     match context::current() {
-        Some(outer) => context::within(Node::winding_down(&outer), f),
+        Some(outer) => {
+            let _shown = lanes::push_here(FrameKind::WindingDown, 0);
+            context::within(Node::winding_down(&outer), f)
+        }
         None => f(),
     }
 }

@@ -10,6 +10,7 @@ use super::frames;
 use super::node::Node;
 use super::uncancellable::wait_uncancellable;
 use crate::facade::{PlainMutex, catch};
+use crate::lanes::{Held, Object};
 use crate::scoped::unbound;
 use crate::waiting::{Slot, WaitKind};
 
@@ -100,12 +101,15 @@ impl Node {
             return false;
         };
         drop(inner);
+        // The drop of its guard waits for this thread.
+        let held = Held::begin(&self.inner);
 
         // Outside any scope: what a callback can do does not depend on the scope of the cancelling
         // thread, which is cancelled itself more often than not.
         //
         // fault: callback-runs-under-the-lock
         let panic = catch(|| unbound(|| frames::outside(callback))).err();
+        drop(held);
 
         let deregistering = self.inner.lock().watchers().callbacks.end();
         deregistering.iter().for_each(|slot| slot.unpark());
@@ -150,7 +154,8 @@ impl Node {
             let mut inner = self.inner.lock();
             inner.watchers().callbacks.runner_of(id).is_none()
         };
-        wait_uncancellable(WaitKind::Deregister, || None, has_ended);
+        let what = WaitKind::Deregister.on(Object::of(&self.inner));
+        wait_uncancellable(what, || None, has_ended);
     }
 }
 

@@ -12,6 +12,7 @@ use super::mark::Delivery;
 use super::mark::Route;
 use super::node::{CANCELLED, Grace, Node};
 use crate::facade::Ordering;
+use crate::lanes;
 
 impl Node {
     /// Whether the node is cancelled: one load where no deadline holds.
@@ -159,24 +160,48 @@ enum Way {
 
 /// Returns `Err` if the current scope is cancelled.
 #[inline]
+#[track_caller]
 pub(crate) fn check() -> Result<(), Cancelled> {
-    if is_clear() { Ok(()) } else { check_slowly() }
+    check_at(Location::caller())
+}
+
+/// Like [`check`], for the blocking point at `location`.
+#[inline(always)]
+pub(super) fn check_at(location: &'static Location<'static>) -> Result<(), Cancelled> {
+    if is_clear() {
+        Ok(())
+    } else {
+        check_slowly(location)
+    }
 }
 
 /// Whether the current scope is cancelled.
 #[inline]
+#[track_caller]
 pub(crate) fn is_cancelled() -> bool {
     // fault: check-believes-the-mark
-    !is_clear() && check_slowly().is_err()
+    !is_clear() && check_slowly(Location::caller()).is_err()
 }
 
 #[cold]
-fn check_slowly() -> Result<(), Cancelled> {
+fn check_slowly(location: &'static Location<'static>) -> Result<(), Cancelled> {
     if !frames::with(Frames::attach) || is_clear() {
         return Ok(());
     }
+
     // The mark says only that there may be a cancel. The node orders what came before it.
-    current().map_or(Ok(()), |node| node.check())
+    let checked = current().map_or(Ok(()), |node| node.check());
+    if checked.is_err() {
+        note_told(location);
+    }
+    checked
+}
+
+/// Shows on the lane of this thread that the code there has been told of a cancel.
+fn note_told(location: &'static Location<'static>) {
+    if let Some(lane) = lanes::mine() {
+        lane.note_told(location);
+    }
 }
 
 /// Returns `Err` if the current scope is cancelled, or if a cancel is on its way to it.

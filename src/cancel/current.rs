@@ -23,8 +23,9 @@ use std::sync::Arc;
 use std::thread;
 
 use super::actor::{Actor, Part, TaskIdentity};
-use super::id::TokenId;
+use super::id::{TaskId, TokenId};
 use crate::facade::local;
+use crate::lanes::{self, Frame, FrameKind, Pushed};
 use crate::scoped::Bindings;
 
 local! {
@@ -69,18 +70,57 @@ pub(crate) struct Recorded {
     was_panicking: bool,
     ill: bool,
     bindings: Bindings,
+    /// What the lane of the thread shows meanwhile.
+    _shown: Option<Shown>,
     /// It belongs to its thread.
     _thread: PhantomData<*const ()>,
 }
 
+/// A task that the lane of this thread shows, with its name if it has one.
+struct Shown {
+    frame: Pushed,
+    named: Option<TaskId>,
+}
+
+impl Shown {
+    #[inline(always)]
+    fn task(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Self {
+        let frame = lanes::push(Frame {
+            kind,
+            id: task.id.0,
+            group: group.0,
+            location: task.location,
+        });
+        let named = match (&task.name, frame.lane()) {
+            (Some(name), Some(lane)) => {
+                lane.add_name(task.id.0, name.clone());
+                Some(task.id)
+            }
+            _ => None,
+        };
+
+        Shown { frame, named }
+    }
+}
+
+impl Drop for Shown {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let (Some(task), Some(lane)) = (self.named, self.frame.lane()) {
+            lane.take_name(task.0);
+        }
+    }
+}
+
 impl Recorded {
     #[inline(always)]
-    fn set(actor: Option<Actor>, drops: Drops, bindings: Bindings) -> Self {
+    fn set(actor: Option<Actor>, drops: Drops, bindings: Bindings, shown: Option<Shown>) -> Self {
         let mut recorded = Recorded {
             before: actor,
             was_panicking: thread::panicking(),
             ill: matches!(drops, Drops::Ill),
             bindings,
+            _shown: shown,
             _thread: PhantomData,
         };
 
@@ -116,22 +156,30 @@ impl Drop for Recorded {
     }
 }
 
-/// Records that this thread runs `task`, of a group that was opened in `opened_in` under
-/// `bindings`.
+/// Records that this thread runs `task`, of a group with the token `group` that was opened in
+/// `opened_in` under `bindings`.
 #[inline(always)]
 pub(crate) fn begin(
     task: TaskIdentity,
+    group: TokenId,
     opened_in: Option<Arc<Actor>>,
     bindings: Bindings,
 ) -> Recorded {
+    let shown = Shown::task(FrameKind::Task, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
-    Recorded::set(Some(actor), Drops::Well, bindings)
+    Recorded::set(Some(actor), Drops::Well, bindings, Some(shown))
 }
 
-/// Records that this thread drops values of `task`, which did not end well.
-pub(crate) fn begin_ill(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Recorded {
+/// Records that this thread drops values of `task`, of a group with the token `group`, which did
+/// not end well.
+pub(crate) fn begin_ill(
+    task: TaskIdentity,
+    group: TokenId,
+    opened_in: Option<Arc<Actor>>,
+) -> Recorded {
+    let shown = Shown::task(FrameKind::Drops, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
-    Recorded::set(Some(actor), Drops::Ill, Bindings::NONE)
+    Recorded::set(Some(actor), Drops::Ill, Bindings::NONE, Some(shown))
 }
 
 /// Records that this thread runs the body of the group of this token, which was opened in
@@ -139,12 +187,12 @@ pub(crate) fn begin_ill(task: TaskIdentity, opened_in: Option<Arc<Actor>>) -> Re
 #[inline(always)]
 pub(crate) fn begin_body(group: TokenId, opened_in: Option<Arc<Actor>>) -> Recorded {
     let actor = Actor::new(Part::Body(group), opened_in);
-    Recorded::set(Some(actor), Drops::Well, Bindings::current())
+    Recorded::set(Some(actor), Drops::Well, Bindings::current(), None)
 }
 
 /// Records that this thread runs code for `actor`, which another thread runs.
 pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
-    Recorded::set(actor, Drops::Well, Bindings::NONE)
+    Recorded::set(actor, Drops::Well, Bindings::NONE, None)
 }
 
 /// Returns whether a value that is dropped now is dropped because a task, or a body, did not end

@@ -12,6 +12,7 @@ use super::node::{Node, NodeState};
 use super::uncancellable::wait_uncancellable_at;
 use super::{frames, hooks};
 use crate::facade::MutexGuard;
+use crate::lanes::Object;
 use crate::waiting::WaitKind;
 
 impl Delivery {
@@ -134,7 +135,8 @@ impl Node {
             inner.watchers().quiescence.push(slot.clone());
             drop(inner);
             let ready = || is_quiet(&self.inner.lock());
-            wait_uncancellable_at(location, WaitKind::ScopeEnd, || None, ready);
+            let what = WaitKind::ScopeEnd.on(Object::Group(self.id().0));
+            wait_uncancellable_at(location, what, || None, ready);
             inner = self.inner.lock();
         }
 

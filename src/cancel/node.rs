@@ -318,6 +318,12 @@ impl Node {
         self.inner.lock().cancelled.clone()
     }
 
+    /// Like [`recorded`](Self::recorded), without a wait: none if another thread holds the lock.
+    #[cfg(not(loom))]
+    pub(crate) fn try_recorded(&self) -> Option<Option<Cancelled>> {
+        Some(self.inner.try_lock()?.cancelled.clone())
+    }
+
     /// Attaches a slot: from now on it is marked when the node is cancelled.
     pub(crate) fn attach(self: Arc<Self>, slot: &Arc<Slot>) -> Attachment {
         let mut inner = self.inner.lock();

@@ -12,18 +12,18 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::cause::Cancelled;
-use super::check::check;
+use super::check::{check, check_at};
 use super::frames::{self, Frames};
 use super::uncancellable::Outcome;
 use crate::facade::{self, Waker};
-use crate::waiting::{OnCancel, Polled, WaitKind, Woken};
+use crate::waiting::{OnCancel, Polled, WaitFor, Woken};
 
 impl Frames {
     /// Blocks in `poll` until a descriptor is ready, until `limit`, or until there is cause to look
     /// for a cancel.
     fn wait_polling(
         &self,
-        kind: WaitKind,
+        what: WaitFor,
         location: &'static Location<'static>,
         cancels: Cancels,
         limit: Option<Instant>,
@@ -49,7 +49,7 @@ impl Frames {
         };
 
         let mut refused = None;
-        let woken = slot.wait_polling(kind, location, on_cancel, until, poll, &mut refused);
+        let woken = slot.wait_polling(what, location, on_cancel, until, poll, &mut refused);
         if let Some(refusal) = refused {
             refusal.fail();
         }
@@ -74,21 +74,22 @@ pub(crate) enum Cancels {
 /// The current scope was cancelled, before or meanwhile.
 #[track_caller]
 pub(crate) fn poll(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     cancels: Cancels,
     limit: Option<Instant>,
     mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
 ) -> Result<Outcome, Cancelled> {
     let location = Location::caller();
+    let what = what.into().limited(limit.is_some());
     let check = || match cancels {
-        Cancels::EndIt => check(),
+        Cancels::EndIt => check_at(location),
         Cancels::AreIgnored => Ok(()),
     };
 
     loop {
         check()?;
 
-        match frames::with(|frames| frames.wait_polling(kind, location, cancels, limit, &mut poll))
+        match frames::with(|frames| frames.wait_polling(what, location, cancels, limit, &mut poll))
         {
             Woken::Ready => return Ok(Outcome::Ready),
             Woken::Marked | Woken::Refused => {}
@@ -116,7 +117,7 @@ pub(crate) fn poll(
 /// The current scope was cancelled, before or meanwhile. In a cancelled scope `call` is not called.
 #[track_caller]
 pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     limit: impl FnOnce() -> Result<Option<Instant>, E>,
     mut call: impl FnMut() -> ControlFlow<Result<T, E>>,
     mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
@@ -127,6 +128,7 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
     }
 
     let limit = limit()?;
+    let what = what.into();
     let mut done = None;
     let spun = || {
         done = match call() {
@@ -142,7 +144,7 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
     }
 
     loop {
-        let waited = self::poll(kind, Cancels::EndIt, limit, &mut poll)?;
+        let waited = self::poll(what, Cancels::EndIt, limit, &mut poll)?;
 
         // Also at the limit: what came in the last moment is there.
         match (call(), waited) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::frames;
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
+use crate::lanes::{self, Frame, FrameKind};
 use crate::scoped::unbound;
 use crate::waiting::Slot;
 
@@ -39,7 +40,15 @@ impl Region {
         f: impl FnOnce() -> T,
     ) -> T {
         // What a hook can do does not depend on the thread that runs it.
-        let hook = || unbound(|| frames::outside(hook));
+        let hook = || {
+            let _shown = lanes::push(Frame {
+                kind: FrameKind::Callback,
+                id: self.node.id().0,
+                group: 0,
+                location,
+            });
+            unbound(|| frames::outside(hook))
+        };
         self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {
                 self.node.arm();

@@ -11,6 +11,7 @@ use super::cause::{CancelCause, Cancelled};
 use super::frames;
 use super::id::TokenId;
 use super::node::{Grace, Node};
+use crate::lanes::{self, Frame, FrameKind};
 
 /// Cancels scopes, and says whether it has been cancelled.
 ///
@@ -312,10 +313,21 @@ impl CancelToken {
     /// drop(guard);
     /// assert!(CALLED.load(Ordering::Relaxed));
     /// ```
+    #[track_caller]
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> CallbackGuard {
         // A deadline that has passed unseen is seen now.
         self.0.is_cancelled();
-        self.0.register(Box::new(callback))
+        let location = Location::caller();
+        let id = self.id().0;
+        self.0.register(Box::new(move || {
+            let _shown = lanes::push(Frame {
+                kind: FrameKind::Callback,
+                id,
+                group: 0,
+                location,
+            });
+            callback();
+        }))
     }
 
     /// Runs `f` under this token, for example on a thread that is no task.
@@ -350,7 +362,9 @@ impl CancelToken {
     /// });
     /// assert!(!request.is_cancelled());
     /// ```
+    #[track_caller]
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _shown = lanes::push_here(FrameKind::Region, self.id().0);
         // A token at or above the scope cancels it anyway: no node is added.
         match frames::current() {
             None => frames::within(self.0.clone(), f),

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use super::frames::slot;
-use crate::waiting::{OnCancel, WaitKind, Woken};
+use crate::waiting::{OnCancel, WaitFor, Woken};
 use crate::workers::Refusal;
 
 /// How a wait ended that was not cancelled.
@@ -19,24 +19,26 @@ pub(crate) enum Outcome {
 /// Blocks until `ready`, or until the instant that `until` returns, whatever is cancelled.
 #[track_caller]
 pub(crate) fn wait_uncancellable(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     until: impl FnMut() -> Option<Instant>,
     ready: impl FnMut() -> bool,
 ) -> Outcome {
-    wait_uncancellable_at(Location::caller(), kind, until, ready)
+    wait_uncancellable_at(Location::caller(), what, until, ready)
 }
 
 /// Like [`wait_uncancellable`], for a wait that is part of a call at `location`.
 pub(crate) fn wait_uncancellable_at(
     location: &'static Location<'static>,
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     mut until: impl FnMut() -> Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Outcome {
+    let what = what.into();
+
     loop {
         let mut refused = None;
         match slot().wait(
-            kind,
+            what,
             location,
             OnCancel::Wait,
             &mut until,
@@ -53,6 +55,6 @@ pub(crate) fn wait_uncancellable_at(
 /// Runs `f`, which blocks in a channel of crossbeam's, and says so.
 #[cfg(feature = "crossbeam")]
 #[track_caller]
-pub(crate) fn blocked<T>(kind: WaitKind, f: impl FnOnce() -> T) -> T {
-    slot().blocked(kind, Location::caller(), f)
+pub(crate) fn blocked<T>(what: impl Into<WaitFor>, f: impl FnOnce() -> T) -> T {
+    slot().blocked(what.into(), Location::caller(), f)
 }

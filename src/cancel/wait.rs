@@ -4,18 +4,18 @@ use std::panic::Location;
 use std::time::Instant;
 
 use super::cause::Cancelled;
-use super::check::check;
+use super::check::check_at;
 use super::frames::{self, Frames};
 use super::uncancellable::Outcome;
 use crate::facade;
-use crate::waiting::{OnCancel, WaitKind, Woken};
+use crate::waiting::{OnCancel, WaitFor, Woken};
 
 impl Frames {
     /// Blocks until `ready`, until `limit`, or until there is cause to look for a cancel, which is
     /// up to the caller. Until then it touches the reference counts of neither slot nor node.
     fn wait(
         &self,
-        kind: WaitKind,
+        what: WaitFor,
         location: &'static Location<'static>,
         limit: Option<Instant>,
         ready: impl FnMut() -> bool,
@@ -40,7 +40,7 @@ impl Frames {
         };
 
         let mut refused = None;
-        let woken = slot.wait(kind, location, on_cancel, until, ready, &mut refused);
+        let woken = slot.wait(what, location, on_cancel, until, ready, &mut refused);
         if let Some(refusal) = refused {
             refusal.fail();
         }
@@ -58,32 +58,34 @@ impl Frames {
 #[inline]
 #[track_caller]
 pub(crate) fn wait(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     limit: Option<Instant>,
     ready: impl FnMut() -> bool,
 ) -> Result<Outcome, Cancelled> {
-    wait_at(Location::caller(), kind, limit, ready)
+    wait_at(Location::caller(), what, limit, ready)
 }
 
 /// Like [`wait`], for the blocking point at `location`.
 #[inline]
 pub(crate) fn wait_at(
     location: &'static Location<'static>,
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     limit: Option<Instant>,
     mut ready: impl FnMut() -> bool,
 ) -> Result<Outcome, Cancelled> {
+    let what = what.into().limited(limit.is_some());
+
     loop {
-        check()?;
+        check_at(location)?;
 
         // The frames are asked for each time: the code of a task that had to fail may have been in
         // scopes of its own.
-        match frames::with(|frames| frames.wait(kind, location, limit, &mut ready)) {
+        match frames::with(|frames| frames.wait(what, location, limit, &mut ready)) {
             Woken::Ready => return Ok(Outcome::Ready),
             Woken::Marked | Woken::Refused => {}
             Woken::TimedOut => {
                 // The instant may have been a deadline of the scope, which the check acts on.
-                check()?;
+                check_at(location)?;
 
                 if limit.is_some_and(|limit| limit <= facade::now()) {
                     return Ok(Outcome::TimedOut);

@@ -264,7 +264,9 @@ impl<T> Chan<T> {
             spin(|| entered.is_granted());
         }
 
-        let ended = context::wait(WaitKind::Send, limit, || entered.is_granted());
+        let ended = context::wait(WaitKind::Send.on(entered.object()), limit, || {
+            entered.is_granted()
+        });
 
         // Invariant 1: a message that was not sent is still in the queue, and is taken back.
         let mut unsent = None;
@@ -323,7 +325,9 @@ impl<T> Chan<T> {
                 Err(done) => return done,
             };
 
-            let ended = context::wait(WaitKind::Receive, limit, || entered.is_granted());
+            let ended = context::wait(WaitKind::Receive.on(entered.object()), limit, || {
+                entered.is_granted()
+            });
 
             // Kept: a receiver that was told settles without it, and may still find no message.
             let cut_short = match &ended {

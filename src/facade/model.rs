@@ -246,6 +246,14 @@ pub(crate) fn fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
+pub(crate) fn release_fence() {
+    loom::sync::atomic::fence(Ordering::Release);
+}
+
+pub(crate) fn acquire_fence() {
+    loom::sync::atomic::fence(Ordering::Acquire);
+}
+
 pub(crate) fn fence_after_rmw() {
     fence();
 }

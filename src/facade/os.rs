@@ -55,6 +55,19 @@ impl<T> Mutex<T> {
         guard
     }
 
+    /// Locks, unless another thread holds the lock.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let guard = match self.0.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+
+        #[cfg(debug_assertions)]
+        let guard = MutexGuard::new(guard);
+        Some(guard)
+    }
+
     /// Tries for a while, and then waits.
     ///
     /// A thread that waits in std's lock makes the next unlock a system call, and std waits after a
@@ -207,6 +220,18 @@ pub(crate) use std::sync::OnceLock as Once;
 #[inline]
 pub(crate) fn fence() {
     std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Keeps the writes behind it behind the writes before it.
+#[inline(always)]
+pub(crate) fn release_fence() {
+    std::sync::atomic::fence(Ordering::Release);
+}
+
+/// Keeps the reads behind it behind the reads before it.
+#[inline(always)]
+pub(crate) fn acquire_fence() {
+    std::sync::atomic::fence(Ordering::Acquire);
 }
 
 /// Like [`fence`], directly after a read-modify-write. On x86 every read-modify-write is a full

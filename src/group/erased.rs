@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::job::Claimed;
 use super::stopwatch::Timing;
 use super::task_end::TaskEnd;
+use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
 
 /// The operations of a queue and of a worker on a task.
@@ -33,6 +34,10 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
 
     /// Returns whether the task has been claimed, and how much is left of it then.
     fn claimed(&self) -> Claimed;
+
+    /// Returns the identity of the task.
+    #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
+    fn identity(&self) -> TaskIdentity;
 
     /// Returns whether any thread will do.
     fn runs_anywhere(&self) -> bool;

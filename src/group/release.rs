@@ -11,8 +11,9 @@ use super::job::{Claimed, Job};
 use super::status::TaskStatus;
 use super::stopwatch::Timing;
 use super::task_end::{Role, TaskEnd};
+use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::OwnNode;
-use crate::cancel::{Node, OwnedBy};
+use crate::cancel::{Node, OwnedBy, TaskId};
 use crate::error::{FailureKind, Origin, TaskError};
 use crate::facade::catch;
 use crate::panics::PanicPayload;
@@ -105,6 +106,15 @@ where
 
     fn claimed(&self) -> Claimed {
         self.job.claimed()
+    }
+
+    fn identity(&self) -> TaskIdentity {
+        // It is in no queue, so nothing asks.
+        TaskIdentity {
+            id: TaskId(0),
+            name: None,
+            location: self.location,
+        }
     }
 
     fn runs_anywhere(&self) -> bool {

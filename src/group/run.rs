@@ -11,11 +11,12 @@ use super::core::GroupCore;
 use super::failure_log::FailureLog;
 use super::options::Options;
 use super::scope::TaskGroup;
-use super::state::group_state::GroupState;
+use super::state::group_state::{GroupInfo, GroupState};
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, context, current};
 use crate::error::{FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
+use crate::lanes::{self, Frame, FrameKind, Pushed};
 use crate::panics::{PanicPayload, drop_contained};
 
 impl TaskGroup<'_, '_> {
@@ -70,10 +71,17 @@ where
     let location = Location::caller();
     let begun = Stopwatch::start(Timing::Coarse);
     let opened_in = current::actor().map(Arc::new);
-    let state = GroupState::new(options.limit, opened_in.clone(), |observer| {
+    let info = GroupInfo {
+        name: options.name.clone(),
+        location,
+        fatal: options.fatal,
+    };
+    let state = GroupState::new(options.limit, info, opened_in.clone(), |observer| {
         open(&options, observer, location)
     });
     let node = state.node().clone();
+    // Shown until the report: a scope that does not end is what a report is about.
+    let _shown = ShownScope::begin(&state, location);
     let core = GroupCore {
         state,
         failures: FailureLog::new(location, begun, options.fatal, options.on_panic),
@@ -108,6 +116,36 @@ where
     drop(inside);
     group.release();
     report(group.core(), outcome, options.name, begun)
+}
+
+/// While it lives, the lane of this thread shows a scope.
+struct ShownScope {
+    frame: Pushed,
+    id: u64,
+}
+
+impl ShownScope {
+    fn begin(state: &Arc<GroupState>, location: &'static Location<'static>) -> Self {
+        let id = state.node().id().0;
+        let frame = lanes::push(Frame {
+            kind: FrameKind::Scope,
+            id,
+            group: 0,
+            location,
+        });
+        if let Some(lane) = frame.lane() {
+            lane.open(id, state.clone());
+        }
+        ShownScope { frame, id }
+    }
+}
+
+impl Drop for ShownScope {
+    fn drop(&mut self) {
+        if let Some(lane) = self.frame.lane() {
+            lane.close(self.id);
+        }
+    }
 }
 
 /// Makes the node of a group: a child of the current scope and of the parents it was given.

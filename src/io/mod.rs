@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::CancelToken;
-    use crate::cancel::context;
+    use crate::lanes;
     use crate::waiting::WaitKind;
 
     /// Fails unless a thread in `block`, which is called at `line` or just below, records `kind`
@@ -121,21 +121,22 @@ mod tests {
     #[track_caller]
     fn records<T>(kind: WaitKind, line: u32, block: impl FnOnce() -> Result<T> + Send) {
         let (token, here) = (CancelToken::new(), Location::caller().file());
-        let (sender, slots) = mpsc::channel();
+        let (sender, lanes) = mpsc::channel();
         thread::scope(|threads| {
             let blocked = threads.spawn(|| {
                 token.run(|| {
-                    sender.send(context::slot()).expect("the test receives");
+                    sender.send(lanes::mine()).expect("the test receives");
                     block().is_err()
                 })
             });
-            let slot = slots.recv().expect("the thread sends its slot");
-            // The slot says where its thread blocks. It may say so a moment before the wait.
+            let lane = lanes.recv().expect("the thread sends its lane");
+            let lane = lane.expect("it is no late destructor");
+            // The lane says where its thread blocks. It may say so a moment before the wait.
             let is_there = || {
-                let (recorded, at) = slot.point();
+                let wait = lane.view().and_then(|view| view.ok()?.wait);
                 let is_near =
                     |at: &Location<'_>| at.file() == here && (line..line + 5).contains(&at.line());
-                recorded == kind as u8 && at.is_some_and(is_near)
+                wait.is_some_and(|wait| wait.kind == kind as u8 && is_near(wait.location))
             };
             while !is_there() && !blocked.is_finished() {
                 thread::yield_now();

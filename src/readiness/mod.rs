@@ -12,7 +12,7 @@ mod tests;
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Cancels, Outcome};
 use crate::facade::Waker;
+use crate::lanes::Object;
 use crate::waiting::{Polled, WaitKind};
 
 /// How long a thread sleeps that could not poll.
@@ -102,7 +103,13 @@ pub(crate) fn retry<T>(
     };
 
     // None says that the limit has passed, for which std has the error of a call that would block.
-    context::call_when_ready(kind, limit, try_call, poll)?.ok_or_else(would_block)
+    context::call_when_ready(kind.on(descriptor(fd)), limit, try_call, poll)?
+        .ok_or_else(would_block)
+}
+
+/// A descriptor, as something to wait for.
+fn descriptor(fd: BorrowedFd<'_>) -> Object {
+    Object::Descriptor(fd.as_raw_fd())
 }
 
 /// The error of a call that would have to wait, with the number that the system gives it.
@@ -168,7 +175,9 @@ fn poll_all(
     watched: &mut [Watched<'_>],
     limit: Option<Instant>,
 ) -> Result<bool, Cancelled> {
-    let outcome = context::poll(kind, cancels, limit, |waker, limit| {
+    let first = watched.first();
+    let object = first.map_or(Object::None, |first| descriptor(first.fd));
+    let outcome = context::poll(kind.on(object), cancels, limit, |waker, limit| {
         // The kernel wants all in one piece of memory.
         let fds = watched.iter();
         let fds = fds.map(|one| PollFd::from_borrowed_fd(one.fd, one.interest.flags()));

@@ -155,7 +155,9 @@ impl Barrier {
         };
 
         spin(|| entered.is_granted());
-        let ended = context::wait(WaitKind::Barrier, None, || entered.is_granted());
+        let ended = context::wait(WaitKind::Barrier.on(entered.object()), None, || {
+            entered.is_granted()
+        });
         let settled = entered.settle(ended, |state, position, wakes| {
             state.waiting.remove(position);
 

@@ -289,7 +289,9 @@ impl Condvar {
         guard.unlock();
 
         spin(|| entered.is_granted());
-        let ended = context::wait(WaitKind::Condvar, limit, || entered.is_granted());
+        let ended = context::wait(WaitKind::Condvar.on(entered.object()), limit, || {
+            entered.is_granted()
+        });
         let settled = entered.settle(ended, |queue, position, _| {
             queue.remove(position);
             self.waiting.store(queue.len(), Ordering::Relaxed);

@@ -12,6 +12,7 @@ use super::lock_owners::{LockOwnerId, LockOwners};
 use super::lock_queue::{Access, LockQueue};
 use crate::cancel::context;
 use crate::facade::const_fn;
+use crate::lanes::Held;
 
 /// A lock without its value.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl LockBase {
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,
+    _shown: Held,
     #[cfg(debug_assertions)]
     owner: LockOwnerId,
     /// Not `Send`: a task that waits for itself is found by comparing threads.
@@ -65,6 +67,7 @@ impl<'a> Hold<'a> {
         context::lock_taken();
         Hold {
             base,
+            _shown: Held::begin(&base.queue),
             #[cfg(debug_assertions)]
             owner: base.owners.add(access),
             _stays: PhantomData,

@@ -40,6 +40,7 @@ use std::time::Duration;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{AtomicU32, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, spin};
+use crate::lanes::Object;
 use crate::waiting::{Grant, OnCancel, Position, WaitKind, WaitQueue, Waiter, Wakes};
 
 const WAITING: u32 = 1;
@@ -219,6 +220,7 @@ impl LockQueue {
         }
 
         let waiter = Waiter::new(context::slot());
+        let what = kind.on(Object::of(self));
         let (position, mut may_try) = self.enter(&waiter, access);
         loop {
             if may_try {
@@ -231,9 +233,9 @@ impl LockQueue {
             }
 
             let waited = match on_cancel {
-                OnCancel::Return => context::wait(kind, None, || waiter.is_granted()),
+                OnCancel::Return => context::wait(what, None, || waiter.is_granted()),
                 OnCancel::Wait => Ok(context::wait_uncancellable(
-                    kind,
+                    what,
                     || None,
                     || waiter.is_granted(),
                 )),

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{Mutex, Once, const_fn, spin};
+use crate::lanes::Held;
 use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
 
 /// A value that is made at its first use, by one thread, while other threads wait.
@@ -44,7 +45,10 @@ struct OnceCellState {
 
 /// The turn of this thread to make the value. If it is dropped while there is no value, the next
 /// waiting thread gets it.
-struct InitTurn<'a, T>(&'a OnceCell<T>);
+struct InitTurn<'a, T> {
+    cell: &'a OnceCell<T>,
+    _shown: Held,
+}
 
 impl<T> OnceCell<T> {
     const_fn! {
@@ -184,7 +188,9 @@ impl<T> OnceCell<T> {
             Err(at_once) => Ok(at_once),
             Ok(entered) => {
                 spin(|| entered.is_granted());
-                let ended = context::wait(WaitKind::OnceCell, None, || entered.is_granted());
+                let ended = context::wait(WaitKind::OnceCell.on(entered.object()), None, || {
+                    entered.is_granted()
+                });
                 entered.settle(ended, |state, position, _| {
                     state.waiting.remove(position);
                 })
@@ -192,7 +198,10 @@ impl<T> OnceCell<T> {
         };
 
         match settled {
-            Ok(Grant::Given) => Ok(Some(InitTurn(self))),
+            Ok(Grant::Given) => Ok(Some(InitTurn {
+                cell: self,
+                _shown: Held::begin(&self.state),
+            })),
             // The value has been made.
             Ok(Grant::Refused) => Ok(None),
             Err(Err(cancelled)) => Err(cancelled),
@@ -265,10 +274,10 @@ impl<T> Drop for InitTurn<'_, T> {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
         {
-            let mut state = self.0.state.lock();
+            let mut state = self.cell.state.lock();
             // In the critical section that ends the turn or passes it on, so that no thread enters
             // the queue in between.
-            if self.0.value.get().is_some() {
+            if self.cell.value.get().is_some() {
                 state.busy = false;
                 state.waiting.grant_all(Grant::Refused, &mut wakes);
             } else {

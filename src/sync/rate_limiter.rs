@@ -313,9 +313,15 @@ impl RateLimiter {
             let ended = match self.turn(&entered) {
                 Turn::Granted => return Ok(()),
                 Turn::First(due) => {
-                    context::wait(WaitKind::RateLimit, due, || entered.is_granted())
+                    context::wait(WaitKind::RateLimit.on(entered.object()), due, || {
+                        entered.is_granted()
+                    })
                 }
-                Turn::Behind => context::wait(WaitKind::RateLimit, None, || self.is_next(&entered)),
+                Turn::Behind => {
+                    context::wait(WaitKind::RateLimit.on(entered.object()), None, || {
+                        self.is_next(&entered)
+                    })
+                }
             };
 
             // The clock, or another thread, has something for this one: the next turn finds it.

@@ -337,7 +337,7 @@ impl Semaphore {
         let settled = match entered {
             Err(at_once) => Ok(at_once),
             Ok(entered) => {
-                let ended = context::wait(kind, None, || entered.is_granted());
+                let ended = context::wait(kind.on(entered.object()), None, || entered.is_granted());
                 entered.settle(ended, |state, position, wakes| {
                     state.waiters.remove(position);
                     // A waiter behind this one may need fewer permits.

@@ -175,7 +175,9 @@ impl WaitGroup {
         // The time of the spin counts.
         let limit = limit();
         spin(|| entered.is_granted());
-        let ended = context::wait(WaitKind::WaitGroup, limit, || entered.is_granted());
+        let ended = context::wait(WaitKind::WaitGroup.on(entered.object()), limit, || {
+            entered.is_granted()
+        });
         let settled = entered.settle(ended, |queue, position, _| {
             queue.remove(position);
             // Invariant 2.

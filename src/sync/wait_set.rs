@@ -76,7 +76,7 @@ impl WaitSet {
             Err(ready) => return Ok(ready),
         };
 
-        let ended = context::wait(kind, limit, || entered.is_granted());
+        let ended = context::wait(kind.on(entered.object()), limit, || entered.is_granted());
         let settled = entered.settle(ended, |queue, position, _| {
             queue.remove(position);
         });

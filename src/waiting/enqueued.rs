@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use super::{Grant, Position, Slot, Waiter, Wakes};
 use crate::facade::Mutex;
+use crate::lanes::Object;
 
 /// A waiter of this thread in the queue of a primitive whose lock protects an `S`.
 #[must_use = "a waiter that does not settle stays in its queue"]
@@ -80,6 +81,12 @@ impl<'a, S> Enqueued<'a, S> {
     #[inline]
     pub(crate) fn is_granted(&self) -> bool {
         self.waiter.is_granted()
+    }
+
+    /// Returns the primitive, as something to wait for.
+    #[inline]
+    pub(crate) fn object(&self) -> Object {
+        Object::of(self.lock)
     }
 
     /// Returns the position of the waiter, which is valid after a grant only if the thread that

@@ -2,11 +2,13 @@
 //! one protocol; and the queue of the threads that wait for the same thing.
 
 mod enqueued;
+mod shown_wait;
 mod slot;
 mod wait_kind;
 mod wait_queue;
 
 pub(crate) use enqueued::Enqueued;
+pub(crate) use shown_wait::WaitFor;
 #[cfg(any(unix, loom))]
 pub(crate) use slot::Polled;
 pub(crate) use slot::{Fired, Marked, Marks, OnCancel, Slot, Woken};

@@ -25,6 +25,7 @@
 //! 4. `hook` is written by the owner while neither `HOOKED` nor `FIRING` is set, and read by the
 //!    cancelling thread, or by one worker in its stead, while `FIRING` is set.
 
+mod hook;
 #[cfg(any(unix, loom))]
 mod polling;
 #[cfg(any(unix, loom))]
@@ -33,14 +34,13 @@ mod spins;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8 as PlainU8;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
-use crossbeam_utils::atomic::AtomicCell;
 
-use super::WaitKind;
-use crate::facade::{self, AtomicU32, Cell, Ordering, Payload, Track, Unparker, catch};
+use super::WaitFor;
+use super::shown_wait::ShownWait;
+use crate::facade::{self, AtomicU32, Cell, Ordering, Track, Unparker};
 #[cfg(any(unix, loom))]
 use crate::facade::{Once, Waker};
 use crate::workers::{self, Refusal};
@@ -88,8 +88,6 @@ struct SlotFields {
     /// How many spins before waits for descriptors were in vain lately. For the owner.
     #[cfg(any(unix, loom))]
     spins: Spins,
-    point: PlainU8,
-    location: AtomicCell<Option<&'static Location<'static>>>,
     hook: Cell<Option<HookPointer>>,
     _leaks: Track,
 }
@@ -163,8 +161,6 @@ impl Slot {
             waker: Once::new(),
             #[cfg(any(unix, loom))]
             spins: Spins::new(),
-            point: PlainU8::new(WaitKind::None as u8),
-            location: AtomicCell::new(None),
             hook: Cell::new(None),
             _leaks: Track::new(),
         })))
@@ -247,65 +243,6 @@ impl Slot {
         }
     }
 
-    /// Runs the hook that the slot had when it was marked. It is called once for a mark. `on_panic`
-    /// gets the hook's panic before the region can end.
-    pub(crate) fn fire(&self, marked: &Marked, on_panic: impl FnOnce(Payload)) {
-        if marked.has_hook() {
-            self.run_hook(on_panic);
-        }
-    }
-
-    /// Runs the hook again, after its first run: no mark is still to come. `on_panic` gets the
-    /// hook's panic before the region can end.
-    pub(crate) fn fire_again(&self, on_panic: impl FnOnce(Payload)) -> Fired {
-        let mut word = self.0.word.load(Ordering::Relaxed);
-        loop {
-            // fault: hook-runs-again-unseen
-            if word & HOOKED == 0 {
-                return Fired::Never;
-            }
-            if word & FIRING != 0 {
-                return Fired::Busy;
-            }
-            // Acquire: the hook, and the end of the run before this one.
-            match self.0.word.compare_exchange_weak(
-                word,
-                word | FIRING,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(now) => word = now,
-            }
-        }
-
-        self.run_hook(on_panic);
-        Fired::Again
-    }
-
-    /// Runs the hook. `FIRING` has been set for this run.
-    fn run_hook(&self, on_panic: impl FnOnce(Payload)) {
-        struct TellOwner<'a>(&'a Slot);
-        impl Drop for TellOwner<'_> {
-            fn drop(&mut self) {
-                self.0.unpark();
-            }
-        }
-
-        // Dropped in the reverse order: the owner is woken after `FIRING` is clear.
-        let _tell = TellOwner(self);
-        let _firing = Firing(self);
-        let fired = self.0.hook.with(|hook| {
-            // SAFETY: FIRING was set in the exchange that saw HOOKED, for this run; see the type.
-            let hook = unsafe { *hook };
-            // SAFETY: as above.
-            catch(|| hook.map(|hook| unsafe { (*hook)() }))
-        });
-        if let Err(payload) = fired {
-            on_panic(payload);
-        }
-    }
-
     /// Says that a deadline holds in the scope now, and returns what to wake, if the owner is
     /// blocked. The caller holds the lock of the node (invariant 2), and wakes after it has
     /// released the lock (invariant 3).
@@ -319,28 +256,6 @@ impl Slot {
     /// Makes the owner look at its condition again.
     pub(crate) fn unpark(&self) {
         self.0.unparker.unpark();
-    }
-
-    /// Returns the kind of blocking point that the owner is in, and where in the source it last
-    /// entered a blocking point.
-    pub(crate) fn point(&self) -> (u8, Option<&'static Location<'static>>) {
-        (
-            self.0.point.load(std::sync::atomic::Ordering::Relaxed),
-            self.0.location.load(),
-        )
-    }
-
-    fn enter(&self, kind: WaitKind, location: &'static Location<'static>) {
-        self.0.location.store(Some(location));
-        self.0
-            .point
-            .store(kind as u8, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    fn leave(&self) {
-        self.0
-            .point
-            .store(WaitKind::None as u8, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn publish(&self, bit: u32) -> bool {
@@ -362,15 +277,15 @@ impl Slot {
     #[inline]
     pub(crate) fn wait(
         &self,
-        kind: WaitKind,
+        what: WaitFor,
         location: &'static Location<'static>,
         on_cancel: OnCancel,
         mut until: impl FnMut() -> Option<Instant>,
         mut ready: impl FnMut() -> bool,
         refused: &mut Option<Refusal>,
     ) -> Woken {
-        self.enter(kind, location);
         let returns = on_cancel == OnCancel::Return;
+        let shown = ShownWait::begin(what, location, returns);
         // fault: early-mark-is-missed
         let mut marked = self.publish(PARKED) && returns;
 
@@ -397,6 +312,7 @@ impl Slot {
 
             // Only once the thread is sure to park does it give its place among the workers away.
             if blocked.is_none() {
+                shown.stamp();
                 match workers::blocking() {
                     Ok(blocking) => blocked = Some(blocking),
                     Err(refusal) => {
@@ -416,7 +332,6 @@ impl Slot {
 
         // Relaxed: a cancelling thread reads only the unparker of a wait, which never changes.
         self.0.word.fetch_and(!PARKED, Ordering::Relaxed);
-        self.leave();
         woken
     }
 
@@ -424,7 +339,7 @@ impl Slot {
     #[cfg(feature = "crossbeam")]
     pub(crate) fn blocked<T>(
         &self,
-        kind: WaitKind,
+        what: WaitFor,
         location: &'static Location<'static>,
         f: impl FnOnce() -> T,
     ) -> T {
@@ -435,82 +350,15 @@ impl Slot {
             }
         };
 
-        self.enter(kind, location);
-        let value = f();
-        self.leave();
-        value
-    }
-
-    /// Runs `f` with `hook` published. A thread that marks the slot meanwhile runs the hook, before
-    /// `with_hook` returns. If the slot is marked already, the hook runs here, before `f`.
-    pub(crate) fn with_hook<T>(
-        &self,
-        location: &'static Location<'static>,
-        hook: &(dyn Fn() + Send + Sync),
-        f: impl FnOnce() -> T,
-    ) -> T {
-        struct Withdraw<'a>(&'a Slot);
-        impl Drop for Withdraw<'_> {
-            fn drop(&mut self) {
-                self.0.unhook();
-            }
-        }
-
-        self.enter(WaitKind::Hook, location);
-        // SAFETY: only the lifetime changes, in a pointer. The pointer is not used after this
-        // function has ended (see the type).
-        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), HookPointer>(hook) };
-        // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
-        self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
-
-        // From here on a mark runs the hook. After a mark that came before, this thread runs it.
-        let marked = self.publish(HOOKED);
-        let _withdraw = Withdraw(self);
-        if marked {
-            // Relaxed: only this thread lets another run follow.
-            // fault: late-hook-runs-unsaid
-            self.0.word.fetch_or(FIRING, Ordering::Relaxed);
-            let _firing = Firing(self);
-            // fault: late-hook-is-not-run
-            hook();
-        }
+        // The code of crossbeam's looks for no cancel.
+        let shown = ShownWait::begin(what, location, false);
+        shown.stamp();
         f()
-    }
-
-    fn unhook(&self) {
-        // Acquire pairs with the release in `Firing::drop`.
-        let mut word = self.0.word.fetch_and(!HOOKED, Ordering::Acquire);
-        // fault: withdraw-does-not-wait
-        while word & FIRING != 0 {
-            facade::park();
-            // Acquire, as above.
-            word = self.0.word.load(Ordering::Acquire);
-        }
-
-        // SAFETY: HOOKED is clear and FIRING was seen clear, so the cell is the owner's alone
-        // (invariant 4).
-        self.0.hook.with_mut(|cell| unsafe { *cell = None });
-        self.leave();
-    }
-}
-
-/// The hook runs, on the thread that has set `FIRING`. It has run when this is dropped.
-struct Firing<'a>(&'a Slot);
-
-impl Drop for Firing<'_> {
-    fn drop(&mut self) {
-        // Release: the end of the hook happens before the return of `unhook` and before the next
-        // run. Both acquire.
-        self.0.0.word.fetch_and(!FIRING, Ordering::Release);
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, location) = self.point();
-        f.debug_struct("Slot")
-            .field("point", &kind)
-            .field("location", &location)
-            .finish_non_exhaustive()
+        f.debug_struct("Slot").finish_non_exhaustive()
     }
 }

@@ -23,8 +23,6 @@ pub(crate) enum WaitKind {
     Deregister,
     /// `abandon`.
     Abandon,
-    /// Foreign code inside `with_cancel_hook`.
-    Hook,
     /// `CancelToken::cancel` and its kin, while hooks of the cancel run on other threads.
     Cancel,
     /// `sync::Mutex::lock`, and the end of a `Condvar::wait`, which locks again.
@@ -94,8 +92,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::WaitKind;
-    use crate::cancel::context;
     use crate::channel::{bounded, select, unbounded};
+    use crate::lanes::{self, FrameKind, Lane, Object};
     use crate::sync::{
         Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock, Semaphore,
         WaitGroup,
@@ -105,32 +103,39 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    /// Returns the kind and the place of the wait that a lane shows.
+    fn point(lane: &Lane) -> Option<(u8, &'static Location<'static>)> {
+        let wait = lane.view()?.ok()?.wait?;
+        Some((wait.kind, wait.location))
+    }
+
     /// Fails unless a thread in `block`, which is called at `line` or just below, records `kind`
     /// and that place. Then the thread is cancelled.
     #[track_caller]
     fn records<T>(kind: WaitKind, line: u32, block: impl FnOnce() -> T + Send) {
         let token = CancelToken::new();
-        let (sender, slots) = mpsc::channel();
+        let (sender, lanes) = mpsc::channel();
         let (here, theirs) = (Location::caller().file(), token.clone());
         thread::scope(|threads| {
             threads.spawn(move || {
                 theirs.run(|| {
-                    sender.send(context::slot()).expect("the test receives");
+                    sender.send(lanes::mine()).expect("the test receives");
                     drop(block());
                 });
             });
-            let slot = slots.recv().expect("the thread sends its slot");
+            let lane = lanes.recv().expect("the thread sends its lane");
+            let lane = lane.expect("it is no late destructor");
             let begun = Instant::now();
-            let is_there = |recorded: (u8, Option<&'static Location<'static>>)| {
-                let at = recorded
-                    .1
-                    .is_some_and(|at| at.file() == here && (line..line + 5).contains(&at.line()));
-                recorded.0 == kind as u8 && at
+            let is_there = |recorded: Option<(u8, &'static Location<'static>)>| {
+                recorded.is_some_and(|(found, at)| {
+                    let at = at.file() == here && (line..line + 5).contains(&at.line());
+                    found == kind as u8 && at
+                })
             };
-            while !is_there(slot.point()) && begun.elapsed() < LONG / 4 {
+            while !is_there(point(lane)) && begun.elapsed() < LONG / 4 {
                 thread::yield_now();
             }
-            let recorded = slot.point();
+            let recorded = point(lane);
             token.cancel();
             assert!(
                 is_there(recorded),
@@ -339,12 +344,62 @@ mod tests {
         let token = CancelToken::new();
         token.run(|| {
             assert!(crate::sleep(Duration::from_millis(1)).is_ok());
-            assert_eq!(context::slot().point().0, WaitKind::None as u8);
+            assert_eq!(lanes::mine().and_then(point), None);
         });
-        let slot = Slot::new();
+    }
+
+    #[test]
+    fn a_region_with_a_hook_is_shown_as_a_frame() {
+        let frames = || {
+            let lane = lanes::mine().expect("the thread is alive");
+            let view = lane.view().expect("it has a thread");
+            view.expect("its own thread reads it").frames
+        };
         let here = Location::caller();
-        let inside = slot.with_hook(here, &|| (), || slot.point());
-        assert_eq!((inside.0, inside.1), (WaitKind::Hook as u8, Some(here)));
-        assert_eq!(slot.point().0, WaitKind::None as u8);
+        let outside = frames().len();
+        let inside = Slot::new().with_hook(here, &|| (), frames);
+        assert_eq!(inside.len(), outside + 1);
+        let hook = inside[outside];
+        assert_eq!((hook.kind, hook.location), (FrameKind::Hook, here));
+        assert_eq!(frames().len(), outside);
+    }
+
+    #[test]
+    fn a_wait_says_for_which_object_and_what_ends_it() {
+        let lock = Mutex::new(());
+        let held = lock.lock_uncancellable();
+        let (sender, lanes) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                sender.send(lanes::mine()).expect("the test receives");
+                drop(lock.lock_uncancellable());
+            });
+            let lane = lanes
+                .recv()
+                .expect("the thread sends its lane")
+                .expect("it is alive");
+            let wait = loop {
+                if let Some(wait) = lane.view().and_then(|view| view.ok()?.wait) {
+                    break wait;
+                }
+                thread::yield_now();
+            };
+            assert!(!wait.flags.is_cancellable && !wait.flags.is_limited);
+
+            // The holder shows the same object, with the place where it locked.
+            let mine = lanes::mine().expect("the thread is alive");
+            let view = mine
+                .view()
+                .expect("it has a thread")
+                .expect("its own thread reads it");
+            let held_objects: Vec<_> = view
+                .held
+                .iter()
+                .map(|held| Object::At(held.object))
+                .collect();
+            assert_eq!(held_objects, [wait.object]);
+            assert_eq!(view.held[0].location.map(Location::file), Some(file!()));
+            drop(held);
+        });
     }
 }

@@ -9,6 +9,7 @@ use super::pool::{Next, Pool, Seeking};
 use super::worker::Worker;
 use super::{stack, start_hook};
 use crate::facade::{contained, local, park_idle, start_thread};
+use crate::lanes;
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -33,6 +34,9 @@ pub(super) fn run_worker(pool: &'static Pool) {
 
     let worker = pool.register(Worker::new);
     WORKER.with(|own| own.replace(Some(worker.clone())));
+    if let Some(lane) = lanes::mine() {
+        lane.become_worker();
+    }
 
     // Tasks contain their panics. A worker that died of one would leave a scope that waits for
     // ever.

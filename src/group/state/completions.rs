@@ -27,7 +27,13 @@ use super::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::cancel::{Cancelled, context};
 use crate::facade::{Mutex, spin};
 use crate::group::erased::ErasedTask;
-use crate::waiting::WaitKind;
+use crate::lanes::Object;
+use crate::waiting::{WaitFor, WaitKind};
+
+/// The tasks of `group`, as what a thread waits for.
+fn awaited(group: &GroupState) -> WaitFor {
+    WaitKind::Completion.on(Object::Group(group.node().id().0))
+}
 
 /// Events in the order in which they happened, each known by a number, and the one thread that
 /// waits for the next.
@@ -155,7 +161,7 @@ impl Completions {
         };
 
         let mut event = None;
-        context::wait(WaitKind::Completion, None, || {
+        context::wait(awaited(group), None, || {
             event = self.pop();
             event.is_some()
         })?;
@@ -176,7 +182,7 @@ impl Completions {
 
         let mut event = None;
         context::wait_uncancellable(
-            WaitKind::Completion,
+            awaited(group),
             || None,
             || {
                 event = self.pop();

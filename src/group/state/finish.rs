@@ -12,6 +12,7 @@ use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
 use crate::facade::spin;
 use crate::group::stopwatch::Timing;
+use crate::lanes::Object;
 use crate::waiting::WaitKind;
 use crate::workers::{self, Source};
 
@@ -74,7 +75,8 @@ impl GroupState {
         // The owner has nothing to do but to keep the deadlines of the group.
         let _lending = self.wait_inside();
         let next_limit = || self.node().next_limit();
-        while context::wait_uncancellable_at(location, WaitKind::ScopeEnd, next_limit, &mut poll)
+        let what = WaitKind::ScopeEnd.on(Object::Group(self.node().id().0));
+        while context::wait_uncancellable_at(location, what, next_limit, &mut poll)
             == Outcome::TimedOut
         {
             self.node().expire();

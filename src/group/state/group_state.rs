@@ -24,6 +24,8 @@
 //! a task that another thread has run dropped: its token, and with it a callback of the user, may
 //! go with it.
 
+use std::borrow::Cow;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -35,13 +37,27 @@ use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
 use crate::facade::{Mutex, Payload, preset};
 use crate::group::callback_panic::CallbackPanic;
+use crate::group::policy::Fatal;
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 use crate::scoped::Bindings;
 
+/// What a report says of a group, as it was opened.
+#[derive(Debug)]
+#[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
+pub(crate) struct GroupInfo {
+    pub(crate) name: Option<Cow<'static, str>>,
+    /// The call that opened the group.
+    pub(crate) location: &'static Location<'static>,
+    /// Which failures cancel the group.
+    pub(crate) fatal: Fatal,
+}
+
 pub(crate) struct GroupState {
     token: CancelToken,
     pub(super) limit: usize,
+    #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
+    info: GroupInfo,
     /// The task or body that the group was opened in.
     opened_in: Option<Arc<Actor>>,
     /// The scoped values that were bound where the group was opened.
@@ -72,12 +88,14 @@ impl GroupState {
     /// Makes a group with the node that `node` makes for the observer that it is given.
     pub(crate) fn new(
         limit: Option<usize>,
+        info: GroupInfo,
         opened_in: Option<Arc<Actor>>,
         node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|state: &Weak<GroupState>| GroupState {
             token: CancelToken::from_node(node(state.clone())),
             limit: limit.unwrap_or(UNLIMITED),
+            info,
             opened_in,
             bindings: Bindings::current(),
             outer_permit: held_permits::innermost(),
@@ -91,6 +109,11 @@ impl GroupState {
             callback_panics: preset!(Mutex::new(Vec::new())),
             any_callback_panicked: PlainBool::new(false),
         })
+    }
+
+    #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
+    pub(crate) fn info(&self) -> &GroupInfo {
+        &self.info
     }
 
     pub(crate) fn token(&self) -> &CancelToken {

@@ -4,6 +4,8 @@
 pub(super) mod completions;
 mod counting;
 pub(super) mod deferred_drops;
+#[cfg_attr(loom, path = "describe_model.rs")]
+mod describe;
 mod dispatch;
 mod end_counts;
 mod finish;

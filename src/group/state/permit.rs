@@ -38,6 +38,8 @@ pub(super) struct PermitCounts {
     pub(super) ending: usize,
     /// How many will be taken back soon, by waiters of tasks that are ending.
     pub(super) owed: usize,
+    /// Permits that waiting tasks have given away, for a snapshot.
+    pub(super) lent: usize,
 }
 
 impl PermitCounts {
@@ -46,6 +48,7 @@ impl PermitCounts {
             held: 0,
             ending: 0,
             owed: 0,
+            lent: 0,
         }
     }
 

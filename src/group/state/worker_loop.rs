@@ -18,6 +18,7 @@ use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stopwatch::Timing;
 use crate::group::task_end::TaskEnd;
+use crate::lanes::{self, Describe};
 use crate::workers::{self, LocalBatch, Source, Worker};
 
 /// How many batches a worker takes from one group while other groups wait, and for how long. A
@@ -56,13 +57,13 @@ impl WorkerTurn {
 /// Both reach the group when the worker takes its next batch, when it blocks, and when the monitor
 /// finds that it has been at one task for too long.
 pub(super) struct TaskBatch {
-    state: Arc<GroupState>,
-    batch: Mutex<BatchContents>,
+    pub(super) state: Arc<GroupState>,
+    pub(super) batch: Mutex<BatchContents>,
 }
 
 #[derive(Default)]
-struct BatchContents {
-    tasks: VecDeque<ErasedTask>,
+pub(super) struct BatchContents {
+    pub(super) tasks: VecDeque<ErasedTask>,
     ends: EndCounts,
 }
 
@@ -110,6 +111,13 @@ impl TaskBatch {
 
     fn take_ends(&self) -> EndCounts {
         std::mem::take(&mut self.batch.lock().ends)
+    }
+}
+
+/// Shows the batch on the lane of this thread.
+fn show_batch(batch: Option<Arc<dyn Describe>>) {
+    if let Some(lane) = lanes::mine() {
+        lane.set_batch(batch);
     }
 }
 
@@ -220,6 +228,7 @@ impl Source for GroupState {
         let _inside = self.outer_permit.as_ref().map(held_permits::run_inside);
         let batch = Arc::new(TaskBatch::new(self.clone()));
         worker.publish_batch(batch.clone());
+        show_batch(Some(batch.clone()));
 
         let mut size = 1;
         let mut passed_on = false;
@@ -262,6 +271,7 @@ impl Source for GroupState {
 
         // The batch is empty here, and its ends are reported.
         worker.withdraw_batch();
+        show_batch(None);
     }
 
     fn start_apart(self: Arc<Self>) {

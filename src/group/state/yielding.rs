@@ -57,6 +57,7 @@ impl YieldedPermits {
             queue.permits.take(self.own);
             // fault: owed-permit-stays-owed
             queue.permits.owed -= usize::from(self.owed);
+            queue.permits.lent -= 1;
         }
         for outer in &self.outer {
             if self.owed {
@@ -169,6 +170,7 @@ impl GroupState {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
         queue.permits.give_back(own);
+        queue.permits.lent += usize::from(own.is_some());
         // fault: awaited-task-is-not-first
         queue.add_awaited(tasks(), by, &mut drops);
         let mut list = queue.must_list(self.limit);
@@ -216,6 +218,8 @@ impl LimitedGroup for GroupState {
         let permits = &mut queue.permits;
         permits.held =
             permits.held + usize::from(before.given_away) - usize::from(after.given_away);
+        permits.lent =
+            permits.lent + usize::from(after.given_away) - usize::from(before.given_away);
         permits.ending = permits.ending + usize::from(before.ending) - usize::from(after.ending);
         permits.owed = permits.owed + usize::from(after.owed) - usize::from(before.owed);
 

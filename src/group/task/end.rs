@@ -143,7 +143,11 @@ where
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
         if let Some(closure) = self.job.closure(&claim) {
-            let _recorded = current::begin_ill(self.spec.identity(), self.core.state.opened_in());
+            let _recorded = current::begin_ill(
+                self.spec.identity(),
+                self.core.state.node().id(),
+                self.core.state.opened_in(),
+            );
             self.guard_drop(closure);
         }
         self.end(claim, status, before_end)

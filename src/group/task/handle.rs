@@ -11,6 +11,7 @@ use crate::cancel::{Cancelled, TaskId};
 use crate::facade::spin;
 use crate::group::state::completions::Completions;
 use crate::group::status::TaskStatus;
+use crate::lanes::Object;
 use crate::waiting::{Slot, WaitKind};
 
 /// Gives access to a task's result and its state, and cancels it.
@@ -171,8 +172,9 @@ impl<'scope, T> TaskHandle<'scope, T> {
             return Ok(Outcome::Ready);
         }
 
-        // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         context::check()?;
+        let what = WaitKind::Join.on(Object::Task(self.id().0));
+        // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         let thread = context::slot();
         let _waiting = match task.clone().add_waiter(&thread) {
             Ok(guards) => EnteredWaiter {
@@ -182,7 +184,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
             },
             Err(AlreadyEnded) => return Ok(Outcome::Ready),
         };
-        context::wait(WaitKind::Join, limit, || self.is_finished())
+        context::wait(what, limit, || self.is_finished())
     }
 
     /// Makes the end of the task an event of `completions` with the number `event`.

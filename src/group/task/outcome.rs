@@ -32,7 +32,12 @@ where
         //
         // fault: task-has-the-bindings-of-its-spawn
         let bindings = state.bindings();
-        let recorded = current::begin(self.spec.identity(), state.opened_in(), bindings);
+        let recorded = current::begin(
+            self.spec.identity(),
+            state.node().id(),
+            state.opened_in(),
+            bindings,
+        );
 
         // A panic leaves the belongings in `kept`, too.
         let mut kept = None;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::closure::Closure;
 use super::record::Task;
+use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{self, OwnNode};
 use crate::error::{FailureKind, TaskError};
 use crate::group::erased::{ErasedTask, Runnable};
@@ -153,6 +154,10 @@ where
 
     fn claimed(&self) -> Claimed {
         self.job.claimed()
+    }
+
+    fn identity(&self) -> TaskIdentity {
+        self.spec.identity()
     }
 
     fn runs_anywhere(&self) -> bool {

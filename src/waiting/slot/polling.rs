@@ -19,7 +19,8 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::{OnCancel, POLLING, Slot, WaitKind, Woken};
+use super::super::shown_wait::ShownWait;
+use super::{OnCancel, POLLING, Slot, WaitFor, Woken};
 use crate::facade::{self, Ordering, Waker};
 use crate::workers::{self, Refusal};
 
@@ -53,15 +54,15 @@ impl Slot {
     /// and the end.
     pub(crate) fn wait_polling(
         &self,
-        kind: WaitKind,
+        what: WaitFor,
         location: &'static Location<'static>,
         on_cancel: OnCancel,
         mut until: impl FnMut() -> Option<Instant>,
         mut poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
         refused: &mut Option<Refusal>,
     ) -> Woken {
-        self.enter(kind, location);
         let returns = on_cancel == OnCancel::Return;
+        let shown = ShownWait::begin(what, location, returns);
         // Invariant 1. A wait that no mark ends needs no waker.
         let waker = if returns { self.waker() } else { None };
         // fault: early-mark-is-missed-in-a-poll
@@ -90,6 +91,7 @@ impl Slot {
 
             // Only once the thread is sure to block does it give its place among the workers away.
             if blocked.is_none() {
+                shown.stamp();
                 match workers::blocking() {
                     Ok(blocking) => blocked = Some(blocking),
                     Err(refusal) => {
@@ -108,7 +110,6 @@ impl Slot {
 
         // Relaxed: a cancelling thread reads only the waker, which never changes.
         self.0.word.fetch_and(!POLLING, Ordering::Relaxed);
-        self.leave();
         woken
     }
 

@@ -1,0 +1,83 @@
+//! A group and the batch of a worker, as a snapshot finds them: read without a wait, copied by
+//! value.
+
+use std::any::Any;
+
+use super::group_state::GroupState;
+use super::worker_loop::TaskBatch;
+use crate::group::erased::ErasedTask;
+use crate::group::policy::Fatal;
+use crate::lanes::Describe;
+use crate::snapshot::{BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask};
+
+/// Returns the first of `tasks` that no thread has claimed.
+fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
+    // Bounded, since the caller holds the lock of the queue.
+    let unclaimed = tasks.filter(|task| !task.is_claimed());
+    let listed = unclaimed.take(LARGEST_LISTING).map(|task| {
+        let identity = task.identity();
+        QueuedTask {
+            id: identity.id,
+            name: identity.name,
+            location: identity.location,
+        }
+    });
+    listed.collect()
+}
+
+impl Describe for GroupState {
+    fn describe(&self, into: &mut dyn Any) {
+        let Some(view) = into.downcast_mut::<GroupView>() else {
+            return;
+        };
+        let info = self.info();
+        view.name.clone_from(&info.name);
+        view.location = Some(info.location);
+        view.policy = match info.fatal {
+            Fatal::All => "cancel siblings",
+            Fatal::Panics => "cancel siblings at a panic",
+            Fatal::None => "collect",
+        };
+        view.deadline = self.node().effective_deadline();
+
+        // The cause of a cancel is under the lock of the node.
+        match self.node().try_recorded() {
+            Some(cancelled) => view.cancelled = cancelled,
+            None => view.is_busy = true,
+        }
+
+        let Some(queue) = self.queue.try_lock() else {
+            view.is_busy = true;
+            return;
+        };
+        view.limit = self.limit().map(|total| LimitSnapshot {
+            total,
+            held: queue.permits.held,
+            lent: queue.permits.lent,
+        });
+        view.is_closed = queue.closed;
+        view.tasks = queued(queue.tasks.iter().chain(&queue.daemons));
+
+        // The queue also holds tasks that a joiner has claimed. A short one is counted without them.
+        let length = queue.tasks.len() + queue.daemons.len();
+        view.queued = if length > LARGEST_LISTING {
+            length
+        } else {
+            view.tasks.len()
+        };
+    }
+}
+
+impl Describe for TaskBatch {
+    fn describe(&self, into: &mut dyn Any) {
+        let Some(view) = into.downcast_mut::<BatchView>() else {
+            return;
+        };
+        let Some(batch) = self.batch.try_lock() else {
+            view.is_busy = true;
+            return;
+        };
+        view.group = self.state.node().id().0;
+        view.tasks = queued(batch.tasks.iter());
+    }
+}

@@ -1,0 +1,239 @@
+//! The frames of a lane: what its thread is inside of, the outermost first.
+
+use std::panic::Location;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU32 as PlainU32, AtomicU64 as PlainU64};
+
+use crossbeam_utils::atomic::AtomicCell;
+
+/// How many frames a piece of the stack has.
+const PIECE: usize = 8;
+
+/// What a thread is inside of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum FrameKind {
+    /// A task.
+    Task,
+    /// A scope, from its opening to its report.
+    Scope,
+    /// `CancelToken::run`.
+    Region,
+    /// `shield`, `shield_for`.
+    Shield,
+    /// `winding_down`.
+    WindingDown,
+    /// Foreign code inside `with_cancel_hook`.
+    Hook,
+    /// A callback of a token, or a hook, on the thread that cancels.
+    Callback,
+    /// The values of a task that never ran, or did not end well, are dropped.
+    Drops,
+    /// A call of `abandon`, on the thread that was started for it.
+    Abandon,
+}
+
+impl FrameKind {
+    const ALL: [FrameKind; 9] = [
+        FrameKind::Task,
+        FrameKind::Scope,
+        FrameKind::Region,
+        FrameKind::Shield,
+        FrameKind::WindingDown,
+        FrameKind::Hook,
+        FrameKind::Callback,
+        FrameKind::Drops,
+        FrameKind::Abandon,
+    ];
+}
+
+/// A frame, as its thread pushes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) kind: FrameKind,
+    /// The number of the task; otherwise the number of the token, or 0.
+    pub(crate) id: u64,
+    /// The number of the token of the group that the task belongs to, or 0.
+    pub(crate) group: u64,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// A frame, as a reader finds it.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "which parts are read depends on the features")]
+pub(crate) struct FrameView {
+    pub(crate) kind: FrameKind,
+    pub(crate) id: u64,
+    pub(crate) group: u64,
+    pub(crate) location: &'static Location<'static>,
+    /// How often code in this frame has been told of a cancel.
+    pub(crate) told: u32,
+    /// Where it was told last.
+    pub(crate) told_at: Option<&'static Location<'static>>,
+    /// When it was told first, in nanoseconds since [`since_epoch`](super::since_epoch); 0 for never.
+    pub(crate) first_told: u64,
+}
+
+#[derive(Debug)]
+struct FrameCell {
+    kind: PlainU8,
+    told: PlainU32,
+    id: PlainU64,
+    group: PlainU64,
+    location: AtomicCell<Option<&'static Location<'static>>>,
+    told_at: AtomicCell<Option<&'static Location<'static>>>,
+    first_told: PlainU64,
+}
+
+impl FrameCell {
+    const fn new() -> Self {
+        FrameCell {
+            kind: PlainU8::new(0),
+            told: PlainU32::new(0),
+            id: PlainU64::new(0),
+            group: PlainU64::new(0),
+            location: AtomicCell::new(None),
+            told_at: AtomicCell::new(None),
+            first_told: PlainU64::new(0),
+        }
+    }
+
+    #[inline(always)]
+    fn set(&self, frame: Frame) {
+        self.kind.store(frame.kind as u8, Relaxed);
+        self.id.store(frame.id, Relaxed);
+        self.group.store(frame.group, Relaxed);
+        self.location.store(Some(frame.location));
+        // The place and the time are read only if it was told.
+        self.told.store(0, Relaxed);
+    }
+
+    fn view(&self) -> Option<FrameView> {
+        let told = self.told.load(Relaxed);
+        Some(FrameView {
+            kind: *FrameKind::ALL.get(usize::from(self.kind.load(Relaxed)))?,
+            id: self.id.load(Relaxed),
+            group: self.group.load(Relaxed),
+            location: self.location.load()?,
+            told,
+            told_at: self.told_at.load().filter(|_| told != 0),
+            first_told: if told == 0 {
+                0
+            } else {
+                self.first_told.load(Relaxed)
+            },
+        })
+    }
+}
+
+/// A piece of the stack. It is made when a thread first comes so deep, and never freed.
+#[derive(Debug)]
+struct Piece {
+    frames: [FrameCell; PIECE],
+    next: OnceLock<Box<Piece>>,
+}
+
+impl Piece {
+    const fn new() -> Self {
+        Piece {
+            frames: [const { FrameCell::new() }; PIECE],
+            next: OnceLock::new(),
+        }
+    }
+}
+
+/// The frames of one lane.
+#[derive(Debug)]
+pub(super) struct Frames {
+    depth: PlainU32,
+    first: Piece,
+}
+
+impl Frames {
+    pub(super) const fn new() -> Self {
+        Frames {
+            depth: PlainU32::new(0),
+            first: Piece::new(),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn depth(&self) -> u32 {
+        self.depth.load(Relaxed)
+    }
+
+    /// Pushes a frame. For the owner, under the version.
+    #[inline(always)]
+    pub(super) fn push(&self, frame: Frame) {
+        let depth = self.depth();
+        match self.first.frames.get(depth as usize) {
+            Some(cell) => cell.set(frame),
+            None => self
+                .deep(depth as usize, true)
+                .into_iter()
+                .for_each(|cell| cell.set(frame)),
+        }
+        self.depth.store(depth + 1, Relaxed);
+    }
+
+    /// Goes back to `depth` frames. For the owner.
+    #[inline(always)]
+    pub(super) fn truncate(&self, depth: u32) {
+        self.depth.store(depth, Relaxed);
+    }
+
+    /// Returns the cell of a frame behind the first piece.
+    #[cold]
+    fn deep(&self, index: usize, makes: bool) -> Option<&FrameCell> {
+        let mut piece = &self.first;
+        for _ in 0..index / PIECE {
+            piece = if makes {
+                piece.next.get_or_init(|| Box::new(Piece::new()))
+            } else {
+                piece.next.get()?
+            };
+        }
+        piece.frames.get(index % PIECE)
+    }
+
+    /// Notes in the innermost frame that its code has been told of a cancel. For the owner.
+    pub(super) fn note_told(
+        &self,
+        location: &'static Location<'static>,
+        now: impl FnOnce() -> u64,
+    ) {
+        let Some(index) = self.depth().checked_sub(1) else {
+            return;
+        };
+        let Some(cell) = self.deep(index as usize, false) else {
+            return;
+        };
+
+        let told = cell.told.load(Relaxed);
+        if told == 0 {
+            cell.first_told.store(now(), Relaxed);
+        }
+        cell.told_at.store(Some(location));
+        // Last: a reader that sees the count finds a place and a time.
+        cell.told.store(told.saturating_add(1), Relaxed);
+    }
+
+    /// Returns the frames, the outermost first. Under the version.
+    pub(super) fn view(&self) -> Vec<FrameView> {
+        let depth = self.depth() as usize;
+        let mut views = Vec::with_capacity(depth);
+        let mut piece = Some(&self.first);
+        while let Some(at) = piece.filter(|_| views.len() < depth) {
+            let rest = depth - views.len();
+            let before = views.len();
+            views.extend(at.frames.iter().take(rest).filter_map(FrameCell::view));
+            // A torn read: the version has changed, and the reader tries again.
+            if views.len() - before < rest.min(PIECE) {
+                break;
+            }
+            piece = at.next.get().map(|next| &**next);
+        }
+        views
+    }
+}

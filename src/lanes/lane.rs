@@ -1,0 +1,316 @@
+//! One lane.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicI32 as PlainI32, AtomicU64 as PlainU64};
+use std::thread::Thread;
+use std::time::Instant;
+
+use super::frames::{Frame, FrameView, Frames};
+use super::held::{HeldObjects, HeldView};
+use super::version::Version;
+use super::wait::{Object, WaitCell, WaitFlags, WaitView, since_epoch};
+use crate::facade::{PlainMutex, const_fn};
+
+/// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
+pub(crate) trait Describe: Send + Sync {
+    /// Describes it in `into`, whose type belongs to a folder above: see `snapshot`. Takes no lock
+    /// but by trying, and runs no code of the user's.
+    fn describe(&self, into: &mut dyn Any);
+}
+
+/// A group that is open, held beside the reference of its scope.
+pub(crate) type OpenGroup = Arc<dyn Describe>;
+
+/// What one thread shows of itself. See the [module](super).
+pub(crate) struct Lane {
+    version: Version,
+    frames: Frames,
+    wait: WaitCell,
+    held: HeldObjects,
+    /// Tells the threads that had this lane apart; 0 while no thread has it.
+    number: PlainU64,
+    /// The number of the thread in the system; 0 where that is not known.
+    system: PlainI32,
+    thread: PlainMutex<Option<Thread>>,
+    /// The names of the tasks in the frames, with the numbers of the tasks.
+    names: PlainMutex<Vec<(u64, Cow<'static, str>)>>,
+    /// The groups that this thread has opened, with the numbers of their tokens.
+    groups: PlainMutex<Vec<(u64, OpenGroup)>>,
+    /// The tasks that this thread has taken and not begun, if it is a worker with a group.
+    batch: PlainMutex<Option<Arc<dyn Describe>>>,
+    /// The thread is a worker.
+    is_worker: PlainBool,
+}
+
+/// A lane, as a reader finds it at one moment.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "which parts are read depends on the features")]
+pub(crate) struct LaneView {
+    pub(crate) number: u64,
+    /// The number of the thread in the system; 0 where that is not known.
+    pub(crate) system: i32,
+    pub(crate) version: u32,
+    pub(crate) is_worker: bool,
+    /// The outermost first.
+    pub(crate) frames: Vec<FrameView>,
+    pub(crate) wait: Option<WaitView>,
+    pub(crate) held: Vec<HeldView>,
+}
+
+impl Lane {
+    const_fn! {
+        pub(super) const fn new() -> Self {
+            Lane {
+                version: Version::new(),
+                frames: Frames::new(),
+                wait: WaitCell::new(),
+                held: HeldObjects::new(),
+                number: PlainU64::new(0),
+                system: PlainI32::new(0),
+                thread: PlainMutex::new(None),
+                names: PlainMutex::new(Vec::new()),
+                groups: PlainMutex::new(Vec::new()),
+                batch: PlainMutex::new(None),
+                is_worker: PlainBool::new(false),
+            }
+        }
+    }
+
+    /// Makes the lane that of the current thread.
+    pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
+        *self.thread.lock() = Some(thread);
+        self.system.store(system, Relaxed);
+        // Release: a reader that sees the number sees the thread.
+        self.number.store(number, Release);
+    }
+
+    /// Empties the lane, which no thread has from now on.
+    pub(super) fn give_back(&self) {
+        // Under a version, so that no view mixes two threads.
+        self.version.change(|| {
+            self.number.store(0, Relaxed);
+            self.frames.truncate(0);
+            self.wait.clear();
+            self.held.clear();
+        });
+        self.thread.lock().take();
+        self.names.lock().clear();
+        self.is_worker.store(false, Relaxed);
+        // A thread leaves its scopes before it ends, unless it ends the process inside of one.
+        let groups = mem::take(&mut *self.groups.lock());
+        drop(groups);
+    }
+
+    /// Shows that the thread is about to wait. For the owner.
+    #[inline]
+    pub(crate) fn begin_wait(
+        &self,
+        kind: u8,
+        object: Object,
+        flags: WaitFlags,
+        location: &'static Location<'static>,
+    ) {
+        self.version
+            .change(|| self.wait.set(kind, object, flags, location));
+    }
+
+    /// Notes since when the thread waits, before it sleeps for the first time. For the owner.
+    #[inline]
+    pub(crate) fn stamp_wait(&self) {
+        self.wait.stamp();
+    }
+
+    /// Shows that the thread does not wait any more. For the owner.
+    #[inline]
+    pub(crate) fn end_wait(&self) {
+        self.wait.clear();
+    }
+
+    /// Notes that the code of the innermost frame has been told of a cancel at `location`.
+    pub(crate) fn note_told(&self, location: &'static Location<'static>) {
+        self.frames
+            .note_told(location, || since_epoch(Instant::now()));
+    }
+
+    #[inline(always)]
+    pub(super) fn hold(&self, object: usize, location: &'static Location<'static>) {
+        self.held.add(object, self.frames.depth(), location);
+    }
+
+    #[inline(always)]
+    pub(super) fn release(&self, object: usize) {
+        self.held.remove(object);
+    }
+
+    /// Shows a group that this thread has opened, until [`close`](Self::close). For the owner.
+    pub(crate) fn open(&self, group: u64, state: OpenGroup) {
+        self.groups.lock().push((group, state));
+    }
+
+    /// Takes the group back that was opened last. For the owner.
+    pub(crate) fn close(&self, group: u64) {
+        let mut groups = self.groups.lock();
+        let closed = match groups.last() {
+            Some((last, _)) if *last == group => groups.pop(),
+            _ => None,
+        };
+        // Outside the lock: a reader may try it meanwhile.
+        drop(groups);
+        drop(closed);
+    }
+
+    /// Shows that the thread is a worker. For the owner.
+    pub(crate) fn become_worker(&self) {
+        self.is_worker.store(true, Relaxed);
+    }
+
+    /// Shows the tasks that a worker has taken from a group and not begun. For the owner.
+    pub(crate) fn set_batch(&self, batch: Option<Arc<dyn Describe>>) {
+        let before = mem::replace(&mut *self.batch.lock(), batch);
+        drop(before);
+    }
+
+    /// Describes the batch of a worker, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Another thread holds the lock.
+    pub(crate) fn describe_batch(&self, into: &mut dyn Any) -> Result<(), Busy> {
+        let batch = self.batch.try_lock().ok_or(Busy)?;
+        if let Some(batch) = &*batch {
+            batch.describe(into);
+        }
+        Ok(())
+    }
+
+    /// Shows the name of a task until [`take_name`](Self::take_name). For the owner.
+    pub(crate) fn add_name(&self, task: u64, name: Cow<'static, str>) {
+        self.names.lock().push((task, name));
+    }
+
+    /// Takes the name of a task back. For the owner.
+    pub(crate) fn take_name(&self, task: u64) {
+        let mut names = self.names.lock();
+        let found = names.iter().rposition(|(of, _)| *of == task);
+        let taken = found.map(|index| names.remove(index));
+        drop(names);
+        drop(taken);
+    }
+
+    /// Reads the lane. Returns none if no thread has it, and an error if its thread is busy writing
+    /// it.
+    pub(crate) fn view(&self) -> Option<Result<LaneView, Busy>> {
+        // Acquire pairs with `claim`.
+        let number = self.number.load(Acquire);
+        if number == 0 {
+            return None;
+        }
+
+        let read = self.version.read(|| LaneView {
+            number: self.number.load(Relaxed),
+            system: self.system.load(Relaxed),
+            version: 0,
+            is_worker: self.is_worker.load(Relaxed),
+            frames: self.frames.view(),
+            wait: self.wait.view(),
+            held: self.held.view(),
+        });
+        match read {
+            None => Some(Err(Busy)),
+            Some((_, view)) if view.number != number => None,
+            Some((version, view)) => Some(Ok(LaneView { version, ..view })),
+        }
+    }
+
+    /// Calls `f` with the groups that the thread has opened, the outermost first.
+    ///
+    /// # Errors
+    ///
+    /// Another thread holds the lock of the list.
+    pub(crate) fn with_groups<T>(
+        &self,
+        f: impl FnOnce(&[(u64, OpenGroup)]) -> T,
+    ) -> Result<T, Busy> {
+        self.groups.try_lock().map(|groups| f(&groups)).ok_or(Busy)
+    }
+
+    /// Returns the names of the tasks that the thread runs.
+    ///
+    /// # Errors
+    ///
+    /// Another thread holds the lock of the list.
+    pub(crate) fn names(&self) -> Result<Vec<(u64, Cow<'static, str>)>, Busy> {
+        self.names.try_lock().map(|names| names.clone()).ok_or(Busy)
+    }
+
+    /// Returns the thread of the lane, if it still has one.
+    ///
+    /// # Errors
+    ///
+    /// Another thread holds the lock.
+    pub(crate) fn thread(&self) -> Result<Option<Thread>, Busy> {
+        self.thread
+            .try_lock()
+            .map(|thread| thread.clone())
+            .ok_or(Busy)
+    }
+}
+
+/// A part of a lane could not be read: its thread was writing it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Busy;
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// While it lives, the lane of this thread shows a frame.
+#[must_use = "the frame is gone at once if this is not kept"]
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    lane: Option<&'static Lane>,
+    depth: u32,
+    /// It belongs to its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Pushed {
+    #[inline(always)]
+    pub(super) fn new(lane: Option<&'static Lane>, frame: Frame) -> Self {
+        let mut depth = 0;
+        if let Some(lane) = lane {
+            depth = lane.frames.depth();
+            lane.version.change(|| lane.frames.push(frame));
+        }
+        Pushed {
+            lane,
+            depth,
+            _thread: PhantomData,
+        }
+    }
+
+    /// The lane that shows the frame.
+    pub(crate) fn lane(&self) -> Option<&'static Lane> {
+        self.lane
+    }
+}
+
+impl Drop for Pushed {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane {
+            lane.frames.truncate(self.depth);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What each thread shows of itself: the tasks that it runs, what it waits for, and what it holds.
+//!
+//! Every thread that uses the crate has a *lane*. The thread writes it as it goes, and any other
+//! thread may read it at any time: for a snapshot, a report of a stalled scope, the search for a
+//! deadlock, a dump. A reader stops no thread, and no thread waits for a reader.
+//!
+//! # Owners
+//!
+//! - A lane is claimed by a thread at its first use and given back when the thread destroys its
+//!   thread-locals. In between only that thread writes it. Lanes are never freed: a lane that was
+//!   given back is claimed by a later thread, with a new number.
+//! - What is in a lane is there by value: numbers, places in the source. Nothing in it is an address
+//!   that a reader follows. The two lists under a lock are the exception: the names of tasks, and the
+//!   groups that are open, each held by an `Arc` beside the one of its scope.
+//!
+//! # Invariants
+//!
+//! 1. The frames and the wait of a lane change under its [`Version`](version::Version). A reader
+//!    keeps only what it has read under one version: a wait never appears with the frames of another
+//!    moment.
+//! 2. What ends needs no new version: the pop of a frame, the end of a wait, an unlock. A reader that
+//!    misses one shows a moment that has just passed. Whatever begins after it has a new version.
+//! 3. While a thread is parked, the version of its lane does not change. So two reads that find the
+//!    same version, and the same wait both times, have found one wait.
+//! 4. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
+//!    runs no code of the user's under them.
+//!
+//! Nothing here is part of a protocol between threads: the crate never decides anything by what a
+//! lane says. In a loom model threads have no lanes.
+
+#![cfg_attr(loom, allow(dead_code, reason = "in a model there are no lanes"))]
+
+mod frames;
+mod held;
+mod hold;
+mod lane;
+#[cfg(not(loom))]
+mod registry;
+mod version;
+mod wait;
+
+use std::panic::Location;
+
+#[cfg(not(loom))]
+pub(crate) use frames::FrameView;
+pub(crate) use frames::{Frame, FrameKind};
+#[cfg(not(loom))]
+pub(crate) use held::HeldView;
+pub(crate) use hold::Held;
+#[cfg(not(loom))]
+pub(crate) use lane::{Busy, LaneView};
+pub(crate) use lane::{Describe, Lane, Pushed};
+#[cfg(not(loom))]
+pub(crate) use registry::{all, mine};
+#[cfg(taskgroup_models)]
+pub(crate) use version::Version;
+pub(crate) use wait::{Object, WaitFlags};
+#[cfg(not(loom))]
+pub(crate) use wait::{WaitView, since_epoch};
+
+/// Returns the lane of this thread: none, in a model.
+#[cfg(loom)]
+#[inline(always)]
+pub(crate) fn mine() -> Option<&'static Lane> {
+    None
+}
+
+/// Shows on the lane of this thread, until the value is dropped, that it is inside of something that
+/// is no task.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
+    push(Frame {
+        kind,
+        id,
+        group: 0,
+        location: Location::caller(),
+    })
+}
+
+/// Shows `frame` on the lane of this thread until the value is dropped.
+#[inline(always)]
+pub(crate) fn push(frame: Frame) -> Pushed {
+    Pushed::new(mine(), frame)
+}

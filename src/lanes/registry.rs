@@ -1,0 +1,178 @@
+//! The lanes of the process.
+//!
+//! They are in segments that are made as threads come and are never freed. So a reader needs no lock
+//! to find them, and none to allocate: a dump can read them when nothing else works any more.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32 as PlainU32, AtomicU64 as PlainU64};
+use std::thread;
+
+use super::lane::Lane;
+use crate::facade::{PlainMutex, local};
+
+/// The number of lanes of the first segment. Each further one has twice as many as the one before.
+const FIRST: usize = 16;
+
+/// More than there can be threads.
+const SEGMENTS: usize = 28;
+
+static LANES: [OnceLock<Box<[Lane]>>; SEGMENTS] = [const { OnceLock::new() }; SEGMENTS];
+
+/// How many lanes have ever been claimed.
+static MADE: PlainU32 = PlainU32::new(0);
+
+/// The lanes that were given back, by their index.
+static FREE: PlainMutex<Vec<u32>> = PlainMutex::new(Vec::new());
+
+local! {
+    // Without a destructor, so that it is there for as long as the thread.
+    static HERE: Here = Here::new();
+}
+
+thread_local! {
+    // Its destructor gives the lane back.
+    static LEAVES: Leaves = const { Leaves };
+}
+
+struct Here {
+    lane: Cell<Option<&'static Lane>>,
+    index: Cell<u32>,
+    /// The lane has been given back. Destructors of thread-locals that run later have none.
+    has_left: Cell<bool>,
+}
+
+impl Here {
+    const fn new() -> Self {
+        Here {
+            lane: Cell::new(None),
+            index: Cell::new(0),
+            has_left: Cell::new(false),
+        }
+    }
+}
+
+struct Leaves;
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        HERE.with(|here| {
+            here.has_left.set(true);
+            if let Some(lane) = here.lane.take() {
+                lane.give_back();
+                FREE.lock().push(here.index.get());
+            }
+        });
+    }
+}
+
+/// Returns the lane of this thread. Returns none in the last destructors of a thread.
+#[inline(always)]
+pub(crate) fn mine() -> Option<&'static Lane> {
+    match HERE.with(|here| here.lane.get()) {
+        None => claim(),
+        mine => mine,
+    }
+}
+
+#[cold]
+fn claim() -> Option<&'static Lane> {
+    static NUMBER: PlainU64 = PlainU64::new(1);
+
+    HERE.with(|here| {
+        // The destructor that gives the lane back must be registered first.
+        if here.has_left.get() || LEAVES.try_with(|_| ()).is_err() {
+            return None;
+        }
+
+        let index = take_index()?;
+        let lane = at(index as usize)?;
+        lane.claim(
+            NUMBER.fetch_add(1, Relaxed),
+            system_number(),
+            thread::current(),
+        );
+        here.index.set(index);
+        here.lane.set(Some(lane));
+        Some(lane)
+    })
+}
+
+/// Returns the index of a lane that no thread has.
+fn take_index() -> Option<u32> {
+    let mut free = FREE.lock();
+    if let Some(index) = free.pop() {
+        return Some(index);
+    }
+
+    let index = MADE.load(Relaxed);
+    let (segment, _) = place(index as usize);
+    LANES.get(segment)?.get_or_init(|| {
+        let lanes = (0..FIRST << segment).map(|_| Lane::new());
+        lanes.collect()
+    });
+    // Release: a reader that sees the count finds the segment.
+    MADE.store(index + 1, Release);
+    Some(index)
+}
+
+/// Returns the segment of a lane, and its place in there.
+fn place(index: usize) -> (usize, usize) {
+    let segment = (index / FIRST + 1).ilog2() as usize;
+    (segment, index - FIRST * ((1 << segment) - 1))
+}
+
+fn at(index: usize) -> Option<&'static Lane> {
+    let (segment, place) = place(index);
+    LANES.get(segment)?.get()?.get(place)
+}
+
+/// Returns all lanes that a thread has, or once had.
+pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
+    // Acquire pairs with `take_index`.
+    (0..MADE.load(Acquire) as usize).filter_map(at)
+}
+
+#[cfg(target_os = "linux")]
+fn system_number() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_number() -> i32 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lane_has_a_place_of_its_own() {
+        let places: Vec<_> = (0..FIRST * 7 + 1).map(place).collect();
+        assert_eq!(places[0], (0, 0));
+        assert_eq!(places[FIRST - 1], (0, FIRST - 1));
+        assert_eq!(places[FIRST], (1, 0));
+        assert_eq!(places[FIRST * 3 - 1], (1, FIRST * 2 - 1));
+        assert_eq!(places[FIRST * 3], (2, 0));
+        assert_eq!(places[FIRST * 7], (3, 0));
+    }
+
+    #[test]
+    fn a_lane_that_was_given_back_gets_a_new_number() {
+        let number = || {
+            let lane = mine().expect("the thread lives");
+            let view = lane.view().expect("it has a thread");
+            view.expect("its thread reads it").number
+        };
+        let first = thread::spawn(number).join().unwrap();
+        let second = thread::spawn(number).join().unwrap();
+        assert_ne!(first, second);
+        let is_shown = |number| {
+            let views = all().filter_map(|lane| lane.view()?.ok());
+            views.into_iter().any(|view| view.number == number)
+        };
+        assert!(!is_shown(first) && !is_shown(second) && is_shown(number()));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the thread of a lane waits for.
+
+use std::panic::Location;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU64 as PlainU64};
+use std::time::Instant;
+
+use crossbeam_utils::atomic::AtomicCell;
+
+/// What a wait is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Object {
+    /// Nothing in particular: a pause.
+    None,
+    /// A primitive, by its address. While the wait lasts, no other object can be there.
+    At(usize),
+    /// A task, by its number.
+    Task(u64),
+    /// The tasks of a group, by the number of its token.
+    Group(u64),
+    /// A descriptor.
+    Descriptor(i32),
+    /// A child process.
+    Process(u32),
+}
+
+impl Object {
+    /// Returns the address of `object`, as something to wait for.
+    #[inline]
+    pub(crate) fn of<T: ?Sized>(object: &T) -> Self {
+        Object::At(address(object))
+    }
+
+    fn parts(self) -> (u8, u64) {
+        match self {
+            Object::None => (0, 0),
+            Object::At(address) => (1, address as u64),
+            Object::Task(task) => (2, task),
+            Object::Group(group) => (3, group),
+            Object::Descriptor(descriptor) => (4, u64::from(descriptor as u32)),
+            Object::Process(process) => (5, u64::from(process)),
+        }
+    }
+
+    fn from_parts(tag: u8, value: u64) -> Self {
+        match tag {
+            1 => Object::At(value as usize),
+            2 => Object::Task(value),
+            3 => Object::Group(value),
+            4 => Object::Descriptor(value as u32 as i32),
+            5 => Object::Process(value as u32),
+            _ => Object::None,
+        }
+    }
+}
+
+/// Returns the address of an object, as its number.
+#[inline]
+pub(super) fn address<T: ?Sized>(object: &T) -> usize {
+    std::ptr::from_ref(object).cast::<()>().addr()
+}
+
+/// What may end a wait besides what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct WaitFlags {
+    /// A cancel of the scope ends it.
+    pub(crate) is_cancellable: bool,
+    /// It has a time limit of its own.
+    pub(crate) is_limited: bool,
+}
+
+/// A wait, as a reader finds it.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "which parts are read depends on the features")]
+pub(crate) struct WaitView {
+    /// The number of a `WaitKind`.
+    pub(crate) kind: u8,
+    pub(crate) object: Object,
+    pub(crate) flags: WaitFlags,
+    pub(crate) location: &'static Location<'static>,
+    /// When the thread went to sleep, in nanoseconds since [`since_epoch`]; 0 if it has not yet.
+    pub(crate) since: u64,
+}
+
+/// The wait of one lane.
+#[derive(Debug)]
+pub(super) struct WaitCell {
+    /// 0 while the thread does not wait.
+    kind: PlainU8,
+    tag: PlainU8,
+    flags: PlainU8,
+    value: PlainU64,
+    since: PlainU64,
+    location: AtomicCell<Option<&'static Location<'static>>>,
+}
+
+const IS_CANCELLABLE: u8 = 1;
+const IS_LIMITED: u8 = 2;
+
+impl WaitCell {
+    pub(super) const fn new() -> Self {
+        WaitCell {
+            kind: PlainU8::new(0),
+            tag: PlainU8::new(0),
+            flags: PlainU8::new(0),
+            value: PlainU64::new(0),
+            since: PlainU64::new(0),
+            location: AtomicCell::new(None),
+        }
+    }
+
+    /// Under the version.
+    #[inline]
+    pub(super) fn set(
+        &self,
+        kind: u8,
+        object: Object,
+        flags: WaitFlags,
+        location: &'static Location<'static>,
+    ) {
+        let (tag, value) = object.parts();
+        self.tag.store(tag, Relaxed);
+        self.value.store(value, Relaxed);
+        let cancellable = if flags.is_cancellable {
+            IS_CANCELLABLE
+        } else {
+            0
+        };
+        let limited = if flags.is_limited { IS_LIMITED } else { 0 };
+        self.flags.store(cancellable | limited, Relaxed);
+        self.since.store(0, Relaxed);
+        self.location.store(Some(location));
+        self.kind.store(kind, Relaxed);
+    }
+
+    /// Notes the time, once the thread is sure to sleep.
+    pub(super) fn stamp(&self) {
+        self.since.store(since_epoch(Instant::now()), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn clear(&self) {
+        self.kind.store(0, Relaxed);
+    }
+
+    /// Under the version.
+    pub(super) fn view(&self) -> Option<WaitView> {
+        let kind = self.kind.load(Relaxed);
+        let location = self.location.load()?;
+        let flags = self.flags.load(Relaxed);
+        (kind != 0).then(|| WaitView {
+            kind,
+            object: Object::from_parts(self.tag.load(Relaxed), self.value.load(Relaxed)),
+            flags: WaitFlags {
+                is_cancellable: flags & IS_CANCELLABLE != 0,
+                is_limited: flags & IS_LIMITED != 0,
+            },
+            location,
+            since: self.since.load(Relaxed),
+        })
+    }
+}
+
+/// Returns the nanoseconds from the epoch of the process to `instant`: at least 1. The first call
+/// sets the epoch, a little before its own time.
+pub(crate) fn since_epoch(instant: Instant) -> u64 {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    let epoch = *EPOCH.get_or_init(Instant::now);
+    let nanos = instant.saturating_duration_since(epoch).as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,316 @@
+//! The drawing of a snapshot.
+//!
+//! ```text
+//! 1 group, 3 tasks, 2 workers (0 idle)
+//! group `imports` (src/main.rs:9), limit 2 (2 held, 0 lent), 4.2 s left
+//! ├─ body: the end of the scope (src/main.rs:9), asleep for 1.3 s
+//! ├─ task `parser` (src/main.rs:12): Mutex::lock (src/main.rs:14) #0b5c1e2a, asleep for 1.3 s
+//! │     held by task 7, which took it at src/main.rs:21
+//! └─ task 7 (src/main.rs:20): read (system call, not of this crate), fd 5, a pipe
+//! ```
+//!
+//! Names are the user's, so control characters in them are escaped, and a long name is cut.
+
+use std::fmt::{self, Write as _};
+use std::panic::Location;
+use std::time::Duration;
+
+use super::{GroupSnapshot, Holder, RegionKind, Snapshot, TaskKind, TaskSnapshot, TaskState, Wait};
+use crate::cancel::Escaped;
+
+/// How many characters of a name are shown.
+const LONGEST_NAME: usize = 120;
+
+/// How many queued tasks of a group are drawn, and how many other tasks at one place.
+const MOST_QUEUED: usize = 3;
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = self.all_groups().count();
+        let tasks = self.tasks().filter(|task| task.kind == TaskKind::Task);
+        let idle = self.workers.iter().filter(|worker| worker.is_idle());
+        write!(
+            f,
+            "{}, {}, {} ({} idle)",
+            counted(groups, "group"),
+            counted(tasks.count(), "task"),
+            counted(self.workers.len(), "worker"),
+            idle.count()
+        )?;
+
+        let mut drawing = Drawing::default();
+        for group in &self.groups {
+            drawing.group(group, &[]);
+        }
+        for thread in &self.threads {
+            drawing.task(thread, &[]);
+        }
+        for line in drawing.lines {
+            write!(f, "\n{line}")?;
+        }
+
+        for abandoned in &self.abandoned {
+            let age = abandoned.since.elapsed();
+            write!(
+                f,
+                "\n{}, {} ago",
+                Escaped(&abandoned.to_string()),
+                Span(age)
+            )?;
+        }
+        if self.incomplete != 0 {
+            let parts = counted(self.incomplete, "part");
+            write!(f, "\n{parts} left out: being written at that moment")?;
+        }
+        for note in &self.notes {
+            write!(f, "\nnote: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for GroupSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut drawing = Drawing::default();
+        drawing.group(self, &[]);
+        f.write_str(&drawing.lines.join("\n"))
+    }
+}
+
+impl fmt::Display for TaskSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut drawing = Drawing::default();
+        drawing.task(self, &[]);
+        f.write_str(&drawing.lines.join("\n"))
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(location) = self.location {
+            write!(f, " ({})", Place(location))?;
+        }
+        if let Some(object) = self.object {
+            write!(f, " {object}")?;
+        }
+        if let Some(target) = &self.target {
+            write!(f, ", {}", Name(target))?;
+        }
+        if self.held_by.is_empty() && !self.holders.is_empty() {
+            let tasks = self.holders.iter().map(|task| format!("task {}", task.0));
+            write!(f, " of {}", tasks.collect::<Vec<_>>().join(", "))?;
+        }
+        if !self.since.is_zero() {
+            write!(f, ", asleep for {}", Span(self.since))?;
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a drawing.
+#[derive(Default)]
+struct Drawing {
+    lines: Vec<String>,
+}
+
+/// Whether each of the branches that lead to a line is the last of its node.
+type Branches<'a> = &'a [bool];
+
+impl Drawing {
+    fn group(&mut self, group: &GroupSnapshot, branches: Branches<'_>) {
+        self.line(branches, &heading(group));
+        if let Some(cancelled) = &group.cancelled {
+            let text = cancelled.to_string();
+            self.below(branches, &format!("{}", Escaped(&text)));
+        }
+
+        let (queued, begun): (Vec<_>, Vec<_>) = group
+            .tasks
+            .iter()
+            .partition(|task| task.state == TaskState::Queued);
+        let shown = queued.iter().take(MOST_QUEUED).copied();
+        let children: Vec<_> = std::iter::once(&group.body)
+            .chain(begun)
+            .chain(shown)
+            .collect();
+        let hidden = group.queued.saturating_sub(MOST_QUEUED.min(queued.len()));
+
+        for (index, child) in children.iter().enumerate() {
+            let is_last = index + 1 == children.len() && hidden == 0;
+            self.task(child, &[branches, &[is_last]].concat());
+        }
+        if hidden != 0 {
+            let more = format!("{} more, queued", counted(hidden, "task"));
+            self.line(&[branches, &[true]].concat(), &more);
+        }
+    }
+
+    fn task(&mut self, task: &TaskSnapshot, branches: Branches<'_>) {
+        self.line(branches, &describe(task));
+        if let Some(wait) = &task.waits {
+            for holder in &wait.held_by {
+                self.below(branches, &held_by(holder));
+            }
+        }
+        for inside in &task.inside {
+            let region = region(inside.region);
+            self.below(
+                branches,
+                &format!("inside {region} ({})", Place(inside.location)),
+            );
+        }
+        if let (1.., Some(at)) = (task.told, task.told_at) {
+            let times = counted(task.told as usize, "time");
+            self.below(
+                branches,
+                &format!("has seen the cancel {times}, last at {}", Place(at)),
+            );
+        }
+
+        for (index, group) in task.groups.iter().enumerate() {
+            let is_last = index + 1 == task.groups.len();
+            self.group(group, &[branches, &[is_last]].concat());
+        }
+    }
+
+    /// Adds a line for a node at the end of `branches`.
+    fn line(&mut self, branches: Branches<'_>, text: &str) {
+        let mut line = indent(branches.split_last().map_or(&[], |(_, outer)| outer));
+        if let Some(is_last) = branches.last() {
+            line.push_str(if *is_last { "└─ " } else { "├─ " });
+        }
+        line.push_str(text);
+        self.lines.push(line);
+    }
+
+    /// Adds a line that says more about the node at the end of `branches`.
+    fn below(&mut self, branches: Branches<'_>, text: &str) {
+        let line = format!("{}   {text}", indent(branches));
+        self.lines.push(line);
+    }
+}
+
+fn indent(branches: Branches<'_>) -> String {
+    let parts = branches
+        .iter()
+        .map(|is_last| if *is_last { "   " } else { "│  " });
+    parts.collect()
+}
+
+fn heading(group: &GroupSnapshot) -> String {
+    let mut text = match &group.name {
+        Some(name) => format!("group `{}` ({})", Name(name), Place(group.location)),
+        None => format!("group {} ({})", group.id.0, Place(group.location)),
+    };
+    if let Some(limit) = group.limit {
+        let (total, held, lent) = (limit.total, limit.held, limit.lent);
+        let _ = write!(text, ", limit {total} ({held} held, {lent} lent)");
+    }
+    if let Some(remaining) = group.remaining {
+        let _ = write!(text, ", {} left", Span(remaining));
+    }
+    text
+}
+
+fn describe(task: &TaskSnapshot) -> String {
+    let mut text = match (task.kind, &task.name) {
+        (TaskKind::Body, _) => "body".to_owned(),
+        (TaskKind::Thread, _) => "thread".to_owned(),
+        (TaskKind::Abandon, _) => format!("abandon ({})", Place(task.location)),
+        (TaskKind::Task, Some(name)) => {
+            format!("task `{}` ({})", Name(name), Place(task.location))
+        }
+        (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Place(task.location)),
+    };
+    match (&task.thread, task.system_thread) {
+        (Some(name), Some(number)) => {
+            let _ = write!(text, " on `{}` ({number})", Name(name));
+        }
+        (Some(name), None) => {
+            let _ = write!(text, " on `{}`", Name(name));
+        }
+        (None, Some(number)) => {
+            let _ = write!(text, " on thread {number}");
+        }
+        (None, None) => {}
+    }
+
+    let doing = match (task.state, &task.waits) {
+        (_, Some(wait)) => wait.to_string(),
+        (TaskState::Queued, None) => "queued".to_owned(),
+        (TaskState::InScope, None) => "in a scope".to_owned(),
+        (TaskState::Dropping, None) => "drops what it captured".to_owned(),
+        (_, None) => "running".to_owned(),
+    };
+    let _ = write!(text, ": {doing}");
+    text
+}
+
+fn held_by(holder: &Holder) -> String {
+    let mut text = String::from("held by ");
+    match (holder.task, &holder.name, &holder.thread) {
+        (Some(_), Some(name), _) => {
+            let _ = write!(text, "task `{}`", Name(name));
+        }
+        (Some(task), None, _) => {
+            let _ = write!(text, "task {}", task.0);
+        }
+        (None, _, Some(thread)) => {
+            let _ = write!(text, "thread `{}`", Name(thread));
+        }
+        (None, _, None) => text.push_str("a thread"),
+    }
+    if let Some(location) = holder.location {
+        let _ = write!(text, ", taken at {}", Place(location));
+    }
+    text
+}
+
+fn region(kind: RegionKind) -> &'static str {
+    match kind {
+        RegionKind::Run => "CancelToken::run",
+        RegionKind::Shield => "a shield",
+        RegionKind::WindingDown => "winding_down",
+        RegionKind::CancelHook => "with_cancel_hook",
+        RegionKind::Callback => "a callback of a cancel",
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// A name, cut and with its control characters escaped.
+struct Name<'a>(&'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(LONGEST_NAME) {
+            None => write!(f, "{}", Escaped(self.0)),
+            Some((end, _)) => write!(f, "{}..", Escaped(&self.0[..end])),
+        }
+    }
+}
+
+struct Place(&'static Location<'static>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}
+
+/// A time in the unit that fits.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            long if long.as_secs() >= 100 => write!(f, "{} s", long.as_secs()),
+            middle if middle.as_millis() >= 1000 => write!(f, "{:.1} s", middle.as_secs_f64()),
+            short => write!(f, "{} ms", short.as_millis()),
+        }
+    }
+}

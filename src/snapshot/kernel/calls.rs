@@ -1,0 +1,91 @@
+//! The calls in which a thread may block for long, by the numbers of the system.
+
+use nix::libc;
+
+/// A call of the system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    number: i64,
+    pub(super) name: &'static str,
+    /// Its first argument is a descriptor.
+    pub(super) has_descriptor: bool,
+}
+
+macro_rules! calls {
+    ($($(#[$attribute:meta])* $name:ident = $number:ident $(of $fd:ident)?;)*) => {
+        &[$($(#[$attribute])* Call {
+            number: libc::$number,
+            name: stringify!($name),
+            has_descriptor: 0 $(+ { let _ = stringify!($fd); 1 })? != 0,
+        }),*]
+    };
+}
+
+// Calls that only some processors have stand under a condition.
+const CALLS: &[Call] = calls! {
+    read = SYS_read of fd;
+    write = SYS_write of fd;
+    readv = SYS_readv of fd;
+    writev = SYS_writev of fd;
+    pread64 = SYS_pread64 of fd;
+    pwrite64 = SYS_pwrite64 of fd;
+    recvfrom = SYS_recvfrom of fd;
+    recvmsg = SYS_recvmsg of fd;
+    recvmmsg = SYS_recvmmsg of fd;
+    sendto = SYS_sendto of fd;
+    sendmsg = SYS_sendmsg of fd;
+    sendmmsg = SYS_sendmmsg of fd;
+    sendfile = SYS_sendfile of fd;
+    splice = SYS_splice of fd;
+    connect = SYS_connect of fd;
+    accept = SYS_accept of fd;
+    accept4 = SYS_accept4 of fd;
+    ioctl = SYS_ioctl of fd;
+    fcntl = SYS_fcntl of fd;
+    flock = SYS_flock of fd;
+    fsync = SYS_fsync of fd;
+    fdatasync = SYS_fdatasync of fd;
+    fallocate = SYS_fallocate of fd;
+    copy_file_range = SYS_copy_file_range of fd;
+    getdents64 = SYS_getdents64 of fd;
+    epoll_pwait = SYS_epoll_pwait of fd;
+    io_uring_enter = SYS_io_uring_enter of fd;
+    openat = SYS_openat;
+    ppoll = SYS_ppoll;
+    pselect6 = SYS_pselect6;
+    futex = SYS_futex;
+    wait4 = SYS_wait4;
+    waitid = SYS_waitid;
+    nanosleep = SYS_nanosleep;
+    clock_nanosleep = SYS_clock_nanosleep;
+    rt_sigtimedwait = SYS_rt_sigtimedwait;
+    rt_sigsuspend = SYS_rt_sigsuspend;
+    restart_syscall = SYS_restart_syscall;
+    semtimedop = SYS_semtimedop;
+    semop = SYS_semop;
+    msgrcv = SYS_msgrcv;
+    msgsnd = SYS_msgsnd;
+    mq_timedreceive = SYS_mq_timedreceive of fd;
+    mq_timedsend = SYS_mq_timedsend of fd;
+    sched_yield = SYS_sched_yield;
+    madvise = SYS_madvise;
+    mmap = SYS_mmap;
+    munmap = SYS_munmap;
+    #[cfg(target_arch = "x86_64")]
+    open = SYS_open;
+    #[cfg(target_arch = "x86_64")]
+    poll = SYS_poll;
+    #[cfg(target_arch = "x86_64")]
+    select = SYS_select;
+    #[cfg(target_arch = "x86_64")]
+    epoll_wait = SYS_epoll_wait of fd;
+    #[cfg(target_arch = "x86_64")]
+    pause = SYS_pause;
+    #[cfg(target_arch = "x86_64")]
+    vfork = SYS_vfork;
+};
+
+/// Returns the call with this number, if it is one in which threads block.
+pub(super) fn by_number(number: i64) -> Option<Call> {
+    CALLS.iter().copied().find(|call| call.number == number)
+}

@@ -1,0 +1,129 @@
+//! Descriptors in words: files, pipes, and sockets with their peers.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The sockets of the process, read from the system once for a snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    by_inode: Option<HashMap<u64, String>>,
+}
+
+impl Sockets {
+    /// Describes a descriptor of this process, as far as the system tells.
+    pub(super) fn describe(&mut self, descriptor: i32) -> String {
+        let link = fs::read_link(format!("/proc/self/fd/{descriptor}"));
+        let Some(link) = link
+            .ok()
+            .and_then(|link| link.into_os_string().into_string().ok())
+        else {
+            return format!("fd {descriptor}");
+        };
+
+        let what = if let Some(inode) = number_in(&link, "socket:[") {
+            self.socket(inode)
+        } else if link.starts_with("pipe:[") {
+            "a pipe".to_owned()
+        } else if let Some(kind) = link.strip_prefix("anon_inode:") {
+            kind.trim_matches(['[', ']']).to_owned()
+        } else {
+            link
+        };
+        format!("fd {descriptor}, {what}")
+    }
+
+    fn socket(&mut self, inode: u64) -> String {
+        let known = self.by_inode.get_or_insert_with(all_sockets);
+        let found = known.get(&inode).cloned();
+        found.unwrap_or_else(|| "a socket".to_owned())
+    }
+}
+
+fn number_in(link: &str, prefix: &str) -> Option<u64> {
+    link.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
+}
+
+/// Reads all sockets of this network namespace.
+fn all_sockets() -> HashMap<u64, String> {
+    let mut sockets = HashMap::new();
+    for (file, name) in [
+        ("tcp", "TCP"),
+        ("tcp6", "TCP"),
+        ("udp", "UDP"),
+        ("udp6", "UDP"),
+    ] {
+        let Ok(table) = fs::read_to_string(format!("/proc/self/net/{file}")) else {
+            continue;
+        };
+        let rows = table.lines().skip(1).filter_map(|row| internet(row, name));
+        sockets.extend(rows);
+    }
+
+    let unix = fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+    sockets.extend(unix.lines().skip(1).filter_map(unix_socket));
+    sockets
+}
+
+/// Reads a row of the table of a protocol.
+fn internet(row: &str, name: &str) -> Option<(u64, String)> {
+    const LISTENS: &str = "0A";
+
+    let fields: Vec<_> = row.split_whitespace().collect();
+    let (local, remote) = (address(fields.get(1)?)?, address(fields.get(2)?)?);
+    let inode = fields.get(9)?.parse().ok()?;
+    let text = if name == "TCP" && *fields.get(3)? == LISTENS {
+        format!("a TCP listener on {local}")
+    } else if remote.port() == 0 {
+        format!("a {name} socket on {local}")
+    } else {
+        format!("a {name} socket to {remote}")
+    };
+    Some((inode, text))
+}
+
+/// Reads an address as the kernel writes it: words of the machine in hexadecimal digits.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let words = ip.as_bytes().chunks(8).map(|word| {
+        let word = std::str::from_utf8(word).ok()?;
+        Some(u32::from_str_radix(word, 16).ok()?.to_ne_bytes())
+    });
+    let octets = words.collect::<Option<Vec<_>>>()?.concat();
+    let ip = match octets.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(
+        ip.to_canonical(),
+        u16::from_str_radix(port, 16).ok()?,
+    ))
+}
+
+fn unix_socket(row: &str) -> Option<(u64, String)> {
+    let mut fields = row.split_whitespace();
+    let inode = fields.nth(6)?.parse().ok()?;
+    let text = match fields.next() {
+        Some(path) => format!("a Unix socket on {path}"),
+        None => "a Unix socket".to_owned(),
+    };
+    Some((inode, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        let local = if cfg!(target_endian = "little") {
+            "0100007F:1F90"
+        } else {
+            "7F000001:1F90"
+        };
+        assert_eq!(address(local), Some(([127, 0, 0, 1], 8080).into()));
+        assert_eq!(address("x:1"), None);
+        assert_eq!(address("01:1"), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! What the system says about a thread that is in none of our blocking points.
+
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod descriptors;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(super) use linux::Kernel;
+
+/// Systems that do not tell.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Default)]
+pub(super) struct Kernel;
+
+/// What a thread does, as the system sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Doing {
+    /// It runs, or waits for a processor.
+    Runs,
+    /// It is blocked in a call of the system.
+    Blocked {
+        call: &'static str,
+        /// What the call is about, in words.
+        target: Option<String>,
+    },
+    /// The system does not tell.
+    Unknown,
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Kernel {
+    pub(super) fn doing(&mut self, _thread: i32) -> Doing {
+        Doing::Unknown
+    }
+
+    /// Returns the descriptor in words.
+    pub(super) fn describe(&mut self, descriptor: i32) -> String {
+        format!("fd {descriptor}")
+    }
+
+    pub(super) fn note(&self) -> Option<String> {
+        Some("this system does not tell what threads do in code that is not of this crate".into())
+    }
+}

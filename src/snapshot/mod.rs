@@ -1,0 +1,23 @@
+//! What the process is doing in this crate: the live tree of groups and tasks, and what each waits
+//! for.
+
+mod collect;
+mod draw;
+mod kernel;
+mod kinds;
+mod label;
+mod nodes;
+mod take;
+mod tree;
+mod view;
+mod wait;
+mod whole;
+mod worker;
+
+pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
+pub use nodes::{GroupSnapshot, TaskSnapshot};
+pub use take::snapshot;
+pub(crate) use view::{BatchView, GroupView, LARGEST_LISTING, QueuedTask};
+pub use wait::{Holder, ObjectId, Wait};
+pub use whole::Snapshot;
+pub use worker::WorkerSnapshot;

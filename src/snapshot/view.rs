@@ -1,0 +1,45 @@
+//! What the parts of the crate tell a snapshot, copied by value.
+
+use std::borrow::Cow;
+use std::panic::Location;
+use std::time::Instant;
+
+use super::LimitSnapshot;
+use crate::cancel::{Cancelled, TaskId};
+
+/// How many queued tasks of one queue are listed. The lock of the queue is held meanwhile.
+pub(crate) const LARGEST_LISTING: usize = 256;
+
+/// A group, as it describes itself.
+#[derive(Debug, Default)]
+pub(crate) struct GroupView {
+    pub(crate) name: Option<Cow<'static, str>>,
+    pub(crate) location: Option<&'static Location<'static>>,
+    pub(crate) policy: &'static str,
+    pub(crate) limit: Option<LimitSnapshot>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancelled: Option<Cancelled>,
+    pub(crate) queued: usize,
+    pub(crate) tasks: Vec<QueuedTask>,
+    /// Its last task has ended, and it takes no more.
+    pub(crate) is_closed: bool,
+    /// A part of it could not be read.
+    pub(crate) is_busy: bool,
+}
+
+/// The tasks that a worker has taken from a group and not begun.
+#[derive(Debug, Default)]
+pub(crate) struct BatchView {
+    /// The number of the group's token; 0 if there is no batch.
+    pub(crate) group: u64,
+    pub(crate) tasks: Vec<QueuedTask>,
+    pub(crate) is_busy: bool,
+}
+
+/// A task that has not begun.
+#[derive(Clone, Debug)]
+pub(crate) struct QueuedTask {
+    pub(crate) id: TaskId,
+    pub(crate) name: Option<Cow<'static, str>>,
+    pub(crate) location: &'static Location<'static>,
+}

@@ -1,0 +1,108 @@
+//! A wait, as a snapshot finds it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::Location;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::cancel::TaskId;
+
+/// What a task was waiting for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub(super) what: Cow<'static, str>,
+    pub(super) location: Option<&'static Location<'static>>,
+    pub(super) object: Option<ObjectId>,
+    pub(super) target: Option<String>,
+    pub(super) holders: Vec<TaskId>,
+    pub(super) held_by: Vec<Holder>,
+    pub(super) since: Duration,
+    pub(super) has_seen_cancel: bool,
+    pub(super) is_cancellable: bool,
+}
+
+/// A thread that holds what a task waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The task that the thread was in when it took it; none outside of any task.
+    pub task: Option<TaskId>,
+    /// The name of that task.
+    pub name: Option<String>,
+    /// The name of the thread.
+    pub thread: Option<String>,
+    /// The call that took it.
+    pub location: Option<&'static Location<'static>>,
+}
+
+/// Tells the objects apart that are waited for in one snapshot. It is an address in disguise: two
+/// snapshots name one object alike for as long as it stays in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ObjectId(u64);
+
+impl ObjectId {
+    pub(super) fn of(address: usize) -> Self {
+        // An address in a log would help an attacker to get around the layout of the process.
+        static DISGUISE: OnceLock<RandomState> = OnceLock::new();
+        let disguise = DISGUISE.get_or_init(RandomState::new);
+        ObjectId(disguise.hash_one(address) & 0xffff_ffff)
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:08x}", self.0)
+    }
+}
+
+impl Wait {
+    /// Returns the call that blocks, such as `Mutex::lock` or `TcpListener::accept`. For a call of
+    /// the system in other code it says so: `read (system call, not of this crate)`.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Returns the place of that call, if it is a call of this crate.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+
+    /// Returns the primitive that is waited for.
+    pub fn object(&self) -> Option<ObjectId> {
+        self.object
+    }
+
+    /// Returns what the wait is for, in words: a task, a descriptor with its peer, a process.
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Returns the tasks that the wait is for: those that hold the lock, make the value, or are
+    /// joined. Empty if that is not known, such as for a message that any sender could send.
+    pub fn holders(&self) -> &[TaskId] {
+        &self.holders
+    }
+
+    /// Returns the threads that hold what is waited for, with the places where they took it.
+    pub fn held_by(&self) -> &[Holder] {
+        &self.held_by
+    }
+
+    /// Returns how long the thread has been asleep. It is zero if the thread has not gone to sleep
+    /// yet, and for a call of the system that is not of this crate.
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
+    /// Returns whether the task has been told of a cancel before.
+    pub fn has_seen_cancel(&self) -> bool {
+        self.has_seen_cancel
+    }
+
+    /// Returns whether a cancel ends the wait.
+    pub fn is_cancellable(&self) -> bool {
+        self.is_cancellable
+    }
+}

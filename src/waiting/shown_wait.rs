@@ -1,0 +1,81 @@
+//! What a wait is for, and how the lane of the waiting thread shows it.
+
+use std::panic::Location;
+
+use super::WaitKind;
+use crate::lanes::{self, Lane, Object, WaitFlags};
+
+/// What a thread waits for, at which kind of blocking point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitFor {
+    kind: WaitKind,
+    object: Object,
+    is_limited: bool,
+}
+
+impl WaitFor {
+    /// The wait has a time limit of its own, if `is_limited`.
+    #[inline]
+    pub(crate) fn limited(self, is_limited: bool) -> Self {
+        WaitFor { is_limited, ..self }
+    }
+}
+
+impl WaitKind {
+    /// A wait of this kind, for `object`.
+    #[inline]
+    pub(crate) fn on(self, object: Object) -> WaitFor {
+        WaitFor {
+            kind: self,
+            object,
+            is_limited: false,
+        }
+    }
+}
+
+impl From<WaitKind> for WaitFor {
+    #[inline]
+    fn from(kind: WaitKind) -> Self {
+        kind.on(Object::None)
+    }
+}
+
+/// While it lives, the lane of this thread shows a wait.
+pub(super) struct ShownWait(Option<&'static Lane>);
+
+impl ShownWait {
+    /// A cancel ends the wait if `is_cancellable`.
+    #[inline]
+    pub(super) fn begin(
+        what: WaitFor,
+        location: &'static Location<'static>,
+        is_cancellable: bool,
+    ) -> Self {
+        let lane = lanes::mine();
+        if let Some(lane) = lane {
+            let flags = WaitFlags {
+                is_cancellable,
+                is_limited: what.is_limited,
+            };
+            lane.begin_wait(what.kind as u8, what.object, flags, location);
+        }
+        ShownWait(lane)
+    }
+
+    /// The thread is about to sleep for the first time.
+    #[inline]
+    pub(super) fn stamp(&self) {
+        if let Some(lane) = self.0 {
+            lane.stamp_wait();
+        }
+    }
+}
+
+impl Drop for ShownWait {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(lane) = self.0 {
+            lane.end_wait();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The picture of what the process is doing.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::panic::Location;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use taskgroup::sync::{Event, Mutex};
+use taskgroup::{Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, snapshot};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Takes snapshots until `found` finds in one of them what it looks for.
+#[track_caller]
+fn until<T>(mut found: impl FnMut(&Snapshot) -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        let seen = snapshot();
+        if let Some(found) = found(&seen) {
+            return found;
+        }
+        assert!(begun.elapsed() < LONG, "at {}: {seen}", Location::caller());
+        thread::yield_now();
+    }
+}
+
+/// Returns the task with this id once it is in this state.
+#[track_caller]
+fn task_in(state: TaskState, id: TaskId) -> TaskSnapshot {
+    until(|seen| {
+        let task = seen.tasks().find(|task| task.id() == id)?;
+        (task.state() == state).then(|| task.clone())
+    })
+}
+
+#[test]
+fn a_wait_for_a_lock_names_the_place_the_object_and_the_task_that_holds_it() {
+    let (lock, event, locked) = (Mutex::new(()), Event::new(), Barrier::new(2));
+    TaskGroup::scope(|g| {
+        let line = line!() + 2;
+        let holder = g.task().name("holder").spawn(|| {
+            let _guard = lock.lock()?;
+            locked.wait();
+            Ok(event.wait()?)
+        });
+        locked.wait();
+        let waits = g.spawn(|| {
+            lock.lock()?;
+            Ok(())
+        });
+
+        let seen = task_in(TaskState::Waiting, waits.id());
+        let wait = seen.waits().expect("a waiting task waits for something");
+        assert_eq!(wait.what(), "Mutex::lock");
+        assert_eq!(wait.location().map(Location::file), Some(file!()));
+        assert!(wait.object().is_some() && wait.is_cancellable() && !wait.has_seen_cancel());
+        assert_eq!(wait.holders(), [holder.id()]);
+        let held_by = &wait.held_by()[0];
+        assert_eq!(held_by.name.as_deref(), Some("holder"));
+        assert_eq!(held_by.location.map(Location::line), Some(line));
+        event.set();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn groups_stand_in_the_tasks_and_bodies_that_opened_them() {
+    let event = Event::new();
+    TaskGroup::builder()
+        .name("outer")
+        .scope(|g| {
+            let opens = g.spawn(|| {
+                TaskGroup::builder()
+                    .name("inner")
+                    .limit(3)
+                    .scope(|h| {
+                        h.task().name("leaf").spawn(|| Ok(event.wait()?));
+                        Ok::<_, anyhow::Error>(())
+                    })
+                    .map_err(Into::into)
+            });
+            let leaf = until(|seen| {
+                let leaf = seen.tasks().find(|task| task.name() == Some("leaf"))?;
+                (leaf.state() == TaskState::Waiting).then(|| leaf.id())
+            });
+
+            let seen = snapshot();
+            let outer = seen
+                .groups()
+                .iter()
+                .find(|group| group.name() == Some("outer"));
+            let outer = outer.expect("it stands in no other group");
+            let opener = outer.tasks().iter().find(|task| task.id() == opens.id());
+            let opener = opener.expect("its group is open");
+            assert_eq!(opener.state(), TaskState::InScope);
+            let inner = &opener.groups()[0];
+            assert_eq!(inner.name(), Some("inner"));
+            assert_eq!(
+                inner.limit().map(|limit| (limit.total, limit.held)),
+                Some((3, 1))
+            );
+            assert!(inner.is_ending(), "{seen}");
+            assert!(inner.tasks().iter().any(|task| task.id() == leaf));
+            assert_eq!(inner.body().kind(), TaskKind::Body);
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn queued_tasks_are_listed_and_counted() {
+    let event = Event::new();
+    TaskGroup::builder()
+        .name("narrow")
+        .limit(1)
+        .scope(|g| {
+            let first = g.spawn(|| Ok(event.wait()?));
+            task_in(TaskState::Waiting, first.id());
+            let queued: Vec<_> = (0..5).map(|_| g.spawn(|| Ok(()))).collect();
+
+            let seen = snapshot();
+            let group = seen
+                .all_groups()
+                .find(|group| group.name() == Some("narrow"));
+            let group = group.expect("it is open");
+            assert_eq!(group.queued(), 5);
+            for task in &queued {
+                let found = group.tasks().iter().filter(|seen| seen.id() == task.id());
+                assert_eq!(
+                    found.map(TaskSnapshot::state).collect::<Vec<_>>(),
+                    [TaskState::Queued]
+                );
+            }
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_cancel_is_shown_with_its_cause_and_a_task_that_ignores_it_with_the_place() {
+    let event = Event::new();
+    TaskGroup::builder()
+        .name("stubborn")
+        .scope(|g| {
+            let line = line!() + 2;
+            let swallows = g.spawn(|| {
+                while taskgroup::sleep(LONG).is_ok() {}
+                taskgroup::shield(|| event.wait())?;
+                Ok(())
+            });
+            task_in(TaskState::Waiting, swallows.id());
+            g.cancel_because("enough");
+
+            let seen = until(|seen| {
+                let group = seen
+                    .all_groups()
+                    .find(|group| group.name() == Some("stubborn"))?;
+                let cancelled = group.cancelled()?;
+                assert!(cancelled.to_string().contains("enough"));
+                let task = seen.tasks().find(|task| task.id() == swallows.id())?;
+                let is_shielded = task
+                    .waits()
+                    .is_some_and(|wait| wait.what() == "Event::wait");
+                is_shielded.then(|| task.clone())
+            });
+            let (times, place) = seen.cancels_seen();
+            assert_eq!((times, place.map(Location::line)), (1, Some(line)));
+            assert!(
+                seen.waits()
+                    .is_some_and(|wait| wait.has_seen_cancel() && !wait.is_cancellable())
+            );
+            assert_eq!(seen.inside().len(), 1);
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_task_in_a_call_of_the_system_is_shown_with_the_call_and_its_descriptor() {
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    TaskGroup::scope(|g| {
+        let reads = g.spawn(move || {
+            // The end of the stream comes as an error.
+            let _ = reader.read_exact(&mut [0]);
+            Ok(())
+        });
+        let seen = task_in(TaskState::Foreign, reads.id());
+        let wait = seen.waits().expect("it is blocked");
+        // A thread on its way there may be seen in another call.
+        if wait.what().starts_with("recvfrom ") {
+            let target = wait.target().unwrap_or_default();
+            assert!(target.contains("socket"), "{target}");
+        }
+        drop(writer);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn names_cannot_forge_lines_and_long_names_are_cut() {
+    let name = format!("a\n\u{1b}[2J\u{202e}{}", "long".repeat(2_500));
+    let event = Event::new();
+    TaskGroup::scope(|g| {
+        let task = g.task().name(name.clone()).spawn(|| Ok(event.wait()?));
+        let seen = task_in(TaskState::Waiting, task.id());
+        assert_eq!(seen.name(), Some(name.as_str()));
+        let drawn = seen.to_string();
+        assert_eq!(drawn.lines().count(), 1, "{drawn}");
+        assert!(!drawn.contains(['\u{1b}', '\u{202e}']) && drawn.chars().count() < 400);
+        event.set();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_snapshot_owns_what_it_has() {
+    fn is_owned<T: Send + Sync + 'static>(_: &T) {}
+
+    let alive = std::sync::Arc::new(());
+    let seen = TaskGroup::scope(|g| {
+        let (captured, event) = (alive.clone(), std::sync::Arc::new(Event::new()));
+        let theirs = event.clone();
+        let task = g.spawn(move || {
+            let _captured = captured;
+            Ok(theirs.wait()?)
+        });
+        task_in(TaskState::Waiting, task.id());
+        let seen = snapshot();
+        event.set();
+        Ok(seen)
+    })
+    .unwrap();
+    is_owned(&seen);
+    assert_eq!(std::sync::Arc::strong_count(&alive), 1);
+}
