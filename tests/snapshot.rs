@@ -47,7 +47,7 @@ fn a_wait_for_a_lock_names_the_place_the_object_and_the_task_that_holds_it() {
         });
         locked.wait();
         let waits = g.spawn(|| {
-            lock.lock()?;
+            drop(lock.lock()?);
             Ok(())
         });
 
