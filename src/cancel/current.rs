@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::actor::{Actor, Part, TaskIdentity};
-use super::id::{TaskId, TokenId};
+use super::id::TokenId;
 use crate::facade::local;
 use crate::lanes::{self, Frame, FrameKind, Pushed};
 use crate::scoped::Bindings;
@@ -76,39 +76,49 @@ pub(crate) struct Recorded {
     _thread: PhantomData<*const ()>,
 }
 
-/// A task that the lane of this thread shows, with its name if it has one.
-struct Shown {
-    frame: Pushed,
-    named: Option<TaskId>,
+/// Shows a task on the lane of this thread, with its name if it has one.
+#[inline(always)]
+fn show(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Shown {
+    let frame = lanes::push(Frame {
+        kind,
+        id: task.id.0,
+        group: group.0,
+        location: task.location,
+    });
+    Shown {
+        _frame: frame,
+        is_named: task.name.is_some() && add_name(task),
+    }
 }
 
-impl Shown {
-    #[inline(always)]
-    fn task(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Self {
-        let frame = lanes::push(Frame {
-            kind,
-            id: task.id.0,
-            group: group.0,
-            location: task.location,
-        });
-        let named = match (&task.name, frame.lane()) {
-            (Some(name), Some(lane)) => {
-                lane.add_name(task.id.0, name.clone());
-                Some(task.id)
-            }
-            _ => None,
-        };
+#[cold]
+fn add_name(task: &TaskIdentity) -> bool {
+    let (Some(lane), Some(name)) = (lanes::mine(), &task.name) else {
+        return false;
+    };
+    lane.add_name(task.id.0, name.clone());
+    true
+}
 
-        Shown { frame, named }
-    }
+/// While it lives, the lane of this thread shows a task.
+struct Shown {
+    _frame: Pushed,
+    is_named: bool,
 }
 
 impl Drop for Shown {
     #[inline(always)]
     fn drop(&mut self) {
-        if let (Some(task), Some(lane)) = (self.named, self.frame.lane()) {
-            lane.take_name(task.0);
+        if self.is_named {
+            take_name();
         }
+    }
+}
+
+#[cold]
+fn take_name() {
+    if let Some(lane) = lanes::mine() {
+        lane.take_name();
     }
 }
 
@@ -165,7 +175,7 @@ pub(crate) fn begin(
     opened_in: Option<Arc<Actor>>,
     bindings: Bindings,
 ) -> Recorded {
-    let shown = Shown::task(FrameKind::Task, &task, group);
+    let shown = show(FrameKind::Task, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
     Recorded::set(Some(actor), Drops::Well, bindings, Some(shown))
 }
@@ -177,7 +187,7 @@ pub(crate) fn begin_ill(
     group: TokenId,
     opened_in: Option<Arc<Actor>>,
 ) -> Recorded {
-    let shown = Shown::task(FrameKind::Drops, &task, group);
+    let shown = show(FrameKind::Drops, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
     Recorded::set(Some(actor), Drops::Ill, Bindings::NONE, Some(shown))
 }

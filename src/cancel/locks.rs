@@ -13,9 +13,10 @@ local! {
 
 /// Says that this thread has locked a lock of this crate.
 #[inline]
-pub(crate) fn lock_taken() {
+pub(crate) fn lock_taken() -> bool {
     // The count has no destructor: it is there for as long as the thread.
-    let _ = LOCKS.try_with(|locks| locks.set(locks.get().wrapping_add(1)));
+    let before = LOCKS.try_with(|locks| locks.replace(locks.get().wrapping_add(1)));
+    before == Ok(0)
 }
 
 /// Says that this thread has unlocked a lock of this crate.

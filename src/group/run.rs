@@ -120,8 +120,8 @@ where
 
 /// While it lives, the lane of this thread shows a scope.
 struct ShownScope {
-    frame: Pushed,
     id: u64,
+    _frame: Pushed,
 }
 
 impl ShownScope {
@@ -133,16 +133,16 @@ impl ShownScope {
             group: 0,
             location,
         });
-        if let Some(lane) = frame.lane() {
+        if let Some(lane) = lanes::mine() {
             lane.open(id, state.clone());
         }
-        ShownScope { frame, id }
+        ShownScope { id, _frame: frame }
     }
 }
 
 impl Drop for ShownScope {
     fn drop(&mut self) {
-        if let Some(lane) = self.frame.lane() {
+        if let Some(lane) = lanes::mine() {
             lane.close(self.id);
         }
     }

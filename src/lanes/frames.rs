@@ -177,10 +177,15 @@ impl Frames {
         self.depth.store(depth + 1, Relaxed);
     }
 
-    /// Goes back to `depth` frames. For the owner.
+    /// Takes back the frame that was pushed last. For the owner.
     #[inline(always)]
-    pub(super) fn truncate(&self, depth: u32) {
-        self.depth.store(depth, Relaxed);
+    pub(super) fn pop(&self) {
+        self.depth.store(self.depth().wrapping_sub(1), Relaxed);
+    }
+
+    /// Takes back all frames. For the owner.
+    pub(super) fn clear(&self) {
+        self.depth.store(0, Relaxed);
     }
 
     /// Returns the cell of a frame behind the first piece.

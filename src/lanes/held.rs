@@ -1,7 +1,7 @@
 //! What a thread holds, for which other threads wait: locks, the turn to make a value, a callback that
 //! runs.
 //!
-//! An entry is two words. The owner writes the place first and the object last, and an unlock clears
+//! An entry is three words. The owner writes the place first and the object last, and an unlock clears
 //! the object. So a reader that finds the same object before and after it reads the place has a place
 //! where this thread took that object.
 
@@ -11,23 +11,23 @@ use std::sync::atomic::{AtomicU32 as PlainU32, AtomicUsize as PlainUsize};
 
 use crossbeam_utils::atomic::AtomicCell;
 
-/// How many objects a lane shows. A thread that holds more shows the first of them.
+/// How many objects of one sort a lane shows. A thread that holds more shows the first of them.
 const SHOWN: usize = 12;
 
+/// An object that a thread holds.
 #[derive(Debug)]
-struct HeldCell {
+pub(super) struct HeldCell {
+    /// Its address, or 0.
     object: PlainUsize,
     /// The number of frames of the lane when it was taken.
     depth: PlainU32,
     location: AtomicCell<Option<&'static Location<'static>>>,
 }
 
-/// The objects that the thread of a lane holds.
+/// Objects that the thread of a lane holds.
 #[derive(Debug)]
 pub(super) struct HeldObjects {
     count: PlainU32,
-    /// How many more there are.
-    hidden: PlainU32,
     cells: [HeldCell; SHOWN],
 }
 
@@ -45,7 +45,6 @@ impl HeldObjects {
     pub(super) const fn new() -> Self {
         HeldObjects {
             count: PlainU32::new(0),
-            hidden: PlainU32::new(0),
             cells: [const { HeldCell::new() }; SHOWN],
         }
     }
@@ -53,74 +52,65 @@ impl HeldObjects {
     #[inline(always)]
     pub(super) fn add(&self, object: usize, depth: u32, location: &'static Location<'static>) {
         let count = self.count.load(Relaxed);
-        match self.cells.get(count as usize) {
-            Some(cell) => {
-                cell.location.store(Some(location));
-                cell.depth.store(depth, Relaxed);
-                // Release: a reader that sees the object sees its place.
-                cell.object.store(object, Release);
-                self.count.store(count + 1, Relaxed);
-            }
-            None => self.hidden.store(self.hidden.load(Relaxed) + 1, Relaxed),
+        if let Some(cell) = self.cells.get(count as usize) {
+            cell.set(object, depth, location);
         }
+        // Those for which there is no room are counted.
+        self.count.store(count.wrapping_add(1), Relaxed);
     }
 
     #[inline(always)]
     pub(super) fn remove(&self, object: usize) {
-        let count = self.count.load(Relaxed) as usize;
+        let last = self.count.load(Relaxed).wrapping_sub(1);
         // The object that was taken last is mostly given back first.
-        let last = count.wrapping_sub(1);
-        match self.cells.get(last) {
-            Some(cell) if cell.object.load(Relaxed) == object => {
-                cell.object.store(0, Relaxed);
-                self.count.store(last as u32, Relaxed);
+        match self.cells.get(last as usize) {
+            Some(cell) if cell.is_of(object) => {
+                cell.clear();
+                self.count.store(last, Relaxed);
             }
-            _ => self.remove_inner(object, count),
+            _ => self.remove_inner(object, last),
         }
     }
 
-    /// Removes an object that is not the last.
+    /// Removes an object that is not the last of those shown.
     #[cold]
-    fn remove_inner(&self, object: usize, count: usize) {
-        let shown = self.cells.get(..count).unwrap_or(&[]);
-        let found = shown
-            .iter()
-            .rposition(|cell| cell.object.load(Relaxed) == object);
-        let Some(index) = found else {
-            // It was taken when there was no room, or before the lane was claimed.
-            let hidden = self.hidden.load(Relaxed);
-            self.hidden.store(hidden.saturating_sub(1), Relaxed);
+    fn remove_inner(&self, object: usize, last: u32) {
+        // It was taken before the thread had a lane.
+        if last == u32::MAX {
             return;
-        };
+        }
 
-        // The entries behind it move down, each cleared before it is written.
-        for pair in shown[index..].windows(2) {
-            pair[0].object.store(0, Relaxed);
-            pair[0].location.store(pair[1].location.load());
-            pair[0].depth.store(pair[1].depth.load(Relaxed), Relaxed);
-            pair[0].object.store(pair[1].object.load(Relaxed), Release);
+        let shown = &self.cells[..SHOWN.min(last as usize + 1)];
+        let found = shown.iter().rposition(|cell| cell.is_of(object));
+        if let Some(index) = found {
+            // The entries behind it move down, each cleared before it is written.
+            for pair in shown[index..].windows(2) {
+                pair[0].clear();
+                if let Some(next) = pair[1].view() {
+                    pair[0].location.store(next.location);
+                    pair[0].depth.store(next.depth, Relaxed);
+                    pair[0].object.store(next.object, Release);
+                }
+            }
+            if let Some(cell) = shown.last() {
+                cell.clear();
+            }
         }
-        if let Some(cell) = shown.last() {
-            cell.object.store(0, Relaxed);
-        }
-        self.count.store(count as u32 - 1, Relaxed);
+        self.count.store(last, Relaxed);
     }
 
     pub(super) fn clear(&self) {
         self.count.store(0, Relaxed);
-        self.hidden.store(0, Relaxed);
-        self.cells
-            .iter()
-            .for_each(|cell| cell.object.store(0, Relaxed));
+        self.cells.iter().for_each(HeldCell::clear);
     }
 
-    pub(super) fn view(&self) -> Vec<HeldView> {
-        self.cells.iter().filter_map(HeldCell::view).collect()
+    pub(super) fn view(&self) -> impl Iterator<Item = HeldView> {
+        self.cells.iter().filter_map(HeldCell::view)
     }
 }
 
 impl HeldCell {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         HeldCell {
             object: PlainUsize::new(0),
             depth: PlainU32::new(0),
@@ -128,10 +118,29 @@ impl HeldCell {
         }
     }
 
-    fn view(&self) -> Option<HeldView> {
+    /// Shows an object in a cell that shows none.
+    #[inline(always)]
+    pub(super) fn set(&self, object: usize, depth: u32, location: &'static Location<'static>) {
+        self.location.store(Some(location));
+        self.depth.store(depth, Relaxed);
+        // Release: a reader that sees the object sees its place.
+        self.object.store(object, Release);
+    }
+
+    #[inline(always)]
+    pub(super) fn is_of(&self, object: usize) -> bool {
+        self.object.load(Relaxed) == object
+    }
+
+    #[inline(always)]
+    pub(super) fn clear(&self) {
+        self.object.store(0, Relaxed);
+    }
+
+    pub(super) fn view(&self) -> Option<HeldView> {
         let object = self.object.load(Acquire);
         let (location, depth) = (self.location.load(), self.depth.load(Acquire));
-        let is_same = object != 0 && self.object.load(Relaxed) == object;
+        let is_same = object != 0 && self.is_of(object);
         is_same.then_some(HeldView {
             object,
             depth,
@@ -145,32 +154,40 @@ mod tests {
     use super::*;
 
     fn objects(held: &HeldObjects) -> Vec<usize> {
-        held.view().iter().map(|held| held.object).collect()
+        held.view().map(|held| held.object).collect()
     }
 
     #[test]
     fn objects_are_given_back_in_any_order() {
         let held = HeldObjects::new();
         let here = Location::caller();
-        (1..=4).for_each(|object| held.add(object, 0, here));
+        (1..=4).for_each(|object| held.add(object, 7, here));
         held.remove(2);
         assert_eq!(objects(&held), [1, 3, 4]);
+        assert!(held.view().all(|held| held.depth == 7));
         held.remove(4);
         held.remove(1);
         assert_eq!(objects(&held), [3]);
         held.remove(3);
-        assert_eq!(objects(&held), []);
+        assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
     }
 
     #[test]
     fn objects_for_which_there_is_no_room_are_counted() {
         let held = HeldObjects::new();
         (1..=SHOWN + 2).for_each(|object| held.add(object, 0, Location::caller()));
-        assert_eq!(
-            (objects(&held).len(), held.hidden.load(Relaxed)),
-            (SHOWN, 2)
-        );
-        (1..=SHOWN + 2).rev().for_each(|object| held.remove(object));
-        assert_eq!((objects(&held).len(), held.hidden.load(Relaxed)), (0, 0));
+        assert_eq!(objects(&held).len(), SHOWN);
+        // The last two are not shown, and one that is shown goes first.
+        held.remove(1);
+        assert_eq!(objects(&held).len(), SHOWN - 1);
+        (2..=SHOWN + 2).rev().for_each(|object| held.remove(object));
+        assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn an_object_that_was_never_shown_is_given_back_without_harm() {
+        let held = HeldObjects::new();
+        held.remove(1);
+        assert_eq!(held.count.load(Relaxed), 0);
     }
 }

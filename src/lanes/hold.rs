@@ -1,37 +1,46 @@
-//! How a thread shows that it holds an object.
+//! How a thread shows what it holds.
 
 use std::panic::Location;
 
-use super::lane::Lane;
 use super::mine;
 use super::wait::address;
 
-/// While it lives, the lane of this thread shows that the thread holds an object.
-#[derive(Debug)]
-pub(crate) struct Held {
-    lane: Option<&'static Lane>,
-    object: usize,
-}
-
-impl Held {
-    /// Shows that this thread holds `object`, for which others may wait.
-    #[inline(always)]
-    #[track_caller]
-    pub(crate) fn begin<T: ?Sized>(object: &T) -> Self {
-        let object = address(object);
-        let lane = mine();
-        if let Some(lane) = lane {
-            lane.hold(object, Location::caller());
-        }
-        Held { lane, object }
+/// Shows that this thread holds `lock` until [`unlocked`]. It holds no other lock if this `is_first`.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn locked<T: ?Sized>(lock: &T, is_first: bool) {
+    if let Some(lane) = mine() {
+        lane.lock(address(lock), is_first, Location::caller());
     }
 }
 
-impl Drop for Held {
-    #[inline(always)]
+/// Shows that this thread does not hold `lock` any more.
+#[inline(always)]
+pub(crate) fn unlocked<T: ?Sized>(lock: &T) {
+    if let Some(lane) = mine() {
+        lane.unlock(address(lock));
+    }
+}
+
+/// While it lives, this thread shows that it holds an object other than a lock, for which others may
+/// wait.
+#[derive(Debug)]
+pub(crate) struct Held<'a, T>(&'a T);
+
+impl<'a, T> Held<'a, T> {
+    #[track_caller]
+    pub(crate) fn begin(object: &'a T) -> Self {
+        if let Some(lane) = mine() {
+            lane.hold(address(object), Location::caller());
+        }
+        Held(object)
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane {
-            lane.release(self.object);
+        if let Some(lane) = mine() {
+            lane.release(address(self.0));
         }
     }
 }

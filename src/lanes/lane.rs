@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use super::frames::{Frame, FrameView, Frames};
-use super::held::{HeldObjects, HeldView};
+use super::held::{HeldCell, HeldObjects, HeldView};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags, WaitView, since_epoch};
 use crate::facade::{PlainMutex, const_fn};
@@ -33,6 +32,9 @@ pub(crate) struct Lane {
     version: Version,
     frames: Frames,
     wait: WaitCell,
+    /// The first lock that the thread holds. Apart from the rest: most threads that hold one hold no
+    /// other, and a lock must cost little.
+    first_lock: HeldCell,
     held: HeldObjects,
     /// Tells the threads that had this lane apart; 0 while no thread has it.
     number: PlainU64,
@@ -71,6 +73,7 @@ impl Lane {
                 version: Version::new(),
                 frames: Frames::new(),
                 wait: WaitCell::new(),
+                first_lock: HeldCell::new(),
                 held: HeldObjects::new(),
                 number: PlainU64::new(0),
                 system: PlainI32::new(0),
@@ -96,8 +99,9 @@ impl Lane {
         // Under a version, so that no view mixes two threads.
         self.version.change(|| {
             self.number.store(0, Relaxed);
-            self.frames.truncate(0);
+            self.frames.clear();
             self.wait.clear();
+            self.first_lock.clear();
             self.held.clear();
         });
         self.thread.lock().take();
@@ -106,6 +110,18 @@ impl Lane {
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
         let groups = mem::take(&mut *self.groups.lock());
         drop(groups);
+    }
+
+    /// Shows a frame until [`pop`](Self::pop). For the owner.
+    #[inline(always)]
+    pub(super) fn push(&self, frame: Frame) {
+        self.version.change(|| self.frames.push(frame));
+    }
+
+    /// Takes back the frame that was pushed last. For the owner.
+    #[inline(always)]
+    pub(super) fn pop(&self) {
+        self.frames.pop();
     }
 
     /// Shows that the thread is about to wait. For the owner.
@@ -139,14 +155,33 @@ impl Lane {
             .note_told(location, || since_epoch(Instant::now()));
     }
 
-    #[inline(always)]
+    #[cold]
     pub(super) fn hold(&self, object: usize, location: &'static Location<'static>) {
         self.held.add(object, self.frames.depth(), location);
     }
 
-    #[inline(always)]
+    #[cold]
     pub(super) fn release(&self, object: usize) {
         self.held.remove(object);
+    }
+
+    /// Shows a lock. The thread holds no other if it `is_first`.
+    #[inline(always)]
+    pub(super) fn lock(&self, object: usize, is_first: bool, location: &'static Location<'static>) {
+        if is_first {
+            self.first_lock.set(object, self.frames.depth(), location);
+        } else {
+            self.hold(object, location);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn unlock(&self, object: usize) {
+        if self.first_lock.is_of(object) {
+            self.first_lock.clear();
+        } else {
+            self.release(object);
+        }
     }
 
     /// Shows a group that this thread has opened, until [`close`](Self::close). For the owner.
@@ -190,18 +225,16 @@ impl Lane {
         Ok(())
     }
 
-    /// Shows the name of a task until [`take_name`](Self::take_name). For the owner.
+    /// Shows the name of a task that the thread begins, until [`take_name`](Self::take_name). For the
+    /// owner.
     pub(crate) fn add_name(&self, task: u64, name: Cow<'static, str>) {
         self.names.lock().push((task, name));
     }
 
-    /// Takes the name of a task back. For the owner.
-    pub(crate) fn take_name(&self, task: u64) {
-        let mut names = self.names.lock();
-        let found = names.iter().rposition(|(of, _)| *of == task);
-        let taken = found.map(|index| names.remove(index));
-        drop(names);
-        drop(taken);
+    /// Takes back the name that was shown last. For the owner.
+    pub(crate) fn take_name(&self) {
+        let name = self.names.lock().pop();
+        drop(name);
     }
 
     /// Reads the lane. Returns none if no thread has it, and an error if its thread is busy writing
@@ -220,7 +253,12 @@ impl Lane {
             is_worker: self.is_worker.load(Relaxed),
             frames: self.frames.view(),
             wait: self.wait.view(),
-            held: self.held.view(),
+            held: self
+                .first_lock
+                .view()
+                .into_iter()
+                .chain(self.held.view())
+                .collect(),
         });
         match read {
             None => Some(Err(Busy)),
@@ -272,45 +310,5 @@ impl fmt::Debug for Lane {
         f.debug_struct("Lane")
             .field("number", &self.number)
             .finish_non_exhaustive()
-    }
-}
-
-/// While it lives, the lane of this thread shows a frame.
-#[must_use = "the frame is gone at once if this is not kept"]
-#[derive(Debug)]
-pub(crate) struct Pushed {
-    lane: Option<&'static Lane>,
-    depth: u32,
-    /// It belongs to its thread.
-    _thread: PhantomData<*const ()>,
-}
-
-impl Pushed {
-    #[inline(always)]
-    pub(super) fn new(lane: Option<&'static Lane>, frame: Frame) -> Self {
-        let mut depth = 0;
-        if let Some(lane) = lane {
-            depth = lane.frames.depth();
-            lane.version.change(|| lane.frames.push(frame));
-        }
-        Pushed {
-            lane,
-            depth,
-            _thread: PhantomData,
-        }
-    }
-
-    /// The lane that shows the frame.
-    pub(crate) fn lane(&self) -> Option<&'static Lane> {
-        self.lane
-    }
-}
-
-impl Drop for Pushed {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(lane) = self.lane {
-            lane.frames.truncate(self.depth);
-        }
     }
 }

@@ -34,22 +34,22 @@ mod frames;
 mod held;
 mod hold;
 mod lane;
+mod push;
 #[cfg(not(loom))]
 mod registry;
 mod version;
 mod wait;
-
-use std::panic::Location;
 
 #[cfg(not(loom))]
 pub(crate) use frames::FrameView;
 pub(crate) use frames::{Frame, FrameKind};
 #[cfg(not(loom))]
 pub(crate) use held::HeldView;
-pub(crate) use hold::Held;
+pub(crate) use hold::{Held, locked, unlocked};
 #[cfg(not(loom))]
 pub(crate) use lane::{Busy, LaneView};
-pub(crate) use lane::{Describe, Lane, Pushed};
+pub(crate) use lane::{Describe, Lane};
+pub(crate) use push::{Pushed, push, push_here};
 #[cfg(not(loom))]
 pub(crate) use registry::{all, mine};
 #[cfg(taskgroup_models)]
@@ -63,23 +63,4 @@ pub(crate) use wait::{WaitView, since_epoch};
 #[inline(always)]
 pub(crate) fn mine() -> Option<&'static Lane> {
     None
-}
-
-/// Shows on the lane of this thread, until the value is dropped, that it is inside of something that
-/// is no task.
-#[inline(always)]
-#[track_caller]
-pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
-    push(Frame {
-        kind,
-        id,
-        group: 0,
-        location: Location::caller(),
-    })
-}
-
-/// Shows `frame` on the lane of this thread until the value is dropped.
-#[inline(always)]
-pub(crate) fn push(frame: Frame) -> Pushed {
-    Pushed::new(mine(), frame)
 }

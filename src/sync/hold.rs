@@ -12,7 +12,7 @@ use super::lock_owners::{LockOwnerId, LockOwners};
 use super::lock_queue::{Access, LockQueue};
 use crate::cancel::context;
 use crate::facade::const_fn;
-use crate::lanes::Held;
+use crate::lanes;
 
 /// A lock without its value.
 #[derive(Debug)]
@@ -48,7 +48,6 @@ impl LockBase {
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,
-    _shown: Held,
     #[cfg(debug_assertions)]
     owner: LockOwnerId,
     /// Not `Send`: a task that waits for itself is found by comparing threads.
@@ -64,10 +63,10 @@ impl<'a> Hold<'a> {
         allow(unused_variables, reason = "only the list of owners asks for it")
     )]
     pub(super) fn new(base: &'a LockBase, access: Access) -> Self {
-        context::lock_taken();
+        let is_first = context::lock_taken();
+        lanes::locked(&base.queue, is_first);
         Hold {
             base,
-            _shown: Held::begin(&base.queue),
             #[cfg(debug_assertions)]
             owner: base.owners.add(access),
             _stays: PhantomData,
@@ -90,6 +89,7 @@ impl Drop for Hold<'_> {
         #[cfg(debug_assertions)]
         self.base.owners.remove(self.owner);
         context::lock_released();
+        lanes::unlocked(&self.base.queue);
         self.base.queue.unlocked();
     }
 }

@@ -47,7 +47,7 @@ struct OnceCellState {
 /// waiting thread gets it.
 struct InitTurn<'a, T> {
     cell: &'a OnceCell<T>,
-    _shown: Held,
+    _shown: Held<'a, Mutex<OnceCellState>>,
 }
 
 impl<T> OnceCell<T> {

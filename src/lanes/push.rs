@@ -1,0 +1,46 @@
+//! How a thread shows what it is inside of.
+
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use super::frames::{Frame, FrameKind};
+use super::mine;
+
+/// While it lives, the lane of this thread shows a frame.
+///
+/// It holds nothing, since a task has one: what is moved through memory costs more than the look for
+/// the lane. A thread that has no lane at the push has none at the pop.
+#[must_use = "the frame is gone at once if this is not kept"]
+#[derive(Debug)]
+pub(crate) struct Pushed(PhantomData<*const ()>);
+
+impl Drop for Pushed {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(lane) = mine() {
+            lane.pop();
+        }
+    }
+}
+
+/// Shows `frame` on the lane of this thread until the value is dropped.
+#[inline(always)]
+pub(crate) fn push(frame: Frame) -> Pushed {
+    if let Some(lane) = mine() {
+        lane.push(frame);
+    }
+    Pushed(PhantomData)
+}
+
+/// Shows on the lane of this thread, until the value is dropped, that it is inside of something that
+/// is no task.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
+    push(Frame {
+        kind,
+        id,
+        group: 0,
+        location: Location::caller(),
+    })
+}
