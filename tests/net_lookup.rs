@@ -6,14 +6,10 @@ mod blocked;
 mod support;
 
 use std::net::ToSocketAddrs as _;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use blocked::{in_a_cancelled_scope, the_cancel};
-use support::{LONG, Listener, is_child};
-use taskgroup::CancelToken;
+use support::{Listener, is_child};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, lookup};
 
 #[test]
@@ -90,6 +86,8 @@ fn a_number_takes_no_thread() {
 /// in there. Returns true out here, also if the system allows no such network.
 #[cfg(target_os = "linux")]
 fn with_a_mute_name_server(test: &str) -> bool {
+    use std::process::Command;
+
     if is_child() {
         return false;
     }
@@ -131,6 +129,12 @@ fn with_a_mute_name_server(test: &str) -> bool {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process() {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use support::LONG;
+    use taskgroup::CancelToken;
+
     if with_a_mute_name_server("a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process") {
         return;
     }

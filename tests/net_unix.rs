@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use blocked::{cancelled_while_blocked, in_a_cancelled_scope, the_cancel, when_blocked};
 use support::{LONG, MOMENT, until};
-use taskgroup::net::{UnixDatagram, UnixListener, UnixSocketAddr, UnixStream};
+use taskgroup::net::{UnixDatagram, UnixListener, UnixStream};
 use taskgroup::{CancelToken, TaskGroup};
 
 /// A path for a socket, which is removed in the end.
@@ -200,6 +200,8 @@ fn a_path_or_name_that_is_no_listener_fails_as_in_std() {
 #[test]
 fn abstract_names_can_be_connected_to_and_sent_to() {
     use std::os::linux::net::SocketAddrExt;
+
+    use taskgroup::net::UnixSocketAddr;
 
     let name = format!("taskgroup-test-{}", std::process::id());
     let address = UnixSocketAddr::from_abstract_name(&name).unwrap();
