@@ -15,7 +15,8 @@ use super::cause::Cancelled;
 use super::check::{check, check_at};
 use super::frames::{self, Frames};
 use super::uncancellable::Outcome;
-use crate::facade::{self, Waker};
+use super::wait::wait_with;
+use crate::facade::Waker;
 use crate::waiting::{OnCancel, Polled, WaitFor, Woken};
 
 impl Frames {
@@ -29,26 +30,15 @@ impl Frames {
         limit: Option<Instant>,
         poll: impl FnMut(Option<&Waker>, Option<Duration>) -> Polled,
     ) -> Woken {
-        let slot = self.slot();
-        let on_cancel = if cancels == Cancels::EndIt && self.attach() {
-            OnCancel::Return
-        } else {
-            OnCancel::Wait
+        let on_cancel = match cancels {
+            Cancels::EndIt => self.on_cancel(),
+            Cancels::AreIgnored => OnCancel::Wait,
         };
-
         // Asked again after each wake: a deadline may have been set or moved meanwhile.
-        let until = || {
-            if on_cancel == OnCancel::Wait || !slot.is_timed() {
-                return limit;
-            }
-
-            [limit, self.node().and_then(|node| node.next_limit())]
-                .into_iter()
-                .flatten()
-                .min()
-        };
+        let until = || self.end_of_wait(on_cancel, limit);
 
         let mut refused = None;
+        let slot = self.slot();
         let woken = slot.wait_polling(what, location, on_cancel, until, poll, &mut refused);
         if let Some(refusal) = refused {
             refusal.fail();
@@ -86,23 +76,9 @@ pub(crate) fn poll(
         Cancels::AreIgnored => Ok(()),
     };
 
-    loop {
-        check()?;
-
-        match frames::with(|frames| frames.wait_polling(what, location, cancels, limit, &mut poll))
-        {
-            Woken::Ready => return Ok(Outcome::Ready),
-            Woken::Marked | Woken::Refused => {}
-            Woken::TimedOut => {
-                // The instant may have been a deadline of the scope, which the check acts on.
-                check()?;
-
-                if limit.is_some_and(|limit| limit <= facade::now()) {
-                    return Ok(Outcome::TimedOut);
-                }
-            }
-        }
-    }
+    wait_with(limit, check, |frames| {
+        frames.wait_polling(what, location, cancels, limit, &mut poll)
+    })
 }
 
 /// Calls `call` until it does not ask to wait, and blocks in `poll` between the calls. Returns none

@@ -20,32 +20,44 @@ impl Frames {
         limit: Option<Instant>,
         ready: impl FnMut() -> bool,
     ) -> Woken {
-        let slot = self.slot();
-        let on_cancel = if self.attach() {
-            OnCancel::Return
-        } else {
-            OnCancel::Wait
-        };
-
+        let on_cancel = self.on_cancel();
         // Asked again after each wake: a deadline may have been set or moved meanwhile.
-        let until = || {
-            if on_cancel == OnCancel::Wait || !slot.is_timed() {
-                return limit;
-            }
-
-            [limit, self.node().and_then(|node| node.next_limit())]
-                .into_iter()
-                .flatten()
-                .min()
-        };
+        let until = || self.end_of_wait(on_cancel, limit);
 
         let mut refused = None;
+        let slot = self.slot();
         let woken = slot.wait(what, location, on_cancel, until, ready, &mut refused);
         if let Some(refusal) = refused {
             refusal.fail();
         }
 
         woken
+    }
+
+    /// Attaches the slot to the innermost scope, and returns what a cancel does to a wait there.
+    pub(super) fn on_cancel(&self) -> OnCancel {
+        if self.attach() {
+            OnCancel::Return
+        } else {
+            OnCancel::Wait
+        }
+    }
+
+    /// Returns when a wait ends at the latest: at `limit`, or if a cancel ends it, at the next
+    /// deadline of the scope.
+    pub(super) fn end_of_wait(
+        &self,
+        on_cancel: OnCancel,
+        limit: Option<Instant>,
+    ) -> Option<Instant> {
+        if on_cancel == OnCancel::Wait || !self.slot().is_timed() {
+            return limit;
+        }
+
+        [limit, self.node().and_then(|node| node.next_limit())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -75,17 +87,35 @@ pub(crate) fn wait_at(
 ) -> Result<Outcome, Cancelled> {
     let what = what.into().limited(limit.is_some());
 
+    let check = || check_at(location);
+    wait_with(limit, check, |frames| {
+        frames.wait(what, location, limit, &mut ready)
+    })
+}
+
+/// Waits with `wait`, again and again, until it says that what it waits for is ready, or until
+/// `limit`. `check` is called before each wait, and after one that has timed out.
+///
+/// # Errors
+///
+/// The error of `check`.
+#[inline]
+pub(super) fn wait_with(
+    limit: Option<Instant>,
+    check: impl Fn() -> Result<(), Cancelled>,
+    mut wait: impl FnMut(&Frames) -> Woken,
+) -> Result<Outcome, Cancelled> {
     loop {
-        check_at(location)?;
+        check()?;
 
         // The frames are asked for each time: the code of a task that had to fail may have been in
         // scopes of its own.
-        match frames::with(|frames| frames.wait(what, location, limit, &mut ready)) {
+        match frames::with(&mut wait) {
             Woken::Ready => return Ok(Outcome::Ready),
             Woken::Marked | Woken::Refused => {}
             Woken::TimedOut => {
                 // The instant may have been a deadline of the scope, which the check acts on.
-                check_at(location)?;
+                check()?;
 
                 if limit.is_some_and(|limit| limit <= facade::now()) {
                     return Ok(Outcome::TimedOut);
