@@ -47,3 +47,187 @@ macro_rules! descriptor {
     };
 }
 pub(super) use descriptor;
+
+/// Implements the conversions from a descriptor, and back into std's type and a descriptor. `From`
+/// std's type is the type's own.
+macro_rules! conversions {
+    ($type:ty, $std:ty $(, #[$into_std:meta])*) => {
+        /// Nothing of the socket changes.
+        impl From<std::os::fd::OwnedFd> for $type {
+            fn from(fd: std::os::fd::OwnedFd) -> Self {
+                <$std>::from(fd).into()
+            }
+        }
+
+        /// The socket is as it was.
+        $(#[$into_std])*
+        impl From<$type> for $std {
+            fn from(ours: $type) -> Self {
+                ours.socket
+            }
+        }
+
+        /// The socket is as it was.
+        impl From<$type> for std::os::fd::OwnedFd {
+            fn from(ours: $type) -> Self {
+                ours.socket.into()
+            }
+        }
+    };
+}
+pub(super) use conversions;
+
+/// Implements what all streams have in common, for a type with a `socket` of std's type and a
+/// `state`.
+macro_rules! stream_type {
+    ($stream:ident, $std:ty, $path:literal) => {
+        impl $stream {
+            #[inline]
+            fn stream(&self) -> $crate::net::stream::Stream<'_> {
+                let fd = std::os::fd::AsFd::as_fd(&self.socket);
+                $crate::net::stream::Stream::new(fd, &self.state)
+            }
+        }
+
+        $crate::net::like_std::like_std! {
+            impl $stream = $path {
+                /// Shuts the reading side, the writing side, or both. Calls of other threads wake.
+                fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()>;
+                /// Sets how long one read waits. After that time it fails with `WouldBlock`.
+                /// Without a limit, which is the default, it waits until data comes or the scope is
+                /// cancelled.
+                fn set_read_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                /// Sets how long one write waits. After that time it fails with `WouldBlock`, or
+                /// returns how many bytes were written. There is no limit by default.
+                fn set_write_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                /// Returns how long one read waits.
+                fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                /// Returns how long one write waits.
+                fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                /// Takes the error that the system keeps for the socket, if there is one.
+                fn take_error(&self) -> std::io::Result<Option<std::io::Error>>;
+                /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all
+                /// handles of the connection.
+                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>;
+            }
+        }
+
+        $crate::net::like_std::descriptor!($stream);
+        $crate::net::stream::read_and_write!($stream);
+
+        /// Nothing of the connection changes.
+        impl From<$std> for $stream {
+            fn from(socket: $std) -> Self {
+                $stream {
+                    socket,
+                    state: std::sync::Arc::default(),
+                }
+            }
+        }
+
+        $crate::net::like_std::conversions!(
+            $stream,
+            $std,
+            #[doc = "Std's type does not know whether the stream is [broken](super#broken-streams)."]
+        );
+    };
+}
+pub(super) use stream_type;
+
+/// Implements what all datagram sockets have in common, for a type with a `socket` of std's type.
+macro_rules! datagram_type {
+    ($sockets:ident, $std:ty, $path:literal) => {
+        impl $sockets {
+            #[inline]
+            fn datagrams(&self) -> $crate::net::datagram::Datagrams<'_> {
+                $crate::net::datagram::Datagrams(std::os::fd::AsFd::as_fd(&self.socket))
+            }
+        }
+
+        $crate::net::like_std::like_std! {
+            impl $sockets = $path {
+                /// Sets how long one receipt waits. After that time it fails with `WouldBlock`.
+                /// There is no limit by default.
+                fn set_read_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                /// Sets how long one send waits. After that time it fails with `WouldBlock`. There
+                /// is no limit by default.
+                fn set_write_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                /// Returns how long one receipt waits.
+                fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                /// Returns how long one send waits.
+                fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
+                /// Takes the error that the system keeps for the socket, if there is one.
+                fn take_error(&self) -> std::io::Result<Option<std::io::Error>>;
+                /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all
+                /// handles of the socket.
+                fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>;
+            }
+        }
+
+        $crate::net::like_std::descriptor!($sockets);
+
+        /// Nothing of the socket changes.
+        impl From<$std> for $sockets {
+            fn from(socket: $std) -> Self {
+                $sockets { socket }
+            }
+        }
+
+        $crate::net::like_std::conversions!($sockets, $std);
+    };
+}
+pub(super) use datagram_type;
+
+/// Implements what all listeners have in common, for a type with a `socket` of std's type and its
+/// `listening`.
+macro_rules! listener_type {
+    ($listener:ident, $std:ty, $path:literal) => {
+        $crate::net::like_std::like_std! {
+            impl $listener = $path {
+                /// Takes the error that the system keeps for the socket, if there is one.
+                fn take_error(&self) -> std::io::Result<Option<std::io::Error>>;
+            }
+        }
+
+        $crate::net::like_std::descriptor!($listener);
+
+        /// Takes a listener over: its description becomes nonblocking. If it is nonblocking
+        /// already, that counts as the user's wish, and `accept` does not wait.
+        impl TryFrom<$std> for $listener {
+            type Error = std::io::Error;
+
+            fn try_from(socket: $std) -> std::io::Result<Self> {
+                let fd = std::os::fd::AsFd::as_fd(&socket);
+                let listening = $crate::net::listening::Listening::adopt(fd)?;
+                Ok($listener { socket, listening })
+            }
+        }
+
+        /// Takes a listener over, like from std's type.
+        impl TryFrom<std::os::fd::OwnedFd> for $listener {
+            type Error = std::io::Error;
+
+            fn try_from(fd: std::os::fd::OwnedFd) -> std::io::Result<Self> {
+                <$std>::from(fd).try_into()
+            }
+        }
+
+        /// Gives the listener back with the flag that the user set. While clones of this crate
+        /// exist, the description stays nonblocking.
+        impl From<$listener> for $std {
+            fn from(listener: $listener) -> Self {
+                let fd = std::os::fd::AsFd::as_fd(&listener.socket);
+                listener.listening.restore(fd);
+                listener.socket
+            }
+        }
+
+        /// Gives the listener back, like into std's type.
+        impl From<$listener> for std::os::fd::OwnedFd {
+            fn from(listener: $listener) -> Self {
+                <$std>::from(listener).into()
+            }
+        }
+    };
+}
+pub(super) use listener_type;

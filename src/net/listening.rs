@@ -1,7 +1,7 @@
 //! What the clones of a listener share, and how they accept.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
@@ -75,9 +75,25 @@ impl Listening {
         time_limit(fd, Interest::Read)
     }
 
+    /// Like [`accept`](Self::accept). The stream is blocking, whatever the listener is.
+    #[track_caller]
+    pub(super) fn accept_stream<S: AsFd, A>(
+        &self,
+        fd: BorrowedFd<'_>,
+        accept: impl FnMut() -> io::Result<(S, A)>,
+    ) -> io::Result<(S, A)> {
+        let accepted = self.accept(fd, accept)?;
+
+        // Here the stream has inherited the flag of the listener.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        rustix::io::ioctl_fionbio(&accepted.0, false)?;
+
+        Ok(accepted)
+    }
+
     /// Takes a connection with `accept`, which never blocks, or waits for one.
     #[track_caller]
-    pub(super) fn accept<T>(
+    fn accept<T>(
         &self,
         fd: BorrowedFd<'_>,
         mut accept: impl FnMut() -> io::Result<T>,
@@ -105,7 +121,6 @@ impl Listening {
 mod tests {
     use std::cell::Cell;
     use std::net::TcpListener;
-    use std::os::fd::AsFd;
     use std::time::Duration;
 
     use super::*;

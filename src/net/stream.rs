@@ -186,8 +186,8 @@ impl<'s> Stream<'s> {
 /// `stream`.
 macro_rules! read_and_write {
     ($stream:ty) => {
-        read_and_write!(@ $stream, );
-        read_and_write!(@ &$stream, );
+        $crate::net::stream::read_and_write!(@ $stream, );
+        $crate::net::stream::read_and_write!(@ &$stream, );
     };
     (@ $handle:ty, ) => {
         /// Each read is a blocking point. A read that is cancelled took nothing.

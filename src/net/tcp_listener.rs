@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::addrs::ToSocketAddrs;
-use super::like_std::{descriptor, like_std};
+use super::like_std::{like_std, listener_type};
 use super::listening::Listening;
 use super::lookup::resolve;
 use super::tcp_stream::TcpStream;
@@ -92,12 +92,7 @@ impl TcpListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accept = || self.socket.accept();
-        let (stream, peer) = self.listening.accept(self.socket.as_fd(), accept)?;
-
-        // Here the stream has inherited the flag of the listener.
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        stream.set_nonblocking(false)?;
-
+        let (stream, peer) = self.listening.accept_stream(self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
 
@@ -153,45 +148,7 @@ like_std! {
         fn set_ttl(&self, ttl: u32) -> io::Result<()>;
         /// Returns the time to live, in hops.
         fn ttl(&self) -> io::Result<u32>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
     }
 }
 
-descriptor!(TcpListener);
-
-/// Takes a listener over: its description becomes nonblocking. If it is nonblocking already, that
-/// counts as the user's wish, and `accept` does not wait.
-impl TryFrom<std::net::TcpListener> for TcpListener {
-    type Error = io::Error;
-
-    fn try_from(socket: std::net::TcpListener) -> io::Result<Self> {
-        let listening = Listening::adopt(socket.as_fd())?;
-        Ok(TcpListener { socket, listening })
-    }
-}
-
-/// Takes a listener over, like from std's type.
-impl TryFrom<OwnedFd> for TcpListener {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        std::net::TcpListener::from(fd).try_into()
-    }
-}
-
-/// Gives the listener back with the flag that the user set. While clones of this crate exist, the
-/// description stays nonblocking.
-impl From<TcpListener> for std::net::TcpListener {
-    fn from(listener: TcpListener) -> Self {
-        listener.listening.restore(listener.socket.as_fd());
-        listener.socket
-    }
-}
-
-/// Gives the listener back, like into std's type.
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> Self {
-        std::net::TcpListener::from(listener).into()
-    }
-}
+listener_type!(TcpListener, std::net::TcpListener, "std::net::TcpListener");

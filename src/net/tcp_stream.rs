@@ -1,8 +1,7 @@
 //! TCP connections.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,9 @@ use rustix::net::AddressFamily;
 
 use super::addrs::ToSocketAddrs;
 use super::connect::connect;
-use super::like_std::{descriptor, like_std};
+use super::like_std::{like_std, stream_type};
 use super::lookup::resolve;
 use super::socket::is_cancel;
-use super::stream::{Stream, read_and_write};
 use super::stream_state::StreamState;
 use crate::readiness::Patience;
 
@@ -202,11 +200,6 @@ impl TcpStream {
             state: self.state.clone(),
         })
     }
-
-    #[inline]
-    fn stream(&self) -> Stream<'_> {
-        Stream::new(self.socket.as_fd(), &self.state)
-    }
 }
 
 like_std! {
@@ -215,18 +208,6 @@ like_std! {
         fn peer_addr(&self) -> io::Result<SocketAddr>;
         /// Returns the address of this end.
         fn local_addr(&self) -> io::Result<SocketAddr>;
-        /// Shuts the reading side, the writing side, or both. Calls of other threads wake.
-        fn shutdown(&self, how: Shutdown) -> io::Result<()>;
-        /// Sets how long one read waits. After that time it fails with `WouldBlock`. Without a
-        /// limit, which is the default, it waits until data comes or the scope is cancelled.
-        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Sets how long one write waits. After that time it fails with `WouldBlock`, or returns
-        /// how many bytes were written. There is no limit by default.
-        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Returns how long one read waits.
-        fn read_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Returns how long one write waits.
-        fn write_timeout(&self) -> io::Result<Option<Duration>>;
         /// Makes the system send small pieces at once, or collect them.
         fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
         /// Returns whether small pieces are sent at once.
@@ -235,45 +216,7 @@ like_std! {
         fn set_ttl(&self, ttl: u32) -> io::Result<()>;
         /// Returns the time to live, in hops.
         fn ttl(&self) -> io::Result<u32>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
-        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
-        /// of the connection.
-        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
     }
 }
 
-descriptor!(TcpStream);
-read_and_write!(TcpStream);
-
-/// Nothing of the connection changes.
-impl From<std::net::TcpStream> for TcpStream {
-    fn from(socket: std::net::TcpStream) -> Self {
-        TcpStream {
-            socket,
-            state: Arc::default(),
-        }
-    }
-}
-
-/// Nothing of the connection changes.
-impl From<OwnedFd> for TcpStream {
-    fn from(fd: OwnedFd) -> Self {
-        std::net::TcpStream::from(fd).into()
-    }
-}
-
-/// The connection is as it was. std's type does not know whether the stream is
-/// [broken](super#broken-streams).
-impl From<TcpStream> for std::net::TcpStream {
-    fn from(stream: TcpStream) -> Self {
-        stream.socket
-    }
-}
-
-/// The connection is as it was.
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> Self {
-        stream.socket.into()
-    }
-}
+stream_type!(TcpStream, std::net::TcpStream, "std::net::TcpStream");

@@ -2,12 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use super::addrs::ToSocketAddrs;
-use super::datagram::Datagrams;
-use super::like_std::{descriptor, like_std};
+use super::like_std::{datagram_type, like_std};
 use super::lookup::resolve;
 use super::socket::Take;
 
@@ -262,11 +259,6 @@ impl UdpSocket {
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(self.socket.try_clone()?.into())
     }
-
-    #[inline]
-    fn datagrams(&self) -> Datagrams<'_> {
-        Datagrams(self.socket.as_fd())
-    }
 }
 
 like_std! {
@@ -275,16 +267,6 @@ like_std! {
         fn local_addr(&self) -> io::Result<SocketAddr>;
         /// Returns the address of the peer.
         fn peer_addr(&self) -> io::Result<SocketAddr>;
-        /// Sets how long one receipt waits. After that time it fails with `WouldBlock`. There is no
-        /// limit by default.
-        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Sets how long one send waits. After that time it fails with `WouldBlock`. There is no
-        /// limit by default.
-        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Returns how long one receipt waits.
-        fn read_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Returns how long one send waits.
-        fn write_timeout(&self) -> io::Result<Option<Duration>>;
         /// Allows or forbids sending to a broadcast address.
         fn set_broadcast(&self, broadcast: bool) -> io::Result<()>;
         /// Returns whether sending to a broadcast address is allowed.
@@ -313,40 +295,7 @@ like_std! {
         fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()>;
         /// Leaves an IPv6 multicast group.
         fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
-        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
-        /// of the socket.
-        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
     }
 }
 
-descriptor!(UdpSocket);
-
-/// Nothing of the socket changes.
-impl From<std::net::UdpSocket> for UdpSocket {
-    fn from(socket: std::net::UdpSocket) -> Self {
-        UdpSocket { socket }
-    }
-}
-
-/// Nothing of the socket changes.
-impl From<OwnedFd> for UdpSocket {
-    fn from(fd: OwnedFd) -> Self {
-        std::net::UdpSocket::from(fd).into()
-    }
-}
-
-/// The socket is as it was.
-impl From<UdpSocket> for std::net::UdpSocket {
-    fn from(socket: UdpSocket) -> Self {
-        socket.socket
-    }
-}
-
-/// The socket is as it was.
-impl From<UdpSocket> for OwnedFd {
-    fn from(socket: UdpSocket) -> Self {
-        socket.socket.into()
-    }
-}
+datagram_type!(UdpSocket, std::net::UdpSocket, "std::net::UdpSocket");

@@ -2,14 +2,11 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net;
 use std::path::Path;
-use std::time::Duration;
 
 use super::UnixSocketAddr;
-use super::datagram::Datagrams;
-use super::like_std::{descriptor, like_std};
+use super::like_std::{datagram_type, like_std};
 use super::socket::Take;
 use super::unix_addr;
 
@@ -164,8 +161,7 @@ impl UnixDatagram {
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
-    /// use std::time::Duration;
-    ///
+    ///     ///
     /// let (here, _there) = taskgroup::net::UnixDatagram::pair()?;
     /// let none = taskgroup::timeout(Duration::from_millis(1), || here.recv(&mut [0]))?;
     /// assert!(none.is_none());
@@ -276,11 +272,6 @@ impl UnixDatagram {
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(self.socket.try_clone()?.into())
     }
-
-    #[inline]
-    fn datagrams(&self) -> Datagrams<'_> {
-        Datagrams(self.socket.as_fd())
-    }
 }
 
 like_std! {
@@ -293,50 +284,11 @@ like_std! {
         fn peer_addr(&self) -> io::Result<UnixSocketAddr>;
         /// Shuts the receiving side, the sending side, or both. Calls of other threads wake.
         fn shutdown(&self, how: Shutdown) -> io::Result<()>;
-        /// Sets how long one receipt waits. After that time it fails with `WouldBlock`. There is no
-        /// limit by default.
-        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Sets how long one send waits. After that time it fails with `WouldBlock`. There is no
-        /// limit by default.
-        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Returns how long one receipt waits.
-        fn read_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Returns how long one send waits.
-        fn write_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
-        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
-        /// of the socket.
-        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
     }
 }
 
-descriptor!(UnixDatagram);
-
-/// Nothing of the socket changes.
-impl From<net::UnixDatagram> for UnixDatagram {
-    fn from(socket: net::UnixDatagram) -> Self {
-        UnixDatagram { socket }
-    }
-}
-
-/// Nothing of the socket changes.
-impl From<OwnedFd> for UnixDatagram {
-    fn from(fd: OwnedFd) -> Self {
-        net::UnixDatagram::from(fd).into()
-    }
-}
-
-/// The socket is as it was.
-impl From<UnixDatagram> for net::UnixDatagram {
-    fn from(socket: UnixDatagram) -> Self {
-        socket.socket
-    }
-}
-
-/// The socket is as it was.
-impl From<UnixDatagram> for OwnedFd {
-    fn from(socket: UnixDatagram) -> Self {
-        socket.socket.into()
-    }
-}
+datagram_type!(
+    UnixDatagram,
+    net::UnixDatagram,
+    "std::os::unix::net::UnixDatagram"
+);

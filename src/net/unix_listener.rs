@@ -1,12 +1,12 @@
 //! Unix sockets that listen.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net;
 use std::path::Path;
 
 use super::UnixSocketAddr;
-use super::like_std::{descriptor, like_std};
+use super::like_std::{like_std, listener_type};
 use super::listening::Listening;
 use super::unix_stream::UnixStream;
 
@@ -103,12 +103,7 @@ impl UnixListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, UnixSocketAddr)> {
         let accept = || self.socket.accept();
-        let (stream, peer) = self.listening.accept(self.socket.as_fd(), accept)?;
-
-        // Here the stream has inherited the flag of the listener.
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        stream.set_nonblocking(false)?;
-
+        let (stream, peer) = self.listening.accept_stream(self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
 
@@ -160,43 +155,11 @@ like_std! {
     impl UnixListener = "std::os::unix::net::UnixListener" {
         /// Returns the address that the listener is bound to.
         fn local_addr(&self) -> io::Result<UnixSocketAddr>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
     }
 }
 
-descriptor!(UnixListener);
-
-/// Takes a listener over, like [`TcpListener`](super::TcpListener).
-impl TryFrom<net::UnixListener> for UnixListener {
-    type Error = io::Error;
-
-    fn try_from(socket: net::UnixListener) -> io::Result<Self> {
-        let listening = Listening::adopt(socket.as_fd())?;
-        Ok(UnixListener { socket, listening })
-    }
-}
-
-/// Takes a listener over, like from std's type.
-impl TryFrom<OwnedFd> for UnixListener {
-    type Error = io::Error;
-
-    fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        net::UnixListener::from(fd).try_into()
-    }
-}
-
-/// Gives the listener back, like [`TcpListener`](super::TcpListener).
-impl From<UnixListener> for net::UnixListener {
-    fn from(listener: UnixListener) -> Self {
-        listener.listening.restore(listener.socket.as_fd());
-        listener.socket
-    }
-}
-
-/// Gives the listener back, like into std's type.
-impl From<UnixListener> for OwnedFd {
-    fn from(listener: UnixListener) -> Self {
-        net::UnixListener::from(listener).into()
-    }
-}
+listener_type!(
+    UnixListener,
+    net::UnixListener,
+    "std::os::unix::net::UnixListener"
+);

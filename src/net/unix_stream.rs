@@ -1,19 +1,15 @@
 //! Connections of Unix sockets.
 
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix};
 
 use super::UnixSocketAddr;
 use super::connect::connect;
-use super::like_std::{descriptor, like_std};
-use super::stream::{Stream, read_and_write};
+use super::like_std::{like_std, stream_type};
 use super::stream_state::StreamState;
 use super::unix_addr;
 use crate::readiness::Patience;
@@ -140,11 +136,6 @@ impl UnixStream {
             state: self.state.clone(),
         })
     }
-
-    #[inline]
-    fn stream(&self) -> Stream<'_> {
-        Stream::new(self.socket.as_fd(), &self.state)
-    }
 }
 
 like_std! {
@@ -153,57 +144,11 @@ like_std! {
         fn local_addr(&self) -> io::Result<UnixSocketAddr>;
         /// Returns the address of the peer.
         fn peer_addr(&self) -> io::Result<UnixSocketAddr>;
-        /// Shuts the reading side, the writing side, or both. Calls of other threads wake.
-        fn shutdown(&self, how: Shutdown) -> io::Result<()>;
-        /// Sets how long one read waits. After that time it fails with `WouldBlock`. There is no
-        /// limit by default.
-        fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Sets how long one write waits. After that time it fails with `WouldBlock`, or returns
-        /// how many bytes were written. There is no limit by default.
-        fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()>;
-        /// Returns how long one read waits.
-        fn read_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Returns how long one write waits.
-        fn write_timeout(&self) -> io::Result<Option<Duration>>;
-        /// Takes the error that the system keeps for the socket, if there is one.
-        fn take_error(&self) -> io::Result<Option<io::Error>>;
-        /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all handles
-        /// of the connection.
-        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
     }
 }
 
-descriptor!(UnixStream);
-read_and_write!(UnixStream);
-
-/// Nothing of the connection changes.
-impl From<net::UnixStream> for UnixStream {
-    fn from(socket: net::UnixStream) -> Self {
-        UnixStream {
-            socket,
-            state: Arc::default(),
-        }
-    }
-}
-
-/// Nothing of the connection changes.
-impl From<OwnedFd> for UnixStream {
-    fn from(fd: OwnedFd) -> Self {
-        net::UnixStream::from(fd).into()
-    }
-}
-
-/// The connection is as it was. std's type does not know whether the stream is
-/// [broken](super#broken-streams).
-impl From<UnixStream> for net::UnixStream {
-    fn from(stream: UnixStream) -> Self {
-        stream.socket
-    }
-}
-
-/// The connection is as it was.
-impl From<UnixStream> for OwnedFd {
-    fn from(stream: UnixStream) -> Self {
-        stream.socket.into()
-    }
-}
+stream_type!(
+    UnixStream,
+    net::UnixStream,
+    "std::os::unix::net::UnixStream"
+);
