@@ -241,15 +241,16 @@ impl<S> Cancellable<S> {
 }
 
 impl<S: AsFd + Read> Cancellable<S> {
+    /// Reads with `read` into `room` bytes.
     #[track_caller]
     fn read_with(
         &mut self,
-        is_empty: bool,
+        room: usize,
         read: impl FnMut(&mut S) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let length = self.call(WaitKind::DescriptorRead, Interest::Read, read)?;
         // Invariant 3: an end is nothing that was taken.
-        if length == 0 && !is_empty && self.is_polled {
+        if length == 0 && room > 0 && self.is_polled {
             access::at_the_end()?;
         }
 
@@ -262,7 +263,7 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = buf.len().min(self.longest_read);
         let buf = &mut buf[..length];
-        self.read_with(buf.is_empty(), |stream| stream.read(buf))
+        self.read_with(buf.len(), |stream| stream.read(buf))
     }
 
     #[track_caller]
@@ -275,8 +276,8 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
             return self.read(&mut bufs[0]);
         }
 
-        let is_empty = bufs.iter().all(|buf| buf.is_empty());
-        self.read_with(is_empty, |stream| stream.read_vectored(bufs))
+        let room = bufs.iter().map(|buf| buf.len()).sum();
+        self.read_with(room, |stream| stream.read_vectored(bufs))
     }
 }
 

@@ -319,6 +319,7 @@ impl Command {
         #[cfg(target_vendor = "apple")]
         let _alone = STARTS.lock();
         let child = self.inner.spawn()?;
+
         Ok(Child::new(child, self.ending, self.pipe_delay))
     }
 

@@ -167,6 +167,7 @@ impl Reading<'_> {
             // In this order: the kill is not held up by a child that writes without a pause.
             let limit = self.child.enforce()?;
             self.read_or_close();
+
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
@@ -189,6 +190,7 @@ impl Reading<'_> {
             if watched.is_empty() || limit.is_some_and(|limit| limit <= Instant::now()) {
                 return;
             }
+
             readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
         }
     }

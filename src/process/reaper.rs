@@ -118,7 +118,13 @@ fn run(waker: Option<&Waker>) {
         } else {
             idle_until = None;
         }
-        was_told = pause(waker, &children, &mut look, is_held, limit);
+
+        let mut ends = &children[..];
+        if is_held {
+            limit = look.shorten(limit);
+            ends = &[];
+        }
+        was_told = pause(waker, ends, &mut look, limit);
     }
 }
 
@@ -144,20 +150,20 @@ fn look_after(children: &mut Vec<Arc<Process>>) -> Option<Instant> {
     grace.min()
 }
 
-/// Blocks until a child may have ended, or another is handed over. Returns whether a child has.
+/// Blocks until one of `children` may have ended, or another is handed over. Returns whether a
+/// descriptor has told of an end.
 fn pause(
     waker: Option<&Waker>,
     children: &[Arc<Process>],
     look: &mut Look,
-    is_held: bool,
     mut limit: Option<Instant>,
 ) -> bool {
     let waker = waker.map(|waker| Watched::new(waker.as_fd(), Interest::Read));
-    let mut is_blind = waker.is_none() || is_held;
+    let mut is_blind = waker.is_none();
     let mut watched: Vec<_> = waker.into_iter().collect();
     let wakers = watched.len();
 
-    for child in children.iter().filter(|_| !is_held) {
+    for child in children {
         match child.watched() {
             Some(end) => watched.push(end),
             // One such child makes all pauses short.

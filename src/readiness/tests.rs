@@ -258,6 +258,27 @@ fn byte(index: usize) -> u8 {
     (index as u32).wrapping_mul(0x9E37_79B9).to_be_bytes()[0]
 }
 
+/// Sends so many bytes, with faults between them, and closes the socket.
+fn send_with_faults(far: UnixStream, seed: u64, length: usize) {
+    let mut chance = Chance(seed);
+    let bytes: Vec<_> = (0..length).map(byte).collect();
+    let mut rest = &bytes[..];
+
+    while !rest.is_empty() {
+        let call = || {
+            chance.fault()?;
+            let length = rest.len().min(1 + chance.below(3_000) as usize);
+            let flags = SendFlags::DONTWAIT;
+            Ok(rustix::net::send(&far, &rest[..length], flags)?)
+        };
+        let (write, forever) = (WaitKind::SocketWrite, || Ok(Patience::Forever));
+        let sent = retry(write, far.as_fd(), Interest::Write, forever, call);
+        rest = &rest[sent.expect("nothing cancels the sender")..];
+    }
+    // The end of the stream, and of the loop of the receiver.
+    drop(far);
+}
+
 /// Calls are interrupted, have nothing to read or no room for no reason, and are short. Each
 /// read is cancelled now and then and goes on afterwards. All bytes arrive, once and in order.
 #[test]
@@ -266,25 +287,7 @@ fn faults_of_calls_neither_lose_nor_repeat_a_byte() {
     for seed in 1..=5 {
         let (near, far) = UnixStream::pair().expect("there are descriptors left");
         thread::scope(|threads| {
-            threads.spawn(|| {
-                let mut chance = Chance(seed);
-                let bytes: Vec<_> = (0..LENGTH).map(byte).collect();
-                let mut rest = &bytes[..];
-
-                while !rest.is_empty() {
-                    let call = || {
-                        chance.fault()?;
-                        let length = rest.len().min(1 + chance.below(3_000) as usize);
-                        let flags = SendFlags::DONTWAIT;
-                        Ok(rustix::net::send(&far, &rest[..length], flags)?)
-                    };
-                    let (write, forever) = (WaitKind::SocketWrite, || Ok(Patience::Forever));
-                    let sent = retry(write, far.as_fd(), Interest::Write, forever, call);
-                    rest = &rest[sent.expect("nothing cancels the sender")..];
-                }
-                // The end of the stream, and of the loop of the receiver.
-                drop(far);
-            });
+            threads.spawn(|| send_with_faults(far, seed, LENGTH));
 
             let mut chance = Chance(seed + 100);
             let mut received = 0;
