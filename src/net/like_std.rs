@@ -14,7 +14,10 @@ macro_rules! like_std {
         impl $type {
             $(
                 $(#[$attribute])*
-                #[doc = concat!("\n\nStd's [`", stringify!($name), "`](", $std, "::", stringify!($name), ").")]
+                #[doc = concat!(
+                    "\n\nStd's [`", stringify!($name), "`](", $std, "::", stringify!($name),
+                    "), with its errors."
+                )]
                 pub fn $name(&self $(, $arg: $arg_type)*) -> $result {
                     self.socket.$name($($arg),*)
                 }
@@ -96,10 +99,16 @@ macro_rules! stream_type {
                 /// Sets how long one read waits. After that time it fails with `WouldBlock`.
                 /// Without a limit, which is the default, it waits until data comes or the scope is
                 /// cancelled.
-                fn set_read_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                fn set_read_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>;
                 /// Sets how long one write waits. After that time it fails with `WouldBlock`, or
                 /// returns how many bytes were written. There is no limit by default.
-                fn set_write_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                fn set_write_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>;
                 /// Returns how long one read waits.
                 fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Returns how long one write waits.
@@ -148,10 +157,16 @@ macro_rules! datagram_type {
             impl $sockets = $path {
                 /// Sets how long one receipt waits. After that time it fails with `WouldBlock`.
                 /// There is no limit by default.
-                fn set_read_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                fn set_read_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>;
                 /// Sets how long one send waits. After that time it fails with `WouldBlock`. There
                 /// is no limit by default.
-                fn set_write_timeout(&self, limit: Option<std::time::Duration>) -> std::io::Result<()>;
+                fn set_write_timeout(
+                    &self,
+                    limit: Option<std::time::Duration>
+                ) -> std::io::Result<()>;
                 /// Returns how long one receipt waits.
                 fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Returns how long one send waits.

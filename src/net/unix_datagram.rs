@@ -60,7 +60,7 @@ impl UnixDatagram {
     /// # fn main() -> std::io::Result<()> {
     /// use taskgroup::net::{UnixDatagram, UnixSocketAddr};
     ///
-    /// let path = std::env::temp_dir().join(format!("taskgroup-dgram-addr-{}", std::process::id()));
+    /// let path = std::env::temp_dir().join(format!("taskgroup-dgram-at-{}", std::process::id()));
     /// UnixDatagram::bind_addr(&UnixSocketAddr::from_pathname(&path)?)?;
     /// std::fs::remove_file(&path)?;
     /// # Ok(())

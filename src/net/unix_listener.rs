@@ -137,7 +137,7 @@ impl UnixListener {
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
-    /// let path = std::env::temp_dir().join(format!("taskgroup-nonblocking-{}", std::process::id()));
+    /// let path = std::env::temp_dir().join(format!("taskgroup-no-wait-{}", std::process::id()));
     /// let listener = taskgroup::net::UnixListener::bind(&path)?;
     /// listener.set_nonblocking(true)?;
     /// assert!(listener.accept().is_err());

@@ -46,7 +46,8 @@ use crate::cancel::context;
 /// use std::time::Duration;
 /// use taskgroup::process::Command;
 ///
-/// let status = taskgroup::timeout(Duration::from_millis(20), || Command::new("sleep").arg("60").status())?;
+/// let sleep = || Command::new("sleep").arg("60").status();
+/// let status = taskgroup::timeout(Duration::from_millis(20), sleep)?;
 /// assert!(status.is_none()); // the child has ended
 /// # Ok::<(), std::io::Error>(())
 /// ```

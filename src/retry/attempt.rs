@@ -58,8 +58,9 @@ impl Attempt {
     /// Returns whether no attempt follows if this one fails.
     ///
     /// ```
+    /// # use std::time::Duration;
     /// # use taskgroup::{Backoff, Cancelled};
-    /// let once = Backoff::<Cancelled>::exponential(std::time::Duration::from_millis(1)).attempts(1);
+    /// let once = Backoff::<Cancelled>::exponential(Duration::from_millis(1)).attempts(1);
     /// assert_eq!(taskgroup::retry(once, |attempt| Ok(attempt.is_last())), Ok(true));
     /// ```
     pub fn is_last(&self) -> bool {

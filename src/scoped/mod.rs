@@ -3,8 +3,8 @@
 //! # The bindings of a thread
 //!
 //! Each call of [`ScopedValue::with`] has a binding on its stack: the key, a pointer to the value,
-//! and the binding around it. A thread-local points to the innermost. A group keeps the pointer that
-//! was there when it was opened.
+//! and the binding around it. A thread-local points to the innermost. A group keeps the pointer
+//! that was there when it was opened.
 //!
 //! # Invariants
 //!

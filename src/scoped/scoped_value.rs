@@ -8,17 +8,17 @@ use super::bindings;
 
 /// A value that a piece of code and all tasks below it can read, without passing it on.
 ///
-/// A server has a request id that every log line should carry. As an argument, it goes through every
-/// function in between. In a thread-local, it is lost at each spawn, and a thread that is used
-/// again keeps the id of the request before. A scoped value is bound for a closure. The tasks of
-/// every group that is *opened inside* the closure see it too, at any depth and on whatever thread
-/// they run.
+/// A server has a request id that every log line should carry. As an argument, it goes through
+/// every function in between. In a thread-local, it is lost at each spawn, and a thread that is
+/// used again keeps the id of the request before. A scoped value is bound for a closure. The tasks
+/// of every group that is *opened inside* the closure see it too, at any depth and on whatever
+/// thread they run.
 ///
 /// A task sees the bindings that held where its *group* was opened, not where it was spawned. A
 /// task can outlive the code that spawned it, but not the code that opened its group.
 ///
-/// Code that no task runs sees no bindings: callbacks, cancel hooks, values that a cancel drops, and
-/// threads that [`abandon`](crate::abandon) leaves behind.
+/// Code that no task runs sees no bindings: callbacks, cancel hooks, values that a cancel drops,
+/// and threads that [`abandon`](crate::abandon) leaves behind.
 ///
 /// The idea is from Java ([JEP 506](https://openjdk.org/jeps/506)), where the tasks of a
 /// `StructuredTaskScope` inherit scoped values.

@@ -1,0 +1,137 @@
+//! The streams of a child: which of them a call sets, lends and closes, and the group that holds
+//! them.
+#![cfg(all(unix, feature = "process"))]
+
+#[path = "support/children.rs"]
+mod children;
+mod support;
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use children::{LONG, SHORT, line, ready, sh};
+use support::watch;
+use taskgroup::process::{Command, Stdio};
+
+/// Whether the call panics.
+fn panics<T>(call: impl FnOnce() -> T) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err()
+}
+
+#[test]
+fn a_start_after_an_output_inherits_again() {
+    let _watch = watch();
+    let mut command = sh("echo out; echo err >&2; cat");
+    for _ in 0..2 {
+        let output = command.output().unwrap();
+        assert_eq!(
+            (&*output.stdout, &*output.stderr),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
+    }
+    command.stdin(Stdio::null());
+    let child = command.spawn().unwrap();
+    assert!(child.stdout.is_none() && child.stderr.is_none());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_output_captures_what_this_type_has_not_chosen() {
+    let _watch = watch();
+    let converted = || {
+        let mut std = std::process::Command::new("sh");
+        std.args(["-c", "echo out; echo err >&2"]);
+        std.stdout(Stdio::null()).stderr(Stdio::null());
+        Command::from(std)
+    };
+    let output = converted().output().unwrap();
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+    let output = converted().stderr(Stdio::null()).output().unwrap();
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b"out\n"[..], &b""[..])
+    );
+}
+
+#[test]
+fn a_stop_closes_the_standard_input() {
+    let _watch = watch();
+    let mut command = sh("trap '' TERM; echo ready; cat; exit 3");
+    let child = ready(command.stdin(Stdio::piped()).grace(LONG));
+    // Neither the shell nor `cat` ends by the signal.
+    assert_eq!(child.stop().unwrap().code(), Some(3));
+}
+
+#[test]
+fn a_standard_input_that_was_lent_stays_open() {
+    let _watch = watch();
+    let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let lent = child.stdin.as_ref().unwrap().as_raw_fd();
+    // So the child does not end by itself.
+    let waited = taskgroup::timeout(SHORT, || child.wait());
+    assert_eq!(waited.unwrap(), None);
+    assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(15));
+
+    let stdin = child.stdin.take().unwrap();
+    assert_eq!(stdin.as_raw_fd(), lent);
+    assert!(rustix::io::fcntl_getfd(stdin.as_fd()).is_ok());
+}
+
+#[test]
+fn a_standard_input_that_a_wait_closed_has_no_descriptor() {
+    let _watch = watch();
+    let closed = || {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        child.stdin.take().unwrap()
+    };
+    assert!(format!("{:?}", closed()).contains("None"));
+    assert!(panics(|| closed().as_raw_fd()));
+    assert!(panics(|| OwnedFd::from(closed())));
+    assert!(panics(|| Stdio::from(closed())));
+}
+
+#[test]
+fn a_standard_input_becomes_the_output_of_another_child() {
+    let _watch = watch();
+    for is_lent in [false, true] {
+        let mut cat = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = cat.stdin.take().unwrap();
+        if is_lent {
+            assert!(stdin.as_raw_fd() > 2);
+        }
+        assert!(sh("echo hello").stdout(stdin).status().unwrap().success());
+
+        let mut text = String::new();
+        cat.stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "hello\n");
+        assert!(cat.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_group_that_is_not_its_own_outlives_the_child() {
+    let _watch = watch();
+    let mut command = sh("exec 3<&0; (read line <&3; echo $line) & echo ready; wait");
+    command.stdin(Stdio::piped()).own_group().process_group(0);
+    let mut child = ready(&mut command);
+    let mut stdin = child.stdin.take().unwrap();
+    assert_eq!(child.stop().unwrap().signal(), Some(15));
+
+    // Its helper is in the same group, and answers.
+    stdin.write_all(b"alive\n").unwrap();
+    assert_eq!(line(child.stdout.as_mut().unwrap()), "alive");
+}
