@@ -410,6 +410,7 @@ mod retry;
 mod scoped;
 #[cfg(not(loom))]
 mod snapshot;
+mod trace;
 mod waiting;
 mod workers;
 

@@ -13,6 +13,7 @@ use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
 use crate::lanes::{self, Frame, FrameKind};
 use crate::panics::{PanicPayload, log};
 use crate::scoped::unbound;
+use crate::trace::LeftBehind;
 use crate::waiting::{Slot, WaitKind};
 
 /// The state that a call of `abandon` shares with its thread.
@@ -139,6 +140,7 @@ where
 
     let location = Location::caller();
     let (theirs, actor) = (call.clone(), current::actor());
+    let traced = LeftBehind::new(name.as_deref(), location);
     let begin = move || {
         // Values that `f` owns, such as the end of a channel, are dropped for the calling task.
         let _recorded = current::begin_for(actor);
@@ -148,7 +150,10 @@ where
             group: 0,
             location,
         });
-        run(&theirs);
+        match traced {
+            Some(traced) => traced.run(|| run(&theirs)),
+            None => run(&theirs),
+        }
     };
 
     if let Err(error) = start_thread(

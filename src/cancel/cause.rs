@@ -9,6 +9,7 @@ use super::actor::Actor;
 use super::id::{TaskInfo, TokenId};
 use super::retried::Retried;
 use super::text::one_line;
+use crate::trace;
 
 /// The cause of a cancel: the event that came first, kept unchanged by every token that inherits
 /// the cancel.
@@ -140,6 +141,8 @@ struct CancelRecord {
     failed: Option<Arc<Actor>>,
     /// The retry that it ended, with the record of the cancel itself.
     retry: Option<(Retried, Cancelled)>,
+    /// When it was asked for, if a subscriber may want to know.
+    at: Option<Instant>,
 }
 
 impl Cancelled {
@@ -154,6 +157,7 @@ impl Cancelled {
             origin,
             failed: None,
             retry: None,
+            at: instant_for_subscriber(),
         }))
     }
 
@@ -170,6 +174,7 @@ impl Cancelled {
             origin,
             failed: Some(failed),
             retry: None,
+            at: instant_for_subscriber(),
         }))
     }
 
@@ -187,7 +192,13 @@ impl Cancelled {
             origin: same.origin(),
             failed: same.failed().cloned(),
             retry: Some((retried, same.clone())),
+            at: same.at(),
         }))
+    }
+
+    /// Returns when the cancel was asked for, if there was a subscriber then.
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.0.at
     }
 
     /// Returns the record that all errors of this cancel share.
@@ -248,6 +259,10 @@ impl Cancelled {
     pub fn retried(&self) -> Option<&Retried> {
         self.0.retry.as_ref().map(|(retried, _)| retried)
     }
+}
+
+fn instant_for_subscriber() -> Option<Instant> {
+    trace::is_on().then(Instant::now)
 }
 
 impl fmt::Display for Cancelled {

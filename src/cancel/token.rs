@@ -12,6 +12,7 @@ use super::frames;
 use super::id::TokenId;
 use super::node::{Grace, Node};
 use crate::lanes::{self, Frame, FrameKind};
+use crate::trace;
 
 /// Cancels scopes, and says whether it has been cancelled.
 ///
@@ -495,7 +496,7 @@ impl CancelOnDrop {
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            token.0.cancel(CancelCause::Dropped, self.location);
+            trace::in_destructor(|| token.0.cancel(CancelCause::Dropped, self.location));
         }
     }
 }

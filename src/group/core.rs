@@ -6,7 +6,8 @@ use super::failure_log::FailureLog;
 use super::state::group_state::GroupState;
 use crate::cancel::Cancelled;
 use crate::cancel::actor::{Actor, Part, TaskIdentity};
-use crate::error::{Elapsed, FailureKind, Origin, TaskError};
+use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
+use crate::trace;
 
 /// The state of a group and its failures.
 ///
@@ -36,6 +37,15 @@ impl<E: TaskError> GroupCore<E> {
         let failed = Arc::new(Actor::new(part, self.state.opened_in()));
         self.failures
             .fail(node, origin, kind, elapsed.into(), failed)
+    }
+
+    /// Logs the failure of an isolated task whose result is dropped.
+    pub(crate) fn log_untaken(&self, failure: &Failure<E>) {
+        let text = failure.text();
+        match self.state.trace() {
+            Some(trace) => trace.untaken(text),
+            None => trace::untaken(&text),
+        }
     }
 
     /// Cancels the group for a panic of the body, which is not recorded: it resumes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::job::Claimed;
 use super::stopwatch::Timing;
-use super::task_end::TaskEnd;
+use super::task_end::{Place, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
 
@@ -39,8 +39,12 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
     fn identity(&self) -> TaskIdentity;
 
-    /// Returns whether any thread will do.
-    fn runs_anywhere(&self) -> bool;
+    /// Returns on which of the threads that wait for the task it may run.
+    fn place(&self) -> Place;
+
+    /// Returns whether this thread is the place of a task that is to run where its span is. It
+    /// calls the subscriber, so the caller holds no lock.
+    fn is_at_home(&self) -> bool;
 
     /// Returns the name and the stack size of the thread of its own that the task asks for, if it
     /// asks for one.
@@ -84,6 +88,11 @@ pub(crate) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedT
 impl ErasedTask {
     pub(crate) fn is_claimed(&self) -> bool {
         self.0.claimed() != Claimed::No
+    }
+
+    /// Returns whether both are the same task.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Runs the task, unless another thread has claimed it: see [`Runnable::run`].

@@ -14,6 +14,7 @@ use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes};
 use crate::facade::{Mutex, catch};
 use crate::panics::{PanicPayload, log};
+use crate::trace::{self, FailedHow};
 
 /// The failures of a group, in the order in which they were recorded.
 ///
@@ -36,6 +37,15 @@ struct Entries<E> {
     failures: Vec<Failure<E>>,
     /// The index of the failure that cancelled the group.
     canceller: Option<usize>,
+}
+
+/// How a failure of this kind is told to a subscriber.
+pub(crate) fn failed_how<E>(kind: &FailureKind<E>) -> FailedHow {
+    match kind {
+        FailureKind::Error(_) => FailedHow::Error,
+        FailureKind::Panic(_) => FailedHow::Panic,
+        FailureKind::Spawn(_) => FailedHow::NoThread,
+    }
 }
 
 impl<E: TaskError> FailureLog<E> {
@@ -82,6 +92,7 @@ impl<E: TaskError> FailureLog<E> {
 
         // The decision, the entry and the mark are in one critical section.
         let fatal = self.fatal.includes(&kind);
+        let how = failed_how(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
         // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
@@ -100,6 +111,7 @@ impl<E: TaskError> FailureLog<E> {
             }
         }
 
+        let after_cancel = failure.after_cancel();
         entries.failures.push(failure);
         self.written.store(true, Relaxed);
         drop(entries);
@@ -108,6 +120,8 @@ impl<E: TaskError> FailureLog<E> {
         if let Some(delivery) = delivery {
             delivery.deliver();
         }
+        // Last: a slow subscriber must not hold up the cancel.
+        trace::failed(how, cancelled.cause(), after_cancel);
         cancelled
     }
 
@@ -120,12 +134,15 @@ impl<E: TaskError> FailureLog<E> {
                 delivery.deliver();
             }
         }
+        trace::failed(FailedHow::Panic, &CancelCause::BodyPanicked, false);
     }
 
     /// Records the panics of callbacks. A callback runs because of a cancel, so they come after
     /// one.
     pub(crate) fn add_callback_panics(&self, panics: Vec<CallbackPanic>) {
         let failure = |CallbackPanic { panic, when }| {
+            let cause = format_args!("a cancel callback panicked: {}", panic.message());
+            trace::failed(FailedHow::Panic, &cause, true);
             let mut failure = Failure::new(
                 Origin::Callback,
                 FailureKind::Panic(panic),
@@ -135,10 +152,9 @@ impl<E: TaskError> FailureLog<E> {
             failure.set_at(when.since(self.begun));
             failure
         };
-        self.entries
-            .lock()
-            .failures
-            .extend(panics.into_iter().map(failure));
+        // Made outside of the lock, since the subscriber is told.
+        let failures: Vec<_> = panics.into_iter().map(failure).collect();
+        self.entries.lock().failures.extend(failures);
         self.written.store(true, Relaxed);
     }
 

@@ -10,7 +10,7 @@ use super::erased::{ErasedTask, Runnable};
 use super::job::{Claimed, Job};
 use super::status::TaskStatus;
 use super::stopwatch::Timing;
-use super::task_end::{Role, TaskEnd};
+use super::task_end::{Place, Role, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy, TaskId};
@@ -117,7 +117,11 @@ where
         }
     }
 
-    fn runs_anywhere(&self) -> bool {
+    fn place(&self) -> Place {
+        Place::Anywhere
+    }
+
+    fn is_at_home(&self) -> bool {
         true
     }
 

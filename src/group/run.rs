@@ -13,11 +13,13 @@ use super::options::Options;
 use super::scope::TaskGroup;
 use super::state::group_state::{GroupInfo, GroupState};
 use super::stopwatch::{Stopwatch, Timing};
-use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, context, current};
+use crate::cancel::actor::{Actor, Part};
+use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context, current};
 use crate::error::{FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
 use crate::lanes::{self, Frame, FrameKind, Pushed};
 use crate::panics::{PanicPayload, drop_contained};
+use crate::trace::{GroupRun, GroupTrace, OpenedGroup};
 
 impl TaskGroup<'_, '_> {
     /// Runs `body` with a new group, and returns when every task of the group has ended.
@@ -76,9 +78,13 @@ where
         location,
         fatal: options.fatal,
     };
-    let state = GroupState::new(options.limit, info, opened_in.clone(), |observer| {
-        open(&options, observer, location)
-    });
+    let state = GroupState::new(
+        options.limit,
+        info,
+        opened_in.clone(),
+        |observer| open(&options, observer, location),
+        |id| open_trace(&options, id, opened_in.as_deref(), location),
+    );
     let node = state.node().clone();
     // Shown until the report: a scope that does not end is what a report is about.
     let _shown = ShownScope::begin(&state, location);
@@ -94,6 +100,9 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
+
+    // The thread stays in the span of the group until nothing is left to report.
+    let traced = group.core().state.trace().and_then(GroupTrace::enter);
 
     // The body runs in the scope of the group, and as its actor.
     let inside = context::enter(node);
@@ -115,7 +124,7 @@ where
     // The hooks run in the scope that the group was opened in.
     drop(inside);
     group.release();
-    report(group.core(), outcome, options.name, begun)
+    report(group.core(), outcome, options.name, begun, traced)
 }
 
 /// While it lives, the lane of this thread shows a scope.
@@ -167,6 +176,26 @@ fn open(
         node.set_deadline(deadline, location);
     }
     node
+}
+
+/// Makes the trace of a group that is opened in the task or body `parent`.
+#[cold]
+fn open_trace(
+    options: &Options,
+    id: TokenId,
+    parent: Option<&Actor>,
+    location: &'static Location<'static>,
+) -> Option<Box<GroupTrace>> {
+    let parent = parent.and_then(|actor| actor.parts().next());
+    GroupTrace::new(OpenedGroup {
+        id: id.0,
+        name: options.name.as_deref(),
+        parent: parent.map(|part| match part {
+            Part::Task(task) => task.id.0,
+            Part::Body(group) => group.0,
+        }),
+        location,
+    })
 }
 
 /// The error of a scope that has neither a failure nor a result: it was cancelled from inside, or
@@ -228,14 +257,30 @@ fn discard<E: TaskError>(core: &GroupCore<E>, returned: impl Sized, begun: Stopw
     }
 }
 
+/// Ends the span of a group, which this thread leaves.
+#[cold]
+fn end_trace(state: &GroupState, traced: Box<GroupRun>, outcome: &'static str) {
+    if let Some(trace) = state.trace() {
+        let cancelled = state.node().recorded().and_then(|cancelled| cancelled.at());
+        traced.end(trace, outcome, cancelled);
+    }
+}
+
 /// Makes the result of the scope.
 fn report<T, E: TaskError>(
     core: &GroupCore<E>,
     body: Body<T>,
     name: Option<Cow<'static, str>>,
     begun: Stopwatch,
+    traced: Option<Box<GroupRun>>,
 ) -> Result<T, GroupError<E>> {
     let GroupCore { state, failures } = core;
+    let end_trace = |outcome| {
+        if let Some(traced) = traced {
+            end_trace(state, traced, outcome);
+        }
+    };
+
     // Callbacks have no place among the tasks, so their panics come last.
     let panics = state.take_callback_panics();
     if !panics.is_empty() {
@@ -245,7 +290,10 @@ fn report<T, E: TaskError>(
     let cut = state.cut();
     let failed = !failures.is_empty();
     let cancelled = match body {
-        Body::Value(value) if !failed && cut.is_none() => return Ok(value),
+        Body::Value(value) if !failed && cut.is_none() => {
+            end_trace("finished");
+            return Ok(value);
+        }
         Body::Value(value) => {
             // Dropped before the failures are taken: its destructor may add one.
             discard(core, value, begun);
@@ -259,11 +307,17 @@ fn report<T, E: TaskError>(
                 failure.log_hidden();
                 drop_contained("failure that a panic hides", failure);
             }
+            end_trace("panicked");
             panic.resume()
         }
     };
 
     let error = failures.take(state.node(), name, cancelled);
+    end_trace(if error.failures().is_empty() {
+        "cancelled"
+    } else {
+        "failed"
+    });
     Err(if failures.resumes_panics() {
         error.resume_panic()
     } else {

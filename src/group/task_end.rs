@@ -1,4 +1,4 @@
-//! The end of a task, as the counts of its group need it.
+//! What the queue and the counts of a group know of a task: its role, its place and its end.
 
 use super::status::TaskStatus;
 
@@ -9,6 +9,17 @@ pub(crate) enum Role {
     Task,
     /// The scope cancels the task once the body and all tasks have ended.
     Daemon,
+}
+
+/// Which threads a task may run on in place, while they wait for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// On all.
+    Anywhere,
+    /// Where the span is current that was current at its spawn. The subscriber is asked.
+    WhereItsSpanIs,
+    /// On none: a worker, or a thread of its own, runs the task.
+    Elsewhere,
 }
 
 /// A task that has ended and is still on the counts of its group.

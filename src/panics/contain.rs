@@ -1,8 +1,8 @@
 //! Destructors of the user's on threads that a panic must not end.
 
-use super::discard::log;
 use super::payload::PanicPayload;
 use crate::facade::catch;
+use crate::trace::log;
 
 /// Drops a value of the user's where a panic must not go further. A panic of its destructor is
 /// logged, and `what` names the value there.

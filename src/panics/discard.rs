@@ -6,6 +6,7 @@ use std::error::Error;
 use std::mem;
 
 use crate::facade::catch;
+use crate::trace::log;
 
 /// Drops a payload. A panic of its destructor is logged and goes no further.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
@@ -29,15 +30,6 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
         }
     }
     mem::forget(payload);
-}
-
-/// Calls `write`, which logs something. A panic of the user's subscriber goes no further: there is
-/// no better place to report it.
-pub(crate) fn log(write: impl FnOnce()) {
-    if let Err(payload) = catch(write) {
-        // The destructor of the payload is the user's too, and its panic could not be reported.
-        mem::forget(payload);
-    }
 }
 
 /// Returns the message of a payload. Never unwinds, although it may run the `Display` of an error

@@ -9,8 +9,9 @@ mod record;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod testing;
 
+pub(crate) use crate::trace::log;
 pub(crate) use contain::drop_contained;
-pub(crate) use discard::{discard, log};
+pub(crate) use discard::discard;
 pub use payload::PanicPayload;
 #[cfg(all(test, not(loom)))]
 pub(crate) use record::forget_panics;

@@ -10,6 +10,7 @@ use super::worker::Worker;
 use super::{stack, start_hook};
 use crate::facade::{contained, local, park_idle, start_thread};
 use crate::lanes;
+use crate::trace;
 
 /// How long an idle worker stays.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ pub(super) fn run_worker(pool: &'static Pool) {
     // ever.
     contained(|| work(pool, &worker));
     WORKER.with(|own| own.take());
+    trace::thread_ends();
 }
 
 fn work(pool: &'static Pool, worker: &Arc<Worker>) {
@@ -95,5 +97,6 @@ pub(crate) fn start_dedicated(
         stack::begin_thread(stack_size);
         start_hook::run();
         contained(f);
+        trace::thread_ends();
     })
 }

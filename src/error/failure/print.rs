@@ -29,19 +29,9 @@ impl<E: TaskError> Failure<E> {
         log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
     }
 
-    /// Logs the failure of an isolated task that was not taken out of the handle.
-    pub(crate) fn log_untaken(&self) {
-        let text = self.text();
-        log(|| {
-            tracing::warn!(
-                "the failure of an isolated task was never taken out of its handle: {text}"
-            )
-        });
-    }
-
     /// Returns the drawing of the failure. The text of an error is the user's code: if it panics,
     /// the failure must not be lost.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         catch(|| format!("{self:#}")).unwrap_or_else(|payload| {
             // The failing part of the group is known without that text.
             let panic = PanicPayload::new(payload);

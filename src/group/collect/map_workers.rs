@@ -33,6 +33,7 @@ use crate::facade::{FIRST_BATCH, Mutex, TIME_PASSES, batches_ahead, spin};
 use crate::group::scope::TaskGroup;
 use crate::group::task::failed_item;
 use crate::group::task_end::Role;
+use crate::trace;
 use crate::waiting::{Slot, WaitKind};
 
 /// A batch that took less time than `SHORT` was too small to be worth its locks and clocks. One
@@ -245,7 +246,8 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             puller.unpark();
         }
         if spawn {
-            self.spawn(group);
+            // To a subscriber, all map workers are children of the caller of the map.
+            trace::beside(|| self.spawn(group));
         }
         first
     }

@@ -17,6 +17,7 @@ use crate::group::task::isolation::Isolation;
 use crate::group::task::record::Task;
 use crate::group::task::spec::{OwnThread, TaskSpec};
 use crate::group::task_end::Role;
+use crate::trace;
 
 /// The options of one task. [`TaskGroup::task`] makes it, and one of the spawns uses it up.
 ///
@@ -218,7 +219,8 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         let own_thread = (self.dedicated || self.stack_size.is_some()).then_some(OwnThread {
             stack_size: self.stack_size,
         });
-        let spec = TaskSpec::new(self.name.clone(), own_thread, location, role);
+        let group = || self.state().node().id();
+        let spec = TaskSpec::new(self.name.clone(), own_thread, location, role, group);
         Task::new(self.group.core(), spec, isolation, f)
     }
 
@@ -283,7 +285,10 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         };
 
         match task.take_closure() {
-            Some(closure) => Err(SpawnError::new(kind, closure)),
+            Some(closure) => {
+                trace::refused(&kind);
+                Err(SpawnError::new(kind, closure))
+            }
             // A cancel that came in between has dropped the closure already. The handle says so.
             None => Ok(TaskHandle::new(task)),
         }

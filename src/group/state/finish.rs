@@ -11,13 +11,23 @@ use super::queue::{TakenTask, TaskQueue};
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
 use crate::facade::spin;
+use crate::group::erased::ErasedTask;
 use crate::group::stopwatch::Timing;
+use crate::group::task_end::Place;
 use crate::lanes::Object;
 use crate::waiting::WaitKind;
 use crate::workers::{self, Source};
 
 /// While so many tasks are queued, the owner times the tasks that it runs by the coarse clock.
 const LONG_QUEUE: usize = 8;
+
+/// What the owner may do about the next queued task.
+enum ForOwner {
+    Taken(TakenTask),
+    /// Run it, if the span that is current here was current at its spawn.
+    IfAtHome(ErasedTask),
+    Nothing,
+}
 
 impl GroupState {
     /// Runs the tasks that have not begun on the owner's thread, and waits until all tasks have
@@ -107,28 +117,58 @@ impl GroupState {
     /// thread of their own, or for their name on the thread, are left to the workers, and so are
     /// daemons.
     fn take_for_owner(self: &Arc<Self>) -> Option<TakenTask> {
+        let mut at_home: Option<ErasedTask> = None;
+        loop {
+            match self.try_take_for_owner(at_home.as_ref()) {
+                ForOwner::Taken(taken) => return Some(taken),
+                ForOwner::Nothing => return None,
+                // The subscriber is asked without the lock. A worker may take the task meanwhile.
+                ForOwner::IfAtHome(task) => {
+                    if !task.is_at_home() {
+                        return None;
+                    }
+                    at_home = Some(task);
+                }
+            }
+        }
+    }
+
+    /// Takes the next task, if the owner may run it. `at_home` is a task that it may run in its
+    /// span.
+    #[inline]
+    fn try_take_for_owner(self: &Arc<Self>, at_home: Option<&ErasedTask>) -> ForOwner {
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
-        if queue.permits.held >= self.limit
-            || !queue
-                .next_task(&mut drops)
-                .is_some_and(|task| task.runs_anywhere())
+        let next = if queue.permits.held < self.limit {
+            queue.next_task(&mut drops)
+        } else {
+            None
+        };
+        let place = next.map_or(Place::Elsewhere, |task| task.place());
+        if let (Place::WhereItsSpanIs, Some(task)) = (place, next)
+            && !at_home.is_some_and(|at_home| at_home.is(task))
         {
+            return ForOwner::IfAtHome(task.clone());
+        }
+
+        if place == Place::Elsewhere {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
                 let source: Arc<dyn Source> = self.clone();
                 workers::unlist(&source);
             }
-            return None;
+            return ForOwner::Nothing;
         }
 
-        let taken = queue.pop_next(self.limit)?;
+        let Some(taken) = queue.pop_next(self.limit) else {
+            return ForOwner::Nothing;
+        };
         let timing = if queue.tasks.len() < LONG_QUEUE {
             Timing::Precise
         } else {
             Timing::Coarse
         };
-        Some(TakenTask { timing, ..taken })
+        ForOwner::Taken(TakenTask { timing, ..taken })
     }
 
     /// Runs a task on the owner's thread. Most of these are not reported until the owner looks at

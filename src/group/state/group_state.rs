@@ -34,13 +34,16 @@ use super::outer_permit::OuterPermit;
 use super::permit::UNLIMITED;
 use super::queue::TaskQueue;
 use crate::cancel::actor::Actor;
-use crate::cancel::{CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, context};
+use crate::cancel::{
+    CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context,
+};
 use crate::facade::{Mutex, Payload, preset};
 use crate::group::callback_panic::CallbackPanic;
 use crate::group::policy::Fatal;
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 use crate::scoped::Bindings;
+use crate::trace::{self, GroupTrace, TracedCancel};
 
 /// What a report says of a group, as it was opened.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub(crate) struct GroupState {
     bindings: Bindings,
     /// The innermost permit that was held where the group was opened.
     pub(super) outer_permit: Option<Arc<OuterPermit>>,
+    /// What a subscriber knows of the group, if there was one at the opening.
+    trace: Option<Box<GroupTrace>>,
     /// The identity of the scope's thread. It is sound for as long as the scope lasts.
     owner: usize,
     /// A task has been counted at some time. Read by the owner after the body has returned.
@@ -85,30 +90,48 @@ pub(crate) struct GroupState {
 }
 
 impl GroupState {
-    /// Makes a group with the node that `node` makes for the observer that it is given.
+    /// Makes a group with the node that `node` makes for the observer that it is given, and the
+    /// trace that `trace` makes for the id of that node.
+    #[inline]
     pub(crate) fn new(
         limit: Option<usize>,
         info: GroupInfo,
         opened_in: Option<Arc<Actor>>,
         node: impl FnOnce(Weak<dyn Observer>) -> Arc<Node>,
+        trace: impl FnOnce(TokenId) -> Option<Box<GroupTrace>>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|state: &Weak<GroupState>| GroupState {
-            token: CancelToken::from_node(node(state.clone())),
-            limit: limit.unwrap_or(UNLIMITED),
-            info,
-            opened_in,
-            bindings: Bindings::current(),
-            outer_permit: held_permits::innermost(),
-            owner: context::identity(),
-            used: PlainBool::new(false),
-            queue: preset!(Mutex::new(TaskQueue::new())),
-            daemon_node: preset!(OnceLock::new()),
-            ended_in_place: PlainUsize::new(0),
-            ended_from_queue: PlainUsize::new(0),
-            any_cut: PlainBool::new(false),
-            callback_panics: preset!(Mutex::new(Vec::new())),
-            any_callback_panicked: PlainBool::new(false),
+        Arc::new_cyclic(|state: &Weak<GroupState>| {
+            let token = CancelToken::from_node(node(state.clone()));
+            let trace = if trace::is_on() {
+                trace(token.id())
+            } else {
+                None
+            };
+            GroupState {
+                token,
+                trace,
+                limit: limit.unwrap_or(UNLIMITED),
+                info,
+                opened_in,
+                bindings: Bindings::current(),
+                outer_permit: held_permits::innermost(),
+                owner: context::identity(),
+                used: PlainBool::new(false),
+                queue: preset!(Mutex::new(TaskQueue::new())),
+                daemon_node: preset!(OnceLock::new()),
+                ended_in_place: PlainUsize::new(0),
+                ended_from_queue: PlainUsize::new(0),
+                any_cut: PlainBool::new(false),
+                callback_panics: preset!(Mutex::new(Vec::new())),
+                any_callback_panicked: PlainBool::new(false),
+            }
         })
+    }
+
+    /// What a subscriber knows of the group, if there is one.
+    #[inline]
+    pub(crate) fn trace(&self) -> Option<&GroupTrace> {
+        self.trace.as_deref()
     }
 
     #[cfg_attr(loom, allow(dead_code, reason = "a model has no snapshots"))]
@@ -240,6 +263,14 @@ impl GroupState {
 
 impl Observer for GroupState {
     fn cancelled(self: Arc<Self>) {
+        if let (Some(trace), Some(cancelled)) = (self.trace(), self.node().recorded()) {
+            trace.cancelled(TracedCancel {
+                cause: cancelled.cause().to_string(),
+                location: cancelled.location(),
+                origin: cancelled.origin().0,
+            });
+        }
+
         // Invariant 3: after the mark, the queue is emptied.
         //
         // fault: cancel-leaves-the-queue

@@ -11,6 +11,15 @@ use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
 use crate::scoped::unbound;
+use crate::trace;
+
+/// When the failure of an isolated task whose result is dropped is logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LogUntaken {
+    Now,
+    /// The drop of a handle logs nothing itself, if there is a subscriber that can be told later.
+    AtEndOfGroup,
+}
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -46,7 +55,7 @@ where
 
         // fault: result-outlives-the-end
         if handle == HandleAtEnd::Gone {
-            self.drop_result();
+            self.drop_result(LogUntaken::Now);
         }
         self.task_end(status)
     }
@@ -85,7 +94,7 @@ where
         let handle = self.job.end(claim, status);
         // fault: result-outlives-a-watched-end
         if handle == HandleAtEnd::Gone {
-            self.drop_result();
+            self.drop_result(LogUntaken::Now);
         }
 
         self.wake_waiters();
@@ -116,14 +125,18 @@ where
     }
 
     /// Drops a result that has no handle.
-    pub(super) fn drop_result(&self) {
+    pub(super) fn drop_result(&self, when: LogUntaken) {
         if let Some(value) = self.job.take() {
             // The failure of an isolated task is in its result alone, so it is logged.
             let failure = self
                 .isolation
                 .and_then(|isolation| (isolation.failure)(&value));
-            if let Some(failure) = failure {
-                failure.log_untaken();
+            match (failure, when) {
+                (None, _) => {}
+                (Some(failure), LogUntaken::Now) => self.core.log_untaken(failure),
+                (Some(failure), LogUntaken::AtEndOfGroup) => {
+                    trace::in_destructor(|| self.core.log_untaken(failure));
+                }
             }
             unbound(|| self.guard_drop(value));
         }
@@ -150,6 +163,7 @@ where
             );
             self.guard_drop(closure);
         }
+        self.end_unrun_trace(status);
         self.end(claim, status, before_end)
     }
 }

@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::closure::Closure;
+use super::end::LogUntaken;
 use super::record::Task;
 use super::spec::TaskSpec;
 use super::watch_list::OnFinished;
@@ -16,6 +17,8 @@ use crate::group::state::deferred_drops::DeferredDrops;
 use crate::group::state::held_permits::Lending;
 use crate::group::state::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::group::status::TaskStatus;
+use crate::group::task_end::Place;
+use crate::trace;
 use crate::waiting::Slot;
 
 pub(crate) trait Joinable<'scope, T>: Send + Sync {
@@ -105,8 +108,13 @@ where
 
     #[inline]
     fn run_in_place(&self) -> Option<Option<T>> {
-        if !self.runs_anywhere() || !self.job.is_plain() {
+        if !self.job.is_plain() {
             return None;
+        }
+        match self.place() {
+            Place::Anywhere => {}
+            Place::WhereItsSpanIs if self.is_at_home() => {}
+            _ => return None,
         }
         context::in_place(self.base(), || self.run_here())
     }
@@ -115,14 +123,15 @@ where
         self.own()
             .cancel(CancelCause::Requested { reason: None }, location);
         // A task that has not begun never will.
-        if let Some(end) = self.discard() {
-            self.core.state.leave_unrun(end);
+        match self.discard() {
+            Some(end) => self.core.state.leave_unrun(end),
+            None => trace::task_cancelled(self.spec.id.0, location),
         }
     }
 
     fn detach(&self) {
         if self.job.detach() {
-            self.drop_result();
+            self.drop_result(LogUntaken::AtEndOfGroup);
         }
     }
 

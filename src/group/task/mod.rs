@@ -11,6 +11,7 @@ mod outcome;
 pub(super) mod record;
 mod run;
 pub(super) mod spec;
+mod traced;
 mod watch_list;
 
 pub use handle::TaskHandle;

@@ -20,10 +20,20 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Runs the closure. Returns the status and the result. The result of an isolated task may be
-    /// its failure.
+    /// Runs the closure in the span of the task. Returns the status and the result. The result of an
+    /// isolated task may be its failure.
     #[inline]
     pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
+        let traced = self.spec.begin_trace();
+        let (status, value) = self.run_closure(claim, begun);
+        if let Some(traced) = traced {
+            self.end_trace(traced, status);
+        }
+        (status, value)
+    }
+
+    #[inline(always)]
+    fn run_closure(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else {
             return (TaskStatus::NeverRan, None);
         };
@@ -112,6 +122,7 @@ where
             let traces = kind.traces();
             let mut failure = Failure::new(origin, kind, after_cancel, elapsed).with_traces(traces);
             failure.set_at(self.core.failures.now());
+            self.tell_isolated(&failure);
             return (status, Some((isolation.wrap)(failure)));
         }
 

@@ -83,6 +83,7 @@ where
     pub(crate) fn take_closure(&self) -> Option<F> {
         let claim = self.job.claim()?;
         let closure = self.job.closure(&claim);
+        self.end_refused_trace();
 
         // No thread waits for a task that was refused, so nothing is woken.
         self.job.end(claim, TaskStatus::NeverRan);

@@ -13,7 +13,7 @@ use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::{Stopwatch, Timing};
-use crate::group::task_end::{Role, TaskEnd};
+use crate::group::task_end::{Place, Role, TaskEnd};
 use crate::workers;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
@@ -144,7 +144,11 @@ where
         }
 
         let kind = FailureKind::Spawn(error);
+        let traced = self.spec.begin_trace();
         let (status, value) = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
+        if let Some(traced) = traced {
+            self.end_trace_without_thread(traced);
+        }
         // The failure of an isolated task is its result.
         if let Some(value) = value {
             self.job.store(&claim, value);
@@ -160,8 +164,16 @@ where
         self.spec.identity()
     }
 
-    fn runs_anywhere(&self) -> bool {
-        self.spec.is_plain() && self.spec.role == Role::Task
+    fn place(&self) -> Place {
+        if self.spec.role == Role::Task {
+            self.spec.place()
+        } else {
+            Place::Elsewhere
+        }
+    }
+
+    fn is_at_home(&self) -> bool {
+        self.spec.is_at_home()
     }
 
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {

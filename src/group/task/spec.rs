@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::panic::Location;
+use std::sync::Arc;
 
 use crate::cancel::actor::TaskIdentity;
-use crate::cancel::{TaskId, TaskInfo};
-use crate::facade::THREAD_FOR_EACH_TASK;
-use crate::group::task_end::Role;
+use crate::cancel::{TaskId, TaskInfo, TokenId};
+use crate::facade::{Mutex, THREAD_FOR_EACH_TASK};
+use crate::group::task_end::{Place, Role};
+use crate::trace::{self, SpawnedTask, TaskRun, TaskTrace};
 
 /// The identity of a task, and the options it was spawned with.
 pub(crate) struct TaskSpec {
@@ -20,6 +22,9 @@ pub(crate) struct TaskSpec {
 struct Extras {
     name: Option<Cow<'static, str>>,
     own_thread: Option<OwnThread>,
+    /// What a subscriber knows of the task, if there was one at the spawn. The thread that claims
+    /// the task takes it out.
+    trace: Option<Mutex<Option<Arc<TaskTrace>>>>,
 }
 
 /// The thread of its own that a task asks for.
@@ -36,6 +41,7 @@ impl TaskSpec {
         own_thread: Option<OwnThread>,
         location: &'static Location<'static>,
         role: Role,
+        group: impl FnOnce() -> TokenId,
     ) -> Self {
         // In a model of another crate there are no workers.
         let own_thread = if THREAD_FOR_EACH_TASK {
@@ -44,16 +50,32 @@ impl TaskSpec {
             own_thread
         };
 
-        // Boxed: most tasks have neither, and tasks are many.
-        let plain = name.is_none() && own_thread.is_none();
+        let id = TaskId::next();
+        let trace = if trace::is_on() {
+            TaskTrace::new(SpawnedTask {
+                id: id.0,
+                name: name.as_deref(),
+                group: group().0,
+                location,
+            })
+        } else {
+            None
+        };
+
+        // Boxed: most tasks have none of these, and tasks are many.
+        let plain = name.is_none() && own_thread.is_none() && trace.is_none();
         let extras = if plain {
             None
         } else {
-            Some(Box::new(Extras { name, own_thread }))
+            Some(Box::new(Extras {
+                name,
+                own_thread,
+                trace: trace.map(|trace| Mutex::new(Some(trace))),
+            }))
         };
 
         TaskSpec {
-            id: TaskId::next(),
+            id,
             location,
             role,
             extras,
@@ -68,9 +90,35 @@ impl TaskSpec {
         self.extras.as_ref()?.own_thread
     }
 
-    /// Returns whether the task asks for neither a name nor a thread.
-    pub(super) fn is_plain(&self) -> bool {
-        self.extras.is_none()
+    /// Returns the thread that the task asks for, by its name or its options.
+    #[inline]
+    pub(super) fn place(&self) -> Place {
+        match &self.extras {
+            None => Place::Anywhere,
+            Some(extras) if extras.name.is_none() && extras.own_thread.is_none() => {
+                Place::WhereItsSpanIs
+            }
+            Some(_) => Place::Elsewhere,
+        }
+    }
+
+    /// Returns whether the span of this thread is the one that was current at the spawn. It calls
+    /// the subscriber.
+    pub(super) fn is_at_home(&self) -> bool {
+        let trace = || self.extras.as_ref()?.trace.as_ref()?.lock().clone();
+        trace().is_some_and(|trace| trace.is_at_home())
+    }
+
+    /// Takes the trace of a task that this thread has claimed.
+    #[inline]
+    pub(super) fn take_trace(&self) -> Option<Arc<TaskTrace>> {
+        self.extras.as_ref()?.trace.as_ref()?.lock().take()
+    }
+
+    /// Enters the span of the task, which this thread runs.
+    #[inline]
+    pub(super) fn begin_trace(&self) -> Option<Box<TaskRun>> {
+        self.take_trace().map(TaskTrace::begin)
     }
 
     #[inline]

@@ -1,0 +1,87 @@
+//! How a task ends its span.
+
+use super::closure::Closure;
+use super::record::Task;
+use crate::cancel::{Node, context};
+use crate::error::{Failure, TaskError};
+use crate::group::failure_log::failed_how;
+use crate::group::status::TaskStatus;
+use crate::trace::{self, EndOfTask, TaskRun};
+
+/// The outcome of a task, as its span has it.
+fn outcome(status: TaskStatus) -> &'static str {
+    match status {
+        TaskStatus::Queued => "queued",
+        TaskStatus::Running => "running",
+        TaskStatus::Finished => "finished",
+        TaskStatus::Failed => "failed",
+        TaskStatus::Panicked => "panicked",
+        TaskStatus::Cancelled => "cancelled",
+        TaskStatus::NeverRan => "never ran",
+    }
+}
+
+/// The end of a task whose innermost scope is the one of `node`.
+fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
+    EndOfTask {
+        outcome,
+        cancelled: node.recorded().and_then(|cancelled| cancelled.at()),
+        // The waits of a task do not keep yet when they first saw a cancel.
+        seen: None,
+    }
+}
+
+impl<'scope, T, F, E> Task<'scope, T, F, E>
+where
+    T: Send + 'scope,
+    F: Closure<T, E> + 'scope,
+    E: TaskError,
+{
+    /// Ends the span of a task that this thread has run. To be called in the frame of the task.
+    #[cold]
+    pub(super) fn end_trace(&self, traced: Box<TaskRun>, status: TaskStatus) {
+        // A task without a handle keeps its node in its frame.
+        let node = context::made_own().unwrap_or_else(|| self.innermost());
+        traced.end(end_of(&node, outcome(status)));
+    }
+
+    /// Ends the span that this thread has entered for a task that the system refused a thread.
+    #[cold]
+    pub(super) fn end_trace_without_thread(&self, traced: Box<TaskRun>) {
+        traced.end(end_of(&self.innermost(), "refused"));
+    }
+
+    /// Ends the span of a task that did not run, and counts the task.
+    #[cold]
+    pub(super) fn end_unrun_trace(&self, status: TaskStatus) {
+        let group = self.core.state.trace();
+        if let Some(group) = group.filter(|_| status == TaskStatus::NeverRan) {
+            group.note_never_ran();
+        }
+
+        let Some(task) = self.spec.take_trace() else {
+            return;
+        };
+        let end = end_of(&self.innermost(), outcome(status));
+        match group {
+            Some(group) => group.end_unrun(task, end),
+            None => task.end_unrun(end),
+        }
+    }
+
+    /// Ends the span of a task whose closure `try_spawn` gives back.
+    #[cold]
+    pub(super) fn end_refused_trace(&self) {
+        if let Some(task) = self.spec.take_trace() {
+            task.end_unrun(end_of(&self.innermost(), "refused"));
+        }
+    }
+
+    /// Sends the event of a failure that is the result of the task.
+    pub(super) fn tell_isolated(&self, failure: &Failure<E>) {
+        // The text is made by user code, so it is made only for a subscriber that wants it.
+        if trace::wants_failures() {
+            trace::isolated_failed(failed_how(failure.kind()), &failure.text());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How the subscriber is called: user code, on any thread.
+
+use std::cell::Cell;
+use std::mem;
+
+use crate::facade::catch;
+
+thread_local! {
+    // It has a destructor, so it is out of reach in the destructors that come later: those of
+    // other thread-locals, in which the subscriber is not called.
+    static THREAD: Thread = const { Thread::new() };
+}
+
+struct Thread {
+    /// The subscriber is being called, or the task was spawned by it (invariant 4).
+    telling: Cell<bool>,
+    /// A destructor of the crate runs.
+    in_destructor: Cell<bool>,
+    /// The thread has run its last task.
+    ends: Cell<bool>,
+}
+
+impl Thread {
+    const fn new() -> Self {
+        Thread {
+            telling: Cell::new(false),
+            in_destructor: Cell::new(false),
+            ends: Cell::new(false),
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {}
+}
+
+/// Sets a flag of this thread, until it is dropped.
+struct Flag {
+    flag: fn(&Thread) -> &Cell<bool>,
+    before: bool,
+}
+
+impl Flag {
+    fn set(flag: fn(&Thread) -> &Cell<bool>) -> Self {
+        let before = THREAD.try_with(|thread| flag(thread).replace(true));
+        Flag {
+            flag,
+            before: before.unwrap_or(false),
+        }
+    }
+}
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        // Nothing is to be restored on a thread that has lost its flags.
+        let _ = THREAD.try_with(|thread| (self.flag)(thread).set(self.before));
+    }
+}
+
+/// Calls `f`, which calls the subscriber, unless this thread must not. Returns none in that case,
+/// and if the subscriber panicked.
+pub(super) fn tell<T>(f: impl FnOnce() -> T) -> Option<T> {
+    let may_tell = THREAD.try_with(|thread| !thread.telling.get() && !thread.ends.get());
+    if may_tell.unwrap_or(false) {
+        contain(f)
+    } else {
+        None
+    }
+}
+
+/// Calls `f`, which calls the subscriber, on whatever thread. For calls that undo others: a span
+/// that was entered is left, and one that was made is closed.
+pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
+    let _telling = Flag::set(|thread| &thread.telling);
+    // `catch` asserts that this thread holds no lock of the crate (invariant 2).
+    catch(f)
+        // The destructor of the payload is the subscriber's too, and its panic could not be
+        // reported.
+        .map_err(mem::forget)
+        .ok()
+}
+
+/// Calls `write`, which logs something that no report can take, also where a thread ends. A panic
+/// of the subscriber goes no further: there is no better place to report it.
+pub(crate) fn log(write: impl FnOnce()) {
+    // What the subscriber itself does wrong is not told to it: that would not end.
+    if !is_telling() {
+        contain(write);
+    }
+}
+
+/// Whether code that the subscriber runs is running.
+pub(super) fn is_telling() -> bool {
+    THREAD
+        .try_with(|thread| thread.telling.get())
+        .unwrap_or(false)
+}
+
+/// Whether this thread may make spans.
+pub(super) fn may_tell() -> bool {
+    THREAD
+        .try_with(|thread| !thread.ends.get())
+        .unwrap_or(false)
+}
+
+/// While it lives, this thread runs a task that the subscriber has spawned (invariant 4).
+pub(super) struct Silence(#[allow(dead_code, reason = "held for its drop")] Flag);
+
+impl Silence {
+    pub(super) fn begin() -> Self {
+        Silence(Flag::set(|thread| &thread.telling))
+    }
+}
+
+/// Runs `f`, which a destructor of the crate calls (invariant 2).
+pub(crate) fn in_destructor<T>(f: impl FnOnce() -> T) -> T {
+    let _flag = Flag::set(|thread| &thread.in_destructor);
+    f()
+}
+
+pub(super) fn is_in_destructor() -> bool {
+    THREAD
+        .try_with(|thread| thread.in_destructor.get())
+        .unwrap_or(true)
+}
+
+/// Says that this thread has run its last task: only destructors of thread-locals follow.
+pub(crate) fn thread_ends() {
+    // A thread without flags says nothing in any case.
+    let _ = THREAD.try_with(|thread| thread.ends.set(true));
+}
