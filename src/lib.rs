@@ -272,8 +272,9 @@
 //! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and links
 //!   tokens of this crate with a `CancellationToken`.
 //!
-//! Events that no call can return, such as failures that a panic hides, go to
-//! [`tracing`](https://docs.rs/tracing).
+//! With a subscriber of [`tracing`](https://docs.rs/tracing), groups and tasks have spans, below
+//! the span that is current at their spawn. Events that no call can return, such as failures that a
+//! panic hides, go there too. The page [Seeing inside] lists them.
 //!
 //! # Beside std, rayon, crossbeam and tokio
 //!
@@ -366,6 +367,7 @@
 #![doc = concat!("[checks]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/verification.md")]
 #![doc = concat!("[performance]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/performance.md")]
 #![doc = concat!("[platforms]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/platforms.md")]
+#![doc = concat!("[Seeing inside]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/seeing.md")]
 #![doc = concat!("[change log]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/CHANGELOG.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -387,6 +389,8 @@ mod pages {
     mod performance {}
     #[doc = include_str!("../docs/platforms.md")]
     mod platforms {}
+    #[doc = include_str!("../docs/seeing.md")]
+    mod seeing {}
 }
 
 #[cfg(doctest)]

@@ -18,6 +18,12 @@ use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus, aband
 use tracing::dispatcher::{get_default, set_default, with_default};
 use tracing::{Dispatch, Level, info, info_span};
 
+/// Sends an event with this message.
+fn say(message: &str) -> anyhow::Result<()> {
+    info!("{message}");
+    Ok(())
+}
+
 fn span_of(recording: &Recording, message: &str) -> Option<usize> {
     let events = recording.events_of(message);
     assert_eq!(events.len(), 1, "{message}: {events:?}");
@@ -40,14 +46,14 @@ fn task<'a>(spans: &'a [SpanSeen], name: &str) -> &'a SpanSeen {
 enum Place {
     Worker,
     OwnThread,
-    InPlace,
+    Joiner,
 }
 
 /// A task in a span, with a task in it, each with an event.
 fn program(place: Place) -> Result<(), GroupError> {
     let here = thread::current().id();
     let ran_here = |_: &str| match place {
-        Place::InPlace => assert_eq!(thread::current().id(), here),
+        Place::Joiner => assert_eq!(thread::current().id(), here),
         Place::Worker | Place::OwnThread => assert_ne!(thread::current().id(), here),
     };
     TaskGroup::builder().name("outer").scope(|g| {
@@ -62,20 +68,20 @@ fn program(place: Place) -> Result<(), GroupError> {
             let here = thread::current().id();
             TaskGroup::builder().name("inner").scope(|g| {
                 let task = g.spawn(move || {
-                    if place == Place::InPlace {
+                    if place == Place::Joiner {
                         assert_eq!(thread::current().id(), here);
                     }
                     info!("in the inner task");
                     Ok(())
                 });
-                if place != Place::InPlace {
+                if place != Place::Joiner {
                     task.wait()?;
                 }
                 Ok(task.join()?)
             })?;
             Ok(())
         });
-        if place != Place::InPlace {
+        if place != Place::Joiner {
             task.wait()?;
         }
         Ok(task.join()?)
@@ -88,7 +94,7 @@ fn the_tree_of_spans_is_the_same_wherever_the_tasks_run() {
         "the_tree_of_spans_is_the_same_wherever_the_tasks_run",
         || {
             let run = |place| {
-                let (dispatch, recording) = Recorder::new(Level::TRACE);
+                let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
                 with_default(&dispatch, || program(place)).unwrap();
                 assert!(recording.spans().iter().all(SpanSeen::is_closed));
                 recording
@@ -103,7 +109,7 @@ fn the_tree_of_spans_is_the_same_wherever_the_tasks_run() {
                 ["task", "request", "group outer"]
             );
             let on_its_own = run(Place::OwnThread);
-            let in_place = with_busy_workers(|| run(Place::InPlace));
+            let in_place = with_busy_workers(|| run(Place::Joiner));
             assert_eq!(on_worker.tree(), on_its_own.tree());
             assert_eq!(on_worker.tree(), in_place.tree());
         },
@@ -112,7 +118,7 @@ fn the_tree_of_spans_is_the_same_wherever_the_tasks_run() {
 
 #[test]
 fn the_fields_of_a_span_name_the_task_and_its_group() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let (line, spawned, group) = with_default(&dispatch, || {
         TaskGroup::builder()
             .name("pool")
@@ -168,7 +174,7 @@ fn joined_elsewhere(recording: &Recording, spawned: Option<&tracing::Span>) -> [
 
 #[test]
 fn a_task_does_not_see_the_span_of_the_thread_that_joins_it() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     with_default(&dispatch, || {
         joined_elsewhere(&recording, Some(&info_span!("spawner")))
     });
@@ -183,7 +189,7 @@ fn a_task_does_not_see_the_span_of_the_thread_that_joins_it() {
 fn a_span_that_cannot_be_hidden_keeps_a_task_from_running_in_place() {
     // The spans of the crate are off, so there is nothing that would hide the one of the joiner.
     for spawner in [false, true] {
-        let (dispatch, recording) = Recorder::new(Level::INFO);
+        let (dispatch, recording) = Recorder::dispatch(Level::INFO);
         let threads = with_default(&dispatch, || {
             let spawner = spawner.then(|| info_span!("spawner"));
             joined_elsewhere(&recording, spawner.as_ref())
@@ -199,7 +205,7 @@ fn the_owner_runs_only_tasks_that_see_its_spans_anyway() {
     alone(
         "the_owner_runs_only_tasks_that_see_its_spans_anyway",
         || {
-            let (dispatch, recording) = Recorder::new(Level::TRACE);
+            let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
             let here = thread::current().id();
             let (same, other) = (Mutex::new(None), Mutex::new(None));
             with_default(&dispatch, || {
@@ -236,16 +242,13 @@ fn the_owner_runs_only_tasks_that_see_its_spans_anyway() {
 
 #[test]
 fn without_a_span_of_its_own_a_task_is_in_the_nearest_one() {
-    let (dispatch, recording) = Recorder::new(Level::INFO);
+    let (dispatch, recording) = Recorder::dispatch(Level::INFO);
     with_default(&dispatch, || {
         info_span!("request").in_scope(|| {
             TaskGroup::scope(|g| {
-                g.spawn(|| Ok(info!("on a worker"))).wait()?;
-                g.task()
-                    .dedicated()
-                    .spawn(|| Ok(info!("on its own")))
-                    .wait()?;
-                g.spawn(|| Ok(info!("perhaps in place"))).join()?;
+                g.spawn(|| say("on a worker")).wait()?;
+                g.task().dedicated().spawn(|| say("on its own")).wait()?;
+                g.spawn(|| say("perhaps in place")).join()?;
                 Ok(())
             })
         })
@@ -285,7 +288,7 @@ fn next_on_the_same_worker<T: Send>(
 
 #[test]
 fn a_dispatcher_goes_along_with_its_task_and_with_no_other() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     TaskGroup::scope(|g| {
         // One worker has both, as far as the machine allows.
         let guard = set_default(&dispatch);
@@ -293,7 +296,7 @@ fn a_dispatcher_goes_along_with_its_task_and_with_no_other() -> Result<(), Group
             info!("with a dispatcher");
             Ok(thread::current().id())
         });
-        let own = g.task().dedicated().spawn(|| Ok(info!("on its own")));
+        let own = g.task().dedicated().spawn(|| say("on its own"));
         drop(guard);
         task.wait()?;
         own.wait()?;
@@ -351,7 +354,7 @@ fn a_span_is_left_before_the_dispatcher_is_put_back() -> Result<(), GroupError> 
 #[test]
 fn spans_that_a_task_leaves_entered_are_left_for_it() -> Result<(), GroupError> {
     for level in [Level::TRACE, Level::INFO] {
-        let (dispatch, recording) = Recorder::new(level);
+        let (dispatch, recording) = Recorder::dispatch(level);
         let _default = set_default(&dispatch);
         let leak = || {
             // A guard that is forgotten, and two that are dropped in the wrong order.
@@ -379,7 +382,7 @@ fn spans_that_a_task_leaves_entered_are_left_for_it() -> Result<(), GroupError> 
 
 #[test]
 fn a_task_outlives_the_span_that_it_was_spawned_in() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     let (begun, go_on) = (Gate::default(), Gate::default());
     TaskGroup::builder().limit(1).scope(|g| {
@@ -389,7 +392,7 @@ fn a_task_outlives_the_span_that_it_was_spawned_in() -> Result<(), GroupError> {
             Ok(())
         });
         begun.wait();
-        info_span!("short").in_scope(|| g.spawn(|| Ok(info!("late"))));
+        info_span!("short").in_scope(|| g.spawn(|| say("late")));
         let short = recording.spans();
         let short = short.iter().find(|span| span.name() == "short").unwrap();
         assert!(!short.is_closed(), "the task holds it");
@@ -403,7 +406,7 @@ fn a_task_outlives_the_span_that_it_was_spawned_in() -> Result<(), GroupError> {
 
 #[test]
 fn a_thread_that_is_left_behind_follows_from_its_caller_and_does_not_keep_it_open() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     let (begun, leave) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
     let left = TaskGroup::scope(|g| {
@@ -442,7 +445,7 @@ fn a_thread_that_is_left_behind_follows_from_its_caller_and_does_not_keep_it_ope
 
 #[test]
 fn tasks_of_maps_starts_and_daemons_are_below_the_span_of_their_spawn() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     let _request = info_span!("request").entered();
     TaskGroup::builder().name("all").scope(|g| {
@@ -451,12 +454,12 @@ fn tasks_of_maps_starts_and_daemons_are_below_the_span_of_their_spawn() -> Resul
             ready.send(());
             Ok(())
         })?;
-        g.spawn_daemon(|| Ok(info!("daemon"))).wait()?;
-        g.spawn_isolated(|| Ok(info!("isolated"))).join()??;
-        g.map([1], |_| Ok(info!("map"))).try_for_each(|item| item)?;
-        g.map_unordered([1], |_| Ok(info!("unordered")))
+        g.spawn_daemon(|| say("daemon")).wait()?;
+        g.spawn_isolated(|| say("isolated")).join()??;
+        g.map([1], |_| say("map")).try_for_each(|item| item)?;
+        g.map_unordered([1], |_| say("unordered"))
             .try_for_each(|item| item)?;
-        let task = g.spawn(|| Ok(info!("completed")));
+        let task = g.spawn(|| say("completed"));
         for task in g.as_completed([task]) {
             task?.join()?;
         }
@@ -481,7 +484,7 @@ fn tasks_of_maps_starts_and_daemons_are_below_the_span_of_their_spawn() -> Resul
 
 #[test]
 fn the_workers_of_a_map_are_siblings() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     // Each call waits for the others, so there are four map workers, which spawn each other.
     let barrier = taskgroup::sync::Barrier::new(4);
@@ -505,7 +508,10 @@ fn every_kind_of_end() -> String {
         .on_failure(OnFailure::Collect)
         .limit(2)
         .scope(|g| {
-            g.on_release(|| Ok(*stats.lock().unwrap() = Some(g.stats())));
+            g.on_release(|| {
+                *stats.lock().unwrap() = Some(g.stats());
+                Ok(())
+            });
             let fine = g.spawn(|| Ok(1));
             assert_eq!(fine.wait()?, TaskStatus::Finished);
             let failed = g.spawn(|| -> anyhow::Result<()> { anyhow::bail!("no input") });
@@ -700,7 +706,7 @@ fn nothing_is_sent_where_a_thread_ends() -> Result<(), GroupError> {
 
 #[test]
 fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let begun = Gate::default();
     let outcome = with_default(&dispatch, || {
         TaskGroup::builder()
@@ -750,6 +756,8 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
         let cancelled = !["finished", "failed", "panicked"].contains(&name);
         assert!(span.fields["queued"].parse::<f64>().unwrap() >= 0.0);
         assert_eq!(span.fields.contains_key("ran"), ran, "{name}");
+        let saw_it = span.fields.contains_key("cancel_to_sight");
+        assert_eq!(saw_it, name == "cancelled", "{name}");
         assert_eq!(
             span.fields.contains_key("cancel_to_end"),
             cancelled,
@@ -765,7 +773,7 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
 
 #[test]
 fn ten_thousand_queued_tasks_that_are_cancelled_are_one_event() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     let begun = Gate::default();
     TaskGroup::builder().limit(1).scope(|g| {
@@ -798,7 +806,7 @@ fn ten_thousand_queued_tasks_that_are_cancelled_are_one_event() -> Result<(), Gr
 
 #[test]
 fn a_cancel_is_an_event_of_each_group_that_it_reaches_whatever_thread_it_comes_from() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let token = CancelToken::new();
     let begun = Gate::default();
     with_default(&dispatch, || {
@@ -858,7 +866,7 @@ fn a_cancel_is_an_event_of_each_group_that_it_reaches_whatever_thread_it_comes_f
 
 #[test]
 fn failures_panics_and_refused_spawns_are_events_in_the_span_of_their_task() {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     with_default(&dispatch, every_kind_of_end);
     let causes = |message| {
         let events = recording.events_of(message);
@@ -959,7 +967,7 @@ fn what_a_destructor_of_the_crate_would_say_is_said_at_the_end_of_the_group() {
 
 #[test]
 fn a_group_names_the_task_that_it_was_opened_in() -> Result<(), GroupError> {
-    let (dispatch, recording) = Recorder::new(Level::TRACE);
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
     let _default = set_default(&dispatch);
     let id = TaskGroup::builder().name("outer").scope(|g| {
         let task = g.spawn(|| Ok(TaskGroup::builder().name("inner").scope(|_| Ok(()))?));

@@ -12,7 +12,7 @@ use super::mark::Delivery;
 use super::mark::Route;
 use super::node::{CANCELLED, Grace, Node};
 use crate::facade::Ordering;
-use crate::lanes;
+use crate::{lanes, trace};
 
 impl Node {
     /// Whether the node is cancelled: one load where no deadline holds.
@@ -191,8 +191,9 @@ fn check_slowly(location: &'static Location<'static>) -> Result<(), Cancelled> {
 
     // The mark says only that there may be a cancel. The node orders what came before it.
     let checked = current().map_or(Ok(()), |node| node.check());
-    if checked.is_err() {
+    if let Err(cancelled) = &checked {
         note_told(location);
+        trace::note_sight(cancelled.at());
     }
     checked
 }

@@ -259,7 +259,7 @@ fn discard<E: TaskError>(core: &GroupCore<E>, returned: impl Sized, begun: Stopw
 
 /// Ends the span of a group, which this thread leaves.
 #[cold]
-fn end_trace(state: &GroupState, traced: Box<GroupRun>, outcome: &'static str) {
+fn end_trace(state: &GroupState, traced: GroupRun, outcome: &'static str) {
     if let Some(trace) = state.trace() {
         let cancelled = state.node().recorded().and_then(|cancelled| cancelled.at());
         traced.end(trace, outcome, cancelled);
@@ -277,7 +277,7 @@ fn report<T, E: TaskError>(
     let GroupCore { state, failures } = core;
     let end_trace = |outcome| {
         if let Some(traced) = traced {
-            end_trace(state, traced, outcome);
+            end_trace(state, *traced, outcome);
         }
     };
 

@@ -13,6 +13,7 @@ use super::context::{Context, Inside};
 use super::is_on;
 use super::site::Site;
 use super::telling::{Silence, contain, is_telling, may_tell};
+use crate::facade::Mutex;
 
 thread_local! {
     /// The task that this thread runs.
@@ -37,9 +38,17 @@ pub(crate) struct EndOfTask {
     pub(crate) outcome: &'static str,
     /// When the scope of the task was cancelled, if it was.
     pub(crate) cancelled: Option<Instant>,
-    /// When the task first saw that: at a check, or as the end of a wait.
-    pub(crate) seen: Option<Instant>,
 }
+
+/// The moment at which a task first saw a cancel: at a check, or as the end of a wait.
+struct Sight {
+    /// When the cancel was asked for, which tells it from others.
+    cancelled: Instant,
+    seen: Instant,
+}
+
+/// How many cancels a task keeps the sight of. It sees others than its own in groups that it opens.
+const SIGHTS: usize = 8;
 
 /// What a subscriber knows of a task. Its holders share it: the thread that runs the task takes it
 /// out of the task, and a thread that would run the task in place looks at it.
@@ -47,6 +56,7 @@ pub(crate) struct TaskTrace {
     pub(super) context: Context,
     span: Span,
     spawned: Instant,
+    sights: Mutex<Vec<Sight>>,
     /// The subscriber has spawned the task (invariant 4).
     silent: bool,
 }
@@ -87,6 +97,7 @@ impl TaskTrace {
             context,
             span,
             spawned,
+            sights: Mutex::new(Vec::new()),
             silent,
         }))
     }
@@ -114,6 +125,18 @@ impl TaskTrace {
         self.record(end, None);
     }
 
+    /// Keeps when the task first saw the cancel of this instant.
+    fn note_sight(&self, cancelled: Instant) {
+        let mut sights = self.sights.lock();
+        let is_known = sights.iter().any(|sight| sight.cancelled == cancelled);
+        if !is_known && sights.len() < SIGHTS {
+            sights.push(Sight {
+                cancelled,
+                seen: Instant::now(),
+            });
+        }
+    }
+
     /// Records the fields of the end (invariant 6).
     fn record(&self, end: EndOfTask, begun: Option<Instant>) {
         if self.span.is_disabled() {
@@ -125,8 +148,11 @@ impl TaskTrace {
         let queued = begun
             .unwrap_or(ended)
             .saturating_duration_since(self.spawned);
-        let to_sight = end.cancelled.zip(end.seen);
-        let to_sight = to_sight.map(|(at, seen)| seen.saturating_duration_since(at));
+        let to_sight = end.cancelled.and_then(|cancelled| {
+            let sights = self.sights.lock();
+            let sight = sights.iter().find(|sight| sight.cancelled == cancelled)?;
+            Some(sight.seen.saturating_duration_since(cancelled))
+        });
 
         contain(|| self.span.record("outcome", end.outcome));
         contain(|| self.span.record("queued", queued.as_secs_f64()));
@@ -144,14 +170,14 @@ impl TaskTrace {
 
 impl TaskRun {
     /// Leaves the span, records how the task ended, and closes the span.
-    pub(crate) fn end(self: Box<Self>, end: EndOfTask) {
+    pub(crate) fn end(self, end: EndOfTask) {
         let TaskRun {
             trace,
             inside,
             _silence,
             begun,
             before,
-        } = *self;
+        } = self;
 
         if let Some(inside) = inside {
             inside.leave(&trace.context.dispatch);
@@ -177,6 +203,19 @@ fn sibling() -> Option<Arc<TaskTrace>> {
     RUNNING
         .try_with(|running| running.borrow().clone())
         .unwrap_or(None)
+}
+
+/// Notes that the code of this thread is told of a cancel, which was asked for at this instant if
+/// there was a subscriber then.
+#[inline]
+pub(crate) fn note_sight(cancelled: Option<Instant>) {
+    let Some(cancelled) = cancelled else { return };
+    // A thread that destroys its thread-locals runs no task.
+    let _ = RUNNING.try_with(|running| {
+        if let Some(task) = &*running.borrow() {
+            task.note_sight(cancelled);
+        }
+    });
 }
 
 /// Runs `f`, which spawns tasks that are siblings of the task on this thread, and not its children:

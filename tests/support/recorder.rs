@@ -86,7 +86,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Returns a subscriber for spans and events of `level` and above, and what it sees.
-    pub(crate) fn new(level: Level) -> (Dispatch, Recording) {
+    pub(crate) fn dispatch(level: Level) -> (Dispatch, Recording) {
         Self::calling(level, |_, _| {})
     }
 

@@ -26,8 +26,6 @@ fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
     EndOfTask {
         outcome,
         cancelled: node.recorded().and_then(|cancelled| cancelled.at()),
-        // The waits of a task do not keep yet when they first saw a cancel.
-        seen: None,
     }
 }
 
@@ -39,6 +37,7 @@ where
 {
     /// Ends the span of a task that this thread has run. To be called in the frame of the task.
     #[cold]
+    #[allow(clippy::boxed_local, reason = "the caller moves one word")]
     pub(super) fn end_trace(&self, traced: Box<TaskRun>, status: TaskStatus) {
         // A task without a handle keeps its node in its frame.
         let node = context::made_own().unwrap_or_else(|| self.innermost());
@@ -47,6 +46,7 @@ where
 
     /// Ends the span that this thread has entered for a task that the system refused a thread.
     #[cold]
+    #[allow(clippy::boxed_local, reason = "the caller moves one word")]
     pub(super) fn end_trace_without_thread(&self, traced: Box<TaskRun>) {
         traced.end(end_of(&self.innermost(), "refused"));
     }
