@@ -7,8 +7,8 @@
 //!   transaction that it commits at the end of the job. An error, a cancel, a `kill -9` or the loss
 //!   of the machine ends the transaction, and the next worker takes the job. So a call may be made
 //!   twice, but no job is lost, and none is taken by two workers at once (`SKIP LOCKED`).
-//! - **A drain finishes what has begun.** At a SIGTERM or Ctrl-C no worker takes another job. Jobs
-//!   in progress have half a minute to end. A second signal ends the process.
+//! - **A drain finishes the jobs that have begun.** At a SIGTERM or Ctrl-C no worker takes another
+//!   job. Jobs in progress have half a minute to end. A second signal ends the process.
 //! - An address that fails is tried three times, and then left in the table with its error.
 
 #[cfg(not(unix))]

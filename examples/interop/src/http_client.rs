@@ -1,4 +1,4 @@
-//! ureq: an agent whose connections are streams of this crate, so that each of its calls ends with
+//! ureq: an agent with streams of this crate as connections, so that each of its calls ends with
 //! the scope of its thread. Nothing is shut down: the agent and its pool go on for other scopes.
 
 use std::{
@@ -29,7 +29,7 @@ use ureq::{
 /// Most addresses that ureq has room for.
 const MOST_ADDRESSES: usize = 16;
 
-/// Returns an agent whose requests end with the scope of the thread that makes them.
+/// Returns an agent. Its requests end with the scope of the thread that makes them.
 ///
 /// # Cancellation
 ///
@@ -163,7 +163,7 @@ impl Transport for Connection {
 
     fn is_open(&mut self) -> bool {
         let stream = &self.socket.0;
-        // Open if there is nothing to read: neither the end nor bytes that no one asked for. ureq
+        // Open if there is nothing to read: neither the end nor bytes without a request. ureq
         // asks after an answer that was complete, also in a scope that was cancelled meanwhile.
         taskgroup::shield(|| {
             let asked = stream.set_nonblocking(true);

@@ -1,4 +1,4 @@
-//! postgres: a pool of connections whose statements end with the scope of the thread that runs
+//! postgres: a pool of connections with statements that end with the scope of the thread that runs
 //! them.
 
 use std::{

@@ -1,4 +1,4 @@
-//! rayon: work on a pool whose threads are in no scope.
+//! rayon: work on a pool with threads that are in no scope.
 
 use rayon::prelude::*;
 
