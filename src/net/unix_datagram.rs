@@ -161,7 +161,8 @@ impl UnixDatagram {
     ///
     /// ```
     /// # fn main() -> anyhow::Result<()> {
-    ///     ///
+    /// use std::time::Duration;
+    ///
     /// let (here, _there) = taskgroup::net::UnixDatagram::pair()?;
     /// let none = taskgroup::timeout(Duration::from_millis(1), || here.recv(&mut [0]))?;
     /// assert!(none.is_none());
