@@ -760,6 +760,51 @@ fn a_write_to_a_peer_that_has_gone_raises_no_signal() {
     });
 }
 
+#[test]
+fn a_peer_that_has_gone_does_not_end_a_program_with_the_default_action_of_sigpipe() {
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::os::unix::process::ExitStatusExt;
+
+    use signal_hook::consts::SIGPIPE;
+    use signal_hook::flag::register_conditional_default;
+
+    const NAME: &str =
+        "a_peer_that_has_gone_does_not_end_a_program_with_the_default_action_of_sigpipe";
+    if !support::is_child() {
+        let output = support::run_in_child(NAME);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("alive"));
+        assert_eq!(output.status.signal(), Some(SIGPIPE), "{output:?}");
+        return;
+    }
+
+    // std ignores the signal from the beginning. From here on it does what it does by default.
+    register_conditional_default(SIGPIPE, std::sync::Arc::new(AtomicBool::new(true))).unwrap();
+    let is_broken = |write: &dyn Fn() -> io::Result<()>| {
+        // The first writes may come before the system knows.
+        while write().is_ok() {}
+        assert_eq!(write().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    };
+    let (tcp, there) = pair();
+    drop(there);
+    let [unix, other] = [(); 2].map(|()| UnixStream::pair().unwrap().0);
+    let unix = taskgroup::net::UnixStream::from(unix);
+    let datagrams: taskgroup::net::UnixDatagram = UnixDatagram::pair().unwrap().0.into();
+    is_broken(&|| (&tcp).write_all(b"x"));
+    is_broken(&|| (&tcp).write_vectored(&[IoSlice::new(b"x")]).map(drop));
+    is_broken(&|| (&unix).write_all(b"x"));
+    datagrams.send(b"x").unwrap_err();
+    let mut other = taskgroup::io::Cancellable::new(other).unwrap();
+    let broken = other.write_all(b"x").unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::BrokenPipe);
+    println!("alive");
+
+    // A pipe has no way to write without the signal.
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    drop(reader);
+    rustix::io::write(&writer, b"x").unwrap_err();
+    unreachable!("the signal ends the process");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_descriptor_for_the_waker_waits_work_and_a_cancel_ends_them() {

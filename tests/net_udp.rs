@@ -157,6 +157,97 @@ fn a_datagram_against_a_cancel_is_returned_or_stays() {
     }
 }
 
+/// Makes a datagram from `from` to `to`, with a checksum that is wrong.
+#[cfg(target_os = "linux")]
+fn with_a_bad_checksum(from: &UdpSocket, to: &UdpSocket) -> Vec<u8> {
+    let [from, to] = [from, to].map(|socket| socket.local_addr().unwrap());
+    // The system looks at the checksum of a short datagram before it queues it, and at that of a
+    // long one when the datagram is received.
+    let mut datagram = vec![7; 200];
+    let length = (datagram.len() as u16).to_be_bytes();
+    datagram[..2].copy_from_slice(&from.port().to_be_bytes());
+    datagram[2..4].copy_from_slice(&to.port().to_be_bytes());
+    datagram[4..6].copy_from_slice(&length);
+    datagram[6..8].fill(0);
+
+    // The sum also covers the addresses, the protocol and the length.
+    let mut summed = vec![127, 0, 0, 1, 127, 0, 0, 1, 0, 17];
+    summed.extend(length);
+    summed.extend(&datagram);
+    let words = summed
+        .chunks(2)
+        .map(|word| u32::from_be_bytes([0, 0, word[0], word[1]]));
+    let mut sum = words.sum::<u32>();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    // 0 says that there is none.
+    let wrong = match !(sum as u16) {
+        1 => 2,
+        right => right ^ 1,
+    };
+    datagram[6..8].copy_from_slice(&wrong.to_be_bytes());
+    datagram
+}
+
+/// How many datagrams with a bad checksum the system has thrown away.
+#[cfg(target_os = "linux")]
+fn thrown_away() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/snmp").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+    let [names, counts] = [(); 2].map(|()| lines.next().unwrap().split_whitespace());
+    let mut counted = names.zip(counts);
+    let (_, count) = counted.find(|(name, _)| *name == "InCsumErrors").unwrap();
+    count.parse().unwrap()
+}
+
+/// Such a datagram makes the socket readable, and is gone when it is received.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_datagram_with_a_bad_checksum_ends_no_receipt() {
+    use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
+
+    let _watch = watch();
+    let raw = match socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::UDP)) {
+        Ok(raw) => raw,
+        Err(error) => {
+            let test = "a_datagram_with_a_bad_checksum_ends_no_receipt";
+            return eprintln!("SKIPPED {test}: only root has raw sockets: {error}");
+        }
+    };
+    let (here, there) = pair();
+    let bad = with_a_bad_checksum(&there, &here);
+    let to = SocketAddr::from(([127, 0, 0, 1], 0));
+    let send_bad = || assert_eq!(sendto(&raw, &bad, SendFlags::empty(), &to), Ok(bad.len()));
+    let mut buf = [0; 256];
+
+    // It comes while a thread waits.
+    thread::scope(|threads| {
+        let before = thrown_away();
+        let receiver = when_blocked(threads, || here.recv(&mut buf));
+        send_bad();
+        until(|| thrown_away() > before);
+        there.send(b"good").unwrap();
+        assert_eq!(receiver.join().unwrap().unwrap(), 4);
+    });
+    the_cancel(cancelled_while_blocked(|| {
+        send_bad();
+        here.recv(&mut buf)
+    }));
+
+    // It is there before the call, alone and before a good one.
+    for _ in 0..2 {
+        send_bad();
+        the_cancel(cancelled_while_blocked(|| here.peek(&mut buf)));
+        send_bad();
+        the_cancel(cancelled_while_blocked(|| here.recv_from(&mut buf)));
+    }
+    send_bad();
+    there.send(b"good").unwrap();
+    assert_eq!(here.recv(&mut buf).unwrap(), 4);
+    assert_eq!(buf[..4], *b"good");
+}
+
 #[test]
 fn limits_and_flags_are_those_of_std() {
     let (here, _there) = pair();
