@@ -262,6 +262,73 @@ fn a_process_that_has_left_the_group_lives_on() {
     assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_of_another_user_is_left_to_end_by_itself() {
+    use std::io::ErrorKind::PermissionDenied;
+    use std::os::unix::process::CommandExt;
+
+    const TEST: &str = "a_child_of_another_user_is_left_to_end_by_itself";
+    // Root can start a process of another user, and may signal it by one capability, which is taken
+    // away here.
+    const WITHOUT: [&str; 3] = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"];
+    if !support::is_child() {
+        let mut probe = std::process::Command::new(WITHOUT[0]);
+        let probe = probe.args(&WITHOUT[1..]).arg("true").status();
+        if !rustix::process::geteuid().is_root() || !probe.is_ok_and(|status| status.success()) {
+            return eprintln!("SKIPPED {TEST}: only root can start a process of another user");
+        }
+        let output = support::run_in_child_by(&WITHOUT, TEST);
+        return assert!(output.status.success(), "{output:?}");
+    }
+
+    let _watch = watch();
+    let start = |own_group: bool| {
+        let mut cat = std::process::Command::new("cat");
+        cat.uid(65534);
+        let mut cat = Command::from(cat);
+        if own_group {
+            cat.own_group();
+        }
+        let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
+        // Out of the reach of the calls that close it.
+        let stdin = child.stdin.take().unwrap();
+        (child, stdin)
+    };
+    for own_group in [false, true] {
+        let (child, stdin) = start(own_group);
+        for refused in [child.kill(), child.stop().map(drop), child.stop().map(drop)] {
+            assert_eq!(refused.unwrap_err().kind(), PermissionDenied);
+        }
+        // A cancel wakes the wait, and cannot end the child.
+        let token = CancelToken::new();
+        let cut = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| token.run(|| child.wait()));
+            token.cancel();
+            waiter.join().unwrap()
+        });
+        assert!(is_a_cancel(&cut.unwrap_err()));
+        assert!(
+            taskgroup::timeout(SHORT, || child.wait())
+                .unwrap()
+                .is_none()
+        );
+        assert!(is_a_cancel(&token.run(|| child.wait()).unwrap_err()));
+        assert_eq!(child.try_wait().unwrap(), None);
+
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+        assert!(child.stop().unwrap().success());
+
+        // A thread of the crate waits for one that is dropped.
+        let (child, stdin) = start(own_group);
+        drop(child);
+        assert!(has_children());
+        drop(stdin);
+        support::until(|| !has_children());
+    }
+}
+
 #[test]
 fn one_job_that_fails_ends_the_others() {
     alone("one_job_that_fails_ends_the_others", || {

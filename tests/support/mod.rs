@@ -177,6 +177,12 @@ pub(crate) fn run_in_child(test: &str) -> Output {
     child_output(&mut Command::new(this_test()), test)
 }
 
+/// Like [`run_in_child`], by a command that ends with the path of a program.
+pub(crate) fn run_in_child_by(command: &[&str], test: &str) -> Output {
+    let mut by = Command::new(command[0]);
+    child_output(by.args(&command[1..]).arg(this_test()), test)
+}
+
 /// Like [`run_in_child`], but each thread asks for three quarters of the address space for its
 /// stack, which no system grants. So no thread can be started, and the test runs on the main
 /// thread.
