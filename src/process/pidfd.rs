@@ -40,8 +40,9 @@ pub(super) fn reap(id: WaitId<'_>, _: Pid) -> Result<Option<ExitStatus>, Errno> 
 /// does not know the call.
 pub(super) fn signal(watch: Option<BorrowedFd<'_>>, signal: Signal) -> Option<Result<(), Errno>> {
     match pidfd_send_signal(watch?, signal) {
-        // An old system, or a filter of system calls.
-        Err(Errno::NOSYS) => None,
+        // An old system, or a filter of system calls, which often answers that it is not permitted.
+        // Whether that is true, the other way to signal tells.
+        Err(Errno::NOSYS | Errno::PERM) => None,
         sent => Some(sent),
     }
 }
