@@ -6,75 +6,22 @@
 mod blocked;
 #[path = "support/descriptors.rs"]
 mod descriptors;
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use descriptors::{assert_cancelled, cancelled_inside, filling, in_a_cancelled_scope, terminal};
+use program::{Program, argument, say};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use support::{is_child, until, watch};
 use taskgroup::io::{self, PipeWriter, stdin};
 use taskgroup::{CancelToken, Cancelled};
-
-/// A child process that runs one test, and its two ways to talk.
-struct Program {
-    child: Child,
-    says: BufReader<std::process::ChildStdout>,
-}
-
-impl Program {
-    /// Starts the test of this name with this standard input.
-    fn start(test: &str, stdin: impl Into<Stdio>, argument: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("TASKGROUP_TEST_CHILD", "1")
-            .env("TASKGROUP_TEST_ARGUMENT", argument)
-            .env_remove("RUST_BACKTRACE")
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let says = BufReader::new(child.stdout.take().unwrap());
-        Program { child, says }
-    }
-
-    /// Waits until the program says this line.
-    #[track_caller]
-    fn says(&mut self, expected: &str) {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            let length = self.says.read_line(&mut line).unwrap();
-            assert_ne!(length, 0, "the program ended and did not say `{expected}`");
-            if line.trim_end().ends_with(expected) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until it ends.
-    #[track_caller]
-    fn succeeds(mut self) {
-        let mut rest = String::new();
-        self.says.read_to_string(&mut rest).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{rest}");
-        assert!(rest.contains("1 passed"), "{rest}");
-    }
-}
-
-fn argument() -> String {
-    std::env::var("TASKGROUP_TEST_ARGUMENT").unwrap()
-}
-
-/// Says a line to the test that has started this program.
-fn say(line: &str) {
-    // Past the capture of the tests, and in one piece.
-    rustix::io::write(std::io::stdout(), format!("\n{line}\n").as_bytes()).unwrap();
-}
 
 fn pipe_with(text: &[u8]) -> (io::PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
