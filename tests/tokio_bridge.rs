@@ -1,6 +1,15 @@
 //! Cancels that cross between this crate and tokio.
 #![cfg(feature = "tokio")]
 
+#[cfg(target_os = "linux")]
+#[path = "support/blocked.rs"]
+mod blocked;
+#[cfg(target_os = "linux")]
+#[path = "support/descriptors.rs"]
+mod descriptors;
+#[cfg(target_os = "linux")]
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -254,6 +263,40 @@ fn a_runtime_that_is_shut_down_ends_a_read_of_blocking_work() {
     drop(entered);
     drop(runtime);
     drop((work, writer));
+}
+
+#[cfg(all(target_os = "linux", feature = "io"))]
+#[test]
+fn a_runtime_that_is_shut_down_ends_a_read_of_standard_input() {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    const TEST: &str = "a_runtime_that_is_shut_down_ends_a_read_of_standard_input";
+    let _watch = watch();
+    if !support::is_child() {
+        // Inputs that are open, and silent.
+        let (reader, _writer) = taskgroup::io::pipe().unwrap();
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (terminal, _user) = descriptors::terminal();
+        for input in [OwnedFd::from(reader), near.into(), terminal] {
+            program::Program::start(TEST, input, "").succeeds();
+        }
+        return;
+    }
+
+    let runtime = one_thread();
+    let ((begin, begun), (end, ended)) = (mpsc::channel(), mpsc::channel());
+    let entered = runtime.enter();
+    let work = tokio::spawn(spawn_blocking(move || {
+        begin.send(blocked::Seen::here()).unwrap();
+        end.send(taskgroup::io::stdin().read(&mut [0; 1])).unwrap();
+    }));
+    begun.recv().unwrap().until_asleep();
+    drop(entered);
+    // It waits for the thread that reads.
+    drop(runtime);
+    descriptors::assert_cancelled(ended.recv().unwrap());
+    drop(work);
 }
 
 #[test]
