@@ -26,22 +26,30 @@ impl<'s> Stream<'s> {
     #[inline]
     #[track_caller]
     pub(super) fn read(self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|| socket::receive(self.fd, buf, Take::It))
+        self.receive(buf.is_empty(), || socket::receive(self.fd, buf, Take::It))
     }
 
     #[track_caller]
     pub(super) fn peek(self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|| socket::receive(self.fd, buf, Take::Nothing))
+        self.receive(buf.is_empty(), || {
+            socket::receive(self.fd, buf, Take::Nothing)
+        })
     }
 
     #[track_caller]
     pub(super) fn read_vectored(self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.receive(|| socket::receive_vectored(self.fd, bufs))
+        let is_empty = bufs.iter().all(|buf| buf.is_empty());
+        self.receive(is_empty, || socket::receive_vectored(self.fd, bufs))
     }
 
+    /// Receives into buffers that may have no room at all: then no bytes are no end.
     #[inline]
     #[track_caller]
-    fn receive(self, receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    fn receive(
+        self,
+        is_empty: bool,
+        receive: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let patience = || patience(self.fd, Interest::Read);
         match retry(
             WaitKind::SocketRead,
@@ -51,7 +59,7 @@ impl<'s> Stream<'s> {
             receive,
         ) {
             // Invariant 3 of the module: an end is nothing that was taken.
-            Ok(0) => self.at_the_end(),
+            Ok(0) if !is_empty => self.at_the_end(),
             Err(error) => Err(unless_cancelled(error)),
             received => received,
         }
@@ -295,7 +303,7 @@ mod tests {
         buf: &mut [u8],
         numbers: &mut Numbers,
     ) -> io::Result<usize> {
-        stream.receive(|| {
+        stream.receive(buf.is_empty(), || {
             let most = numbers.fault(buf.len())?;
             socket::receive(stream.fd, &mut buf[..most], Take::It)
         })
@@ -378,13 +386,56 @@ mod tests {
         let error = stream.write(b"x").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 
+        // A read into nothing has found no end.
+        io::Write::write_all(&mut &there, b"last").unwrap();
+        assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
+        assert_eq!(stream.read(&mut []).unwrap(), 0);
+        assert_eq!(stream.read_vectored(&mut []).unwrap(), 0);
+        assert_eq!(stream.peek(&mut []).unwrap(), 0);
+        let error = stream.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
         // A read that finds the end returns it as well, but data comes first.
         assert_eq!(stream.send_all(5, reset_after_three).unwrap(), 3);
-        io::Write::write_all(&mut &there, b"last").unwrap();
         drop(there);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 4);
         let error = stream.read(&mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_goes_while_the_scope_is_cancelled_is_the_cancel() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let state = StreamState::default();
+        let stream = Stream::new(here.as_fd(), &state);
+
+        for gone in [Errno::PIPE, Errno::CONNRESET] {
+            let token = CancelToken::new();
+            let gone = |token: &CancelToken| {
+                token.cancel();
+                Err(io::Error::from(gone))
+            };
+            let read = token.run(|| stream.receive(false, || gone(&token)));
+            assert!(read.unwrap_err().cancelled().is_some());
+            let token = CancelToken::new();
+            let write = token.run(|| stream.send_all(5, |_| gone(&token)));
+            assert!(write.unwrap_err().cancelled().is_some());
+        }
+        assert_eq!(stream.write(b"x").unwrap(), 1, "nothing was cut");
+    }
+
+    #[test]
+    fn a_write_that_would_block_after_the_first_byte_leaves_no_error() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let state = StreamState::default();
+        let stream = Stream::new(here.as_fd(), &state);
+        let full_after_three = |sent| match sent {
+            0 => Ok(3),
+            _ => Err(io::Error::from(Errno::AGAIN)),
+        };
+        assert_eq!(stream.send_all(5, full_after_three).unwrap(), 3);
+        assert_eq!(stream.write(b"x").unwrap(), 1);
     }
 }
