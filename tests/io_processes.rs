@@ -11,14 +11,15 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Command;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use descriptors::{assert_cancelled, fill};
 use folder::Folder;
 use support::{LONG, alone, watch};
 use taskgroup::CancelToken;
-use taskgroup::io::{self, PipeReader, PipeWriter, lock_file, unlock_file};
+use taskgroup::io::{self, Cancellable, PipeReader, PipeWriter, lock_file, unlock_file};
 
 fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().expect("there are descriptors left")
@@ -73,6 +74,52 @@ fn cancelled_soon<T: Send>(call: impl FnOnce() -> T + Send) -> T {
         token.cancel();
         calls.join().unwrap()
     })
+}
+
+/// A sandbox takes the right away to open descriptors, and with it the right to poll any.
+#[test]
+fn where_the_system_refuses_to_poll_calls_are_tried_again() {
+    alone(
+        "where_the_system_refuses_to_poll_calls_are_tried_again",
+        || {
+            let _watch = watch();
+            let (mut reader, mut writer) = pipe();
+            let (full_reader, mut full_writer) = pipe();
+            let filled = fill(&full_writer);
+            let (near, far) = UnixStream::pair().unwrap();
+            let mut foreign = Cancellable::new(near).unwrap();
+            let mut cat = taskgroup::process::Command::new("cat");
+            let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
+            let to_child = child.stdin.take().unwrap();
+
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            let none = rustix::process::Rlimit {
+                current: Some(0),
+                ..limit
+            };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, none).unwrap();
+
+            for _ in 0..3 {
+                assert_cancelled(cancelled_soon(|| reader.read(&mut [0; 8])));
+                assert_cancelled(cancelled_soon(|| full_writer.write_all(b"x")));
+                // A call that could block is not made.
+                assert_cancelled(cancelled_soon(|| foreign.read(&mut [0; 8])));
+            }
+            thread::scope(|threads| {
+                let read = threads.spawn(|| reader.read(&mut [0; 8]));
+                let write = threads.spawn(|| full_writer.write_all(b"x"));
+                let wait = threads.spawn(|| child.wait());
+                (0..3).for_each(|_| thread::yield_now());
+                writer.write_all(b"at last").unwrap();
+                (&full_reader).read_exact(&mut vec![0; filled]).unwrap();
+                drop(to_child);
+                assert_eq!(read.join().unwrap().unwrap(), 7);
+                write.join().unwrap().unwrap();
+                assert!(wait.join().unwrap().unwrap().success());
+            });
+            drop(far);
+        },
+    );
 }
 
 /// Every descriptor of the process is taken, so the threads that wait get no waker.

@@ -163,11 +163,12 @@ impl<S: AsFd> Cancellable<S> {
         loop {
             // The wrong end of a pipe is never ready. The call says so.
             if self.is_polled && self.opened_for.has(interest) {
-                poll(
-                    kind,
-                    &mut [Watched::new(self.stream.as_fd(), interest)],
-                    None,
-                )?;
+                let mut watched = [Watched::new(self.stream.as_fd(), interest)];
+                poll(kind, &mut watched, None)?;
+                // Where the system refuses to wait, the call could block.
+                if !watched[0].is_ready() {
+                    continue;
+                }
             } else {
                 context::check()?;
             }

@@ -109,7 +109,11 @@ fn wait_for_writer(fifo: BorrowedFd<'_>) -> Result<(), Cancelled> {
         // FIFO wakes no poll, so it is looked for after each pause.
         let mut watched = [Watched::new(fifo, Interest::Read)];
         let pause_end = pauses.end_of_next();
-        if has_writer(fifo) || poll(WaitKind::Fifo, &mut watched, Some(pause_end))? {
+        if has_writer(fifo) {
+            return Ok(());
+        }
+        poll(WaitKind::Fifo, &mut watched, Some(pause_end))?;
+        if watched[0].is_ready() {
             return Ok(());
         }
     }

@@ -226,11 +226,12 @@ fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Pol
                 Polled::Ready
             }
         }
-        // The system has no memory for the wait, or the process may poll no more descriptors. The
-        // call is tried again after a while.
+        // The system has no memory for the wait, or the process may poll no descriptors any more: a
+        // sandbox lowers that limit. What is ready is unknown, so the call is tried again after a
+        // while.
         Err(_) => {
             std::thread::sleep(AFTER_A_FAILED_POLL);
-            Polled::Neither
+            Polled::Ready
         }
     }
 }

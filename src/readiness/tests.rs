@@ -141,6 +141,34 @@ fn a_late_wake_does_not_hide_the_next_cancel() {
     }
 }
 
+/// The wake of a wait that has ended is drained, so the next wait sleeps.
+#[test]
+fn a_wake_does_not_keep_the_processor_busy_in_the_next_wait() {
+    let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+    let (inner, asleep) = (CancelToken::new(), AtomicBool::new(false));
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !asleep.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            // Where the other thread is slow, its call is cut at the entry.
+            thread::sleep(Duration::from_millis(20));
+            inner.cancel();
+        });
+        asleep.store(true, Ordering::Release);
+        let cut = inner.run(|| take(&near));
+        assert!(cut.is_err_and(|error| is_a_cancel(&error)));
+
+        let processor_time = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let before = processor_time();
+        let limit = Duration::from_secs(1);
+        let none = crate::timeout(limit, || take(&near)).expect("nothing is cancelled here");
+        assert_eq!(none, None);
+        let used = Duration::try_from(processor_time() - before).expect("time goes on");
+        assert!(used < limit / 2, "{used:?} of a second");
+    });
+}
+
 #[test]
 fn a_call_that_need_not_wait_asks_for_no_patience() {
     let (near, far) = UnixStream::pair().expect("there are descriptors left");
