@@ -12,7 +12,7 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, filling};
+use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, filling, in_a_cancelled_scope};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use support::{until, watch};
 use taskgroup::io::{self, PipeReader, PipeWriter};
@@ -147,6 +147,9 @@ fn a_write_all_that_is_cut_breaks_the_writer_and_its_clones() {
             assert!(error.to_string().contains("the user left"), "{error}");
             assert!(Cancelled::find(&error).is_none(), "a failure of its own");
         }
+        // In a cancelled scope every call is cut, and no call fails.
+        assert_cancelled(in_a_cancelled_scope(|| writer.write(b"x")));
+        assert_cancelled(in_a_cancelled_scope(|| writer.write_all(b"x")));
     }
     // The reader gets what was written, and then the end.
     drop((writer, clone));

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::cancel::Cancelled;
+use crate::cancel::{Cancelled, context};
 use crate::error::TaskError;
 use crate::facade::Once;
 
@@ -17,12 +17,13 @@ use crate::facade::Once;
 pub(super) struct Cut(Once<Cancelled>);
 
 impl Cut {
-    /// Fails if the stream was cut.
+    /// Fails if the stream was cut: with the cancel, in a scope that is cancelled, like every call.
     #[inline]
     pub(super) fn check(&self) -> io::Result<()> {
         match self.0.get() {
             None => Ok(()),
             Some(cancelled) => {
+                context::check()?;
                 let broken = BrokenStream(cancelled.clone());
                 Err(io::Error::new(io::ErrorKind::BrokenPipe, broken))
             }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
 use std::sync::Arc;
 
+use crate::cancel::context;
 use crate::facade::{Mutex, Once};
 use crate::io::descriptor::{Descriptor, owns_descriptor, reads_descriptor};
 
@@ -114,10 +115,14 @@ impl ChildStdin {
 
     /// Returns the pipe for a call.
     fn pipe(&self) -> io::Result<Arc<Descriptor>> {
-        self.descriptor().ok_or_else(|| {
-            let closed = "the wait for the child has closed its standard input";
-            io::Error::new(io::ErrorKind::BrokenPipe, closed)
-        })
+        if let Some(open) = self.descriptor() {
+            return Ok(open);
+        }
+
+        // In a cancelled scope every call fails with the cancel.
+        context::check()?;
+        let closed = "the wait for the child has closed its standard input";
+        Err(io::Error::new(io::ErrorKind::BrokenPipe, closed))
     }
 }
 
