@@ -60,6 +60,27 @@ fn a_cancel_of_one_waiter_ends_the_child_for_all() {
 }
 
 #[test]
+fn threads_that_one_cancel_reaches_do_not_take_its_end_for_a_failure_of_the_child() {
+    let _watch = watch();
+    for _ in 0..races(50) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let report = TaskGroup::scope(|g| {
+            // The first to see the cancel stops the child, and the others see that it ends.
+            for _ in 0..4 {
+                g.spawn(|| {
+                    let status = child.wait()?;
+                    assert!(status.success(), "the child has failed: {status}");
+                    Ok(())
+                });
+            }
+            g.cancel();
+            Ok(())
+        });
+        report.unwrap();
+    }
+}
+
+#[test]
 fn a_wait_in_a_cancelled_scope_ends_the_child_and_fails() {
     let child = ready(&mut sh("echo ready; exec sleep 60"));
     let token = CancelToken::new();
@@ -164,13 +185,12 @@ fn a_wait_closes_the_standard_input_and_a_look_does_not() {
     child.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
     assert_eq!(line(child.stdout.as_mut().unwrap()), "hello");
     assert!(child.wait().unwrap().success());
-    let error = child
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(b"more")
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let mut more = || child.stdin.as_mut().unwrap().write_all(b"more");
+    assert_eq!(more().unwrap_err().kind(), ErrorKind::BrokenPipe);
+    // In a cancelled scope every call is cut, and no call fails.
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(is_a_cancel(&token.run(more).unwrap_err()));
 }
 
 #[test]

@@ -26,6 +26,18 @@ pub(super) struct Process {
 struct State {
     stage: Stage,
     stop: Stop,
+    /// The cancel of a thread that waits for the child was the first to ask it to end.
+    is_cut: bool,
+}
+
+impl State {
+    fn new(stage: Stage) -> Self {
+        State {
+            stage,
+            stop: Stop::No,
+            is_cut: false,
+        }
+    }
 }
 
 /// How far the system is with the child.
@@ -50,6 +62,15 @@ enum Stop {
     Killed,
 }
 
+/// Why a child is asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    /// A handle was dropped, or a call asks for it.
+    Request,
+    /// The scope of a thread that waits for it was cancelled.
+    Cancel,
+}
+
 /// The answer to a request that a child end.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -65,13 +86,10 @@ impl Process {
         Process {
             identity,
             ending,
-            state: Mutex::new(State {
-                stage: match there {
-                    Ok(()) => Stage::Unreaped,
-                    Err(Gone) => Stage::Gone,
-                },
-                stop: Stop::No,
-            }),
+            state: Mutex::new(State::new(match there {
+                Ok(()) => Stage::Unreaped,
+                Err(Gone) => Stage::Gone,
+            })),
         }
     }
 
@@ -81,10 +99,7 @@ impl Process {
         Process {
             identity: Identity::unwatched(pid),
             ending,
-            state: Mutex::new(State {
-                stage: Stage::Unreaped,
-                stop: Stop::No,
-            }),
+            state: Mutex::new(State::new(Stage::Unreaped)),
         }
     }
 
@@ -156,16 +171,21 @@ impl Process {
     /// ECHILD, if another part of the program has reaped the child. `PermissionDenied`, if this
     /// process may not signal it.
     pub(super) fn ask_to_end(&self) -> io::Result<Asked> {
+        self.ask(By::Request)
+    }
+
+    fn ask(&self, by: By) -> io::Result<Asked> {
         let mut state = self.state.lock();
         let is_first = state.stop == Stop::No;
 
         // A child that had ended by itself gets no signal, and its status is no consequence of one.
         if is_first && self.peek(&mut state)? {
             // Invariant 3: the reap ends the rest of the group, if the child counts as stopped.
-            if matches!(state.stage, Stage::Unreaped) {
-                state.stop = Stop::Killed;
-            }
-            return match self.reap(&mut state)? {
+            state.stop = Stop::Killed;
+            let reaped = self.reap(&mut state);
+            // It was not: the next thread that asks is told so too.
+            state.stop = Stop::No;
+            return match reaped? {
                 Some(status) => Ok(Asked::HadEnded(status)),
                 None => unreachable!("a child that has ended can be reaped under its lock"),
             };
@@ -178,6 +198,7 @@ impl Process {
             state.stop = Stop::Asked {
                 kill_at: Instant::now().checked_add(self.ending.grace),
             };
+            state.is_cut = by == By::Cancel;
             // A stopped child sees no other signal before this one.
             self.signal(Signal::CONT)?;
         }
@@ -254,7 +275,7 @@ impl Process {
         let mut look = Look::new();
         loop {
             if let Some(status) = self.try_wait()? {
-                return Ok(status);
+                return self.unless_cut(status);
             }
 
             if let Err(cancelled) = look.pause(self.watched(), Vec::new(), None) {
@@ -267,13 +288,24 @@ impl Process {
         }
     }
 
+    /// Returns the status of the child, unless a cancel of this scope has ended it: another thread
+    /// that waits may have been quicker to see the cancel.
+    fn unless_cut(&self, status: ExitStatus) -> io::Result<ExitStatus> {
+        let is_cut = self.state.lock().is_cut;
+        if is_cut {
+            // The cancel may still be on its way to this scope.
+            context::check_ancestors()?;
+        }
+        Ok(status)
+    }
+
     /// Ends and reaps the child. Returns its status if it had ended by itself.
     ///
     /// A child that cannot be signalled, or is gone, is left as it is: the caller returns the
     /// cancel in any case.
     #[track_caller]
     fn stop_for_cancel(&self) -> Option<ExitStatus> {
-        match self.ask_to_end() {
+        match self.ask(By::Cancel) {
             Ok(Asked::HadEnded(status)) => Some(status),
             Ok(Asked::Ends) => {
                 // Invariant 4.
@@ -412,6 +444,36 @@ mod tests {
         assert!(Cancelled::find(&error).is_some());
         let status = process.try_wait().expect("it is a child");
         assert_eq!(status.and_then(|status| status.signal()), Some(15));
+    }
+
+    #[test]
+    fn a_status_that_a_cancel_made_is_the_cancel_for_all_threads_that_it_reaches() {
+        let (process, _child) = unwatched(Command::new("sleep").arg("60"), Ending::default());
+        let token = CancelToken::new();
+        token.cancel();
+        assert!(process.stop_for_cancel().is_none());
+
+        let status = process.try_wait().expect("it is a child");
+        let status = status.expect("it has ended");
+        let cut = token.run(|| process.unless_cut(status));
+        assert!(Cancelled::find(&cut.expect_err("it is cancelled")).is_some());
+        assert_eq!(process.unless_cut(status).expect("it lives"), status);
+        assert_eq!(process.wait().expect("it is a child"), status);
+    }
+
+    #[test]
+    fn an_end_that_came_before_the_cancel_is_the_status_for_all_threads() {
+        let (process, _child) = unwatched(&mut Command::new("true"), Ending::default());
+        while !process.has_ended().expect("it is a child") {
+            std::thread::yield_now();
+        }
+        let token = CancelToken::new();
+        token.cancel();
+        for _ in 0..2 {
+            let status = process.stop_for_cancel().expect("it had ended");
+            assert!(status.success());
+            assert!(token.run(|| process.unless_cut(status)).is_ok());
+        }
     }
 
     #[test]
