@@ -50,6 +50,16 @@ fn a_deadline_ends_an_accept() {
 }
 
 #[test]
+fn a_time_limit_that_is_set_on_the_socket_ends_an_accept() {
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+    let (listener, _) = listener();
+    set_socket_timeout(&listener, Timeout::Recv, Some(MOMENT)).unwrap();
+    let passed = listener.accept().unwrap_err();
+    assert_eq!(passed.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
 fn an_accepted_stream_is_blocking_and_closed_at_an_exec() {
     let (listener, address) = listener();
     for nonblocking in [false, true] {

@@ -9,7 +9,7 @@ use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::socket_error;
 
 use super::pauses::Pauses;
-use super::socket::nonblocking_stream;
+use super::socket::{nonblocking_stream, unless_cancelled};
 use crate::cancel::context;
 use crate::readiness::{Interest, Patience, retry};
 use crate::waiting::WaitKind;
@@ -38,14 +38,15 @@ pub(super) fn connect(
     let fd = socket.as_fd();
     let mut pauses = Pauses::new(WaitKind::Connect);
     loop {
-        match begin(fd, family, address)? {
+        match begin(fd, family, address).map_err(unless_cancelled)? {
             Begun::Connected => break,
             Begun::GoesOn => {
                 // A connect that fails makes the socket writable too, so the wait ends.
                 let patience = || Ok(patience);
-                retry(WaitKind::Connect, fd, Interest::Write, patience, || {
+                let connected = retry(WaitKind::Connect, fd, Interest::Write, patience, || {
                     outcome(fd)
-                })?;
+                });
+                connected.map_err(unless_cancelled)?;
                 break;
             }
             // A socket that was never connected polls as writable at once, so there is nothing to
@@ -67,8 +68,7 @@ fn begin(
     match rustix::net::connect(fd, address) {
         Ok(()) => Ok(Begun::Connected),
         // After a signal too, the system goes on by itself.
-        Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(Begun::GoesOn),
-        Err(Errno::ISCONN) => Ok(Begun::Connected),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(Begun::GoesOn),
         // For other sockets the error means that the machine has run out of ports.
         Err(Errno::AGAIN) if family == AddressFamily::UNIX => Ok(Begun::NoRoom),
         Err(error) => Err(error.into()),

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use super::pauses::Pauses;
-use super::socket::{self, Take, patience};
+use super::socket::{self, Take, patience, unless_cancelled};
 use crate::cancel::context;
 use crate::readiness::{Interest, Patience, Watched, poll, retry};
 use crate::waiting::WaitKind;
@@ -46,6 +46,7 @@ impl Datagrams<'_> {
             patience,
             receive,
         )
+        .map_err(unless_cancelled)
     }
 
     #[inline]
@@ -70,6 +71,7 @@ impl Datagrams<'_> {
             patience,
             send,
         )
+        .map_err(unless_cancelled)
     }
 
     /// Sends to a Unix socket that this one need not be connected to.
@@ -82,7 +84,7 @@ impl Datagrams<'_> {
         context::check()?;
         let send = || match socket::send_to(self.0, buf, to) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Continue(error),
-            done => ControlFlow::Break(done),
+            done => ControlFlow::Break(done.map_err(unless_cancelled)),
         };
         let no_room = match send() {
             ControlFlow::Break(done) => return done,

@@ -203,3 +203,24 @@ impl<'l> IntoIterator for &'l UnixListener {
         self.incoming()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_system_without_descriptors_or_memory_makes_an_iteration_pause() {
+        for (number, pauses) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::PROTO, false),
+        ] {
+            let mut steps = Steps::default();
+            let item = steps.after::<()>(Err(number.into()));
+            assert!(item.expect("the error is an item").is_err());
+            assert_eq!(steps.is_exhausted, pauses, "{number:?}");
+        }
+    }
+}

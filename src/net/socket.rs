@@ -165,14 +165,15 @@ pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
 /// Like the disconnect of a channel, it is no value: a stream that was cut must not look complete,
 /// and a pipeline that was cancelled must not look failed.
 pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset};
 
     match error.kind() {
         // Ancestors too: their cancel may be on its way, and have reached the peer first.
-        BrokenPipe | ConnectionAborted | ConnectionReset => match context::check_ancestors() {
-            Ok(()) => error,
-            Err(cancelled) => cancelled.into(),
-        },
+        BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset => {
+            context::check_ancestors()
+                .err()
+                .map_or(error, io::Error::from)
+        }
         _ => error,
     }
 }
@@ -180,4 +181,41 @@ pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
 /// Whether the error of a call of this crate is a cancel.
 pub(super) fn is_cancel(error: &io::Error) -> bool {
     error.cancelled().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CancelToken;
+
+    #[test]
+    fn a_peer_that_has_gone_is_the_cancel_in_a_cancelled_scope() {
+        use io::ErrorKind::*;
+
+        let token = CancelToken::new();
+        for gone in [
+            BrokenPipe,
+            ConnectionAborted,
+            ConnectionRefused,
+            ConnectionReset,
+        ] {
+            assert_eq!(unless_cancelled(gone.into()).kind(), gone);
+            let in_a_living_scope = token.run(|| unless_cancelled(gone.into()));
+            assert_eq!(in_a_living_scope.kind(), gone);
+        }
+
+        token.cancel();
+        token.run(|| {
+            for gone in [
+                BrokenPipe,
+                ConnectionAborted,
+                ConnectionRefused,
+                ConnectionReset,
+            ] {
+                assert!(is_cancel(&unless_cancelled(gone.into())), "{gone}");
+            }
+            let other = unless_cancelled(PermissionDenied.into());
+            assert_eq!(other.kind(), PermissionDenied);
+        });
+    }
 }

@@ -11,7 +11,6 @@ use super::addrs::ToSocketAddrs;
 use super::connect::connect;
 use super::like_std::{like_std, stream_type};
 use super::lookup::resolve;
-use super::socket::is_cancel;
 use super::stream_state::StreamState;
 use crate::readiness::Patience;
 
@@ -73,9 +72,9 @@ impl TcpStream {
         let mut failed = None;
         for address in resolve(addr)?.iter() {
             match Self::connect_to(address, Patience::Forever) {
-                // A cancel is not the fault of this address.
-                Err(error) if !is_cancel(&error) => failed = Some(error),
-                decided => return decided,
+                // A cancel ends the calls for the addresses after it too, at their entry.
+                Err(error) => failed = Some(error),
+                connected => return connected,
             }
         }
 
