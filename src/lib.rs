@@ -398,6 +398,8 @@ mod compile_fail;
 
 mod blocking;
 mod cancel;
+#[cfg(all(unix, not(loom), feature = "signal"))]
+mod dump;
 mod error;
 mod facade;
 mod group;
@@ -447,6 +449,9 @@ pub use cancel::{
 };
 #[doc(hidden)]
 pub use cancel::{CallbackGuard as CancelGuard, CancelOnDrop as DropGuard};
+#[cfg(all(unix, not(loom), feature = "signal"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "signal"))))]
+pub use dump::dump_on_signal;
 #[doc(hidden)]
 pub use error::probe as __probe;
 pub use error::{

@@ -47,6 +47,9 @@ pub(crate) use random::Random;
 /// A lock that loom does not see, for data that no protocol depends on.
 pub(crate) use parking_lot::Mutex as PlainMutex;
 
+/// Like [`PlainMutex`], with readers that do not hinder each other.
+pub(crate) use parking_lot::RwLock as PlainRwLock;
+
 /// Runs `f`, out of which no panic may come. See [`Contained`].
 pub(crate) fn contained<T>(f: impl FnOnce() -> T) -> T {
     let contained = Contained::begin();

@@ -55,12 +55,16 @@ impl<T> Mutex<T> {
         guard
     }
 
-    /// Locks, unless another thread holds the lock.
+    /// Locks, unless another thread holds the lock for longer than a few microseconds.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let guard = match self.0.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
+        let backoff = Backoff::new();
+        let guard = loop {
+            match self.0.try_lock() {
+                Ok(guard) => break guard,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if backoff.is_completed() => return None,
+                Err(TryLockError::WouldBlock) => backoff.snooze(),
+            }
         };
 
         #[cfg(debug_assertions)]

@@ -224,6 +224,18 @@ impl Frames {
         cell.told.store(told.saturating_add(1), Relaxed);
     }
 
+    /// Copies the outermost frames, as many as there is room for. Under the version.
+    pub(super) fn copy_to(&self, views: &mut [Option<FrameView>]) {
+        let depth = self.depth() as usize;
+        let mut piece = Some(&self.first);
+        for (index, view) in views.iter_mut().enumerate().take(depth) {
+            if index != 0 && index % PIECE == 0 {
+                piece = piece.and_then(|piece| piece.next.get()).map(|next| &**next);
+            }
+            *view = piece.and_then(|piece| piece.frames[index % PIECE].view());
+        }
+    }
+
     /// Returns the frames, the outermost first. Under the version.
     pub(super) fn view(&self) -> Vec<FrameView> {
         let depth = self.depth() as usize;

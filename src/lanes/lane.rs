@@ -12,10 +12,11 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use super::frames::{Frame, FrameView, Frames};
+use super::glance::Glance;
 use super::held::{HeldCell, HeldObjects, HeldView};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags, WaitView, since_epoch};
-use crate::facade::{PlainMutex, const_fn};
+use crate::facade::{PlainRwLock, const_fn};
 
 /// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
 pub(crate) trait Describe: Send + Sync {
@@ -40,13 +41,13 @@ pub(crate) struct Lane {
     number: PlainU64,
     /// The number of the thread in the system; 0 where that is not known.
     system: PlainI32,
-    thread: PlainMutex<Option<Thread>>,
+    thread: PlainRwLock<Option<Thread>>,
     /// The names of the tasks in the frames, with the numbers of the tasks.
-    names: PlainMutex<Vec<(u64, Cow<'static, str>)>>,
+    names: PlainRwLock<Vec<(u64, Cow<'static, str>)>>,
     /// The groups that this thread has opened, with the numbers of their tokens.
-    groups: PlainMutex<Vec<(u64, OpenGroup)>>,
+    groups: PlainRwLock<Vec<(u64, OpenGroup)>>,
     /// The tasks that this thread has taken and not begun, if it is a worker with a group.
-    batch: PlainMutex<Option<Arc<dyn Describe>>>,
+    batch: PlainRwLock<Option<Arc<dyn Describe>>>,
     /// The thread is a worker.
     is_worker: PlainBool,
 }
@@ -77,10 +78,10 @@ impl Lane {
                 held: HeldObjects::new(),
                 number: PlainU64::new(0),
                 system: PlainI32::new(0),
-                thread: PlainMutex::new(None),
-                names: PlainMutex::new(Vec::new()),
-                groups: PlainMutex::new(Vec::new()),
-                batch: PlainMutex::new(None),
+                thread: PlainRwLock::new(None),
+                names: PlainRwLock::new(Vec::new()),
+                groups: PlainRwLock::new(Vec::new()),
+                batch: PlainRwLock::new(None),
                 is_worker: PlainBool::new(false),
             }
         }
@@ -88,7 +89,7 @@ impl Lane {
 
     /// Makes the lane that of the current thread.
     pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
-        *self.thread.lock() = Some(thread);
+        *self.thread.write() = Some(thread);
         self.system.store(system, Relaxed);
         // Release: a reader that sees the number sees the thread.
         self.number.store(number, Release);
@@ -104,11 +105,11 @@ impl Lane {
             self.first_lock.clear();
             self.held.clear();
         });
-        self.thread.lock().take();
-        self.names.lock().clear();
+        self.thread.write().take();
+        self.names.write().clear();
         self.is_worker.store(false, Relaxed);
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
-        let groups = mem::take(&mut *self.groups.lock());
+        let groups = mem::take(&mut *self.groups.write());
         drop(groups);
     }
 
@@ -186,12 +187,12 @@ impl Lane {
 
     /// Shows a group that this thread has opened, until [`close`](Self::close). For the owner.
     pub(crate) fn open(&self, group: u64, state: OpenGroup) {
-        self.groups.lock().push((group, state));
+        self.groups.write().push((group, state));
     }
 
     /// Takes the group back that was opened last. For the owner.
     pub(crate) fn close(&self, group: u64) {
-        let mut groups = self.groups.lock();
+        let mut groups = self.groups.write();
         let closed = match groups.last() {
             Some((last, _)) if *last == group => groups.pop(),
             _ => None,
@@ -208,7 +209,7 @@ impl Lane {
 
     /// Shows the tasks that a worker has taken from a group and not begun. For the owner.
     pub(crate) fn set_batch(&self, batch: Option<Arc<dyn Describe>>) {
-        let before = mem::replace(&mut *self.batch.lock(), batch);
+        let before = mem::replace(&mut *self.batch.write(), batch);
         drop(before);
     }
 
@@ -218,7 +219,7 @@ impl Lane {
     ///
     /// Another thread holds the lock.
     pub(crate) fn describe_batch(&self, into: &mut dyn Any) -> Result<(), Busy> {
-        let batch = self.batch.try_lock().ok_or(Busy)?;
+        let batch = self.batch.try_read().ok_or(Busy)?;
         if let Some(batch) = &*batch {
             batch.describe(into);
         }
@@ -228,12 +229,12 @@ impl Lane {
     /// Shows the name of a task that the thread begins, until [`take_name`](Self::take_name). For the
     /// owner.
     pub(crate) fn add_name(&self, task: u64, name: Cow<'static, str>) {
-        self.names.lock().push((task, name));
+        self.names.write().push((task, name));
     }
 
     /// Takes back the name that was shown last. For the owner.
     pub(crate) fn take_name(&self) {
-        let name = self.names.lock().pop();
+        let name = self.names.write().pop();
         drop(name);
     }
 
@@ -267,6 +268,41 @@ impl Lane {
         }
     }
 
+    /// Like [`view`](Self::view), without an allocation.
+    pub(crate) fn glance(&self) -> Option<Result<Glance, Busy>> {
+        // Acquire pairs with `claim`.
+        let number = self.number.load(Acquire);
+        if number == 0 {
+            return None;
+        }
+
+        let read = self.version.read(|| {
+            let system = self.system.load(Relaxed);
+            let mut glance = Glance::new(system, self.frames.depth(), self.wait.view());
+            self.frames.copy_to(&mut glance.frames);
+
+            let held = self.first_lock.view().into_iter();
+            let held = held.chain(self.held.view());
+            for (place, held) in glance.held.iter_mut().zip(held) {
+                *place = Some(held);
+            }
+            (self.number.load(Relaxed), glance)
+        });
+        match read {
+            None => Some(Err(Busy)),
+            Some((_, (now, _))) if now != number => None,
+            Some((_, (_, glance))) => Some(Ok(glance)),
+        }
+    }
+
+    /// Calls `f` with the name of a task that the thread runs, if it has one and no other thread
+    /// holds the lock of the names.
+    pub(crate) fn with_name<T>(&self, task: u64, f: impl FnOnce(&str) -> T) -> Option<T> {
+        let names = self.names.try_read()?;
+        let (_, name) = names.iter().find(|(of, _)| *of == task)?;
+        Some(f(name))
+    }
+
     /// Calls `f` with the groups that the thread has opened, the outermost first.
     ///
     /// # Errors
@@ -276,7 +312,7 @@ impl Lane {
         &self,
         f: impl FnOnce(&[(u64, OpenGroup)]) -> T,
     ) -> Result<T, Busy> {
-        self.groups.try_lock().map(|groups| f(&groups)).ok_or(Busy)
+        self.groups.try_read().map(|groups| f(&groups)).ok_or(Busy)
     }
 
     /// Returns the names of the tasks that the thread runs.
@@ -285,7 +321,7 @@ impl Lane {
     ///
     /// Another thread holds the lock of the list.
     pub(crate) fn names(&self) -> Result<Vec<(u64, Cow<'static, str>)>, Busy> {
-        self.names.try_lock().map(|names| names.clone()).ok_or(Busy)
+        self.names.try_read().map(|names| names.clone()).ok_or(Busy)
     }
 
     /// Returns the thread of the lane, if it still has one.
@@ -295,7 +331,7 @@ impl Lane {
     /// Another thread holds the lock.
     pub(crate) fn thread(&self) -> Result<Option<Thread>, Busy> {
         self.thread
-            .try_lock()
+            .try_read()
             .map(|thread| thread.clone())
             .ok_or(Busy)
     }

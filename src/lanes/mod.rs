@@ -23,7 +23,7 @@
 //! 3. While a thread is parked, the version of its lane does not change. So two reads that find the
 //!    same version, and the same wait both times, have found one wait.
 //! 4. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
-//!    runs no code of the user's under them.
+//!    runs no code of the user's under them. Readers do not hinder each other.
 //!
 //! Nothing here is part of a protocol between threads: the crate never decides anything by what a
 //! lane says. In a loom model threads have no lanes.
@@ -31,6 +31,7 @@
 #![cfg_attr(loom, allow(dead_code, reason = "in a model there are no lanes"))]
 
 mod frames;
+mod glance;
 mod held;
 mod hold;
 mod lane;
@@ -43,6 +44,8 @@ mod wait;
 #[cfg(not(loom))]
 pub(crate) use frames::FrameView;
 pub(crate) use frames::{Frame, FrameKind};
+#[cfg(all(unix, not(loom), feature = "signal"))]
+pub(crate) use glance::Glance;
 #[cfg(not(loom))]
 pub(crate) use held::HeldView;
 pub(crate) use hold::{Held, locked, unlocked};

@@ -1,5 +1,7 @@
 //! The names of blocking points, as users write them.
 
+#[cfg(all(unix, feature = "signal"))]
+use super::wait::ObjectId;
 use crate::waiting::WaitKind;
 
 /// The wait for the tasks of a scope.
@@ -47,9 +49,15 @@ const NAMES: &[(WaitKind, &str)] = &[
 ];
 
 /// Returns the kind that a lane shows by its number, and the name of its blocking points.
-pub(super) fn of(number: u8) -> Option<(WaitKind, &'static str)> {
+pub(crate) fn of(number: u8) -> Option<(WaitKind, &'static str)> {
     let mut kinds = NAMES.iter().copied();
     kinds.find(|(kind, _)| *kind as u8 == number)
+}
+
+/// Returns an object by its address, in disguise.
+#[cfg(all(unix, feature = "signal"))]
+pub(crate) fn object(address: usize) -> ObjectId {
+    ObjectId::of(address)
 }
 
 #[cfg(test)]

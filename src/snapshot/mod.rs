@@ -5,7 +5,7 @@ mod collect;
 mod draw;
 mod kernel;
 mod kinds;
-mod label;
+pub(crate) mod label;
 mod nodes;
 mod take;
 mod tree;
@@ -14,6 +14,8 @@ mod wait;
 mod whole;
 mod worker;
 
+#[cfg(all(target_os = "linux", feature = "signal"))]
+pub(crate) use kernel::calls;
 pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
 pub use nodes::{GroupSnapshot, TaskSnapshot};
 pub use take::snapshot;

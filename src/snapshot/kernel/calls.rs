@@ -4,11 +4,11 @@ use nix::libc;
 
 /// A call of the system.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     number: i64,
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Its first argument is a descriptor.
-    pub(super) has_descriptor: bool,
+    has_descriptor: bool,
 }
 
 macro_rules! calls {
@@ -86,6 +86,46 @@ const CALLS: &[Call] = calls! {
 };
 
 /// Returns the call with this number, if it is one in which threads block.
-pub(super) fn by_number(number: i64) -> Option<Call> {
+pub(crate) fn by_number(number: i64) -> Option<Call> {
     CALLS.iter().copied().find(|call| call.number == number)
+}
+
+/// A call that a thread is in, as `/proc` tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entered {
+    pub(crate) number: i64,
+    first: u64,
+}
+
+impl Entered {
+    /// Returns the descriptor that the call is about, if its first argument is one.
+    pub(crate) fn descriptor(self, call: Call) -> Option<i32> {
+        call.has_descriptor.then_some(self.first as u32 as i32)
+    }
+}
+
+/// Reads `0 0x3 ..`: the number of the call, and its arguments. A thread that is in no call has none.
+pub(crate) fn parse(text: &str) -> Option<Entered> {
+    let mut fields = text.split_whitespace();
+    let number = fields.next()?.parse().ok().filter(|number| *number >= 0)?;
+    let first = fields.next()?.strip_prefix("0x")?;
+    Some(Entered {
+        number,
+        first: u64::from_str_radix(first, 16).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_call_of_a_blocked_thread_is_read_with_its_descriptor() {
+        let text = format!("{} 0x7 0x0 0x1 0x0 0x0 0x0 0x7ffd 0x7f01", libc::SYS_read);
+        let entered = parse(&text).expect("it is in a call");
+        let call = by_number(entered.number).expect("the call is known");
+        assert_eq!((call.name, entered.descriptor(call)), ("read", Some(7)));
+        assert_eq!(parse("running\n"), None);
+        assert_eq!(parse("-1 0x7ffd 0x7f01"), None);
+    }
 }

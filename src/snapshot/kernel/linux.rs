@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Doing;
-use super::calls::{self, Call};
+use super::calls::{self, Call, Entered, parse};
 use super::descriptors::Sockets;
 
 /// What the kernel tells, for one snapshot.
@@ -12,13 +12,6 @@ pub(in super::super) struct Kernel {
     sockets: Sockets,
     /// A file could not be read.
     keeps_quiet: bool,
-}
-
-/// A call of the system with its first argument.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entered {
-    number: i64,
-    first: u64,
 }
 
 impl Kernel {
@@ -52,11 +45,7 @@ impl Kernel {
     /// Returns what a call is about, if the thread is still in the call after that was read. The
     /// descriptor may have been closed and opened again meanwhile.
     fn target(&mut self, thread: i32, entered: Entered, call: Call) -> Option<String> {
-        if !call.has_descriptor {
-            return None;
-        }
-
-        let descriptor = entered.first as u32 as i32;
+        let descriptor = entered.descriptor(call)?;
         let text = self.sockets.describe(descriptor);
         let again = self.read(thread)?;
         let is_same = parse(&again) == Some(entered);
@@ -86,15 +75,4 @@ impl Kernel {
         }
         read.ok()
     }
-}
-
-/// Reads `0 0x3 ..`: the number of the call, and its arguments.
-fn parse(text: &str) -> Option<Entered> {
-    let mut fields = text.split_whitespace();
-    let number = fields.next()?.parse().ok().filter(|number| *number >= 0)?;
-    let first = fields.next()?.strip_prefix("0x")?;
-    Some(Entered {
-        number,
-        first: u64::from_str_radix(first, 16).ok()?,
-    })
 }

@@ -1,7 +1,7 @@
 //! What the system says about a thread that is in none of our blocking points.
 
 #[cfg(target_os = "linux")]
-mod calls;
+pub(crate) mod calls;
 #[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,221 @@
+//! The lines of a dump.
+
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::line::Line;
+use super::proc::{Doing, Reserve};
+use crate::cancel::Escaped;
+use crate::lanes::{self, FrameKind, FrameView, Glance, Lane, Object, WaitView, since_epoch};
+use crate::snapshot::label;
+
+/// Prints what all threads do.
+pub(super) fn print(reserve: &mut Reserve, process: u32) {
+    // In a child that `fork` has made there is no such thread, so this is the process itself.
+    let mut line = Line::new();
+    line.write(format_args!(
+        "taskgroup: what the threads of process {process} are doing"
+    ));
+
+    let mut busy = 0_usize;
+    for lane in lanes::all() {
+        match lane.glance() {
+            None => {}
+            Some(Err(lanes::Busy)) => busy += 1,
+            Some(Ok(glance)) => print_thread(&mut line, lane, &glance, reserve),
+        }
+    }
+
+    if busy != 0 {
+        line.write(format_args!(
+            "taskgroup: {busy} more, which were busy at that moment"
+        ));
+    }
+    line.write(format_args!(
+        "taskgroup: end of the dump of process {process}"
+    ));
+}
+
+fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Reserve) {
+    // A thread that is in nothing of ours, such as an idle worker, is left out.
+    if glance.depth == 0 && glance.wait.is_none() {
+        return;
+    }
+
+    let thread = lane.thread().ok().flatten();
+    let name = thread
+        .as_ref()
+        .and_then(std::thread::Thread::name)
+        .unwrap_or("?");
+    line.write(format_args!("thread {} `{}`", glance.system, Escaped(name)));
+    for frame in glance.frames() {
+        print_frame(line, lane, frame);
+    }
+    if glance.depth as usize > glance.frames().count() {
+        let more = glance.depth as usize - glance.frames().count();
+        line.write(format_args!("    {more} more inside of these"));
+    }
+
+    match &glance.wait {
+        Some(wait) => print_wait(line, wait),
+        None => match reserve.doing(glance.system) {
+            Doing::Runs => line.write(format_args!("    runs")),
+            Doing::Blocked(call, Some(descriptor)) => line.write(format_args!(
+                "    in {call} on fd {descriptor} (system call, not of this crate)"
+            )),
+            Doing::Blocked(call, None) => {
+                line.write(format_args!(
+                    "    in {call} (system call, not of this crate)"
+                ));
+            }
+            Doing::Unknown => {}
+        },
+    }
+    for held in glance.held() {
+        let object = label::object(held.object);
+        line.write(format_args!(
+            "    holds {object}, taken at {}",
+            Place(held.location)
+        ));
+    }
+}
+
+fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
+    let at = Place(Some(frame.location));
+    let (id, group) = (frame.id, frame.group);
+    match frame.kind {
+        FrameKind::Task | FrameKind::Drops => {
+            let what = if frame.kind == FrameKind::Task {
+                "task"
+            } else {
+                "drops of task"
+            };
+            // Printed where it is: a copy of the name would allocate.
+            let named = lane.with_name(id, |name| {
+                line.write(format_args!(
+                    "    {what} {id} `{}` of group {group} ({at}){}",
+                    Escaped(name),
+                    Told(frame)
+                ));
+            });
+            if named.is_none() {
+                line.write(format_args!(
+                    "    {what} {id} of group {group} ({at}){}",
+                    Told(frame)
+                ));
+            }
+        }
+        FrameKind::Scope => line.write(format_args!("    group {id} ({at}){}", Told(frame))),
+        FrameKind::Region => line.write(format_args!("    CancelToken::run ({at}){}", Told(frame))),
+        FrameKind::Shield => line.write(format_args!("    a shield ({at})")),
+        FrameKind::WindingDown => line.write(format_args!("    winding_down ({at})")),
+        FrameKind::Hook => line.write(format_args!("    with_cancel_hook ({at})")),
+        FrameKind::Callback => line.write(format_args!("    a callback of a cancel ({at})")),
+        FrameKind::Abandon => line.write(format_args!("    abandon ({at})")),
+    }
+}
+
+fn print_wait(line: &mut Line, wait: &WaitView) {
+    let name = label::of(wait.kind).map_or("a blocking point", |(_, name)| name);
+    let at = Place(Some(wait.location));
+    let age = Age(wait.since);
+    match wait.object {
+        Object::None => line.write(format_args!("    waits: {name} ({at}){age}")),
+        Object::At(address) => {
+            let object = label::object(address);
+            line.write(format_args!("    waits: {name} ({at}) {object}{age}"));
+        }
+        Object::Task(task) => {
+            line.write(format_args!("    waits: {name} ({at}) of task {task}{age}"))
+        }
+        Object::Group(group) => {
+            line.write(format_args!(
+                "    waits: {name} ({at}) of group {group}{age}"
+            ));
+        }
+        Object::Descriptor(fd) => {
+            line.write(format_args!("    waits: {name} ({at}) on fd {fd}{age}"))
+        }
+        Object::Process(process) => {
+            line.write(format_args!(
+                "    waits: {name} ({at}) for process {process}{age}"
+            ));
+        }
+    }
+}
+
+struct Place(Option<&'static Location<'static>>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, "{}:{}", at.file(), at.line()),
+            None => f.write_str("an unknown place"),
+        }
+    }
+}
+
+/// How often the code of a frame was told of a cancel.
+struct Told<'a>(&'a FrameView);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.told {
+            0 => Ok(()),
+            told => write!(
+                f,
+                ", told {told} times that it is cancelled, last at {}",
+                Place(self.0.told_at)
+            ),
+        }
+    }
+}
+
+/// How long a thread has slept, from when it went to sleep.
+struct Age(u64);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return Ok(());
+        }
+        let slept = since_epoch(Instant::now()).saturating_sub(self.0);
+        let slept = Duration::from_nanos(slept);
+        write!(
+            f,
+            ", asleep for {}.{:01} s",
+            slept.as_secs(),
+            slept.subsec_millis() / 100
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+    use crate::{TaskGroup, shield};
+
+    #[test]
+    fn a_dump_allocates_nothing() {
+        let (lock, mut reserve) = (Mutex::new(()), Reserve::take().expect("one is left"));
+        TaskGroup::builder()
+            .name("dumped")
+            .scope(|g| {
+                let _guard = lock.lock()?;
+                let task = g.task().name("inner").spawn(|| {
+                    // The first disguise of an object is made once for the process.
+                    print(&mut reserve, 0);
+                    let dumped = allocation_counter::measure(|| {
+                        shield(|| print(&mut reserve, 0));
+                    });
+                    assert_eq!(dumped.count_total, 0);
+                    Ok(())
+                });
+                task.join()?;
+                Ok::<_, anyhow::Error>(())
+            })
+            .unwrap();
+    }
+}

@@ -1,0 +1,62 @@
+//! Lines that are put together and written without an allocation.
+
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::stdio;
+
+/// The longest line that is written whole.
+const LENGTH: usize = 1024;
+
+/// A line for standard error, in a buffer of its own.
+pub(super) struct Line {
+    bytes: [u8; LENGTH],
+    length: usize,
+}
+
+impl Line {
+    pub(super) const fn new() -> Self {
+        Line {
+            bytes: [0; LENGTH],
+            length: 0,
+        }
+    }
+
+    /// Writes the line, with the text `arguments`, and empties it. What does not fit is cut.
+    pub(super) fn write(&mut self, arguments: fmt::Arguments<'_>) {
+        self.length = 0;
+        // A line that is full ends here.
+        let _ = fmt::Write::write_fmt(self, arguments);
+        self.bytes[self.length] = b'\n';
+
+        // There is nobody to tell of an error.
+        let _ = write_all(&self.bytes[..=self.length]);
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Room is kept for the end of the line.
+        let room = LENGTH - 1 - self.length;
+        let text = text.as_bytes();
+        let taken = text.len().min(room);
+        self.bytes[self.length..self.length + taken].copy_from_slice(&text[..taken]);
+        self.length += taken;
+        if taken < text.len() {
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+fn write_all(mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(stdio::stderr(), bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! A dump of all threads at a signal.
+//!
+//! # Owners
+//!
+//! - The *handler* writes one byte to a socket, and nothing else: `signal-hook` saves `errno` and
+//!   sends without a wait. A socket that is full means that a dump is on its way.
+//! - The *thread* of the dump owns all that a dump needs, from its installation on: itself, the
+//!   socket, a descriptor that it gives up for as long as it reads a file, and a buffer on its stack.
+//!   It allocates nothing, takes no lock but by trying, and writes to standard error alone.
+//!
+//! So a dump comes when every other thread is stuck, when the process is out of memory, threads or
+//! descriptors, and when a thread that holds the lock of the allocator never gives it back.
+
+mod frames;
+mod line;
+mod proc;
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use signal_hook::consts::FORBIDDEN;
+use signal_hook::low_level;
+
+use crate::facade::PlainMutex;
+use proc::Reserve;
+
+/// The signals at which a dump comes.
+static INSTALLED: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+
+/// How large the stack of the thread is. The kernel gives the memory as it is used.
+const STACK: usize = 256 << 10;
+
+/// Prints what every thread of the process is doing, whenever `signal` comes. Needs the feature
+/// `signal`, which is on by default; on Unix only.
+///
+/// The Java virtual machine does this at SIGQUIT, which a terminal sends at Ctrl-\. Go does too, and
+/// ends the process then; here it goes on. The dump goes to standard error, one line for each task,
+/// scope or wait of each thread that uses the crate. It is what [`snapshot`](crate::snapshot) knows,
+/// without the tree, the names of groups and the queues.
+///
+/// It works when nothing else does: the thread, its stack and its descriptors are reserved by this
+/// call, and a dump allocates nothing. If standard error is a pipe that is not read, the dump waits
+/// for it, and no other thread does.
+///
+/// Handlers that were set before are called too. A second call for the same signal does nothing.
+/// Signals that come while a dump is printed lead to one more. A child process gets the default
+/// action, as after every `exec`; a child that was made by `fork` alone prints nothing.
+///
+/// # Errors
+///
+/// Fails with `InvalidInput` for a signal that cannot be handled: SIGKILL, SIGSTOP, and the signals
+/// of a fault. Fails if the system refuses the thread, a descriptor or the handler.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// const SIGQUIT: i32 = 3;
+///
+/// taskgroup::dump_on_signal(SIGQUIT)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn dump_on_signal(signal: i32) -> io::Result<()> {
+    if FORBIDDEN.contains(&signal) {
+        let text = format!("signal {signal} cannot be handled");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+
+    let mut installed = INSTALLED.lock();
+    if installed.contains(&signal) {
+        return Ok(());
+    }
+
+    // The thread first: a handler without it would swallow the signal.
+    let (wake, woken) = UnixStream::pair()?;
+    let reserve = Reserve::take()?;
+    let thread = thread::Builder::new().name("taskgroup-dump".into());
+    let process = std::process::id();
+    thread
+        .stack_size(STACK)
+        .spawn(move || run(woken, reserve, process))?;
+    // If this fails, the other end is closed, and the thread ends.
+    low_level::pipe::register(signal, wake)?;
+    installed.push(signal);
+    Ok(())
+}
+
+/// Prints a dump for each byte, or for several that have come meanwhile.
+fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
+    let mut bytes = [0; 256];
+    loop {
+        match woken.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) => frames::print(&mut reserve, process),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

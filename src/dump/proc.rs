@@ -1,0 +1,111 @@
+//! What the kernel says about a thread, read without an allocation.
+
+use std::fs::File;
+use std::io;
+#[cfg(target_os = "linux")]
+use std::{ffi::CStr, fmt, io::Read};
+
+#[cfg(target_os = "linux")]
+use rustix::fs::{Mode, OFlags};
+
+#[cfg(target_os = "linux")]
+use crate::snapshot::calls;
+
+/// A descriptor that is given up while a file is read, so that one can be read when the process has
+/// no other left.
+pub(super) struct Reserve(Option<File>);
+
+impl Reserve {
+    pub(super) fn take() -> io::Result<Self> {
+        File::open("/dev/null").map(|file| Reserve(Some(file)))
+    }
+}
+
+/// What a thread does, as the kernel says.
+pub(super) enum Doing {
+    Runs,
+    /// The call, and its first argument if that is a descriptor.
+    Blocked(&'static str, Option<i32>),
+    Unknown,
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Reserve {
+    pub(super) fn doing(&mut self, _thread: i32) -> Doing {
+        Doing::Unknown
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Reserve {
+    /// Returns what a thread does.
+    pub(super) fn doing(&mut self, thread: i32) -> Doing {
+        let mut path = Path::new();
+        let _ = fmt::Write::write_fmt(&mut path, format_args!("/proc/self/task/{thread}/syscall"));
+        let mut bytes = [0; 256];
+        let text = path.as_c_str().and_then(|path| self.read(path, &mut bytes));
+        match text.map(calls::parse) {
+            None => Doing::Unknown,
+            Some(None) => Doing::Runs,
+            Some(Some(entered)) => match calls::by_number(entered.number) {
+                None => Doing::Blocked("a system call", None),
+                Some(call) => Doing::Blocked(call.name, entered.descriptor(call)),
+            },
+        }
+    }
+
+    fn read<'a>(&mut self, path: &CStr, bytes: &'a mut [u8]) -> Option<&'a str> {
+        // Another thread may take the descriptor meanwhile. Then this one has none until it finds
+        // one again.
+        self.0 = None;
+        let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let length = opened
+            .ok()
+            .and_then(|file| File::from(file).read(bytes).ok());
+        let null = rustix::fs::open(
+            c"/dev/null",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        self.0 = null.ok().map(File::from);
+
+        std::str::from_utf8(bytes.get(..length?)?).ok()
+    }
+}
+
+/// A path that ends with a zero, in a buffer of its own.
+#[cfg(target_os = "linux")]
+struct Path {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Path {
+    fn new() -> Self {
+        Path {
+            bytes: [0; 64],
+            length: 0,
+        }
+    }
+
+    fn as_c_str(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.bytes).ok()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl fmt::Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        // The last byte stays zero.
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        if end < self.bytes.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The dump at a signal: each test sends it to a process of its own, which runs the same test.
+#![cfg(all(target_os = "linux", feature = "signal"))]
+
+mod support;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use signal_hook::consts::{SIGKILL, SIGQUIT};
+use signal_hook::low_level::register;
+use support::{is_child, watch};
+use taskgroup::sync::{Event, Mutex};
+use taskgroup::{TaskGroup, dump_on_signal};
+
+/// A process that runs one test, in its role as the child, until its standard input is closed.
+struct Process {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    /// Runs the test of this name, and waits until it is ready.
+    fn start(test: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env("TASKGROUP_TEST_CHILD", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the test binary starts");
+        let mut started = Process {
+            stdin: process.stdin.take(),
+            stderr: process.stderr.take().map(BufReader::new),
+            process,
+        };
+        started.lines_until("ready");
+        started
+    }
+
+    fn send(&self) {
+        let process = Pid::from_child(&self.process);
+        kill_process(process, Signal::QUIT).expect("the child is there");
+    }
+
+    /// Returns what the child prints up to a line with this text.
+    fn lines_until(&mut self, text: &str) -> String {
+        let mut printed = String::new();
+        let stderr = self.stderr.as_mut().expect("it is kept");
+        loop {
+            let from = printed.len();
+            let read = stderr.read_line(&mut printed).expect("a child prints text");
+            assert_ne!(read, 0, "no {text:?} from the child:\n{printed}");
+            if printed[from..].contains(text) {
+                return printed;
+            }
+        }
+    }
+
+    /// Asks for a dump, and returns it.
+    fn dump(&mut self) -> String {
+        self.send();
+        self.lines_until("end of the dump")
+    }
+
+    /// Lets the child end, and checks that its test has passed.
+    #[track_caller]
+    fn end_well(mut self) {
+        drop(self.stdin.take());
+        let rest = self.stderr.take().map(|mut stderr| {
+            let mut rest = String::new();
+            io::Read::read_to_string(&mut stderr, &mut rest).map(|_| rest)
+        });
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "{status}: {rest:?}");
+    }
+}
+
+/// The child's part: says that it is ready, and waits until its input is closed.
+fn serve() {
+    eprintln!("ready");
+    io::copy(&mut io::stdin(), &mut io::sink()).expect("it is a pipe");
+}
+
+/// Installs the dump, and runs tasks that are stuck while the child serves.
+fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
+    let _watch = watch();
+    dump_on_signal(SIGQUIT).expect("there is a thread left");
+    let (lock, event) = (Mutex::new(()), Event::new());
+    TaskGroup::builder()
+        .name("stuck")
+        .scope(|g| {
+            let held = &lock;
+            let holder = g.task().name("holder\n").spawn(|| {
+                let _guard = held.lock()?;
+                Ok(event.wait()?)
+            });
+            let waits = g.spawn(|| {
+                let guard = held.lock()?;
+                drop(guard);
+                Ok(())
+            });
+            let is_waiting = |id| {
+                let seen = taskgroup::snapshot();
+                seen.tasks()
+                    .any(|task| task.id() == id && task.waits().is_some())
+            };
+            while !is_waiting(holder.id()) || !is_waiting(waits.id()) {
+                thread::yield_now();
+            }
+            prepare();
+            serve();
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
+/// Fails unless a dump shows the stuck tasks.
+#[track_caller]
+fn assert_complete(dump: &str) {
+    for part in [
+        "`holder\\n` of group",
+        "Event::wait (tests/dump.rs:",
+        "Mutex::lock (tests/dump.rs:",
+        "taken at tests/dump.rs:",
+        "in read on fd 0 (system call, not of this crate)",
+    ] {
+        assert!(dump.contains(part), "no {part:?} in:\n{dump}");
+    }
+}
+
+#[test]
+fn a_dump_shows_what_all_threads_do_and_the_process_goes_on() {
+    if is_child() {
+        return serve_with_stuck_tasks(|| ());
+    }
+    let mut child = Process::start("a_dump_shows_what_all_threads_do_and_the_process_goes_on");
+    // The child says that it is ready a moment before it reads.
+    while !child.dump().contains("in read on fd 0") {}
+    for _ in 0..2 {
+        assert_complete(&child.dump());
+    }
+    child.end_well();
+}
+
+#[test]
+fn a_dump_comes_when_no_descriptor_is_left() {
+    if is_child() {
+        return serve_with_stuck_tasks(|| {
+            let few = Rlimit {
+                current: Some(64),
+                maximum: Some(64),
+            };
+            setrlimit(Resource::Nofile, few).expect("it may be lowered");
+            let mut all = Vec::new();
+            while let Ok(file) = File::open("/dev/null") {
+                all.push(file);
+            }
+            // They stay open for as long as the process.
+            std::mem::forget(all);
+        });
+    }
+    let mut child = Process::start("a_dump_comes_when_no_descriptor_is_left");
+    while !child.dump().contains("in read on fd 0") {}
+    assert_complete(&child.dump());
+    child.end_well();
+}
+
+#[test]
+fn a_burst_of_signals_merges_and_none_is_forgotten() {
+    if is_child() {
+        return serve_with_stuck_tasks(|| ());
+    }
+    let mut child = Process::start("a_burst_of_signals_merges_and_none_is_forgotten");
+    for _ in 0..100 {
+        child.send();
+    }
+    // One more is asked for after the first, so the burst has been seen.
+    child.lines_until("end of the dump");
+    child.dump();
+    child.end_well();
+}
+
+#[test]
+fn a_handler_that_was_there_is_called_too_and_two_calls_are_one_dump() {
+    if is_child() {
+        let _watch = watch();
+        let called = Arc::new(AtomicUsize::new(0));
+        let theirs = called.clone();
+        let count = move || {
+            theirs.fetch_add(1, SeqCst);
+        };
+        // SAFETY: an addition to an atomic is safe in a handler.
+        unsafe { register(SIGQUIT, count) }.expect("SIGQUIT can be handled");
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        dump_on_signal(SIGQUIT).expect("it is installed already");
+        serve();
+        assert_eq!(called.load(SeqCst), 1);
+        return;
+    }
+    let mut child =
+        Process::start("a_handler_that_was_there_is_called_too_and_two_calls_are_one_dump");
+    child.dump();
+    drop(child.stdin.take());
+    let mut rest = String::new();
+    let mut stderr = child.stderr.take().expect("it is kept");
+    io::Read::read_to_string(&mut stderr, &mut rest).unwrap();
+    assert!(!rest.contains("end of the dump"), "{rest}");
+    assert!(child.process.wait().unwrap().success(), "{rest}");
+}
+
+#[test]
+fn a_standard_error_that_is_closed_hinders_no_thread() {
+    if is_child() {
+        return serve_with_stuck_tasks(|| ());
+    }
+    let mut child = Process::start("a_standard_error_that_is_closed_hinders_no_thread");
+    drop(child.stderr.take());
+    for _ in 0..10 {
+        child.send();
+    }
+    child.end_well();
+}
+
+#[test]
+fn signals_during_the_exit_do_not_hinder_it() {
+    if is_child() {
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        serve();
+        std::process::exit(0);
+    }
+    let mut child = Process::start("signals_during_the_exit_do_not_hinder_it");
+    drop(child.stdin.take());
+    let process = Pid::from_child(&child.process);
+    // Until the child is reaped, its number is its own.
+    while child.process.try_wait().unwrap().is_none() {
+        let _ = kill_process(process, Signal::QUIT);
+    }
+    child.end_well();
+}
+
+#[test]
+fn a_signal_that_cannot_be_handled_is_refused() {
+    let refused = dump_on_signal(SIGKILL).expect_err("nothing handles it");
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(refused.to_string(), "signal 9 cannot be handled");
+}
