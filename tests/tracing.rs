@@ -520,7 +520,16 @@ fn every_kind_of_end() -> String {
             assert_eq!(panicked.wait()?, TaskStatus::Panicked);
             let isolated = g.spawn_isolated(|| -> anyhow::Result<()> { anyhow::bail!("alone") });
             assert!(isolated.join()?.is_err());
-            drop(g.spawn_isolated(|| -> anyhow::Result<()> { anyhow::bail!("untaken") }));
+            let [dropped, ended] = [(); 2].map(|()| Arc::new(Gate::default()));
+            let (theirs, end) = (dropped.clone(), ended.clone());
+            let untaken = g.spawn_isolated(move || -> anyhow::Result<()> {
+                theirs.wait();
+                anyhow::bail!("untaken")
+            });
+            untaken.on_finished(move |_| end.open());
+            drop(untaken);
+            dropped.open();
+            ended.wait();
             assert_eq!(
                 g.task().dedicated().spawn(|| Ok(())).wait()?,
                 TaskStatus::Finished

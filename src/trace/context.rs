@@ -1,6 +1,8 @@
 //! The dispatcher and the span of a thread, and how a thread runs code under others.
 
+use std::cell::RefCell;
 use std::mem;
+use std::sync::Arc;
 
 use tracing::dispatcher::{self, DefaultGuard, Dispatch};
 use tracing::{Id, Span};
@@ -10,12 +12,35 @@ use super::telling::{contain, tell};
 /// How many spans a task may leave entered that are left for it. More are left to the subscriber.
 const PATIENCE: usize = 64;
 
+/// The target of the spans of the crate.
+const TARGET: &str = "taskgroup";
+
+thread_local! {
+    /// The context of the innermost group or task that this thread is in.
+    static INNERMOST: RefCell<Option<Arc<Context>>> = const { RefCell::new(None) };
+}
+
+/// Makes `context` the innermost one of this thread. Returns the one before.
+pub(super) fn replace_innermost(context: Option<Arc<Context>>) -> Option<Arc<Context>> {
+    INNERMOST
+        .try_with(|innermost| innermost.replace(context))
+        .unwrap_or(None)
+}
+
+/// The context of the innermost group or task that this thread is in.
+pub(super) fn innermost() -> Option<Arc<Context>> {
+    INNERMOST
+        .try_with(|innermost| innermost.borrow().clone())
+        .unwrap_or(None)
+}
+
 /// The default dispatcher of a thread, and the span that is current there.
-#[derive(Clone)]
 pub(super) struct Context {
     pub(super) dispatch: Dispatch,
     /// The current span, or none.
     pub(super) around: Span,
+    /// If the current span is one of the crate: the nearest span around it that is not.
+    beyond: Span,
     /// The subscriber says which span is current.
     pub(super) is_known: bool,
 }
@@ -26,17 +51,32 @@ impl Context {
         Context {
             dispatch: Dispatch::none(),
             around: Span::none(),
+            beyond: Span::none(),
             is_known: false,
         }
     }
 
     /// The context of this thread. It calls the subscriber.
     pub(super) fn here() -> Self {
-        let dispatch = dispatcher::get_default(Dispatch::clone);
-        Context {
-            is_known: dispatch.current_span().is_known(),
-            around: Span::current(),
-            dispatch,
+        let mut context = Context::none();
+        context.dispatch = dispatcher::get_default(Dispatch::clone);
+        context.is_known = context.dispatch.current_span().is_known();
+        context.around = Span::current();
+
+        if is_ours(&context.around)
+            && let Some(innermost) = innermost()
+        {
+            context.beyond = innermost.users_span().clone();
+        }
+        context
+    }
+
+    /// The nearest span that is not one of the crate.
+    fn users_span(&self) -> &Span {
+        if is_ours(&self.around) {
+            &self.beyond
+        } else {
+            &self.around
         }
     }
 
@@ -66,25 +106,35 @@ impl Context {
         }
     }
 
-    /// Forgets the span.
-    pub(super) fn leave_span(&mut self) {
+    /// Forgets the spans.
+    pub(super) fn leave_spans(&mut self) {
         let mut around = mem::replace(&mut self.around, Span::none());
         self.close(&mut around);
+        let mut beyond = mem::replace(&mut self.beyond, Span::none());
+        self.close(&mut beyond);
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.leave_span();
+        self.leave_spans();
         // The last reference drops the subscriber.
         let dispatch = mem::replace(&mut self.dispatch, Dispatch::none());
         contain(|| drop(dispatch));
     }
 }
 
+/// Whether a span is one of the crate.
+fn is_ours(span: &Span) -> bool {
+    span.metadata()
+        .is_some_and(|metadata| metadata.target() == TARGET)
+}
+
 /// A thread that runs code in a span. The thread must leave it by [`Inside::leave`].
 pub(super) struct Inside {
     default: DefaultGuard,
+    /// The span of the user's around the other has been entered.
+    in_users_span: bool,
     entered: Option<Id>,
     /// The span that was current before; none if the subscriber does not say.
     before: Option<Option<Id>>,
@@ -92,28 +142,45 @@ pub(super) struct Inside {
 
 impl Inside {
     /// Enters `span`, or the span of `context` if the subscriber does not want that one.
+    ///
+    /// A span of the user's around it is entered first. A layer with a filter that does not want
+    /// the spans of the crate looks for the innermost span that it wants among those that are
+    /// entered on the thread, and not among their parents.
     pub(super) fn enter(context: &Context, span: &Span) -> Self {
         let default = dispatcher::set_default(&context.dispatch);
         let before = tell(|| current(&context.dispatch)).flatten();
-
-        let nearest = span.id().or_else(|| context.around.id());
         let is_current = |id: &Id| matches!(&before, Some(Some(before)) if before == id);
-        let entered = nearest
-            .filter(|id| !is_current(id))
-            // If the subscriber panics, the span is not entered.
+
+        // Where the span of the spawn is current, all spans around it are entered already.
+        let at_home = context.around.id().is_some_and(|id| is_current(&id));
+        let enter = |(id, dispatch): (&Id, &Dispatch)| tell(|| dispatch.enter(id)).is_some();
+        let in_users_span =
+            !at_home && context.users_span().with_subscriber(enter).unwrap_or(false);
+
+        // If the subscriber panics, the span is not entered. Without a span of its own, the task is
+        // in the span of its spawn, which is one of the user's.
+        let entered = span
+            .id()
             .filter(|id| tell(|| context.dispatch.enter(id)).is_some());
         Inside {
             default,
+            in_users_span,
             entered,
             before,
         }
     }
 
-    /// Leaves the span, the spans that the code has left entered, and the dispatcher, in this order
+    /// Leaves the spans, those that the code has left entered, and the dispatcher, in this order
     /// (invariant 5).
-    pub(super) fn leave(self, dispatch: &Dispatch) {
+    pub(super) fn leave(self, context: &Context) {
+        let dispatch = &context.dispatch;
         if let Some(id) = self.entered {
             contain(|| dispatch.exit(&id));
+        }
+        if self.in_users_span {
+            context
+                .users_span()
+                .with_subscriber(|(id, dispatch)| contain(|| dispatch.exit(id)));
         }
 
         if let Some(before) = self.before {

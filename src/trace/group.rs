@@ -10,7 +10,7 @@ use tracing::field::Empty;
 use tracing::subscriber::NoSubscriber;
 use tracing::{Id, Level, Span};
 
-use super::context::Context;
+use super::context::{Context, replace_innermost};
 use super::event::untaken;
 use super::site::Site;
 use super::task::{EndOfTask, TaskTrace};
@@ -45,7 +45,7 @@ pub(crate) struct GroupTrace {
 }
 
 struct Live {
-    context: Context,
+    context: Arc<Context>,
     span: Span,
     opened: Instant,
     /// What destructors of the crate have to say (invariant 2).
@@ -62,6 +62,8 @@ enum Later {
 pub(crate) struct GroupRun {
     live: Arc<Live>,
     entered: bool,
+    /// The innermost context of the thread before.
+    before: Option<Arc<Context>>,
 }
 
 impl GroupTrace {
@@ -80,7 +82,7 @@ impl GroupTrace {
         .flatten()?;
         let span = contain(|| span_of(group)).unwrap_or_else(Span::none);
         let live = Live {
-            context,
+            context: Arc::new(context),
             span,
             opened: Instant::now(),
             later: Mutex::new(Vec::new()),
@@ -96,7 +98,11 @@ impl GroupTrace {
     pub(crate) fn enter(&self) -> Option<Box<GroupRun>> {
         let live = self.live()?;
         let entered = live.enter();
-        Some(Box::new(GroupRun { live, entered }))
+        Some(Box::new(GroupRun {
+            entered,
+            before: replace_innermost(Some(live.context.clone())),
+            live,
+        }))
     }
 
     fn live(&self) -> Option<Arc<Live>> {
@@ -185,7 +191,11 @@ impl GroupRun {
     /// Leaves the span, records how the group ended, and closes the span.
     #[cold]
     pub(crate) fn end(self, trace: &GroupTrace, outcome: &'static str, cancelled: Option<Instant>) {
-        let GroupRun { live, entered } = self;
+        let GroupRun {
+            live,
+            entered,
+            before,
+        } = self;
 
         // One event for all of them: a cancel can find any number of queued tasks.
         let never_ran = trace.never_ran.load(Relaxed);
@@ -203,6 +213,7 @@ impl GroupRun {
         later.into_iter().for_each(|what| live.say(what));
 
         live.exit(entered);
+        drop(replace_innermost(before));
         let ended = Instant::now();
         let since = |instant: Instant| ended.saturating_duration_since(instant).as_secs_f64();
         contain(|| live.span.record("outcome", outcome));

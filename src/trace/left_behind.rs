@@ -51,7 +51,7 @@ impl LeftBehind {
         });
 
         // The thread must not keep the span of the caller open.
-        context.leave_span();
+        context.leave_spans();
         Some(LeftBehind {
             context,
             span,
@@ -67,7 +67,7 @@ impl LeftBehind {
         }
         let inside = Inside::enter(&self.context, &self.span);
         f();
-        inside.leave(&self.context.dispatch);
+        inside.leave(&self.context);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::field::Empty;
 use tracing::{Level, Span};
 
-use super::context::{Context, Inside};
+use super::context::{Context, Inside, innermost, replace_innermost};
 use super::is_on;
 use super::site::Site;
 use super::telling::{Silence, contain, is_telling, may_tell};
@@ -53,7 +53,7 @@ const SIGHTS: usize = 8;
 /// What a subscriber knows of a task. Its holders share it: the thread that runs the task takes it
 /// out of the task, and a thread that would run the task in place looks at it.
 pub(crate) struct TaskTrace {
-    pub(super) context: Context,
+    context: Arc<Context>,
     span: Span,
     spawned: Instant,
     sights: Mutex<Vec<Sight>>,
@@ -67,8 +67,8 @@ pub(crate) struct TaskRun {
     inside: Option<Inside>,
     _silence: Option<Silence>,
     begun: Instant,
-    /// The task around it, if it runs in place.
-    before: Option<Arc<TaskTrace>>,
+    /// The task around it, if it runs in place, and the innermost context there.
+    before: (Option<Arc<TaskTrace>>, Option<Arc<Context>>),
 }
 
 impl TaskTrace {
@@ -82,13 +82,13 @@ impl TaskTrace {
         let spawned = Instant::now();
         let silent = is_telling();
         let (context, span) = if silent {
-            (Context::none(), Span::none())
+            (Arc::new(Context::none()), Span::none())
         } else {
             // A subscriber that panics in `new_span` has no span of the task.
             let context = match sibling() {
-                Some(sibling) => contain(|| sibling.context.clone()),
-                None => contain(Context::here),
-            }?;
+                Some(context) => context,
+                None => Arc::new(contain(Context::here)?),
+            };
             let span = contain(|| context.within(|| span_of(task, &context)));
             (context, span.unwrap_or_else(Span::none))
         };
@@ -109,7 +109,10 @@ impl TaskTrace {
 
     /// Enters the span of the task on this thread, which runs the task.
     pub(crate) fn begin(self: Arc<Self>) -> Box<TaskRun> {
-        let before = replace_running(Some(self.clone()));
+        let before = (
+            replace_running(Some(self.clone())),
+            replace_innermost(Some(self.context.clone())),
+        );
         let inside = (!self.silent).then(|| Inside::enter(&self.context, &self.span));
         Box::new(TaskRun {
             inside,
@@ -180,10 +183,14 @@ impl TaskRun {
         } = self;
 
         if let Some(inside) = inside {
-            inside.leave(&trace.context.dispatch);
+            inside.leave(&trace.context);
         }
         trace.record(end, Some(begun));
-        drop(replace_running(before));
+
+        // The last references close the span.
+        let (running, innermost) = before;
+        drop(replace_running(running));
+        drop(replace_innermost(innermost));
         drop(trace);
     }
 }
@@ -195,14 +202,10 @@ fn replace_running(task: Option<Arc<TaskTrace>>) -> Option<Arc<TaskTrace>> {
         .unwrap_or(None)
 }
 
-/// The task that this thread runs, if it spawns siblings of it.
-fn sibling() -> Option<Arc<TaskTrace>> {
-    if !BESIDE.try_with(Cell::get).unwrap_or(false) {
-        return None;
-    }
-    RUNNING
-        .try_with(|running| running.borrow().clone())
-        .unwrap_or(None)
+/// The context of the task that this thread runs, if it spawns siblings of that task.
+fn sibling() -> Option<Arc<Context>> {
+    let beside = BESIDE.try_with(Cell::get).unwrap_or(false);
+    beside.then(innermost).flatten()
 }
 
 /// Notes that the code of this thread is told of a cancel, which was asked for at this instant if
