@@ -15,6 +15,7 @@ mod resident;
 mod seconds;
 mod selection;
 mod site;
+pub mod timeline;
 mod until_ctrl_c;
 mod web;
 

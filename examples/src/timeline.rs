@@ -1,0 +1,536 @@
+//! A run as a picture: one lane for each thread, tasks as bars, cancels as lines, waits hatched.
+//!
+//! The bars come from the spans that taskgroup sends to a subscriber of `tracing`, the waits from
+//! snapshots of the process, taken every few milliseconds while the run lasts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// How many events are kept. Later ones are counted, and the picture says so.
+const MOST_EVENTS: usize = 100_000;
+
+/// The time between two snapshots.
+const SAMPLE: Duration = Duration::from_millis(2);
+
+/// Something that happened, at a time since the beginning.
+#[derive(Debug)]
+enum Happened {
+    /// A thread entered the span of a task or a group.
+    Enter(ThreadId, u64),
+    Exit(ThreadId),
+    Cancel(String),
+}
+
+/// What is known of a span.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    name: String,
+    outcome: Option<String>,
+    is_group: bool,
+}
+
+#[derive(Debug, Default)]
+struct Recorded {
+    events: Vec<(Duration, Happened)>,
+    /// How many events there was no room for.
+    lost: usize,
+    spans: HashMap<u64, Known>,
+    threads: Vec<(ThreadId, String)>,
+    /// The numbers of tasks, by the numbers of their spans.
+    tasks: HashMap<u64, u64>,
+    /// The waits of each task.
+    waits: HashMap<u64, Vec<(Duration, Duration)>>,
+    cancels: Vec<String>,
+}
+
+/// Records a run: a layer for a subscriber of `tracing`, and a thread that takes snapshots.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    stop: mpsc::Sender<()>,
+    sampler: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    begun: Instant,
+    recorded: Mutex<Recorded>,
+}
+
+/// The layer of a [`Recorder`].
+#[derive(Debug)]
+pub struct Recording(Arc<Shared>);
+
+impl Shared {
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Happened) {
+        let at = self.begun.elapsed();
+        let mut recorded = self.recorded();
+        if recorded.events.len() < MOST_EVENTS {
+            recorded.events.push((at, event));
+        } else {
+            recorded.lost += 1;
+        }
+    }
+}
+
+impl Recorder {
+    /// Begins to record.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread for the snapshots.
+    pub fn start() -> anyhow::Result<(Self, Recording)> {
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            recorded: Mutex::default(),
+        });
+        let (stop, stopped) = mpsc::channel();
+        let theirs = shared.clone();
+        let sampler = thread::Builder::new().name("sampler".into());
+        let sampler = sampler.spawn(move || {
+            while stopped.recv_timeout(SAMPLE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                sample(&theirs);
+            }
+        })?;
+        let recorder = Recorder {
+            shared: shared.clone(),
+            stop,
+            sampler,
+        };
+        Ok((recorder, Recording(shared)))
+    }
+
+    /// Ends the record, and makes a timeline of it.
+    ///
+    /// # Errors
+    ///
+    /// If the thread of the snapshots has panicked.
+    pub fn finish(self) -> anyhow::Result<Timeline> {
+        drop(self.stop);
+        self.sampler
+            .join()
+            .map_err(|_| anyhow!("the sampler has panicked"))?;
+        // A little more than the run, so that its end can be seen.
+        let end = self.shared.begun.elapsed() * 17 / 16;
+        Ok(Timeline::new(&self.shared.recorded(), end))
+    }
+}
+
+/// Notes what each task waits for now.
+fn sample(shared: &Shared) {
+    let before = shared.begun.elapsed();
+    let seen = taskgroup::snapshot();
+    let waiting: Vec<_> = seen
+        .tasks()
+        .filter(|task| task.waits().is_some())
+        .map(|task| format!("{:?}", task.id()))
+        .collect();
+    let after = shared.begun.elapsed();
+
+    let mut recorded = shared.recorded();
+    for id in waiting {
+        let Some(id) = number(&id) else { continue };
+        let waits = recorded.waits.entry(id).or_default();
+        match waits.last_mut() {
+            // The same wait, or one that began within a sample.
+            Some((_, end)) if before.saturating_sub(*end) < 2 * SAMPLE => *end = after,
+            _ => waits.push((before, after)),
+        }
+    }
+}
+
+/// Returns the number in a text such as `TaskId(7)`.
+fn number(text: &str) -> Option<u64> {
+    text.trim_matches(|c: char| !c.is_ascii_digit())
+        .parse()
+        .ok()
+}
+
+/// The fields of a span or an event, as texts.
+#[derive(Default)]
+struct Fields(HashMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == "taskgroup"
+}
+
+impl<S> Layer<S> for Recording
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        if !is_ours(attributes.metadata()) {
+            return;
+        }
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let is_group = attributes.metadata().name() == "group";
+        let task = fields.0.remove("id").unwrap_or_default();
+        let name = fields.0.remove("name");
+        let known = Known {
+            name: name.unwrap_or_else(|| format!("{} {task}", attributes.metadata().name())),
+            outcome: None,
+            is_group,
+        };
+
+        let mut recorded = self.0.recorded();
+        recorded.spans.insert(id.into_u64(), known);
+        if let Ok(task) = task.parse() {
+            recorded.tasks.insert(id.into_u64(), task);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        if let Some(known) = self.0.recorded().spans.get_mut(&id.into_u64()) {
+            known.outcome = fields.0.remove("outcome").or(known.outcome.take());
+        }
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        let thread = thread::current();
+        let mut recorded = self.0.recorded();
+        if !recorded.spans.contains_key(&id.into_u64()) {
+            return;
+        }
+        if !recorded.threads.iter().any(|(of, _)| *of == thread.id()) {
+            let name = thread.name().unwrap_or("thread").to_owned();
+            recorded.threads.push((thread.id(), name));
+        }
+        drop(recorded);
+        self.0.push(Happened::Enter(thread.id(), id.into_u64()));
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        // Other spans are entered and left too.
+        if self.0.recorded().spans.contains_key(&id.into_u64()) {
+            self.0.push(Happened::Exit(thread::current().id()));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if !is_ours(event.metadata()) {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if fields.0.get("message").map(String::as_str) != Some("cancelled") {
+            return;
+        }
+
+        // One line for a cancel, also if it reaches several groups.
+        let cause = fields.0.remove("cause").unwrap_or_default();
+        let mut recorded = self.0.recorded();
+        if !recorded.cancels.contains(&cause) {
+            recorded.cancels.push(cause.clone());
+            drop(recorded);
+            self.0.push(Happened::Cancel(cause));
+        }
+    }
+}
+
+/// A bar: a thread inside of a task, or of the scope of a group.
+#[derive(Debug)]
+struct Bar {
+    name: String,
+    is_group: bool,
+    begin: Duration,
+    /// None if it has not ended.
+    end: Option<Duration>,
+    outcome: Option<String>,
+    /// How many bars of its lane it stands in.
+    depth: usize,
+    waits: Vec<(Duration, Duration)>,
+}
+
+/// A run, as lanes of bars.
+#[derive(Debug)]
+pub struct Timeline {
+    lanes: Vec<(String, Vec<Bar>)>,
+    cancels: Vec<(Duration, String)>,
+    end: Duration,
+    lost: usize,
+}
+
+impl Timeline {
+    fn new(recorded: &Recorded, end: Duration) -> Self {
+        let mut lanes: Vec<(String, Vec<Bar>)> = Vec::new();
+        let mut by_thread = HashMap::new();
+        for (thread, name) in &recorded.threads {
+            by_thread.insert(*thread, lanes.len());
+            lanes.push((name.clone(), Vec::new()));
+        }
+
+        let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut cancels = Vec::new();
+        for (at, event) in &recorded.events {
+            match event {
+                Happened::Cancel(cause) => cancels.push((*at, cause.clone())),
+                Happened::Enter(thread, span) => {
+                    let (Some(lane), Some(known)) =
+                        (by_thread.get(thread), recorded.spans.get(span))
+                    else {
+                        continue;
+                    };
+                    let inside = open.entry(*lane).or_default();
+                    let task = recorded.tasks.get(span);
+                    let waits = task.filter(|_| !known.is_group);
+                    let waits = waits.and_then(|task| recorded.waits.get(task));
+                    let bars = &mut lanes[*lane].1;
+                    inside.push(bars.len());
+                    bars.push(Bar {
+                        name: known.name.clone(),
+                        is_group: known.is_group,
+                        begin: *at,
+                        end: None,
+                        outcome: known.outcome.clone(),
+                        depth: inside.len() - 1,
+                        waits: waits.cloned().unwrap_or_default(),
+                    });
+                }
+                Happened::Exit(thread) => {
+                    let lane = by_thread.get(thread).copied().unwrap_or(usize::MAX);
+                    if let Some(bar) = open.get_mut(&lane).and_then(Vec::pop) {
+                        lanes[lane].1[bar].end = Some(*at);
+                    }
+                }
+            }
+        }
+        Timeline {
+            lanes,
+            cancels,
+            end,
+            lost: recorded.lost,
+        }
+    }
+
+    /// Returns how many lanes there are, and how many bars of tasks.
+    pub fn size(&self) -> (usize, usize) {
+        let bars = self.lanes.iter().flat_map(|(_, bars)| bars);
+        (self.lanes.len(), bars.filter(|bar| !bar.is_group).count())
+    }
+
+    /// Writes the picture. The fonts are the viewer's.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn save_svg(&self, title: &str, path: &Path) -> anyhow::Result<()> {
+        let height = TOP + LANE * self.lanes.len() as i32 + BOTTOM;
+        let root = SVGBackend::new(path, (WIDTH as u32, height as u32)).into_drawing_area();
+        self.draw(title, &root)
+            .and_then(|()| Ok(root.present()?))
+            .map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+    }
+}
+
+const WIDTH: i32 = 1040;
+const LEFT: i32 = 110;
+const RIGHT: i32 = 24;
+const TOP: i32 = 74;
+const LANE: i32 = 40;
+const BAR: i32 = 30;
+const BOTTOM: i32 = 44;
+
+/// The least width of a bar, so that a short task can be seen.
+const THIN: i32 = 2;
+
+/// About the width of a character of the names: the fonts are not known here.
+const CHARACTER: i32 = 7;
+
+const INK: RGBColor = RGBColor(40, 48, 56);
+const FAINT: RGBColor = RGBColor(214, 220, 226);
+const CANCEL: RGBColor = RGBColor(190, 30, 45);
+
+/// Outcomes and their colours, which readers who see no red or no green can tell apart.
+const OUTCOMES: [(&str, RGBColor); 4] = [
+    ("finished", RGBColor(86, 180, 163)),
+    ("failed", RGBColor(213, 94, 0)),
+    ("panicked", RGBColor(154, 79, 134)),
+    ("cancelled", RGBColor(240, 196, 92)),
+];
+
+fn colour(outcome: Option<&str>) -> RGBColor {
+    let known = OUTCOMES.iter().find(|(name, _)| Some(*name) == outcome);
+    known.map_or(FAINT, |(_, colour)| *colour)
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+impl Timeline {
+    fn draw(&self, title: &str, root: &Area<'_>) -> anyhow::Result<()> {
+        root.fill(&WHITE)?;
+        text(root, title, (LEFT, 16), 17, INK)?;
+        self.legend(root)?;
+        self.axis(root)?;
+
+        for (index, (name, bars)) in self.lanes.iter().enumerate() {
+            let top = TOP + LANE * index as i32;
+            let line = [(LEFT, top + LANE - 4), (WIDTH - RIGHT, top + LANE - 4)];
+            root.draw(&PathElement::new(line, FAINT))?;
+            let name = match name.as_str() {
+                // The name that the crate gives to all of its workers.
+                "taskgroup" => format!("worker {index}"),
+                name => name.to_owned(),
+            };
+            text(root, &name, (10, top + 9), 13, INK)?;
+            for bar in bars {
+                self.bar(root, bar, top)?;
+            }
+        }
+
+        for (at, cause) in &self.cancels {
+            let x = self.x(*at);
+            let bottom = TOP + LANE * self.lanes.len() as i32;
+            let line = [(x, TOP - 12), (x, bottom)];
+            root.draw(&PathElement::new(line, CANCEL.stroke_width(2)))?;
+            let label = format!("cancel: {cause}");
+            let width = CHARACTER * label.chars().count() as i32;
+            // To the left of its line where there is no room at the right.
+            let left = if x + 6 + width < WIDTH {
+                x + 6
+            } else {
+                (x - 2 - width).max(LEFT)
+            };
+            text(root, &label, (left, TOP - 22), 12, CANCEL)?;
+        }
+        Ok(())
+    }
+
+    fn x(&self, at: Duration) -> i32 {
+        let part = at.as_secs_f64() / self.end.as_secs_f64().max(1e-9);
+        LEFT + (part * f64::from(WIDTH - LEFT - RIGHT)) as i32
+    }
+
+    fn legend(&self, root: &Area<'_>) -> anyhow::Result<()> {
+        let mut x = LEFT;
+        for (name, colour) in OUTCOMES {
+            root.draw(&Rectangle::new([(x, 34), (x + 14, 46)], colour.filled()))?;
+            text(root, name, (x + 19, 34), 12, INK)?;
+            x += 30 + CHARACTER * name.len() as i32;
+        }
+        let waits = [(x, 34), (x + 14, 46)];
+        root.draw(&Rectangle::new(waits, FAINT.filled()))?;
+        hatch(root, waits[0], waits[1])?;
+        text(root, "waits", (x + 19, 34), 12, INK)?;
+        if self.lost != 0 {
+            let lost = format!("{} events are missing", self.lost);
+            text(root, &lost, (x + 80, 34), 12, CANCEL)?;
+        }
+        Ok(())
+    }
+
+    fn axis(&self, root: &Area<'_>) -> anyhow::Result<()> {
+        let bottom = TOP + LANE * self.lanes.len() as i32 + 6;
+        let total = self.end.as_millis().max(1);
+        // A round step, so that there are five to ten of them.
+        let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
+        let step = steps
+            .into_iter()
+            .find(|step| total / step <= 10)
+            .unwrap_or(total);
+        for at in (0..=total).step_by(step as usize) {
+            let x = self.x(Duration::from_millis(at as u64));
+            root.draw(&PathElement::new([(x, TOP - 6), (x, bottom)], FAINT))?;
+            let unit = if at == 0 {
+                "0 ms".into()
+            } else {
+                at.to_string()
+            };
+            let style = TextStyle::from(("sans-serif", 12).into_font())
+                .color(&INK)
+                .pos(Pos::new(HPos::Center, VPos::Top));
+            root.draw(&Text::new(unit, (x, bottom + 6), style))?;
+        }
+        Ok(())
+    }
+
+    fn bar(&self, root: &Area<'_>, bar: &Bar, top: i32) -> anyhow::Result<()> {
+        let inset = (4 * bar.depth as i32).min(BAR / 2 - 4);
+        let (y0, y1) = (top + inset, top + BAR - inset);
+        let x0 = self.x(bar.begin);
+        let x1 = self.x(bar.end.unwrap_or(self.end)).max(x0 + THIN);
+        if bar.is_group {
+            root.draw(&Rectangle::new([(x0, y0 - 2), (x1, y1 + 2)], INK))?;
+            return Ok(());
+        }
+
+        let fill = colour(bar.outcome.as_deref());
+        root.draw(&Rectangle::new([(x0, y0), (x1, y1)], fill.filled()))?;
+        for (begin, end) in &bar.waits {
+            let from = self.x(*begin).clamp(x0, x1);
+            let to = self.x(*end).clamp(x0, x1);
+            hatch(root, (from, y0), (to, y1))?;
+        }
+        root.draw(&Rectangle::new([(x0, y0), (x1, y1)], INK.mix(0.6)))?;
+
+        let room = (x1 - x0 - 8) / CHARACTER;
+        if room >= bar.name.chars().count() as i32 {
+            let width = CHARACTER * bar.name.chars().count() as i32;
+            let (left, middle) = (x0 + 5, (y0 + y1) / 2);
+            // A ground, so that the hatching does not cross the name.
+            let ground = [(left - 2, middle - 8), (left + width + 2, middle + 7)];
+            root.draw(&Rectangle::new(ground, fill.filled()))?;
+            text(root, &bar.name, (left, middle - 7), 12, INK)?;
+        }
+        Ok(())
+    }
+}
+
+fn text(
+    root: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: u32,
+    colour: RGBColor,
+) -> anyhow::Result<()> {
+    let style = TextStyle::from(("sans-serif", size).into_font()).color(&colour);
+    root.draw(&Text::new(text.to_owned(), at, style))?;
+    Ok(())
+}
+
+/// Hatches a rectangle.
+fn hatch(root: &Area<'_>, (x0, y0): (i32, i32), (x1, y1): (i32, i32)) -> anyhow::Result<()> {
+    let height = y1 - y0;
+    let mut x = x0 - height;
+    while x < x1 {
+        // From (x, y1) to (x + height, y0), as far as it is inside.
+        let from = x.max(x0);
+        let to = (x + height).min(x1);
+        if from < to {
+            let line = [(from, y1 - (from - x)), (to, y1 - (to - x))];
+            root.draw(&PathElement::new(line, INK.mix(0.45)))?;
+        }
+        x += 6;
+    }
+    Ok(())
+}
