@@ -13,7 +13,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use recorder::{Call, Recorder, Recording, SpanSeen};
-use support::{Gate, alone, blocked, until, with_busy_workers};
+use support::{Gate, alone, blocked, on_a_used_worker, until, with_busy_workers};
 use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus, abandon, channel};
 use tracing::dispatcher::{get_default, set_default, with_default};
 use tracing::{Dispatch, Level, info, info_span};
@@ -261,62 +261,20 @@ fn without_a_span_of_its_own_a_task_is_in_the_nearest_one() {
     assert!(recording.spans().iter().all(SpanSeen::is_closed));
 }
 
-/// Spawns tasks until one has run on the worker that ran the task of `first`, and returns what that
-/// one returned.
-fn next_on_the_same_worker<T: Send>(
-    first: impl FnOnce() + Send,
-    next: impl Fn() -> T + Sync,
-) -> Result<T, GroupError> {
-    TaskGroup::scope(|g| {
-        let task = g.spawn(|| {
-            first();
-            Ok(thread::current().id())
-        });
-        task.wait()?;
-        let worker = task.join()?;
-        for _ in 0..10_000 {
-            let task = g.spawn(|| Ok((thread::current().id(), next())));
-            task.wait()?;
-            let (thread, value) = task.join()?;
-            if thread == worker {
-                return Ok(value);
-            }
-        }
-        anyhow::bail!("the worker has not come back")
-    })
-}
-
 #[test]
-fn a_dispatcher_goes_along_with_its_task_and_with_no_other() -> Result<(), GroupError> {
+fn a_dispatcher_goes_along_with_its_task_and_with_no_other() {
     let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
-    TaskGroup::scope(|g| {
-        // One worker has both, as far as the machine allows.
-        let guard = set_default(&dispatch);
-        let task = g.spawn(|| {
-            info!("with a dispatcher");
-            Ok(thread::current().id())
-        });
-        let own = g.task().dedicated().spawn(|| say("on its own"));
-        drop(guard);
-        task.wait()?;
-        own.wait()?;
-        let worker = task.join()?;
-        for _ in 0..1_000 {
-            let task = g.spawn(|| {
-                info!("without");
-                Ok(thread::current().id())
-            });
-            task.wait()?;
-            if task.join()? == worker {
-                return Ok(());
-            }
-        }
-        anyhow::bail!("the worker has not come back")
-    })?;
-    assert_eq!(path_of(&recording, "with a dispatcher"), ["task"]);
-    assert_eq!(path_of(&recording, "on its own"), ["task"]);
+    on_a_used_worker(
+        |spawn| with_default(&dispatch, spawn),
+        || info!("with a dispatcher"),
+        || info!("without"),
+    );
+    let events = recording.events_of("with a dispatcher");
+    assert!(!events.is_empty());
+    for event in events {
+        assert_eq!(recording.path(event.parent), ["task first"]);
+    }
     assert!(recording.events_of("without").is_empty());
-    Ok(())
 }
 
 #[test]
@@ -352,7 +310,7 @@ fn a_span_is_left_before_the_dispatcher_is_put_back() -> Result<(), GroupError> 
 }
 
 #[test]
-fn spans_that_a_task_leaves_entered_are_left_for_it() -> Result<(), GroupError> {
+fn spans_that_a_task_leaves_entered_are_left_for_it() {
     for level in [Level::TRACE, Level::INFO] {
         let (dispatch, recording) = Recorder::dispatch(level);
         let _default = set_default(&dispatch);
@@ -368,16 +326,15 @@ fn spans_that_a_task_leaves_entered_are_left_for_it() -> Result<(), GroupError> 
             let recording = recording.clone();
             move || recording.path(recording.current())
         };
-        let path = next_on_the_same_worker(leak, current)?;
+        let path = on_a_used_worker(|spawn| spawn(), leak, current);
         let expected: &[&str] = if level == Level::TRACE {
-            &["task", "group"]
+            &["task next", "group"]
         } else {
             &[]
         };
         assert_eq!(path, expected);
         assert_eq!(recording.current(), None);
     }
-    Ok(())
 }
 
 #[test]

@@ -3,11 +3,11 @@
 mod support;
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
-use support::{Gate, blocked};
-use taskgroup::{GroupError, TaskGroup};
+use support::{Gate, blocked, on_a_used_worker};
+use taskgroup::TaskGroup;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::{set_default, with_default};
@@ -167,29 +167,19 @@ fn all_spans_are_closed_whatever_threads_the_tasks_ran_on() {
 }
 
 #[test]
-fn a_span_that_a_task_leaves_entered_is_not_current_in_the_next_task() -> Result<(), GroupError> {
+fn a_span_that_a_task_leaves_entered_is_not_current_in_the_next_task() {
     let (registry, all, own) = layers();
     let _default = set_default(registry);
-    TaskGroup::scope(|g| {
-        let task = g.spawn(|| {
-            std::mem::forget(info_span!("forgotten").entered());
-            Ok(thread::current().id())
-        });
-        task.wait()?;
-        let worker = task.join()?;
-        for n in 0..10_000 {
-            let task = g.spawn(move || {
-                info!("task {n}");
-                Ok(thread::current().id())
-            });
-            task.wait()?;
-            if task.join()? == worker {
-                let message = format!("task {n}");
-                assert_eq!(all.around(&message), ["task", "group"]);
-                assert!(own.around(&message).is_empty());
-                return Ok(());
-            }
-        }
-        anyhow::bail!("the worker has not come back")
-    })
+    let sent = AtomicUsize::new(0);
+    let message = on_a_used_worker(
+        |spawn| spawn(),
+        || std::mem::forget(info_span!("forgotten").entered()),
+        || {
+            let message = format!("next {}", sent.fetch_add(1, Relaxed));
+            info!("{message}");
+            message
+        },
+    );
+    assert_eq!(all.around(&message), ["task", "group"]);
+    assert!(own.around(&message).is_empty());
 }

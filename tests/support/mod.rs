@@ -281,6 +281,55 @@ pub(crate) fn with_busy_workers<T>(f: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Runs `first` on several workers at once, from tasks that `spawning` spawns by its argument, and
+/// then `next` on several. Returns what `next` returned on one of the workers that ran `first`.
+pub(crate) fn on_a_used_worker<T: Send>(
+    spawning: impl Fn(&dyn Fn()),
+    first: impl Fn() + Sync,
+    next: impl Fn() -> T + Sync,
+) -> T {
+    const AT_ONCE: usize = 4;
+    let used = Mutex::new(Vec::new());
+    for _ in 0..1_000 {
+        // All are on workers at the same time, since each waits for the others.
+        let barrier = taskgroup::sync::Barrier::new(AT_ONCE);
+        let done = TaskGroup::scope(|g| {
+            spawning(&|| {
+                for _ in 0..AT_ONCE {
+                    g.task().name("first").spawn(|| {
+                        barrier.wait()?;
+                        first();
+                        used.lock().unwrap().push(std::thread::current().id());
+                        Ok(())
+                    });
+                }
+            });
+            Ok(())
+        });
+        done.expect("the first tasks succeed");
+
+        let found = Mutex::new(None);
+        let done = TaskGroup::scope(|g| {
+            for _ in 0..AT_ONCE {
+                g.task().name("next").spawn(|| {
+                    barrier.wait()?;
+                    let value = next();
+                    if used.lock().unwrap().contains(&std::thread::current().id()) {
+                        *found.lock().unwrap() = Some(value);
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        done.expect("the next tasks succeed");
+        if let Some(value) = found.into_inner().unwrap() {
+            return value;
+        }
+    }
+    panic!("none of the workers has come back")
+}
+
 /// Lets other threads run until `condition` holds.
 pub fn until(mut condition: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
