@@ -416,6 +416,7 @@ mod retry;
 mod scoped;
 #[cfg(not(loom))]
 mod snapshot;
+mod stall;
 mod trace;
 mod waiting;
 mod workers;
@@ -470,4 +471,7 @@ pub use snapshot::{
     GroupSnapshot, Holder, Inside, LimitSnapshot, ObjectId, RegionKind, Snapshot, TaskKind,
     TaskSnapshot, TaskState, Wait, WorkerSnapshot, snapshot,
 };
+pub use stall::StallPolicy;
+#[cfg(not(loom))]
+pub use stall::{Laggard, StallHook, StallReport, on_stall};
 pub use workers::{WorkerHookError, on_worker_start};

@@ -71,6 +71,7 @@ mod readiness;
 mod runner;
 mod scope;
 mod scoped;
+mod stall;
 mod support;
 mod sync;
 mod wait;
@@ -92,6 +93,7 @@ pub fn all() -> Vec<Model> {
         worker::models,
         scope::models,
         scoped::models,
+        stall::models,
         failure::models,
         handle::models,
         limit::models,

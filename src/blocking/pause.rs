@@ -27,6 +27,7 @@ use crate::waiting::WaitKind;
 /// # }
 /// ```
 #[inline]
+#[track_caller]
 pub fn checkpoint() -> Result<(), Cancelled> {
     context::check()
 }
@@ -37,6 +38,7 @@ pub fn checkpoint() -> Result<(), Cancelled> {
 /// assert!(!taskgroup::is_cancelled());
 /// ```
 #[inline]
+#[track_caller]
 pub fn is_cancelled() -> bool {
     context::is_cancelled()
 }

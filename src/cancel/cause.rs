@@ -9,7 +9,6 @@ use super::actor::Actor;
 use super::id::{TaskInfo, TokenId};
 use super::retried::Retried;
 use super::text::one_line;
-use crate::trace;
 
 /// The cause of a cancel: the event that came first, kept unchanged by every token that inherits
 /// the cancel.
@@ -135,14 +134,14 @@ pub struct Cancelled(Arc<CancelRecord>);
 
 struct CancelRecord {
     cause: CancelCause,
+    /// When the cancel happened.
+    at: Instant,
     location: &'static Location<'static>,
     origin: TokenId,
     /// The task or body that failed, if that is the cause.
     failed: Option<Arc<Actor>>,
     /// The retry that it ended, with the record of the cancel itself.
     retry: Option<(Retried, Cancelled)>,
-    /// When it was asked for, if a subscriber may want to know.
-    at: Option<Instant>,
 }
 
 impl Cancelled {
@@ -153,11 +152,11 @@ impl Cancelled {
     ) -> Self {
         Cancelled(Arc::new(CancelRecord {
             cause,
+            at: Instant::now(),
             location,
             origin,
             failed: None,
             retry: None,
-            at: instant_for_subscriber(),
         }))
     }
 
@@ -170,12 +169,17 @@ impl Cancelled {
     ) -> Self {
         Cancelled(Arc::new(CancelRecord {
             cause,
+            at: Instant::now(),
             location,
             origin,
             failed: Some(failed),
             retry: None,
-            at: instant_for_subscriber(),
         }))
+    }
+
+    /// Returns when the cancel happened. Tokens that inherit it have the same instant.
+    pub(crate) fn at(&self) -> Instant {
+        self.0.at
     }
 
     /// Returns the task or body that failed, if that is the cause.
@@ -188,17 +192,12 @@ impl Cancelled {
         let same = self.record_of_the_cancel();
         Cancelled(Arc::new(CancelRecord {
             cause: same.cause().clone(),
+            at: same.at(),
             location: same.location(),
             origin: same.origin(),
             failed: same.failed().cloned(),
             retry: Some((retried, same.clone())),
-            at: same.at(),
         }))
-    }
-
-    /// Returns when the cancel was asked for, if there was a subscriber then.
-    pub(crate) fn at(&self) -> Option<Instant> {
-        self.0.at
     }
 
     /// Returns the record that all errors of this cancel share.
@@ -259,10 +258,6 @@ impl Cancelled {
     pub fn retried(&self) -> Option<&Retried> {
         self.0.retry.as_ref().map(|(retried, _)| retried)
     }
-}
-
-fn instant_for_subscriber() -> Option<Instant> {
-    trace::is_on().then(Instant::now)
 }
 
 impl fmt::Display for Cancelled {

@@ -11,15 +11,15 @@ use crate::facade::{AtomicU64, Ordering};
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The word for no instant: greater than the word for any instant.
-pub(super) const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// Returns the nanoseconds from the first deadline of the process to `instant`.
-pub(super) fn encode(instant: Instant) -> u64 {
+pub(crate) fn encode(instant: Instant) -> u64 {
     let since = instant.saturating_duration_since(*EPOCH).as_nanos();
     u64::try_from(since).unwrap_or(NEVER - 1).min(NEVER - 1)
 }
 
-pub(super) fn decode(nanos: u64) -> Option<Instant> {
+pub(crate) fn decode(nanos: u64) -> Option<Instant> {
     if nanos == NEVER {
         None
     } else {

@@ -35,6 +35,13 @@ impl Delivery {
         #[cfg(feature = "crossbeam")]
         drop(std::mem::take(&mut self.closing));
 
+        // Before code of the user's, which may not return.
+        for node in &self.nodes {
+            if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
+                observer.marked();
+            }
+        }
+
         // From here on code of the user's runs.
         self.run_hooks();
         for node in &self.nodes {

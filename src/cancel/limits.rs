@@ -1,7 +1,7 @@
 //! The instants at which something happens to a node: deadlines, ends of graces, ends of shields.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::deadline::Deadline;
@@ -77,6 +77,10 @@ impl Node {
 
             let needs_the_timer = inner.needs_the_timer();
             drop(inner);
+
+            if let Some(observer) = node.observer.as_ref().and_then(Weak::upgrade) {
+                observer.timed();
+            }
 
             for (slot, marked) in &wakes {
                 slot.wake(marked);

@@ -79,10 +79,14 @@ mod watchers;
 pub(crate) use ancestors::OwnedBy;
 pub use callback::CallbackGuard;
 pub use cause::{CancelCause, Cancelled};
+#[cfg(not(loom))]
+pub(crate) use deadline::{NEVER, decode, encode};
 pub use id::{TaskId, TaskInfo, TokenId};
-#[cfg(taskgroup_models)]
+#[cfg(any(taskgroup_models, not(loom)))]
 pub(crate) use node::Grace;
-pub(crate) use node::{Node, Observer};
+pub(crate) use node::{KeptCanceller, Node, Observer};
 pub use retried::Retried;
 pub(crate) use text::{Escaped, one_line};
+#[cfg(not(loom))]
+pub(crate) use timer::{Alarm, arm};
 pub use token::{CancelOnDrop, CancelToken};

@@ -30,9 +30,10 @@
 //! yet.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -72,6 +73,22 @@ pub(crate) trait Observer: Send + Sync {
     fn cancelled(self: Arc<Self>);
     /// A callback or hook of the node panicked.
     fn callback_panicked(self: Arc<Self>, payload: Payload);
+    /// The node was marked. Called before any code of the user's that its cancel runs.
+    fn marked(&self);
+    /// A deadline that holds in the node was set or moved.
+    fn timed(&self);
+    /// A callback or hook of the node kept the cancelling thread for long.
+    fn kept(&self, kept: KeptCanceller);
+}
+
+/// A callback or hook that kept the cancelling thread for long.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(loom, allow(dead_code, reason = "a model has no reports of stalls"))]
+pub(crate) struct KeptCanceller {
+    /// The call that registered it.
+    pub(crate) location: &'static Location<'static>,
+    /// How long it ran.
+    pub(crate) ran: Duration,
 }
 
 /// The state of a token: a place in the tree that can be cancelled.
@@ -309,7 +326,7 @@ impl Node {
     }
 
     #[inline]
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         self.state.load(Ordering::Relaxed) & TIMED != 0
     }
 
@@ -322,6 +339,13 @@ impl Node {
     #[cfg(not(loom))]
     pub(crate) fn try_recorded(&self) -> Option<Option<Cancelled>> {
         Some(self.inner.try_lock()?.cancelled.clone())
+    }
+
+    /// Returns the grace that the node was cancelled with, without a wait: none if another thread
+    /// holds the lock.
+    #[cfg(not(loom))]
+    pub(crate) fn try_grace(&self) -> Option<Grace> {
+        Some(self.inner.try_lock()?.grace)
     }
 
     /// Attaches a slot: from now on it is marked when the node is cancelled.

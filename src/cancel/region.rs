@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::frames;
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
+use super::report::timed;
 use crate::lanes::{self, Frame, FrameKind};
 use crate::scoped::unbound;
 use crate::waiting::Slot;
@@ -41,13 +42,16 @@ impl Region {
     ) -> T {
         // What a hook can do does not depend on the thread that runs it.
         let hook = || {
+            let group = self.node.group_around();
             let _shown = lanes::push(Frame {
                 kind: FrameKind::Callback,
                 id: self.node.id().0,
-                group: 0,
+                group: group.as_ref().map_or(0, |group| group.number),
                 location,
             });
-            unbound(|| frames::outside(hook))
+            timed(group.as_ref(), location, || {
+                unbound(|| frames::outside(hook))
+            });
         };
         self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {

@@ -1,12 +1,76 @@
-//! Where the panic of a callback or a hook goes.
+//! Where the panic of a callback or a hook goes, and that one kept the cancelling thread for long.
 
+use std::panic::Location;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use super::node::{Node, Observer};
+use super::node::{KeptCanceller, Node, Observer};
 use crate::facade::Payload;
 use crate::panics::{PanicPayload, log};
 
+/// How long callbacks and hooks may keep the cancelling thread without being named.
+const LONG: Duration = Duration::from_millis(10);
+
+/// The group that a callback or hook belongs to.
+pub(super) struct GroupAround {
+    /// The number of its token.
+    pub(super) number: u64,
+    observer: Weak<dyn Observer>,
+}
+
+/// Runs a callback or a hook, and names it to its group and to the log if that took long.
+pub(super) fn timed(
+    group: Option<&GroupAround>,
+    location: &'static Location<'static>,
+    f: impl FnOnce(),
+) {
+    let begun = Instant::now();
+    f();
+    let ran = begun.elapsed();
+    if ran < LONG {
+        return;
+    }
+
+    log(|| {
+        tracing::warn!(
+            %location,
+            ?ran,
+            "a callback or hook of a cancel kept the cancelling thread"
+        )
+    });
+    if let Some(observer) = group.and_then(|group| group.observer.upgrade()) {
+        observer.kept(KeptCanceller { location, ran });
+    }
+}
+
 impl Node {
+    /// Returns the group that the region of a hook is in, which ends after the region.
+    pub(super) fn group_around(self: &Arc<Self>) -> Option<GroupAround> {
+        self.and_ancestors().find_map(|node| node.as_group())
+    }
+
+    /// Returns the group that waits for the callbacks of this node.
+    pub(super) fn group_that_waits(self: &Arc<Self>) -> Option<GroupAround> {
+        self.group_of_callbacks().as_group()
+    }
+
+    fn as_group(&self) -> Option<GroupAround> {
+        self.observer.clone().map(|observer| GroupAround {
+            number: self.id().0,
+            observer,
+        })
+    }
+
+    /// Returns the node of the group, if this is the node of one of its tasks or of its daemons.
+    /// The group waits for the callbacks of all these nodes, and of no others.
+    fn group_of_callbacks(self: &Arc<Self>) -> &Arc<Node> {
+        let mut node = self;
+        while let Some(group) = node.group() {
+            node = group;
+        }
+        node
+    }
+
     /// Hands the panic of a hook to the group that its region is in, or to the log. The region has
     /// not ended, so neither has the group.
     pub(super) fn hook_panicked(self: &Arc<Self>, payload: Payload) {
@@ -15,14 +79,9 @@ impl Node {
     }
 
     /// Hands the panic of a callback to the group, if this is the node of a group, of one of its
-    /// tasks or of its daemons; to the log otherwise. The group waits for the callbacks of all
-    /// these nodes, and of no others.
+    /// tasks or of its daemons; to the log otherwise.
     pub(super) fn callback_panicked(self: &Arc<Self>, payload: Payload) {
-        let mut node = self;
-        while let Some(group) = node.group() {
-            node = group;
-        }
-        self.report_panic(node.observer.as_ref(), payload);
+        self.report_panic(self.group_of_callbacks().observer.as_ref(), payload);
     }
 
     fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {

@@ -40,7 +40,7 @@ global! {
 }
 
 /// Something that a thread of the timer does at some instant.
-pub(super) trait Alarm: Send + Sync {
+pub(crate) trait Alarm: Send + Sync {
     /// Returns the number of the alarm, unique in the process.
     fn number(&self) -> u64;
 
@@ -107,7 +107,7 @@ impl Alarms {
 }
 
 /// Has `alarm` ring at `at`, unless it rings earlier.
-pub(super) fn arm<A: Alarm + 'static>(alarm: &Arc<A>, at: Instant) {
+pub(crate) fn arm<A: Alarm + 'static>(alarm: &Arc<A>, at: Instant) {
     if !facade::TIME_PASSES {
         return;
     }

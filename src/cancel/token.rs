@@ -11,6 +11,7 @@ use super::cause::{CancelCause, Cancelled};
 use super::frames;
 use super::id::TokenId;
 use super::node::{Grace, Node};
+use super::report::timed;
 use crate::lanes::{self, Frame, FrameKind};
 use crate::trace;
 
@@ -320,14 +321,17 @@ impl CancelToken {
         self.0.is_cancelled();
         let location = Location::caller();
         let id = self.id().0;
+        // A node that its own callback held would never be freed.
+        let node = Arc::downgrade(&self.0);
         self.0.register(Box::new(move || {
+            let group = node.upgrade().and_then(|node| node.group_that_waits());
             let _shown = lanes::push(Frame {
                 kind: FrameKind::Callback,
                 id,
-                group: 0,
+                group: group.as_ref().map_or(0, |group| group.number),
                 location,
             });
-            callback();
+            timed(group.as_ref(), location, callback);
         }))
     }
 

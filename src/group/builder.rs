@@ -11,6 +11,7 @@ use super::run::run;
 use super::scope::TaskGroup;
 use crate::cancel::CancelToken;
 use crate::error::{GroupError, TaskError};
+use crate::stall::StallPolicy;
 
 /// The options of a group. [`scope`](Self::scope) opens the group.
 ///
@@ -247,10 +248,18 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
-    /// Sets how long the scope may take to close before it reports the tasks that it waits for.
-    /// Default: 5 s.
+    /// Sets how long the scope may take to end once it was cancelled, or its deadline has passed.
+    /// Default: 5 s. After that it is reported, with the tasks that it waits for.
     ///
-    /// The report does not exist yet: the value is stored, and nothing reads it.
+    /// The report says what each of these tasks does and what would end it. It goes to `tracing` and
+    /// to stderr, or to a hook of [`on_stall`](crate::on_stall). It comes again after twice the time,
+    /// four times the time, and so on. A scope that only works for long is never reported.
+    ///
+    /// While a debugger has the process, nothing is reported. If the process was stopped for a time,
+    /// the delay starts again. Code inside of [`winding_down`](crate::winding_down) is not reported
+    /// before the grace of the cancel has ended, and this time has passed since.
+    ///
+    /// `Duration::MAX` turns the reports of this scope off.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -268,6 +277,23 @@ impl<E: TaskError> Builder<E> {
         self
     }
 
+    /// Sets what happens if the scope stalls. Default: [`StallPolicy::Report`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), taskgroup::GroupError> {
+    /// use taskgroup::{StallPolicy, TaskGroup};
+    ///
+    /// TaskGroup::builder().stall_policy(StallPolicy::Panic).scope(|g| {
+    ///     g.spawn(|| Ok(()));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn stall_policy(mut self, policy: StallPolicy) -> Self {
+        self.options.stall_policy = policy;
+        self
+    }
+
     /// Opens the group: see [`TaskGroup::scope`].
     ///
     /// # Cancellation
@@ -280,7 +306,8 @@ impl<E: TaskError> Builder<E> {
     ///
     /// # Panics
     ///
-    /// Like [`TaskGroup::scope`]. With [`OnPanic::Resume`], also with the first panic of a task.
+    /// Like [`TaskGroup::scope`]. With [`OnPanic::Resume`], also with the first panic of a task. With
+    /// [`StallPolicy::Panic`], also if the scope was reported as stalled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::policy::{Fatal, OnPanic};
 use crate::cancel::CancelToken;
+use crate::stall::StallPolicy;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -17,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) parents: Vec<CancelToken>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) stall_after: Duration,
+    pub(crate) stall_policy: StallPolicy,
 }
 
 impl Options {
@@ -31,6 +33,7 @@ impl Options {
             parents: Vec::new(),
             stack_size: None,
             stall_after: Duration::from_secs(5),
+            stall_policy: StallPolicy::Report,
         }
     }
 }

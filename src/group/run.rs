@@ -11,6 +11,7 @@ use super::core::GroupCore;
 use super::failure_log::FailureLog;
 use super::options::Options;
 use super::scope::TaskGroup;
+use super::stalled;
 use super::state::group_state::{GroupInfo, GroupState};
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::{Actor, Part};
@@ -77,6 +78,8 @@ where
         name: options.name.clone(),
         location,
         fatal: options.fatal,
+        stall_after: options.stall_after,
+        stall_policy: options.stall_policy,
     };
     let state = GroupState::new(
         options.limit,
@@ -87,7 +90,9 @@ where
     );
     let node = state.node().clone();
     // Shown until the report: a scope that does not end is what a report is about.
-    let _shown = ShownScope::begin(&state, location);
+    let shown = ShownScope::begin(&state, location);
+    // Now, since the watcher finds the group there.
+    state.ask_for_look();
     let core = GroupCore {
         state,
         failures: FailureLog::new(location, begun, options.fatal, options.on_panic),
@@ -124,7 +129,11 @@ where
     // The hooks run in the scope that the group was opened in.
     drop(inside);
     group.release();
-    report(group.core(), outcome, options.name, begun, traced)
+    let result = report(group.core(), outcome, options.name, begun, shown, traced);
+    if group.core().state.has_stalled() {
+        return stalled::conclude(&group.core().state, result);
+    }
+    result
 }
 
 /// While it lives, the lane of this thread shows a scope.
@@ -261,7 +270,7 @@ fn discard<E: TaskError>(core: &GroupCore<E>, returned: impl Sized, begun: Stopw
 #[cold]
 fn end_trace(state: &GroupState, traced: GroupRun, outcome: &'static str) {
     if let Some(trace) = state.trace() {
-        let cancelled = state.node().recorded().and_then(|cancelled| cancelled.at());
+        let cancelled = state.node().recorded().map(|cancelled| cancelled.at());
         traced.end(trace, outcome, cancelled);
     }
 }
@@ -272,6 +281,7 @@ fn report<T, E: TaskError>(
     body: Body<T>,
     name: Option<Cow<'static, str>>,
     begun: Stopwatch,
+    shown: ShownScope,
     traced: Option<Box<GroupRun>>,
 ) -> Result<T, GroupError<E>> {
     let GroupCore { state, failures } = core;
@@ -291,6 +301,8 @@ fn report<T, E: TaskError>(
     let failed = !failures.is_empty();
     let cancelled = match body {
         Body::Value(value) if !failed && cut.is_none() => {
+            // From here on the scope is not reported any more.
+            drop(shown);
             end_trace("finished");
             return Ok(value);
         }
@@ -307,20 +319,27 @@ fn report<T, E: TaskError>(
                 failure.log_hidden();
                 drop_contained("failure that a panic hides", failure);
             }
+            drop(shown);
             end_trace("panicked");
+            if state.has_stalled() {
+                stalled::conclude_panicked(state);
+            }
             panic.resume()
         }
     };
 
     let error = failures.take(state.node(), name, cancelled);
+    drop(shown);
     end_trace(if error.failures().is_empty() {
         "cancelled"
     } else {
         "failed"
     });
-    Err(if failures.resumes_panics() {
-        error.resume_panic()
-    } else {
-        error
-    })
+    if !failures.resumes_panics() {
+        return Err(error);
+    }
+    if state.has_stalled() && error.panics().next().is_some() {
+        stalled::conclude_panicked(state);
+    }
+    Err(error.resume_panic())
 }

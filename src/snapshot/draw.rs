@@ -247,7 +247,8 @@ fn describe(task: &TaskSnapshot) -> String {
     text
 }
 
-fn held_by(holder: &Holder) -> String {
+/// Says which thread holds an object, and where it took it.
+pub(crate) fn held_by(holder: &Holder) -> String {
     let mut text = String::from("held by ");
     match (holder.task, &holder.name, &holder.thread) {
         (Some(_), Some(name), _) => {
@@ -283,7 +284,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 /// A name, cut and with its control characters escaped.
-struct Name<'a>(&'a str);
+pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -294,7 +295,7 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-struct Place(&'static Location<'static>);
+pub(crate) struct Place(pub(crate) &'static Location<'static>);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -303,7 +304,7 @@ impl fmt::Display for Place {
 }
 
 /// A time in the unit that fits.
-struct Span(Duration);
+pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -44,6 +44,8 @@ pub struct Inside {
     pub region: RegionKind,
     /// The call that entered it; for a callback, the call that registered it.
     pub location: &'static Location<'static>,
+    /// The number of the group that waits for a callback, or 0.
+    pub(crate) group: u64,
 }
 
 /// A kind of region.

@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::kinds::{Inside, LimitSnapshot, TaskKind, TaskState};
+use super::label::SCOPE_END;
 use super::wait::Wait;
 use crate::cancel::{Cancelled, TaskId, TokenId};
 
@@ -132,6 +133,8 @@ pub struct TaskSnapshot {
     pub(super) told: u32,
     pub(super) told_at: Option<&'static Location<'static>>,
     pub(super) inside: Vec<Inside>,
+    /// How many of these regions its thread was in before it came to its first node, this one.
+    pub(super) outside: usize,
     pub(super) groups: Vec<GroupSnapshot>,
 }
 
@@ -187,6 +190,17 @@ impl TaskSnapshot {
     /// Returns the regions that the task is inside of, the outermost first.
     pub fn inside(&self) -> &[Inside] {
         &self.inside
+    }
+
+    /// Returns how many of the regions were entered before the task, or the scope, began.
+    pub(crate) fn regions_outside(&self) -> usize {
+        self.outside
+    }
+
+    /// Returns whether it waits for the tasks of its scope.
+    pub(crate) fn is_at_scope_end(&self) -> bool {
+        let what = self.waits.as_ref().map(Wait::what);
+        self.kind == TaskKind::Body && what == Some(SCOPE_END)
     }
 
     /// Returns the groups that the task has opened.

@@ -151,6 +151,7 @@ impl Builder {
                 let inside = Inside {
                     region,
                     location: frame.location,
+                    group: frame.group,
                 };
                 match inner.last().and_then(|index| self.nodes[*index].as_mut()) {
                     Some(node) => {
@@ -164,6 +165,7 @@ impl Builder {
 
             let index = self.add_node(thread, frame, inner.last().copied());
             if let Some(node) = self.nodes[index].as_mut() {
+                node.task.outside = outside.len();
                 node.task
                     .inside
                     .extend(outside.drain(..).map(|(inside, _)| inside));
@@ -357,6 +359,7 @@ impl Builder {
                     told: 0,
                     told_at: None,
                     inside: Vec::new(),
+                    outside: 0,
                     groups: Vec::new(),
                 },
                 Place::InGroup(group),
@@ -473,6 +476,7 @@ fn unknown_body(number: u64, location: &'static std::panic::Location<'static>) -
         told: 0,
         told_at: None,
         inside: Vec::new(),
+        outside: 0,
         groups: Vec::new(),
     }
 }
@@ -495,6 +499,7 @@ fn empty(
         told: 0,
         told_at: None,
         inside: Vec::new(),
+        outside: 0,
         groups: Vec::new(),
     }
 }

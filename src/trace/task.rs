@@ -208,11 +208,9 @@ fn sibling() -> Option<Arc<Context>> {
     beside.then(innermost).flatten()
 }
 
-/// Notes that the code of this thread is told of a cancel, which was asked for at this instant if
-/// there was a subscriber then.
+/// Notes that the code of this thread is told of a cancel, which happened at this instant.
 #[inline]
-pub(crate) fn note_sight(cancelled: Option<Instant>) {
-    let Some(cancelled) = cancelled else { return };
+pub(crate) fn note_sight(cancelled: Instant) {
     // A thread that destroys its thread-locals runs no task.
     let _ = RUNNING.try_with(|running| {
         if let Some(task) = &*running.borrow() {

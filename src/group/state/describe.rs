@@ -9,6 +9,7 @@ use crate::group::erased::ErasedTask;
 use crate::group::policy::Fatal;
 use crate::lanes::Describe;
 use crate::snapshot::{BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask};
+use crate::stall::{Claim, StallView};
 
 /// Returns the first of `tasks` that no thread has claimed.
 fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
@@ -27,6 +28,12 @@ fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
 
 impl Describe for GroupState {
     fn describe(&self, into: &mut dyn Any) {
+        if let Some(view) = into.downcast_mut::<StallView>() {
+            return self.describe_stall(view);
+        }
+        if let Some(claim) = into.downcast_mut::<Claim>() {
+            return self.claim_report(claim);
+        }
         let Some(view) = into.downcast_mut::<GroupView>() else {
             return;
         };

@@ -28,6 +28,7 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use super::held_permits;
 use super::outer_permit::OuterPermit;
@@ -35,14 +36,15 @@ use super::permit::UNLIMITED;
 use super::queue::TaskQueue;
 use crate::cancel::actor::Actor;
 use crate::cancel::{
-    CancelCause, CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context,
+    CancelCause, CancelToken, Cancelled, KeptCanceller, Node, Observer, OwnedBy, TokenId, context,
 };
-use crate::facade::{Mutex, Payload, preset};
+use crate::facade::{Mutex, Payload, PlainMutex, preset};
 use crate::group::callback_panic::CallbackPanic;
 use crate::group::policy::Fatal;
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 use crate::scoped::Bindings;
+use crate::stall::StallPolicy;
 use crate::trace::{self, GroupTrace, TracedCancel};
 
 /// What a report says of a group, as it was opened.
@@ -54,6 +56,10 @@ pub(crate) struct GroupInfo {
     pub(crate) location: &'static Location<'static>,
     /// Which failures cancel the group.
     pub(crate) fatal: Fatal,
+    /// How long after its cancel, or its deadline, the scope is reported if it has not ended.
+    pub(crate) stall_after: Duration,
+    /// What a stall leads to.
+    pub(crate) stall_policy: StallPolicy,
 }
 
 pub(crate) struct GroupState {
@@ -87,6 +93,10 @@ pub(crate) struct GroupState {
     /// There are callback panics. The end of the scope comes after those of all callbacks and
     /// hooks.
     any_callback_panicked: PlainBool,
+    /// The scope has been reported as stalled. Set under the lock of the list of open groups.
+    stalls: PlainBool,
+    /// The callbacks and hooks that kept the cancelling thread.
+    pub(super) kept: PlainMutex<Vec<KeptCanceller>>,
 }
 
 impl GroupState {
@@ -124,8 +134,22 @@ impl GroupState {
                 any_cut: PlainBool::new(false),
                 callback_panics: preset!(Mutex::new(Vec::new())),
                 any_callback_panicked: PlainBool::new(false),
+                stalls: PlainBool::new(false),
+                kept: PlainMutex::new(Vec::new()),
             }
         })
+    }
+
+    /// Whether the scope has been reported as stalled. For the owner, once the group is off the list
+    /// of open groups: the lock of the list orders the load.
+    #[inline]
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.stalls.load(Relaxed)
+    }
+
+    #[cfg(not(loom))]
+    pub(super) fn note_stall(&self) {
+        self.stalls.store(true, Relaxed);
     }
 
     /// What a subscriber knows of the group, if there is one.
@@ -285,5 +309,17 @@ impl Observer for GroupState {
         // The end of the scope waits for all callbacks, and so orders the flag for the owner.
         self.callback_panics.lock().push(panic);
         self.any_callback_panicked.store(true, Relaxed);
+    }
+
+    fn marked(&self) {
+        self.ask_for_look_now();
+    }
+
+    fn timed(&self) {
+        self.ask_for_look_now();
+    }
+
+    fn kept(&self, kept: KeptCanceller) {
+        self.note_kept(kept);
     }
 }

@@ -14,6 +14,8 @@ pub(super) mod held_permits;
 mod outer_permit;
 mod permit;
 mod queue;
+#[cfg_attr(loom, path = "stalls_model.rs")]
+mod stalls;
 pub(super) mod submit;
 mod worker_loop;
 pub(super) mod yielding;

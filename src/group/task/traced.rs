@@ -25,7 +25,7 @@ fn outcome(status: TaskStatus) -> &'static str {
 fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
     EndOfTask {
         outcome,
-        cancelled: node.recorded().and_then(|cancelled| cancelled.at()),
+        cancelled: node.recorded().map(|cancelled| cancelled.at()),
     }
 }
 

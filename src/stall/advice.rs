@@ -1,0 +1,403 @@
+//! What a laggard does, and what its author can do about it, in words.
+
+use std::panic::Location;
+
+use crate::snapshot::{Holder, Inside, Place, RegionKind, TaskSnapshot, TaskState, holder};
+
+/// What a laggard does, as far as it is known.
+#[derive(Clone, Debug)]
+pub(super) struct Doing<'a> {
+    state: TaskState,
+    /// The blocking point, or the system call.
+    what: &'a str,
+    /// What it is about, in words.
+    target: Option<&'a str>,
+    waits_at: Option<&'static Location<'static>>,
+    held_by: &'a [Holder],
+    is_cancellable: bool,
+    is_at_scope_end: bool,
+    /// How often the task has been told of the cancel, and where last.
+    told: (u32, Option<&'static Location<'static>>),
+    region: Option<Inside>,
+    /// The kernel tells what threads do that are in no blocking point.
+    is_known: bool,
+}
+
+impl<'a> Doing<'a> {
+    pub(super) fn of(task: &'a TaskSnapshot, region: Option<Inside>, is_known: bool) -> Self {
+        let wait = task.waits();
+        Doing {
+            state: task.state(),
+            what: wait.map_or("", |wait| wait.what()),
+            target: wait.and_then(|wait| wait.target()),
+            waits_at: wait.and_then(|wait| wait.location()),
+            held_by: wait.map_or(&[], |wait| wait.held_by()),
+            is_cancellable: wait.is_some_and(|wait| wait.is_cancellable()),
+            is_at_scope_end: task.is_at_scope_end(),
+            told: task.cancels_seen(),
+            region,
+            is_known,
+        }
+    }
+
+    /// The name of the system call, without the words that say that it is none of ours.
+    fn call(&self) -> &str {
+        self.what.split(' ').next().unwrap_or_default()
+    }
+
+    fn is_inside(&self, region: RegionKind) -> bool {
+        self.region.is_some_and(|inside| inside.region == region)
+    }
+}
+
+/// Returns what a laggard does, and what would end it.
+pub(super) fn advice(doing: &Doing<'_>) -> String {
+    let mut text = seen(doing);
+    if let Some(inside) = doing.region {
+        let place = Place(inside.location);
+        text += &match inside.region {
+            RegionKind::Shield => format!(", inside a shield ({place})"),
+            RegionKind::WindingDown => format!(", inside winding_down ({place})"),
+            RegionKind::CancelHook => format!(", inside with_cancel_hook ({place})"),
+            RegionKind::Callback => format!(", in the callback or hook of a cancel ({place})"),
+            RegionKind::Run => String::new(),
+        };
+    }
+    if let (times @ 1.., Some(at)) = doing.told {
+        let plural = if times == 1 { "" } else { "s" };
+        let at = Place(at);
+        text += &format!("; it has seen the cancel {times} time{plural}, last at {at}");
+    }
+    text + ": " + &to_do(doing)
+}
+
+/// Says what the task does.
+fn seen(doing: &Doing<'_>) -> String {
+    match doing.state {
+        TaskState::Foreign => {
+            let mut text = format!("blocked in {}", doing.call());
+            if let Some(target) = doing.target {
+                text += &format!(" on {}", target.escape_debug());
+            }
+            text + ", in code that is not ours"
+        }
+        TaskState::Waiting if doing.is_at_scope_end => "at the end of its scope".to_owned(),
+        TaskState::Waiting => {
+            let mut text = format!("blocked in {}", doing.what);
+            if let Some(at) = doing.waits_at {
+                text += &format!(" ({})", Place(at));
+            }
+            if let Some(target) = doing.target {
+                text += &format!(", {}", target.escape_debug());
+            }
+            for held in doing.held_by {
+                text += &format!(", {}", holder(held));
+            }
+            text
+        }
+        TaskState::InPlace => "waiting for a task that it runs on its own thread".to_owned(),
+        TaskState::InScope => "inside of another scope".to_owned(),
+        TaskState::Dropping => "dropping values that it captured".to_owned(),
+        _ if doing.is_known => "running".to_owned(),
+        _ => "running, or blocked in code that is not ours".to_owned(),
+    }
+}
+
+/// Says what would end it.
+fn to_do(doing: &Doing<'_>) -> String {
+    if doing.is_inside(RegionKind::Callback) {
+        return "no scope ends before its callbacks have; let them only set, send or close \
+                something"
+            .to_owned();
+    }
+    if doing.is_inside(RegionKind::CancelHook) && doing.state != TaskState::Waiting {
+        return "its hook has run and has not made the code return".to_owned();
+    }
+    if doing.is_inside(RegionKind::Shield) {
+        return match doing.state {
+            TaskState::Foreign => format!(
+                "a shield hides the cancel; use `shield_for`, and inside of it {}",
+                in_place_of(doing)
+            ),
+            _ => "a shield hides the cancel; use `shield_for`".to_owned(),
+        };
+    }
+
+    let is_told = doing.told.0 != 0;
+    match doing.state {
+        TaskState::Foreign => format!("use {}", in_place_of(doing)),
+        TaskState::Waiting if doing.is_at_scope_end => {
+            "its tasks have ended; a cancel is still being delivered on another thread".to_owned()
+        }
+        TaskState::Waiting if !doing.is_cancellable => {
+            "no cancel ends this wait; use the call that a cancel ends".to_owned()
+        }
+        TaskState::Waiting if is_told => "it goes on after the error; return the error".to_owned(),
+        TaskState::Waiting => {
+            "the cancel has not come to it; it waits in a scope of its own".to_owned()
+        }
+        TaskState::Dropping => "let destructors not block".to_owned(),
+        TaskState::InPlace | TaskState::InScope => "see what it waits for".to_owned(),
+        _ if is_told => "it goes on after the error; return the error".to_owned(),
+        _ => "it does not look at the cancel; call `checkpoint()?` now and then, or give it a \
+              cancel hook"
+            .to_owned(),
+    }
+}
+
+/// Names what a cancel ends, in place of a call of the system.
+fn in_place_of(doing: &Doing<'_>) -> String {
+    const HOOK: &str = "a cancel hook (`with_cancel_hook`)";
+
+    let target = doing.target.unwrap_or_default();
+    let ours = match doing.call() {
+        "futex" => {
+            return format!(
+                "the locks of `sync` and the channels of `channel` in place of others, or {HOOK}"
+            );
+        }
+        "nanosleep" | "clock_nanosleep" => Some("`sleep`"),
+        "wait4" | "waitid" => Some("`process::Command`"),
+        "flock" | "fcntl" => Some("`io::lock_file`"),
+        "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait" => {
+            return format!("{HOOK} that wakes the event loop");
+        }
+        _ if target.contains("TCP listener") => Some("`net::TcpListener`"),
+        _ if target.contains("TCP socket") => Some("`net::TcpStream`"),
+        _ if target.contains("UDP socket") => Some("`net::UdpSocket`"),
+        _ if target.contains("Unix socket") => Some("`net::UnixStream`"),
+        _ if target.contains("a pipe") => Some("`io::pipe` or `process::Command`"),
+        "connect" => Some("`net::TcpStream::connect`"),
+        "accept" | "accept4" => Some("`net::TcpListener`"),
+        "recvfrom" | "recvmsg" | "recvmmsg" | "sendto" | "sendmsg" | "sendmmsg" => {
+            Some("the sockets of `net`")
+        }
+        _ if target.starts_with("fd 0,") => Some("`io::stdin`"),
+        "read" | "readv" | "write" | "writev" => Some("`io::Cancellable`"),
+        "openat" | "open" => Some("`io::open_fifo`"),
+        _ => None,
+    };
+    match ours {
+        Some(ours) => format!("{ours} or {HOOK}"),
+        None => format!("{HOOK}, or `abandon`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Doing<'static> {
+        Doing {
+            state: TaskState::Running,
+            what: "",
+            target: None,
+            waits_at: None,
+            held_by: &[],
+            is_cancellable: false,
+            is_at_scope_end: false,
+            told: (0, None),
+            region: None,
+            is_known: true,
+        }
+    }
+
+    fn foreign(what: &'static str, target: Option<&'static str>) -> Doing<'static> {
+        Doing {
+            state: TaskState::Foreign,
+            what,
+            target,
+            ..running()
+        }
+    }
+
+    fn waiting(what: &'static str) -> Doing<'static> {
+        Doing {
+            state: TaskState::Waiting,
+            what,
+            waits_at: Some(Location::caller()),
+            is_cancellable: true,
+            ..running()
+        }
+    }
+
+    #[track_caller]
+    fn inside(region: RegionKind, doing: Doing<'static>) -> Doing<'static> {
+        Doing {
+            region: Some(Inside {
+                region,
+                location: Location::caller(),
+                group: 0,
+            }),
+            ..doing
+        }
+    }
+
+    /// Asserts that the advice has all these parts.
+    #[track_caller]
+    fn says(doing: &Doing<'_>, parts: &[&str]) {
+        let text = advice(doing);
+        for part in parts {
+            assert!(text.contains(part), "`{part}` is not in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_read_of_a_socket_names_the_socket_and_the_type_to_use() {
+        let doing = foreign(
+            "read (system call, not of this crate)",
+            Some("fd 7, a TCP socket to 127.0.0.1:5432"),
+        );
+        assert_eq!(
+            advice(&doing),
+            "blocked in read on fd 7, a TCP socket to 127.0.0.1:5432, in code that is not ours: \
+             use `net::TcpStream` or a cancel hook (`with_cancel_hook`)"
+        );
+    }
+
+    #[test]
+    fn each_system_call_has_a_cure() {
+        for (call, target, cure) in [
+            (
+                "accept4",
+                Some("fd 3, a TCP listener on 0.0.0.0:80"),
+                "`net::TcpListener`",
+            ),
+            ("accept4", None, "`net::TcpListener`"),
+            (
+                "recvfrom",
+                Some("fd 3, a UDP socket on 0.0.0.0:53"),
+                "`net::UdpSocket`",
+            ),
+            (
+                "read",
+                Some("fd 3, a Unix socket on /run/x"),
+                "`net::UnixStream`",
+            ),
+            ("recvmsg", None, "the sockets of `net`"),
+            ("connect", None, "`net::TcpStream::connect`"),
+            ("read", Some("fd 3, a pipe"), "`io::pipe`"),
+            ("read", Some("fd 0, /dev/pts/1"), "`io::stdin`"),
+            ("read", Some("fd 5, /dev/ttyS0"), "`io::Cancellable`"),
+            ("openat", None, "`io::open_fifo`"),
+            ("flock", None, "`io::lock_file`"),
+            ("futex", None, "the locks of `sync`"),
+            ("clock_nanosleep", None, "`sleep`"),
+            ("wait4", None, "`process::Command`"),
+            (
+                "epoll_wait",
+                Some("fd 4, eventpoll"),
+                "wakes the event loop",
+            ),
+            ("ioctl", Some("fd 4, /dev/x"), "`abandon`"),
+        ] {
+            says(
+                &foreign(call, target),
+                &["in code that is not ours: use ", cure, "hook"],
+            );
+        }
+    }
+
+    #[test]
+    fn running_code_is_told_to_look_or_to_return() {
+        says(
+            &running(),
+            &["running: it does not look at the cancel", "`checkpoint()?`"],
+        );
+        let unknown = Doing {
+            is_known: false,
+            ..running()
+        };
+        says(&unknown, &["running, or blocked in code that is not ours"]);
+
+        let here = Location::caller();
+        let told = Doing {
+            told: (3, Some(here)),
+            ..running()
+        };
+        let place = format!("seen the cancel 3 times, last at {}", Place(here));
+        says(&told, &[&place, "return the error"]);
+        let once = Doing {
+            told: (1, Some(here)),
+            ..running()
+        };
+        says(&once, &["1 time, last"]);
+    }
+
+    #[test]
+    fn a_wait_of_ours_says_why_the_cancel_does_not_end_it() {
+        says(
+            &waiting("Event::wait"),
+            &["blocked in Event::wait (", "a scope of its own"],
+        );
+        let told = Doing {
+            told: (2, Some(Location::caller())),
+            ..waiting("sleep")
+        };
+        says(&told, &["2 times", "return the error"]);
+        let stubborn = Doing {
+            is_cancellable: false,
+            ..waiting("Mutex::lock")
+        };
+        says(&stubborn, &["no cancel ends this wait"]);
+        let end = Doing {
+            is_at_scope_end: true,
+            ..waiting("the end of the scope")
+        };
+        says(&end, &["at the end of its scope", "still being delivered"]);
+    }
+
+    #[test]
+    fn a_region_is_named_with_its_place() {
+        let shielded = inside(RegionKind::Shield, waiting("Event::wait"));
+        let place = Place(shielded.region.unwrap().location).to_string();
+        says(&shielded, &["inside a shield", &place, "use `shield_for`"]);
+        let foreign_read = foreign("read", Some("fd 3, a pipe"));
+        let shielded = inside(RegionKind::Shield, foreign_read.clone());
+        says(
+            &shielded,
+            &[
+                "inside a shield",
+                "`shield_for`, and inside of it `io::pipe`",
+            ],
+        );
+        let hooked = inside(RegionKind::CancelHook, foreign_read.clone());
+        says(
+            &hooked,
+            &["inside with_cancel_hook", "has not made the code return"],
+        );
+        let callback = inside(RegionKind::Callback, foreign_read);
+        says(
+            &callback,
+            &[
+                "in the callback or hook of a cancel",
+                "only set, send or close",
+            ],
+        );
+        let winding = inside(RegionKind::WindingDown, waiting("sleep"));
+        says(&winding, &["inside winding_down"]);
+        let run = inside(RegionKind::Run, running());
+        assert_eq!(advice(&run), advice(&running()));
+    }
+
+    #[test]
+    fn the_rest_is_named_too() {
+        let dropping = Doing {
+            state: TaskState::Dropping,
+            ..running()
+        };
+        says(&dropping, &["dropping values", "destructors"]);
+        let in_place = Doing {
+            state: TaskState::InPlace,
+            ..running()
+        };
+        says(&in_place, &["on its own thread"]);
+        let in_scope = Doing {
+            state: TaskState::InScope,
+            ..running()
+        };
+        says(&in_scope, &["inside of another scope"]);
+        let odd = foreign("read", Some("fd 3, a Unix socket on /x\n\u{1b}[2J"));
+        assert!(!advice(&odd).contains('\u{1b}') && !advice(&odd).contains('\n'));
+    }
+}

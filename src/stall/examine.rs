@@ -1,0 +1,184 @@
+//! The reporter's work: a snapshot of the scopes that are due, and a report for each nest of them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::followed::{self, Followed};
+use super::laggards::{self, Found, Groups};
+use super::report::{Laggard, StallReport};
+use super::view::Claim;
+use super::{StallPolicy, debugger, output};
+use crate::facade;
+use crate::lanes;
+use crate::panics::log;
+use crate::snapshot::{GroupSnapshot, Snapshot, snapshot};
+
+/// How often a scope is looked for while threads write their lists.
+const TRIES: usize = 1000;
+
+/// Examines the scopes with these numbers, and reports those that stall.
+pub(super) fn examine(due: &[u64]) {
+    // Asked for now, since a debugger may come and go.
+    if debugger::is_attached() {
+        return followed::put_off(due, |scope| scope.after);
+    }
+
+    let snapshot = snapshot();
+    let examined = Examined {
+        groups: Groups::of(&snapshot),
+        snapshot: &snapshot,
+        followed: followed::followed(),
+        now: Instant::now(),
+    };
+
+    // Scopes inside of each other are examined as one.
+    let mut nests: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut unseen = Vec::new();
+    for number in due {
+        match examined.head_of(*number) {
+            Some(head) => nests.entry(head).or_default().push(*number),
+            None => unseen.push(*number),
+        }
+    }
+    // Its list was being written, or it has just ended, which the next look finds.
+    followed::put_off(&unseen, |scope| scope.after / 4);
+
+    for (head, due) in nests {
+        examined.nest(head, &due);
+    }
+}
+
+struct Examined<'a> {
+    snapshot: &'a Snapshot,
+    groups: Groups<'a>,
+    followed: BTreeMap<u64, Followed>,
+    now: Instant,
+}
+
+impl<'a> Examined<'a> {
+    /// Whether the scope with this number is past its delay.
+    fn stalls(&self, number: u64) -> bool {
+        self.followed.get(&number).is_some_and(|scope| {
+            scope.reports != 0 || self.now.saturating_duration_since(scope.due_since) >= scope.after
+        })
+    }
+
+    /// Returns the outermost scope that stalls among the one with this number and those around it.
+    fn head_of(&self, number: u64) -> Option<u64> {
+        let around = self.groups.and_around(number);
+        around.filter(|around| self.stalls(*around)).last()
+    }
+
+    /// Reports the scope `head` with the scopes inside of it that stall, `due` among them.
+    fn nest(&self, head: u64, due: &[u64]) {
+        let (Some(root), Some(scope)) = (self.groups.get(head), self.followed.get(&head)) else {
+            return followed::put_off(due, |scope| scope.after / 4);
+        };
+        let found = laggards::find(root, self.snapshot, scope.spares(self.now));
+        if found.is_empty() {
+            // All that is left winds down, or has just ended.
+            return followed::put_off(due, |scope| scope.after / 2);
+        }
+
+        let stalling = self.followed.keys().copied().filter(|number| {
+            self.stalls(*number) && self.groups.and_around(*number).any(|around| around == head)
+        });
+        let members: Vec<_> = stalling.collect();
+        if !self.says_something_new(&found, due) {
+            for number in due {
+                claim(*number);
+            }
+            return followed::join_block(due, &members, head);
+        }
+
+        // Invariant 2: what has ended meanwhile is not reported.
+        let claimed: Vec<_> = members
+            .into_iter()
+            .filter(|number| claim(*number))
+            .collect();
+        if !claimed.contains(&head) {
+            return followed::put_off(due, |scope| scope.after / 4);
+        }
+        let count = followed::note_block(&claimed, head);
+        let report = self.report(root, scope, &claimed, &found, count);
+        output::send(&report);
+
+        let mut claimed = claimed
+            .iter()
+            .filter_map(|number| self.followed.get(number));
+        if claimed.any(|scope| scope.policy == StallPolicy::Abort) {
+            log(
+                || tracing::error!(location = %report.location(), "a stalled scope aborts the process"),
+            );
+            std::process::abort();
+        }
+    }
+
+    /// Whether a block is due: the next about scopes that were reported before, or one that names
+    /// tasks that none has named.
+    fn says_something_new(&self, found: &[Found<'_>], due: &[u64]) -> bool {
+        // A scope that is due may have ended since.
+        let was_reported = |scope: &Followed| scope.reports != 0;
+        let is_reported = |number: &u64| self.followed.get(number).is_some_and(was_reported);
+        let is_new = |found: &Found<'_>| !found.within.iter().any(is_reported);
+        let mut due = due.iter().filter_map(|number| self.followed.get(number));
+        due.any(|scope| was_reported(scope) || scope.policy == StallPolicy::Abort)
+            || found.iter().any(is_new)
+    }
+
+    fn report(
+        &self,
+        root: &GroupSnapshot,
+        scope: &Followed,
+        members: &[u64],
+        found: &[Found<'_>],
+        count: u32,
+    ) -> StallReport {
+        // Where the kernel does not tell what threads do, the snapshot has a note that says so.
+        let is_known = self.snapshot.notes().is_empty();
+        let members = members
+            .iter()
+            .filter_map(|number| self.followed.get(number));
+        let kept = members.flat_map(|scope| &scope.kept);
+        StallReport {
+            id: root.id(),
+            name: root.name().map(str::to_owned),
+            location: root.location(),
+            cancelled: root.cancelled().cloned(),
+            since: self.now.saturating_duration_since(scope.due_since),
+            count,
+            has_ended: false,
+            laggards: found
+                .iter()
+                .map(|found| Laggard::new(found, is_known))
+                .collect(),
+            group: Some(root.clone()),
+            kept: kept.copied().collect(),
+        }
+    }
+}
+
+/// Counts the scope with this number as reported. Returns false if it has ended.
+fn claim(number: u64) -> bool {
+    for _ in 0..TRIES {
+        let mut is_busy = false;
+        for lane in lanes::all() {
+            let found = lane.with_groups(|groups| {
+                let (_, group) = groups.iter().find(|(other, _)| *other == number)?;
+                let mut claim = Claim::default();
+                group.describe(&mut claim);
+                Some(claim.is_made)
+            });
+            match found {
+                Ok(Some(is_made)) => return is_made,
+                Ok(None) => {}
+                Err(lanes::Busy) => is_busy = true,
+            }
+        }
+        if !is_busy {
+            return false;
+        }
+        facade::yield_now();
+    }
+    false
+}

@@ -1,0 +1,221 @@
+//! The scopes that stall, from the first look that finds them to their end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::StallPolicy;
+use super::pace::{SHORTEST_PAUSE, pause};
+use super::seen::Seen;
+use super::view::StallView;
+use crate::cancel::{Grace, KeptCanceller};
+use crate::facade::{Mutex, global};
+
+global! {
+    /// The scopes that stall, by the numbers of their tokens.
+    pub(super) static WATCH: Mutex<Watch> = Mutex::new(Watch::default());
+}
+
+#[derive(Default)]
+pub(super) struct Watch {
+    followed: BTreeMap<u64, Followed>,
+}
+
+/// A scope that was cancelled, or is past its deadline.
+#[derive(Clone, Debug)]
+pub(super) struct Followed {
+    /// When it was cancelled, or should have been.
+    pub(super) due_since: Instant,
+    /// Its `stall_after`.
+    pub(super) after: Duration,
+    pub(super) policy: StallPolicy,
+    /// When it is to be examined next; none if that instant cannot be expressed.
+    next: Option<Instant>,
+    /// A job of the reporter is about it.
+    is_examined: bool,
+    /// How many blocks have named it.
+    pub(super) reports: u32,
+    /// The outermost scope of the block that named it last. That scope says when it has ended.
+    head: u64,
+    /// Until when regions in it that wind down were spared, as far as it was seen.
+    spared: Option<Instant>,
+    /// What kept the cancelling thread.
+    pub(super) kept: Vec<KeptCanceller>,
+}
+
+impl Followed {
+    fn new(number: u64, view: &StallView, due_since: Instant) -> Self {
+        Followed {
+            due_since,
+            after: view.after,
+            policy: view.policy,
+            next: due_since.checked_add(view.after),
+            is_examined: false,
+            reports: 0,
+            head: number,
+            spared: None,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Takes over what can change while a scope stalls.
+    fn update(&mut self, view: StallView, now: Instant) {
+        self.kept = view.kept;
+        match view.grace {
+            Grace::Over => {}
+            Grace::Until(until) if until <= now => self.spared = Some(until),
+            Grace::Until(_) | Grace::Endless => self.spared = Some(now),
+        }
+    }
+
+    /// Whether code that winds down still has time: until the grace has ended, and as long after it
+    /// as other code has after the cancel.
+    pub(super) fn spares(&self, now: Instant) -> bool {
+        self.spared
+            .is_some_and(|until| now.saturating_duration_since(until) < self.after)
+    }
+
+    /// The delay before the next block: twice the time that went before the last.
+    fn interval(&self) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(self.reports.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        self.after.max(SHORTEST_PAUSE).saturating_mul(doubled)
+    }
+
+    /// The pause before the next look at this scope.
+    fn pause(&self) -> Duration {
+        pause(self.after)
+    }
+}
+
+impl Watch {
+    /// Follows the scopes that stall, and no others.
+    pub(super) fn follow(
+        &mut self,
+        stalling: Vec<(u64, Instant, StallView)>,
+        seen: &Seen,
+        now: Instant,
+    ) {
+        if !seen.is_busy {
+            // The others have ended, or a deadline was moved or taken away.
+            let still: BTreeSet<_> = stalling.iter().map(|(number, ..)| *number).collect();
+            self.followed
+                .retain(|number, scope| scope.reports != 0 || still.contains(number));
+        }
+
+        for (number, since, view) in stalling {
+            let scope = self
+                .followed
+                .entry(number)
+                .or_insert_with(|| Followed::new(number, &view, since));
+            scope.update(view, now);
+        }
+    }
+
+    /// Starts all delays again: the process was stopped, and the tasks had no time (invariant 3).
+    pub(super) fn start_again(&mut self, now: Instant) {
+        for scope in self.followed.values_mut() {
+            scope.next = now.checked_add(scope.interval());
+        }
+    }
+
+    /// Takes the scopes that are to be examined.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<u64> {
+        let mut due = Vec::new();
+        for (number, scope) in &mut self.followed {
+            if !scope.is_examined && scope.next.is_some_and(|next| next <= now) {
+                scope.is_examined = true;
+                due.push(*number);
+            }
+        }
+        due
+    }
+
+    pub(super) fn next_look(&self, seen: &Seen, now: Instant) -> Option<Instant> {
+        let pauses = self.followed.values().map(Followed::pause);
+        let busy = seen.is_busy.then_some(SHORTEST_PAUSE);
+        let pause = pauses.chain(busy).min();
+        let soon = pause.and_then(|pause| now.checked_add(pause));
+        soon.into_iter().chain(seen.upcoming).min()
+    }
+}
+
+/// Returns the scopes that are followed.
+pub(super) fn followed() -> BTreeMap<u64, Followed> {
+    WATCH.lock().followed.clone()
+}
+
+/// Has scopes examined again after `delay`: there was nothing to report.
+pub(super) fn put_off(numbers: &[u64], delay: impl Fn(&Followed) -> Duration) {
+    let now = Instant::now();
+    let mut watch = WATCH.lock();
+    for number in numbers {
+        if let Some(scope) = watch.followed.get_mut(number) {
+            scope.is_examined = false;
+            scope.next = now.checked_add(delay(scope).max(SHORTEST_PAUSE));
+        }
+    }
+}
+
+/// Notes that one block has named the scopes in `members`, the outermost of which is `head`. Returns
+/// how many blocks there have been about it.
+pub(super) fn note_block(members: &[u64], head: u64) -> u32 {
+    let now = Instant::now();
+    let mut watch = WATCH.lock();
+    let followed = &mut watch.followed;
+    let before = members.iter().filter_map(|number| followed.get(number));
+    let blocks = before.map(|scope| scope.reports).max().unwrap_or(0) + 1;
+
+    // All have one schedule from now on, so that they come in one block again.
+    let mut next = None;
+    for number in members {
+        if let Some(scope) = followed.get_mut(number) {
+            scope.reports = blocks;
+            scope.head = head;
+            scope.is_examined = false;
+            let own = now.checked_add(scope.interval());
+            next = next.max(own);
+        }
+    }
+    for number in members {
+        if let Some(scope) = followed.get_mut(number) {
+            scope.next = next;
+        }
+    }
+    blocks
+}
+
+/// Notes that the last block about `members` has said all that there is to say about the scopes in
+/// `due`, which come with it from now on.
+pub(super) fn join_block(due: &[u64], members: &[u64], head: u64) {
+    let now = Instant::now();
+    let mut watch = WATCH.lock();
+    let followed = &mut watch.followed;
+    let others = members.iter().filter(|number| !due.contains(number));
+    let others = others.filter_map(|number| followed.get(number));
+    let (next, reports) = others.fold((None, 1), |(next, reports), scope| {
+        (
+            scope.next.into_iter().chain(next).min(),
+            scope.reports.max(reports),
+        )
+    });
+
+    for number in members {
+        if let Some(scope) = followed.get_mut(number) {
+            scope.head = head;
+            if due.contains(number) {
+                scope.is_examined = false;
+                scope.reports = reports;
+                // Without others they have all ended meanwhile.
+                scope.next = next.or_else(|| now.checked_add(scope.interval()));
+            }
+        }
+    }
+}
+
+/// Takes out a scope that has ended. Returns it, with the number of the scope that says so.
+pub(super) fn take_out(number: u64) -> Option<(Followed, u64)> {
+    let followed = WATCH.lock().followed.remove(&number)?;
+    let head = followed.head;
+    Some((followed, head))
+}

@@ -1,0 +1,213 @@
+//! The tasks that keep a scope from ending, found in a snapshot of it.
+//!
+//! A task that waits for others inside of it is no laggard: the innermost ones are. The body of a
+//! scope is one while it runs, and at the end of the scope only if nothing else is left.
+
+use std::collections::HashMap;
+
+use crate::snapshot::{GroupSnapshot, Inside, RegionKind, Snapshot, TaskSnapshot, TaskState};
+
+/// A task that keeps a scope from ending.
+pub(super) struct Found<'a> {
+    pub(super) task: &'a TaskSnapshot,
+    /// The group that it belongs to, or whose callback it runs.
+    pub(super) group: &'a GroupSnapshot,
+    /// The innermost region that changes what a cancel does to it.
+    pub(super) region: Option<Inside>,
+    /// The numbers of the groups around it, from the scope that is examined on.
+    pub(super) within: Vec<u64>,
+}
+
+/// The groups of a snapshot, each with the group that it was opened in.
+pub(super) struct Groups<'a>(HashMap<u64, (&'a GroupSnapshot, Option<u64>)>);
+
+impl<'a> Groups<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let mut groups = HashMap::new();
+        let outermost = snapshot.groups().iter();
+        let apart = snapshot.threads().iter().flat_map(TaskSnapshot::groups);
+        let mut left: Vec<_> = outermost.chain(apart).map(|group| (group, None)).collect();
+
+        while let Some((group, around)) = left.pop() {
+            groups.insert(group.id().0, (group, around));
+            let tasks = group.tasks().iter().chain([group.body()]);
+            let inside = tasks.flat_map(TaskSnapshot::groups);
+            left.extend(inside.map(|inner| (inner, Some(group.id().0))));
+        }
+        Groups(groups)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&'a GroupSnapshot> {
+        self.0.get(&number).map(|(group, _)| *group)
+    }
+
+    /// Returns the group with this number and those around it, the innermost first.
+    pub(super) fn and_around(&self, number: u64) -> impl Iterator<Item = u64> {
+        let around = |number: &u64| self.0.get(number).and_then(|(_, around)| *around);
+        let known = self.0.contains_key(&number).then_some(number);
+        std::iter::successors(known, around)
+    }
+}
+
+/// Finds the tasks that keep the scope `root` from ending, the innermost first. Leaves out code that
+/// winds down if `spares`.
+pub(super) fn find<'a>(
+    root: &'a GroupSnapshot,
+    snapshot: &'a Snapshot,
+    spares: bool,
+) -> Vec<Found<'a>> {
+    let mut search = Search {
+        spares,
+        is_root: true,
+        found: Vec::new(),
+        spared: 0,
+        groups: HashMap::new(),
+        in_place: Vec::new(),
+    };
+    search.group(root, &[], &[]);
+    search.add_callbacks(snapshot);
+    search.add_in_place();
+
+    let mut found = search.found;
+    found.sort_by_key(|found| std::cmp::Reverse(found.within.len()));
+    found
+}
+
+struct Search<'a> {
+    spares: bool,
+    is_root: bool,
+    found: Vec<Found<'a>>,
+    /// How many tasks were left out, because they wind down.
+    spared: usize,
+    /// All groups that were visited, with the groups around each and itself.
+    groups: HashMap<u64, (&'a GroupSnapshot, Vec<u64>)>,
+    /// Tasks that wait for a task that they run themselves.
+    in_place: Vec<Found<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn group(&mut self, group: &'a GroupSnapshot, path: &[Inside], within: &[u64]) {
+        let is_root = std::mem::take(&mut self.is_root);
+        let within = [within, &[group.id().0]].concat();
+        self.groups.insert(group.id().0, (group, within.clone()));
+
+        let before = self.found.len() + self.spared;
+        for task in group.tasks() {
+            let inside = [path, task.inside()].concat();
+            self.task(task, group, &inside, &within);
+        }
+
+        // What its thread was inside of when it opened the examined scope is not the scope's affair.
+        let body = group.body();
+        let skipped = if is_root { body.regions_outside() } else { 0 };
+        let inside = [path, body.inside().get(skipped..).unwrap_or_default()].concat();
+        if !body.is_at_scope_end() {
+            self.task(body, group, &inside, &within);
+        } else if self.found.len() + self.spared == before {
+            // If it waits for a callback only, that is found later, and takes its place.
+            self.add(body, group, &inside, &within);
+        }
+    }
+
+    fn task(
+        &mut self,
+        task: &'a TaskSnapshot,
+        group: &'a GroupSnapshot,
+        inside: &[Inside],
+        within: &[u64],
+    ) {
+        match task.state() {
+            // The cancel has emptied the queue, or is about to.
+            TaskState::Queued => {}
+            TaskState::InPlace => {
+                self.in_place.push(Found {
+                    task,
+                    group,
+                    region: region(inside),
+                    within: within.to_vec(),
+                });
+            }
+            TaskState::InScope if !task.groups().is_empty() => {
+                for inner in task.groups() {
+                    self.group(inner, inside, within);
+                }
+            }
+            _ => self.add(task, group, inside, within),
+        }
+    }
+
+    fn add(
+        &mut self,
+        task: &'a TaskSnapshot,
+        group: &'a GroupSnapshot,
+        inside: &[Inside],
+        within: &[u64],
+    ) {
+        let winds_down = |inside: &Inside| inside.region == RegionKind::WindingDown;
+        if self.spares && inside.iter().any(winds_down) {
+            self.spared += 1;
+            return;
+        }
+        self.found.push(Found {
+            task,
+            group,
+            region: region(inside),
+            within: within.to_vec(),
+        });
+    }
+
+    /// Adds the threads anywhere in the process that run a callback or hook of one of the groups. A
+    /// scope waits for those too.
+    fn add_callbacks(&mut self, snapshot: &'a Snapshot) {
+        for task in snapshot.tasks() {
+            if self
+                .found
+                .iter()
+                .any(|found| std::ptr::eq(found.task, task))
+            {
+                continue;
+            }
+            let mut inside = task.inside().iter().rev();
+            let callback = inside.find(|inside| {
+                inside.region == RegionKind::Callback && self.groups.contains_key(&inside.group)
+            });
+            let Some(callback) = callback else {
+                continue;
+            };
+            let Some((group, within)) = self.groups.get(&callback.group).cloned() else {
+                continue;
+            };
+
+            // The body of that group has only waited for this.
+            self.found.retain(|found| {
+                !(found.task.is_at_scope_end() && std::ptr::eq(found.group, group))
+            });
+            self.found.push(Found {
+                task,
+                group,
+                region: Some(*callback),
+                within,
+            });
+        }
+    }
+
+    /// Adds the tasks that wait for a task on their own thread that is in none of the groups.
+    fn add_in_place(&mut self) {
+        for waiting in std::mem::take(&mut self.in_place) {
+            let holders = waiting.task.waits().map(|wait| wait.holders());
+            let is_found = |id| self.found.iter().any(|found| found.task.id() == id);
+            let is_known = holders.is_some_and(|holders| holders.iter().copied().any(is_found));
+            if !is_known && self.found.is_empty() {
+                self.found.push(waiting);
+            }
+        }
+    }
+}
+
+/// Returns the innermost of the regions in which a cancel does not do what it does elsewhere.
+fn region(inside: &[Inside]) -> Option<Inside> {
+    let mut regions = inside.iter().rev();
+    regions
+        .find(|inside| inside.region != RegionKind::Run)
+        .copied()
+}

@@ -1,0 +1,167 @@
+//! The thread that reports: code of the user's may keep it, and nothing else waits for it then.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::report::StallReport;
+use super::{examine, output};
+use crate::facade::{Mutex, Unparker, contained, global, park_timeout, start_thread};
+
+/// How long a thread stays without a job.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a job may take before another thread takes over the rest.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The reporter, and a second one while the first is kept.
+const MOST_THREADS: usize = 2;
+
+/// Something for the reporter to do.
+pub(super) enum Job {
+    /// To examine the scopes with these numbers, and report those that stall.
+    Examine(Vec<u64>),
+    /// To say that a scope has ended at last.
+    Ended(Box<StallReport>),
+}
+
+global! {
+    static REPORTER: Mutex<Reporter> = Mutex::new(Reporter::default());
+}
+
+#[derive(Default)]
+struct Reporter {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// The thread that takes the next job. A thread that is not in charge any more ends after its
+    /// job.
+    in_charge: Option<InCharge>,
+    next_thread: u64,
+}
+
+struct InCharge {
+    thread: u64,
+    /// None until the thread has come.
+    unparker: Option<Unparker>,
+    /// When it began its job.
+    busy_since: Option<Instant>,
+}
+
+impl Reporter {
+    /// Puts a new thread in charge if none is, or if the one that is has been busy for long. Returns
+    /// its number, for the caller to start it without the lock.
+    fn appoint(&mut self) -> Option<u64> {
+        let is_stuck = |thread: &InCharge| {
+            thread
+                .busy_since
+                .is_some_and(|since| since.elapsed() > PATIENCE)
+        };
+        let needs_one = self.in_charge.as_ref().is_none_or(is_stuck);
+        if self.jobs.is_empty() || !needs_one || self.threads == MOST_THREADS {
+            return None;
+        }
+
+        self.next_thread += 1;
+        self.threads += 1;
+        self.in_charge = Some(InCharge {
+            thread: self.next_thread,
+            unparker: None,
+            busy_since: None,
+        });
+        Some(self.next_thread)
+    }
+
+    fn is_in_charge(&self, thread: u64) -> bool {
+        self.in_charge
+            .as_ref()
+            .is_some_and(|in_charge| in_charge.thread == thread)
+    }
+}
+
+/// Hands a job to the reporter, which is started if there is none. Does not wait for it.
+pub(super) fn submit(job: Job) {
+    let mut reporter = REPORTER.lock();
+    reporter.jobs.push_back(job);
+    let appointed = reporter.appoint();
+    let thread = reporter
+        .in_charge
+        .as_ref()
+        .and_then(|in_charge| in_charge.unparker.clone());
+    drop(reporter);
+
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+    start(appointed);
+}
+
+/// Starts a second thread if there are jobs, and code of the user's keeps the first.
+pub(super) fn relieve() {
+    let appointed = REPORTER.lock().appoint();
+    start(appointed);
+}
+
+fn start(appointed: Option<u64>) {
+    let Some(number) = appointed else {
+        return;
+    };
+    let started = start_thread("taskgroup-stall", None, move || contained(|| run(number)));
+    if started.is_err() {
+        // The jobs stay, and each look tries again.
+        let mut reporter = REPORTER.lock();
+        reporter.threads -= 1;
+        if reporter.is_in_charge(number) {
+            reporter.in_charge = None;
+        }
+    }
+}
+
+fn run(number: u64) {
+    let mut idle_since = Instant::now();
+    let mut reporter = REPORTER.lock();
+    loop {
+        if !reporter.is_in_charge(number) {
+            reporter.threads -= 1;
+            return;
+        }
+
+        if let Some(job) = reporter.jobs.pop_front() {
+            note_busy(&mut reporter, Some(Instant::now()));
+            drop(reporter);
+            // Invariant 4: without a lock.
+            do_job(job);
+            idle_since = Instant::now();
+
+            reporter = REPORTER.lock();
+            if reporter.is_in_charge(number) {
+                note_busy(&mut reporter, None);
+            }
+            continue;
+        }
+
+        let left = IDLE_LIMIT.saturating_sub(idle_since.elapsed());
+        if left.is_zero() {
+            reporter.threads -= 1;
+            reporter.in_charge = None;
+            return;
+        }
+        if let Some(in_charge) = &mut reporter.in_charge {
+            in_charge.unparker = Some(Unparker::current());
+        }
+        drop(reporter);
+        park_timeout(left);
+        reporter = REPORTER.lock();
+    }
+}
+
+fn note_busy(reporter: &mut Reporter, since: Option<Instant>) {
+    if let Some(in_charge) = &mut reporter.in_charge {
+        in_charge.busy_since = since;
+    }
+}
+
+fn do_job(job: Job) {
+    match job {
+        Job::Examine(due) => examine::examine(&due),
+        Job::Ended(report) => output::send(&report),
+    }
+}

@@ -1,0 +1,53 @@
+//! A look at all open groups of the process.
+
+use std::time::Instant;
+
+use super::pace::pause;
+use super::view::StallView;
+use crate::lanes;
+
+/// What a look at all open groups has found.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) stalling: Vec<(u64, Instant, StallView)>,
+    /// The earliest instant at which a look is needed for a deadline.
+    pub(super) upcoming: Option<Instant>,
+    /// A part could not be read.
+    pub(super) is_busy: bool,
+}
+
+impl Seen {
+    /// Reads all groups that are open. Only tries locks.
+    pub(super) fn now(now: Instant) -> Self {
+        let mut seen = Seen::default();
+        for lane in lanes::all() {
+            let read = lane.with_groups(|groups| {
+                for (number, group) in groups {
+                    let mut view = StallView::default();
+                    group.describe(&mut view);
+                    seen.add(*number, view, now);
+                }
+            });
+            seen.is_busy |= read.is_err();
+        }
+        seen
+    }
+
+    fn add(&mut self, number: u64, view: StallView, now: Instant) {
+        self.is_busy |= view.is_busy;
+        // The user may have asked for no report, with a delay that never ends.
+        let can_stall = |since: Instant| since.checked_add(view.after).is_some();
+
+        match (view.due_since, view.deadline) {
+            (Some(since), _) if can_stall(since) => self.stalling.push((number, since, view)),
+            (None, Some(deadline)) if deadline <= now && can_stall(deadline) => {
+                self.stalling.push((number, deadline, view));
+            }
+            (None, Some(deadline)) if can_stall(deadline) => {
+                let look = deadline.checked_add(pause(view.after));
+                self.upcoming = self.upcoming.into_iter().chain(look).min();
+            }
+            _ => {}
+        }
+    }
+}

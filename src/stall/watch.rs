@@ -1,0 +1,110 @@
+//! The watcher: it looks at the open groups from the timer's thread, and follows those that stall.
+
+use std::sync::atomic::AtomicU64 as PlainU64;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::followed::{WATCH, take_out};
+use super::pace::pause;
+use super::report::StallReport;
+use super::reporter::{self, Job};
+use super::schedule::Schedule;
+use super::seen::Seen;
+use super::view::EndedScope;
+use crate::cancel::{Alarm, NEVER, TokenId, arm, decode, encode};
+
+static SCHEDULE: Schedule = Schedule::new();
+
+/// A look that comes later than this has found the process stopped. Shorter pauses happen on any
+/// machine that has more to do than processors.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Asks for a look at a scope that was cancelled at `due_since`, or has that deadline. To be called
+/// once the scope is open and the cancel or the deadline can be seen. Holds no lock.
+pub(crate) fn ask_after(due_since: Instant, after: Duration) {
+    let at = due_since
+        .checked_add(after)
+        .and_then(|_| due_since.checked_add(pause(after)));
+    // An instant that cannot be expressed does not come.
+    let Some(at) = at else {
+        return;
+    };
+    if SCHEDULE.ask(encode(at)) {
+        arm(tick(), at);
+    }
+}
+
+/// The alarm of the watcher.
+struct Tick {
+    number: u64,
+    armed: PlainU64,
+}
+
+fn tick() -> &'static Arc<Tick> {
+    static TICK: OnceLock<Arc<Tick>> = OnceLock::new();
+    TICK.get_or_init(|| {
+        Arc::new(Tick {
+            number: TokenId::next().0,
+            armed: PlainU64::new(NEVER),
+        })
+    })
+}
+
+impl Alarm for Tick {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn armed(&self) -> &PlainU64 {
+        &self.armed
+    }
+
+    fn ring(self: Arc<Self>) -> Option<Instant> {
+        let next = look();
+        if let Some(at) = next {
+            SCHEDULE.ask(encode(at));
+        }
+        next
+    }
+}
+
+/// Looks at all open groups. Returns when to look again; none if no scope stalls.
+fn look() -> Option<Instant> {
+    // First: whatever is cancelled from now on asks for a look of its own (invariant 1).
+    let asked_for = decode(SCHEDULE.begin());
+    let now = Instant::now();
+    let is_late = asked_for.is_some_and(|at| now.saturating_duration_since(at) > LATE);
+
+    let mut seen = Seen::now(now);
+    let stalling = std::mem::take(&mut seen.stalling);
+    let mut watch = WATCH.lock();
+    watch.follow(stalling, &seen, now);
+    if is_late {
+        watch.start_again(now);
+    }
+
+    let due = watch.take_due(now);
+    let next = watch.next_look(&seen, now);
+    drop(watch);
+
+    if !due.is_empty() {
+        reporter::submit(Job::Examine(due));
+    }
+    reporter::relieve();
+    next
+}
+
+/// Reports that a scope has ended, once. Returns how long it took from its cancel or its deadline.
+pub(crate) fn ended(scope: EndedScope) -> Duration {
+    let Some((followed, head)) = take_out(scope.number) else {
+        return Duration::ZERO;
+    };
+
+    let took = followed.due_since.elapsed();
+    // The block was about the outermost scope, and so is its end.
+    if head == scope.number {
+        let report = StallReport::of_end(scope, took, followed.reports);
+        reporter::submit(Job::Ended(Box::new(report)));
+    }
+    took
+}

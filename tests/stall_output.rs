@@ -1,0 +1,285 @@
+//! Stalled scopes in processes of their own: the default output, a policy that aborts, and processes
+//! that were stopped or are traced.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Gate, LONG, Listener, is_child, run_in_child};
+use taskgroup::{StallPolicy, TaskGroup, on_stall};
+
+const SOON: Duration = Duration::from_millis(40);
+
+/// Returns once the gate is open.
+fn pass(gate: &Gate) -> anyhow::Result<()> {
+    gate.wait();
+    Ok(())
+}
+
+/// Returns the events of this process that are warnings or worse.
+fn warnings() -> mpsc::Receiver<String> {
+    let (hears, heard) = mpsc::channel();
+    let listener = Listener {
+        level: tracing::Level::WARN,
+        hears: move |event| hears.send(event).unwrap_or(()),
+    };
+    tracing::subscriber::set_global_default(listener).expect("the process has no other");
+    heard
+}
+
+/// Opens a scope with a task that ends when `until` returns, and cancels it.
+fn stall(name: &'static str, until: impl FnOnce()) {
+    let (gate, begun) = (Gate::default(), Gate::default());
+    let builder = TaskGroup::builder().name(name).stall_after(SOON);
+    let outcome = builder.scope(|g| {
+        g.task().name("laggard").spawn(|| {
+            begun.open();
+            pass(&gate)
+        });
+        begun.wait();
+        g.cancel_because("for a test");
+        until();
+        gate.open();
+        Ok(())
+    });
+    outcome.expect("the task has ended well");
+}
+
+/// Stalls until the default output has named it, and waits for the end of the reports.
+fn stall_with_the_default_output() {
+    let events = warnings();
+    let next = || events.recv_timeout(LONG).expect("a warning comes");
+    stall("quiet", || {
+        let event = next();
+        assert!(event.contains("a cancelled scope does not end"), "{event}");
+        assert!(event.contains("task `laggard`"), "{event}");
+        assert!(event.contains("for a test"), "{event}");
+    });
+    // It comes once. There may have been more reports before it.
+    while !next().contains("a stalled scope has ended") {}
+    assert!(events.recv_timeout(SOON * 4).is_err());
+}
+
+#[test]
+fn the_default_is_one_warning_and_one_block_on_stderr() {
+    const TEST: &str = "the_default_is_one_warning_and_one_block_on_stderr";
+    if is_child() {
+        return stall_with_the_default_output();
+    }
+
+    let output = run_in_child(TEST);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    let first = lines.iter().position(|line| line.contains("has not ended"));
+    let first = first.unwrap_or_else(|| panic!("{stderr}"));
+    assert!(
+        lines[first].starts_with("scope `quiet` (tests/stall_output.rs:"),
+        "{stderr}"
+    );
+    assert!(
+        lines[first + 1].contains("cancelled: for a test"),
+        "{stderr}"
+    );
+    assert!(
+        lines[first + 2].contains("waits for task `laggard`"),
+        "{stderr}"
+    );
+    let ends = lines.iter().filter(|line| line.contains("ended after all"));
+    assert_eq!(ends.count(), 1, "{stderr}");
+}
+
+/// Runs a test in a child with this standard error.
+fn run_with_stderr(test: &str, stderr: Stdio, command: &mut Command) {
+    let output = command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("TASKGROUP_TEST_CHILD", "1")
+        .stderr(stderr)
+        .output()
+        .expect("the test binary starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}"
+    );
+}
+
+fn this_test() -> std::path::PathBuf {
+    std::env::current_exe().expect("a test binary knows its path")
+}
+
+#[test]
+fn a_closed_stderr_loses_the_block_and_nothing_else() {
+    const TEST: &str = "a_closed_stderr_loses_the_block_and_nothing_else";
+    if is_child() {
+        return stall_with_the_default_output();
+    }
+
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "exec \"$0\" \"$@\" 2>&-"])
+        .arg(this_test());
+    run_with_stderr(TEST, Stdio::null(), &mut shell);
+}
+
+#[test]
+fn a_stderr_that_nothing_reads_keeps_no_task() {
+    const TEST: &str = "a_stderr_that_nothing_reads_keeps_no_task";
+    if is_child() {
+        return stall_with_the_default_output();
+    }
+
+    let (_unread, mut stderr) = UnixStream::pair().expect("there are descriptors");
+    stderr.set_nonblocking(true).expect("it is a socket");
+    while let Ok(written) = stderr.write(&[b'x'; 4096]) {
+        assert_ne!(written, 0);
+    }
+    let full = stderr.write(b"x").expect_err("it is full");
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    stderr.set_nonblocking(false).expect("it is a socket");
+    let mut command = Command::new(this_test());
+    run_with_stderr(TEST, OwnedFd::from(stderr).into(), &mut command);
+}
+
+#[test]
+fn the_abort_policy_aborts_after_the_report() {
+    const TEST: &str = "the_abort_policy_aborts_after_the_report";
+    if is_child() {
+        let builder = TaskGroup::builder().name("aborts").stall_after(SOON);
+        let outcome = builder.stall_policy(StallPolicy::Abort).scope(|g| {
+            g.cancel();
+            thread::sleep(LONG);
+            Ok::<_, anyhow::Error>(())
+        });
+        panic!("it was not aborted: {outcome:?}");
+    }
+
+    let output = run_in_child(TEST);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGABRT as i32),
+        "{stderr}"
+    );
+    assert!(stderr.contains("scope `aborts`"), "{stderr}");
+    assert!(stderr.contains("blocked in clock_nanosleep"), "{stderr}");
+}
+
+#[test]
+fn a_process_that_was_stopped_gets_the_whole_delay_again() {
+    const TEST: &str = "a_process_that_was_stopped_gets_the_whole_delay_again";
+    const DELAY: Duration = Duration::from_secs(2);
+    const STOPPED: Duration = Duration::from_secs(4);
+    if is_child() {
+        let (reports, reported) = mpsc::channel();
+        let _hook = on_stall(move |report| reports.send(report.since()).unwrap_or(()));
+        let outcome = TaskGroup::builder().stall_after(DELAY).scope(|g| {
+            g.cancel();
+            println!("cancelled");
+            Ok::<_, anyhow::Error>(reported.recv_timeout(LONG)?)
+        });
+        let first = outcome.expect("there is a report");
+        // Without a new delay it comes as soon as the process goes on.
+        assert!(
+            first > STOPPED + DELAY / 2,
+            "the report came after {first:?}"
+        );
+        return;
+    }
+
+    let (mut child, mut said) = start(TEST);
+    said.wait_for("cancelled");
+    let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
+    kill(pid, Signal::SIGSTOP).expect("it is a child");
+    thread::sleep(STOPPED);
+    kill(pid, Signal::SIGCONT).expect("it is a child");
+    let said = said.rest();
+    assert!(child.wait().expect("it is a child").success(), "{said}");
+}
+
+#[test]
+fn nothing_is_reported_while_a_debugger_has_the_process() {
+    const TEST: &str = "nothing_is_reported_while_a_debugger_has_the_process";
+    if is_child() {
+        let (reports, reported) = mpsc::channel();
+        let _hook = on_stall(move |report| reports.send(report.count()).unwrap_or(()));
+        stall("not yet traced", || {
+            assert_eq!(reported.recv_timeout(LONG), Ok(1));
+        });
+        while reported.recv_timeout(SOON * 4).is_ok() {}
+
+        println!("trace me");
+        std::io::stdin()
+            .read_exact(&mut [0])
+            .expect("the parent writes");
+        stall("traced", || {
+            // A silence, so there is nothing to wait for but the time.
+            let report = reported.recv_timeout(SOON * 20);
+            assert_eq!(report, Err(mpsc::RecvTimeoutError::Timeout));
+        });
+        return;
+    }
+
+    let (mut child, mut said) = start(TEST);
+    said.wait_for("trace me");
+    let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
+    ptrace::seize(pid, ptrace::Options::empty()).expect("a process may trace its child");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(b"x").expect("the child reads");
+    let said = said.rest();
+    assert!(child.wait().expect("it is a child").success(), "{said}");
+}
+
+/// Starts a test in a child, with pipes for its standard input and output.
+fn start(test: &str) -> (Child, Said) {
+    let mut child = Command::new(this_test())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("TASKGROUP_TEST_CHILD", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the test binary starts");
+    let stdout = child.stdout.take().expect("it is piped");
+    (
+        child,
+        Said {
+            stdout,
+            text: String::new(),
+        },
+    )
+}
+
+/// What a child has written.
+struct Said {
+    stdout: ChildStdout,
+    text: String,
+}
+
+impl Said {
+    fn wait_for(&mut self, text: &str) {
+        while !self.text.contains(text) {
+            let mut byte = [0];
+            self.stdout.read_exact(&mut byte).expect("the child lives");
+            self.text.push(char::from(byte[0]));
+        }
+    }
+
+    /// Returns all of it, once the child has ended.
+    fn rest(mut self) -> String {
+        self.stdout
+            .read_to_string(&mut self.text)
+            .expect("the child writes UTF-8");
+        self.text
+    }
+}
