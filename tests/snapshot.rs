@@ -1,7 +1,5 @@
 //! The picture of what the process is doing.
 
-use std::io::Read;
-use std::os::unix::net::UnixStream;
 use std::panic::Location;
 use std::sync::Barrier;
 use std::thread;
@@ -184,6 +182,9 @@ fn a_cancel_is_shown_with_its_cause_and_a_task_that_ignores_it_with_the_place() 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_task_in_a_call_of_the_system_is_shown_with_the_call_and_its_descriptor() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
     let (mut reader, writer) = UnixStream::pair().unwrap();
     TaskGroup::scope(|g| {
         let reads = g.spawn(move || {
