@@ -269,6 +269,7 @@
 //! - `crossbeam`: `channel::crossbeam`, functions that make the channels of `crossbeam-channel`
 //!   cancellable.
 //! - `eyre`: `eyre::Report` is a [`TaskError`].
+//! - `serde`: [`Snapshot`] can be serialised, in a form with a version.
 //! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and links
 //!   tokens of this crate with a `CancellationToken`.
 //!

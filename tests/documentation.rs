@@ -205,8 +205,9 @@ fn expect_none(wrong: impl Fn(&Item) -> bool, what: &str) {
 
 #[test]
 fn every_item_has_an_example() {
-    // The parts of a snapshot are only read. The examples of their types show how.
-    let is_read = |item: &Item| item.place.starts_with("src/snapshot/");
+    // Methods that only read a part of a snapshot. The examples of the types show how.
+    let is_read =
+        |item: &Item| item.place.starts_with("src/snapshot/") && item.signature.contains("(&self)");
     expect_none(
         |item| !item.docs.contains("```") && !is_read(item),
         "items without an example",

@@ -47,6 +47,7 @@ mod report;
 mod sampling;
 mod scoped;
 mod server;
+mod snapshot;
 mod sockets;
 mod sync;
 mod wake;
@@ -64,7 +65,7 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 26] = [
+const ROWS: [(&str, Row); 27] = [
     ("fork-join", fork_join::fork_join),
     ("fire-and-forget", fork_join::fire_and_forget),
     ("growth", fork_join::growth),
@@ -91,6 +92,7 @@ const ROWS: [(&str, Row); 26] = [
     ("server", server::server),
     ("blocked", blocked::blocked),
     ("many-blocked", many_blocked::many_blocked),
+    ("snapshot", snapshot::snapshot),
 ];
 
 #[derive(Default)]

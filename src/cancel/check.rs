@@ -167,7 +167,7 @@ pub(crate) fn check() -> Result<(), Cancelled> {
 
 /// Like [`check`], for the blocking point at `location`.
 #[inline(always)]
-pub(super) fn check_at(location: &'static Location<'static>) -> Result<(), Cancelled> {
+pub(crate) fn check_at(location: &'static Location<'static>) -> Result<(), Cancelled> {
     if is_clear() {
         Ok(())
     } else {

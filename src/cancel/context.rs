@@ -1,6 +1,6 @@
 //! The context of a thread, as other folders see it: the scopes it is in, checks and waits.
 
-pub(crate) use super::check::{check, check_ancestors, is_cancelled};
+pub(crate) use super::check::{check, check_ancestors, check_at, is_cancelled};
 pub(crate) use super::frames::{
     LazyTask, OwnNode, current, current_own, enter, identity, in_place, made_own, outside, slot,
     within, within_lazy, within_task,
@@ -17,6 +17,4 @@ pub(crate) use super::poll::{Cancels, call_when_ready, poll};
 #[cfg(feature = "crossbeam")]
 pub(crate) use super::uncancellable::blocked;
 pub(crate) use super::uncancellable::{Outcome, wait_uncancellable, wait_uncancellable_at};
-pub(crate) use super::wait::wait;
-#[cfg(all(feature = "net", unix, not(loom)))]
-pub(crate) use super::wait::wait_at;
+pub(crate) use super::wait::{wait, wait_at};

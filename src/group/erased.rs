@@ -46,6 +46,13 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     /// calls the subscriber, so the caller holds no lock.
     fn is_at_home(&self) -> bool;
 
+    /// Returns whether a call of `start` waits for the task to be ready. Takes no lock but by
+    /// trying.
+    #[cfg(not(loom))]
+    fn is_starting(&self) -> bool {
+        false
+    }
+
     /// Returns the name and the stack size of the thread of its own that the task asks for, if it
     /// asks for one.
     fn own_thread(&self) -> Option<(&str, Option<usize>)>;

@@ -2,13 +2,17 @@
 
 use std::panic::Location;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU32 as PlainU32, AtomicU64 as PlainU64};
 
 use crossbeam_utils::atomic::AtomicCell;
 
 /// How many frames a piece of the stack has.
 const PIECE: usize = 8;
+
+/// In the number of a task: the task is still being started. Numbers are counted up from 1, so none
+/// has this bit.
+const STARTING: u64 = 1 << 63;
 
 /// What a thread is inside of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,12 +70,15 @@ pub(crate) struct FrameView {
     pub(crate) kind: FrameKind,
     pub(crate) id: u64,
     pub(crate) group: u64,
+    /// The call of `start` that began the task still waits for it to be ready.
+    pub(crate) is_starting: bool,
     pub(crate) location: &'static Location<'static>,
     /// How often code in this frame has been told of a cancel.
     pub(crate) told: u32,
     /// Where it was told last.
     pub(crate) told_at: Option<&'static Location<'static>>,
-    /// When it was told first, in nanoseconds since [`since_epoch`](super::since_epoch); 0 for never.
+    /// When it was told first, in nanoseconds since [`since_epoch`](super::since_epoch); 0 for
+    /// never.
     pub(crate) first_told: u64,
 }
 
@@ -110,10 +117,13 @@ impl FrameCell {
     }
 
     fn view(&self) -> Option<FrameView> {
-        let told = self.told.load(Relaxed);
+        // Acquire pairs with `note_told`.
+        let told = self.told.load(Acquire);
+        let id = self.id.load(Relaxed);
         Some(FrameView {
             kind: *FrameKind::ALL.get(usize::from(self.kind.load(Relaxed)))?,
-            id: self.id.load(Relaxed),
+            id: id & !STARTING,
+            is_starting: id & STARTING != 0,
             group: self.group.load(Relaxed),
             location: self.location.load()?,
             told,
@@ -124,6 +134,26 @@ impl FrameCell {
                 self.first_told.load(Relaxed)
             },
         })
+    }
+}
+
+/// The mark of a task that is being started, in the frame of that task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StartMark {
+    cell: &'static FrameCell,
+    task: u64,
+}
+
+impl StartMark {
+    /// Shows the task as one of its group like any other. For any thread.
+    ///
+    /// The cell may have got another frame since. No two tasks have one number, so that frame keeps
+    /// its mark.
+    pub(crate) fn clear(self) {
+        let (marked, ordinary) = (self.task | STARTING, self.task);
+        let id = &self.cell.id;
+        // Where this fails, the task has ended.
+        let _ = id.compare_exchange(marked, ordinary, Relaxed, Relaxed);
     }
 }
 
@@ -220,8 +250,18 @@ impl Frames {
             cell.first_told.store(now(), Relaxed);
         }
         cell.told_at.store(Some(location));
-        // Last: a reader that sees the count finds a place and a time.
-        cell.told.store(told.saturating_add(1), Relaxed);
+        // Release: a reader that sees the count finds a place and a time of this frame, not those
+        // of a frame that had the cell before.
+        cell.told.store(told.saturating_add(1), Release);
+    }
+
+    /// Marks the task in the innermost frame as one that is being started. For the owner, under the
+    /// version.
+    pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
+        let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
+        let task = cell.id.load(Relaxed);
+        cell.id.store(task | STARTING, Relaxed);
+        Some(StartMark { cell, task })
     }
 
     /// Copies the outermost frames, as many as there is room for. Under the version.

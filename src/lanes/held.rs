@@ -1,9 +1,9 @@
-//! What a thread holds, for which other threads wait: locks, the turn to make a value, a callback that
-//! runs.
+//! What a thread holds, for which other threads wait: locks, the turn to make a value, a callback
+//! that runs.
 //!
-//! An entry is three words. The owner writes the place first and the object last, and an unlock clears
-//! the object. So a reader that finds the same object before and after it reads the place has a place
-//! where this thread took that object.
+//! An entry is three words. The owner writes the place first and the object last, and an unlock
+//! clears the object. So a reader that finds the same object before and after it reads the place
+//! has a place where this thread took that object.
 
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -99,6 +99,17 @@ impl HeldObjects {
         self.count.store(last, Relaxed);
     }
 
+    /// Whether nothing is held that the lane knows of.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
+    /// Gives what was taken in frames deeper than `depth` to the frame that goes on.
+    pub(super) fn rise(&self, depth: u32) {
+        self.cells.iter().for_each(|cell| cell.rise(depth));
+    }
+
     pub(super) fn clear(&self) {
         self.count.store(0, Relaxed);
         self.cells.iter().for_each(HeldCell::clear);
@@ -125,6 +136,12 @@ impl HeldCell {
         self.depth.store(depth, Relaxed);
         // Release: a reader that sees the object sees its place.
         self.object.store(object, Release);
+    }
+
+    /// If it was taken deeper than at `depth`, it was taken there.
+    pub(super) fn rise(&self, depth: u32) {
+        let taken = self.depth.load(Relaxed);
+        self.depth.store(taken.min(depth), Relaxed);
     }
 
     #[inline(always)]
@@ -170,6 +187,16 @@ mod tests {
         assert_eq!(objects(&held), [3]);
         held.remove(3);
         assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn an_object_that_outlives_its_frame_belongs_to_the_frame_around() {
+        let held = HeldObjects::new();
+        held.add(1, 1, Location::caller());
+        held.add(2, 3, Location::caller());
+        held.rise(2);
+        let depths: Vec<_> = held.view().map(|held| held.depth).collect();
+        assert_eq!(depths, [1, 2]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::panic::Location;
 use super::mine;
 use super::wait::address;
 
-/// Shows that this thread holds `lock` until [`unlocked`]. It holds no other lock if this `is_first`.
+/// Shows that this thread holds `lock` until [`unlocked`]. It holds no other lock if this
+/// `is_first`.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn locked<T: ?Sized>(lock: &T, is_first: bool) {
@@ -22,8 +23,8 @@ pub(crate) fn unlocked<T: ?Sized>(lock: &T) {
     }
 }
 
-/// While it lives, this thread shows that it holds an object other than a lock, for which others may
-/// wait.
+/// While it lives, this thread shows that it holds an object other than a lock, for which others
+/// may wait.
 #[derive(Debug)]
 pub(crate) struct Held<'a, T>(&'a T);
 

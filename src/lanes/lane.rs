@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicI32 as PlainI32, AtomicU6
 use std::thread::Thread;
 use std::time::Instant;
 
-use super::frames::{Frame, FrameView, Frames};
+use super::frames::{Frame, FrameView, Frames, StartMark};
 use super::glance::Glance;
 use super::held::{HeldCell, HeldObjects, HeldView};
 use super::version::Version;
@@ -33,8 +33,8 @@ pub(crate) struct Lane {
     version: Version,
     frames: Frames,
     wait: WaitCell,
-    /// The first lock that the thread holds. Apart from the rest: most threads that hold one hold no
-    /// other, and a lock must cost little.
+    /// The first lock that the thread holds. Apart from the rest: most threads that hold one hold
+    /// no other, and a lock must cost little.
     first_lock: HeldCell,
     held: HeldObjects,
     /// Tells the threads that had this lane apart; 0 while no thread has it.
@@ -90,9 +90,12 @@ impl Lane {
     /// Makes the lane that of the current thread.
     pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
         *self.thread.write() = Some(thread);
-        self.system.store(system, Relaxed);
-        // Release: a reader that sees the number sees the thread.
-        self.number.store(number, Release);
+        // Under a version, like in `give_back`.
+        self.version.change(|| {
+            self.system.store(system, Relaxed);
+            // Release: a reader that sees the number sees the thread.
+            self.number.store(number, Release);
+        });
     }
 
     /// Empties the lane, which no thread has from now on.
@@ -111,6 +114,7 @@ impl Lane {
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
         let groups = mem::take(&mut *self.groups.write());
         drop(groups);
+        self.set_batch(None);
     }
 
     /// Shows a frame until [`pop`](Self::pop). For the owner.
@@ -123,6 +127,27 @@ impl Lane {
     #[inline(always)]
     pub(super) fn pop(&self) {
         self.frames.pop();
+        if !(self.first_lock.is_of(0) && self.held.is_empty()) {
+            self.rise();
+        }
+    }
+
+    /// Gives what was taken in the frame that was popped to the frame that goes on.
+    ///
+    /// A guard can outlive its frame: the body of a scope returns it, or a thread-local keeps it. A
+    /// frame that is pushed later must not count as the one that took it.
+    #[cold]
+    fn rise(&self) {
+        let depth = self.frames.depth();
+        self.first_lock.rise(depth);
+        self.held.rise(depth);
+    }
+
+    /// Marks the task in the innermost frame as one that is being started. For the owner.
+    pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
+        let mut mark = None;
+        self.version.change(|| mark = self.frames.mark_starting());
+        mark
     }
 
     /// Shows that the thread is about to wait. For the owner.
@@ -226,8 +251,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Shows the name of a task that the thread begins, until [`take_name`](Self::take_name). For the
-    /// owner.
+    /// Shows the name of a task that the thread begins, until [`take_name`](Self::take_name). For
+    /// the owner.
     pub(crate) fn add_name(&self, task: u64, name: Cow<'static, str>) {
         self.names.write().push((task, name));
     }
@@ -303,7 +328,15 @@ impl Lane {
         Some(f(name))
     }
 
-    /// Calls `f` with the groups that the thread has opened, the outermost first.
+    /// Returns whether the thread that was read as `view` still has the lane.
+    pub(crate) fn is_still(&self, view: &LaneView) -> bool {
+        // What was read under a lock of the lane since then orders this look behind the end of the
+        // thread, if it belongs to a later thread.
+        self.number.load(Relaxed) == view.number
+    }
+
+    /// Calls `f` with the groups that the thread has opened, the outermost first. The thread waits
+    /// meanwhile, if it opens or ends a scope.
     ///
     /// # Errors
     ///

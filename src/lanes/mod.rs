@@ -9,17 +9,18 @@
 //! - A lane is claimed by a thread at its first use and given back when the thread destroys its
 //!   thread-locals. In between only that thread writes it. Lanes are never freed: a lane that was
 //!   given back is claimed by a later thread, with a new number.
-//! - What is in a lane is there by value: numbers, places in the source. Nothing in it is an address
-//!   that a reader follows. The two lists under a lock are the exception: the names of tasks, and the
-//!   groups that are open, each held by an `Arc` beside the one of its scope.
+//! - What is in a lane is there by value: numbers, places in the source. Nothing in it is an
+//!   address that a reader follows. The two lists under a lock are the exception: the names of
+//!   tasks, and the groups that are open, each held by an `Arc` beside the one of its scope.
 //!
 //! # Invariants
 //!
 //! 1. The frames and the wait of a lane change under its [`Version`](version::Version). A reader
-//!    keeps only what it has read under one version: a wait never appears with the frames of another
-//!    moment.
-//! 2. What ends needs no new version: the pop of a frame, the end of a wait, an unlock. A reader that
-//!    misses one shows a moment that has just passed. Whatever begins after it has a new version.
+//!    keeps only what it has read under one version: a wait never appears with the frames of
+//!    another moment.
+//! 2. What ends needs no new version: the pop of a frame, the end of a wait, an unlock. A reader
+//!    that misses one shows a moment that has just passed. Whatever begins after it has a new
+//!    version. The end of the start of a task needs none either, and any thread may note it.
 //! 3. While a thread is parked, the version of its lane does not change. So two reads that find the
 //!    same version, and the same wait both times, have found one wait.
 //! 4. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
@@ -43,16 +44,16 @@ mod wait;
 
 #[cfg(not(loom))]
 pub(crate) use frames::FrameView;
-pub(crate) use frames::{Frame, FrameKind};
+pub(crate) use frames::{Frame, FrameKind, StartMark};
 #[cfg(all(unix, not(loom), feature = "signal"))]
 pub(crate) use glance::Glance;
 #[cfg(not(loom))]
 pub(crate) use held::HeldView;
 pub(crate) use hold::{Held, locked, unlocked};
 #[cfg(not(loom))]
-pub(crate) use lane::{Busy, LaneView};
+pub(crate) use lane::{Busy, LaneView, OpenGroup};
 pub(crate) use lane::{Describe, Lane};
-pub(crate) use push::{Pushed, push, push_here};
+pub(crate) use push::{Pushed, mark_starting, push, push_here};
 #[cfg(not(loom))]
 pub(crate) use registry::{all, mine};
 #[cfg(taskgroup_models)]

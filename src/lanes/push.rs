@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::frames::{Frame, FrameKind};
+use super::frames::{Frame, FrameKind, StartMark};
 use super::mine;
 
 /// While it lives, the lane of this thread shows a frame.
 ///
-/// It holds nothing, since a task has one: what is moved through memory costs more than the look for
-/// the lane. A thread that has no lane at the push has none at the pop.
+/// It holds nothing, since a task has one: what is moved through memory costs more than the look
+/// for the lane. A thread that has no lane at the push has none at the pop.
 #[must_use = "the frame is gone at once if this is not kept"]
 #[derive(Debug)]
 pub(crate) struct Pushed(PhantomData<*const ()>);
@@ -32,8 +32,8 @@ pub(crate) fn push(frame: Frame) -> Pushed {
     Pushed(PhantomData)
 }
 
-/// Shows on the lane of this thread, until the value is dropped, that it is inside of something that
-/// is no task.
+/// Shows on the lane of this thread, until the value is dropped, that it is inside of something
+/// that is no task.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
@@ -43,4 +43,9 @@ pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
         group: 0,
         location: Location::caller(),
     })
+}
+
+/// Marks the task that this thread has just begun as one that is being started.
+pub(crate) fn mark_starting() -> Option<StartMark> {
+    mine()?.mark_starting()
 }

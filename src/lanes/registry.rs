@@ -1,7 +1,7 @@
 //! The lanes of the process.
 //!
-//! They are in segments that are made as threads come and are never freed. So a reader needs no lock
-//! to find them, and none to allocate: a dump can read them when nothing else works any more.
+//! They are in segments that are made as threads come and are never freed. So a reader needs no
+//! lock to find them, and none to allocate: a dump can read them when nothing else works any more.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -174,5 +174,16 @@ mod tests {
             views.into_iter().any(|view| view.number == number)
         };
         assert!(!is_shown(first) && !is_shown(second) && is_shown(number()));
+    }
+    #[test]
+    fn lanes_of_threads_that_have_ended_are_used_again() {
+        const THREADS: u32 = 1_000;
+
+        let before = MADE.load(Relaxed);
+        for _ in 0..THREADS {
+            thread::spawn(|| assert!(mine().is_some())).join().unwrap();
+        }
+        // Other tests have threads too.
+        assert!(MADE.load(Relaxed) - before < THREADS / 2);
     }
 }

@@ -1,9 +1,9 @@
 //! A lock that only readers can fail at: the writer never waits.
 //!
-//! The owner makes the version odd, writes, and makes it even again. A reader reads between two looks
-//! at the version, and keeps what it has read if both looks found the same even version. This is a
-//! sequence lock, as in Linux, for data that consists of atomics; Boehm's "Can seqlocks get along
-//! with programming language memory models?" (2012) has the fences.
+//! The owner makes the version odd, writes, and makes it even again. A reader reads between two
+//! looks at the version, and keeps what it has read if both looks found the same even version. This
+//! is a sequence lock, as in Linux, for data that consists of atomics; Boehm's "Can seqlocks get
+//! along with programming language memory models?" (2012) has the fences.
 
 use crate::facade::{AtomicU32, Ordering, acquire_fence, const_fn, release_fence};
 
@@ -15,8 +15,8 @@ const TRIES: usize = if cfg!(loom) { 1 } else { 64 };
 ///
 /// # Memory ordering
 ///
-/// A reader that reads any value of a write sees, after its fence, the odd version of that write or a
-/// later one. So its second look differs from its first.
+/// A reader that reads any value of a write sees, after its fence, the odd version of that write or
+/// a later one. So its second look differs from its first.
 #[derive(Debug)]
 pub(crate) struct Version(AtomicU32);
 

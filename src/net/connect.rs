@@ -36,16 +36,19 @@ pub(super) fn connect(
 
     let socket = nonblocking_stream(family)?;
     let fd = socket.as_fd();
-    let mut pauses = Pauses::new(WaitKind::Connect);
+    let kind = if family == AddressFamily::UNIX {
+        WaitKind::ConnectUnix
+    } else {
+        WaitKind::Connect
+    };
+    let mut pauses = Pauses::new(kind);
     loop {
         match begin(fd, family, address).map_err(unless_cancelled)? {
             Begun::Connected => break,
             Begun::GoesOn => {
                 // A connect that fails makes the socket writable too, so the wait ends.
                 let patience = || Ok(patience);
-                let connected = retry(WaitKind::Connect, fd, Interest::Write, patience, || {
-                    outcome(fd)
-                });
+                let connected = retry(kind, fd, Interest::Write, patience, || outcome(fd));
                 connected.map_err(unless_cancelled)?;
                 break;
             }

@@ -20,14 +20,23 @@ use crate::waiting::WaitKind;
 const AFTER_EXHAUSTION: Duration = Duration::from_millis(10);
 
 /// Decides what an iteration yields, and when it pauses and ends.
-#[derive(Default)]
 struct Steps {
+    /// The accept that it is about.
+    kind: WaitKind,
     fuse: CancelFuse,
     /// The last accept found no descriptor or no memory.
     is_exhausted: bool,
 }
 
 impl Steps {
+    fn new(kind: WaitKind) -> Self {
+        Steps {
+            kind,
+            fuse: CancelFuse::default(),
+            is_exhausted: false,
+        }
+    }
+
     /// To be called before each accept. Returns none at the end of the iteration.
     #[track_caller]
     fn before(&mut self) -> Option<Result<(), Cancelled>> {
@@ -42,7 +51,7 @@ impl Steps {
         // Before the accept and not after the error: the caller has the error at once, and may free
         // a descriptor meanwhile.
         let until = Instant::now() + AFTER_EXHAUSTION;
-        Some(context::wait(WaitKind::Accept, Some(until), || false).map(drop))
+        Some(context::wait(self.kind, Some(until), || false).map(drop))
     }
 
     /// Returns the next item.
@@ -60,7 +69,10 @@ impl Steps {
 }
 
 macro_rules! incoming {
-    ($(#[$attribute:meta])* $incoming:ident, $listener:ident, $stream:ident) => {
+    (
+        $(#[$attribute:meta])*
+        $incoming:ident, $listener:ident, $stream:ident, $kind:ident
+    ) => {
         $(#[$attribute])*
         #[must_use = "iterators are lazy: nothing is accepted until `next` is called"]
         pub struct $incoming<'l> {
@@ -72,7 +84,7 @@ macro_rules! incoming {
             fn new(listener: &'l $listener) -> Self {
                 $incoming {
                     listener,
-                    steps: Steps::default(),
+                    steps: Steps::new(WaitKind::$kind),
                 }
             }
         }
@@ -133,7 +145,7 @@ incoming! {
     /// # Ok(())
     /// # }
     /// ```
-    Incoming, TcpListener, TcpStream
+    Incoming, TcpListener, TcpStream, Accept
 }
 
 incoming! {
@@ -154,7 +166,7 @@ incoming! {
     ///     connections.next()
     /// }
     /// ```
-    UnixIncoming, UnixListener, UnixStream
+    UnixIncoming, UnixListener, UnixStream, AcceptUnix
 }
 
 impl TcpListener {
@@ -217,7 +229,7 @@ mod tests {
             (Errno::NOMEM, true),
             (Errno::PROTO, false),
         ] {
-            let mut steps = Steps::default();
+            let mut steps = Steps::new(WaitKind::Accept);
             let item = steps.after::<()>(Err(number.into()));
             assert!(item.expect("the error is an item").is_err());
             assert_eq!(steps.is_exhausted, pauses, "{number:?}");

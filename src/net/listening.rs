@@ -79,10 +79,11 @@ impl Listening {
     #[track_caller]
     pub(super) fn accept_stream<S: AsFd, A>(
         &self,
+        kind: WaitKind,
         fd: BorrowedFd<'_>,
         accept: impl FnMut() -> io::Result<(S, A)>,
     ) -> io::Result<(S, A)> {
-        let accepted = self.accept(fd, accept)?;
+        let accepted = self.accept(kind, fd, accept)?;
 
         // Here the stream has inherited the flag of the listener.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -95,6 +96,7 @@ impl Listening {
     #[track_caller]
     fn accept<T>(
         &self,
+        kind: WaitKind,
         fd: BorrowedFd<'_>,
         mut accept: impl FnMut() -> io::Result<T>,
     ) -> io::Result<T> {
@@ -107,13 +109,7 @@ impl Listening {
             }
         };
 
-        retry(
-            WaitKind::Accept,
-            fd,
-            Interest::Read,
-            || self.patience(fd),
-            take_one,
-        )
+        retry(kind, fd, Interest::Read, || self.patience(fd), take_one)
     }
 }
 
@@ -145,7 +141,9 @@ mod tests {
         let mut queue = vec![Ok("a peer")];
         queue.extend((0..3).map(|_| Err(io::ErrorKind::ConnectionAborted.into())));
 
-        let taken = listening.accept(socket.as_fd(), || queue.pop().expect("one is left"));
+        let taken = listening.accept(WaitKind::Accept, socket.as_fd(), || {
+            queue.pop().expect("one is left")
+        });
         assert_eq!(taken.unwrap(), "a peer");
     }
 
@@ -161,7 +159,9 @@ mod tests {
         let cut = crate::deadline(
             std::time::Instant::now() + Duration::from_millis(20),
             || {
-                let cut = listening.accept(socket.as_fd(), flood).unwrap_err();
+                let cut = listening
+                    .accept(WaitKind::Accept, socket.as_fd(), flood)
+                    .unwrap_err();
                 let cause = cut.cancelled().expect("it is the cancel").cause().clone();
                 assert!(matches!(cause, CancelCause::Deadline { .. }), "{cause:?}");
                 Err::<(), _>(cut)
@@ -175,7 +175,9 @@ mod tests {
     fn an_interrupted_accept_is_tried_again() {
         let (socket, listening) = adopted();
         let mut queue = vec![Ok(1), Err(io::ErrorKind::Interrupted.into())];
-        let taken = listening.accept(socket.as_fd(), || queue.pop().expect("one is left"));
+        let taken = listening.accept(WaitKind::Accept, socket.as_fd(), || {
+            queue.pop().expect("one is left")
+        });
         assert_eq!(taken.unwrap(), 1);
     }
 
@@ -199,7 +201,7 @@ mod tests {
         assert!(is_nonblocking(&socket));
 
         let again = Listening::adopt(socket.as_fd()).unwrap();
-        let none = again.accept(socket.as_fd(), || socket.accept());
+        let none = again.accept(WaitKind::Accept, socket.as_fd(), || socket.accept());
         assert_eq!(none.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         again.set_nonblocking(false);
         again.restore(socket.as_fd());

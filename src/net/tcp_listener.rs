@@ -9,6 +9,7 @@ use super::like_std::{like_std, listener_type};
 use super::listening::Listening;
 use super::lookup::resolve;
 use super::tcp_stream::TcpStream;
+use crate::waiting::WaitKind;
 
 /// A TCP socket that listens for connections. Like std's
 /// [`TcpListener`](std::net::TcpListener), but its `accept` wakes on a cancel.
@@ -92,7 +93,9 @@ impl TcpListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accept = || self.socket.accept();
-        let (stream, peer) = self.listening.accept_stream(self.socket.as_fd(), accept)?;
+        let (stream, peer) =
+            self.listening
+                .accept_stream(WaitKind::Accept, self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
 

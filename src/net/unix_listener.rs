@@ -9,6 +9,7 @@ use super::UnixSocketAddr;
 use super::like_std::{like_std, listener_type};
 use super::listening::Listening;
 use super::unix_stream::UnixStream;
+use crate::waiting::WaitKind;
 
 /// A Unix socket that listens for connections. Like std's
 /// [`UnixListener`](std::os::unix::net::UnixListener), but its `accept` wakes on a cancel.
@@ -103,7 +104,9 @@ impl UnixListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, UnixSocketAddr)> {
         let accept = || self.socket.accept();
-        let (stream, peer) = self.listening.accept_stream(self.socket.as_fd(), accept)?;
+        let (stream, peer) =
+            self.listening
+                .accept_stream(WaitKind::AcceptUnix, self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
 

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use super::state::Process;
 use crate::cancel::Cancelled;
+use crate::lanes::Object;
 use crate::readiness::{self, Watched};
-use crate::waiting::WaitKind;
+use crate::waiting::{WaitFor, WaitKind};
 
 /// Pauses between looks at children. They last until a child ends. Where the system has no
 /// descriptor for the end of a child, they are short, and become longer.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// What the pauses are shown as.
+    what: WaitFor,
     next: Duration,
     /// The descriptor has told of the end, and the child cannot be reaped yet: a debugger holds
     /// it. To wait for the descriptor again would be to spin.
@@ -20,11 +24,27 @@ impl Look {
     const FIRST: Duration = Duration::from_micros(500);
     const LONGEST: Duration = Duration::from_millis(16);
 
+    /// For pauses between looks at several children.
     pub(super) fn new() -> Self {
         Look {
+            what: WaitKind::Child.into(),
             next: Self::FIRST,
             was_told: false,
         }
+    }
+
+    /// For pauses between looks at this child.
+    pub(super) fn at(child: &Process) -> Self {
+        let pid = child.pid().as_raw_nonzero().get();
+        Look {
+            what: WaitKind::Child.on(Object::Process(pid.unsigned_abs())),
+            ..Look::new()
+        }
+    }
+
+    /// What the pauses are shown as.
+    pub(super) fn what(&self) -> WaitFor {
+        self.what
     }
 
     /// Blocks until the child may have ended, one of `others` is ready, or `limit` has passed.
@@ -41,7 +61,7 @@ impl Look {
         limit: Option<Instant>,
     ) -> Result<(), Cancelled> {
         let (mut watched, limit) = self.watch(end, others, limit);
-        readiness::poll(WaitKind::Child, &mut watched, limit)?;
+        readiness::poll(self.what, &mut watched, limit)?;
 
         self.was_told |= is_told(&watched, end);
         Ok(())
@@ -56,7 +76,7 @@ impl Look {
         limit: Option<Instant>,
     ) {
         let (mut watched, limit) = self.watch(end, others, limit);
-        readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+        readiness::poll_uncancellable(self.what, &mut watched, limit);
         self.was_told |= is_told(&watched, end);
     }
 

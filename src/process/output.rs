@@ -17,7 +17,6 @@ use super::stdio::{ChildStderr, ChildStdout};
 use crate::cancel::{Cancelled, context};
 use crate::io::descriptor::Descriptor;
 use crate::readiness::{self, Interest, Watched};
-use crate::waiting::WaitKind;
 
 /// How long pipes are read after a cancel has ended the child, unless the command says otherwise.
 const DELAY_AFTER_A_CANCEL: Duration = Duration::from_secs(1);
@@ -47,7 +46,7 @@ pub(super) fn collect(
         stderr: Stream::new(stderr.map(ChildStderr::into_descriptor)),
         chunk: vec![0; CHUNK],
         ended: None,
-        look: Look::new(),
+        look: Look::at(child),
     };
 
     // The child runs already, so a scope that was cancelled before ends it too.
@@ -114,7 +113,7 @@ impl Reading<'_> {
         match self.ended {
             None => self.look.pause(self.child.watched(), watched, limit),
             // Its descriptor stays readable, and would end each wait at once.
-            Some(_) => readiness::poll(WaitKind::Child, &mut watched, limit).map(drop),
+            Some(_) => readiness::poll(self.look.what(), &mut watched, limit).map(drop),
         }
     }
 
@@ -191,7 +190,7 @@ impl Reading<'_> {
                 return;
             }
 
-            readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
+            readiness::poll_uncancellable(self.look.what(), &mut watched, limit);
         }
     }
 

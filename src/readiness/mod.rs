@@ -22,7 +22,7 @@ use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Cancels, Outcome};
 use crate::facade::Waker;
 use crate::lanes::Object;
-use crate::waiting::{Polled, WaitKind};
+use crate::waiting::{Polled, WaitFor, WaitKind};
 
 /// How long a thread sleeps that could not poll.
 const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
@@ -148,21 +148,21 @@ impl<'fd> Watched<'fd> {
 /// The current scope was cancelled, before or meanwhile.
 #[track_caller]
 pub(crate) fn poll(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     watched: &mut [Watched<'_>],
     limit: Option<Instant>,
 ) -> Result<bool, Cancelled> {
-    poll_all(kind, Cancels::EndIt, watched, limit)
+    poll_all(what.into(), Cancels::EndIt, watched, limit)
 }
 
 /// Like [`poll`], whatever is cancelled.
 #[track_caller]
 pub(crate) fn poll_uncancellable(
-    kind: WaitKind,
+    what: impl Into<WaitFor>,
     watched: &mut [Watched<'_>],
     limit: Option<Instant>,
 ) -> bool {
-    match poll_all(kind, Cancels::AreIgnored, watched, limit) {
+    match poll_all(what.into(), Cancels::AreIgnored, watched, limit) {
         Ok(ready) => ready,
         Err(_) => unreachable!("no cancel ends the wait"),
     }
@@ -170,14 +170,15 @@ pub(crate) fn poll_uncancellable(
 
 #[track_caller]
 fn poll_all(
-    kind: WaitKind,
+    what: WaitFor,
     cancels: Cancels,
     watched: &mut [Watched<'_>],
     limit: Option<Instant>,
 ) -> Result<bool, Cancelled> {
+    // Of several descriptors the first is shown, unless the caller knows better.
     let first = watched.first();
-    let object = first.map_or(Object::None, |first| descriptor(first.fd));
-    let outcome = context::poll(kind.on(object), cancels, limit, |waker, limit| {
+    let what = what.or_on(first.map_or(Object::None, |first| descriptor(first.fd)));
+    let outcome = context::poll(what, cancels, limit, |waker, limit| {
         // The kernel wants all in one piece of memory.
         let fds = watched.iter();
         let fds = fds.map(|one| PollFd::from_borrowed_fd(one.fd, one.interest.flags()));

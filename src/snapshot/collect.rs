@@ -7,7 +7,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::view::{BatchView, GroupView};
-use crate::lanes::{self, Lane, LaneView};
+use crate::lanes::{self, Lane, LaneView, OpenGroup};
+
+/// How many groups of a thread are described at once. A thread that opens or ends a scope waits
+/// meanwhile.
+const CHUNK: usize = 8;
 
 /// A group, with the number of its token.
 pub(super) type NumberedGroup = (u64, GroupView);
@@ -37,37 +41,45 @@ impl Collected {
     pub(super) fn take() -> Self {
         let mut collected = Collected::default();
 
-        lanes::all().for_each(|lane| collected.take_queues(lane));
+        // The batches twice: a task may go from a batch back to its queue, and on into a batch.
+        lanes::all().for_each(|lane| collected.take_batch(lane));
+        lanes::all().for_each(|lane| collected.take_groups(lane));
+        lanes::all().for_each(|lane| collected.take_batch(lane));
         lanes::all().for_each(|lane| collected.take_thread(lane));
         collected
     }
 
-    /// Copies the groups that a thread has opened, and its batch if it is a worker.
-    fn take_queues(&mut self, lane: &Lane) {
+    /// Copies the tasks that a worker has taken and not begun.
+    fn take_batch(&mut self, lane: &Lane) {
         let mut batch = BatchView::default();
-        let described = lane.describe_batch(&mut batch);
-        self.incomplete += usize::from(described.is_err() || batch.is_busy);
+        let batched = lane.describe_batch(&mut batch);
+        self.incomplete += usize::from(batched.is_err() || batch.is_busy);
         if batch.group != 0 {
             self.batches.push(batch);
         }
+    }
 
-        // Under the lock of the list, which its owner waits for at the end of a scope. Each group is
-        // described where it is: a reference of this thread could be the last, and drop values of
-        // the user's here.
-        let described = lane.with_groups(|groups| {
-            let describe = groups.iter().map(|(number, group)| {
-                let mut view = GroupView::default();
-                group.describe(&mut view);
-                (*number, view)
-            });
-            describe.collect::<Vec<_>>()
-        });
-        match described {
-            Ok(groups) => {
-                self.incomplete += groups.iter().filter(|(_, view)| view.is_busy).count();
-                self.groups.extend(groups);
+    /// Copies the groups that a thread has opened.
+    fn take_groups(&mut self, lane: &Lane) {
+        // In chunks: a group that is there all the time keeps its place in the list, since scopes
+        // end in the reverse order.
+        let mut seen = 0;
+        loop {
+            let chunk = match lane.with_groups(|groups| described(groups, seen)) {
+                Ok(chunk) => chunk,
+                Err(lanes::Busy) => {
+                    self.incomplete += 1;
+                    return;
+                }
+            };
+
+            seen += chunk.len();
+            let is_last = chunk.len() < CHUNK;
+            self.incomplete += chunk.iter().filter(|(_, view)| view.is_busy).count();
+            self.groups.extend(chunk);
+            if is_last {
+                return;
             }
-            Err(lanes::Busy) => self.incomplete += 1,
         }
     }
 
@@ -84,8 +96,9 @@ impl Collected {
         // What a busy lock keeps back is a name, no task.
         let (thread, names) = (lane.thread(), lane.names());
         self.incomplete += usize::from(thread.is_err()) + usize::from(names.is_err());
-        let name = thread.ok().flatten();
-        let name = name.as_ref().and_then(std::thread::Thread::name);
+        // The thread of the view may have ended, and its lane be another thread's by now.
+        let thread = thread.ok().flatten().filter(|_| lane.is_still(&view));
+        let name = thread.as_ref().and_then(std::thread::Thread::name);
         self.threads.push(Thread {
             source: lane,
             lane: view,
@@ -93,4 +106,18 @@ impl Collected {
             names: names.unwrap_or_default().into_iter().collect(),
         });
     }
+}
+
+/// Describes the groups from `first` on, up to the size of a chunk.
+///
+/// Under the lock of the list. Each group is described where it is: a reference of this thread
+/// could be the last, and drop values of the user's here.
+fn described(groups: &[(u64, OpenGroup)], first: usize) -> Vec<NumberedGroup> {
+    let chunk = groups.iter().skip(first).take(CHUNK);
+    let describe = chunk.map(|(number, group)| {
+        let mut view = GroupView::default();
+        group.describe(&mut view);
+        (*number, view)
+    });
+    describe.collect()
 }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! 1 group, 3 tasks, 2 workers (0 idle)
-//! group `imports` (src/main.rs:9), limit 2 (2 held, 0 lent), 4.2 s left
+//! group 5 `imports` (src/main.rs:9), limit 2 (2 held, 0 lent), 4.2 s left
 //! ├─ body: the end of the scope (src/main.rs:9), asleep for 1.3 s
-//! ├─ task `parser` (src/main.rs:12): Mutex::lock (src/main.rs:14) #0b5c1e2a, asleep for 1.3 s
-//! │     held by task 7, which took it at src/main.rs:21
+//! ├─ task 6 `parser` (src/main.rs:12): Mutex::lock (src/main.rs:14) #0b5c1e2a, asleep for 1.3 s
+//! │     held by task 7, taken at src/main.rs:21
 //! └─ task 7 (src/main.rs:20): read (system call, not of this crate), fd 5, a pipe
 //! ```
 //!
@@ -20,6 +20,9 @@ use crate::cancel::Escaped;
 
 /// How many characters of a name are shown.
 const LONGEST_NAME: usize = 120;
+
+/// The policy of a group for which nothing else was asked.
+pub(crate) const USUAL_POLICY: &str = "cancel siblings";
 
 /// How many queued tasks of a group are drawn, and how many other tasks at one place.
 const MOST_QUEUED: usize = 3;
@@ -120,9 +123,14 @@ type Branches<'a> = &'a [bool];
 impl Drawing {
     fn group(&mut self, group: &GroupSnapshot, branches: Branches<'_>) {
         self.line(branches, &heading(group));
+        // It stands too deep for its place in the tree.
+        if let (true, Some(task)) = (branches.is_empty(), group.opened_in) {
+            let text = format!("opened in task {}", task.0);
+            self.below(branches, Children::Follow, &text);
+        }
         if let Some(cancelled) = &group.cancelled {
             let text = cancelled.to_string();
-            self.below(branches, &format!("{}", Escaped(&text)));
+            self.below(branches, Children::Follow, &format!("{}", Escaped(&text)));
         }
 
         let (queued, begun): (Vec<_>, Vec<_>) = group
@@ -148,15 +156,21 @@ impl Drawing {
 
     fn task(&mut self, task: &TaskSnapshot, branches: Branches<'_>) {
         self.line(branches, &describe(task));
+        let children = if task.groups.is_empty() {
+            Children::None
+        } else {
+            Children::Follow
+        };
         if let Some(wait) = &task.waits {
             for holder in &wait.held_by {
-                self.below(branches, &held_by(holder));
+                self.below(branches, children, &held_by(holder));
             }
         }
         for inside in &task.inside {
             let region = region(inside.region);
             self.below(
                 branches,
+                children,
                 &format!("inside {region} ({})", Place(inside.location)),
             );
         }
@@ -164,6 +178,7 @@ impl Drawing {
             let times = counted(task.told as usize, "time");
             self.below(
                 branches,
+                children,
                 &format!("has seen the cancel {times}, last at {}", Place(at)),
             );
         }
@@ -185,10 +200,21 @@ impl Drawing {
     }
 
     /// Adds a line that says more about the node at the end of `branches`.
-    fn below(&mut self, branches: Branches<'_>, text: &str) {
-        let line = format!("{}   {text}", indent(branches));
+    fn below(&mut self, branches: Branches<'_>, children: Children, text: &str) {
+        let branch = match children {
+            Children::None => " ",
+            Children::Follow => "│",
+        };
+        let line = format!("{}{branch}  {text}", indent(branches));
         self.lines.push(line);
     }
+}
+
+/// Whether the children of a node stand below the lines about the node itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Children {
+    None,
+    Follow,
 }
 
 fn indent(branches: Branches<'_>) -> String {
@@ -200,9 +226,20 @@ fn indent(branches: Branches<'_>) -> String {
 
 fn heading(group: &GroupSnapshot) -> String {
     let mut text = match &group.name {
-        Some(name) => format!("group `{}` ({})", Name(name), Place(group.location)),
+        Some(name) => {
+            let number = group.id.0;
+            format!(
+                "group {number} `{}` ({})",
+                Name(name),
+                Place(group.location)
+            )
+        }
         None => format!("group {} ({})", group.id.0, Place(group.location)),
     };
+    // The usual policy goes without saying.
+    if !matches!(group.policy, "" | USUAL_POLICY) {
+        let _ = write!(text, ", {}", group.policy);
+    }
     if let Some(limit) = group.limit {
         let (total, held, lent) = (limit.total, limit.held, limit.lent);
         let _ = write!(text, ", limit {total} ({held} held, {lent} lent)");
@@ -219,7 +256,8 @@ fn describe(task: &TaskSnapshot) -> String {
         (TaskKind::Thread, _) => "thread".to_owned(),
         (TaskKind::Abandon, _) => format!("abandon ({})", Place(task.location)),
         (TaskKind::Task, Some(name)) => {
-            format!("task `{}` ({})", Name(name), Place(task.location))
+            let number = task.id.0;
+            format!("task {number} `{}` ({})", Name(name), Place(task.location))
         }
         (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Place(task.location)),
     };
@@ -236,9 +274,15 @@ fn describe(task: &TaskSnapshot) -> String {
         (None, None) => {}
     }
 
+    if task.is_starting {
+        text.push_str(", starting");
+    }
+
     let doing = match (task.state, &task.waits) {
+        (TaskState::Dropping, Some(wait)) => format!("drops what it captured, in {wait}"),
         (_, Some(wait)) => wait.to_string(),
         (TaskState::Queued, None) => "queued".to_owned(),
+        (TaskState::Elsewhere, None) => "in code that is not of this crate".to_owned(),
         (TaskState::InScope, None) => "in a scope".to_owned(),
         (TaskState::Dropping, None) => "drops what it captured".to_owned(),
         (_, None) => "running".to_owned(),
@@ -251,8 +295,8 @@ fn describe(task: &TaskSnapshot) -> String {
 pub(crate) fn held_by(holder: &Holder) -> String {
     let mut text = String::from("held by ");
     match (holder.task, &holder.name, &holder.thread) {
-        (Some(_), Some(name), _) => {
-            let _ = write!(text, "task `{}`", Name(name));
+        (Some(task), Some(name), _) => {
+            let _ = write!(text, "task {} `{}`", task.0, Name(name));
         }
         (Some(task), None, _) => {
             let _ = write!(text, "task {}", task.0);

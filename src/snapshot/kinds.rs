@@ -3,6 +3,18 @@
 use std::panic::Location;
 
 /// What a [`TaskSnapshot`](super::TaskSnapshot) is about.
+///
+/// ```
+/// use taskgroup::{TaskGroup, TaskKind, snapshot};
+///
+/// TaskGroup::scope(|g| {
+///     let seen = snapshot();
+///     let group = seen.all_groups().find(|group| group.id() == g.token().id());
+///     assert_eq!(group.map(|group| group.body().kind()), Some(TaskKind::Body));
+///     Ok(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum TaskKind {
@@ -17,18 +29,37 @@ pub enum TaskKind {
 }
 
 /// What a task was doing.
+///
+/// ```
+/// use taskgroup::{TaskGroup, TaskState, snapshot};
+///
+/// TaskGroup::scope(|g| {
+///     let task = g.spawn(|| Ok(()));
+///     let seen = snapshot();
+///     // It has ended already, or it is in one of these states.
+///     if let Some(seen) = seen.tasks().find(|seen| seen.id() == task.id()) {
+///         use TaskState::{Foreign, Queued, Running};
+///         assert!(matches!(seen.state(), Queued | Running | Foreign));
+///     }
+///     Ok(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum TaskState {
     /// It has not begun: it waits for a worker, or for a permit of its group.
     Queued,
-    /// It runs, or the system does not tell more.
+    /// It runs, or waits for a processor.
     Running,
+    /// It is in code that is not of this crate, and the system does not tell whether it runs there.
+    Elsewhere,
     /// It is blocked in a blocking point of this crate.
     Waiting,
     /// It is blocked in a call of the system, in code that is not of this crate.
     Foreign,
-    /// It runs the body of a group inside: see [`TaskSnapshot::groups`](super::TaskSnapshot::groups).
+    /// It runs the body of a group inside: see
+    /// [`TaskSnapshot::groups`](super::TaskSnapshot::groups).
     InScope,
     /// It waits for a task that it runs itself, on its own thread.
     InPlace,
@@ -37,6 +68,21 @@ pub enum TaskState {
 }
 
 /// A region that a task was inside of.
+///
+/// ```
+/// use taskgroup::{RegionKind, TaskGroup, shield, snapshot};
+///
+/// TaskGroup::scope(|g| {
+///     shield(|| {
+///         let seen = snapshot();
+///         let group = seen.all_groups().find(|group| group.id() == g.token().id());
+///         let inside = group.map(|group| group.body().inside().to_vec()).unwrap_or_default();
+///         assert_eq!(inside[0].region, RegionKind::Shield);
+///     });
+///     Ok(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Inside {
@@ -49,6 +95,16 @@ pub struct Inside {
 }
 
 /// A kind of region.
+///
+/// ```
+/// use taskgroup::{CancelToken, RegionKind, snapshot};
+///
+/// CancelToken::new().run(|| {
+///     let seen = snapshot();
+///     let mut inside = seen.threads().iter().flat_map(|thread| thread.inside());
+///     assert!(inside.any(|inside| inside.region == RegionKind::Run));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RegionKind {
@@ -65,6 +121,19 @@ pub enum RegionKind {
 }
 
 /// The permits of a group with a [limit](crate::Builder::limit).
+///
+/// ```
+/// use taskgroup::{TaskGroup, snapshot};
+///
+/// TaskGroup::builder().limit(4).scope(|g| {
+///     let seen = snapshot();
+///     let group = seen.all_groups().find(|group| group.id() == g.token().id());
+///     let limit = group.and_then(|group| group.limit()).expect("it is limited");
+///     assert_eq!((limit.total, limit.held, limit.lent), (4, 0, 0));
+///     Ok::<_, anyhow::Error>(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct LimitSnapshot {

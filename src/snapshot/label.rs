@@ -13,7 +13,7 @@ const NAMES: &[(WaitKind, &str)] = &[
     (WaitKind::Park, "park"),
     (WaitKind::Join, "TaskHandle::join"),
     (WaitKind::Token, "CancelToken::wait"),
-    (WaitKind::Completion, "the next task that ends"),
+    (WaitKind::Completion, "AsCompleted::next"),
     (WaitKind::ScopeEnd, SCOPE_END),
     (WaitKind::Deregister, "the drop of a CallbackGuard"),
     (WaitKind::Abandon, "abandon"),
@@ -46,6 +46,11 @@ const NAMES: &[(WaitKind, &str)] = &[
     (WaitKind::FileLock, "io::lock_file"),
     (WaitKind::Child, "Child::wait"),
     (WaitKind::RateLimit, "RateLimiter::acquire"),
+    (WaitKind::Start, "TaskGroup::start"),
+    (WaitKind::MapUnordered, "MapUnordered::next"),
+    (WaitKind::Map, "map"),
+    (WaitKind::AcceptUnix, "UnixListener::accept"),
+    (WaitKind::ConnectUnix, "UnixStream::connect"),
 ];
 
 /// Returns the kind that a lane shows by its number, and the name of its blocking points.
@@ -67,11 +72,11 @@ mod tests {
     #[test]
     fn every_kind_has_one_name() {
         // The last kind: a new one is added behind it, or this fails.
-        for number in 1..=WaitKind::RateLimit as u8 {
+        for number in 1..=WaitKind::ConnectUnix as u8 {
             let found = NAMES.iter().filter(|(kind, _)| *kind as u8 == number);
             assert_eq!(found.count(), 1, "kind {number}");
         }
-        assert_eq!(of(WaitKind::RateLimit as u8 + 1), None);
+        assert_eq!(of(WaitKind::ConnectUnix as u8 + 1), None);
         assert_eq!(of(0), None);
     }
 }

@@ -7,6 +7,8 @@ mod kernel;
 mod kinds;
 pub(crate) mod label;
 mod nodes;
+#[cfg(feature = "serde")]
+mod serialize;
 mod take;
 mod tree;
 mod view;

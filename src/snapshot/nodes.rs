@@ -33,6 +33,7 @@ pub struct GroupSnapshot {
     pub(super) cancelled: Option<Cancelled>,
     pub(super) queued: usize,
     pub(super) is_ending: bool,
+    pub(super) opened_in: Option<TaskId>,
     pub(super) body: TaskSnapshot,
     pub(super) tasks: Vec<TaskSnapshot>,
 }
@@ -63,8 +64,8 @@ impl GroupSnapshot {
         self.cancelled.as_ref()
     }
 
-    /// Returns the time left until the earliest deadline that holds in the group. It is zero if that
-    /// has passed.
+    /// Returns the time left until the earliest deadline that holds in the group. It is zero if
+    /// that has passed.
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining
     }
@@ -79,14 +80,21 @@ impl GroupSnapshot {
         self.is_ending
     }
 
-    /// Returns the body of the scope: the thread that opened the group. After the body has returned,
-    /// this is the end of the scope.
+    /// Returns the task, the body or the thread that opened the group: none if that is outside of
+    /// any group and region. The group stands in there, unless that is more than 32 groups deep.
+    pub fn opened_in(&self) -> Option<TaskId> {
+        self.opened_in
+    }
+
+    /// Returns the body of the scope: the thread that opened the group. After the body has
+    /// returned, this is the end of the scope.
     pub fn body(&self) -> &TaskSnapshot {
         &self.body
     }
 
     /// Returns the tasks and daemons of the group: those that have begun, then those that are
-    /// queued. Of the queued ones, at most 256 are listed; [`queued`](Self::queued) counts them all.
+    /// queued. Of the queued ones, at most 256 are listed; [`queued`](Self::queued) counts them
+    /// all.
     pub fn tasks(&self) -> &[TaskSnapshot] {
         &self.tasks
     }
@@ -97,7 +105,8 @@ impl GroupSnapshot {
     }
 }
 
-/// A task, the body of a scope, or another thread that uses the crate, when a [`Snapshot`](super::Snapshot) was taken.
+/// A task, the body of a scope, or another thread that uses the crate, when a
+/// [`Snapshot`](super::Snapshot) was taken.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -127,6 +136,7 @@ pub struct TaskSnapshot {
     pub(super) name: Option<String>,
     pub(super) location: &'static Location<'static>,
     pub(super) state: TaskState,
+    pub(super) is_starting: bool,
     pub(super) waits: Option<Wait>,
     pub(super) thread: Option<String>,
     pub(super) system_thread: Option<u32>,
@@ -139,8 +149,8 @@ pub struct TaskSnapshot {
 }
 
 impl TaskSnapshot {
-    /// Returns the identity of the task. A body has the number of its group's token, and what is
-    /// neither a task nor a body has 0.
+    /// Returns the identity of the task. A body has the number of its group's token. A thread, or a
+    /// call of `abandon`, has an identity in this snapshot only.
     pub fn id(&self) -> TaskId {
         self.id
     }
@@ -163,6 +173,13 @@ impl TaskSnapshot {
     /// Returns what the task was doing.
     pub fn state(&self) -> TaskState {
         self.state
+    }
+
+    /// Returns whether [`TaskGroup::start`](crate::TaskGroup::start) still waits for the task to be
+    /// ready. From [`Ready::send`](crate::Ready::send) on, called by whichever thread, the task is
+    /// one of its group like any other.
+    pub fn is_starting(&self) -> bool {
+        self.is_starting
     }
 
     /// Returns what the task was waiting for, in this crate or in the system.

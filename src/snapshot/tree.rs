@@ -1,9 +1,9 @@
 //! The second step of a snapshot: the copied parts become a tree.
 //!
 //! A lane has the frames of its thread, the outermost first. Each task, scope and `abandon` among
-//! them becomes a node; the regions in between belong to the node around them. A task belongs to the
-//! group that its frame names, a group to the node that its scope was opened in. Only the innermost
-//! node of a thread can wait; the others say what keeps them.
+//! them becomes a node; the regions in between belong to the node around them. A task belongs to
+//! the group that its frame names, a group to the node that its scope was opened in. Only the
+//! innermost node of a thread can wait; the others say what keeps them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -17,14 +17,23 @@ use super::{
 };
 use crate::blocking;
 use crate::cancel::{TaskId, TokenId};
-use crate::lanes::{FrameKind, FrameView, HeldView, Object, WaitView, since_epoch};
+use crate::lanes::{FrameKind, FrameView, HeldView, Lane, LaneView, Object, WaitView, since_epoch};
 use crate::waiting::WaitKind;
 
 /// Scopes that are nested deeper than this are listed beside the tree.
-const DEEPEST: usize = 128;
+const DEEPEST: usize = 32;
 
 /// How many tasks a wait names at most.
 const MOST_HOLDERS: usize = 8;
+
+/// Where a task was found that has not begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// In the queue of its group, which counts it.
+    InQueue,
+    /// In the batch of a worker.
+    InBatch,
+}
 
 /// Where a node belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,10 +107,11 @@ pub(super) fn build(collected: Collected) -> Snapshot {
     let mut queued = Vec::new();
     for (number, group) in &mut builder.groups {
         let tasks = std::mem::take(&mut group.view.tasks).into_iter();
-        queued.extend(tasks.map(|task| (*number, task)));
+        queued.extend(tasks.map(|task| (*number, Listed::InQueue, task)));
     }
     for batch in batches {
-        queued.extend(batch.tasks.into_iter().map(|task| (batch.group, task)));
+        let tasks = batch.tasks.into_iter();
+        queued.extend(tasks.map(|task| (batch.group, Listed::InBatch, task)));
     }
     builder.add_queued(queued);
 
@@ -183,7 +193,7 @@ impl Builder {
             else {
                 return;
             };
-            let mut task = empty(thread, TaskKind::Thread, 0, location);
+            let mut task = empty(thread, TaskKind::Thread, TaskId::next().0, location);
             for (inside, frame) in outside {
                 task.inside.push(inside);
                 task.add_told(frame);
@@ -201,7 +211,12 @@ impl Builder {
             FrameKind::Abandon => (TaskKind::Abandon, Place::Apart),
             _ => (TaskKind::Task, Place::InGroup(frame.group)),
         };
-        let mut task = empty(thread, kind, frame.id, frame.location);
+        let id = match frame.kind {
+            FrameKind::Abandon => TaskId::next().0,
+            _ => frame.id,
+        };
+        let mut task = empty(thread, kind, id, frame.location);
+        task.is_starting = frame.is_starting;
         task.add_told(frame);
         if frame.kind == FrameKind::Drops {
             task.state = TaskState::Dropping;
@@ -231,8 +246,8 @@ impl Builder {
         self.nodes.len() - 1
     }
 
-    /// Returns the parts of a group. One that was not read, because it was busy or has opened since,
-    /// has nothing but its number.
+    /// Returns the parts of a group. One that was not read, because it was busy or has opened
+    /// since, has nothing but its number.
     fn group(&mut self, number: u64) -> &mut GroupParts {
         self.groups.entry(number).or_insert_with(|| GroupParts {
             view: GroupView::default(),
@@ -279,11 +294,11 @@ impl Builder {
             return node;
         };
         let held_by = match wait.object {
-            Object::At(address) => self.holders.still_hold(address, thread),
+            Object::At(address) => self.holders.hold(address, kind, thread),
             _ => Vec::new(),
         };
         let mut holders: Vec<_> = held_by.iter().filter_map(|holder| holder.task).collect();
-        if let (WaitKind::Join, Object::Task(task)) = (kind, wait.object) {
+        if let Object::Task(task) = wait.object {
             holders.push(TaskId(task));
         }
 
@@ -296,7 +311,11 @@ impl Builder {
                 Object::At(address) => Some(ObjectId::of(address)),
                 _ => None,
             },
-            target: self.target(wait.object),
+            target: self.target(kind, wait.object, thread),
+            group: match wait.object {
+                Object::Group(group) => Some(TokenId(group)),
+                _ => None,
+            },
             holders,
             held_by,
             since: Duration::from_nanos(if wait.since == 0 { 0 } else { slept }),
@@ -308,43 +327,77 @@ impl Builder {
 
     /// The thread runs, or is blocked in code that is not of this crate.
     fn outside_of_a_wait(&mut self, thread: &Thread, mut node: Node) -> Node {
-        if node.task.state == TaskState::Dropping {
-            return node;
-        }
-        if let Doing::Blocked { call, target } = self.kernel.doing(thread.lane.system) {
+        let (call, target) = match self.kernel.doing(thread.lane.system) {
+            Doing::Runs => return node,
+            Doing::Blocked { call, target } => (call, target),
+            Doing::Unknown => {
+                if node.task.state == TaskState::Running {
+                    node.task.state = TaskState::Elsewhere;
+                }
+                return node;
+            }
+        };
+
+        if node.task.state != TaskState::Dropping {
             node.task.state = TaskState::Foreign;
-            node.task.waits = Some(Wait {
-                what: format!("{call} (system call, not of this crate)").into(),
-                location: None,
-                object: None,
-                target,
-                holders: Vec::new(),
-                held_by: Vec::new(),
-                since: Duration::ZERO,
-                has_seen_cancel: node.task.told != 0,
-                is_cancellable: false,
-            });
         }
+        node.task.waits = Some(Wait {
+            what: format!("{call} (system call, not of this crate)").into(),
+            location: None,
+            object: None,
+            target,
+            group: None,
+            holders: Vec::new(),
+            held_by: Vec::new(),
+            since: Duration::ZERO,
+            has_seen_cancel: node.task.told != 0,
+            is_cancellable: false,
+        });
         node
     }
 
-    /// Returns what a wait is for, in words.
-    fn target(&mut self, object: Object) -> Option<String> {
+    /// Returns what a wait of this thread is for, in words.
+    fn target(&mut self, kind: WaitKind, object: Object, thread: &Thread) -> Option<String> {
         match object {
-            Object::None | Object::At(_) | Object::Task(_) | Object::Group(_) => None,
-            Object::Descriptor(descriptor) => Some(self.kernel.describe(descriptor)),
+            Object::None | Object::At(_) | Object::Task(_) => None,
+            // The end of a scope stands below the group itself.
+            Object::Group(_) if kind == WaitKind::ScopeEnd => None,
+            Object::Group(group) => {
+                let parts = self.groups.get(&group);
+                Some(match parts.and_then(|parts| parts.view.name.as_ref()) {
+                    Some(name) => format!("a task of group {group} `{name}`"),
+                    None => format!("a task of group {group}"),
+                })
+            }
+            Object::Descriptor(descriptor) => {
+                let text = self.kernel.describe(descriptor);
+                // While it waits the thread keeps the descriptor open. Afterwards it may be closed,
+                // and its number be that of another file.
+                Some(if still_waits(thread) {
+                    text
+                } else {
+                    format!("fd {descriptor}")
+                })
+            }
             Object::Process(process) => Some(format!("process {process}")),
         }
     }
 
     /// Adds the tasks that have not begun.
-    fn add_queued(&mut self, queued: Vec<(u64, QueuedTask)>) {
+    fn add_queued(&mut self, queued: Vec<(u64, Listed, QueuedTask)>) {
         let mut seen = HashSet::new();
-        for (group, queued) in queued {
-            // It has begun since its queue was read, or was given back to its queue.
-            if self.by_task.contains_key(&queued.id.0) || !seen.insert(queued.id.0) {
+        for (group, listed, queued) in queued {
+            // It has begun since its queue was read. The group has counted it.
+            if self.by_task.contains_key(&queued.id.0) {
+                let counted = &mut self.group(group).view.queued;
+                *counted = counted.saturating_sub(usize::from(listed == Listed::InQueue));
                 continue;
             }
+            // It was given back to its queue, or taken from there.
+            if !seen.insert(queued.id.0) {
+                continue;
+            }
+            self.group(group).view.queued += usize::from(listed == Listed::InBatch);
 
             let index = self.push(
                 TaskSnapshot {
@@ -353,6 +406,7 @@ impl Builder {
                     name: queued.name.map(Into::into),
                     location: queued.location,
                     state: TaskState::Queued,
+                    is_starting: queued.is_starting,
                     waits: None,
                     thread: None,
                     system_thread: None,
@@ -370,61 +424,94 @@ impl Builder {
 
     /// Puts the tree together. Returns the groups, and the threads, that stand in no other group.
     fn finish(mut self) -> (Vec<GroupSnapshot>, Vec<TaskSnapshot>) {
-        // The numbers of tokens grow within a thread only, so the depth of a group is not known by
-        // its number.
-        let mut opened: HashMap<usize, Vec<u64>> = HashMap::new();
+        // From the leaves up, so that no recursion is needed: each group is whole before the node
+        // that it stands in.
         let mut roots = Vec::new();
+        for open in self.order().into_iter().rev() {
+            let Some(group) = self.assemble(open.number, open.opened_in) else {
+                continue;
+            };
+            match open.stands_in.and_then(|index| self.nodes[index].as_mut()) {
+                Some(node) => node.task.groups.push(group),
+                None => roots.push(group),
+            }
+        }
+        roots.reverse();
+
+        let apart = self.nodes.into_iter().flatten();
+        let apart = apart.filter(|node| node.place == Place::Apart);
+        let threads = apart.map(|node| in_order(node.task));
+        (roots, threads.collect())
+    }
+
+    /// Returns the open groups, each after the group around it.
+    fn order(&self) -> Vec<OpenAt> {
+        let mut opened: HashMap<usize, Vec<u64>> = HashMap::new();
+        let mut order = Vec::new();
         for (number, group) in &self.groups {
             let is_gone = group.body.is_none() && group.tasks.is_empty();
             match group.opened_in {
                 _ if is_gone => {}
                 Some(node) => opened.entry(node).or_default().push(*number),
-                None => roots.push(*number),
+                None => order.push(OpenAt::root(*number, None)),
             }
         }
 
-        let mut assembler = Assembler {
-            deep: Vec::new(),
-            opened,
-        };
-        let mut groups: Vec<_> = roots
-            .into_iter()
-            .filter_map(|number| assembler.group(&mut self, number, 0))
-            .collect();
-        let apart = (0..self.nodes.len()).filter(|index| {
-            let node = self.nodes[*index].as_ref();
+        let apart = self.nodes.iter().enumerate().filter(|(_, node)| {
+            let node = node.as_ref();
             node.is_some_and(|node| node.place == Place::Apart)
         });
-        let apart: Vec<_> = apart.collect();
-        let threads = apart
-            .into_iter()
-            .filter_map(|index| assembler.task(&mut self, index, 0))
-            .collect();
-        while let Some(number) = assembler.deep.pop() {
-            groups.extend(assembler.group(&mut self, number, 0));
+        for (index, _) in apart {
+            order.extend(self.inside(index, 0, &mut opened));
         }
-        (groups, threads)
+
+        let mut next = 0;
+        while let Some(open) = order.get(next) {
+            let (number, depth) = (open.number, open.depth);
+            next += 1;
+            let Some(group) = self.groups.get(&number) else {
+                continue;
+            };
+            for index in group.body.iter().chain(&group.tasks) {
+                order.extend(self.inside(*index, depth + 1, &mut opened));
+            }
+        }
+        order
     }
-}
 
-/// Builds the tree from its parts, to a bounded depth.
-struct Assembler {
-    /// Groups that stand too deep in the tree.
-    deep: Vec<u64>,
-    /// The groups that each node has opened.
-    opened: HashMap<usize, Vec<u64>>,
-}
+    /// Returns the groups that a node has opened, which stand at `depth`.
+    fn inside(
+        &self,
+        index: usize,
+        depth: usize,
+        opened: &mut HashMap<usize, Vec<u64>>,
+    ) -> Vec<OpenAt> {
+        let opener = self.nodes[index].as_ref().map(|node| node.task.id);
+        let numbers = opened.remove(&index).unwrap_or_default().into_iter();
+        let groups = numbers.map(|number| {
+            // Too deep for a tree that is dropped and drawn by recursion.
+            if depth > DEEPEST {
+                OpenAt::root(number, opener)
+            } else {
+                OpenAt {
+                    number,
+                    opened_in: opener,
+                    stands_in: Some(index),
+                    depth,
+                }
+            }
+        });
+        groups.collect()
+    }
 
-impl Assembler {
-    fn group(&mut self, builder: &mut Builder, number: u64, depth: usize) -> Option<GroupSnapshot> {
+    /// Makes a group of its parts. Its nodes have their groups.
+    fn assemble(&mut self, number: u64, opened_in: Option<TaskId>) -> Option<GroupSnapshot> {
         let GroupParts {
             view, body, tasks, ..
-        } = builder.groups.remove(&number)?;
-        let tasks: Vec<_> = tasks
-            .into_iter()
-            .filter_map(|index| self.task(builder, index, depth))
-            .collect();
-        let body = body.and_then(|index| self.task(builder, index, depth));
+        } = self.groups.remove(&number)?;
+        let mut take = |index: usize| self.nodes[index].take().map(|node| in_order(node.task));
+        let tasks: Vec<_> = tasks.into_iter().filter_map(&mut take).collect();
+        let body = body.and_then(take);
 
         let location = view.location.or(body.as_ref().map(|body| body.location));
         let location = location.or(tasks.first().map(|task| task.location))?;
@@ -440,26 +527,41 @@ impl Assembler {
             limit: view.limit,
             remaining: view
                 .deadline
-                .map(|deadline| deadline.saturating_duration_since(builder.now)),
+                .map(|deadline| deadline.saturating_duration_since(self.now)),
             cancelled: view.cancelled,
             queued: view.queued,
             is_ending: is_ending || view.is_closed,
+            opened_in,
             body: body.unwrap_or_else(|| unknown_body(number, location)),
             tasks,
         })
     }
+}
 
-    fn task(&mut self, builder: &mut Builder, index: usize, depth: usize) -> Option<TaskSnapshot> {
-        let mut task = builder.nodes[index].take()?.task;
-        for number in self.opened.remove(&index).unwrap_or_default() {
-            if depth >= DEEPEST {
-                self.deep.push(number);
-            } else {
-                task.groups.extend(self.group(builder, number, depth + 1));
-            }
+/// An open group, and where it stands.
+struct OpenAt {
+    number: u64,
+    opened_in: Option<TaskId>,
+    /// The node; none at the root of the tree.
+    stands_in: Option<usize>,
+    depth: usize,
+}
+
+impl OpenAt {
+    fn root(number: u64, opened_in: Option<TaskId>) -> Self {
+        OpenAt {
+            number,
+            opened_in,
+            stands_in: None,
+            depth: 0,
         }
-        Some(task)
     }
+}
+
+/// The groups of a node are added from the last to the first.
+fn in_order(mut task: TaskSnapshot) -> TaskSnapshot {
+    task.groups.reverse();
+    task
 }
 
 /// The body of a group whose thread could not be read.
@@ -470,6 +572,7 @@ fn unknown_body(number: u64, location: &'static std::panic::Location<'static>) -
         name: None,
         location,
         state: TaskState::Running,
+        is_starting: false,
         waits: None,
         thread: None,
         system_thread: None,
@@ -493,6 +596,7 @@ fn empty(
         name: thread.names.get(&id).cloned().map(Into::into),
         location,
         state: TaskState::Running,
+        is_starting: false,
         waits: None,
         thread: thread.name.clone(),
         system_thread: system_thread(thread),
@@ -511,6 +615,7 @@ fn in_place(task: TaskId, has_seen_cancel: bool) -> Wait {
         location: None,
         object: None,
         target: None,
+        group: None,
         holders: vec![task],
         held_by: Vec::new(),
         since: Duration::ZERO,
@@ -545,12 +650,9 @@ struct Holders {
 
 /// A thread that held an object when its lane was read.
 struct Candidate {
-    source: &'static crate::lanes::Lane,
+    source: &'static Lane,
     number: u64,
     thread: Option<String>,
-    task: Option<TaskId>,
-    name: Option<String>,
-    location: Option<&'static std::panic::Location<'static>>,
 }
 
 impl Holders {
@@ -558,15 +660,10 @@ impl Holders {
         let mut by_object: HashMap<usize, Vec<Candidate>> = HashMap::new();
         for thread in threads {
             for held in &thread.lane.held {
-                let task = taken_by(thread, held);
-                let name = task.and_then(|task| thread.names.get(&task.0));
                 by_object.entry(held.object).or_default().push(Candidate {
-                    name: name.cloned().map(Into::into),
                     source: thread.source,
                     number: thread.lane.number,
                     thread: thread.name.clone(),
-                    task,
-                    location: held.location,
                 });
             }
         }
@@ -574,40 +671,77 @@ impl Holders {
     }
 
     /// Returns the threads that hold the object for which `waiter` waits. They are named only if
-    /// they hold it still, while the wait still lasts: so both are true at one moment.
-    fn still_hold(&self, address: usize, waiter: &Thread) -> Vec<Holder> {
+    /// they hold it while the wait lasts: so both are true at one moment.
+    fn hold(&self, address: usize, kind: WaitKind, waiter: &Thread) -> Vec<Holder> {
         let Some(candidates) = self.by_object.get(&address) else {
             return Vec::new();
         };
-        let holds_it = |candidate: &&Candidate| {
-            let view = candidate.source.view().and_then(Result::ok);
-            view.is_some_and(|view| {
-                let is_there = view.held.iter().any(|held| held.object == address);
-                view.number == candidate.number && is_there
-            })
-        };
-        let holding = candidates.iter().take(MOST_HOLDERS).filter(holds_it);
-        let holders = holding.map(|candidate| Holder {
-            task: candidate.task,
-            name: candidate.name.clone(),
-            thread: candidate.thread.clone(),
-            location: candidate.location,
-        });
-        let holders = holders.collect();
 
-        let again = waiter.source.view().and_then(Result::ok);
-        let still_waits = again.is_some_and(|view| {
-            view.number == waiter.lane.number
-                && view.version == waiter.lane.version
-                && view.wait.is_some()
-        });
-        if still_waits { holders } else { Vec::new() }
+        // The lanes are read again: the task that held the object before may have ended, and the
+        // next task of its thread may hold it.
+        let holding = candidates
+            .iter()
+            .filter_map(|candidate| candidate.look(address));
+        let holders: Vec<_> = holding.take(MOST_HOLDERS).collect();
+        // An unlock is shown a moment after it. Of two threads that seem to hold what only one can,
+        // it is not known which does.
+        if holders.len() > 1 && is_exclusive(kind) {
+            return Vec::new();
+        }
+
+        if still_waits(waiter) {
+            holders
+        } else {
+            Vec::new()
+        }
     }
 }
 
+/// Whether a thread is still in the wait in which it was read.
+fn still_waits(thread: &Thread) -> bool {
+    let again = thread.source.view().and_then(Result::ok);
+    // Invariant 3 of the lanes: the same version and a wait mean the same wait.
+    again.is_some_and(|view| {
+        view.number == thread.lane.number
+            && view.version == thread.lane.version
+            && view.wait.is_some()
+    })
+}
+
+impl Candidate {
+    /// Returns the holder if the thread holds the object now.
+    fn look(&self, address: usize) -> Option<Holder> {
+        let view = self.source.view()?.ok()?;
+        let held = view.held.iter().find(|held| held.object == address)?;
+        if view.number != self.number {
+            return None;
+        }
+
+        let task = taken_by(&view, held);
+        let name = task.and_then(|task| {
+            let names = self.source.names().ok()?.into_iter();
+            names.rev().find(|(of, _)| *of == task.0)
+        });
+        Some(Holder {
+            task,
+            name: name.map(|(_, name)| name.into()),
+            thread: self.thread.clone(),
+            location: held.location,
+        })
+    }
+}
+
+/// Whether only one thread at a time can hold what a wait of this kind is for.
+fn is_exclusive(kind: WaitKind) -> bool {
+    matches!(
+        kind,
+        WaitKind::Mutex | WaitKind::OnceCell | WaitKind::Deregister
+    )
+}
+
 /// Returns the task, or the body, that took an object: the innermost frame at that time.
-fn taken_by(thread: &Thread, held: &HeldView) -> Option<TaskId> {
-    let frames = thread.lane.frames.iter().take(held.depth as usize).rev();
+fn taken_by(view: &LaneView, held: &HeldView) -> Option<TaskId> {
+    let frames = view.frames.iter().take(held.depth as usize).rev();
     let mut actors = frames
         .into_iter()
         .filter(|frame| is_task(frame.kind) || frame.kind == FrameKind::Scope);

@@ -42,4 +42,6 @@ pub(crate) struct QueuedTask {
     pub(crate) id: TaskId,
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) location: &'static Location<'static>,
+    /// A call of `start` waits for it.
+    pub(crate) is_starting: bool,
 }

@@ -7,15 +7,38 @@ use std::panic::Location;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::cancel::TaskId;
+use crate::cancel::{TaskId, TokenId};
 
 /// What a task was waiting for.
+///
+/// ```
+/// use taskgroup::{TaskGroup, TaskSnapshot, snapshot, sync::Mutex};
+///
+/// let lock = Mutex::new(());
+/// TaskGroup::scope(|g| {
+///     let guard = lock.lock()?;
+///     let task = g.spawn(|| Ok(drop(lock.lock()?)));
+///     let wait = loop {
+///         let seen = snapshot();
+///         let seen = seen.tasks().find(|seen| seen.id() == task.id());
+///         match seen.and_then(TaskSnapshot::waits) {
+///             Some(wait) if wait.what() == "Mutex::lock" => break wait.clone(),
+///             _ => std::thread::yield_now(),
+///         }
+///     };
+///     assert!(wait.location().is_some() && wait.object().is_some());
+///     drop(guard);
+///     Ok(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Wait {
     pub(super) what: Cow<'static, str>,
     pub(super) location: Option<&'static Location<'static>>,
     pub(super) object: Option<ObjectId>,
     pub(super) target: Option<String>,
+    pub(super) group: Option<TokenId>,
     pub(super) holders: Vec<TaskId>,
     pub(super) held_by: Vec<Holder>,
     pub(super) since: Duration,
@@ -24,6 +47,16 @@ pub struct Wait {
 }
 
 /// A thread that holds what a task waits for.
+///
+/// ```
+/// use taskgroup::{Holder, Wait};
+///
+/// /// The places where locks were taken for which others wait.
+/// fn taken_at(wait: &Wait) -> impl Iterator<Item = String> {
+///     let places = wait.held_by().iter().map(|Holder { location, .. }| location);
+///     places.flatten().map(|place| place.to_string())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Holder {
@@ -39,6 +72,18 @@ pub struct Holder {
 
 /// Tells the objects apart that are waited for in one snapshot. It is an address in disguise: two
 /// snapshots name one object alike for as long as it stays in its place.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use taskgroup::{ObjectId, snapshot};
+///
+/// // For how many tasks each object is the reason to wait.
+/// let seen = snapshot();
+/// let mut waiting: HashMap<ObjectId, usize> = HashMap::new();
+/// for object in seen.tasks().filter_map(|task| task.waits()?.object()) {
+///     *waiting.entry(object).or_default() += 1;
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ObjectId(u64);
 
@@ -77,6 +122,12 @@ impl Wait {
     /// Returns what the wait is for, in words: a task, a descriptor with its peer, a process.
     pub fn target(&self) -> Option<&str> {
         self.target.as_deref()
+    }
+
+    /// Returns the group that the wait is for the tasks of, at the end of a scope or in
+    /// [`as_completed`](crate::TaskGroup::as_completed) and its kin.
+    pub fn group(&self) -> Option<TokenId> {
+        self.group
     }
 
     /// Returns the tasks that the wait is for: those that hold the lock, make the value, or are

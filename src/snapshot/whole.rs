@@ -5,8 +5,20 @@ use crate::blocking::Abandoned;
 
 /// A picture of all groups and tasks of the process, taken by [`snapshot`](crate::snapshot).
 ///
-/// It owns what it has, and keeps no task, result, token or primitive alive. Its `Display` draws the
-/// tree.
+/// It owns what it has, and keeps no task, result, token or primitive alive. Its `Display` draws
+/// the tree.
+///
+/// ```
+/// use taskgroup::{TaskGroup, TaskState, snapshot};
+///
+/// TaskGroup::scope(|_| {
+///     let seen = snapshot();
+///     let waiting = seen.tasks().filter(|task| task.state() == TaskState::Waiting);
+///     println!("{} tasks wait:\n{seen}", waiting.count());
+///     Ok(())
+/// })?;
+/// # Ok::<(), taskgroup::GroupError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) groups: Vec<GroupSnapshot>,
@@ -31,7 +43,7 @@ impl Snapshot {
     pub fn all_groups(&self) -> impl Iterator<Item = &GroupSnapshot> {
         Walk::new(self).filter_map(|visited| match visited {
             Visited::Group(group) => Some(group),
-            Visited::Task(_) => None,
+            Visited::Task(..) => None,
         })
     }
 
@@ -39,7 +51,7 @@ impl Snapshot {
     pub fn tasks(&self) -> impl Iterator<Item = &TaskSnapshot> {
         Walk::new(self).filter_map(|visited| match visited {
             Visited::Group(_) => None,
-            Visited::Task(task) => Some(task),
+            Visited::Task(task, _) => Some(task),
         })
     }
 
@@ -64,6 +76,22 @@ impl Snapshot {
         self.incomplete
     }
 
+    /// Calls `each_group` with each group and its parent, and `each_task` with each task and its
+    /// group, if it is in one. Parents come first.
+    #[cfg(feature = "serde")]
+    pub(super) fn walk<'a>(
+        &'a self,
+        mut each_group: impl FnMut(&'a GroupSnapshot, Option<u64>),
+        mut each_task: impl FnMut(&'a TaskSnapshot, Option<u64>),
+    ) {
+        for visited in Walk::new(self) {
+            match visited {
+                Visited::Group(group) => each_group(group, group.opened_in.map(|task| task.0)),
+                Visited::Task(task, group) => each_task(task, group),
+            }
+        }
+    }
+
     /// Returns what else there is to know, such as that the system does not tell what threads do.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -72,7 +100,11 @@ impl Snapshot {
 
 enum Visited<'a> {
     Group(&'a GroupSnapshot),
-    Task(&'a TaskSnapshot),
+    /// With the number of its group.
+    Task(
+        &'a TaskSnapshot,
+        #[allow(dead_code, reason = "for a feature")] Option<u64>,
+    ),
 }
 
 /// Visits groups and tasks, parents first, without recursion.
@@ -80,9 +112,14 @@ struct Walk<'a>(Vec<Visited<'a>>);
 
 impl<'a> Walk<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
-        let threads = snapshot.threads.iter().rev().map(Visited::Task);
-        let groups = snapshot.groups.iter().rev().map(Visited::Group);
-        Walk(threads.chain(groups).collect())
+        let threads = snapshot.threads.iter().rev();
+        let threads = threads.map(|thread| Visited::Task(thread, None));
+        let groups = snapshot.groups.iter().rev();
+        // Groups that stand too deep come after the threads, which may have opened them.
+        let (deep, groups): (Vec<_>, Vec<_>) = groups.partition(|group| group.opened_in.is_some());
+        let deep = deep.into_iter().map(Visited::Group);
+        let groups = groups.into_iter().map(Visited::Group);
+        Walk(deep.chain(threads).chain(groups).collect())
     }
 }
 
@@ -93,10 +130,12 @@ impl<'a> Iterator for Walk<'a> {
         let visited = self.0.pop()?;
         match visited {
             Visited::Group(group) => {
-                self.0.extend(group.tasks.iter().rev().map(Visited::Task));
-                self.0.push(Visited::Task(&group.body));
+                let number = Some(group.id.0);
+                let tasks = group.tasks.iter().rev();
+                self.0.extend(tasks.map(|task| Visited::Task(task, number)));
+                self.0.push(Visited::Task(&group.body, number));
             }
-            Visited::Task(task) => {
+            Visited::Task(task, _) => {
                 self.0.extend(task.groups.iter().rev().map(Visited::Group));
             }
         }

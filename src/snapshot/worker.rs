@@ -3,6 +3,14 @@
 use crate::cancel::TaskId;
 
 /// A thread that the crate keeps for tasks, when a [`Snapshot`](super::Snapshot) was taken.
+///
+/// ```
+/// use taskgroup::{WorkerSnapshot, snapshot};
+///
+/// let seen = snapshot();
+/// let idle = seen.workers().iter().filter(|worker| worker.is_idle()).count();
+/// assert!(idle <= seen.workers().len());
+/// ```
 #[derive(Clone, Debug)]
 pub struct WorkerSnapshot {
     pub(super) thread: Option<String>,

@@ -14,6 +14,18 @@ pub(crate) struct WaitFor {
 }
 
 impl WaitFor {
+    /// The wait is for `object`, if nothing else was said.
+    #[cfg_attr(
+        not(any(feature = "net", feature = "io", feature = "process")),
+        allow(dead_code, reason = "only waits for descriptors ask")
+    )]
+    pub(crate) fn or_on(self, object: Object) -> WaitFor {
+        match self.object {
+            Object::None => WaitFor { object, ..self },
+            _ => self,
+        }
+    }
+
     /// The wait has a time limit of its own, if `is_limited`.
     #[inline]
     pub(crate) fn limited(self, is_limited: bool) -> Self {

@@ -15,7 +15,7 @@ pub(crate) enum WaitKind {
     Join,
     /// `CancelToken::wait`, `wait_timeout`.
     Token,
-    /// `AsCompleted::next`, `MapUnordered::next`, `TaskGroup::start`.
+    /// `AsCompleted::next`.
     Completion,
     /// The end of a scope, which waits for its tasks.
     ScopeEnd,
@@ -81,6 +81,16 @@ pub(crate) enum WaitKind {
     Child,
     /// `sync::RateLimiter::acquire`, `acquire_many`.
     RateLimit,
+    /// `TaskGroup::start`, `TaskBuilder::start`.
+    Start,
+    /// `MapUnordered::next`.
+    MapUnordered,
+    /// `map`, while it has handed out as many items as it may.
+    Map,
+    /// The accept of a connection on a Unix socket.
+    AcceptUnix,
+    /// The connect of a Unix socket.
+    ConnectUnix,
 }
 
 #[cfg(all(test, not(loom)))]
@@ -232,10 +242,10 @@ mod tests {
                 )
             })
         });
-        records(WaitKind::Completion, line!() + 1, || {
+        records(WaitKind::Start, line!() + 1, || {
             TaskGroup::scope(|g| Ok(g.start(|_ready: crate::Ready<()>| Ok(crate::sleep(LONG)?))?))
         });
-        records(WaitKind::Completion, line!() + 1, || {
+        records(WaitKind::MapUnordered, line!() + 1, || {
             TaskGroup::scope(|g| {
                 Ok(g.map_unordered([LONG], |long| Ok(crate::sleep(long)?))
                     .next()

@@ -10,6 +10,7 @@ use crate::group::scope::TaskGroup;
 use crate::group::state::completions::Completions;
 use crate::group::state::group_state::GroupState;
 use crate::group::task::handle::TaskHandle;
+use crate::waiting::WaitKind;
 
 /// The handles of tasks in the order in which the tasks end: see [`TaskGroup::as_completed`].
 ///
@@ -99,7 +100,8 @@ impl<'scope, T> Iterator for AsCompleted<'scope, T> {
         if self.left == 0 || self.fuse.ends() {
             return None;
         }
-        let handle = match self.completions.next(&self.group) {
+        let what = self.group.awaited(WaitKind::Completion);
+        let handle = match self.completions.next(what, &self.group) {
             Ok(event) => {
                 self.left -= 1;
                 Ok(self.handles[event].take())

@@ -12,6 +12,7 @@ use crate::group::scope::TaskGroup;
 use crate::group::state::completions::Completions;
 use crate::group::state::group_state::GroupState;
 use crate::group::task::TaskHandle;
+use crate::waiting::WaitKind;
 
 /// The results of a function for each item, in the order in which the calls end: see
 /// [`TaskGroup::map_unordered`].
@@ -52,7 +53,8 @@ impl<'scope, T> ResultOrder<'scope, T> for AsTheyEnd<'scope, T> {
 
     #[track_caller]
     fn take(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
-        let event = self.completions.next(&self.group)?;
+        let what = self.group.awaited(WaitKind::MapUnordered);
+        let event = self.completions.next(what, &self.group)?;
         // The task has ended, so this neither waits nor fails.
         self.tasks.remove(event).join_or_keep()
     }

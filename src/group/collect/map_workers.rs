@@ -154,9 +154,8 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
     }
 
     /// Waits until the queue has room. Returns for how many items.
-    #[track_caller]
     fn wait_for_room(&self) -> Result<usize, Cancelled> {
-        context::check()?;
+        context::check_at(self.location)?;
 
         let mut room = None;
         let mut look = || {
@@ -172,7 +171,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                 work.puller = Some(context::slot());
             }
             drop(work);
-            context::wait(WaitKind::Completion, None, &mut look)?;
+            context::wait_at(self.location, WaitKind::Map, None, &mut look)?;
         }
         Ok(room.unwrap_or_else(|| unreachable!("the wait has seen room")))
     }

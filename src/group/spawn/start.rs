@@ -15,6 +15,8 @@ use crate::group::task::handle::TaskHandle;
 use crate::group::task::handshake::{ENDED, Handshake, HandshakePhase, SENT};
 use crate::group::task::isolation::Isolation;
 use crate::group::task_end::Role;
+use crate::lanes::Object;
+use crate::waiting::WaitKind;
 
 /// The state that a started task and the call of `start` share.
 struct Handover<T> {
@@ -78,6 +80,7 @@ impl<T> Ready<T> {
         if *phase == HandshakePhase::Open {
             *phase = HandshakePhase::Sent;
             drop(phase);
+            handshake.shows_ready();
             handshake.events.push(SENT);
         }
     }
@@ -240,14 +243,15 @@ fn wait_until_ready<R>(
     state: &Arc<GroupState>,
     task: &TaskHandle<'_, R>,
 ) -> Option<Cancelled> {
-    let cancelled = handshake.events.next(state).err()?;
+    let what = WaitKind::Start.on(Object::Task(task.id().0));
+    let cancelled = handshake.events.next(what, state).err()?;
     // If the task has sent in the meantime, it is one of the group, and `start` has succeeded.
     if !handshake.withdraw() {
         return None;
     }
     task.cancel();
     // fault: start-leaves-its-task
-    while handshake.events.next_uncancellable(state) != ENDED {}
+    while handshake.events.next_uncancellable(what, state) != ENDED {}
     Some(cancelled)
 }
 

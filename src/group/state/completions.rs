@@ -30,9 +30,11 @@ use crate::group::erased::ErasedTask;
 use crate::lanes::Object;
 use crate::waiting::{WaitFor, WaitKind};
 
-/// The tasks of `group`, as what a thread waits for.
-fn awaited(group: &GroupState) -> WaitFor {
-    WaitKind::Completion.on(Object::Group(group.node().id().0))
+impl GroupState {
+    /// Tasks of the group, as what a thread waits for at a blocking point of this kind.
+    pub(crate) fn awaited(&self, kind: WaitKind) -> WaitFor {
+        kind.on(Object::Group(self.node().id().0))
+    }
 }
 
 /// Events in the order in which they happened, each known by a number, and the one thread that
@@ -141,14 +143,14 @@ impl Completions {
         self.0.lock().happened.pop_front()
     }
 
-    /// Takes the next event. A waiter that is a task of `group` gives its permit away meanwhile:
-    /// the tasks that it waits for may be queued.
+    /// Takes the next event, which is shown as a wait for `what`. A waiter that is a task of
+    /// `group` gives its permit away meanwhile: the tasks that it waits for may be queued.
     ///
     /// # Errors
     ///
     /// The current scope was cancelled, before or meanwhile. No event has been taken then.
     #[track_caller]
-    pub(crate) fn next(&self, group: &Arc<GroupState>) -> Result<usize, Cancelled> {
+    pub(crate) fn next(&self, what: WaitFor, group: &Arc<GroupState>) -> Result<usize, Cancelled> {
         context::check()?;
         // An event that comes within a spin saves the price of a yielded permit.
         if let Some(event) = self.pop_soon() {
@@ -161,7 +163,7 @@ impl Completions {
         };
 
         let mut event = None;
-        context::wait(awaited(group), None, || {
+        context::wait(what, None, || {
             event = self.pop();
             event.is_some()
         })?;
@@ -170,7 +172,7 @@ impl Completions {
 
     /// Takes the next event, whatever is cancelled.
     #[track_caller]
-    pub(crate) fn next_uncancellable(&self, group: &Arc<GroupState>) -> usize {
+    pub(crate) fn next_uncancellable(&self, what: WaitFor, group: &Arc<GroupState>) -> usize {
         if let Some(event) = self.pop_soon() {
             return event;
         }
@@ -182,7 +184,7 @@ impl Completions {
 
         let mut event = None;
         context::wait_uncancellable(
-            awaited(group),
+            what,
             || None,
             || {
                 event = self.pop();

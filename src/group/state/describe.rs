@@ -21,6 +21,7 @@ fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
             id: identity.id,
             name: identity.name,
             location: identity.location,
+            is_starting: task.is_starting(),
         }
     });
     listed.collect()

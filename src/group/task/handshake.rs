@@ -11,10 +11,11 @@
 //! handshake. If a failure and a `send` from another thread come together, one of them is first,
 //! and the phase says which.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::facade::{Mutex, MutexGuard};
 use crate::group::state::completions::Completions;
+use crate::lanes::StartMark;
 
 /// The event that the task has sent its value.
 pub(crate) const SENT: usize = 0;
@@ -36,6 +37,8 @@ pub(crate) struct Handshake {
     phase: Mutex<HandshakePhase>,
     /// What `start` waits for: [`SENT`] and [`ENDED`].
     pub(crate) events: Arc<Completions>,
+    /// Shows on the lane of its thread that the task is being started.
+    mark: OnceLock<StartMark>,
 }
 
 impl Handshake {
@@ -43,7 +46,22 @@ impl Handshake {
         Arc::new(Handshake {
             phase: Mutex::new(HandshakePhase::Open),
             events: Completions::new(),
+            mark: OnceLock::new(),
         })
+    }
+
+    /// Notes that the task has begun, and the mark by which it is shown. The closure of the task
+    /// has not run yet, so nothing has been sent.
+    pub(super) fn begin(&self, mark: StartMark) {
+        let first = self.mark.set(mark);
+        debug_assert!(first.is_ok(), "a task begins once");
+    }
+
+    /// Notes that the task has sent: it is shown as one of the group like any other.
+    pub(crate) fn shows_ready(&self) {
+        if let Some(mark) = self.mark.get() {
+            mark.clear();
+        }
     }
 
     /// Locks the phase, for a `send`.

@@ -12,6 +12,7 @@ use crate::group::job::Claim;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
+use crate::lanes;
 use crate::panics::PanicPayload;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
@@ -48,6 +49,9 @@ where
             state.opened_in(),
             bindings,
         );
+        if self.isolation.is_some() {
+            self.show_start();
+        }
 
         // A panic leaves the belongings in `kept`, too.
         let mut kept = None;
@@ -66,6 +70,20 @@ where
             self.guard_drop(belongings);
         }
         (status, value)
+    }
+
+    /// Shows that the task is being started, if it is.
+    #[cold]
+    fn show_start(&self) {
+        let watch_list = self.watch_list.lock();
+        let handshake = watch_list.as_ref().and_then(|list| list.handshake.clone());
+        drop(watch_list);
+
+        if let Some(handshake) = handshake {
+            if let Some(mark) = lanes::mark_starting() {
+                handshake.begin(mark);
+            }
+        }
     }
 
     /// Records an error that the closure returned, unless it is the task's own cancel.

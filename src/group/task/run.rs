@@ -176,6 +176,16 @@ where
         self.spec.is_at_home()
     }
 
+    #[cfg(not(loom))]
+    fn is_starting(&self) -> bool {
+        // Tried, since the caller holds the lock of the queue, which comes after this one.
+        self.isolation.is_some()
+            && self
+                .watch_list
+                .try_lock()
+                .is_some_and(|list| list.as_ref().is_some_and(|list| list.handshake.is_some()))
+    }
+
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {
         let stack_size = self.spec.own_thread()?.stack_size;
         Some((self.spec.name().unwrap_or("taskgroup"), stack_size))

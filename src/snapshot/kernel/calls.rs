@@ -7,16 +7,26 @@ use nix::libc;
 pub(crate) struct Call {
     number: i64,
     pub(crate) name: &'static str,
-    /// Its first argument is a descriptor.
-    has_descriptor: bool,
+    first: First,
+}
+
+/// What the first argument of a call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum First {
+    Descriptor,
+    Process,
+    Other,
 }
 
 macro_rules! calls {
-    ($($(#[$attribute:meta])* $name:ident = $number:ident $(of $fd:ident)?;)*) => {
+    (@first) => { First::Other };
+    (@first fd) => { First::Descriptor };
+    (@first pid) => { First::Process };
+    ($($(#[$attribute:meta])* $name:ident = $number:ident $(of $first:ident)?;)*) => {
         &[$($(#[$attribute])* Call {
             number: libc::$number,
             name: stringify!($name),
-            has_descriptor: 0 $(+ { let _ = stringify!($fd); 1 })? != 0,
+            first: calls!(@first $($first)?),
         }),*]
     };
 }
@@ -50,11 +60,37 @@ const CALLS: &[Call] = calls! {
     getdents64 = SYS_getdents64 of fd;
     epoll_pwait = SYS_epoll_pwait of fd;
     io_uring_enter = SYS_io_uring_enter of fd;
+    preadv = SYS_preadv of fd;
+    pwritev = SYS_pwritev of fd;
+    close = SYS_close of fd;
+    shutdown = SYS_shutdown of fd;
+    ftruncate = SYS_ftruncate of fd;
+    fstat = SYS_fstat of fd;
+    syncfs = SYS_syncfs of fd;
+    sync_file_range = SYS_sync_file_range of fd;
+    vmsplice = SYS_vmsplice of fd;
+    epoll_pwait2 = SYS_epoll_pwait2 of fd;
+    sync = SYS_sync;
+    statx = SYS_statx;
+    newfstatat = SYS_newfstatat;
+    unlinkat = SYS_unlinkat;
+    renameat2 = SYS_renameat2;
+    mkdirat = SYS_mkdirat;
+    getrandom = SYS_getrandom;
+    execve = SYS_execve;
+    clone3 = SYS_clone3;
+    clone = SYS_clone;
+    exit_group = SYS_exit_group;
+    msync = SYS_msync;
+    mprotect = SYS_mprotect;
+    mremap = SYS_mremap;
+    brk = SYS_brk;
+    io_getevents = SYS_io_getevents;
     openat = SYS_openat;
     ppoll = SYS_ppoll;
     pselect6 = SYS_pselect6;
     futex = SYS_futex;
-    wait4 = SYS_wait4;
+    wait4 = SYS_wait4 of pid;
     waitid = SYS_waitid;
     nanosleep = SYS_nanosleep;
     clock_nanosleep = SYS_clock_nanosleep;
@@ -100,7 +136,13 @@ pub(crate) struct Entered {
 impl Entered {
     /// Returns the descriptor that the call is about, if its first argument is one.
     pub(crate) fn descriptor(self, call: Call) -> Option<i32> {
-        call.has_descriptor.then_some(self.first as u32 as i32)
+        (call.first == First::Descriptor).then_some(self.first as u32 as i32)
+    }
+
+    /// Returns the process that the call waits for, if its first argument is one.
+    pub(super) fn process(self, call: Call) -> Option<i32> {
+        let process = self.first as u32 as i32;
+        (call.first == First::Process && process > 0).then_some(process)
     }
 }
 

@@ -1,10 +1,15 @@
 //! Linux: `/proc/self/task`.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::Doing;
 use super::calls::{self, Call, Entered, parse};
 use super::descriptors::Sockets;
+
+/// The threads of this process.
+const TASKS: &str = "/proc/self/task";
 
 /// What the kernel tells, for one snapshot.
 #[derive(Debug, Default)]
@@ -22,8 +27,11 @@ impl Kernel {
             return Doing::Runs;
         }
 
-        let Some(text) = self.read(thread) else {
-            return Doing::Unknown;
+        let text = match self.read(thread) {
+            Ok(text) => text,
+            // It has just ended.
+            Err(Silence::Gone) => return Doing::Runs,
+            Err(Silence::Unreadable) => return Doing::Unknown,
         };
         // `running`, or -1 for a thread that the kernel has stopped outside of a call.
         let Some(entered) = parse(&text) else {
@@ -45,9 +53,13 @@ impl Kernel {
     /// Returns what a call is about, if the thread is still in the call after that was read. The
     /// descriptor may have been closed and opened again meanwhile.
     fn target(&mut self, thread: i32, entered: Entered, call: Call) -> Option<String> {
+        if let Some(process) = entered.process(call) {
+            return Some(format!("process {process}"));
+        }
+
         let descriptor = entered.descriptor(call)?;
         let text = self.sockets.describe(descriptor);
-        let again = self.read(thread)?;
+        let again = self.read(thread).ok()?;
         let is_same = parse(&again) == Some(entered);
         Some(if is_same {
             text
@@ -67,12 +79,26 @@ impl Kernel {
         self.keeps_quiet.then(|| note.to_owned())
     }
 
-    fn read(&mut self, thread: i32) -> Option<String> {
+    fn read(&mut self, thread: i32) -> Result<String, Silence> {
         let read = fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
-        // A thread that has just ended has no file, which is no reason for a note.
-        if let Err(error) = &read {
-            self.keeps_quiet |= error.kind() != std::io::ErrorKind::NotFound;
-        }
-        read.ok()
+        read.map_err(|error| {
+            // Without a /proc, no thread has a file.
+            let is_gone = error.kind() == ErrorKind::NotFound && Path::new(TASKS).exists();
+            self.keeps_quiet |= !is_gone;
+            if is_gone {
+                Silence::Gone
+            } else {
+                Silence::Unreadable
+            }
+        })
     }
+}
+
+/// Why nothing is known of a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Silence {
+    /// The thread has ended.
+    Gone,
+    /// The system does not tell.
+    Unreadable,
 }

@@ -1,0 +1,431 @@
+//! What a snapshot says of each kind of wait: in the crate by name and place, in other code as the
+//! call of the system.
+
+#[path = "support/snapshots.rs"]
+mod snapshots;
+mod support;
+
+use std::num::NonZeroU32;
+use std::panic::Location;
+use std::time::Instant;
+
+use snapshots::{task_at, until};
+use support::{Gate, LONG, alone, blocked, watch, with_busy_workers};
+use taskgroup::channel::{bounded, select, unbounded};
+use taskgroup::sync::{
+    Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock, Semaphore,
+    WaitGroup,
+};
+use taskgroup::{CancelToken, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState};
+
+/// Blocks until it is cancelled.
+fn stays() -> anyhow::Result<()> {
+    Err(blocked().into())
+}
+
+/// Runs `block` in a task, and fails unless a snapshot names a wait at `what`, called at most six
+/// lines below `line`. Then the task is cancelled. Returns what was seen: the task, or the body of
+/// a group that it has opened.
+#[track_caller]
+fn waits<T>(what: &str, line: u32, block: impl FnOnce() -> T + Send) -> TaskSnapshot {
+    let here = Location::caller().file();
+    let is_there = |seen: &TaskSnapshot| {
+        let wait = seen.waits().filter(|wait| wait.what() == what);
+        let place = wait.and_then(|wait| wait.location());
+        place.is_some_and(|place| place.file() == here && (line..line + 7).contains(&place.line()))
+    };
+    TaskGroup::scope(|g| {
+        g.spawn(move || {
+            drop(block());
+            Ok(())
+        });
+        let seen = until(|seen| seen.tasks().find(|task| is_there(task)).cloned());
+        assert_eq!(seen.state(), TaskState::Waiting);
+        assert!(seen.to_string().contains(what), "{seen}");
+        g.cancel();
+        Ok(seen)
+    })
+    .expect("no task fails")
+}
+
+#[test]
+fn pauses_and_tokens() {
+    let _watch = watch();
+    waits("sleep", line!(), || taskgroup::sleep(LONG));
+    waits("sleep", line!(), || {
+        taskgroup::sleep_until(Instant::now() + LONG)
+    });
+    waits("park", line!(), || taskgroup::park());
+    waits("CancelToken::wait", line!(), || CancelToken::new().wait());
+    let seen = waits("CancelToken::wait", line!(), || {
+        CancelToken::new().wait_timeout(LONG)
+    });
+    assert!(seen.waits().is_some_and(|wait| wait.is_cancellable()));
+
+    // A call that is abandoned stands apart, with its thread.
+    let leave = std::sync::Arc::new(Gate::default());
+    let theirs = leave.clone();
+    waits("abandon", line!(), || {
+        taskgroup::abandon(move || theirs.wait())
+    });
+    let left = until(|seen| {
+        let ours = seen
+            .abandoned()
+            .iter()
+            .find(|left| left.location.file() == file!())?;
+        Some(ours.location.line())
+    });
+    assert!(left > 0);
+    let calls = taskgroup::snapshot();
+    let calls = calls.threads().iter();
+    let calls = calls.filter(|thread| thread.kind() == taskgroup::TaskKind::Abandon);
+    assert_eq!(calls.count(), 1);
+    leave.open();
+}
+
+#[test]
+fn locks_and_their_kin() {
+    let _watch = watch();
+    let mutex = Mutex::new(());
+    let held = mutex.lock_uncancellable();
+    let seen = waits("Mutex::lock", line!(), || mutex.lock().map(drop));
+    let wait = seen.waits().expect("it waits");
+    assert!(wait.object().is_some());
+    assert_eq!(wait.held_by().len(), 1, "{seen}");
+    drop(held);
+
+    let lock = RwLock::new(());
+    let held = lock.write().expect("nothing is cancelled here");
+    let seen = waits("RwLock::read", line!(), || lock.read().map(drop));
+    assert_eq!(seen.waits().map(|wait| wait.held_by().len()), Some(1));
+    drop(held);
+    let held = lock.read().expect("nothing is cancelled here");
+    let seen = waits("RwLock::write", line!(), || lock.write().map(drop));
+    assert_eq!(seen.waits().map(|wait| wait.held_by().len()), Some(1));
+    drop(held);
+
+    let condvar = Condvar::new();
+    waits("Condvar::wait", line!(), || {
+        mutex.lock().map(|mut guard| condvar.wait(&mut guard))
+    });
+    waits("Semaphore::acquire", line!(), || {
+        Semaphore::new(0).acquire().map(drop)
+    });
+    let limiter = RateLimiter::new(LONG, NonZeroU32::MIN);
+    assert!(limiter.try_acquire());
+    waits("RateLimiter::acquire", line!(), || limiter.acquire());
+
+    let cell = OnceCell::new();
+    let made = cell.get_or_try_init(|| {
+        let seen = waits("OnceCell::get_or_init", line!(), || {
+            cell.get_or_try_init(|| Ok::<_, anyhow::Error>(1)).map(drop)
+        });
+        assert_eq!(seen.waits().map(|wait| wait.held_by().len()), Some(1));
+        Ok::<_, anyhow::Error>(2)
+    });
+    assert_eq!(made.ok(), Some(&2));
+}
+
+#[test]
+fn signals_between_threads() {
+    let _watch = watch();
+    waits("Barrier::wait", line!(), || {
+        Barrier::new(2).wait().map(drop)
+    });
+    waits("Event::wait", line!(), || Event::new().wait());
+    waits("Event::wait", line!(), || Event::new().wait_timeout(LONG));
+    waits("Latch::wait", line!(), || Latch::new(1).wait());
+    let group = WaitGroup::new();
+    let _other = group.clone();
+    waits("WaitGroup::wait", line!(), || group.wait());
+    waits("Promise::wait", line!(), || {
+        Promise::<u8>::new().wait().map(drop)
+    });
+
+    let (sender, receiver) = bounded(1);
+    waits("Receiver::recv", line!(), || receiver.recv());
+    sender.send(1).expect("there is room");
+    waits("Sender::send", line!(), || sender.send(2));
+    let (_kept, empty) = unbounded::<u8>();
+    waits("select!", line!(), || {
+        select! { recv(empty) -> _ => () }
+    });
+}
+
+/// Waits in a scope with a task that sleeps.
+fn beside_a_sleeper(wait: impl Fn(taskgroup::TaskHandle<'_, ()>) + Send + Sync) {
+    // It is cancelled.
+    let _ = TaskGroup::scope(|g| {
+        wait(g.task().dedicated().name("sleeper").spawn(stays));
+        Ok(())
+    });
+}
+
+/// Returns the id of the task of this name that a waiting body has beside it.
+fn beside(body: &TaskSnapshot, name: &str) -> TaskId {
+    until(|seen| {
+        let mut groups = seen.all_groups();
+        let group = groups.find(|group| group.body().id() == body.id())?;
+        let task = group
+            .tasks()
+            .iter()
+            .find(|task| task.name() == Some(name))?;
+        Some(task.id())
+    })
+}
+
+#[test]
+fn waits_for_tasks_name_the_tasks() {
+    let _watch = watch();
+    let expected = std::sync::Mutex::new(None);
+    let seen = waits("TaskHandle::join", line!(), || {
+        beside_a_sleeper(|task| {
+            *expected.lock().unwrap() = Some(task.id());
+            drop(task.join());
+        });
+    });
+    let holders = seen.waits().map(|wait| wait.holders().to_vec());
+    assert_eq!(
+        holders.unwrap_or_default().first(),
+        expected.lock().unwrap().as_ref()
+    );
+
+    let seen = waits("the end of the scope", line!(), || {
+        TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(stays);
+            Ok(())
+        })
+    });
+    assert_eq!(seen.kind(), TaskKind::Body);
+    let group = seen.waits().and_then(|wait| wait.group());
+    assert!(group.is_some_and(|group| format!("{group:?}").contains(&number(&seen))));
+
+    let seen = waits("AsCompleted::next", line!(), || {
+        TaskGroup::builder().name("many").scope(|g| {
+            let task = g.task().dedicated().spawn(stays);
+            drop::<Option<Result<taskgroup::TaskHandle<'_, ()>, _>>>(g.as_completed([task]).next());
+            Ok::<_, anyhow::Error>(())
+        })
+    });
+    let wait = seen.waits().expect("it waits");
+    assert!(wait.group().is_some());
+    assert!(
+        wait.target()
+            .is_some_and(|target| target.contains("`many`")),
+        "{seen}"
+    );
+
+    let seen = waits("MapUnordered::next", line!(), || {
+        TaskGroup::scope(|g| {
+            let mut lengths = g.map_unordered([1], |_| stays());
+            drop(lengths.next());
+            Ok(())
+        })
+    });
+    assert!(seen.waits().is_some_and(|wait| wait.group().is_some()));
+
+    waits("map", line!(), || taskgroup::map(0.., 1, |_| stays()));
+}
+
+fn number(task: &TaskSnapshot) -> String {
+    let text = format!("{:?}", task.id());
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+#[test]
+fn a_call_of_start_names_the_task_that_it_waits_for() {
+    let _watch = watch();
+    let seen = waits("TaskGroup::start", line!(), || {
+        TaskGroup::scope(|g| {
+            let task = g.task().name("server");
+            Ok(task.start(|_ready: taskgroup::Ready<()>| stays())?)
+        })
+    });
+    let holders = seen.waits().map(|wait| wait.holders().to_vec());
+    assert_eq!(holders.map(|holders| holders.len()), Some(1));
+}
+
+#[test]
+fn a_call_of_start_stands_in_the_group_of_its_task() {
+    let _watch = watch();
+    let (body, told) = (Gate::default(), Gate::default());
+    TaskGroup::scope(|g| {
+        g.spawn(|| {
+            TaskGroup::builder().name("starts").scope(|h| {
+                let task = h.task().name("server");
+                Ok::<_, anyhow::Error>(task.start(|ready| {
+                    body.wait();
+                    ready.send(());
+                    told.wait();
+                    Ok(())
+                })?)
+            })?;
+            Ok(())
+        });
+
+        let starting = until(|seen| {
+            let mut groups = seen.all_groups();
+            let body = groups.find(|group| group.name() == Some("starts"))?.body();
+            let wait = body.waits()?;
+            (wait.what() == "TaskGroup::start").then(|| body.clone())
+        });
+        let server = beside(&starting, "server");
+        assert_eq!(
+            starting.waits().map(|wait| wait.holders().to_vec()),
+            Some(vec![server])
+        );
+        let is_starting = |expected: bool| {
+            until(|seen| {
+                let task = seen.tasks().find(|task| task.id() == server)?;
+                (task.is_starting() == expected).then(|| task.to_string())
+            })
+        };
+        assert!(is_starting(true).contains(", starting"));
+        body.open();
+        assert!(!is_starting(false).contains("starting"));
+        told.open();
+        Ok(())
+    })
+    .expect("no task fails");
+}
+
+#[test]
+fn a_ready_that_another_thread_sends_ends_the_start_too() {
+    let _watch = watch();
+    let (send, stay) = (&Gate::default(), &Gate::default());
+    TaskGroup::scope(|g| {
+        let (passed, given) = std::sync::mpsc::channel();
+        g.spawn(move || {
+            let ready: taskgroup::Ready<u8> = given.recv()?;
+            ready.send(1);
+            Ok(())
+        });
+        let opener = g.task().spawn(move || {
+            TaskGroup::scope(|h| {
+                let server = h.task().name("passes it on");
+                Ok(server.start(|ready| {
+                    send.wait();
+                    passed.send(ready)?;
+                    stay.wait();
+                    Ok(())
+                })?)
+            })?;
+            Ok(())
+        });
+        let starting = |expected: bool| {
+            until(|seen| {
+                let mut named = seen
+                    .tasks()
+                    .filter(|task| task.name() == Some("passes it on"));
+                named
+                    .any(|task| task.is_starting() == expected)
+                    .then_some(())
+            });
+        };
+        starting(true);
+        send.open();
+        starting(false);
+        stay.open();
+        Ok(opener.join()?)
+    })
+    .expect("no task fails");
+}
+
+#[test]
+fn a_thread_that_runs_the_awaited_task_in_place_names_it() {
+    const NAME: &str = "a_thread_that_runs_the_awaited_task_in_place_names_it";
+    alone(NAME, || {
+        with_busy_workers(|| {
+            let id = &std::sync::Mutex::new(None);
+            TaskGroup::scope(|g| {
+                // Without a name, since only then any thread may run it.
+                let inner = g.spawn(move || {
+                    let me: TaskId = id.lock().unwrap().expect("the joiner runs this task");
+                    let seen = taskgroup::snapshot();
+                    let mut waiting = seen.tasks().filter(|task| {
+                        let wait = task.waits();
+                        wait.is_some_and(|wait| wait.holders().contains(&me))
+                    });
+                    let joiner = waiting.next().expect("a thread runs this task in place");
+                    assert_eq!(joiner.state(), TaskState::InPlace);
+                    Ok(())
+                });
+                *id.lock().unwrap() = Some(inner.id());
+                Ok(inner.join()?)
+            })
+            .expect("no task fails");
+        });
+    });
+}
+
+#[test]
+fn a_cancel_that_waits_for_hooks_says_so() {
+    let _watch = watch();
+    let (in_hook, leave, cut) = (&Gate::default(), &Gate::default(), &Gate::default());
+    let token = CancelToken::new();
+    TaskGroup::scope(|g| {
+        let inside = token.clone();
+        g.spawn(move || {
+            inside.run(|| {
+                let hook = || {
+                    in_hook.open();
+                    leave.wait();
+                };
+                taskgroup::with_cancel_hook(hook, || cut.wait());
+            });
+            Ok(())
+        });
+        until(|seen| {
+            let mut inside = seen.tasks().flat_map(TaskSnapshot::inside);
+            inside
+                .find(|inside| inside.region == taskgroup::RegionKind::CancelHook)
+                .map(drop)
+        });
+        let first = g.spawn(|| {
+            token.cancel();
+            Ok(())
+        });
+        in_hook.wait();
+        let seen = until(|seen| {
+            let task = seen.tasks().find(|task| task.id() == first.id())?;
+            let mut inside = task.inside().iter();
+            let is_in_it = inside.any(|it| it.region == taskgroup::RegionKind::Callback);
+            is_in_it.then(|| task.clone())
+        });
+        assert_eq!(seen.inside().len(), 1, "{seen}");
+        leave.open();
+        cut.open();
+        Ok(())
+    })
+    .expect("no task fails");
+}
+
+#[test]
+fn the_drop_of_a_guard_names_the_thread_that_runs_the_callback() {
+    let _watch = watch();
+    let (running, leave) = (Gate::default(), std::sync::Arc::new(Gate::default()));
+    let running = std::sync::Arc::new(running);
+    let token = CancelToken::new();
+    let (theirs, begun) = (leave.clone(), running.clone());
+    let guard = token.on_cancel(move || {
+        begun.open();
+        theirs.wait();
+    });
+    TaskGroup::scope(|g| {
+        let cancels = g.spawn(|| {
+            token.cancel();
+            Ok(())
+        });
+        running.wait();
+        let drops = g.spawn(move || {
+            drop(guard);
+            Ok(())
+        });
+        let seen = task_at("the drop of a CallbackGuard", drops.id());
+        let holders = seen.waits().map(|wait| wait.holders().to_vec());
+        assert_eq!(holders, Some(vec![cancels.id()]), "{seen}");
+        leave.open();
+        Ok(())
+    })
+    .expect("no task fails");
+}
