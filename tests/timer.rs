@@ -163,9 +163,11 @@ fn only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it() {
     support::alone(
         "only_a_callback_or_a_hook_under_a_deadline_needs_a_thread_for_it",
         || {
-            let within = timeout(SOON, || TaskGroup::scope(|_| Ok(taskgroup::sleep(LONG)?)));
+            // The watch over stalled scopes is a reason of its own for the thread.
+            let builder = || TaskGroup::builder().stall_after(Duration::MAX);
+            let within = timeout(SOON, || builder().scope(|_| Ok(taskgroup::sleep(LONG)?)));
             assert!(within.is_ok_and(|within| within.is_none()));
-            let late = TaskGroup::builder().timeout(SOON).scope(|g| {
+            let late = builder().timeout(SOON).scope(|g| {
                 g.spawn(|| Ok(taskgroup::sleep(LONG)?));
                 g.spawn_daemon(|| Ok(shield_for(SOON, || taskgroup::sleep(LONG))?));
                 Ok(())

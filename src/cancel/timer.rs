@@ -1,7 +1,8 @@
 //! The threads that ring alarms: deadlines under which no thread waits, and hooks that run again.
 //!
 //! A wait under a deadline ends by itself, and a check reads the clock. Only a callback or a hook
-//! needs another thread to look at the time.
+//! needs another thread to look at the time, and so does the watch over scopes that do not end once
+//! they are cancelled, or past a deadline (see `stall`).
 //!
 //! One thread watches the clock. An alarm may run the user's code, and that may take any time. So
 //! while another alarm can become due, a second thread takes over the watch before the first thread

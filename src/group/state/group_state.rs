@@ -96,6 +96,7 @@ pub(crate) struct GroupState {
     /// The scope has been reported as stalled. Set under the lock of the list of open groups.
     stalls: PlainBool,
     /// The callbacks and hooks that kept the cancelling thread.
+    #[cfg_attr(loom, allow(dead_code, reason = "a model has no reports of stalls"))]
     pub(super) kept: PlainMutex<Vec<KeptCanceller>>,
 }
 
