@@ -41,8 +41,8 @@
 //! 10. [Beside std, rayon, crossbeam and tokio](#beside-std-rayon-crossbeam-and-tokio)
 //! 11. [Model-checking your own code](#model-checking-your-own-code)
 //!
-//! More pages: [compile errors][cures], [design], [verification][checks], [performance],
-//! [platforms], [change log].
+//! More pages: [compile errors][cures], [seeing inside], [design], [verification][checks],
+//! [performance], [platforms], [change log].
 //!
 //! # Which spawn
 //!
@@ -461,8 +461,9 @@ pub use error::{
     install_panic_hook,
 };
 pub use group::{
-    AsCompleted, Builder, GroupStats, Map, MapUnordered, OnFailure, OnPanic, Ready, TaskBuilder,
-    TaskGroup, TaskHandle, TaskStatus, TaskWith, join, map, race,
+    AsCompleted, Builder, GroupStats, LatencyHistogram, Map, MapUnordered, OnFailure, OnPanic,
+    ProcessStats, Ready, TaskBuilder, TaskGroup, TaskHandle, TaskStatus, TaskWith, join, map, race,
+    stats,
 };
 pub use panics::PanicPayload;
 pub use retry::{Attempt, Backoff, Jitter, retry};

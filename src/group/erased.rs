@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::job::Claimed;
+use super::permit_wait::PermitWait;
 use super::stopwatch::Timing;
 use super::task_end::{Place, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
@@ -56,6 +57,11 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     /// Returns the name and the stack size of the thread of its own that the task asks for, if it
     /// asks for one.
     fn own_thread(&self) -> Option<(&str, Option<usize>)>;
+
+    /// Returns the wait of the task for a permit. `None` if it never needs one.
+    fn permit_wait(&self) -> Option<&PermitWait> {
+        None
+    }
 
     /// The task as a scope that makes its node when something asks for it.
     fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope>;

@@ -14,7 +14,8 @@
 //! | `failure_log`, `policy`, `options` | the failures of a group, and what they do |
 //! | `state` | the part of a group without user types: queue, counts, permits |
 //! | `erased`, `job`, `task_end`, `status`, `stats`, `stopwatch` | the parts of a task that the queue knows |
-//! | `callback_panic` | the panic of a callback, which the state keeps until the end |
+//! | `callback_panic`, `permit_wait` | the panic of a callback, and the time that a task waits for a permit |
+//! | `process_stats`, `process_counts`, `latency` | the counts of the process; how long cancelled tasks take to end |
 
 mod builder;
 mod callback_panic;
@@ -23,8 +24,12 @@ mod core;
 mod erased;
 mod failure_log;
 mod job;
+mod latency;
 mod options;
+mod permit_wait;
 mod policy;
+mod process_counts;
+mod process_stats;
 mod release;
 mod run;
 mod scope;
@@ -40,7 +45,9 @@ mod task_end;
 
 pub use builder::Builder;
 pub use collect::{AsCompleted, Map, MapUnordered, join, map, race};
+pub use latency::LatencyHistogram;
 pub use policy::{OnFailure, OnPanic};
+pub use process_stats::{ProcessStats, stats};
 pub use scope::TaskGroup;
 pub use spawn::{Ready, TaskBuilder, TaskWith};
 pub use stats::GroupStats;

@@ -1,8 +1,17 @@
 //! The number of tasks of a group in each state.
 
-/// The number of tasks of a group, daemons included, in each state.
+use std::time::Duration;
+
+use super::latency::LatencyHistogram;
+use super::status::TaskStatus;
+
+/// The tasks of a group, daemons included: how many are in each state, how long they waited for
+/// permits, and how long they took to end once they were cancelled.
 ///
-/// Each task is counted once, so the states add up to the number of tasks that were spawned.
+/// Each task is in one of `queued`, `running`, `finished`, `failed` and `cancelled`, so these add up
+/// to the number of tasks that were [spawned](Self::spawned). A spawn into a group that is cancelled
+/// or has closed is not counted: its handle says [`NeverRan`](TaskStatus::NeverRan). For the tasks
+/// of all groups, see [`taskgroup::stats`](fn@crate::stats).
 ///
 /// A task can count as queued or running for a moment longer than its handle says: a worker reports
 /// the tasks that it has begun and ended in batches of at most 32, when it takes more tasks or
@@ -33,4 +42,84 @@ pub struct GroupStats {
     pub failed: usize,
     /// Tasks that were cancelled, before they began or after.
     pub cancelled: usize,
+    /// Those of the `failed` tasks that panicked.
+    pub panicked: usize,
+    /// Those of the `cancelled` tasks that never began.
+    pub never_ran: usize,
+    /// The most tasks that ran at once, and so the most threads that the group had. A task that ran
+    /// on the thread that joined it is not counted beside others.
+    pub peak_running: usize,
+    /// Tasks that had to wait for a permit: when they were spawned, the tasks before them had, or
+    /// were about to have, all that [`limit`](crate::Builder::limit) allows. 0 without a limit.
+    pub permit_waits: u64,
+    /// How long these waited from their spawns until they began or were dropped, all together and
+    /// up to now. So if 10 tasks wait, it grows by 10 seconds a second. By the coarse clock of the
+    /// system: a short wait counts as 0 or as some milliseconds, and many of them add up to the
+    /// right sum.
+    pub permit_wait: Duration,
+    /// How long tasks took to end once they were cancelled.
+    pub cancel_latency: LatencyHistogram,
+}
+
+impl GroupStats {
+    /// Returns the number of tasks that were spawned: the sum of all states.
+    ///
+    /// ```
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.spawn(|| Ok(()));
+    ///     assert_eq!(g.stats().spawned(), 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), taskgroup::GroupError>(())
+    /// ```
+    pub fn spawned(&self) -> usize {
+        self.live() + self.finished + self.failed + self.cancelled
+    }
+
+    /// Returns the number of tasks that have begun, whether they have ended or not.
+    ///
+    /// A task whose thread the system refused counts as begun and failed.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::GroupStats::default().started(), 0);
+    /// ```
+    pub fn started(&self) -> usize {
+        self.spawned() - self.queued - self.never_ran
+    }
+
+    /// Returns the number of tasks that have not ended.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::GroupStats::default().live(), 0);
+    /// ```
+    pub fn live(&self) -> usize {
+        self.queued + self.running
+    }
+
+    /// Returns the ended tasks by their outcome, each in one count.
+    ///
+    /// Once all tasks have ended, the counts add up to [`spawned`](Self::spawned), and without
+    /// [`NeverRan`](TaskStatus::NeverRan) to [`started`](Self::started).
+    ///
+    /// ```
+    /// taskgroup::TaskGroup::scope(|g| {
+    ///     g.on_release(|| {
+    ///         for (outcome, tasks) in g.stats().outcomes() {
+    ///             println!("{} {tasks}", outcome.as_str());
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), taskgroup::GroupError>(())
+    /// ```
+    pub fn outcomes(&self) -> [(TaskStatus, usize); 5] {
+        [
+            (TaskStatus::Finished, self.finished),
+            (TaskStatus::Failed, self.failed - self.panicked),
+            (TaskStatus::Panicked, self.panicked),
+            (TaskStatus::Cancelled, self.cancelled - self.never_ran),
+            (TaskStatus::NeverRan, self.never_ran),
+        ]
+    }
 }

@@ -34,6 +34,24 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
+    /// Returns the status as one lower-case word, for labels and logs: `"queued"`, `"running"`,
+    /// `"finished"`, `"failed"`, `"panicked"`, `"cancelled"` or `"never_ran"`.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::TaskStatus::NeverRan.as_str(), "never_ran");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TaskStatus::Queued => "queued",
+            TaskStatus::Running => "running",
+            TaskStatus::Finished => "finished",
+            TaskStatus::Failed => "failed",
+            TaskStatus::Panicked => "panicked",
+            TaskStatus::Cancelled => "cancelled",
+            TaskStatus::NeverRan => "never_ran",
+        }
+    }
+
     /// The status of an ended task in three bits, for the word of its job.
     pub(crate) fn code(self) -> u8 {
         match self {

@@ -64,6 +64,13 @@ impl Stopwatch {
     }
 }
 
+/// Returns the time of the coarse clock, in milliseconds. `None` if the system has none.
+#[inline]
+pub(super) fn coarse_millis() -> Option<u64> {
+    let now = coarse::now()?;
+    Some(now.as_secs() * 1000 + u64::from(now.subsec_millis()))
+}
+
 #[cfg(target_os = "linux")]
 mod coarse {
     use std::time::Duration;

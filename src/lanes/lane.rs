@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicI32 as PlainI32, AtomicU6
 use std::thread::Thread;
 use std::time::Instant;
 
+use super::counts::Counts;
 use super::frames::{Frame, FrameView, Frames, StartMark};
 use super::glance::Glance;
 use super::held::{HeldCell, HeldObjects, HeldView};
@@ -50,6 +51,7 @@ pub(crate) struct Lane {
     batch: PlainRwLock<Option<Arc<dyn Describe>>>,
     /// The thread is a worker.
     is_worker: PlainBool,
+    counts: Counts,
 }
 
 /// A lane, as a reader finds it at one moment.
@@ -83,6 +85,7 @@ impl Lane {
                 groups: PlainRwLock::new(Vec::new()),
                 batch: PlainRwLock::new(None),
                 is_worker: PlainBool::new(false),
+                counts: Counts::new(),
             }
         }
     }
@@ -148,6 +151,11 @@ impl Lane {
         let mut mark = None;
         self.version.change(|| mark = self.frames.mark_starting());
         mark
+    }
+
+    #[inline]
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Shows that the thread is about to wait. For the owner.

@@ -31,6 +31,7 @@
 
 #![cfg_attr(loom, allow(dead_code, reason = "in a model there are no lanes"))]
 
+mod counts;
 mod frames;
 mod glance;
 mod held;
@@ -39,9 +40,11 @@ mod lane;
 mod push;
 #[cfg(not(loom))]
 mod registry;
+mod tally;
 mod version;
 mod wait;
 
+pub(crate) use counts::COUNTS;
 #[cfg(not(loom))]
 pub(crate) use frames::FrameView;
 pub(crate) use frames::{Frame, FrameKind, StartMark};
@@ -56,6 +59,7 @@ pub(crate) use lane::{Describe, Lane};
 pub(crate) use push::{Pushed, mark_starting, push, push_here};
 #[cfg(not(loom))]
 pub(crate) use registry::{all, mine};
+pub(crate) use tally::{add_to, sum};
 #[cfg(taskgroup_models)]
 pub(crate) use version::Version;
 pub(crate) use wait::{Object, WaitFlags};

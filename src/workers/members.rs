@@ -52,6 +52,11 @@ impl Members {
         self.workers.try_remove(worker.key());
     }
 
+    /// Returns how many workers there are.
+    pub(super) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.workers.is_empty()
     }

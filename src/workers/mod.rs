@@ -1,6 +1,7 @@
 //! The threads that run tasks: a cache of the process that grows with the tasks that block, not
 //! with the tasks that are queued. `README.md` in this folder describes how tasks get threads.
 
+mod census;
 mod local_batch;
 mod look;
 mod members;
@@ -17,7 +18,8 @@ mod worker;
 pub(crate) use local_batch::LocalBatch;
 pub(crate) use name::with_thread_name;
 pub(crate) use process::{
-    begin_task, blocking, ensure_monitor, list, list_without_worker, others_wait, pass_on, unlist,
+    begin_task, blocking, census, ensure_monitor, list, list_without_worker, others_wait, pass_on,
+    unlist,
 };
 pub(crate) use source::{Refusal, Source};
 pub(crate) use stack::InPlace;

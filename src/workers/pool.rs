@@ -154,6 +154,12 @@ impl Pool {
         }
     }
 
+    /// Returns how many workers there are, and how many of them are idle.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.members.len(), state.idle.len())
+    }
+
     /// Returns how many sources are listed. A hint, and one load.
     #[inline]
     pub(super) fn listed(&self) -> usize {

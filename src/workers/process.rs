@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::census::{self, Census};
 use super::pool::Pool;
 use super::source::{Refusal, Source};
 use super::worker::{Activity, Worker};
@@ -11,6 +12,18 @@ use crate::facade::{THREAD_FOR_EACH_TASK, global};
 global! {
     /// The workers of this process.
     static POOL: Pool = Pool::new(thread::run_worker, monitor::run);
+}
+
+/// Counts the threads that run tasks.
+pub(crate) fn census() -> Census {
+    let (workers, idle_workers) = POOL.size();
+    let (threads, peak_threads) = census::threads();
+    Census {
+        workers,
+        idle_workers,
+        threads,
+        peak_threads,
+    }
 }
 
 /// Lists `source` and sends a worker to it. May run code of the user's.

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::census::Counted;
 use super::pool::{Next, Pool, Seeking};
 use super::worker::Worker;
 use super::{stack, start_hook};
@@ -30,6 +31,7 @@ pub(super) fn this_worker() -> Option<Arc<Worker>> {
 
 /// Runs a worker of `pool` on this thread until it retires.
 pub(super) fn run_worker(pool: &'static Pool) {
+    let _counted = Counted::begin();
     stack::begin_thread(None);
     start_hook::run();
 
@@ -94,6 +96,7 @@ pub(crate) fn start_dedicated(
     f: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     start_thread(name, stack_size, move || {
+        let _counted = Counted::begin();
         stack::begin_thread(stack_size);
         start_hook::run();
         contained(f);

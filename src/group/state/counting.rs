@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::end_counts::EndCounts;
 use super::group_state::GroupState;
 use super::permit::TaskPermit;
+use crate::group::permit_wait::PermitWait;
+use crate::group::process_counts;
 use crate::group::task_end::TaskEnd;
 use crate::workers;
 
@@ -42,6 +44,7 @@ impl GroupState {
     pub(crate) fn ended_in_place(self: &Arc<Self>, end: TaskEnd, permit: TaskPermit) {
         // Only the owner waits for the counts, so it need not report the tasks that it runs itself.
         if end.is_plain() && permit == TaskPermit::None && self.is_owner() {
+            process_counts::ended(end.status);
             self.ended_in_place
                 .store(self.ended_in_place.load(Relaxed) + 1, Relaxed);
             return;
@@ -50,6 +53,14 @@ impl GroupState {
         // A task that was claimed by its joiner has not been counted as begun.
         self.queue.lock().begun += 1;
         self.leave(end, permit);
+    }
+
+    /// Ends the wait of a task for a permit, if it had to wait.
+    #[inline]
+    pub(crate) fn end_permit_wait(&self, wait: &PermitWait) {
+        if wait.is_under_way() {
+            self.queue.lock().end_permit_wait(wait);
+        }
     }
 
     /// Takes back that a task was begun, because another thread had claimed it. The task was

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::group_state::GroupState;
 use super::held_permits;
 use super::queue::TakenTask;
+use crate::group::process_counts;
+use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
 use crate::workers;
 
@@ -42,7 +44,7 @@ impl GroupState {
                 // The permit first: queued tasks must not wait for user code of this task.
                 self.free_permit(permit);
                 task.refuse(error)
-                    .map_or(Dispatched::NotBegun, Dispatched::Ended)
+                    .map_or(Dispatched::NotBegun, |end| Dispatched::Ended(refused(end)))
             }
         }
     }
@@ -81,4 +83,13 @@ impl GroupState {
             None => self.not_begun(permit),
         }
     }
+}
+
+/// Counts a task without a thread as started, as its group does: it has failed, so it did not never
+/// run.
+pub(super) fn refused(end: TaskEnd) -> TaskEnd {
+    if end.status != TaskStatus::NeverRan {
+        process_counts::started();
+    }
+    end
 }

@@ -1,6 +1,6 @@
 //! Ends of tasks, counted before their group hears of them.
 
-use crate::group::stats::GroupStats;
+use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::{Role, TaskEnd};
 
@@ -12,7 +12,17 @@ pub(super) struct EndCounts {
     /// Tasks that a worker has begun, less those of an earlier report that another thread had
     /// claimed. So it can be negative.
     pub(super) begun: isize,
-    pub(super) ended: GroupStats,
+    pub(super) ended: Outcomes,
+}
+
+/// Tasks that have ended, each in one of the counts.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    pub(super) finished: usize,
+    pub(super) failed: usize,
+    pub(super) panicked: usize,
+    pub(super) cancelled: usize,
+    pub(super) never_ran: usize,
 }
 
 impl EndCounts {
@@ -22,9 +32,36 @@ impl EndCounts {
             Role::Daemon => self.daemons += 1,
         }
         match end.status {
-            TaskStatus::Failed | TaskStatus::Panicked => self.ended.failed += 1,
-            TaskStatus::Cancelled | TaskStatus::NeverRan => self.ended.cancelled += 1,
+            TaskStatus::Failed => self.ended.failed += 1,
+            TaskStatus::Panicked => self.ended.panicked += 1,
+            TaskStatus::Cancelled => self.ended.cancelled += 1,
+            TaskStatus::NeverRan => self.ended.never_ran += 1,
             _ => self.ended.finished += 1,
         }
+        process_counts::ended(end.status);
+    }
+}
+
+impl Outcomes {
+    pub(super) const fn new() -> Self {
+        Outcomes {
+            finished: 0,
+            failed: 0,
+            panicked: 0,
+            cancelled: 0,
+            never_ran: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, more: &Outcomes) {
+        self.finished += more.finished;
+        self.failed += more.failed;
+        self.panicked += more.panicked;
+        self.cancelled += more.cancelled;
+        self.never_ran += more.never_ran;
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.finished + self.failed + self.panicked + self.cancelled + self.never_ran
     }
 }

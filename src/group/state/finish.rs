@@ -12,6 +12,7 @@ use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
 use crate::facade::spin;
 use crate::group::erased::ErasedTask;
+use crate::group::process_counts;
 use crate::group::stopwatch::Timing;
 use crate::group::task_end::Place;
 use crate::lanes::Object;
@@ -163,6 +164,7 @@ impl GroupState {
         let Some(taken) = queue.pop_next(self.limit) else {
             return ForOwner::Nothing;
         };
+        queue.note_running(self.ended_from_queue.load(Relaxed));
         let timing = if queue.tasks.len() < LONG_QUEUE {
             Timing::Precise
         } else {
@@ -179,6 +181,7 @@ impl GroupState {
         }
         match taken.task.run(taken.timing, None) {
             Some(end) if end.is_plain() => {
+                process_counts::ended(end.status);
                 self.ended_from_queue
                     .store(self.ended_from_queue.load(Relaxed) + 1, Relaxed);
             }

@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize as PlainUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::held_permits;
 use super::outer_permit::OuterPermit;
@@ -40,7 +40,9 @@ use crate::cancel::{
 };
 use crate::facade::{Mutex, Payload, PlainMutex, preset};
 use crate::group::callback_panic::CallbackPanic;
+use crate::group::latency::{LatencyHistogram, LatencyRecorder};
 use crate::group::policy::Fatal;
+use crate::group::process_stats;
 use crate::group::stats::GroupStats;
 use crate::group::task_end::Role;
 use crate::scoped::Bindings;
@@ -89,6 +91,8 @@ pub(crate) struct GroupState {
     pub(super) ended_from_queue: PlainUsize,
     /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
     any_cut: PlainBool,
+    /// How long cancelled tasks took to end, made with the first of them.
+    cancel_latency: OnceLock<Box<LatencyRecorder>>,
     callback_panics: Mutex<Vec<CallbackPanic>>,
     /// There are callback panics. The end of the scope comes after those of all callbacks and
     /// hooks.
@@ -133,6 +137,7 @@ impl GroupState {
                 ended_in_place: PlainUsize::new(0),
                 ended_from_queue: PlainUsize::new(0),
                 any_cut: PlainBool::new(false),
+                cancel_latency: preset!(OnceLock::new()),
                 callback_panics: preset!(Mutex::new(Vec::new())),
                 any_callback_panicked: PlainBool::new(false),
                 stalls: PlainBool::new(false),
@@ -269,9 +274,8 @@ impl GroupState {
 
         // Tasks that the owner has run and not yet taken off the counts.
         let in_place = self.ended_in_place.load(Relaxed);
-        let mut stats = queue.ended.clone();
-        stats.finished += in_place + self.ended_from_queue.load(Relaxed);
-        let ended = stats.finished + stats.failed + stats.cancelled;
+        let in_place_or_from_queue = in_place + self.ended_from_queue.load(Relaxed);
+        let ended = queue.ended.total() + in_place_or_from_queue;
 
         // Workers report events in another order than they happen in, so `begun` can be behind
         // `ended`, or ahead of `spawned`, until the next report.
@@ -280,9 +284,36 @@ impl GroupState {
             .max(ended)
             .min(queue.spawned);
 
-        stats.queued = queue.spawned - begun;
-        stats.running = begun - ended;
-        stats
+        let outcomes = &queue.ended;
+        let running = begun - ended;
+        let started = begun - outcomes.never_ran;
+        GroupStats {
+            queued: queue.spawned - begun,
+            running,
+            finished: outcomes.finished + in_place_or_from_queue,
+            failed: outcomes.failed + outcomes.panicked,
+            panicked: outcomes.panicked,
+            cancelled: outcomes.cancelled + outcomes.never_ran,
+            never_ran: outcomes.never_ran,
+            // The threads that join tasks, and run them, do not report when they begin.
+            peak_running: queue.peak_running.max(running).max(started.min(1)),
+            permit_waits: queue.permit_waits.count(),
+            permit_wait: queue.permit_waits.total(),
+            cancel_latency: self
+                .cancel_latency
+                .get()
+                .map_or_else(LatencyHistogram::default, |recorder| recorder.read()),
+        }
+    }
+
+    /// Notes that a task that was cancelled at `since` has ended.
+    #[cold]
+    pub(crate) fn note_cancel_latency(&self, since: Instant) {
+        let latency = since.elapsed();
+        self.cancel_latency
+            .get_or_init(|| Box::new(LatencyRecorder::new()))
+            .record(latency);
+        process_stats::CANCEL_LATENCY.record(latency);
     }
 }
 

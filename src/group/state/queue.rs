@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::deferred_drops::DeferredDrops;
-use super::end_counts::EndCounts;
+use super::end_counts::{EndCounts, Outcomes};
 use super::permit::{PermitCounts, TaskPermit, UNLIMITED};
 use crate::cancel::Cancelled;
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
-use crate::group::stats::GroupStats;
+use crate::group::permit_wait::{PermitWait, PermitWaits};
+use crate::group::process_counts;
 use crate::group::stopwatch::Timing;
 use crate::group::task_end::Role;
 use crate::waiting;
@@ -40,7 +41,11 @@ pub(super) struct TaskQueue {
     /// Signed: that a worker began a task, and that another thread had claimed that task, are
     /// reported in [`EndCounts`] that can arrive in either order. `GroupState::stats` clamps it.
     pub(super) begun: isize,
-    pub(super) ended: GroupStats,
+    pub(super) ended: Outcomes,
+    /// The most tasks that were running at once.
+    pub(super) peak_running: usize,
+    /// The waits for permits, if the group is limited.
+    pub(super) permit_waits: PermitWaits,
     /// The first cancel from outside the group that cut a task short.
     pub(super) cut: Option<Cancelled>,
 }
@@ -75,13 +80,9 @@ impl TaskQueue {
             owner_waits: None,
             spawned: 0,
             begun: 0,
-            ended: GroupStats {
-                queued: 0,
-                running: 0,
-                finished: 0,
-                failed: 0,
-                cancelled: 0,
-            },
+            ended: Outcomes::new(),
+            peak_running: 0,
+            permit_waits: PermitWaits::new(),
             cut: None,
         }
     }
@@ -109,6 +110,7 @@ impl TaskQueue {
     /// `group_state`).
     pub(super) fn count(&mut self, role: Role) {
         self.spawned += 1;
+        process_counts::spawned();
         match role {
             Role::Task => self.live_tasks += 1,
             Role::Daemon => self.live_daemons += 1,
@@ -120,9 +122,7 @@ impl TaskQueue {
         self.live_tasks -= ends.tasks;
         self.live_daemons -= ends.daemons;
         self.begun += ends.begun;
-        self.ended.finished += ends.ended.finished;
-        self.ended.failed += ends.ended.failed;
-        self.ended.cancelled += ends.ended.cancelled;
+        self.ended.add(&ends.ended);
 
         // Before the group is closed, the owner waits for tasks alone: daemons end only when the
         // owner has woken and cancelled them.
@@ -133,6 +133,15 @@ impl TaskQueue {
         } else {
             None
         }
+    }
+
+    /// Notes how many tasks run, after one has begun. The owner has run `from_queue` tasks of those
+    /// that count as begun and has not reported their ends.
+    pub(super) fn note_running(&mut self, from_queue: usize) {
+        // Negative while a correction of a worker has come before its report.
+        let ended = self.spawned - self.live_tasks - self.live_daemons + from_queue;
+        let running = self.begun - ended as isize;
+        self.peak_running = self.peak_running.max(running.max(0) as usize);
     }
 
     /// Takes tasks that the owner has run off the counts: so many that it ran in place, and so many
@@ -163,17 +172,53 @@ impl TaskQueue {
             return false;
         }
 
-        // A `join` that ran a task in place has left it in the queue. Claimed tasks at both ends go
-        // now, those in between when it is their turn.
+        self.drop_claimed_ends(drops);
+        // Queued tasks come first, so each of them takes one of the free permits.
+        let queued = self.tasks.iter().filter(|task| !task.is_claimed());
+        queued.take(free).count() < free
+    }
+
+    /// Drops the claimed tasks at both ends of the queue. A `join` that ran a task in place has left
+    /// it there. Those in between go when it is their turn.
+    fn drop_claimed_ends(&mut self, drops: &mut DeferredDrops) {
         self.next_task(drops);
         while let Some(claimed) = claimed(self.tasks.back()) {
             let task = self.tasks.pop_back();
             task.into_iter().for_each(|task| drops.defer(task, claimed));
         }
+    }
 
-        // Queued tasks come first, so each of them takes one of the free permits.
-        let queued = self.tasks.iter().filter(|task| !task.is_claimed());
-        queued.take(free).count() < free
+    /// Begins the wait for a permit of a task that is about to be queued, if it has to wait: if the
+    /// tasks that are queued before it take all permits that are free.
+    pub(super) fn begin_permit_wait(
+        &mut self,
+        task: &ErasedTask,
+        limit: usize,
+        drops: &mut DeferredDrops,
+    ) {
+        let free = self.permits.free_soon(limit);
+        if self.tasks.len() < free {
+            return;
+        }
+
+        // Claimed tasks take no permit. Those in the middle of the queue, and those of a long one,
+        // are counted with the others: a walk for each spawn would take too long.
+        if free > 0 && self.tasks.len() < SMALLEST_SWEEP {
+            self.drop_claimed_ends(drops);
+            if self.tasks.len() < free {
+                return;
+            }
+        }
+        if let Some(wait) = task.permit_wait() {
+            self.permit_waits.begin(wait);
+        }
+    }
+
+    /// Ends the wait of a task for a permit, if it had to wait.
+    pub(super) fn end_permit_wait(&mut self, wait: &PermitWait) {
+        if let Some(waited) = self.permit_waits.end(wait) {
+            process_counts::waited_for_permit(waited);
+        }
     }
 
     /// Returns the task that the next free permit goes to: the first unclaimed one of those that
@@ -276,6 +321,9 @@ impl TaskQueue {
         let permit = if limit == UNLIMITED {
             TaskPermit::None
         } else {
+            if let Some(wait) = task.permit_wait().filter(|wait| wait.is_under_way()) {
+                self.end_permit_wait(wait);
+            }
             TaskPermit::Held
         };
         self.permits.take(permit);

@@ -8,7 +8,9 @@ use super::deferred_drops::DeferredDrops;
 use super::group_state::GroupState;
 use super::permit::TaskPermit;
 use super::queue::TakenTask;
+use crate::facade::TIME_PASSES;
 use crate::group::erased::ErasedTask;
+use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Timing;
 use crate::group::task_end::{Role, TaskEnd};
@@ -90,6 +92,9 @@ impl GroupState {
         // Invariant 1: the task is counted before a worker can find it.
         queue.count(role);
         self.used.store(true, Relaxed);
+        if TIME_PASSES && role == Role::Task && self.is_limited() {
+            queue.begin_permit_wait(&task, self.limit, &mut drops);
+        }
         match role {
             Role::Task => queue.push(task, &mut drops),
             Role::Daemon => queue.daemons.push_back(task),
@@ -132,6 +137,7 @@ impl GroupState {
         queue.count(role);
         self.used.store(true, Relaxed);
         queue.begun += 1;
+        queue.note_running(self.ended_from_queue.load(Relaxed));
         queue.permits.take(permit);
         drop(queue);
 
@@ -142,6 +148,7 @@ impl GroupState {
         };
         self.start_thread(taken).map_err(|error| {
             // The task leaves the counts again. The caller ends it with the error.
+            process_counts::started();
             let status = TaskStatus::Failed;
             self.leave(TaskEnd { role, status }, permit);
             NotSpawned::NoThread(error)

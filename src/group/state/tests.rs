@@ -7,6 +7,7 @@ use super::permit::TaskPermit;
 use super::queue::TaskQueue;
 use super::worker_loop::TaskBatch;
 use crate::TaskGroup;
+use crate::group::permit_wait::PermitWait;
 use crate::workers::LocalBatch;
 
 fn has_room(queue: &mut TaskQueue, limit: usize) -> bool {
@@ -30,9 +31,12 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
             queue.add_awaited([awaited], 1, &mut drops);
             drop(queue);
 
-            assert_eq!(state.begin_in_place(), None);
+            assert_eq!(state.begin_in_place(&PermitWait::default()), None);
             state.not_awaited(1, &mut drops);
-            assert_eq!(state.begin_in_place(), Some(TaskPermit::Held));
+            assert_eq!(
+                state.begin_in_place(&PermitWait::default()),
+                Some(TaskPermit::Held)
+            );
             state.free_permit(TaskPermit::Held);
             Ok(())
         })

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::deferred_drops::DeferredDrops;
-use super::dispatch::Dispatched;
+use super::dispatch::{Dispatched, refused};
 use super::end_counts::EndCounts;
 use super::group_state::GroupState;
 use super::held_permits;
@@ -161,6 +162,9 @@ impl GroupState {
         let wake = queue.enter(ends);
         let first = queue.take(self.limit, &mut drops);
         let taken = first.map(|first| (first, self.take_rest(&mut queue, size)));
+        if taken.is_some() {
+            queue.note_running(self.ended_from_queue.load(Relaxed));
+        }
 
         // Under the lock of the queue, so that a spawn that follows lists the group again.
         if !queue.has_work(self.limit) {
@@ -290,7 +294,7 @@ impl Source for GroupState {
             return;
         };
         match taken.task.refuse(error) {
-            Some(end) => self.leave(end, taken.permit),
+            Some(end) => self.leave(refused(end), taken.permit),
             None => self.not_begun(taken.permit),
         }
     }

@@ -9,6 +9,7 @@ use super::held_permits::{self, Holding, Lending, Yielding};
 use super::outer_permit::{Contribution, LimitedGroup, OuterPermit};
 use super::permit::TaskPermit;
 use crate::group::erased::ErasedTask;
+use crate::group::permit_wait::PermitWait;
 use crate::waiting::Slot;
 use crate::workers;
 
@@ -98,14 +99,15 @@ impl GroupState {
     }
 
     /// Acquires the right to begin a queued task on this thread, which waits for nothing else.
-    /// Returns the permit that the task gets.
+    /// Returns the permit that the task gets, and ends its wait for one.
     #[inline]
-    pub(crate) fn begin_in_place(&self) -> Option<TaskPermit> {
+    pub(crate) fn begin_in_place(&self, wait: &PermitWait) -> Option<TaskPermit> {
         if !self.is_limited() {
             return Some(TaskPermit::None);
         }
         if held_permits::is_held(self.identity()) {
             // The permit of the waiting task serves for both (invariant 5).
+            self.end_permit_wait(wait);
             return Some(TaskPermit::None);
         }
 
@@ -117,6 +119,10 @@ impl GroupState {
         let free = queue.permits.held < self.limit && !queue.is_any_awaited(&mut drops);
         // fault: task-in-place-takes-no-permit
         queue.permits.held += usize::from(free);
+        // If another thread has claimed the task meanwhile, its wait is over too.
+        if free && wait.is_under_way() {
+            queue.end_permit_wait(wait);
+        }
         free.then_some(TaskPermit::Held)
     }
 

@@ -155,6 +155,7 @@ where
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
+        self.core.state.end_permit_wait(&self.spec.permit_wait);
         if let Some(closure) = self.job.closure(&claim) {
             let _recorded = current::begin_ill(
                 self.spec.identity(),

@@ -9,6 +9,7 @@ use crate::cancel::current;
 use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
 use crate::facade::{Payload, catch};
 use crate::group::job::Claim;
+use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
@@ -38,6 +39,7 @@ where
         let Some(closure) = self.job.closure(claim) else {
             return (TaskStatus::NeverRan, None);
         };
+        process_counts::started();
         let state = &self.core.state;
         // Those of the group: the code that spawned the task may have returned.
         //
@@ -60,6 +62,10 @@ where
             Ok(Err(error)) => self.errored(error, begun.elapsed()),
             Err(payload) => self.panicked(payload, begun.elapsed()),
         };
+        // A task that its own cancel cut short has been noted with that.
+        if status != TaskStatus::Cancelled && (self.base().is_flagged() || self.job.is_tokened()) {
+            self.note_end_after_cancel();
+        }
 
         // Dropped after the outcome was recorded: the end of a channel in there must not look like
         // a plain end if the task failed.
@@ -111,11 +117,25 @@ where
                 if self.spec.role == Role::Task {
                     self.core.state.note_cut(&cancelled);
                 }
+                self.core.state.note_cancel_latency(cancelled.at());
                 self.watch_list.lock().get_or_insert_default().no_result = Some(cancelled);
                 self.guard_drop(error);
                 (TaskStatus::Cancelled, None)
             }
             None => self.failed(item, FailureKind::Error(error), TaskStatus::Failed, elapsed),
+        }
+    }
+
+    /// Notes how long a task that was cancelled took to end, if it did not end because of that.
+    #[cold]
+    fn note_end_after_cancel(&self) {
+        // The record is locked only if there is one: each task that has a handle and blocks gets
+        // here.
+        let node = self.innermost();
+        if node.is_flagged()
+            && let Some(cancelled) = node.recorded()
+        {
+            self.core.state.note_cancel_latency(cancelled.at());
         }
     }
 

@@ -11,6 +11,7 @@ use crate::cancel::context::{self, OwnNode};
 use crate::error::{FailureKind, TaskError};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
+use crate::group::permit_wait::PermitWait;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::{Stopwatch, Timing};
 use crate::group::task_end::{Place, Role, TaskEnd};
@@ -55,7 +56,7 @@ where
     pub(super) fn run_here(&self) -> Option<Option<T>> {
         let state = &self.core.state;
         // The permit first: a claimed task cannot go back to the queue.
-        let permit = state.begin_in_place()?;
+        let permit = state.begin_in_place(&self.spec.permit_wait)?;
         let Some(claim) = self.job.claim() else {
             // fault: late-joiner-keeps-its-permit
             state.free_permit(permit);
@@ -189,6 +190,10 @@ where
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {
         let stack_size = self.spec.own_thread()?.stack_size;
         Some((self.spec.name().unwrap_or("taskgroup"), stack_size))
+    }
+
+    fn permit_wait(&self) -> Option<&PermitWait> {
+        (self.spec.role == Role::Task).then_some(&self.spec.permit_wait)
     }
 
     fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {

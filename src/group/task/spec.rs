@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::{TaskId, TaskInfo, TokenId};
 use crate::facade::{Mutex, THREAD_FOR_EACH_TASK};
+use crate::group::permit_wait::PermitWait;
 use crate::group::task_end::{Place, Role};
 use crate::trace::{self, SpawnedTask, TaskRun, TaskTrace};
 
@@ -15,6 +16,7 @@ pub(crate) struct TaskSpec {
     pub(crate) id: TaskId,
     pub(crate) location: &'static Location<'static>,
     pub(crate) role: Role,
+    pub(super) permit_wait: PermitWait,
     /// Options that most tasks do not have.
     extras: Option<Box<Extras>>,
 }
@@ -78,6 +80,7 @@ impl TaskSpec {
             id,
             location,
             role,
+            permit_wait: PermitWait::default(),
             extras,
         }
     }
