@@ -120,6 +120,15 @@ impl StallReport {
 /// A task that keeps a stalled scope from ending.
 ///
 /// Its `Display` is one line: the task, its thread, what it does, and what would end it.
+///
+/// ```
+/// use taskgroup::Laggard;
+///
+/// /// Where the task was spawned, and what to do about it.
+/// fn hint(laggard: &Laggard) -> String {
+///     format!("{}: {}", laggard.task().location(), laggard.advice())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Laggard {
     pub(super) task: TaskSnapshot,
