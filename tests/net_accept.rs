@@ -177,6 +177,20 @@ fn a_connection_against_a_cancel_is_returned_or_stays_for_the_next() {
 }
 
 #[test]
+fn the_items_of_an_iteration_can_be_collected() {
+    let (listener, address) = listener();
+    let _client = TcpStream::connect(address).unwrap();
+    let token = CancelToken::new();
+    let items: Vec<_> = token.run(|| {
+        let connections = listener.incoming();
+        // The first connection is the last.
+        connections.inspect(|_| _ = token.cancel()).collect()
+    });
+    let are_ok: Vec<_> = items.iter().map(Result::is_ok).collect();
+    assert_eq!(are_ok, [true, false]);
+}
+
+#[test]
 fn a_loop_that_drops_errors_ends_after_one_of_a_cancel() {
     let (listener, address) = listener();
     let (token, served) = (CancelToken::new(), AtomicUsize::new(0));

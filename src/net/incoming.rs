@@ -89,6 +89,8 @@ macro_rules! incoming {
             }
         }
 
+        // Without the size hint of std's iterators, which say that they are endless: a cancel ends
+        // these, so their items may be collected.
         impl Iterator for $incoming<'_> {
             type Item = io::Result<$stream>;
 
@@ -99,10 +101,6 @@ macro_rules! incoming {
                     Err(cancelled) => Err(cancelled.into()),
                 };
                 self.steps.after(accepted.map(|(stream, _)| stream))
-            }
-
-            fn size_hint(&self) -> (usize, Option<usize>) {
-                (usize::MAX, None)
             }
         }
 
