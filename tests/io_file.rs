@@ -390,6 +390,25 @@ fn files_and_devices_are_always_ready_and_look_for_a_cancel() {
 }
 
 #[test]
+fn many_buffers_together_are_filled_in_short_steps_too() {
+    let folder = Folder::new();
+    let path = folder.0.join("f");
+    std::fs::write(&path, vec![1; 4 * MUCH]).unwrap();
+    let open = || File::open(&path).unwrap();
+
+    let mut buffers = [vec![], vec![0; MUCH - 1], vec![0; MUCH]];
+    let [none, first, second] = &mut buffers;
+    let mut bufs = [none, first, second].map(|buf| IoSliceMut::new(buf));
+    let mut file = Cancellable::new(open()).unwrap();
+    let read = file.read_vectored(&mut bufs).unwrap();
+    assert!(read > 0 && read <= MUCH, "{read}");
+
+    let mut reader = io::PipeReader::from(OwnedFd::from(open()));
+    let read = reader.read_vectored(&mut bufs).unwrap();
+    assert!(read > 0 && read <= MUCH, "{read}");
+}
+
+#[test]
 fn a_descriptor_that_cannot_be_polled_is_refused() {
     let path = rustix::fs::open("Cargo.toml", OFlags::PATH, Mode::empty()).unwrap();
     let error = Cancellable::new(File::from(path)).unwrap_err();

@@ -92,9 +92,9 @@ impl Way {
                 rustix::io::readv(fd, bufs)?
             }
             // In pieces, since a disk cannot be asked whether a read would take long.
-            Way::Unpolled => match bufs {
-                [first, ..] if first.len() > CHUNK => rustix::io::read(fd, &mut first[..CHUNK])?,
-                _ => rustix::io::readv(fd, bufs)?,
+            Way::Unpolled => match first_room(bufs, CHUNK) {
+                None => rustix::io::readv(fd, bufs)?,
+                Some(first) => rustix::io::read(fd, first)?,
             },
         };
         Ok(read)
@@ -119,6 +119,19 @@ impl Way {
         };
         Ok(written)
     }
+}
+
+/// Returns none if `bufs` have room for no more than `most` bytes, or else so much of the first.
+pub(super) fn first_room<'b>(bufs: &'b mut [IoSliceMut<'_>], most: usize) -> Option<&'b mut [u8]> {
+    let room: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if room <= most {
+        return None;
+    }
+
+    // A read into an empty buffer would look like the end.
+    let first = bufs.iter_mut().find(|buf| !buf.is_empty())?;
+    let length = first.len().min(most);
+    Some(&mut first[..length])
 }
 
 /// Writes the buffers, or if they are more than a piece, a piece of the first.

@@ -269,12 +269,9 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if bufs
-            .first()
-            .is_some_and(|first| first.len() > self.longest_read)
-        {
-            // A short read is allowed, and this one is cut to its bound.
-            return self.read(&mut bufs[0]);
+        if let Some(first) = access::first_room(bufs, self.longest_read) {
+            // A short read is allowed.
+            return self.read_with(first.len(), |stream| stream.read(first));
         }
 
         let room = bufs.iter().map(|buf| buf.len()).sum();
