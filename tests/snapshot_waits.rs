@@ -61,24 +61,43 @@ fn pauses_and_tokens() {
         CancelToken::new().wait_timeout(LONG)
     });
     assert!(seen.waits().is_some_and(|wait| wait.is_cancellable()));
+}
 
-    // A call that is abandoned stands apart, with its thread.
-    let leave = std::sync::Arc::new(Gate::default());
-    let theirs = leave.clone();
-    waits("abandon", line!(), || {
-        taskgroup::abandon(move || theirs.wait())
+#[test]
+fn a_call_that_is_abandoned_stands_apart_with_its_thread() {
+    let _watch = watch();
+    let gates = std::sync::Arc::new((Gate::default(), Gate::default()));
+    let (begun, leave) = &*gates;
+    let (theirs, token) = (gates.clone(), CancelToken::new());
+    std::thread::scope(|threads| {
+        let line = line!() + 3;
+        threads.spawn(|| {
+            let call = || {
+                taskgroup::abandon(move || {
+                    theirs.0.open();
+                    theirs.1.wait();
+                })
+            };
+            assert!(token.run(call).is_err());
+        });
+        // A cancel that comes before the call has begun leaves nothing behind.
+        begun.wait();
+        let place = until(|seen| {
+            let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
+            waits.find(|wait| wait.what() == "abandon")?.location()
+        });
+        assert_eq!((place.file(), place.line()), (file!(), line));
+        token.cancel();
     });
-    let left = until(|seen| {
-        let ours = seen
-            .abandoned()
-            .iter()
-            .find(|left| left.location.file() == file!())?;
-        Some(ours.location.line())
-    });
-    assert!(left > 0);
-    let calls = taskgroup::snapshot();
-    let calls = calls.threads().iter();
-    let calls = calls.filter(|thread| thread.kind() == taskgroup::TaskKind::Abandon);
+
+    let left = taskgroup::snapshot();
+    let ours = left.abandoned().iter();
+    assert_eq!(
+        ours.filter(|left| left.location.file() == file!()).count(),
+        1
+    );
+    let calls = left.threads().iter();
+    let calls = calls.filter(|thread| thread.kind() == TaskKind::Abandon);
     assert_eq!(calls.count(), 1);
     leave.open();
 }

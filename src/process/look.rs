@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::Process;
+use rustix::process::Pid;
+
 use crate::cancel::Cancelled;
 use crate::lanes::Object;
 use crate::readiness::{self, Watched};
@@ -33,9 +34,9 @@ impl Look {
         }
     }
 
-    /// For pauses between looks at this child.
-    pub(super) fn at(child: &Process) -> Self {
-        let pid = child.pid().as_raw_nonzero().get();
+    /// For pauses between looks at the child with this number.
+    pub(super) fn at(pid: Pid) -> Self {
+        let pid = pid.as_raw_nonzero().get();
         Look {
             what: WaitKind::Child.on(Object::Process(pid.unsigned_abs())),
             ..Look::new()

@@ -46,7 +46,7 @@ pub(super) fn collect(
         stderr: Stream::new(stderr.map(ChildStderr::into_descriptor)),
         chunk: vec![0; CHUNK],
         ended: None,
-        look: Look::at(child),
+        look: Look::at(child.pid()),
     };
 
     // The child runs already, so a scope that was cancelled before ends it too.

@@ -234,7 +234,7 @@ impl Process {
     /// The errors of [`try_wait`](Self::try_wait) and [`enforce`](Self::enforce).
     #[track_caller]
     fn see_it_end(&self) -> io::Result<ExitStatus> {
-        let mut look = Look::at(self);
+        let mut look = Look::at(self.pid());
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
@@ -272,7 +272,7 @@ impl Process {
             return Err(cancelled.into());
         }
 
-        let mut look = Look::at(self);
+        let mut look = Look::at(self.pid());
         loop {
             if let Some(status) = self.try_wait()? {
                 return self.unless_cut(status);
