@@ -30,7 +30,7 @@ impl Line {
         let _ = fmt::Write::write_fmt(self, arguments);
         self.bytes[self.length] = b'\n';
 
-        // There is nobody to tell of an error.
+        // No other thread could do more about an error.
         let _ = write_all(&self.bytes[..=self.length]);
     }
 }

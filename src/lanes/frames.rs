@@ -265,6 +265,7 @@ impl Frames {
     }
 
     /// Copies the outermost frames, as many as there is room for. Under the version.
+    #[cfg(all(unix, feature = "signal"))]
     pub(super) fn copy_to(&self, views: &mut [Option<FrameView>]) {
         let depth = self.depth() as usize;
         let mut piece = Some(&self.first);

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::counts::Counts;
 use super::frames::{Frame, FrameView, Frames, StartMark};
+#[cfg(all(unix, feature = "signal"))]
 use super::glance::Glance;
 use super::held::{HeldCell, HeldObjects, HeldView};
 use super::version::Version;
@@ -302,6 +303,7 @@ impl Lane {
     }
 
     /// Like [`view`](Self::view), without an allocation.
+    #[cfg(all(unix, feature = "signal"))]
     pub(crate) fn glance(&self) -> Option<Result<Glance, Busy>> {
         // Acquire pairs with `claim`.
         let number = self.number.load(Acquire);
@@ -330,6 +332,7 @@ impl Lane {
 
     /// Calls `f` with the name of a task that the thread runs, if it has one and no other thread
     /// holds the lock of the names.
+    #[cfg(all(unix, feature = "signal"))]
     pub(crate) fn with_name<T>(&self, task: u64, f: impl FnOnce(&str) -> T) -> Option<T> {
         let names = self.names.try_read()?;
         let (_, name) = names.iter().find(|(of, _)| *of == task)?;

@@ -33,6 +33,7 @@
 
 mod counts;
 mod frames;
+#[cfg(all(unix, feature = "signal"))]
 mod glance;
 mod held;
 mod hold;
