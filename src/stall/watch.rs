@@ -19,6 +19,9 @@ static SCHEDULE: Schedule = Schedule::new();
 /// machine that has more to do than processors.
 const LATE: Duration = Duration::from_secs(1);
 
+/// The longest time until the next look.
+const FURTHEST: Duration = Duration::from_secs(10);
+
 /// Asks for a look at a scope that was cancelled at `due_since`, or has that deadline. To be called
 /// once the scope is open and the cancel or the deadline can be seen. Holds no lock.
 pub(crate) fn ask_after(due_since: Instant, after: Duration) {
@@ -29,9 +32,17 @@ pub(crate) fn ask_after(due_since: Instant, after: Duration) {
     let Some(at) = at else {
         return;
     };
+    let at = not_too_far(at);
     if SCHEDULE.ask(encode(at)) {
         arm(tick(), at);
     }
+}
+
+/// Returns an instant for the next look, at `at` or before. The scope of a far deadline is mostly gone
+/// by then, and says nothing as it ends: a look that finds no such scope lets the thread go.
+fn not_too_far(at: Instant) -> Instant {
+    let soon = Instant::now().checked_add(FURTHEST);
+    soon.map_or(at, |soon| at.min(soon))
 }
 
 /// The alarm of the watcher.
@@ -60,7 +71,7 @@ impl Alarm for Tick {
     }
 
     fn ring(self: Arc<Self>) -> Option<Instant> {
-        let next = look();
+        let next = look().map(not_too_far);
         if let Some(at) = next {
             SCHEDULE.ask(encode(at));
         }
