@@ -19,13 +19,6 @@ pub(super) fn models() -> Vec<Model> {
             "a scope that stalls is seen by the look that was asked for, or asks the timer itself"
         ),
         breaks!(
-            broken_stall_asks_by_a_load,
-            "early-look-is-believed-by-a-load" in stall_look_sees_who_asked,
-            Exhaustive,
-            "no look comes",
-            "a scope trusts a look that it finds by a load, and that has begun already"
-        ),
-        breaks!(
             broken_stall_look_sees_too_little,
             "look-does-not-see-the-scopes-of-those-that-asked" in stall_look_sees_who_asked,
             Exhaustive,

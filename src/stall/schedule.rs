@@ -34,8 +34,6 @@ impl Schedule {
     pub(crate) fn ask(&self, at: u64) -> bool {
         // Release pairs with the acquire in `begin`. An exchange also where it changes nothing: a
         // load could miss a look that has just begun, which in turn misses the scope.
-        //
-        // fault: early-look-is-believed-by-a-load
         let before = self.next.fetch_min(at, Ordering::Release);
         before > at
     }
