@@ -3,6 +3,7 @@
 
 mod collect;
 mod draw;
+mod holders;
 mod kernel;
 mod kinds;
 pub(crate) mod label;

@@ -9,22 +9,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::collect::{Collected, Thread};
+use super::holders::{Holders, is_task, still_waits};
 use super::kernel::{Doing, Kernel};
 use super::view::{GroupView, QueuedTask};
 use super::{
-    GroupSnapshot, Holder, Inside, ObjectId, RegionKind, Snapshot, TaskKind, TaskSnapshot,
-    TaskState, Wait, WorkerSnapshot, label,
+    GroupSnapshot, Inside, ObjectId, RegionKind, Snapshot, TaskKind, TaskSnapshot, TaskState, Wait,
+    WorkerSnapshot, label,
 };
 use crate::blocking;
 use crate::cancel::{TaskId, TokenId};
-use crate::lanes::{FrameKind, FrameView, HeldView, Lane, LaneView, Object, WaitView, since_epoch};
+use crate::lanes::{FrameKind, FrameView, Object, WaitView, since_epoch};
 use crate::waiting::WaitKind;
 
 /// Scopes that are nested deeper than this are listed beside the tree.
 const DEEPEST: usize = 32;
-
-/// How many tasks a wait names at most.
-const MOST_HOLDERS: usize = 8;
 
 /// Where a task was found that has not begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,10 +135,6 @@ fn worker(thread: &Thread) -> WorkerSnapshot {
         system_thread: system_thread(thread),
         task: task.map(|frame| TaskId(frame.id)),
     }
-}
-
-fn is_task(kind: FrameKind) -> bool {
-    matches!(kind, FrameKind::Task | FrameKind::Drops)
 }
 
 fn system_thread(thread: &Thread) -> Option<u32> {
@@ -401,20 +395,10 @@ impl Builder {
 
             let index = self.push(
                 TaskSnapshot {
-                    id: queued.id,
-                    kind: TaskKind::Task,
                     name: queued.name.map(Into::into),
-                    location: queued.location,
                     state: TaskState::Queued,
                     is_starting: queued.is_starting,
-                    waits: None,
-                    thread: None,
-                    system_thread: None,
-                    told: 0,
-                    told_at: None,
-                    inside: Vec::new(),
-                    outside: 0,
-                    groups: Vec::new(),
+                    ..blank(TaskKind::Task, queued.id.0, queued.location)
                 },
                 Place::InGroup(group),
             );
@@ -532,7 +516,7 @@ impl Builder {
             queued: view.queued,
             is_ending: is_ending || view.is_closed,
             opened_in,
-            body: body.unwrap_or_else(|| unknown_body(number, location)),
+            body: body.unwrap_or_else(|| blank(TaskKind::Body, number, location)),
             tasks,
         })
     }
@@ -564,11 +548,15 @@ fn in_order(mut task: TaskSnapshot) -> TaskSnapshot {
     task
 }
 
-/// The body of a group whose thread could not be read.
-fn unknown_body(number: u64, location: &'static std::panic::Location<'static>) -> TaskSnapshot {
+/// A task of which nothing is known but its kind, its number and its place.
+fn blank(
+    kind: TaskKind,
+    id: u64,
+    location: &'static std::panic::Location<'static>,
+) -> TaskSnapshot {
     TaskSnapshot {
-        id: TaskId(number),
-        kind: TaskKind::Body,
+        id: TaskId(id),
+        kind,
         name: None,
         location,
         state: TaskState::Running,
@@ -591,20 +579,10 @@ fn empty(
     location: &'static std::panic::Location<'static>,
 ) -> TaskSnapshot {
     TaskSnapshot {
-        id: TaskId(id),
-        kind,
         name: thread.names.get(&id).cloned().map(Into::into),
-        location,
-        state: TaskState::Running,
-        is_starting: false,
-        waits: None,
         thread: thread.name.clone(),
         system_thread: system_thread(thread),
-        told: 0,
-        told_at: None,
-        inside: Vec::new(),
-        outside: 0,
-        groups: Vec::new(),
+        ..blank(kind, id, location)
     }
 }
 
@@ -641,109 +619,4 @@ impl TaskSnapshot {
         self.told = self.told.saturating_add(frame.told);
         self.told_at = frame.told_at.or(self.told_at);
     }
-}
-
-/// Which threads hold which objects.
-struct Holders {
-    by_object: HashMap<usize, Vec<Candidate>>,
-}
-
-/// A thread that held an object when its lane was read.
-struct Candidate {
-    source: &'static Lane,
-    number: u64,
-    thread: Option<String>,
-}
-
-impl Holders {
-    fn of(threads: &[Thread]) -> Self {
-        let mut by_object: HashMap<usize, Vec<Candidate>> = HashMap::new();
-        for thread in threads {
-            for held in &thread.lane.held {
-                by_object.entry(held.object).or_default().push(Candidate {
-                    source: thread.source,
-                    number: thread.lane.number,
-                    thread: thread.name.clone(),
-                });
-            }
-        }
-        Holders { by_object }
-    }
-
-    /// Returns the threads that hold the object for which `waiter` waits. They are named only if
-    /// they hold it while the wait lasts: so both are true at one moment.
-    fn hold(&self, address: usize, kind: WaitKind, waiter: &Thread) -> Vec<Holder> {
-        let Some(candidates) = self.by_object.get(&address) else {
-            return Vec::new();
-        };
-
-        // The lanes are read again: the task that held the object before may have ended, and the
-        // next task of its thread may hold it.
-        let holding = candidates
-            .iter()
-            .filter_map(|candidate| candidate.look(address));
-        let holders: Vec<_> = holding.take(MOST_HOLDERS).collect();
-        // An unlock is shown a moment after it. Of two threads that seem to hold what only one can,
-        // it is not known which does.
-        if holders.len() > 1 && is_exclusive(kind) {
-            return Vec::new();
-        }
-
-        if still_waits(waiter) {
-            holders
-        } else {
-            Vec::new()
-        }
-    }
-}
-
-/// Whether a thread is still in the wait in which it was read.
-fn still_waits(thread: &Thread) -> bool {
-    let again = thread.source.view().and_then(Result::ok);
-    // Invariant 3 of the lanes: the same version and a wait mean the same wait.
-    again.is_some_and(|view| {
-        view.number == thread.lane.number
-            && view.version == thread.lane.version
-            && view.wait.is_some()
-    })
-}
-
-impl Candidate {
-    /// Returns the holder if the thread holds the object now.
-    fn look(&self, address: usize) -> Option<Holder> {
-        let view = self.source.view()?.ok()?;
-        let held = view.held.iter().find(|held| held.object == address)?;
-        if view.number != self.number {
-            return None;
-        }
-
-        let task = taken_by(&view, held);
-        let name = task.and_then(|task| {
-            let names = self.source.names().ok()?.into_iter();
-            names.rev().find(|(of, _)| *of == task.0)
-        });
-        Some(Holder {
-            task,
-            name: name.map(|(_, name)| name.into()),
-            thread: self.thread.clone(),
-            location: held.location,
-        })
-    }
-}
-
-/// Whether only one thread at a time can hold what a wait of this kind is for.
-fn is_exclusive(kind: WaitKind) -> bool {
-    matches!(
-        kind,
-        WaitKind::Mutex | WaitKind::OnceCell | WaitKind::Deregister
-    )
-}
-
-/// Returns the task, or the body, that took an object: the innermost frame at that time.
-fn taken_by(view: &LaneView, held: &HeldView) -> Option<TaskId> {
-    let frames = view.frames.iter().take(held.depth as usize).rev();
-    let mut actors = frames
-        .into_iter()
-        .filter(|frame| is_task(frame.kind) || frame.kind == FrameKind::Scope);
-    actors.next().map(|frame| TaskId(frame.id))
 }

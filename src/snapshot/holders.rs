@@ -1,0 +1,122 @@
+//! Which threads hold what others wait for, as far as that is true at one moment.
+
+use std::collections::HashMap;
+
+use super::Holder;
+use super::collect::Thread;
+use crate::cancel::TaskId;
+use crate::lanes::{FrameKind, HeldView, Lane, LaneView};
+use crate::waiting::WaitKind;
+
+/// How many tasks a wait names at most.
+const MOST_HOLDERS: usize = 8;
+
+/// Whether a frame is that of a task.
+pub(super) fn is_task(kind: FrameKind) -> bool {
+    matches!(kind, FrameKind::Task | FrameKind::Drops)
+}
+
+/// Which threads hold which objects.
+pub(super) struct Holders {
+    by_object: HashMap<usize, Vec<Candidate>>,
+}
+
+/// A thread that held an object when its lane was read.
+struct Candidate {
+    source: &'static Lane,
+    number: u64,
+    thread: Option<String>,
+}
+
+impl Holders {
+    pub(super) fn of(threads: &[Thread]) -> Self {
+        let mut by_object: HashMap<usize, Vec<Candidate>> = HashMap::new();
+        for thread in threads {
+            for held in &thread.lane.held {
+                by_object.entry(held.object).or_default().push(Candidate {
+                    source: thread.source,
+                    number: thread.lane.number,
+                    thread: thread.name.clone(),
+                });
+            }
+        }
+        Holders { by_object }
+    }
+
+    /// Returns the threads that hold the object for which `waiter` waits. They are named only if
+    /// they hold it while the wait lasts: so both are true at one moment.
+    pub(super) fn hold(&self, address: usize, kind: WaitKind, waiter: &Thread) -> Vec<Holder> {
+        let Some(candidates) = self.by_object.get(&address) else {
+            return Vec::new();
+        };
+
+        // The lanes are read again: the task that held the object before may have ended, and the
+        // next task of its thread may hold it.
+        let holding = candidates
+            .iter()
+            .filter_map(|candidate| candidate.look(address));
+        let holders: Vec<_> = holding.take(MOST_HOLDERS).collect();
+        // An unlock is shown a moment after it. Of two threads that seem to hold what only one can,
+        // it is not known which does.
+        if holders.len() > 1 && is_exclusive(kind) {
+            return Vec::new();
+        }
+
+        if still_waits(waiter) {
+            holders
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// Whether a thread is still in the wait in which it was read.
+pub(super) fn still_waits(thread: &Thread) -> bool {
+    let again = thread.source.view().and_then(Result::ok);
+    // Invariant 3 of the lanes: the same version and a wait mean the same wait.
+    again.is_some_and(|view| {
+        view.number == thread.lane.number
+            && view.version == thread.lane.version
+            && view.wait.is_some()
+    })
+}
+
+impl Candidate {
+    /// Returns the holder if the thread holds the object now.
+    fn look(&self, address: usize) -> Option<Holder> {
+        let view = self.source.view()?.ok()?;
+        let held = view.held.iter().find(|held| held.object == address)?;
+        if view.number != self.number {
+            return None;
+        }
+
+        let task = taken_by(&view, held);
+        let name = task.and_then(|task| {
+            let names = self.source.names().ok()?.into_iter();
+            names.rev().find(|(of, _)| *of == task.0)
+        });
+        Some(Holder {
+            task,
+            name: name.map(|(_, name)| name.into()),
+            thread: self.thread.clone(),
+            location: held.location,
+        })
+    }
+}
+
+/// Whether only one thread at a time can hold what a wait of this kind is for.
+fn is_exclusive(kind: WaitKind) -> bool {
+    matches!(
+        kind,
+        WaitKind::Mutex | WaitKind::OnceCell | WaitKind::Deregister
+    )
+}
+
+/// Returns the task, or the body, that took an object: the innermost frame at that time.
+fn taken_by(view: &LaneView, held: &HeldView) -> Option<TaskId> {
+    let frames = view.frames.iter().take(held.depth as usize).rev();
+    let mut actors = frames
+        .into_iter()
+        .filter(|frame| is_task(frame.kind) || frame.kind == FrameKind::Scope);
+    actors.next().map(|frame| TaskId(frame.id))
+}
