@@ -423,6 +423,7 @@ mod waiting;
 mod workers;
 
 pub mod channel;
+pub mod deadlock;
 #[cfg(all(unix, not(loom), feature = "io"))]
 pub mod io;
 #[cfg(all(unix, not(loom), feature = "net"))]

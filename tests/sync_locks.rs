@@ -118,7 +118,6 @@ fn an_uncancellable_lock_waits_in_a_cancelled_scope() -> anyhow::Result<()> {
 }
 
 #[test]
-#[cfg(debug_assertions)]
 fn locking_an_own_mutex_names_both_places() {
     let mutex = Mutex::new(0);
     let first = line!() + 1;
@@ -157,7 +156,6 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
                 let lock_had = taskgroup::timeout(soon, || anyhow::Ok(*lock.write()?))?;
                 assert!(mutex_had.is_none() && lock_had.is_none());
                 // Locks of its own are known.
-                #[cfg(debug_assertions)]
                 {
                     let own = Mutex::new(0);
                     let _own = own.lock()?;
@@ -173,7 +171,6 @@ fn a_task_in_place_waits_for_a_lock_of_the_owner() -> anyhow::Result<()> {
         })?;
     }
     // The task of the owner holds it again, as before.
-    #[cfg(debug_assertions)]
     assert!(panic_of(|| mutex.lock_uncancellable()).contains("holds the lock already"));
     Ok(())
 }
@@ -244,14 +241,12 @@ fn a_task_that_waits_for_a_lock_of_its_joiner_is_not_run_in_place() {
 }
 
 /// The text of the panic with which `f` ends.
-#[cfg(debug_assertions)]
 fn panic_of<T>(f: impl FnOnce() -> T) -> String {
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(f()))).unwrap_err();
     *payload.downcast::<String>().expect("a panic with a text")
 }
 
 #[test]
-#[cfg(debug_assertions)]
 fn waiting_for_an_own_guard_names_both_places() -> anyhow::Result<()> {
     let _watch = watch();
     let lock = RwLock::new(0);
@@ -300,7 +295,6 @@ fn waiting_for_an_own_guard_names_both_places() -> anyhow::Result<()> {
 }
 
 #[test]
-#[cfg(debug_assertions)]
 fn reading_again_is_reported_if_a_writer_waits() -> anyhow::Result<()> {
     let _watch = watch();
     let lock = RwLock::new(0);

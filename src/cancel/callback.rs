@@ -97,12 +97,12 @@ impl Node {
     /// Runs the callback registered last. Returns false if there is none.
     pub(super) fn run_next_callback(self: &Arc<Self>) -> bool {
         let mut inner = self.inner.lock();
-        let Some(callback) = inner.watchers().callbacks.begin_last(frames::slot) else {
+        let Some((id, callback)) = inner.watchers().callbacks.begin_last(frames::slot) else {
             return false;
         };
         drop(inner);
         // The drop of its guard waits for this thread.
-        let held = Held::begin(&self.inner);
+        let held = Held::begin_at(self.object_of(id));
 
         // Outside any scope: what a callback can do does not depend on the scope of the cancelling
         // thread, which is cancelled itself more often than not.
@@ -118,6 +118,13 @@ impl Node {
             self.callback_panicked(payload);
         }
         true
+    }
+
+    /// Returns what lanes show for a callback of this node: a number that is no address of a lock,
+    /// since it is odd. Another callback of the node has another number.
+    fn object_of(&self, callback: u64) -> usize {
+        let node = self.id().0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        node.wrapping_add(2 * callback) as usize | 1
     }
 
     /// Takes a callback out of the list, or waits until it has ended.
@@ -154,7 +161,7 @@ impl Node {
             let mut inner = self.inner.lock();
             inner.watchers().callbacks.runner_of(id).is_none()
         };
-        let what = WaitKind::Deregister.on(Object::of(&self.inner));
+        let what = WaitKind::Deregister.on(Object::At(self.object_of(id)));
         wait_uncancellable(what, || None, has_ended);
     }
 }

@@ -92,12 +92,13 @@ impl Callbacks {
         Some((last.id, last.callback))
     }
 
-    /// Takes out the callback registered last, which the thread of `by` is about to run.
-    pub(super) fn begin_last(&mut self, by: impl FnOnce() -> Arc<Slot>) -> Option<Callback> {
+    /// Takes out the callback registered last, with its number. The thread of `by` is about to run
+    /// it.
+    pub(super) fn begin_last(&mut self, by: impl FnOnce() -> Arc<Slot>) -> Option<(u64, Callback)> {
         let (id, callback) = self.pop()?;
         // Invariant 3: the caller holds the lock across both.
         self.running = Some(Running { id, by: by() });
-        Some(callback)
+        Some((id, callback))
     }
 
     /// Ends the callback that runs. Returns the threads that wait for that, for the caller to wake.

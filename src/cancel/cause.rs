@@ -78,6 +78,13 @@ pub enum CancelCause {
     GroupFinished,
     /// A [`CancelOnDrop`](crate::CancelOnDrop) was dropped.
     Dropped,
+    /// Threads of the group waited for each other, and
+    /// [`DeadlockPolicy::Cancel`](crate::deadlock::DeadlockPolicy) is set.
+    #[non_exhaustive]
+    Deadlock {
+        /// The threads, and what each waited for.
+        cycle: String,
+    },
     /// The semaphore that the call asked for a permit was closed. No scope was cancelled. See
     /// [`Semaphore::close`](crate::sync::Semaphore::close).
     SemaphoreClosed,
@@ -109,6 +116,7 @@ impl fmt::Display for CancelCause {
             CancelCause::Signal { signal } => write!(f, "signal {signal}"),
             CancelCause::GroupFinished => f.write_str("the group has finished"),
             CancelCause::Dropped => f.write_str("the drop guard was dropped"),
+            CancelCause::Deadlock { cycle } => write!(f, "a deadlock: {}", one_line(cycle)),
             CancelCause::SemaphoreClosed => f.write_str("the semaphore was closed"),
         }
     }

@@ -5,8 +5,6 @@ pub(crate) use super::frames::{
     LazyTask, OwnNode, current, current_own, enter, identity, in_place, made_own, outside, slot,
     within, within_lazy, within_task,
 };
-#[cfg(debug_assertions)]
-pub(crate) use super::locks::Errand;
 pub(crate) use super::locks::{lock_released, lock_taken};
 #[cfg(any(unix, loom))]
 #[allow(

@@ -167,15 +167,16 @@ impl Drop for Recorded {
 }
 
 /// Records that this thread runs `task`, of a group with the token `group` that was opened in
-/// `opened_in` under `bindings`.
+/// `opened_in` under `bindings`. Its lane shows a frame of this kind.
 #[inline(always)]
 pub(crate) fn begin(
     task: TaskIdentity,
+    kind: FrameKind,
     group: TokenId,
     opened_in: Option<Arc<Actor>>,
     bindings: Bindings,
 ) -> Recorded {
-    let shown = show(FrameKind::Task, &task, group);
+    let shown = show(kind, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
     Recorded::set(Some(actor), Drops::Well, bindings, Some(shown))
 }

@@ -1,8 +1,6 @@
-//! The locks of this crate that a thread holds, counted; and, in debug builds, which task runs.
+//! The locks of this crate that a thread holds, counted.
 
 use std::cell::Cell;
-#[cfg(debug_assertions)]
-use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 
 use crate::facade::local;
 
@@ -34,43 +32,4 @@ pub(crate) fn lock_released() {
 #[inline]
 pub(super) fn holds_lock() -> bool {
     LOCKS.try_with(|locks| locks.get() != 0).unwrap_or(false)
-}
-
-#[cfg(debug_assertions)]
-local! {
-    // The number of the innermost task that runs on this thread; zero outside any task.
-    static ERRAND: Cell<u64> = Cell::new(0);
-}
-
-/// While it lives, this thread runs one more task.
-#[cfg(debug_assertions)]
-#[must_use = "the task has ended at once if this is not kept"]
-pub(crate) struct Errand {
-    before: u64,
-}
-
-#[cfg(debug_assertions)]
-impl Errand {
-    pub(crate) fn begin() -> Self {
-        static NEXT: PlainU64 = PlainU64::new(1);
-        let number = NEXT.fetch_add(1, Relaxed);
-        Errand {
-            before: ERRAND
-                .try_with(|errand| errand.replace(number))
-                .unwrap_or(0),
-        }
-    }
-
-    /// Returns the number of the innermost task of this thread, unique in the process; zero outside
-    /// any task.
-    pub(crate) fn current() -> u64 {
-        ERRAND.try_with(Cell::get).unwrap_or(0)
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Drop for Errand {
-    fn drop(&mut self) {
-        let _ = ERRAND.try_with(|errand| errand.set(self.before));
-    }
 }

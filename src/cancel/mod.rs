@@ -88,5 +88,5 @@ pub(crate) use node::{KeptCanceller, Node, Observer};
 pub use retried::Retried;
 pub(crate) use text::{Escaped, one_line};
 #[cfg(not(loom))]
-pub(crate) use timer::{Alarm, arm};
+pub(crate) use timer::{Alarm, arm, has_alarms};
 pub use token::{CancelOnDrop, CancelToken};

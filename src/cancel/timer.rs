@@ -128,6 +128,12 @@ pub(super) fn disarm(armed: u64, number: u64) {
     drop(entry);
 }
 
+/// Returns whether an alarm is set.
+#[cfg(not(loom))]
+pub(crate) fn has_alarms() -> bool {
+    !TIMER.lock().entries.is_empty()
+}
+
 /// Makes sure that a thread looks at the clock at `at` (invariant 3).
 fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
     match &timer.watch {
@@ -166,6 +172,8 @@ fn start() {
 }
 
 fn run() {
+    #[cfg(not(loom))]
+    let _helper = crate::lanes::Helper::begin();
     let me = TokenId::next().0;
     let mut idle_since = Instant::now();
     let mut timer = TIMER.lock();

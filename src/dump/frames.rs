@@ -85,8 +85,8 @@ fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
     let at = Place(Some(frame.location));
     let (id, group) = (frame.id, frame.group);
     match frame.kind {
-        FrameKind::Task | FrameKind::Drops => {
-            let what = if frame.kind == FrameKind::Task {
+        FrameKind::Task | FrameKind::Daemon | FrameKind::Drops => {
+            let what = if frame.kind != FrameKind::Drops {
                 "task"
             } else {
                 "drops of task"

@@ -36,10 +36,12 @@ pub(crate) enum FrameKind {
     Drops,
     /// A call of `abandon`, on the thread that was started for it.
     Abandon,
+    /// A task that its scope ends when the others have ended.
+    Daemon,
 }
 
 impl FrameKind {
-    const ALL: [FrameKind; 9] = [
+    const ALL: [FrameKind; 10] = [
         FrameKind::Task,
         FrameKind::Scope,
         FrameKind::Region,
@@ -49,7 +51,13 @@ impl FrameKind {
         FrameKind::Callback,
         FrameKind::Drops,
         FrameKind::Abandon,
+        FrameKind::Daemon,
     ];
+
+    /// Whether the frame counts for its group: a task, or values of a task that are dropped.
+    pub(crate) fn is_task(self) -> bool {
+        matches!(self, FrameKind::Task | FrameKind::Daemon | FrameKind::Drops)
+    }
 }
 
 /// A frame, as its thread pushes it.
@@ -275,6 +283,16 @@ impl Frames {
             }
             *view = piece.and_then(|piece| piece.frames[index % PIECE].view());
         }
+    }
+
+    /// Returns which of the first `depth` frames is the innermost task. For the owner.
+    pub(super) fn innermost_task(&self, depth: u32) -> Option<u32> {
+        (0..depth).rev().find(|index| {
+            let cell = self.deep(*index as usize, false);
+            let kind = cell.map(|cell| usize::from(cell.kind.load(Relaxed)));
+            kind.and_then(|kind| FrameKind::ALL.get(kind))
+                .is_some_and(|kind| kind.is_task())
+        })
     }
 
     /// Returns the frames, the outermost first. Under the version.

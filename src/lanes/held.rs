@@ -11,6 +11,36 @@ use std::sync::atomic::{AtomicU32 as PlainU32, AtomicUsize as PlainUsize};
 
 use crossbeam_utils::atomic::AtomicCell;
 
+/// How a thread holds an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HeldAs {
+    /// No other thread can have it: a lock to write, a turn, a callback that runs.
+    Exclusive,
+    /// Other threads may have it too: a lock to read.
+    Shared,
+}
+
+/// The bit of a `depth` that says that the object is shared.
+const SHARED: u32 = 1 << 31;
+
+impl HeldAs {
+    #[inline(always)]
+    fn bit(self) -> u32 {
+        match self {
+            HeldAs::Exclusive => 0,
+            HeldAs::Shared => SHARED,
+        }
+    }
+
+    fn of(depth: u32) -> Self {
+        if depth & SHARED == 0 {
+            HeldAs::Exclusive
+        } else {
+            HeldAs::Shared
+        }
+    }
+}
+
 /// How many objects of one sort a lane shows. A thread that holds more shows the first of them.
 const SHOWN: usize = 12;
 
@@ -19,7 +49,7 @@ const SHOWN: usize = 12;
 pub(super) struct HeldCell {
     /// Its address, or 0.
     object: PlainUsize,
-    /// The number of frames of the lane when it was taken.
+    /// The number of frames of the lane when it was taken, and whether the object is shared.
     depth: PlainU32,
     location: AtomicCell<Option<&'static Location<'static>>>,
 }
@@ -38,6 +68,7 @@ pub(crate) struct HeldView {
     pub(crate) object: usize,
     /// The number of frames of the lane when it was taken: the frame below has taken it.
     pub(crate) depth: u32,
+    pub(crate) access: HeldAs,
     pub(crate) location: Option<&'static Location<'static>>,
 }
 
@@ -50,45 +81,54 @@ impl HeldObjects {
     }
 
     #[inline(always)]
-    pub(super) fn add(&self, object: usize, depth: u32, location: &'static Location<'static>) {
+    pub(super) fn add(
+        &self,
+        object: usize,
+        access: HeldAs,
+        depth: u32,
+        location: &'static Location<'static>,
+    ) {
         let count = self.count.load(Relaxed);
         if let Some(cell) = self.cells.get(count as usize) {
-            cell.set(object, depth, location);
+            cell.set(object, access, depth, location);
         }
         // Those for which there is no room are counted.
         self.count.store(count.wrapping_add(1), Relaxed);
     }
 
+    /// Removes an object that was taken at `location`.
     #[inline(always)]
-    pub(super) fn remove(&self, object: usize) {
+    pub(super) fn remove(&self, object: usize, location: &'static Location<'static>) {
         let last = self.count.load(Relaxed).wrapping_sub(1);
         // The object that was taken last is mostly given back first.
         match self.cells.get(last as usize) {
-            Some(cell) if cell.is_of(object) => {
+            Some(cell) if cell.is_entry(object, location) => {
                 cell.clear();
                 self.count.store(last, Relaxed);
             }
-            _ => self.remove_inner(object, last),
+            _ => self.remove_inner(object, location, last),
         }
     }
 
     /// Removes an object that is not the last of those shown.
     #[cold]
-    fn remove_inner(&self, object: usize, last: u32) {
+    fn remove_inner(&self, object: usize, location: &'static Location<'static>, last: u32) {
         // It was taken before the thread had a lane.
         if last == u32::MAX {
             return;
         }
 
         let shown = &self.cells[..SHOWN.min(last as usize + 1)];
-        let found = shown.iter().rposition(|cell| cell.is_of(object));
+        let mut found = shown.iter();
+        let found = found.rposition(|cell| cell.is_entry(object, location));
         if let Some(index) = found {
             // The entries behind it move down, each cleared before it is written.
             for pair in shown[index..].windows(2) {
                 pair[0].clear();
                 if let Some(next) = pair[1].view() {
                     pair[0].location.store(next.location);
-                    pair[0].depth.store(next.depth, Relaxed);
+                    let depth = next.depth | next.access.bit();
+                    pair[0].depth.store(depth, Relaxed);
                     pair[0].object.store(next.object, Release);
                 }
             }
@@ -108,6 +148,17 @@ impl HeldObjects {
     /// Gives what was taken in frames deeper than `depth` to the frame that goes on.
     pub(super) fn rise(&self, depth: u32) {
         self.cells.iter().for_each(|cell| cell.rise(depth));
+    }
+
+    /// Returns whether an object that was taken at `location` is shown.
+    pub(super) fn contains(&self, object: usize, location: &'static Location<'static>) -> bool {
+        let mut cells = self.cells.iter();
+        cells.any(|cell| cell.is_entry(object, location))
+    }
+
+    /// Returns the entry of an object.
+    pub(super) fn find(&self, object: usize) -> Option<&HeldCell> {
+        self.cells.iter().rev().find(|cell| cell.is_of(object))
     }
 
     pub(super) fn clear(&self) {
@@ -131,9 +182,15 @@ impl HeldCell {
 
     /// Shows an object in a cell that shows none.
     #[inline(always)]
-    pub(super) fn set(&self, object: usize, depth: u32, location: &'static Location<'static>) {
+    pub(super) fn set(
+        &self,
+        object: usize,
+        access: HeldAs,
+        depth: u32,
+        location: &'static Location<'static>,
+    ) {
         self.location.store(Some(location));
-        self.depth.store(depth, Relaxed);
+        self.depth.store(depth | access.bit(), Relaxed);
         // Release: a reader that sees the object sees its place.
         self.object.store(object, Release);
     }
@@ -141,12 +198,26 @@ impl HeldCell {
     /// If it was taken deeper than at `depth`, it was taken there.
     pub(super) fn rise(&self, depth: u32) {
         let taken = self.depth.load(Relaxed);
-        self.depth.store(taken.min(depth), Relaxed);
+        let risen = (taken & !SHARED).min(depth) | (taken & SHARED);
+        self.depth.store(risen, Relaxed);
     }
 
     #[inline(always)]
     pub(super) fn is_of(&self, object: usize) -> bool {
         self.object.load(Relaxed) == object
+    }
+
+    /// Returns whether it shows an object that was taken at `location`. Two guards to read one lock
+    /// are told apart by that. For the owner.
+    #[inline(always)]
+    pub(super) fn is_entry(&self, object: usize, location: &'static Location<'static>) -> bool {
+        let taken = self.location.load();
+        self.is_of(object) && taken.is_some_and(|taken| std::ptr::eq(taken, location))
+    }
+
+    /// Shares an object that was exclusive.
+    pub(super) fn share(&self) {
+        self.depth.store(self.depth.load(Relaxed) | SHARED, Relaxed);
     }
 
     #[inline(always)]
@@ -160,7 +231,8 @@ impl HeldCell {
         let is_same = object != 0 && self.is_of(object);
         is_same.then_some(HeldView {
             object,
-            depth,
+            depth: depth & !SHARED,
+            access: HeldAs::of(depth),
             location,
         })
     }
@@ -170,6 +242,11 @@ impl HeldCell {
 mod tests {
     use super::*;
 
+    #[inline(never)]
+    fn here() -> &'static Location<'static> {
+        Location::caller()
+    }
+
     fn objects(held: &HeldObjects) -> Vec<usize> {
         held.view().map(|held| held.object).collect()
     }
@@ -177,44 +254,74 @@ mod tests {
     #[test]
     fn objects_are_given_back_in_any_order() {
         let held = HeldObjects::new();
-        let here = Location::caller();
-        (1..=4).for_each(|object| held.add(object, 7, here));
-        held.remove(2);
+        (1..=4).for_each(|object| held.add(object, HeldAs::Exclusive, 7, here()));
+        held.remove(2, here());
         assert_eq!(objects(&held), [1, 3, 4]);
         assert!(held.view().all(|held| held.depth == 7));
-        held.remove(4);
-        held.remove(1);
+        held.remove(4, here());
+        held.remove(1, here());
         assert_eq!(objects(&held), [3]);
-        held.remove(3);
+        held.remove(3, here());
         assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
     }
 
     #[test]
     fn an_object_that_outlives_its_frame_belongs_to_the_frame_around() {
         let held = HeldObjects::new();
-        held.add(1, 1, Location::caller());
-        held.add(2, 3, Location::caller());
+        held.add(1, HeldAs::Shared, 1, here());
+        held.add(2, HeldAs::Shared, 3, here());
         held.rise(2);
         let depths: Vec<_> = held.view().map(|held| held.depth).collect();
         assert_eq!(depths, [1, 2]);
     }
 
     #[test]
+    fn an_object_can_be_shared_after_it_was_taken() {
+        let held = HeldObjects::new();
+        (8..10).for_each(|object| held.add(object, HeldAs::Exclusive, 3, here()));
+        held.find(9).expect("it is held").share();
+        let access = |held: &HeldObjects| held.view().map(|held| held.access).collect::<Vec<_>>();
+        assert_eq!(access(&held), [HeldAs::Exclusive, HeldAs::Shared]);
+
+        // It stays shared where it moves.
+        held.remove(8, here());
+        assert_eq!(access(&held), [HeldAs::Shared]);
+        assert!(held.view().all(|held| held.depth == 3) && held.find(8).is_none());
+    }
+
+    #[test]
     fn objects_for_which_there_is_no_room_are_counted() {
         let held = HeldObjects::new();
-        (1..=SHOWN + 2).for_each(|object| held.add(object, 0, Location::caller()));
+        let add = |object| held.add(object, HeldAs::Shared, 0, here());
+        (1..=SHOWN + 2).for_each(add);
         assert_eq!(objects(&held).len(), SHOWN);
         // The last two are not shown, and one that is shown goes first.
-        held.remove(1);
+        held.remove(1, here());
         assert_eq!(objects(&held).len(), SHOWN - 1);
-        (2..=SHOWN + 2).rev().for_each(|object| held.remove(object));
+        (2..=SHOWN + 2)
+            .rev()
+            .for_each(|object| held.remove(object, here()));
         assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn two_entries_of_one_object_are_told_apart_by_their_places() {
+        let held = HeldObjects::new();
+        let other = Location::caller();
+        held.add(1, HeldAs::Shared, 1, other);
+        held.add(1, HeldAs::Shared, 2, here());
+        assert!(held.contains(1, other) && !held.contains(2, other));
+
+        held.remove(1, other);
+        assert!(!held.contains(1, other));
+        let depths: Vec<_> = held.view().map(|held| held.depth).collect();
+        assert_eq!(depths, [2]);
     }
 
     #[test]
     fn an_object_that_was_never_shown_is_given_back_without_harm() {
         let held = HeldObjects::new();
-        held.remove(1);
+        held.remove(1, here());
         assert_eq!(held.count.load(Relaxed), 0);
     }
 }

@@ -2,46 +2,81 @@
 
 use std::panic::Location;
 
+use super::held::HeldAs;
 use super::mine;
 use super::wait::address;
 
-/// Shows that this thread holds `lock` until [`unlocked`]. It holds no other lock if this
-/// `is_first`.
+/// Shows that this thread holds `lock` until [`unlocked`], and has taken it at `location`. It holds
+/// no other lock if this `is_first`.
 #[inline(always)]
-#[track_caller]
-pub(crate) fn locked<T: ?Sized>(lock: &T, is_first: bool) {
+pub(crate) fn locked<T: ?Sized>(
+    lock: &T,
+    access: HeldAs,
+    is_first: bool,
+    location: &'static Location<'static>,
+) {
     if let Some(lane) = mine() {
-        lane.lock(address(lock), is_first, Location::caller());
+        lane.lock(address(lock), access, is_first, location);
     }
 }
 
-/// Shows that this thread does not hold `lock` any more.
+/// Shows that this thread does not hold `lock` any more, which it has taken at `location`.
 #[inline(always)]
-pub(crate) fn unlocked<T: ?Sized>(lock: &T) {
+pub(crate) fn unlocked<T: ?Sized>(lock: &T, location: &'static Location<'static>) {
     if let Some(lane) = mine() {
-        lane.unlock(address(lock));
+        lane.unlock(address(lock), location);
     }
+}
+
+/// Shows that this thread, which held `lock` alone, shares it from now on.
+pub(crate) fn downgraded<T: ?Sized>(lock: &T) {
+    if let Some(lane) = mine() {
+        lane.share(address(lock));
+    }
+}
+
+/// Returns where the code that this thread runs has taken `lock` in a way that `excludes` what it
+/// is about to wait for: it would wait for itself.
+///
+/// A task that runs in place of a wait of another task is code of its own: it waits for what that
+/// task holds like a task on a worker.
+#[cold]
+pub(crate) fn locked_here<T: ?Sized>(
+    lock: &T,
+    excludes: impl Fn(HeldAs) -> bool,
+) -> Option<&'static Location<'static>> {
+    mine()?.locked_here(address(lock), excludes)
 }
 
 /// While it lives, this thread shows that it holds an object other than a lock, for which others
 /// may wait.
 #[derive(Debug)]
-pub(crate) struct Held<'a, T>(&'a T);
+pub(crate) struct Held {
+    object: usize,
+    location: &'static Location<'static>,
+}
 
-impl<'a, T> Held<'a, T> {
+impl Held {
     #[track_caller]
-    pub(crate) fn begin(object: &'a T) -> Self {
+    pub(crate) fn begin<T>(object: &T) -> Self {
+        Held::begin_at(address(object))
+    }
+
+    /// Like [`begin`](Self::begin), for the object that waits show as this number.
+    #[track_caller]
+    pub(crate) fn begin_at(object: usize) -> Self {
+        let location = Location::caller();
         if let Some(lane) = mine() {
-            lane.hold(address(object), Location::caller());
+            lane.hold(object, HeldAs::Exclusive, location);
         }
-        Held(object)
+        Held { object, location }
     }
 }
 
-impl<T> Drop for Held<'_, T> {
+impl Drop for Held {
     fn drop(&mut self) {
         if let Some(lane) = mine() {
-            lane.release(address(self.0));
+            lane.release(self.object, self.location);
         }
     }
 }

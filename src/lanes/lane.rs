@@ -6,8 +6,11 @@ use std::fmt;
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool as PlainBool, AtomicI32 as PlainI32, AtomicU64 as PlainU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{
+    AtomicBool as PlainBool, AtomicI32 as PlainI32, AtomicU32 as PlainU32, AtomicU64 as PlainU64,
+    fence,
+};
 use std::thread::Thread;
 use std::time::Instant;
 
@@ -15,7 +18,7 @@ use super::counts::Counts;
 use super::frames::{Frame, FrameView, Frames, StartMark};
 #[cfg(all(unix, feature = "signal"))]
 use super::glance::Glance;
-use super::held::{HeldCell, HeldObjects, HeldView};
+use super::held::{HeldAs, HeldCell, HeldObjects, HeldView};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags, WaitView, since_epoch};
 use crate::facade::{PlainRwLock, const_fn};
@@ -38,6 +41,9 @@ pub(crate) struct Lane {
     /// The first lock that the thread holds. Apart from the rest: most threads that hold one hold
     /// no other, and a lock must cost little.
     first_lock: HeldCell,
+    /// How often the thread has begun, and how often it has ended, to look whether the wait is over
+    /// after it was woken: odd while it looks.
+    looks: PlainU32,
     held: HeldObjects,
     /// Tells the threads that had this lane apart; 0 while no thread has it.
     number: PlainU64,
@@ -78,6 +84,7 @@ impl Lane {
                 frames: Frames::new(),
                 wait: WaitCell::new(),
                 first_lock: HeldCell::new(),
+                looks: PlainU32::new(0),
                 held: HeldObjects::new(),
                 number: PlainU64::new(0),
                 system: PlainI32::new(0),
@@ -190,32 +197,105 @@ impl Lane {
             .note_told(location, || since_epoch(Instant::now()));
     }
 
-    #[cold]
-    pub(super) fn hold(&self, object: usize, location: &'static Location<'static>) {
-        self.held.add(object, self.frames.depth(), location);
+    /// Notes that the thread was woken, and looks whether its wait is over. For the owner.
+    pub(crate) fn begin_look(&self) {
+        // Only the owner writes it.
+        self.looks.store(self.looks.load(Relaxed) | 1, Relaxed);
+        // Pairs with the fence in `next_look`: either the reader sees that this look has begun, and
+        // asks for the next, or this look sees all that the reader has seen.
+        fence(SeqCst);
+    }
+
+    /// Notes that the wait is not over. For the owner.
+    pub(crate) fn end_look(&self) {
+        let looks = self.looks.load(Relaxed);
+        // Release pairs with `has_looked`: the look is over when the reader reads the lane again.
+        self.looks.store((looks | 1).wrapping_add(1), Release);
+    }
+
+    /// Returns the count at which the thread has looked at its wait once more, from the beginning.
+    pub(crate) fn next_look(&self) -> u32 {
+        // See `begin_look`.
+        fence(SeqCst);
+        // A look that has begun counts for nothing: it may be before what the reader has seen.
+        self.looks.load(Relaxed).wrapping_add(3) & !1
+    }
+
+    /// Returns whether the thread has come to the count `look`.
+    pub(crate) fn has_looked(&self, look: u32) -> bool {
+        self.looks.load(Acquire).wrapping_sub(look) as i32 >= 0
     }
 
     #[cold]
-    pub(super) fn release(&self, object: usize) {
-        self.held.remove(object);
+    pub(super) fn hold(&self, object: usize, access: HeldAs, location: &'static Location<'static>) {
+        self.held.add(object, access, self.frames.depth(), location);
+    }
+
+    /// Shows that other threads may have a lock of this thread too. For the owner.
+    pub(super) fn share(&self, object: usize) {
+        if self.first_lock.is_of(object) {
+            self.first_lock.share();
+        } else if let Some(cell) = self.held.find(object) {
+            cell.share();
+        }
+    }
+
+    /// See [`locked_here`](super::locked_here). For the owner.
+    pub(super) fn locked_here(
+        &self,
+        object: usize,
+        excludes: impl Fn(HeldAs) -> bool,
+    ) -> Option<&'static Location<'static>> {
+        let task = self.frames.innermost_task(self.frames.depth());
+        let mut held = self.first_lock.view().into_iter().chain(self.held.view());
+        let found = held.find(|held| {
+            held.object == object
+                && excludes(held.access)
+                && self.frames.innermost_task(held.depth) == task
+        });
+        found?.location
+    }
+
+    #[cold]
+    pub(super) fn release(&self, object: usize, location: &'static Location<'static>) {
+        self.held.remove(object, location);
     }
 
     /// Shows a lock. The thread holds no other if it `is_first`.
     #[inline(always)]
-    pub(super) fn lock(&self, object: usize, is_first: bool, location: &'static Location<'static>) {
+    pub(super) fn lock(
+        &self,
+        object: usize,
+        access: HeldAs,
+        is_first: bool,
+        location: &'static Location<'static>,
+    ) {
         if is_first {
-            self.first_lock.set(object, self.frames.depth(), location);
+            let depth = self.frames.depth();
+            self.first_lock.set(object, access, depth, location);
         } else {
-            self.hold(object, location);
+            self.hold(object, access, location);
         }
     }
 
+    /// Takes back a lock that was taken at `location`.
     #[inline(always)]
-    pub(super) fn unlock(&self, object: usize) {
-        if self.first_lock.is_of(object) {
+    pub(super) fn unlock(&self, object: usize, location: &'static Location<'static>) {
+        if self.first_lock.is_of(object) && self.held.is_empty() {
             self.first_lock.clear();
         } else {
-            self.release(object);
+            self.unlock_one_of_several(object, location);
+        }
+    }
+
+    #[cold]
+    fn unlock_one_of_several(&self, object: usize, location: &'static Location<'static>) {
+        // A lock that was taken to read twice is mostly given back in the other order.
+        let is_first = self.first_lock.is_entry(object, location);
+        if is_first && !self.held.contains(object, location) {
+            self.first_lock.clear();
+        } else {
+            self.release(object, location);
         }
     }
 
@@ -337,6 +417,13 @@ impl Lane {
         let names = self.names.try_read()?;
         let (_, name) = names.iter().find(|(of, _)| *of == task)?;
         Some(f(name))
+    }
+
+    /// Reads only the wait. Returns none if there is none, or the thread is writing the lane.
+    pub(crate) fn wait(&self) -> Option<WaitView> {
+        let is_claimed = self.number.load(Acquire) != 0;
+        let read = is_claimed.then(|| self.version.read(|| self.wait.view()));
+        read.flatten()?.1
     }
 
     /// Returns whether the thread that was read as `view` still has the lane.

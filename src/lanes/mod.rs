@@ -23,7 +23,10 @@
 //!    version. The end of the start of a task needs none either, and any thread may note it.
 //! 3. While a thread is parked, the version of its lane does not change. So two reads that find the
 //!    same version, and the same wait both times, have found one wait.
-//! 4. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
+//! 4. A thread that is woken counts, in `looks`, before and after it looks whether its wait is
+//!    over. So a reader can wake a thread and learn that the thread itself found its wait not to be
+//!    over.
+//! 5. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
 //!    runs no code of the user's under them. Readers do not hinder each other.
 //!
 //! Nothing here is part of a protocol between threads: the crate never decides anything by what a
@@ -36,6 +39,8 @@ mod frames;
 #[cfg(all(unix, feature = "signal"))]
 mod glance;
 mod held;
+#[cfg(not(loom))]
+mod helpers;
 mod hold;
 mod lane;
 mod push;
@@ -51,13 +56,20 @@ pub(crate) use frames::FrameView;
 pub(crate) use frames::{Frame, FrameKind, StartMark};
 #[cfg(all(unix, not(loom), feature = "signal"))]
 pub(crate) use glance::Glance;
+pub(crate) use held::HeldAs;
 #[cfg(not(loom))]
 pub(crate) use held::HeldView;
-pub(crate) use hold::{Held, locked, unlocked};
+#[cfg(not(loom))]
+pub(crate) use helpers::Helper;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub(crate) use helpers::helpers;
+pub(crate) use hold::{Held, downgraded, locked, locked_here, unlocked};
 #[cfg(not(loom))]
 pub(crate) use lane::{Busy, LaneView, OpenGroup};
 pub(crate) use lane::{Describe, Lane};
 pub(crate) use push::{Pushed, mark_starting, push, push_here};
+#[cfg(not(loom))]
+use registry::system_number;
 #[cfg(not(loom))]
 pub(crate) use registry::{all, mine};
 pub(crate) use tally::{add_to, sum};

@@ -135,12 +135,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Lane> {
 }
 
 #[cfg(target_os = "linux")]
-fn system_number() -> i32 {
+pub(super) fn system_number() -> i32 {
     nix::unistd::gettid().as_raw()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn system_number() -> i32 {
+pub(super) fn system_number() -> i32 {
     0
 }
 

@@ -11,11 +11,6 @@ use crate::waiting::WaitKind;
 /// How many tasks a wait names at most.
 const MOST_HOLDERS: usize = 8;
 
-/// Whether a frame is that of a task.
-pub(super) fn is_task(kind: FrameKind) -> bool {
-    matches!(kind, FrameKind::Task | FrameKind::Drops)
-}
-
 /// Which threads hold which objects.
 pub(super) struct Holders {
     by_object: HashMap<usize, Vec<Candidate>>,
@@ -117,6 +112,6 @@ fn taken_by(view: &LaneView, held: &HeldView) -> Option<TaskId> {
     let frames = view.frames.iter().take(held.depth as usize).rev();
     let mut actors = frames
         .into_iter()
-        .filter(|frame| is_task(frame.kind) || frame.kind == FrameKind::Scope);
+        .filter(|frame| frame.kind.is_task() || frame.kind == FrameKind::Scope);
     actors.next().map(|frame| TaskId(frame.id))
 }

@@ -21,9 +21,10 @@ pub(crate) use draw::{Name, Place, Span, held_by as holder};
 #[cfg(all(target_os = "linux", feature = "signal"))]
 pub(crate) use kernel::calls;
 pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};
+pub(crate) use label::of as label_of;
 pub use nodes::{GroupSnapshot, TaskSnapshot};
 pub use take::snapshot;
-pub(crate) use view::{BatchView, GroupView, LARGEST_LISTING, QueuedTask};
+pub(crate) use view::{BatchView, GroupView, LARGEST_LISTING, QueuedTask, TokenView};
 pub use wait::{Holder, ObjectId, Wait};
 pub use whole::Snapshot;
 pub use worker::WorkerSnapshot;

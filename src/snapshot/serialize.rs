@@ -323,6 +323,7 @@ fn cause(cause: &CancelCause) -> &'static str {
         CancelCause::BodyPanicked => "body_panicked",
         CancelCause::Deadline { .. } => "deadline",
         CancelCause::Signal { .. } => "signal",
+        CancelCause::Deadlock { .. } => "deadlock",
         CancelCause::GroupFinished => "group_finished",
         CancelCause::Dropped => "dropped",
         CancelCause::SemaphoreClosed => "semaphore_closed",

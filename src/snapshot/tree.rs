@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::collect::{Collected, Thread};
-use super::holders::{Holders, is_task, still_waits};
+use super::holders::{Holders, still_waits};
 use super::kernel::{Doing, Kernel};
 use super::view::{GroupView, QueuedTask};
 use super::{
@@ -129,7 +129,7 @@ pub(super) fn build(collected: Collected) -> Snapshot {
 
 fn worker(thread: &Thread) -> WorkerSnapshot {
     let tasks = thread.lane.frames.iter().rev();
-    let task = tasks.into_iter().find(|frame| is_task(frame.kind));
+    let task = tasks.into_iter().find(|frame| frame.kind.is_task());
     WorkerSnapshot {
         thread: thread.name.clone(),
         system_thread: system_thread(thread),
@@ -609,7 +609,11 @@ fn region(kind: FrameKind) -> Option<RegionKind> {
         FrameKind::WindingDown => Some(RegionKind::WindingDown),
         FrameKind::Hook => Some(RegionKind::CancelHook),
         FrameKind::Callback => Some(RegionKind::Callback),
-        FrameKind::Task | FrameKind::Scope | FrameKind::Drops | FrameKind::Abandon => None,
+        FrameKind::Task
+        | FrameKind::Daemon
+        | FrameKind::Scope
+        | FrameKind::Drops
+        | FrameKind::Abandon => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use super::LimitSnapshot;
-use crate::cancel::{Cancelled, TaskId};
+use crate::cancel::{CancelToken, Cancelled, TaskId};
 
 /// How many queued tasks of one queue are listed. The lock of the queue is held meanwhile.
 pub(crate) const LARGEST_LISTING: usize = 256;
@@ -21,6 +21,8 @@ pub(crate) struct GroupView {
     pub(crate) cancelled: Option<Cancelled>,
     pub(crate) queued: usize,
     pub(crate) tasks: Vec<QueuedTask>,
+    /// How many tasks and daemons have been spawned and have not ended.
+    pub(crate) live: usize,
     /// Its last task has ended, and it takes no more.
     pub(crate) is_closed: bool,
     /// A part of it could not be read.
@@ -35,6 +37,10 @@ pub(crate) struct BatchView {
     pub(crate) tasks: Vec<QueuedTask>,
     pub(crate) is_busy: bool,
 }
+
+/// The token of a group, as it describes itself.
+#[derive(Debug, Default)]
+pub(crate) struct TokenView(pub(crate) Option<CancelToken>);
 
 /// A task that has not begun.
 #[derive(Clone, Debug)]

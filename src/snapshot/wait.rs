@@ -70,6 +70,22 @@ pub struct Holder {
     pub location: Option<&'static Location<'static>>,
 }
 
+impl Holder {
+    pub(crate) fn new(
+        task: Option<TaskId>,
+        name: Option<String>,
+        thread: Option<String>,
+        location: Option<&'static Location<'static>>,
+    ) -> Self {
+        Holder {
+            task,
+            name,
+            thread,
+            location,
+        }
+    }
+}
+
 /// Tells the objects apart that are waited for in one snapshot. It is an address in disguise: two
 /// snapshots name one object alike for as long as it stays in its place.
 ///
@@ -88,7 +104,7 @@ pub struct Holder {
 pub struct ObjectId(u64);
 
 impl ObjectId {
-    pub(super) fn of(address: usize) -> Self {
+    pub(crate) fn of(address: usize) -> Self {
         // An address in a log would help an attacker to get around the layout of the process.
         static DISGUISE: OnceLock<RandomState> = OnceLock::new();
         let disguise = DISGUISE.get_or_init(RandomState::new);

@@ -6,20 +6,17 @@
 //! the value. So a guard can be mapped to a part of the value, and a guard to read is covariant.
 
 use std::marker::PhantomData;
+use std::panic::Location;
 
-#[cfg(debug_assertions)]
-use super::lock_owners::{LockOwnerId, LockOwners};
 use super::lock_queue::{Access, LockQueue};
 use crate::cancel::context;
 use crate::facade::const_fn;
-use crate::lanes;
+use crate::lanes::{self, HeldAs};
 
 /// A lock without its value.
 #[derive(Debug)]
 pub(super) struct LockBase {
     pub(super) queue: LockQueue,
-    #[cfg(debug_assertions)]
-    pub(super) owners: LockOwners,
 }
 
 impl LockBase {
@@ -27,29 +24,35 @@ impl LockBase {
         pub(super) const fn new() -> Self {
             LockBase {
                 queue: LockQueue::new(),
-                #[cfg(debug_assertions)]
-                owners: LockOwners::new(),
             }
         }
     }
 
-    /// Panics, in builds with debug assertions, if this task holds the lock in a way that
-    /// `excludes` what it is about to wait for.
-    #[inline]
+    /// Checks that this task, which is about to wait, does not wait for itself.
+    ///
+    /// The owner of a lock is a task on a thread, not the thread alone: a task that runs in place
+    /// can share a thread with a task that holds the lock. It then waits like a task on a worker.
+    ///
+    /// # Panics
+    ///
+    /// If the task holds the lock in a way that `excludes` what it waits for.
     #[track_caller]
     pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
-        #[cfg(debug_assertions)]
-        self.owners.assert_not_this_task(excludes);
-        #[cfg(not(debug_assertions))]
-        let _ = excludes;
+        let excludes = |held| match held {
+            HeldAs::Exclusive => excludes(Access::Write),
+            HeldAs::Shared => excludes(Access::Read),
+        };
+        if let Some(location) = lanes::locked_here(&self.queue, excludes) {
+            panic!("this thread holds the lock already: it locked it at {location}");
+        }
     }
 }
 
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,
-    #[cfg(debug_assertions)]
-    owner: LockOwnerId,
+    /// Where the lock was taken. Tells two guards to read apart.
+    location: &'static Location<'static>,
     /// Not `Send`: a task that waits for itself is found by comparing threads.
     _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
 }
@@ -58,17 +61,17 @@ impl<'a> Hold<'a> {
     /// Begins the hold. Called directly after the lock was taken.
     #[inline]
     #[track_caller]
-    #[cfg_attr(
-        not(debug_assertions),
-        allow(unused_variables, reason = "only the list of owners asks for it")
-    )]
     pub(super) fn new(base: &'a LockBase, access: Access) -> Self {
         let is_first = context::lock_taken();
-        lanes::locked(&base.queue, is_first);
+        let access = match access {
+            Access::Read => HeldAs::Shared,
+            Access::Write => HeldAs::Exclusive,
+        };
+        let location = Location::caller();
+        lanes::locked(&base.queue, access, is_first, location);
         Hold {
             base,
-            #[cfg(debug_assertions)]
-            owner: base.owners.add(access),
+            location,
             _stays: PhantomData,
         }
     }
@@ -76,8 +79,7 @@ impl<'a> Hold<'a> {
     /// Lets waiting readers in. Called directly after this writer became a reader.
     #[inline]
     pub(super) fn downgraded(self) -> Self {
-        #[cfg(debug_assertions)]
-        self.base.owners.downgrade(self.owner);
+        lanes::downgraded(&self.base.queue);
         self.base.queue.downgraded();
         self
     }
@@ -86,10 +88,8 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     #[inline]
     fn drop(&mut self) {
-        #[cfg(debug_assertions)]
-        self.base.owners.remove(self.owner);
         context::lock_released();
-        lanes::unlocked(&self.base.queue);
+        lanes::unlocked(&self.base.queue, self.location);
         self.base.queue.unlocked();
     }
 }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context;
+use crate::deadlock;
 use crate::facade::{AtomicU32, Mutex, Ordering, Pace, const_fn, fence, fence_after_rmw, spin};
 use crate::lanes::Object;
 use crate::waiting::{Grant, OnCancel, Position, WaitKind, WaitQueue, Waiter, Wakes};
@@ -219,6 +220,7 @@ impl LockQueue {
             return Ok(guard);
         }
 
+        deadlock::expect_wait();
         let waiter = Waiter::new(context::slot());
         let what = kind.on(Object::of(self));
         let (position, mut may_try) = self.enter(&waiter, access);

@@ -43,8 +43,6 @@ mod gcra;
 mod guard;
 mod hold;
 mod latch;
-#[cfg(debug_assertions)]
-mod lock_owners;
 mod lock_queue;
 mod mapped;
 mod mutex;

@@ -114,8 +114,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// In builds with debug assertions, if this thread holds the mutex already. In other builds the
-    /// thread waits until it is cancelled.
+    /// If this task holds the mutex already: it would wait for itself.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cancel::Cancelled;
 use crate::cancel::context;
+use crate::deadlock;
 use crate::facade::{Mutex, Once, const_fn, spin};
 use crate::lanes::Held;
 use crate::waiting::{Enqueued, Grant, WaitKind, WaitQueue, Wakes};
@@ -47,7 +48,7 @@ struct OnceCellState {
 /// waiting thread gets it.
 struct InitTurn<'a, T> {
     cell: &'a OnceCell<T>,
-    _shown: Held<'a, Mutex<OnceCellState>>,
+    _shown: Held,
 }
 
 impl<T> OnceCell<T> {
@@ -187,6 +188,7 @@ impl<T> OnceCell<T> {
         let settled = match entered {
             Err(at_once) => Ok(at_once),
             Ok(entered) => {
+                deadlock::expect_wait();
                 spin(|| entered.is_granted());
                 let ended = context::wait(WaitKind::OnceCell.on(entered.object()), None, || {
                     entered.is_granted()

@@ -92,8 +92,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In builds with debug assertions, if this thread writes already, or if it reads already and a
-    /// writer waits. In other builds the thread waits until it or that writer is cancelled.
+    /// If this task writes already, or if it reads already and a writer waits: it would wait for
+    /// itself.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -128,8 +128,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In builds with debug assertions, if this thread reads or writes already. In other builds the
-    /// thread waits until it is cancelled.
+    /// If this task reads or writes already: it would wait for itself.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {

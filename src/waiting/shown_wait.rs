@@ -83,6 +83,24 @@ impl ShownWait {
     }
 }
 
+impl ShownWait {
+    /// The thread has been asleep, and looks whether the wait is over.
+    #[inline]
+    pub(super) fn begin_look(&self) {
+        if let Some(lane) = self.0 {
+            lane.begin_look();
+        }
+    }
+
+    /// The wait is not over.
+    #[inline]
+    pub(super) fn end_look(&self) {
+        if let Some(lane) = self.0 {
+            lane.end_look();
+        }
+    }
+}
+
 impl Drop for ShownWait {
     #[inline]
     fn drop(&mut self) {

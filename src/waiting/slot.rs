@@ -320,11 +320,14 @@ impl Slot {
                         break Woken::Refused;
                     }
                 }
+            } else {
+                shown.end_look();
             }
             match limit {
                 None => facade::park(),
                 Some(limit) => facade::park_timeout(limit),
             }
+            shown.begin_look();
             // fault: late-mark-is-missed
             // fault: every-wake-is-believed
             marked = returns && self.is_marked();

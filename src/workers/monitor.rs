@@ -69,6 +69,8 @@ struct Found {
 
 /// Runs the monitor of `pool` on this thread, until another has taken the duty over.
 pub(super) fn run(pool: &'static Pool) {
+    #[cfg(not(loom))]
+    let _helper = crate::lanes::Helper::begin();
     let mut monitor = Monitor {
         pool,
         looks: Looks::default(),

@@ -25,6 +25,7 @@ use super::group_state::GroupState;
 use super::held_permits::Lending;
 use super::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::cancel::{Cancelled, context};
+use crate::deadlock;
 use crate::facade::{Mutex, spin};
 use crate::group::erased::ErasedTask;
 use crate::lanes::Object;
@@ -157,6 +158,7 @@ impl Completions {
             return Ok(event);
         }
 
+        deadlock::expect_wait();
         let _waiting = match self.enter(group) {
             EnterResult::Happened(event) => return Ok(event),
             EnterResult::Waits(waiting) => waiting,
@@ -177,6 +179,7 @@ impl Completions {
             return event;
         }
 
+        deadlock::expect_wait();
         let _waiting = match self.enter(group) {
             EnterResult::Happened(event) => return event,
             EnterResult::Waits(waiting) => waiting,

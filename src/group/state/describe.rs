@@ -2,13 +2,16 @@
 //! value.
 
 use std::any::Any;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::group_state::GroupState;
 use super::worker_loop::TaskBatch;
 use crate::group::erased::ErasedTask;
 use crate::group::policy::Fatal;
 use crate::lanes::Describe;
-use crate::snapshot::{BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask};
+use crate::snapshot::{
+    BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask, TokenView,
+};
 use crate::stall::{Claim, StallView};
 
 /// Returns the first of `tasks` that no thread has claimed.
@@ -34,6 +37,10 @@ impl Describe for GroupState {
         }
         if let Some(claim) = into.downcast_mut::<Claim>() {
             return self.claim_report(claim);
+        }
+        if let Some(view) = into.downcast_mut::<TokenView>() {
+            view.0 = Some(self.token().clone());
+            return;
         }
         let Some(view) = into.downcast_mut::<GroupView>() else {
             return;
@@ -63,6 +70,9 @@ impl Describe for GroupState {
             held: queue.permits.held,
             lent: queue.permits.lent,
         });
+        // Tasks that the owner has run are taken off the counts later.
+        let ended = self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed);
+        view.live = (queue.live_tasks + queue.live_daemons).saturating_sub(ended);
         view.is_closed = queue.closed;
         view.tasks = queued(queue.tasks.iter().chain(&queue.daemons));
 

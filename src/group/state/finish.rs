@@ -10,6 +10,7 @@ use super::permit::TaskPermit;
 use super::queue::{TakenTask, TaskQueue};
 use crate::cancel::context::Outcome;
 use crate::cancel::{CancelCause, context};
+use crate::deadlock;
 use crate::facade::spin;
 use crate::group::erased::ErasedTask;
 use crate::group::process_counts;
@@ -83,6 +84,7 @@ impl GroupState {
             return;
         }
 
+        deadlock::expect_wait();
         // The owner has nothing to do but to keep the deadlines of the group.
         let _lending = self.wait_inside();
         let next_limit = || self.node().next_limit();

@@ -231,11 +231,14 @@ impl GroupState {
     }
 
     /// Notes a cancel that cut a task or the body short, if the whole scope counts as cancelled
-    /// because of it: if the cancel came from above, or is the group's own deadline. The group
-    /// absorbs a cancel that it asked for itself.
+    /// because of it: if the cancel came from above, or is the group's own deadline, or ends a
+    /// deadlock. The group absorbs a cancel that it asked for itself.
     pub(crate) fn note_cut(&self, cancelled: &Cancelled) {
         let counts = match self.node().owner_of(cancelled) {
-            OwnedBy::Node => matches!(cancelled.cause(), CancelCause::Deadline { .. }),
+            OwnedBy::Node => matches!(
+                cancelled.cause(),
+                CancelCause::Deadline { .. } | CancelCause::Deadlock { .. }
+            ),
             OwnedBy::Ancestor => true,
             OwnedBy::Foreign => false,
         };

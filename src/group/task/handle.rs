@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::joinable::{AlreadyEnded, Joinable, WaitGuards};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, TaskId};
+use crate::deadlock;
 use crate::facade::spin;
 use crate::group::state::completions::Completions;
 use crate::group::status::TaskStatus;
@@ -173,6 +174,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         }
 
         context::check()?;
+        deadlock::expect_wait();
         let what = WaitKind::Join.on(Object::Task(self.id().0));
         // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         let thread = context::slot();

@@ -13,7 +13,7 @@ use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
-use crate::lanes;
+use crate::lanes::{self, FrameKind};
 use crate::panics::PanicPayload;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
@@ -47,6 +47,10 @@ where
         let bindings = state.bindings();
         let recorded = current::begin(
             self.spec.identity(),
+            match self.spec.role {
+                Role::Task => FrameKind::Task,
+                Role::Daemon => FrameKind::Daemon,
+            },
             state.node().id(),
             state.opened_in(),
             bindings,

@@ -63,8 +63,6 @@ where
             return None;
         };
 
-        #[cfg(debug_assertions)]
-        let _errand = context::Errand::begin();
         if self.base().is_cancelled() {
             self.note_never_ran();
             let end = self.drop_unrun(claim, TaskStatus::NeverRan, None);
@@ -111,8 +109,6 @@ where
         before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd> {
         let claim = self.job.claim()?;
-        #[cfg(debug_assertions)]
-        let _errand = context::Errand::begin();
 
         // A cancel that came first means that the task never runs, even if the queue has not been
         // emptied yet.

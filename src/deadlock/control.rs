@@ -1,0 +1,73 @@
+//! The calls that set which deadlocks are looked for.
+
+use std::time::Duration;
+
+use super::policy::DeadlockPolicy;
+use super::{suspected, watch};
+
+/// Sets what this process does about deadlocks that are certain, from now on.
+///
+/// Threads that have gone to sleep before are looked at from the next wait on that may be part of a
+/// deadlock.
+///
+/// ```
+/// use taskgroup::deadlock::{self, DeadlockPolicy};
+///
+/// // A release build looks for them too.
+/// deadlock::set_policy(DeadlockPolicy::Report);
+/// ```
+pub fn set_policy(policy: DeadlockPolicy) {
+    policy.set();
+    watch::begin();
+}
+
+/// Keeps a search for suspected deadlocks going. Dropping it ends the search.
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::deadlock::{self, SuspectedWatch};
+///
+/// /// A test bench that says where a test hangs.
+/// struct Bench {
+///     _watch: SuspectedWatch,
+/// }
+///
+/// let bench = Bench { _watch: deadlock::watch_suspected(Duration::from_secs(5)) };
+/// # drop(bench);
+/// ```
+#[must_use = "dropping it ends the search"]
+#[derive(Debug)]
+pub struct SuspectedWatch(Duration);
+
+/// Looks for deadlocks of waits that any thread could end, until the returned value is dropped: for
+/// events, messages, notifications, permits, barriers, promises, latches, `unpark`.
+///
+/// The process is *suspected* to be in a deadlock if, for `quiet_for`, every thread of it has slept
+/// in a blocking point of this crate, and nothing is left that could wake one: no time limit or
+/// deadline, no wait for a descriptor, a child or a token, no signal handler, no task that may
+/// begin. It is reported once, like [`on_found`](super::on_found) says, with the
+/// [certainty](super::Deadlock::certainty) [`Suspected`](super::Certainty::Suspected). It is never
+/// cancelled.
+///
+/// A suspicion can be wrong: what another process writes into memory that it shares, or a debugger,
+/// is not seen. And it is silent where one thread of another library exists, such as the runtime of
+/// tokio, or the main thread in a `join` of std's. So it is for programs that consist of tasks of
+/// this crate, and their tests. Works on Linux; elsewhere nothing is found.
+///
+/// Until it is dropped, a thread looks twice a second.
+///
+/// ```
+/// let watch = taskgroup::deadlock::watch_suspected(std::time::Duration::from_secs(10));
+/// drop(watch);
+/// ```
+pub fn watch_suspected(quiet_for: Duration) -> SuspectedWatch {
+    suspected::add(quiet_for);
+    watch::begin();
+    SuspectedWatch(quiet_for)
+}
+
+impl Drop for SuspectedWatch {
+    fn drop(&mut self) {
+        suspected::remove(self.0);
+    }
+}

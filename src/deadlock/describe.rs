@@ -1,0 +1,153 @@
+//! What a report says about threads that cannot go on, taken from their lanes.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::graph::{Graph, Seen};
+use super::report::{Certainty, Deadlock, DeadlockedGroup, DeadlockedThread};
+use super::stuck::Cycle;
+use crate::cancel::TaskId;
+use crate::lanes::{FrameKind, FrameView, HeldView, Object, since_epoch};
+use crate::snapshot::{Holder, ObjectId, TokenView, label_of};
+
+impl Deadlock {
+    /// Describes a circle of threads.
+    pub(super) fn of(graph: &mut Graph, cycle: &Cycle) -> Self {
+        let group = graph.common_group(&cycle.threads);
+        let group = group.and_then(|number| describe_group(graph, number));
+
+        Deadlock {
+            certainty: Certainty::Certain,
+            threads: describe_all(graph, &cycle.threads),
+            tail: describe_all(graph, &cycle.tail),
+            group,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Describes a group, with its token; none if the thread that has opened it is busy.
+pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<DeadlockedGroup> {
+    let (opener, _) = graph.opening(number)?;
+    let token = graph.threads[opener].source.with_groups(|groups| {
+        let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
+        let mut view = TokenView::default();
+        group.describe(&mut view);
+        view.0
+    });
+    let token = token.ok().flatten()?;
+
+    let view = graph.group(number);
+    Some(DeadlockedGroup {
+        id: token.id(),
+        name: view.and_then(|view| view.name.clone()),
+        location: view.and_then(|view| view.location),
+        token,
+    })
+}
+
+/// Returns the name of the task of a frame, if it has one that can be read.
+fn name(seen: &Seen, frame: &FrameView) -> Option<Cow<'static, str>> {
+    let names = seen.source.names().ok()?.into_iter();
+    names
+        .rev()
+        .find(|(task, _)| *task == frame.id)
+        .map(|(_, name)| name)
+}
+
+fn thread_name(seen: &Seen) -> Option<String> {
+    let thread = seen.source.thread().ok().flatten()?;
+    thread.name().map(str::to_owned)
+}
+
+/// Returns the innermost of the first `depth` frames that is a task, a body or an `abandon`.
+fn actor(seen: &Seen, depth: usize) -> Option<&FrameView> {
+    let mut frames = seen.view.frames.iter().take(depth).rev();
+    frames.find(|frame| {
+        frame.kind.is_task() || matches!(frame.kind, FrameKind::Scope | FrameKind::Abandon)
+    })
+}
+
+/// Describes these threads of the graph.
+pub(super) fn describe_all(graph: &mut Graph, threads: &[usize]) -> Vec<DeadlockedThread> {
+    let described = threads.iter().filter_map(|thread| describe(graph, *thread));
+    described.collect()
+}
+
+/// Describes a thread; none if it waits for nothing.
+fn describe(graph: &mut Graph, thread: usize) -> Option<DeadlockedThread> {
+    let wait = graph.threads[thread].view.wait?;
+    let note = limit_note(graph, wait.object);
+
+    let seen = &graph.threads[thread];
+    let (_, what) = label_of(wait.kind)?;
+    let frames = &seen.view.frames;
+    let inner = actor(seen, frames.len());
+
+    // The tasks of the thread, the innermost first. Of these only the innermost runs: each of the
+    // others waits for a task above it.
+    let tasks = frames.iter().rev().filter(|frame| frame.kind.is_task());
+    let tasks = tasks.map(|frame| TaskId(frame.id));
+    let is_task = inner.is_some_and(|frame| frame.kind.is_task());
+
+    let slept = since_epoch(Instant::now()).saturating_sub(wait.since);
+    let waits_for = graph.needs[thread].iter().flat_map(|need| &need.on);
+    Some(DeadlockedThread {
+        wait: (seen.view.number, seen.view.version),
+        task: inner.filter(|_| is_task).map(|frame| TaskId(frame.id)),
+        name: inner.and_then(|frame| name(seen, frame)),
+        in_place_of: tasks.skip(usize::from(is_task)).collect(),
+        kind: inner.map_or(FrameKind::Region, |frame| frame.kind),
+        begun_at: inner.map(|frame| frame.location),
+        thread: thread_name(seen),
+        what,
+        location: wait.location,
+        object: match wait.object {
+            Object::At(address) => Some(ObjectId::of(address)),
+            _ => None,
+        },
+        since: Duration::from_nanos(slept),
+        is_cancellable: wait.flags.is_cancellable,
+        waits_for: waits_for
+            .map(|other| holder(&graph.threads[*other], wait.object))
+            .collect(),
+        note,
+    })
+}
+
+/// Says which limit keeps the task that is waited for from beginning, if one does.
+fn limit_note(graph: &mut Graph, object: Object) -> Option<String> {
+    let Object::Task(task) = object else {
+        return None;
+    };
+    let group = graph.queued_in(task)?;
+    let limit = graph.group(group)?.limit?.total;
+    Some(format!("the task is queued behind the limit of {limit}"))
+}
+
+/// Describes a thread that another waits for.
+fn holder(seen: &Seen, object: Object) -> Holder {
+    let held = seen.view.held.iter().find(|held| match object {
+        Object::At(object) => held.object == object,
+        _ => false,
+    });
+    // Another task may run in place above the frame that has taken the object.
+    let depth = held.map_or(seen.view.frames.len(), |held: &HeldView| {
+        held.depth as usize
+    });
+    // A task that is joined may have others in place above it, too.
+    let joined = seen.view.frames.iter().find(|frame| match object {
+        Object::Task(task) => frame.kind.is_task() && frame.id == task,
+        Object::Group(group) => frame.kind.is_task() && frame.group == group,
+        _ => false,
+    });
+
+    let actor = joined.or_else(|| actor(seen, depth));
+    let task = actor.filter(|frame| frame.kind.is_task());
+    Holder::new(
+        task.map(|frame| TaskId(frame.id)),
+        actor.and_then(|frame| name(seen, frame)).map(Into::into),
+        thread_name(seen),
+        held.and_then(|held| held.location),
+    )
+}

@@ -1,0 +1,131 @@
+//! How a deadlock is written.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::report::{Certainty, Deadlock, DeadlockedThread};
+use crate::cancel::Escaped;
+use crate::lanes::FrameKind;
+
+/// How many threads that wait for a deadlock from outside are named.
+const MOST_NAMED: usize = 10;
+
+impl Deadlock {
+    /// The threads and their waits, on one line.
+    pub(super) fn summary(&self) -> String {
+        let threads = self.threads.iter().map(|thread| {
+            let (thread_text, place) = (thread.to_string(), Place(thread.location));
+            format!("{thread_text} in {} ({place})", thread.what)
+        });
+        threads.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.threads.len();
+        match (self.certainty, count) {
+            (Certainty::Certain, 1) => f.write_str("deadlock: a thread waits for itself")?,
+            (Certainty::Certain, _) => write!(f, "deadlock: {count} threads wait for each other")?,
+            (Certainty::Suspected, _) => write!(
+                f,
+                "suspected deadlock: all threads sleep, and none is left to wake one of these \
+                 {count}"
+            )?,
+        }
+
+        for thread in &self.threads {
+            thread.draw(f, "")?;
+        }
+        if !self.tail.is_empty() {
+            write!(f, "\n  {} more wait for them:", self.tail.len())?;
+        }
+        for thread in self.tail.iter().take(MOST_NAMED) {
+            thread.draw(f, "  ")?;
+        }
+        if self.tail.len() > MOST_NAMED {
+            write!(f, "\n    and {} others", self.tail.len() - MOST_NAMED)?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  {note}")?;
+        }
+
+        match &self.group {
+            _ if !self.is_cancellable() => f.write_str("\n  a cancel cannot end this"),
+            None => f.write_str("\n  they have no group in common; a cancel of one ends this"),
+            Some(group) => {
+                f.write_str("\n  a cancel of ")?;
+                match (&group.name, group.location) {
+                    (Some(name), _) => write!(f, "group `{}`", Escaped(name))?,
+                    (None, Some(location)) => {
+                        write!(f, "the group that was opened at {}", Place(location))?;
+                    }
+                    (None, None) => write!(f, "group {}", group.id.0)?,
+                }
+                f.write_str(" ends this")
+            }
+        }
+    }
+}
+
+/// The task, body or thread, as a report names it.
+impl fmt::Display for DeadlockedThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.task, &self.name) {
+            (_, Some(name)) => write!(f, "task `{}`", Escaped(name)),
+            (Some(task), None) => write!(f, "task {}", task.0),
+            (None, None) => match (self.kind, &self.thread) {
+                (FrameKind::Scope, _) => f.write_str("the body of a scope"),
+                (_, Some(thread)) => write!(f, "thread `{}`", Escaped(thread)),
+                (_, None) => f.write_str("a thread"),
+            },
+        }
+    }
+}
+
+impl DeadlockedThread {
+    fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        write!(f, "\n{indent}  {self}")?;
+        if let Some(location) = self.begun_at {
+            write!(f, " ({})", Place(location))?;
+        }
+        if let Some(thread) = &self.thread {
+            write!(f, " on `{}`", Escaped(thread))?;
+        }
+        write!(f, ": {} ({})", self.what, Place(self.location))?;
+        if let Some(object) = self.object {
+            write!(f, " {object}")?;
+        }
+        write!(f, ", asleep for {:.1} s", self.since.as_secs_f64())?;
+
+        if !self.in_place_of.is_empty() {
+            let tasks = self.in_place_of.iter().map(|task| task.0.to_string());
+            let tasks = tasks.collect::<Vec<_>>().join(", ");
+            write!(f, "\n{indent}    runs in place of a wait of task {tasks}")?;
+        }
+        if let Some(note) = &self.note {
+            write!(f, "\n{indent}    {note}")?;
+        }
+        for holder in self.waits_for.iter().take(MOST_NAMED) {
+            write!(f, "\n{indent}    waits for ")?;
+            match (&holder.name, holder.task, &holder.thread) {
+                (Some(name), ..) => write!(f, "task `{}`", Escaped(name))?,
+                (None, Some(task), _) => write!(f, "task {}", task.0)?,
+                (None, None, Some(thread)) => write!(f, "thread `{}`", Escaped(thread))?,
+                (None, None, None) => f.write_str("a thread")?,
+            }
+            if let Some(location) = holder.location {
+                write!(f, ", which took it at {}", Place(location))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Place(&'static Location<'static>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}

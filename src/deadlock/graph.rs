@@ -1,0 +1,370 @@
+//! Which thread waits for which: read from the lanes.
+//!
+//! A node is a lane. The frames of a lane stack, so a task that runs in place keeps every task,
+//! body and callback below it on the same lane.
+//!
+//! Every need here is true at the moment at which the threads that it names are all asleep in the
+//! waits that were read:
+//!
+//! | wait | needs |
+//! |---|---|
+//! | `Mutex`, `OnceCell`, `Deregister` | the thread that shows the object as held (a) |
+//! | `Write` | each thread that shows the lock as held (a) |
+//! | `Read` | the thread that writes (a); without one, the writers that are queued (b) |
+//! | `Join` | the thread with the task in its frames (c) |
+//! | `Join` of a queued task | one of the running tasks of its group (d) |
+//! | `ScopeEnd` | each thread that has a task of the group in its frames (c) |
+//! | `Completion`, `MapUnordered`, `Start` | one of those, if they are all that there are (e) |
+//!
+//! - (a) A guard, a turn and a running callback do not leave their thread.
+//! - (b) A reader queues behind a writer.
+//! - (c) The frame goes before the end of the task can be seen.
+//! - (d) The task waits for a permit, and they have all.
+//! - (e) The end of one may be enough.
+
+use std::collections::HashMap;
+
+use super::stuck::{How, Need};
+use crate::lanes::{self, FrameKind, HeldAs, Lane, LaneView, Object, WaitView};
+use crate::snapshot::{BatchView, GroupView, label_of};
+use crate::waiting::WaitKind;
+
+/// A lane, as it was read.
+pub(super) struct Seen {
+    pub(super) source: &'static Lane,
+    pub(super) view: LaneView,
+}
+
+impl Seen {
+    /// The kind of the wait, if the thread is asleep in one.
+    pub(super) fn asleep(&self) -> Option<(WaitKind, &WaitView)> {
+        let wait = self.view.wait.as_ref().filter(|wait| wait.since != 0)?;
+        let (kind, _) = label_of(wait.kind)?;
+        Some((kind, wait))
+    }
+}
+
+/// Returns whether a wait of this kind has wakers that are known.
+pub(super) fn has_known_wakers(kind: WaitKind) -> bool {
+    matches!(
+        kind,
+        WaitKind::Mutex
+            | WaitKind::Read
+            | WaitKind::Write
+            | WaitKind::OnceCell
+            | WaitKind::Deregister
+            | WaitKind::Join
+            | WaitKind::ScopeEnd
+            | WaitKind::Completion
+            | WaitKind::MapUnordered
+            | WaitKind::Map
+            | WaitKind::Start
+    )
+}
+
+/// Returns whether the wait can be part of a certain deadlock.
+pub(super) fn is_candidate(wait: &WaitView) -> bool {
+    let kind = label_of(wait.kind).map(|(kind, _)| kind);
+    wait.since != 0 && !wait.flags.is_limited && kind.is_some_and(has_known_wakers)
+}
+
+/// All lanes, read once, and the questions that the needs ask of them.
+pub(super) struct Graph {
+    pub(super) threads: Vec<Seen>,
+    /// The threads that show an object as held.
+    holders: HashMap<usize, Vec<(usize, HeldAs)>>,
+    /// The threads that wait for a lock.
+    waiters: HashMap<usize, Vec<(usize, WaitKind)>>,
+    /// The thread that has a task in its frames.
+    running: HashMap<u64, usize>,
+    /// The threads that have tasks of a group in their frames, one entry for each frame.
+    members: HashMap<u64, Vec<(usize, FrameKind)>>,
+    /// The groups that were asked for; none for a group that could not be read.
+    groups: HashMap<u64, Option<GroupView>>,
+    /// How many tasks of each group are in the batches of workers.
+    batched: HashMap<u64, usize>,
+    /// A batch could not be read.
+    is_batch_unread: bool,
+    pub(super) needs: Vec<Option<Need>>,
+}
+
+impl Graph {
+    /// Reads all lanes. A lane that its thread is writing belongs to a thread that runs, and is
+    /// left out.
+    pub(super) fn read() -> Self {
+        let seen = lanes::all().filter_map(|source| {
+            let view = source.view()?.ok()?;
+            Some(Seen { source, view })
+        });
+
+        let mut graph = Graph {
+            threads: seen.collect(),
+            holders: HashMap::new(),
+            waiters: HashMap::new(),
+            running: HashMap::new(),
+            members: HashMap::new(),
+            groups: HashMap::new(),
+            batched: HashMap::new(),
+            is_batch_unread: false,
+            needs: Vec::new(),
+        };
+
+        // The needs ask for threads by what they show, so all lanes are indexed first.
+        graph.index();
+        graph.needs = (0..graph.threads.len())
+            .map(|thread| graph.need(thread))
+            .collect();
+        graph
+    }
+
+    fn index(&mut self) {
+        for (thread, seen) in self.threads.iter().enumerate() {
+            for held in &seen.view.held {
+                let holders = self.holders.entry(held.object).or_default();
+                holders.push((thread, held.access));
+            }
+            // Only sleepers: a thread that is about to wait may still take the lock.
+            if let Some((kind, wait)) = seen.asleep() {
+                if let Object::At(object) = wait.object {
+                    self.waiters.entry(object).or_default().push((thread, kind));
+                }
+            }
+
+            // A task in place is a frame above the task that waits for it, on the same lane.
+            for frame in seen.view.frames.iter().filter(|frame| frame.kind.is_task()) {
+                self.running.insert(frame.id, thread);
+                let members = self.members.entry(frame.group).or_default();
+                members.push((thread, frame.kind));
+            }
+
+            // Tasks that a worker has taken and not begun are in no queue and in no frame.
+            let mut batch = BatchView::default();
+            let described = seen.source.describe_batch(&mut batch);
+            self.is_batch_unread |= described.is_err() || batch.is_busy;
+            *self.batched.entry(batch.group).or_default() += batch.tasks.len();
+        }
+    }
+
+    /// Returns what a thread needs to go on; none if it runs, or if that is not known.
+    fn need(&mut self, thread: usize) -> Option<Need> {
+        // A wait with a limit of its own ends by itself.
+        let wait = self.threads[thread].view.wait.filter(is_candidate)?;
+        let (kind, _) = label_of(wait.kind)?;
+        match (kind, wait.object) {
+            (WaitKind::Mutex | WaitKind::OnceCell | WaitKind::Deregister, Object::At(object)) => {
+                // More than one only if a guard was leaked: then all of them must be stuck.
+                Some(Need::one(self.holders_of(object, Some(HeldAs::Exclusive))))
+            }
+            (WaitKind::Write, Object::At(object)) => {
+                Some(Need::each(self.holders_of(object, None)))
+            }
+            (WaitKind::Read, Object::At(object)) => self.read_need(thread, object),
+            (WaitKind::Join, Object::Task(task)) => match self.running.get(&task) {
+                Some(runner) => Some(Need::one(vec![*runner])),
+                // Neither running nor queued: it has ended, or is about to begin.
+                None => {
+                    let group = self.queued_in(task)?;
+                    self.permit_need(group)
+                }
+            },
+            (WaitKind::ScopeEnd, Object::Group(group)) => Some(self.end_need(group)),
+            (WaitKind::Completion | WaitKind::MapUnordered, Object::Group(group)) => {
+                self.completion_need(thread, group)
+            }
+            // Another task of the group may have its `Ready`.
+            (WaitKind::Start, Object::Task(task)) => {
+                let group = self.group_of(task)?;
+                self.completion_need(thread, group)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the threads that hold an object, in this way if one is given.
+    pub(super) fn holders_of(&self, object: usize, access: Option<HeldAs>) -> Vec<usize> {
+        let holders = self.holders.get(&object).map_or(&[][..], Vec::as_slice);
+        let wanted = holders
+            .iter()
+            .filter(|(_, held)| access.is_none_or(|access| access == *held));
+        wanted.map(|(thread, _)| *thread).collect()
+    }
+
+    /// A reader waits for the thread that writes, or for a writer that is queued before it.
+    fn read_need(&self, thread: usize, object: usize) -> Option<Need> {
+        let writing = self.holders_of(object, Some(HeldAs::Exclusive));
+        if !writing.is_empty() {
+            return Some(Need::one(writing));
+        }
+
+        // If no thread reads either, the lock is free and one of the waiters is about to take it.
+        if self.holders_of(object, None).is_empty() {
+            return None;
+        }
+        let others = self.waiters.get(&object)?.iter();
+        let (writers, readers): (Vec<_>, Vec<_>) = others
+            .copied()
+            .filter(|(other, _)| *other != thread)
+            .partition(|(_, kind)| *kind == WaitKind::Write);
+        // Which of the waiters are before it is not known. One that goes on may let it in.
+        Some(Need {
+            how: How::One,
+            on: writers.into_iter().map(|(writer, _)| writer).collect(),
+            beside: readers.into_iter().map(|(reader, _)| reader).collect(),
+        })
+    }
+
+    /// The end of a scope waits for every task.
+    fn end_need(&self, group: u64) -> Need {
+        let members = self.members.get(&group).map_or(&[][..], Vec::as_slice);
+        let keeps = members.iter().filter(|(thread, kind)| {
+            // The scope will cancel its daemons.
+            let wait = self.threads[*thread].view.wait;
+            *kind != FrameKind::Daemon || wait.is_some_and(|wait| !wait.flags.is_cancellable)
+        });
+        Need::each(keeps.map(|(thread, _)| *thread).collect())
+    }
+
+    /// A task has to end: any of those that there are, as far as is known.
+    fn completion_need(&mut self, thread: usize, group: u64) -> Option<Need> {
+        // A queued task that gets a permit may end first.
+        let queued = self.group(group)?.queued;
+        if queued != 0 && !self.has_no_permit(group) {
+            return None;
+        }
+
+        // A `start` shows the task, and a task that starts another of its own group is a member.
+        let members = self.all_members(group)?;
+        let others = members.into_iter().filter(|member| *member != thread);
+        Some(Need::one(others.collect()))
+    }
+
+    /// A queued task waits for a permit. All running tasks of the group may have one.
+    fn permit_need(&mut self, group: u64) -> Option<Need> {
+        let is_full = self.has_no_permit(group);
+        is_full
+            .then(|| self.all_members(group))
+            .flatten()
+            .map(Need::one)
+    }
+
+    fn has_no_permit(&mut self, group: u64) -> bool {
+        let limit = self.group(group).and_then(|view| view.limit);
+        limit.is_some_and(|limit| limit.held >= limit.total)
+    }
+
+    /// Returns the threads that have tasks of a group in their frames. Returns none if the group
+    /// has other tasks that may go on, such as a task that has been taken and not begun, or that
+    /// runs its last callbacks.
+    fn all_members(&mut self, group: u64) -> Option<Vec<usize>> {
+        let view = self.group(group)?;
+        let (live, queued) = (view.live, view.queued);
+
+        // Rule of the completeness: every live task is in a frame or in the queue.
+        let is_batched = self.batched.get(&group).is_some_and(|tasks| *tasks != 0);
+        let members = self.members.get(&group)?;
+        let is_all = !is_batched && !self.is_batch_unread && members.len() + queued == live;
+        is_all.then(|| members.iter().map(|(thread, _)| *thread).collect())
+    }
+
+    /// Returns a group, as it describes itself; none if it could not be read.
+    pub(super) fn group(&mut self, number: u64) -> Option<&GroupView> {
+        let threads = &self.threads;
+        let view = self.groups.entry(number).or_insert_with(|| {
+            // A group is open in the lane of the thread that opened it.
+            let opened = threads.iter().find(|seen| opens(&seen.view, number))?;
+            let described = opened.source.with_groups(|groups| {
+                let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
+                let mut view = GroupView::default();
+                group.describe(&mut view);
+                (!view.is_busy).then_some(view)
+            });
+            described.ok().flatten()
+        });
+        view.as_ref()
+    }
+
+    /// Returns the group that has a task in its queue.
+    pub(super) fn queued_in(&mut self, task: u64) -> Option<u64> {
+        let frames = self.threads.iter().flat_map(|seen| &seen.view.frames);
+        let scopes = frames.filter(|frame| frame.kind == FrameKind::Scope);
+        // Copied, since a group is read when it is asked for.
+        let groups: Vec<_> = scopes.map(|frame| frame.id).collect();
+        groups.into_iter().find(|group| {
+            let view = self.group(*group);
+            view.is_some_and(|view| view.tasks.iter().any(|queued| queued.id.0 == task))
+        })
+    }
+
+    /// Returns the group of a task.
+    fn group_of(&mut self, task: u64) -> Option<u64> {
+        let runner = self.running.get(&task).copied();
+        let frames = runner.map(|runner| self.threads[runner].view.frames.iter());
+        let frame = frames
+            .into_iter()
+            .flatten()
+            .find(|frame| frame.kind.is_task() && frame.id == task);
+        match frame {
+            Some(frame) => Some(frame.group),
+            None => self.queued_in(task),
+        }
+    }
+
+    /// Returns the innermost group that all of these threads are inside of.
+    pub(super) fn common_group(&self, threads: &[usize]) -> Option<u64> {
+        let (first, others) = threads.split_first()?;
+        let others: Vec<_> = others
+            .iter()
+            .map(|other| self.groups_around(*other))
+            .collect();
+        let around = self.groups_around(*first).into_iter();
+        around
+            .into_iter()
+            .find(|group| others.iter().all(|others| others.contains(group)))
+    }
+
+    /// Returns the groups that the innermost code of a thread is inside of, the innermost first.
+    fn groups_around(&self, thread: usize) -> Vec<u64> {
+        let mut around = Vec::new();
+        let mut at = Some((thread, self.threads[thread].view.frames.len()));
+        while let Some((thread, depth)) = at {
+            let frames = self.threads[thread].view.frames.iter().take(depth);
+            // Regions and callbacks are inside of the scope around them.
+            let inner = frames
+                .enumerate()
+                .rev()
+                .find(|(_, frame)| frame.kind.is_task() || frame.kind == FrameKind::Scope);
+            at = inner.and_then(|(index, frame)| match frame.kind {
+                FrameKind::Scope => {
+                    around.push(frame.id);
+                    Some((thread, index))
+                }
+                _ => {
+                    around.push(frame.group);
+                    // Goes on outside of the scope that opened the group of the task. Each step
+                    // goes out in the tree of groups; a torn reading must not go round for ever.
+                    let opened = self.opening(frame.group);
+                    opened.filter(|_| around.len() < 1000)
+                }
+            });
+        }
+        around
+    }
+
+    /// Returns the thread that has opened a group, and the place of the scope in its frames.
+    pub(super) fn opening(&self, group: u64) -> Option<(usize, usize)> {
+        let mut threads = self.threads.iter().enumerate();
+        threads.find_map(|(thread, seen)| {
+            let mut frames = seen.view.frames.iter();
+            let index = frames.position(|frame| is_scope(frame, group))?;
+            Some((thread, index))
+        })
+    }
+}
+
+fn is_scope(frame: &lanes::FrameView, group: u64) -> bool {
+    frame.kind == FrameKind::Scope && frame.id == group
+}
+
+fn opens(view: &LaneView, group: u64) -> bool {
+    view.frames.iter().any(|frame| is_scope(frame, group))
+}

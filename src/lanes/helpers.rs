@@ -1,0 +1,35 @@
+//! The threads of the crate that run no tasks: the timer, the monitor, the search for deadlocks.
+
+use crate::facade::PlainMutex;
+
+static HELPERS: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
+
+/// While it lives, this thread counts as a helper.
+#[must_use = "the thread is a helper for as long as this lives"]
+#[derive(Debug)]
+pub(crate) struct Helper(i32);
+
+impl Helper {
+    /// Says that this thread is a helper: by itself it does nothing that another thread waits for,
+    /// but for the alarms of the timer.
+    pub(crate) fn begin() -> Self {
+        let number = super::system_number();
+        HELPERS.lock().push(number);
+        Helper(number)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let mut helpers = HELPERS.lock();
+        if let Some(index) = helpers.iter().position(|number| *number == self.0) {
+            helpers.swap_remove(index);
+        }
+    }
+}
+
+/// Returns the numbers of the helpers in the system.
+#[cfg(target_os = "linux")]
+pub(crate) fn helpers() -> Vec<i32> {
+    HELPERS.lock().clone()
+}

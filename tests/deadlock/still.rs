@@ -1,0 +1,300 @@
+//! Threads that stay in their waits, and are no deadlock.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
+use taskgroup::{CancelToken, TaskGroup};
+
+use super::support::{self, Gate, LONG};
+use super::{cross, find_none, innocent, planted, quiet};
+
+/// A task holds a lock in `wait`, and another waits for the lock.
+fn holder_in(names: [&'static str; 2], wait: impl Fn() -> anyhow::Result<()> + Send + Sync) {
+    let (lock, held) = (Mutex::new(()), Gate::default());
+    innocent(&names[1..], || {
+        TaskGroup::scope(|g| {
+            g.task().name(names[0]).dedicated().spawn(|| {
+                let _held = lock.lock()?;
+                held.open();
+                wait()
+            });
+            held.wait();
+            g.task().name(names[1]).dedicated().spawn(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_holder_that_sleeps_for_a_time_is_no_deadlock() {
+    holder_in(["sleeps", "waits-1"], || Ok(taskgroup::sleep(LONG)?));
+    holder_in(["receives", "waits-2"], || {
+        let (_sender, receiver) = taskgroup::channel::bounded::<()>(1);
+        assert!(receiver.recv_timeout(LONG).is_err());
+        Ok(())
+    });
+    holder_in(["joins-for-a-time", "waits-3"], || {
+        Ok(Event::new().wait_timeout(LONG).map(drop)?)
+    });
+    holder_in(["condvar", "waits-4"], || {
+        let (lock, condvar) = (Mutex::new(()), Condvar::new());
+        let mut guard = lock.lock()?;
+        Ok(condvar.wait_timeout(&mut guard, LONG).map(drop)?)
+    });
+}
+
+#[cfg(all(unix, feature = "net"))]
+#[test]
+fn a_holder_that_reads_a_socket_is_no_deadlock() {
+    use std::io::Read;
+    holder_in(["reads-a-socket", "waits-5"], || {
+        let (mut stream, _other) = taskgroup::net::UnixStream::pair()?;
+        stream.read_exact(&mut [0])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_holder_that_waits_for_a_signal_of_another_thread_is_no_certain_deadlock() {
+    holder_in(["event", "waits-6"], || Ok(Event::new().wait()?));
+    holder_in(["channel", "waits-7"], || {
+        let (_sender, receiver) = taskgroup::channel::bounded::<()>(1);
+        Ok(receiver.recv()?)
+    });
+    holder_in(["parks", "waits-8"], || Ok(taskgroup::park()?));
+    holder_in(["token", "waits-9"], || Ok(CancelToken::new().wait()?));
+}
+
+#[test]
+fn a_thread_outside_of_any_scope_that_holds_a_lock_and_computes_is_no_deadlock() {
+    let lock = Mutex::new(());
+    let held = lock.lock_uncancellable();
+    innocent(&["waits-for-a-thread"], || {
+        TaskGroup::scope(|g| {
+            g.task().name("waits-for-a-thread").dedicated().spawn(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+            Ok(())
+        })
+    });
+    drop(held);
+}
+
+#[test]
+fn a_holder_that_tries_the_other_lock_is_no_deadlock() {
+    let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+    innocent(&["waits-for-one-that-tries"], || {
+        TaskGroup::scope(|g| {
+            g.task()
+                .name("waits-for-one-that-tries")
+                .dedicated()
+                .spawn(|| cross(&a, &b, &both));
+            g.task().dedicated().spawn(|| {
+                let _held = b.lock()?;
+                both.wait();
+                while a.try_lock().is_none() {
+                    taskgroup::yield_now()?;
+                }
+                Ok(())
+            });
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn many_that_want_a_lock_are_no_deadlock_while_its_holder_runs() {
+    let (lock, over) = (Mutex::new(()), Gate::default());
+    let _watch = quiet();
+    TaskGroup::scope(|g| {
+        let held = lock.lock()?;
+        for _ in 0..64 {
+            g.task().name("one-of-many").dedicated().spawn(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+        }
+        support::until_waiting(&lock, 64);
+        (0..3).for_each(|_| find_none(&["one-of-many"]));
+        drop(held);
+        over.open();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn readers_that_run_are_no_deadlock_for_a_writer() {
+    let (lock, reading, over) = (RwLock::new(()), Barrier::new(3), Gate::default());
+    let _watch = quiet();
+    TaskGroup::scope(|g| {
+        for _ in 0..2 {
+            g.task().dedicated().spawn(|| {
+                // A second guard, with no writer in the queue.
+                let _first = lock.read()?;
+                let _second = lock.read()?;
+                reading.wait();
+                over.wait();
+                Ok(())
+            });
+        }
+        reading.wait();
+        g.task().name("writes-later").dedicated().spawn(|| {
+            drop(lock.write()?);
+            Ok(())
+        });
+        g.task().name("reads-later").dedicated().spawn(|| {
+            support::until_waiting(&lock, 1);
+            drop(lock.read()?);
+            Ok(())
+        });
+        support::until_waiting(&lock, 2);
+        (0..3).for_each(|_| find_none(&["writes-later", "reads-later"]));
+        over.open();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_holder_that_a_task_of_another_runtime_lets_go_is_no_deadlock() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime starts");
+    let (promise, over) = (
+        Arc::new(Promise::new()),
+        Arc::new(tokio::sync::Notify::new()),
+    );
+    let (theirs, ends) = (promise.clone(), over.clone());
+    let completes = runtime.spawn(async move {
+        ends.notified().await;
+        theirs.set(7).is_ok()
+    });
+    holder_in(["promise", "waits-10"], || Ok(promise.wait().map(drop)?));
+    over.notify_one();
+    assert!(runtime.block_on(completes).expect("it sets the promise"));
+}
+
+#[test]
+fn a_holder_that_a_running_callback_lets_go_is_no_deadlock() {
+    let (event, over) = (Arc::new(Event::new()), Arc::new(Gate::default()));
+    let token = CancelToken::new();
+    let (sets, waits) = (event.clone(), over.clone());
+    let _guard = token.on_cancel(move || {
+        waits.wait();
+        sets.set();
+    });
+    thread::scope(|threads| {
+        threads.spawn(|| token.cancel());
+        holder_in(["set-by-a-callback", "waits-11"], || Ok(event.wait()?));
+        over.open();
+    });
+    assert!(event.is_set());
+}
+
+/// What another thread holds by reference may still be used.
+#[test]
+fn a_holder_of_which_a_thread_outside_has_a_reference_is_no_deadlock() {
+    static PERMITS: Semaphore = Semaphore::new(0);
+    static BARRIER: taskgroup::sync::Barrier = taskgroup::sync::Barrier::new(2);
+
+    holder_in(["permit", "waits-12"], || {
+        Ok(PERMITS.acquire().map(drop)?)
+    });
+    holder_in(["barrier", "waits-13"], || Ok(BARRIER.wait().map(drop)?));
+    PERMITS.add_permits(1);
+    assert!(PERMITS.try_acquire().is_some());
+}
+
+#[test]
+fn a_reader_in_foreign_code_is_no_deadlock_for_a_writer() {
+    let (lock, over) = (RwLock::new(()), Gate::default());
+    let _watch = quiet();
+    TaskGroup::scope(|g| {
+        let reading = Gate::default();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let _reading = lock.read_uncancellable();
+                reading.open();
+                over.wait();
+            });
+            reading.wait();
+            g.task()
+                .name("writes-behind-foreign")
+                .dedicated()
+                .spawn(|| {
+                    drop(lock.write()?);
+                    Ok(())
+                });
+            support::until_waiting(&lock, 1);
+            (0..3).for_each(|_| find_none(&["writes-behind-foreign"]));
+            over.open();
+        });
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_search_under_a_lock_takes_no_lock_of_the_user() {
+    let (lock, data) = (Mutex::new(()), RwLock::new(()));
+    innocent(&["waits-for-the-searcher"], || {
+        let _held = lock.lock_uncancellable();
+        let _writing = data.write_uncancellable();
+        TaskGroup::scope(|g| {
+            g.task()
+                .name("waits-for-the-searcher")
+                .dedicated()
+                .spawn(|| {
+                    drop(lock.lock()?);
+                    Ok(())
+                });
+            support::until_waiting(&lock, 1);
+            (0..3).for_each(|_| find_none(&["waits-for-the-searcher"]));
+            Ok(g.token().wait()?)
+        })
+    });
+}
+
+/// Two programs in one process: what one waits for is no reason for the other.
+#[test]
+fn groups_that_have_nothing_in_common_are_no_evidence() {
+    let (lock, event, held) = (Mutex::new(()), Event::new(), Gate::default());
+    thread::scope(|threads| {
+        let other = threads.spawn(|| {
+            planted(&["theirs-a", "theirs-b"], || {
+                let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+                TaskGroup::scope(|g| {
+                    let first = g.task().name("theirs-a").dedicated();
+                    first.spawn(|| cross(&a, &b, &both));
+                    let second = g.task().name("theirs-b").dedicated();
+                    second.spawn(|| cross(&b, &a, &both));
+                    Ok(())
+                })
+            })
+        });
+        innocent(&["ours-waits"], || {
+            TaskGroup::scope(|g| {
+                g.task().name("ours-holds").dedicated().spawn(|| {
+                    let _held = lock.lock()?;
+                    held.open();
+                    Ok(event.wait()?)
+                });
+                held.wait();
+                g.task().name("ours-waits").dedicated().spawn(|| {
+                    drop(lock.lock()?);
+                    Ok(())
+                });
+                Ok(())
+            })
+        });
+        let found = other.join().expect("it finds its own");
+        assert_eq!(found.threads().len(), 2, "{found}");
+    });
+}
