@@ -112,9 +112,9 @@ impl GroupSnapshot {
 /// # fn main() -> Result<(), taskgroup::GroupError> {
 /// use taskgroup::{TaskGroup, TaskState, sync::Event};
 ///
+/// let event = Event::new();
 /// TaskGroup::scope(|g| {
-///     let event = &Event::new();
-///     let task = g.task().name("waits").spawn(move || Ok(event.wait()?));
+///     let task = g.task().name("waits").spawn(|| Ok(event.wait()?));
 ///     let waiting = loop {
 ///         let snapshot = taskgroup::snapshot();
 ///         let found = snapshot.tasks().find(|seen| seen.id() == task.id()).cloned();

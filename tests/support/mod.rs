@@ -173,11 +173,13 @@ pub(crate) fn is_child() -> bool {
 }
 
 /// Runs the test of this name alone, in a new process. [`is_child`] holds there.
+#[track_caller]
 pub(crate) fn run_in_child(test: &str) -> Output {
     child_output(&mut Command::new(this_test()), test)
 }
 
 /// Like [`run_in_child`], by a command that ends with the path of a program.
+#[track_caller]
 pub(crate) fn run_in_child_by(command: &[&str], test: &str) -> Output {
     let mut by = Command::new(command[0]);
     child_output(by.args(&command[1..]).arg(this_test()), test)
@@ -186,6 +188,7 @@ pub(crate) fn run_in_child_by(command: &[&str], test: &str) -> Output {
 /// Like [`run_in_child`], but each thread asks for three quarters of the address space for its
 /// stack, which no system grants. So no thread can be started, and the test runs on the main
 /// thread.
+#[track_caller]
 pub fn run_in_child_without_threads(test: &str) -> Output {
     let stack = (usize::MAX / 4 * 3).to_string();
     child_output(Command::new(this_test()).env("RUST_MIN_STACK", stack), test)
@@ -194,12 +197,14 @@ pub fn run_in_child_without_threads(test: &str) -> Output {
 /// Like [`run_in_child`], with at most `kib` KiB of address space, so that the OS refuses threads
 /// and memory beyond.
 #[cfg(target_os = "linux")]
+#[track_caller]
 pub(crate) fn run_in_small_child(test: &str, kib: u64) -> Output {
     child_output(&mut limited("-v", kib), test)
 }
 
 /// Like [`run_in_small_child`], where each thread asks for a stack of `stack` bytes.
 #[cfg(target_os = "linux")]
+#[track_caller]
 pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize) -> Output {
     let stack = stack.to_string();
     child_output(limited("-v", kib).env("RUST_MIN_STACK", stack), test)
@@ -207,6 +212,7 @@ pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize)
 
 /// Like [`run_in_child`], with at most `count` descriptors.
 #[cfg(target_os = "linux")]
+#[track_caller]
 pub fn run_in_child_with_descriptors(test: &str, count: u64) -> Output {
     child_output(&mut limited("-n", count), test)
 }
@@ -228,9 +234,22 @@ fn limited(option: &str, limit: u64) -> Command {
     shell
 }
 
+/// Returns the path by which the test harness knows a test of the calling file.
+#[track_caller]
+pub(crate) fn path_of(test: &str) -> String {
+    let file = std::path::Path::new(std::panic::Location::caller().file());
+    // A file beside others in a folder is a module of the folder's test binary.
+    let is_module = file.parent().and_then(|folder| folder.file_name()) != Some("tests".as_ref());
+    match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some(module) if is_module && module != "main" => format!("{module}::{test}"),
+        _ => test.to_owned(),
+    }
+}
+
+#[track_caller]
 fn child_output(command: &mut Command, test: &str) -> Output {
     command
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &path_of(test), "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .env_remove("RUST_BACKTRACE")
         .output()
@@ -238,6 +257,7 @@ fn child_output(command: &mut Command, test: &str) -> Output {
 }
 
 /// Runs `body` alone in a new process, for tests that observe the whole process.
+#[track_caller]
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     if is_child() {
         return body();

@@ -1,0 +1,545 @@
+//! Limits: how many tasks of a group run at once, and what becomes of the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex, mpsc};
+
+use crate::support::{Drops, Gate, LONG, MOMENT, Peak, alone, until};
+use taskgroup::{CancelToken, GroupError, OnFailure, SpawnErrorKind, TaskGroup, TaskStatus};
+
+#[test]
+fn a_limit_of_zero_panics_and_says_why() {
+    let payload = catch_unwind(AssertUnwindSafe(|| drop(TaskGroup::builder().limit(0))))
+        .expect_err("no task could ever run");
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or(payload.downcast_ref::<String>().cloned());
+    assert!(
+        message
+            .as_deref()
+            .is_some_and(|text| text.contains("limit") && text.contains('0')),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn the_limit_is_reached_and_never_exceeded() -> Result<(), GroupError> {
+    let (peak, three) = (Peak::default(), Barrier::new(3));
+    TaskGroup::builder().limit(3).scope(|g| {
+        for _ in 0..60 {
+            g.spawn(|| {
+                peak.inside(|| three.wait());
+                Ok(())
+            });
+        }
+        Ok(())
+    })?;
+    assert_eq!(peak.most(), 3);
+    Ok(())
+}
+
+#[test]
+fn the_limit_holds_while_the_body_joins() -> Result<(), GroupError> {
+    for limit in [1, 2] {
+        let peak = Peak::default();
+        TaskGroup::builder().limit(limit).scope(|g| {
+            let task = || {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            };
+            let tasks: Vec<_> = (0..50).map(|_| g.spawn(task)).collect();
+            for task in tasks.into_iter().rev() {
+                task.join()?;
+            }
+            Ok(())
+        })?;
+        assert!(peak.most() <= limit, "{} of {limit}", peak.most());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_counts_the_tasks_of_its_own_group_only() -> Result<(), GroupError> {
+    let both = Barrier::new(2);
+    TaskGroup::builder().limit(1).scope(|outer| {
+        outer.spawn(|| {
+            both.wait();
+            Ok(())
+        });
+        TaskGroup::builder().limit(1).scope(|inner| {
+            inner.spawn(|| {
+                both.wait();
+                Ok(())
+            });
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn queued_tasks_start_in_the_order_of_their_spawn() -> Result<(), GroupError> {
+    let order = Mutex::new(Vec::new());
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        for n in 0..50 {
+            let order = &order;
+            g.spawn(move || {
+                order.lock().unwrap().push(n);
+                Ok(())
+            });
+        }
+        assert_eq!((g.stats().running, g.stats().queued), (1, 50));
+        leave.open();
+        Ok(())
+    })?;
+    assert_eq!(order.into_inner().unwrap(), (0..50).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn a_cancel_empties_the_queue() -> Result<(), GroupError> {
+    let (ran, drops) = (AtomicUsize::new(0), Drops::default());
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(7)
+        });
+        running.wait();
+        let queued: Vec<_> = (0..20)
+            .map(|_| {
+                let (own, ran) = (drops.counted(), &ran);
+                g.spawn(move || {
+                    let _own = &own;
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            })
+            .collect();
+        assert!(
+            queued
+                .iter()
+                .all(|task| task.status() == TaskStatus::Queued)
+        );
+        g.cancel();
+        for task in &queued {
+            assert_eq!(taskgroup::shield(|| task.wait())?, TaskStatus::NeverRan);
+        }
+        assert_eq!(
+            drops.count(),
+            20,
+            "captures in the queue wait for the running task"
+        );
+        leave.open();
+        assert_eq!(taskgroup::shield(|| holder.join())?, 7);
+        Ok(())
+    })?;
+    assert_eq!((ran.into_inner(), drops.count()), (0, 20));
+    Ok(())
+}
+
+#[test]
+fn a_queued_task_cancelled_by_its_handle_never_runs_and_the_next_does() -> Result<(), GroupError> {
+    let (running, leave) = (Gate::default(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        let (skipped, next) = (g.spawn(|| Ok(1)), g.spawn(|| Ok(2)));
+        skipped.cancel();
+        leave.open();
+        assert_eq!(skipped.wait()?, TaskStatus::NeverRan);
+        assert_eq!(next.join()?, 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn joining_a_queued_task_of_ones_own_group_does_not_deadlock() -> Result<(), GroupError> {
+    fn descend<'scope>(
+        g: &'scope TaskGroup<'scope, '_>,
+        peak: &'scope Peak,
+        depth: u32,
+    ) -> anyhow::Result<u32> {
+        peak.inside(std::thread::yield_now);
+        if depth == 0 {
+            return Ok(0);
+        }
+        let below = g.spawn(move || descend(g, peak, depth - 1));
+        let value = below.join()? + 1;
+        peak.inside(std::thread::yield_now);
+        Ok(value)
+    }
+    for limit in [1, 2] {
+        let peak = Peak::default();
+        let depths = TaskGroup::builder().limit(limit).scope(|g| {
+            let roots: Vec<_> = (0..3).map(|_| g.spawn(|| descend(g, &peak, 8))).collect();
+            let mut depths = Vec::new();
+            for root in roots {
+                depths.push(root.join()?);
+            }
+            Ok(depths)
+        })?;
+        assert_eq!(depths, [8, 8, 8]);
+        assert!(peak.most() <= limit, "{} of {limit}", peak.most());
+    }
+    Ok(())
+}
+
+#[test]
+fn joining_across_a_queue_in_front_does_not_deadlock() -> Result<(), GroupError> {
+    let peak = Peak::default();
+    let (running, queued) = (Gate::default(), Gate::default());
+    let value = TaskGroup::builder().limit(1).scope(|g| {
+        let first = g.spawn(|| {
+            running.open();
+            queued.wait();
+            let last = g.spawn(|| Ok(peak.inside(|| 5)));
+            Ok(last.join()?)
+        });
+        running.wait();
+        for _ in 0..5 {
+            g.spawn(|| {
+                peak.inside(std::thread::yield_now);
+                Ok(())
+            });
+        }
+        queued.open();
+        Ok(first.join()?)
+    })?;
+    assert_eq!((value, peak.most()), (5, 1));
+    Ok(())
+}
+
+#[test]
+fn panicking_tasks_give_their_permits_back() {
+    let mut after = None;
+    let error = TaskGroup::builder()
+        .limit(2)
+        .on_failure(OnFailure::Collect)
+        .scope(|g| {
+            for _ in 0..50 {
+                g.spawn(|| -> anyhow::Result<()> { panic!("one of many") });
+            }
+            after = Some(g.spawn(|| Ok("a permit was left")).join()?);
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(
+        (error.panics().count(), after),
+        (50, Some("a permit was left"))
+    );
+}
+
+#[test]
+fn try_spawn_says_full_and_takes_tasks_again_when_it_is_not() -> Result<(), GroupError> {
+    let drops = Drops::default();
+    let (running, leave) = (Gate::default(), Gate::default());
+    let values = TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            leave.wait();
+            Ok(())
+        });
+        running.wait();
+        let own = drops.counted();
+        let task = move || {
+            drop(own);
+            Ok(6)
+        };
+        let refused = g.try_spawn(task).expect_err("the only permit is taken");
+        assert!(matches!(refused.kind(), SpawnErrorKind::Full));
+        assert_eq!((refused.to_string().is_empty(), drops.count()), (false, 0));
+        let task = refused.into_task();
+        leave.open();
+        holder.join()?;
+        let accepted = g
+            .try_spawn(task)
+            .map_err(|refused| anyhow::anyhow!("{refused}"))?;
+        Ok(accepted.join()?)
+    })?;
+    assert_eq!((values, drops.count()), (6, 1));
+    Ok(())
+}
+
+#[test]
+fn at_the_end_of_a_task_its_permit_is_free() -> Result<(), GroupError> {
+    let leave = Gate::default();
+    TaskGroup::builder().limit(1).scope(|g| {
+        let task = g.spawn(|| {
+            leave.wait();
+            Ok(())
+        });
+        task.on_finished(|_| {
+            assert!(
+                g.try_spawn(|| Ok(())).is_ok(),
+                "the task has ended, and no other waits"
+            )
+        });
+        leave.open();
+        task.wait()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn at_the_end_of_a_task_its_permit_is_that_of_its_waiter() -> Result<(), GroupError> {
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            // They begin with the permit that the wait gives away.
+            let awaited = [(); 2].map(|()| g.spawn(|| Ok(())));
+            for task in &awaited {
+                task.on_finished(|_| {
+                    assert!(
+                        g.try_spawn(|| Ok(())).is_err(),
+                        "the waiter takes the permit over"
+                    )
+                });
+            }
+            let [first, second] = awaited;
+            first.wait()?;
+            g.as_completed([second])
+                .try_for_each(|task| task.map(drop))?;
+            Ok(())
+        });
+        Ok(())
+    })
+}
+
+#[test]
+fn a_blocked_limit_is_freed_by_a_cancel_while_the_body_waits_for_the_queue()
+-> Result<(), GroupError> {
+    let running = Gate::default();
+    TaskGroup::builder().limit(1).scope(|g| {
+        let holder = g.spawn(|| {
+            running.open();
+            Ok(taskgroup::sleep(LONG)?)
+        });
+        running.wait();
+        let queued = g.spawn(|| Ok(3));
+        holder.cancel();
+        assert_eq!(queued.join()?, 3);
+        assert_eq!(holder.wait()?, TaskStatus::Cancelled);
+        Ok(())
+    })
+}
+
+#[test]
+fn waits_that_time_out_exceed_the_limit_by_no_more_than_one() -> Result<(), GroupError> {
+    let (peak, begun, leave) = (Peak::default(), AtomicUsize::new(0), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            let task = || {
+                peak.inside(|| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    leave.wait();
+                });
+                Ok(())
+            };
+            let tasks: Vec<_> = (0..6).map(|_| g.spawn(task)).collect();
+            while begun.load(Ordering::SeqCst) == 0 {
+                tasks[0].wait_timeout(MOMENT)?;
+            }
+            peak.inside(|| {
+                for _ in 0..10 {
+                    for task in &tasks {
+                        task.wait_timeout(MOMENT)?;
+                    }
+                }
+                anyhow::Ok(())
+            })?;
+            leave.open();
+            Ok(())
+        });
+        Ok(())
+    })?;
+    assert_eq!((peak.most(), begun.into_inner()), (2, 6));
+    Ok(())
+}
+
+#[test]
+fn a_task_with_a_cut_iteration_has_its_permit_back() -> Result<(), GroupError> {
+    let (stop, leave) = (CancelToken::new(), Gate::default());
+    TaskGroup::builder().limit(1).scope(|g| {
+        g.spawn(|| {
+            // It begins with the permit that the wait gives away, so the wait has begun.
+            let child = g.spawn(|| {
+                stop.cancel();
+                leave.wait();
+                Ok(())
+            });
+            let cut = stop.run(|| g.as_completed([child]).next().expect("one task is left"));
+            assert!(cut.is_err());
+            assert_eq!(
+                g.stats().running,
+                2,
+                "the task that the iteration waited for still runs"
+            );
+            leave.open();
+            until(|| g.stats().finished == 1);
+            assert!(
+                g.try_spawn(|| Ok(())).is_err(),
+                "this task holds the only permit"
+            );
+            Ok(())
+        });
+        Ok(())
+    })
+}
+
+#[test]
+fn a_task_that_was_lent_a_permit_and_leaves_it_leaves_its_own() -> Result<(), GroupError> {
+    for _ in 0..50 {
+        let (running, stop) = (Gate::default(), CancelToken::new());
+        TaskGroup::builder().limit(1).scope(|g| {
+            let lender = g.spawn(|| {
+                let borrower = g.spawn(|| {
+                    let daemon = g.spawn_daemon(|| Ok(stop.wait()?));
+                    running.open();
+                    for ended in g.as_completed([daemon]) {
+                        ended?.wait()?;
+                    }
+                    Ok(())
+                });
+                while !running.is_open() {
+                    borrower.wait_timeout(MOMENT)?;
+                }
+                Ok(())
+            });
+            lender.wait()?;
+            // The borrower waits for a daemon, so the only permit is free.
+            let ran = g.spawn(|| Ok(3)).wait_timeout(LONG)?;
+            stop.cancel();
+            assert_eq!(ran, Some(TaskStatus::Finished));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_callback_at_the_end_of_a_task_waits_within_the_limit() -> Result<(), GroupError> {
+    for lends in [false, true] {
+        let (peak, registered, refused) = (Peak::default(), Gate::default(), AtomicUsize::new(0));
+        TaskGroup::builder().limit(1).scope(|g| {
+            let (peak, refused) = (&peak, &refused);
+            let task = g.spawn(|| {
+                registered.wait();
+                Ok(())
+            });
+            task.on_finished(move |_| {
+                let next = g.spawn(move || {
+                    peak.inside(|| {
+                        refused.fetch_add(
+                            usize::from(g.try_spawn(|| Ok(())).is_err()),
+                            Ordering::SeqCst,
+                        )
+                    });
+                    Ok(())
+                });
+                if lends {
+                    assert!(next.wait().is_ok());
+                } else {
+                    assert_eq!(g.as_completed([next]).flatten().count(), 1);
+                }
+            });
+            registered.open();
+            assert_eq!(task.wait()?, TaskStatus::Finished);
+            Ok(())
+        })?;
+        assert_eq!(
+            (peak.most(), refused.into_inner()),
+            (1, 1),
+            "a task more was taken beside the only one"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_task_that_was_run_in_place_leaves_no_trace_for_try_spawn() -> Result<(), GroupError> {
+    for _ in 0..300 {
+        TaskGroup::builder().limit(1).scope(|g| {
+            g.spawn(|| Ok(())).join()?;
+            assert!(
+                g.try_spawn(|| Ok(())).is_ok(),
+                "nothing runs and nothing is queued"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_entry_of_an_ended_task_is_dropped_without_the_lock_of_the_queue() {
+    struct Cancels(CancelToken);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let outcome = TaskGroup::builder().limit(1).scope(|g| {
+            g.spawn(|| {
+                let token = g.token().clone();
+                let task = g.spawn(move || {
+                    let cancels = Cancels(token);
+                    let own = taskgroup::current_token().expect("a task has a token");
+                    own.on_cancel(move || drop(cancels)).forget();
+                    Ok(())
+                });
+                // It gets the permit of this task past the queue, and leaves its entry there.
+                assert_eq!(task.wait()?, TaskStatus::Finished);
+                drop(task);
+                Ok(())
+            });
+            Ok(())
+        });
+        done.send(outcome.is_ok())
+    });
+    assert_eq!(ended.recv_timeout(LONG), Ok(true));
+}
+
+#[test]
+fn a_dedicated_task_does_not_overtake_the_queue() {
+    alone("a_dedicated_task_does_not_overtake_the_queue", || {
+        let (holds, order) = (Gate::default(), Mutex::new(Vec::new()));
+        let outcome = crate::support::with_busy_workers(|| {
+            TaskGroup::builder().limit(1).scope(|g| {
+                g.task().dedicated().spawn(|| {
+                    holds.wait();
+                    Ok(())
+                });
+                g.spawn(|| {
+                    order.lock().unwrap().push("queued");
+                    Ok(())
+                });
+                holds.open();
+                // That frees the only permit, and the next task in the queue waits for a worker.
+                crate::support::until(|| g.stats().finished > 0);
+                g.task().dedicated().spawn(|| {
+                    order.lock().unwrap().push("dedicated");
+                    Ok(())
+                });
+                Ok(())
+            })
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(*order.lock().unwrap(), ["queued", "dedicated"]);
+    });
+}

@@ -1,0 +1,205 @@
+//! Tasks of a limited group wait for tasks of the same group, in every nesting of the ways to wait,
+//! to depth 3. Each program ends, and runs no more tasks at once than the limit says.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use crate::support::watch;
+use taskgroup::{TaskGroup, TaskHandle, TaskStatus};
+
+/// How a task waits for its two children.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Join,
+    Wait,
+    AsCompleted,
+    Map,
+    MapUnordered,
+    // A wait of these ways can end without the end of a running task. The group then runs one task
+    // more than its limit.
+    WaitTimeout,
+    CancelAndWait,
+    Start,
+}
+
+use Way::{AsCompleted, CancelAndWait, Join, Map, MapUnordered, Start, Wait, WaitTimeout};
+
+const WAYS: [Way; 8] = [
+    Join,
+    Wait,
+    AsCompleted,
+    Map,
+    MapUnordered,
+    WaitTimeout,
+    CancelAndWait,
+    Start,
+];
+/// After these, a waiting task goes on with the permit of the task that has ended.
+const WITHIN: [Way; 5] = [Join, Wait, AsCompleted, Map, MapUnordered];
+
+/// Counts the tasks that run and do not wait for others, and the most of them at once.
+#[derive(Default)]
+struct Running {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+struct Runs<'a>(&'a Running);
+
+impl Running {
+    fn enter(&self) -> Runs<'_> {
+        self.most
+            .fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        Runs(self)
+    }
+
+    fn away<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.now.fetch_sub(1, SeqCst);
+        let value = wait();
+        self.most
+            .fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        value
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Runs a task that waits for its children in the first of these ways, and they for theirs in the
+/// next. Returns the number of tasks that have ended well.
+fn task<'scope>(
+    g: &'scope TaskGroup<'scope, '_>,
+    ways: &'scope [Way],
+    running: &'scope Running,
+) -> anyhow::Result<usize> {
+    let _runs = running.enter();
+    let Some((&way, rest)) = ways.split_first() else {
+        return Ok(1);
+    };
+    let spawn = || g.spawn(move || task(g, rest, running));
+    let both = || [spawn(), spawn()];
+    let mut sum = 1;
+    match way {
+        Join => {
+            for child in both() {
+                sum += running.away(|| child.join())?;
+            }
+        }
+        Wait => {
+            for child in both() {
+                running.away(|| child.wait())?;
+                sum += child.join()?;
+            }
+        }
+        AsCompleted => {
+            let mut children = g.as_completed(both());
+            while let Some(child) = running.away(|| children.next()) {
+                sum += child?.join()?;
+            }
+        }
+        Map => {
+            let mut results = g.map(0..2, move |_| task(g, rest, running));
+            while let Some(result) = running.away(|| results.next()) {
+                sum += result?;
+            }
+        }
+        MapUnordered => {
+            let mut results = g.map_unordered(0..2, move |_| task(g, rest, running));
+            while let Some(result) = running.away(|| results.next()) {
+                sum += result?;
+            }
+        }
+        WaitTimeout => {
+            for child in both() {
+                running.away(|| wait_in_steps(&child))?;
+                sum += child.join()?;
+            }
+        }
+        CancelAndWait => {
+            for child in both() {
+                let status = running.away(|| child.cancel_and_wait())?;
+                assert!(
+                    matches!(
+                        status,
+                        TaskStatus::NeverRan | TaskStatus::Cancelled | TaskStatus::Finished
+                    ),
+                    "{status:?}"
+                );
+            }
+        }
+        Start => {
+            for _ in 0..2 {
+                sum += running.away(|| {
+                    g.start(move |ready| {
+                        ready.send(1);
+                        task(g, rest, running).map(drop)
+                    })
+                })?;
+            }
+        }
+    }
+    Ok(sum)
+}
+
+fn wait_in_steps<T>(child: &TaskHandle<'_, T>) -> anyhow::Result<()> {
+    while child.wait_timeout(Duration::from_micros(50))?.is_none() {}
+    Ok(())
+}
+
+/// Runs two such tasks in a group with that limit. Returns how many ended well, and the most that
+/// ran at once.
+fn run(limit: usize, ways: &[Way]) -> (usize, usize) {
+    let running = Running::default();
+    let sum = TaskGroup::builder().limit(limit).scope(|g| {
+        let (ways, running) = (&ways, &running);
+        let tops = [(); 2].map(|()| g.spawn(move || task(g, ways, running)));
+        let mut sum = 0;
+        for top in tops {
+            sum += top.join()?;
+        }
+        Ok(sum)
+    });
+    (
+        sum.unwrap_or_else(|error| panic!("limit {limit}, {ways:?}: {error:#}")),
+        running.most.into_inner(),
+    )
+}
+
+fn nestings(ways: &[Way]) -> impl Iterator<Item = [Way; 3]> {
+    ways.iter().flat_map(move |&a| {
+        ways.iter()
+            .flat_map(move |&b| ways.iter().map(move |&c| [a, b, c]))
+    })
+}
+
+#[test]
+fn every_nesting_of_waits_ends() {
+    let _watch = watch();
+    for limit in 1..=3 {
+        for ways in nestings(&WAYS) {
+            run(limit, &ways);
+        }
+    }
+}
+
+#[test]
+fn waits_for_tasks_of_the_group_keep_its_limit() {
+    let _watch = watch();
+    for limit in 1..=3 {
+        for ways in nestings(&WITHIN) {
+            let (sum, most) = run(limit, &ways);
+            assert_eq!(
+                sum,
+                2 * (1 + 2 * (1 + 2 * (1 + 2))),
+                "limit {limit}, {ways:?}"
+            );
+            assert!(
+                most <= limit,
+                "limit {limit}, {ways:?}: {most} tasks ran at once"
+            );
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! `start`: a task that says when it is ready.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use crate::support::{Drops, Gate, blocked};
+use anyhow::Context;
+use taskgroup::{CancelToken, FailureKind, GroupError, StartError, TaskGroup};
+
+#[test]
+fn it_returns_the_sent_value_and_the_scope_waits_for_the_task() -> Result<(), GroupError> {
+    let (leave, ended) = (Gate::default(), AtomicUsize::new(0));
+    TaskGroup::scope(|g| {
+        let port = g.start(|ready| {
+            ready.send(8080);
+            leave.wait();
+            ended.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })?;
+        assert_eq!((port, ended.load(Ordering::SeqCst)), (8080, 0));
+        leave.open();
+        Ok(())
+    })?;
+    assert_eq!(ended.into_inner(), 1);
+    Ok(())
+}
+
+#[test]
+fn an_error_before_ready_is_the_callers_and_keeps_its_chain() -> Result<(), GroupError> {
+    let line = line!() + 2;
+    TaskGroup::scope(|g| {
+        let started = g.start(|_ready: taskgroup::Ready<()>| {
+            std::fs::read("no such file")
+                .context("reading the key")
+                .context("listening")?;
+            Ok(())
+        });
+        let Err(StartError::Failed(failure)) = started else {
+            panic!("it failed: {started:?}")
+        };
+        assert_eq!(failure.task().map(|task| task.location.line()), Some(line));
+        assert!(!failure.after_cancel());
+        let FailureKind::Error(error) = failure.into_kind() else {
+            panic!("it was an error")
+        };
+        assert_eq!(
+            error
+                .chain()
+                .map(ToString::to_string)
+                .take(2)
+                .collect::<Vec<_>>(),
+            ["listening", "reading the key"]
+        );
+        assert!(error.root_cause().is::<std::io::Error>());
+        assert!(!taskgroup::is_cancelled());
+        // A task is counted as ended after the threads that wait for it have been woken.
+        while g.stats().running > 0 {
+            taskgroup::yield_now()?;
+        }
+        assert_eq!((g.stats().failed, g.stats().finished), (1, 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn the_callers_error_leads_to_that_of_the_task() {
+    let error = TaskGroup::scope(|g| {
+        g.start(|_ready: taskgroup::Ready<()>| anyhow::bail!("port in use"))?;
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.failures().len(), 1);
+    assert!(error.body().is_some());
+    assert_eq!(
+        error
+            .errors()
+            .next()
+            .map(|error| error.root_cause().to_string())
+            .as_deref(),
+        Some("port in use")
+    );
+}
+
+#[test]
+fn a_panic_before_ready_is_the_callers() -> Result<(), GroupError> {
+    TaskGroup::scope(|g| {
+        let started = g.start(|_ready: taskgroup::Ready<()>| panic!("index 3 of 2"));
+        let Err(StartError::Failed(failure)) = started else {
+            panic!("it panicked: {started:?}")
+        };
+        assert!(
+            matches!(failure.kind(), FailureKind::Panic(panic) if panic.message() == "index 3 of 2")
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_failure_after_ready_is_the_groups() {
+    for panics in [false, true] {
+        let leave = Gate::default();
+        let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
+            let value = g.start(|ready| {
+                ready.send(1);
+                leave.wait();
+                assert!(!panics, "it panics");
+                anyhow::bail!("connection lost")
+            })?;
+            assert_eq!(value, 1);
+            leave.open();
+            Err(blocked().into())
+        })
+        .unwrap_err();
+        assert_eq!(error.failures().len(), 1);
+        assert!(error.failures()[0].task().is_some());
+        assert_eq!(error.panics().count(), usize::from(panics));
+    }
+}
+
+#[test]
+fn a_task_that_ends_without_sending_was_not_ready() -> Result<(), GroupError> {
+    let ended = AtomicUsize::new(0);
+    TaskGroup::scope(|g| {
+        assert!(matches!(
+            g.start(|_ready: taskgroup::Ready<u8>| Ok(())),
+            Err(StartError::NotReady)
+        ));
+        // The call waits for a task that goes on without its `Ready`.
+        let started = g.start(|ready: taskgroup::Ready<u8>| {
+            drop(ready);
+            taskgroup::sleep(Duration::from_millis(1))?;
+            ended.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        assert!(matches!(started, Err(StartError::NotReady)));
+        assert_eq!(ended.load(Ordering::SeqCst), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_ready_that_was_passed_on_may_be_sent_by_another_task() -> Result<(), GroupError> {
+    let leave = Gate::default();
+    TaskGroup::scope(|g| {
+        let value = g.start(|ready| {
+            g.spawn(|| {
+                ready.send(7);
+                leave.open();
+                Ok(())
+            });
+            leave.wait();
+            Ok(())
+        })?;
+        assert_eq!(value, 7);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_value_sent_after_the_end_of_the_task_is_dropped() -> Result<(), GroupError> {
+    let (leave, sent, drops) = (Gate::default(), Gate::default(), Drops::default());
+    TaskGroup::scope(|g| {
+        let started = g.start(|ready| {
+            g.spawn(|| {
+                leave.wait();
+                ready.send(drops.counted());
+                sent.open();
+                Ok(())
+            });
+            Ok(())
+        });
+        assert!(matches!(started, Err(StartError::NotReady)));
+        leave.open();
+        sent.wait();
+        assert_eq!(drops.count(), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn in_a_cancelled_scope_nothing_is_started() -> Result<(), GroupError> {
+    let drops = Drops::default();
+    let token = CancelToken::new();
+    token.cancel();
+    TaskGroup::scope(|g| {
+        let own = drops.counted();
+        let started = token.run(|| {
+            g.start(move |ready| {
+                let _own = own;
+                ready.send(());
+                Ok(())
+            })
+        });
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()
+        ));
+        assert_eq!((drops.count(), g.stats().queued), (1, 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_cancelled_call_cancels_its_task_alone_and_waits_for_it() -> Result<(), GroupError> {
+    let (cleaned, token) = (AtomicUsize::new(0), CancelToken::new());
+    let sibling_leave = Gate::default();
+    TaskGroup::scope(|g| {
+        let sibling = g.spawn(|| {
+            sibling_leave.wait();
+            taskgroup::checkpoint()?;
+            Ok(5)
+        });
+        let started = token.run(|| {
+            g.start(|ready| {
+                token.cancel();
+                let cancelled = blocked();
+                cleaned.fetch_add(1, Ordering::SeqCst);
+                // `start` no longer waits for the value.
+                ready.send(());
+                Err(cancelled.into())
+            })
+        });
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == token.id()
+        ));
+        assert_eq!(
+            cleaned.load(Ordering::SeqCst),
+            1,
+            "the call did not wait for the task"
+        );
+        assert!(!g.token().is_cancelled());
+        sibling_leave.open();
+        assert_eq!(sibling.join()?, 5);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_cancelled_call_returns_the_error_of_its_task_even_if_it_had_sent() -> Result<(), GroupError> {
+    for sends in [false, true] {
+        let token = CancelToken::new();
+        TaskGroup::scope(|g| {
+            let started = token.run(|| {
+                g.start(|ready| {
+                    token.cancel();
+                    blocked();
+                    if sends {
+                        ready.send(1);
+                    }
+                    anyhow::bail!("could not clean up")
+                })
+            });
+            let Err(StartError::Failed(failure)) = started else {
+                panic!("it failed: {started:?}")
+            };
+            assert!(failure.to_string().contains("could not clean up"));
+            assert!(!g.token().is_cancelled());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_task_that_finishes_in_spite_of_the_cancel_of_its_start_gives_its_value()
+-> Result<(), GroupError> {
+    let token = CancelToken::new();
+    TaskGroup::scope(|g| {
+        let started = token.run(|| {
+            g.start(|ready| {
+                token.cancel();
+                // The call of `start` has noticed: it has cancelled this task.
+                blocked();
+                ready.send(7);
+                Ok(())
+            })
+        });
+        assert_eq!(started?, 7);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_task_that_finishes_without_sending_after_the_cancel_of_its_start_was_cancelled()
+-> Result<(), GroupError> {
+    let token = CancelToken::new();
+    TaskGroup::scope(|g| {
+        let started = token.run(|| {
+            g.start(|_ready: taskgroup::Ready<()>| {
+                token.cancel();
+                blocked();
+                Ok(())
+            })
+        });
+        assert!(matches!(started, Err(StartError::Cancelled(_))));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_value_sent_at_the_time_of_the_cancel_is_returned_or_the_task_ends() -> Result<(), GroupError> {
+    for _ in 0..100 {
+        let token = CancelToken::new();
+        let both = Barrier::new(2);
+        TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(|| {
+                both.wait();
+                token.cancel();
+                Ok(())
+            });
+            let started = token.run(|| {
+                g.start(|ready| {
+                    both.wait();
+                    ready.send(7);
+                    taskgroup::checkpoint()?;
+                    Ok(())
+                })
+            });
+            match started {
+                Ok(value) => assert_eq!(value, 7),
+                Err(StartError::Cancelled(cancelled)) => assert_eq!(cancelled.origin(), token.id()),
+                Err(other) => panic!("{other:?}"),
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_scope_waits_for_tasks_that_another_scope_is_still_starting() -> Result<(), GroupError> {
+    let (inside, leave) = (Gate::default(), Gate::default());
+    let failed = AtomicUsize::new(0);
+    TaskGroup::scope(|outer| {
+        TaskGroup::scope(|target| {
+            target.spawn(|| {
+                let started = target.start(|_ready: taskgroup::Ready<()>| {
+                    inside.open();
+                    leave.wait();
+                    anyhow::bail!("too late")
+                });
+                failed.fetch_add(
+                    usize::from(matches!(started, Err(StartError::Failed(_)))),
+                    Ordering::SeqCst,
+                );
+                Ok(())
+            });
+            inside.wait();
+            outer.spawn(|| {
+                leave.open();
+                Ok(())
+            });
+            Ok(())
+        })?;
+        assert_eq!(
+            failed.load(Ordering::SeqCst),
+            1,
+            "the scope returned before the task was started"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_cancel_of_the_target_before_ready_cancels_the_start() -> Result<(), GroupError> {
+    TaskGroup::scope(|g| {
+        let started = g.start(|_ready: taskgroup::Ready<()>| {
+            g.cancel();
+            Err(blocked().into())
+        });
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == g.token().id()
+        ));
+        Ok(())
+    })?;
+    // The same from a scope that is not the target's.
+    let outcome = TaskGroup::scope(|target| {
+        let started = taskgroup::shield(|| {
+            target.start(|_ready: taskgroup::Ready<()>| {
+                target.cancel();
+                Err(blocked().into())
+            })
+        });
+        assert!(matches!(
+            started,
+            Err(StartError::Cancelled(cancelled)) if cancelled.origin() == target.token().id()
+        ));
+        Ok(1)
+    })?;
+    assert_eq!(outcome, 1);
+    Ok(())
+}
+
+#[test]
+fn a_cancel_of_the_target_after_ready_wakes_the_tasks_that_the_task_has_started()
+-> Result<(), GroupError> {
+    let woken = AtomicUsize::new(0);
+    TaskGroup::scope(|g| {
+        g.start(|ready| {
+            let asleep = Barrier::new(2);
+            TaskGroup::scope(|inner| {
+                inner.spawn(|| -> anyhow::Result<()> {
+                    asleep.wait();
+                    let cancelled = blocked();
+                    woken.fetch_add(1, Ordering::SeqCst);
+                    Err(cancelled.into())
+                });
+                asleep.wait();
+                ready.send(());
+                Err(blocked().into())
+            })?;
+            Ok(())
+        })?;
+        g.cancel();
+        Ok(())
+    })?;
+    assert_eq!(woken.into_inner(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_start_into_a_cancelled_target_never_runs() -> Result<(), GroupError> {
+    TaskGroup::scope(|g| {
+        g.cancel();
+        let started = taskgroup::shield(|| {
+            g.start(|ready| {
+                ready.send(());
+                Ok(())
+            })
+        });
+        assert!(matches!(started, Err(StartError::Cancelled(_))));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_task_of_a_limited_group_may_start_another() -> Result<(), GroupError> {
+    TaskGroup::builder().limit(1).scope(|g| {
+        let outer = g.task().dedicated().spawn(|| {
+            let leave = std::sync::Arc::new(Gate::default());
+            let value = g.start({
+                let leave = leave.clone();
+                move |ready| {
+                    ready.send(7);
+                    leave.wait();
+                    Ok(())
+                }
+            })?;
+            leave.open();
+            let failed = g.start(|_ready: taskgroup::Ready<()>| anyhow::bail!("port in use"));
+            assert!(matches!(failed, Err(StartError::Failed(_))));
+            Ok(value)
+        });
+        outer.wait()?;
+        assert_eq!(outer.join()?, 7);
+        // All permits have been given back.
+        assert_eq!(g.spawn(|| Ok(1)).join()?, 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_started_task_has_the_name_it_was_given() {
+    let error = TaskGroup::scope(|g| {
+        g.task().name("server").start(|ready| {
+            ready.send(());
+            anyhow::bail!("port in use")
+        })?;
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.failures()[0]
+            .task()
+            .and_then(|task| task.name.as_deref()),
+        Some("server")
+    );
+}
+
+/// A task that takes the cancel for its end sends nothing and fails at nothing.
+#[test]
+fn a_cancel_is_not_a_task_that_was_not_ready() -> Result<(), GroupError> {
+    for _ in 0..500 {
+        TaskGroup::scope(|g| {
+            let started = g.start(|_ready: taskgroup::Ready<()>| {
+                g.cancel();
+                assert!(taskgroup::checkpoint().is_err());
+                Ok(())
+            });
+            assert!(
+                matches!(started, Err(StartError::Cancelled(_))),
+                "{started:?}"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Nothing keeps the task once it and its handle are gone, and with it the callbacks of its token.
+#[test]
+fn a_started_task_is_freed_whichever_side_waits() -> Result<(), GroupError> {
+    for limit in [1, 2] {
+        let captured = Arc::new(());
+        TaskGroup::builder().limit(limit).scope(|g| {
+            let start = || {
+                g.start(|ready| {
+                    let captured = captured.clone();
+                    let own = taskgroup::current_token().context("a task has a token")?;
+                    own.on_cancel(move || drop(captured)).forget();
+                    ready.send(());
+                    Ok(())
+                })
+            };
+            start()?;
+            g.spawn(move || Ok(start()?)).join()?;
+            Ok(())
+        })?;
+        assert_eq!(Arc::strong_count(&captured), 1);
+    }
+    Ok(())
+}

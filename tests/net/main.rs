@@ -1,0 +1,12 @@
+//! Sockets: what they share with the sockets of std, and what a cancel ends.
+#![cfg(all(unix, feature = "net"))]
+
+mod accept;
+#[path = "../support/blocked.rs"]
+mod blocked;
+mod lookup;
+#[path = "../support/mod.rs"]
+mod support;
+mod tcp;
+mod udp;
+mod unix;
