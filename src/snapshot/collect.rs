@@ -4,7 +4,7 @@
 //! misses all of them while it lives. A task that was seen twice is kept where it was seen last.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::view::{BatchView, GroupView};
 use crate::lanes::{self, Lane, LaneView, OpenGroup};
@@ -21,9 +21,18 @@ pub(super) struct Thread {
     /// The lane itself, to look at it again.
     pub(super) source: &'static Lane,
     pub(super) lane: LaneView,
-    pub(super) name: Option<String>,
-    /// The names of its tasks, by their numbers.
-    pub(super) names: HashMap<u64, Cow<'static, str>>,
+    pub(super) name: Option<Arc<str>>,
+    /// The names of its tasks, with the numbers of the tasks. A thread has few at once.
+    names: Vec<(u64, Cow<'static, str>)>,
+}
+
+impl Thread {
+    /// Returns the name of a task that the thread runs, if it has one.
+    pub(super) fn task_name(&self, task: u64) -> Option<String> {
+        let mut names = self.names.iter().rev();
+        let (_, name) = names.find(|(of, _)| *of == task)?;
+        Some(name.to_string())
+    }
 }
 
 /// Everything that a snapshot is made of.
@@ -39,7 +48,12 @@ pub(super) struct Collected {
 impl Collected {
     /// Copies what all lanes show now.
     pub(super) fn take() -> Self {
-        let mut collected = Collected::default();
+        // Growing would copy what was collected so far.
+        let most = lanes::all().size_hint().1.unwrap_or(0);
+        let mut collected = Collected {
+            threads: Vec::with_capacity(most),
+            ..Collected::default()
+        };
 
         // The batches twice: a task may go from a batch back to its queue, and on into a batch.
         lanes::all().for_each(|lane| collected.take_batch(lane));
@@ -102,8 +116,8 @@ impl Collected {
         self.threads.push(Thread {
             source: lane,
             lane: view,
-            name: name.map(str::to_owned),
-            names: names.unwrap_or_default().into_iter().collect(),
+            name: name.map(Arc::from),
+            names: names.unwrap_or_default(),
         });
     }
 }

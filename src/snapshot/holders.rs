@@ -1,6 +1,7 @@
 //! Which threads hold what others wait for, as far as that is true at one moment.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Holder;
 use super::collect::Thread;
@@ -20,7 +21,7 @@ pub(super) struct Holders {
 struct Candidate {
     source: &'static Lane,
     number: u64,
-    thread: Option<String>,
+    thread: Option<Arc<str>>,
 }
 
 impl Holders {
@@ -93,7 +94,7 @@ impl Candidate {
         Some(Holder {
             task,
             name: name.map(|(_, name)| name.into()),
-            thread: self.thread.clone(),
+            thread: self.thread.as_deref().map(str::to_owned),
             location: held.location,
         })
     }

@@ -1,6 +1,7 @@
 //! Groups and tasks, as a snapshot finds them: each stands in the other.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kinds::{Inside, LimitSnapshot, TaskKind, TaskState};
@@ -138,7 +139,7 @@ pub struct TaskSnapshot {
     pub(super) state: TaskState,
     pub(super) is_starting: bool,
     pub(super) waits: Option<Wait>,
-    pub(super) thread: Option<String>,
+    pub(super) thread: Option<Arc<str>>,
     pub(super) system_thread: Option<u32>,
     pub(super) told: u32,
     pub(super) told_at: Option<&'static Location<'static>>,

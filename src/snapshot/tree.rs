@@ -87,9 +87,10 @@ pub(super) fn build(collected: Collected) -> Snapshot {
         (number, parts)
     });
     let mut builder = Builder {
-        nodes: Vec::new(),
+        // Most threads have one node.
+        nodes: Vec::with_capacity(threads.len()),
         groups: groups.collect(),
-        by_task: HashMap::new(),
+        by_task: HashMap::with_capacity(threads.len()),
         kernel: Kernel::default(),
         now: Instant::now(),
         holders: Holders::of(&threads),
@@ -270,23 +271,32 @@ impl Builder {
             }
         }
 
-        let Some(node) = inner.last().and_then(|last| self.nodes[*last].take()) else {
+        let Some(&last) = inner.last() else { return };
+        let Some(node) = &self.nodes[last] else {
             return;
         };
-        let node = match &thread.lane.wait {
-            Some(wait) => self.waiting(thread, wait, node),
-            None => self.outside_of_a_wait(thread, node),
+        let has_seen_cancel = node.task.told != 0;
+        let found = match &thread.lane.wait {
+            Some(wait) => self.waiting(thread, wait, has_seen_cancel),
+            None => self.outside_of_a_wait(thread, has_seen_cancel),
         };
-        if let Some(last) = inner.last() {
-            self.nodes[*last] = Some(node);
+        if let (Some((state, waits)), Some(node)) = (found, &mut self.nodes[last]) {
+            // A destructor that is blocked in other code is a destructor all the same.
+            if node.task.state != TaskState::Dropping || state == TaskState::Waiting {
+                node.task.state = state;
+            }
+            node.task.waits = waits;
         }
     }
 
     /// The thread is in one of our blocking points.
-    fn waiting(&mut self, thread: &Thread, wait: &WaitView, mut node: Node) -> Node {
-        let Some((kind, what)) = label::of(wait.kind) else {
-            return node;
-        };
+    fn waiting(
+        &mut self,
+        thread: &Thread,
+        wait: &WaitView,
+        has_seen_cancel: bool,
+    ) -> Option<(TaskState, Option<Wait>)> {
+        let (kind, what) = label::of(wait.kind)?;
         let held_by = match wait.object {
             Object::At(address) => self.holders.hold(address, kind, thread),
             _ => Vec::new(),
@@ -297,8 +307,7 @@ impl Builder {
         }
 
         let slept = since_epoch(self.now).saturating_sub(wait.since);
-        node.task.state = TaskState::Waiting;
-        node.task.waits = Some(Wait {
+        let waits = Wait {
             what: what.into(),
             location: Some(wait.location),
             object: match wait.object {
@@ -313,29 +322,24 @@ impl Builder {
             holders,
             held_by,
             since: Duration::from_nanos(if wait.since == 0 { 0 } else { slept }),
-            has_seen_cancel: node.task.told != 0,
+            has_seen_cancel,
             is_cancellable: wait.flags.is_cancellable,
-        });
-        node
+        };
+        Some((TaskState::Waiting, Some(waits)))
     }
 
     /// The thread runs, or is blocked in code that is not of this crate.
-    fn outside_of_a_wait(&mut self, thread: &Thread, mut node: Node) -> Node {
+    fn outside_of_a_wait(
+        &mut self,
+        thread: &Thread,
+        has_seen_cancel: bool,
+    ) -> Option<(TaskState, Option<Wait>)> {
         let (call, target) = match self.kernel.doing(thread.lane.system) {
-            Doing::Runs => return node,
+            Doing::Runs => return None,
             Doing::Blocked { call, target } => (call, target),
-            Doing::Unknown => {
-                if node.task.state == TaskState::Running {
-                    node.task.state = TaskState::Elsewhere;
-                }
-                return node;
-            }
+            Doing::Unknown => return Some((TaskState::Elsewhere, None)),
         };
-
-        if node.task.state != TaskState::Dropping {
-            node.task.state = TaskState::Foreign;
-        }
-        node.task.waits = Some(Wait {
+        let waits = Wait {
             what: format!("{call} (system call, not of this crate)").into(),
             location: None,
             object: None,
@@ -344,10 +348,10 @@ impl Builder {
             holders: Vec::new(),
             held_by: Vec::new(),
             since: Duration::ZERO,
-            has_seen_cancel: node.task.told != 0,
+            has_seen_cancel,
             is_cancellable: false,
-        });
-        node
+        };
+        Some((TaskState::Foreign, Some(waits)))
     }
 
     /// Returns what a wait of this thread is for, in words.
@@ -579,7 +583,7 @@ fn empty(
     location: &'static std::panic::Location<'static>,
 ) -> TaskSnapshot {
     TaskSnapshot {
-        name: thread.names.get(&id).cloned().map(Into::into),
+        name: thread.task_name(id),
         thread: thread.name.clone(),
         system_thread: system_thread(thread),
         ..blank(kind, id, location)

@@ -1,5 +1,7 @@
 //! A worker, as a snapshot finds it.
 
+use std::sync::Arc;
+
 use crate::cancel::TaskId;
 
 /// A thread that the crate keeps for tasks, when a [`Snapshot`](super::Snapshot) was taken.
@@ -13,7 +15,7 @@ use crate::cancel::TaskId;
 /// ```
 #[derive(Clone, Debug)]
 pub struct WorkerSnapshot {
-    pub(super) thread: Option<String>,
+    pub(super) thread: Option<Arc<str>>,
     pub(super) system_thread: Option<u32>,
     pub(super) task: Option<TaskId>,
 }
