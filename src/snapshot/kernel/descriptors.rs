@@ -4,10 +4,22 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// The tables of the sockets of this network namespace, with the names of their protocols. Those that
+/// take the system long to write come last.
+const TABLES: &[(&str, &str)] = &[
+    ("unix", "Unix"),
+    ("udp", "UDP"),
+    ("udp6", "UDP"),
+    ("tcp", "TCP"),
+    ("tcp6", "TCP"),
+];
+
 /// The sockets of the process, read from the system once for a snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    by_inode: Option<HashMap<u64, String>>,
+    by_inode: HashMap<u64, String>,
+    /// How many of the tables were read.
+    read: usize,
 }
 
 impl Sockets {
@@ -34,35 +46,27 @@ impl Sockets {
     }
 
     fn socket(&mut self, inode: u64) -> String {
-        let known = self.by_inode.get_or_insert_with(all_sockets);
-        let found = known.get(&inode).cloned();
-        found.unwrap_or_else(|| "a socket".to_owned())
+        loop {
+            if let Some(text) = self.by_inode.get(&inode) {
+                return text.clone();
+            }
+            let Some((file, name)) = TABLES.get(self.read) else {
+                return "a socket".to_owned();
+            };
+
+            self.read += 1;
+            let table = fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
+            let rows = table.lines().skip(1).filter_map(|row| match *name {
+                "Unix" => unix_socket(row),
+                name => internet(row, name),
+            });
+            self.by_inode.extend(rows);
+        }
     }
 }
 
 fn number_in(link: &str, prefix: &str) -> Option<u64> {
     link.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
-}
-
-/// Reads all sockets of this network namespace.
-fn all_sockets() -> HashMap<u64, String> {
-    let mut sockets = HashMap::new();
-    for (file, name) in [
-        ("tcp", "TCP"),
-        ("tcp6", "TCP"),
-        ("udp", "UDP"),
-        ("udp6", "UDP"),
-    ] {
-        let Ok(table) = fs::read_to_string(format!("/proc/self/net/{file}")) else {
-            continue;
-        };
-        let rows = table.lines().skip(1).filter_map(|row| internet(row, name));
-        sockets.extend(rows);
-    }
-
-    let unix = fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
-    sockets.extend(unix.lines().skip(1).filter_map(unix_socket));
-    sockets
 }
 
 /// Reads a row of the table of a protocol.

@@ -1,8 +1,11 @@
 //! Linux: `/proc/self/task`.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use nix::libc;
 
 use super::Doing;
 use super::calls::{self, Call, Entered, parse};
@@ -27,15 +30,18 @@ impl Kernel {
             return Doing::Runs;
         }
 
-        let text = match self.read(thread) {
-            Ok(text) => text,
-            // It has just ended.
-            Err(Silence::Gone) => return Doing::Runs,
-            Err(Silence::Unreadable) => return Doing::Unknown,
-        };
-        // `running`, or -1 for a thread that the kernel has stopped outside of a call.
-        let Some(entered) = parse(&text) else {
-            return Doing::Runs;
+        let path = format!("/proc/self/task/{thread}/syscall");
+        let entered = File::open(path).and_then(|file| Ok((entered(&file)?, file)));
+        let (entered, file) = match entered {
+            Ok((Some(entered), file)) => (entered, file),
+            // `running`, or -1 for a thread that the kernel has stopped outside of a call.
+            Ok((None, _)) => return Doing::Runs,
+            // It has just ended. Without a /proc, no thread has a file.
+            Err(error) if is_gone(&error) && Path::new(TASKS).exists() => return Doing::Runs,
+            Err(_) => {
+                self.keeps_quiet = true;
+                return Doing::Unknown;
+            }
         };
         let Some(call) = calls::by_number(entered.number) else {
             return Doing::Blocked {
@@ -46,21 +52,20 @@ impl Kernel {
 
         Doing::Blocked {
             call: call.name,
-            target: self.target(thread, entered, call),
+            target: self.target(&file, entered, call),
         }
     }
 
     /// Returns what a call is about, if the thread is still in the call after that was read. The
     /// descriptor may have been closed and opened again meanwhile.
-    fn target(&mut self, thread: i32, entered: Entered, call: Call) -> Option<String> {
-        if let Some(process) = entered.process(call) {
+    fn target(&mut self, file: &File, before: Entered, call: Call) -> Option<String> {
+        if let Some(process) = before.process(call) {
             return Some(format!("process {process}"));
         }
 
-        let descriptor = entered.descriptor(call)?;
+        let descriptor = before.descriptor(call)?;
         let text = self.sockets.describe(descriptor);
-        let again = self.read(thread).ok()?;
-        let is_same = parse(&again) == Some(entered);
+        let is_same = entered(file).ok()? == Some(before);
         Some(if is_same {
             text
         } else {
@@ -78,27 +83,18 @@ impl Kernel {
         let note = "the system does not tell what threads do in code that is not of this crate";
         self.keeps_quiet.then(|| note.to_owned())
     }
-
-    fn read(&mut self, thread: i32) -> Result<String, Silence> {
-        let read = fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
-        read.map_err(|error| {
-            // Without a /proc, no thread has a file.
-            let is_gone = error.kind() == ErrorKind::NotFound && Path::new(TASKS).exists();
-            self.keeps_quiet |= !is_gone;
-            if is_gone {
-                Silence::Gone
-            } else {
-                Silence::Unreadable
-            }
-        })
-    }
 }
 
-/// Why nothing is known of a thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Silence {
-    /// The thread has ended.
-    Gone,
-    /// The system does not tell.
-    Unreadable,
+/// Reads which call a thread is in now, from its open file. The file is written anew for each read
+/// at its beginning.
+fn entered(file: &File) -> io::Result<Option<Entered>> {
+    // A number and eight words in hexadecimal digits.
+    let mut bytes = [0; 256];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(std::str::from_utf8(&bytes[..length]).ok().and_then(parse))
+}
+
+/// Whether there is no such thread any more. A file that is open already says so in its own way.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
