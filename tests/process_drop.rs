@@ -38,7 +38,7 @@ fn a_dropped_child_that_ignores_its_signal_is_killed() {
     alone("a_dropped_child_that_ignores_its_signal_is_killed", || {
         let _watch = watch();
         // The first has a long grace, so the thread must look at both.
-        let stubborn = "trap '' TERM; echo ready; exec sleep 60";
+        let stubborn = "trap '' TERM; echo ready; exec sleep 600";
         let patient = ready(sh(stubborn).grace(LONG));
         let pid = patient.id();
         drop(patient);
@@ -87,7 +87,7 @@ fn many_dropped_children_are_all_ended() {
     alone("many_dropped_children_are_all_ended", || {
         let _watch = watch();
         for _ in 0..100 {
-            drop(Command::new("sleep").arg("60").spawn().unwrap());
+            drop(Command::new("sleep").arg("600").spawn().unwrap());
         }
         until(|| !has_children());
     });
@@ -98,8 +98,8 @@ fn a_failed_body_leaves_no_child() {
     alone("a_failed_body_leaves_no_child", || {
         let _watch = watch();
         let failed = TaskGroup::scope(|g| {
-            let _server = Command::new("sleep").arg("60").spawn()?;
-            g.spawn(|| Ok(Command::new("sleep").arg("60").status()?));
+            let _server = Command::new("sleep").arg("600").spawn()?;
+            g.spawn(|| Ok(Command::new("sleep").arg("600").status()?));
             if true {
                 anyhow::bail!("no server is needed");
             }
@@ -113,7 +113,7 @@ fn a_failed_body_leaves_no_child() {
 #[test]
 fn a_group_whose_leader_is_dropped_ends() {
     let _watch = watch();
-    let mut child = ready(sh("sleep 60 & echo ready; wait").own_group().grace(LONG));
+    let mut child = ready(sh("sleep 600 & echo ready; wait").own_group().grace(LONG));
     let stdout = child.stdout.take().unwrap();
     drop(child);
     assert_eq!(rest(stdout), "");
@@ -130,7 +130,7 @@ fn a_detached_child_runs_on_and_is_reaped() {
         let token = CancelToken::new();
         token.cancel();
         token.run(|| drop(Command::new("true")));
-        drop(Command::new("sleep").arg("60").spawn().unwrap());
+        drop(Command::new("sleep").arg("600").spawn().unwrap());
         stdin.write_all(b"alive\n").unwrap();
         assert_eq!(line(&mut stdout), "alive");
         drop(stdin);
@@ -162,13 +162,13 @@ fn a_child_that_is_dropped_without_threads_is_killed() {
         let output = support::run_in_child_without_threads(TEST);
         return assert!(output.status.success(), "{output:?}");
     }
-    let mut child = ready(sh("trap '' TERM; echo ready; exec sleep 60").grace(LONG));
+    let mut child = ready(sh("trap '' TERM; echo ready; exec sleep 600").grace(LONG));
     let (stdout, pid) = (child.stdout.take().unwrap(), child.id());
     drop(child);
     assert_eq!(rest(stdout), "");
     // Reaped with the next that is dropped.
     until(|| {
-        drop(Command::new("sleep").arg("60").spawn().unwrap());
+        drop(Command::new("sleep").arg("600").spawn().unwrap());
         !children::is_unreaped(pid)
     });
 }
@@ -189,7 +189,7 @@ fn the_thread_that_reaps_leaves_when_it_is_idle() {
         };
         for _ in 0..2 {
             assert!(!is_there());
-            drop(ready(&mut sh("echo ready; exec sleep 60")));
+            drop(ready(&mut sh("echo ready; exec sleep 600")));
             until(is_there);
             until(|| {
                 std::thread::sleep(SHORT);

@@ -112,13 +112,43 @@ fn a_cancelled_output_holds_what_was_read() {
 #[test]
 fn an_output_in_a_cancelled_scope_ends_the_child() {
     let _watch = watch();
-    let child = piped(&mut sh("echo ready; echo more; exec sleep 60"));
+    let child = piped(&mut sh("echo ready; echo more; exec sleep 600"));
     let token = CancelToken::new();
     token.cancel();
     let error = token.run(|| child.wait_with_output()).unwrap_err();
     assert!(is_a_cancel(&error));
     let status = partial(&error).status().unwrap();
     assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn an_output_in_a_cancelled_scope_is_the_cancel_also_of_a_child_that_has_ended() {
+    let _watch = watch();
+    let child = piped(&mut sh("echo ready"));
+    until_ended(child.id());
+    let token = CancelToken::new();
+    token.cancel();
+    let error = token.run(|| child.wait_with_output()).unwrap_err();
+    assert!(is_a_cancel(&error));
+    assert!(partial(&error).status().unwrap().success());
+}
+
+#[test]
+fn a_standard_input_that_was_not_taken_is_closed() {
+    let _watch = watch();
+    let mut cat = Command::new("cat");
+    let child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    assert!(child.unwrap().wait_with_output().unwrap().status.success());
+}
+
+/// A helper writes after the end of the child, within the delay.
+#[test]
+fn a_cancelled_output_is_read_until_all_have_closed_the_pipes() {
+    let _watch = watch();
+    let script = "(trap '' TERM; sleep 0.05; echo late) & echo ready; exec sleep 600";
+    let child = piped(sh(script).grace(LONG).pipe_delay(LONG));
+    let error = cancelled_output(child, || ()).unwrap_err();
+    assert_eq!(partial(&error).stdout(), b"late\n");
 }
 
 /// A child that writes more than the pipe holds can end by itself.
@@ -137,7 +167,7 @@ fn output_is_read_while_the_child_ends() {
 #[test]
 fn processes_that_hold_the_pipes_do_not_hold_up_a_cancel() {
     let _watch = watch();
-    let mut command = sh("sleep 60 & echo ready; wait");
+    let mut command = sh("sleep 600 & echo ready; wait");
     let child = piped(command.grace(LONG).pipe_delay(SHORT));
     let begun = Instant::now();
     let error = cancelled_output(child, || ()).unwrap_err();
@@ -149,7 +179,7 @@ fn processes_that_hold_the_pipes_do_not_hold_up_a_cancel() {
     );
 
     // Without a delay of its own it is a second.
-    let child = piped(sh("sleep 60 & echo ready; wait").grace(LONG));
+    let child = piped(sh("sleep 600 & echo ready; wait").grace(LONG));
     let begun = Instant::now();
     assert!(is_a_cancel(&cancelled_output(child, || ()).unwrap_err()));
     assert!(begun.elapsed() < LONG / 2);
@@ -158,7 +188,7 @@ fn processes_that_hold_the_pipes_do_not_hold_up_a_cancel() {
 #[test]
 fn a_cut_stream_is_an_error_even_if_the_child_succeeded() {
     let _watch = watch();
-    let child = piped(sh("sleep 60 & echo ready; echo more").pipe_delay(SHORT));
+    let child = piped(sh("sleep 600 & echo ready; echo more").pipe_delay(SHORT));
     let error = child.wait_with_output().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(Cancelled::find(&error).is_none());
@@ -173,7 +203,7 @@ fn a_cut_stream_is_an_error_even_if_the_child_succeeded() {
 fn a_cut_stream_ends_the_group() {
     let _watch = watch();
     let (theirs, mut ours) = UnixStream::pair().unwrap();
-    let mut command = sh("exec 3<&0; sleep 60 <&3 & echo ready");
+    let mut command = sh("exec 3<&0; sleep 600 <&3 & echo ready");
     let child = piped(
         command
             .stdin(OwnedFd::from(theirs))
@@ -191,7 +221,7 @@ fn a_cut_stream_ends_the_group() {
 #[test]
 fn a_group_that_holds_the_pipes_ends_with_a_cancel() {
     let _watch = watch();
-    let script = "(trap '' TERM; exec sleep 60) & echo ready";
+    let script = "(trap '' TERM; exec sleep 600) & echo ready";
     let child = piped(sh(script).own_group().grace(LONG).pipe_delay(LONG));
     let error = cancelled_output(child, || ()).unwrap_err();
     assert!(is_a_cancel(&error));
@@ -230,7 +260,7 @@ fn until_ended(pid: u32) {
 #[test]
 fn a_read_from_a_child_that_writes_nothing_is_cancelled() {
     let _watch = watch();
-    let mut child = piped(&mut sh("sleep 60 & echo ready"));
+    let mut child = piped(&mut sh("sleep 600 & echo ready"));
     let (mut stdout, token) = (child.stdout.take().unwrap(), CancelToken::new());
     std::thread::scope(|threads| {
         let reader = threads.spawn(|| token.run(|| stdout.read(&mut [0])));

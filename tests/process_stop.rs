@@ -22,7 +22,7 @@ const KILL: Option<i32> = Some(Signal::KILL.as_raw());
 
 /// A child that ignores SIGTERM.
 fn stubborn() -> Command {
-    sh("trap '' TERM; echo ready; exec sleep 60")
+    sh("trap '' TERM; echo ready; exec sleep 600")
 }
 
 /// Cancels the wait for the child, and returns the status that the child had then.
@@ -52,7 +52,7 @@ fn rest(child: &mut Child) -> Vec<u8> {
 #[test]
 fn a_child_gets_sigterm_and_then_sigkill() {
     let _watch = watch();
-    let child = ready(sh("echo ready; exec sleep 60").grace(LONG));
+    let child = ready(sh("echo ready; exec sleep 600").grace(LONG));
     assert_eq!(cancel(&child).signal(), TERM);
     let child = ready(stubborn().grace(SHORT));
     assert_eq!(cancel(&child).signal(), KILL);
@@ -90,7 +90,7 @@ fn another_signal_is_sent_where_the_command_says_so() {
 #[test]
 fn a_stopped_child_sees_its_signal() {
     let _watch = watch();
-    let child = ready(sh("echo ready; exec sleep 60").grace(LONG));
+    let child = ready(sh("echo ready; exec sleep 600").grace(LONG));
     let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
     rustix::process::kill_process(pid, Signal::STOP).unwrap();
     assert_eq!(cancel(&child).signal(), TERM);
@@ -121,7 +121,7 @@ fn several_threads_may_stop_a_child() {
 
 #[test]
 fn a_stop_works_in_a_cancelled_scope() {
-    let child = ready(&mut sh("echo ready; exec sleep 60"));
+    let child = ready(&mut sh("echo ready; exec sleep 600"));
     let token = CancelToken::new();
     token.cancel();
     assert_eq!(token.run(|| child.stop()).unwrap().signal(), TERM);
@@ -186,17 +186,17 @@ fn leader_with_helper(script: &str) -> Child {
 #[test]
 fn a_cancel_ends_the_whole_group() {
     let _watch = watch();
-    let mut child = leader_with_helper("sleep 60 & sleep 60 & echo ready; wait");
+    let mut child = leader_with_helper("sleep 600 & sleep 600 & echo ready; wait");
     assert_eq!(cancel(&child).signal(), TERM);
     assert_eq!(rest(&mut child), b"", "no helper holds the pipe");
 
-    let mut child = leader_with_helper("sleep 60 & echo ready; wait");
+    let mut child = leader_with_helper("sleep 600 & echo ready; wait");
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), KILL);
     assert_eq!(rest(&mut child), b"");
 
     // Helpers that ignore the signal go with the leader.
-    let mut child = leader_with_helper("(trap '' TERM; echo ready; exec sleep 60) & wait");
+    let mut child = leader_with_helper("(trap '' TERM; echo ready; exec sleep 600) & wait");
     assert_eq!(cancel(&child).signal(), TERM);
     assert_eq!(rest(&mut child), b"");
 }
@@ -212,7 +212,7 @@ fn helpers_of_a_leader_that_has_ended_are_killed_before_it_is_reaped() {
         let id = rustix::process::WaitId::Pid(pid.unwrap());
         rustix::process::waitid(id, options).unwrap();
     };
-    let script = "(trap '' TERM; echo ready; exec sleep 60) & exit 3";
+    let script = "(trap '' TERM; echo ready; exec sleep 600) & exit 3";
     let mut child = leader_with_helper(script);
     ended(&child);
     assert_eq!(child.stop().unwrap().code(), Some(3));
@@ -245,6 +245,69 @@ fn a_group_is_left_alone_once_its_leader_was_reaped() {
     assert_eq!(line(&mut stdout), "alive");
     drop((ours, command));
     assert_eq!(stdout.read(&mut [0]).unwrap(), 0);
+}
+
+/// A member that this process has not reaped keeps the number of the group alive after its leader.
+#[test]
+fn the_number_of_a_group_is_not_signalled_after_the_reap() {
+    use std::os::unix::process::CommandExt;
+
+    let _watch = watch();
+    let leader = ready(sh("echo ready; exec sleep 600").own_group());
+    let group = i32::try_from(leader.id()).unwrap();
+    let member = || {
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("600").process_group(group).spawn().unwrap()
+    };
+    let mut zombie = member();
+    assert_eq!(leader.stop().unwrap().signal(), TERM);
+
+    let mut late = member();
+    assert_eq!(leader.try_wait().unwrap().unwrap().signal(), TERM);
+    assert_eq!(leader.wait().unwrap().signal(), TERM);
+    assert_eq!(leader.stop().unwrap().signal(), TERM);
+    leader.kill().unwrap();
+    drop(leader);
+    assert_eq!(late.try_wait().unwrap(), None);
+
+    late.kill().unwrap();
+    assert_eq!(late.wait().unwrap().signal(), KILL);
+    assert!(!zombie.wait().unwrap().success());
+}
+
+#[test]
+fn a_leader_is_given_its_grace_before_its_group_is_killed() {
+    let _watch = watch();
+    let script = "trap 'sleep 0.05; echo bye; exit 0' TERM; echo ready; \
+                  while :; do sleep 0.01; done";
+    let mut child = ready(sh(script).own_group().grace(LONG));
+    assert!(cancel(&child).success());
+    assert_eq!(rest(&mut child), b"bye\n");
+}
+
+#[test]
+fn a_kill_ends_what_is_left_of_the_group_of_a_leader_that_has_ended() {
+    let _watch = watch();
+    let (mut command, mut ours) = with_socket("exec 3<&0; sleep 600 <&3 & echo ready");
+    let child = ready(command.own_group());
+    drop(command);
+    let pid = rustix::process::Pid::from_raw(child.id() as i32);
+    let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+    rustix::process::waitid(rustix::process::WaitId::Pid(pid.unwrap()), ended).unwrap();
+
+    child.kill().unwrap();
+    // The helper was the last to hold the socket. The leader has not been reaped.
+    assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+    assert!(is_unreaped(child.id()));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_stop_closes_the_standard_input() {
+    let _watch = watch();
+    let script = "trap 'cat > /dev/null; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let child = ready(sh(script).stdin(Stdio::piped()).grace(LONG));
+    assert_eq!(child.stop().unwrap().code(), Some(3));
 }
 
 #[cfg(target_os = "linux")]

@@ -100,7 +100,13 @@ fn a_child_that_ctrl_c_has_ended_says_so() {
 
     take_the_terminal();
     let stop = ctrl_c().unwrap();
-    let start = || Command::new("sleep").arg("60").grace(LONG).spawn().unwrap();
+    let start = || {
+        Command::new("sleep")
+            .arg("600")
+            .grace(LONG)
+            .spawn()
+            .unwrap()
+    };
     let (child, waited_for) = (start(), start());
     std::thread::scope(|threads| {
         let waiter = when_blocked(threads, || waited_for.wait());

@@ -45,7 +45,7 @@ fn a_status_tells_the_signal_and_the_code() {
 #[test]
 fn a_cancel_of_one_waiter_ends_the_child_for_all() {
     let _watch = watch();
-    let child = ready(&mut sh("echo ready; exec sleep 60"));
+    let child = ready(&mut sh("echo ready; exec sleep 600"));
     let (token, child) = (CancelToken::new(), &child);
     std::thread::scope(|threads| {
         let others = [0, 1].map(|_| threads.spawn(|| child.wait()));
@@ -63,7 +63,7 @@ fn a_cancel_of_one_waiter_ends_the_child_for_all() {
 fn threads_that_one_cancel_reaches_do_not_take_its_end_for_a_failure_of_the_child() {
     let _watch = watch();
     for _ in 0..races(50) {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
         let report = TaskGroup::scope(|g| {
             // The first to see the cancel stops the child, and the others see that it ends.
             for _ in 0..4 {
@@ -82,7 +82,7 @@ fn threads_that_one_cancel_reaches_do_not_take_its_end_for_a_failure_of_the_chil
 
 #[test]
 fn a_wait_in_a_cancelled_scope_ends_the_child_and_fails() {
-    let child = ready(&mut sh("echo ready; exec sleep 60"));
+    let child = ready(&mut sh("echo ready; exec sleep 600"));
     let token = CancelToken::new();
     token.cancel();
     for _ in 0..2 {
@@ -378,12 +378,12 @@ fn waits_end_in_a_program_that_ignores_sigchld() {
         assert_eq!(error.raw_os_error(), Some(ECHILD));
 
         // It can be ended, though no status tells of it.
-        let child = ready(&mut sh("echo ready; exec sleep 60"));
+        let child = ready(&mut sh("echo ready; exec sleep 600"));
         assert_eq!(child.stop().unwrap_err().raw_os_error(), Some(ECHILD));
-        drop(ready(&mut sh("echo ready; exec sleep 60")));
+        drop(ready(&mut sh("echo ready; exec sleep 600")));
         let token = CancelToken::new();
         let error = token.run(|| {
-            let child = ready(&mut sh("echo ready; exec sleep 60"));
+            let child = ready(&mut sh("echo ready; exec sleep 600"));
             token.cancel();
             child.wait()
         });
@@ -404,7 +404,7 @@ fn waits_work_when_no_descriptor_is_left() {
 
     let _watch = watch();
     // The streams of the child are those of this process, so the start needs no descriptor.
-    let start = |program: &str| Command::new(program).arg("60").spawn();
+    let start = |program: &str| Command::new(program).arg("600").spawn();
     let mut held = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         held.push(file);
@@ -465,7 +465,9 @@ fn a_converted_command_keeps_its_settings() {
 fn a_scope_waits_for_no_longer_than_its_deadline() {
     let _watch = watch();
     let begun = std::time::Instant::now();
-    let status = taskgroup::timeout(children::SHORT, || Command::new("sleep").arg("60").status());
+    let status = taskgroup::timeout(children::SHORT, || {
+        Command::new("sleep").arg("600").status()
+    });
     assert!(status.unwrap().is_none());
     assert!(begun.elapsed() < LONG / 2);
 }

@@ -48,8 +48,8 @@ fn refuse(calls: &[(i64, Option<u64>)], answer: Errno) {
 /// Starts, waits for and ends children in every way.
 fn children_are_waited_for_and_ended() {
     let _watch = watch();
-    let sleeps = || ready(sh("echo ready; exec sleep 60").grace(LONG));
-    let stubborn = || sh("trap '' TERM; echo ready; exec sleep 60");
+    let sleeps = || ready(sh("echo ready; exec sleep 600").grace(LONG));
+    let stubborn = || sh("trap '' TERM; echo ready; exec sleep 600");
 
     let child = sh("exit 3").spawn().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -83,7 +83,7 @@ fn children_are_waited_for_and_ended() {
     assert_eq!(child.wait().unwrap().signal(), KILL);
 
     // A group goes whole.
-    let mut leader = sh("(trap '' TERM; echo ready; exec sleep 60) & wait");
+    let mut leader = sh("(trap '' TERM; echo ready; exec sleep 600) & wait");
     let mut child = ready(leader.own_group().grace(LONG));
     assert_eq!(child.stop().unwrap().signal(), TERM);
     let mut rest = child.stdout.take().unwrap();
@@ -94,7 +94,7 @@ fn children_are_waited_for_and_ended() {
     drop(ready(stubborn().grace(SHORT)));
     sh("exit 0").spawn().unwrap().detach();
     let failed: Result<(), _> = TaskGroup::scope(|g| {
-        g.spawn(|| Ok(sh("exec sleep 60").status()?));
+        g.spawn(|| Ok(sh("exec sleep 600").status()?));
         anyhow::bail!("the body fails")
     });
     assert!(failed.is_err());

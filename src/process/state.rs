@@ -136,19 +136,13 @@ impl Process {
     /// Sends the child, or its group, SIGKILL, unless it has been reaped.
     pub(super) fn kill(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        // A child that is gone has no pid any more: invariant 1.
-        let ended = match self.peek(&mut state) {
-            Ok(ended) => ended,
-            Err(_) => return Ok(()),
-        };
-
+        // A child that is gone has no pid any more: invariant 1. One that has ended may have left
+        // others of its group.
+        if self.peek(&mut state).is_err() {
+            return Ok(());
+        }
         match state.stage {
-            Stage::Unreaped if !ended => self.kill_now(&mut state),
-            // The rest of a group goes when the leader is reaped: invariant 3.
-            Stage::Unreaped => {
-                state.stop = Stop::Killed;
-                Ok(())
-            }
+            Stage::Unreaped => self.kill_now(&mut state),
             Stage::Reaped(_) | Stage::Gone => Ok(()),
         }
     }
@@ -477,6 +471,44 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_a_cancel_finds_is_the_status() {
+        let token = CancelToken::new();
+        // The thread looks every few milliseconds. The end and the cancel come in between.
+        for _ in 0..30 {
+            let mut cat = Command::new("cat");
+            let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
+            let token = token.child();
+            let ended = std::thread::scope(|threads| {
+                let waiter = threads.spawn(|| token.run(|| process.wait()));
+                // Past the first, short looks.
+                std::thread::sleep(Duration::from_millis(10));
+                drop(child.stdin.take());
+                while !process.has_ended().expect("it is a child") {
+                    std::thread::yield_now();
+                }
+                token.cancel();
+                waiter.join().expect("it does not panic")
+            });
+            assert!(ended.expect("the end came first").success());
+        }
+    }
+
+    #[test]
+    fn a_second_request_neither_signals_nor_moves_the_grace() {
+        let ending = Ending {
+            signal: Signal::WINCH, // which does nothing
+            ..Ending::default()
+        };
+        let (process, _child) = unwatched(Command::new("sleep").arg("60"), ending);
+        process.ask_to_end().expect("it is a child");
+        let kill_at = process.enforce().expect("it is a child");
+        process.ask_to_end().expect("it is a child");
+        assert_eq!(process.enforce().expect("it is a child"), kill_at);
+        process.kill().expect("it is a child");
+        assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+    }
+
+    #[test]
     fn it_is_killed_after_its_grace() {
         let ending = Ending {
             signal: Signal::WINCH, // which does nothing
@@ -498,6 +530,7 @@ mod tests {
         }
         let asked = process.ask_to_end();
         assert!(asked.is_err());
+        assert!(matches!(process.state.lock().stage, Stage::Gone));
         assert!(process.enforce().expect("it was not asked").is_none());
     }
 }

@@ -8,8 +8,9 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use taskgroup::Cancelled;
 use taskgroup::process::{Child, Command, Partial, Stdio};
 
-/// Longer than any test: a grace of this length is never over.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// Longer than any test may take: a grace of this length is never over. The children sleep as long,
+/// so that no end by itself is taken for an end by a cancel.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// Shorter than any test.
 pub(crate) const SHORT: Duration = Duration::from_millis(20);
