@@ -130,7 +130,8 @@ impl Child {
     ///
     /// A blocking point. A cancel ends the child: it gets its signal, has its grace, is killed, and
     /// is reaped before this call returns. Other threads that wait then get the status that it
-    /// ended with. If the child had ended before the cancel woke this call, the status is returned.
+    /// ended with, or the cancel if it has reached their scope too. If the child had ended before
+    /// the cancel woke this call, the status is returned.
     /// In a scope that is cancelled already this call fails, and the child is ended and reaped as
     /// well; [`try_wait`](Self::try_wait) tells the status.
     ///

@@ -1,0 +1,143 @@
+//! The state of a child, driven by hand.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::*;
+use crate::{CancelToken, Cancelled};
+
+/// Starts a child, and returns it with its streams in std's handle.
+fn unwatched(command: &mut Command, ending: Ending) -> (Process, Child) {
+    let child = command.spawn().expect("the program starts");
+    let pid = Pid::from_child(&child);
+    (Process::unwatched(pid, ending), child)
+}
+
+#[test]
+fn a_wait_looks_again_and_again() {
+    let mut cat = Command::new("cat");
+    let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
+    assert!(process.watched().is_none());
+    assert!(!process.has_ended().expect("it is a child"));
+    assert!(process.try_wait().expect("it is a child").is_none());
+
+    let statuses = std::thread::scope(|threads| {
+        let waiters = [0, 1].map(|_| threads.spawn(|| process.wait()));
+        drop(child.stdin.take());
+        waiters.map(|waiter| waiter.join().expect("it does not panic"))
+    });
+    for status in statuses {
+        assert!(status.expect("it is a child").success());
+    }
+}
+
+#[test]
+fn a_cancel_ends_it() {
+    let mut sleep = Command::new("sleep");
+    let (process, _child) = unwatched(sleep.arg("60"), Ending::default());
+    let token = CancelToken::new();
+    let error = std::thread::scope(|threads| {
+        let waiter = threads.spawn(|| token.run(|| process.wait()));
+        token.cancel();
+        waiter.join().expect("it does not panic")
+    });
+    let error = error.expect_err("it is cancelled");
+    assert!(Cancelled::find(&error).is_some());
+    let status = process.try_wait().expect("it is a child");
+    assert_eq!(status.and_then(|status| status.signal()), Some(15));
+}
+
+#[test]
+fn a_status_that_a_cancel_made_is_the_cancel_for_all_threads_that_it_reaches() {
+    let (process, _child) = unwatched(Command::new("sleep").arg("60"), Ending::default());
+    let token = CancelToken::new();
+    token.cancel();
+    assert!(process.stop_for_cancel().is_none());
+
+    let status = process.try_wait().expect("it is a child");
+    let status = status.expect("it has ended");
+    let cut = token.run(|| process.unless_cut(status));
+    assert!(Cancelled::find(&cut.expect_err("it is cancelled")).is_some());
+    assert_eq!(process.unless_cut(status).expect("it lives"), status);
+    assert_eq!(process.wait().expect("it is a child"), status);
+}
+
+#[test]
+fn an_end_that_came_before_the_cancel_is_the_status_for_all_threads() {
+    let (process, _child) = unwatched(&mut Command::new("true"), Ending::default());
+    while !process.has_ended().expect("it is a child") {
+        std::thread::yield_now();
+    }
+    let token = CancelToken::new();
+    token.cancel();
+    for _ in 0..2 {
+        let status = process.stop_for_cancel().expect("it had ended");
+        assert!(status.success());
+        assert!(token.run(|| process.unless_cut(status)).is_ok());
+    }
+}
+
+#[test]
+fn an_end_that_a_cancel_finds_is_the_status() {
+    let token = CancelToken::new();
+    // The thread looks every few milliseconds. The end and the cancel come in between.
+    for _ in 0..30 {
+        let mut cat = Command::new("cat");
+        let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
+        let token = token.child();
+        let ended = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| token.run(|| process.wait()));
+            // Past the first, short looks.
+            std::thread::sleep(Duration::from_millis(10));
+            drop(child.stdin.take());
+            while !process.has_ended().expect("it is a child") {
+                std::thread::yield_now();
+            }
+            token.cancel();
+            waiter.join().expect("it does not panic")
+        });
+        assert!(ended.expect("the end came first").success());
+    }
+}
+
+#[test]
+fn a_second_request_neither_signals_nor_moves_the_grace() {
+    let ending = Ending {
+        signal: Signal::WINCH, // which does nothing
+        ..Ending::default()
+    };
+    let (process, _child) = unwatched(Command::new("sleep").arg("60"), ending);
+    process.ask_to_end().expect("it is a child");
+    let kill_at = process.enforce().expect("it is a child");
+    process.ask_to_end().expect("it is a child");
+    assert_eq!(process.enforce().expect("it is a child"), kill_at);
+    process.kill().expect("it is a child");
+    assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+}
+
+#[test]
+fn it_is_killed_after_its_grace() {
+    let ending = Ending {
+        signal: Signal::WINCH, // which does nothing
+        grace: Duration::from_millis(5),
+        group: false,
+    };
+    let (process, _child) = unwatched(Command::new("sleep").arg("60"), ending);
+    assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+}
+
+#[test]
+fn its_pid_is_not_signalled_once_another_part_of_the_program_has_reaped_it() {
+    let (process, mut child) = unwatched(&mut Command::new("true"), Ending::default());
+    child.wait().expect("it is a child");
+    process.kill().expect("there is nothing to do");
+    for gone in [process.wait(), process.stop()] {
+        let gone = gone.expect_err("it is reaped");
+        assert_eq!(Errno::from_io_error(&gone), Some(Errno::CHILD));
+    }
+    let asked = process.ask_to_end();
+    assert!(asked.is_err());
+    assert!(matches!(process.state.lock().stage, Stage::Gone));
+    assert!(process.enforce().expect("it was not asked").is_none());
+}
