@@ -114,19 +114,24 @@ fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
                 let _guard = held.lock()?;
                 Ok(event.wait()?)
             });
+            let until_waiting = |id| {
+                let is_there = || {
+                    let seen = taskgroup::snapshot();
+                    seen.tasks()
+                        .any(|task| task.id() == id && task.waits().is_some())
+                };
+                while !is_there() {
+                    thread::yield_now();
+                }
+            };
+            // Only then the lock is held.
+            until_waiting(holder.id());
             let waits = g.spawn(|| {
                 let guard = held.lock()?;
                 drop(guard);
                 Ok(())
             });
-            let is_waiting = |id| {
-                let seen = taskgroup::snapshot();
-                seen.tasks()
-                    .any(|task| task.id() == id && task.waits().is_some())
-            };
-            while !is_waiting(holder.id()) || !is_waiting(waits.id()) {
-                thread::yield_now();
-            }
+            until_waiting(waits.id());
             prepare();
             serve();
             event.set();
