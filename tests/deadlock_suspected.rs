@@ -165,6 +165,9 @@ mod cases {
         }),
     ];
 
+    /// The threads have not been asleep for long enough.
+    pub(crate) const A_LONG_QUIET_TIME: &str = "a_quiet_time_that_is_not_over";
+
     /// A task waits for an event, beside a task that does `other`.
     fn event_beside(other: impl FnOnce() -> anyhow::Result<()> + Send) -> Result<(), GroupError> {
         let event = Event::new();
@@ -347,6 +350,14 @@ mod cases {
                 Ok(())
             })
         }),
+        (A_LONG_QUIET_TIME, || {
+            let event = Event::new();
+            TaskGroup::scope(|g| {
+                planted();
+                g.spawn(|| Ok(event.wait()?));
+                Ok(())
+            })
+        }),
         ("a_group_of_another_thread_that_goes_on", || {
             thread::spawn(|| {
                 TaskGroup::scope(|g| {
@@ -384,7 +395,7 @@ mod runner {
 
     use taskgroup::deadlock::{self, DeadlockPolicy};
 
-    use super::cases::{Case, FOUND, SILENT};
+    use super::cases::{A_LONG_QUIET_TIME, Case, FOUND, SILENT};
 
     const CASE: &str = "TASKGROUP_TEST_CASE";
 
@@ -444,7 +455,11 @@ mod runner {
     /// Runs a case on the main thread of this process.
     fn run_case(name: &str) {
         deadlock::set_policy(DeadlockPolicy::Ignore);
-        let _watch = deadlock::watch_suspected(QUIET);
+        let quiet_for = match name {
+            A_LONG_QUIET_TIME => Duration::from_secs(60),
+            _ => QUIET,
+        };
+        let _watch = deadlock::watch_suspected(quiet_for);
         let cases: Vec<&Case> = FOUND.iter().chain(SILENT).collect();
         let (_, case) = cases
             .into_iter()
@@ -524,6 +539,12 @@ mod runner {
                 break;
             }
         }
+        // Several more looks find the same, and report it no more.
+        match lines.recv_timeout(Duration::from_secs(2)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            other => return Err(format!("more than one report: {other:?}")),
+        }
+
         let text = report.join("\n");
         let names_the_limit = text.contains("queued behind the limit of 1");
         if !text.contains("taskgroup: suspected deadlock") {

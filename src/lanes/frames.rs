@@ -205,6 +205,7 @@ impl Frames {
     #[inline(always)]
     pub(super) fn push(&self, frame: Frame) {
         let depth = self.depth();
+        // Most stacks are no deeper than the first piece, which needs no call.
         match self.first.frames.get(depth as usize) {
             Some(cell) => cell.set(frame),
             None => self
@@ -230,6 +231,7 @@ impl Frames {
     #[cold]
     fn deep(&self, index: usize, makes: bool) -> Option<&FrameCell> {
         let mut piece = &self.first;
+        // A reader makes no piece: the dump must not allocate.
         for _ in 0..index / PIECE {
             piece = if makes {
                 piece.next.get_or_init(|| Box::new(Piece::new()))
@@ -253,6 +255,7 @@ impl Frames {
             return;
         };
 
+        // The clock is read once for each frame: code may be told in a loop.
         let told = cell.told.load(Relaxed);
         if told == 0 {
             cell.first_told.store(now(), Relaxed);
@@ -267,6 +270,7 @@ impl Frames {
     /// version.
     pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
         let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
+        // In the number, so that one exchange tells whether the frame is still that of the task.
         let task = cell.id.load(Relaxed);
         cell.id.store(task | STARTING, Relaxed);
         Some(StartMark { cell, task })
@@ -287,6 +291,8 @@ impl Frames {
 
     /// Returns which of the first `depth` frames is the innermost task. For the owner.
     pub(super) fn innermost_task(&self, depth: u32) -> Option<u32> {
+        // The place in the stack, since frames of values that are dropped have the number of their
+        // task too.
         (0..depth).rev().find(|index| {
             let cell = self.deep(*index as usize, false);
             let kind = cell.map(|cell| usize::from(cell.kind.load(Relaxed)));

@@ -88,6 +88,7 @@ impl HeldObjects {
         depth: u32,
         location: &'static Location<'static>,
     ) {
+        // The owner alone writes the count and the cells, so no step needs to be atomic as a whole.
         let count = self.count.load(Relaxed);
         if let Some(cell) = self.cells.get(count as usize) {
             cell.set(object, access, depth, location);
@@ -96,9 +97,9 @@ impl HeldObjects {
         self.count.store(count.wrapping_add(1), Relaxed);
     }
 
-    /// Removes an object that was taken at `location`.
+    /// Removes an object that was taken at `location`, if that is known.
     #[inline(always)]
-    pub(super) fn remove(&self, object: usize, location: &'static Location<'static>) {
+    pub(super) fn remove(&self, object: usize, location: Option<&'static Location<'static>>) {
         let last = self.count.load(Relaxed).wrapping_sub(1);
         // The object that was taken last is mostly given back first.
         match self.cells.get(last as usize) {
@@ -112,7 +113,7 @@ impl HeldObjects {
 
     /// Removes an object that is not the last of those shown.
     #[cold]
-    fn remove_inner(&self, object: usize, location: &'static Location<'static>, last: u32) {
+    fn remove_inner(&self, object: usize, location: Option<&'static Location<'static>>, last: u32) {
         // It was taken before the thread had a lane.
         if last == u32::MAX {
             return;
@@ -132,6 +133,7 @@ impl HeldObjects {
                     pair[0].object.store(next.object, Release);
                 }
             }
+            // The last has moved, or is the one that is removed.
             if let Some(cell) = shown.last() {
                 cell.clear();
             }
@@ -150,8 +152,12 @@ impl HeldObjects {
         self.cells.iter().for_each(|cell| cell.rise(depth));
     }
 
-    /// Returns whether an object that was taken at `location` is shown.
-    pub(super) fn contains(&self, object: usize, location: &'static Location<'static>) -> bool {
+    /// Returns whether an object that was taken at `location`, if that is known, is shown.
+    pub(super) fn contains(
+        &self,
+        object: usize,
+        location: Option<&'static Location<'static>>,
+    ) -> bool {
         let mut cells = self.cells.iter();
         cells.any(|cell| cell.is_entry(object, location))
     }
@@ -197,6 +203,7 @@ impl HeldCell {
 
     /// If it was taken deeper than at `depth`, it was taken there.
     pub(super) fn rise(&self, depth: u32) {
+        // The mark of a shared object is above any depth, and stays.
         let taken = self.depth.load(Relaxed);
         let risen = (taken & !SHARED).min(depth) | (taken & SHARED);
         self.depth.store(risen, Relaxed);
@@ -207,12 +214,22 @@ impl HeldCell {
         self.object.load(Relaxed) == object
     }
 
-    /// Returns whether it shows an object that was taken at `location`. Two guards to read one lock
-    /// are told apart by that. For the owner.
+    /// Returns whether it shows an object that was taken at `location`, if that is known. Two
+    /// guards to read one lock are told apart by that. For the owner.
     #[inline(always)]
-    pub(super) fn is_entry(&self, object: usize, location: &'static Location<'static>) -> bool {
-        let taken = self.location.load();
-        self.is_of(object) && taken.is_some_and(|taken| std::ptr::eq(taken, location))
+    pub(super) fn is_entry(
+        &self,
+        object: usize,
+        location: Option<&'static Location<'static>>,
+    ) -> bool {
+        let is_taken_there = match location {
+            None => true,
+            Some(location) => {
+                let taken = self.location.load();
+                taken.is_some_and(|taken| std::ptr::eq(taken, location))
+            }
+        };
+        self.is_of(object) && is_taken_there
     }
 
     /// Shares an object that was exclusive.
@@ -255,22 +272,24 @@ mod tests {
     fn objects_are_given_back_in_any_order() {
         let held = HeldObjects::new();
         (1..=4).for_each(|object| held.add(object, HeldAs::Exclusive, 7, here()));
-        held.remove(2, here());
+        held.remove(2, Some(here()));
         assert_eq!(objects(&held), [1, 3, 4]);
         assert!(held.view().all(|held| held.depth == 7));
-        held.remove(4, here());
-        held.remove(1, here());
+        held.remove(4, Some(here()));
+        held.remove(1, Some(here()));
         assert_eq!(objects(&held), [3]);
-        held.remove(3, here());
+        held.remove(3, Some(here()));
         assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
     }
 
     #[test]
     fn an_object_that_outlives_its_frame_belongs_to_the_frame_around() {
         let held = HeldObjects::new();
-        held.add(1, HeldAs::Shared, 1, here());
+        held.add(1, HeldAs::Exclusive, 1, here());
         held.add(2, HeldAs::Shared, 3, here());
         held.rise(2);
+        let access: Vec<_> = held.view().map(|held| held.access).collect();
+        assert_eq!(access, [HeldAs::Exclusive, HeldAs::Shared]);
         let depths: Vec<_> = held.view().map(|held| held.depth).collect();
         assert_eq!(depths, [1, 2]);
     }
@@ -284,7 +303,7 @@ mod tests {
         assert_eq!(access(&held), [HeldAs::Exclusive, HeldAs::Shared]);
 
         // It stays shared where it moves.
-        held.remove(8, here());
+        held.remove(8, Some(here()));
         assert_eq!(access(&held), [HeldAs::Shared]);
         assert!(held.view().all(|held| held.depth == 3) && held.find(8).is_none());
     }
@@ -296,11 +315,11 @@ mod tests {
         (1..=SHOWN + 2).for_each(add);
         assert_eq!(objects(&held).len(), SHOWN);
         // The last two are not shown, and one that is shown goes first.
-        held.remove(1, here());
+        held.remove(1, Some(here()));
         assert_eq!(objects(&held).len(), SHOWN - 1);
         (2..=SHOWN + 2)
             .rev()
-            .for_each(|object| held.remove(object, here()));
+            .for_each(|object| held.remove(object, Some(here())));
         assert_eq!((objects(&held).len(), held.count.load(Relaxed)), (0, 0));
     }
 
@@ -310,18 +329,23 @@ mod tests {
         let other = Location::caller();
         held.add(1, HeldAs::Shared, 1, other);
         held.add(1, HeldAs::Shared, 2, here());
-        assert!(held.contains(1, other) && !held.contains(2, other));
+        assert!(held.contains(1, Some(other)) && !held.contains(2, Some(other)));
 
-        held.remove(1, other);
-        assert!(!held.contains(1, other));
+        held.remove(1, Some(other));
+        assert!(!held.contains(1, Some(other)));
         let depths: Vec<_> = held.view().map(|held| held.depth).collect();
         assert_eq!(depths, [2]);
+
+        // Where the place is not known, the last goes first.
+        held.add(1, HeldAs::Shared, 3, other);
+        held.remove(1, None);
+        assert!(held.contains(1, None) && !held.contains(1, Some(other)));
     }
 
     #[test]
     fn an_object_that_was_never_shown_is_given_back_without_harm() {
         let held = HeldObjects::new();
-        held.remove(1, here());
+        held.remove(1, Some(here()));
         assert_eq!(held.count.load(Relaxed), 0);
     }
 }

@@ -13,6 +13,7 @@ impl Helper {
     /// Says that this thread is a helper: by itself it does nothing that another thread waits for,
     /// but for the alarms of the timer.
     pub(crate) fn begin() -> Self {
+        // Not a lane: a helper would show nothing in it, and a lane is larger.
         let number = super::system_number();
         HELPERS.lock().push(number);
         Helper(number)

@@ -20,9 +20,10 @@ pub(crate) fn locked<T: ?Sized>(
     }
 }
 
-/// Shows that this thread does not hold `lock` any more, which it has taken at `location`.
+/// Shows that this thread does not hold `lock` any more, which it has taken at `location`, if that
+/// is known. Two guards to read one lock are told apart by their places.
 #[inline(always)]
-pub(crate) fn unlocked<T: ?Sized>(lock: &T, location: &'static Location<'static>) {
+pub(crate) fn unlocked<T: ?Sized>(lock: &T, location: Option<&'static Location<'static>>) {
     if let Some(lane) = mine() {
         lane.unlock(address(lock), location);
     }
@@ -76,7 +77,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(lane) = mine() {
-            lane.release(self.object, self.location);
+            lane.release(self.object, Some(self.location));
         }
     }
 }

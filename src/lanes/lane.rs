@@ -233,6 +233,7 @@ impl Lane {
 
     /// Shows that other threads may have a lock of this thread too. For the owner.
     pub(super) fn share(&self, object: usize) {
+        // An exclusive lock is shown once.
         if self.first_lock.is_of(object) {
             self.first_lock.share();
         } else if let Some(cell) = self.held.find(object) {
@@ -246,6 +247,7 @@ impl Lane {
         object: usize,
         excludes: impl Fn(HeldAs) -> bool,
     ) -> Option<&'static Location<'static>> {
+        // A task that runs in place has a frame of its own, and is not the code that locked.
         let task = self.frames.innermost_task(self.frames.depth());
         let mut held = self.first_lock.view().into_iter().chain(self.held.view());
         let found = held.find(|held| {
@@ -257,7 +259,7 @@ impl Lane {
     }
 
     #[cold]
-    pub(super) fn release(&self, object: usize, location: &'static Location<'static>) {
+    pub(super) fn release(&self, object: usize, location: Option<&'static Location<'static>>) {
         self.held.remove(object, location);
     }
 
@@ -271,6 +273,7 @@ impl Lane {
         location: &'static Location<'static>,
     ) {
         if is_first {
+            // No other lock is held, so the cell is free, unless the guard in it was leaked.
             let depth = self.frames.depth();
             self.first_lock.set(object, access, depth, location);
         } else {
@@ -278,19 +281,23 @@ impl Lane {
         }
     }
 
-    /// Takes back a lock that was taken at `location`.
+    /// Takes back a lock that was taken at `location`, if that is known.
+    ///
+    /// Without it, the place of the wrong one of two guards to read may go on to be shown.
     #[inline(always)]
-    pub(super) fn unlock(&self, object: usize, location: &'static Location<'static>) {
-        if self.first_lock.is_of(object) && self.held.is_empty() {
+    pub(super) fn unlock(&self, object: usize, location: Option<&'static Location<'static>>) {
+        if location.is_some() && !self.held.is_empty() {
+            self.unlock_one_of_several(object, location);
+        } else if self.first_lock.is_of(object) {
             self.first_lock.clear();
         } else {
-            self.unlock_one_of_several(object, location);
+            self.release(object, location);
         }
     }
 
     #[cold]
-    fn unlock_one_of_several(&self, object: usize, location: &'static Location<'static>) {
-        // A lock that was taken to read twice is mostly given back in the other order.
+    fn unlock_one_of_several(&self, object: usize, location: Option<&'static Location<'static>>) {
+        // Of two guards from one place, the last is mostly dropped first.
         let is_first = self.first_lock.is_entry(object, location);
         if is_first && !self.held.contains(object, location) {
             self.first_lock.clear();
@@ -306,6 +313,7 @@ impl Lane {
 
     /// Takes the group back that was opened last. For the owner.
     pub(crate) fn close(&self, group: u64) {
+        // Scopes are nested, so the last one opened is the first one closed.
         let mut groups = self.groups.write();
         let closed = match groups.last() {
             Some((last, _)) if *last == group => groups.pop(),
@@ -323,6 +331,7 @@ impl Lane {
 
     /// Shows the tasks that a worker has taken from a group and not begun. For the owner.
     pub(crate) fn set_batch(&self, batch: Option<Arc<dyn Describe>>) {
+        // Dropped outside the lock: it may be the last reference.
         let before = mem::replace(&mut *self.batch.write(), batch);
         drop(before);
     }
@@ -361,6 +370,7 @@ impl Lane {
             return None;
         }
 
+        // The number is read again under the version: another thread may have the lane by now.
         let read = self.version.read(|| LaneView {
             number: self.number.load(Relaxed),
             system: self.system.load(Relaxed),
@@ -421,6 +431,7 @@ impl Lane {
 
     /// Reads only the wait. Returns none if there is none, or the thread is writing the lane.
     pub(crate) fn wait(&self) -> Option<WaitView> {
+        // Acquire pairs with `claim`.
         let is_claimed = self.number.load(Acquire) != 0;
         let read = is_claimed.then(|| self.version.read(|| self.wait.view()));
         read.flatten()?.1

@@ -86,6 +86,7 @@ fn claim() -> Option<&'static Lane> {
             return None;
         }
 
+        // The number is new, also where the lane is not: it tells the threads apart.
         let index = take_index()?;
         let lane = at(index as usize)?;
         lane.claim(
@@ -101,11 +102,13 @@ fn claim() -> Option<&'static Lane> {
 
 /// Returns the index of a lane that no thread has.
 fn take_index() -> Option<u32> {
+    // A lane that was given back first: readers look at all that were ever made.
     let mut free = FREE.lock();
     if let Some(index) = free.pop() {
         return Some(index);
     }
 
+    // Under the lock of the free lanes, so no two threads make the same one.
     let index = MADE.load(Relaxed);
     let (segment, _) = place(index as usize);
     LANES.get(segment)?.get_or_init(|| {
@@ -119,6 +122,7 @@ fn take_index() -> Option<u32> {
 
 /// Returns the segment of a lane, and its place in there.
 fn place(index: usize) -> (usize, usize) {
+    // The segments before have FIRST * (2^segment - 1) lanes together.
     let segment = (index / FIRST + 1).ilog2() as usize;
     (segment, index - FIRST * ((1 << segment) - 1))
 }

@@ -129,6 +129,7 @@ impl WaitCell {
         };
         let limited = if flags.is_limited { IS_LIMITED } else { 0 };
         self.flags.store(cancellable | limited, Relaxed);
+        // Not asleep yet: a wait that ends before its thread sleeps reads no clock.
         self.since.store(0, Relaxed);
         self.location.store(Some(location));
         self.kind.store(kind, Relaxed);

@@ -51,7 +51,9 @@ impl LockBase {
 /// States that this thread holds a lock. A guard drops it after the unlock.
 pub(super) struct Hold<'a> {
     base: &'a LockBase,
-    /// Where the lock was taken. Tells two guards to read apart.
+    /// Where the lock was taken. A guard is passed in registers, and a word more would cost half as
+    /// much as the lock.
+    #[cfg(debug_assertions)]
     location: &'static Location<'static>,
     /// Not `Send`: a task that waits for itself is found by comparing threads.
     _stays: PhantomData<std::sync::MutexGuard<'a, ()>>,
@@ -71,9 +73,19 @@ impl<'a> Hold<'a> {
         lanes::locked(&base.queue, access, is_first, location);
         Hold {
             base,
+            #[cfg(debug_assertions)]
             location,
             _stays: PhantomData,
         }
+    }
+
+    /// Returns where the lock was taken, if this build knows it.
+    #[inline(always)]
+    fn location(&self) -> Option<&'static Location<'static>> {
+        #[cfg(debug_assertions)]
+        return Some(self.location);
+        #[cfg(not(debug_assertions))]
+        return None;
     }
 
     /// Lets waiting readers in. Called directly after this writer became a reader.
@@ -89,7 +101,7 @@ impl Drop for Hold<'_> {
     #[inline]
     fn drop(&mut self) {
         context::lock_released();
-        lanes::unlocked(&self.base.queue, self.location);
+        lanes::unlocked(&self.base.queue, self.location());
         self.base.queue.unlocked();
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex as StdMutex, mpsc};
+use std::thread;
 
 use taskgroup::deadlock::{self, DeadlockPolicy};
 use taskgroup::sync::{Event, Mutex};
-use taskgroup::{CancelCause, TaskGroup, snapshot};
+use taskgroup::{CancelCause, CancelToken, TaskGroup, snapshot};
 
 use super::support::{self, Gate, LONG, alone, until};
 use super::{cross, names};
@@ -13,7 +14,7 @@ use super::{cross, names};
 #[test]
 fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
     alone(
-        "policy::a_deadlock_in_which_nothing_moves_any_more_is_reported_once",
+        "a_deadlock_in_which_nothing_moves_any_more_is_reported_once",
         || {
             let (report, reports) = mpsc::channel();
             let report = StdMutex::new(report);
@@ -61,7 +62,7 @@ fn a_deadlock_in_which_nothing_moves_any_more_is_reported_once() {
 
 #[test]
 fn the_default_report_is_one_block_on_stderr() {
-    const NAME: &str = "policy::the_default_report_is_one_block_on_stderr";
+    const NAME: &str = "the_default_report_is_one_block_on_stderr";
     if support::is_child() {
         deadlock::set_policy(DeadlockPolicy::Report);
         let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
@@ -99,7 +100,7 @@ fn the_default_report_is_one_block_on_stderr() {
 #[test]
 fn the_policy_cancels_the_innermost_group_and_no_other() {
     alone(
-        "policy::the_policy_cancels_the_innermost_group_and_no_other",
+        "the_policy_cancels_the_innermost_group_and_no_other",
         || {
             deadlock::set_policy(DeadlockPolicy::Cancel);
             let _hook = deadlock::on_found(|_| ());
@@ -141,7 +142,7 @@ fn the_policy_cancels_the_innermost_group_and_no_other() {
 #[test]
 fn a_hook_that_panics_or_uses_the_crate_ends_no_search() {
     alone(
-        "policy::a_hook_that_panics_or_uses_the_crate_ends_no_search",
+        "a_hook_that_panics_or_uses_the_crate_ends_no_search",
         || {
             deadlock::set_policy(DeadlockPolicy::Report);
             let count = Arc::new(AtomicUsize::new(0));
@@ -163,6 +164,107 @@ fn a_hook_that_panics_or_uses_the_crate_ends_no_search() {
                 })
                 .unwrap();
             }
+        },
+    );
+}
+
+/// The variable is read where the first thread waits: no other call starts the search.
+#[cfg(unix)]
+#[test]
+fn a_variable_of_the_environment_makes_a_deadlock_end_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+    const NAME: &str = "a_variable_of_the_environment_makes_a_deadlock_end_the_process";
+
+    if support::is_child() {
+        let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+        let ended = TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(|| cross(&a, &b, &both));
+            g.task().dedicated().spawn(|| cross(&b, &a, &both));
+            Ok(())
+        });
+        panic!("it is not over: {ended:?}");
+    }
+    let output = support::run_in_child_by(&["env", "TASKGROUP_DEADLOCKS=abort"], NAME);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(6), "not by SIGABRT: {text}");
+    assert!(text.contains("taskgroup: deadlock: 2 threads"), "{text}");
+}
+
+#[test]
+fn a_deadlock_that_no_cancel_can_end_cancels_no_group() {
+    alone("a_deadlock_that_no_cancel_can_end_cancels_no_group", || {
+        let (report, reports) = mpsc::channel();
+        let report = StdMutex::new(report);
+        let _hook = deadlock::on_found(move |found| {
+            let report = report.lock().unwrap();
+            report
+                .send(found.is_cancellable())
+                .expect("the test listens");
+        });
+        deadlock::set_policy(DeadlockPolicy::Cancel);
+
+        let (send, token) = mpsc::channel();
+        thread::spawn(move || {
+            let lock = Mutex::new(());
+            let _held = lock.lock_uncancellable();
+            let ended = TaskGroup::scope(|g| {
+                send.send(g.token().clone()).expect("the test listens");
+                g.task().dedicated().spawn(|| {
+                    drop(lock.lock_uncancellable());
+                    Ok(())
+                });
+                Ok(())
+            });
+            panic!("it is not over: {ended:?}");
+        });
+        let token: CancelToken = token.recv_timeout(LONG).unwrap();
+        assert_eq!(reports.recv_timeout(LONG), Ok(false));
+
+        // By the time that a later one was cancelled, the first would have been.
+        let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+        let later = TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(|| cross(&a, &b, &both));
+            g.task().dedicated().spawn(|| cross(&b, &a, &both));
+            Ok(())
+        });
+        assert!(later.unwrap_err().cancelled().is_some());
+        assert!(!token.is_cancelled());
+        // The threads of the first stay, and end with the process.
+    });
+}
+
+/// The thread that searches ends after ten seconds without a wait.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_search_that_has_ended_begins_again_with_the_next_wait() {
+    fn searches() -> bool {
+        let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
+        threads.into_iter().any(|thread| {
+            let name = thread.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+            // A thread may end while they are listed.
+            name.is_ok_and(|name| name.is_ok_and(|name| name.starts_with("taskgroup-deadl")))
+        })
+    }
+
+    alone(
+        "a_search_that_has_ended_begins_again_with_the_next_wait",
+        || {
+            let found = Arc::new(Gate::default());
+            let opens = found.clone();
+            let _hook = deadlock::on_found(move |_| opens.open());
+            deadlock::set_policy(DeadlockPolicy::Report);
+            until(searches);
+            until(|| !searches());
+
+            let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+            TaskGroup::scope(|g| {
+                g.task().dedicated().spawn(|| cross(&a, &b, &both));
+                g.task().dedicated().spawn(|| cross(&b, &a, &both));
+                found.wait();
+                g.cancel();
+                Ok(())
+            })
+            .unwrap();
         },
     );
 }

@@ -244,7 +244,7 @@ fn a_wait_over_an_inner_group_for_a_queued_task_gives_the_permit_away() {
 
 #[test]
 fn a_daemon_in_a_wait_that_cannot_be_cancelled() {
-    alone("tasks::a_daemon_in_a_wait_that_cannot_be_cancelled", || {
+    alone("a_daemon_in_a_wait_that_cannot_be_cancelled", || {
         deadlock::set_policy(DeadlockPolicy::Ignore);
         thread::spawn(|| {
             let (lock, begun) = (Mutex::new(()), Gate::default());
