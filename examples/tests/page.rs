@@ -75,11 +75,12 @@ fn each_example_is_short_and_says_how_to_run_it() {
     // The worker of the queue is among the other people's libraries, since it needs one.
     let worker = "interop/queue_worker.rs";
     assert!(page.contains(&format!("]({worker}) |")) && !read(worker).is_empty());
-    // This one has dependencies of its own.
-    let metrics = "metrics/src/main.rs";
-    assert!(page.contains(&format!("]({metrics}) |")) && !read(metrics).is_empty());
-    assert_eq!(examples().len() + 2, 18);
-    assert!(page.starts_with("# Eighteen programs\n"));
+    // These have dependencies of their own.
+    for own in ["metrics/src/main.rs", "top/src/main.rs"] {
+        assert!(page.contains(&format!("]({own}) |")) && !read(own).is_empty());
+    }
+    assert_eq!(examples().len() + 3, 19);
+    assert!(page.starts_with("# Nineteen programs\n"));
     for name in examples() {
         let text = read(&format!("{name}.rs"));
         assert!(

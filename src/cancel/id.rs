@@ -9,14 +9,19 @@ use super::text::Escaped;
 
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
 ///
+/// Its `Display` is the number that snapshots, spans and dumps show for the token's group.
+///
 /// ```
 /// let token = taskgroup::CancelToken::new();
 /// assert_ne!(token.id(), token.child().id());
+/// assert!(token.id().to_string().parse::<u64>().is_ok());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TokenId(pub(crate) u64);
 
 /// The identity of a task, unique in the process.
+///
+/// Its `Display` is the number that snapshots, spans and dumps show for the task.
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::GroupError> {
@@ -29,6 +34,18 @@ pub struct TokenId(pub(crate) u64);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TaskId(pub(crate) u64);
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl TokenId {
     pub(crate) fn next() -> Self {

@@ -1,0 +1,68 @@
+//! A viewer's end of the socket.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use taskgroup::net::UnixStream;
+
+use crate::picture::{Line, Picture, escaped};
+
+/// A connection to a process that shows itself.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the process that serves at a path.
+    pub fn connect(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => anyhow::anyhow!("no process serves at {shown}"),
+            ErrorKind::ConnectionRefused => {
+                anyhow::anyhow!("the process that served at {shown} has ended")
+            }
+            ErrorKind::PermissionDenied => {
+                anyhow::anyhow!("the process at {shown} is of another user")
+            }
+            _ => anyhow::Error::new(error).context(format!("cannot connect to {shown}")),
+        })?;
+        Ok(Client::new(stream))
+    }
+
+    /// Takes a connected socket.
+    pub fn new(stream: UnixStream) -> Self {
+        Client {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Asks for a picture.
+    pub fn snapshot(&mut self) -> anyhow::Result<Picture> {
+        let line = self.ask("snapshot\n")?;
+        Picture::read(&line)
+    }
+
+    /// Asks for the end of a group. Returns what the process says.
+    pub fn cancel(&mut self, group: u64) -> anyhow::Result<String> {
+        let line = self.ask(&format!("cancel {group}\n"))?;
+        match serde_json::from_str(&line).context("this is no answer")? {
+            Line::Outcome { answer } => Ok(answer),
+            Line::Refused { refused } => anyhow::bail!(escaped(&refused)),
+        }
+    }
+
+    fn ask(&mut self, request: &str) -> anyhow::Result<String> {
+        let mut line = String::new();
+        let sent = self.stream.get_mut().write_all(request.as_bytes());
+        taskgroup::checkpoint()?;
+        // A process that refuses has closed its end, and its answer says why.
+        let read = self.stream.read_line(&mut line);
+        taskgroup::checkpoint()?;
+        match (sent, read) {
+            (_, Ok(1..)) if line.ends_with('\n') => Ok(line),
+            _ => anyhow::bail!("the process has closed the connection: it has ended"),
+        }
+    }
+}
