@@ -244,22 +244,22 @@ fn a_reader_in_foreign_code_is_no_deadlock_for_a_writer() {
 #[test]
 fn a_search_under_a_lock_takes_no_lock_of_the_user() {
     let (lock, data) = (Mutex::new(()), RwLock::new(()));
-    innocent(&["waits-for-the-searcher"], || {
-        let _held = lock.lock_uncancellable();
-        let _writing = data.write_uncancellable();
-        TaskGroup::scope(|g| {
-            g.task()
-                .name("waits-for-the-searcher")
-                .dedicated()
-                .spawn(|| {
-                    drop(lock.lock()?);
-                    Ok(())
-                });
-            support::until_waiting(&lock, 1);
-            (0..3).for_each(|_| find_none(&["waits-for-the-searcher"]));
-            Ok(g.token().wait()?)
-        })
-    });
+    let _watch = quiet();
+    TaskGroup::scope(|g| {
+        let held = (lock.lock()?, data.write()?);
+        g.task()
+            .name("waits-for-the-searcher")
+            .dedicated()
+            .spawn(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+        support::until_waiting(&lock, 1);
+        (0..3).for_each(|_| find_none(&["waits-for-the-searcher"]));
+        drop(held);
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// Two programs in one process: what one waits for is no reason for the other.

@@ -177,6 +177,7 @@ fn a_task_that_failed_before_it_was_ready_is_the_root() {
 fn a_failure_beside_root_and_echo_is_neither() {
     for mode in MODES {
         let (ended, other_ended) = (Gate::default(), Gate::default());
+        let other_runs = Gate::default();
         let (sender, receiver) = channel::bounded(0);
         let error = group(mode)
             .scope(|g| {
@@ -184,13 +185,16 @@ fn a_failure_beside_root_and_echo_is_neither() {
                 g.task()
                     .name("other")
                     .spawn(|| {
+                        other_runs.open();
                         ended.wait();
                         Err::<(), _>(anyhow::anyhow!("while cleaning up"))
                     })
                     .on_finished(|_| other_ended.open());
-                g.task()
-                    .name("root")
-                    .spawn(|| Root(&other_ended).bails(receiver));
+                g.task().name("root").spawn(|| {
+                    // A task that has not begun when the echo fails never runs.
+                    other_runs.wait();
+                    Root(&other_ended).bails(receiver)
+                });
                 Ok(())
             })
             .unwrap_err();
