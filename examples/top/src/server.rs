@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,6 +72,8 @@ fn is_open(snapshot: &Snapshot, number: &str) -> bool {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// The device and the number of the file, so that it is known again.
+    file: (u64, u64),
 }
 
 impl Server {
@@ -82,13 +84,16 @@ impl Server {
             Err(error) if error.kind() == ErrorKind::AddrInUse => anyhow::bail!(occupied(path)),
             bound => bound.with_context(|| format!("cannot make the socket {shown}"))?,
         };
-        let path = path.to_owned();
-        let server = Server { listener, path };
+        let server = Server {
+            listener,
+            path: path.to_owned(),
+            file: identity(path).with_context(|| format!("cannot find {shown}"))?,
+        };
 
         // A connection of another user that comes before this is refused by its credentials.
         let own = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&server.path, own)
-            .with_context(|| format!("cannot keep {} to this user", server.path.display()))?;
+        fs::set_permissions(path, own)
+            .with_context(|| format!("cannot keep {shown} to this user"))?;
         Ok(server)
     }
 
@@ -100,7 +105,8 @@ impl Server {
                 taskgroup::checkpoint()?;
                 if let Ok(stream) = stream {
                     let viewer = g.task().name("viewer").with(stream);
-                    viewer.spawn(|stream| attend(stream, offered));
+                    // Its failure is logged, and ends no other task of the program.
+                    drop(viewer.spawn_isolated(|stream| attend(stream, offered)));
                 }
             }
             Ok(())
@@ -111,9 +117,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A file that is gone was removed by hand, and there is nothing left to do.
-        let _ = fs::remove_file(&self.path);
+        // If it was removed by hand, another process may have a socket there by now.
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Says why a socket cannot be made where there is a file.

@@ -44,6 +44,19 @@ impl Peer {
         serde_json::from_str(&self.line()).unwrap()
     }
 
+    /// Asks until the answer is as wanted: a picture may lack what was busy when it was taken.
+    fn ask_until(&mut self, request: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut answer = self.ask(request);
+        until(|| {
+            let is_there = is_wanted(&answer);
+            if !is_there {
+                answer = self.ask(request);
+            }
+            is_there
+        });
+        answer
+    }
+
     /// Whether the server has closed the connection and sent no more.
     fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0; 64]) {
@@ -71,17 +84,20 @@ fn a_viewer_sees_the_groups_and_cancels_one() {
             let line = peer.line();
             assert!(line.contains(r#""snapshot":{"version":1,"#), "{line}");
             Picture::read(&line).unwrap();
-            let picture: Value = serde_json::from_str(&line).unwrap();
+            let picture = peer.ask_until("snapshot\n", |picture| {
+                let tasks = picture["snapshot"]["tasks"].as_array().unwrap();
+                let is_there = tasks.iter().any(|task| task["name"] == "reader");
+                let groups = ["imports", "served"].map(|name| group_named(picture, name));
+                is_there && groups.iter().all(Option::is_some)
+            });
             assert_eq!(picture["process"]["id"], std::process::id());
             let id = &group_named(&picture, "imports").unwrap()["id"];
             assert_eq!(picture["cancellable"], json!([id]));
-            let tasks = picture["snapshot"]["tasks"].as_array().unwrap();
-            assert!(tasks.iter().any(|task| task["name"] == "reader"), "{line}");
 
             // One that is open and that the program has not offered.
             let other = &group_named(&picture, "served").unwrap()["id"];
-            let answer = peer.ask(&format!("cancel {other}\n"));
-            assert_eq!(answer, json!({ "answer": "not offered" }));
+            let refused = json!({ "answer": "not offered" });
+            peer.ask_until(&format!("cancel {other}\n"), |answer| *answer == refused);
 
             let cancel = format!("cancel {id}\n");
             assert_eq!(peer.ask(&cancel), json!({ "answer": "cancelled" }));
@@ -126,7 +142,7 @@ fn a_group_is_offered_until_its_last_task_has_ended() {
             assert_eq!(client.cancel(number).unwrap(), "cancelled");
             group.join().unwrap()
         });
-        assert!(ended.is_err() || ended.is_ok_and(|()| true));
+        ended.unwrap(); // a group takes its own cancel for its end
     });
 }
 
@@ -208,6 +224,15 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
     assert!(path.exists());
     drop(server);
     assert!(!path.exists());
+
+    // Another process has a socket there by now.
+    let server = Server::bind(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    drop(server);
+    assert!(path.exists());
+    drop(other);
+    fs::remove_file(&path).unwrap();
     let nowhere = path.join("below");
     assert!(error(&nowhere).starts_with("cannot make the socket "));
 }
@@ -216,7 +241,6 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
 fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
     let _alone = alone();
     served(|path, offered| {
-        // An answer of megabytes, more than a socket holds.
         let ended = TaskGroup::builder().limit(1).scope(|g| {
             offered.offer(g);
             for _ in 0..300 {
@@ -224,9 +248,11 @@ fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
                     .name("x".repeat(10_000))
                     .spawn(|| Ok(Event::new().wait()?));
             }
+            // Pictures that are taken at the same time may lack the queue, so that one is small.
+            // Together they are more than a socket holds in any case.
             let mut stopped: Vec<_> = (0..8).map(|_| Peer::connect(path)).collect();
             for peer in &mut stopped {
-                peer.send("snapshot\n");
+                peer.send(&"snapshot\n".repeat(1_000));
             }
             let mut reading = Client::connect(path).unwrap();
             for _ in 0..3 {
@@ -236,9 +262,12 @@ fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
             // Each gets what was sent before its time was up, and then the end.
             for peer in &mut stopped {
                 let mut sent = Vec::new();
-                until(|| taskgroup_is_done_with(peer));
-                peer.0.read_to_end(&mut sent).unwrap();
-                assert!(!sent.is_empty() && sent.last() != Some(&b'\n'));
+                until(|| is_done_with(peer));
+                // The server has left requests unread, so the end may be a reset.
+                if let Err(error) = peer.0.read_to_end(&mut sent) {
+                    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                }
+                assert!(sent.starts_with(b"{\"process\":"));
             }
             reading.snapshot().unwrap();
             g.cancel();
@@ -249,7 +278,7 @@ fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
 }
 
 /// Whether the server has closed its end.
-fn taskgroup_is_done_with(peer: &Peer) -> bool {
+fn is_done_with(peer: &Peer) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut fds = [PollFd::new(peer.0.get_ref(), PollFlags::RDHUP)];
     let now = Timespec {
