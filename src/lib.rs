@@ -448,7 +448,7 @@ pub use blocking::{
 };
 pub use cancel::{
     CallbackGuard, CancelCause, CancelOnDrop, CancelToken, Cancelled, Retried, TaskId, TaskInfo,
-    TokenId,
+    TaskLatency, TokenId, WorstLatencies,
 };
 #[doc(hidden)]
 pub use cancel::{CallbackGuard as CancelGuard, CancelOnDrop as DropGuard};

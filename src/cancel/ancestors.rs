@@ -51,6 +51,31 @@ impl Node {
             OwnedBy::Foreign
         }
     }
+
+    /// Whether `cancelled` is a cancel of a task of the group with the token `group`: of the task
+    /// alone, of the group, or of a scope around the group. The code of the task runs in the scope
+    /// of this node.
+    pub(super) fn is_cancel_of_task(
+        self: &Arc<Self>,
+        group: TokenId,
+        cancelled: &Cancelled,
+    ) -> bool {
+        // A shield in between ends the way up: what comes from inside of it is not the task's.
+        self.and_ancestors().any(|node| {
+            if node.id() == group {
+                node.owner_of(cancelled) != OwnedBy::Foreign
+            } else {
+                node.id() == cancelled.origin() && node.is_of_task_in(group)
+            }
+        })
+    }
+
+    /// Whether this is the node of a task, or of the daemons, of the group with the token `group`.
+    fn is_of_task_in(&self, group: TokenId) -> bool {
+        // Between the node of a daemon and the group is the node of all daemons.
+        self.group()
+            .is_some_and(|above| above.id() == group || above.is_of_task_in(group))
+    }
 }
 
 /// The way up from a node: see [`Node::and_ancestors`].

@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::actor::Actor;
-use super::id::{TaskInfo, TokenId};
+use super::actor::{Actor, Part};
+use super::id::{TaskId, TaskInfo, TokenId};
 use super::retried::Retried;
 use super::text::one_line;
 
@@ -193,6 +193,12 @@ impl Cancelled {
     /// Returns the task or body that failed, if that is the cause.
     pub(crate) fn failed(&self) -> Option<&Arc<Actor>> {
         self.0.failed.as_ref()
+    }
+
+    /// Whether the cause is the failure of this task.
+    pub(crate) fn is_by_failure_of(&self, id: TaskId) -> bool {
+        let failed = self.failed().and_then(|failed| failed.parts().next());
+        matches!(failed, Some(Part::Task(task)) if task.id == id)
     }
 
     /// Returns the same cancel, which ended a retry.

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::cause::{CancelCause, Cancelled};
 use super::frames::{self, Frames, current, is_clear};
+use super::id::TokenId;
 #[cfg(all(unix, not(loom), feature = "signal"))]
 use super::mark::Delivery;
 use super::mark::Route;
 use super::node::{CANCELLED, Grace, Node};
 use crate::facade::Ordering;
-use crate::{lanes, trace};
+use crate::lanes;
 
 impl Node {
     /// Whether the node is cancelled: one load where no deadline holds.
@@ -190,19 +191,31 @@ fn check_slowly(location: &'static Location<'static>) -> Result<(), Cancelled> {
     }
 
     // The mark says only that there may be a cancel. The node orders what came before it.
-    let checked = current().map_or(Ok(()), |node| node.check());
+    let Some(node) = current() else {
+        return Ok(());
+    };
+    let checked = node.check();
     if let Err(cancelled) = &checked {
-        note_told(location);
-        trace::note_sight(cancelled.at());
+        note_told(location, &node, cancelled);
     }
     checked
 }
 
-/// Shows on the lane of this thread that the code there has been told of a cancel.
-fn note_told(location: &'static Location<'static>) {
-    if let Some(lane) = lanes::mine() {
-        lane.note_told(location);
-    }
+/// Shows on the lane of this thread that the code there, in the scope of `node`, has been told of a
+/// cancel.
+fn note_told(location: &'static Location<'static>, node: &Arc<Node>, cancelled: &Cancelled) {
+    let Some(lane) = lanes::mine() else {
+        return;
+    };
+    lane.note_told(location);
+    // A task also sees the cancels of groups and time limits of its own, which are no cancels of
+    // the task.
+    lane.note_sight(|group| {
+        let latency = node
+            .is_cancel_of_task(TokenId(group), cancelled)
+            .then(|| cancelled.at().elapsed());
+        latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX))
+    });
 }
 
 /// Returns `Err` if the current scope is cancelled, or if a cancel is on its way to it.

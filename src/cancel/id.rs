@@ -97,7 +97,7 @@ fn next_number() -> u64 {
 /// assert_eq!(task.name.as_deref(), Some("parser"));
 /// assert!(task.to_string().starts_with("task `parser` ("));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskInfo {
     /// The identity of the task.

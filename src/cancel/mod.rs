@@ -57,6 +57,7 @@ mod expire;
 mod frames;
 mod hooks;
 mod id;
+mod latencies;
 mod limits;
 mod link;
 mod locks;
@@ -68,6 +69,7 @@ pub(crate) mod region;
 mod repeat;
 mod report;
 mod retried;
+mod span;
 mod text;
 mod timer;
 mod token;
@@ -82,10 +84,12 @@ pub use cause::{CancelCause, Cancelled};
 #[cfg(not(loom))]
 pub(crate) use deadline::{NEVER, decode, encode};
 pub use id::{TaskId, TaskInfo, TokenId};
+pub use latencies::{TaskLatency, WorstLatencies};
 #[cfg(any(taskgroup_models, not(loom)))]
 pub(crate) use node::Grace;
 pub(crate) use node::{KeptCanceller, Node, Observer};
 pub use retried::Retried;
+pub(crate) use span::Span;
 pub(crate) use text::{Escaped, one_line};
 #[cfg(not(loom))]
 pub(crate) use timer::{Alarm, arm, has_alarms};

@@ -13,7 +13,7 @@ use super::echo::{ends, links};
 use super::failure::{Failure, FailureKind};
 use super::task_error::TaskError;
 use super::tree::Outline;
-use crate::cancel::{CancelCause, Cancelled, TaskId};
+use crate::cancel::{CancelCause, Cancelled, TaskId, WorstLatencies};
 use crate::panics::PanicPayload;
 
 /// The error of a scope: every error and panic of its tasks and its body, and the cancel that cut
@@ -59,6 +59,7 @@ struct Report<E> {
     /// That failure, or its root if it is an echo.
     primary: Option<usize>,
     cancelled: Option<Cancelled>,
+    worst_latencies: WorstLatencies,
     /// The line of `Display`, which is a part of the lines of the groups around.
     summary: OnceLock<String>,
     outline: OnceLock<Outline>,
@@ -78,6 +79,7 @@ impl<E> Report<E> {
             canceller: None,
             primary: None,
             cancelled,
+            worst_latencies: WorstLatencies::default(),
             summary: OnceLock::new(),
             outline: OnceLock::new(),
         }
@@ -302,6 +304,35 @@ impl<E> GroupError<E> {
     /// ```
     pub fn cancelled(&self) -> Option<&Cancelled> {
         self.0.cancelled.as_ref()
+    }
+
+    /// Returns the tasks of the group that took longest to see their cancel, and to end after it.
+    ///
+    /// There are none if no task was running when the group was cancelled. A report without
+    /// failures, which says only that the group was cancelled, has them too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use taskgroup::{TaskGroup, shield, sleep};
+    ///
+    /// let error = TaskGroup::builder()
+    ///     .timeout(Duration::from_millis(1))
+    ///     .scope(|g| {
+    ///         g.task().name("stubborn").spawn(|| Ok(shield(|| sleep(Duration::from_millis(20)))?));
+    ///         Ok(taskgroup::sleep(Duration::from_secs(60))?)
+    ///     })
+    ///     .unwrap_err();
+    /// let worst = error.worst_latencies();
+    /// let last = worst.to_end().expect("the deadline found it running");
+    /// println!("{} ended {:?} after the deadline", last.task(), last.latency());
+    /// assert_eq!(worst.to_sight(), None); // all that it did was inside of a shield
+    /// ```
+    pub fn worst_latencies(&self) -> &WorstLatencies {
+        &self.0.worst_latencies
+    }
+
+    pub(crate) fn set_worst_latencies(&mut self, worst: WorstLatencies) {
+        self.0.worst_latencies = worst;
     }
 
     /// Whether a deadline cut the group short.

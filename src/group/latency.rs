@@ -9,6 +9,9 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use crate::cancel::{TaskInfo, WorstLatencies};
+use crate::facade::PlainMutex;
+
 /// Values below 2 to this power, in nanoseconds, are in the first bucket.
 const FIRST_EXPONENT: u32 = 10;
 /// Values from 2 to this power on are in the last bucket.
@@ -79,6 +82,37 @@ impl LatencyRecorder {
             sum: Duration::from_nanos(self.nanos.load(Relaxed)),
             longest: Duration::from_nanos(self.longest.load(Relaxed)),
         }
+    }
+}
+
+/// How late the tasks of a group ended after their cancels, made when the first of them does.
+pub(super) struct GroupLatencies {
+    pub(super) recorder: LatencyRecorder,
+    /// A lock of its own, which no other is taken inside of. Only ends after a cancel take it.
+    worst: PlainMutex<WorstLatencies>,
+}
+
+impl GroupLatencies {
+    pub(super) fn new() -> Self {
+        GroupLatencies {
+            recorder: LatencyRecorder::new(),
+            worst: PlainMutex::new(WorstLatencies::default()),
+        }
+    }
+
+    /// Notes the end of a task.
+    pub(super) fn record(
+        &self,
+        to_sight: Option<Duration>,
+        to_end: Duration,
+        task: impl Fn() -> TaskInfo,
+    ) {
+        self.recorder.record(to_end);
+        self.worst.lock().note(to_sight, to_end, task);
+    }
+
+    pub(super) fn worst(&self) -> WorstLatencies {
+        self.worst.lock().clone()
     }
 }
 

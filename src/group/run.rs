@@ -328,7 +328,8 @@ fn report<T, E: TaskError>(
         }
     };
 
-    let error = failures.take(state.node(), name, cancelled);
+    let mut error = failures.take(state.node(), name, cancelled);
+    error.set_worst_latencies(state.worst_latencies());
     drop(shown);
     end_trace(if error.failures().is_empty() {
         "cancelled"

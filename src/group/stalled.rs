@@ -57,6 +57,7 @@ fn end_reports(state: &GroupState) -> Duration {
         name: info.name.clone(),
         location: info.location,
         cancelled: state.cancelled(),
+        worst_latencies: state.worst_latencies(),
     })
 }
 

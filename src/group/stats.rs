@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::latency::LatencyHistogram;
 use super::status::TaskStatus;
+use crate::cancel::WorstLatencies;
 
 /// The tasks of a group, daemons included: how many are in each state, how long they waited for
 /// permits, and how long they took to end once they were cancelled.
@@ -59,6 +60,8 @@ pub struct GroupStats {
     pub permit_wait: Duration,
     /// How long tasks took to end once they were cancelled.
     pub cancel_latency: LatencyHistogram,
+    /// The tasks that took longest to see their cancel, and to end after it.
+    pub worst_latencies: WorstLatencies,
 }
 
 impl GroupStats {

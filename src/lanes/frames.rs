@@ -14,6 +14,10 @@ const PIECE: usize = 8;
 /// has this bit.
 const STARTING: u64 = 1 << 63;
 
+/// In the number of times that a frame was told of a cancel: the frame is a task, which has seen its
+/// own cancel. In one word with the number, so that a push need not set it back.
+const HAS_SEEN: u32 = 1 << 31;
+
 /// What a thread is inside of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -85,9 +89,6 @@ pub(crate) struct FrameView {
     pub(crate) told: u32,
     /// Where it was told last.
     pub(crate) told_at: Option<&'static Location<'static>>,
-    /// When it was told first, in nanoseconds since [`since_epoch`](super::since_epoch); 0 for
-    /// never.
-    pub(crate) first_told: u64,
 }
 
 #[derive(Debug)]
@@ -98,7 +99,9 @@ struct FrameCell {
     group: PlainU64,
     location: AtomicCell<Option<&'static Location<'static>>>,
     told_at: AtomicCell<Option<&'static Location<'static>>>,
-    first_told: PlainU64,
+    /// From the cancel of the task to its first sight, in nanoseconds, once it `HAS_SEEN` it. Only
+    /// the owner reads it.
+    to_sight: PlainU64,
 }
 
 impl FrameCell {
@@ -110,7 +113,7 @@ impl FrameCell {
             group: PlainU64::new(0),
             location: AtomicCell::new(None),
             told_at: AtomicCell::new(None),
-            first_told: PlainU64::new(0),
+            to_sight: PlainU64::new(0),
         }
     }
 
@@ -126,7 +129,7 @@ impl FrameCell {
 
     fn view(&self) -> Option<FrameView> {
         // Acquire pairs with `note_told`.
-        let told = self.told.load(Acquire);
+        let told = self.told.load(Acquire) & !HAS_SEEN;
         let id = self.id.load(Relaxed);
         Some(FrameView {
             kind: *FrameKind::ALL.get(usize::from(self.kind.load(Relaxed)))?,
@@ -136,11 +139,6 @@ impl FrameCell {
             location: self.location.load()?,
             told,
             told_at: self.told_at.load().filter(|_| told != 0),
-            first_told: if told == 0 {
-                0
-            } else {
-                self.first_told.load(Relaxed)
-            },
         })
     }
 }
@@ -243,11 +241,7 @@ impl Frames {
     }
 
     /// Notes in the innermost frame that its code has been told of a cancel. For the owner.
-    pub(super) fn note_told(
-        &self,
-        location: &'static Location<'static>,
-        now: impl FnOnce() -> u64,
-    ) {
+    pub(super) fn note_told(&self, location: &'static Location<'static>) {
         let Some(index) = self.depth().checked_sub(1) else {
             return;
         };
@@ -255,15 +249,65 @@ impl Frames {
             return;
         };
 
-        // The clock is read once for each frame: code may be told in a loop.
-        let told = cell.told.load(Relaxed);
-        if told == 0 {
-            cell.first_told.store(now(), Relaxed);
-        }
         cell.told_at.store(Some(location));
-        // Release: a reader that sees the count finds a place and a time of this frame, not those
-        // of a frame that had the cell before.
-        cell.told.store(told.saturating_add(1), Release);
+        let told = cell.told.load(Relaxed);
+        let times = (told & !HAS_SEEN).saturating_add(1).min(HAS_SEEN - 1);
+        // Release: a reader that sees the count finds a place of this frame, not that of a frame
+        // that had the cell before.
+        cell.told.store(told & HAS_SEEN | times, Release);
+    }
+
+    /// Notes that the innermost task has seen its own cancel, with the time from the cancel to now
+    /// in nanoseconds: only its first sight counts. For the owner.
+    ///
+    /// Calls `to_sight` with the number of the token of the task's group. It returns none if the
+    /// cancel is not one of the task's.
+    pub(super) fn note_sight(&self, to_sight: impl FnOnce(u64) -> Option<u64>) {
+        let Some(cell) = self.innermost_task() else {
+            return;
+        };
+        let told = cell.told.load(Relaxed);
+        if told & HAS_SEEN != 0 {
+            return;
+        }
+
+        if let Some(nanos) = to_sight(cell.group.load(Relaxed)) {
+            cell.to_sight.store(nanos, Relaxed);
+            cell.told.store(told | HAS_SEEN, Release);
+        }
+    }
+
+    /// Returns the time that was noted for the task in the innermost frame. For the owner.
+    pub(super) fn to_sight(&self) -> Option<u64> {
+        let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
+        let has_seen = cell.told.load(Relaxed) & HAS_SEEN != 0;
+        has_seen.then(|| cell.to_sight.load(Relaxed))
+    }
+
+    /// Returns the frame of the task whose code this thread runs. None if code runs that belongs to
+    /// no task, such as a callback. For the owner.
+    fn innermost_task(&self) -> Option<&FrameCell> {
+        let mut task = None;
+        let mut rest = self.depth() as usize;
+        let mut piece = Some(&self.first);
+        while let Some(at) = piece.filter(|_| rest != 0) {
+            // From the outermost frame inwards, since a piece does not know the one before it.
+            for cell in at.frames.iter().take(rest) {
+                match FrameKind::ALL.get(usize::from(cell.kind.load(Relaxed)))? {
+                    FrameKind::Task => task = Some(cell),
+                    FrameKind::Callback | FrameKind::Drops | FrameKind::Abandon => task = None,
+                    // The code of the task goes on in these.
+                    FrameKind::Scope
+                    | FrameKind::Region
+                    | FrameKind::Shield
+                    | FrameKind::WindingDown
+                    | FrameKind::Hook => {}
+                }
+            }
+            rest = rest.saturating_sub(PIECE);
+            piece = at.next.get().map(|next| &**next);
+        }
+        task
     }
 
     /// Marks the task in the innermost frame as one that is being started. For the owner, under the

@@ -12,7 +12,6 @@ use std::sync::atomic::{
     fence,
 };
 use std::thread::Thread;
-use std::time::Instant;
 
 use super::counts::Counts;
 use super::frames::{Frame, FrameView, Frames, StartMark};
@@ -20,7 +19,7 @@ use super::frames::{Frame, FrameView, Frames, StartMark};
 use super::glance::Glance;
 use super::held::{HeldAs, HeldCell, HeldObjects, HeldView};
 use super::version::Version;
-use super::wait::{Object, WaitCell, WaitFlags, WaitView, since_epoch};
+use super::wait::{Object, WaitCell, WaitFlags, WaitView};
 use crate::facade::{PlainRwLock, const_fn};
 
 /// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
@@ -193,8 +192,19 @@ impl Lane {
 
     /// Notes that the code of the innermost frame has been told of a cancel at `location`.
     pub(crate) fn note_told(&self, location: &'static Location<'static>) {
-        self.frames
-            .note_told(location, || since_epoch(Instant::now()));
+        self.frames.note_told(location);
+    }
+
+    /// Notes the first sight of the innermost task of its own cancel. Calls `to_sight` with the
+    /// number of the token of its group. For the owner.
+    pub(crate) fn note_sight(&self, to_sight: impl FnOnce(u64) -> Option<u64>) {
+        self.frames.note_sight(to_sight);
+    }
+
+    /// Returns how long after its cancel the task in the innermost frame first saw it, in
+    /// nanoseconds. For the owner.
+    pub(crate) fn to_sight(&self) -> Option<u64> {
+        self.frames.to_sight()
     }
 
     /// Notes that the thread was woken, and looks whether its wait is over. For the owner.

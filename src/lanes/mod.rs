@@ -67,7 +67,7 @@ pub(crate) use hold::{Held, downgraded, locked, locked_here, unlocked};
 #[cfg(not(loom))]
 pub(crate) use lane::{Busy, LaneView, OpenGroup};
 pub(crate) use lane::{Describe, Lane};
-pub(crate) use push::{Pushed, mark_starting, push, push_here};
+pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
 #[cfg(not(loom))]
 use registry::system_number;
 #[cfg(not(loom))]

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::time::Duration;
 
 use super::frames::{Frame, FrameKind, StartMark};
 use super::mine;
@@ -43,6 +44,12 @@ pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
         group: 0,
         location: Location::caller(),
     })
+}
+
+/// Returns how long after its cancel the task in the innermost frame of this thread first saw it, if
+/// it has.
+pub(crate) fn to_sight() -> Option<Duration> {
+    mine()?.to_sight().map(Duration::from_nanos)
 }
 
 /// Marks the task that this thread has just begun as one that is being started.

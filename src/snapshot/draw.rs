@@ -13,10 +13,9 @@
 
 use std::fmt::{self, Write as _};
 use std::panic::Location;
-use std::time::Duration;
 
 use super::{GroupSnapshot, Holder, RegionKind, Snapshot, TaskKind, TaskSnapshot, TaskState, Wait};
-use crate::cancel::Escaped;
+use crate::cancel::{Escaped, Span};
 
 /// How many characters of a name are shown.
 const LONGEST_NAME: usize = 120;
@@ -344,18 +343,5 @@ pub(crate) struct Place(pub(crate) &'static Location<'static>);
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.0.file(), self.0.line())
-    }
-}
-
-/// A time in the unit that fits.
-pub(crate) struct Span(pub(crate) Duration);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            long if long.as_secs() >= 100 => write!(f, "{} s", long.as_secs()),
-            middle if middle.as_millis() >= 1000 => write!(f, "{:.1} s", middle.as_secs_f64()),
-            short => write!(f, "{} ms", short.as_millis()),
-        }
     }
 }

@@ -13,7 +13,8 @@ use std::fmt;
 use std::panic::Location;
 
 use super::report::{Laggard, StallReport};
-use crate::snapshot::{Name, Place, RegionKind, Span, TaskKind};
+use crate::cancel::Span;
+use crate::snapshot::{Name, Place, RegionKind, TaskKind};
 
 /// How many tasks at one place are named.
 const MOST_NAMED: usize = 10;
@@ -36,7 +37,11 @@ impl fmt::Display for StallReport {
             (None, true) => write!(f, "ended after all, {since} after its deadline")?,
         }
         if self.has_ended {
-            return Ok(());
+            return match self.worst_latencies() {
+                worst if worst.to_end().is_some() => write!(f, "; {worst}"),
+                // Its body, or a callback, has kept it.
+                _ => Ok(()),
+            };
         }
 
         if self.count > 1 {

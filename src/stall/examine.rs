@@ -8,6 +8,7 @@ use super::laggards::{self, Found, Groups};
 use super::report::{Laggard, StallReport};
 use super::view::Claim;
 use super::{StallPolicy, debugger, output};
+use crate::cancel::WorstLatencies;
 use crate::facade;
 use crate::lanes;
 use crate::panics::log;
@@ -154,6 +155,7 @@ impl<'a> Examined<'a> {
                 .collect(),
             group: Some(root.clone()),
             kept: kept.copied().collect(),
+            worst_latencies: WorstLatencies::default(),
         }
     }
 }

@@ -21,7 +21,9 @@ fn trace(report: &StallReport) {
     let location = report.location();
     let since = report.since();
     if report.has_ended() {
-        log(|| tracing::warn!(group, %location, ?since, "a stalled scope has ended"));
+        let worst = Some(report.worst_latencies()).filter(|worst| worst.to_end().is_some());
+        let latencies = worst.map(tracing::field::display);
+        log(|| tracing::warn!(group, %location, ?since, latencies, "a stalled scope has ended"));
     } else {
         let laggards = report.laggards().len();
         log(|| {

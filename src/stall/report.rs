@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::advice::{self, Doing};
 use super::laggards::Found;
 use super::view::EndedScope;
-use crate::cancel::{Cancelled, KeptCanceller, TokenId};
+use crate::cancel::{Cancelled, KeptCanceller, TokenId, WorstLatencies};
 use crate::snapshot::{GroupSnapshot, Inside, TaskSnapshot};
 
 /// What a hook of [`on_stall`](crate::on_stall) gets: a scope that was cancelled, or is past its
@@ -41,6 +41,7 @@ pub struct StallReport {
     pub(super) laggards: Vec<Laggard>,
     pub(super) group: Option<GroupSnapshot>,
     pub(super) kept: Vec<KeptCanceller>,
+    pub(super) worst_latencies: WorstLatencies,
 }
 
 impl StallReport {
@@ -57,6 +58,7 @@ impl StallReport {
             laggards: Vec::new(),
             group: None,
             kept: Vec::new(),
+            worst_latencies: scope.worst_latencies,
         }
     }
 
@@ -106,6 +108,12 @@ impl StallReport {
     /// Returns the whole group as it was then, with the groups inside. `None` once it has ended.
     pub fn group(&self) -> Option<&GroupSnapshot> {
         self.group.as_ref()
+    }
+
+    /// Returns the tasks of the scope that took longest to see the cancel, and to end, once the scope
+    /// [has ended](Self::has_ended). Before that there are none.
+    pub fn worst_latencies(&self) -> &WorstLatencies {
+        &self.worst_latencies
     }
 
     /// Returns the callbacks and hooks that kept the cancelling thread for more than 10 ms, by the

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::StallPolicy;
-use crate::cancel::{Cancelled, Grace, KeptCanceller};
+use crate::cancel::{Cancelled, Grace, KeptCanceller, WorstLatencies};
 
 /// A group, as it describes itself to the watcher and to the reporter.
 #[derive(Debug, Default)]
@@ -37,4 +37,5 @@ pub(crate) struct EndedScope {
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) cancelled: Option<Cancelled>,
+    pub(crate) worst_latencies: WorstLatencies,
 }

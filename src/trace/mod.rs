@@ -48,7 +48,7 @@ pub(crate) use event::{
 };
 pub(crate) use group::{GroupRun, GroupTrace, OpenedGroup, TracedCancel};
 pub(crate) use left_behind::LeftBehind;
-pub(crate) use task::{EndOfTask, SpawnedTask, TaskRun, TaskTrace, beside, note_sight};
+pub(crate) use task::{EndOfTask, SpawnedTask, TaskRun, TaskTrace, beside};
 pub(crate) use telling::{in_destructor, log, thread_ends};
 
 /// Whether there may be a subscriber.

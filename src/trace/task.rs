@@ -1,10 +1,10 @@
 //! The span of a task, from its spawn to its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::field::Empty;
 use tracing::{Level, Span};
@@ -13,12 +13,9 @@ use super::context::{Context, Inside, innermost, replace_innermost};
 use super::is_on;
 use super::site::Site;
 use super::telling::{Silence, contain, is_telling, may_tell};
-use crate::facade::Mutex;
 
 thread_local! {
-    /// The task that this thread runs.
-    static RUNNING: RefCell<Option<Arc<TaskTrace>>> = const { RefCell::new(None) };
-    /// This thread spawns siblings of that task.
+    /// This thread spawns siblings of the task that it runs.
     static BESIDE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -40,23 +37,12 @@ pub(crate) struct EndOfTask {
     pub(crate) cancelled: Option<Instant>,
 }
 
-/// The moment at which a task first saw a cancel: at a check, or as the end of a wait.
-struct Sight {
-    /// When the cancel was asked for, which tells it from others.
-    cancelled: Instant,
-    seen: Instant,
-}
-
-/// How many cancels a task keeps the sight of. It sees others than its own in groups that it opens.
-const SIGHTS: usize = 8;
-
 /// What a subscriber knows of a task. Its holders share it: the thread that runs the task takes it
 /// out of the task, and a thread that would run the task in place looks at it.
 pub(crate) struct TaskTrace {
     context: Arc<Context>,
     span: Span,
     spawned: Instant,
-    sights: Mutex<Vec<Sight>>,
     /// The subscriber has spawned the task (invariant 4).
     silent: bool,
 }
@@ -67,8 +53,10 @@ pub(crate) struct TaskRun {
     inside: Option<Inside>,
     _silence: Option<Silence>,
     begun: Instant,
-    /// The task around it, if it runs in place, and the innermost context there.
-    before: (Option<Arc<TaskTrace>>, Option<Arc<Context>>),
+    /// From the cancel of the task to its first sight, if it has seen it.
+    to_sight: Option<Duration>,
+    /// The innermost context of the thread before.
+    before: Option<Arc<Context>>,
 }
 
 impl TaskTrace {
@@ -97,7 +85,6 @@ impl TaskTrace {
             context,
             span,
             spawned,
-            sights: Mutex::new(Vec::new()),
             silent,
         }))
     }
@@ -109,15 +96,13 @@ impl TaskTrace {
 
     /// Enters the span of the task on this thread, which runs the task.
     pub(crate) fn begin(self: Arc<Self>) -> Box<TaskRun> {
-        let before = (
-            replace_running(Some(self.clone())),
-            replace_innermost(Some(self.context.clone())),
-        );
+        let before = replace_innermost(Some(self.context.clone()));
         let inside = (!self.silent).then(|| Inside::enter(&self.context, &self.span));
         Box::new(TaskRun {
             inside,
             _silence: self.silent.then(Silence::begin),
             begun: Instant::now(),
+            to_sight: None,
             before,
             trace: self,
         })
@@ -125,23 +110,11 @@ impl TaskTrace {
 
     /// Closes the span of a task that does not run.
     pub(crate) fn end_unrun(&self, end: EndOfTask) {
-        self.record(end, None);
-    }
-
-    /// Keeps when the task first saw the cancel of this instant.
-    fn note_sight(&self, cancelled: Instant) {
-        let mut sights = self.sights.lock();
-        let is_known = sights.iter().any(|sight| sight.cancelled == cancelled);
-        if !is_known && sights.len() < SIGHTS {
-            sights.push(Sight {
-                cancelled,
-                seen: Instant::now(),
-            });
-        }
+        self.record(end, None, None);
     }
 
     /// Records the fields of the end (invariant 6).
-    fn record(&self, end: EndOfTask, begun: Option<Instant>) {
+    fn record(&self, end: EndOfTask, begun: Option<Instant>, to_sight: Option<Duration>) {
         if self.span.is_disabled() {
             return;
         }
@@ -151,11 +124,6 @@ impl TaskTrace {
         let queued = begun
             .unwrap_or(ended)
             .saturating_duration_since(self.spawned);
-        let to_sight = end.cancelled.and_then(|cancelled| {
-            let sights = self.sights.lock();
-            let sight = sights.iter().find(|sight| sight.cancelled == cancelled)?;
-            Some(sight.seen.saturating_duration_since(cancelled))
-        });
 
         contain(|| self.span.record("outcome", end.outcome));
         contain(|| self.span.record("queued", queued.as_secs_f64()));
@@ -172,6 +140,11 @@ impl TaskTrace {
 }
 
 impl TaskRun {
+    /// Keeps how long after its cancel the task first saw it.
+    pub(crate) fn note_sight(&mut self, to_sight: Option<Duration>) {
+        self.to_sight = to_sight;
+    }
+
     /// Leaves the span, records how the task ended, and closes the span.
     pub(crate) fn end(self, end: EndOfTask) {
         let TaskRun {
@@ -179,44 +152,25 @@ impl TaskRun {
             inside,
             _silence,
             begun,
+            to_sight,
             before,
         } = self;
 
         if let Some(inside) = inside {
             inside.leave(&trace.context);
         }
-        trace.record(end, Some(begun));
+        trace.record(end, Some(begun), to_sight);
 
         // The last references close the span.
-        let (running, innermost) = before;
-        drop(replace_running(running));
-        drop(replace_innermost(innermost));
+        drop(replace_innermost(before));
         drop(trace);
     }
-}
-
-/// Makes `task` the one that this thread runs. Returns the task before.
-fn replace_running(task: Option<Arc<TaskTrace>>) -> Option<Arc<TaskTrace>> {
-    RUNNING
-        .try_with(|running| running.replace(task))
-        .unwrap_or(None)
 }
 
 /// The context of the task that this thread runs, if it spawns siblings of that task.
 fn sibling() -> Option<Arc<Context>> {
     let beside = BESIDE.try_with(Cell::get).unwrap_or(false);
     beside.then(innermost).flatten()
-}
-
-/// Notes that the code of this thread is told of a cancel, which happened at this instant.
-#[inline]
-pub(crate) fn note_sight(cancelled: Instant) {
-    // A thread that destroys its thread-locals runs no task.
-    let _ = RUNNING.try_with(|running| {
-        if let Some(task) = &*running.borrow() {
-            task.note_sight(cancelled);
-        }
-    });
 }
 
 /// Runs `f`, which spawns tasks that are siblings of the task on this thread, and not its children:

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::GroupError;
 use crate::cancel::Escaped;
@@ -10,6 +11,10 @@ use crate::error::echo::{ends, links};
 use crate::error::task_error::TaskError;
 use crate::error::text::Site;
 use crate::error::tree::{Node, Outline};
+
+/// The worst latency to the end is drawn from here on: a reader asks then why the scope took so
+/// long. A scope that was not cancelled has none.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 impl<E: TaskError> GroupError<E> {
     /// Returns what a sentence calls the group.
@@ -64,6 +69,14 @@ impl<E: TaskError> GroupError<E> {
         // The cancel is no failure, so it stands behind all of them.
         if let Some(cancelled) = self.cancelled() {
             node.add_child(Node::new(cancelled.to_string()));
+        }
+
+        let worst = self.worst_latencies();
+        if worst
+            .to_end()
+            .is_some_and(|end| end.latency() >= WORTH_A_LINE)
+        {
+            node.add_child(Node::new(worst.to_string()));
         }
         node
     }

@@ -39,6 +39,7 @@ impl<E> GroupError<E> {
             canceller,
             primary,
             cancelled,
+            worst_latencies,
             ..
         } = *self.0;
 
@@ -46,15 +47,19 @@ impl<E> GroupError<E> {
         // over the pointer to it.
         let drop = failures.drop;
         let side = |name, cancelled| {
-            Report::new(
-                name,
-                location,
-                Failures {
-                    list: Vec::new(),
-                    drop,
-                },
-                cancelled,
-            )
+            Report {
+                // Both sides are reports of one group.
+                worst_latencies: worst_latencies.clone(),
+                ..Report::new(
+                    name,
+                    location,
+                    Failures {
+                        list: Vec::new(),
+                        drop,
+                    },
+                    cancelled,
+                )
+            }
         };
 
         // The cancel goes to the rest, since dealing with a failure does not undo it.

@@ -36,11 +36,12 @@ use super::permit::UNLIMITED;
 use super::queue::TaskQueue;
 use crate::cancel::actor::Actor;
 use crate::cancel::{
-    CancelCause, CancelToken, Cancelled, KeptCanceller, Node, Observer, OwnedBy, TokenId, context,
+    CancelCause, CancelToken, Cancelled, KeptCanceller, Node, Observer, OwnedBy, TaskInfo, TokenId,
+    WorstLatencies, context,
 };
 use crate::facade::{Mutex, Payload, PlainMutex, preset};
 use crate::group::callback_panic::CallbackPanic;
-use crate::group::latency::{LatencyHistogram, LatencyRecorder};
+use crate::group::latency::{GroupLatencies, LatencyHistogram};
 use crate::group::policy::Fatal;
 use crate::group::process_stats;
 use crate::group::stats::GroupStats;
@@ -92,7 +93,7 @@ pub(crate) struct GroupState {
     /// A task, or the body, was cut short. Read by the owner after all tasks have ended.
     any_cut: PlainBool,
     /// How long cancelled tasks took to end, made with the first of them.
-    cancel_latency: OnceLock<Box<LatencyRecorder>>,
+    latencies: OnceLock<Box<GroupLatencies>>,
     callback_panics: Mutex<Vec<CallbackPanic>>,
     /// There are callback panics. The end of the scope comes after those of all callbacks and
     /// hooks.
@@ -137,7 +138,7 @@ impl GroupState {
                 ended_in_place: PlainUsize::new(0),
                 ended_from_queue: PlainUsize::new(0),
                 any_cut: PlainBool::new(false),
-                cancel_latency: preset!(OnceLock::new()),
+                latencies: preset!(OnceLock::new()),
                 callback_panics: preset!(Mutex::new(Vec::new())),
                 any_callback_panicked: PlainBool::new(false),
                 stalls: PlainBool::new(false),
@@ -303,20 +304,32 @@ impl GroupState {
             permit_waits: queue.permit_waits.count(),
             permit_wait: queue.permit_waits.total(),
             cancel_latency: self
-                .cancel_latency
+                .latencies
                 .get()
-                .map_or_else(LatencyHistogram::default, |recorder| recorder.read()),
+                .map_or_else(LatencyHistogram::default, |all| all.recorder.read()),
+            worst_latencies: self.worst_latencies(),
         }
     }
 
-    /// Notes that a task that was cancelled at `since` has ended.
+    /// Notes that a task that was cancelled at `since`, and saw that `to_sight` later, has ended.
     #[cold]
-    pub(crate) fn note_cancel_latency(&self, since: Instant) {
-        let latency = since.elapsed();
-        self.cancel_latency
-            .get_or_init(|| Box::new(LatencyRecorder::new()))
-            .record(latency);
-        process_stats::CANCEL_LATENCY.record(latency);
+    pub(crate) fn note_cancel_latency(
+        &self,
+        since: Instant,
+        to_sight: Option<Duration>,
+        task: impl Fn() -> TaskInfo,
+    ) {
+        let to_end = since.elapsed();
+        self.latencies
+            .get_or_init(|| Box::new(GroupLatencies::new()))
+            .record(to_sight, to_end, task);
+        process_stats::CANCEL_LATENCY.record(to_end);
+    }
+
+    /// Returns the tasks that took longest to see their cancel, and to end.
+    pub(crate) fn worst_latencies(&self) -> WorstLatencies {
+        let latencies = self.latencies.get();
+        latencies.map_or_else(WorstLatencies::default, |all| all.worst())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::closure::Closure;
 use super::failed_item;
 use super::record::Task;
-use crate::cancel::current;
+use crate::cancel::{Cancelled, context, current};
 use crate::error::{Elapsed, Failure, FailureKind, Origin, TaskError};
 use crate::facade::{Payload, catch};
 use crate::group::job::Claim;
@@ -15,6 +15,7 @@ use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
 use crate::lanes::{self, FrameKind};
 use crate::panics::PanicPayload;
+use crate::trace::TaskRun;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -26,8 +27,8 @@ where
     /// isolated task may be its failure.
     #[inline]
     pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
-        let traced = self.spec.begin_trace();
-        let (status, value) = self.run_closure(claim, begun);
+        let mut traced = self.spec.begin_trace();
+        let (status, value) = self.run_closure(claim, begun, &mut traced);
         if let Some(traced) = traced {
             self.end_trace(traced, status);
         }
@@ -35,7 +36,12 @@ where
     }
 
     #[inline(always)]
-    fn run_closure(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
+    fn run_closure(
+        &self,
+        claim: &Claim,
+        begun: Stopwatch,
+        traced: &mut Option<Box<TaskRun>>,
+    ) -> (TaskStatus, Option<T>) {
         let Some(closure) = self.job.closure(claim) else {
             return (TaskStatus::NeverRan, None);
         };
@@ -66,9 +72,10 @@ where
             Ok(Err(error)) => self.errored(error, begun.elapsed()),
             Err(payload) => self.panicked(payload, begun.elapsed()),
         };
-        // A task that its own cancel cut short has been noted with that.
-        if status != TaskStatus::Cancelled && (self.base().is_flagged() || self.job.is_tokened()) {
-            self.note_end_after_cancel();
+        // In the frame of the task, which has its sight of the cancel. Two loads for a task that was
+        // not cancelled.
+        if status == TaskStatus::Cancelled || self.base().is_flagged() || self.job.is_tokened() {
+            self.note_end_after_cancel(status, traced.as_deref_mut());
         }
 
         // Dropped after the outcome was recorded: the end of a channel in there must not look like
@@ -121,7 +128,6 @@ where
                 if self.spec.role == Role::Task {
                     self.core.state.note_cut(&cancelled);
                 }
-                self.core.state.note_cancel_latency(cancelled.at());
                 self.watch_list.lock().get_or_insert_default().no_result = Some(cancelled);
                 self.guard_drop(error);
                 (TaskStatus::Cancelled, None)
@@ -132,15 +138,34 @@ where
 
     /// Notes how long a task that was cancelled took to end, if it did not end because of that.
     #[cold]
-    fn note_end_after_cancel(&self) {
+    fn note_end_after_cancel(&self, status: TaskStatus, traced: Option<&mut TaskRun>) {
+        // A task without a handle keeps its node in its frame.
+        let node = context::made_own().unwrap_or_else(|| self.innermost());
         // The record is locked only if there is one: each task that has a handle and blocks gets
         // here.
-        let node = self.innermost();
-        if node.is_flagged()
-            && let Some(cancelled) = node.recorded()
-        {
-            self.core.state.note_cancel_latency(cancelled.at());
+        let recorded = node.is_flagged().then(|| node.recorded()).flatten();
+        let cancelled = match (recorded, status) {
+            // The task's own failure has cancelled the group.
+            (Some(cancelled), _) if cancelled.is_by_failure_of(self.spec.id) => None,
+            // A check of a token above can find a cancel that has not come down to the node yet.
+            (None, TaskStatus::Cancelled) => self.cut_short_by(),
+            (recorded, _) => recorded,
+        };
+        let Some(cancelled) = cancelled else {
+            return;
+        };
+
+        let to_sight = lanes::to_sight();
+        if let Some(traced) = traced {
+            traced.note_sight(to_sight);
         }
+        let state = &self.core.state;
+        state.note_cancel_latency(cancelled.at(), to_sight, || self.spec.info());
+    }
+
+    /// The cancel that the task has returned.
+    fn cut_short_by(&self) -> Option<Cancelled> {
+        self.watch_list.lock().as_ref()?.no_result.clone()
     }
 
     #[cold]
