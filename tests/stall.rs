@@ -227,7 +227,7 @@ fn the_report_has_the_cause_before_the_scope_ends() {
     let (gate, begun) = (Gate::default(), Gate::default());
     let builder = TaskGroup::builder().name("first failure").stall_after(SOON);
     let outcome = builder.scope(|g| {
-        g.spawn(|| {
+        g.task().name("rows").spawn(|| {
             begun.open();
             pass(&gate)
         });
@@ -245,7 +245,15 @@ fn the_report_has_the_cause_before_the_scope_ends() {
     });
     assert_eq!(outcome.unwrap_err().failures().len(), 1);
     let (_, last) = reports.end();
-    has(&last.text, &["scope `first failure`", "ended after all"]);
+    has(
+        &last.text,
+        &[
+            "scope `first failure`",
+            "ended after all",
+            "; task `rows` (",
+            " after its cancel; no task saw it",
+        ],
+    );
 }
 
 #[test]

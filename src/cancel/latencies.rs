@@ -23,11 +23,21 @@ pub struct TaskLatency {
 
 impl TaskLatency {
     /// Returns the task.
+    ///
+    /// ```
+    /// let worst = taskgroup::GroupStats::default().worst_latencies;
+    /// println!("{:?}", worst.to_end().map(|last| last.task().id));
+    /// ```
     pub fn task(&self) -> &TaskInfo {
         &self.task
     }
 
     /// Returns how long after its cancel the task saw it, or ended.
+    ///
+    /// ```
+    /// let worst = taskgroup::GroupStats::default().worst_latencies;
+    /// assert!(worst.to_end().is_none_or(|last| last.latency().as_secs() < 5));
+    /// ```
     pub fn latency(&self) -> Duration {
         self.latency
     }
@@ -77,12 +87,20 @@ pub struct WorstLatencies {
 
 impl WorstLatencies {
     /// Returns the task that took longest to see its cancel. `None` if no task has seen one.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::WorstLatencies::default().to_sight(), None);
+    /// ```
     pub fn to_sight(&self) -> Option<&TaskLatency> {
         self.to_sight.as_ref()
     }
 
     /// Returns the task that took longest to end after its cancel. `None` if no task that was
     /// cancelled while it ran has ended.
+    ///
+    /// ```
+    /// assert_eq!(taskgroup::WorstLatencies::default().to_end(), None);
+    /// ```
     pub fn to_end(&self) -> Option<&TaskLatency> {
         self.to_end.as_ref()
     }

@@ -253,3 +253,34 @@ fn without_a_panic_resuming_gives_the_report_back() {
     assert_eq!(ids(&report), [1]);
     assert!(logged.is_empty());
 }
+
+#[test]
+fn a_cancel_that_took_a_second_or_more_is_a_line_of_the_drawing() {
+    let of = |millis| {
+        let mut report = with(vec![error(1, "a")], Some(0), None);
+        let mut worst = WorstLatencies::default();
+        worst.note(
+            Some(Duration::ZERO),
+            Duration::from_millis(millis),
+            || match task(7, Some("rows")) {
+                Origin::Task(task) => task,
+                _ => unreachable!("it is a task"),
+            },
+        );
+        report.set_worst_latencies(worst);
+        report
+    };
+
+    let plain = format!("{:#}", with(vec![error(1, "a")], Some(0), None));
+    assert_eq!(format!("{:#}", of(999)), plain);
+    assert_eq!(format!("{}", of(1000)), format!("{}", of(999)));
+
+    let drawn = format!("{:#}", of(1000));
+    let added: Vec<_> = drawn.lines().filter(|line| line.contains("rows")).collect();
+    assert_eq!(drawn.lines().count(), plain.lines().count() + 1, "{drawn}");
+    assert!(added[0].contains("task `rows` ("), "{drawn}");
+    assert!(
+        added[0].ends_with(") ended 1.0 s after its cancel, and saw it after 0 ms"),
+        "{drawn}"
+    );
+}
