@@ -28,6 +28,7 @@ const MOST_QUEUED: usize = 3;
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The counts are of the whole tree, however deep; bodies and threads are no tasks.
         let groups = self.all_groups().count();
         let tasks = self.tasks().filter(|task| task.kind == TaskKind::Task);
         let idle = self.workers.iter().filter(|worker| worker.is_idle());
@@ -40,6 +41,8 @@ impl fmt::Display for Snapshot {
             idle.count()
         )?;
 
+        // All lines are made before the first is written, so that no writer of the user's runs in
+        // between.
         let mut drawing = Drawing::default();
         for group in &self.groups {
             drawing.group(group, &[]);
@@ -51,6 +54,7 @@ impl fmt::Display for Snapshot {
             write!(f, "\n{line}")?;
         }
 
+        // Threads that were left behind are in no group any more.
         for abandoned in &self.abandoned {
             let age = abandoned.since.elapsed();
             write!(
@@ -60,6 +64,8 @@ impl fmt::Display for Snapshot {
                 Span(age)
             )?;
         }
+
+        // A reader must not take a tree with gaps for the whole.
         if self.incomplete != 0 {
             let parts = counted(self.incomplete, "part");
             write!(f, "\n{parts} left out: being written at that moment")?;
@@ -99,10 +105,12 @@ impl fmt::Display for Wait {
         if let Some(target) = &self.target {
             write!(f, ", {}", Name(target))?;
         }
+        // The threads that hold the object have lines of their own, below the task.
         if self.held_by.is_empty() && !self.holders.is_empty() {
             let tasks = self.holders.iter().map(|task| format!("task {}", task.0));
             write!(f, " of {}", tasks.collect::<Vec<_>>().join(", "))?;
         }
+        // A thread that has not slept yet has no time to show.
         if !self.since.is_zero() {
             write!(f, ", asleep for {}", Span(self.since))?;
         }
@@ -127,11 +135,14 @@ impl Drawing {
             let text = format!("opened in task {}", task.0);
             self.below(branches, Children::Follow, &text);
         }
+        // The cause is a text of the user's and may have several lines.
         if let Some(cancelled) = &group.cancelled {
             let text = cancelled.to_string();
             self.below(branches, Children::Follow, &format!("{}", Escaped(&text)));
         }
 
+        // Tasks that run come first: a reader looks for these. Of a long queue only the
+        // first are drawn.
         let (queued, begun): (Vec<_>, Vec<_>) = group
             .tasks
             .iter()
@@ -141,6 +152,7 @@ impl Drawing {
             .chain(begun)
             .chain(shown)
             .collect();
+        // The group counts more queued tasks than it lists, if there are many.
         let hidden = group.queued.saturating_sub(MOST_QUEUED.min(queued.len()));
 
         for (index, child) in children.iter().enumerate() {
@@ -161,6 +173,7 @@ impl Drawing {
             Children::Follow
         };
         if let Some(wait) = &task.waits {
+            // One line for each, since several threads can hold one lock to read.
             for holder in &wait.held_by {
                 self.below(branches, children, &held_by(holder));
             }
@@ -173,6 +186,7 @@ impl Drawing {
                 &format!("inside {region} ({})", Place(inside.location)),
             );
         }
+        // A task that was told of its cancel and goes on is why a scope does not end.
         if let (1.., Some(at)) = (task.told, task.told_at) {
             let times = counted(task.told as usize, "time");
             self.below(
@@ -182,6 +196,7 @@ impl Drawing {
             );
         }
 
+        // The groups stand in the order in which they were opened.
         for (index, group) in task.groups.iter().enumerate() {
             let is_last = index + 1 == task.groups.len();
             self.group(group, &[branches, &[is_last]].concat());
@@ -190,6 +205,8 @@ impl Drawing {
 
     /// Adds a line for a node at the end of `branches`.
     fn line(&mut self, branches: Branches<'_>, text: &str) {
+        // The last branch is drawn as a corner, and those around it as lines that go on or have
+        // ended.
         let mut line = indent(branches.split_last().map_or(&[], |(_, outer)| outer));
         if let Some(is_last) = branches.last() {
             line.push_str(if *is_last { "└─ " } else { "├─ " });
@@ -239,6 +256,7 @@ fn heading(group: &GroupSnapshot) -> String {
     if !matches!(group.policy, "" | USUAL_POLICY) {
         let _ = write!(text, ", {}", group.policy);
     }
+    // What else may keep tasks from beginning, or end them.
     if let Some(limit) = group.limit {
         let (total, held, lent) = (limit.total, limit.held, limit.lent);
         let _ = write!(text, ", limit {total} ({held} held, {lent} lent)");
@@ -260,6 +278,7 @@ fn describe(task: &TaskSnapshot) -> String {
         }
         (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Place(task.location)),
     };
+    // The name helps in a debugger, the number in the tools of the system.
     match (&task.thread, task.system_thread) {
         (Some(name), Some(number)) => {
             let _ = write!(text, " on `{}` ({number})", Name(name));
@@ -277,6 +296,7 @@ fn describe(task: &TaskSnapshot) -> String {
         text.push_str(", starting");
     }
 
+    // A wait says more than the state that goes with it.
     let doing = match (task.state, &task.waits) {
         (TaskState::Dropping, Some(wait)) => format!("drops what it captured, in {wait}"),
         (_, Some(wait)) => wait.to_string(),
@@ -293,6 +313,7 @@ fn describe(task: &TaskSnapshot) -> String {
 /// Says which thread holds an object, and where it took it.
 pub(crate) fn held_by(holder: &Holder) -> String {
     let mut text = String::from("held by ");
+    // The task is known by its number; a thread outside of tasks only by its name.
     match (holder.task, &holder.name, &holder.thread) {
         (Some(task), Some(name), _) => {
             let _ = write!(text, "task {} `{}`", task.0, Name(name));

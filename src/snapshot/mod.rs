@@ -8,8 +8,10 @@ mod kernel;
 mod kinds;
 pub(crate) mod label;
 mod nodes;
+mod parts;
 #[cfg(feature = "serde")]
 mod serialize;
+mod states;
 mod take;
 mod tree;
 mod view;

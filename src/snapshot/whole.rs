@@ -112,6 +112,7 @@ struct Walk<'a>(Vec<Visited<'a>>);
 
 impl<'a> Walk<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
+        // The list is a stack, so what comes first is pushed last.
         let threads = snapshot.threads.iter().rev();
         let threads = threads.map(|thread| Visited::Task(thread, None));
         let groups = snapshot.groups.iter().rev();
@@ -130,6 +131,7 @@ impl<'a> Iterator for Walk<'a> {
         let visited = self.0.pop()?;
         match visited {
             Visited::Group(group) => {
+                // The body goes on top, since it comes before the tasks of its group.
                 let number = Some(group.id.0);
                 let tasks = group.tasks.iter().rev();
                 self.0.extend(tasks.map(|task| Visited::Task(task, number)));

@@ -54,6 +54,8 @@ impl Sockets {
                 return "a socket".to_owned();
             };
 
+            // The tables are read one by one, and only if a thread is in a call on a socket. A table
+            // that cannot be read leaves its sockets without peers.
             self.read += 1;
             let table = fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
             let rows = table.lines().skip(1).filter_map(|row| match *name {

@@ -1,0 +1,163 @@
+//! What each node does: it runs, waits, or is kept by another node of its thread.
+
+use std::time::Duration;
+
+use super::collect::Thread;
+use super::holders::still_waits;
+use super::kernel::Doing;
+use super::parts::{Parts, Place};
+use super::{ObjectId, TaskState, Wait, label};
+use crate::cancel::{TaskId, TokenId};
+use crate::lanes::{Object, WaitView, since_epoch};
+use crate::waiting::WaitKind;
+
+impl Parts {
+    /// Says what the nodes of a thread do: the innermost waits, or runs; each other is kept by the
+    /// next.
+    pub(super) fn set_states(&mut self, thread: &Thread, inner: &[usize]) {
+        // A thread runs its innermost node alone.
+        for pair in inner.windows(2) {
+            let keeps = self.nodes[pair[1]]
+                .as_ref()
+                .map(|node| (node.place, node.task.id));
+            let Some(node) = self.nodes[pair[0]].as_mut() else {
+                continue;
+            };
+            match keeps {
+                Some((Place::InGroup(_), task)) => {
+                    node.task.state = TaskState::InPlace;
+                    node.task.waits = Some(in_place(task, node.task.told != 0));
+                }
+                _ => node.task.state = TaskState::InScope,
+            }
+        }
+
+        let Some(&last) = inner.last() else { return };
+        let Some(node) = &self.nodes[last] else {
+            return;
+        };
+        let has_seen_cancel = node.task.told != 0;
+        let found = match &thread.lane.wait {
+            Some(wait) => self.waiting(thread, wait, has_seen_cancel),
+            None => self.outside_of_a_wait(thread, has_seen_cancel),
+        };
+        if let (Some((state, waits)), Some(node)) = (found, &mut self.nodes[last]) {
+            // A destructor that is blocked in other code is a destructor all the same.
+            if node.task.state != TaskState::Dropping || state == TaskState::Waiting {
+                node.task.state = state;
+            }
+            node.task.waits = waits;
+        }
+    }
+
+    /// The thread is in one of our blocking points.
+    fn waiting(
+        &mut self,
+        thread: &Thread,
+        wait: &WaitView,
+        has_seen_cancel: bool,
+    ) -> Option<(TaskState, Option<Wait>)> {
+        let (kind, what) = label::of(wait.kind)?;
+
+        // Threads that hold the object, and tasks that the wait is for: both are its holders.
+        let held_by = match wait.object {
+            Object::At(address) => self.holders.hold(address, kind, thread),
+            _ => Vec::new(),
+        };
+        let mut holders: Vec<_> = held_by.iter().filter_map(|holder| holder.task).collect();
+        if let Object::Task(task) = wait.object {
+            holders.push(TaskId(task));
+        }
+
+        // Zero means that the thread has not slept yet: it has just come, or a grant is on its way.
+        let slept = since_epoch(self.now).saturating_sub(wait.since);
+        let waits = Wait {
+            what: what.into(),
+            location: Some(wait.location),
+            object: match wait.object {
+                Object::At(address) => Some(ObjectId::of(address)),
+                _ => None,
+            },
+            target: self.target(kind, wait.object, thread),
+            group: match wait.object {
+                Object::Group(group) => Some(TokenId(group)),
+                _ => None,
+            },
+            holders,
+            held_by,
+            since: Duration::from_nanos(if wait.since == 0 { 0 } else { slept }),
+            has_seen_cancel,
+            is_cancellable: wait.flags.is_cancellable,
+        };
+        Some((TaskState::Waiting, Some(waits)))
+    }
+
+    /// The thread runs, or is blocked in code that is not of this crate.
+    fn outside_of_a_wait(
+        &mut self,
+        thread: &Thread,
+        has_seen_cancel: bool,
+    ) -> Option<(TaskState, Option<Wait>)> {
+        let (call, target) = match self.kernel.doing(thread.lane.system) {
+            Doing::Runs => return None,
+            Doing::Blocked { call, target } => (call, target),
+            Doing::Unknown => return Some((TaskState::Elsewhere, None)),
+        };
+        let waits = Wait {
+            what: format!("{call} (system call, not of this crate)").into(),
+            location: None,
+            object: None,
+            target,
+            group: None,
+            holders: Vec::new(),
+            held_by: Vec::new(),
+            since: Duration::ZERO,
+            has_seen_cancel,
+            is_cancellable: false,
+        };
+        Some((TaskState::Foreign, Some(waits)))
+    }
+
+    /// Returns what a wait of this thread is for, in words.
+    fn target(&mut self, kind: WaitKind, object: Object, thread: &Thread) -> Option<String> {
+        match object {
+            Object::None | Object::At(_) | Object::Task(_) => None,
+            // The end of a scope stands below the group itself.
+            Object::Group(_) if kind == WaitKind::ScopeEnd => None,
+            Object::Group(group) => {
+                let parts = self.groups.get(&group);
+                Some(match parts.and_then(|parts| parts.view.name.as_ref()) {
+                    Some(name) => format!("a task of group {group} `{name}`"),
+                    None => format!("a task of group {group}"),
+                })
+            }
+            Object::Descriptor(descriptor) => {
+                let text = self.kernel.describe(descriptor);
+                // While it waits the thread keeps the descriptor open. Afterwards it may be closed,
+                // and its number be that of another file.
+                Some(if still_waits(thread) {
+                    text
+                } else {
+                    format!("fd {descriptor}")
+                })
+            }
+            Object::Process(process) => Some(format!("process {process}")),
+        }
+    }
+}
+
+/// The wait for a task that runs on the thread of its joiner.
+fn in_place(task: TaskId, has_seen_cancel: bool) -> Wait {
+    Wait {
+        what: "a task that runs in place".into(),
+        location: None,
+        object: None,
+        target: None,
+        group: None,
+        holders: vec![task],
+        held_by: Vec::new(),
+        since: Duration::ZERO,
+        has_seen_cancel,
+        is_cancellable: false,
+    }
+}
