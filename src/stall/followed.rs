@@ -10,6 +10,10 @@ use super::view::StallView;
 use crate::cancel::{Grace, KeptCanceller};
 use crate::facade::{Mutex, global};
 
+/// A look that comes later than this has found the process stopped. Shorter pauses happen on any
+/// machine that has more to do than processors.
+const LATE: Duration = Duration::from_secs(1);
+
 global! {
     /// The scopes that stall, by the numbers of their tokens.
     pub(super) static WATCH: Mutex<Watch> = Mutex::new(Watch::default());
@@ -76,6 +80,7 @@ impl Followed {
 
     /// The delay before the next block: twice the time that went before the last.
     fn interval(&self) -> Duration {
+        // Each pause is as long as all before it: a stall of an hour has ten reports.
         let doubled = 1_u32
             .checked_shl(self.reports.saturating_sub(1))
             .unwrap_or(u32::MAX);
@@ -89,13 +94,29 @@ impl Followed {
 }
 
 impl Watch {
-    /// Follows the scopes that stall, and no others.
-    pub(super) fn follow(
+    /// Takes in what a look has found, which was asked for the instant `asked_for` and takes place
+    /// `now`. Returns the scopes to examine, and when to look again.
+    pub(super) fn look(
         &mut self,
-        stalling: Vec<(u64, Instant, StallView)>,
-        seen: &Seen,
+        mut seen: Seen,
+        asked_for: Option<Instant>,
         now: Instant,
-    ) {
+    ) -> (Vec<u64>, Option<Instant>) {
+        let stalling = std::mem::take(&mut seen.stalling);
+        self.follow(stalling, &seen, now);
+
+        // Invariant 3: the clock goes on while the machine sleeps, on some systems, and while the
+        // process is stopped. No task could end then.
+        if asked_for.is_some_and(|at| now.saturating_duration_since(at) > LATE) {
+            self.start_again(now);
+        }
+
+        let due = self.take_due(now);
+        (due, self.next_look(&seen, now))
+    }
+
+    /// Follows the scopes that stall, and no others.
+    fn follow(&mut self, stalling: Vec<(u64, Instant, StallView)>, seen: &Seen, now: Instant) {
         if !seen.is_busy {
             // The others have ended, or a deadline was moved or taken away.
             let still: BTreeSet<_> = stalling.iter().map(|(number, ..)| *number).collect();
@@ -104,6 +125,7 @@ impl Watch {
         }
 
         for (number, since, view) in stalling {
+            // A scope that is followed already keeps its schedule.
             let scope = self
                 .followed
                 .entry(number)
@@ -113,14 +135,15 @@ impl Watch {
     }
 
     /// Starts all delays again: the process was stopped, and the tasks had no time (invariant 3).
-    pub(super) fn start_again(&mut self, now: Instant) {
+    fn start_again(&mut self, now: Instant) {
         for scope in self.followed.values_mut() {
             scope.next = now.checked_add(scope.interval());
         }
     }
 
     /// Takes the scopes that are to be examined.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<u64> {
+    fn take_due(&mut self, now: Instant) -> Vec<u64> {
+        // A scope is in one job at a time: the reporter may be slow.
         let mut due = Vec::new();
         for (number, scope) in &mut self.followed {
             if !scope.is_examined && scope.next.is_some_and(|next| next <= now) {
@@ -131,7 +154,8 @@ impl Watch {
         due
     }
 
-    pub(super) fn next_look(&self, seen: &Seen, now: Instant) -> Option<Instant> {
+    fn next_look(&self, seen: &Seen, now: Instant) -> Option<Instant> {
+        // Soon enough for the shortest delay; a part that was busy is looked at again at once.
         let pauses = self.followed.values().map(Followed::pause);
         let busy = seen.is_busy.then_some(SHORTEST_PAUSE);
         let pause = pauses.chain(busy).min();
@@ -147,6 +171,7 @@ pub(super) fn followed() -> BTreeMap<u64, Followed> {
 
 /// Has scopes examined again after `delay`: there was nothing to report.
 pub(super) fn put_off(numbers: &[u64], delay: impl Fn(&Followed) -> Duration) {
+    // A scope that has ended meanwhile is not there any more.
     let now = Instant::now();
     let mut watch = WATCH.lock();
     for number in numbers {
@@ -164,6 +189,7 @@ pub(super) fn note_block(members: &[u64], head: u64) -> u32 {
     let mut watch = WATCH.lock();
     let followed = &mut watch.followed;
     let before = members.iter().filter_map(|number| followed.get(number));
+    // The number of the block is the most that any of its scopes has had.
     let blocks = before.map(|scope| scope.reports).max().unwrap_or(0) + 1;
 
     // All have one schedule from now on, so that they come in one block again.
@@ -218,4 +244,95 @@ pub(super) fn take_out(number: u64) -> Option<(Followed, u64)> {
     let followed = WATCH.lock().followed.remove(&number)?;
     let head = followed.head;
     Some((followed, head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(5);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const TICK: Duration = Duration::from_millis(1);
+
+    /// A look that finds one scope, which was cancelled at `since`.
+    fn one(since: Instant) -> Seen {
+        let view = StallView {
+            after: AFTER,
+            ..StallView::default()
+        };
+        Seen {
+            stalling: vec![(1, since, view)],
+            ..Seen::default()
+        }
+    }
+
+    /// Looks in time at `now`. Returns the scopes that are due.
+    fn in_time(watch: &mut Watch, since: Instant, now: Instant) -> Vec<u64> {
+        watch.look(one(since), Some(now), now).0
+    }
+
+    #[test]
+    fn a_scope_is_due_after_its_delay_and_once() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        assert!(in_time(&mut watch, begun, begun).is_empty());
+        assert!(in_time(&mut watch, begun, begun + AFTER - TICK).is_empty());
+        assert_eq!(in_time(&mut watch, begun, begun + AFTER), [1]);
+        // The reporter has it now.
+        assert!(in_time(&mut watch, begun, begun + HOUR).is_empty());
+    }
+
+    #[test]
+    fn after_a_sleep_of_the_machine_the_delay_starts_anew() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let (_, next) = watch.look(one(begun), Some(begun), begun);
+        let next = next.expect("a scope is followed");
+
+        // A clock that goes on meanwhile: the look comes late.
+        let woken = begun + HOUR;
+        let (due, _) = watch.look(one(begun), Some(next), woken);
+        assert!(due.is_empty());
+        assert!(in_time(&mut watch, begun, woken + AFTER - TICK).is_empty());
+        assert_eq!(in_time(&mut watch, begun, woken + AFTER), [1]);
+
+        // A clock that stands still meanwhile: the looks come in time, and the sleep does not count.
+        let mut watch = Watch::default();
+        let mut now = begun;
+        while now < begun + AFTER {
+            assert!(in_time(&mut watch, begun, now).is_empty());
+            now += AFTER / 4;
+        }
+        assert_eq!(in_time(&mut watch, begun, now), [1]);
+    }
+
+    #[test]
+    fn a_scope_that_is_cancelled_while_the_machine_sleeps_gets_its_delay() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        // A deadline that passed in the sleep: the first look that finds it is late.
+        let woken = begun + HOUR;
+        let (due, _) = watch.look(one(begun), Some(begun), woken);
+        assert!(due.is_empty());
+        assert_eq!(in_time(&mut watch, begun, woken + AFTER), [1]);
+    }
+
+    #[test]
+    fn a_busy_machine_is_not_asleep() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        in_time(&mut watch, begun, begun);
+        let (due, _) = watch.look(one(begun), Some(begun + AFTER - LATE), begun + AFTER);
+        assert_eq!(due, [1]);
+    }
+
+    #[test]
+    fn a_reported_scope_waits_for_its_longer_pause_again() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        in_time(&mut watch, begun, begun);
+        watch
+            .followed
+            .entry(1)
+            .and_modify(|scope| scope.reports = 3);
+        let woken = begun + HOUR;
+        watch.look(one(begun), Some(begun), woken);
+        assert!(in_time(&mut watch, begun, woken + AFTER * 4 - TICK).is_empty());
+        assert_eq!(in_time(&mut watch, begun, woken + AFTER * 4), [1]);
+    }
 }

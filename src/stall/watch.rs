@@ -15,10 +15,6 @@ use crate::cancel::{Alarm, NEVER, TokenId, arm, decode, encode};
 
 static SCHEDULE: Schedule = Schedule::new();
 
-/// A look that comes later than this has found the process stopped. Shorter pauses happen on any
-/// machine that has more to do than processors.
-const LATE: Duration = Duration::from_secs(1);
-
 /// The longest time until the next look.
 const FURTHEST: Duration = Duration::from_secs(10);
 
@@ -84,20 +80,10 @@ fn look() -> Option<Instant> {
     // First: whatever is cancelled from now on asks for a look of its own (invariant 1).
     let asked_for = decode(SCHEDULE.begin());
     let now = Instant::now();
-    let is_late = asked_for.is_some_and(|at| now.saturating_duration_since(at) > LATE);
+    let seen = Seen::now(now);
+    let (due, next) = WATCH.lock().look(seen, asked_for, now);
 
-    let mut seen = Seen::now(now);
-    let stalling = std::mem::take(&mut seen.stalling);
-    let mut watch = WATCH.lock();
-    watch.follow(stalling, &seen, now);
-    if is_late {
-        watch.start_again(now);
-    }
-
-    let due = watch.take_due(now);
-    let next = watch.next_look(&seen, now);
-    drop(watch);
-
+    // The locks of the reporter are taken with no other held.
     if !due.is_empty() {
         reporter::submit(Job::Examine(due));
     }
