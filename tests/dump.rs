@@ -6,13 +6,14 @@ mod support;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use signal_hook::consts::{SIGKILL, SIGQUIT};
-use signal_hook::low_level::register;
+use signal_hook::low_level::{raise, register};
 use support::{is_child, watch};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{TaskGroup, dump_on_signal};
@@ -200,6 +201,57 @@ fn a_burst_of_signals_merges_and_none_is_forgotten() {
     child.lines_until("end of the dump");
     child.dump();
     child.end_well();
+}
+
+#[test]
+fn the_signals_that_come_during_a_dump_are_one_more_dump() {
+    const TEST: &str = "the_signals_that_come_during_a_dump_are_one_more_dump";
+    const TASKS: usize = 50;
+    const PAGE: usize = 4096;
+    support::alone(TEST, || {
+        let _watch = watch();
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        // Standard error is a pipe with less room than a dump needs.
+        let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
+        rustix::pipe::fcntl_setpipe_size(&writes, PAGE).expect("it may be made smaller");
+        rustix::stdio::dup2_stderr(&writes).expect("it can be replaced");
+        let mut reads = BufReader::new(File::from(reads));
+        let mut next_dump = || {
+            let mut line = String::new();
+            while !line.contains("end of the dump") {
+                line.clear();
+                assert_ne!(reads.read_line(&mut line).unwrap(), 0);
+            }
+            reads.buffer().len()
+        };
+
+        let (event, begun) = (Event::new(), Barrier::new(TASKS + 1));
+        let scope = TaskGroup::scope(|g| {
+            for _ in 0..TASKS {
+                g.spawn(|| {
+                    begun.wait();
+                    Ok(event.wait()?)
+                });
+            }
+            begun.wait();
+            raise(SIGQUIT).unwrap();
+            // The pipe is full once the thread of the dump is in the middle of it.
+            support::until(|| rustix::io::ioctl_fionread(&writes).unwrap() > PAGE as u64 / 2);
+            for _ in 0..100 {
+                raise(SIGQUIT).unwrap();
+            }
+            next_dump();
+            let read_ahead = next_dump();
+
+            // A silence, so there is nothing to wait for but the time.
+            thread::sleep(Duration::from_millis(200));
+            let left = rustix::io::ioctl_fionread(&writes).unwrap();
+            assert_eq!((left, read_ahead), (0, 0), "a third dump");
+            event.set();
+            Ok(())
+        });
+        scope.expect("no task fails");
+    });
 }
 
 #[test]

@@ -91,7 +91,11 @@ fn with_a_mute_name_server(test: &str) -> bool {
         "mount --bind \"$RESOLV_CONF\" /etc/resolv.conf && ip link set lo up && exec \"$@\"";
     let mut isolated = Command::new("unshare");
     isolated.args(["--map-root-user", "--mount", "--net", "sh", "-c"]);
-    let conf = std::env::temp_dir().join(format!("taskgroup-resolv-{}", std::process::id()));
+    let conf = std::env::temp_dir().join(format!(
+        "taskgroup-resolv-{}-{}",
+        std::process::id(),
+        test.replace("::", "-")
+    ));
     std::fs::write(
         &conf,
         "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n",
@@ -124,6 +128,39 @@ fn with_a_mute_name_server(test: &str) -> bool {
     }
     std::fs::remove_file(&conf).unwrap();
     true
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_look_up_is_named_in_a_snapshot() {
+    use taskgroup::TaskGroup;
+
+    if with_a_mute_name_server("lookup::a_look_up_is_named_in_a_snapshot") {
+        return;
+    }
+    // It gets the question, and never answers.
+    let _server = std::net::UdpSocket::bind("127.0.0.1:53").unwrap();
+    let outcome = TaskGroup::scope(|g| {
+        let line = line!() + 1;
+        let task = g.task().name("asks").spawn(|| Ok(lookup("slow.test:80")?));
+        let seen = crate::snapshots::task_at("net::lookup", task.id());
+        let wait = seen.waits().expect("it waits");
+        let location = wait.location().expect("the call is ours");
+        assert_eq!((location.file(), location.line()), (file!(), line));
+        assert!(wait.is_cancellable() && !wait.has_seen_cancel());
+        assert!(
+            seen.to_string()
+                .contains("net::lookup (tests/net/lookup.rs:"),
+            "{seen}"
+        );
+        g.cancel();
+        Ok(())
+    });
+    outcome.expect("a scope absorbs its own cancel");
+
+    // The thread that asks is left behind, and shown with its name.
+    let left = crate::snapshots::until(|seen| seen.abandoned().first().cloned());
+    assert_eq!(left.name.as_deref(), Some("lookup slow.test"));
 }
 
 #[cfg(target_os = "linux")]

@@ -5,6 +5,9 @@ mod accept;
 #[path = "../support/blocked.rs"]
 mod blocked;
 mod lookup;
+#[cfg(target_os = "linux")]
+#[path = "../support/snapshots.rs"]
+mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;
 mod tcp;
