@@ -6,6 +6,7 @@ mod recorder;
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -13,8 +14,11 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use recorder::{Call, Recorder, Recording, SpanSeen};
-use support::{Gate, alone, blocked, on_a_used_worker, until, with_busy_workers};
-use taskgroup::{CancelToken, GroupError, OnFailure, TaskGroup, TaskStatus, abandon, channel};
+use support::{Gate, alone, blocked, on_a_used_worker, until, watch, with_busy_workers};
+use taskgroup::{
+    CancelToken, GroupError, OnFailure, TaskGroup, TaskSnapshot, TaskStatus, abandon, channel,
+    snapshot,
+};
 use tracing::dispatcher::{get_default, set_default, with_default};
 use tracing::{Dispatch, Level, info, info_span};
 
@@ -612,6 +616,39 @@ fn a_subscriber_may_use_the_crate() {
     assert!(received > 0 && received <= calls.load(SeqCst));
 }
 
+#[test]
+fn a_subscriber_may_take_a_snapshot() {
+    let _watch = watch();
+    let (calls, faults) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(Mutex::new(Vec::new())),
+    );
+    let (counted, found) = (calls.clone(), faults.clone());
+    let (dispatch, recording) = Recorder::calling(Level::TRACE, move |call, _| {
+        counted.fetch_add(1, SeqCst);
+        // A lock of the crate that this thread held would be busy in each of them.
+        let whole = (0..1000).find_map(|_| {
+            let seen = snapshot();
+            thread::yield_now();
+            (seen.incomplete() == 0).then_some(seen)
+        });
+        let Some(seen) = whole else {
+            found.lock().unwrap().push(format!("busy in {call:?}"));
+            return;
+        };
+        let ids: Vec<_> = seen.tasks().map(TaskSnapshot::id).collect();
+        let distinct: HashSet<_> = ids.iter().copied().collect();
+        if distinct.len() != ids.len() || seen.to_string().is_empty() {
+            found.lock().unwrap().push(format!("in {call:?}: {seen}"));
+        }
+    });
+    let seen = with_default(&dispatch, every_kind_of_end);
+    assert_eq!(seen, with_default(&Dispatch::none(), every_kind_of_end));
+    assert!(calls.load(SeqCst) > 0);
+    assert_eq!(*faults.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(recording.ours("group").len(), 2);
+}
+
 /// Opens a group in the destructor of a thread-local.
 struct OpensAGroup(Arc<Gate>);
 
@@ -695,7 +732,7 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
                 begun.wait();
                 g.cancel_because("enough");
                 taskgroup::shield(|| cancelled.wait())?;
-                named("never ran").spawn(|| Ok(()));
+                named("never_ran").spawn(|| Ok(()));
                 assert!(named("refused").try_spawn(|| Ok(())).is_err());
                 Ok(())
             })
@@ -709,7 +746,7 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
         "failed",
         "panicked",
         "cancelled",
-        "never ran",
+        "never_ran",
         "refused",
     ] {
         let span = task(&spans, name);
@@ -720,7 +757,7 @@ fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
         once.dedup();
         assert_eq!(once.len(), span.recorded.len(), "{name}: {once:?}");
 
-        let ran = !["never ran", "refused"].contains(&name);
+        let ran = !["never_ran", "refused"].contains(&name);
         let cancelled = !["finished", "failed", "panicked"].contains(&name);
         assert!(span.fields["queued"].parse::<f64>().unwrap() >= 0.0);
         assert_eq!(span.fields.contains_key("ran"), ran, "{name}");
@@ -766,7 +803,7 @@ fn ten_thousand_queued_tasks_that_are_cancelled_are_one_event() -> Result<(), Gr
     let spans = recording.ours("task");
     let unrun = spans
         .iter()
-        .filter(|span| span.fields["outcome"] == "never ran");
+        .filter(|span| span.fields["outcome"] == "never_ran");
     assert_eq!(unrun.count(), 10_000);
     assert!(spans.iter().all(SpanSeen::is_closed));
     Ok(())
@@ -923,7 +960,7 @@ fn what_a_destructor_of_the_crate_would_say_is_said_at_the_end_of_the_group() {
     );
     assert_eq!(recording.events_of("cancelled").len(), 1);
     let spans = recording.ours("task");
-    assert_eq!(task(&spans, "queued").fields["outcome"], "never ran");
+    assert_eq!(task(&spans, "queued").fields["outcome"], "never_ran");
     assert!(spans.iter().all(SpanSeen::is_closed));
     let events = recording.events();
     assert!(

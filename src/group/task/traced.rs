@@ -8,19 +8,6 @@ use crate::group::failure_log::failed_how;
 use crate::group::status::TaskStatus;
 use crate::trace::{self, EndOfTask, TaskRun};
 
-/// The outcome of a task, as its span has it.
-fn outcome(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Queued => "queued",
-        TaskStatus::Running => "running",
-        TaskStatus::Finished => "finished",
-        TaskStatus::Failed => "failed",
-        TaskStatus::Panicked => "panicked",
-        TaskStatus::Cancelled => "cancelled",
-        TaskStatus::NeverRan => "never ran",
-    }
-}
-
 /// The end of a task whose innermost scope is the one of `node`.
 fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
     EndOfTask {
@@ -41,7 +28,7 @@ where
     pub(super) fn end_trace(&self, traced: Box<TaskRun>, status: TaskStatus) {
         // A task without a handle keeps its node in its frame.
         let node = context::made_own().unwrap_or_else(|| self.innermost());
-        traced.end(end_of(&node, outcome(status)));
+        traced.end(end_of(&node, status.as_str()));
     }
 
     /// Ends the span that this thread has entered for a task that the system refused a thread.
@@ -62,7 +49,7 @@ where
         let Some(task) = self.spec.take_trace() else {
             return;
         };
-        let end = end_of(&self.innermost(), outcome(status));
+        let end = end_of(&self.innermost(), status.as_str());
         match group {
             Some(group) => group.end_unrun(task, end),
             None => task.end_unrun(end),
