@@ -18,6 +18,7 @@ pub(super) fn print(reserve: &mut Reserve, process: u32) {
         "taskgroup: what the threads of process {process} are doing"
     ));
 
+    // Lanes are never freed and the list of them only grows, so no lock is needed.
     let mut busy = 0_usize;
     for lane in lanes::all() {
         match lane.glance() {
@@ -43,6 +44,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
         return;
     }
 
+    // The name, if no other thread holds the lock of it.
     let thread = lane.thread().ok().flatten();
     let name = thread
         .as_ref()
@@ -52,11 +54,13 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
     for frame in glance.frames() {
         print_frame(line, lane, frame);
     }
+    // A glance has room for the outermost frames.
     if glance.depth as usize > glance.frames().count() {
         let more = glance.depth as usize - glance.frames().count();
         line.write(format_args!("    {more} more inside of these"));
     }
 
+    // The kernel is asked only of threads that are in no blocking point of the crate.
     match &glance.wait {
         Some(wait) => print_wait(line, wait),
         None => match reserve.doing(glance.system) {
@@ -72,6 +76,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
             Doing::Unknown => {}
         },
     }
+    // What others may wait for.
     for held in glance.held() {
         let object = label::object(held.object);
         line.write(format_args!(
@@ -82,6 +87,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
 }
 
 fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
+    // A line is one write, so lines of other threads do not come in between.
     let at = Place(Some(frame.location));
     let (id, group) = (frame.id, frame.group);
     match frame.kind {

@@ -53,6 +53,7 @@ impl<'a> Doing<'a> {
 /// Returns what a laggard does, and what would end it.
 pub(super) fn advice(doing: &Doing<'_>) -> String {
     let mut text = seen(doing);
+    // The region tells why the cancel does not end the call.
     if let Some(inside) = doing.region {
         let place = Place(inside.location);
         text += &match inside.region {
@@ -63,6 +64,7 @@ pub(super) fn advice(doing: &Doing<'_>) -> String {
             RegionKind::Run => String::new(),
         };
     }
+    // Where it was told shows which error was thrown away.
     if let (times @ 1.., Some(at)) = doing.told {
         let plural = if times == 1 { "" } else { "s" };
         let at = Place(at);
@@ -75,6 +77,7 @@ pub(super) fn advice(doing: &Doing<'_>) -> String {
 fn seen(doing: &Doing<'_>) -> String {
     match doing.state {
         TaskState::Foreign => {
+            // The kernel names the call; the descriptor tells which of the user's objects it is.
             let mut text = format!("blocked in {}", doing.call());
             if let Some(target) = doing.target {
                 text += &format!(" on {}", target.escape_debug());
@@ -90,6 +93,7 @@ fn seen(doing: &Doing<'_>) -> String {
             if let Some(target) = doing.target {
                 text += &format!(", {}", target.escape_debug());
             }
+            // The laggard may only wait for another task, which is named then.
             for held in doing.held_by {
                 text += &format!(", {}", holder(held));
             }
@@ -105,11 +109,13 @@ fn seen(doing: &Doing<'_>) -> String {
 
 /// Says what would end it.
 fn to_do(doing: &Doing<'_>) -> String {
+    // The regions first: inside of one, the usual advice would not help.
     if doing.is_inside(RegionKind::Callback) {
         return "no scope ends before its callbacks have; let them only set, send or close \
                 something"
             .to_owned();
     }
+    // A wait of this crate inside of a hook sees the cancel by itself.
     if doing.is_inside(RegionKind::CancelHook) && doing.state != TaskState::Waiting {
         return "its hook has run and has not made the code return".to_owned();
     }
@@ -123,6 +129,7 @@ fn to_do(doing: &Doing<'_>) -> String {
         };
     }
 
+    // A task that was told of the cancel has thrown the error away.
     let is_told = doing.told.0 != 0;
     match doing.state {
         TaskState::Foreign => format!("use {}", in_place_of(doing)),
@@ -149,6 +156,7 @@ fn to_do(doing: &Doing<'_>) -> String {
 fn in_place_of(doing: &Doing<'_>) -> String {
     const HOOK: &str = "a cancel hook (`with_cancel_hook`)";
 
+    // The object tells more than the call: `read` serves sockets, pipes and files alike.
     let target = doing.target.unwrap_or_default();
     let ours = match doing.call() {
         "futex" => {

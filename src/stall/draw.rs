@@ -44,16 +44,19 @@ impl fmt::Display for StallReport {
             };
         }
 
+        // A reader of a log sees that it is the same stall.
         if self.count > 1 {
             write!(f, " (report {})", self.count)?;
         }
         if let Some(cancelled) = &self.cancelled {
             write!(f, "\n  {cancelled}")?;
         }
+        // A thousand tasks in one line of code are one line of the report.
         for alike in by_place(&self.laggards) {
             f.write_str("\n  waits for ")?;
             draw_alike(&alike, f)?;
         }
+        // A callback that has returned is no laggard any more, and may still be the reason.
         for kept in &self.kept {
             let (place, ran) = (Place(kept.location), Span(kept.ran));
             write!(
@@ -98,6 +101,7 @@ fn alike(laggard: &Laggard) -> Alike<'_> {
 fn by_place(laggards: &[Laggard]) -> Vec<Vec<&Laggard>> {
     let mut places: Vec<(Alike<'_>, Vec<&Laggard>)> = Vec::new();
     for laggard in laggards {
+        // In order: the first laggard is the innermost.
         let key = alike(laggard);
         match places.iter_mut().find(|(place, _)| *place == key) {
             Some((_, together)) => together.push(laggard),
@@ -117,6 +121,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         draw_one(first, f)?;
     } else {
         write!(f, "{} tasks ({place}), among them ", alike.len())?;
+        // Enough to find some of them in a log, and a line that can be read.
         for (index, laggard) in alike.iter().take(MOST_NAMED).enumerate() {
             f.write_str(if index == 0 { "" } else { ", " })?;
             match laggard.task.name() {
@@ -130,6 +135,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn draw_one(laggard: &Laggard, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let task = &laggard.task;
+    // A thread that runs a callback of the cancel is in no task, mostly.
     let place = Place(task.location());
     let is_callback = laggard
         .region

@@ -66,6 +66,7 @@ impl<'a> Examined<'a> {
 
     /// Returns the outermost scope that stalls among the one with this number and those around it.
     fn head_of(&self, number: u64) -> Option<u64> {
+        // The outermost of the scopes around that stall.
         let around = self.groups.and_around(number);
         around.filter(|around| self.stalls(*around)).last()
     }
@@ -81,6 +82,7 @@ impl<'a> Examined<'a> {
             return followed::put_off(due, |scope| scope.after / 2);
         }
 
+        // All scopes of the nest are in its block, those that are not due yet as well.
         let stalling = self.followed.keys().copied().filter(|number| {
             self.stalls(*number) && self.groups.and_around(*number).any(|around| around == head)
         });
@@ -104,6 +106,7 @@ impl<'a> Examined<'a> {
         let report = self.report(root, scope, &claimed, &found, count);
         output::send(&report);
 
+        // After the report, so that it is the last that the process says.
         let mut claimed = claimed
             .iter()
             .filter_map(|number| self.followed.get(number));
@@ -163,6 +166,7 @@ impl<'a> Examined<'a> {
 /// Counts the scope with this number as reported. Returns false if it has ended.
 fn claim(number: u64) -> bool {
     for _ in 0..TRIES {
+        // The thread of the scope may be opening or ending a scope inside.
         let mut is_busy = false;
         for lane in lanes::all() {
             let found = lane.with_groups(|groups| {

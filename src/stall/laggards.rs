@@ -24,6 +24,7 @@ pub(super) struct Groups<'a>(HashMap<u64, (&'a GroupSnapshot, Option<u64>)>);
 impl<'a> Groups<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let mut groups = HashMap::new();
+        // Threads outside of tasks open groups, too.
         let outermost = snapshot.groups().iter();
         let apart = snapshot.threads().iter().flat_map(TaskSnapshot::groups);
         let mut left: Vec<_> = outermost.chain(apart).map(|group| (group, None)).collect();
@@ -64,10 +65,12 @@ pub(super) fn find<'a>(
         groups: HashMap::new(),
         in_place: Vec::new(),
     };
+    // Callbacks and joiners in place come last: they are laggards only if nothing inside is.
     search.group(root, &[], &[]);
     search.add_callbacks(snapshot);
     search.add_in_place();
 
+    // The innermost first: the others wait for it.
     let mut found = search.found;
     found.sort_by_key(|found| std::cmp::Reverse(found.within.len()));
     found
@@ -119,6 +122,7 @@ impl<'a> Search<'a> {
         match task.state() {
             // The cancel has emptied the queue, or is about to.
             TaskState::Queued => {}
+            // What runs in place on its thread is found as a task of its own.
             TaskState::InPlace => {
                 self.in_place.push(Found {
                     task,
@@ -127,6 +131,7 @@ impl<'a> Search<'a> {
                     within: within.to_vec(),
                 });
             }
+            // It waits for a scope, and the laggards of that scope are the reason.
             TaskState::InScope if !task.groups().is_empty() => {
                 for inner in task.groups() {
                     self.group(inner, inside, within);
@@ -143,6 +148,7 @@ impl<'a> Search<'a> {
         inside: &[Inside],
         within: &[u64],
     ) {
+        // Code that winds down was given time to end.
         let winds_down = |inside: &Inside| inside.region == RegionKind::WindingDown;
         if self.spares && inside.iter().any(winds_down) {
             self.spared += 1;
@@ -196,6 +202,7 @@ impl<'a> Search<'a> {
         for waiting in std::mem::take(&mut self.in_place) {
             let holders = waiting.task.waits().map(|wait| wait.holders());
             let is_found = |id| self.found.iter().any(|found| found.task.id() == id);
+            // It is a laggard itself only if nothing else is left to blame.
             let is_known = holders.is_some_and(|holders| holders.iter().copied().any(is_found));
             if !is_known && self.found.is_empty() {
                 self.found.push(waiting);

@@ -16,6 +16,7 @@ pub(super) fn send(report: &StallReport) {
 }
 
 fn trace(report: &StallReport) {
+    // A subscriber may write lines, so a name has no breaks.
     let group = report.name().map(crate::cancel::one_line);
     let group = group.as_deref().unwrap_or("");
     let location = report.location();
@@ -68,6 +69,7 @@ fn write_to_stderr(text: &str) {
             return;
         }
 
+        // A pipe that is ready takes a chunk of this size without a wait.
         match rustix::io::write(stderr, &rest[..rest.len().min(CHUNK)]) {
             Ok(0) => return,
             Ok(written) => rest = &rest[written..],

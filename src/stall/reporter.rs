@@ -50,12 +50,14 @@ impl Reporter {
     /// Puts a new thread in charge if none is, or if the one that is has been busy for long. Returns
     /// its number, for the caller to start it without the lock.
     fn appoint(&mut self) -> Option<u64> {
+        // Code of the user's keeps it: a hook, the subscriber, or a full pipe.
         let is_stuck = |thread: &InCharge| {
             thread
                 .busy_since
                 .is_some_and(|since| since.elapsed() > PATIENCE)
         };
         let needs_one = self.in_charge.as_ref().is_none_or(is_stuck);
+        // Bounded: a hook that never returns must not take a thread for each report.
         if self.jobs.is_empty() || !needs_one || self.threads == MOST_THREADS {
             return None;
         }
@@ -88,6 +90,7 @@ pub(super) fn submit(job: Job) {
         .and_then(|in_charge| in_charge.unparker.clone());
     drop(reporter);
 
+    // Without the lock, which the woken thread takes.
     if let Some(thread) = thread {
         thread.unpark();
     }
@@ -119,6 +122,7 @@ fn run(number: u64) {
     let mut idle_since = Instant::now();
     let mut reporter = REPORTER.lock();
     loop {
+        // Another thread took over while a job kept this one.
         if !reporter.is_in_charge(number) {
             reporter.threads -= 1;
             return;
@@ -138,12 +142,14 @@ fn run(number: u64) {
             continue;
         }
 
+        // It stays for a while: stalls come in series.
         let left = IDLE_LIMIT.saturating_sub(idle_since.elapsed());
         if left.is_zero() {
             reporter.threads -= 1;
             reporter.in_charge = None;
             return;
         }
+        // Under the lock, so that a job that comes before the park wakes it.
         if let Some(in_charge) = &mut reporter.in_charge {
             in_charge.unparker = Some(Unparker::current());
         }

@@ -40,9 +40,11 @@ impl Seen {
 
         match (view.due_since, view.deadline) {
             (Some(since), _) if can_stall(since) => self.stalling.push((number, since, view)),
+            // No thread has noticed yet that the deadline has passed.
             (None, Some(deadline)) if deadline <= now && can_stall(deadline) => {
                 self.stalling.push((number, deadline, view));
             }
+            // A scope that may stall later: one look after its deadline is enough.
             (None, Some(deadline)) if can_stall(deadline) => {
                 let look = deadline.checked_add(pause(view.after));
                 self.upcoming = self.upcoming.into_iter().chain(look).min();

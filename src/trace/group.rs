@@ -80,6 +80,8 @@ impl GroupTrace {
             (!context.dispatch.is::<NoSubscriber>()).then_some(context)
         })
         .flatten()?;
+
+        // A subscriber that panics here has no span of the group, and still hears of its events.
         let span = contain(|| span_of(group)).unwrap_or_else(Span::none);
         let live = Live {
             context: Arc::new(context),
@@ -97,6 +99,7 @@ impl GroupTrace {
     #[cold]
     pub(crate) fn enter(&self) -> Option<Box<GroupRun>> {
         let live = self.live()?;
+        // The context goes to the tasks that the body spawns.
         let entered = live.enter();
         Some(Box::new(GroupRun {
             entered,
@@ -167,6 +170,7 @@ impl Live {
 
     /// Calls `send`, which sends an event below the span that it is given.
     fn event(&self, send: impl FnOnce(Option<Id>)) {
+        // A group with a span that is off by its level sends its events to the span around it.
         let parent = self.span.id().or_else(|| self.context.around.id());
         tell(|| self.context.within(|| send(parent)));
     }
@@ -209,11 +213,14 @@ impl GroupRun {
                 );
             });
         }
+        // What destructors have left, without the lock: the subscriber is user code.
         let later = std::mem::take(&mut *live.later.lock());
         later.into_iter().for_each(|what| live.say(what));
 
         live.exit(entered);
         drop(replace_innermost(before));
+
+        // One reading for all times.
         let ended = Instant::now();
         let since = |instant: Instant| ended.saturating_duration_since(instant).as_secs_f64();
         contain(|| live.span.record("outcome", outcome));

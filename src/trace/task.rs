@@ -67,6 +67,7 @@ impl TaskTrace {
             return None;
         }
 
+        // Before the subscriber is called, which may take its time.
         let spawned = Instant::now();
         let silent = is_telling();
         let (context, span) = if silent {
@@ -97,6 +98,7 @@ impl TaskTrace {
     /// Enters the span of the task on this thread, which runs the task.
     pub(crate) fn begin(self: Arc<Self>) -> Box<TaskRun> {
         let before = replace_innermost(Some(self.context.clone()));
+        // A task that the subscriber has spawned is in no span (invariant 4).
         let inside = (!self.silent).then(|| Inside::enter(&self.context, &self.span));
         Box::new(TaskRun {
             inside,
@@ -119,12 +121,14 @@ impl TaskTrace {
             return;
         }
 
+        // One reading for all times, so that they add up.
         let ended = Instant::now();
         let since = |instant: Instant| ended.saturating_duration_since(instant).as_secs_f64();
         let queued = begun
             .unwrap_or(ended)
             .saturating_duration_since(self.spawned);
 
+        // Each by itself: a panic at one field must not lose the next (invariant 3).
         contain(|| self.span.record("outcome", end.outcome));
         contain(|| self.span.record("queued", queued.as_secs_f64()));
         if let Some(begun) = begun {
@@ -156,6 +160,7 @@ impl TaskRun {
             before,
         } = self;
 
+        // The span is left before its end is recorded, and closed after that.
         if let Some(inside) = inside {
             inside.leave(&trace.context);
         }
@@ -184,6 +189,7 @@ pub(crate) fn beside<T>(f: impl FnOnce() -> T) -> T {
         }
     }
 
+    // Without a subscriber there is no context to hand on.
     if !is_on() {
         return f();
     }
