@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::Arc;
 
 use tracing::dispatcher::{self, DefaultGuard, Dispatch};
+use tracing::subscriber::NoSubscriber;
 use tracing::{Id, Span};
 
 use super::telling::{contain, tell};
@@ -82,6 +83,12 @@ impl Context {
 
     /// Whether the span of this context is current on this thread, as its dispatcher sees it.
     pub(super) fn is_here(&self) -> bool {
+        // The maximum level stays when a subscriber goes. Where none is left, there is no span to
+        // hide, neither here nor at the spawn.
+        if self.dispatch.is::<NoSubscriber>() {
+            return dispatcher::get_default(|here| here.is::<NoSubscriber>());
+        }
+
         let is_here = || {
             let current = self.dispatch.current_span();
             // A subscriber that does not say which span is current may still see one.
