@@ -81,6 +81,9 @@ fn groups_stand_in_the_tasks_and_bodies_that_opened_them() {
                     .map_err(Into::into)
             });
             let leaf = until(|seen| {
+                // The body of the inner scope may be behind its task.
+                let mut groups = seen.all_groups();
+                groups.find(|group| group.name() == Some("inner") && group.is_ending())?;
                 let leaf = seen.tasks().find(|task| task.name() == Some("leaf"))?;
                 (leaf.state() == TaskState::Waiting).then(|| leaf.id())
             });
