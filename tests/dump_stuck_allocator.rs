@@ -13,7 +13,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGQUIT;
-use support::{is_child, watch};
+use support::{is_child, until, watch};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{TaskGroup, dump_on_signal, snapshot};
 
@@ -80,16 +80,22 @@ fn a_dump_comes_while_every_allocation_blocks() {
     if is_child() {
         dump_on_signal(SIGQUIT).expect("there is a thread left");
         let (lock, event) = (Mutex::new(()), Event::new());
-        let is_over = AtomicBool::new(false);
+        let (has_begun, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let scope = TaskGroup::builder().name("stuck").scope(|g| {
             let held = &lock;
             let holder = g.task().name("holder").spawn(|| {
                 let _guard = held.lock()?;
                 Ok(event.wait()?)
             });
-            let waits = g.spawn(|| Ok(drop(held.lock()?)));
+            until(|| lock.try_lock().is_none());
+            let waits = g.spawn(|| {
+                let guard = held.lock()?;
+                drop(guard);
+                Ok(())
+            });
             // One task is inside of the allocator.
             g.task().name("allocates").spawn(|| {
+                has_begun.store(true, SeqCst);
                 while !is_over.load(SeqCst) {
                     if IS_STUCK.load(SeqCst) {
                         drop(black_box(Box::new(0)));
@@ -104,9 +110,8 @@ fn a_dump_comes_while_every_allocation_blocks() {
                 let mut tasks = seen.tasks();
                 tasks.any(|task| task.id() == id && task.waits().is_some())
             };
-            while !is_waiting(holder.id()) || !is_waiting(waits.id()) {
-                thread::yield_now();
-            }
+            until(|| is_waiting(holder.id()) && is_waiting(waits.id()));
+            until(|| has_begun.load(SeqCst));
             be_stuck();
             is_over.store(true, SeqCst);
             event.set();

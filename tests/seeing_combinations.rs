@@ -332,7 +332,7 @@ fn a_cancelled_scope(look: &(dyn Fn(Scene) + Sync)) {
         blocked();
         look(scene);
     };
-    let outcome = with_another(TaskGroup::builder(), in_task, |g| drop(g.cancel()));
+    let outcome = with_another(TaskGroup::builder(), in_task, |g| g.cancel());
     outcome.expect("a scope absorbs its own cancel");
 }
 
@@ -342,7 +342,7 @@ fn a_scope_past_its_deadline(look: &(dyn Fn(Scene) + Sync)) {
         look(scene);
     };
     // The deadline is set once both tasks run.
-    let in_body = |g: &TaskGroup<'_, '_>| drop(g.token().cancel_after(Duration::from_millis(1)));
+    let in_body = |g: &TaskGroup<'_, '_>| g.token().cancel_after(Duration::from_millis(1));
     // Whether it was cut short depends on which of its tasks look.
     let _outcome = with_another(TaskGroup::builder(), in_task, in_body);
 }
@@ -485,8 +485,9 @@ fn combine(state: State, place: Place, look: Look) -> Vec<String> {
     }));
 
     let mut faults = std::mem::take(&mut *faults.lock().unwrap());
-    if ended.is_err() {
-        faults.push("it panicked".to_owned());
+    if let Err(payload) = ended {
+        let text = payload.downcast_ref::<String>();
+        faults.push(format!("a panic: {text:?}"));
     }
     faults.extend(same("looks", looked.load(SeqCst), 1).err());
 

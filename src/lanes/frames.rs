@@ -263,7 +263,7 @@ impl Frames {
     /// Calls `to_sight` with the number of the token of the task's group. It returns none if the
     /// cancel is not one of the task's.
     pub(super) fn note_sight(&self, to_sight: impl FnOnce(u64) -> Option<u64>) {
-        let Some(cell) = self.innermost_task() else {
+        let Some(cell) = self.running_task() else {
             return;
         };
         let told = cell.told.load(Relaxed);
@@ -286,7 +286,7 @@ impl Frames {
 
     /// Returns the frame of the task whose code this thread runs. None if code runs that belongs to
     /// no task, such as a callback. For the owner.
-    fn innermost_task(&self) -> Option<&FrameCell> {
+    fn running_task(&self) -> Option<&FrameCell> {
         let mut task = None;
         let mut rest = self.depth() as usize;
         let mut piece = Some(&self.first);
@@ -294,7 +294,7 @@ impl Frames {
             // From the outermost frame inwards, since a piece does not know the one before it.
             for cell in at.frames.iter().take(rest) {
                 match FrameKind::ALL.get(usize::from(cell.kind.load(Relaxed)))? {
-                    FrameKind::Task => task = Some(cell),
+                    FrameKind::Task | FrameKind::Daemon => task = Some(cell),
                     FrameKind::Callback | FrameKind::Drops | FrameKind::Abandon => task = None,
                     // The code of the task goes on in these.
                     FrameKind::Scope

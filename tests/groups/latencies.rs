@@ -1,11 +1,9 @@
 //! How late tasks see their cancel and end after it: the worst of a group, with its task.
 
-mod support;
-
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Gate, blocked};
+use crate::support::{Gate, blocked};
 use taskgroup::{
     CancelToken, Cancelled, GroupStats, OnFailure, TaskGroup, TaskLatency, WorstLatencies,
     checkpoint, shield, timeout,

@@ -6,6 +6,7 @@ mod cancellable;
 mod completion;
 mod daemon;
 mod handle;
+mod latencies;
 mod limit;
 mod limit_inside;
 mod limit_nesting;
