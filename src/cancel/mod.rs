@@ -89,6 +89,7 @@ pub use latencies::{TaskLatency, WorstLatencies};
 pub(crate) use node::Grace;
 pub(crate) use node::{KeptCanceller, Node, Observer};
 pub use retried::Retried;
+#[cfg(not(loom))]
 pub(crate) use span::Span;
 pub(crate) use text::{Escaped, one_line};
 #[cfg(not(loom))]
