@@ -231,6 +231,19 @@ mod cases {
                 Ok(stop.wait()?)
             })
         }),
+        ("a_signal_handler_that_could_set_it", || {
+            use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+            extern "C" fn handle(_signal: i32) {}
+
+            let action = SigAction::new(
+                SigHandler::Handler(handle),
+                SaFlags::SA_RESTART,
+                SigSet::empty(),
+            );
+            // SAFETY: the handler does nothing.
+            unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("a handler can be set");
+            event_beside(|| Ok(()))
+        }),
         ("a_wait_for_a_token", || {
             event_beside(|| Ok(CancelToken::new().wait()?))
         }),

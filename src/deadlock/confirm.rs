@@ -145,6 +145,7 @@ mod tests {
 
     use super::*;
     use crate::cancel::context;
+    use crate::deadlock::stuck::Need;
     use crate::lanes;
     use crate::waiting::WaitKind;
 
@@ -207,6 +208,29 @@ mod tests {
             have_looked(vec![asleep(lane)]);
             asleep(lane);
             assert!(have_looked(vec![first]).is_empty());
+        });
+    }
+
+    #[test]
+    fn a_thread_in_a_later_wait_needs_nothing_in_the_second_reading() {
+        // What the thread needs, if the search finds that it waits for itself.
+        fn kept(lane: &'static Lane, suspect: &Suspect) -> bool {
+            let mut graph = Graph::read();
+            let mut threads = graph.threads.iter();
+            let thread = threads.position(|seen| std::ptr::eq(seen.source, lane));
+            let thread = thread.expect("the thread lives");
+            graph.needs[thread] = Some(Need::one(vec![thread]));
+            graph.keep(std::slice::from_ref(suspect));
+            graph.needs[thread].is_some()
+        }
+
+        beside_a_sleeper(|lane, granted| {
+            let suspect = asleep(lane);
+            assert!(kept(lane, &suspect));
+            granted.store(1, SeqCst);
+            have_looked(vec![asleep(lane)]);
+            asleep(lane);
+            assert!(!kept(lane, &suspect));
         });
     }
 

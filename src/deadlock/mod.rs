@@ -54,8 +54,8 @@
 //! # Cost
 //!
 //! A lock that is free costs nothing more, and neither does a wait that ends before its thread
-//! sleeps. A wait that sleeps costs one load, and two stores for each wake. While threads sleep in
-//! waits with known wakers, a thread looks at what they show, twice a second.
+//! sleeps. A wait that sleeps costs one load, and two stores and a fence for each wake. While threads
+//! sleep in waits with known wakers, a thread looks at what they show, twice a second.
 //!
 //! ```
 //! use std::sync::Barrier;

@@ -238,6 +238,12 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_waits_for_no_thread_that_is_known_may_go_on() {
+        assert_eq!(found(&[one(&[1, 2]), one(&[0]), one(&[])]), []);
+        assert_eq!(found(&[one(&[1, 2]), one(&[0]), each(&[])]), []);
+    }
+
+    #[test]
     fn a_thread_beside_that_may_go_on_is_enough_too() {
         let beside = |beside| {
             Some(Need {

@@ -184,6 +184,32 @@ fn a_writer_that_waits_for_a_reader_that_waits_for_it() {
 }
 
 #[test]
+fn a_reader_that_waits_for_a_writer_that_waits_for_it() {
+    let (lock, other, both) = (RwLock::new(()), Mutex::new(()), Barrier::new(2));
+    let found = planted(&["has-written", "wants-to-read"], || {
+        TaskGroup::scope(|g| {
+            g.task().name("has-written").dedicated().spawn(|| {
+                let _writing = lock.write()?;
+                both.wait();
+                drop(other.lock()?);
+                Ok(())
+            });
+            g.task().name("wants-to-read").dedicated().spawn(|| {
+                let _held = other.lock()?;
+                both.wait();
+                drop(lock.read()?);
+                Ok(())
+            });
+            Ok(())
+        })
+    });
+    let mut threads = found.threads().iter();
+    let reads = threads.find(|thread| thread.task_name() == Some("wants-to-read"));
+    let waits_for = reads.expect("it is in the circle").waits_for();
+    assert_eq!(waits_for[0].name.as_deref(), Some("has-written"));
+}
+
+#[test]
 fn readers_that_both_want_to_write_panic_at_once() {
     let (lock, both) = (RwLock::new(()), Barrier::new(2));
     let result = TaskGroup::builder()

@@ -7,7 +7,7 @@ use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
 use taskgroup::{CancelToken, TaskGroup};
 
 use super::support::{self, Gate, LONG};
-use super::{cross, find_none, innocent, planted, quiet};
+use super::{cross, find_none, innocent, planted, quiet, until_asleep};
 
 /// A task holds a lock in `wait`, and another waits for the lock.
 fn holder_in(names: [&'static str; 2], wait: impl Fn() -> anyhow::Result<()> + Send + Sync) {
@@ -296,5 +296,63 @@ fn groups_that_have_nothing_in_common_are_no_evidence() {
         });
         let found = other.join().expect("it finds its own");
         assert_eq!(found.threads().len(), 2, "{found}");
+    });
+}
+
+/// When the last task has ended, the scope cancels its daemons, and that ends the wait.
+#[test]
+fn a_daemon_that_the_end_of_its_scope_cancels_is_no_deadlock() {
+    let lock = Mutex::new(());
+    innocent(&["daemon-waits"], || {
+        let _held = lock.lock_uncancellable();
+        TaskGroup::scope(|g| {
+            g.task().name("daemon-waits").dedicated().spawn_daemon(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+            g.task().dedicated().spawn(|| Ok(taskgroup::sleep(LONG)?));
+            Ok(())
+        })
+    });
+}
+
+/// A body that holds a lock waits for a task in the queue, beside a task that wants the lock.
+#[test]
+fn a_queued_task_that_no_limit_keeps_is_no_deadlock() {
+    support::alone("a_queued_task_that_no_limit_keeps_is_no_deadlock", || {
+        let _watch = quiet();
+        support::with_busy_workers(|| {
+            for joins in [true, false] {
+                let lock = Mutex::new(());
+                let lock = &lock;
+                thread::scope(|threads| {
+                    TaskGroup::scope(|g| {
+                        let token = g.token().clone();
+                        threads.spawn(move || {
+                            let _cancels = token.drop_guard();
+                            until_asleep(&["wants-the-lock"]);
+                            (0..20).for_each(|_| find_none(&["wants-the-lock"]));
+                        });
+
+                        let held = lock.lock()?;
+                        let wants = g.task().name("wants-the-lock").dedicated();
+                        let wants = wants.spawn(|| {
+                            drop(lock.lock()?);
+                            Ok(())
+                        });
+                        let queued = g.spawn(|| Ok(()));
+                        // The cancel ends these, or a worker that begins the task after all.
+                        if joins {
+                            let _ = queued.join();
+                        } else {
+                            let _ = g.as_completed([queued, wants]).next();
+                        }
+                        drop(held);
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+            }
+        });
     });
 }
