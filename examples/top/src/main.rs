@@ -10,6 +10,7 @@
 //! report are in shields, so their group stalls. A process of your own is to be seen if it has the
 //! module `server.rs`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,7 +51,8 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("taskgroup-top: {error:#}");
+            // The terminal may have gone.
+            let _ = writeln!(std::io::stderr(), "taskgroup-top: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::terminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use taskgroup::TaskGroup;
 use taskgroup::channel::{self, Receiver, RecvTimeoutError, Sender};
 
@@ -88,15 +91,19 @@ fn keys(
     ask: &Sender<u64>,
     told: &Receiver<News>,
 ) -> anyhow::Result<Option<anyhow::Error>> {
-    let mut drawn = None;
+    let (mut drawn, mut size) = (None, None);
     loop {
-        // The header says how old the picture is.
+        // The header says how old the picture is, and a terminal may be resized.
+        if size != Some(terminal::size()?) {
+            drawn = None;
+            size = Some(terminal::size()?);
+        }
         let now = Instant::now();
         if drawn.is_none_or(|drawn| now.duration_since(drawn) >= SECOND) {
             screen.draw(|frame| app.draw(frame, now))?;
             drawn = Some(now);
         }
-        if event::poll(TICK)? {
+        if has_key()? && event::poll(Duration::ZERO)? {
             drawn = None;
             if let Event::Key(key) = event::read()? {
                 match app.press(key) {
@@ -119,4 +126,20 @@ fn keys(
             }
         }
     }
+}
+
+/// Waits for a key, for a moment. Fails if the terminal has gone: crossterm would read from it again
+/// and again.
+fn has_key() -> anyhow::Result<bool> {
+    let stdin = std::io::stdin();
+    let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut input, Some(&Timespec::try_from(TICK)?)) {
+        // The size is looked at after each signal.
+        Err(rustix::io::Errno::INTR) => return Ok(false),
+        polled => polled?,
+    };
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    let is = input[0].revents();
+    ensure!(!is.intersects(gone), "the terminal has gone");
+    Ok(is.contains(PollFlags::IN))
 }

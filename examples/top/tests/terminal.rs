@@ -353,6 +353,26 @@ fn a_signal_restores_the_terminal() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_ends_the_view() {
+    let _alone = alone();
+    served(|path, _| {
+        let mut terminal = Terminal::start(view(&[path.to_str().unwrap()]));
+        terminal.shows("`served`");
+        // Its other side is closed, and no signal is sent: the program is in no foreground.
+        terminal.user = File::open("/dev/null").unwrap();
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = terminal.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it runs on");
+            thread::sleep(Duration::from_millis(1));
+        };
+        assert_eq!(status.code(), Some(1));
+    });
+}
+
+#[test]
 fn a_process_that_ends_is_told_after_the_terminal_was_restored() {
     let _alone = alone();
     let terminal = served(|path, _| {
