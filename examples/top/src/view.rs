@@ -103,7 +103,9 @@ fn keys(
             screen.draw(|frame| app.draw(frame, now))?;
             drawn = Some(now);
         }
-        if has_key()? && event::poll(Duration::ZERO)? {
+        // One read may bring several keys.
+        let has_event = has_input()?;
+        while has_event && event::poll(Duration::ZERO)? {
             drawn = None;
             if let Event::Key(key) = event::read()? {
                 match app.press(key) {
@@ -128,9 +130,9 @@ fn keys(
     }
 }
 
-/// Waits for a key, for a moment. Fails if the terminal has gone: crossterm would read from it again
+/// Waits for keys, for a moment. Fails if the terminal has gone: crossterm would read from it again
 /// and again.
-fn has_key() -> anyhow::Result<bool> {
+fn has_input() -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
     let mut input = [PollFd::new(&stdin, PollFlags::IN)];
     match poll(&mut input, Some(&Timespec::try_from(TICK)?)) {

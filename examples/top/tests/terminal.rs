@@ -60,7 +60,7 @@ impl Terminal {
     }
 
     fn start_in(mut command: Command, columns: u16, rows: u16) -> Self {
-        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&user).unwrap();
         unlockpt(&user).unwrap();
         let path = ptsname(&user, Vec::new()).unwrap();
