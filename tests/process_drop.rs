@@ -6,9 +6,10 @@ mod children;
 mod support;
 
 use std::io::{Read, Write};
+use std::sync::Mutex;
 
-use children::{LONG, SHORT, has_children, line, ready, sh};
-use support::{alone, is_child, run_in_child, until, watch};
+use children::{LONG, SHORT, has_children, line, races, ready, sh};
+use support::{Gate, alone, is_child, run_in_child, until, watch};
 use taskgroup::process::{ChildStdout, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
@@ -197,5 +198,84 @@ fn the_thread_that_reaps_leaves_when_it_is_idle() {
             });
             assert!(!has_children());
         }
+    });
+}
+
+/// A cancel meets the task before the start of its child, before the wait, in the wait, or when the
+/// task has given the child up.
+#[test]
+fn a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes() {
+    const TEST: &str = "a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes";
+    alone(TEST, || {
+        let _watch = watch();
+        // Each process inherits the writing end. So the reading end is at its end when the last of
+        // them has gone, whichever process is its parent by then.
+        let (mut alive, held) = taskgroup::io::pipe().unwrap();
+        let mut chance = 0x5EED_u64;
+        let mut yields = || {
+            chance = chance.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            chance >> 59
+        };
+        let mut waits = 0;
+
+        for round in 0..races(500) {
+            let (before_start, before_wait, before_cancel) = (yields(), yields(), yields());
+            let (has_helper, is_given_up) = (round % 4 == 0, round % 3 == 2);
+            let mut command = match has_helper {
+                true => sh("sleep 600 & wait"),
+                false => Command::new("sleep"),
+            };
+            if has_helper {
+                command.own_group();
+            } else {
+                command.arg("600");
+            }
+            command.grace(LONG).stdout(held.try_clone().unwrap());
+
+            // In some rounds the cancel may come before the start.
+            let is_awaited = round % 2 == 0;
+            let started = Gate::default();
+            let pause = |count| (0..count).for_each(|_| std::thread::yield_now());
+            let outcome = Mutex::new(None);
+            let group = TaskGroup::scope(|g| {
+                let task = g.spawn(|| {
+                    let mut run = || {
+                        pause(before_start);
+                        let child = command.spawn()?;
+                        started.open();
+                        pause(before_wait);
+                        (!is_given_up).then(|| child.wait()).transpose()
+                    };
+                    *outcome.lock().unwrap() = Some(run());
+                    Ok(())
+                });
+                if is_awaited {
+                    started.wait();
+                }
+                pause(before_cancel);
+                task.cancel();
+                Ok(())
+            });
+            group.unwrap();
+
+            // None: the task did not begin. A child that sleeps has no other end than the cancel.
+            match outcome.into_inner().unwrap() {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(status))) => panic!("the child has ended by itself: {status}"),
+                Some(Err(error)) => {
+                    assert!(children::is_a_cancel(&error), "{error:?}");
+                    waits += 1;
+                }
+            }
+            // A child that was waited for is reaped before the task ends.
+            if !is_given_up {
+                assert!(!has_children(), "round {round}");
+            }
+            until(|| !has_children());
+        }
+
+        assert!(waits > 0);
+        drop(held);
+        assert_eq!(alive.read(&mut [0]).unwrap(), 0);
     });
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use crate::support::{Drops, Gate, blocked};
+use crate::support::{Drops, Gate, blocked, until};
 use anyhow::Context;
 use taskgroup::{CancelToken, FailureKind, GroupError, StartError, TaskGroup};
 
@@ -519,7 +519,8 @@ fn a_started_task_is_freed_whichever_side_waits() -> Result<(), GroupError> {
             g.spawn(move || Ok(start()?)).join()?;
             Ok(())
         })?;
-        assert_eq!(Arc::strong_count(&captured), 1);
+        // The worker that ran the task may be the last to let it go, after the scope has ended.
+        until(|| Arc::strong_count(&captured) == 1);
     }
     Ok(())
 }

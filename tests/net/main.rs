@@ -6,6 +6,8 @@ mod accept;
 mod blocked;
 mod lookup;
 #[cfg(target_os = "linux")]
+mod many;
+#[cfg(target_os = "linux")]
 #[path = "../support/snapshots.rs"]
 mod snapshots;
 #[path = "../support/mod.rs"]
