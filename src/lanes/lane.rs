@@ -476,6 +476,19 @@ impl Lane {
         self.names.try_read().map(|names| names.clone()).ok_or(Busy)
     }
 
+    /// Calls `f` with the thread of the lane, if it still has one. No handle is cloned, whose drop
+    /// could be the last.
+    ///
+    /// # Errors
+    ///
+    /// Another thread holds the lock.
+    pub(crate) fn with_thread<T>(&self, f: impl FnOnce(Option<&Thread>) -> T) -> Result<T, Busy> {
+        self.thread
+            .try_read()
+            .map(|thread| f(thread.as_ref()))
+            .ok_or(Busy)
+    }
+
     /// Returns the thread of the lane, if it still has one.
     ///
     /// # Errors

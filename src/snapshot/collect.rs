@@ -107,16 +107,22 @@ impl Collected {
             Some(Ok(view)) => view,
         };
 
-        // What a busy lock keeps back is a name, no task.
-        let (thread, names) = (lane.thread(), lane.names());
-        self.incomplete += usize::from(thread.is_err()) + usize::from(names.is_err());
+        // What a busy lock keeps back is a name, no task. Most threads have the name of the thread
+        // before: that of a worker.
+        let before = self.threads.last().and_then(|thread| thread.name.as_ref());
+        let name = lane.with_thread(|thread| {
+            let name = thread.and_then(std::thread::Thread::name)?;
+            let same = before.filter(|before| ***before == *name);
+            Some(same.map_or_else(|| Arc::from(name), Arc::clone))
+        });
+        let names = lane.names();
+        self.incomplete += usize::from(name.is_err()) + usize::from(names.is_err());
         // The thread of the view may have ended, and its lane be another thread's by now.
-        let thread = thread.ok().flatten().filter(|_| lane.is_still(&view));
-        let name = thread.as_ref().and_then(std::thread::Thread::name);
+        let name = name.ok().flatten().filter(|_| lane.is_still(&view));
         self.threads.push(Thread {
             source: lane,
             lane: view,
-            name: name.map(Arc::from),
+            name,
             names: names.unwrap_or_default(),
         });
     }
