@@ -79,8 +79,8 @@ fn each_example_is_short_and_says_how_to_run_it() {
     for own in ["metrics/src/main.rs", "top/src/main.rs"] {
         assert!(page.contains(&format!("]({own}) |")) && !read(own).is_empty());
     }
-    assert_eq!(examples().len() + 3, 19);
-    assert!(page.starts_with("# Nineteen programs\n"));
+    assert_eq!(examples().len() + 3, 20);
+    assert!(page.starts_with("# Twenty programs\n"));
     for name in examples() {
         let text = read(&format!("{name}.rs"));
         assert!(
