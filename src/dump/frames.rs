@@ -10,6 +10,9 @@ use crate::cancel::Escaped;
 use crate::lanes::{self, FrameKind, FrameView, Glance, Lane, Object, WaitView, since_epoch};
 use crate::snapshot::label;
 
+/// How many bytes of the name of a thread are printed at most.
+const LONGEST_NAME: usize = 64;
+
 /// Prints what all threads do.
 pub(super) fn print(reserve: &mut Reserve, process: u32) {
     // In a child that `fork` has made there is no such thread, so this is the process itself.
@@ -38,18 +41,33 @@ pub(super) fn print(reserve: &mut Reserve, process: u32) {
     ));
 }
 
+/// Copies the name of the thread of a lane, if no other thread holds the lock of it.
+///
+/// A clone of the handle of the thread could be the last, and its drop would free memory.
+fn copy_name<'a>(lane: &Lane, bytes: &'a mut [u8; LONGEST_NAME]) -> &'a str {
+    let copied = lane.with_thread(|thread| {
+        let name = thread.and_then(std::thread::Thread::name)?;
+        let mut end = name.len().min(bytes.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        Some(end)
+    });
+
+    let end = copied.ok().flatten();
+    let name = end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok());
+    name.unwrap_or("?")
+}
+
 fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Reserve) {
     // A thread that is in nothing of ours, such as an idle worker, is left out.
     if glance.depth == 0 && glance.wait.is_none() {
         return;
     }
 
-    // The name, if no other thread holds the lock of it.
-    let thread = lane.thread().ok().flatten();
-    let name = thread
-        .as_ref()
-        .and_then(std::thread::Thread::name)
-        .unwrap_or("?");
+    let mut bytes = [0; LONGEST_NAME];
+    let name = copy_name(lane, &mut bytes);
     line.write(format_args!("thread {} `{}`", glance.system, Escaped(name)));
     for frame in glance.frames() {
         print_frame(line, lane, frame);
