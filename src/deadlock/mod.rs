@@ -90,44 +90,22 @@
 //! # }
 //! ```
 
-#[cfg(not(loom))]
 mod act;
-#[cfg(not(loom))]
 mod check;
-#[cfg(not(loom))]
 mod confirm;
-#[cfg(not(loom))]
 mod control;
-#[cfg(not(loom))]
 mod describe;
-#[cfg(not(loom))]
 mod draw;
-#[cfg(not(loom))]
 mod graph;
-#[cfg(not(loom))]
 mod policy;
-#[cfg(not(loom))]
 mod report;
-#[cfg(not(loom))]
 mod stuck;
-#[cfg(not(loom))]
 mod suspected;
-#[cfg(not(loom))]
 mod watch;
 
-#[cfg(not(loom))]
 pub use act::{DeadlockHook, on_found};
-#[cfg(not(loom))]
 pub use check::check;
-#[cfg(not(loom))]
 pub use control::{SuspectedWatch, set_policy, watch_suspected};
-#[cfg(not(loom))]
 pub use policy::DeadlockPolicy;
-#[cfg(not(loom))]
 pub use report::{Certainty, Deadlock, DeadlockedThread};
-#[cfg(not(loom))]
 pub(crate) use watch::expect_wait;
-
-/// In a model, loom finds deadlocks.
-#[cfg(loom)]
-pub(crate) fn expect_wait() {}
