@@ -1,4 +1,4 @@
-//! What is done about a deadlock: reports, hooks, the cancel.
+//! The response to a deadlock: reports, hooks, the cancel.
 
 use std::io::Write as _;
 use std::process;

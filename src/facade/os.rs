@@ -337,7 +337,7 @@ pub(crate) fn this_thread() -> thread::ThreadId {
     thread::current().id()
 }
 
-/// Starts a detached thread. Never panics: its callers have counted what is to run there.
+/// Starts a detached thread. Never panics: its callers have counted the work to run there.
 pub(crate) fn start_thread(
     name: &str,
     stack_size: Option<usize>,

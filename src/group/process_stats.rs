@@ -69,7 +69,7 @@ pub fn stats() -> ProcessStats {
 /// - [`spawned`](Self::spawned), [`started`](Self::started), `finished`, `failed`, `cancelled`,
 ///   `panicked`, `never_ran`, `permit_waits`, `permit_wait`, `peak_threads` and the counts of
 ///   `cancel_latency` never fall. All of them begin with 0 at the start of the process.
-/// - `queued`, `running`, `threads`, `workers` and `idle_workers` are what was there a moment ago.
+/// - `queued`, `running`, `threads`, `workers` and `idle_workers` are the numbers of a moment ago.
 /// - Once the scopes have returned, their tasks are all counted as ended: then the
 ///   [`outcomes`](Self::outcomes) add up.
 ///

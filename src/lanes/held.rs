@@ -147,7 +147,7 @@ impl HeldObjects {
         self.count.load(Relaxed) == 0
     }
 
-    /// Gives what was taken in frames deeper than `depth` to the frame that goes on.
+    /// Gives the objects of frames deeper than `depth` to the frame that goes on.
     pub(super) fn rise(&self, depth: u32) {
         self.cells.iter().for_each(|cell| cell.rise(depth));
     }

@@ -142,7 +142,7 @@ impl Lane {
         }
     }
 
-    /// Gives what was taken in the frame that was popped to the frame that goes on.
+    /// Gives the objects of the frame that was popped to the frame that goes on.
     ///
     /// A guard can outlive its frame: the body of a scope returns it, or a thread-local keeps it. A
     /// frame that is pushed later must not count as the one that took it.

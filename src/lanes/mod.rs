@@ -9,7 +9,7 @@
 //! - A lane is claimed by a thread at its first use and given back when the thread destroys its
 //!   thread-locals. In between only that thread writes it. Lanes are never freed: a lane that was
 //!   given back is claimed by a later thread, with a new number.
-//! - What is in a lane is there by value: numbers, places in the source. Nothing in it is an
+//! - A lane contains values alone: numbers, places in the source. Nothing in it is an
 //!   address that a reader follows. The two lists under a lock are the exception: the names of
 //!   tasks, and the groups that are open, each held by an `Arc` beside the one of its scope.
 //!

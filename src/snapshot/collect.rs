@@ -48,7 +48,7 @@ pub(super) struct Collected {
 impl Collected {
     /// Copies what all lanes show now.
     pub(super) fn take() -> Self {
-        // Growing would copy what was collected so far.
+        // Growing would copy the threads collected so far.
         let most = lanes::all().size_hint().1.unwrap_or(0);
         let mut collected = Collected {
             threads: Vec::with_capacity(most),

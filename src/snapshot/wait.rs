@@ -152,7 +152,7 @@ impl Wait {
         &self.holders
     }
 
-    /// Returns the threads that hold what is waited for, with the places where they took it.
+    /// Returns the threads that hold the object, with the places where they took it.
     pub fn held_by(&self) -> &[Holder] {
         &self.held_by
     }

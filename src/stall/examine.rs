@@ -94,7 +94,7 @@ impl<'a> Examined<'a> {
             return followed::join_block(due, &members, head);
         }
 
-        // Invariant 2: what has ended meanwhile is not reported.
+        // Invariant 2: a scope that has ended meanwhile is not reported.
         let claimed: Vec<_> = members
             .into_iter()
             .filter(|number| claim(*number))

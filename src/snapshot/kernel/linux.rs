@@ -78,7 +78,7 @@ impl Kernel {
         self.sockets.describe(descriptor)
     }
 
-    /// Returns what there is to say about what is missing.
+    /// Returns a note if the system did not answer.
     pub(in super::super) fn note(&self) -> Option<String> {
         let note = "the system does not tell what threads do in code that is not of this crate";
         self.keeps_quiet.then(|| note.to_owned())
