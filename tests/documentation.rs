@@ -208,7 +208,7 @@ fn every_item_has_an_example() {
     // Methods that only read a part of a snapshot or of a report. The examples of the types show how.
     const READ: [&str; 3] = [
         "src/snapshot/",
-        "src/stall/report.rs",
+        "src/stall/watching/report.rs",
         "src/deadlock/report.rs",
     ];
     let is_read = |item: &Item| {

@@ -32,56 +32,40 @@
 //! Nothing here is part of a protocol between threads: the crate never decides anything by what a
 //! lane says. In a loom model threads have no lanes.
 
-#![cfg_attr(loom, allow(dead_code, reason = "in a model there are no lanes"))]
+#![cfg_attr(
+    loom,
+    allow(dead_code, unused_imports, reason = "in a model there are no lanes")
+)]
 
 mod counts;
 mod frames;
 #[cfg(all(unix, feature = "signal"))]
 mod glance;
 mod held;
-#[cfg(not(loom))]
 mod helpers;
 mod hold;
 mod lane;
 mod push;
-#[cfg(not(loom))]
+#[cfg_attr(loom, path = "no_registry.rs")]
 mod registry;
 mod tally;
 mod version;
 mod wait;
 
 pub(crate) use counts::COUNTS;
-#[cfg(not(loom))]
-pub(crate) use frames::FrameView;
-pub(crate) use frames::{Frame, FrameKind, StartMark};
-#[cfg(all(unix, not(loom), feature = "signal"))]
+pub(crate) use frames::{Frame, FrameKind, FrameView, StartMark};
+#[cfg(all(unix, feature = "signal"))]
 pub(crate) use glance::Glance;
-pub(crate) use held::HeldAs;
-#[cfg(not(loom))]
-pub(crate) use held::HeldView;
-#[cfg(not(loom))]
+pub(crate) use held::{HeldAs, HeldView};
 pub(crate) use helpers::Helper;
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(target_os = "linux")]
 pub(crate) use helpers::helpers;
 pub(crate) use hold::{Held, downgraded, locked, locked_here, unlocked};
-#[cfg(not(loom))]
-pub(crate) use lane::{Busy, LaneView, OpenGroup};
-pub(crate) use lane::{Describe, Lane};
+pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};
-#[cfg(not(loom))]
 use registry::system_number;
-#[cfg(not(loom))]
 pub(crate) use registry::{all, mine};
 pub(crate) use tally::{add_to, sum};
 #[cfg(taskgroup_models)]
 pub(crate) use version::Version;
-pub(crate) use wait::{Object, WaitFlags};
-#[cfg(not(loom))]
-pub(crate) use wait::{WaitView, since_epoch};
-
-/// Returns the lane of this thread: none, in a model.
-#[cfg(loom)]
-#[inline(always)]
-pub(crate) fn mine() -> Option<&'static Lane> {
-    None
-}
+pub(crate) use wait::{Object, WaitFlags, WaitView, since_epoch};

@@ -1,7 +1,6 @@
 //! How a thread counts on its lane, and the sums over all lanes.
 
 use super::counts::Counts;
-#[cfg(not(loom))]
 use super::registry::{all, mine};
 
 /// The counts of the last destructors of threads, which have no lane, and of models. Threads share
@@ -9,7 +8,6 @@ use super::registry::{all, mine};
 static LANELESS: Counts = Counts::new();
 
 /// Adds `by` to a count of the process.
-#[cfg(not(loom))]
 #[inline]
 pub(crate) fn add_to(count: usize, by: u64) {
     match mine() {
@@ -18,20 +16,14 @@ pub(crate) fn add_to(count: usize, by: u64) {
     }
 }
 
-#[cfg(loom)]
-pub(crate) use add_laneless as add_to;
-
 #[cold]
-pub(crate) fn add_laneless(count: usize, by: u64) {
+fn add_laneless(count: usize, by: u64) {
     LANELESS.add_shared(count, by);
 }
 
 /// Returns a count of the process. Of two counts, the one that comes later is to be read first: then
 /// it is not ahead of the other.
 pub(crate) fn sum(count: usize) -> u64 {
-    #[cfg(not(loom))]
     let in_lanes = all().map(|lane| lane.counts().get(count)).sum::<u64>();
-    #[cfg(loom)]
-    let in_lanes = 0;
     in_lanes + LANELESS.get(count)
 }

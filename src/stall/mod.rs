@@ -17,9 +17,9 @@
 //! | state | where it is kept | next |
 //! |---|---|---|
 //! | open | the lane of its thread | cancelled, or past its deadline: *followed* at the next look |
-//! | followed | [`followed`], with the instant of its next report | due: *examined* |
-//! | examined | a job of the [`reporter`] | no laggard, a debugger, a grace: *followed*; else *reported* |
-//! | reported | `GroupState`, as a count that only grows, and [`followed`] | again and again *examined*, each time after twice the time |
+//! | followed | [`watching::followed`], with the instant of its next report | due: *examined* |
+//! | examined | a job of the [`watching::reporter`] | no laggard, a debugger, a grace: *followed*; else *reported* |
+//! | reported | `GroupState`, as a count that only grows, and [`watching::followed`] | again and again *examined*, each time after twice the time |
 //! | ended | nowhere: it has left its lane | its last report is submitted if the count is not 0 |
 //!
 //! # Invariants
@@ -44,44 +44,13 @@
 
 mod policy;
 mod schedule;
+#[cfg(not(loom))]
+mod watching;
 
-#[cfg(not(loom))]
-mod advice;
-#[cfg(not(loom))]
-mod debugger;
-#[cfg(not(loom))]
-mod draw;
-#[cfg(not(loom))]
-mod examine;
-#[cfg(not(loom))]
-mod followed;
-#[cfg(not(loom))]
-mod hook;
-#[cfg(not(loom))]
-mod laggards;
-#[cfg(not(loom))]
-mod output;
-#[cfg(not(loom))]
-mod pace;
-#[cfg(not(loom))]
-mod report;
-#[cfg(not(loom))]
-mod reporter;
-#[cfg(not(loom))]
-mod seen;
-#[cfg(not(loom))]
-mod view;
-#[cfg(not(loom))]
-mod watch;
-
-#[cfg(not(loom))]
-pub use hook::{StallHook, on_stall};
 pub use policy::StallPolicy;
-#[cfg(not(loom))]
-pub use report::{Laggard, StallReport};
 #[cfg(taskgroup_models)]
 pub(crate) use schedule::Schedule;
 #[cfg(not(loom))]
-pub(crate) use view::{Claim, EndedScope, StallView};
+pub(crate) use watching::{Claim, EndedScope, StallView, ask_after, ended};
 #[cfg(not(loom))]
-pub(crate) use watch::{ask_after, ended};
+pub use watching::{Laggard, StallHook, StallReport, on_stall};

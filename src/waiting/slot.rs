@@ -26,7 +26,7 @@
 //!    cancelling thread, or by one worker in its stead, while `FIRING` is set.
 
 mod hook;
-#[cfg(any(unix, loom))]
+#[cfg_attr(not(any(unix, loom)), path = "slot/no_polling.rs")]
 mod polling;
 #[cfg(any(unix, loom))]
 mod spins;
@@ -41,14 +41,11 @@ use crossbeam_utils::CachePadded;
 use super::WaitFor;
 use super::shown_wait::ShownWait;
 use crate::facade::{self, AtomicU32, Cell, Ordering, Track, Unparker};
-#[cfg(any(unix, loom))]
-use crate::facade::{Once, Waker};
 use crate::workers::{self, Refusal};
 
+use polling::PollState;
 #[cfg(any(unix, loom))]
 pub(crate) use polling::Polled;
-#[cfg(any(unix, loom))]
-use spins::Spins;
 
 const CANCEL: u32 = 1;
 const TIMED: u32 = 1 << 1;
@@ -82,12 +79,7 @@ pub(crate) struct Slot(CachePadded<SlotFields>);
 struct SlotFields {
     word: AtomicU32,
     unparker: Unparker,
-    /// Made when the owner first waits for a descriptor in a scope.
-    #[cfg(any(unix, loom))]
-    waker: Once<Waker>,
-    /// How many spins before waits for descriptors were in vain lately. For the owner.
-    #[cfg(any(unix, loom))]
-    spins: Spins,
+    poll: PollState,
     hook: Cell<Option<HookPointer>>,
     _leaks: Track,
 }
@@ -157,10 +149,7 @@ impl Slot {
         Arc::new(Slot(CachePadded::new(SlotFields {
             word: AtomicU32::new(0),
             unparker: Unparker::current(),
-            #[cfg(any(unix, loom))]
-            waker: Once::new(),
-            #[cfg(any(unix, loom))]
-            spins: Spins::new(),
+            poll: PollState::new(),
             hook: Cell::new(None),
             _leaks: Track::new(),
         })))
@@ -237,9 +226,8 @@ impl Slot {
         if marked.0 & PARKED != 0 {
             self.unpark();
         }
-        #[cfg(any(unix, loom))]
         if marked.0 & POLLING != 0 {
-            self.wake_poll();
+            self.0.poll.wake();
         }
     }
 

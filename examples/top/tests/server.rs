@@ -308,7 +308,11 @@ fn a_connection_that_speaks_another_language_is_closed() {
         // Several requests in one piece, and one in two. Groups count up from 1: no group of this
         // process has such a number, whichever tests ran before.
         let mut peer = Peer::connect(path);
-        peer.send(&format!("cancel {}\ncancel {}\nsnap", u64::MAX, u64::MAX - 1));
+        peer.send(&format!(
+            "cancel {}\ncancel {}\nsnap",
+            u64::MAX,
+            u64::MAX - 1
+        ));
         for _ in 0..2 {
             assert_eq!(peer.line(), "{\"answer\":\"gone\"}\n");
         }

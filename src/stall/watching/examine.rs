@@ -7,12 +7,13 @@ use super::followed::{self, Followed};
 use super::laggards::{self, Found, Groups};
 use super::report::{Laggard, StallReport};
 use super::view::Claim;
-use super::{StallPolicy, debugger, output};
+use super::{debugger, output};
 use crate::cancel::WorstLatencies;
 use crate::facade;
 use crate::lanes;
 use crate::panics::log;
 use crate::snapshot::{GroupSnapshot, Snapshot, snapshot};
+use crate::stall::StallPolicy;
 
 /// How often a scope is looked for while threads write their lists.
 const TRIES: usize = 1000;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::StallPolicy;
 use crate::cancel::{Cancelled, Grace, KeptCanceller, WorstLatencies};
+use crate::stall::StallPolicy;
 
 /// A group, as it describes itself to the watcher and to the reporter.
 #[derive(Debug, Default)]

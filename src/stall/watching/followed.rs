@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::StallPolicy;
 use super::pace::{SHORTEST_PAUSE, pause};
 use super::seen::Seen;
 use super::view::StallView;
 use crate::cancel::{Grace, KeptCanceller};
 use crate::facade::{Mutex, global};
+use crate::stall::StallPolicy;
 
 /// A look that comes later than this has found the process stopped. Shorter pauses happen on any
 /// machine that has more to do than processors.

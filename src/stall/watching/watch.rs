@@ -8,10 +8,10 @@ use super::followed::{WATCH, take_out};
 use super::pace::pause;
 use super::report::StallReport;
 use super::reporter::{self, Job};
-use super::schedule::Schedule;
 use super::seen::Seen;
 use super::view::EndedScope;
 use crate::cancel::{Alarm, NEVER, TokenId, arm, decode, encode};
+use crate::stall::schedule::Schedule;
 
 static SCHEDULE: Schedule = Schedule::new();
 
