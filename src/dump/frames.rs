@@ -47,6 +47,7 @@ pub(super) fn print(reserve: &mut Reserve, process: u32) {
 fn copy_name<'a>(lane: &Lane, bytes: &'a mut [u8; LONGEST_NAME]) -> &'a str {
     let copied = lane.with_thread(|thread| {
         let name = thread.and_then(std::thread::Thread::name)?;
+        // A name is cut between two characters.
         let mut end = name.len().min(bytes.len());
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -66,6 +67,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
         return;
     }
 
+    // The head of the thread, then its frames from the outermost on, and what it does last.
     let mut bytes = [0; LONGEST_NAME];
     let name = copy_name(lane, &mut bytes);
     line.write(format_args!("thread {} `{}`", glance.system, Escaped(name)));
@@ -201,9 +203,11 @@ struct Age(u64);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It has not slept yet.
         if self.0 == 0 {
             return Ok(());
         }
+
         let slept = since_epoch(Instant::now()).saturating_sub(self.0);
         let slept = Duration::from_nanos(slept);
         write!(

@@ -90,6 +90,7 @@ fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
     let mut bytes = [0; 256];
     loop {
         match woken.read(&mut bytes) {
+            // The handler was never registered, so no signal leads here.
             Ok(0) => return,
             Ok(_) => frames::print(&mut reserve, process),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

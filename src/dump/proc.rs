@@ -42,6 +42,7 @@ impl Reserve {
     pub(super) fn doing(&mut self, thread: i32) -> Doing {
         let mut path = Path::new();
         let _ = fmt::Write::write_fmt(&mut path, format_args!("/proc/self/task/{thread}/syscall"));
+        // A number and eight words in hexadecimal digits.
         let mut bytes = [0; 256];
         let text = path.as_c_str().and_then(|path| self.read(path, &mut bytes));
         match text.map(calls::parse) {

@@ -178,6 +178,7 @@ impl Drawing {
                 self.below(branches, children, &held_by(holder));
             }
         }
+        // What keeps a cancel from the task, or lets another one in.
         for inside in &task.inside {
             let region = region(inside.region);
             self.below(

@@ -82,10 +82,12 @@ impl Candidate {
     fn look(&self, address: usize) -> Option<Holder> {
         let view = self.source.view()?.ok()?;
         let held = view.held.iter().find(|held| held.object == address)?;
+        // Another thread may have the lane by now.
         if view.number != self.number {
             return None;
         }
 
+        // A busy list keeps the name back; the number of the task says which it is.
         let task = taken_by(&view, held);
         let name = task.and_then(|task| {
             let names = self.source.names().ok()?.into_iter();

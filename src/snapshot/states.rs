@@ -32,6 +32,7 @@ impl Parts {
             }
         }
 
+        // The innermost node does what the thread does.
         let Some(&last) = inner.last() else { return };
         let Some(node) = &self.nodes[last] else {
             return;
@@ -103,6 +104,8 @@ impl Parts {
             Doing::Blocked { call, target } => (call, target),
             Doing::Unknown => return Some((TaskState::Elsewhere, None)),
         };
+
+        // There is no place and no age: the thread notes nothing at a call that is not of this crate.
         let waits = Wait {
             what: format!("{call} (system call, not of this crate)").into(),
             location: None,

@@ -139,6 +139,7 @@ fn assemble(parts: &mut Parts, number: u64, opened_in: Option<TaskId>) -> Option
     let GroupParts {
         view, body, tasks, ..
     } = parts.groups.remove(&number)?;
+    // A node stands in one group, so it is moved there and not copied.
     let mut take = |index: usize| parts.nodes[index].take().map(|node| in_order(node.task));
     let tasks: Vec<_> = tasks.into_iter().filter_map(&mut take).collect();
     let body = body.and_then(take);
@@ -146,6 +147,8 @@ fn assemble(parts: &mut Parts, number: u64, opened_in: Option<TaskId>) -> Option
     // A group that was busy has no place of its own; one of its nodes has a place close to it.
     let location = view.location.or(body.as_ref().map(|body| body.location));
     let location = location.or(tasks.first().map(|task| task.location))?;
+
+    // The body waits for the tasks, or the queue says that it takes no more.
     let is_ending = body.as_ref().is_some_and(|body| {
         let wait = body.waits.as_ref();
         wait.is_some_and(|wait| wait.what == label::SCOPE_END)

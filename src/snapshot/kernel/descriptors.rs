@@ -33,6 +33,7 @@ impl Sockets {
             return format!("fd {descriptor}");
         };
 
+        // The link names the kind. Only for a socket is a table read, which says where it leads.
         let what = if let Some(inode) = number_in(&link, "socket:[") {
             self.socket(inode)
         } else if link.starts_with("pipe:[") {
@@ -75,9 +76,12 @@ fn number_in(link: &str, prefix: &str) -> Option<u64> {
 fn internet(row: &str, name: &str) -> Option<(u64, String)> {
     const LISTENS: &str = "0A";
 
+    // Number, local address, remote address, state; the inode is the tenth.
     let fields: Vec<_> = row.split_whitespace().collect();
     let (local, remote) = (address(fields.get(1)?)?, address(fields.get(2)?)?);
     let inode = fields.get(9)?.parse().ok()?;
+
+    // A socket that is not connected has the remote port 0.
     let text = if name == "TCP" && *fields.get(3)? == LISTENS {
         format!("a TCP listener on {local}")
     } else if remote.port() == 0 {
@@ -91,6 +95,7 @@ fn internet(row: &str, name: &str) -> Option<(u64, String)> {
 /// Reads an address as the kernel writes it: words of the machine in hexadecimal digits.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
+    // The bytes of a word are in the order of the network, so those in memory are the address.
     let words = ip.as_bytes().chunks(8).map(|word| {
         let word = std::str::from_utf8(word)
             .ok()
@@ -98,6 +103,7 @@ fn address(text: &str) -> Option<SocketAddr> {
         Some(u32::from_str_radix(word, 16).ok()?.to_ne_bytes())
     });
     let octets = words.collect::<Option<Vec<_>>>()?.concat();
+
     let ip = match octets.len() {
         4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
         16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
@@ -112,6 +118,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 fn unix_socket(row: &str) -> Option<(u64, String)> {
     let mut fields = row.split_whitespace();
     let inode = fields.nth(6)?.parse().ok()?;
+    // The path is the last column, and missing if the socket has no name.
     let text = match fields.next() {
         Some(path) => format!("a Unix socket on {path}"),
         None => "a Unix socket".to_owned(),

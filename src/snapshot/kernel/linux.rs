@@ -43,6 +43,8 @@ impl Kernel {
                 return Doing::Unknown;
             }
         };
+
+        // A call that the table does not have is named by its number.
         let Some(call) = calls::by_number(entered.number) else {
             return Doing::Blocked {
                 call: "a system call",
@@ -65,6 +67,8 @@ impl Kernel {
 
         let descriptor = before.descriptor(call)?;
         let text = self.sockets.describe(descriptor);
+        // The thread is still in this call, or in one like it: the descriptor was not closed, unless
+        // it has got the same number again in between.
         let is_same = entered(file).ok()? == Some(before);
         Some(if is_same {
             text
