@@ -329,61 +329,71 @@ pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Runs `f` in the scope of a task that has no handle.
-pub(crate) fn within_task<T>(base: Arc<Node>, f: impl FnOnce() -> T) -> T {
-    let _inside = enter_frame(|| Frame::Task { base, own: None });
-    f()
+/// Enters the scope of a task that has no handle.
+#[inline]
+pub(crate) fn enter_task(base: Arc<Node>) -> Inside {
+    enter_frame(|| Frame::Task { base, own: None })
 }
 
-/// Runs `f` in the scope of a task that makes a node of its own if something asks for it.
-pub(crate) fn within_lazy<T>(task: LazyTask, f: impl FnOnce() -> T) -> T {
-    let _inside = enter_frame(|| Frame::Lazy(task));
-    f()
+/// Enters the scope of a task that makes a node of its own if something asks for it.
+#[inline]
+pub(crate) fn enter_lazy(task: LazyTask) -> Inside {
+    enter_frame(|| Frame::Lazy(task))
+}
+
+#[inline]
+fn enter_clear() -> Inside {
+    enter_frame(|| Frame::Clear)
 }
 
 /// Runs `f` outside any scope.
 pub(crate) fn outside<T>(f: impl FnOnce() -> T) -> T {
-    let _inside = enter_frame(|| Frame::Clear);
+    let _inside = enter_clear();
     f()
 }
 
-/// Runs `f`, a task of `node` without a handle, in place. Returns none unless the innermost scope
-/// belongs to `node` itself, this thread holds no lock of the crate, and the tasks around it have
-/// left enough of the stack.
+/// While it lives, this thread runs a task in place.
+#[must_use = "the task runs in place for as long as this is kept"]
+pub(crate) struct InsideInPlace {
+    /// The number of frames before the task.
+    depth: usize,
+    /// The number of frames before the task in place around it, or 0.
+    before: usize,
+    _in_place: InPlace,
+}
+
+/// Enters a task of `node` without a handle in place. Returns none unless the innermost scope belongs
+/// to `node` itself, this thread holds no lock of the crate, and the tasks around it have left enough
+/// of the stack.
 #[inline]
-pub(crate) fn in_place<T>(node: &Arc<Node>, f: impl FnOnce() -> Option<T>) -> Option<T> {
-    struct Out<'a> {
-        frames: &'a Frames,
-        depth: usize,
-        before: usize,
-    }
-
-    impl Drop for Out<'_> {
-        fn drop(&mut self) {
-            // The task has asked for a node of its own.
-            if self.frames.frames.borrow().len() > self.depth {
-                self.frames.pop();
-            }
-
-            self.frames.in_place.set(self.before);
-        }
-    }
-
-    let run = |frames: &Frames| {
+pub(crate) fn enter_in_place(node: &Arc<Node>) -> Option<InsideInPlace> {
+    with(|frames| {
         if !frames.is_in(node) || holds_lock() {
             return None;
         }
 
-        let _in_place = InPlace::begin()?;
+        let in_place = InPlace::begin()?;
 
         // The task has no frame of its own yet: `own_node` sees by the depth that it runs in place.
         let depth = frames.frames.borrow().len();
-        let _out = Out {
-            frames,
+        Some(InsideInPlace {
             depth,
             before: frames.in_place.replace(depth),
-        };
-        f()
-    };
-    with(run)
+            _in_place: in_place,
+        })
+    })
+}
+
+impl Drop for InsideInPlace {
+    #[inline]
+    fn drop(&mut self) {
+        with(|frames| {
+            // The task has asked for a node of its own.
+            if frames.frames.borrow().len() > self.depth {
+                frames.pop();
+            }
+
+            frames.in_place.set(self.before);
+        });
+    }
 }

@@ -69,7 +69,7 @@ where
         _timing: Timing,
         _before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd> {
-        let claim = self.job.claim()?;
+        let claim = self.job.word().claim()?;
         let hook = self.job.closure(&claim)?;
         let begun = Instant::now();
 
@@ -89,7 +89,7 @@ where
         };
 
         // The caller drops the end: a hook is on no counts.
-        self.job.end(claim, status);
+        self.job.word().end(claim, status);
         Some(TaskEnd {
             role: Role::Task,
             status,
@@ -105,7 +105,7 @@ where
     }
 
     fn claimed(&self) -> Claimed {
-        self.job.claimed()
+        self.job.word().claimed()
     }
 
     fn identity(&self) -> TaskIdentity {

@@ -15,6 +15,7 @@ use super::stalled;
 use super::state::group_state::{GroupInfo, GroupState};
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::{Actor, Part};
+use crate::cancel::context::Inside;
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context, current};
 use crate::error::{FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
@@ -73,26 +74,9 @@ where
 {
     let location = Location::caller();
     let begun = Stopwatch::start(Timing::Coarse);
-    let opened_in = current::actor().map(Arc::new);
-    let info = GroupInfo {
-        name: options.name.clone(),
-        location,
-        fatal: options.fatal,
-        stall_after: options.stall_after,
-        stall_policy: options.stall_policy,
-    };
-    let state = GroupState::new(
-        options.limit,
-        info,
-        opened_in.clone(),
-        |observer| open(&options, observer, location),
-        |id| open_trace(&options, id, opened_in.as_deref(), location),
-    );
+    let (state, shown) = open(&options, location);
+    let opened_in = state.opened_in();
     let node = state.node().clone();
-    // Shown until the report: a scope that does not end is what a report is about.
-    let shown = ShownScope::begin(&state, location);
-    // Now, since the watcher finds the group there.
-    state.ask_for_look();
     let core = GroupCore {
         state,
         failures: FailureLog::new(location, begun, options.fatal, options.on_panic),
@@ -114,26 +98,70 @@ where
     let recorded = current::begin_body(group.token().id(), opened_in);
     let returned = catch(|| body(&group));
     drop(recorded);
+    conclude(&group, returned, inside, shown, traced, options.name, begun)
+}
 
+/// Waits for the tasks of a group whose body has ended, and makes the result of the scope.
+///
+/// Apart from [`run`], which is compiled once for each scope of a program.
+#[track_caller]
+fn conclude<T, E: TaskError>(
+    group: &TaskGroup<'_, '_, E>,
+    returned: Result<Result<T, E>, Payload>,
+    inside: Inside,
+    shown: ShownScope,
+    traced: Option<Box<GroupRun>>,
+    name: Option<Cow<'static, str>>,
+    begun: Stopwatch,
+) -> Result<T, GroupError<E>> {
+    let core = group.core();
     // Until `finish` has returned, nothing may unwind past here: the tasks still borrow.
     let contained = Contained::begin();
     let outcome = match returned {
         Ok(Ok(value)) => Body::Value(value),
-        Ok(Err(error)) => catch(|| failed(group.core(), error, begun))
-            .unwrap_or_else(|payload| panicked(group.core(), payload)),
-        Err(payload) => panicked(group.core(), payload),
+        Ok(Err(error)) => {
+            catch(|| failed(core, error, begun)).unwrap_or_else(|payload| panicked(core, payload))
+        }
+        Err(payload) => panicked(core, payload),
     };
-    group.core().state.finish(location);
+    core.state.finish(core.state.info().location);
     contained.end();
 
     // The hooks run in the scope that the group was opened in.
     drop(inside);
     group.release();
-    let result = report(group.core(), outcome, options.name, begun, shown, traced);
-    if group.core().state.has_stalled() {
-        return stalled::conclude(&group.core().state, result);
+    let result = report(core, outcome, name, begun, shown, traced);
+    if core.state.has_stalled() {
+        return stalled::conclude(&core.state, result);
     }
     result
+}
+
+/// Opens a group, and shows it until its report: a scope that does not end is what a report of a
+/// stall is about.
+///
+/// Apart from [`run`], which is compiled once for each scope of a program.
+fn open(options: &Options, location: &'static Location<'static>) -> (Arc<GroupState>, ShownScope) {
+    let opened_in = current::actor().map(Arc::new);
+    let info = GroupInfo {
+        name: options.name.clone(),
+        location,
+        fatal: options.fatal,
+        stall_after: options.stall_after,
+        stall_policy: options.stall_policy,
+    };
+    let state = GroupState::new(
+        options.limit,
+        info,
+        opened_in.clone(),
+        |observer| open_node(options, observer, location),
+        |id| open_trace(options, id, opened_in.as_deref(), location),
+    );
+
+    let shown = ShownScope::begin(&state, location);
+    // Now, since the watcher finds the group there.
+    state.ask_for_look();
+    (state, shown)
 }
 
 /// While it lives, the lane of this thread shows a scope.
@@ -167,7 +195,7 @@ impl Drop for ShownScope {
 }
 
 /// Makes the node of a group: a child of the current scope and of the parents it was given.
-fn open(
+fn open_node(
     options: &Options,
     observer: Weak<dyn Observer>,
     location: &'static Location<'static>,

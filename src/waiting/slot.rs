@@ -26,7 +26,9 @@
 //!    cancelling thread, or by one worker in its stead, while `FIRING` is set.
 
 mod hook;
-#[cfg_attr(not(any(unix, loom)), path = "slot/no_polling.rs")]
+#[cfg_attr(not(any(unix, loom)), path = "slot/no_poll_state.rs")]
+mod poll_state;
+#[cfg(any(unix, loom))]
 mod polling;
 #[cfg(any(unix, loom))]
 mod spins;
@@ -43,7 +45,7 @@ use super::shown_wait::ShownWait;
 use crate::facade::{self, AtomicU32, Cell, Ordering, Track, Unparker};
 use crate::workers::{self, Refusal};
 
-use polling::PollState;
+use poll_state::PollState;
 #[cfg(any(unix, loom))]
 pub(crate) use polling::Polled;
 

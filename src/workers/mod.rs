@@ -16,7 +16,7 @@ mod thread;
 mod worker;
 
 pub(crate) use local_batch::LocalBatch;
-pub(crate) use name::with_thread_name;
+pub(crate) use name::ThreadName;
 pub(crate) use process::{
     begin_task, blocking, census, ensure_monitor, list, list_without_worker, others_wait, pass_on,
     unlist,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
-use crate::group::erased::{Runnable, erase};
+use crate::group::erased::{ErasedTask, Runnable, erase};
 use crate::group::scope::TaskGroup;
 use crate::group::state::group_state::GroupState;
 use crate::group::state::submit::{NotSpawned, RunsOn, WhenFull};
@@ -215,13 +215,17 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
     {
+        Task::new(self.group.core(), self.spec(location, role), isolation, f)
+    }
+
+    #[inline(always)]
+    fn spec(&self, location: &'static Location<'static>, role: Role) -> TaskSpec {
         // A stack size implies a thread of its own.
         let own_thread = (self.dedicated || self.stack_size.is_some()).then_some(OwnThread {
             stack_size: self.stack_size,
         });
         let group = || self.state().node().id();
-        let spec = TaskSpec::new(self.name.clone(), own_thread, location, role, group);
-        Task::new(self.group.core(), spec, isolation, f)
+        TaskSpec::new(self.name.clone(), own_thread, location, role, group)
     }
 
     /// Makes the task and submits it. If the group does not take it, ends it unrun.
@@ -250,7 +254,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         F: Closure<T, E> + 'scope,
     {
         // The handle tells what became of the task.
-        match self.submit(&task, WhenFull::Queue) {
+        match self.submit(erase(task.clone()), task.spec(), WhenFull::Queue) {
             Ok(()) => {}
             // The task is not on the counts, so its end is not reported.
             Err(NotSpawned::NoThread(error)) => drop(task.refuse(error)),
@@ -272,7 +276,7 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         let token = self.group.token();
 
         let task = self.prepare(location, Role::Task, None, f);
-        let kind = match self.submit(&task, WhenFull::Refuse) {
+        let kind = match self.submit(erase(task.clone()), task.spec(), WhenFull::Refuse) {
             Ok(()) => return Ok(TaskHandle::new(task)),
             Err(NotSpawned::NoThread(error)) => SpawnErrorKind::Os(error),
             Err(NotSpawned::Full) => SpawnErrorKind::Full,
@@ -295,26 +299,23 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 
     /// Hands the task to the group, which counts it and queues it, or starts its thread.
-    fn submit<T, F>(
+    #[inline(always)]
+    fn submit(
         &self,
-        task: &Arc<Task<'scope, T, F, E>>,
+        task: ErasedTask,
+        spec: &TaskSpec,
         when_full: WhenFull,
-    ) -> Result<(), NotSpawned>
-    where
-        T: Send + 'scope,
-        F: Closure<T, E> + 'scope,
-    {
+    ) -> Result<(), NotSpawned> {
         let state = self.state();
-        let role = task.spec().role;
 
         // The node of the daemons is made before the first daemon is counted.
-        state.base(role);
+        state.base(spec.role);
 
-        let runs_on = match task.spec().own_thread() {
+        let runs_on = match spec.own_thread() {
             None => RunsOn::AnyThread,
             Some(_) => RunsOn::OwnThread,
         };
-        state.submit(erase(task.clone()), role, runs_on, when_full)
+        state.submit(task, spec.role, runs_on, when_full)
     }
 }
 

@@ -1,10 +1,13 @@
 //! The end of a task: steps 3 to 6 (see [`record`](super::record)).
 
+use std::mem;
+
 use super::closure::Closure;
+use super::common::TaskRef;
 use super::record::Task;
 use super::watch_list::OnFinished;
-use crate::cancel::current;
-use crate::error::TaskError;
+use crate::cancel::current::{self, Recorded};
+use crate::error::{Failure, TaskError};
 use crate::facade::catch;
 use crate::group::job::{Claim, HandleAtEnd};
 use crate::group::state::yielding::YieldedPermits;
@@ -35,29 +38,16 @@ where
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
-        // With a permit, steps 3 and 5 are in one critical section of the watch list, so that no
-        // waiter gives its own permit away between the two.
-        let watch_list = before_end.map(|before_end| {
-            let watch_list = self.watch_list.lock();
-            if !self.job.is_watched() {
-                before_end();
-            }
-            watch_list
-        });
-        let handle = match self.job.end_unwatched(claim, status) {
+        let handle = match self.task().end_unwatched(claim, status, before_end) {
             Ok(handle) => handle,
-            Err(claim) => {
-                drop(watch_list);
-                return self.end_watched(claim, status, before_end);
-            }
+            Err(claim) => return self.end_watched(claim, status, before_end),
         };
-        drop(watch_list);
 
         // fault: result-outlives-the-end
         if handle == HandleAtEnd::Gone {
             self.drop_result(LogUntaken::Now);
         }
-        self.task_end(status)
+        self.task().task_end(status)
     }
 
     /// Ends a task that threads wait for, or that has callbacks.
@@ -68,8 +58,81 @@ where
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
+        let task = self.task();
+        task.announce_end(status, before_end);
+
+        // Step 5.
+        let handle = task.word.end(claim, status);
+        // fault: result-outlives-a-watched-end
+        if handle == HandleAtEnd::Gone {
+            self.drop_result(LogUntaken::Now);
+        }
+
+        task.wake_waiters();
+        task.task_end(status)
+    }
+
+    /// Drops a result that has no handle.
+    pub(super) fn drop_result(&self, when: LogUntaken) {
+        if let Some(value) = self.job.take() {
+            // The failure of an isolated task is in its result alone, so it is logged.
+            if let Some(isolation) = self.isolation {
+                self.task().log_untaken((isolation.failure)(&value), when);
+            }
+            // Most results have no destructor.
+            if mem::needs_drop::<T>() {
+                unbound(|| self.task().guard_drop(value));
+            }
+        }
+    }
+
+    /// Drops the closure unrun, and ends the task with `status`.
+    pub(super) fn drop_unrun(
+        &self,
+        claim: Claim,
+        status: TaskStatus,
+        before_end: Option<&dyn Fn()>,
+    ) -> TaskEnd {
+        let task = self.task();
+        task.end_permit_wait();
+        if let Some(closure) = self.job.closure(&claim) {
+            let _recorded = task.begin_drop();
+            task.guard_drop(closure);
+        }
+        task.end_unrun_trace(status);
+        self.end(claim, status, before_end)
+    }
+}
+
+impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
+    /// Ends a task that is not watched.
+    ///
+    /// # Errors
+    ///
+    /// Returns the claim of a watched task.
+    #[inline]
+    fn end_unwatched(
+        self,
+        claim: Claim,
+        status: TaskStatus,
+        before_end: Option<&dyn Fn()>,
+    ) -> Result<HandleAtEnd, Claim> {
+        // With a permit, steps 3 and 5 are in one critical section of the watch list, so that no
+        // waiter gives its own permit away between the two.
+        let _watch_list = before_end.map(|before_end| {
+            let watch_list = self.common.watch_list.lock();
+            if !self.word.is_watched() {
+                before_end();
+            }
+            watch_list
+        });
+        self.word.end_unwatched(claim, status)
+    }
+
+    /// Steps 3 and 4 of a task that is watched.
+    fn announce_end(self, status: TaskStatus, before_end: Option<&dyn Fn()>) {
         // Step 3. From now on, a waiter that comes finds the status and is owed a permit at once.
-        let mut watch_list = self.watch_list.lock();
+        let mut watch_list = self.common.watch_list.lock();
         let list = watch_list.get_or_insert_default();
         list.ending = Some(status);
         list.waiters
@@ -84,28 +147,18 @@ where
         }
 
         // Step 4, outside the lock, since callbacks are user code.
-        let callbacks = std::mem::take(&mut list.callbacks);
+        let callbacks = mem::take(&mut list.callbacks);
         drop(watch_list);
         for callback in callbacks {
             self.call(callback, status);
         }
-
-        // Step 5.
-        let handle = self.job.end(claim, status);
-        // fault: result-outlives-a-watched-end
-        if handle == HandleAtEnd::Gone {
-            self.drop_result(LogUntaken::Now);
-        }
-
-        self.wake_waiters();
-        self.task_end(status)
     }
 
     /// Step 6: gives the waiters their permits back, and wakes them.
-    fn wake_waiters(&self) {
-        let mut watch_list = self.watch_list.lock();
+    fn wake_waiters(self) {
+        let mut watch_list = self.common.watch_list.lock();
         let list = watch_list.get_or_insert_default();
-        let mut waiters = std::mem::take(&mut list.waiters);
+        let mut waiters = mem::take(&mut list.waiters);
         // Under the lock: a waiter that is awake finds that it has been taken out, and goes on.
         for yielded in waiters
             .iter_mut()
@@ -124,47 +177,37 @@ where
         }
     }
 
-    /// Drops a result that has no handle.
-    pub(super) fn drop_result(&self, when: LogUntaken) {
-        if let Some(value) = self.job.take() {
-            // The failure of an isolated task is in its result alone, so it is logged.
-            let failure = self
-                .isolation
-                .and_then(|isolation| (isolation.failure)(&value));
-            match (failure, when) {
-                (None, _) => {}
-                (Some(failure), LogUntaken::Now) => self.core.log_untaken(failure),
-                (Some(failure), LogUntaken::AtEndOfGroup) => {
-                    trace::in_destructor(|| self.core.log_untaken(failure));
-                }
+    /// Logs the failure that is the result of an isolated task, if it is one.
+    fn log_untaken(self, failure: Option<&Failure<E>>, when: LogUntaken) {
+        match (failure, when) {
+            (None, _) => {}
+            (Some(failure), LogUntaken::Now) => self.common.core.log_untaken(failure),
+            (Some(failure), LogUntaken::AtEndOfGroup) => {
+                trace::in_destructor(|| self.common.core.log_untaken(failure));
             }
-            unbound(|| self.guard_drop(value));
         }
     }
 
-    pub(super) fn call(&self, callback: OnFinished<'scope>, status: TaskStatus) {
+    /// Calls a callback of the end. Its panic is a failure of the task.
+    pub(super) fn call(self, callback: OnFinished<'scope>, status: TaskStatus) {
         if let Err(payload) = catch(|| unbound(|| callback(status))) {
             self.fail_aside(payload);
         }
     }
 
-    /// Drops the closure unrun, and ends the task with `status`.
-    pub(super) fn drop_unrun(
-        &self,
-        claim: Claim,
-        status: TaskStatus,
-        before_end: Option<&dyn Fn()>,
-    ) -> TaskEnd {
-        self.core.state.end_permit_wait(&self.spec.permit_wait);
-        if let Some(closure) = self.job.closure(&claim) {
-            let _recorded = current::begin_ill(
-                self.spec.identity(),
-                self.core.state.node().id(),
-                self.core.state.opened_in(),
-            );
-            self.guard_drop(closure);
-        }
-        self.end_unrun_trace(status);
-        self.end(claim, status, before_end)
+    /// Ends the wait of the task for a permit, if it had to wait.
+    fn end_permit_wait(self) {
+        let state = &self.common.core.state;
+        state.end_permit_wait(&self.common.spec.permit_wait);
+    }
+
+    /// Records that this thread drops values of the task, which never ran.
+    fn begin_drop(self) -> Recorded {
+        let state = &self.common.core.state;
+        current::begin_ill(
+            self.common.spec.identity(),
+            state.node().id(),
+            state.opened_in(),
+        )
     }
 }

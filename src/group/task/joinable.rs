@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::closure::Closure;
+use super::common::TaskRef;
 use super::end::LogUntaken;
 use super::record::Task;
 use super::spec::TaskSpec;
@@ -11,7 +12,7 @@ use super::watch_list::OnFinished;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::TaskError;
-use crate::group::erased::{Runnable, erase};
+use crate::group::erased::{ErasedTask, Runnable, erase};
 use crate::group::state::completions::Completions;
 use crate::group::state::deferred_drops::DeferredDrops;
 use crate::group::state::held_permits::Lending;
@@ -77,11 +78,11 @@ where
     E: TaskError,
 {
     fn spec(&self) -> &TaskSpec {
-        &self.spec
+        &self.common.spec
     }
 
     fn status(&self) -> TaskStatus {
-        self.job.status()
+        self.job.word().status()
     }
 
     fn take(&self) -> Option<T> {
@@ -89,7 +90,62 @@ where
     }
 
     fn no_result(&self) -> Cancelled {
-        let watch_list = self.watch_list.lock();
+        self.task().no_result()
+    }
+
+    #[inline]
+    fn run_in_place(&self) -> Option<Option<T>> {
+        if !self.job.word().is_plain() {
+            return None;
+        }
+        match self.place() {
+            Place::Anywhere => {}
+            Place::WhereItsSpanIs if self.is_at_home() => {}
+            _ => return None,
+        }
+
+        let _in_place = context::enter_in_place(self.task().base())?;
+        self.run_here()
+    }
+
+    fn cancel(&self, location: &'static Location<'static>) {
+        let task = self.task();
+        task.own()
+            .cancel(CancelCause::Requested { reason: None }, location);
+        // A task that has not begun never will.
+        match self.discard() {
+            Some(end) => self.common.core.state.leave_unrun(end),
+            None => trace::task_cancelled(self.common.spec.id.0, location),
+        }
+    }
+
+    fn detach(&self) {
+        if self.job.word().detach() {
+            self.drop_result(LogUntaken::AtEndOfGroup);
+        }
+    }
+
+    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded> {
+        self.task().add_waiter(slot, &|| erase(self.clone()))
+    }
+
+    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>) {
+        self.task().remove_waiter(slot);
+    }
+
+    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize) {
+        self.task()
+            .notify(completions, event, &|| erase(self.clone()));
+    }
+
+    fn on_finished(&self, callback: OnFinished<'scope>) {
+        self.task().on_finished(callback);
+    }
+}
+
+impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
+    fn no_result(self) -> Cancelled {
+        let watch_list = self.common.watch_list.lock();
         let no_result = watch_list.as_ref().and_then(|list| list.no_result.clone());
         drop(watch_list);
         if let Some(cancelled) = no_result {
@@ -100,52 +156,28 @@ where
         self.innermost().cancelled().unwrap_or_else(|| {
             Cancelled::new(
                 CancelCause::GroupFinished,
-                self.spec.location,
-                self.core.state.node().id(),
+                self.common.spec.location,
+                self.common.core.state.node().id(),
             )
         })
     }
 
-    #[inline]
-    fn run_in_place(&self) -> Option<Option<T>> {
-        if !self.job.is_plain() {
-            return None;
-        }
-        match self.place() {
-            Place::Anywhere => {}
-            Place::WhereItsSpanIs if self.is_at_home() => {}
-            _ => return None,
-        }
-        context::in_place(self.base(), || self.run_here())
-    }
-
-    fn cancel(&self, location: &'static Location<'static>) {
-        self.own()
-            .cancel(CancelCause::Requested { reason: None }, location);
-        // A task that has not begun never will.
-        match self.discard() {
-            Some(end) => self.core.state.leave_unrun(end),
-            None => trace::task_cancelled(self.spec.id.0, location),
-        }
-    }
-
-    fn detach(&self) {
-        if self.job.detach() {
-            self.drop_result(LogUntaken::AtEndOfGroup);
-        }
-    }
-
-    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded> {
-        let state = &self.core.state;
-        let mut watch_list = self.watch_list.lock();
-        if self.job.watch() {
+    /// See [`Joinable::add_waiter`]. `this` makes a reference to the task.
+    fn add_waiter(
+        self,
+        slot: &Arc<Slot>,
+        this: &dyn Fn() -> ErasedTask,
+    ) -> Result<WaitGuards, AlreadyEnded> {
+        let state = &self.common.core.state;
+        let mut watch_list = self.common.watch_list.lock();
+        if self.word.watch() {
             return Err(AlreadyEnded);
         }
 
         // Invariant 2 of the limit: the permit is given away in the critical section that enters
         // the waiter.
         let list = watch_list.get_or_insert_default();
-        let queued = || self.is_queued().then(|| erase(self.clone()));
+        let queued = || self.is_queued().then(this);
         let (mut yielded, guard) = state
             .yield_permits(Arc::as_ptr(slot).addr(), queued)
             .unzip();
@@ -169,8 +201,9 @@ where
         })
     }
 
-    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>) {
-        let mut watch_list = self.watch_list.lock();
+    /// See [`Joinable::remove_waiter`].
+    fn remove_waiter(self, slot: &Arc<Slot>) {
+        let mut watch_list = self.common.watch_list.lock();
         let Some(list) = watch_list.as_mut() else {
             return;
         };
@@ -188,20 +221,21 @@ where
         let mut drops = DeferredDrops::default();
         yielded.take_back();
         let by = Arc::as_ptr(slot).addr();
-        let removed = self.core.state.not_awaited(by, &mut drops);
+        let removed = self.common.core.state.not_awaited(by, &mut drops);
 
         // Tasks are dropped outside the lock.
         drop(watch_list);
         drop(removed);
     }
 
-    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize) {
-        if self.core.state.is_limited() && self.is_queued() {
-            completions.await_queued(erase(self.clone()));
+    /// See [`Joinable::notify`]. `this` makes a reference to the task.
+    fn notify(self, completions: Arc<Completions>, event: usize, this: &dyn Fn() -> ErasedTask) {
+        if self.common.core.state.is_limited() && self.is_queued() {
+            completions.await_queued(this());
         }
 
-        let mut watch_list = self.watch_list.lock();
-        if self.job.watch() {
+        let mut watch_list = self.common.watch_list.lock();
+        if self.word.watch() {
             drop(watch_list);
             return completions.push(event);
         }
@@ -213,16 +247,16 @@ where
         list.completions = Some((completions, event));
     }
 
-    fn on_finished(&self, callback: OnFinished<'scope>) {
-        let mut watch_list = self.watch_list.lock();
+    fn on_finished(self, callback: OnFinished<'scope>) {
+        let mut watch_list = self.common.watch_list.lock();
         let list = watch_list.get_or_insert_default();
-        if list.ending.is_none() && !self.job.watch() {
+        if list.ending.is_none() && !self.word.watch() {
             list.callbacks.push(callback);
             return;
         }
 
         // The callbacks have been taken already, so this one runs here.
-        let status = list.ending.unwrap_or_else(|| Joinable::status(self));
+        let status = list.ending.unwrap_or_else(|| self.word.status());
         drop(watch_list);
         self.call(callback, status);
     }

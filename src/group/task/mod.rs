@@ -1,6 +1,7 @@
 //! One task, from its spawn to its end, and its handle.
 
 pub(super) mod closure;
+mod common;
 mod end;
 pub(super) mod failed_item;
 pub(super) mod handle;

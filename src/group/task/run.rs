@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::closure::Closure;
+use super::common::TaskRef;
 use super::record::Task;
 use crate::cancel::actor::TaskIdentity;
-use crate::cancel::context::{self, OwnNode};
-use crate::error::{FailureKind, TaskError};
+use crate::cancel::context::{self, Inside, OwnNode};
+use crate::error::{Failure, FailureKind, TaskError};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
 use crate::group::permit_wait::PermitWait;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::{Stopwatch, Timing};
 use crate::group::task_end::{Place, Role, TaskEnd};
-use crate::workers;
+use crate::workers::ThreadName;
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -23,8 +24,7 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Runs the task in the frame that it belongs in. While the task has a handle, its frame finds
-    /// the node that a cancel through the handle makes.
+    /// Runs the task in the frame that it belongs in, and ends it there.
     fn run_in_frame(
         &self,
         this: &ErasedTask,
@@ -32,39 +32,30 @@ where
         begun: Stopwatch,
         before_end: Option<&dyn Fn()>,
     ) -> TaskEnd {
+        let _inside = self.task().enter(this);
+        let (status, value) = self.execute(&claim, begun);
         // A result is stored before the end can be seen.
-        let run = || {
-            let (status, value) = self.execute(&claim, begun);
-            if let Some(value) = value {
-                self.job.store(&claim, value);
-            }
-            self.end(claim, status, before_end)
-        };
-
-        // A handle may have cancelled the task after it was claimed, and have been dropped since.
-        //
-        // fault: handle-takes-its-cancel-along
-        if self.job.is_detached() && !self.job.is_tokened() {
-            context::within_task(self.base().clone(), run)
-        } else {
-            context::within_lazy(this.to_lazy(), run)
+        if let Some(value) = value {
+            self.job.store(&claim, value);
         }
+        self.end(claim, status, before_end)
     }
 
     /// Runs the task on the thread that joins it, if it can begin now.
     #[inline]
     pub(super) fn run_here(&self) -> Option<Option<T>> {
-        let state = &self.core.state;
+        let task = self.task();
+        let state = &self.common.core.state;
         // The permit first: a claimed task cannot go back to the queue.
-        let permit = state.begin_in_place(&self.spec.permit_wait)?;
-        let Some(claim) = self.job.claim() else {
+        let permit = state.begin_in_place(&self.common.spec.permit_wait)?;
+        let Some(claim) = task.word.claim() else {
             // fault: late-joiner-keeps-its-permit
             state.free_permit(permit);
             return None;
         };
 
-        if self.base().is_cancelled() {
-            self.note_never_ran();
+        if task.base().is_cancelled() {
+            task.note_never_ran();
             let end = self.drop_unrun(claim, TaskStatus::NeverRan, None);
             state.ended_in_place(end, permit);
             return Some(None);
@@ -73,8 +64,8 @@ where
         let holding = state.hold(permit);
         let (status, value) = self.execute(&claim, Stopwatch::start(Timing::Coarse));
         // `join` has consumed the handle, and takes the result along.
-        let end = match self.job.end_unshared(claim, status) {
-            Ok(()) => self.task_end(status),
+        let end = match task.word.end_unshared(claim, status) {
+            Ok(()) => task.task_end(status),
             Err(claim) => self.end_watched(claim, status, None),
         };
 
@@ -83,16 +74,62 @@ where
         state.ended_in_place(end, permit);
         Some(value)
     }
+}
+
+impl<E: TaskError> TaskRef<'_, '_, E> {
+    /// Enters the frame of the task, `this`. While the task has a handle, its frame finds the node
+    /// that a cancel through the handle makes.
+    fn enter(self, this: &ErasedTask) -> Inside {
+        // A handle may have cancelled the task after it was claimed, and have been dropped since.
+        //
+        // fault: handle-takes-its-cancel-along
+        if self.word.is_detached() && !self.word.is_tokened() {
+            context::enter_task(self.base().clone())
+        } else {
+            context::enter_lazy(this.to_lazy())
+        }
+    }
 
     /// Notes the cancel because of which the task never ran.
-    fn note_never_ran(&self) {
+    fn note_never_ran(self) {
         // The end of the scope cancels daemons, so they cut nothing short.
-        if self.spec.role == Role::Daemon {
+        if self.common.spec.role == Role::Daemon {
             return;
         }
         if let Some(cancelled) = self.innermost().cancelled() {
-            self.core.state.note_cut(&cancelled);
+            self.common.core.state.note_cut(&cancelled);
         }
+    }
+
+    /// Fails the task, for which the system refused a thread. Returns the failure if it is the
+    /// result.
+    fn refused(self, error: io::Error) -> (TaskStatus, Option<Failure<E>>) {
+        let kind = FailureKind::Spawn(error);
+        let traced = self.common.spec.begin_trace();
+        let failed = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
+        if let Some(traced) = traced {
+            self.end_trace_without_thread(traced);
+        }
+        failed
+    }
+
+    fn place(self) -> Place {
+        if self.common.spec.role == Role::Task {
+            self.common.spec.place()
+        } else {
+            Place::Elsewhere
+        }
+    }
+
+    #[cfg(not(loom))]
+    fn is_starting(self) -> bool {
+        // Tried, since the caller holds the lock of the queue, which comes after this one.
+        self.common.is_isolatable
+            && self
+                .common
+                .watch_list
+                .try_lock()
+                .is_some_and(|list| list.as_ref().is_some_and(|list| list.handshake.is_some()))
     }
 }
 
@@ -108,45 +145,38 @@ where
         timing: Timing,
         before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd> {
-        let claim = self.job.claim()?;
+        let task = self.task();
+        let claim = task.word.claim()?;
 
         // A cancel that came first means that the task never runs, even if the queue has not been
         // emptied yet.
-        if self.base().is_cancelled() {
-            self.note_never_ran();
+        if task.base().is_cancelled() {
+            task.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan, before_end));
         }
 
         let begun = Stopwatch::start(timing);
-        Some(match self.spec.name() {
-            Some(name) => workers::with_thread_name(name, || {
-                self.run_in_frame(this, claim, begun, before_end)
-            }),
-            None => self.run_in_frame(this, claim, begun, before_end),
-        })
+        let _named = self.common.spec.name().map(ThreadName::set);
+        Some(self.run_in_frame(this, claim, begun, before_end))
     }
 
     fn discard(&self) -> Option<TaskEnd> {
-        let claim = self.job.claim()?;
-        self.note_never_ran();
+        let claim = self.job.word().claim()?;
+        self.task().note_never_ran();
         Some(self.drop_unrun(claim, TaskStatus::NeverRan, None))
     }
 
     fn refuse(&self, error: io::Error) -> Option<TaskEnd> {
-        let claim = self.job.claim()?;
+        let task = self.task();
+        let claim = task.word.claim()?;
         // A task that would not have run has not lacked a thread.
-        if self.base().is_cancelled() {
-            self.note_never_ran();
+        if task.base().is_cancelled() {
+            task.note_never_ran();
             return Some(self.drop_unrun(claim, TaskStatus::NeverRan, None));
         }
 
-        let kind = FailureKind::Spawn(error);
-        let traced = self.spec.begin_trace();
-        let (status, value) = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
-        if let Some(traced) = traced {
-            self.end_trace_without_thread(traced);
-        }
         // The failure of an isolated task is its result.
+        let (status, value) = self.with_failure(task.refused(error));
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
@@ -154,42 +184,34 @@ where
     }
 
     fn claimed(&self) -> Claimed {
-        self.job.claimed()
+        self.job.word().claimed()
     }
 
     fn identity(&self) -> TaskIdentity {
-        self.spec.identity()
+        self.common.spec.identity()
     }
 
     fn place(&self) -> Place {
-        if self.spec.role == Role::Task {
-            self.spec.place()
-        } else {
-            Place::Elsewhere
-        }
+        self.task().place()
     }
 
     fn is_at_home(&self) -> bool {
-        self.spec.is_at_home()
+        self.common.spec.is_at_home()
     }
 
     #[cfg(not(loom))]
     fn is_starting(&self) -> bool {
-        // Tried, since the caller holds the lock of the queue, which comes after this one.
-        self.isolation.is_some()
-            && self
-                .watch_list
-                .try_lock()
-                .is_some_and(|list| list.as_ref().is_some_and(|list| list.handshake.is_some()))
+        self.task().is_starting()
     }
 
     fn own_thread(&self) -> Option<(&str, Option<usize>)> {
-        let stack_size = self.spec.own_thread()?.stack_size;
-        Some((self.spec.name().unwrap_or("taskgroup"), stack_size))
+        let stack_size = self.common.spec.own_thread()?.stack_size;
+        Some((self.common.spec.name().unwrap_or("taskgroup"), stack_size))
     }
 
     fn permit_wait(&self) -> Option<&PermitWait> {
-        (self.spec.role == Role::Task).then_some(&self.spec.permit_wait)
+        let spec = &self.common.spec;
+        (spec.role == Role::Task).then_some(&spec.permit_wait)
     }
 
     fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {

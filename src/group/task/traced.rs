@@ -1,8 +1,7 @@
 //! How a task ends its span.
 
-use super::closure::Closure;
-use super::record::Task;
-use crate::cancel::{Node, context};
+use super::common::TaskRef;
+use crate::cancel::Node;
 use crate::error::{Failure, TaskError};
 use crate::group::failure_log::failed_how;
 use crate::group::status::TaskStatus;
@@ -16,37 +15,30 @@ fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
     }
 }
 
-impl<'scope, T, F, E> Task<'scope, T, F, E>
-where
-    T: Send + 'scope,
-    F: Closure<T, E> + 'scope,
-    E: TaskError,
-{
+impl<E: TaskError> TaskRef<'_, '_, E> {
     /// Ends the span of a task that this thread has run. To be called in the frame of the task.
     #[cold]
     #[allow(clippy::boxed_local, reason = "the caller moves one word")]
-    pub(super) fn end_trace(&self, traced: Box<TaskRun>, status: TaskStatus) {
-        // A task without a handle keeps its node in its frame.
-        let node = context::made_own().unwrap_or_else(|| self.innermost());
-        traced.end(end_of(&node, status.as_str()));
+    pub(super) fn end_trace(self, traced: Box<TaskRun>, status: TaskStatus) {
+        traced.end(end_of(&self.innermost_here(), status.as_str()));
     }
 
     /// Ends the span that this thread has entered for a task that the system refused a thread.
     #[cold]
     #[allow(clippy::boxed_local, reason = "the caller moves one word")]
-    pub(super) fn end_trace_without_thread(&self, traced: Box<TaskRun>) {
+    pub(super) fn end_trace_without_thread(self, traced: Box<TaskRun>) {
         traced.end(end_of(&self.innermost(), "refused"));
     }
 
     /// Ends the span of a task that did not run, and counts the task.
     #[cold]
-    pub(super) fn end_unrun_trace(&self, status: TaskStatus) {
-        let group = self.core.state.trace();
+    pub(super) fn end_unrun_trace(self, status: TaskStatus) {
+        let group = self.common.core.state.trace();
         if let Some(group) = group.filter(|_| status == TaskStatus::NeverRan) {
             group.note_never_ran();
         }
 
-        let Some(task) = self.spec.take_trace() else {
+        let Some(task) = self.common.spec.take_trace() else {
             return;
         };
         let end = end_of(&self.innermost(), status.as_str());
@@ -58,14 +50,14 @@ where
 
     /// Ends the span of a task whose closure `try_spawn` gives back.
     #[cold]
-    pub(super) fn end_refused_trace(&self) {
-        if let Some(task) = self.spec.take_trace() {
+    pub(super) fn end_refused_trace(self) {
+        if let Some(task) = self.common.spec.take_trace() {
             task.end_unrun(end_of(&self.innermost(), "refused"));
         }
     }
 
     /// Sends the event of a failure that is the result of the task.
-    pub(super) fn tell_isolated(&self, failure: &Failure<E>) {
+    pub(super) fn tell_isolated(self, failure: &Failure<E>) {
         // The text is made by user code, so it is made only for a subscriber that wants it.
         if trace::wants_failures() {
             trace::isolated_failed(failed_how(failure.kind()), &failure.text());

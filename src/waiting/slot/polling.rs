@@ -20,9 +20,8 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::super::shown_wait::ShownWait;
-use super::spins::Spins;
 use super::{OnCancel, POLLING, Slot, WaitFor, Woken};
-use crate::facade::{self, Once, Ordering, Waker};
+use crate::facade::{self, Ordering, Waker};
 use crate::workers::{self, Refusal};
 
 /// How often a thread without a waker looks for a cancel.
@@ -40,49 +39,11 @@ pub(crate) enum Polled {
     Neither,
 }
 
-/// What a slot keeps for waits for descriptors.
-pub(super) struct PollState {
-    /// Made when the owner first waits for a descriptor in a scope.
-    waker: Once<Waker>,
-    /// How many spins were in vain lately. For the owner.
-    spins: Spins,
-}
-
-impl PollState {
-    pub(super) fn new() -> Self {
-        PollState {
-            waker: Once::new(),
-            spins: Spins::new(),
-        }
-    }
-
-    /// Wakes the owner from a wait for a descriptor. If there is no waker, the owner looks by
-    /// itself (invariant 4).
-    pub(super) fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            // fault: polling-thread-is-not-woken
-            waker.wake();
-        }
-    }
-
-    /// Returns the waker of the slot, which the first call makes. Returns none if the process has
-    /// no descriptor left. For the owner.
-    fn waker(&self) -> Option<&Waker> {
-        if self.waker.get().is_none() {
-            let made = Waker::new().ok()?;
-            // Only the owner makes it, so no other value can be there.
-            let _ = self.waker.set(made);
-        }
-
-        self.waker.get()
-    }
-}
-
 impl Slot {
     /// Calls `done` for a few microseconds, if the last waits of this thread for descriptors tell
     /// that this may be enough. Returns whether `done` has returned true.
     pub(crate) fn spin_before_poll(&self, done: impl FnMut() -> bool) -> bool {
-        self.0.poll.spins.try_spin(|| facade::spin(done))
+        self.0.poll.try_spin(|| facade::spin(done))
     }
 
     /// Blocks the owner in `poll` until a descriptor is ready, until the slot is marked if

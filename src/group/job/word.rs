@@ -1,6 +1,4 @@
-//! A job: a closure that runs at most once, and its result.
-//!
-//! # The word
+//! The word of a job.
 //!
 //! | bits | meaning | set by |
 //! |---|---|---|
@@ -10,18 +8,9 @@
 //! | `DETACHED` | the handle has been dropped | the drop of the handle |
 //! | `WATCHED` | a thread waits for the end, or a callback is registered for it | the watcher, under the lock of the watch list |
 //! | `TOKENED` | the task has a token of its own | the thread that makes the token |
-//!
-//! # Invariants
-//!
-//! 1. Only the holder of the [`Claim`] touches the closure. One thread gets the claim: the thread
-//!    that moves the phase from `QUEUED` to `RUNNING`.
-//! 2. The holder of the claim writes the result before the phase becomes `ENDED`. After that, only
-//!    the thread that sets `TAKEN` first touches the result.
 
-use std::fmt;
-
-use super::status::TaskStatus;
-use crate::facade::{AtomicU32, Cell, Ordering, Track};
+use super::super::status::TaskStatus;
+use crate::facade::{AtomicU32, Ordering};
 
 const PHASE: u32 = 0b11;
 const QUEUED: u32 = 0;
@@ -33,32 +22,6 @@ const TAKEN: u32 = 1 << 5;
 const DETACHED: u32 = 1 << 6;
 const WATCHED: u32 = 1 << 7;
 const TOKENED: u32 = 1 << 8;
-
-/// A closure to run once, and its result.
-///
-/// # Memory ordering
-///
-/// Everything before the job was queued happens before the closure runs: through the lock of the
-/// queue, or through the handle. The closure happens before every load that sees the phase `ENDED`.
-///
-/// # Safety
-///
-/// By the invariants of this module, one thread at a time has access to each cell. The word has one
-/// modification order, so exactly one exchange moves the phase from `QUEUED`, and exactly one
-/// `fetch_or` sets `TAKEN` first. The end is a release and the taker acquires it. The closure and
-/// the result move to other threads, so both must be `Send`. Threads share neither by reference, so
-/// neither has to be `Sync`.
-pub(crate) struct Job<F, T> {
-    word: AtomicU32,
-    closure: Cell<Option<F>>,
-    result: Cell<Option<T>>,
-    _leaks: Track,
-}
-
-// SAFETY: see the type; the cells move from thread to thread and are never shared.
-unsafe impl<F: Send, T: Send> Send for Job<F, T> {}
-// SAFETY: like `Send`.
-unsafe impl<F: Send, T: Send> Sync for Job<F, T> {}
 
 /// Whether a job has been claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,24 +47,27 @@ pub(crate) enum HandleAtEnd {
     Gone,
 }
 
-impl<F, T> Job<F, T> {
-    pub(crate) fn new(closure: F) -> Self {
-        Job {
-            word: AtomicU32::new(QUEUED),
-            closure: Cell::new(Some(closure)),
-            result: Cell::new(None),
-            _leaks: Track::new(),
-        }
+/// The phase of a job, and the bits about its handle and its watchers. It knows neither the closure
+/// nor the result.
+///
+/// # Memory ordering
+///
+/// The closure happens before every load that sees the phase `ENDED`.
+pub(crate) struct JobWord(AtomicU32);
+
+impl JobWord {
+    pub(super) fn new() -> Self {
+        JobWord(AtomicU32::new(QUEUED))
     }
 
     /// Takes the right to run the job, unless another thread has it.
     #[inline]
     pub(crate) fn claim(&self) -> Option<Claim> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Relaxed);
         while word & PHASE == QUEUED {
             // Relaxed: the closure came with the job, through the lock of the queue or with the
             // handle.
-            match self.word.compare_exchange_weak(
+            match self.0.compare_exchange_weak(
                 word,
                 word | RUNNING,
                 Ordering::Relaxed,
@@ -112,22 +78,6 @@ impl<F, T> Job<F, T> {
             }
         }
         None
-    }
-
-    /// Takes the closure out.
-    #[inline]
-    pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
-        // SAFETY: the claim is the right to the closure (invariant 1).
-        self.closure
-            .with_mut(|closure| unsafe { (*closure).take() })
-    }
-
-    /// Stores the result.
-    #[inline]
-    pub(crate) fn store(&self, _claim: &Claim, value: T) {
-        // SAFETY: until the end, the result belongs to the holder of the claim (invariant 2).
-        self.result
-            .with_mut(|result| unsafe { *result = Some(value) });
     }
 
     /// Ends the job with `status`, unless it is watched.
@@ -141,7 +91,7 @@ impl<F, T> Job<F, T> {
         claim: Claim,
         status: TaskStatus,
     ) -> Result<HandleAtEnd, Claim> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & WATCHED != 0 {
                 return Err(claim);
@@ -156,7 +106,7 @@ impl<F, T> Job<F, T> {
     /// Ends the job with `status`, watched or not.
     #[inline]
     pub(crate) fn end(&self, _claim: Claim, status: TaskStatus) -> HandleAtEnd {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Relaxed);
         loop {
             match self.exchange_for_end(word, status) {
                 Ok(handle) => return handle,
@@ -169,9 +119,9 @@ impl<F, T> Job<F, T> {
     #[inline]
     fn exchange_for_end(&self, word: u32, status: TaskStatus) -> Result<HandleAtEnd, u32> {
         let ended = word & !PHASE | ENDED | u32::from(status.code()) << STATUS_SHIFT;
-        // Release pairs with the acquires in `take`, `status` and `watch`: a thread that sees the
+        // Release pairs with the acquires in `take_result`, `status` and `watch`: a thread that sees the
         // end sees the result. Of `DETACHED`, nothing but the bit is read.
-        self.word
+        self.0
             .compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed)
             .map(|_| {
                 if word & DETACHED == 0 {
@@ -190,36 +140,25 @@ impl<F, T> Job<F, T> {
     /// Returns the claim if the job was watched before that.
     #[inline]
     pub(crate) fn end_unshared(&self, claim: Claim, status: TaskStatus) -> Result<(), Claim> {
-        if self.word.load(Ordering::Relaxed) & WATCHED != 0 {
+        if self.0.load(Ordering::Relaxed) & WATCHED != 0 {
             return Err(claim);
         }
 
         // Relaxed: no other thread can ask for the result, and the `Arc` orders the drop of the
         // memory. No other thread writes the word of a claimed job without a handle, so the store
         // overwrites nothing.
-        self.word.store(
+        self.0.store(
             ENDED | TAKEN | u32::from(status.code()) << STATUS_SHIFT,
             Ordering::Relaxed,
         );
         Ok(())
     }
 
-    /// Takes the result: the first call after the end gets it.
-    pub(crate) fn take(&self) -> Option<T> {
-        // Acquire pairs with the release of `exchange_for_end`.
-        let word = self.word.fetch_or(TAKEN, Ordering::Acquire);
-        if word & PHASE != ENDED || word & TAKEN != 0 {
-            return None;
-        }
-        // SAFETY: the job has ended and this call set `TAKEN` first (invariant 2).
-        self.result.with_mut(|result| unsafe { (*result).take() })
-    }
-
     /// Returns the state of the job, or how it ended.
     #[inline]
     pub(crate) fn status(&self) -> TaskStatus {
         // Acquire pairs with the release of `exchange_for_end`.
-        let word = self.word.load(Ordering::Acquire);
+        let word = self.0.load(Ordering::Acquire);
         match word & PHASE {
             QUEUED => TaskStatus::Queued,
             RUNNING => TaskStatus::Running,
@@ -230,17 +169,17 @@ impl<F, T> Job<F, T> {
     /// Returns whether the job is unclaimed and its task has no token of its own.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) == QUEUED
+        self.0.load(Ordering::Relaxed) & (PHASE | TOKENED) == QUEUED
     }
 
     /// Notes that the task has a token of its own.
     pub(crate) fn set_tokened(&self) {
-        self.word.fetch_or(TOKENED, Ordering::Relaxed);
+        self.0.fetch_or(TOKENED, Ordering::Relaxed);
     }
 
     #[inline]
     pub(crate) fn is_tokened(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & TOKENED != 0
+        self.0.load(Ordering::Relaxed) & TOKENED != 0
     }
 
     /// Returns whether the job has been claimed, and how much is left of it then.
@@ -248,7 +187,7 @@ impl<F, T> Job<F, T> {
     pub(crate) fn claimed(&self) -> Claimed {
         // Relaxed: the caller reads nothing but the word, and the `Arc` orders the drop of an
         // entry.
-        match self.word.load(Ordering::Relaxed) & (PHASE | TOKENED) {
+        match self.0.load(Ordering::Relaxed) & (PHASE | TOKENED) {
             ENDED => Claimed::Spent,
             word if word & PHASE == QUEUED => Claimed::No,
             _ => Claimed::Yes,
@@ -259,31 +198,31 @@ impl<F, T> Job<F, T> {
     /// the result.
     pub(crate) fn detach(&self) -> bool {
         // Relaxed: `take` acquires the result.
-        self.word.fetch_or(DETACHED, Ordering::Relaxed) & PHASE == ENDED
+        self.0.fetch_or(DETACHED, Ordering::Relaxed) & PHASE == ENDED
     }
 
     #[inline]
     pub(crate) fn is_detached(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & DETACHED != 0
+        self.0.load(Ordering::Relaxed) & DETACHED != 0
     }
 
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & WATCHED != 0
+        self.0.load(Ordering::Relaxed) & WATCHED != 0
     }
 
     /// Notes that the end is watched. Returns true if the job has ended already.
     pub(crate) fn watch(&self) -> bool {
         // Acquire pairs with the release of `exchange_for_end`. The watch list has a lock of its
         // own.
-        self.word.fetch_or(WATCHED, Ordering::Acquire) & PHASE == ENDED
+        self.0.fetch_or(WATCHED, Ordering::Acquire) & PHASE == ENDED
     }
-}
 
-impl<F, T> fmt::Debug for Job<F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+    /// Makes the caller the owner of the result. Returns false if the job has not ended, or if the
+    /// result has an owner.
+    pub(super) fn take_result(&self) -> bool {
+        // Acquire pairs with the release of `exchange_for_end`.
+        let word = self.0.fetch_or(TAKEN, Ordering::Acquire);
+        word & PHASE == ENDED && word & TAKEN == 0
     }
 }
