@@ -367,7 +367,7 @@ pub(crate) struct InsideInPlace {
 /// of the stack.
 #[inline]
 pub(crate) fn enter_in_place(node: &Arc<Node>) -> Option<InsideInPlace> {
-    with(|frames| {
+    let enter = |frames: &Frames| {
         if !frames.is_in(node) || holds_lock() {
             return None;
         }
@@ -381,19 +381,21 @@ pub(crate) fn enter_in_place(node: &Arc<Node>) -> Option<InsideInPlace> {
             before: frames.in_place.replace(depth),
             _in_place: in_place,
         })
-    })
+    };
+    FRAMES.try_with(enter).unwrap_or_else(|_| with(enter))
 }
 
 impl Drop for InsideInPlace {
     #[inline]
     fn drop(&mut self) {
-        with(|frames| {
+        let leave = |frames: &Frames| {
             // The task has asked for a node of its own.
             if frames.frames.borrow().len() > self.depth {
                 frames.pop();
             }
 
             frames.in_place.set(self.before);
-        });
+        };
+        FRAMES.try_with(leave).unwrap_or_else(|_| with(leave));
     }
 }

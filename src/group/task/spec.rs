@@ -29,6 +29,35 @@ struct Extras {
     trace: Option<Mutex<Option<Arc<TaskTrace>>>>,
 }
 
+impl Extras {
+    /// Boxed: most tasks have none of these, and tasks are many.
+    fn new(
+        id: TaskId,
+        name: Option<Cow<'static, str>>,
+        own_thread: Option<OwnThread>,
+        location: &'static Location<'static>,
+        group: TokenId,
+    ) -> Option<Box<Self>> {
+        let spawned = SpawnedTask {
+            id: id.0,
+            name: name.as_deref(),
+            group: group.0,
+            location,
+        };
+        let trace = trace::is_on().then(|| TaskTrace::new(spawned)).flatten();
+
+        // The subscriber may want no span of this task.
+        let plain = name.is_none() && own_thread.is_none() && trace.is_none();
+        (!plain).then(|| {
+            Box::new(Extras {
+                name,
+                own_thread,
+                trace: trace.map(|trace| Mutex::new(Some(trace))),
+            })
+        })
+    }
+}
+
 /// The thread of its own that a task asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnThread {
@@ -37,7 +66,7 @@ pub(crate) struct OwnThread {
 }
 
 impl TaskSpec {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         name: Option<Cow<'static, str>>,
         own_thread: Option<OwnThread>,
@@ -53,27 +82,10 @@ impl TaskSpec {
         };
 
         let id = TaskId::next();
-        let trace = if trace::is_on() {
-            TaskTrace::new(SpawnedTask {
-                id: id.0,
-                name: name.as_deref(),
-                group: group().0,
-                location,
-            })
-        } else {
-            None
-        };
-
-        // Boxed: most tasks have none of these, and tasks are many.
-        let plain = name.is_none() && own_thread.is_none() && trace.is_none();
-        let extras = if plain {
+        let extras = if name.is_none() && own_thread.is_none() && !trace::is_on() {
             None
         } else {
-            Some(Box::new(Extras {
-                name,
-                own_thread,
-                trace: trace.map(|trace| Mutex::new(Some(trace))),
-            }))
+            Extras::new(id, name, own_thread, location, group())
         };
 
         TaskSpec {
