@@ -14,7 +14,6 @@
 //! - a task that is queued and may begin.
 
 use std::collections::HashSet;
-use std::fs;
 use std::sync::atomic::{AtomicUsize as PlainUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -245,7 +244,9 @@ fn queued_notes(graph: &mut Graph) -> Vec<String> {
 /// What the system says of the threads of this process.
 #[cfg(target_os = "linux")]
 mod system {
-    use super::{HashSet, fs};
+    use std::fs;
+
+    use super::HashSet;
     use nix::libc;
 
     pub(super) fn this_thread() -> i32 {

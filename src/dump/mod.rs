@@ -13,6 +13,7 @@
 
 mod frames;
 mod line;
+#[cfg_attr(not(target_os = "linux"), path = "no_proc.rs")]
 mod proc;
 
 use std::io::{self, Read};

@@ -1,14 +1,12 @@
 //! What the kernel says about a thread, read without an allocation.
 
+use std::ffi::CStr;
+use std::fmt;
 use std::fs::File;
-use std::io;
-#[cfg(target_os = "linux")]
-use std::{ffi::CStr, fmt, io::Read};
+use std::io::{self, Read};
 
-#[cfg(target_os = "linux")]
 use rustix::fs::{Mode, OFlags};
 
-#[cfg(target_os = "linux")]
 use crate::snapshot::calls;
 
 /// A descriptor that is given up while a file is read, so that one can be read when the process has
@@ -29,14 +27,6 @@ pub(super) enum Doing {
     Unknown,
 }
 
-#[cfg(not(target_os = "linux"))]
-impl Reserve {
-    pub(super) fn doing(&mut self, _thread: i32) -> Doing {
-        Doing::Unknown
-    }
-}
-
-#[cfg(target_os = "linux")]
 impl Reserve {
     /// Returns what a thread does.
     pub(super) fn doing(&mut self, thread: i32) -> Doing {
@@ -75,13 +65,11 @@ impl Reserve {
 }
 
 /// A path that ends with a zero, in a buffer of its own.
-#[cfg(target_os = "linux")]
 struct Path {
     bytes: [u8; 64],
     length: usize,
 }
 
-#[cfg(target_os = "linux")]
 impl Path {
     fn new() -> Self {
         Path {
@@ -95,7 +83,6 @@ impl Path {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl fmt::Write for Path {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();

@@ -30,7 +30,6 @@ impl Drop for Helper {
 }
 
 /// Returns the numbers of the helpers in the system.
-#[cfg(target_os = "linux")]
 pub(crate) fn helpers() -> Vec<i32> {
     HELPERS.lock().clone()
 }

@@ -57,9 +57,7 @@ pub(crate) use frames::{Frame, FrameKind, FrameView, StartMark};
 #[cfg(all(unix, feature = "signal"))]
 pub(crate) use glance::Glance;
 pub(crate) use held::{HeldAs, HeldView};
-pub(crate) use helpers::Helper;
-#[cfg(target_os = "linux")]
-pub(crate) use helpers::helpers;
+pub(crate) use helpers::{Helper, helpers};
 pub(crate) use hold::{Held, downgraded, locked, locked_here, unlocked};
 pub(crate) use lane::{Busy, Describe, Lane, LaneView, OpenGroup};
 pub(crate) use push::{Pushed, mark_starting, push, push_here, to_sight};

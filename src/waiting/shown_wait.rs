@@ -16,7 +16,11 @@ pub(crate) struct WaitFor {
 impl WaitFor {
     /// The wait is for `object`, if nothing else was said.
     #[cfg_attr(
-        any(loom, not(any(feature = "net", feature = "io", feature = "process"))),
+        any(
+            loom,
+            not(unix),
+            not(any(feature = "net", feature = "io", feature = "process"))
+        ),
         allow(dead_code, reason = "only waits for descriptors ask")
     )]
     pub(crate) fn or_on(self, object: Object) -> WaitFor {

@@ -124,7 +124,7 @@ mod linux {
 /// This system is not asked: a task that has run for a whole tick counts as blocked.
 #[cfg(not(target_os = "linux"))]
 #[derive(Default)]
-pub(super) struct Looks;
+pub(super) struct Looks(());
 
 #[cfg(not(target_os = "linux"))]
 impl Looks {

@@ -24,14 +24,18 @@ macro_rules! calls {
     (@first pid) => { First::Process };
     ($($(#[$attribute:meta])* $name:ident = $number:ident $(of $first:ident)?;)*) => {
         &[$($(#[$attribute])* Call {
-            number: libc::$number,
+            number: libc::$number as i64,
             name: stringify!($name),
             first: calls!(@first $($first)?),
         }),*]
     };
 }
 
-// Calls that only some processors have stand under a condition.
+// Calls that not all processors have, or have under this name, stand under a condition.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the number of a call has 32 bits on some processors"
+)]
 const CALLS: &[Call] = calls! {
     read = SYS_read of fd;
     write = SYS_write of fd;
@@ -48,7 +52,6 @@ const CALLS: &[Call] = calls! {
     sendfile = SYS_sendfile of fd;
     splice = SYS_splice of fd;
     connect = SYS_connect of fd;
-    accept = SYS_accept of fd;
     accept4 = SYS_accept4 of fd;
     ioctl = SYS_ioctl of fd;
     fcntl = SYS_fcntl of fd;
@@ -65,14 +68,11 @@ const CALLS: &[Call] = calls! {
     close = SYS_close of fd;
     shutdown = SYS_shutdown of fd;
     ftruncate = SYS_ftruncate of fd;
-    fstat = SYS_fstat of fd;
     syncfs = SYS_syncfs of fd;
-    sync_file_range = SYS_sync_file_range of fd;
     vmsplice = SYS_vmsplice of fd;
     epoll_pwait2 = SYS_epoll_pwait2 of fd;
     sync = SYS_sync;
     statx = SYS_statx;
-    newfstatat = SYS_newfstatat;
     unlinkat = SYS_unlinkat;
     renameat2 = SYS_renameat2;
     mkdirat = SYS_mkdirat;
@@ -85,7 +85,6 @@ const CALLS: &[Call] = calls! {
     mprotect = SYS_mprotect;
     mremap = SYS_mremap;
     brk = SYS_brk;
-    io_getevents = SYS_io_getevents;
     openat = SYS_openat;
     ppoll = SYS_ppoll;
     pselect6 = SYS_pselect6;
@@ -97,16 +96,31 @@ const CALLS: &[Call] = calls! {
     rt_sigtimedwait = SYS_rt_sigtimedwait;
     rt_sigsuspend = SYS_rt_sigsuspend;
     restart_syscall = SYS_restart_syscall;
-    semtimedop = SYS_semtimedop;
-    semop = SYS_semop;
-    msgrcv = SYS_msgrcv;
-    msgsnd = SYS_msgsnd;
     mq_timedreceive = SYS_mq_timedreceive of fd;
     mq_timedsend = SYS_mq_timedsend of fd;
     sched_yield = SYS_sched_yield;
     madvise = SYS_madvise;
-    mmap = SYS_mmap;
     munmap = SYS_munmap;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    accept = SYS_accept of fd;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fstat = SYS_fstat of fd;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    sync_file_range = SYS_sync_file_range of fd;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    newfstatat = SYS_newfstatat;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    io_getevents = SYS_io_getevents;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    semtimedop = SYS_semtimedop;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    semop = SYS_semop;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    msgrcv = SYS_msgrcv;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    msgsnd = SYS_msgsnd;
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    mmap = SYS_mmap;
     #[cfg(target_arch = "x86_64")]
     open = SYS_open;
     #[cfg(target_arch = "x86_64")]

@@ -12,10 +12,14 @@ pub(super) use linux::Kernel;
 /// Systems that do not tell.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug, Default)]
-pub(super) struct Kernel;
+pub(super) struct Kernel(());
 
 /// What a thread does, as the system sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "these systems do not tell")
+)]
 pub(super) enum Doing {
     /// It runs, or waits for a processor.
     Runs,
