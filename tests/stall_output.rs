@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -16,7 +14,10 @@ use std::time::Duration;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Gate, LONG, Listener, is_child, run_in_child};
+use support::{
+    Gate, LONG, Listener, is_child, run_in_child, run_in_child_with_stderr,
+    run_in_child_with_stderr_by, unread_stderr,
+};
 use taskgroup::{StallPolicy, TaskGroup, on_stall};
 
 const SOON: Duration = Duration::from_millis(40);
@@ -100,21 +101,6 @@ fn the_default_is_one_warning_and_one_block_on_stderr() {
     assert_eq!(ends.count(), 1, "{stderr}");
 }
 
-/// Runs a test in a child with this standard error.
-fn run_with_stderr(test: &str, stderr: Stdio, command: &mut Command) {
-    let output = command
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
-        .stderr(stderr)
-        .output()
-        .expect("the test binary starts");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "{stdout}"
-    );
-}
-
 fn this_test() -> std::path::PathBuf {
     std::env::current_exe().expect("a test binary knows its path")
 }
@@ -130,7 +116,7 @@ fn a_closed_stderr_loses_the_block_and_nothing_else() {
     shell
         .args(["-c", "exec \"$0\" \"$@\" 2>&-"])
         .arg(this_test());
-    run_with_stderr(TEST, Stdio::null(), &mut shell);
+    run_in_child_with_stderr_by(&mut shell, TEST, Stdio::null());
 }
 
 #[test]
@@ -140,16 +126,8 @@ fn a_stderr_that_nothing_reads_keeps_no_task() {
         return stall_with_the_default_output();
     }
 
-    let (_unread, mut stderr) = UnixStream::pair().expect("there are descriptors");
-    stderr.set_nonblocking(true).expect("it is a socket");
-    while let Ok(written) = stderr.write(&[b'x'; 4096]) {
-        assert_ne!(written, 0);
-    }
-    let full = stderr.write(b"x").expect_err("it is full");
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    stderr.set_nonblocking(false).expect("it is a socket");
-    let mut command = Command::new(this_test());
-    run_with_stderr(TEST, OwnedFd::from(stderr).into(), &mut command);
+    let (_unread, full) = unread_stderr();
+    run_in_child_with_stderr(TEST, full);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The response to a deadlock: reports, hooks, the cancel.
 
-use std::io::Write as _;
+use std::panic::Location;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::policy::DeadlockPolicy;
 use super::report::Deadlock;
-use crate::cancel::CancelCause;
-use crate::facade::{PlainMutex, catch, start_thread};
-use crate::panics::log;
+use crate::cancel::{CancelCause, Node};
+use crate::facade::{PlainMutex, catch, start_thread, write_to_stderr};
+use crate::panics::{PanicPayload, drop_contained, log};
 
 type Hook = Arc<dyn Fn(&Deadlock) + Send + Sync>;
 
@@ -42,7 +43,12 @@ pub struct DeadlockHook(u64);
 /// value is dropped. Of several hooks, each is called.
 ///
 /// It is called on the thread that searches, outside of any scope. While it runs, no other deadlock
-/// is found. Its panic goes no further, and is a `tracing` error.
+/// is found. What the [policy](DeadlockPolicy) says comes after it, or two seconds after its begin.
+///
+/// # Panics
+///
+/// A panic of the hook goes no further, and is a `tracing` error. So is a panic of a destructor of
+/// what it has captured, if it is taken back while it runs.
 ///
 /// ```
 /// let hook = taskgroup::deadlock::on_found(|deadlock| eprintln!("{deadlock}"));
@@ -68,14 +74,55 @@ impl Drop for DeadlockHook {
     }
 }
 
+/// How long code of the user's and stderr may delay what the policy says.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a policy does beside the report.
+#[derive(Clone)]
+enum Action {
+    Cancel(Arc<Node>, CancelCause, &'static Location<'static>),
+    Abort,
+}
+
+impl Action {
+    fn of(policy: DeadlockPolicy, deadlock: &Deadlock) -> Option<Self> {
+        match policy {
+            DeadlockPolicy::Ignore | DeadlockPolicy::Report => None,
+            DeadlockPolicy::Cancel => cancel(deadlock),
+            DeadlockPolicy::Abort => Some(Action::Abort),
+        }
+    }
+
+    fn take(self) {
+        match self {
+            Action::Cancel(node, cause, location) => _ = node.cancel(cause, location),
+            Action::Abort => process::abort(),
+        }
+    }
+}
+
 /// Does what the policy says about a deadlock.
 pub(super) fn act(deadlock: &Deadlock, policy: DeadlockPolicy) {
-    // The report first: a cancel may end the process, and an abort does.
+    let Some(action) = Action::of(policy, deadlock) else {
+        return report(deadlock);
+    };
+
+    // The report comes first: a cancel may end the process, and an abort does. But a hook or the
+    // subscriber may wait for a lock that a thread of the circle has, so its time is limited. A
+    // cancel runs code of the user's too, and the search goes on meanwhile.
+    let (reported, is_reported) = mpsc::channel::<()>();
+    let acts = action.clone();
+    let started = start_thread("taskgroup-deadlock-act", None, move || {
+        // The end of the report drops the sender, which is an error here.
+        let _ = is_reported.recv_timeout(PATIENCE);
+        acts.take();
+    });
+
     report(deadlock);
-    match policy {
-        DeadlockPolicy::Ignore | DeadlockPolicy::Report => {}
-        DeadlockPolicy::Cancel => cancel(deadlock),
-        DeadlockPolicy::Abort => process::abort(),
+    drop(reported);
+    if let Err(error) = started {
+        log(|| tracing::warn!(%error, "no thread to act on a deadlock: the search waits for it"));
+        action.take();
     }
 }
 
@@ -83,42 +130,36 @@ pub(super) fn act(deadlock: &Deadlock, policy: DeadlockPolicy) {
 pub(super) fn report(deadlock: &Deadlock) {
     // Copied, so that no hook runs under the lock: it may add or take back a hook.
     let hooks: Vec<Hook> = HOOKS.lock().iter().map(|(_, hook)| hook.clone()).collect();
-    for hook in &hooks {
-        if catch(|| hook(deadlock)).is_err() {
-            log(|| tracing::error!("the hook of a deadlock panicked"));
+    let is_taken = !hooks.is_empty();
+    for hook in hooks {
+        if let Err(payload) = catch(|| hook(deadlock)) {
+            let panic = PanicPayload::new(payload);
+            log(|| tracing::error!(panic = panic.message(), "the hook of a deadlock panicked"));
         }
+        // If it was taken back meanwhile, this is the last of it, and drops what it captured.
+        drop_contained("deadlock hook", hook);
     }
-    if !hooks.is_empty() {
+    if is_taken {
         return;
     }
 
     let text = deadlock.to_string();
-    // A closed stderr is no reason to lose the thread: the event says it all once more.
-    let _ = writeln!(std::io::stderr(), "taskgroup: {text}");
+    // Stderr first: a subscriber may keep this thread, stderr only for a moment.
+    write_to_stderr(&format!("taskgroup: {text}\n"));
     log(|| tracing::error!(target: "taskgroup", "{text}"));
 }
 
-/// Cancels the innermost group that has the whole circle.
-fn cancel(deadlock: &Deadlock) {
+/// Returns the cancel of the innermost group that has the whole circle.
+fn cancel(deadlock: &Deadlock) -> Option<Action> {
     // A cancel that ends no wait would only hide the report among other errors.
     let group = deadlock
         .group
         .as_ref()
-        .filter(|_| deadlock.is_cancellable());
-    let (Some(group), Some(first)) = (group, deadlock.threads.first()) else {
-        return;
-    };
-
-    let (node, location) = (group.token.node().clone(), first.location());
+        .filter(|_| deadlock.is_cancellable())?;
+    let node = group.token.node().clone();
     let cause = CancelCause::Deadlock {
         cycle: deadlock.summary(),
     };
-    // A cancel runs hooks and callbacks of the user's, which may take any time. The search goes on
-    // meanwhile.
-    let started = start_thread("taskgroup-deadlock-cancel", None, move || {
-        node.cancel(cause, location);
-    });
-    if let Err(error) = started {
-        log(|| tracing::error!(%error, "no thread to cancel a deadlock"));
-    }
+    let location = deadlock.threads.first()?.location();
+    Some(Action::Cancel(node, cause, location))
 }

@@ -29,9 +29,11 @@ pub enum DeadlockPolicy {
     Report,
     /// Like `Report`, and the innermost group that has the whole circle is cancelled with the cause
     /// [`Deadlock`](crate::CancelCause::Deadlock). Other groups go on. Where the threads have no
-    /// group in common, or none of their waits can be cancelled, it is only reported.
+    /// group in common, or none of their waits can be cancelled, it is only reported. The cancel
+    /// waits for the report for two seconds at most: a hook or the subscriber may need what a
+    /// thread of the circle has.
     Cancel,
-    /// Like `Report`, and the process aborts.
+    /// Like `Report`, and the process aborts, two seconds later at most.
     Abort,
 }
 

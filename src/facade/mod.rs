@@ -22,6 +22,11 @@ mod spin;
 #[cfg(not(loom))]
 pub(crate) use spin::{linger, spin};
 
+#[cfg(not(loom))]
+mod stderr;
+#[cfg(not(loom))]
+pub(crate) use stderr::write_to_stderr;
+
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]

@@ -9,7 +9,7 @@ use taskgroup::deadlock::{self, DeadlockPolicy};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{CancelCause, CancelToken, TaskGroup, snapshot};
 
-use super::support::{self, Gate, LONG, alone, until};
+use super::support::{self, Bomb, Gate, LONG, alone, until};
 use super::{cross, names};
 
 #[test]
@@ -170,6 +170,145 @@ fn a_hook_that_panics_or_uses_the_crate_ends_no_search() {
             }
         },
     );
+}
+
+/// Plants a deadlock of two tasks on a thread of its own, with `hold` in one of them, and returns
+/// once it has ended by a cancel. A deadlock that stays ends the process.
+fn ends_by_a_cancel<T>(hold: impl FnOnce() -> T + Send) {
+    let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+    let (end, ended) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        // Without a word: stderr may be what the deadlock is about.
+        if ended.recv_timeout(LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
+            std::process::abort();
+        }
+    });
+    let outcome = TaskGroup::scope(|g| {
+        g.task().dedicated().spawn(|| {
+            let _held = hold();
+            cross(&a, &b, &both)
+        });
+        g.task().dedicated().spawn(|| cross(&b, &a, &both));
+        Ok(())
+    });
+    drop(end);
+    let error = outcome.expect_err("it was cancelled");
+    let cancelled = error.cancelled().expect("it was cancelled");
+    assert!(
+        matches!(cancelled.cause(), CancelCause::Deadlock { .. }),
+        "{cancelled}"
+    );
+}
+
+#[test]
+fn a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search() {
+    const NAME: &str = "a_panic_in_the_destructor_of_a_hook_that_was_taken_back_ends_no_search";
+    alone(NAME, || {
+        deadlock::set_policy(DeadlockPolicy::Cancel);
+        let (called, go_on) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+        let (calls, waits, bomb) = (called.clone(), go_on.clone(), Bomb("in a destructor"));
+        let hook = deadlock::on_found(move |_| {
+            let _captured = &bomb;
+            calls.open();
+            waits.wait();
+            // A payload that panics when it is dropped, on top.
+            std::panic::panic_any(Bomb("a payload"));
+        });
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                called.wait();
+                // The search has the last of it now.
+                drop(hook);
+                go_on.open();
+            });
+            ends_by_a_cancel(|| ());
+        });
+        // The search goes on.
+        ends_by_a_cancel(|| ());
+    });
+}
+
+#[test]
+fn a_deadlock_of_a_thread_that_holds_stderr_is_cancelled() {
+    alone(
+        "a_deadlock_of_a_thread_that_holds_stderr_is_cancelled",
+        || {
+            deadlock::set_policy(DeadlockPolicy::Cancel);
+            ends_by_a_cancel(|| std::io::stderr().lock());
+        },
+    );
+}
+
+#[test]
+fn a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled() {
+    const NAME: &str =
+        "a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled";
+    static HELD: StdMutex<()> = StdMutex::new(());
+
+    fn held() -> std::sync::MutexGuard<'static, ()> {
+        HELD.lock().expect("no holder panics")
+    }
+
+    alone(NAME, || {
+        deadlock::set_policy(DeadlockPolicy::Cancel);
+        let hook = deadlock::on_found(|_| drop(held()));
+        ends_by_a_cancel(held);
+        drop(hook);
+
+        let listener = support::Listener {
+            level: tracing::Level::ERROR,
+            hears: |_| drop(held()),
+        };
+        tracing::subscriber::set_global_default(listener).expect("it is the first");
+        ends_by_a_cancel(held);
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_deadlock_is_cancelled_although_nothing_reads_stderr() {
+    const NAME: &str = "a_deadlock_is_cancelled_although_nothing_reads_stderr";
+    if support::is_child() {
+        deadlock::set_policy(DeadlockPolicy::Cancel);
+        return ends_by_a_cancel(|| ());
+    }
+    let (_unread, full) = support::unread_stderr();
+    support::run_in_child_with_stderr(NAME, full);
+}
+
+/// A hook that never returns.
+#[cfg(unix)]
+#[test]
+fn a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort() {
+    use std::os::unix::process::ExitStatusExt;
+    const NAME: &str = "a_hook_that_waits_for_a_thread_of_the_deadlock_keeps_no_abort";
+    static HELD: StdMutex<()> = StdMutex::new(());
+
+    if support::is_child() {
+        deadlock::set_policy(DeadlockPolicy::Abort);
+        let _hook = deadlock::on_found(|_| {
+            println!("the hook waits");
+            drop(HELD.lock());
+        });
+        let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+        thread::spawn(|| {
+            thread::sleep(LONG);
+            std::process::exit(1);
+        });
+        let ended = TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(|| {
+                let _held = HELD.lock();
+                cross(&a, &b, &both)
+            });
+            g.task().dedicated().spawn(|| cross(&b, &a, &both));
+            Ok(())
+        });
+        panic!("it is not over: {ended:?}");
+    }
+    let output = support::run_in_child(NAME);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.signal(), Some(6), "not by SIGABRT: {text}");
+    assert!(text.contains("the hook waits"), "{text}");
 }
 
 /// The variable is read where the first thread waits: no other call starts the search.

@@ -7,7 +7,15 @@
 )]
 
 use std::fmt::{self, Write as _};
+#[cfg(unix)]
+use std::io::{ErrorKind, Write as _};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+#[cfg(unix)]
+use std::process::Stdio;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -215,6 +223,40 @@ pub(crate) fn run_in_small_child_with_stacks(test: &str, kib: u64, stack: usize)
 #[track_caller]
 pub fn run_in_child_with_descriptors(test: &str, count: u64) -> Output {
     child_output(&mut limited("-n", count), test)
+}
+
+/// Runs the test of this name alone, in a new process with this standard error. It has to pass.
+#[cfg(unix)]
+#[track_caller]
+pub(crate) fn run_in_child_with_stderr(test: &str, stderr: impl Into<Stdio>) {
+    run_in_child_with_stderr_by(&mut Command::new(this_test()), test, stderr.into());
+}
+
+/// Like [`run_in_child_with_stderr`], by a command that ends with the path of this test binary.
+#[cfg(unix)]
+#[track_caller]
+pub(crate) fn run_in_child_with_stderr_by(command: &mut Command, test: &str, stderr: Stdio) {
+    let output = child_output(command.stderr(stderr), test);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{test}: {}, {stdout}",
+        output.status
+    );
+}
+
+/// Returns a standard error that takes not one byte more, with the end that nothing reads.
+#[cfg(unix)]
+pub(crate) fn unread_stderr() -> (UnixStream, OwnedFd) {
+    let (unread, mut stderr) = UnixStream::pair().expect("there are descriptors");
+    stderr.set_nonblocking(true).expect("it is a socket");
+    while let Ok(written) = stderr.write(&[b'x'; 4096]) {
+        assert_ne!(written, 0);
+    }
+    let full = stderr.write(b"x").expect_err("it is full");
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    stderr.set_nonblocking(false).expect("it is a socket");
+    (unread, stderr.into())
 }
 
 fn this_test() -> PathBuf {
