@@ -13,7 +13,7 @@
 //! | `Read` | the thread that writes (a); without one, the writers that are queued (b) |
 //! | `Join` | the thread with the task in its frames (c) |
 //! | `Join` of a queued task | one of the running tasks of its group (d) |
-//! | `ScopeEnd` | each thread that has a task of the group in its frames (c) |
+//! | `ScopeEnd` | each thread that has a task of the group in its frames (c); of daemons see (f) |
 //! | `Completion`, `MapUnordered`, `Start` | one of those, if they are all that there are (e) |
 //!
 //! - (a) A guard, a turn and a running callback do not leave their thread.
@@ -21,8 +21,11 @@
 //! - (c) The frame goes before the end of the task can be seen.
 //! - (d) The task waits for a permit, and they have all.
 //! - (e) The end of one may be enough.
+//! - (f) The end of a scope cancels its daemons. So of the threads inside of a daemon only those
+//!   keep the scope that are in waits that no cancel ends, and wait for nothing that the cancel
+//!   ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::stuck::{How, Need};
 use crate::lanes::{self, FrameKind, HeldAs, Lane, LaneView, Object, WaitView};
@@ -114,6 +117,8 @@ impl Graph {
         graph.needs = (0..graph.threads.len())
             .map(|thread| graph.need(thread))
             .collect();
+        // Last, since the needs of all threads say what a daemon waits for.
+        graph.add_daemons();
         graph
     }
 
@@ -213,15 +218,91 @@ impl Graph {
         })
     }
 
-    /// The end of a scope waits for every task.
+    /// The end of a scope waits for every task. Its daemons come later, see [`Self::add_daemons`].
     fn end_need(&self, group: u64) -> Need {
-        let members = self.members.get(&group).map_or(&[][..], Vec::as_slice);
-        let keeps = members.iter().filter(|(thread, kind)| {
-            // The scope will cancel its daemons.
-            let wait = self.threads[*thread].view.wait;
-            *kind != FrameKind::Daemon || wait.is_some_and(|wait| !wait.flags.is_cancellable)
-        });
-        Need::each(keeps.map(|(thread, _)| *thread).collect())
+        let tasks = self.members_of(group).iter();
+        let tasks = tasks.filter(|(_, kind)| *kind != FrameKind::Daemon);
+        Need::each(tasks.map(|(thread, _)| *thread).collect())
+    }
+
+    fn members_of(&self, group: u64) -> &[(usize, FrameKind)] {
+        self.members.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    fn daemons_of(&self, group: u64) -> impl Iterator<Item = usize> + '_ {
+        let members = self.members_of(group).iter();
+        let daemons = members.filter(|(_, kind)| *kind == FrameKind::Daemon);
+        daemons.map(|(thread, _)| *thread)
+    }
+
+    /// Returns the group at the end of which this thread waits.
+    fn ends(&self, thread: usize) -> Option<u64> {
+        match self.threads[thread].asleep()? {
+            (WaitKind::ScopeEnd, wait) => match wait.object {
+                Object::Group(group) => Some(group),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Adds the daemons that keep a scope to the need of the thread at its end.
+    fn add_daemons(&mut self) {
+        let kept: Vec<_> = (0..self.threads.len())
+            .map(|thread| self.kept_by_daemons(thread))
+            .collect();
+        for (need, kept) in self.needs.iter_mut().zip(kept) {
+            if let Some(need) = need {
+                need.on.extend(kept);
+            }
+        }
+    }
+
+    /// Returns the threads that keep the scope at the end of which this thread waits, although the
+    /// scope cancels its daemons when nothing else is left.
+    fn kept_by_daemons(&self, thread: usize) -> Vec<usize> {
+        let Some(group) = self.ends(thread) else {
+            return Vec::new();
+        };
+
+        let (mut kept, mut seen) = (Vec::new(), HashSet::new());
+        let mut open: Vec<_> = self.daemons_of(group).collect();
+        while let Some(at) = open.pop() {
+            let asleep = self.threads[at].asleep();
+            let Some((_, wait)) = asleep.filter(|_| seen.insert(at)) else {
+                continue;
+            };
+            // The end of a scope inside a daemon waits for tasks that the cancel comes to as well.
+            if let Some(inner) = self.ends(at) {
+                open.extend(self.members_of(inner).iter().map(|(member, _)| *member));
+            } else if !wait.flags.is_cancellable && !self.is_freed(at, group, thread) {
+                kept.push(at);
+            }
+        }
+        kept
+    }
+
+    /// Returns whether the cancel of the daemons of `group` may let this thread go on, because
+    /// another thread that it waits for is in a daemon too. Such a wait is no evidence. The search
+    /// ends at the thread `end`, which waits for all of them.
+    fn is_freed(&self, thread: usize, group: u64, end: usize) -> bool {
+        let (mut open, mut seen) = (vec![thread], HashSet::from([end]));
+        while let Some(at) = open.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            let wait = self.threads[at].view.wait;
+            let is_cancellable = wait.is_some_and(|wait| wait.flags.is_cancellable);
+            if is_cancellable && self.is_inside_daemon(at, group) {
+                return true;
+            }
+
+            // The daemons of other scopes may not have been added yet.
+            let need = self.needs[at].iter();
+            open.extend(need.flat_map(|need| need.on.iter().chain(&need.beside)));
+            open.extend(self.ends(at).into_iter().flat_map(|of| self.daemons_of(of)));
+        }
+        false
     }
 
     /// A task has to end: any of those that there are, as far as is known.
@@ -324,6 +405,18 @@ impl Graph {
 
     /// Returns the groups that the innermost code of a thread is inside of, the innermost first.
     fn groups_around(&self, thread: usize) -> Vec<u64> {
+        let around = self.around(thread).into_iter();
+        around.map(|(group, _)| group).collect()
+    }
+
+    /// Returns whether a thread runs a daemon of this group, or code that a daemon waits for.
+    fn is_inside_daemon(&self, thread: usize, group: u64) -> bool {
+        self.around(thread).contains(&(group, FrameKind::Daemon))
+    }
+
+    /// Returns the bodies and tasks that the innermost code of a thread is inside of, each with its
+    /// group, the innermost first.
+    fn around(&self, thread: usize) -> Vec<(u64, FrameKind)> {
         let mut around = Vec::new();
         let mut at = Some((thread, self.threads[thread].view.frames.len()));
         while let Some((thread, depth)) = at {
@@ -335,11 +428,11 @@ impl Graph {
                 .find(|(_, frame)| frame.kind.is_task() || frame.kind == FrameKind::Scope);
             at = inner.and_then(|(index, frame)| match frame.kind {
                 FrameKind::Scope => {
-                    around.push(frame.id);
+                    around.push((frame.id, frame.kind));
                     Some((thread, index))
                 }
                 _ => {
-                    around.push(frame.group);
+                    around.push((frame.group, frame.kind));
                     // Goes on outside of the scope that opened the group of the task. Each step
                     // goes out in the tree of groups; a torn reading must not go round for ever.
                     let opened = self.opening(frame.group);

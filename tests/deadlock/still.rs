@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
-use taskgroup::{CancelToken, TaskGroup};
+use taskgroup::{CancelToken, TaskGroup, snapshot};
 
 use super::support::{self, Gate, LONG};
 use super::{cross, find_none, innocent, planted, quiet, until_asleep};
@@ -308,6 +308,66 @@ fn a_daemon_that_the_end_of_its_scope_cancels_is_no_deadlock() {
         TaskGroup::scope(|g| {
             g.task().name("daemon-waits").dedicated().spawn_daemon(|| {
                 drop(lock.lock()?);
+                Ok(())
+            });
+            g.task().dedicated().spawn(|| Ok(taskgroup::sleep(LONG)?));
+            Ok(())
+        })
+    });
+}
+
+/// Returns whether the body of a scope with this name, inside of a task, sleeps at its end.
+fn sleeps_at_its_end(scope: &str) -> bool {
+    let seen = snapshot();
+    let mut groups = seen.tasks().flat_map(|task| task.groups());
+    groups.any(|group| {
+        let wait = group.body().waits();
+        group.name() == Some(scope) && wait.is_some_and(|wait| !wait.since().is_zero())
+    })
+}
+
+#[test]
+fn a_task_inside_of_a_daemon_that_the_end_of_its_scope_cancels_is_no_deadlock() {
+    let lock = Mutex::new(());
+    innocent(&["inside-a-daemon"], || {
+        let _held = lock.lock_uncancellable();
+        TaskGroup::scope(|g| {
+            g.task().dedicated().spawn_daemon(|| {
+                // No cancel ends the daemon's own wait, at the end of this scope.
+                let inner = TaskGroup::builder().name("inside-of-a-daemon");
+                inner.scope(|inner| {
+                    inner.task().name("inside-a-daemon").dedicated().spawn(|| {
+                        support::until(|| sleeps_at_its_end("inside-of-a-daemon"));
+                        drop(lock.lock()?);
+                        Ok(())
+                    });
+                    anyhow::Ok(())
+                })?;
+                Ok(())
+            });
+            g.task().dedicated().spawn(|| Ok(taskgroup::sleep(LONG)?));
+            Ok(())
+        })
+    });
+}
+
+/// The cancel ends the wait of the one daemon, which lets the other go on.
+#[test]
+fn a_daemon_that_waits_for_a_daemon_that_the_end_of_its_scope_cancels_is_no_deadlock() {
+    let (lock, other, held_by_daemon) = (Mutex::new(()), Mutex::new(()), Gate::default());
+    let names = ["holds-for-a-daemon", "waits-for-a-daemon"];
+    innocent(&names, || {
+        let _held = lock.lock_uncancellable();
+        TaskGroup::scope(|g| {
+            g.task().name(names[0]).dedicated().spawn_daemon(|| {
+                let _other = other.lock()?;
+                held_by_daemon.open();
+                drop(lock.lock()?);
+                Ok(())
+            });
+            g.task().name(names[1]).dedicated().spawn_daemon(|| {
+                held_by_daemon.wait();
+                drop(other.lock_uncancellable());
                 Ok(())
             });
             g.task().dedicated().spawn(|| Ok(taskgroup::sleep(LONG)?));

@@ -269,6 +269,44 @@ fn a_daemon_in_a_wait_that_cannot_be_cancelled() {
     });
 }
 
+/// The cancel of the daemons ends the wait of the one task, and not of the other.
+#[test]
+fn a_task_inside_of_a_daemon_in_a_wait_that_cannot_be_cancelled() {
+    const NAME: &str = "a_task_inside_of_a_daemon_in_a_wait_that_cannot_be_cancelled";
+    alone(NAME, || {
+        deadlock::set_policy(DeadlockPolicy::Ignore);
+        thread::spawn(|| {
+            let (lock, begun) = (Mutex::new(()), Barrier::new(3));
+            let held = lock.lock_uncancellable();
+            let ended = TaskGroup::scope(|g| {
+                g.task().name("with-a-scope").dedicated().spawn_daemon(|| {
+                    TaskGroup::scope(|inner| {
+                        inner.task().name("goes-on").dedicated().spawn(|| {
+                            begun.wait();
+                            drop(lock.lock()?);
+                            Ok(())
+                        });
+                        inner.task().name("stays").dedicated().spawn(|| {
+                            begun.wait();
+                            drop(lock.lock_uncancellable());
+                            Ok(())
+                        });
+                        anyhow::Ok(())
+                    })?;
+                    Ok(())
+                });
+                begun.wait();
+                Ok(())
+            });
+            drop(held);
+            ended
+        });
+        let found = find(&["stays"]);
+        assert!(!found.is_cancellable(), "{found}");
+        // The threads stay, and end with the process.
+    });
+}
+
 #[test]
 fn groups_of_two_foreign_threads() {
     let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
