@@ -168,6 +168,9 @@ mod cases {
     /// The threads have not been asleep for long enough.
     pub(crate) const A_LONG_QUIET_TIME: &str = "a_quiet_time_that_is_not_over";
 
+    /// The search is silent at once, and wakes no thread.
+    pub(crate) const UNWOKEN: &str = "a_channel_of_crossbeam";
+
     /// A task waits for an event, beside a task that does `other`.
     fn event_beside(other: impl FnOnce() -> anyhow::Result<()> + Send) -> Result<(), GroupError> {
         let event = Event::new();
@@ -193,6 +196,13 @@ mod cases {
                 let (mut stream, _other) = taskgroup::net::UnixStream::pair()?;
                 stream.read_exact(&mut [0])?;
                 Ok(())
+            })
+        }),
+        // The thread does not look at its wait when the search wakes it.
+        (UNWOKEN, || {
+            event_beside(|| {
+                let (_sender, receiver) = crossbeam_channel::bounded::<()>(1);
+                Ok(taskgroup::channel::crossbeam::recv(&receiver)?)
             })
         }),
         ("a_thread_of_std", || {
@@ -400,6 +410,7 @@ fn main() {}
 #[cfg(target_os = "linux")]
 mod runner {
     use std::env;
+    use std::fs;
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, Command, Stdio, exit};
     use std::sync::mpsc::{self, RecvTimeoutError};
@@ -408,7 +419,7 @@ mod runner {
 
     use taskgroup::deadlock::{self, DeadlockPolicy};
 
-    use super::cases::{A_LONG_QUIET_TIME, Case, FOUND, SILENT};
+    use super::cases::{A_LONG_QUIET_TIME, Case, FOUND, SILENT, UNWOKEN};
 
     const CASE: &str = "TASKGROUP_TEST_CASE";
 
@@ -525,9 +536,16 @@ mod runner {
             expect_report(&lines, name)
         } else {
             // Several times as long as a report takes.
+            let before = sleeps(child.0.id());
             match lines.recv_timeout(Duration::from_secs(3)) {
-                Err(RecvTimeoutError::Timeout) => Ok(()),
-                other => Err(format!("{other:?}")),
+                Err(RecvTimeoutError::Timeout) => {}
+                other => return Err(format!("{other:?}")),
+            }
+            // A search that wakes the threads does so 500 times a second.
+            let slept = sleeps(child.0.id()) - before;
+            match name {
+                UNWOKEN if slept > 200 => Err(format!("its threads went to sleep {slept} times")),
+                _ => Ok(()),
             }
         };
 
@@ -540,6 +558,20 @@ mod runner {
             Ok(()) if !rest.is_empty() => Err(format!("the case ended: {rest}")),
             result => result,
         }
+    }
+
+    /// Returns how often the threads of a process have gone to sleep.
+    fn sleeps(pid: u32) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+        let sleeps = threads.map(|thread| {
+            let status = thread.expect("the process runs").path().join("status");
+            let status = fs::read_to_string(status).expect("the thread stays");
+            let mut lines = status.lines();
+            let sleeps = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            let sleeps = sleeps.expect("the kernel counts them").trim();
+            sleeps.parse::<u64>().expect("a number")
+        });
+        sleeps.sum()
     }
 
     fn expect_report(lines: &mpsc::Receiver<String>, name: &str) -> Result<(), String> {

@@ -52,9 +52,14 @@ pub(crate) fn wait_uncancellable_at(
     }
 }
 
-/// Runs `f`, which blocks in a channel of crossbeam's, and says so.
+/// Runs `f`, which blocks in a channel of crossbeam's, and says so. `on_cancel` says what `f` does
+/// when the scope is cancelled.
 #[cfg(feature = "crossbeam")]
 #[track_caller]
-pub(crate) fn blocked<T>(what: impl Into<WaitFor>, f: impl FnOnce() -> T) -> T {
-    slot().blocked(what.into(), Location::caller(), f)
+pub(crate) fn blocked<T>(
+    what: impl Into<WaitFor>,
+    on_cancel: OnCancel,
+    f: impl FnOnce() -> T,
+) -> T {
+    slot().blocked(what.into(), Location::caller(), on_cancel, f)
 }

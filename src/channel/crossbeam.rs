@@ -59,7 +59,8 @@ use super::progress::Progress;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::cancel::{Node, context};
 use crate::facade::spin;
-use crate::waiting::WaitKind;
+use crate::lanes::Object;
+use crate::waiting::{OnCancel, WaitKind};
 
 /// Blocks until there is a message, and receives it.
 ///
@@ -376,7 +377,12 @@ fn wait<'a>(
     // A cancel disconnects this receiver, which makes its operation ready.
     let closed = node.map(|node| (node, select.recv(node.closed())));
 
-    let selected = context::blocked(kind, || match limit {
+    let on_cancel = match closed {
+        Some(_) => OnCancel::Return,
+        None => OnCancel::Wait,
+    };
+    let what = kind.on(Object::None).limited(limit.is_some());
+    let selected = context::blocked(what, on_cancel, || match limit {
         None => Ok(select.select()),
         Some(limit) => select.select_deadline(limit),
     });

@@ -51,8 +51,9 @@ pub struct SuspectedWatch(Duration);
 ///
 /// A suspicion can be wrong: what another process writes into memory that it shares, or a debugger,
 /// is not seen. And it is silent where one thread of another library exists, such as the runtime of
-/// tokio, or the main thread in a `join` of std's. So it is for programs that consist of tasks of
-/// this crate, and their tests. Works on Linux; elsewhere nothing is found.
+/// tokio, or the main thread in a `join` of std's. So it is while one thread waits in a channel of
+/// crossbeam's, also by `channel::crossbeam`. It is for programs that
+/// consist of tasks of this crate, and their tests. Works on Linux; elsewhere nothing is found.
 ///
 /// Until it is dropped, a thread looks twice a second.
 ///

@@ -9,6 +9,7 @@
 //! - a thread that is not known to this crate, or is outside of its blocking points: it may run, or
 //!   return from a system call;
 //! - a wait with a time limit, in a scope with a deadline, or for a descriptor, a child or a token;
+//! - a wait in a channel of crossbeam's: the thread does not look at it when it is woken;
 //! - an alarm of the timer: a deadline with a callback, a hook that repeats;
 //! - a signal handler;
 //! - a task that is queued and may begin.
@@ -155,7 +156,8 @@ fn quiet_state() -> Option<(Graph, State)> {
     let graph = Graph::read();
     let is_asleep = |seen: &Seen| {
         seen.asleep().is_some_and(|(kind, wait)| {
-            !wait.flags.is_limited && (has_known_wakers(kind) || is_signal(kind))
+            let is_over_by_itself = wait.flags.is_limited || wait.flags.is_foreign;
+            !is_over_by_itself && (has_known_wakers(kind) || is_signal(kind))
         })
     };
     let (asleep, others): (Vec<_>, Vec<_>) = graph.threads.iter().partition(|seen| is_asleep(seen));

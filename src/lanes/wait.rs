@@ -68,6 +68,8 @@ pub(crate) struct WaitFlags {
     pub(crate) is_cancellable: bool,
     /// It has a time limit of its own.
     pub(crate) is_limited: bool,
+    /// The thread is in foreign code: a wake does not make it look whether the wait is over.
+    pub(crate) is_foreign: bool,
 }
 
 /// A wait, as a reader finds it.
@@ -97,6 +99,7 @@ pub(super) struct WaitCell {
 
 const IS_CANCELLABLE: u8 = 1;
 const IS_LIMITED: u8 = 2;
+const IS_FOREIGN: u8 = 4;
 
 impl WaitCell {
     pub(super) const fn new() -> Self {
@@ -128,7 +131,8 @@ impl WaitCell {
             0
         };
         let limited = if flags.is_limited { IS_LIMITED } else { 0 };
-        self.flags.store(cancellable | limited, Relaxed);
+        let foreign = if flags.is_foreign { IS_FOREIGN } else { 0 };
+        self.flags.store(cancellable | limited | foreign, Relaxed);
         // Not asleep yet: a wait that ends before its thread sleeps reads no clock.
         self.since.store(0, Relaxed);
         self.location.store(Some(location));
@@ -156,6 +160,7 @@ impl WaitCell {
             flags: WaitFlags {
                 is_cancellable: flags & IS_CANCELLABLE != 0,
                 is_limited: flags & IS_LIMITED != 0,
+                is_foreign: flags & IS_FOREIGN != 0,
             },
             location,
             since: self.since.load(Relaxed),

@@ -67,12 +67,33 @@ impl ShownWait {
         location: &'static Location<'static>,
         is_cancellable: bool,
     ) -> Self {
+        let flags = WaitFlags {
+            is_cancellable,
+            is_limited: what.is_limited,
+            is_foreign: false,
+        };
+        Self::with(what, location, flags)
+    }
+
+    /// Like [`begin`](Self::begin), for a wait in foreign code: a wake leads to no look.
+    #[cfg(feature = "crossbeam")]
+    pub(super) fn begin_foreign(
+        what: WaitFor,
+        location: &'static Location<'static>,
+        is_cancellable: bool,
+    ) -> Self {
+        let flags = WaitFlags {
+            is_cancellable,
+            is_limited: what.is_limited,
+            is_foreign: true,
+        };
+        Self::with(what, location, flags)
+    }
+
+    #[inline]
+    fn with(what: WaitFor, location: &'static Location<'static>, flags: WaitFlags) -> Self {
         let lane = lanes::mine();
         if let Some(lane) = lane {
-            let flags = WaitFlags {
-                is_cancellable,
-                is_limited: what.is_limited,
-            };
             lane.begin_wait(what.kind as u8, what.object, flags, location);
         }
         ShownWait(lane)

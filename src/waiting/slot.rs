@@ -328,12 +328,14 @@ impl Slot {
         woken
     }
 
-    /// Runs `f`, in which foreign code blocks the owner.
+    /// Runs `f`, in which foreign code blocks the owner. `on_cancel` says what that code does when
+    /// the scope is cancelled.
     #[cfg(feature = "crossbeam")]
     pub(crate) fn blocked<T>(
         &self,
         what: WaitFor,
         location: &'static Location<'static>,
+        on_cancel: OnCancel,
         f: impl FnOnce() -> T,
     ) -> T {
         let _blocked = loop {
@@ -343,8 +345,8 @@ impl Slot {
             }
         };
 
-        // The code of crossbeam's looks for no cancel.
-        let shown = ShownWait::begin(what, location, false);
+        let returns = on_cancel == OnCancel::Return;
+        let shown = ShownWait::begin_foreign(what, location, returns);
         shown.stamp();
         f()
     }

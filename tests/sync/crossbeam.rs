@@ -6,7 +6,7 @@ use crate::channels::{SHORT, cross_with_cancels};
 use crate::support::{Gate, LONG, until, watch};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use taskgroup::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, crossbeam};
-use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup};
+use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup, snapshot};
 
 #[test]
 fn messages_pass() -> anyhow::Result<()> {
@@ -415,4 +415,41 @@ fn cancels_and_messages_that_cross_lose_nothing() -> anyhow::Result<()> {
         cross_with_cancels(bounded(capacity), crossbeam::send, crossbeam::recv)?;
     }
     Ok(())
+}
+
+/// Runs `block` in a task, and cancels the task once it waits in a channel. Returns whether the
+/// snapshot says that a cancel ends the wait.
+fn is_shown_as_cancellable<T>(block: impl FnOnce() -> T + Send) -> bool {
+    let seen = TaskGroup::scope(|g| {
+        let task = g.task().dedicated().spawn(|| {
+            drop(block());
+            Ok(())
+        });
+        let mut seen = None;
+        until(|| {
+            let snapshot = snapshot();
+            let mut tasks = snapshot.tasks().filter(|seen| seen.id() == task.id());
+            let wait = tasks.next().and_then(|task| task.waits());
+            seen = wait.map(|wait| wait.is_cancellable());
+            seen.is_some()
+        });
+        g.cancel();
+        Ok(seen)
+    });
+    seen.expect("the task fails with nothing")
+        .expect("it has been seen")
+}
+
+#[test]
+fn a_snapshot_says_that_a_cancel_ends_the_waits() {
+    let _watch = watch();
+    let (sender, _receiver) = bounded(0);
+    assert!(is_shown_as_cancellable(|| crossbeam::recv(&never::<()>())));
+    assert!(is_shown_as_cancellable(|| {
+        crossbeam::recv_timeout(&never::<()>(), LONG)
+    }));
+    assert!(is_shown_as_cancellable(|| crossbeam::send(&sender, 1)));
+    assert!(is_shown_as_cancellable(|| {
+        crossbeam::send_timeout(&sender, 1, LONG)
+    }));
 }
