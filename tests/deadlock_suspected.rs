@@ -324,6 +324,48 @@ mod cases {
                 Ok(())
             })
         }),
+        ("a_callback_on_a_worker", || {
+            let [event, begun, go_on] = [const { Event::new() }; 3];
+            TaskGroup::scope(|g| {
+                planted();
+                g.task().dedicated().spawn(|| Ok(event.wait()?));
+                let ends = g.spawn(|| {
+                    begun.set();
+                    Ok(go_on.wait()?)
+                });
+                ends.on_finished(|_| {
+                    thread::park_timeout(LONG);
+                    event.set();
+                });
+                // Otherwise this thread could run the task at the end of the scope.
+                begun.wait()?;
+                go_on.set();
+                Ok(())
+            })
+        }),
+        ("the_destructor_of_a_result_on_a_worker", || {
+            struct Sets<'a>(&'a Event);
+            impl Drop for Sets<'_> {
+                fn drop(&mut self) {
+                    thread::park_timeout(LONG);
+                    self.0.set();
+                }
+            }
+
+            let [event, begun, go_on] = [const { Event::new() }; 3];
+            TaskGroup::scope(|g| {
+                planted();
+                g.task().dedicated().spawn(|| Ok(event.wait()?));
+                drop(g.spawn(|| {
+                    begun.set();
+                    go_on.wait()?;
+                    Ok(Sets(&event))
+                }));
+                begun.wait()?;
+                go_on.set();
+                Ok(())
+            })
+        }),
         ("a_release_hook_that_will_set_it", || {
             let event = Event::new();
             TaskGroup::scope(|outer| {

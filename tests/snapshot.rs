@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use taskgroup::sync::{Event, Mutex};
-use taskgroup::{Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, snapshot};
+use taskgroup::{
+    RegionKind, Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, shield, snapshot,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -245,4 +247,56 @@ fn a_snapshot_owns_what_it_has() {
     .unwrap();
     is_owned(&seen);
     assert_eq!(std::sync::Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_task_is_shown_while_its_callbacks_run() {
+    let (go_on, called_back) = (Event::new(), Event::new());
+    TaskGroup::scope(|g| {
+        let task = g.task().name("ends").spawn(|| Ok(go_on.wait()?));
+        task.on_finished(|_| shield(|| called_back.wait()).expect("no cancel comes through"));
+        go_on.set();
+
+        let seen = until(|seen| {
+            let task = seen.tasks().find(|seen| seen.id() == task.id())?;
+            let what = task.waits()?.object();
+            (task.inside().first()?.region == RegionKind::Shield && what.is_some())
+                .then(|| task.clone())
+        });
+        assert_eq!(seen.name(), Some("ends"));
+        called_back.set();
+        Ok::<_, anyhow::Error>(task.join()?)
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_task_is_shown_while_its_result_is_dropped() {
+    struct Waits<'a>(&'a Event);
+    impl Drop for Waits<'_> {
+        fn drop(&mut self) {
+            shield(|| self.0.wait()).expect("no cancel comes through");
+        }
+    }
+
+    let (go_on, dropped) = (Event::new(), Event::new());
+    TaskGroup::scope(|g| {
+        let task = g.spawn(|| {
+            go_on.wait()?;
+            Ok(Waits(&dropped))
+        });
+        let id = task.id();
+        drop(task);
+        go_on.set();
+
+        let seen = until(|seen| {
+            let task = seen.tasks().find(|seen| seen.id() == id)?;
+            let is_dropping = task.inside().first()?.region == RegionKind::Shield;
+            (is_dropping && task.waits().is_some()).then(|| task.clone())
+        });
+        assert_eq!(seen.state(), TaskState::Waiting);
+        dropped.set();
+        Ok::<_, anyhow::Error>(())
+    })
+    .unwrap();
 }

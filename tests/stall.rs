@@ -722,7 +722,7 @@ fn a_destructor_that_blocks_is_named() {
         threads.spawn(|| {
             let found = (0..)
                 .map(|index| reports.nth(index))
-                .find(|seen| seen.text.contains("dropping values"))
+                .find(|seen| seen.text.contains("dropping its values"))
                 .expect("`nth` gives up at some time");
             has(&found.text, &["let destructors not block"]);
             gate.open();

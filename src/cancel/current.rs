@@ -78,7 +78,7 @@ pub(crate) struct Recorded {
 
 /// Shows a task on the lane of this thread, with its name if it has one.
 #[inline(always)]
-fn show(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Shown {
+pub(crate) fn show(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Shown {
     let frame = lanes::push(Frame {
         kind,
         id: task.id.0,
@@ -101,7 +101,8 @@ fn add_name(task: &TaskIdentity) -> bool {
 }
 
 /// While it lives, the lane of this thread shows a task.
-struct Shown {
+#[must_use = "the task is shown for as long as this lives"]
+pub(crate) struct Shown {
     _frame: Pushed,
     is_named: bool,
 }

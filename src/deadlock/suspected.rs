@@ -164,8 +164,8 @@ fn quiet_state() -> Option<(Graph, State)> {
     // The thread that looks has a lane if a hook of it used the crate.
     let here = system::this_thread();
     let mut others = others.into_iter().filter(|seen| seen.view.system != here);
-    // A worker without a frame waits for work. Any other thread with a lane may run.
-    let is_idle = |seen: &Seen| seen.view.is_worker && seen.view.frames.is_empty();
+    // Any other thread with a lane may run, and so may a worker between two tasks.
+    let is_idle = |seen: &Seen| seen.view.is_idle;
     let may_begin = || graph.threads.iter().any(has_work);
     if asleep.is_empty() || !others.all(is_idle) || cancel::has_alarms() || may_begin() {
         return None;

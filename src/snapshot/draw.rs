@@ -299,12 +299,12 @@ fn describe(task: &TaskSnapshot) -> String {
 
     // A wait says more than the state that goes with it.
     let doing = match (task.state, &task.waits) {
-        (TaskState::Dropping, Some(wait)) => format!("drops what it captured, in {wait}"),
+        (TaskState::Dropping, Some(wait)) => format!("drops its values, in {wait}"),
         (_, Some(wait)) => wait.to_string(),
         (TaskState::Queued, None) => "queued".to_owned(),
         (TaskState::Elsewhere, None) => "in code that is not of this crate".to_owned(),
         (TaskState::InScope, None) => "in a scope".to_owned(),
-        (TaskState::Dropping, None) => "drops what it captured".to_owned(),
+        (TaskState::Dropping, None) => "drops its values".to_owned(),
         (_, None) => "running".to_owned(),
     };
     let _ = write!(text, ": {doing}");

@@ -13,8 +13,8 @@ use super::{Snapshot, tree};
 /// # Consistency
 ///
 /// The picture is *weakly consistent*. Each task is read at one moment, so its state and its wait
-/// belong together; different tasks are read at different moments. A task that lived all through
-/// the call is there once. A task that began or ended meanwhile is there once or not at all. The
+/// belong together; different tasks are read at different moments. A task that neither was spawned,
+/// began to run nor ended during the call is there once; any other once or not at all. The
 /// thread that holds a lock is named only if it still held the lock after the thread that waits had
 /// been read. A part that was being written just then is left out and
 /// [counted](Snapshot::incomplete).

@@ -73,8 +73,29 @@ fn work(pool: &'static Pool, worker: &Arc<Worker>) {
     }
 }
 
+/// While it lives, the lane of this thread shows a worker that waits for work.
+struct ShownIdle;
+
+impl ShownIdle {
+    fn begin() -> Self {
+        if let Some(lane) = lanes::mine() {
+            lane.set_idle(true);
+        }
+        ShownIdle
+    }
+}
+
+impl Drop for ShownIdle {
+    fn drop(&mut self) {
+        if let Some(lane) = lanes::mine() {
+            lane.set_idle(false);
+        }
+    }
+}
+
 /// Parks until the worker is woken. Returns `false` if it retires.
 fn stay_idle(pool: &'static Pool, worker: &Arc<Worker>) -> bool {
+    let _idle = ShownIdle::begin();
     loop {
         let expired = park_idle(IDLE_LIMIT);
         if worker.is_woken() {

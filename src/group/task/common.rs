@@ -10,6 +10,7 @@ use super::handshake::Handshake;
 use super::spec::TaskSpec;
 use super::watch_list::WatchList;
 use crate::cancel::context;
+use crate::cancel::current::{self, Shown};
 use crate::cancel::{Cancelled, Node, OwnedBy};
 use crate::error::TaskError;
 use crate::facade::Mutex;
@@ -17,6 +18,7 @@ use crate::group::core::GroupCore;
 use crate::group::job::{Claimed, JobWord};
 use crate::group::status::TaskStatus;
 use crate::group::task_end::{Role, TaskEnd};
+use crate::lanes::FrameKind;
 
 /// The part of a task that depends on neither the closure nor the result.
 pub(super) struct Common<'scope, E> {
@@ -111,6 +113,21 @@ impl<'a, 'scope, E: TaskError> TaskRef<'a, 'scope, E> {
     /// group is in. To be called in the frame of the task.
     pub(super) fn is_own(self, cancelled: &Cancelled) -> bool {
         self.innermost_here().owner_of(cancelled) != OwnedBy::Foreign
+    }
+
+    /// Shows the task on the lane of this thread while it runs user code outside of the closure.
+    pub(super) fn show(self, kind: FrameKind) -> Shown {
+        let group = self.common.core.state.node().id();
+        current::show(kind, &self.common.spec.identity(), group)
+    }
+
+    /// The kind of the frame in which the task runs.
+    #[inline]
+    pub(super) fn frame_kind(self) -> FrameKind {
+        match self.common.spec.role {
+            Role::Task => FrameKind::Task,
+            Role::Daemon => FrameKind::Daemon,
+        }
     }
 
     #[inline]

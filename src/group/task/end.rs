@@ -13,6 +13,7 @@ use crate::group::job::{Claim, HandleAtEnd};
 use crate::group::state::yielding::YieldedPermits;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
+use crate::lanes::FrameKind;
 use crate::scoped::unbound;
 use crate::trace;
 
@@ -74,15 +75,20 @@ where
 
     /// Drops a result that has no handle.
     pub(super) fn drop_result(&self, when: LogUntaken) {
-        if let Some(value) = self.job.take() {
+        let Some(value) = self.job.take() else {
+            return;
+        };
+
+        // Most results have neither a failure nor a destructor.
+        if self.isolation.is_some() || mem::needs_drop::<T>() {
+            // Until its end, the task is live, and a destructor may block.
+            let task = self.task();
+            let _shown = (when == LogUntaken::Now).then(|| task.show(FrameKind::Drops));
             // The failure of an isolated task is in its result alone, so it is logged.
             if let Some(isolation) = self.isolation {
-                self.task().log_untaken((isolation.failure)(&value), when);
+                task.log_untaken((isolation.failure)(&value), when);
             }
-            // Most results have no destructor.
-            if mem::needs_drop::<T>() {
-                unbound(|| self.task().guard_drop(value));
-            }
+            unbound(|| task.guard_drop(value));
         }
     }
 
@@ -149,6 +155,12 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         // Step 4, outside the lock, since callbacks are user code.
         let callbacks = mem::take(&mut list.callbacks);
         drop(watch_list);
+        if callbacks.is_empty() {
+            return;
+        }
+
+        // The task is live: a callback that blocks keeps its group.
+        let _shown = self.show(self.frame_kind());
         for callback in callbacks {
             self.call(callback, status);
         }

@@ -16,7 +16,7 @@ use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::Stopwatch;
 use crate::group::task_end::Role;
-use crate::lanes::{self, FrameKind};
+use crate::lanes;
 use crate::panics::PanicPayload;
 use crate::trace::TaskRun;
 
@@ -30,7 +30,7 @@ where
     /// isolated task may be its failure.
     #[inline]
     pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
-        let mut traced = self.common.spec.begin_trace();
+        let mut traced = self.task().begin_trace();
         let (status, value) = self.run_closure(claim, begun, &mut traced);
         if let Some(traced) = traced {
             self.task().end_trace(traced, status);
@@ -93,10 +93,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         let bindings = state.bindings();
         let recorded = current::begin(
             self.common.spec.identity(),
-            match self.common.spec.role {
-                Role::Task => FrameKind::Task,
-                Role::Daemon => FrameKind::Daemon,
-            },
+            self.frame_kind(),
             state.node().id(),
             state.opened_in(),
             bindings,

@@ -105,7 +105,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     /// result.
     fn refused(self, error: io::Error) -> (TaskStatus, Option<Failure<E>>) {
         let kind = FailureKind::Spawn(error);
-        let traced = self.common.spec.begin_trace();
+        let traced = self.begin_trace();
         let failed = self.failed(None, kind, TaskStatus::Failed, Duration::ZERO.into());
         if let Some(traced) = traced {
             self.end_trace_without_thread(traced);

@@ -9,7 +9,7 @@ use crate::cancel::{TaskId, TaskInfo, TokenId};
 use crate::facade::{Mutex, THREAD_FOR_EACH_TASK};
 use crate::group::permit_wait::PermitWait;
 use crate::group::task_end::{Place, Role};
-use crate::trace::{self, SpawnedTask, TaskRun, TaskTrace};
+use crate::trace::{self, SpawnedTask, TaskTrace};
 
 /// The identity of a task, and the options it was spawned with.
 pub(crate) struct TaskSpec {
@@ -128,12 +128,6 @@ impl TaskSpec {
     #[inline]
     pub(super) fn take_trace(&self) -> Option<Arc<TaskTrace>> {
         self.extras.as_ref()?.trace.as_ref()?.lock().take()
-    }
-
-    /// Enters the span of the task, which this thread runs.
-    #[inline]
-    pub(super) fn begin_trace(&self) -> Option<Box<TaskRun>> {
-        self.take_trace().map(TaskTrace::begin)
     }
 
     #[inline]

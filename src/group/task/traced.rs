@@ -1,11 +1,13 @@
 //! How a task ends its span.
 
+use std::sync::Arc;
+
 use super::common::TaskRef;
 use crate::cancel::Node;
 use crate::error::{Failure, TaskError};
 use crate::group::failure_log::failed_how;
 use crate::group::status::TaskStatus;
-use crate::trace::{self, EndOfTask, TaskRun};
+use crate::trace::{self, EndOfTask, TaskRun, TaskTrace};
 
 /// The end of a task whose innermost scope is the one of `node`.
 fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
@@ -16,10 +18,27 @@ fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
 }
 
 impl<E: TaskError> TaskRef<'_, '_, E> {
+    /// Enters the span of the task, which this thread runs.
+    #[inline]
+    pub(super) fn begin_trace(self) -> Option<Box<TaskRun>> {
+        self.common
+            .spec
+            .take_trace()
+            .map(|trace| self.enter_span(trace))
+    }
+
+    #[cold]
+    fn enter_span(self, trace: Arc<TaskTrace>) -> Box<TaskRun> {
+        // The subscriber may block, and the closure does not run yet.
+        let _shown = self.show(self.frame_kind());
+        trace.begin()
+    }
+
     /// Ends the span of a task that this thread has run. To be called in the frame of the task.
     #[cold]
     #[allow(clippy::boxed_local, reason = "the caller moves one word")]
     pub(super) fn end_trace(self, traced: Box<TaskRun>, status: TaskStatus) {
+        let _shown = self.show(self.frame_kind());
         traced.end(end_of(&self.innermost_here(), status.as_str()));
     }
 

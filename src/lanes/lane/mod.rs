@@ -59,6 +59,8 @@ pub(crate) struct Lane {
     batch: PlainRwLock<Option<Arc<dyn Describe>>>,
     /// The thread is a worker.
     is_worker: PlainBool,
+    /// The thread is a worker that waits for work, and runs no code of the user's.
+    is_idle: PlainBool,
     counts: Counts,
 }
 
@@ -79,6 +81,7 @@ impl Lane {
                 groups: PlainRwLock::new(Vec::new()),
                 batch: PlainRwLock::new(None),
                 is_worker: PlainBool::new(false),
+                is_idle: PlainBool::new(false),
                 counts: Counts::new(),
             }
         }
@@ -108,6 +111,7 @@ impl Lane {
         self.thread.write().take();
         self.names.write().clear();
         self.is_worker.store(false, Relaxed);
+        self.is_idle.store(false, Relaxed);
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
         let groups = mem::take(&mut *self.groups.write());
         drop(groups);
@@ -311,6 +315,12 @@ impl Lane {
     /// Shows that the thread is a worker. For the owner.
     pub(crate) fn become_worker(&self) {
         self.is_worker.store(true, Relaxed);
+    }
+
+    /// Shows whether a worker waits for work. For the owner.
+    pub(crate) fn set_idle(&self, is_idle: bool) {
+        // Under a version: a reader that finds it twice has found one wait.
+        self.version.change(|| self.is_idle.store(is_idle, Relaxed));
     }
 
     /// Shows the tasks that a worker has taken from a group and not begun. For the owner.

@@ -22,6 +22,8 @@ pub(crate) struct LaneView {
     pub(crate) system: i32,
     pub(crate) version: u32,
     pub(crate) is_worker: bool,
+    /// It waits for work.
+    pub(crate) is_idle: bool,
     /// The outermost first.
     pub(crate) frames: Vec<FrameView>,
     pub(crate) wait: Option<WaitView>,
@@ -48,6 +50,7 @@ impl Lane {
             system: self.system.load(Relaxed),
             version: 0,
             is_worker: self.is_worker.load(Relaxed),
+            is_idle: self.is_idle.load(Relaxed),
             frames: self.frames.view(),
             wait: self.wait.view(),
             held: self

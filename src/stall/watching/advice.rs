@@ -101,7 +101,7 @@ fn seen(doing: &Doing<'_>) -> String {
         }
         TaskState::InPlace => "waiting for a task that it runs on its own thread".to_owned(),
         TaskState::InScope => "inside of another scope".to_owned(),
-        TaskState::Dropping => "dropping values that it captured".to_owned(),
+        TaskState::Dropping => "dropping its values".to_owned(),
         _ if doing.is_known => "running".to_owned(),
         _ => "running, or blocked in code that is not ours".to_owned(),
     }
