@@ -191,7 +191,8 @@ impl fmt::Display for Told<'_> {
             0 => Ok(()),
             told => write!(
                 f,
-                ", told {told} times that it is cancelled, last at {}",
+                ", has seen the cancel {told} time{}, last at {}",
+                if told == 1 { "" } else { "s" },
                 Place(self.0.told_at)
             ),
         }

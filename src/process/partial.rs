@@ -33,6 +33,24 @@ use crate::error::chain;
 /// assert_eq!(partial.stdout(), b"complete?\n");
 /// assert!(partial.status().is_some_and(|status| status.success()));
 /// ```
+///
+/// [`timeout`](crate::timeout) returns `None` in place of the error if the time has passed. To keep
+/// the output, take it inside:
+///
+/// ```
+/// use std::time::Duration;
+/// use taskgroup::process::{Command, Partial};
+///
+/// let mut begun = None;
+/// let ended = taskgroup::timeout(Duration::from_millis(500), || {
+///     let output = Command::new("sh").args(["-c", "echo begun; exec sleep 60"]).output();
+///     output.inspect_err(|error| {
+///         begun = Partial::find(error).map(|partial| partial.stdout().to_vec());
+///     })
+/// })?;
+/// assert!(ended.is_none() && begun.is_some());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Partial {
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,

@@ -1,10 +1,17 @@
 //! The stats of a group, or of the process, as metrics.
+//!
+//! The latencies are a histogram if the recorder has buckets for them: see [`LATENCIES`]. Otherwise
+//! the exporter for Prometheus makes a summary of them, which has no `_bucket` to ask for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use taskgroup::{GroupStats, LatencyHistogram, ProcessStats, TaskStatus};
+
+/// The bounds of the buckets for the times from a cancel to an end, in seconds: for
+/// `PrometheusBuilder::set_buckets_for_metric` with the suffix `_cancel_latency_seconds`.
+pub(crate) const LATENCIES: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 
 /// What the stats of a group and of the process have in common.
 pub(crate) struct Numbers {

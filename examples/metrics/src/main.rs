@@ -25,13 +25,10 @@ use sha2::{Digest, Sha256};
 use taskgroup::net::TcpListener;
 use taskgroup::{TaskGroup, io};
 
-use crate::export::Exporter;
+use crate::export::{Exporter, LATENCIES};
 
 /// How many files are read at once.
 const AT_ONCE: usize = 4;
-
-/// The bounds of the buckets for times from a cancel to an end, in seconds.
-const LATENCIES: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);

@@ -62,7 +62,7 @@ impl Client {
         taskgroup::checkpoint()?;
         match (sent, read) {
             (_, Ok(1..)) if line.ends_with('\n') => Ok(line),
-            _ => anyhow::bail!("the process has closed the connection: it has ended"),
+            _ => anyhow::bail!("the process has closed the connection: it serves no more"),
         }
     }
 }

@@ -336,7 +336,7 @@ fn a_client_says_that_the_process_has_ended() {
         client.snapshot().unwrap();
         client
     });
-    let text = "the process has closed the connection: it has ended";
+    let text = "the process has closed the connection: it serves no more";
     assert_eq!(client.snapshot().unwrap_err().to_string(), text);
     assert_eq!(client.cancel(1).unwrap_err().to_string(), text);
 }

@@ -399,7 +399,7 @@ fn a_process_that_ends_is_told_after_the_terminal_was_restored() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(
         text.trim(),
-        "taskgroup-top: the process has closed the connection: it has ended"
+        "taskgroup-top: the process has closed the connection: it serves no more"
     );
 }
 
