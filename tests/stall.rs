@@ -251,7 +251,7 @@ fn the_report_has_the_cause_before_the_scope_ends() {
             "scope `first failure`",
             "ended after all",
             "; task `rows` (",
-            " after its cancel; no task saw it",
+            " after its cancel; no task of this group saw it",
         ],
     );
 }

@@ -146,8 +146,13 @@ impl fmt::Display for WorstLatencies {
             Some(seen) if seen.task.id == last.task.id => {
                 write!(f, ", and saw it after {}", Span(seen.latency))
             }
-            Some(seen) => write!(f, "; {} saw it after {}", seen.task, Span(seen.latency)),
-            None => f.write_str("; no task saw it"),
+            Some(seen) => write!(
+                f,
+                "; latest to see one: {}, after {}",
+                seen.task,
+                Span(seen.latency)
+            ),
+            None => f.write_str("; no task of this group saw it"),
         }
     }
 }
@@ -178,7 +183,7 @@ mod tests {
         assert!(
             worst
                 .to_string()
-                .ends_with("after its cancel; no task saw it")
+                .ends_with("after its cancel; no task of this group saw it")
         );
         worst.note(Some(second / 2), second, || task(2));
         worst.note(Some(second / 4), second, || task(3));
@@ -187,10 +192,10 @@ mod tests {
         let text = worst.to_string();
         assert!(text.starts_with("task `t1` ("), "{text}");
         assert!(
-            text.contains(") ended 2.0 s after its cancel; task `t2` ("),
+            text.contains(") ended 2.0 s after its cancel; latest to see one: task `t2` ("),
             "{text}"
         );
-        assert!(text.ends_with(") saw it after 500 ms"), "{text}");
+        assert!(text.ends_with("), after 500 ms"), "{text}");
 
         worst.note(Some(second), second * 3, || task(4));
         let text = worst.to_string();

@@ -76,7 +76,8 @@ impl<E: TaskError> GroupError<E> {
             .to_end()
             .is_some_and(|end| end.latency() >= WORTH_A_LINE)
         {
-            node.add_child(Node::new(worst.to_string()));
+            // No failure either: the task may be one of those above.
+            node.add_child(Node::new(format!("note: {worst}")));
         }
         node
     }

@@ -394,7 +394,7 @@ mod tests {
             state: TaskState::Dropping,
             ..running()
         };
-        says(&dropping, &["dropping values", "destructors"]);
+        says(&dropping, &["dropping its values", "destructors"]);
         let in_place = Doing {
             state: TaskState::InPlace,
             ..running()
