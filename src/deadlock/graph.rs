@@ -14,6 +14,7 @@
 //! | `Join` | the thread with the task in its frames (c) |
 //! | `Join` of a queued task | one of the running tasks of its group (d) |
 //! | `ScopeEnd` | each thread that has a task of the group in its frames (c); of daemons see (f) |
+//! | `ScopeEnd` of a race | one of those, if they are all that there are (e) |
 //! | `Completion`, `MapUnordered`, `Start` | one of those, if they are all that there are (e) |
 //!
 //! - (a) A guard, a turn and a running callback do not leave their thread.
@@ -172,7 +173,7 @@ impl Graph {
                     self.permit_need(group)
                 }
             },
-            (WaitKind::ScopeEnd, Object::Group(group)) => Some(self.end_need(group)),
+            (WaitKind::ScopeEnd, Object::Group(group)) => self.end_need(group),
             (WaitKind::Completion | WaitKind::MapUnordered, Object::Group(group)) => {
                 self.completion_need(thread, group)
             }
@@ -219,10 +220,15 @@ impl Graph {
     }
 
     /// The end of a scope waits for every task. Its daemons come later, see [`Self::add_daemons`].
-    fn end_need(&self, group: u64) -> Need {
+    fn end_need(&mut self, group: u64) -> Option<Need> {
+        // The first result of a race cancels its other tasks, so one task may be enough.
+        if self.group(group)?.is_race {
+            return self.all_members(group).map(Need::one);
+        }
+
         let tasks = self.members_of(group).iter();
         let tasks = tasks.filter(|(_, kind)| *kind != FrameKind::Daemon);
-        Need::each(tasks.map(|(thread, _)| *thread).collect())
+        Some(Need::each(tasks.map(|(thread, _)| *thread).collect()))
     }
 
     fn members_of(&self, group: u64) -> &[(usize, FrameKind)] {

@@ -25,6 +25,8 @@ pub(crate) struct GroupView {
     pub(crate) live: usize,
     /// Its last task has ended, and it takes no more.
     pub(crate) is_closed: bool,
+    /// The first result cancels its other tasks.
+    pub(crate) is_race: bool,
     /// A part of it could not be read.
     pub(crate) is_busy: bool,
 }

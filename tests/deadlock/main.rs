@@ -9,16 +9,16 @@ mod support;
 mod tasks;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use taskgroup::deadlock::{self, Certainty, Deadlock, DeadlockPolicy};
 use taskgroup::sync::Mutex;
-use taskgroup::{CancelToken, TaskState, snapshot};
+use taskgroup::{CancelToken, GroupError, GroupSnapshot, TaskGroup, TaskState, snapshot};
 
-use support::{LONG, until, watch};
+use support::{Gate, LONG, until, watch};
 
 /// Deadlocks are planted here, so the thread that looks for them must not end the process.
 fn quiet() -> support::Watch {
@@ -78,6 +78,56 @@ fn until_asleep(tasks: &[&str]) {
         });
         waiting.count() == tasks.len()
     });
+}
+
+/// Returns once the body of such a group sleeps until the end of its scope.
+fn until_ending(is_it: impl Fn(&GroupSnapshot) -> bool) {
+    until(|| {
+        let seen = snapshot();
+        seen.all_groups().any(|group| {
+            let wait = group.body().waits();
+            is_it(group) && wait.is_some_and(|wait| !wait.since().is_zero())
+        })
+    });
+}
+
+fn is_race(group: &GroupSnapshot) -> bool {
+    group.policy() == "cancel siblings at a panic"
+}
+
+/// Races two tasks, neither of which runs in place of the call.
+fn race_on_workers(tasks: [&(dyn Fn() -> anyhow::Result<()> + Sync); 2]) -> Result<(), GroupError> {
+    let (caller, next) = (thread::current().id(), AtomicUsize::new(0));
+    let begun = [Gate::default(), Gate::default()];
+    let (next, begun) = (&next, &begun);
+    // The caller may run one of three.
+    taskgroup::race([0; 3].map(|_| {
+        move || {
+            if thread::current().id() == caller {
+                begun.iter().for_each(Gate::wait);
+                anyhow::bail!("in place");
+            }
+            match next.fetch_add(1, Ordering::SeqCst) {
+                index @ 0..=1 => {
+                    begun[index].open();
+                    tasks[index]()
+                }
+                _ => anyhow::bail!("one too many"),
+            }
+        }
+    }))
+}
+
+/// Locks in a task with this name, in a scope of its own.
+fn lock_in_a_task(name: &'static str, lock: &Mutex<()>) -> anyhow::Result<()> {
+    TaskGroup::scope(|g| {
+        g.task().name(name).dedicated().spawn(|| {
+            drop(lock.lock()?);
+            Ok(())
+        });
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// Runs `plant` on a thread and under a token of its own until a deadlock of these tasks is found,

@@ -7,7 +7,10 @@ use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
 use taskgroup::{CancelToken, TaskGroup, snapshot};
 
 use super::support::{self, Gate, LONG};
-use super::{cross, find_none, innocent, planted, quiet, until_asleep};
+use super::{
+    cross, find_none, innocent, is_race, lock_in_a_task, planted, quiet, race_on_workers,
+    until_asleep, until_ending,
+};
 
 /// A task holds a lock in `wait`, and another waits for the lock.
 fn holder_in(names: [&'static str; 2], wait: impl Fn() -> anyhow::Result<()> + Send + Sync) {
@@ -373,6 +376,29 @@ fn a_daemon_that_waits_for_a_daemon_that_the_end_of_its_scope_cancels_is_no_dead
             g.task().dedicated().spawn(|| Ok(taskgroup::sleep(LONG)?));
             Ok(())
         })
+    });
+}
+
+/// The first result of a race cancels the others.
+#[test]
+fn a_race_that_another_task_may_win_is_no_deadlock() {
+    let _watch = quiet();
+    let lock = Mutex::new(());
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            token.run(|| {
+                let _held = lock.lock_uncancellable();
+                race_on_workers([&|| Ok(taskgroup::sleep(LONG)?), &|| {
+                    lock_in_a_task("may-lose", &lock)
+                }])
+            })
+        });
+
+        let _cancels = token.clone().drop_guard();
+        until_asleep(&["may-lose"]);
+        until_ending(is_race);
+        (0..3).for_each(|_| find_none(&["may-lose"]));
     });
 }
 

@@ -11,7 +11,8 @@ use taskgroup::{CancelToken, TaskGroup, TaskHandle};
 
 use super::support::{Gate, alone};
 use super::{
-    cross, find, find_none, find_with_tail, planted, planted_with_tail, quiet, until_asleep,
+    cross, find, find_none, find_with_tail, lock_in_a_task, planted, planted_with_tail, quiet,
+    race_on_workers, until_asleep,
 };
 
 #[test]
@@ -304,6 +305,17 @@ fn a_task_inside_of_a_daemon_in_a_wait_that_cannot_be_cancelled() {
         let found = find(&["stays"]);
         assert!(!found.is_cancellable(), "{found}");
         // The threads stay, and end with the process.
+    });
+}
+
+#[test]
+fn a_race_of_tasks_that_all_want_a_lock_of_the_caller() {
+    let lock = Mutex::new(());
+    planted(&["wants-1", "wants-2"], || {
+        let _held = lock.lock_uncancellable();
+        race_on_workers([&|| lock_in_a_task("wants-1", &lock), &|| {
+            lock_in_a_task("wants-2", &lock)
+        }])
     });
 }
 

@@ -53,6 +53,8 @@ impl Describe for GroupState {
             Fatal::Panics => "cancel siblings at a panic",
             Fatal::None => "collect",
         };
+        // Only a race goes on at an error.
+        view.is_race = matches!(info.fatal, Fatal::Panics);
         view.deadline = self.node().effective_deadline();
 
         // The cause of a cancel is under the lock of the node.
