@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::abandoned::{Abandoned, ListedThread};
 use crate::cancel::{Cancelled, context, current};
-use crate::facade::{Mutex, Payload, catch, start_thread, this_thread};
+use crate::facade::{Mutex, Payload, catch, error_event, start_thread, this_thread, warn_event};
 use crate::lanes::{self, Frame, FrameKind};
 use crate::panics::{PanicPayload, log};
 use crate::scoped::unbound;
@@ -162,7 +162,7 @@ where
         begin,
     ) {
         log(
-            || tracing::warn!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"),
+            || warn_event!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"),
         );
         // Without a thread the caller has to wait for `f` in any case.
         let f = call.lock().f.take();
@@ -244,7 +244,7 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
     // the call, which no other thread has any more.
     if let Err(payload) = result.and_then(|value| catch(|| drop(value))) {
         log(|| {
-            tracing::error!(
+            error_event!(
                 panic = PanicPayload::new(payload).message(),
                 "an abandoned thread panicked"
             )

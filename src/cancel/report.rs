@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::node::{KeptCanceller, Node, Observer};
-use crate::facade::Payload;
+use crate::facade::{Payload, error_event, warn_event};
 use crate::panics::{PanicPayload, log};
 
 /// How long callbacks and hooks may keep the cancelling thread without being named.
@@ -32,7 +32,7 @@ pub(super) fn timed(
     }
 
     log(|| {
-        tracing::warn!(
+        warn_event!(
             %location,
             ?ran,
             "a callback or hook of a cancel kept the cancelling thread"
@@ -90,7 +90,7 @@ impl Node {
             None => {
                 let panic = PanicPayload::new(payload);
                 log(|| {
-                    tracing::error!(
+                    error_event!(
                         token = self.id().0,
                         panic = panic.message(),
                         "a cancel callback panicked"

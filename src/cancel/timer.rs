@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use super::deadline::{NEVER, decode, encode};
 use super::id::TokenId;
 use crate::facade::{
-    self, Mutex, MutexGuard, Unparker, contained, global, park_timeout, start_thread,
+    self, Mutex, MutexGuard, Unparker, contained, error_event, global, park_timeout, start_thread,
 };
 use crate::panics::log;
 
@@ -166,7 +166,7 @@ fn start() {
     if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
         TIMER.lock().watch = Watch::NoThread;
         log(
-            || tracing::error!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
+            || error_event!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
         );
     }
 }

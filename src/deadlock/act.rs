@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::policy::DeadlockPolicy;
 use super::report::Deadlock;
 use crate::cancel::{CancelCause, Node};
-use crate::facade::{PlainMutex, catch, start_thread, write_to_stderr};
+use crate::facade::{PlainMutex, catch, error_event, start_thread, warn_event, write_to_stderr};
 use crate::panics::{PanicPayload, drop_contained, log};
 
 type Hook = Arc<dyn Fn(&Deadlock) + Send + Sync>;
@@ -121,7 +121,7 @@ pub(super) fn act(deadlock: &Deadlock, policy: DeadlockPolicy) {
     report(deadlock);
     drop(reported);
     if let Err(error) = started {
-        log(|| tracing::warn!(%error, "no thread to act on a deadlock: the search waits for it"));
+        log(|| warn_event!(%error, "no thread to act on a deadlock: the search waits for it"));
         action.take();
     }
 }
@@ -134,7 +134,7 @@ pub(super) fn report(deadlock: &Deadlock) {
     for hook in hooks {
         if let Err(payload) = catch(|| hook(deadlock)) {
             let panic = PanicPayload::new(payload);
-            log(|| tracing::error!(panic = panic.message(), "the hook of a deadlock panicked"));
+            log(|| error_event!(panic = panic.message(), "the hook of a deadlock panicked"));
         }
         // If it was taken back meanwhile, this is the last of it, and drops what it captured.
         drop_contained("deadlock hook", hook);
@@ -146,7 +146,7 @@ pub(super) fn report(deadlock: &Deadlock) {
     let text = deadlock.to_string();
     // Stderr first: a subscriber may keep this thread, stderr only for a moment.
     write_to_stderr(&format!("taskgroup: {text}\n"));
-    log(|| tracing::error!(target: "taskgroup", "{text}"));
+    log(|| error_event!("{text}"));
 }
 
 /// Returns the cancel of the innermost group that has the whole circle.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8 as PlainU8, Ordering::Relaxed};
 
-use crate::facade::write_to_stderr;
+use crate::facade::{warn_event, write_to_stderr};
 use crate::panics::log;
 
 /// The variable of the environment that sets the policy at the start.
@@ -73,7 +73,7 @@ impl DeadlockPolicy {
             let mut all = Self::ALL.iter();
             let found = all.find(|(_, _, name)| *name == text);
             if found.is_none() {
-                log(|| tracing::warn!(text, "{VARIABLE} has no such policy"));
+                log(|| warn_event!(text, "{VARIABLE} has no such policy"));
                 // Few runs of tests have a subscriber.
                 write_to_stderr(&format!("taskgroup: {VARIABLE} has no policy {text:?}\n"));
             }

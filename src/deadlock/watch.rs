@@ -24,7 +24,7 @@ use super::confirm::search;
 use super::graph::is_candidate;
 use super::policy::DeadlockPolicy;
 use super::{act, suspected};
-use crate::facade::{PlainMutex, contained, park_timeout, start_thread};
+use crate::facade::{PlainMutex, contained, park_timeout, start_thread, warn_event};
 use crate::lanes;
 use crate::panics::log;
 
@@ -72,7 +72,7 @@ pub(super) fn begin() {
         *runs = false;
         WATCHED.store(false, SeqCst);
         drop(runs);
-        log(|| tracing::warn!(%error, "no thread to look for deadlocks"));
+        log(|| warn_event!(%error, "no thread to look for deadlocks"));
     }
 }
 

@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 use std::thread;
 
-use crate::facade::{Payload, catch, local};
+use crate::facade::{Payload, catch, error_event, local};
 use crate::panics::{discard, log};
 
 /// The values that are still to be dropped. `None` while this thread drops nothing here.
@@ -92,7 +92,7 @@ fn raise(payload: Payload) {
 }
 
 fn discard_logged(payload: Payload) {
-    log(|| tracing::error!("the destructor of an error panicked, and another panic hides it"));
+    log(|| error_event!("the destructor of an error panicked, and another panic hides it"));
     discard(payload);
 }
 

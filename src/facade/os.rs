@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
+use super::error_event;
+
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(debug_assertions)]
@@ -159,7 +161,7 @@ impl Drop for Contained {
         // A panic of the user's subscriber must not come out of here. The process then ends without
         // a message.
         std::mem::forget(catch(|| {
-            tracing::error!("a panic where none can be contained: the process aborts")
+            error_event!("a panic where none can be contained: the process aborts")
         }));
         std::process::abort();
     }

@@ -12,7 +12,7 @@ use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::Actor;
 use crate::cancel::{CancelCause, Cancelled, Node};
 use crate::error::{Elapsed, Failure, FailureKind, GroupError, Origin, TaskError, find_echoes};
-use crate::facade::{Mutex, catch};
+use crate::facade::{Mutex, catch, error_event};
 use crate::panics::{PanicPayload, log};
 use crate::trace::{self, FailedHow};
 
@@ -86,7 +86,7 @@ impl<E: TaskError> FailureLog<E> {
 
         // `Abort` comes before everything else: the process is to end where the panic was.
         if matches!(kind, FailureKind::Panic(_)) && self.on_panic == OnPanic::Abort {
-            log(|| tracing::error!(%cancelled, "a panic aborts the process"));
+            log(|| error_event!(%cancelled, "a panic aborts the process"));
             std::process::abort();
         }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::state::group_state::GroupState;
 use crate::error::{GroupError, TaskError};
+use crate::facade::error_event;
 use crate::panics::{drop_contained, log};
 use crate::stall::{EndedScope, StallPolicy, ended};
 
@@ -78,6 +79,6 @@ impl Text {
     }
 
     fn log(&self) {
-        log(|| tracing::error!("{}", self.0));
+        log(|| error_event!("{}", self.0));
     }
 }

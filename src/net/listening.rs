@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 
 use super::socket::time_limit;
 use crate::cancel::context;
-use crate::facade::{AtomicU32, Ordering};
+use crate::facade::{AtomicU32, Ordering, error_event};
 use crate::panics::log;
 use crate::readiness::{Interest, Patience, retry};
 use crate::waiting::WaitKind;
@@ -55,7 +55,7 @@ impl Listening {
 
         if wish.into_inner() == WAITS {
             if let Err(error) = rustix::io::ioctl_fionbio(fd, false) {
-                log(|| tracing::error!(%error, "a listener could not be made blocking again"));
+                log(|| error_event!(%error, "a listener could not be made blocking again"));
             }
         }
     }

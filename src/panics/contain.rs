@@ -1,7 +1,7 @@
 //! Destructors of the user's on threads that a panic must not end.
 
 use super::payload::PanicPayload;
-use crate::facade::catch;
+use crate::facade::{catch, error_event};
 use crate::trace::log;
 
 /// Drops a value of the user's where a panic must not go further. A panic of its destructor is
@@ -9,6 +9,6 @@ use crate::trace::log;
 pub(crate) fn drop_contained(what: &str, value: impl Sized) {
     if let Err(payload) = catch(move || drop(value)) {
         let panic = PanicPayload::new(payload);
-        log(|| tracing::error!(panic = panic.message(), "the drop of a {what} panicked"));
+        log(|| error_event!(panic = panic.message(), "the drop of a {what} panicked"));
     }
 }

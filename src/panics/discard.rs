@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::mem;
 
-use crate::facade::catch;
+use crate::facade::{catch, error_event};
 use crate::trace::log;
 
 /// Drops a payload. A panic of its destructor is logged and goes no further.
@@ -20,7 +20,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
             Ok(()) => return,
             Err(next) => {
                 log(|| {
-                    tracing::error!(
+                    error_event!(
                         "the destructor of a panic payload panicked: {}",
                         message_of(&*next)
                     )

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::look::Look;
 use super::state::Process;
-use crate::facade::{Mutex, Waker, contained, start_thread};
+use crate::facade::{Mutex, Waker, contained, error_event, start_thread};
 use crate::panics::log;
 use crate::readiness::{self, Interest, Watched};
 use crate::waiting::WaitKind;
@@ -62,7 +62,7 @@ pub(super) fn adopt(child: Arc<Process>) {
     let run = move || contained(|| run(waker.as_deref()));
     if let Err(error) = start_thread("taskgroup-reaper", None, run) {
         without_a_thread();
-        log(|| tracing::error!(%error, "no thread for dropped child processes: they are killed"));
+        log(|| error_event!(%error, "no thread for dropped child processes: they are killed"));
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::blocking;
 use crate::cancel::{Cancelled, Retried};
 use crate::error::{TaskError, line_of};
-use crate::facade::{self, Random};
+use crate::facade::{self, Random, debug_event};
 use crate::panics::log;
 
 /// Calls `f` until it succeeds, and pauses after each failure, for longer on average each time.
@@ -188,7 +188,7 @@ fn is_bare(error: &(dyn Error + 'static)) -> bool {
 /// Tells of a failed attempt that the caller does not see.
 fn note(retried: &Retried, pause: Duration) {
     log(|| {
-        tracing::debug!(
+        debug_event!(
             attempt = retried.attempts(),
             ?pause,
             error = retried.last_error(),

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
 
 use super::disposition::Disposition;
+use crate::facade::warn_event;
 use crate::panics::log;
 
 /// Returns what the signal does now.
@@ -47,7 +48,7 @@ pub(super) fn held_back<T>(signal: i32, f: impl FnOnce() -> T) -> T {
 
     // No mask that can be read back is refused. Without the first call there is none.
     if let Err(error) = before.and_then(|before| before.thread_set_mask()) {
-        log(|| tracing::warn!(%error, "the mask of signals could not be changed for a moment"));
+        log(|| warn_event!(%error, "the mask of signals could not be changed for a moment"));
     }
     value
 }

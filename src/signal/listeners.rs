@@ -12,7 +12,7 @@ use super::before::disposition_of;
 use super::disposition::Disposition;
 use super::signal::{Actions, Signal};
 use crate::cancel::{CancelCause, CancelToken, Node};
-use crate::facade::{PlainMutex, contained, start_thread};
+use crate::facade::{PlainMutex, contained, error_event, start_thread};
 use crate::panics::log;
 
 static REGISTRY: PlainMutex<Registry> = PlainMutex::new(Registry {
@@ -191,7 +191,7 @@ fn run(mut wakes: UnixStream) {
             Ok(1..) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             ended => {
-                return log(|| tracing::error!(?ended, "signals cancel no tokens any more"));
+                return log(|| error_event!(?ended, "signals cancel no tokens any more"));
             }
         }
 

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::facade::{PlainMutex, Unparker, contained, park_timeout, start_thread};
+use crate::facade::{PlainMutex, Unparker, contained, park_timeout, start_thread, warn_event};
 use crate::panics::log;
 
 /// How long a thread stays without anything to do.
@@ -42,7 +42,7 @@ pub(super) fn run_aside(job: impl FnOnce() + Send + 'static) {
     ASIDE.lock().queue.push_back(Box::new(job));
 
     if let Err(error) = send_thread() {
-        log(|| tracing::warn!(%error, "no thread for a cancel: it runs on the caller's"));
+        log(|| warn_event!(%error, "no thread for a cancel: it runs on the caller's"));
         // Invariant 1: a job that was queued meanwhile counted on the thread that does not come. So
         // all of them run here, and not only the job of this call.
         while let Some(job) = next_job() {
@@ -94,7 +94,7 @@ fn take() -> Option<Job> {
 
     if let Err(error) = send_thread() {
         // This thread comes back for the others.
-        log(|| tracing::warn!(%error, "no thread for a cancel: it waits for another"));
+        log(|| warn_event!(%error, "no thread for a cancel: it waits for another"));
     }
     Some(job)
 }

@@ -1,5 +1,6 @@
 //! Events that belong to the span that is current where they are sent.
 
+use crate::facade::{debug_event, warn_event};
 use std::fmt::Display;
 use std::panic::Location;
 
@@ -25,10 +26,10 @@ pub(crate) fn failed(how: FailedHow, cause: &dyn Display, after_cancel: bool) {
         return;
     }
     tell(|| match how {
-        FailedHow::Error => tracing::debug!(target: "taskgroup", %cause, after_cancel, "failed"),
-        FailedHow::Panic => tracing::warn!(target: "taskgroup", %cause, after_cancel, "panicked"),
+        FailedHow::Error => debug_event!(%cause, after_cancel, "failed"),
+        FailedHow::Panic => warn_event!(%cause, after_cancel, "panicked"),
         FailedHow::NoThread => {
-            tracing::warn!(target: "taskgroup", %cause, after_cancel, "spawn refused");
+            warn_event!(%cause, after_cancel, "spawn refused");
         }
     });
 }
@@ -42,13 +43,13 @@ pub(crate) fn wants_failures() -> bool {
 pub(crate) fn isolated_failed(how: FailedHow, text: &str) {
     tell(|| match how {
         FailedHow::Error => {
-            tracing::debug!(target: "taskgroup", cause = text, isolated = true, "failed");
+            debug_event!(cause = text, isolated = true, "failed");
         }
         FailedHow::Panic => {
-            tracing::warn!(target: "taskgroup", cause = text, isolated = true, "panicked");
+            warn_event!(cause = text, isolated = true, "panicked");
         }
         FailedHow::NoThread => {
-            tracing::warn!(target: "taskgroup", cause = text, isolated = true, "spawn refused");
+            warn_event!(cause = text, isolated = true, "spawn refused");
         }
     });
 }
@@ -57,20 +58,20 @@ pub(crate) fn isolated_failed(how: FailedHow, text: &str) {
 pub(crate) fn task_cancelled(task: u64, location: &'static Location<'static>) {
     if is_on() {
         let site = Site(location);
-        tell(|| tracing::debug!(target: "taskgroup", task, %site, "cancelled"));
+        tell(|| debug_event!(task, %site, "cancelled"));
     }
 }
 
 /// Sends the event of a `try_spawn` that gave the closure back.
 pub(crate) fn refused(reason: &dyn Display) {
     if is_on() {
-        tell(|| tracing::debug!(target: "taskgroup", cause = %reason, "spawn refused"));
+        tell(|| debug_event!(cause = %reason, "spawn refused"));
     }
 }
 
 /// Logs the failure of an isolated task whose result was dropped.
 pub(crate) fn untaken(text: &str) {
     log(|| {
-        tracing::warn!("the failure of an isolated task was never taken out of its handle: {text}")
+        warn_event!("the failure of an isolated task was never taken out of its handle: {text}")
     });
 }

@@ -15,7 +15,7 @@ use super::event::untaken;
 use super::site::Site;
 use super::task::{EndOfTask, TaskTrace};
 use super::telling::{contain, is_in_destructor, is_telling, may_tell, tell};
-use crate::facade::Mutex;
+use crate::facade::{Mutex, debug_event};
 
 /// A group that is being opened.
 #[derive(Clone, Copy, Debug)]
@@ -149,8 +149,7 @@ impl Live {
     fn say(&self, what: Later) {
         match what {
             Later::Cancelled(cancel) => self.event(|parent| {
-                tracing::debug!(
-                    target: "taskgroup",
+                debug_event!(
                     parent: parent,
                     cause = cancel.cause,
                     site = %Site(cancel.location),
@@ -205,8 +204,7 @@ impl GroupRun {
         let never_ran = trace.never_ran.load(Relaxed);
         if never_ran > 0 {
             live.event(|parent| {
-                tracing::debug!(
-                    target: "taskgroup",
+                debug_event!(
                     parent: parent,
                     count = never_ran,
                     "tasks never ran"

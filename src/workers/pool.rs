@@ -47,7 +47,8 @@ use super::members::Members;
 use super::source::{Refusal, Source};
 use super::worker::{Activity, Worker};
 use crate::facade::{
-    self, Mutex, MutexGuard, TIME_PASSES, Unparker, contained, parallelism, start_thread,
+    self, Mutex, MutexGuard, TIME_PASSES, Unparker, contained, error_event, parallelism,
+    start_thread,
 };
 use crate::panics::log;
 
@@ -217,7 +218,7 @@ impl Pool {
                 if let Err(error) = start_thread("taskgroup-monitor", None, main) {
                     self.lock().monitor = MonitorState::Absent;
                     log(
-                        || tracing::error!(%error, "cannot start the thread that looks for blocked workers: queued tasks wait for running ones"),
+                        || error_event!(%error, "cannot start the thread that looks for blocked workers: queued tasks wait for running ones"),
                     );
                 }
             }

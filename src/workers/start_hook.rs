@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::facade::catch;
+use crate::facade::{catch, error_event};
 use crate::panics::{PanicPayload, log};
 
 type Hook = Box<dyn Fn() + Send + Sync>;
@@ -92,7 +92,7 @@ pub(super) fn run() {
     if let Err(payload) = catch(hook) {
         let panic = PanicPayload::new(payload);
         log(|| {
-            tracing::error!(
+            error_event!(
                 panic = panic.message(),
                 "the hook for the start of workers panicked"
             )

@@ -145,7 +145,8 @@ pub(crate) struct Listener<F> {
 
 impl<F: Fn(String) + 'static> Subscriber for Listener<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        // Each event of the crate has this target.
+        *metadata.level() <= self.level && metadata.target() == "taskgroup"
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

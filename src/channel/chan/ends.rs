@@ -6,7 +6,7 @@ use std::panic;
 use std::thread;
 
 use super::Chan;
-use crate::facade::catch;
+use crate::facade::{catch, error_event};
 use crate::panics::{PanicPayload, log};
 use crate::waiting::Grant;
 
@@ -76,7 +76,7 @@ fn drop_each<T>(messages: VecDeque<T>) {
             first = Some(payload);
         } else {
             let panic = PanicPayload::new(payload);
-            log(|| tracing::error!(panic = panic.message(), "the drop of a message panicked"));
+            log(|| error_event!(panic = panic.message(), "the drop of a message panicked"));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::elapsed::Elapsed;
 use crate::error::task_error::TaskError;
 use crate::error::text::{Time, one_line, shortened};
 use crate::error::tree::{Node, holds_report};
-use crate::facade::catch;
+use crate::facade::{catch, error_event};
 use crate::panics::{PanicPayload, log};
 
 impl<E> Failure<E> {
@@ -26,7 +26,7 @@ impl<E: TaskError> Failure<E> {
     /// Logs a failure that is lost otherwise, since a panic is raised in place of the report.
     pub(crate) fn log_hidden(&self) {
         let text = self.text();
-        log(|| tracing::error!("a panic of the same group hides this failure: {text}"));
+        log(|| error_event!("a panic of the same group hides this failure: {text}"));
     }
 
     /// Returns the drawing of the failure. The text of an error is the user's code: if it panics,

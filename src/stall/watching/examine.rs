@@ -10,6 +10,7 @@ use super::view::Claim;
 use super::{debugger, output};
 use crate::cancel::WorstLatencies;
 use crate::facade;
+use crate::facade::error_event;
 use crate::lanes;
 use crate::panics::log;
 use crate::snapshot::{GroupSnapshot, Snapshot, snapshot};
@@ -113,7 +114,7 @@ impl<'a> Examined<'a> {
             .filter_map(|number| self.followed.get(number));
         if claimed.any(|scope| scope.policy == StallPolicy::Abort) {
             log(
-                || tracing::error!(location = %report.location(), "a stalled scope aborts the process"),
+                || error_event!(location = %report.location(), "a stalled scope aborts the process"),
             );
             std::process::abort();
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicU64 as PlainU64};
 
 use super::report::StallReport;
-use crate::facade::{Mutex, catch, global};
+use crate::facade::{Mutex, catch, error_event, global};
 use crate::panics::{PanicPayload, log};
 
 type Hook = dyn Fn(&StallReport) + Send + Sync;
@@ -117,7 +117,7 @@ pub(super) fn call_all(report: &StallReport) -> bool {
             Ok(()) => is_taken = true,
             Err(payload) => {
                 let panic = PanicPayload::new(payload);
-                log(|| tracing::error!(panic = panic.message(), "a stall hook panicked"));
+                log(|| error_event!(panic = panic.message(), "a stall hook panicked"));
             }
         }
         crate::panics::drop_contained("stall hook", hook);

@@ -2,7 +2,7 @@
 
 use super::hook;
 use super::report::StallReport;
-use crate::facade::write_to_stderr;
+use crate::facade::{warn_event, write_to_stderr};
 use crate::panics::log;
 
 /// Hands a report to the hooks, or writes it where there is none.
@@ -20,19 +20,21 @@ fn trace(report: &StallReport) {
     // A subscriber may write lines, so a name has no breaks.
     let group = report.name().map(crate::cancel::one_line);
     let group = group.as_deref().unwrap_or("");
-    let location = report.location();
-    let since = report.since();
+    let (file, line) = (report.location().file(), report.location().line());
+    let site = format_args!("{file}:{line}");
+    let since = report.since().as_secs_f64();
     if report.has_ended() {
         let worst = Some(report.worst_latencies()).filter(|worst| worst.to_end().is_some());
         let latencies = worst.map(tracing::field::display);
-        log(|| tracing::warn!(group, %location, ?since, latencies, "a stalled scope has ended"));
+        log(|| warn_event!(group, %site, since, latencies, "a stalled scope has ended"));
     } else {
         let laggards = report.laggards().len();
         log(|| {
-            tracing::warn!(
+            warn_event!(
                 group,
-                %location,
-                ?since,
+                %site,
+                since,
+                report = report.count(),
                 laggards,
                 first = report.laggards().first().map(tracing::field::display),
                 cause = report.cancelled().map(tracing::field::display),
