@@ -17,8 +17,8 @@ use clap::Parser;
 use taskgroup::sync::Mutex;
 use taskgroup::{TaskGroup, sleep};
 use taskgroup_examples::println;
-use taskgroup_examples::timeline::Recorder;
-use tracing_chrome::{ChromeLayerBuilder, TraceStyle};
+use taskgroup_examples::timeline::{Recorder, message_of, name_of_span};
+use tracing_chrome::{ChromeLayerBuilder, EventOrSpan, TraceStyle};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -40,6 +40,10 @@ fn main() -> anyhow::Result<()> {
         .file(&options.trace)
         .trace_style(TraceStyle::Threaded)
         .include_args(true)
+        .name_fn(Box::new(|what| match what {
+            EventOrSpan::Event(event) => message_of(event),
+            EventOrSpan::Span(span) => name_of_span(span),
+        }))
         .build();
     tracing_subscriber::registry()
         .with(recording)

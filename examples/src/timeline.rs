@@ -18,7 +18,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 /// How many events are kept. Later ones are counted, and the picture says so.
 const MOST_EVENTS: usize = 100_000;
@@ -178,6 +178,25 @@ impl Visit for Fields {
     }
 }
 
+/// The name of the task or the group that a span is of.
+struct Name(String);
+
+/// Returns the name of the task or the group that a span is of, for layers that come after the
+/// recording. Of another span it is the name of the span itself.
+pub fn name_of_span<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> String {
+    let extensions = span.extensions();
+    let name = extensions.get::<Name>().map(|name| name.0.clone());
+    name.unwrap_or_else(|| span.name().to_owned())
+}
+
+/// Returns what an event says.
+pub fn message_of(event: &Event<'_>) -> String {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let message = fields.0.remove("message");
+    message.unwrap_or_else(|| event.metadata().name().to_owned())
+}
+
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target() == "taskgroup"
 }
@@ -186,7 +205,7 @@ impl<S> Layer<S> for Recording
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if !is_ours(attributes.metadata()) {
             return;
         }
@@ -195,8 +214,12 @@ where
         let is_group = attributes.metadata().name() == "group";
         let task = fields.0.remove("id").unwrap_or_default();
         let name = fields.0.remove("name");
+        let name = name.unwrap_or_else(|| format!("{} {task}", attributes.metadata().name()));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Name(name.clone()));
+        }
         let known = Known {
-            name: name.unwrap_or_else(|| format!("{} {task}", attributes.metadata().name())),
+            name,
             outcome: None,
             is_group,
         };

@@ -47,7 +47,8 @@ fn a_run_becomes_a_picture_and_a_trace() {
     let events = trace.trim();
     assert!(events.starts_with('[') && events.ends_with(']'), "{events}");
     for part in [
-        "\"shard 5\\\"",
+        "\"name\":\"shard 5\"",
+        "\"name\":\"cancelled\"",
         "\"ph\":\"B\"",
         "\"ph\":\"E\"",
         "thread_name",

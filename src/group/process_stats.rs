@@ -13,8 +13,10 @@ pub(super) static CANCEL_LATENCY: LatencyRecorder = LatencyRecorder::new();
 /// to end once they were cancelled.
 ///
 /// It reads a few counters of each thread and stops none, so it may be called as often as a monitor
-/// likes, from any thread, also in a callback, a destructor or a panic hook. Counts are kept whether
-/// it is called or not. A task costs three additions on memory of its thread.
+/// likes, from any thread, also in a callback, a destructor or a panic hook. It takes the lock of the
+/// pool of workers, so a global allocator must not call it; [`snapshot`](crate::snapshot) may be
+/// called there. Counts are kept whether it is called or not. A task costs three additions on memory
+/// of its thread.
 ///
 /// For one group, see [`TaskGroup::stats`](crate::TaskGroup::stats). The example [`metrics`] serves
 /// both to Prometheus.
