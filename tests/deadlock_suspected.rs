@@ -135,6 +135,19 @@ mod cases {
                 Ok(())
             })
         }),
+        ("an_event_beside_a_timer_that_has_nothing_to_do", || {
+            let (event, past) = (Event::new(), CancelToken::new());
+            let (rung, rings) = std::sync::mpsc::channel();
+            let _guard = past.on_cancel(move || rung.send(()).expect("the body listens"));
+            // Later, since a deadline that has passed already cancels here.
+            past.cancel_after(Duration::from_millis(20));
+            rings.recv().expect("the timer calls back");
+            TaskGroup::scope(|g| {
+                planted();
+                g.spawn(|| Ok(event.wait()?));
+                Ok(())
+            })
+        }),
         ("a_latch_that_lacks_one", || {
             let latch = Latch::new(2);
             TaskGroup::scope(|g| {
@@ -173,11 +186,18 @@ mod cases {
 
     /// A task waits for an event, beside a task that does `other`.
     fn event_beside(other: impl FnOnce() -> anyhow::Result<()> + Send) -> Result<(), GroupError> {
+        event_set_by(|_| other())
+    }
+
+    /// A task waits for an event, beside a task that does `other` and may set it.
+    fn event_set_by(
+        other: impl FnOnce(&Event) -> anyhow::Result<()> + Send,
+    ) -> Result<(), GroupError> {
         let event = Event::new();
         TaskGroup::scope(|g| {
             planted();
             g.task().dedicated().spawn(|| Ok(event.wait()?));
-            g.task().dedicated().spawn(other);
+            g.task().dedicated().spawn(|| other(&event));
             Ok(())
         })
     }
@@ -205,6 +225,64 @@ mod cases {
                 Ok(taskgroup::channel::crossbeam::recv(&receiver)?)
             })
         }),
+        ("a_read_of_a_pipe_before_it_sends", || {
+            event_set_by(|event| {
+                use std::io::Read;
+                let (mut reader, _writer) = taskgroup::io::pipe()?;
+                reader.read_exact(&mut [0])?;
+                event.set();
+                Ok(())
+            })
+        }),
+        ("a_read_of_stdin_before_it_sends", || {
+            event_set_by(|event| {
+                use std::io::Read;
+                taskgroup::io::stdin().read_exact(&mut [0])?;
+                event.set();
+                Ok(())
+            })
+        }),
+        ("a_wait_for_a_child_before_it_sends", || {
+            event_set_by(|event| {
+                use taskgroup::process::{Command, Stdio};
+                // It ends with this process, which has the other end of its input.
+                let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+                let input = child.stdin.take();
+                child.wait()?;
+                drop(input);
+                event.set();
+                Ok(())
+            })
+        }),
+        ("a_cancel_hook_that_will_set_it", || {
+            use std::sync::Barrier as StdBarrier;
+            let (event, token) = (Event::new(), CancelToken::new());
+            let (inside, fired) = (StdBarrier::new(2), StdBarrier::new(2));
+            let hook = || {
+                fired.wait();
+                thread::park_timeout(LONG);
+                event.set();
+            };
+            TaskGroup::scope(|g| {
+                g.task().dedicated().spawn(|| Ok(event.wait()?));
+                g.task().dedicated().spawn(|| {
+                    token.run(|| {
+                        taskgroup::with_cancel_hook(hook, || {
+                            inside.wait();
+                            fired.wait();
+                        });
+                    });
+                    Ok(())
+                });
+                g.task().dedicated().spawn(|| {
+                    inside.wait();
+                    token.cancel();
+                    Ok(())
+                });
+                planted();
+                Ok(())
+            })
+        }),
         ("a_thread_of_std", || {
             event_beside(|| {
                 thread::spawn(|| thread::park_timeout(LONG));
@@ -229,6 +307,46 @@ mod cases {
         }),
         ("an_abandoned_thread", || {
             event_beside(|| Ok(taskgroup::abandon(|| thread::park_timeout(LONG))?))
+        }),
+        ("an_abandoned_thread_that_will_send", || {
+            let (sender, receiver) = bounded::<()>(1);
+            let (begun, token) = (std::sync::Arc::new(Event::new()), CancelToken::new());
+            let begins = begun.clone();
+            TaskGroup::scope(|g| {
+                g.task().dedicated().spawn(|| {
+                    begun.wait()?;
+                    token.cancel();
+                    Ok(())
+                });
+                // The call returns and leaves its thread behind.
+                let left = token.run(|| {
+                    taskgroup::abandon(move || {
+                        begins.set();
+                        thread::park_timeout(LONG);
+                        sender.send(())
+                    })
+                });
+                assert!(left.is_err());
+                planted();
+                g.task().dedicated().spawn(|| Ok(receiver.recv()?));
+                Ok(())
+            })
+        }),
+        ("a_handle_for_unpark_that_is_kept_outside", || {
+            let (send, parked) = std::sync::mpsc::channel::<thread::Thread>();
+            thread::spawn(move || {
+                let parked = parked.recv().expect("the task sends it");
+                thread::park_timeout(LONG);
+                parked.unpark();
+            });
+            TaskGroup::scope(|g| {
+                planted();
+                g.task().dedicated().spawn(|| {
+                    send.send(thread::current())?;
+                    Ok(taskgroup::park()?)
+                });
+                Ok(())
+            })
         }),
         ("an_idle_server_with_a_token_for_signals", || {
             let stop = taskgroup::signal::ctrl_c().expect("a handler can be set");
@@ -551,6 +669,8 @@ mod runner {
         let mut child = Command::new(this)
             .env(CASE, name)
             .env_remove("RUST_BACKTRACE")
+            // Nothing comes from there, and it does not end.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -633,11 +753,21 @@ mod runner {
         }
 
         let text = report.join("\n");
-        let names_the_limit = text.contains("queued behind the limit of 1");
+        // What the report has to say of how much is taken.
+        let share = match name {
+            "a_barrier_that_lacks_one" => "2 of 3 threads are at the barrier",
+            "permits_that_are_held_one_by_one" => "2 of 2 permits were taken when the wait began",
+            "an_event_that_a_queued_task_would_set" => "queued behind the limit of 1 of the group",
+            _ => "",
+        };
+        let held = match name {
+            "an_event_that_a_queued_task_would_set" => ": 1 of 1 permits are held",
+            _ => "",
+        };
         if !text.contains("taskgroup: suspected deadlock") {
             Err(text)
-        } else if name.contains("queued") && !names_the_limit {
-            Err(format!("it does not name the limit: {text}"))
+        } else if !text.contains(share) || !text.contains(held) {
+            Err(format!("it does not say `{share}`: {text}"))
         } else {
             Ok(())
         }

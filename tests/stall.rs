@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use support::{Bomb, Drops, Gate, LONG, traced_errors};
 use taskgroup::sync::Event;
 use taskgroup::{
-    CancelToken, GroupError, RegionKind, StallHook, StallPolicy, TaskGroup, on_stall, shield,
-    snapshot, timeout, winding_down,
+    CancelToken, GroupError, OnPanic, RegionKind, StallHook, StallPolicy, TaskGroup, on_stall,
+    shield, snapshot, timeout, winding_down,
 };
 
 /// After this time a scope of these tests counts as stalled.
@@ -559,6 +559,34 @@ fn the_panic_policy_panics_once_all_has_ended_and_the_value_is_dropped() {
     assert!(ended.load(Ordering::SeqCst));
     assert_eq!(drops.count(), 1);
     reports.end();
+}
+
+#[test]
+fn the_panic_policy_does_nothing_to_a_scope_that_ends_in_time() {
+    fn builder() -> taskgroup::Builder {
+        let builder = TaskGroup::builder().name("ends in time").stall_after(LONG);
+        builder.stall_policy(StallPolicy::Panic)
+    }
+
+    let value = builder().scope(|g| {
+        g.cancel();
+        anyhow::Ok(7)
+    });
+    assert_eq!(value.unwrap(), 7);
+
+    // Beside another panic the policy would log.
+    let of_the_body = || builder().scope(|_| -> anyhow::Result<()> { panic!("of the body") });
+    let of_a_task = || {
+        builder().on_panic(OnPanic::Resume).scope(|g| {
+            g.spawn(|| -> anyhow::Result<()> { panic!("of a task") });
+            Ok(())
+        })
+    };
+    for scope in [&of_the_body as &dyn Fn() -> _, &of_a_task] {
+        let (panicked, errors) = traced_errors(|| catch_unwind(AssertUnwindSafe(scope)));
+        assert!(panicked.is_err());
+        assert_eq!(errors, Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -709,6 +709,56 @@ fn nothing_is_sent_where_a_thread_ends() -> Result<(), GroupError> {
     Ok(())
 }
 
+/// A subscriber for all threads is there in the last destructors of a thread, too.
+#[test]
+fn a_subscriber_of_the_process_hears_nothing_where_a_thread_of_the_crate_ends() {
+    thread_local! {
+        static LATE: RefCell<Option<OpensAGroup>> = const { RefCell::new(None) };
+    }
+    alone(
+        "a_subscriber_of_the_process_hears_nothing_where_a_thread_of_the_crate_ends",
+        || {
+            let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
+            tracing::dispatcher::set_global_default(dispatch).expect("it is the first");
+            let ended = [(); 2].map(|()| Arc::new(Gate::default()));
+            let set = |ended: &Arc<Gate>| {
+                let theirs = ended.clone();
+                move || {
+                    LATE.set(Some(OpensAGroup(theirs)));
+                    Ok(())
+                }
+            };
+            let begun = Arc::new(Gate::default());
+            TaskGroup::scope(|g| {
+                g.task()
+                    .name("on its own")
+                    .dedicated()
+                    .spawn(set(&ended[0]));
+                let (sets, begins) = (set(&ended[1]), begun.clone());
+                g.task().name("on a worker").spawn(move || {
+                    begins.open();
+                    sets()
+                });
+                // So that no thread joins it, and runs it in place.
+                begun.wait();
+                Ok(())
+            })
+            .unwrap();
+            // A worker ends after ten seconds without a task.
+            ended.iter().for_each(|ended| ended.wait());
+            let tasks = recording.ours("task");
+            let names: Vec<_> = tasks.iter().map(|task| task.fields.get("name")).collect();
+            assert_eq!(names.len(), 2, "{names:?}");
+            let groups = recording.ours("group");
+            assert!(
+                groups
+                    .iter()
+                    .all(|group| !group.fields.contains_key("name"))
+            );
+        },
+    );
+}
+
 #[test]
 fn the_fields_of_the_end_are_recorded_once_and_before_the_close() {
     let (dispatch, recording) = Recorder::dispatch(Level::TRACE);

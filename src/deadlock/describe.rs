@@ -7,8 +7,9 @@ use super::graph::{Graph, Seen};
 use super::report::{Certainty, Deadlock, DeadlockedGroup, DeadlockedThread};
 use super::stuck::Cycle;
 use crate::cancel::TaskId;
-use crate::lanes::{FrameKind, FrameView, HeldView, Object, since_epoch};
-use crate::snapshot::{Holder, ObjectId, TokenView, label_of};
+use crate::lanes::{FrameKind, FrameView, HeldView, Object, Share, WaitView, since_epoch};
+use crate::snapshot::{Holder, LimitSnapshot, ObjectId, TokenView, label_of};
+use crate::waiting::WaitKind;
 
 impl Deadlock {
     /// Describes a circle of threads.
@@ -77,7 +78,7 @@ pub(super) fn describe_all(graph: &mut Graph, threads: &[usize]) -> Vec<Deadlock
 /// Describes a thread; none if it waits for nothing.
 fn describe(graph: &mut Graph, thread: usize) -> Option<DeadlockedThread> {
     let wait = graph.threads[thread].view.wait?;
-    let note = limit_note(graph, wait.object);
+    let note = share_note(graph, &wait).or_else(|| limit_note(graph, wait.object));
 
     let seen = &graph.threads[thread];
     let (_, what) = label_of(wait.kind)?;
@@ -121,8 +122,28 @@ fn limit_note(graph: &mut Graph, object: Object) -> Option<String> {
         return None;
     };
     let group = graph.queued_in(task)?;
-    let limit = graph.group(group)?.limit?.total;
-    Some(format!("the task is queued behind the limit of {limit}"))
+    let LimitSnapshot { total, held, .. } = graph.group(group)?.limit?;
+    Some(format!(
+        "the task is queued behind the limit of {total}: {held} of {total} permits are held"
+    ))
+}
+
+/// Says how much of a barrier or a semaphore is taken, if that is known.
+fn share_note(graph: &Graph, wait: &WaitView) -> Option<String> {
+    let (kind, _) = label_of(wait.kind)?;
+    let Share { taken, of } = wait.flags.share;
+    match (kind, wait.object) {
+        (WaitKind::Barrier, Object::At(barrier)) if of != 0 => {
+            // Each of them is asleep there now. One that came first has seen no other come.
+            let there = graph.sleepers_at(barrier);
+            Some(format!("{there} of {of} threads are at the barrier"))
+        }
+        // Permits have no owners, and the semaphore itself must not be looked at: it may be gone.
+        (WaitKind::Semaphore, _) if of != 0 => Some(format!(
+            "{taken} of {of} permits were taken when the wait began"
+        )),
+        _ => None,
+    }
 }
 
 /// Describes a thread that another waits for.

@@ -100,9 +100,12 @@ impl Graph {
             let view = source.view()?.ok()?;
             Some(Seen { source, view })
         });
+        Graph::of(seen.collect())
+    }
 
+    fn of(threads: Vec<Seen>) -> Self {
         let mut graph = Graph {
-            threads: seen.collect(),
+            threads,
             holders: HashMap::new(),
             waiters: HashMap::new(),
             running: HashMap::new(),
@@ -195,6 +198,11 @@ impl Graph {
         wanted.map(|(thread, _)| *thread).collect()
     }
 
+    /// Returns how many threads are asleep in waits for an object.
+    pub(super) fn sleepers_at(&self, object: usize) -> usize {
+        self.waiters.get(&object).map_or(0, Vec::len)
+    }
+
     /// A reader waits for the thread that writes, or for a writer that is queued before it.
     fn read_need(&self, thread: usize, object: usize) -> Option<Need> {
         let writing = self.holders_of(object, Some(HeldAs::Exclusive));
@@ -202,10 +210,8 @@ impl Graph {
             return Some(Need::one(writing));
         }
 
-        // If no thread reads either, the lock is free and one of the waiters is about to take it.
-        if self.holders_of(object, None).is_empty() {
-            return None;
-        }
+        // If no thread reads either, the lock is free: then a writer waits for no thread that is
+        // known, and can go on.
         let others = self.waiters.get(&object)?.iter();
         let (writers, readers): (Vec<_>, Vec<_>) = others
             .copied()
@@ -467,3 +473,6 @@ fn is_scope(frame: &lanes::FrameView, group: u64) -> bool {
 fn opens(view: &LaneView, group: u64) -> bool {
     view.frames.iter().any(|frame| is_scope(frame, group))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

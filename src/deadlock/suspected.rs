@@ -26,7 +26,7 @@ use super::report::{Certainty, Deadlock};
 use crate::cancel;
 use crate::facade::PlainMutex;
 use crate::lanes;
-use crate::snapshot::GroupView;
+use crate::snapshot::{GroupView, LimitSnapshot};
 use crate::waiting::WaitKind;
 
 /// How many searches are asked for.
@@ -233,11 +233,13 @@ fn queued_notes(graph: &mut Graph) -> Vec<String> {
     let scopes: Vec<_> = scopes.map(|frame| (frame.id, frame.location)).collect();
     let notes = scopes.into_iter().filter_map(|(group, location)| {
         let view = graph.group(group).filter(|view| view.queued != 0)?;
-        let (queued, limit) = (view.queued, view.limit?.total);
+        let LimitSnapshot { total, held, .. } = view.limit?;
+        let queued = view.queued;
         let plural = if queued == 1 { " is" } else { "s are" };
         let (file, line) = (location.file(), location.line());
         Some(format!(
-            "{queued} task{plural} queued behind the limit of {limit} of the group at {file}:{line}"
+            "{queued} task{plural} queued behind the limit of {total} of the group at \
+             {file}:{line}: {held} of {total} permits are held"
         ))
     });
     notes.collect()

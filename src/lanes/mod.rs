@@ -66,4 +66,4 @@ pub(crate) use registry::{all, mine};
 pub(crate) use tally::{add_to, sum};
 #[cfg(taskgroup_models)]
 pub(crate) use version::Version;
-pub(crate) use wait::{Object, WaitFlags, WaitView, since_epoch};
+pub(crate) use wait::{Object, Share, WaitFlags, WaitView, since_epoch};

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU64 as PlainU64};
+use std::sync::atomic::{AtomicU8 as PlainU8, AtomicU32 as PlainU32, AtomicU64 as PlainU64};
 use std::time::Instant;
 
 use crossbeam_utils::atomic::AtomicCell;
@@ -70,6 +70,25 @@ pub(crate) struct WaitFlags {
     pub(crate) is_limited: bool,
     /// The thread is in foreign code: a wake does not make it look whether the wait is over.
     pub(crate) is_foreign: bool,
+    pub(crate) share: Share,
+}
+
+/// How much of a primitive was taken when a wait for it began: threads at a barrier, permits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Share {
+    pub(crate) taken: u16,
+    /// How much there is; 0 if that is not known.
+    pub(crate) of: u16,
+}
+
+impl Share {
+    /// A share that does not fit is not known.
+    pub(crate) fn new(taken: usize, of: usize) -> Self {
+        match (u16::try_from(taken), u16::try_from(of)) {
+            (Ok(taken), Ok(of)) => Share { taken, of },
+            _ => Share::default(),
+        }
+    }
 }
 
 /// A wait, as a reader finds it.
@@ -92,6 +111,7 @@ pub(super) struct WaitCell {
     kind: PlainU8,
     tag: PlainU8,
     flags: PlainU8,
+    share: PlainU32,
     value: PlainU64,
     since: PlainU64,
     location: AtomicCell<Option<&'static Location<'static>>>,
@@ -107,6 +127,7 @@ impl WaitCell {
             kind: PlainU8::new(0),
             tag: PlainU8::new(0),
             flags: PlainU8::new(0),
+            share: PlainU32::new(0),
             value: PlainU64::new(0),
             since: PlainU64::new(0),
             location: AtomicCell::new(None),
@@ -133,6 +154,9 @@ impl WaitCell {
         let limited = if flags.is_limited { IS_LIMITED } else { 0 };
         let foreign = if flags.is_foreign { IS_FOREIGN } else { 0 };
         self.flags.store(cancellable | limited | foreign, Relaxed);
+        let Share { taken, of } = flags.share;
+        let share = u32::from(taken) << 16 | u32::from(of);
+        self.share.store(share, Relaxed);
         // Not asleep yet: a wait that ends before its thread sleeps reads no clock.
         self.since.store(0, Relaxed);
         self.location.store(Some(location));
@@ -154,6 +178,7 @@ impl WaitCell {
         let kind = self.kind.load(Relaxed);
         let location = self.location.load()?;
         let flags = self.flags.load(Relaxed);
+        let share = self.share.load(Relaxed);
         (kind != 0).then(|| WaitView {
             kind,
             object: Object::from_parts(self.tag.load(Relaxed), self.value.load(Relaxed)),
@@ -161,6 +186,10 @@ impl WaitCell {
                 is_cancellable: flags & IS_CANCELLABLE != 0,
                 is_limited: flags & IS_LIMITED != 0,
                 is_foreign: flags & IS_FOREIGN != 0,
+                share: Share {
+                    taken: (share >> 16) as u16,
+                    of: share as u16,
+                },
             },
             location,
             since: self.since.load(Relaxed),

@@ -35,6 +35,20 @@ impl Thread {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+impl Thread {
+    /// The thread of a lane, as it is now.
+    pub(super) fn of(source: &'static Lane) -> Self {
+        let lane = source.view().expect("a thread has it");
+        Thread {
+            source,
+            lane: lane.expect("it is not being written"),
+            name: None,
+            names: Vec::new(),
+        }
+    }
+}
+
 /// Everything that a snapshot is made of.
 #[derive(Default)]
 pub(super) struct Collected {
@@ -107,25 +121,34 @@ impl Collected {
             Some(Ok(view)) => view,
         };
 
-        // What a busy lock keeps back is a name, no task. Most threads have the name of the thread
-        // before: that of a worker.
+        // What a busy lock keeps back is a name, no task.
         let before = self.threads.last().and_then(|thread| thread.name.as_ref());
-        let name = lane.with_thread(|thread| {
-            let name = thread.and_then(std::thread::Thread::name)?;
-            let same = before.filter(|before| ***before == *name);
-            Some(same.map_or_else(|| Arc::from(name), Arc::clone))
-        });
+        let name = thread_name(lane, &view, before);
         let names = lane.names();
         self.incomplete += usize::from(name.is_err()) + usize::from(names.is_err());
-        // The thread of the view may have ended, and its lane be another thread's by now.
-        let name = name.ok().flatten().filter(|_| lane.is_still(&view));
         self.threads.push(Thread {
             source: lane,
             lane: view,
-            name,
+            name: name.ok().flatten(),
             names: names.unwrap_or_default(),
         });
     }
+}
+
+/// Returns the name of the thread that was read as `view`, if it still has the lane.
+fn thread_name(
+    lane: &Lane,
+    view: &LaneView,
+    before: Option<&Arc<str>>,
+) -> Result<Option<Arc<str>>, lanes::Busy> {
+    let name = lane.with_thread(|thread| {
+        let name = thread.and_then(std::thread::Thread::name)?;
+        // Most threads have the name of the thread before: that of a worker.
+        let same = before.filter(|before| ***before == *name);
+        Some(same.map_or_else(|| Arc::from(name), Arc::clone))
+    })?;
+    // The thread of the view may have ended, and its lane be another thread's by now.
+    Ok(name.filter(|_| lane.is_still(view)))
 }
 
 /// Describes the groups from `first` on, up to the size of a chunk.
@@ -140,4 +163,41 @@ fn described(groups: &[(u64, OpenGroup)], first: usize) -> Vec<NumberedGroup> {
         (*number, view)
     });
     describe.collect()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_later_thread_of_a_lane_is_not_that_of_the_earlier() {
+        let lane = lanes::mine().expect("it is no late destructor");
+        let view = lane.view().expect("it lives").expect("it does not write");
+        let name = thread_name(lane, &view, None).expect("no other thread writes it");
+        assert_eq!(name.as_deref(), thread::current().name());
+
+        let earlier = LaneView {
+            number: u64::MAX,
+            ..view
+        };
+        assert_eq!(thread_name(lane, &earlier, None), Ok(None));
+    }
+
+    #[test]
+    fn a_list_of_groups_that_is_being_written_is_left_out_and_counted() {
+        let lane = lanes::mine().expect("it is no late destructor");
+        let (done, ends) = mpsc::channel();
+        thread::scope(|threads| {
+            // A reader that waited for the lock would wait for this test.
+            let taken = lane.keep_busy(|| {
+                threads.spawn(move || done.send(Collected::take().incomplete));
+                ends.recv_timeout(Duration::from_secs(60))
+            });
+            assert!(taken.expect("it waits for no lock") > 0);
+        });
+    }
 }

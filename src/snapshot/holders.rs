@@ -118,3 +118,58 @@ fn taken_by(view: &LaneView, held: &HeldView) -> Option<TaskId> {
         .filter(|frame| frame.kind.is_task() || frame.kind == FrameKind::Scope);
     actors.next().map(|frame| TaskId(frame.id))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::lanes::{HeldAs, Object, Share, WaitFlags};
+
+    const OBJECT: usize = 0x10;
+
+    fn holder() -> Thread {
+        let lane = Lane::apart();
+        lane.hold(OBJECT, HeldAs::Exclusive, Location::caller());
+        Thread::of(lane)
+    }
+
+    fn begin_wait(lane: &Lane) {
+        let flags = WaitFlags {
+            is_cancellable: true,
+            is_limited: false,
+            is_foreign: false,
+            share: Share::default(),
+        };
+        let kind = WaitKind::Mutex as u8;
+        lane.begin_wait(kind, Object::At(OBJECT), flags, Location::caller());
+    }
+
+    fn waiter() -> Thread {
+        let lane = Lane::apart();
+        begin_wait(lane);
+        Thread::of(lane)
+    }
+
+    #[test]
+    fn of_two_threads_that_seem_to_hold_what_one_can_hold_neither_is_named() {
+        let holders = [holder(), holder()];
+        let waiter = waiter();
+        let named = |threads, kind| Holders::of(threads).hold(OBJECT, kind, &waiter).len();
+        assert_eq!(named(&holders[..1], WaitKind::Mutex), 1);
+        assert_eq!(named(&holders, WaitKind::Mutex), 0);
+        assert_eq!(named(&holders, WaitKind::Write), 2);
+    }
+
+    #[test]
+    fn for_a_wait_that_has_ended_no_holder_is_named() {
+        let (holders, waiter) = (Holders::of(&[holder()]), waiter());
+        let named = || holders.hold(OBJECT, WaitKind::Mutex, &waiter).len();
+        assert_eq!(named(), 1);
+        waiter.source.end_wait();
+        assert_eq!(named(), 0);
+        // The next wait is another one.
+        begin_wait(waiter.source);
+        assert_eq!(named(), 0);
+    }
+}

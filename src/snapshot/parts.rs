@@ -307,3 +307,30 @@ impl TaskSnapshot {
         self.told_at = frame.told_at.or(self.told_at);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::lanes::{Frame, Lane};
+
+    #[test]
+    fn a_task_that_was_seen_on_two_lanes_is_there_once() {
+        // It has moved from one thread to another while the lanes were read.
+        let seen = || {
+            let lane = Lane::apart();
+            lane.push(Frame {
+                kind: FrameKind::Task,
+                id: 7,
+                group: 5,
+                location: Location::caller(),
+            });
+            Thread::of(lane)
+        };
+        let parts = Parts::of(Collected {
+            threads: vec![seen(), seen()],
+            ..Collected::default()
+        });
+        let nodes = parts.nodes.iter().flatten();
+        assert_eq!(nodes.filter(|node| node.task.id == TaskId(7)).count(), 1);
+    }
+}

@@ -164,3 +164,35 @@ fn in_place(task: TaskId, has_seen_cancel: bool) -> Wait {
         is_cancellable: false,
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(loom)))]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::panic::Location;
+
+    use super::*;
+    use crate::lanes::{Lane, Share, WaitFlags};
+    use crate::snapshot::collect::Collected;
+
+    #[test]
+    fn a_descriptor_of_a_wait_that_has_ended_is_a_number_alone() {
+        let file = File::open("/dev/null").expect("there is a descriptor left");
+        let object = Object::Descriptor(file.as_raw_fd());
+        let (kind, lane) = (WaitKind::SocketRead, Lane::apart());
+        let flags = WaitFlags {
+            is_cancellable: true,
+            is_limited: false,
+            is_foreign: false,
+            share: Share::default(),
+        };
+        lane.begin_wait(kind as u8, object, flags, Location::caller());
+
+        let (thread, mut parts) = (Thread::of(lane), Parts::of(Collected::default()));
+        let number = format!("fd {}", file.as_raw_fd());
+        let whole = Some(format!("{number}, /dev/null"));
+        assert_eq!(parts.target(kind, object, &thread), whole);
+        lane.end_wait();
+        assert_eq!(parts.target(kind, object, &thread), Some(number));
+    }
+}

@@ -155,9 +155,10 @@ impl Barrier {
         };
 
         spin(|| entered.is_granted());
-        let ended = context::wait(WaitKind::Barrier.on(entered.object()), None, || {
-            entered.is_granted()
-        });
+        // The threads that came before it show themselves.
+        let what = WaitKind::Barrier.on(entered.object());
+        let what = what.with_share(1, self.size);
+        let ended = context::wait(what, None, || entered.is_granted());
         let settled = entered.settle(ended, |state, position, wakes| {
             state.waiting.remove(position);
 

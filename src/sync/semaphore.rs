@@ -337,7 +337,11 @@ impl Semaphore {
         let settled = match entered {
             Err(at_once) => Ok(at_once),
             Ok(entered) => {
-                let ended = context::wait(kind.on(entered.object()), None, || entered.is_granted());
+                // For reports alone: two counts, and not of one moment.
+                let permits = self.total.load(Ordering::Relaxed) / ONE;
+                let taken = permits.saturating_sub(self.available());
+                let what = kind.on(entered.object()).with_share(taken, permits);
+                let ended = context::wait(what, None, || entered.is_granted());
                 entered.settle(ended, |state, position, wakes| {
                     state.waiters.remove(position);
                     // A waiter behind this one may need fewer permits.

@@ -129,3 +129,57 @@ pub(crate) fn thread_ends() {
     // A thread without flags says nothing in any case.
     let _ = THREAD.try_with(|thread| thread.ends.set(true));
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::panic_any;
+    use std::sync::atomic::AtomicBool as PlainBool;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn the_subscriber_is_not_called_while_it_is_called() {
+        assert_eq!(tell(|| tell(|| ())), Some(None));
+        // Afterwards it is, also after a panic.
+        assert_eq!(tell(|| panic!("of the subscriber")), None::<()>);
+        assert_eq!(tell(|| ()), Some(()));
+    }
+
+    #[test]
+    fn what_the_subscriber_does_wrong_is_not_logged_to_it() {
+        let mut logged = 0;
+        contain(|| log(|| logged += 1));
+        assert_eq!(logged, 0);
+        log(|| logged += 1);
+        assert_eq!(logged, 1);
+    }
+
+    #[test]
+    fn after_the_last_task_of_a_thread_nothing_is_told() {
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                assert!(may_tell() && tell(|| ()).is_some());
+                thread_ends();
+                assert!(!may_tell() && tell(|| ()).is_none());
+                // What was entered before is still left.
+                assert!(contain(|| ()).is_some());
+            });
+        });
+    }
+
+    #[test]
+    fn the_payload_of_a_panic_of_the_subscriber_is_not_dropped() {
+        static DROPPED: PlainBool = PlainBool::new(false);
+        struct Payload;
+        impl Drop for Payload {
+            fn drop(&mut self) {
+                DROPPED.store(true, SeqCst);
+            }
+        }
+
+        assert!(contain(|| panic_any(Payload)).is_none());
+        assert!(!DROPPED.load(SeqCst));
+    }
+}

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::WaitKind;
-use crate::lanes::{self, Lane, Object, WaitFlags};
+use crate::lanes::{self, Lane, Object, Share, WaitFlags};
 
 /// What a thread waits for, at which kind of blocking point.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct WaitFor {
     kind: WaitKind,
     object: Object,
     is_limited: bool,
+    share: Share,
 }
 
 impl WaitFor {
@@ -35,6 +36,15 @@ impl WaitFor {
     pub(crate) fn limited(self, is_limited: bool) -> Self {
         WaitFor { is_limited, ..self }
     }
+
+    /// So much of the primitive is taken as the wait begins.
+    #[inline]
+    pub(crate) fn with_share(self, taken: usize, of: usize) -> Self {
+        WaitFor {
+            share: Share::new(taken, of),
+            ..self
+        }
+    }
 }
 
 impl WaitKind {
@@ -45,6 +55,7 @@ impl WaitKind {
             kind: self,
             object,
             is_limited: false,
+            share: Share::default(),
         }
     }
 }
@@ -71,6 +82,7 @@ impl ShownWait {
             is_cancellable,
             is_limited: what.is_limited,
             is_foreign: false,
+            share: what.share,
         };
         Self::with(what, location, flags)
     }
@@ -86,6 +98,7 @@ impl ShownWait {
             is_cancellable,
             is_limited: what.is_limited,
             is_foreign: true,
+            share: what.share,
         };
         Self::with(what, location, flags)
     }

@@ -102,6 +102,31 @@ fn the_default_report_is_one_block_on_stderr() {
 }
 
 #[test]
+fn with_a_hook_there_is_no_other_report() {
+    const NAME: &str = "with_a_hook_there_is_no_other_report";
+    if support::is_child() {
+        let found = Arc::new(Gate::default());
+        let opens = found.clone();
+        let _hook = deadlock::on_found(move |_| opens.open());
+        deadlock::set_policy(DeadlockPolicy::Cancel);
+        let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+        // The cancel comes after the report.
+        let cut = TaskGroup::scope(|g| {
+            g.task().dedicated().spawn(|| cross(&a, &b, &both));
+            g.task().dedicated().spawn(|| cross(&b, &a, &both));
+            Ok(())
+        });
+        assert!(cut.unwrap_err().cancelled().is_some());
+        assert!(found.is_open());
+        return;
+    }
+    let output = support::run_in_child(NAME);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(!text.contains("taskgroup: deadlock"), "{text}");
+}
+
+#[test]
 fn the_policy_cancels_the_innermost_group_and_no_other() {
     alone(
         "the_policy_cancels_the_innermost_group_and_no_other",

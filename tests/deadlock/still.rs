@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
 use taskgroup::{CancelToken, TaskGroup, snapshot};
@@ -50,6 +51,28 @@ fn a_holder_that_sleeps_for_a_time_is_no_deadlock() {
     });
 }
 
+/// The join is for a thread that is known, and ends by itself all the same.
+#[test]
+fn a_holder_that_joins_for_a_time_is_no_deadlock() {
+    let (lock, held) = (Mutex::new(()), Gate::default());
+    innocent(&["joins-until", "joined-until"], || {
+        let (lock, held) = (&lock, &held);
+        TaskGroup::scope(|g| {
+            let joined = g.task().name("joined-until").dedicated().spawn(|| {
+                held.wait();
+                drop(lock.lock()?);
+                Ok(())
+            });
+            g.task().name("joins-until").dedicated().spawn(move || {
+                let _held = lock.lock()?;
+                held.open();
+                Ok(joined.wait_timeout(LONG).map(drop)?)
+            });
+            Ok(())
+        })
+    });
+}
+
 #[cfg(all(unix, feature = "net"))]
 #[test]
 fn a_holder_that_reads_a_socket_is_no_deadlock() {
@@ -59,6 +82,194 @@ fn a_holder_that_reads_a_socket_is_no_deadlock() {
         stream.read_exact(&mut [0])?;
         Ok(())
     });
+}
+
+#[cfg(all(unix, feature = "io"))]
+#[test]
+fn a_holder_that_reads_a_pipe_and_will_send_is_no_deadlock() {
+    use std::io::Read;
+    let sent = Event::new();
+    holder_in(["reads-a-pipe", "waits-14"], || {
+        let (mut reader, _writer) = taskgroup::io::pipe()?;
+        reader.read_exact(&mut [0])?;
+        sent.set();
+        Ok(())
+    });
+}
+
+#[cfg(all(unix, feature = "io"))]
+#[test]
+fn a_holder_that_reads_stdin_and_will_send_is_no_deadlock() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    const NAME: &str = "a_holder_that_reads_stdin_and_will_send_is_no_deadlock";
+
+    if support::is_child() {
+        let sent = Event::new();
+        return holder_in(["reads-stdin", "waits-15"], || {
+            taskgroup::io::stdin().read_exact(&mut [0])?;
+            sent.set();
+            Ok(())
+        });
+    }
+    // Standard input is open, and nothing comes from it.
+    let mut child = Command::new(std::env::current_exe().expect("a test binary knows its path"))
+        .args(["--exact", &support::path_of(NAME), "--test-threads=1"])
+        .env(support::CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the test binary starts");
+    let input = child.stdin.take();
+    let status = child.wait().expect("it is a child of this process");
+    drop(input);
+    assert!(status.success());
+}
+
+#[cfg(all(unix, feature = "process"))]
+#[test]
+fn a_holder_that_waits_for_a_child_and_will_send_is_no_deadlock() {
+    use taskgroup::process::{Command, Stdio};
+    let sent = Event::new();
+    holder_in(["waits-for-a-child", "waits-16"], || {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+        let input = child.stdin.take();
+        child.wait()?;
+        drop(input);
+        sent.set();
+        Ok(())
+    });
+}
+
+#[test]
+fn a_holder_that_waits_for_what_an_abandoned_thread_will_send_is_no_deadlock() {
+    let (sender, receiver) = taskgroup::channel::bounded::<()>(1);
+    let (begun, over) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    let (begins, goes_on) = (begun.clone(), over.clone());
+    let token = CancelToken::new();
+    thread::scope(|threads| {
+        let leaves = threads.spawn(|| {
+            token.run(|| {
+                taskgroup::abandon(move || {
+                    begins.open();
+                    goes_on.wait();
+                    sender.send(())
+                })
+            })
+        });
+        begun.wait();
+        token.cancel();
+        let left = leaves.join().expect("it leaves the thread behind");
+        assert!(left.is_err());
+    });
+    holder_in(["receives-from-abandoned", "waits-17"], || {
+        Ok(receiver.recv()?)
+    });
+    // It could have sent at any time.
+    over.open();
+    assert!(receiver.recv().is_ok());
+}
+
+#[test]
+fn a_holder_that_a_kept_handle_can_unpark_is_no_deadlock() {
+    let (send, parked) = std::sync::mpsc::channel::<thread::Thread>();
+    let over = Gate::default();
+    thread::scope(|threads| {
+        let over = &over;
+        threads.spawn(move || {
+            let parked = parked.recv().expect("the task sends it");
+            over.wait();
+            parked.unpark();
+        });
+        let send = std::sync::Mutex::new(send);
+        holder_in(["parked-with-a-handle", "waits-18"], || {
+            send.lock().unwrap().send(thread::current())?;
+            Ok(taskgroup::park()?)
+        });
+        over.open();
+    });
+}
+
+/// The thread of the cancel runs the hook, and the wait is not over before the hook is.
+#[test]
+fn a_hook_of_a_cancel_that_runs_is_no_deadlock() {
+    let (lock, token) = (Mutex::new(()), CancelToken::new());
+    let (inside, fired, over) = (Gate::default(), Gate::default(), Gate::default());
+    let _watch = quiet();
+    TaskGroup::scope(|g| {
+        g.task().name("in-the-hook").dedicated().spawn(|| {
+            let _held = lock.lock()?;
+            token.run(|| {
+                let hook = || {
+                    fired.open();
+                    over.wait();
+                };
+                // It returns once the hook has.
+                taskgroup::with_cancel_hook(hook, || {
+                    inside.open();
+                    fired.wait();
+                });
+            });
+            Ok(())
+        });
+        inside.wait();
+        g.task().name("cancels-it").dedicated().spawn(|| {
+            token.cancel();
+            Ok(())
+        });
+        fired.wait();
+        g.task().name("waits-for-the-hook").dedicated().spawn(|| {
+            drop(lock.lock()?);
+            Ok(())
+        });
+        support::until_waiting(&lock, 1);
+        let tasks = ["in-the-hook", "cancels-it", "waits-for-the-hook"];
+        (0..3).for_each(|_| find_none(&tasks));
+        over.open();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_deadline_that_has_passed_ends_the_deadlock_though_its_timer_is_late() {
+    support::alone(
+        "a_deadline_that_has_passed_ends_the_deadlock_though_its_timer_is_late",
+        || {
+            let _watch = quiet();
+            let (rings, over) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+            let (rung, kept) = (rings.clone(), over.clone());
+            let token = CancelToken::new();
+            // Keeps the thread of the timer.
+            let _guard = token.on_cancel(move || {
+                rung.open();
+                kept.wait();
+            });
+            // Later, since a deadline that has passed already cancels here.
+            token.cancel_after(Duration::from_millis(20));
+            rings.wait();
+
+            let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+            let deadline = Instant::now() + Duration::from_millis(200);
+            thread::scope(|threads| {
+                let cut = threads.spawn(|| {
+                    TaskGroup::builder().deadline(deadline).scope(|g| {
+                        let one = g.task().name("late-a").dedicated();
+                        one.spawn(|| cross(&a, &b, &both));
+                        let other = g.task().name("late-b").dedicated();
+                        other.spawn(|| cross(&b, &a, &both));
+                        anyhow::Ok(())
+                    })
+                });
+                thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                (0..3).for_each(|_| find_none(&["late-a", "late-b"]));
+                let cut = cut.join().expect("it returns the cancel");
+                assert!(cut.unwrap_err().cancelled().is_some());
+                assert!(!over.is_open());
+                over.open();
+            });
+        },
+    );
 }
 
 #[test]

@@ -202,7 +202,8 @@ fn a_task_that_is_queued_behind_a_limit() {
         })
     });
     let text = found.to_string();
-    assert!(text.contains("queued behind the limit of 1"), "{text}");
+    let limit = "queued behind the limit of 1: 1 of 1 permits are held";
+    assert!(text.contains(limit), "{text}");
     assert_eq!(found.threads().len(), 2, "{text}");
 }
 

@@ -174,7 +174,7 @@ impl<F: Fn(String) + 'static> Subscriber for Listener<F> {
     fn exit(&self, _: &Id) {}
 }
 
-const CHILD: &str = "TASKGROUP_TEST_CHILD";
+pub(crate) const CHILD: &str = "TASKGROUP_TEST_CHILD";
 
 /// Whether this process was started by [`run_in_child`] or a relative of it.
 pub(crate) fn is_child() -> bool {

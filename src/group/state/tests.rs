@@ -105,3 +105,30 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
         .unwrap();
     assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn counts_that_workers_report_in_another_order_add_up_all_the_same() {
+    TaskGroup::scope(|g| {
+        let state = &g.core().state;
+        // What was spawned, what workers said has begun, and what has ended.
+        let counts = |spawned, begun, finished| {
+            {
+                let mut queue = state.queue.lock();
+                (queue.spawned, queue.begun) = (spawned, begun);
+                queue.ended.finished = finished;
+            }
+            let stats = state.stats();
+            (stats.queued, stats.running, stats.finished)
+        };
+
+        assert_eq!(counts(3, 2, 1), (1, 1, 1));
+        // The end is known before the beginning.
+        assert_eq!(counts(3, 1, 2), (1, 0, 2));
+        assert_eq!(counts(3, -1, 0), (3, 0, 0));
+        // A task that was claimed elsewhere has begun twice so far.
+        assert_eq!(counts(3, 4, 1), (0, 2, 1));
+        assert_eq!(counts(0, 0, 0), (0, 0, 0));
+        anyhow::Ok(())
+    })
+    .unwrap();
+}

@@ -87,6 +87,21 @@ impl Lane {
         }
     }
 
+    /// A lane that no reader of the process finds. Tests write it by hand.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn apart() -> &'static Self {
+        let lane: &Lane = Box::leak(Box::new(Lane::new()));
+        lane.claim(u64::MAX, 0, std::thread::current());
+        lane
+    }
+
+    /// Keeps the list of groups busy, as its thread does for a moment.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn keep_busy<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _groups = self.groups.write();
+        f()
+    }
+
     /// Makes the lane that of the current thread.
     pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
         *self.thread.write() = Some(thread);
@@ -120,7 +135,7 @@ impl Lane {
 
     /// Shows a frame until [`pop`](Self::pop). For the owner.
     #[inline(always)]
-    pub(super) fn push(&self, frame: Frame) {
+    pub(crate) fn push(&self, frame: Frame) {
         self.version.change(|| self.frames.push(frame));
     }
 
@@ -215,7 +230,7 @@ impl Lane {
     }
 
     #[cold]
-    pub(super) fn hold(&self, object: usize, access: HeldAs, location: &'static Location<'static>) {
+    pub(crate) fn hold(&self, object: usize, access: HeldAs, location: &'static Location<'static>) {
         self.held.add(object, access, self.frames.depth(), location);
     }
 

@@ -102,3 +102,36 @@ fn entered(file: &File) -> io::Result<Option<Entered>> {
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_of_a_call_that_has_changed_is_a_number_alone() {
+        let null = File::open("/dev/null").expect("there is a descriptor left");
+        let number = format!("fd {}", null.as_raw_fd());
+        let call_on = |argument| format!("{} {:#x} 0x0", libc::SYS_read, argument);
+        let before = call_on(null.as_raw_fd());
+        let entered = parse(&before).expect("it is in a call");
+        let call = calls::by_number(entered.number).expect("the call is known");
+
+        // What the kernel would write for the thread: it is in the call, in another one, in none.
+        let path = env::temp_dir().join(format!("taskgroup-call-{}", process::id()));
+        let target = |now: &str| {
+            fs::write(&path, now).expect("the folder can be written");
+            let file = File::open(&path).expect("it was written");
+            Kernel::default().target(&file, entered, call)
+        };
+        let (same, other) = (target(&before), target(&call_on(-1)));
+        let none = target("running\n");
+        fs::remove_file(&path).expect("it was written");
+
+        assert_eq!(same, Some(format!("{number}, /dev/null")));
+        assert_eq!(other.as_ref(), Some(&number));
+        assert_eq!(none, Some(number));
+    }
+}

@@ -190,3 +190,59 @@ fn claim(number: u64) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize as PlainUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+    use crate::TaskGroup;
+    use crate::stall::on_stall;
+    use crate::stall::watching::view::StallView;
+
+    const OUTER: &str = "the outer of an examination";
+
+    #[test]
+    fn tasks_that_were_named_for_an_inner_scope_are_no_news_of_the_outer() {
+        let blocks = Arc::new(PlainUsize::new(0));
+        let counts = blocks.clone();
+        let _hook = on_stall(move |report| {
+            if report.name() == Some(OUTER) {
+                counts.fetch_add(1, SeqCst);
+            }
+        });
+
+        // The body of the inner scope keeps both.
+        let outer = TaskGroup::builder().name(OUTER).scope(|outer| {
+            TaskGroup::scope(|inner| {
+                let snapshot = snapshot();
+                let (outer, inner) = (outer.token().id().0, inner.token().id().0);
+                let now = Instant::now();
+                let scope = |number, reports| {
+                    let view = StallView::default();
+                    let mut scope = Followed::new(number, &view, now);
+                    scope.reports = reports;
+                    (number, scope)
+                };
+                let mut examined = Examined {
+                    groups: Groups::of(&snapshot),
+                    snapshot: &snapshot,
+                    followed: BTreeMap::from([scope(outer, 0), scope(inner, 1)]),
+                    now,
+                };
+                examined.nest(outer, &[outer]);
+                assert_eq!(blocks.load(SeqCst), 0);
+
+                // A scope that none was about has its block.
+                examined.followed.extend([scope(inner, 0)]);
+                examined.nest(outer, &[outer]);
+                assert_eq!(blocks.load(SeqCst), 1);
+                Ok(())
+            })?;
+            anyhow::Ok(())
+        });
+        outer.expect("no task fails");
+    }
+}

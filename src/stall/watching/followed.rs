@@ -47,7 +47,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    fn new(number: u64, view: &StallView, due_since: Instant) -> Self {
+    pub(super) fn new(number: u64, view: &StallView, due_since: Instant) -> Self {
         Followed {
             due_since,
             after: view.after,
@@ -312,6 +312,34 @@ mod tests {
         let (due, _) = watch.look(one(begun), Some(begun), woken);
         assert!(due.is_empty());
         assert_eq!(in_time(&mut watch, begun, woken + AFTER), [1]);
+    }
+
+    #[test]
+    fn a_scope_that_a_look_does_not_find_is_followed_no_more() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        let nothing = |is_busy| Seen {
+            is_busy,
+            ..Seen::default()
+        };
+        in_time(&mut watch, begun, begun);
+        // The list of its thread could not be read.
+        watch.look(nothing(true), Some(begun), begun);
+        assert_eq!(watch.followed.len(), 1);
+        watch.look(nothing(false), Some(begun), begun);
+        assert_eq!(watch.followed.len(), 0);
+
+        // Its deadline was moved, and passes later: it has the whole delay again.
+        let later = begun + AFTER;
+        assert!(in_time(&mut watch, later, later).is_empty());
+        assert_eq!(in_time(&mut watch, later, later + AFTER), [1]);
+
+        // A scope that was reported says itself that it has ended.
+        watch
+            .followed
+            .entry(1)
+            .and_modify(|scope| scope.reports = 1);
+        watch.look(nothing(false), Some(later), later);
+        assert_eq!(watch.followed.len(), 1);
     }
 
     #[test]

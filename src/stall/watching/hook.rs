@@ -124,3 +124,52 @@ pub(super) fn call_all(report: &StallReport) -> bool {
     }
     is_taken
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+    use std::sync::atomic::AtomicUsize as PlainUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cancel::WorstLatencies;
+    use crate::stall::watching::view::EndedScope;
+
+    const NAME: &str = "told to a hook that panics";
+
+    /// A hook that counts the calls for this test.
+    fn counting(calls: &Arc<PlainUsize>, then: fn()) -> StallHook {
+        let calls = calls.clone();
+        on_stall(move |report| {
+            if report.name() == Some(NAME) {
+                calls.fetch_add(1, SeqCst);
+                then();
+            }
+        })
+    }
+
+    #[test]
+    fn a_hook_that_panics_is_called_again_and_hides_no_other() {
+        let scope = EndedScope {
+            number: 1,
+            name: Some(NAME.into()),
+            location: Location::caller(),
+            cancelled: None,
+            worst_latencies: WorstLatencies::default(),
+        };
+        let report = StallReport::of_end(scope, Duration::ZERO, 1);
+        let (bad, good) = (Arc::new(PlainUsize::new(0)), Arc::new(PlainUsize::new(0)));
+        let _bad = counting(&bad, || panic!("of a hook"));
+        {
+            let _good = counting(&good, || ());
+            for round in 1..=2 {
+                assert!(call_all(&report));
+                assert_eq!((bad.load(SeqCst), good.load(SeqCst)), (round, round));
+            }
+        }
+        // Without the other the report is not taken, unless a hook of another test has.
+        call_all(&report);
+        assert_eq!((bad.load(SeqCst), good.load(SeqCst)), (3, 2));
+    }
+}

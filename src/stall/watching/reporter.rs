@@ -171,3 +171,25 @@ fn do_job(job: Job) {
         Job::Ended(report) => output::send(&report),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_thread_relieves_a_busy_one_and_no_third_comes() {
+        let mut reporter = Reporter::default();
+        assert_eq!(reporter.appoint(), None);
+        reporter.jobs.push_back(Job::Examine(Vec::new()));
+        assert_eq!(reporter.appoint(), Some(1));
+        assert_eq!(reporter.appoint(), None);
+
+        let long = Instant::now().checked_sub(2 * PATIENCE);
+        assert!(long.is_some(), "the clock has run for longer");
+        note_busy(&mut reporter, long);
+        assert_eq!(reporter.appoint(), Some(2));
+        // Hooks keep both.
+        note_busy(&mut reporter, long);
+        assert_eq!((reporter.appoint(), reporter.threads), (None, MOST_THREADS));
+    }
+}

@@ -53,3 +53,36 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a look finds of a scope with such a cancel and such a deadline.
+    fn found(cancelled: Option<Instant>, deadline: Option<Instant>, after: Duration) -> Seen {
+        let view = StallView {
+            due_since: cancelled,
+            deadline,
+            after,
+            ..StallView::default()
+        };
+        let mut seen = Seen::default();
+        seen.add(1, view, Instant::now());
+        seen
+    }
+
+    #[test]
+    fn a_scope_with_an_endless_delay_is_never_followed() {
+        let (past, soon) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        for after in [Duration::ZERO, Duration::MAX] {
+            let follows = usize::from(after.is_zero());
+            assert_eq!(found(Some(past), None, after).stalling.len(), follows);
+            assert_eq!(found(None, Some(past), after).stalling.len(), follows);
+            let upcoming = found(None, Some(soon), after);
+            assert_eq!(upcoming.stalling.len(), 0);
+            assert_eq!(usize::from(upcoming.upcoming.is_some()), follows);
+        }
+    }
+}
