@@ -143,6 +143,7 @@ pub(super) fn have_looked(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::sync::atomic::AtomicU32 as PlainU32;
     use std::sync::atomic::Ordering::SeqCst;
     use std::sync::mpsc;
@@ -168,9 +169,12 @@ mod tests {
                     ended.expect("no scope is cancelled");
                 }
             });
-            test(begins.recv().expect("the thread has begun"), &granted);
+            let lane = begins.recv().expect("the thread has begun");
+            let tested = catch_unwind(AssertUnwindSafe(|| test(lane, &granted)));
+            // Also after a failure, which would wait for the thread for ever.
             granted.store(2, SeqCst);
             sleeper.thread().unpark();
+            tested.unwrap_or_else(|failure| resume_unwind(failure));
         });
     }
 

@@ -97,3 +97,46 @@ impl fmt::Write for Path {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_first_read_already_needs_no_other_descriptor() {
+        const CHILD: &str = "TASKGROUP_TEST_WITHOUT_DESCRIPTORS";
+        const NAME: &str = "dump::proc::tests::the_first_read_already_needs_no_other_descriptor";
+
+        // The limit is that of a whole process.
+        if env::var_os(CHILD).is_none() {
+            let status = Command::new(env::current_exe().expect("a test binary knows its path"))
+                .args(["--exact", NAME, "--test-threads=1"])
+                .env(CHILD, "1")
+                .stdout(Stdio::null())
+                .status()
+                .expect("the test binary starts");
+            return assert!(status.success());
+        }
+
+        let mut reserve = Reserve::take().expect("there is a descriptor left");
+        let few = Rlimit {
+            current: Some(64),
+            maximum: Some(64),
+        };
+        setrlimit(Resource::Nofile, few).expect("it may be lowered");
+        let mut all = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            all.push(file);
+        }
+        for _ in 0..2 {
+            let doing = reserve.doing(nix::unistd::gettid().as_raw());
+            assert!(matches!(doing, Doing::Runs));
+        }
+        drop(all);
+    }
+}
