@@ -515,6 +515,42 @@ fn a_deadline_that_no_thread_notices_is_reported() {
 }
 
 #[test]
+fn a_scope_with_a_deadline_that_was_moved_into_the_future_is_reported_no_more() {
+    let reports = Reports::of("deadline moved");
+    let canary = Reports::of("not moved");
+    let (gate, token) = (Gate::default(), CancelToken::new());
+    token.cancel_after(Duration::from_millis(1));
+    let builder = TaskGroup::builder().name("deadline moved").parent(&token);
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            has(&reports.nth(0).text, &["is past its deadline for"]);
+            token.cancel_after(10 * LONG);
+
+            // A report may have been on its way. Those about another scope show that time passes.
+            let other = TaskGroup::builder().name("not moved").stall_after(SOON);
+            let outcome = other.scope(|g| {
+                g.cancel();
+                let first = canary.nth(0);
+                let before = reports.all().len();
+                assert_eq!((first.count, canary.nth(4).count), (1, 5));
+                assert_eq!(reports.all().len(), before);
+
+                // It stalls again, and is reported again.
+                token.cancel_after(Duration::from_millis(1));
+                has(&reports.nth(before).text, &["is past its deadline for"]);
+                Ok::<_, anyhow::Error>(())
+            });
+            outcome.expect("the body has returned a value");
+            gate.open();
+        });
+        let outcome = builder.stall_after(SOON).scope(|_| pass(&gate));
+        outcome.expect("a value that was produced is kept");
+    });
+    let (_, last) = reports.end();
+    has(&last.text, &["ended after all"]);
+}
+
+#[test]
 fn a_scope_opened_in_a_cancelled_scope_is_reported() {
     let reports = Reports::of("opened late");
     let builder = TaskGroup::builder().name("opened late").stall_after(SOON);

@@ -61,9 +61,8 @@ struct Examined<'a> {
 impl<'a> Examined<'a> {
     /// Whether the scope with this number is past its delay.
     fn stalls(&self, number: u64) -> bool {
-        self.followed.get(&number).is_some_and(|scope| {
-            scope.reports != 0 || self.now.saturating_duration_since(scope.due_since) >= scope.after
-        })
+        let scope = self.followed.get(&number);
+        scope.is_some_and(|scope| scope.stalls(self.now))
     }
 
     /// Returns the outermost scope that stalls among the one with this number and those around it.
@@ -89,22 +88,21 @@ impl<'a> Examined<'a> {
             self.stalls(*number) && self.groups.and_around(*number).any(|around| around == head)
         });
         let members: Vec<_> = stalling.collect();
-        if !self.says_something_new(&found, due) {
-            for number in due {
-                claim(*number);
-            }
-            return followed::join_block(due, &members, head);
-        }
-
         // Invariant 2: a scope that has ended meanwhile is not reported.
-        let claimed: Vec<_> = members
-            .into_iter()
-            .filter(|number| claim(*number))
-            .collect();
-        if !claimed.contains(&head) {
+        let before = followed::most_reports(&members);
+        if !self.says_something_new(&found, due) {
+            let claimed = followed::claim_all(due, head, before.max(1), claim);
+            return followed::join_block(&claimed, &members, head);
+        }
+        // The head first: without it there is no block, and the others are not counted.
+        let count = before + 1;
+        if followed::claim_all(&[head], head, count, claim).is_empty() {
             return followed::put_off(due, |scope| scope.after / 4);
         }
-        let count = followed::note_block(&claimed, head);
+        let others: Vec<_> = members.into_iter().filter(|other| *other != head).collect();
+        let mut claimed = followed::claim_all(&others, head, count, claim);
+        claimed.insert(0, head);
+        followed::note_block(&claimed, head, count);
         let report = self.report(root, scope, &claimed, &found, count);
         output::send(&report);
 

@@ -29,6 +29,9 @@ pub(super) struct Watch {
 pub(super) struct Followed {
     /// When it was cancelled, or should have been.
     pub(super) due_since: Instant,
+    /// False once its deadline was moved into the future, or taken away. It is kept for the report
+    /// of its end, and neither examined nor reported until it stalls again.
+    is_stalling: bool,
     /// Its `stall_after`.
     pub(super) after: Duration,
     pub(super) policy: StallPolicy,
@@ -50,6 +53,7 @@ impl Followed {
     pub(super) fn new(number: u64, view: &StallView, due_since: Instant) -> Self {
         Followed {
             due_since,
+            is_stalling: true,
             after: view.after,
             policy: view.policy,
             next: due_since.checked_add(view.after),
@@ -69,6 +73,19 @@ impl Followed {
             Grace::Until(until) if until <= now => self.spared = Some(until),
             Grace::Until(_) | Grace::Endless => self.spared = Some(now),
         }
+    }
+
+    /// Whether it is past its delay, or was reported.
+    pub(super) fn stalls(&self, now: Instant) -> bool {
+        let is_past = now.saturating_duration_since(self.due_since) >= self.after;
+        self.is_stalling && (self.reports != 0 || is_past)
+    }
+
+    /// Begins anew, with a deadline that has passed after it was moved.
+    fn stall_again(&mut self, since: Instant) {
+        self.due_since = since;
+        self.is_stalling = true;
+        self.next = since.checked_add(self.after);
     }
 
     /// Whether code that winds down still has time: until the grace has ended, and as long after it
@@ -120,8 +137,10 @@ impl Watch {
         if !seen.is_busy {
             // The others have ended, or a deadline was moved or taken away.
             let still: BTreeSet<_> = stalling.iter().map(|(number, ..)| *number).collect();
-            self.followed
-                .retain(|number, scope| scope.reports != 0 || still.contains(number));
+            self.followed.retain(|number, scope| {
+                scope.is_stalling &= still.contains(number);
+                scope.reports != 0 || scope.is_stalling
+            });
         }
 
         for (number, since, view) in stalling {
@@ -130,6 +149,9 @@ impl Watch {
                 .followed
                 .entry(number)
                 .or_insert_with(|| Followed::new(number, &view, since));
+            if !scope.is_stalling {
+                scope.stall_again(since);
+            }
             scope.update(view, now);
         }
     }
@@ -146,7 +168,8 @@ impl Watch {
         // A scope is in one job at a time: the reporter may be slow.
         let mut due = Vec::new();
         for (number, scope) in &mut self.followed {
-            if !scope.is_examined && scope.next.is_some_and(|next| next <= now) {
+            let is_due = scope.is_stalling && scope.next.is_some_and(|next| next <= now);
+            if is_due && !scope.is_examined {
                 scope.is_examined = true;
                 due.push(*number);
             }
@@ -156,7 +179,8 @@ impl Watch {
 
     fn next_look(&self, seen: &Seen, now: Instant) -> Option<Instant> {
         // Soon enough for the shortest delay; a part that was busy is looked at again at once.
-        let pauses = self.followed.values().map(Followed::pause);
+        let stalling = self.followed.values().filter(|scope| scope.is_stalling);
+        let pauses = stalling.map(Followed::pause);
         let busy = seen.is_busy.then_some(SHORTEST_PAUSE);
         let pause = pauses.chain(busy).min();
         let soon = pause.and_then(|pause| now.checked_add(pause));
@@ -182,15 +206,67 @@ pub(super) fn put_off(numbers: &[u64], delay: impl Fn(&Followed) -> Duration) {
     }
 }
 
-/// Notes that one block has named the scopes in `members`, the outermost of which is `head`. Returns
-/// how many blocks there have been about it.
-pub(super) fn note_block(members: &[u64], head: u64) -> u32 {
+/// Returns the most blocks that there have been about one of these scopes.
+pub(super) fn most_reports(of: &[u64]) -> u32 {
+    let watch = WATCH.lock();
+    let scopes = of.iter().filter_map(|number| watch.followed.get(number));
+    scopes.map(|scope| scope.reports).max().unwrap_or(0)
+}
+
+/// Claims the scopes with these numbers for the block `blocks` about the scope `head`. Returns those
+/// that have not ended. `claim` counts one of them as reported (invariant 2).
+pub(super) fn claim_all(
+    numbers: &[u64],
+    head: u64,
+    blocks: u32,
+    claim: impl Fn(u64) -> bool,
+) -> Vec<u64> {
+    claim_in(&WATCH, numbers, head, blocks, claim)
+}
+
+fn claim_in(
+    watch: &Mutex<Watch>,
+    numbers: &[u64],
+    head: u64,
+    blocks: u32,
+    claim: impl Fn(u64) -> bool,
+) -> Vec<u64> {
+    // Before the claim: a scope that ends after its claim says at its end what is noted here.
+    let mut fresh = Vec::new();
+    let mut locked = watch.lock();
+    for number in numbers {
+        if let Some(scope) = locked.followed.get_mut(number) {
+            if scope.reports == 0 {
+                (scope.reports, scope.head) = (blocks, head);
+                fresh.push(*number);
+            }
+        }
+    }
+    drop(locked);
+
+    let (claimed, ended): (Vec<_>, Vec<_>) = numbers.iter().partition(|number| claim(**number));
+
+    // A scope that has ended without a claim does not take itself out: the next look does. If it
+    // only could not be claimed in time, it is examined again.
+    let now = Instant::now();
+    let mut locked = watch.lock();
+    for number in ended {
+        if let Some(scope) = locked.followed.get_mut(&number) {
+            if fresh.contains(&number) {
+                (scope.reports, scope.head) = (0, number);
+            }
+            scope.is_examined = false;
+            scope.next = now.checked_add(scope.pause());
+        }
+    }
+    claimed
+}
+
+/// Notes that the block `blocks` about the scope `head` has named the scopes in `members`.
+pub(super) fn note_block(members: &[u64], head: u64, blocks: u32) {
     let now = Instant::now();
     let mut watch = WATCH.lock();
     let followed = &mut watch.followed;
-    let before = members.iter().filter_map(|number| followed.get(number));
-    // The number of the block is the most that any of its scopes has had.
-    let blocks = before.map(|scope| scope.reports).max().unwrap_or(0) + 1;
 
     // All have one schedule from now on, so that they come in one block again.
     let mut next = None;
@@ -208,7 +284,6 @@ pub(super) fn note_block(members: &[u64], head: u64) -> u32 {
             scope.next = next;
         }
     }
-    blocks
 }
 
 /// Notes that the last block about `members` has said all that there is to say about the scopes in
@@ -348,6 +423,94 @@ mod tests {
         in_time(&mut watch, begun, begun);
         let (due, _) = watch.look(one(begun), Some(begun + AFTER - LATE), begun + AFTER);
         assert_eq!(due, [1]);
+    }
+
+    /// Has the scope reported `times` times.
+    fn report(watch: &mut Watch, times: u32) {
+        watch.followed.entry(1).and_modify(|scope| {
+            scope.reports = times;
+            scope.is_examined = false;
+        });
+    }
+
+    #[test]
+    fn a_scope_with_a_deadline_that_was_moved_away_is_kept_and_not_due() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        in_time(&mut watch, begun, begun);
+        report(&mut watch, 1);
+
+        // One that could not read all does not tell.
+        let busy = Seen {
+            is_busy: true,
+            ..Seen::default()
+        };
+        let later = begun + AFTER;
+        assert_eq!(watch.look(busy, Some(later), later).0, [1]);
+        report(&mut watch, 2);
+        let (due, next) = watch.look(Seen::default(), Some(later), later);
+        assert_eq!((due, next), (vec![], None));
+        assert!(!watch.followed[&1].stalls(later + HOUR));
+        // A job that it was in puts it off.
+        let put_off = |scope: &mut Followed| scope.next = Some(later);
+        watch.followed.entry(1).and_modify(put_off);
+        let due = watch.look(Seen::default(), Some(later), later).0;
+        assert!(due.is_empty());
+
+        // It stalls again, and has its whole delay.
+        let again = later + HOUR;
+        assert!(in_time(&mut watch, again, again + AFTER - TICK).is_empty());
+        assert!(watch.followed[&1].stalls(again));
+        assert_eq!(watch.followed[&1].due_since, again);
+        assert_eq!(in_time(&mut watch, again, again + AFTER), [1]);
+    }
+
+    #[test]
+    fn a_scope_that_was_never_reported_is_forgotten_once_it_does_not_stall() {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        in_time(&mut watch, begun, begun);
+        watch.look(Seen::default(), Some(begun), begun);
+        assert!(watch.followed.is_empty());
+    }
+
+    /// Returns a watch that follows the scopes 1 and 2.
+    fn of_two() -> Mutex<Watch> {
+        let (mut watch, begun) = (Watch::default(), Instant::now());
+        for number in [1, 2] {
+            let mut seen = one(begun);
+            seen.stalling[0].0 = number;
+            seen.is_busy = true;
+            watch.look(seen, Some(begun), begun);
+        }
+        Mutex::new(watch)
+    }
+
+    #[test]
+    fn a_scope_that_ends_right_after_its_claim_counts_as_reported() {
+        let watch = of_two();
+        let claimed = claim_in(&watch, &[1, 2], 1, 3, |number| {
+            let scope = watch.lock().followed.remove(&number);
+            let scope = scope.expect("it is followed");
+            assert_eq!((scope.reports, scope.head), (3, 1));
+            true
+        });
+        assert_eq!(claimed, [1, 2]);
+    }
+
+    #[test]
+    fn a_scope_that_ends_before_its_claim_does_not_count_as_reported() {
+        let watch = of_two();
+        let claimed = claim_in(&watch, &[1, 2], 1, 3, |number| number == 1);
+        assert_eq!(claimed, [1]);
+        let mut watch = watch.lock();
+        assert_eq!(watch.followed[&1].reports, 3);
+        assert_eq!(
+            (watch.followed[&2].reports, watch.followed[&2].head),
+            (0, 2)
+        );
+        // The next look finds that it has ended.
+        let now = Instant::now();
+        watch.look(one(now), Some(now), now);
+        assert!(!watch.followed.contains_key(&2));
     }
 
     #[test]
