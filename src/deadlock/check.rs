@@ -12,9 +12,14 @@ use super::report::Deadlock;
 /// busy that they do not get to it. Otherwise it reads what the threads show, and blocks nothing. A
 /// thread that has not gone to sleep yet is no part of a deadlock: it may be found by a later call.
 ///
+/// # Cancellation
+///
+/// A cancel does not end the call.
+///
 /// ```
 /// assert!(taskgroup::deadlock::check().is_empty());
 /// ```
+#[must_use = "it only looks, and does nothing about them"]
 pub fn check() -> Vec<Deadlock> {
     confirm::search(Instant::now())
 }

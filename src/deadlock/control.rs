@@ -7,8 +7,7 @@ use super::{suspected, watch};
 
 /// Sets what this process does about deadlocks that are certain, from now on.
 ///
-/// Threads that have gone to sleep before are looked at from the next wait on that may be part of a
-/// deadlock.
+/// The search begins at once, and looks also at threads that have gone to sleep before.
 ///
 /// ```
 /// use taskgroup::deadlock::{self, DeadlockPolicy};

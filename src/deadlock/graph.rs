@@ -61,7 +61,6 @@ pub(super) fn has_known_wakers(kind: WaitKind) -> bool {
             | WaitKind::ScopeEnd
             | WaitKind::Completion
             | WaitKind::MapUnordered
-            | WaitKind::Map
             | WaitKind::Start
     )
 }

@@ -38,8 +38,10 @@
 //!   before to after a moment at which each had itself found that its wait was not over.
 //! - Not seen are circles that go over a lock of std's or another crate's, over a plain thread's
 //!   `join`, a channel, or a descriptor. A plain thread with a `Sender` is such a link.
-//! - A thread shows up to 12 objects that it holds at once. A circle over a further one is not
-//!   seen.
+//! - Not seen either are circles over the end of a scope that waits for a callback of its cancel,
+//!   or over a `map` that waits for its tasks.
+//! - A thread shows the first lock that it holds and 12 more objects. A circle over a further one
+//!   is not seen.
 //! - A danger that does not come about is not reported: two locks that are taken in both orders,
 //!   but never at once.
 //! - A guard that is leaked with `mem::forget` still counts as held, also when its lock has been

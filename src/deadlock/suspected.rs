@@ -190,7 +190,7 @@ fn quiet_state() -> Option<(Graph, State)> {
     Some((graph, state))
 }
 
-/// Returns whether any thread can end a wait of this kind, and nothing from outside.
+/// Returns whether a thread of the process can end a wait of this kind, and nothing from outside.
 fn is_signal(kind: WaitKind) -> bool {
     matches!(
         kind,
@@ -205,6 +205,7 @@ fn is_signal(kind: WaitKind) -> bool {
             | WaitKind::Send
             | WaitKind::Receive
             | WaitKind::Select
+            | WaitKind::Map
     )
 }
 

@@ -34,7 +34,8 @@ global! {
 ///
 /// # Panics
 ///
-/// A panic of the hook goes to `tracing` at error level, and that report to the default output.
+/// A panic of the hook goes to `tracing` at error level. If no other hook takes that report, it goes
+/// to the default output.
 ///
 /// ```
 /// use std::sync::mpsc;

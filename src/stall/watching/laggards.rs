@@ -3,7 +3,7 @@
 //! A task that waits for others inside of it is no laggard: the innermost ones are. The body of a
 //! scope is one while it runs, and at the end of the scope only if nothing else is left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::snapshot::{GroupSnapshot, Inside, RegionKind, Snapshot, TaskSnapshot, TaskState};
 
@@ -165,12 +165,14 @@ impl<'a> Search<'a> {
     /// Adds the threads anywhere in the process that run a callback or hook of one of the groups. A
     /// scope waits for those too.
     fn add_callbacks(&mut self, snapshot: &'a Snapshot) {
+        // By identity, and not by a search for each task: there may be many laggards.
+        let found = self
+            .found
+            .iter()
+            .map(|found| std::ptr::from_ref(found.task));
+        let found: HashSet<_> = found.collect();
         for task in snapshot.tasks() {
-            if self
-                .found
-                .iter()
-                .any(|found| std::ptr::eq(found.task, task))
-            {
+            if found.contains(&std::ptr::from_ref(task)) {
                 continue;
             }
             let mut inside = task.inside().iter().rev();
@@ -197,16 +199,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds the tasks that wait for a task on their own thread that is in none of the groups.
+    /// Adds a task that waits for a task on its own thread that is in none of the groups.
     fn add_in_place(&mut self) {
-        for waiting in std::mem::take(&mut self.in_place) {
-            let holders = waiting.task.waits().map(|wait| wait.holders());
-            let is_found = |id| self.found.iter().any(|found| found.task.id() == id);
-            // It is a laggard itself only if nothing else is left to blame.
-            let is_known = holders.is_some_and(|holders| holders.iter().copied().any(is_found));
-            if !is_known && self.found.is_empty() {
-                self.found.push(waiting);
-            }
+        // Such a task is a laggard itself only if nothing else is left to blame.
+        if self.found.is_empty() {
+            self.found.extend(self.in_place.drain(..).next());
         }
     }
 }
