@@ -268,24 +268,26 @@ fn a_deadlock_of_a_thread_that_holds_stderr_is_cancelled() {
 fn a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled() {
     const NAME: &str =
         "a_deadlock_of_a_thread_that_a_hook_or_the_subscriber_waits_for_is_cancelled";
-    static HELD: StdMutex<()> = StdMutex::new(());
+    // One for each: a hook that the first deadlock has let go on may still be about to lock.
+    static FOR_THE_HOOK: StdMutex<()> = StdMutex::new(());
+    static FOR_THE_SUBSCRIBER: StdMutex<()> = StdMutex::new(());
 
-    fn held() -> std::sync::MutexGuard<'static, ()> {
-        HELD.lock().expect("no holder panics")
+    fn held(lock: &StdMutex<()>) -> std::sync::MutexGuard<'_, ()> {
+        lock.lock().expect("no holder panics")
     }
 
     alone(NAME, || {
         deadlock::set_policy(DeadlockPolicy::Cancel);
-        let hook = deadlock::on_found(|_| drop(held()));
-        ends_by_a_cancel(held);
+        let hook = deadlock::on_found(|_| drop(held(&FOR_THE_HOOK)));
+        ends_by_a_cancel(|| held(&FOR_THE_HOOK));
         drop(hook);
 
         let listener = support::Listener {
             level: tracing::Level::ERROR,
-            hears: |_| drop(held()),
+            hears: |_| drop(held(&FOR_THE_SUBSCRIBER)),
         };
         tracing::subscriber::set_global_default(listener).expect("it is the first");
-        ends_by_a_cancel(held);
+        ends_by_a_cancel(|| held(&FOR_THE_SUBSCRIBER));
     });
 }
 
