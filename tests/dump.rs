@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGKILL, SIGQUIT};
 use signal_hook::low_level::{raise, register};
 use support::{is_child, watch};
 use taskgroup::sync::{Event, Mutex};
-use taskgroup::{TaskGroup, dump_on_signal};
+use taskgroup::{TaskGroup, TaskState, dump_on_signal};
 
 /// A process that runs one test, in its role as the child, until its standard input is closed.
 struct Process {
@@ -122,7 +122,7 @@ fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
                 let is_there = || {
                     let seen = taskgroup::snapshot();
                     seen.tasks()
-                        .any(|task| task.id() == id && task.waits().is_some())
+                        .any(|task| task.id() == id && task.state() == TaskState::Waiting)
                 };
                 while !is_there() {
                     thread::yield_now();

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGQUIT;
 use support::{is_child, until, watch};
 use taskgroup::sync::{Event, Mutex};
-use taskgroup::{TaskGroup, dump_on_signal, snapshot};
+use taskgroup::{TaskGroup, TaskState, dump_on_signal, snapshot};
 
 /// The allocator of the system, which blocks while it is stuck.
 struct Stuck;
@@ -108,7 +108,7 @@ fn a_dump_comes_while_every_allocation_blocks() {
             let is_waiting = |id| {
                 let seen = snapshot();
                 let mut tasks = seen.tasks();
-                tasks.any(|task| task.id() == id && task.waits().is_some())
+                tasks.any(|task| task.id() == id && task.state() == TaskState::Waiting)
             };
             until(|| is_waiting(holder.id()) && is_waiting(waits.id()));
             until(|| has_begun.load(SeqCst));

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{
-    RegionKind, Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, shield, snapshot,
+    RegionKind, Snapshot, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState, Wait, shield,
+    snapshot,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -292,9 +293,9 @@ fn a_task_is_shown_while_its_result_is_dropped() {
         let seen = until(|seen| {
             let task = seen.tasks().find(|seen| seen.id() == id)?;
             let is_dropping = task.inside().first()?.region == RegionKind::Shield;
-            (is_dropping && task.waits().is_some()).then(|| task.clone())
+            (is_dropping && task.state() == TaskState::Waiting).then(|| task.clone())
         });
-        assert_eq!(seen.state(), TaskState::Waiting);
+        assert_eq!(seen.waits().map(Wait::what), Some("Event::wait"));
         dropped.set();
         Ok::<_, anyhow::Error>(())
     })

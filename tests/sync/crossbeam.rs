@@ -6,7 +6,7 @@ use crate::channels::{SHORT, cross_with_cancels};
 use crate::support::{Gate, LONG, until, watch};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use taskgroup::channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, crossbeam};
-use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup, snapshot};
+use taskgroup::{CancelToken, Cancelled, TaskError, TaskGroup, TaskSnapshot, TaskState, snapshot};
 
 #[test]
 fn messages_pass() -> anyhow::Result<()> {
@@ -428,7 +428,12 @@ fn is_shown_as_cancellable<T>(block: impl FnOnce() -> T + Send) -> bool {
         let mut seen = None;
         until(|| {
             let snapshot = snapshot();
-            let mut tasks = snapshot.tasks().filter(|seen| seen.id() == task.id());
+            // Before that, its thread may be in a call of the system.
+            let waits = |seen: &&TaskSnapshot| seen.state() == TaskState::Waiting;
+            let mut tasks = snapshot
+                .tasks()
+                .filter(|seen| seen.id() == task.id())
+                .filter(waits);
             let wait = tasks.next().and_then(|task| task.waits());
             seen = wait.map(|wait| wait.is_cancellable());
             seen.is_some()
