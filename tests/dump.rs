@@ -291,6 +291,52 @@ fn the_signals_that_come_during_a_dump_are_one_more_dump() {
 }
 
 #[test]
+fn named_tasks_end_while_a_dump_waits_for_standard_error() {
+    const TEST: &str = "named_tasks_end_while_a_dump_waits_for_standard_error";
+    const TASKS: usize = 40;
+    const PAGE: usize = 4096;
+    support::alone(TEST, || {
+        let _watch = watch();
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        // Standard error is a pipe with less room than a dump needs.
+        let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
+        rustix::pipe::fcntl_setpipe_size(&writes, PAGE).expect("it may be made smaller");
+        rustix::stdio::dup2_stderr(&writes).expect("it can be replaced");
+        let mut reads = BufReader::new(File::from(reads));
+
+        // The dump stops at any of its lines, most of which have a name.
+        for round in 0..20 {
+            let (event, begun) = (Event::new(), Barrier::new(TASKS + 1));
+            let scope = TaskGroup::scope(|g| {
+                for _ in 0..TASKS {
+                    let task = g
+                        .task()
+                        .name(format!("round {round}: {}", "name ".repeat(20)));
+                    task.spawn(|| {
+                        begun.wait();
+                        Ok(event.wait()?)
+                    });
+                }
+                begun.wait();
+                raise(SIGQUIT).unwrap();
+                let is_full = || rustix::io::ioctl_fionread(&writes).unwrap() > PAGE as u64 - 512;
+                support::until(is_full);
+                // Nothing reads the pipe until all of them have ended.
+                event.set();
+                Ok(())
+            });
+            scope.expect("no task fails");
+
+            let mut line = String::new();
+            while !line.contains("end of the dump") {
+                line.clear();
+                assert_ne!(reads.read_line(&mut line).unwrap(), 0);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_handler_that_was_there_is_called_too_and_two_calls_are_one_dump() {
     if is_child() {
         let _watch = watch();

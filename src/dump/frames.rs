@@ -8,7 +8,7 @@ use super::line::Line;
 use super::proc::{Doing, Reserve};
 use crate::cancel::Escaped;
 use crate::lanes::{self, FrameKind, FrameView, Glance, Lane, Object, WaitView, since_epoch};
-use crate::snapshot::label;
+use crate::snapshot::{Name, label};
 
 /// How many bytes of the name of a thread are printed at most.
 const LONGEST_NAME: usize = 64;
@@ -117,20 +117,22 @@ fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
             } else {
                 "drops of task"
             };
-            // Printed where it is: a copy of the name would allocate.
+            // A copy of the name would allocate, so it goes into the line under its lock. The line
+            // is written outside: standard error may block, and the task that ends would wait.
             let named = lane.with_name(id, |name| {
-                line.write(format_args!(
+                line.set(format_args!(
                     "    {what} {id} `{}` of group {group} ({at}){}",
-                    Escaped(name),
+                    Name(name),
                     Told(frame)
                 ));
             });
             if named.is_none() {
-                line.write(format_args!(
+                line.set(format_args!(
                     "    {what} {id} of group {group} ({at}){}",
                     Told(frame)
                 ));
             }
+            line.send();
         }
         FrameKind::Scope => line.write(format_args!("    group {id} ({at}){}", Told(frame))),
         FrameKind::Region => line.write(format_args!("    CancelToken::run ({at}){}", Told(frame))),

@@ -23,13 +23,22 @@ impl Line {
         }
     }
 
-    /// Writes the line, with the text `arguments`, and empties it. What does not fit is cut.
+    /// Writes a line with the text `arguments`. What does not fit is cut. May block.
     pub(super) fn write(&mut self, arguments: fmt::Arguments<'_>) {
+        self.set(arguments);
+        self.send();
+    }
+
+    /// Makes `arguments` the text of the line, for [`send`](Self::send). Does not block.
+    pub(super) fn set(&mut self, arguments: fmt::Arguments<'_>) {
         self.length = 0;
         // A line that is full ends here.
         let _ = fmt::Write::write_fmt(self, arguments);
         self.bytes[self.length] = b'\n';
+    }
 
+    /// Writes the line. May block, so the caller holds no lock.
+    pub(super) fn send(&mut self) {
         // No other thread could do more about an error.
         let _ = write_all(&self.bytes[..=self.length]);
     }
