@@ -198,13 +198,15 @@ fn a_task_in_a_call_of_the_system_is_shown_with_the_call_and_its_descriptor() {
             let _ = reader.read_exact(&mut [0]);
             Ok(())
         });
-        let seen = task_in(TaskState::Foreign, reads.id());
-        let wait = seen.waits().expect("it is blocked");
         // A thread on its way there may be seen in another call.
-        if wait.what().starts_with("recvfrom ") {
-            let target = wait.target().unwrap_or_default();
-            assert!(target.contains("socket"), "{target}");
-        }
+        let seen = until(|seen| {
+            let task = seen.tasks().find(|task| task.id() == reads.id())?;
+            let is_there = task.waits()?.what().starts_with("recvfrom ");
+            is_there.then(|| task.clone())
+        });
+        assert_eq!(seen.state(), TaskState::Foreign);
+        let target = seen.waits().and_then(Wait::target).unwrap_or_default();
+        assert!(target.contains("socket"), "{target}");
         drop(writer);
         Ok(())
     })

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::thread;
 
 use snapshots::{task_at, task_in, until};
@@ -279,11 +279,12 @@ fn a_lock_that_outlives_the_scope_that_took_it_is_no_later_scopes() {
             drop(guard);
         });
         let later = ids.recv().expect("the scope is opened");
+        let waits_at = line!() + 1;
         threads.spawn(move || drop(lock.lock_uncancellable()));
 
         let wait = until(|seen| {
             let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
-            let ours = |at: &Location<'_>| at.file() == file!();
+            let ours = |at: &Location<'_>| at.file() == file!() && at.line() == waits_at;
             let wait = waits.find(|wait| {
                 wait.what() == "Mutex::lock"
                     && wait.location().is_some_and(ours)
@@ -302,19 +303,28 @@ fn a_lock_that_outlives_the_scope_that_took_it_is_no_later_scopes() {
 #[test]
 fn a_holder_is_never_another_task_than_the_one_that_holds() {
     let _watch = watch();
-    let (lock, is_over) = (Mutex::new(None::<TaskId>), AtomicBool::new(false));
+    let (lock, is_over) = (Mutex::new(HashSet::new()), AtomicBool::new(false));
+    let mut named = HashSet::new();
     TaskGroup::scope(|g| {
-        // Tasks that hold the lock by turns, each under a name of its own.
+        // Tasks that hold the lock by turns, each with a number of its own.
         for _ in 0..4 {
             g.spawn(|| {
                 while !is_over.load(SeqCst) {
+                    let id = OnceLock::new();
                     TaskGroup::scope(|h| {
                         let task = h.task().name("holds").spawn(|| {
-                            let guard = lock.lock()?;
+                            let me: TaskId = loop {
+                                match id.get() {
+                                    Some(id) => break *id,
+                                    None => thread::yield_now(),
+                                }
+                            };
+                            let mut have_held = lock.lock()?;
+                            have_held.insert(me);
                             thread::yield_now();
-                            drop(guard);
                             Ok(())
                         });
+                        let _ = id.set(task.id());
                         Ok(task.join()?)
                     })?;
                 }
@@ -323,21 +333,22 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
         }
         for _ in 0..500 {
             let seen = snapshot();
-            for task in seen.tasks() {
+            for task in seen.tasks().filter(|task| task.name() == Some("holds")) {
                 let Some(wait) = task.waits().filter(|wait| wait.what() == "Mutex::lock") else {
                     continue;
                 };
-                if wait.location().is_some_and(|at| at.file() == file!()) {
-                    let holders = wait.held_by();
-                    assert!(holders.len() <= 1, "{seen}");
-                    assert!(!wait.holders().contains(&task.id()), "{seen}");
-                }
+                assert!(!wait.holders().contains(&task.id()), "{seen}");
+                named.extend(wait.held_by().iter().map(|holder| holder.task));
             }
         }
         is_over.store(true, SeqCst);
         Ok(())
     })
     .expect("no task fails");
+
+    let have_held = lock.try_lock().expect("all tasks have ended");
+    let is_one = |holder: &Option<TaskId>| holder.is_some_and(|task| have_held.contains(&task));
+    assert!(named.iter().all(is_one), "{named:?}");
 }
 
 thread_local! {
@@ -357,18 +368,30 @@ fn a_guard_in_a_thread_local_is_given_back_after_the_thread_has_left() {
         })
         .join()
         .expect("no panic");
-        // The threads that come now hold nothing.
-        thread::spawn(move || {
-            let seen = snapshot();
-            let holders = seen.tasks().filter_map(|task| task.waits());
-            assert!(holders.flat_map(|wait| wait.held_by()).all(|held| {
-                held.location
-                    .is_none_or(|at| at.file() != file!() || at.line() > 0)
-            }));
-            drop(lock.lock_uncancellable());
-        })
-        .join()
-        .expect("no panic");
+        // The thread that comes next, which may have the same lane, holds nothing. So the one that
+        // locks is the only holder: of two, none would be named.
+        let (locked, leave) = (Gate::default(), Gate::default());
+        thread::scope(|threads| {
+            let next = threads.spawn(|| drop(snapshot()));
+            next.join().expect("no panic");
+            let locks_at = line!() + 2;
+            threads.spawn(|| {
+                let _guard = lock.lock_uncancellable();
+                locked.open();
+                leave.wait();
+            });
+            locked.wait();
+            let waits_at = line!() + 1;
+            threads.spawn(|| drop(lock.lock_uncancellable()));
+            let place = until(|seen| {
+                let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
+                let ours = |at: &Location<'_>| at.file() == file!() && at.line() == waits_at;
+                let wait = waits.find(|wait| wait.location().is_some_and(ours))?;
+                wait.held_by().first()?.location
+            });
+            assert_eq!(place.line(), locks_at);
+            leave.open();
+        });
     }
     let guard = lock.try_lock();
     assert!(guard.is_some());

@@ -304,4 +304,18 @@ fn threads_and_idle_workers_are_there_too() {
         assert!(thread.is_some_and(|thread| thread.group.is_none() && thread.id != 0));
         event.set();
     });
+
+    // A worker that has run a task stays for the next.
+    TaskGroup::scope(|g| {
+        g.spawn(|| Ok(event.wait()?));
+        Ok::<_, anyhow::Error>(())
+    })
+    .expect("nothing fails");
+    snapshots::until(|seen| {
+        let whole = read_back(seen);
+        let mut workers = whole.workers.iter();
+        workers
+            .find(|worker| worker.task.is_none() && worker.thread.is_some())
+            .map(drop)
+    });
 }

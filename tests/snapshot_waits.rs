@@ -7,6 +7,8 @@ mod support;
 
 use std::num::NonZeroU32;
 use std::panic::Location;
+use std::sync::OnceLock;
+use std::thread;
 use std::time::Instant;
 
 use snapshots::{task_at, until};
@@ -16,7 +18,7 @@ use taskgroup::sync::{
     Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock, Semaphore,
     WaitGroup,
 };
-use taskgroup::{CancelToken, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState};
+use taskgroup::{CancelToken, RegionKind, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState};
 
 /// Blocks until it is cancelled.
 fn stays() -> anyhow::Result<()> {
@@ -378,7 +380,7 @@ fn a_thread_that_runs_the_awaited_task_in_place_names_it() {
 }
 
 #[test]
-fn a_cancel_that_waits_for_hooks_says_so() {
+fn a_cancel_that_runs_a_hook_says_so() {
     let _watch = watch();
     let (in_hook, leave, cut) = (&Gate::default(), &Gate::default(), &Gate::default());
     let token = CancelToken::new();
@@ -397,7 +399,7 @@ fn a_cancel_that_waits_for_hooks_says_so() {
         until(|seen| {
             let mut inside = seen.tasks().flat_map(TaskSnapshot::inside);
             inside
-                .find(|inside| inside.region == taskgroup::RegionKind::CancelHook)
+                .find(|inside| inside.region == RegionKind::CancelHook)
                 .map(drop)
         });
         let first = g.spawn(|| {
@@ -408,7 +410,7 @@ fn a_cancel_that_waits_for_hooks_says_so() {
         let seen = until(|seen| {
             let task = seen.tasks().find(|task| task.id() == first.id())?;
             let mut inside = task.inside().iter();
-            let is_in_it = inside.any(|it| it.region == taskgroup::RegionKind::Callback);
+            let is_in_it = inside.any(|it| it.region == RegionKind::Callback);
             is_in_it.then(|| task.clone())
         });
         assert_eq!(seen.inside().len(), 1, "{seen}");
@@ -444,6 +446,53 @@ fn the_drop_of_a_guard_names_the_thread_that_runs_the_callback() {
         let holders = seen.waits().map(|wait| wait.holders().to_vec());
         assert_eq!(holders, Some(vec![cancels.id()]), "{seen}");
         leave.open();
+        Ok(())
+    })
+    .expect("no task fails");
+}
+
+#[test]
+fn a_cancel_that_waits_for_a_hook_on_another_thread_says_so() {
+    let _watch = watch();
+    let (elsewhere, leave, cut) = (&Gate::default(), &Gate::default(), &Gate::default());
+    let (token, canceller) = (&CancelToken::new(), &OnceLock::new());
+    TaskGroup::scope(|g| {
+        let hooked = [(); 2].map(|()| {
+            let task = g.spawn(move || {
+                token.run(|| {
+                    let hook = || {
+                        // The cancelling thread runs one of the two, until the other runs too.
+                        if canceller.get() == Some(&thread::current().id()) {
+                            elsewhere.wait();
+                        } else {
+                            elsewhere.open();
+                            leave.wait();
+                        }
+                    };
+                    taskgroup::with_cancel_hook(hook, || cut.wait());
+                });
+                Ok(())
+            });
+            task.id()
+        });
+        until(|seen| {
+            let tasks = seen.tasks().filter(|task| hooked.contains(&task.id()));
+            let inside = tasks.flat_map(TaskSnapshot::inside);
+            let hooks = inside.filter(|inside| inside.region == RegionKind::CancelHook);
+            (hooks.count() == hooked.len()).then_some(())
+        });
+
+        let cancels = g.spawn(|| {
+            canceller.get_or_init(|| thread::current().id());
+            token.cancel();
+            Ok(())
+        });
+        until(|seen| {
+            let task = seen.tasks().find(|task| task.id() == cancels.id())?;
+            (task.waits()?.what() == "hooks of a cancel").then_some(())
+        });
+        leave.open();
+        cut.open();
         Ok(())
     })
     .expect("no task fails");
