@@ -1,11 +1,10 @@
 //! How a deadlock is written.
 
 use std::fmt;
-use std::panic::Location;
 
 use super::report::{Certainty, Deadlock, DeadlockedThread};
-use crate::cancel::Escaped;
 use crate::lanes::FrameKind;
+use crate::snapshot::{Name, Place};
 
 /// How many threads that wait for a deadlock from outside are named.
 const MOST_NAMED: usize = 10;
@@ -56,7 +55,7 @@ impl fmt::Display for Deadlock {
             Some(group) => {
                 f.write_str("\n  a cancel of ")?;
                 match (&group.name, group.location) {
-                    (Some(name), _) => write!(f, "group `{}`", Escaped(name))?,
+                    (Some(name), _) => write!(f, "group `{}`", Name(name))?,
                     (None, Some(location)) => {
                         write!(f, "the group that was opened at {}", Place(location))?;
                     }
@@ -72,11 +71,11 @@ impl fmt::Display for Deadlock {
 impl fmt::Display for DeadlockedThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.task, &self.name) {
-            (_, Some(name)) => write!(f, "task `{}`", Escaped(name)),
+            (_, Some(name)) => write!(f, "task `{}`", Name(name)),
             (Some(task), None) => write!(f, "task {}", task.0),
             (None, None) => match (self.kind, &self.thread) {
                 (FrameKind::Scope, _) => f.write_str("the body of a scope"),
-                (_, Some(thread)) => write!(f, "thread `{}`", Escaped(thread)),
+                (_, Some(thread)) => write!(f, "thread `{}`", Name(thread)),
                 (_, None) => f.write_str("a thread"),
             },
         }
@@ -90,7 +89,7 @@ impl DeadlockedThread {
             write!(f, " ({})", Place(location))?;
         }
         if let Some(thread) = &self.thread {
-            write!(f, " on `{}`", Escaped(thread))?;
+            write!(f, " on `{}`", Name(thread))?;
         }
         write!(f, ": {} ({})", self.what, Place(self.location))?;
         if let Some(object) = self.object {
@@ -109,9 +108,9 @@ impl DeadlockedThread {
         for holder in self.waits_for.iter().take(MOST_NAMED) {
             write!(f, "\n{indent}    waits for ")?;
             match (&holder.name, holder.task, &holder.thread) {
-                (Some(name), ..) => write!(f, "task `{}`", Escaped(name))?,
+                (Some(name), ..) => write!(f, "task `{}`", Name(name))?,
                 (None, Some(task), _) => write!(f, "task {}", task.0)?,
-                (None, None, Some(thread)) => write!(f, "thread `{}`", Escaped(thread))?,
+                (None, None, Some(thread)) => write!(f, "thread `{}`", Name(thread))?,
                 (None, None, None) => f.write_str("a thread")?,
             }
             if let Some(location) = holder.location {
@@ -119,13 +118,5 @@ impl DeadlockedThread {
             }
         }
         Ok(())
-    }
-}
-
-struct Place(&'static Location<'static>);
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0.file(), self.0.line())
     }
 }

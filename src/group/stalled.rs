@@ -8,6 +8,7 @@ use super::state::group_state::GroupState;
 use crate::error::{GroupError, TaskError};
 use crate::facade::error_event;
 use crate::panics::{drop_contained, log};
+use crate::snapshot::Name;
 use crate::stall::{EndedScope, StallPolicy, ended};
 
 /// Ends the reports about a scope, which has ended, and does what its policy asks for: raises a
@@ -68,7 +69,7 @@ struct Text(String);
 impl Text {
     fn of(state: &GroupState, took: Duration) -> Self {
         let info = state.info();
-        let name = info.name.as_ref().map(|name| format!("`{name}` "));
+        let name = info.name.as_ref().map(|name| format!("`{}` ", Name(name)));
         let name = name.map_or(Cow::Borrowed(""), Cow::Owned);
         let (file, line) = (info.location.file(), info.location.line());
         let cause = state.cancelled().map(|cancelled| format!("; {cancelled}"));

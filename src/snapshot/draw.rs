@@ -57,12 +57,7 @@ impl fmt::Display for Snapshot {
         // Threads that were left behind are in no group any more.
         for abandoned in &self.abandoned {
             let age = abandoned.since.elapsed();
-            write!(
-                f,
-                "\n{}, {} ago",
-                Escaped(&abandoned.to_string()),
-                Span(age)
-            )?;
+            write!(f, "\n{}, {} ago", Name(&abandoned.to_string()), Span(age))?;
         }
 
         // A reader must not take a tree with gaps for the whole.

@@ -58,7 +58,9 @@ impl Sockets {
             // The tables are read one by one, and only if a thread is in a call on a socket. A table
             // that cannot be read leaves its sockets without peers.
             self.read += 1;
-            let table = fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
+            let table = fs::read(format!("/proc/self/net/{file}")).unwrap_or_default();
+            // The path of a Unix socket, of any process, may have any bytes.
+            let table = String::from_utf8_lossy(&table);
             let rows = table.lines().skip(1).filter_map(|row| match *name {
                 "Unix" => unix_socket(row),
                 name => internet(row, name),
@@ -116,14 +118,20 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 fn unix_socket(row: &str) -> Option<(u64, String)> {
-    let mut fields = row.split_whitespace();
-    let inode = fields.nth(6)?.parse().ok()?;
-    // The path is the last column, and missing if the socket has no name.
-    let text = match fields.next() {
-        Some(path) => format!("a Unix socket on {path}"),
-        None => "a Unix socket".to_owned(),
+    // Six columns, the inode, and the path, which may have spaces.
+    let mut rest = row;
+    for _ in 0..6 {
+        (_, rest) = rest.trim_start().split_once(' ')?;
+    }
+    let rest = rest.trim();
+    let (inode, path) = rest.split_once(' ').unwrap_or((rest, ""));
+
+    // A socket without a name has no path.
+    let text = match path {
+        "" => "a Unix socket".to_owned(),
+        path => format!("a Unix socket on {path}"),
     };
-    Some((inode, text))
+    Some((inode.parse().ok()?, text))
 }
 
 #[cfg(test)]
@@ -139,6 +147,11 @@ mod tests {
         };
         assert_eq!(address(local), Some(([127, 0, 0, 1], 8080).into()));
         assert_eq!(address("x:1"), None);
+        let row = "ffff: 00000002 00000000 00010000 0001 01  4711 /tmp/a b";
+        let named = (4711, "a Unix socket on /tmp/a b".to_owned());
+        assert_eq!(unix_socket(row), Some(named));
+        let row = "ffff: 00000003 00000000 00000000 0001 03 4712";
+        assert_eq!(unix_socket(row), Some((4712, "a Unix socket".to_owned())));
         assert_eq!(address("01:1"), None);
     }
 }
