@@ -27,6 +27,12 @@ fn until<T>(mut found: impl FnMut(&Snapshot) -> Option<T>) -> T {
     }
 }
 
+/// Returns a snapshot in which no part was busy.
+#[track_caller]
+fn whole() -> Snapshot {
+    until(|seen| (seen.incomplete() == 0).then(|| seen.clone()))
+}
+
 /// Returns the task with this id once it is in this state.
 #[track_caller]
 fn task_in(state: TaskState, id: TaskId) -> TaskSnapshot {
@@ -91,7 +97,7 @@ fn groups_stand_in_the_tasks_and_bodies_that_opened_them() {
                 (leaf.state() == TaskState::Waiting).then(|| leaf.id())
             });
 
-            let seen = snapshot();
+            let seen = whole();
             let outer = seen
                 .groups()
                 .iter()
@@ -126,7 +132,7 @@ fn queued_tasks_are_listed_and_counted() {
             task_in(TaskState::Waiting, first.id());
             let queued: Vec<_> = (0..5).map(|_| g.spawn(|| Ok(()))).collect();
 
-            let seen = snapshot();
+            let seen = whole();
             let group = seen
                 .all_groups()
                 .find(|group| group.name() == Some("narrow"));

@@ -196,7 +196,8 @@ fn a_snapshot_comes_back_as_it_was() {
                 Ok(())
             });
             task_at("Mutex::lock", waits.id());
-            let seen = snapshot();
+            // In which no part was busy.
+            let seen = snapshots::until(|seen| (seen.incomplete() == 0).then(|| seen.clone()));
             event.set();
 
             let whole = read_back(&seen);
