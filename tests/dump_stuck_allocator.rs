@@ -1,5 +1,5 @@
 //! The dump while the allocator is stuck: a thread holds its lock for ever, so every call of it
-//! blocks. The allocator is that of a whole process, so the test has a binary of its own.
+//! blocks. A process has one allocator, so the test has a binary of its own.
 #![cfg(all(target_os = "linux", feature = "signal"))]
 
 mod support;

@@ -57,14 +57,14 @@ fn a_writer_that_only_opens_a_fifo_ends_the_wait() {
         let mut fifo = opened.join().unwrap().unwrap();
         assert_cancelled(cancelled_inside(|| fifo.read(&mut [0; 4])));
 
-        // One that has gone again is the end, until the next comes.
+        // A writer that has gone again is the end, until the next comes.
         drop(writer);
         assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 0);
         let mut writer = File::options().write(true).open(&path).unwrap();
         writer.write_all(b"more").unwrap();
         assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 4);
     });
-    // Also one that writes and goes before it is looked for.
+    // Also a writer that writes and goes before it is looked for.
     thread::scope(|threads| {
         let opened = threads.spawn(|| open_fifo(&path, &reads()));
         std::fs::write(&path, "short").unwrap();

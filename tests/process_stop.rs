@@ -383,7 +383,7 @@ fn a_child_of_another_user_is_left_to_end_by_itself() {
         assert!(child.wait().unwrap().success());
         assert!(child.stop().unwrap().success());
 
-        // A thread of the crate waits for one that is dropped.
+        // A thread of the crate waits for a child that is dropped.
         let (child, stdin) = start(own_group);
         drop(child);
         assert!(has_children());

@@ -99,7 +99,7 @@ fn sockets_by_name_and_peer() {
     });
     rustix::net::listen(&listener, 0).expect("it listens");
     let mut filling = Vec::new();
-    // Long enough for a busy machine: one that succeeds does so at once.
+    // Long enough for a busy machine: a connect that succeeds does so at once.
     let limit = Duration::from_secs(1);
     while let Ok(Some(stream)) = taskgroup::timeout(limit, || UnixStream::connect(&path)) {
         filling.push(stream);

@@ -150,7 +150,7 @@ fn sample(shared: &Shared) {
         let Some(id) = number(&id) else { continue };
         let waits = recorded.waits.entry(id).or_default();
         match waits.last_mut() {
-            // The same wait, or one that began within a sample.
+            // The same wait, or another that began within a sample.
             Some((_, end)) if before.saturating_sub(*end) < 2 * SAMPLE => *end = after,
             _ => waits.push((before, after)),
         }

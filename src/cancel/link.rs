@@ -122,8 +122,8 @@ impl Node {
         };
         let key = listed.then(|| inner.children.insert(Arc::downgrade(child)));
 
-        // A deadline that is set from now on finds the child listed. One that was set before shows
-        // in the state.
+        // A deadline that is set from now on finds the child listed. A deadline that was set before
+        // shows in the state.
         //
         // fault: deadline-is-not-handed-down
         if listed && self.is_timed() {

@@ -317,7 +317,8 @@ impl Case for CancelledCase<'_> {
     }
 
     fn enter(&mut self, waiter: &Arc<Waiter>, case: u32) -> Entered {
-        // The queue of a token are its callbacks. One that comes at once grants the wait here.
+        // The queue of a token are its callbacks. A callback that comes at once grants the wait
+        // here.
         let waiter = waiter.clone();
         self.callback = Some(self.token.on_cancel(move || waiter.wake_for(case)));
         Entered::Waits

@@ -447,7 +447,7 @@ impl<R> Cases for [Arm<'_, R>] {
 
     fn case(&mut self, index: usize) -> Option<&mut dyn Case> {
         let arm = &mut self[index];
-        // To the select, a paused case is like one that was removed.
+        // To the select, a paused case is like a removed one.
         match &mut arm.case {
             Some(case) if !arm.is_paused => Some(case.case()),
             _ => None,

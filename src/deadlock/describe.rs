@@ -47,7 +47,7 @@ pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<Deadlocke
     })
 }
 
-/// Returns the name of the task of a frame, if it has one that can be read.
+/// Returns the name of the task of a frame, if it has one and can be read.
 fn name(seen: &Seen, frame: &FrameView) -> Option<Cow<'static, str>> {
     let names = seen.source.names().ok()?.into_iter();
     names
@@ -134,7 +134,7 @@ fn share_note(graph: &Graph, wait: &WaitView) -> Option<String> {
     let Share { taken, of } = wait.flags.share;
     match (kind, wait.object) {
         (WaitKind::Barrier, Object::At(barrier)) if of != 0 => {
-            // Each of them is asleep there now. One that came first has seen no other come.
+            // Each of them is asleep there now. The first to come has seen no other.
             let there = graph.sleepers_at(barrier);
             Some(format!("{there} of {of} threads are at the barrier"))
         }

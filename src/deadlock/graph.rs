@@ -216,7 +216,7 @@ impl Graph {
             .copied()
             .filter(|(other, _)| *other != thread)
             .partition(|(_, kind)| *kind == WaitKind::Write);
-        // Which of the waiters are before it is not known. One that goes on may let it in.
+        // Which of the waiters are before it is not known. A waiter that goes on may let it in.
         Some(Need {
             how: How::One,
             on: writers.into_iter().map(|(writer, _)| writer).collect(),

@@ -123,7 +123,7 @@ fn confirm(state: &State) -> Option<Deadlock> {
         .map(|seen| Suspect::new(seen.source, &seen.view))
         .collect();
 
-    // Every thread must have looked: one that has not may have been granted what it waits for.
+    // Every thread must have looked: a thread that has not may have been granted its wait.
     let count = suspects.len();
     if before != *state || have_looked(suspects).len() != count {
         return None;
@@ -289,7 +289,7 @@ mod system {
                 return false;
             }
         }
-        // Each sleeper was listed: its number is not that of a thread that has ended.
+        // Each sleeper was listed, so its thread has not ended.
         seen == sleepers.len()
     }
 

@@ -112,7 +112,7 @@ mod tests {
         const CHILD: &str = "TASKGROUP_TEST_WITHOUT_DESCRIPTORS";
         const NAME: &str = "dump::proc::tests::the_first_read_already_needs_no_other_descriptor";
 
-        // The limit is that of a whole process.
+        // The limit holds for a whole process.
         if env::var_os(CHILD).is_none() {
             let status = Command::new(env::current_exe().expect("a test binary knows its path"))
                 .args(["--exact", NAME, "--test-threads=1"])

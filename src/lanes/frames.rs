@@ -252,7 +252,7 @@ impl Frames {
         cell.told_at.store(Some(location));
         let told = cell.told.load(Relaxed);
         let times = (told & !HAS_SEEN).saturating_add(1).min(HAS_SEEN - 1);
-        // Release: a reader that sees the count finds a place of this frame, not that of a frame
+        // Release: a reader that sees the count finds a place of this frame, and none of a frame
         // that had the cell before.
         cell.told.store(told & HAS_SEEN | times, Release);
     }
@@ -310,11 +310,11 @@ impl Frames {
         task
     }
 
-    /// Marks the task in the innermost frame as one that is being started. For the owner, under the
+    /// Marks the task in the innermost frame as being started. For the owner, under the
     /// version.
     pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
         let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
-        // In the number, so that one exchange tells whether the frame is still that of the task.
+        // In the number, so that one exchange tells whether the task still has the frame.
         let task = cell.id.load(Relaxed);
         cell.id.store(task | STARTING, Relaxed);
         Some(StartMark { cell, task })

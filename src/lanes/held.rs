@@ -133,7 +133,7 @@ impl HeldObjects {
                     pair[0].object.store(next.object, Release);
                 }
             }
-            // The last has moved, or is the one that is removed.
+            // The last has moved, or is removed itself.
             if let Some(cell) = shown.last() {
                 cell.clear();
             }
@@ -314,7 +314,7 @@ mod tests {
         let add = |object| held.add(object, HeldAs::Shared, 0, here());
         (1..=SHOWN + 2).for_each(add);
         assert_eq!(objects(&held).len(), SHOWN);
-        // The last two are not shown, and one that is shown goes first.
+        // The last two are not shown, and a shown one goes first.
         held.remove(1, Some(here()));
         assert_eq!(objects(&held).len(), SHOWN - 1);
         (2..=SHOWN + 2)

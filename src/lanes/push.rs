@@ -52,7 +52,7 @@ pub(crate) fn to_sight() -> Option<Duration> {
     mine()?.to_sight().map(Duration::from_nanos)
 }
 
-/// Marks the task that this thread has just begun as one that is being started.
+/// Marks the task that this thread has just begun as being started.
 pub(crate) fn mark_starting() -> Option<StartMark> {
     mine()?.mark_starting()
 }

@@ -21,7 +21,7 @@ fn add_laneless(count: usize, by: u64) {
     LANELESS.add_shared(count, by);
 }
 
-/// Returns a count of the process. Of two counts, the one that comes later is to be read first: then
+/// Returns a count of the process. Of two counts, the later one is to be read first: then
 /// it is not ahead of the other.
 pub(crate) fn sum(count: usize) -> u64 {
     let in_lanes = all().map(|lane| lane.counts().get(count)).sum::<u64>();

@@ -143,7 +143,7 @@ fn thread_name(
 ) -> Result<Option<Arc<str>>, lanes::Busy> {
     let name = lane.with_thread(|thread| {
         let name = thread.and_then(std::thread::Thread::name)?;
-        // Most threads have the name of the thread before: that of a worker.
+        // Most threads are workers, and have the name of the thread before.
         let same = before.filter(|before| ***before == *name);
         Some(same.map_or_else(|| Arc::from(name), Arc::clone))
     })?;

@@ -87,7 +87,7 @@ impl Parts {
             parts.add_thread(thread);
         }
 
-        // Queued tasks come last: one that has begun meanwhile is there already.
+        // Queued tasks come last: a task that has begun meanwhile is there already.
         let mut queued = Vec::new();
         for (number, group) in &mut parts.groups {
             let tasks = std::mem::take(&mut group.view.tasks).into_iter();
@@ -130,7 +130,7 @@ impl Parts {
                 continue;
             }
 
-            // The regions before the first node are those of the thread that runs it.
+            // The regions before the first node belong to the thread that runs it.
             let index = self.add_node(thread, frame, inner.last().copied());
             if let Some(node) = self.nodes[index].as_mut() {
                 node.task.outside = outside.len();
@@ -207,7 +207,7 @@ impl Parts {
         self.nodes.len() - 1
     }
 
-    /// Returns the parts of a group. One that was not read, because it was busy or has opened
+    /// Returns the parts of a group. A group that was not read, because it was busy or has opened
     /// since, has nothing but its number.
     fn group(&mut self, number: u64) -> &mut GroupParts {
         self.groups.entry(number).or_default()

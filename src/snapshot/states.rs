@@ -137,7 +137,7 @@ impl Parts {
             Object::Descriptor(descriptor) => {
                 let text = self.kernel.describe(descriptor);
                 // While it waits the thread keeps the descriptor open. Afterwards it may be closed,
-                // and its number be that of another file.
+                // and its number belong to another file.
                 Some(if still_waits(thread) {
                     text
                 } else {

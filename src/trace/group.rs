@@ -22,7 +22,7 @@ use crate::facade::{Mutex, debug_event};
 pub(crate) struct OpenedGroup<'a> {
     pub(crate) id: u64,
     pub(crate) name: Option<&'a str>,
-    /// The id of the task that it is opened in, or of the group whose body that is.
+    /// The id of the task that it is opened in, or of the group of the body.
     pub(crate) parent: Option<u64>,
     pub(crate) location: &'static Location<'static>,
 }

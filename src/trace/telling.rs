@@ -69,7 +69,7 @@ pub(super) fn tell<T>(f: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Calls `f`, which calls the subscriber, on whatever thread. For calls that undo others: a span
-/// that was entered is left, and one that was made is closed.
+/// that was entered is left, and a span that was made is closed.
 pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
     let _telling = Flag::set(|thread| &thread.telling);
     // `catch` asserts that this thread holds no lock of the crate (invariant 2).

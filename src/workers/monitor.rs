@@ -129,7 +129,7 @@ impl Monitor {
     fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Found {
         let mut found = Found::default();
         for worker in suspects {
-            // Invariant 2: the tasks behind one that takes a tick are for others now.
+            // Invariant 2: the tasks behind a task that takes a tick are for others now.
             worker.give_back();
 
             let tasks = worker.tasks();

@@ -1,4 +1,4 @@
-//! Looking names up, with resolvers that answer and with one that hangs.
+//! Looking names up, with resolvers that answer and a resolver that hangs.
 
 use std::net::ToSocketAddrs as _;
 use std::sync::{Arc, Mutex};

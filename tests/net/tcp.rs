@@ -835,7 +835,7 @@ fn without_a_descriptor_for_the_waker_waits_work_and_a_cancel_ends_them() {
 fn signals_interrupt_no_call_and_stretch_no_limit() {
     alone("signals_interrupt_no_call_and_stretch_no_limit", || {
         // A handler interrupts a poll whatever its flags are. The calls of the test run on its main
-        // thread, which is the one that the system prefers.
+        // thread, which the system prefers.
         let heard = std::sync::Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal_hook::consts::SIGUSR1, heard.clone()).unwrap();
         let over = AtomicBool::new(false);

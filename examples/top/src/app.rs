@@ -170,7 +170,7 @@ impl App {
         self.selected = row.min(self.rows.len().saturating_sub(1));
     }
 
-    /// Opens or closes the selected row. One that is closed already closes the row around it.
+    /// Opens or closes the selected row. A closed row closes the row around it.
     fn fold(&mut self, opens: Option<bool>) {
         let Some(row) = self.rows.get(self.selected) else {
             return;

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let stop = signal::termination()?;
-    // The colours of a terminal are not for everyone: see no-color.org.
+    // Not all users want colours: see no-color.org.
     let has_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if let Mode::Demo | Mode::View(_) = options.mode {
         Screen::check()?;

@@ -126,7 +126,7 @@ fn restore() {
     // The hook of a panic in the drawing itself is called under the lock.
     let _lock = (!IS_DRAWING.get()).then(lock);
     if IS_OPEN.swap(false, Ordering::SeqCst) {
-        // A terminal that has gone needs no restoring, and one that is there gives no error.
+        // A terminal that has gone needs no restoring, and any other gives no error.
         let _ = disable_raw_mode();
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
     }

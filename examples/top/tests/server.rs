@@ -94,7 +94,7 @@ fn a_viewer_sees_the_groups_and_cancels_one() {
             let id = &group_named(&picture, "imports").unwrap()["id"];
             assert_eq!(picture["cancellable"], json!([id]));
 
-            // One that is open and that the program has not offered.
+            // A group that is open and not offered.
             let other = &group_named(&picture, "served").unwrap()["id"];
             let refused = json!({ "answer": "not offered" });
             peer.ask_until(&format!("cancel {other}\n"), |answer| *answer == refused);
@@ -320,7 +320,7 @@ fn a_connection_that_speaks_another_language_is_closed() {
         assert!(peer.line().contains("version"));
         drop(peer);
 
-        // One that leaves before its answer.
+        // A viewer that leaves before its answer.
         for _ in 0..20 {
             Peer::connect(path).send("snapshot\n");
         }

@@ -165,7 +165,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
             }
         }
 
-        // A task that runs may end within a spin. One that is queued has to begin first.
+        // A task that runs may end within a spin. A queued task has to begin first.
         let task = self.task();
         if self.is_finished()
             || (task.status() == TaskStatus::Running && spin(|| self.is_finished()))

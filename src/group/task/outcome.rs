@@ -87,7 +87,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     fn begin(self) -> Recorded {
         process_counts::started();
         let state = &self.common.core.state;
-        // Those of the group: the code that spawned the task may have returned.
+        // The bindings of the group: the code that spawned the task may have returned.
         //
         // fault: task-has-the-bindings-of-its-spawn
         let bindings = state.bindings();
@@ -159,7 +159,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         self.failed(failed_item::take(), kind, TaskStatus::Panicked, elapsed)
     }
 
-    /// Records a failure in the failure log, or returns that of an isolated task.
+    /// Records a failure in the failure log, or returns it if the task is isolated.
     pub(super) fn failed(
         self,
         item: Option<usize>,

@@ -117,7 +117,7 @@ impl TaskSpec {
         }
     }
 
-    /// Returns whether the span of this thread is the one that was current at the spawn. It calls
+    /// Returns whether the span of this thread was current at the spawn. It calls
     /// the subscriber.
     pub(super) fn is_at_home(&self) -> bool {
         let trace = || self.extras.as_ref()?.trace.as_ref()?.lock().clone();

@@ -102,7 +102,7 @@ impl Lane {
         f()
     }
 
-    /// Makes the lane that of the current thread.
+    /// Gives the lane to the current thread.
     pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
         *self.thread.write() = Some(thread);
         // Under a version, like in `give_back`.
@@ -151,7 +151,7 @@ impl Lane {
     /// Gives the objects of the frame that was popped to the frame that goes on.
     ///
     /// A guard can outlive its frame: the body of a scope returns it, or a thread-local keeps it. A
-    /// frame that is pushed later must not count as the one that took it.
+    /// frame that is pushed later must not count as its taker.
     #[cold]
     fn rise(&self) {
         let depth = self.frames.depth();
@@ -159,7 +159,7 @@ impl Lane {
         self.held.rise(depth);
     }
 
-    /// Marks the task in the innermost frame as one that is being started. For the owner.
+    /// Marks the task in the innermost frame as being started. For the owner.
     pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
         let mut mark = None;
         self.version.change(|| mark = self.frames.mark_starting());

@@ -439,7 +439,7 @@ mod tests {
         in_time(&mut watch, begun, begun);
         report(&mut watch, 1);
 
-        // One that could not read all does not tell.
+        // A look that could not read all does not tell.
         let busy = Seen {
             is_busy: true,
             ..Seen::default()

@@ -10,7 +10,7 @@ use crate::snapshot::{GroupSnapshot, Inside, RegionKind, Snapshot, TaskSnapshot,
 /// A task that keeps a scope from ending.
 pub(super) struct Found<'a> {
     pub(super) task: &'a TaskSnapshot,
-    /// The group that it belongs to, or whose callback it runs.
+    /// The group that it belongs to, or that has the callback it runs.
     pub(super) group: &'a GroupSnapshot,
     /// The innermost region that changes what a cancel does to it.
     pub(super) region: Option<Inside>,

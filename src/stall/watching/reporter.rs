@@ -47,8 +47,8 @@ struct InCharge {
 }
 
 impl Reporter {
-    /// Puts a new thread in charge if none is, or if the one that is has been busy for long. Returns
-    /// its number, for the caller to start it without the lock.
+    /// Puts a new thread in charge if none is, or if the present one has been busy for long.
+    /// Returns its number, for the caller to start it without the lock.
     fn appoint(&mut self) -> Option<u64> {
         // Code of the user's keeps it: a hook, the subscriber, or a full pipe.
         let is_stuck = |thread: &InCharge| {
