@@ -31,7 +31,7 @@ const SAMPLE: Duration = Duration::from_millis(2);
 enum Happened {
     /// A thread entered the span of a task or a group.
     Enter(ThreadId, u64),
-    Exit(ThreadId),
+    Exit(ThreadId, u64),
     Cancel(String),
 }
 
@@ -54,7 +54,8 @@ struct Recorded {
     tasks: HashMap<u64, u64>,
     /// The waits of each task.
     waits: HashMap<u64, Vec<(Duration, Duration)>>,
-    cancels: Vec<String>,
+    /// The cancels that there is a line for, by the token that was cancelled and the cause.
+    cancels: Vec<(String, String)>,
 }
 
 /// Records a run: a layer for a subscriber of `tracing`, and a thread that takes snapshots.
@@ -256,7 +257,8 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         // Other spans are entered and left too.
         if self.0.recorded().spans.contains_key(&id.into_u64()) {
-            self.0.push(Happened::Exit(thread::current().id()));
+            self.0
+                .push(Happened::Exit(thread::current().id(), id.into_u64()));
         }
     }
 
@@ -272,9 +274,11 @@ where
 
         // One line for a cancel, also if it reaches several groups.
         let cause = fields.0.remove("cause").unwrap_or_default();
+        let origin = fields.0.remove("origin").unwrap_or_default();
+        let cancel = (origin, cause.clone());
         let mut recorded = self.0.recorded();
-        if !recorded.cancels.contains(&cause) {
-            recorded.cancels.push(cause.clone());
+        if !recorded.cancels.contains(&cancel) {
+            recorded.cancels.push(cancel);
             drop(recorded);
             self.0.push(Happened::Cancel(cause));
         }
@@ -313,7 +317,7 @@ impl Timeline {
             lanes.push((name.clone(), Vec::new()));
         }
 
-        let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut open: BTreeMap<usize, Vec<(u64, usize)>> = BTreeMap::new();
         let mut cancels = Vec::new();
         for (at, event) in &recorded.events {
             match event {
@@ -329,7 +333,7 @@ impl Timeline {
                     let waits = task.filter(|_| !known.is_group);
                     let waits = waits.and_then(|task| recorded.waits.get(task));
                     let bars = &mut lanes[*lane].1;
-                    inside.push(bars.len());
+                    inside.push((*span, bars.len()));
                     bars.push(Bar {
                         name: known.name.clone(),
                         is_group: known.is_group,
@@ -340,9 +344,14 @@ impl Timeline {
                         waits: waits.cloned().unwrap_or_default(),
                     });
                 }
-                Happened::Exit(thread) => {
+                Happened::Exit(thread, span) => {
                     let lane = by_thread.get(thread).copied().unwrap_or(usize::MAX);
-                    if let Some(bar) = open.get_mut(&lane).and_then(Vec::pop) {
+                    let Some(inside) = open.get_mut(&lane) else {
+                        continue;
+                    };
+                    // Mostly the last. A subscriber may leave spans in another order.
+                    if let Some(index) = inside.iter().rposition(|(of, _)| of == span) {
+                        let (_, bar) = inside.remove(index);
                         lanes[lane].1[bar].end = Some(*at);
                     }
                 }

@@ -46,7 +46,8 @@ const STACK: usize = 256 << 10;
 ///
 /// Handlers that were set before are called too. A second call for the same signal does nothing.
 /// Signals that come while a dump is printed lead to one more. A child process gets the default
-/// action, as after every `exec`; a child that was made by `fork` alone prints nothing.
+/// action, as after every `exec`. A child that was made by `fork` alone prints nothing: its signal
+/// has this process print.
 ///
 /// # Errors
 ///

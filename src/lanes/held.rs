@@ -3,7 +3,8 @@
 //!
 //! An entry is three words. The owner writes the place first and the object last, and an unlock
 //! clears the object. So a reader that finds the same object before and after it reads the place
-//! has a place where this thread took that object.
+//! has a place where this thread took that object, unless the thread has meanwhile given it back,
+//! taken another, and taken the first again.
 
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -2,7 +2,8 @@
 //!
 //! Every thread that uses the crate has a *lane*. The thread writes it as it goes, and any other
 //! thread may read it at any time: for a snapshot, a report of a stalled scope, the search for a
-//! deadlock, a dump. A reader stops no thread, and no thread waits for a reader.
+//! deadlock, a dump. A reader stops no thread. A thread waits for a reader only at a lock
+//! (invariant 5).
 //!
 //! # Owners
 //!
@@ -27,7 +28,7 @@
 //!    over. So a reader can wake a thread and learn that the thread itself found its wait not to be
 //!    over.
 //! 5. The owner takes the locks of its lane only for a push or a pop. A reader only tries them, and
-//!    runs no code of the user's under them. Readers do not hinder each other.
+//!    under them neither blocks nor runs code of the user's. Readers do not hinder each other.
 //!
 //! Nothing here is part of a protocol between threads: the crate never decides anything by what a
 //! lane says. In a loom model threads have no lanes.

@@ -7,7 +7,8 @@ use super::{Snapshot, tree};
 /// where, which groups are cancelled and why.
 ///
 /// It is cheap and always on. Threads note what they do as they go, and this call reads the notes:
-/// it stops and delays no thread, and does not block. It may be called anywhere, also in a panic
+/// it stops no thread, and does not block. A thread that opens or ends a scope, or begins or ends a
+/// named task, may wait while a few entries are copied. It may be called anywhere, also in a panic
 /// hook, a destructor or a callback, and under any lock.
 ///
 /// # Consistency

@@ -112,6 +112,7 @@ impl App {
             "not offered" => {
                 format!("{group} is not offered: the program lets no viewer cancel it")
             }
+            "not asked" => format!("{group}: the process has not answered the last cancels yet"),
             other => format!("{group}: {}", escaped(other)),
         };
     }

@@ -110,7 +110,12 @@ fn keys(
             if let Event::Key(key) = event::read()? {
                 match app.press(key) {
                     Some(Action::Quit) => return Ok(None),
-                    Some(Action::Cancel(group)) => ask.send(group)?,
+                    // The keys go on to work while the process does not answer.
+                    Some(Action::Cancel(group)) => {
+                        if ask.try_send(group).is_err() {
+                            app.answered(group, "not asked");
+                        }
+                    }
                     Some(Action::Redraw) => screen.forget()?,
                     Some(Action::Draw) | None => {}
                 }

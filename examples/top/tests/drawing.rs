@@ -207,6 +207,9 @@ fn a_group_is_cancelled_after_a_question() {
     assert_eq!(footer(&mut app), " group 1 `imports`: cancelled");
     app.answered(99, "gone");
     assert_eq!(footer(&mut app), " group 99 is gone: it has ended");
+    app.answered(99, "not asked");
+    let text = " group 99: the process has not answered the last cancels yet";
+    assert_eq!(footer(&mut app), text);
 
     // A group that the process does not offer.
     let mut app = App::new(picture(vec![group(5, None, "own")], vec![]), now, true);
