@@ -303,8 +303,10 @@ fn a_lock_that_outlives_the_scope_that_took_it_is_no_later_scopes() {
 #[test]
 fn a_holder_is_never_another_task_than_the_one_that_holds() {
     let _watch = watch();
-    let (lock, is_over) = (Mutex::new(HashSet::new()), AtomicBool::new(false));
-    let mut named = HashSet::new();
+    // The tasks in the order in which they had the lock, and how many have had it.
+    let (lock, taken) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    let is_over = AtomicBool::new(false);
+    let mut named = Vec::new();
     TaskGroup::scope(|g| {
         // Tasks that hold the lock by turns, each with a number of its own.
         for _ in 0..4 {
@@ -319,8 +321,9 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
                                     None => thread::yield_now(),
                                 }
                             };
-                            let mut have_held = lock.lock()?;
-                            have_held.insert(me);
+                            let mut holders = lock.lock()?;
+                            holders.push(me);
+                            taken.store(holders.len(), SeqCst);
                             thread::yield_now();
                             Ok(())
                         });
@@ -331,14 +334,20 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
                 Ok(())
             });
         }
-        for _ in 0..500 {
+        for round in 0.. {
+            if round >= 500 && !named.is_empty() {
+                break;
+            }
+            let before = taken.load(SeqCst);
             let seen = snapshot();
+            let after = taken.load(SeqCst);
             for task in seen.tasks().filter(|task| task.name() == Some("holds")) {
                 let Some(wait) = task.waits().filter(|wait| wait.what() == "Mutex::lock") else {
                     continue;
                 };
                 assert!(!wait.holders().contains(&task.id()), "{seen}");
-                named.extend(wait.held_by().iter().map(|holder| holder.task));
+                let holders = wait.held_by().iter();
+                named.extend(holders.map(|holder| (before, after, holder.task)));
             }
         }
         is_over.store(true, SeqCst);
@@ -346,9 +355,13 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
     })
     .expect("no task fails");
 
-    let have_held = lock.try_lock().expect("all tasks have ended");
-    let is_one = |holder: &Option<TaskId>| holder.is_some_and(|task| have_held.contains(&task));
-    assert!(named.iter().all(is_one), "{named:?}");
+    // The holder before the snapshot, those meanwhile, and one that had not counted itself yet.
+    let holders = lock.try_lock().expect("all tasks have ended");
+    for (before, after, task) in named {
+        let range = before.saturating_sub(1)..holders.len().min(after + 1);
+        let task = task.expect("only tasks take the lock");
+        assert!(holders[range].contains(&task), "{task:?}");
+    }
 }
 
 thread_local! {
@@ -403,11 +416,14 @@ fn every_kind_of_task_is_listed() {
     alone(NAME, || {
         let (event, token) = (Event::new(), CancelToken::new());
         let stuck = Arc::new(Gate::default());
+        // Longer than a name that is drawn whole.
+        let name = &"stuck\n".repeat(100);
         thread::scope(|threads| {
             threads.spawn(|| token.run(|| event.wait()));
+            let line = line!() + 3;
             let call = || {
                 let theirs = stuck.clone();
-                taskgroup::abandon_named("stuck", move || theirs.wait())
+                taskgroup::abandon_named(name.clone(), move || theirs.wait())
             };
             // A time limit that passes before the call begins leaves nothing behind.
             let limit = std::time::Duration::from_millis(10);
@@ -432,13 +448,20 @@ fn every_kind_of_task_is_listed() {
                             inside.any(|inside| inside.region == RegionKind::Run)
                         });
                         let is_left = seen.abandoned().iter();
-                        let is_left = is_left.filter(|left| left.name.as_deref() == Some("stuck"));
+                        let is_left =
+                            is_left.filter(|left| left.name.as_deref() == Some(name.as_str()));
                         let call = seen.threads().iter();
                         let call = call.filter(|thread| thread.kind() == TaskKind::Abandon);
                         let are_there = all("daemon") && all("own") && all("plain") && runs;
                         (are_there && is_left.count() == 1 && call.count() == 1)
                             .then(|| seen.clone())
                     });
+                    let drawn = seen.to_string();
+                    let mut lines = drawn.lines();
+                    let left = lines.find(|line| line.starts_with("abandoned `stuck"));
+                    let place = format!("({}:{line})", file!());
+                    assert!(left.is_some_and(|line| line.contains(&place)), "{drawn}");
+
                     let group = seen
                         .groups()
                         .iter()

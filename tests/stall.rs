@@ -459,7 +459,6 @@ fn a_callback_that_does_not_return_is_reported() {
                 let first = reports.when(|seen| seen.laggards.len() == 1);
                 let place = format!("in the callback or hook of a cancel ({}:{line})", file!());
                 has(&first.laggards[0], &["the thread that cancels", &place]);
-                assert_eq!(first.laggards.len(), 1, "{}", first.text);
                 opener.open();
             });
             Ok::<_, anyhow::Error>(())

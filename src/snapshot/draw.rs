@@ -56,8 +56,12 @@ impl fmt::Display for Snapshot {
 
         // Threads that were left behind are in no group any more.
         for abandoned in &self.abandoned {
-            let age = abandoned.since.elapsed();
-            write!(f, "\n{}, {} ago", Name(&abandoned.to_string()), Span(age))?;
+            f.write_str("\nabandoned")?;
+            if let Some(name) = &abandoned.name {
+                write!(f, " `{}`", Name(name))?;
+            }
+            let (place, age) = (Place(abandoned.location), abandoned.since.elapsed());
+            write!(f, " ({place}), {} ago", Span(age))?;
         }
 
         // A reader must not take a tree with gaps for the whole.
