@@ -305,7 +305,7 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
     let _watch = watch();
     // The tasks in the order in which they had the lock, and how many have had it.
     let (lock, taken) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-    let is_over = AtomicBool::new(false);
+    let (is_kept, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut named = Vec::new();
     TaskGroup::scope(|g| {
         // Tasks that hold the lock by turns, each with a number of its own.
@@ -325,6 +325,9 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
                             holders.push(me);
                             taken.store(holders.len(), SeqCst);
                             thread::yield_now();
+                            while is_kept.load(SeqCst) {
+                                thread::yield_now();
+                            }
                             Ok(())
                         });
                         let _ = id.set(task.id());
@@ -334,13 +337,11 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
                 Ok(())
             });
         }
-        for round in 0.. {
-            if round >= 500 && !named.is_empty() {
-                break;
-            }
+        let mut look = || {
             let before = taken.load(SeqCst);
             let seen = snapshot();
             let after = taken.load(SeqCst);
+            let known = named.len();
             for task in seen.tasks().filter(|task| task.name() == Some("holds")) {
                 let Some(wait) = task.waits().filter(|wait| wait.what() == "Mutex::lock") else {
                     continue;
@@ -349,6 +350,16 @@ fn a_holder_is_never_another_task_than_the_one_that_holds() {
                 let holders = wait.held_by().iter();
                 named.extend(holders.map(|holder| (before, after, holder.task)));
             }
+            named.len() > known
+        };
+        for _ in 0..50 {
+            // While the lock changes hands, and while it does not: then a holder is named.
+            for _ in 0..10 {
+                look();
+            }
+            is_kept.store(true, SeqCst);
+            support::until(&mut look);
+            is_kept.store(false, SeqCst);
         }
         is_over.store(true, SeqCst);
         Ok(())
