@@ -88,6 +88,16 @@ fn an_end_that_a_cancel_finds_is_the_status() {
         let token = token.child();
         let ended = std::thread::scope(|threads| {
             let waiter = threads.spawn(|| token.run(|| process.wait()));
+            // In its wait: a cancel that came before would be found at the entry.
+            let target = format!("process {}", child.id());
+            let is_in_its_wait = || {
+                let seen = crate::snapshot();
+                let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
+                waits.any(|wait| wait.target() == Some(&target))
+            };
+            while !is_in_its_wait() {
+                std::thread::yield_now();
+            }
             // Past the first, short looks.
             std::thread::sleep(Duration::from_millis(10));
             drop(child.stdin.take());
