@@ -312,19 +312,23 @@ impl<E> GroupError<E> {
     /// failures, which says only that the group was cancelled, has them too.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use taskgroup::{TaskGroup, shield, sleep};
+    /// use taskgroup::{TaskGroup, shield, sync::Event};
     ///
-    /// let error = TaskGroup::builder()
-    ///     .timeout(Duration::from_millis(1))
-    ///     .scope(|g| {
-    ///         g.task().name("stubborn").spawn(|| Ok(shield(|| sleep(Duration::from_millis(20)))?));
-    ///         Ok(taskgroup::sleep(Duration::from_secs(60))?)
-    ///     })
-    ///     .unwrap_err();
+    /// let (begun, cancelled) = (Event::new(), Event::new());
+    /// let error = TaskGroup::scope(|g| {
+    ///     g.task().name("stubborn").spawn(|| {
+    ///         begun.set();
+    ///         Ok(shield(|| cancelled.wait())?)
+    ///     });
+    ///     begun.wait()?;
+    ///     g.cancel_because("enough");
+    ///     cancelled.set();
+    ///     Ok(taskgroup::checkpoint()?)
+    /// })
+    /// .unwrap_err();
     /// let worst = error.worst_latencies();
-    /// let last = worst.to_end().expect("the deadline found it running");
-    /// println!("{} ended {:?} after the deadline", last.task(), last.latency());
+    /// let last = worst.to_end().expect("the cancel found it running");
+    /// println!("{} ended {:?} after the cancel", last.task(), last.latency());
     /// assert_eq!(worst.to_sight(), None); // all that it did was inside of a shield
     /// ```
     pub fn worst_latencies(&self) -> &WorstLatencies {
