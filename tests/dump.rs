@@ -5,6 +5,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
@@ -239,25 +240,35 @@ fn a_burst_of_signals_merges_and_none_is_forgotten() {
     child.end_well();
 }
 
+const PAGE: usize = 4096;
+
+/// Makes standard error a pipe with less room than a dump needs. Returns both ends.
+fn small_stderr() -> (BufReader<File>, OwnedFd) {
+    let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
+    rustix::pipe::fcntl_setpipe_size(&writes, PAGE).expect("it may be made smaller");
+    rustix::stdio::dup2_stderr(&writes).expect("it can be replaced");
+    (BufReader::new(File::from(reads)), writes)
+}
+
+/// Reads to the end of a dump.
+fn read_dump(reads: &mut BufReader<File>) {
+    let mut line = String::new();
+    while !line.contains("end of the dump") {
+        line.clear();
+        assert_ne!(reads.read_line(&mut line).unwrap(), 0);
+    }
+}
+
 #[test]
 fn the_signals_that_come_during_a_dump_are_one_more_dump() {
     const TEST: &str = "the_signals_that_come_during_a_dump_are_one_more_dump";
     const TASKS: usize = 50;
-    const PAGE: usize = 4096;
     support::alone(TEST, || {
         let _watch = watch();
         dump_on_signal(SIGQUIT).expect("there is a thread left");
-        // Standard error is a pipe with less room than a dump needs.
-        let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
-        rustix::pipe::fcntl_setpipe_size(&writes, PAGE).expect("it may be made smaller");
-        rustix::stdio::dup2_stderr(&writes).expect("it can be replaced");
-        let mut reads = BufReader::new(File::from(reads));
+        let (mut reads, writes) = small_stderr();
         let mut next_dump = || {
-            let mut line = String::new();
-            while !line.contains("end of the dump") {
-                line.clear();
-                assert_ne!(reads.read_line(&mut line).unwrap(), 0);
-            }
+            read_dump(&mut reads);
             reads.buffer().len()
         };
 
@@ -294,15 +305,10 @@ fn the_signals_that_come_during_a_dump_are_one_more_dump() {
 fn named_tasks_end_while_a_dump_waits_for_standard_error() {
     const TEST: &str = "named_tasks_end_while_a_dump_waits_for_standard_error";
     const TASKS: usize = 40;
-    const PAGE: usize = 4096;
     support::alone(TEST, || {
         let _watch = watch();
         dump_on_signal(SIGQUIT).expect("there is a thread left");
-        // Standard error is a pipe with less room than a dump needs.
-        let (reads, writes) = rustix::pipe::pipe().expect("there are descriptors");
-        rustix::pipe::fcntl_setpipe_size(&writes, PAGE).expect("it may be made smaller");
-        rustix::stdio::dup2_stderr(&writes).expect("it can be replaced");
-        let mut reads = BufReader::new(File::from(reads));
+        let (mut reads, writes) = small_stderr();
 
         // The dump stops at any of its lines, most of which have a name.
         for round in 0..20 {
@@ -327,11 +333,7 @@ fn named_tasks_end_while_a_dump_waits_for_standard_error() {
             });
             scope.expect("no task fails");
 
-            let mut line = String::new();
-            while !line.contains("end of the dump") {
-                line.clear();
-                assert_ne!(reads.read_line(&mut line).unwrap(), 0);
-            }
+            read_dump(&mut reads);
         }
     });
 }

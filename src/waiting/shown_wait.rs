@@ -31,6 +31,17 @@ impl WaitFor {
         }
     }
 
+    /// What may end the wait, in code of this crate.
+    #[inline]
+    fn flags(self, is_cancellable: bool) -> WaitFlags {
+        WaitFlags {
+            is_cancellable,
+            is_limited: self.is_limited,
+            is_foreign: false,
+            share: self.share,
+        }
+    }
+
     /// The wait has a time limit of its own, if `is_limited`.
     #[inline]
     pub(crate) fn limited(self, is_limited: bool) -> Self {
@@ -78,13 +89,7 @@ impl ShownWait {
         location: &'static Location<'static>,
         is_cancellable: bool,
     ) -> Self {
-        let flags = WaitFlags {
-            is_cancellable,
-            is_limited: what.is_limited,
-            is_foreign: false,
-            share: what.share,
-        };
-        Self::with(what, location, flags)
+        Self::with(what, location, what.flags(is_cancellable))
     }
 
     /// Like [`begin`](Self::begin), for a wait in foreign code: a wake leads to no look.
@@ -95,10 +100,8 @@ impl ShownWait {
         is_cancellable: bool,
     ) -> Self {
         let flags = WaitFlags {
-            is_cancellable,
-            is_limited: what.is_limited,
             is_foreign: true,
-            share: what.share,
+            ..what.flags(is_cancellable)
         };
         Self::with(what, location, flags)
     }

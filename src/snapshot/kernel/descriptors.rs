@@ -147,8 +147,8 @@ mod tests {
         };
         assert_eq!(address(local), Some(([127, 0, 0, 1], 8080).into()));
         assert_eq!(address("x:1"), None);
-        let row = "ffff: 00000002 00000000 00010000 0001 01  4711 /tmp/a b";
-        let named = (4711, "a Unix socket on /tmp/a b".to_owned());
+        let row = "ffff: 00000002 00000000 00010000 0001 01  4711 sockets/a b";
+        let named = (4711, "a Unix socket on sockets/a b".to_owned());
         assert_eq!(unix_socket(row), Some(named));
         let row = "ffff: 00000003 00000000 00000000 0001 03 4712";
         assert_eq!(unix_socket(row), Some((4712, "a Unix socket".to_owned())));
