@@ -156,6 +156,7 @@ impl Frames {
         self.frames.borrow_mut().push(frame);
     }
 
+    #[inline]
     fn pop(&self) {
         let frame = self.frames.borrow_mut().pop();
 
@@ -304,8 +305,11 @@ pub(crate) fn made_own() -> Option<Arc<Node>> {
 pub(crate) struct Inside(PhantomData<*const ()>);
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
-        with(Frames::pop);
+        FRAMES
+            .try_with(Frames::pop)
+            .unwrap_or_else(|_| with(Frames::pop));
     }
 }
 

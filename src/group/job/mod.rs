@@ -2,14 +2,16 @@
 //!
 //! # Invariants
 //!
-//! 1. Only the holder of the [`Claim`] touches the closure. One thread gets the claim: the thread
-//!    that moves the phase from `QUEUED` to `RUNNING`.
+//! 1. Until the end, only the holder of the [`Claim`] touches the content: it takes the closure out
+//!    and puts the result in. One thread gets the claim: the thread that moves the phase from
+//!    `QUEUED` to `RUNNING`.
 //! 2. The holder of the claim writes the result before the phase becomes `ENDED`. After that, only
-//!    the thread that sets `TAKEN` first touches the result.
+//!    the thread that sets `TAKEN` first touches the content.
 
 mod word;
 
 use std::fmt;
+use std::mem;
 
 use crate::facade::{Cell, Track};
 
@@ -24,19 +26,33 @@ pub(crate) use word::{Claim, Claimed, HandleAtEnd, JobWord};
 ///
 /// # Safety
 ///
-/// By the invariants of this module, one thread at a time has access to each cell. The word has one
+/// By the invariants of this module, one thread at a time has access to the cell. The word has one
 /// modification order, so exactly one exchange moves the phase from `QUEUED`, and exactly one
 /// `fetch_or` sets `TAKEN` first. The end is a release and the taker acquires it. The closure and
 /// the result move to other threads, so both must be `Send`. Threads share neither by reference, so
 /// neither has to be `Sync`.
 pub(crate) struct Job<F, T> {
     word: JobWord,
-    closure: Cell<Option<F>>,
-    result: Cell<Option<T>>,
+    content: Cell<Content<F, T>>,
     _leaks: Track,
 }
 
-// SAFETY: see the type; the cells move from thread to thread and are never shared.
+/// The closure or the result, which are never there at once: a job is as small as the larger of the
+/// two.
+enum Content<F, T> {
+    Closure(F),
+    Result(T),
+    Neither,
+}
+
+impl<F, T> Content<F, T> {
+    #[inline]
+    fn take(&mut self) -> Self {
+        mem::replace(self, Content::Neither)
+    }
+}
+
+// SAFETY: see the type; the cell moves from thread to thread and is never shared.
 unsafe impl<F: Send, T: Send> Send for Job<F, T> {}
 // SAFETY: like `Send`.
 unsafe impl<F: Send, T: Send> Sync for Job<F, T> {}
@@ -45,8 +61,7 @@ impl<F, T> Job<F, T> {
     pub(crate) fn new(closure: F) -> Self {
         Job {
             word: JobWord::new(),
-            closure: Cell::new(Some(closure)),
-            result: Cell::new(None),
+            content: Cell::new(Content::Closure(closure)),
             _leaks: Track::new(),
         }
     }
@@ -60,17 +75,22 @@ impl<F, T> Job<F, T> {
     /// Takes the closure out.
     #[inline]
     pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
-        // SAFETY: the claim is the right to the closure (invariant 1).
-        self.closure
-            .with_mut(|closure| unsafe { (*closure).take() })
+        // SAFETY: the claim is the right to the content (invariant 1).
+        match self
+            .content
+            .with_mut(|content| unsafe { (*content).take() })
+        {
+            Content::Closure(closure) => Some(closure),
+            Content::Result(_) | Content::Neither => None,
+        }
     }
 
     /// Stores the result.
     #[inline]
     pub(crate) fn store(&self, _claim: &Claim, value: T) {
-        // SAFETY: until the end, the result belongs to the holder of the claim (invariant 2).
-        self.result
-            .with_mut(|result| unsafe { *result = Some(value) });
+        // SAFETY: until the end, the content belongs to the holder of the claim (invariant 1).
+        self.content
+            .with_mut(|content| unsafe { *content = Content::Result(value) });
     }
 
     /// Takes the result: the first call after the end gets it.
@@ -79,7 +99,13 @@ impl<F, T> Job<F, T> {
             return None;
         }
         // SAFETY: the job has ended and this call set `TAKEN` first (invariant 2).
-        self.result.with_mut(|result| unsafe { (*result).take() })
+        match self
+            .content
+            .with_mut(|content| unsafe { (*content).take() })
+        {
+            Content::Result(value) => Some(value),
+            Content::Closure(_) | Content::Neither => None,
+        }
     }
 }
 

@@ -92,6 +92,7 @@ impl TaskQueue {
     /// Claimed tasks are those that a `join` ran in place and those that a handle cancelled. So the
     /// memory of the queue is in proportion to the tasks that wait, even if no worker takes any of
     /// them. A push takes amortised constant time.
+    #[inline]
     pub(super) fn push(&mut self, task: ErasedTask, drops: &mut DeferredDrops) {
         if self.tasks.len() >= self.sweep_at {
             self.sweep(drops);
@@ -223,6 +224,7 @@ impl TaskQueue {
 
     /// Returns the task that the next free permit goes to: the first unclaimed one of those that
     /// another task waits for, or else of all (invariant 4 of the limit).
+    #[inline]
     pub(super) fn next_task(&mut self, drops: &mut DeferredDrops) -> Option<&ErasedTask> {
         while let Some(claimed) = claimed(self.tasks.front()) {
             let task = self.tasks.pop_front();
@@ -237,7 +239,15 @@ impl TaskQueue {
     }
 
     /// Returns whether another task waits for a queued task.
+    #[inline]
     pub(super) fn is_any_awaited(&mut self, drops: &mut DeferredDrops) -> bool {
+        // Few groups have any.
+        !self.awaited.is_empty() && self.drop_claimed_awaited(drops)
+    }
+
+    /// Drops the claimed tasks at the front of those that other tasks wait for. Returns whether any
+    /// are left.
+    fn drop_claimed_awaited(&mut self, drops: &mut DeferredDrops) -> bool {
         while let Some(claimed) = claimed(self.awaited.front().map(|awaited| &awaited.task)) {
             let awaited = self.awaited.pop_front();
             awaited
@@ -310,6 +320,7 @@ impl TaskQueue {
     }
 
     /// Takes the task that `next_task` has just found, with a permit if the group is limited.
+    #[inline]
     pub(super) fn pop_next(&mut self, limit: usize) -> Option<TakenTask> {
         // An awaited task has a second entry in `tasks`, which goes when it is its turn, like the
         // entry of any claimed task.

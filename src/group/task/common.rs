@@ -29,8 +29,6 @@ pub(super) struct Common<'scope, E> {
     /// its frame, if at all.
     own_node: Mutex<Option<Arc<Node>>>,
     pub(super) watch_list: Mutex<Option<Box<WatchList<'scope>>>>,
-    /// A failure of the task can be its result.
-    pub(super) is_isolatable: bool,
 }
 
 /// A task whose closure and result do not matter.
@@ -50,13 +48,13 @@ impl<E> Copy for TaskRef<'_, '_, E> {}
 
 impl<'scope, E> Common<'scope, E> {
     #[inline]
-    pub(super) fn new(core: &'scope GroupCore<E>, spec: TaskSpec, is_isolatable: bool) -> Self {
+    pub(super) fn new(core: &'scope GroupCore<E>, mut spec: TaskSpec, is_isolatable: bool) -> Self {
+        spec.is_isolatable = is_isolatable;
         Common {
             spec,
             core,
             own_node: Mutex::new(None),
             watch_list: Mutex::new(None),
-            is_isolatable,
         }
     }
 }

@@ -74,22 +74,27 @@ where
     }
 
     /// Drops a result that has no handle.
+    #[inline]
     pub(super) fn drop_result(&self, when: LogUntaken) {
+        // Most results have neither a failure nor a destructor.
+        if self.isolation.is_some() || mem::needs_drop::<T>() {
+            self.drop_result_that_acts(when);
+        }
+    }
+
+    fn drop_result_that_acts(&self, when: LogUntaken) {
         let Some(value) = self.job.take() else {
             return;
         };
 
-        // Most results have neither a failure nor a destructor.
-        if self.isolation.is_some() || mem::needs_drop::<T>() {
-            // Until its end, the task is live, and a destructor may block.
-            let task = self.task();
-            let _shown = (when == LogUntaken::Now).then(|| task.show(FrameKind::Drops));
-            // The failure of an isolated task is in its result alone, so it is logged.
-            if let Some(isolation) = self.isolation {
-                task.log_untaken((isolation.failure)(&value), when);
-            }
-            unbound(|| task.guard_drop(value));
+        // Until its end, the task is live, and a destructor may block.
+        let task = self.task();
+        let _shown = (when == LogUntaken::Now).then(|| task.show(FrameKind::Drops));
+        // The failure of an isolated task is in its result alone, so it is logged.
+        if let Some(isolation) = self.isolation {
+            task.log_untaken((isolation.failure)(&value), when);
         }
+        unbound(|| task.guard_drop(value));
     }
 
     /// Drops the closure unrun, and ends the task with `status`.

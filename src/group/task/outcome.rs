@@ -98,7 +98,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
             state.opened_in(),
             bindings,
         );
-        if self.common.is_isolatable {
+        if self.common.spec.is_isolatable {
             self.show_start();
         }
         recorded
@@ -169,7 +169,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     ) -> (TaskStatus, Option<Failure<E>>) {
         let origin = Origin::Task(self.common.spec.info_at(item));
         let core = self.common.core;
-        if self.common.is_isolatable && self.is_isolated() {
+        if self.common.spec.is_isolatable && self.is_isolated() {
             // Nothing is cancelled and nothing is reported: the result says it all.
             let after_cancel = self.base().is_flagged();
             let traces = kind.traces();

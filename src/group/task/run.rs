@@ -8,7 +8,7 @@ use super::closure::Closure;
 use super::common::TaskRef;
 use super::record::Task;
 use crate::cancel::actor::TaskIdentity;
-use crate::cancel::context::{self, Inside, OwnNode};
+use crate::cancel::context::{self, Inside, InsideInPlace, OwnNode};
 use crate::error::{Failure, FailureKind, TaskError};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
@@ -17,6 +17,12 @@ use crate::group::status::TaskStatus;
 use crate::group::stopwatch::{Stopwatch, Timing};
 use crate::group::task_end::{Place, Role, TaskEnd};
 use crate::workers::ThreadName;
+
+/// While it lives, this thread is inside a task.
+enum Entered {
+    Frame(#[allow(dead_code, reason = "its drop leaves the frame")] Inside),
+    InPlace(#[allow(dead_code, reason = "its drop leaves the task")] InsideInPlace),
+}
 
 impl<'scope, T, F, E> Task<'scope, T, F, E>
 where
@@ -79,14 +85,20 @@ where
 impl<E: TaskError> TaskRef<'_, '_, E> {
     /// Enters the frame of the task, `this`. While the task has a handle, its frame finds the node
     /// that a cancel through the handle makes.
-    fn enter(self, this: &ErasedTask) -> Inside {
+    #[inline]
+    fn enter(self, this: &ErasedTask) -> Entered {
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
         //
         // fault: handle-takes-its-cancel-along
-        if self.word.is_detached() && !self.word.is_tokened() {
-            context::enter_task(self.base().clone())
-        } else {
-            context::enter_lazy(this.to_lazy())
+        if !self.word.is_detached() || self.word.is_tokened() {
+            return Entered::Frame(context::enter_lazy(this.to_lazy()));
+        }
+
+        // The owner is in the scope of its group already when it runs the tasks that are left, and
+        // so needs neither a frame nor a reference to the node.
+        match context::enter_in_place(self.base()) {
+            Some(in_place) => Entered::InPlace(in_place),
+            None => Entered::Frame(context::enter_task(self.base().clone())),
         }
     }
 
@@ -124,7 +136,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     #[cfg(not(loom))]
     fn is_starting(self) -> bool {
         // Tried, since the caller holds the lock of the queue, which comes after this one.
-        self.common.is_isolatable
+        self.common.spec.is_isolatable
             && self
                 .common
                 .watch_list

@@ -16,6 +16,8 @@ pub(crate) struct TaskSpec {
     pub(crate) id: TaskId,
     pub(crate) location: &'static Location<'static>,
     pub(crate) role: Role,
+    /// A failure of the task can be its result.
+    pub(super) is_isolatable: bool,
     pub(super) permit_wait: PermitWait,
     /// Options that most tasks do not have.
     extras: Option<Box<Extras>>,
@@ -92,6 +94,7 @@ impl TaskSpec {
             id,
             location,
             role,
+            is_isolatable: false,
             permit_wait: PermitWait::default(),
             extras,
         }
