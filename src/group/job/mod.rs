@@ -76,10 +76,10 @@ impl<F, T> Job<F, T> {
     #[inline]
     pub(crate) fn closure(&self, _claim: &Claim) -> Option<F> {
         // SAFETY: the claim is the right to the content (invariant 1).
-        match self
+        let content = self
             .content
-            .with_mut(|content| unsafe { (*content).take() })
-        {
+            .with_mut(|content| unsafe { (*content).take() });
+        match content {
             Content::Closure(closure) => Some(closure),
             Content::Result(_) | Content::Neither => None,
         }
@@ -99,10 +99,10 @@ impl<F, T> Job<F, T> {
             return None;
         }
         // SAFETY: the job has ended and this call set `TAKEN` first (invariant 2).
-        match self
+        let content = self
             .content
-            .with_mut(|content| unsafe { (*content).take() })
-        {
+            .with_mut(|content| unsafe { (*content).take() });
+        match content {
             Content::Result(value) => Some(value),
             Content::Closure(_) | Content::Neither => None,
         }
