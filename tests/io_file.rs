@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use descriptors::{
     MUCH, assert_cancelled, cancelled_inside, filling, in_a_cancelled_scope, terminal,
@@ -409,7 +410,181 @@ fn many_buffers_together_are_filled_in_short_steps_too() {
 }
 
 #[test]
+fn the_writer_of_a_file_writes_short_steps_too() {
+    let folder = Folder::new();
+    let file = File::create(folder.0.join("f")).unwrap();
+    let mut writer = io::PipeWriter::from(OwnedFd::from(file));
+    let much = vec![1; 3 * MUCH];
+    assert_eq!(writer.write(&much).unwrap(), MUCH);
+
+    // Nothing written would mean that the file takes no more.
+    let bufs = [IoSlice::new(&[]), IoSlice::new(&much)];
+    assert_eq!(writer.write_vectored(&bufs).unwrap(), MUCH);
+}
+
+/// A stream with answers of its own, the last one first. It cancels before each.
+struct Answers<'t> {
+    file: File,
+    token: &'t CancelToken,
+    answers: Vec<io::Result<usize>>,
+    /// The lengths of the writes that it was asked for.
+    writes: Vec<usize>,
+}
+
+/// Wraps a stream over `file` with these answers.
+fn answers<'t>(
+    file: impl Into<OwnedFd>,
+    token: &'t CancelToken,
+    answers: impl IntoIterator<Item = io::Result<usize>>,
+) -> Cancellable<Answers<'t>> {
+    let stream = Answers {
+        file: File::from(file.into()),
+        token,
+        answers: answers.into_iter().collect(),
+        writes: Vec::new(),
+    };
+    Cancellable::new(stream).unwrap()
+}
+
+/// A file that can be polled and is always ready.
+fn ready() -> File {
+    let mut options = File::options();
+    options.read(true).write(true).open("/dev/null").unwrap()
+}
+
+impl Answers<'_> {
+    fn answer(&mut self) -> io::Result<usize> {
+        self.token.cancel();
+        self.answers.pop().expect("no more calls are made")
+    }
+}
+
+impl AsFd for Answers<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Read for Answers<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.answer()
+    }
+}
+
+impl Write for Answers<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.writes.push(buf.len());
+        self.answer()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.answer().map(drop)
+    }
+}
+
+#[test]
+fn the_end_and_the_loss_of_the_other_side_are_the_cancel_that_came_meanwhile() {
+    let in_its_scope = |file: File, answer: io::Result<usize>| {
+        let token = CancelToken::new();
+        let mut stream = answers(file, &token, [answer]);
+        token.run(|| stream.read(&mut [0; 4]))
+    };
+    assert_cancelled(in_its_scope(ready(), Ok(0)));
+    assert_cancelled(in_its_scope(File::open("Cargo.toml").unwrap(), Ok(0)));
+    for kind in [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset] {
+        assert_cancelled(in_its_scope(ready(), Err(kind.into())));
+    }
+
+    // What was taken is returned, and so is an error that no cancel explains.
+    assert_eq!(in_its_scope(ready(), Ok(3)).unwrap(), 3);
+    let other = in_its_scope(ready(), Err(ErrorKind::PermissionDenied.into()));
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::PermissionDenied);
+
+    // Outside the cancelled scope they are what they are.
+    let token = CancelToken::new();
+    let mut stream = answers(ready(), &token, [Err(ErrorKind::BrokenPipe.into()), Ok(0)]);
+    assert_eq!(stream.read(&mut [0; 4]).unwrap(), 0);
+    let error = stream.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_file_that_says_that_it_would_block_is_not_asked_again() {
+    let token = CancelToken::new();
+    let file = File::open("Cargo.toml").unwrap();
+    let mut stream = answers(file, &token, [Err(ErrorKind::WouldBlock.into())]);
+    let error = stream.read(&mut [0; 4]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_write_has_the_length_that_cannot_block() {
+    let token = CancelToken::new();
+    for (flags, length) in [
+        (OFlags::empty(), rustix::pipe::PIPE_BUF),
+        (OFlags::NONBLOCK, MUCH),
+    ] {
+        let (near, _far) = UnixStream::pair().unwrap();
+        fcntl_setfl(&near, fcntl_getfl(&near).unwrap() | flags).unwrap();
+        let mut stream = answers(near, &token, [Ok(1)]);
+        assert_eq!(stream.write(&vec![0; MUCH]).unwrap(), 1);
+        assert_eq!(stream.get_ref().writes, [length]);
+    }
+}
+
+/// A value that cannot be formatted.
+struct Unprintable;
+
+impl std::fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
+}
+
+#[test]
+fn a_write_that_cannot_go_on_is_an_error() {
+    let token = CancelToken::new();
+    let mut stream = answers(ready(), &token, [Ok(0), Ok(2)]);
+    let error = stream.write_all(b"text").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WriteZero);
+    assert_eq!(stream.get_ref().writes, [4, 2]);
+
+    // Nothing of the text is written then.
+    let error = write!(stream, "before {Unprintable}").unwrap_err();
+    assert!(error.to_string().contains("formatting trait"), "{error}");
+    assert_eq!(stream.get_ref().writes, [4, 2]);
+}
+
+#[test]
+fn a_flush_and_an_empty_write_look_for_a_cancel() {
+    let token = CancelToken::new();
+    let interrupted = Err(ErrorKind::Interrupted.into());
+    let mut stream = answers(ready(), &token, [Ok(0), interrupted]);
+    in_a_cancelled_scope(|| {
+        assert_cancelled(stream.flush());
+        assert_cancelled(stream.write_all(b""));
+    });
+    assert_eq!(stream.get_ref().answers.len(), 2, "it was not called");
+
+    // After `Interrupted` the call is made again.
+    stream.flush().unwrap();
+    assert!(stream.get_ref().answers.is_empty());
+    stream.write_all(b"").unwrap();
+    assert!(stream.get_ref().writes.is_empty());
+}
+
+#[test]
+fn bytes_that_were_read_before_a_cancel_are_the_callers() {
+    let token = CancelToken::new();
+    let mut stream = answers(ready(), &token, [Ok(3)]);
+    let mut bytes = b"kept".to_vec();
+    assert_cancelled(token.run(|| io::read_to_end(stream.get_mut(), &mut bytes)));
+    assert_eq!(bytes, b"kept\0\0\0");
+}
+
+#[test]
 fn a_descriptor_that_cannot_be_polled_is_refused() {
+    let _watch = watch();
     let path = rustix::fs::open("Cargo.toml", OFlags::PATH, Mode::empty()).unwrap();
     let error = Cancellable::new(File::from(path)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -430,6 +605,15 @@ fn a_descriptor_that_cannot_be_polled_is_refused() {
     assert!(wrong.read(&mut [0; 4]).is_err());
     let mut wrong = io::PipeWriter::from(OwnedFd::from(reader));
     assert!(wrong.write(b"x").is_err());
+
+    // Also of a terminal, which is polled before each call.
+    let (_program, user) = terminal();
+    let path = rustix::pty::ptsname(&user, Vec::new()).unwrap();
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let output = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+    let error = io::PipeReader::from(output).read(&mut [0; 4]).unwrap_err();
+    let number = rustix::io::Errno::from_io_error(&error);
+    assert_eq!(number, Some(rustix::io::Errno::BADF));
 }
 
 /// Says that it would block, of a descriptor that is always ready.
@@ -473,9 +657,13 @@ fn a_stream_that_contradicts_the_system_is_asked_again_until_a_cancel() {
         many: &many,
     };
     let mut stream = Cancellable::new(stream).unwrap();
+    let begun = Instant::now();
     assert_cancelled(token.run(|| stream.read(&mut [0; 4])));
     assert!(many.is_open());
     assert_eq!(stream.get_ref().calls, 8);
+
+    // Three contradictions are believed. Pauses of 1, 2 and 4 ms come after the next ones.
+    assert!(begun.elapsed() >= Duration::from_millis(7), "it spun");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use blocked::when_blocked;
 use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, filling, in_a_cancelled_scope};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use support::{until, watch};
@@ -100,11 +101,66 @@ fn in_a_cancelled_scope_the_end_of_a_pipe_is_the_cancel() {
         let (mut reader, writer) = pipe();
         let token = CancelToken::new();
         thread::scope(|threads| {
-            let read = threads.spawn(|| token.run(|| reader.read_to_end(&mut Vec::new())));
+            let read = when_blocked(threads, || {
+                token.run(|| reader.read_to_end(&mut Vec::new()))
+            });
             token.cancel();
             drop(writer); // because of the cancel
             assert_cancelled(read.join().unwrap());
         });
+    }
+}
+
+#[test]
+fn in_a_cancelled_scope_the_loss_of_the_other_end_is_the_cancel() {
+    let _watch = watch();
+    for _ in 0..100 {
+        let (reader, mut writer) = pipe();
+        fill(&writer);
+        let token = CancelToken::new();
+        thread::scope(|threads| {
+            let write = when_blocked(threads, || token.run(|| writer.write_all(b"x")));
+            token.cancel();
+            drop(reader);
+            assert_cancelled(write.join().unwrap());
+        });
+
+        // A socket whose peer goes without a look at what it was sent is reset.
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        (&near).write_all(b"unread").unwrap();
+        let mut reader = PipeReader::from(OwnedFd::from(near));
+        let token = CancelToken::new();
+        thread::scope(|threads| {
+            let read = when_blocked(threads, || token.run(|| reader.read(&mut [0; 4])));
+            token.cancel();
+            drop(far);
+            assert_cancelled(read.join().unwrap());
+        });
+    }
+
+    // Where nothing is cancelled, the reset comes out.
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    (&near).write_all(b"unread").unwrap();
+    drop(far);
+    let error = PipeReader::from(OwnedFd::from(near)).read(&mut [0; 4]);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_call_uses_as_many_buffers_as_the_system_takes() {
+    const MANY: usize = 1500;
+    const MOST: usize = 1024;
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let socket = (OwnedFd::from(near).into(), OwnedFd::from(far).into());
+    for (mut reader, mut writer) in [pipe(), socket] {
+        let written = writer.write_vectored(&[IoSlice::new(b"x"); MANY]);
+        assert_eq!(written.unwrap(), MOST);
+        writer.write_all(&[b'x'; MANY - MOST]).unwrap();
+
+        let mut bytes = [[0]; MANY];
+        let mut bufs: Vec<_> = bytes.iter_mut().map(|byte| IoSliceMut::new(byte)).collect();
+        assert_eq!(reader.read_vectored(&mut bufs).unwrap(), MOST);
+        assert_eq!(filling(&reader) as usize, MANY - MOST);
     }
 }
 

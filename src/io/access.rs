@@ -282,9 +282,8 @@ impl Access {
             self.try_call(|way| way.read(fd, bufs))
         })?;
 
-        // Invariant 3: an end is nothing that was taken. A file has no other end that may have gone
-        // because of a cancel, and a read into no bytes tells of no end.
-        if read == 0 && self.way != Way::Unpolled && bufs.iter().any(|buf| !buf.is_empty()) {
+        // Invariant 3: an end is nothing that was taken.
+        if read == 0 {
             at_the_end()?;
         }
         Ok(read)
@@ -374,5 +373,20 @@ pub(super) fn unless_cancelled(error: io::Error) -> io::Error {
     match error.kind() {
         BrokenPipe | ConnectionReset => at_the_end().err().map_or(error, io::Error::from),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the library of the system passes on that a call is unknown. glibc has an answer of its
+    /// own for that.
+    #[test]
+    fn a_call_that_the_system_does_not_know_is_refused() {
+        for refusal in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::PERM] {
+            assert!(is_refusal(&refusal.into()), "{refusal}");
+        }
+        assert!(!is_refusal(&Errno::IO.into()));
     }
 }

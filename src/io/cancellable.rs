@@ -242,16 +242,11 @@ impl<S> Cancellable<S> {
 }
 
 impl<S: AsFd + Read> Cancellable<S> {
-    /// Reads with `read` into `room` bytes.
     #[track_caller]
-    fn read_with(
-        &mut self,
-        room: usize,
-        read: impl FnMut(&mut S) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    fn read_with(&mut self, read: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
         let length = self.call(WaitKind::DescriptorRead, Interest::Read, read)?;
         // Invariant 3: an end is nothing that was taken.
-        if length == 0 && room > 0 && self.is_polled {
+        if length == 0 {
             access::at_the_end()?;
         }
 
@@ -264,18 +259,17 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = buf.len().min(self.longest_read);
         let buf = &mut buf[..length];
-        self.read_with(buf.len(), |stream| stream.read(buf))
+        self.read_with(|stream| stream.read(buf))
     }
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if let Some(first) = access::first_room(bufs, self.longest_read) {
             // A short read is allowed.
-            return self.read_with(first.len(), |stream| stream.read(first));
+            return self.read_with(|stream| stream.read(first));
         }
 
-        let room = bufs.iter().map(|buf| buf.len()).sum();
-        self.read_with(room, |stream| stream.read_vectored(bufs))
+        self.read_with(|stream| stream.read_vectored(bufs))
     }
 }
 
