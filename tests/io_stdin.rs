@@ -10,7 +10,7 @@ mod descriptors;
 mod program;
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
@@ -30,6 +30,9 @@ fn pipe_with(text: &[u8]) -> (io::PipeReader, PipeWriter) {
 }
 
 const TEXT: &str = "first\nsecond\n";
+
+/// More than the buffer holds.
+const LARGE: usize = 20_000;
 
 #[test]
 fn input_of_every_kind_is_read_to_its_end() {
@@ -106,6 +109,11 @@ fn a_closed_input_is_empty_and_no_waker_takes_its_number() {
     assert_eq!(stdin().read_line(&mut String::new()).unwrap(), 0);
     assert!(stdin().lines().next().is_none());
     assert_cancelled(in_a_cancelled_scope(|| stdin().read(&mut [0; 4])));
+    // Also without the buffer.
+    assert_eq!(stdin().read(&mut vec![0; LARGE]).unwrap(), 0);
+    let mut input = stdin().lock();
+    assert_cancelled(in_a_cancelled_scope(|| input.read(&mut vec![0; LARGE])));
+    drop(input);
 
     let (low_reader, low_writer) = io::pipe().unwrap();
     let high = |end: std::os::fd::BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(end, 10).unwrap();
@@ -258,6 +266,110 @@ fn a_cancelled_scope_takes_nothing_out_of_the_buffer() {
     );
     assert_eq!(input.read_line(&mut line).unwrap(), 2);
     assert_eq!(line, "a\nb\nc\nd\n");
+}
+
+#[test]
+fn the_buffer_is_taken_first_and_no_further_than_it_is_filled() {
+    const TEST: &str = "the_buffer_is_taken_first_and_no_further_than_it_is_filled";
+    let _watch = watch();
+    if is_child() {
+        let mut input = stdin().lock();
+        let mut line = String::new();
+        assert_eq!(input.read_line(&mut line).unwrap(), 2);
+        // A large read does not pass the bytes that are in the buffer.
+        assert_eq!(input.read(&mut vec![0; LARGE]).unwrap(), 4);
+
+        say("empty");
+        assert_eq!(input.fill_buf().unwrap(), b"more");
+        input.consume(LARGE);
+        say("consumed");
+        assert_eq!(input.fill_buf().unwrap(), b"last");
+        return;
+    }
+
+    let (reader, mut writer) = pipe_with(b"a\nrest");
+    let mut program = Program::start(TEST, reader, "");
+    program.says("empty");
+    writer.write_all(b"more").unwrap();
+    program.says("consumed");
+    writer.write_all(b"last").unwrap();
+    program.succeeds();
+}
+
+#[test]
+fn a_long_line_that_is_no_text_is_skipped() {
+    const TEST: &str = "a_long_line_that_is_no_text_is_skipped";
+    let _watch = watch();
+    if is_child() {
+        let mut line = String::new();
+        let error = stdin().read_line(&mut line).unwrap_err();
+        assert_eq!((error.kind(), line.as_str()), (ErrorKind::InvalidData, ""));
+        assert_eq!(stdin().read_line(&mut line).unwrap(), 5);
+        return assert_eq!(line, "next\n");
+    }
+
+    let mut text = vec![b'x'; LARGE];
+    text.extend(b"\xff\nnext\n");
+    let (reader, _writer) = pipe_with(&text);
+    Program::start(TEST, reader, "").succeeds();
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_empty() {
+    const TEST: &str = "an_input_that_cannot_be_read_is_empty";
+    let _watch = watch();
+    if is_child() {
+        assert_eq!(stdin().read(&mut [0; 4]).unwrap(), 0);
+        return assert!(stdin().lines().next().is_none());
+    }
+
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    Program::start(TEST, null, "").succeeds();
+}
+
+#[test]
+fn a_terminal_is_read_by_a_description_of_its_own() {
+    const TEST: &str = "a_terminal_is_read_by_a_description_of_its_own";
+    let _watch = watch();
+    if !is_child() {
+        let (program, user) = terminal();
+        let program = Program::start(TEST, program, "");
+        rustix::io::write(&user, b"line\n").unwrap();
+        return program.succeeds();
+    }
+
+    // The number of the standard error is free, and a terminal that is opened would become the one
+    // of this session.
+    nix::unistd::close(2).unwrap();
+    rustix::process::setsid().unwrap();
+    let mut line = String::new();
+    stdin().read_line(&mut line).unwrap();
+    assert_eq!(line, "line\n");
+
+    let is_open = |number| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    assert!(!is_open(2), "a stream of the program has its number");
+    assert!(File::open("/dev/tty").is_err(), "it became the terminal");
+    assert!(!fcntl_getfl(stdin()).unwrap().contains(OFlags::NONBLOCK));
+
+    let terminal = fs::read_link("/proc/self/fd/0").unwrap();
+    let is_same = |number: &i32| {
+        let path = fs::read_link(format!("/proc/self/fd/{number}"));
+        path.is_ok_and(|path| path == terminal)
+    };
+    let own: Vec<i32> = (3..1000).filter(is_same).collect();
+    let &[own] = own.as_slice() else {
+        panic!("it is read by {own:?}")
+    };
+    let settings = fs::read_to_string(format!("/proc/self/fdinfo/{own}")).unwrap();
+    let flags = settings
+        .lines()
+        .find_map(|line| line.strip_prefix("flags:"));
+    let flags = u32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+    let flags = OFlags::from_bits_retain(flags);
+    assert!(
+        flags.contains(OFlags::NONBLOCK | OFlags::CLOEXEC),
+        "{flags:?}"
+    );
 }
 
 #[test]

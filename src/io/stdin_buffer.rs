@@ -68,15 +68,11 @@ impl Input {
         Ok(length)
     }
 
-    /// Puts bytes back that were taken out of the buffer.
+    /// Puts bytes back that were taken out of the buffer, which is empty since then.
     fn put_back(&mut self, taken: &[u8]) {
-        if taken.is_empty() {
-            return;
-        }
-
-        let bytes = [taken, self.buffered()].concat();
-        (self.start, self.end) = (0, bytes.len());
-        self.bytes = bytes;
+        debug_assert!(self.buffered().is_empty());
+        self.bytes = taken.to_vec();
+        (self.start, self.end) = (0, taken.len());
     }
 
     /// Appends the next line to `text`, with its end. Returns its length in bytes, which is 0 at
@@ -114,7 +110,8 @@ impl Input {
             // The text is skipped, as in std, so that the next call goes on behind it.
             (Ok(()), Err(_)) => Err(not_utf8()),
             (Err(error), Err(invalid)) => {
-                // The cut may be in the middle of a character.
+                // The cut may be in the middle of a character. The buffer is empty: a fill fails
+                // only where it has nothing to return, or at once, and then nothing was taken.
                 let (valid, rest) = taken.split_at(invalid.valid_up_to());
                 text.push_str(&String::from_utf8_lossy(valid));
                 self.put_back(rest);

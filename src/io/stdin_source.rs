@@ -128,3 +128,25 @@ fn is_multiplexer(stat: &Stat) -> bool {
 fn is_multiplexer(_: &Stat) -> bool {
     false
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// Another thread may put another file in the place of standard input meanwhile.
+    #[test]
+    fn a_terminal_that_is_another_by_the_time_it_is_opened_is_not_read() {
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+        grantpt(&user).expect("the terminal is ours");
+        unlockpt(&user).expect("the terminal is ours");
+        let path = ptsname(&user, Vec::new()).expect("it has a name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let terminal = rustix::fs::open(path, flags, Mode::empty()).expect("it can be opened");
+
+        // What is opened anew is the input of this test.
+        let stat = fstat(&terminal).expect("it is open");
+        assert!(open_anew(terminal.as_fd(), &stat).is_none());
+    }
+}
