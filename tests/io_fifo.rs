@@ -15,6 +15,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use blocked::when_blocked;
 use descriptors::{MUCH, assert_cancelled, cancelled_inside, fill, in_a_cancelled_scope};
 use folder::Folder;
 use rustix::fs::{Mode, OFlags, fcntl_getfl};
@@ -44,6 +45,9 @@ fn a_fifo_without_a_writer_is_waited_for_until_a_cancel() {
     let refused = rustix::fs::open(&path, nonblocking, Mode::empty());
     assert_eq!(refused.unwrap_err(), rustix::io::Errno::NXIO);
     assert_cancelled(in_a_cancelled_scope(|| open_fifo(&path, &reads())));
+    // It looks for a cancel also where it would wait for nothing.
+    let both = reads().write(true).clone();
+    assert_cancelled(in_a_cancelled_scope(|| open_fifo(&path, &both)));
 }
 
 #[test]
@@ -77,6 +81,15 @@ fn a_writer_that_only_opens_a_fifo_ends_the_wait() {
             .unwrap();
         assert_eq!(text, "short");
     });
+    // Also a writer that goes without a byte. The system tells only a thread that waits.
+    for _ in 0..20 {
+        thread::scope(|threads| {
+            let opened = when_blocked(threads, || open_fifo(&path, &reads()));
+            drop(File::options().write(true).open(&path).unwrap());
+            let mut fifo = opened.join().unwrap().unwrap();
+            assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 0);
+        });
+    }
 }
 
 #[test]
@@ -119,6 +132,17 @@ fn what_is_not_a_fifo_is_refused_and_not_touched() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("is not a FIFO"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"text");
+
+    // The path leads to another file by the time at which a reader could come.
+    let fifo = folder.fifo();
+    thread::scope(|threads| {
+        let opened = when_blocked(threads, || open_fifo(&fifo, &writes()));
+        std::fs::rename(&path, &fifo).unwrap();
+        let error = opened.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+    assert_eq!(std::fs::read(&fifo).unwrap(), b"text");
+    std::fs::remove_file(&fifo).unwrap();
 
     let missing = folder.0.join("missing");
     let error = open_fifo(&missing, writes().create(true)).unwrap_err();

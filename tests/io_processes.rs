@@ -9,17 +9,21 @@ mod descriptors;
 mod folder;
 mod support;
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use descriptors::{assert_cancelled, fill};
 use folder::Folder;
-use support::{LONG, alone, watch};
+use support::{LONG, alone, until, watch};
 use taskgroup::CancelToken;
-use taskgroup::io::{self, Cancellable, PipeReader, PipeWriter, lock_file, unlock_file};
+use taskgroup::io::{self, Cancellable, PipeReader, PipeWriter, lock_file, open_fifo, unlock_file};
 
 fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().expect("there are descriptors left")
@@ -62,6 +66,32 @@ fn a_lock_holds_for_other_processes() {
     assert!(!is_free());
     unlock_file(&file).unwrap();
     assert!(is_free());
+}
+
+#[test]
+fn a_socket_as_a_writer_raises_no_signal_when_its_peer_has_gone() {
+    use signal_hook::consts::SIGPIPE;
+
+    let body = || {
+        let raised = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGPIPE, raised.clone()).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        drop(far);
+        let error = PipeWriter::from(OwnedFd::from(near)).write(b"x");
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert!(!raised.load(Ordering::SeqCst));
+
+        // For a pipe there is no such flag, and the signal is seen.
+        let (reader, mut writer) = pipe();
+        drop(reader);
+        let error = writer.write(b"x");
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        until(|| raised.load(Ordering::SeqCst));
+    };
+    alone(
+        "a_socket_as_a_writer_raises_no_signal_when_its_peer_has_gone",
+        body,
+    );
 }
 
 /// Runs `call` under a token that is cancelled a little later. Needs no descriptor.
@@ -156,4 +186,42 @@ fn at_the_limit_of_descriptors_pipes_still_wake() {
         });
         assert_eq!(read.unwrap(), Some(7));
     });
+}
+
+/// The look for a writer of a FIFO needs a pipe. Without one, only a byte tells of a writer.
+#[test]
+fn at_the_limit_of_descriptors_a_fifo_waits_for_a_byte() {
+    alone(
+        "at_the_limit_of_descriptors_a_fifo_waits_for_a_byte",
+        || {
+            let _watch = watch();
+            let folder = Folder::new();
+            let path = folder.fifo();
+            let mut both = OpenOptions::new();
+            let mut both = both.read(true).write(true).open(&path).unwrap();
+            let reads = OpenOptions::new().read(true).clone();
+
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            let low = rustix::process::Rlimit {
+                current: Some(64),
+                ..limit
+            };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, low).unwrap();
+            let mut hoard = Vec::new();
+            while let Ok(another) = both.try_clone() {
+                hoard.push(another);
+            }
+            // One for the FIFO itself.
+            hoard.pop();
+
+            let moment = Duration::from_millis(30);
+            let opened = taskgroup::timeout(moment, || open_fifo(&path, &reads));
+            assert!(opened.unwrap().is_none(), "no writer could be seen");
+
+            both.write_all(b"x").unwrap();
+            let opened = taskgroup::timeout(LONG, || open_fifo(&path, &reads));
+            let mut fifo = opened.unwrap().expect("a byte is there");
+            assert_eq!(fifo.read(&mut [0; 4]).unwrap(), 1);
+        },
+    );
 }

@@ -9,19 +9,31 @@
 
 #[path = "support/blocked.rs"]
 mod blocked;
+#[path = "support/descriptors.rs"]
+mod descriptors;
 mod support;
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use blocked::{cancelled_while_blocked, the_cancel, when_blocked};
-use nix::libc::{SYS_eventfd2, SYS_ppoll, SYS_preadv2, SYS_pwritev2};
+use descriptors::terminal;
+use nix::libc::{
+    O_CLOEXEC, SYS_eventfd2, SYS_flock, SYS_openat, SYS_ppoll, SYS_preadv2, SYS_pwritev2,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-use support::watch;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
+use support::{Gate, alone, watch};
 use taskgroup::CancelToken;
-use taskgroup::io::pipe;
+use taskgroup::io::{Cancellable, lock_file, pipe, stdin};
 
 #[cfg(target_arch = "x86_64")]
 const POLLS: &[i64] = &[SYS_ppoll, nix::libc::SYS_poll];
@@ -32,6 +44,17 @@ const POLLS: &[i64] = &[SYS_ppoll];
 #[track_caller]
 fn refused(calls: &[i64], answer: Errno, body: impl FnOnce() + Send) {
     let rules = calls.iter().map(|&call| (call, Vec::new()));
+    refused_if(rules, answer, body);
+}
+
+/// Like [`refused`], for calls that one of their rules describes, or without rules for all.
+#[track_caller]
+fn refused_if(
+    rules: impl IntoIterator<Item = (i64, Vec<SeccompRule>)>,
+    answer: Errno,
+    body: impl FnOnce() + Send,
+) {
+    let rules = rules.into_iter();
     let refusal = SeccompAction::Errno(answer.raw_os_error().unsigned_abs());
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules.collect(), SeccompAction::Allow, refusal, arch);
@@ -98,6 +121,26 @@ fn a_pipe_does_without_the_flag_of_its_calls() {
     }
 }
 
+/// A clone knows what the system has refused to the first, and does not ask again.
+#[test]
+fn a_clone_of_a_pipe_does_without_the_flag_too() {
+    const CALLS: &[i64] = &[SYS_preadv2, SYS_pwritev2];
+    let _watch = watch();
+    refused(CALLS, Errno::OPNOTSUPP, || {
+        let (mut reader, mut writer) = pipe().unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(reader.read(&mut [0]).unwrap(), 1);
+
+        let mut clones = (reader.try_clone().unwrap(), writer.try_clone().unwrap());
+        // The later filter gives the answer, which is an error of its own for those that ask.
+        refused(CALLS, Errno::IO, || {
+            assert!(pipe().unwrap().1.write(b"x").is_err());
+            clones.1.write_all(b"y").unwrap();
+            assert_eq!(clones.0.read(&mut [0]).unwrap(), 1);
+        });
+    });
+}
+
 /// Another error is not taken for such a refusal: it comes out.
 #[test]
 fn another_error_of_a_pipe_comes_out() {
@@ -141,4 +184,96 @@ fn a_wait_that_cannot_poll_sleeps_between_its_tries() {
             a_read_waits_and_is_cancelled();
         });
     }
+}
+
+/// A stream whose calls block. It cancels when it is looked at for the third time.
+struct Blocks<'t> {
+    socket: UnixStream,
+    looks: AtomicUsize,
+    token: &'t CancelToken,
+}
+
+impl AsFd for Blocks<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.looks.fetch_add(1, Ordering::Relaxed) == 2 {
+            self.token.cancel();
+        }
+        self.socket.as_fd()
+    }
+}
+
+impl Read for Blocks<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("nothing has said that it is ready")
+    }
+}
+
+/// Where the system cannot say that a foreign stream is ready, its calls are not made: they could
+/// block.
+#[test]
+fn a_foreign_stream_that_cannot_be_polled_is_not_called() {
+    let _watch = watch();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let token = CancelToken::new();
+    let stream = Blocks {
+        socket,
+        looks: AtomicUsize::new(0),
+        token: &CancelToken::new(),
+    };
+    let mut stream = Cancellable::new(stream).unwrap();
+    stream.get_mut().token = &token;
+    stream.get_mut().looks = AtomicUsize::new(0);
+
+    refused(POLLS, Errno::NOMEM, || {
+        the_cancel(token.run(|| stream.read(&mut [0; 4])));
+        assert_eq!(stream.get_ref().looks.load(Ordering::Relaxed), 3);
+    });
+}
+
+/// A lock of a file on another machine may be interrupted, although it does not wait.
+#[test]
+fn a_lock_that_is_interrupted_is_tried_again() {
+    let _watch = watch();
+    let file = File::open("Cargo.toml").unwrap();
+    refused(&[SYS_flock], Errno::INTR, || {
+        let (token, tried) = (CancelToken::new(), Gate::default());
+        thread::scope(|threads| {
+            let locks = threads.spawn(|| {
+                tried.open();
+                token.run(|| lock_file(&file))
+            });
+            tried.wait();
+            (0..3).for_each(|_| thread::yield_now());
+            token.cancel();
+            the_cancel(locks.join().unwrap());
+        });
+    });
+}
+
+/// A child that starts meanwhile does not inherit the description: each open of the terminal says
+/// that it is closed there.
+#[test]
+fn a_terminal_is_opened_for_this_process_alone() {
+    alone("a_terminal_is_opened_for_this_process_alone", || {
+        let _watch = watch();
+        let (program, user) = terminal();
+        rustix::stdio::dup2_stdin(&program).unwrap();
+        drop(program);
+        rustix::io::write(&user, b"x\n").unwrap();
+
+        let is_open_in_children = SeccompCondition::new(
+            2,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(O_CLOEXEC as u64),
+            0,
+        );
+        let rule = SeccompRule::new(vec![is_open_in_children.unwrap()]).unwrap();
+        refused_if([(SYS_openat, vec![rule])], Errno::PERM, || {
+            assert_eq!(stdin().read(&mut [0; 4]).unwrap(), 2);
+        });
+
+        let path = fs::read_link("/proc/self/fd/0").unwrap();
+        let open = (0..100).filter_map(|fd| fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+        assert_eq!(open.filter(|open| *open == path).count(), 2);
+    });
 }

@@ -188,9 +188,9 @@ fn poll_all(
         let last = waker.map_or(Last::Watched, |_| Last::Waker);
         let polled = poll_once(&mut fds, last, limit);
         // The waker comes last and falls out here. After a failed poll the kernel has written no
-        // state, and an older state must not count.
+        // state, and these descriptors had none before.
         for (one, fd) in watched.iter_mut().zip(&fds) {
-            one.is_ready = polled == Polled::Ready && !fd.revents().is_empty();
+            one.is_ready = !fd.revents().is_empty();
         }
         polled
     })?;

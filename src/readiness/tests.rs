@@ -201,18 +201,76 @@ fn a_call_that_need_not_wait_asks_for_no_patience() {
 fn without_patience_the_error_is_the_one_of_the_system() {
     let (near, _far) = UnixStream::pair().expect("there are descriptors left");
     for patience in [Patience::None, Patience::Until(Instant::now())] {
+        let mut calls = 0;
         let error = retry::<()>(
             WaitKind::SocketRead,
             near.as_fd(),
             Interest::Read,
             || Ok(patience),
-            || Err(io::ErrorKind::WouldBlock.into()),
+            || {
+                calls += 1;
+                Err(io::ErrorKind::WouldBlock.into())
+            },
         )
         .expect_err("the call never succeeds");
         // With its number, which programs compare.
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
+        // A nonblocking call is one call.
+        assert!(calls == 1 || patience != Patience::None, "{calls} calls");
     }
+}
+
+#[test]
+fn a_descriptor_that_is_ready_comes_before_the_waker() {
+    let (near, far) = UnixStream::pair().expect("there are descriptors left");
+    let waker = Waker::new().expect("there is a descriptor left");
+    let poll = || {
+        let near = PollFd::from_borrowed_fd(near.as_fd(), PollFlags::IN);
+        let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
+        poll_once(&mut [near, waker], Last::Waker, Some(Duration::ZERO))
+    };
+    assert_eq!(poll(), Polled::Neither);
+    waker.wake();
+    assert_eq!(poll(), Polled::Woken);
+    put(&far, 1);
+    assert_eq!(poll(), Polled::Ready);
+    waker.drain();
+    assert_eq!(poll(), Polled::Ready);
+}
+
+/// Handlers that run all the time are like a system that answers each poll with an interrupt.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+#[test]
+fn an_interrupted_wait_is_no_sign_that_a_descriptor_is_ready() {
+    use nix::libc;
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+    #[cfg(target_arch = "x86_64")]
+    const POLLS: &[i64] = &[libc::SYS_ppoll, libc::SYS_poll];
+    #[cfg(target_arch = "aarch64")]
+    const POLLS: &[i64] = &[libc::SYS_ppoll];
+    let rules = POLLS.iter().map(|&call| (call, Vec::new())).collect();
+    let interrupted = SeccompAction::Errno(Errno::INTR.raw_os_error().unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into().expect("it is known");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, interrupted, arch);
+    let filter: BpfProgram = filter
+        .and_then(BpfProgram::try_from)
+        .expect("the filter is valid");
+
+    let (near, _far) = UnixStream::pair().expect("there are descriptors left");
+    let waits = || {
+        apply_filter(&filter).expect("the system has filters");
+        let mut watched = [Watched::new(near.as_fd(), Interest::Read)];
+        let limit = Instant::now() + Duration::from_millis(20);
+        let ended = poll(WaitKind::SocketRead, &mut watched, Some(limit));
+        assert_eq!(ended.ok(), Some(false));
+        assert!(Instant::now() >= limit && !watched[0].is_ready());
+    };
+    thread::scope(|threads| threads.spawn(waits).join().expect("no assertion fails"));
 }
 
 #[test]
