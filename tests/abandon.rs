@@ -3,10 +3,11 @@
 mod support;
 
 use std::panic::catch_unwind;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::ThreadId;
 use std::time::Instant;
 
-use support::{Bomb, Drops, Gate, alone};
+use support::{Bomb, Drops, Gate, Listener, alone, until};
 use taskgroup::{CancelToken, GroupError, TaskGroup, abandon, abandon_named, abandoned};
 
 /// Until `n` abandoned threads are left.
@@ -140,6 +141,103 @@ fn an_abandoned_thread_that_panics_is_counted_out() {
 }
 
 #[test]
+fn the_panics_of_an_abandoned_thread_are_traced() {
+    alone("the_panics_of_an_abandoned_thread_are_traced", || {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        let listener = Listener {
+            level: tracing::Level::ERROR,
+            hears: move |event| heard.lock().unwrap().push(event),
+        };
+        tracing::subscriber::set_global_default(listener).expect("it is the first");
+
+        for panic in ["the closure panics", "the destructor panics"] {
+            let (token, leave) = (CancelToken::new(), Arc::new(Gate::default()));
+            let (theirs, opens) = (token.clone(), leave.clone());
+            let outcome = token.run(|| {
+                abandon(move || {
+                    theirs.cancel();
+                    opens.wait();
+                    assert_ne!(panic, "the closure panics", "the closure panics");
+                    Bomb(panic)
+                })
+            });
+            assert!(outcome.is_err());
+            leave.open();
+            let is_told = |event: &String| {
+                event.contains("an abandoned thread panicked") && event.contains(panic)
+            };
+            until(|| events.lock().unwrap().iter().any(is_told));
+            until_abandoned(0);
+        }
+    });
+}
+
+/// A value that notes the thread that drops it.
+struct Noted(mpsc::Sender<ThreadId>);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let here = std::thread::current().id();
+        self.0.send(here).expect("the test waits");
+    }
+}
+
+/// The closure cancels its caller and returns at once. The caller finds a value beside its cancel
+/// then, nearly always, and drops none that it does not return.
+#[test]
+fn a_value_that_is_there_is_returned_in_spite_of_a_cancel() {
+    for _ in 0..200 {
+        let (token, (drops, dropped)) = (CancelToken::new(), mpsc::channel());
+        let theirs = token.clone();
+        let outcome = token.run(|| {
+            abandon(move || {
+                theirs.cancel();
+                Noted(drops)
+            })
+        });
+        if outcome.is_ok() {
+            continue;
+        }
+
+        let by = dropped.recv().expect("the value is dropped");
+        assert_ne!(by, std::thread::current().id(), "its caller had it");
+    }
+}
+
+/// Either the thread has begun and is listed, or the closure is gone with the call.
+#[test]
+fn a_closure_that_has_not_begun_is_dropped_with_the_call() {
+    alone(
+        "a_closure_that_has_not_begun_is_dropped_with_the_call",
+        || {
+            for round in 0..200 {
+                let (token, drops) = (CancelToken::new(), Drops::default());
+                let leave = Arc::new(Gate::default());
+                let (held, gate) = (drops.counted(), leave.clone());
+                let outcome = std::thread::scope(|threads| {
+                    threads.spawn(|| {
+                        (0..round % 20 * 100).for_each(|_| std::hint::spin_loop());
+                        token.cancel();
+                    });
+                    token.run(|| {
+                        abandon(move || {
+                            gate.wait();
+                            drop(held);
+                        })
+                    })
+                });
+                assert!(outcome.is_err());
+                assert_eq!(abandoned().len() + drops.count(), 1);
+                leave.open();
+                until_abandoned(0);
+                assert_eq!(drops.count(), 1);
+            }
+        },
+    );
+}
+
+#[test]
 fn a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count() {
     alone(
         "a_value_and_a_cancel_at_once_lose_nothing_and_leak_no_count",
@@ -204,6 +302,11 @@ fn the_closure_runs_in_place_if_no_thread_can_be_started() {
         );
         let thread = abandon(|| std::thread::current().id());
         assert!(thread.is_ok_and(|thread| thread == caller));
+
+        let token = CancelToken::new();
+        token.cancel();
+        let outcome = token.run(|| abandon(|| panic!("it begins in a cancelled scope")));
+        assert!(outcome.is_err());
         assert_eq!(abandoned().len(), 0);
         return;
     }

@@ -1,5 +1,7 @@
 //! Retries: attempts, pauses, and how cancels and deadlines end them.
 
+#[path = "support/blocked.rs"]
+mod blocked;
 mod support;
 
 use std::cell::Cell;
@@ -11,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use support::{Gate, LONG, Listener};
+use blocked::cancelled_while_blocked;
+use support::{Counted, Drops, Gate, LONG, Listener};
 use taskgroup::sync::Semaphore;
 use taskgroup::{
     Backoff, CancelCause, CancelToken, Cancelled, Jitter, TaskError, TaskGroup, retry,
@@ -224,6 +227,75 @@ fn a_cancel_ends_the_pause_and_no_attempt_follows() {
     );
 }
 
+#[test]
+fn a_cancel_of_the_pause_itself_tells_of_the_attempts() {
+    let error = cancelled_while_blocked(|| retry(patient(), |_| Err::<(), _>(refused())));
+    assert_eq!(story(&error.unwrap_err()), Some((1, "connection refused")));
+}
+
+#[test]
+fn a_scope_that_an_attempt_cancels_makes_no_pause_and_says_so() {
+    let token = CancelToken::new();
+    // The deadline is nearer than the end of the pause, and the cancel is there already.
+    let error = taskgroup::timeout(LONG / 2, || {
+        token.run(|| {
+            retry(patient(), |_| {
+                token.cancel();
+                Err::<(), _>(refused())
+            })
+        })
+    });
+    let error = error.unwrap_err();
+    assert_eq!(error.cancelled(), token.check().err().as_ref());
+    assert_eq!(story(&error), Some((1, "connection refused")));
+}
+
+/// An error that holds what the next attempt may need.
+#[derive(Debug)]
+enum Holding {
+    Failed { _held: Counted },
+    Cancelled(Cancelled),
+}
+
+impl From<Cancelled> for Holding {
+    fn from(cancelled: Cancelled) -> Self {
+        Holding::Cancelled(cancelled)
+    }
+}
+
+impl std::fmt::Display for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it holds something")
+    }
+}
+
+impl TaskError for Holding {
+    fn cancelled(&self) -> Option<&Cancelled> {
+        match self {
+            Holding::Cancelled(cancelled) => Some(cancelled),
+            Holding::Failed { .. } => None,
+        }
+    }
+}
+
+#[test]
+fn an_error_is_dropped_before_the_pause() {
+    let (drops, token) = (Drops::default(), CancelToken::new());
+    thread::scope(|threads| {
+        let retrying = blocked::when_blocked(threads, || {
+            let fail = |_| {
+                let _held = drops.counted();
+                Err::<(), _>(Holding::Failed { _held })
+            };
+            token.run(|| retry(patient(), fail))
+        });
+        let dropped = drops.count();
+        token.cancel();
+        assert!(retrying.join().unwrap().is_err());
+        assert_eq!(dropped, 1);
+    });
+}
+
 /// An error of the user's own.
 #[derive(Debug, thiserror::Error)]
 enum Own {
@@ -286,6 +358,41 @@ fn a_cancel_in_an_attempt_tells_of_the_attempts_before() {
     let own = cut_in_the_third(|| Own::Failed, Own::from);
     assert_eq!(story(&own), Some((2, "failed")));
     assert!(matches!(own, Own::Cancelled(_)));
+}
+
+/// Two errors that are alike have different texts then.
+#[test]
+fn a_cancel_in_an_attempt_is_known_by_its_type_where_errors_have_backtraces() {
+    const TEST: &str = "a_cancel_in_an_attempt_is_known_by_its_type_where_errors_have_backtraces";
+    if !support::is_child() {
+        let output = support::run_in_child_by(&["env", "RUST_LIB_BACKTRACE=1"], TEST);
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+
+    let fail = || anyhow::Error::from(refused());
+    assert!(format!("{:?}", fail()).contains("Stack backtrace"));
+    let told = Some((2, "connection refused"));
+    let any = cut_in_the_third(fail, anyhow::Error::from);
+    assert_eq!(story(&any), told);
+    let nested = cut_in_the_third(fail, |cancelled| io::Error::from(cancelled).into());
+    assert_eq!(story(&nested), told);
+}
+
+#[test]
+fn the_cancel_of_a_retry_in_an_attempt_keeps_its_own_story() {
+    let inner = |cancelled: Cancelled| {
+        // The scope is cancelled by now, and a retry in a shield goes on.
+        let error = taskgroup::shield(|| {
+            retry(hasty(), |attempt| match attempt.number() {
+                5 => Err::<(), _>(io::Error::from(cancelled.clone())),
+                _ => Err(io::Error::other("inside")),
+            })
+        });
+        error.unwrap_err()
+    };
+    let error = cut_in_the_third(|| io::Error::other("outside"), inner);
+    assert_eq!(story(&error), Some((4, "inside")));
 }
 
 #[test]

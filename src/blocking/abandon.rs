@@ -177,11 +177,7 @@ where
     let mut call = call.lock();
     match (call.result.take(), waited) {
         (Some(Ok(value)), _) => Ok(value),
-        (Some(Err(payload)), _) => {
-            // The panic unwinds through code of the user's.
-            drop(call);
-            resume_unwind(payload)
-        }
+        (Some(Err(payload)), _) => resume_unwind(payload),
         (None, Err(cancelled)) => {
             let unrun = call.leave(name, Location::caller());
             // Outside the lock: the drop of the closure may run code of the user's.

@@ -470,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_never_blocks_serves_the_waiters_that_are_due_before_it() {
+        let limiter =
+            RateLimiter::new(Duration::from_nanos(1), NonZeroU32::MIN).burst(NonZeroU32::MAX);
+        assert!(limiter.try_take(u32::MAX));
+        let waiter = Waiter::new(Slot::new());
+        limiter.state.lock().waiters.push(waiter.clone(), 1);
+
+        // Its permit is due and one more, but its thread has not looked yet.
+        while limiter.state.lock().now() < Duration::from_nanos(2) {}
+        assert!(limiter.try_acquire());
+        assert!(waiter.is_granted());
+    }
+
+    #[test]
     fn a_waiter_that_leaves_gives_its_slot_to_the_next_and_leaves_no_debt() {
         let mut line = Line::new();
         let (_, first) = line.enter(1);
