@@ -174,30 +174,59 @@ fn a_child_that_is_dropped_without_threads_is_killed() {
     });
 }
 
+/// All of them in one test, and beside the longest of this file: each leaves only after seconds.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_thread_that_reaps_leaves_when_it_is_idle() {
-    alone("the_thread_that_reaps_leaves_when_it_is_idle", || {
+fn the_threads_of_the_crate_leave_when_they_are_idle() {
+    const OURS: [&str; 3] = ["taskgroup", "taskgroup-timer", REAPER];
+    // As much of the name as the system keeps.
+    const REAPER: &str = "taskgroup-reape";
+
+    alone("the_threads_of_the_crate_leave_when_they_are_idle", || {
         let _watch = watch();
-        let is_there = || {
+        let are_there = |wanted: &[&str]| {
             let threads = std::fs::read_dir("/proc/self/task").unwrap();
             let names = threads.filter_map(|thread| {
                 std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
             });
             names
                 .into_iter()
-                .any(|name| name.starts_with("taskgroup-reape"))
+                .any(|name| wanted.contains(&name.trim_end()))
         };
-        for _ in 0..2 {
-            assert!(!is_there());
-            drop(ready(&mut sh("echo ready; exec sleep 600")));
-            until(is_there);
+        let leave = |threads: &[&str]| {
             until(|| {
                 std::thread::sleep(SHORT);
-                !is_there()
+                !are_there(threads)
             });
+        };
+        assert!(!are_there(&OURS));
+
+        let all = std::sync::Barrier::new(8);
+        let outcome = TaskGroup::builder().timeout(60 * LONG).scope(|g| {
+            // Nothing is left of this but the thread that looks after such deadlines.
+            drop(g.token().on_cancel(|| ()));
+            for _ in 0..8 {
+                g.spawn(|| {
+                    all.wait();
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+        for thread in &OURS[..2] {
+            assert!(are_there(&[thread]), "the cache keeps no {thread}");
+        }
+
+        // It comes again after it has left.
+        for _ in 0..2 {
+            assert!(!are_there(&[REAPER]));
+            drop(ready(&mut sh("echo ready; exec sleep 600")));
+            until(|| are_there(&[REAPER]));
+            leave(&[REAPER]);
             assert!(!has_children());
         }
+        leave(&OURS);
     });
 }
 

@@ -239,38 +239,6 @@ fn a_flood_of_tasks_that_compute_stays_near_the_number_of_cores() {
     );
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn threads_that_have_nothing_to_do_leave() {
-    alone("threads_that_have_nothing_to_do_leave", || {
-        let ours = || {
-            thread_names()
-                .iter()
-                .filter(|name| ["taskgroup", "taskgroup-timer"].contains(&name.as_str()))
-                .count()
-        };
-        let all = Barrier::new(8);
-        let outcome = TaskGroup::builder().timeout(60 * LONG).scope(|g| {
-            // Nothing is left of this but the thread that looks after such deadlines.
-            drop(g.token().on_cancel(|| ()));
-            for _ in 0..8 {
-                g.spawn(|| {
-                    all.wait();
-                    Ok(())
-                });
-            }
-            Ok(())
-        });
-        assert!(outcome.is_ok(), "{outcome:?}");
-        assert!(ours() > 0, "the cache keeps nothing");
-        let since = std::time::Instant::now();
-        while ours() > 0 {
-            assert!(since.elapsed() < LONG, "{:?}", thread_names());
-            thread::park_timeout(std::time::Duration::from_millis(50));
-        }
-    });
-}
-
 #[test]
 fn a_flood_of_cancelled_tasks_leaves_nothing_behind() -> Result<(), GroupError> {
     let (ran, drops) = (AtomicUsize::new(0), Drops::default());
