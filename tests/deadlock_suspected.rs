@@ -23,6 +23,16 @@ mod cases {
         println!("planted");
     }
 
+    fn has_monitor() -> bool {
+        let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
+        threads.into_iter().any(|thread| {
+            let name =
+                thread.and_then(|thread| std::fs::read_to_string(thread.path().join("comm")));
+            // A thread may end while they are listed.
+            name.is_ok_and(|name| name.starts_with("taskgroup-monit"))
+        })
+    }
+
     pub(crate) const FOUND: &[Case] = &[
         ("ready_with_a_task_that_waits_for_the_starter", || {
             let go_on = Event::new();
@@ -38,6 +48,19 @@ mod cases {
                     Ok(sends.join()?)
                 })?;
                 go_on.set();
+                Ok(())
+            })
+        }),
+        ("ready_of_a_task_that_wants_a_lock_of_the_starter", || {
+            let lock = Mutex::new(());
+            TaskGroup::scope(|g| {
+                planted();
+                let _held = lock.lock()?;
+                g.start(|ready| {
+                    drop(lock.lock()?);
+                    ready.send(());
+                    Ok(())
+                })?;
                 Ok(())
             })
         }),
@@ -142,6 +165,26 @@ mod cases {
             // Later, since a deadline that has passed already cancels here.
             past.cancel_after(Duration::from_millis(20));
             rings.recv().expect("the timer calls back");
+            TaskGroup::scope(|g| {
+                planted();
+                g.spawn(|| Ok(event.wait()?));
+                Ok(())
+            })
+        }),
+        ("an_event_beside_a_monitor_that_has_nothing_to_do", || {
+            // The thread that looks after blocked workers comes with the first of them, and stays.
+            while !has_monitor() {
+                TaskGroup::scope(|g| {
+                    for _ in 0..64 {
+                        g.spawn(|| {
+                            thread::sleep(Duration::from_millis(5));
+                            Ok(())
+                        });
+                    }
+                    Ok(())
+                })?;
+            }
+            let event = Event::new();
             TaskGroup::scope(|g| {
                 planted();
                 g.spawn(|| Ok(event.wait()?));
@@ -297,9 +340,9 @@ mod cases {
         }),
         ("a_task_that_runs", || {
             event_beside(|| {
-                let (a, _held) = (Mutex::new(()), ());
-                let _guard = a.lock()?;
-                while a.try_lock().is_none() {
+                let lock = Mutex::new(());
+                let _held = lock.lock()?;
+                while lock.try_lock().is_none() {
                     taskgroup::yield_now()?;
                 }
                 Ok(())

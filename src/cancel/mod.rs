@@ -91,7 +91,7 @@ pub(crate) use node::{KeptCanceller, Node, Observer};
 pub use retried::Retried;
 #[cfg(not(loom))]
 pub(crate) use span::Span;
-pub(crate) use text::{Escaped, one_line};
+pub(crate) use text::{Escaped, Name, one_line};
 #[cfg(not(loom))]
 pub(crate) use timer::{Alarm, arm, has_alarms};
 pub use token::{CancelOnDrop, CancelToken};

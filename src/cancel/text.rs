@@ -22,11 +22,41 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// How many characters a name has at most where it is printed, escapes counted.
+const LONGEST_NAME: usize = 120;
+
+/// A name of the user's in any message: like [`Escaped`], and cut where it would be too long. It is
+/// written without an allocation.
+pub(crate) struct Name<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut room = LONGEST_NAME;
+        for (at, found) in self.0.char_indices() {
+            // What is printed counts: an escape is up to eight characters for one.
+            let length = if is_hazard(found) {
+                found.escape_default().count()
+            } else {
+                1
+            };
+            match room.checked_sub(length) {
+                Some(left) => room = left,
+                None => return write!(f, "{}..", Escaped(&self.0[..at])),
+            }
+        }
+        write!(f, "{}", Escaped(self.0))
+    }
+}
+
 /// Returns whether a terminal, or a reader of lines, takes the character for more than itself:
 /// controls, line and paragraph separators, and characters that change the direction of the text.
 fn is_hazard(c: char) -> bool {
     (c.is_control() && c != '\t')
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        )
+        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// Returns the text on one line: its lines trimmed and joined by a space, other control characters
@@ -59,6 +89,19 @@ mod tests {
             "\\u{202e}e\\u{2028}é"
         );
         assert_eq!(Escaped("plain └─ text").to_string(), "plain └─ text");
+    }
+
+    #[test]
+    fn a_name_is_cut_where_its_escapes_would_be_too_long() {
+        let whole = "é".repeat(LONGEST_NAME);
+        assert_eq!(Name(&whole).to_string(), whole);
+        assert_eq!(Name(&format!("{whole}!")).to_string(), format!("{whole}.."));
+
+        // No escape is cut in two.
+        let marks = "\u{200f}".repeat(10_000);
+        assert_eq!(Name(&marks).to_string(), "\\u{200f}".repeat(15) + "..");
+        let line = format!("{}\n", "a".repeat(LONGEST_NAME - 1));
+        assert_eq!(Name(&line).to_string(), "a".repeat(LONGEST_NAME - 1) + "..");
     }
 
     #[test]

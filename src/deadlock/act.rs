@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::policy::DeadlockPolicy;
-use super::report::Deadlock;
+use super::report::{Deadlock, Response};
 use crate::cancel::{CancelCause, Node};
 use crate::facade::{PlainMutex, catch, error_event, start_thread, warn_event, write_to_stderr};
 use crate::panics::{PanicPayload, drop_contained, log};
@@ -93,6 +93,14 @@ impl Action {
         }
     }
 
+    /// What the report says about it.
+    fn response(&self) -> Response {
+        match self {
+            Action::Cancel(..) => Response::Cancel,
+            Action::Abort => Response::Abort,
+        }
+    }
+
     fn take(self) {
         match self {
             Action::Cancel(node, cause, location) => _ = node.cancel(cause, location),
@@ -102,9 +110,11 @@ impl Action {
 }
 
 /// Does what the policy says about a deadlock.
-pub(super) fn act(deadlock: &Deadlock, policy: DeadlockPolicy) {
-    let Some(action) = Action::of(policy, deadlock) else {
-        return report(deadlock);
+pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
+    let action = Action::of(policy, &deadlock);
+    deadlock.response = Some(action.as_ref().map_or(Response::Nothing, Action::response));
+    let Some(action) = action else {
+        return report(&deadlock);
     };
 
     // The report comes first: a cancel may end the process, and an abort does. But a hook or the
@@ -118,7 +128,7 @@ pub(super) fn act(deadlock: &Deadlock, policy: DeadlockPolicy) {
         acts.take();
     });
 
-    report(deadlock);
+    report(&deadlock);
     drop(reported);
     if let Err(error) = started {
         log(|| warn_event!(%error, "no thread to act on a deadlock: the search waits for it"));

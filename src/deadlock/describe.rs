@@ -23,6 +23,7 @@ impl Deadlock {
             tail: describe_all(graph, &cycle.tail),
             group,
             notes: Vec::new(),
+            response: None,
         }
     }
 }
@@ -101,6 +102,7 @@ fn describe(graph: &mut Graph, thread: usize) -> Option<DeadlockedThread> {
         kind: inner.map_or(FrameKind::Region, |frame| frame.kind),
         begun_at: inner.map(|frame| frame.location),
         thread: thread_name(seen),
+        system: seen.view.system,
         what,
         location: wait.location,
         object: match wait.object {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::report::{Certainty, Deadlock, DeadlockedThread};
+use super::report::{Certainty, Deadlock, DeadlockedThread, Response};
+use crate::cancel::Name;
 use crate::lanes::FrameKind;
-use crate::snapshot::{Name, Place};
+use crate::snapshot::Place;
 
 /// How many threads that wait for a deadlock from outside are named.
 const MOST_NAMED: usize = 10;
@@ -50,8 +51,8 @@ impl fmt::Display for Deadlock {
         }
 
         match &self.group {
-            _ if !self.is_cancellable() => f.write_str("\n  a cancel cannot end this"),
-            None => f.write_str("\n  they have no group in common; a cancel of one ends this"),
+            _ if !self.is_cancellable() => f.write_str("\n  a cancel cannot end this")?,
+            None => f.write_str("\n  they have no group in common; a cancel of one ends this")?,
             Some(group) => {
                 f.write_str("\n  a cancel of ")?;
                 match (&group.name, group.location) {
@@ -61,9 +62,15 @@ impl fmt::Display for Deadlock {
                     }
                     (None, None) => write!(f, "group {}", group.id.0)?,
                 }
-                f.write_str(" ends this")
+                f.write_str(" ends this")?;
             }
         }
+        f.write_str(match self.response {
+            None => "",
+            Some(Response::Nothing) => "; nothing was done but this report",
+            Some(Response::Cancel) => "; it is cancelled now",
+            Some(Response::Abort) => "; the process aborts now",
+        })
     }
 }
 
@@ -88,8 +95,11 @@ impl DeadlockedThread {
         if let Some(location) = self.begun_at {
             write!(f, " ({})", Place(location))?;
         }
-        if let Some(thread) = &self.thread {
-            write!(f, " on `{}`", Name(thread))?;
+        match (&self.thread, self.system) {
+            (Some(thread), 0) => write!(f, " on `{}`", Name(thread))?,
+            (Some(thread), number) => write!(f, " on `{}` ({number})", Name(thread))?,
+            (None, 0) => {}
+            (None, number) => write!(f, " on thread {number}")?,
         }
         write!(f, ": {} ({})", self.what, Place(self.location))?;
         if let Some(object) = self.object {

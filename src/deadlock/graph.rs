@@ -12,10 +12,11 @@
 //! | `Write` | each thread that shows the lock as held (a) |
 //! | `Read` | the thread that writes (a); without one, the writers that are queued (b) |
 //! | `Join` | the thread with the task in its frames (c) |
-//! | `Join` of a queued task | one of the running tasks of its group (d) |
+//! | `Join`, `Start` of a queued task | one of the running tasks of its group (d) |
 //! | `ScopeEnd` | each thread that has a task of the group in its frames (c); of daemons see (f) |
 //! | `ScopeEnd` of a race | one of those, if they are all that there are (e) |
-//! | `Completion`, `MapUnordered`, `Start` | one of those, if they are all that there are (e) |
+//! | `Completion`, `MapUnordered` | one of those, if they are all that there are (e) |
+//! | `Start` of a task without a `Ready` | the thread with the task in its frames (g) |
 //!
 //! - (a) A guard, a turn and a running callback do not leave their thread.
 //! - (b) A reader queues behind a writer.
@@ -25,6 +26,8 @@
 //! - (f) The end of a scope cancels its daemons. So of the threads inside of a daemon only those
 //!   keep the scope that are in waits that no cancel ends, and wait for nothing that the cancel
 //!   ends.
+//! - (g) Only the end of the task is left to wait for. A `Ready` may be on any thread of the
+//!   process, so a task that has one, or has passed it on, says nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -78,8 +81,8 @@ pub(super) struct Graph {
     holders: HashMap<usize, Vec<(usize, HeldAs)>>,
     /// The threads that wait for a lock.
     waiters: HashMap<usize, Vec<(usize, WaitKind)>>,
-    /// The thread that has a task in its frames.
-    running: HashMap<u64, usize>,
+    /// The thread that has a task in its frames, and whether a call of `start` waits for its end.
+    running: HashMap<u64, (usize, bool)>,
     /// The threads that have tasks of a group in their frames, one entry for each frame.
     members: HashMap<u64, Vec<(usize, FrameKind)>>,
     /// The groups that were asked for; none for a group that could not be read.
@@ -140,7 +143,8 @@ impl Graph {
 
             // A task in place is a frame above the task that waits for it, on the same lane.
             for frame in seen.view.frames.iter().filter(|frame| frame.kind.is_task()) {
-                self.running.insert(frame.id, thread);
+                let running = (thread, frame.is_without_ready);
+                self.running.insert(frame.id, running);
                 let members = self.members.entry(frame.group).or_default();
                 members.push((thread, frame.kind));
             }
@@ -167,8 +171,11 @@ impl Graph {
                 Some(Need::each(self.holders_of(object, None)))
             }
             (WaitKind::Read, Object::At(object)) => self.read_need(thread, object),
-            (WaitKind::Join, Object::Task(task)) => match self.running.get(&task) {
-                Some(runner) => Some(Need::one(vec![*runner])),
+            (WaitKind::Join | WaitKind::Start, Object::Task(task)) => match self.running.get(&task)
+            {
+                // Its `Ready` may be on any thread (g).
+                Some((_, false)) if kind == WaitKind::Start => None,
+                Some((runner, _)) => Some(Need::one(vec![*runner])),
                 // Neither running nor queued: it has ended, or is about to begin.
                 None => {
                     let group = self.queued_in(task)?;
@@ -177,11 +184,6 @@ impl Graph {
             },
             (WaitKind::ScopeEnd, Object::Group(group)) => self.end_need(group),
             (WaitKind::Completion | WaitKind::MapUnordered, Object::Group(group)) => {
-                self.completion_need(thread, group)
-            }
-            // Another task of the group may have its `Ready`.
-            (WaitKind::Start, Object::Task(task)) => {
-                let group = self.group_of(task)?;
                 self.completion_need(thread, group)
             }
             _ => None,
@@ -324,7 +326,7 @@ impl Graph {
             return None;
         }
 
-        // A `start` shows the task, and a task that starts another of its own group is a member.
+        // A task that waits for others of its own group is a member.
         let members = self.all_members(group)?;
         let others = members.into_iter().filter(|member| *member != thread);
         Some(Need::one(others.collect()))
@@ -385,20 +387,6 @@ impl Graph {
             let view = self.group(*group);
             view.is_some_and(|view| view.tasks.iter().any(|queued| queued.id.0 == task))
         })
-    }
-
-    /// Returns the group of a task.
-    fn group_of(&mut self, task: u64) -> Option<u64> {
-        let runner = self.running.get(&task).copied();
-        let frames = runner.map(|runner| self.threads[runner].view.frames.iter());
-        let frame = frames
-            .into_iter()
-            .flatten()
-            .find(|frame| frame.kind.is_task() && frame.id == task);
-        match frame {
-            Some(frame) => Some(frame.group),
-            None => self.queued_in(task),
-        }
     }
 
     /// Returns the innermost group that all of these threads are inside of.

@@ -27,7 +27,8 @@
 //! | `OnceCell::get_or_init` | the thread that makes the value |
 //! | `TaskHandle::join`, `wait` | the task; while it is queued, one of the tasks that have the permits |
 //! | the end of a scope | every task of the group |
-//! | `as_completed`, `map_unordered`, `start` | one task of the group, so all must be stuck |
+//! | `as_completed`, `map_unordered` | one task of the group, so all must be stuck |
+//! | `start`, if the task is queued or its [`Ready`](crate::Ready) is gone | the task, like `join` |
 //! | the drop of a [`CallbackGuard`](crate::CallbackGuard) | the thread that runs the callback |
 //!
 //! A wait with a time limit of its own, such as `wait_timeout`, is never part of a deadlock.
@@ -40,6 +41,8 @@
 //!   `join`, a channel, or a descriptor. A plain thread with a `Sender` is such a link.
 //! - Not seen either are circles over the end of a scope that waits for a callback of its cancel,
 //!   or over a `map` that waits for its tasks.
+//! - Not seen is a circle over a call of `start` while there is a [`Ready`](crate::Ready): any thread
+//!   could have it.
 //! - A thread shows the first lock that it holds and 12 more objects. A circle over a further one
 //!   is not seen.
 //! - A danger that does not come about is not reported: two locks that are taken in both orders,

@@ -31,7 +31,8 @@ pub enum Certainty {
 
 /// Threads that cannot go on.
 ///
-/// Its `Display` says what each waits for, where, and which thread keeps it.
+/// Its `Display` says what each waits for, where, and which thread keeps it; and, if the process
+/// found it by itself, what is done about it.
 ///
 /// ```
 /// // One line for a log.
@@ -48,6 +49,16 @@ pub struct Deadlock {
     pub(super) tail: Vec<DeadlockedThread>,
     pub(super) group: Option<DeadlockedGroup>,
     pub(super) notes: Vec<String>,
+    /// None for a deadlock that a call has found: the caller decides.
+    pub(super) response: Option<Response>,
+}
+
+/// What the process does about a deadlock, beside the report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Response {
+    Nothing,
+    Cancel,
+    Abort,
 }
 
 /// The innermost group that has all threads of a deadlock.
@@ -83,6 +94,8 @@ pub struct DeadlockedThread {
     pub(super) kind: FrameKind,
     pub(super) begun_at: Option<&'static Location<'static>>,
     pub(super) thread: Option<String>,
+    /// The number of the thread in the system; 0 where that is not known.
+    pub(super) system: i32,
     pub(super) what: &'static str,
     pub(super) location: &'static Location<'static>,
     pub(super) object: Option<ObjectId>,

@@ -22,7 +22,7 @@ use super::act;
 use super::confirm::{Suspect, have_looked};
 use super::describe::{describe_all, describe_group};
 use super::graph::{Graph, Seen, has_known_wakers};
-use super::report::{Certainty, Deadlock};
+use super::report::{Certainty, Deadlock, Response};
 use crate::cancel;
 use crate::facade::PlainMutex;
 use crate::lanes;
@@ -147,6 +147,7 @@ fn confirm(state: &State) -> Option<Deadlock> {
         tail: Vec::new(),
         group: group.and_then(|group| describe_group(&mut graph, group)),
         notes: queued_notes(&mut graph),
+        response: Some(Response::Nothing),
     })
 }
 

@@ -79,7 +79,6 @@ pub(super) fn begin() {
 fn run() {
     let mut reported: Vec<Vec<(u64, u32)>> = Vec::new();
     let mut idle_since = Instant::now();
-    let _helper = lanes::Helper::begin();
     loop {
         park_timeout(TICK);
 
@@ -128,7 +127,7 @@ fn look(policy: DeadlockPolicy, reported: &mut Vec<Vec<(u64, u32)>>) {
 
     // A deadlock that was not found again is over, or its threads were too busy to look.
     let keys: Vec<_> = found.iter().map(|deadlock| deadlock.key()).collect();
-    for (deadlock, key) in found.iter().zip(&keys) {
+    for (deadlock, key) in found.into_iter().zip(&keys) {
         if !reported.contains(key) {
             reported.push(key.clone());
             act::act(deadlock, policy);

@@ -14,6 +14,9 @@ const PIECE: usize = 8;
 /// has this bit.
 const STARTING: u64 = 1 << 63;
 
+/// In the number of a task that is being started: nothing but its end lets the call of `start` go on.
+const WITHOUT_READY: u64 = 1 << 62;
+
 /// In the number of times that a frame was told of a cancel: the frame is a task, which has seen its
 /// own cancel. In one word with the number, so that a push need not set it back.
 const HAS_SEEN: u32 = 1 << 31;
@@ -84,6 +87,8 @@ pub(crate) struct FrameView {
     pub(crate) group: u64,
     /// The call of `start` that began the task still waits for it to be ready.
     pub(crate) is_starting: bool,
+    /// No thread can say any more that the task is ready: the call waits for its end.
+    pub(crate) is_without_ready: bool,
     pub(crate) location: &'static Location<'static>,
     /// How often code in this frame has been told of a cancel.
     pub(crate) told: u32,
@@ -133,8 +138,9 @@ impl FrameCell {
         let id = self.id.load(Relaxed);
         Some(FrameView {
             kind: *FrameKind::ALL.get(usize::from(self.kind.load(Relaxed)))?,
-            id: id & !STARTING,
+            id: id & !(STARTING | WITHOUT_READY),
             is_starting: id & STARTING != 0,
+            is_without_ready: id & WITHOUT_READY != 0,
             group: self.group.load(Relaxed),
             location: self.location.load()?,
             told,
@@ -156,10 +162,20 @@ impl StartMark {
     /// The cell may have got another frame since. No two tasks have one number, so that frame keeps
     /// its mark.
     pub(crate) fn clear(self) {
-        let (marked, ordinary) = (self.task | STARTING, self.task);
+        self.replace(self.task);
+    }
+
+    /// Shows that the call of `start` waits for the end of the task, ready or not. For any thread,
+    /// like [`clear`](Self::clear).
+    pub(crate) fn lose_ready(self) {
+        self.replace(self.task | STARTING | WITHOUT_READY);
+    }
+
+    fn replace(self, shown: u64) {
+        let marked = self.task | STARTING;
         let id = &self.cell.id;
-        // Where this fails, the task has ended.
-        let _ = id.compare_exchange(marked, ordinary, Relaxed, Relaxed);
+        // Where this fails, the task has sent or has ended.
+        let _ = id.compare_exchange(marked, shown, Relaxed, Relaxed);
     }
 }
 

@@ -44,6 +44,8 @@ fn two_tasks_that_lock_crosswise() {
         text.contains("task `cross-a`") && text.contains("which took it at"),
         "{text}"
     );
+    // The caller of the search decides what is done.
+    assert!(text.ends_with(" ends this"), "{text}");
     // The scope waits for them, and is in no circle.
     assert_eq!(found.tail().len(), 1, "{text}");
 }

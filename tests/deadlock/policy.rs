@@ -99,6 +99,14 @@ fn the_default_report_is_one_block_on_stderr() {
     assert!(output.status.success(), "{text}");
     assert_eq!(text.matches("taskgroup: deadlock:").count(), 1, "{text}");
     assert!(text.contains("task `shown`"), "{text}");
+    assert!(
+        text.contains("ends this; nothing was done but this report"),
+        "{text}"
+    );
+    // With the number of its thread.
+    if cfg!(target_os = "linux") {
+        assert!(text.contains(" on `shown` ("), "{text}");
+    }
 }
 
 #[test]
@@ -132,7 +140,12 @@ fn the_policy_cancels_the_innermost_group_and_no_other() {
         "the_policy_cancels_the_innermost_group_and_no_other",
         || {
             deadlock::set_policy(DeadlockPolicy::Cancel);
-            let _hook = deadlock::on_found(|_| ());
+            let (report, reported) = mpsc::channel();
+            let report = StdMutex::new(report);
+            let _hook = deadlock::on_found(move |found| {
+                let report = report.lock().unwrap();
+                report.send(found.to_string()).expect("the test listens");
+            });
             let (a, b, both) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
             let over = Event::new();
             TaskGroup::scope(|outer| {
@@ -158,6 +171,8 @@ fn the_policy_cancels_the_innermost_group_and_no_other() {
                     cancelled.to_string().starts_with("cancelled: a deadlock: "),
                     "{cancelled}"
                 );
+                let text = reported.recv_timeout(LONG)?;
+                assert!(text.ends_with(" ends this; it is cancelled now"), "{text}");
                 assert!(!outer.token().is_cancelled());
                 over.set();
                 sibling.join()?;
@@ -358,6 +373,7 @@ fn a_variable_of_the_environment_makes_a_deadlock_end_the_process() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(6), "not by SIGABRT: {text}");
     assert!(text.contains("taskgroup: deadlock: 2 threads"), "{text}");
+    assert!(text.contains("; the process aborts now"), "{text}");
 }
 
 #[test]

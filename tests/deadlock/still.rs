@@ -1,11 +1,11 @@
 //! Threads that stay in their waits, and are no deadlock.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use taskgroup::sync::{Condvar, Event, Mutex, Promise, RwLock, Semaphore};
-use taskgroup::{CancelToken, TaskGroup, snapshot};
+use taskgroup::{CancelToken, Ready, TaskGroup, snapshot};
 
 use super::support::{self, Gate, LONG};
 use super::{
@@ -652,5 +652,75 @@ fn a_queued_task_that_no_limit_keeps_is_no_deadlock() {
                 });
             }
         });
+    });
+}
+
+/// A task starts another under a lock. The other does `pass` with its `Ready`, under which it wants
+/// the lock.
+fn starts_under_a_lock(
+    names: [&'static str; 2],
+    lock: &Mutex<()>,
+    pass: impl FnOnce(Ready<()>) -> anyhow::Result<()> + Send,
+) {
+    innocent(&names, || {
+        TaskGroup::scope(|g| {
+            g.task().name(names[0]).dedicated().spawn(move || {
+                let _held = lock.lock()?;
+                Ok(g.task().name(names[1]).dedicated().start(pass)?)
+            });
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn a_started_task_with_its_ready_on_another_thread_is_no_deadlock() {
+    let (lock, (give, given)) = (Mutex::new(()), mpsc::channel());
+    starts_under_a_lock(["starter-1", "passes-it-on"], &lock, |ready| {
+        give.send(ready)?;
+        drop(lock.lock()?);
+        Ok(())
+    });
+    // This thread could have sent, and the starter would have gone on.
+    given.recv().expect("it was passed on").send(());
+}
+
+#[test]
+fn a_started_task_with_its_ready_in_a_group_inside_is_no_deadlock() {
+    let lock = &Mutex::new(());
+    innocent(&["starter-2", "waits-inside"], || {
+        let start = |ready: Ready<()>| {
+            TaskGroup::scope(|inner| {
+                inner.task().name("has-the-ready").dedicated().spawn(|| {
+                    taskgroup::sleep(LONG)?;
+                    ready.send(());
+                    Ok(())
+                });
+                inner.task().name("waits-inside").dedicated().spawn(|| {
+                    drop(lock.lock()?);
+                    Ok(())
+                });
+                Ok(())
+            })?;
+            Ok(())
+        };
+        TaskGroup::scope(|g| {
+            g.task().name("starter-2").dedicated().spawn(move || {
+                let _held = lock.lock()?;
+                Ok(g.task().dedicated().start(start)?)
+            });
+            Ok(())
+        })
+    });
+}
+
+/// The task has its `Ready`, but that is not known: it could be anywhere.
+#[test]
+fn a_started_task_that_has_its_ready_is_no_certain_deadlock() {
+    let lock = Mutex::new(());
+    starts_under_a_lock(["starter-3", "keeps-it"], &lock, |ready| {
+        drop(lock.lock()?);
+        ready.send(());
+        Ok(())
     });
 }

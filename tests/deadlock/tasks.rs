@@ -7,7 +7,7 @@ use std::thread;
 
 use taskgroup::deadlock::{self, DeadlockPolicy};
 use taskgroup::sync::{Mutex, RwLock};
-use taskgroup::{CancelToken, TaskGroup, TaskHandle};
+use taskgroup::{CancelToken, Ready, TaskGroup, TaskHandle};
 
 use super::support::{Gate, alone};
 use super::{
@@ -129,6 +129,7 @@ fn a_body_that_keeps_a_guard_to_the_end_of_its_scope() {
     assert_eq!(found.threads().len(), 2, "{text}");
 }
 
+/// Without its `Ready`, only the end of the task lets the call of `start` go on.
 #[test]
 fn a_task_that_is_started_under_a_lock_that_it_wants() {
     let lock = Mutex::new(());
@@ -136,14 +137,67 @@ fn a_task_that_is_started_under_a_lock_that_it_wants() {
         TaskGroup::scope(|g| {
             let _held = lock.lock()?;
             let started = g.task().name("started").dedicated().start(|ready| {
+                drop::<Ready<()>>(ready);
                 drop(lock.lock()?);
-                ready.send(());
                 Ok(())
             });
             Ok(started?)
         })
     });
     assert_eq!(found.threads().len(), 2, "{found}");
+}
+
+/// The call was cancelled, so it waits for the end of the task, with or without a `Ready`.
+#[test]
+fn a_cancelled_start_under_a_lock_that_its_task_wants() {
+    alone("a_cancelled_start_under_a_lock_that_its_task_wants", || {
+        deadlock::set_policy(DeadlockPolicy::Ignore);
+        thread::spawn(|| {
+            let (lock, token) = (Mutex::new(()), CancelToken::new());
+            TaskGroup::scope(|g| {
+                let _held = lock.lock()?;
+                let started = token.run(|| {
+                    g.task().name("outlasts").dedicated().start(|ready| {
+                        token.cancel();
+                        drop(lock.lock_uncancellable());
+                        ready.send(());
+                        Ok(())
+                    })
+                });
+                Ok(started?)
+            })
+        });
+        let found = find(&["outlasts"]);
+        assert!(!found.is_cancellable(), "{found}");
+        // The threads stay, and end with the process.
+    });
+}
+
+/// A task that has not begun has its `Ready`.
+#[test]
+fn a_start_of_a_task_that_is_queued_behind_a_limit() {
+    let (lock, held) = (Mutex::new(()), Gate::default());
+    let found = planted(&["keeps-the-permit"], || {
+        TaskGroup::builder().limit(1).scope(|g| {
+            let locked = lock.lock()?;
+            g.task().name("keeps-the-permit").dedicated().spawn(|| {
+                held.open();
+                drop(lock.lock()?);
+                Ok(())
+            });
+            held.wait();
+            g.start(|ready| {
+                ready.send(());
+                Ok(())
+            })?;
+            drop(locked);
+            anyhow::Ok(())
+        })
+    });
+    let text = found.to_string();
+    let limit = "queued behind the limit of 1: 1 of 1 permits are held";
+    assert!(text.contains(limit), "{text}");
+    assert_eq!(found.threads().len(), 2, "{text}");
 }
 
 #[test]

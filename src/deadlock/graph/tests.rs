@@ -20,6 +20,7 @@ fn frame(kind: FrameKind, id: u64, group: u64) -> FrameView {
         id,
         group,
         is_starting: false,
+        is_without_ready: false,
         location: Location::caller(),
         told: 0,
         told_at: None,
@@ -215,4 +216,20 @@ fn a_wait_without_a_need_is_no_reason_for_a_search() {
     assert!(!is_reason(WaitKind::Map));
     assert!(!is_reason(WaitKind::Event));
     assert!(is_reason(WaitKind::Mutex));
+}
+
+#[test]
+fn a_call_of_start_waits_for_its_task_if_there_is_no_ready() {
+    let started = |is_without_ready| {
+        let starter = asleep(WaitKind::Start, Object::Task(1)).holding(LOCK, HeldAs::Exclusive);
+        let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
+        let task = FrameView {
+            is_starting: true,
+            is_without_ready,
+            ..frame(FrameKind::Task, 1, GROUP)
+        };
+        vec![starter, waits.inside(task)]
+    };
+    assert_eq!(deadlocks(started(true)), [[0, 1]]);
+    assert!(deadlocks(started(false)).is_empty());
 }

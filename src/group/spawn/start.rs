@@ -46,7 +46,21 @@ struct Handover<T> {
 /// # }
 /// ```
 #[must_use = "`start` waits until something is sent or the task has ended"]
-pub struct Ready<T>(Arc<Handover<T>>);
+pub struct Ready<T> {
+    handover: Arc<Handover<T>>,
+    _unsent: Unsent,
+}
+
+/// Shows, when it is dropped, that a `Ready` is gone. Apart from it, so that a `Ready` may hold
+/// references that end with it.
+struct Unsent(Arc<Handshake>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        // After a `send` this changes nothing: the task is shown as ready already.
+        self.0.shows_no_ready();
+    }
+}
 
 impl<T> Ready<T> {
     /// Makes `start` return `value`. From now on the task is one of the group like any other.
@@ -67,10 +81,12 @@ impl<T> Ready<T> {
     /// # }
     /// ```
     pub fn send(self, value: T) {
-        let handshake = &self.0.handshake;
+        let handshake = &self.handover.handshake;
         let mut phase = handshake.phase();
         match *phase {
-            HandshakePhase::Open | HandshakePhase::Withdrawn => *self.0.value.lock() = Some(value),
+            HandshakePhase::Open | HandshakePhase::Withdrawn => {
+                *self.handover.value.lock() = Some(value);
+            }
             // `Sent` is impossible, since there is one `Ready`. The lock is released before the
             // destructor of the value runs.
             HandshakePhase::Sent | HandshakePhase::Closed => return drop(phase),
@@ -89,7 +105,7 @@ impl<T> Ready<T> {
 impl<T> fmt::Debug for Ready<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Ready")
-            .field(&*self.0.handshake.phase())
+            .field(&*self.handover.handshake.phase())
             .finish()
     }
 }
@@ -204,7 +220,10 @@ where
         handshake: handshake.clone(),
         value: Mutex::new(None),
     });
-    let ready = Ready(handover.clone());
+    let ready = Ready {
+        handover: handover.clone(),
+        _unsent: Unsent(handshake.clone()),
+    };
 
     let state = builder.state().clone();
     let task = builder.prepare(

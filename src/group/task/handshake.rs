@@ -64,6 +64,13 @@ impl Handshake {
         }
     }
 
+    /// Notes that only the end of the task lets the call of `start` go on.
+    pub(crate) fn shows_no_ready(&self) {
+        if let Some(mark) = self.mark.get() {
+            mark.lose_ready();
+        }
+    }
+
     /// Locks the phase, for a `send`.
     pub(crate) fn phase(&self) -> MutexGuard<'_, HandshakePhase> {
         self.phase.lock()
@@ -91,6 +98,12 @@ impl Handshake {
         if *phase == HandshakePhase::Open {
             *phase = HandshakePhase::Withdrawn;
         }
-        *phase != HandshakePhase::Sent
+        let is_sent = *phase == HandshakePhase::Sent;
+        drop(phase);
+
+        if !is_sent {
+            self.shows_no_ready();
+        }
+        !is_sent
     }
 }
