@@ -86,8 +86,9 @@ impl Holder {
     }
 }
 
-/// Tells the objects apart that are waited for in one snapshot. It is an address in disguise: two
-/// snapshots name one object alike for as long as it stays in its place.
+/// Tells the objects apart that are waited for. It is an address in disguise: no two objects that
+/// live at the same time have one id, and all snapshots and reports name an object alike for as long
+/// as it stays in its place.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -106,15 +107,39 @@ pub struct ObjectId(u64);
 impl ObjectId {
     pub(crate) fn of(address: usize) -> Self {
         // An address in a log would help an attacker to get around the layout of the process.
-        static DISGUISE: OnceLock<RandomState> = OnceLock::new();
-        let disguise = DISGUISE.get_or_init(RandomState::new);
-        ObjectId(disguise.hash_one(address) & 0xffff_ffff)
+        static DISGUISE: OnceLock<[RandomState; ROUNDS]> = OnceLock::new();
+        let keys = DISGUISE.get_or_init(|| [(); ROUNDS].map(|()| RandomState::new()));
+        ObjectId(disguise(address as u64, |round, half| {
+            keys[round].hash_one(half)
+        }))
     }
+}
+
+/// How many bits of an address are disguised: all that processors use for a process in common.
+const BITS: u32 = 48;
+
+/// How many halves are exchanged for others. Four make a random permutation (Luby and Rackoff).
+const ROUNDS: usize = 4;
+
+/// Returns the number of an address, a permutation of `BITS` bits: two addresses have two numbers,
+/// which a hash of the same length could not promise. A Feistel network, with `hash` as its rounds.
+fn disguise(address: u64, hash: impl Fn(usize, u64) -> u64) -> u64 {
+    const HALF: u32 = BITS / 2;
+    const MASK: u64 = (1 << HALF) - 1;
+
+    let (mut left, mut right) = (address >> HALF & MASK, address & MASK);
+    for round in 0..ROUNDS {
+        (left, right) = (right, left ^ (hash(round, right) & MASK));
+    }
+
+    // The bits above stand above the number, and are mostly zero.
+    let above = address >> BITS << BITS;
+    above | left << HALF | right
 }
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{:08x}", self.0)
+        write!(f, "#{:012x}", self.0)
     }
 }
 
@@ -171,5 +196,41 @@ impl Wait {
     /// Returns whether a cancel ends the wait.
     pub fn is_cancellable(&self) -> bool {
         self.is_cancellable
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_objects_have_one_id() {
+        // As many that a hash of 32 bits would give 30 pairs of them one number.
+        let addresses = (0..1 << 19).map(|index| 0x7f12_0000_0000 + index * 8);
+        let ids: HashSet<_> = addresses.map(ObjectId::of).collect();
+        assert_eq!(ids.len(), 1 << 19);
+        assert!(
+            ids.iter()
+                .all(|id| id.to_string().len() == "#0123456789ab".len())
+        );
+    }
+
+    #[test]
+    fn addresses_differ_in_disguise_whatever_the_hash_is() {
+        let numbers = |hash: fn(usize, u64) -> u64| {
+            // In each bit of an address, the highest included.
+            let addresses = (0..64).map(|bit| 1 << bit).chain([0, 3, u64::MAX]);
+            addresses
+                .map(|address| disguise(address, hash))
+                .collect::<HashSet<_>>()
+        };
+        assert_eq!(numbers(|_, _| 0).len(), 67);
+        assert_eq!(numbers(|_, half| half | 1).len(), 67);
+        assert_eq!(
+            numbers(|round, half| half.wrapping_mul(7) ^ round as u64).len(),
+            67
+        );
     }
 }
