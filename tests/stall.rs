@@ -353,7 +353,9 @@ fn many_laggards_at_one_line_are_drawn_as_one_with_ten_named() {
             .lines()
             .find(|line| line.contains("1000 tasks"))
             .unwrap();
-        let (_, named) = line.split_once("among them ").expect("some are named");
+        let (_, named) = line
+            .split_once("the first of them ")
+            .expect("some are named");
         let (named, _) = named.split_once(": ").expect("what they do follows");
         assert_eq!(named.split(", ").count(), 10);
         has(line, &["blocked in Event::wait", "inside a shield"]);
@@ -631,6 +633,11 @@ fn the_panic_policy_does_nothing_to_a_scope_that_ends_in_time() {
     }
 }
 
+/// Returns nothing: the type is for a body that could have ended well.
+fn panic_with(message: &'static str) -> anyhow::Result<()> {
+    std::panic::panic_any(message)
+}
+
 #[test]
 fn a_panic_of_the_body_comes_before_the_one_of_the_policy() {
     let reports = Reports::of("body panics");
@@ -641,10 +648,7 @@ fn a_panic_of_the_body_comes_before_the_one_of_the_policy() {
             builder.scope(|g| {
                 g.cancel();
                 reports.nth(0);
-                if reports.all().len() < usize::MAX {
-                    panic!("of the body");
-                }
-                Ok::<_, anyhow::Error>(())
+                panic_with("of the body")
             })
         }))
     });

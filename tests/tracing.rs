@@ -56,10 +56,7 @@ enum Place {
 /// A task in a span, with a task in it, each with an event.
 fn program(place: Place) -> Result<(), GroupError> {
     let here = thread::current().id();
-    let ran_here = |_: &str| match place {
-        Place::Joiner => assert_eq!(thread::current().id(), here),
-        Place::Worker | Place::OwnThread => assert_ne!(thread::current().id(), here),
-    };
+    let is_in_its_place = move || (thread::current().id() == here) == (place == Place::Joiner);
     TaskGroup::builder().name("outer").scope(|g| {
         let _request = info_span!("request").entered();
         let task = || match place {
@@ -67,7 +64,7 @@ fn program(place: Place) -> Result<(), GroupError> {
             _ => g.task(),
         };
         let task = task().spawn(move || {
-            ran_here("outer");
+            assert!(is_in_its_place());
             info!("in the outer task");
             let here = thread::current().id();
             TaskGroup::builder().name("inner").scope(|g| {
@@ -283,9 +280,6 @@ fn a_dispatcher_goes_along_with_its_task_and_with_no_other() {
 
 #[test]
 fn a_span_is_left_before_the_dispatcher_is_put_back() -> Result<(), GroupError> {
-    thread_local! {
-        static OURS: Cell<bool> = const { Cell::new(false) };
-    }
     let wrong = Arc::new(AtomicUsize::new(0));
     let counted = wrong.clone();
     let (dispatch, recording) = Recorder::calling(Level::TRACE, move |call, metadata| {
@@ -917,6 +911,30 @@ fn a_cancel_is_an_event_of_each_group_that_it_reaches_whatever_thread_it_comes_f
     ];
     let expected = expected.map(|(group, cause)| (group.to_owned(), cause.to_owned()));
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_stall_is_an_event_in_the_span_of_the_group_that_stalls() -> Result<(), GroupError> {
+    const STALLED: &str = "a cancelled scope does not end";
+    let (dispatch, recording) = Recorder::dispatch(Level::TRACE);
+    let dispatch = &dispatch;
+    with_default(dispatch, || {
+        let late = TaskGroup::builder()
+            .name("late")
+            .stall_after(Duration::from_millis(20));
+        late.scope(|g| {
+            g.cancel();
+            // Another thread reports, which has neither the dispatcher nor the span.
+            until(|| !recording.events_of(STALLED).is_empty());
+            Ok(())
+        })
+    })?;
+    for event in recording.events_of(STALLED) {
+        assert_eq!(recording.path(event.parent), ["group late"]);
+    }
+    // An event that is being sent holds the span.
+    until(|| recording.ours("group").iter().all(SpanSeen::is_closed));
+    Ok(())
 }
 
 #[test]

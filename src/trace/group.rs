@@ -58,6 +58,12 @@ enum Later {
     Untaken(String),
 }
 
+/// The span of a group, for events of threads that are in none of its tasks. It does not keep the
+/// span open.
+#[cfg(not(loom))]
+#[derive(Clone, Default)]
+pub(crate) struct GroupSpan(std::sync::Weak<Live>);
+
 /// The thread of a scope, in the span of its group. It must end it by [`GroupRun::end`].
 pub(crate) struct GroupRun {
     live: Arc<Live>,
@@ -112,6 +118,14 @@ impl GroupTrace {
         self.live.lock().clone()
     }
 
+    /// Returns the span; an empty one where another thread has the lock. Does not block.
+    #[cfg(not(loom))]
+    pub(crate) fn span(&self) -> GroupSpan {
+        let live = self.live.try_lock();
+        let live = live.and_then(|live| live.as_ref().map(Arc::downgrade));
+        GroupSpan(live.unwrap_or_default())
+    }
+
     /// Sends the event of a cancel that has reached the group.
     pub(crate) fn cancelled(&self, cancel: TracedCancel) {
         self.say(Later::Cancelled(cancel));
@@ -159,12 +173,17 @@ impl Live {
             }),
             Later::Unrun(task, end) => task.end_unrun(end),
             // With the span of the group as the current one.
-            Later::Untaken(text) => self.context.within(|| {
-                let entered = self.enter();
-                untaken(&text);
-                self.exit(entered);
-            }),
+            Later::Untaken(text) => self.within(|| untaken(&text)),
         }
+    }
+
+    /// Calls `send` with the dispatcher of the group, and its span as the current one.
+    fn within(&self, send: impl FnOnce()) {
+        self.context.within(|| {
+            let entered = self.enter();
+            send();
+            self.exit(entered);
+        });
     }
 
     /// Calls `send`, which sends an event below the span that it is given.
@@ -187,6 +206,27 @@ impl Live {
             self.span
                 .with_subscriber(|(id, dispatch)| contain(|| dispatch.exit(id)));
         }
+    }
+}
+
+#[cfg(not(loom))]
+impl GroupSpan {
+    /// Calls `send`, which sends events, inside of the span if it is open.
+    pub(crate) fn within(&self, send: impl FnOnce()) {
+        match self.0.upgrade() {
+            Some(live) => live.within(send),
+            None => send(),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl fmt::Debug for GroupSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_open = self.0.strong_count() != 0;
+        f.debug_struct("GroupSpan")
+            .field("is_open", &is_open)
+            .finish()
     }
 }
 

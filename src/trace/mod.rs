@@ -28,7 +28,8 @@
 //!    entered, then its dispatcher.
 //! 6. The fields of the end are recorded once. Then the span is closed, under its own dispatcher,
 //!    before the task or the group counts as ended. Something holds a span, never an id alone, for
-//!    as long as it names the span.
+//!    as long as it names the span. So the event of a stall that is being sent at the end of its
+//!    group keeps the span open for that long.
 //! 7. A task runs in place only if the same span is current there as at its spawn. Entering its own
 //!    span would not hide another: a layer with a filter that does not want the task's span sees
 //!    the span below.
@@ -46,6 +47,8 @@ use tracing::level_filters::LevelFilter;
 pub(crate) use event::{
     FailedHow, failed, isolated_failed, refused, task_cancelled, untaken, wants_failures,
 };
+#[cfg(not(loom))]
+pub(crate) use group::GroupSpan;
 pub(crate) use group::{GroupRun, GroupTrace, OpenedGroup, TracedCancel};
 pub(crate) use left_behind::LeftBehind;
 pub(crate) use task::{EndOfTask, SpawnedTask, TaskRun, TaskTrace, beside};

@@ -12,7 +12,8 @@ use crate::lanes::Describe;
 use crate::snapshot::{
     BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask, TokenView,
 };
-use crate::stall::{Claim, StallView};
+use crate::stall::{Claim, SpanView, StallView};
+use crate::trace::GroupTrace;
 
 /// Returns the first of `tasks` that no thread has claimed.
 fn queued<'a>(tasks: impl Iterator<Item = &'a ErasedTask>) -> Vec<QueuedTask> {
@@ -37,6 +38,10 @@ impl Describe for GroupState {
         }
         if let Some(claim) = into.downcast_mut::<Claim>() {
             return self.claim_report(claim);
+        }
+        if let Some(view) = into.downcast_mut::<SpanView>() {
+            view.0 = self.trace().map(GroupTrace::span).unwrap_or_default();
+            return;
         }
         if let Some(view) = into.downcast_mut::<TokenView>() {
             view.0 = Some(self.token().clone());

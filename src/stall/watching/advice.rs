@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::cancel::Name;
 use crate::snapshot::{Holder, Inside, Place, RegionKind, TaskSnapshot, TaskState, holder};
 
 /// What a laggard does, as far as it is known.
@@ -80,7 +81,7 @@ fn seen(doing: &Doing<'_>) -> String {
             // The kernel names the call; the descriptor tells which of the user's objects it is.
             let mut text = format!("blocked in {}", doing.call());
             if let Some(target) = doing.target {
-                text += &format!(" on {}", target.escape_debug());
+                text += &format!(" on {}", Name(target));
             }
             text + ", in code that is not ours"
         }
@@ -91,7 +92,7 @@ fn seen(doing: &Doing<'_>) -> String {
                 text += &format!(" ({})", Place(at));
             }
             if let Some(target) = doing.target {
-                text += &format!(", {}", target.escape_debug());
+                text += &format!(", {}", Name(target));
             }
             // The laggard may only wait for another task, which is named then.
             for held in doing.held_by {

@@ -4,7 +4,8 @@
 //! scope `imports` (src/main.rs:9) was cancelled 5.0 s ago and has not ended
 //!   cancelled: task `parser` (src/main.rs:12) failed: invalid digit (at src/main.rs:12)
 //!   waits for task `rows` (src/main.rs:20) on `taskgroup` (4711): blocked in read on fd 7, a TCP socket to 127.0.0.1:5432, in code that is not ours: use `net::TcpStream` or a cancel hook
-//!   waits for 1000 tasks (src/main.rs:30), among them 4, 5, 6, 7, 8, 9, 10, 11, 12, 13: running: ..
+//!   waits for 1000 tasks (src/main.rs:30), the first of them 4, 5, 6, 7, 8, 9, 10, 11, 12, 13: running: ..
+//!   waits for tasks 14, `parser` (src/main.rs:40): running: ..
 //! ```
 //!
 //! Names are the user's, so control characters in them are escaped, and a long name is cut.
@@ -13,8 +14,8 @@ use std::fmt;
 use std::panic::Location;
 
 use super::report::{Laggard, StallReport};
-use crate::cancel::Span;
-use crate::snapshot::{Name, Place, RegionKind, TaskKind};
+use crate::cancel::{Name, Span};
+use crate::snapshot::{Place, RegionKind, TaskKind};
 
 /// How many tasks at one place are named.
 const MOST_NAMED: usize = 10;
@@ -111,6 +112,22 @@ fn by_place(laggards: &[Laggard]) -> Vec<Vec<&Laggard>> {
     places.into_iter().map(|(_, together)| together).collect()
 }
 
+/// The first of these tasks, by their names or numbers.
+struct Named<'a>(&'a [&'a Laggard]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, laggard) in self.0.iter().take(MOST_NAMED).enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            match laggard.task.name() {
+                Some(name) => write!(f, "`{}`", Name(name))?,
+                None => write!(f, "{}", laggard.task.id().0)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Draws laggards that are alike, of which there is at least one.
 fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(first) = alike.first() else {
@@ -120,14 +137,16 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if alike.len() == 1 {
         draw_one(first, f)?;
     } else {
-        write!(f, "{} tasks ({place}), among them ", alike.len())?;
-        // Enough to find some of them in a log, and a line that can be read.
-        for (index, laggard) in alike.iter().take(MOST_NAMED).enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            match laggard.task.name() {
-                Some(name) => write!(f, "`{}`", Name(name))?,
-                None => write!(f, "{}", laggard.task.id().0)?,
-            }
+        // All of them where that makes a line that can be read, or enough to find some in a log.
+        let named = Named(alike);
+        if alike.len() <= MOST_NAMED {
+            write!(f, "tasks {named} ({place})")?;
+        } else {
+            write!(
+                f,
+                "{} tasks ({place}), the first of them {named}",
+                alike.len()
+            )?;
         }
     }
     write!(f, ": {}", first.advice())

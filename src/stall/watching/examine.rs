@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::followed::{self, Followed};
 use super::laggards::{self, Found, Groups};
 use super::report::{Laggard, StallReport};
-use super::view::Claim;
+use super::view::{Claim, SpanView};
 use super::{debugger, output};
 use crate::cancel::WorstLatencies;
 use crate::facade;
@@ -15,6 +15,7 @@ use crate::lanes;
 use crate::panics::log;
 use crate::snapshot::{GroupSnapshot, Snapshot, snapshot};
 use crate::stall::StallPolicy;
+use crate::trace::GroupSpan;
 
 /// How often a scope is looked for while threads write their lists.
 const TRIES: usize = 1000;
@@ -104,7 +105,7 @@ impl<'a> Examined<'a> {
         claimed.insert(0, head);
         followed::note_block(&claimed, head, count);
         let report = self.report(root, scope, &claimed, &found, count);
-        output::send(&report);
+        output::send(&report, &span_of(head));
 
         // After the report, so that it is the last that the process says.
         let mut claimed = claimed
@@ -161,6 +162,20 @@ impl<'a> Examined<'a> {
             worst_latencies: WorstLatencies::default(),
         }
     }
+}
+
+/// Returns the span of the scope with this number. It is empty if the scope has ended, or its thread
+/// is opening or ending a scope inside: the event of the report has its name and place then.
+fn span_of(number: u64) -> GroupSpan {
+    let mut view = SpanView::default();
+    for lane in lanes::all() {
+        let _ = lane.with_groups(|groups| {
+            if let Some((_, group)) = groups.iter().find(|(other, _)| *other == number) {
+                group.describe(&mut view);
+            }
+        });
+    }
+    view.0
 }
 
 /// Counts the scope with this number as reported. Returns false if it has ended.

@@ -2,24 +2,26 @@
 
 use super::hook;
 use super::report::StallReport;
+use crate::cancel::Name;
 use crate::facade::{warn_event, write_to_stderr};
 use crate::panics::log;
+use crate::trace::GroupSpan;
 
-/// Hands a report to the hooks, or writes it where there is none.
-pub(super) fn send(report: &StallReport) {
+/// Hands a report to the hooks, or writes it where there is none: on stderr, and as an event in the
+/// span of the scope.
+pub(super) fn send(report: &StallReport, span: &GroupSpan) {
     if hook::call_all(report) {
         return;
     }
 
     // Stderr first: a subscriber may keep this thread, stderr only for a moment.
     write_to_stderr(&format!("{report}\n"));
-    trace(report);
+    span.within(|| trace(report));
 }
 
 fn trace(report: &StallReport) {
     // A subscriber may write lines, so a name has no breaks.
-    let group = report.name().map(crate::cancel::one_line);
-    let group = group.as_deref().unwrap_or("");
+    let group = Name(report.name().unwrap_or("")).to_string();
     let (file, line) = (report.location().file(), report.location().line());
     let site = format_args!("{file}:{line}");
     let since = report.since().as_secs_f64();

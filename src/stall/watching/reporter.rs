@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::report::StallReport;
 use super::{examine, output};
 use crate::facade::{Mutex, Unparker, contained, global, park_timeout, start_thread};
+use crate::trace::GroupSpan;
 
 /// How long a thread stays without a job.
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
@@ -168,7 +169,8 @@ fn note_busy(reporter: &mut Reporter, since: Option<Instant>) {
 fn do_job(job: Job) {
     match job {
         Job::Examine(due) => examine::examine(&due),
-        Job::Ended(report) => output::send(&report),
+        // The span has been closed.
+        Job::Ended(report) => output::send(&report, &GroupSpan::default()),
     }
 }
 

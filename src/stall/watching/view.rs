@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancelled, Grace, KeptCanceller, WorstLatencies};
 use crate::stall::StallPolicy;
+use crate::trace::GroupSpan;
 
 /// A group, as it describes itself to the watcher and to the reporter.
 #[derive(Debug, Default)]
@@ -30,6 +31,10 @@ pub(crate) struct Claim {
     /// Set by the group.
     pub(crate) is_made: bool,
 }
+
+/// The span of the group, as the group describes itself.
+#[derive(Debug, Default)]
+pub(crate) struct SpanView(pub(crate) GroupSpan);
 
 /// A scope that has ended after it was reported.
 pub(crate) struct EndedScope {
