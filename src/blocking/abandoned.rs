@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::cancel::Name;
 use crate::facade::PlainMutex;
 
 /// The threads that have not ended.
@@ -40,7 +41,7 @@ impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("abandoned")?;
         if let Some(name) = &self.name {
-            write!(f, " `{name}`")?;
+            write!(f, " `{}`", Name(name))?;
         }
         write!(f, " ({}:{})", self.location.file(), self.location.line())
     }

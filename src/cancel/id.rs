@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 
-use super::text::Escaped;
+use super::text::Name;
 
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
 ///
@@ -83,7 +83,7 @@ fn next_number() -> u64 {
 /// Identifies a task by its id, its name if it has one, and the place that spawned it.
 ///
 /// Its `Display` is ``task `name` (src/main.rs:12)``, or `task 7 (src/main.rs:12)` for a task
-/// without a name. Control characters in the name are escaped.
+/// without a name. Control characters in the name are escaped, and a long name is cut.
 ///
 /// ```
 /// use taskgroup::TaskGroup;
@@ -111,7 +111,7 @@ pub struct TaskInfo {
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "task `{}`", Escaped(name))?,
+            Some(name) => write!(f, "task `{}`", Name(name))?,
             None => write!(f, "task {}", self.id.0)?,
         }
         write!(f, " ({}:{})", self.location.file(), self.location.line())

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::line::Line;
 use super::proc::{Doing, Reserve};
-use crate::cancel::Escaped;
+use crate::cancel::Name;
 use crate::lanes::{self, FrameKind, FrameView, Glance, Lane, Object, WaitView, since_epoch};
-use crate::snapshot::{Name, label};
+use crate::snapshot::label;
 
-/// How many bytes of the name of a thread are printed at most.
+/// How many bytes of the name of a thread are copied at most.
 const LONGEST_NAME: usize = 64;
 
 /// Prints what all threads do.
@@ -70,7 +70,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
     // The head of the thread, then its frames from the outermost on, and what it does last.
     let mut bytes = [0; LONGEST_NAME];
     let name = copy_name(lane, &mut bytes);
-    line.write(format_args!("thread {} `{}`", glance.system, Escaped(name)));
+    line.write(format_args!("thread {} `{}`", glance.system, Name(name)));
     for frame in glance.frames() {
         print_frame(line, lane, frame);
     }

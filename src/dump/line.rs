@@ -48,9 +48,13 @@ impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // Room is kept for the end of the line.
         let room = LENGTH - 1 - self.length;
-        let text = text.as_bytes();
-        let taken = text.len().min(room);
-        self.bytes[self.length..self.length + taken].copy_from_slice(&text[..taken]);
+        let mut taken = text.len().min(room);
+        // The last character is whole or left out.
+        while !text.is_char_boundary(taken) {
+            taken -= 1;
+        }
+        let end = self.length + taken;
+        self.bytes[self.length..end].copy_from_slice(&text.as_bytes()[..taken]);
         self.length += taken;
         if taken < text.len() {
             return Err(fmt::Error);

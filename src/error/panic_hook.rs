@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, panic, ptr, thread};
 
-use crate::cancel::{Escaped, current};
+use crate::cancel::{Name, current};
 use crate::panics::{Identity, Record, keep_record};
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
@@ -103,7 +103,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
     static TOLD: AtomicBool = AtomicBool::new(false);
 
     // Put together first and written at once, so that no other thread prints in between.
-    let mut text = format!("\nthread '{}' panicked", Escaped(name));
+    let mut text = format!("\nthread '{}' panicked", Name(name));
     if let Some(location) = info.location() {
         let _ = write!(text, " at {location}");
     }

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::state::group_state::GroupState;
+use crate::cancel::Name;
 use crate::error::{GroupError, TaskError};
 use crate::facade::error_event;
 use crate::panics::{drop_contained, log};
-use crate::snapshot::Name;
 use crate::stall::{EndedScope, StallPolicy, ended};
 
 /// Ends the reports about a scope, which has ended, and does what its policy asks for: raises a

@@ -4,7 +4,7 @@
 //! 1 group, 3 tasks, 2 workers (0 idle)
 //! group 5 `imports` (src/main.rs:9), limit 2 (2 held, 0 lent), 4.2 s left
 //! ├─ body: the end of the scope (src/main.rs:9), asleep for 1.3 s
-//! ├─ task 6 `parser` (src/main.rs:12): Mutex::lock (src/main.rs:14) #0b5c1e2a, asleep for 1.3 s
+//! ├─ task 6 `parser` (src/main.rs:12): Mutex::lock (src/main.rs:14) #93d70b5c1e2a, asleep for 1.3 s
 //! │     held by task 7, taken at src/main.rs:21
 //! └─ task 7 (src/main.rs:20): read (system call, not of this crate), fd 5, a pipe
 //! ```
@@ -15,10 +15,7 @@ use std::fmt::{self, Write as _};
 use std::panic::Location;
 
 use super::{GroupSnapshot, Holder, RegionKind, Snapshot, TaskKind, TaskSnapshot, TaskState, Wait};
-use crate::cancel::{Escaped, Span};
-
-/// How many characters of a name are shown.
-const LONGEST_NAME: usize = 120;
+use crate::cancel::{Escaped, Name, Span};
 
 /// The policy of a group for which nothing else was asked.
 pub(crate) const USUAL_POLICY: &str = "cancel siblings";
@@ -345,18 +342,6 @@ fn region(kind: RegionKind) -> &'static str {
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
-}
-
-/// A name, cut and with its control characters escaped.
-pub(crate) struct Name<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(LONGEST_NAME) {
-            None => write!(f, "{}", Escaped(self.0)),
-            Some((end, _)) => write!(f, "{}..", Escaped(&self.0[..end])),
-        }
-    }
 }
 
 pub(crate) struct Place(pub(crate) &'static Location<'static>);

@@ -8,6 +8,7 @@ mod echoes_report;
 #[path = "../support/echoing.rs"]
 mod echoing;
 mod failure_at;
+mod names;
 mod origin;
 mod race;
 #[path = "../support/mod.rs"]

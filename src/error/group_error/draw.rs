@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::GroupError;
-use crate::cancel::Escaped;
+use crate::cancel::Name;
 use crate::error::echo::{ends, links};
 use crate::error::task_error::TaskError;
 use crate::error::text::Site;
@@ -20,7 +20,7 @@ impl<E: TaskError> GroupError<E> {
     /// Returns what a sentence calls the group.
     fn label(&self) -> String {
         match (&self.0.name, self.0.location) {
-            (Some(name), _) => format!("group `{}`", Escaped(name)),
+            (Some(name), _) => format!("group `{}`", Name(name)),
             (None, Some(location)) => format!("the group at {}", Site(location)),
             (None, None) => "a group".to_owned(),
         }
@@ -47,7 +47,7 @@ impl<E: TaskError> GroupError<E> {
 
         // A report made of a bare `Cancelled` has neither a name nor a place.
         if let Some(name) = &self.0.name {
-            heading += &format!(" `{name}`");
+            heading += &format!(" `{}`", Name(name));
         }
         if let Some(location) = self.0.location {
             heading += &format!(" ({})", Site(location));
