@@ -48,8 +48,9 @@ pub fn stats() -> ProcessStats {
 
     let threads = workers::census();
     ProcessStats {
-        queued: spawned.saturating_sub(started + never_ran),
-        running: started.saturating_sub(finished + failed + panicked + cancelled),
+        // No count is ahead of an earlier one, so nothing falls below zero.
+        queued: spawned - started - never_ran,
+        running: started - finished - failed - panicked - cancelled,
         finished,
         failed: failed + panicked,
         cancelled: cancelled + never_ran,
