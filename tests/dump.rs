@@ -1,5 +1,5 @@
 //! The dump at a signal: each test sends it to a process of its own, which runs the same test.
-#![cfg(all(target_os = "linux", feature = "signal"))]
+#![cfg(all(target_os = "linux", feature = "signal", feature = "process"))]
 
 mod support;
 
@@ -405,4 +405,48 @@ fn a_signal_that_cannot_be_handled_is_refused() {
     let refused = dump_on_signal(SIGKILL).expect_err("nothing handles it");
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert_eq!(refused.to_string(), "signal 9 cannot be handled");
+}
+
+#[test]
+fn a_child_has_the_default_action() {
+    use std::os::unix::process::ExitStatusExt;
+    const TEST: &str = "a_child_has_the_default_action";
+    support::alone(TEST, || {
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        let ours = Command::new("sh").args(["-c", "kill -QUIT $$"]).status();
+        assert_eq!(ours.expect("there is a shell").signal(), Some(SIGQUIT));
+
+        let mut child = taskgroup::process::Command::new("sh");
+        let status = child.args(["-c", "kill -QUIT $$"]).status();
+        assert_eq!(status.expect("there is a shell").signal(), Some(SIGQUIT));
+    });
+}
+
+/// It has the handler and not the thread: its signals have this process print.
+#[test]
+fn a_signal_in_a_forked_child_neither_ends_nor_keeps_it() {
+    const TEST: &str = "a_signal_in_a_forked_child_neither_ends_nor_keeps_it";
+    support::alone(TEST, || {
+        let _watch = watch();
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        let (mut reads, _writes) = small_stderr();
+        // SAFETY: the child sends itself signals and ends. It allocates nothing.
+        match unsafe { nix::unistd::fork() }.expect("there is a process left") {
+            nix::unistd::ForkResult::Child => {
+                let all = (0..1000).all(|_| raise(SIGQUIT).is_ok());
+                // SAFETY: it ends the process, and runs nothing of it.
+                unsafe { nix::libc::_exit(if all { 0 } else { 1 }) }
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                let status = nix::sys::wait::waitpid(child, None).expect("it is a child");
+                assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+            }
+        }
+
+        let mut first = String::new();
+        reads.read_line(&mut first).expect("it is text");
+        let ours = format!("the threads of process {} are doing", std::process::id());
+        assert!(first.contains(&ours), "{first}");
+        read_dump(&mut reads);
+    });
 }

@@ -43,6 +43,18 @@ fn waits<T>(what: &str, target: &str, line: u32, block: impl FnOnce() -> T + Sen
     });
 }
 
+/// Connects again and again: those that fit into the queue of a listener at once, and the next waits
+/// for an answer. Returns its error.
+fn until_no_answer<T>(connect: impl Fn() -> std::io::Result<T>) -> std::io::Error {
+    let mut queued = Vec::new();
+    loop {
+        match connect() {
+            Ok(stream) => queued.push(stream),
+            Err(error) => return error,
+        }
+    }
+}
+
 /// A folder of its own, removed at the end.
 struct Folder(std::path::PathBuf);
 
@@ -98,14 +110,8 @@ fn sockets_by_name_and_peer() {
         listener.accept()
     });
     rustix::net::listen(&listener, 0).expect("it listens");
-    let mut filling = Vec::new();
-    // Long enough for a busy machine: a connect that succeeds does so at once.
-    let limit = Duration::from_secs(1);
-    while let Ok(Some(stream)) = taskgroup::timeout(limit, || UnixStream::connect(&path)) {
-        filling.push(stream);
-    }
     waits("UnixStream::connect", "", line!(), || {
-        UnixStream::connect(&path)
+        until_no_answer(|| UnixStream::connect(&path))
     });
 
     let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
@@ -130,13 +136,9 @@ fn a_connect_that_gets_no_answer() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     rustix::net::listen(&listener, 0).expect("it listens");
     let address = listener.local_addr().expect("it is bound");
-    let (limit, mut filling) = (Duration::from_millis(200), Vec::new());
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, limit) {
-        filling.push(stream);
-    }
     let expected = format!("a TCP socket to {address}");
     waits("TcpStream::connect", &expected, line!(), || {
-        TcpStream::connect(address)
+        until_no_answer(|| TcpStream::connect(address))
     });
 }
 
@@ -281,16 +283,9 @@ mod foreign {
         });
 
         rustix::net::listen(&listener, 0).expect("it listens");
-        let (limit, mut filling) = (Duration::from_millis(200), Vec::new());
-        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, limit) {
-            filling.push(stream);
-        }
         let expected = format!("a TCP socket to {address}");
-        // Which end the connect comes to is not the matter here.
-        let block = || drop(std::net::TcpStream::connect(address));
-        calls(&["connect"], &expected, block, move || {
-            drop((listener, filling))
-        });
+        let block = || drop(until_no_answer(|| std::net::TcpStream::connect(address)));
+        calls(&["connect"], &expected, block, move || drop(listener));
 
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("there is a port");
         let address = socket.local_addr().expect("it is bound");

@@ -4,9 +4,12 @@ use std::panic::{catch_unwind, panic_any};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use crate::support::{Gate, blocked};
-use taskgroup::{CancelToken, GroupError, Ready, ScopedValue, TaskGroup, join, map, race};
+use crate::support::{Gate, LONG, blocked};
+use taskgroup::{
+    CancelToken, GroupError, Ready, ScopedValue, TaskGroup, join, map, on_stall, race,
+};
 
 static NAME: ScopedValue<&str> = ScopedValue::new();
 static NUMBER: ScopedValue<u64> = ScopedValue::new();
@@ -265,6 +268,28 @@ fn threads_that_outlive_the_code_see_nothing() {
         assert_eq!(taskgroup::abandon(|| NAME.cloned()).unwrap(), None);
         assert_eq!(thread::spawn(|| NAME.cloned()).join().unwrap(), None);
     });
+}
+
+/// The timer calls back at a deadline, and the reporter the hook of a stall.
+#[test]
+fn threads_of_the_crate_see_nothing() -> Result<(), GroupError> {
+    let (calls, called) = mpsc::channel();
+    let (reports, reported) = mpsc::channel();
+    let _hook = on_stall(move |_| reports.send(NAME.cloned()).unwrap_or(()));
+    NAME.with(&"caller", || {
+        let token = CancelToken::new();
+        let _guard = token.on_cancel(move || calls.send(NAME.cloned()).unwrap_or(()));
+        // Later, since a deadline that has passed already cancels here.
+        token.cancel_after(Duration::from_millis(20));
+        assert_eq!(called.recv_timeout(LONG), Ok(None));
+
+        let stalls = TaskGroup::builder().stall_after(Duration::from_millis(20));
+        stalls.scope(|g| {
+            g.cancel();
+            assert_eq!(reported.recv_timeout(LONG)?, None);
+            Ok(())
+        })
+    })
 }
 
 #[test]
