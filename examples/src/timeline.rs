@@ -20,7 +20,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// How many events are kept. Later ones are counted, and the picture says so.
+/// How many events are kept. Later ones are counted, and the picture has a gap in their place.
 const MOST_EVENTS: usize = 100_000;
 
 /// The time between two snapshots.
@@ -48,6 +48,8 @@ struct Recorded {
     events: Vec<(Duration, Happened)>,
     /// How many events there was no room for.
     lost: usize,
+    /// When the first of them happened.
+    lost_from: Duration,
     spans: HashMap<u64, Known>,
     threads: Vec<(ThreadId, String)>,
     /// The numbers of tasks, by the numbers of their spans.
@@ -83,12 +85,20 @@ impl Shared {
 
     fn push(&self, event: Happened) {
         let at = self.begun.elapsed();
-        let mut recorded = self.recorded();
-        if recorded.events.len() < MOST_EVENTS {
-            recorded.events.push((at, event));
-        } else {
-            recorded.lost += 1;
+        self.recorded().push(at, event);
+    }
+}
+
+impl Recorded {
+    fn push(&mut self, at: Duration, event: Happened) {
+        if self.events.len() < MOST_EVENTS {
+            self.events.push((at, event));
+            return;
         }
+        if self.lost == 0 {
+            self.lost_from = at;
+        }
+        self.lost += 1;
     }
 }
 
@@ -305,7 +315,8 @@ pub struct Timeline {
     lanes: Vec<(String, Vec<Bar>)>,
     cancels: Vec<(Duration, String)>,
     end: Duration,
-    lost: usize,
+    /// How many events are missing, and since when.
+    lost: Option<(usize, Duration)>,
 }
 
 impl Timeline {
@@ -357,11 +368,21 @@ impl Timeline {
                 }
             }
         }
+        let lost = (recorded.lost != 0).then_some((recorded.lost, recorded.lost_from));
+        if let Some((_, from)) = lost {
+            // Their ends may be missing, so it is not known how long they went on.
+            for (lane, bar) in open
+                .iter()
+                .flat_map(|(lane, inside)| inside.iter().map(|(_, bar)| (*lane, *bar)))
+            {
+                lanes[lane].1[bar].end = Some(from);
+            }
+        }
         Timeline {
             lanes,
             cancels,
             end,
-            lost: recorded.lost,
+            lost,
         }
     }
 
@@ -439,6 +460,7 @@ impl Timeline {
                 self.bar(root, bar, top)?;
             }
         }
+        self.gap(root)?;
 
         for (at, cause) in &self.cancels {
             let x = self.x(*at);
@@ -474,11 +496,21 @@ impl Timeline {
         root.draw(&Rectangle::new(waits, FAINT.filled()))?;
         hatch(root, waits[0], waits[1])?;
         text(root, "waits", (x + 19, 34), 12, INK)?;
-        if self.lost != 0 {
-            let lost = format!("{} events are missing", self.lost);
-            text(root, &lost, (x + 80, 34), 12, CANCEL)?;
-        }
         Ok(())
+    }
+
+    /// Draws the time of which too little is known.
+    fn gap(&self, root: &Area<'_>) -> anyhow::Result<()> {
+        let Some((lost, from)) = self.lost else {
+            return Ok(());
+        };
+        let (left, right) = (self.x(from), WIDTH - RIGHT);
+        let bottom = TOP + LANE * self.lanes.len() as i32;
+        let area = Rectangle::new([(left, TOP), (right, bottom)], FAINT.mix(0.5).filled());
+        root.draw(&area)?;
+        let label = format!("{lost} events are missing");
+        let width = CHARACTER * label.len() as i32;
+        text(root, &label, ((right - width).max(LEFT), 34), 12, CANCEL)
     }
 
     fn axis(&self, root: &Area<'_>) -> anyhow::Result<()> {
@@ -565,4 +597,138 @@ fn hatch(root: &Area<'_>, (x0, y0): (i32, i32), (x1, y1): (i32, i32)) -> anyhow:
         x += 6;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(10);
+
+    /// A record of spans with these names and outcomes, by their places.
+    fn record(spans: &[(&str, Option<&str>)]) -> Recorded {
+        let spans = spans.iter().enumerate().map(|(span, (name, outcome))| {
+            let known = Known {
+                name: (*name).to_owned(),
+                outcome: outcome.map(str::to_owned),
+                is_group: false,
+            };
+            (span as u64, known)
+        });
+        Recorded {
+            spans: spans.collect(),
+            ..Recorded::default()
+        }
+    }
+
+    impl Recorded {
+        /// Adds a thread, whose name need not be its own.
+        fn thread(&mut self, name: &str) -> ThreadId {
+            let thread = thread::spawn(|| thread::current().id());
+            let thread = thread.join().expect("it does not panic");
+            self.threads.push((thread, name.to_owned()));
+            thread
+        }
+
+        /// Adds events, one after each step.
+        fn happens(&mut self, events: impl IntoIterator<Item = Happened>) {
+            for event in events {
+                let at = STEP * (self.events.len() + self.lost) as u32;
+                self.push(at, event);
+            }
+        }
+    }
+
+    fn drawn(timeline: &Timeline) -> String {
+        let file = tempfile::NamedTempFile::new().expect("there is room");
+        timeline
+            .save_svg("drawn", file.path())
+            .expect("there is room");
+        std::fs::read_to_string(file.path()).expect("it was written")
+    }
+
+    /// The bars of a lane, in the order of their begins.
+    fn bars(timeline: &Timeline, lane: usize) -> Vec<(&str, usize, Option<Duration>)> {
+        let bars = timeline.lanes[lane].1.iter();
+        bars.map(|bar| (&*bar.name, bar.depth, bar.end)).collect()
+    }
+
+    #[test]
+    fn a_task_in_place_stands_inside_of_its_joiner() {
+        use Happened::{Enter, Exit};
+        let mut recorded = record(&[("joiner", Some("finished")), ("in place", Some("failed"))]);
+        let thread = recorded.thread("taskgroup");
+        recorded.happens([
+            Enter(thread, 0),
+            Enter(thread, 1),
+            Exit(thread, 1),
+            Exit(thread, 0),
+        ]);
+        let timeline = Timeline::new(&recorded, 4 * STEP);
+        let expected = [
+            ("joiner", 0, Some(3 * STEP)),
+            ("in place", 1, Some(2 * STEP)),
+        ];
+        assert_eq!(bars(&timeline, 0), expected);
+        assert_eq!(timeline.size(), (1, 2));
+    }
+
+    #[test]
+    fn a_task_that_has_not_ended_has_no_outcome_and_one_that_never_ran_no_bar() {
+        let mut recorded = record(&[("goes on", None), ("never ran", Some("never_ran"))]);
+        let thread = recorded.thread("taskgroup");
+        recorded.happens([Happened::Enter(thread, 0)]);
+        let timeline = Timeline::new(&recorded, 10 * STEP);
+        assert_eq!(bars(&timeline, 0), [("goes on", 0, None)]);
+        assert_eq!(colour(timeline.lanes[0].1[0].outcome.as_deref()), FAINT);
+
+        // To the end of the picture.
+        let picture = drawn(&timeline);
+        let width = timeline.x(timeline.end) - LEFT;
+        assert!(picture.contains(&format!("width=\"{width}\"")), "{picture}");
+        assert!(!picture.contains("never ran"), "{picture}");
+    }
+
+    #[test]
+    fn each_thread_has_a_lane_whatever_its_name_is() {
+        use Happened::{Enter, Exit};
+        let mut recorded = record(&[("first", Some("finished")), ("second", Some("finished"))]);
+        let threads = [(); 2].map(|()| recorded.thread("taskgroup"));
+        for (span, thread) in threads.into_iter().enumerate() {
+            recorded.happens([Enter(thread, span as u64), Exit(thread, span as u64)]);
+        }
+        let timeline = Timeline::new(&recorded, 4 * STEP);
+        assert_eq!(bars(&timeline, 0), [("first", 0, Some(STEP))]);
+        assert_eq!(bars(&timeline, 1), [("second", 0, Some(3 * STEP))]);
+    }
+
+    #[test]
+    fn events_for_which_there_is_no_room_are_a_gap_and_no_task_that_runs_for_ever() {
+        use Happened::{Enter, Exit};
+        let mut recorded = record(&[("brief", Some("finished")), ("long", Some("finished"))]);
+        let thread = recorded.thread("main");
+        recorded.happens([Enter(thread, 1)]);
+        while recorded.lost < 3 {
+            recorded.happens([Enter(thread, 0), Exit(thread, 0)]);
+        }
+        recorded.happens([Exit(thread, 1)]);
+
+        let full = STEP * MOST_EVENTS as u32;
+        let timeline = Timeline::new(&recorded, 2 * full);
+        assert_eq!(timeline.lost, Some((recorded.lost, full)));
+        assert_eq!(bars(&timeline, 0)[0], ("long", 0, Some(full)));
+    }
+
+    #[test]
+    fn the_picture_says_how_many_events_are_missing() {
+        let mut recorded = record(&[("long", None)]);
+        let thread = recorded.thread("main");
+        recorded.happens([Happened::Enter(thread, 0)]);
+        let whole = drawn(&Timeline::new(&recorded, 4 * STEP));
+        assert!(!whole.contains("missing"), "{whole}");
+
+        (recorded.lost, recorded.lost_from) = (7, 2 * STEP);
+        let picture = drawn(&Timeline::new(&recorded, 4 * STEP));
+        assert!(picture.contains("7 events are missing"), "{picture}");
+    }
 }
