@@ -23,12 +23,14 @@ pub(super) struct TaskQueue {
     pub(super) tasks: VecDeque<ErasedTask>,
     /// The length of `tasks` at which claimed tasks are next removed from all of it: see
     /// [`TaskQueue::push`].
-    sweep_at: usize,
+    sweep_tasks_at: usize,
     /// The queued tasks that another task waits for: one entry for each waiter, in the order of the
     /// waits. Few groups have any.
     pub(super) awaited: VecDeque<Awaited>,
     /// Daemons, which need no permit.
     pub(super) daemons: VecDeque<ErasedTask>,
+    /// The same for `daemons`.
+    sweep_daemons_at: usize,
     /// The group is listed with the workers (invariant 5 of `group_state`).
     pub(super) listed: bool,
     pub(super) permits: PermitCounts,
@@ -69,8 +71,9 @@ impl TaskQueue {
     pub(super) const fn new() -> Self {
         TaskQueue {
             tasks: VecDeque::new(),
-            sweep_at: SMALLEST_SWEEP,
+            sweep_tasks_at: SMALLEST_SWEEP,
             daemons: VecDeque::new(),
+            sweep_daemons_at: SMALLEST_SWEEP,
             awaited: VecDeque::new(),
             listed: false,
             permits: PermitCounts::new(),
@@ -93,18 +96,15 @@ impl TaskQueue {
     /// memory of the queue is in proportion to the tasks that wait, even if no worker takes any of
     /// them. A push takes amortised constant time.
     #[inline]
-    pub(super) fn push(&mut self, task: ErasedTask, drops: &mut DeferredDrops) {
-        if self.tasks.len() >= self.sweep_at {
-            self.sweep(drops);
+    pub(super) fn push(&mut self, task: ErasedTask, role: Role, drops: &mut DeferredDrops) {
+        let (tasks, sweep_at) = match role {
+            Role::Task => (&mut self.tasks, &mut self.sweep_tasks_at),
+            Role::Daemon => (&mut self.daemons, &mut self.sweep_daemons_at),
+        };
+        if tasks.len() >= *sweep_at {
+            *sweep_at = sweep(tasks, drops);
         }
-        self.tasks.push_back(task);
-    }
-
-    #[cold]
-    fn sweep(&mut self, drops: &mut DeferredDrops) {
-        // `retain` works in place and allocates nothing.
-        self.tasks.retain(|task| drops.keep_unclaimed(task));
-        self.sweep_at = (2 * self.tasks.len()).max(SMALLEST_SWEEP);
+        tasks.push_back(task);
     }
 
     /// Counts a task that is spawned, before another thread can find it (invariant 1 of
@@ -344,6 +344,14 @@ impl TaskQueue {
             timing: Timing::Precise,
         })
     }
+}
+
+/// Removes the claimed tasks, and returns the length at which to do that again.
+#[cold]
+fn sweep(tasks: &mut VecDeque<ErasedTask>, drops: &mut DeferredDrops) -> usize {
+    // `retain` works in place and allocates nothing.
+    tasks.retain(|task| drops.keep_unclaimed(task));
+    (2 * tasks.len()).max(SMALLEST_SWEEP)
 }
 
 /// Returns how `task` was claimed, if there is a task and it was.

@@ -95,10 +95,7 @@ impl GroupState {
         if TIME_PASSES && role == Role::Task && self.is_limited() {
             queue.begin_permit_wait(&task, self.limit, &mut drops);
         }
-        match role {
-            Role::Task => queue.push(task, &mut drops),
-            Role::Daemon => queue.daemons.push_back(task),
-        }
+        queue.push(task, role, &mut drops);
 
         // Invariant 5; outside the lock, since listing may start a thread.
         let list = queue.must_list(self.limit);

@@ -6,9 +6,9 @@ use super::deferred_drops::DeferredDrops;
 use super::permit::TaskPermit;
 use super::queue::TaskQueue;
 use super::worker_loop::TaskBatch;
-use crate::TaskGroup;
 use crate::group::permit_wait::PermitWait;
 use crate::workers::LocalBatch;
+use crate::{TaskGroup, TaskStatus};
 
 fn has_room(queue: &mut TaskQueue, limit: usize) -> bool {
     queue.has_room(limit, &mut DeferredDrops::default())
@@ -129,6 +129,28 @@ fn counts_that_workers_report_in_another_order_add_up_all_the_same() {
         assert_eq!(counts(3, 4, 1), (0, 2, 1));
         assert_eq!(counts(0, 0, 0), (0, 0, 0));
         anyhow::Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn daemons_that_were_cancelled_before_they_began_are_not_kept() {
+    TaskGroup::scope(|g| {
+        let state = &g.core().state;
+        // A group that seems to be listed is not listed again, so no worker comes.
+        state.queue.lock().listed = true;
+        let first = g.spawn_daemon(|| Ok(()));
+        for _ in 0..1_000 {
+            g.spawn_daemon(|| Ok(())).cancel();
+            assert!(state.queue.lock().daemons.len() <= 64);
+        }
+
+        // The one that lives is still the first.
+        assert_eq!(first.status(), TaskStatus::Queued);
+        state.queue.lock().listed = false;
+        g.spawn_daemon(|| Ok(())).wait()?;
+        assert_eq!(first.wait()?, TaskStatus::Finished);
+        Ok(())
     })
     .unwrap();
 }
