@@ -68,7 +68,8 @@ fn package(mistakes: &[Mistake]) -> PathBuf {
     fs::create_dir_all(&programs).unwrap();
     let manifest = format!(
         "[package]\nname = \"compile-errors\"\nedition = \"2024\"\n\n\
-         [dependencies]\ntaskgroup = {{ path = {root:?} }}\nanyhow = \"1\"\n\n[workspace]\n"
+         [dependencies]\ntaskgroup = {{ path = {root:?} }}\nanyhow = \"1\"\n\
+         thiserror = \"2\"\n\n[workspace]\n"
     );
     fs::write(package.join("Cargo.toml"), manifest).unwrap();
     // The crates that were fetched for this test are enough for the package, so it needs no

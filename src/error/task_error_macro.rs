@@ -6,7 +6,8 @@
 /// Name each variant that may hold a cancel. That is a variant that holds a
 /// [`Cancelled`](crate::Cancelled), another [`TaskError`](crate::TaskError) such as
 /// [`GroupError`](crate::GroupError), `anyhow::Error` or `io::Error`, or any error that has one of
-/// these in its source chain. The error is the first value of the variant. Variants that are not
+/// these in its source chain. The error may be boxed. It is the first value of the variant; of a
+/// variant with named fields, name the field too, like in `Read { source }`. Variants that are not
 /// named count as failures. The type needs `From<Cancelled>` and `std::error::Error`.
 ///
 /// ```
@@ -20,10 +21,12 @@
 ///     Part(#[from] GroupError),
 ///     #[error(transparent)]
 ///     Other(#[from] anyhow::Error),
+///     #[error("cannot read {path}")]
+///     Read { path: String, source: std::io::Error },
 ///     #[error("nothing to import")]
 ///     Empty,
 /// }
-/// taskgroup::task_error!(ImportError { Cancelled, Part, Other });
+/// taskgroup::task_error!(ImportError { Cancelled, Part, Other, Read { source } });
 ///
 /// # fn main() -> Result<(), GroupError<ImportError>> {
 /// TaskGroup::builder().error_type::<ImportError>().scope(|g| {
@@ -64,7 +67,7 @@
 ///
 /// A variant that holds no error cannot be named:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// #[derive(Debug, thiserror::Error)]
 /// enum ImportError {
 ///     #[error("stopped")]
@@ -80,14 +83,14 @@ macro_rules! task_error {
         impl $crate::TaskError for $Type {
             fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
                 #[allow(unused_imports)]
-                use $crate::__probe::{AsError, AsTaskError};
-                ::core::option::Option::None$(.or_else(|| (&$crate::__probe::Probe(&self.$field)).find()))+
+                use $crate::__probe::{AsError, AsOther, AsTaskError};
+                ::core::option::Option::None$(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).find()))+
             }
 
             fn held(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
                 #[allow(unused_imports)]
-                use $crate::__probe::{AsError, AsTaskError};
-                ::core::option::Option::None$(.or_else(|| (&$crate::__probe::Probe(&self.$field)).held()))+
+                use $crate::__probe::{AsError, AsOther, AsTaskError};
+                ::core::option::Option::None$(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).held()))+
             }
 
             fn as_error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
@@ -95,13 +98,15 @@ macro_rules! task_error {
             }
         }
     };
-    ($Type:ident { $($variant:ident),+ $(,)? }) => {
+    ($Type:ident { $($variant:ident $({ $field:ident })?),+ $(,)? }) => {
         impl $crate::TaskError for $Type {
             fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
                 #[allow(unused_imports)]
-                use $crate::__probe::{AsError, AsTaskError};
+                use $crate::__probe::{AsError, AsOther, AsTaskError};
                 match self {
-                    $($Type::$variant(error, ..) => (&$crate::__probe::Probe(error)).find(),)+
+                    $($crate::__task_error_variant!($Type $variant error $($field)?) => {
+                        (&&$crate::__probe::Probe(error)).find()
+                    })+
                     #[allow(unreachable_patterns)]
                     _ => ::core::option::Option::None,
                 }
@@ -109,9 +114,11 @@ macro_rules! task_error {
 
             fn held(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
                 #[allow(unused_imports)]
-                use $crate::__probe::{AsError, AsTaskError};
+                use $crate::__probe::{AsError, AsOther, AsTaskError};
                 match self {
-                    $($Type::$variant(error, ..) => (&$crate::__probe::Probe(error)).held(),)+
+                    $($crate::__task_error_variant!($Type $variant error $($field)?) => {
+                        (&&$crate::__probe::Probe(error)).held()
+                    })+
                     #[allow(unreachable_patterns)]
                     _ => ::core::option::Option::None,
                 }
@@ -124,10 +131,23 @@ macro_rules! task_error {
     };
 }
 
+/// The pattern of a variant, with a name for the error that it holds.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __task_error_variant {
+    ($Type:ident $variant:ident $error:ident) => {
+        $Type::$variant($error, ..)
+    };
+    ($Type:ident $variant:ident $error:ident $field:ident) => {
+        $Type::$variant { $field: $error, .. }
+    };
+}
+
 /// Lets the macro ask an error of a type that it does not know.
 ///
-/// A method call tries `&self` of `Probe` before it takes one more reference. So a
-/// [`TaskError`](crate::TaskError) answers for itself, and the chain answers for any other error.
+/// A method call on `&&Probe` looks for the method with that type as `self`, then with one more
+/// reference, then with one less. So a [`TaskError`](crate::TaskError) answers for itself, the chain
+/// answers for any other error, and for the rest there is a boxed error or a message.
 #[doc(hidden)]
 pub mod probe {
     use std::error::Error;
@@ -149,7 +169,7 @@ pub mod probe {
         fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 
-    impl<'a, T: TaskError> AsTaskError<'a> for Probe<'a, T> {
+    impl<'a, T: TaskError> AsTaskError<'a> for &Probe<'a, T> {
         fn find(&self) -> Option<&'a Cancelled> {
             self.0.cancelled()
         }
@@ -169,7 +189,7 @@ pub mod probe {
         fn held(&self) -> Option<&'a (dyn Error + 'static)>;
     }
 
-    impl<'a, T: Error + 'static> AsError<'a> for &Probe<'a, T> {
+    impl<'a, T: Error + 'static> AsError<'a> for &&Probe<'a, T> {
         fn find(&self) -> Option<&'a Cancelled> {
             Cancelled::find(self.0)
         }
@@ -178,4 +198,61 @@ pub mod probe {
             Some(self.0)
         }
     }
+
+    /// A value that is no error itself, but may hold one.
+    #[doc(hidden)]
+    pub trait AsOther<'a, T> {
+        /// Returns the cancel, if there is one.
+        fn find(&self) -> Option<&'a Cancelled>
+        where
+            T: HoldsError;
+
+        /// Returns the error that the value holds.
+        fn held(&self) -> Option<&'a (dyn Error + 'static)>
+        where
+            T: HoldsError;
+    }
+
+    impl<'a, T> AsOther<'a, T> for Probe<'a, T> {
+        fn find(&self) -> Option<&'a Cancelled>
+        where
+            T: HoldsError,
+        {
+            Cancelled::find(self.0.error())
+        }
+
+        fn held(&self) -> Option<&'a (dyn Error + 'static)>
+        where
+            T: HoldsError,
+        {
+            Some(self.0.error())
+        }
+    }
+
+    /// A box with an error of any type, which is no error itself.
+    #[doc(hidden)]
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is no error, so it cannot hold a cancel",
+        label = "`task_error!` names a variant or field with a value of this type",
+        note = "name only those that hold an error as their first value, or the field that holds it"
+    )]
+    pub trait HoldsError {
+        /// Returns the error in the box.
+        fn error(&self) -> &(dyn Error + 'static);
+    }
+
+    macro_rules! holds_error {
+        ($($Holder:ty),+) => {
+            $(impl HoldsError for $Holder {
+                fn error(&self) -> &(dyn Error + 'static) {
+                    &**self
+                }
+            })+
+        };
+    }
+    holds_error!(
+        Box<dyn Error + Send>,
+        Box<dyn Error + Send + Sync>,
+        std::sync::Arc<dyn Error + Send + Sync>
+    );
 }

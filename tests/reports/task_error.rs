@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use taskgroup::channel::{self, RecvError, SendError};
@@ -21,6 +22,12 @@ enum Own {
     Io(#[from] io::Error),
     #[error("receive")]
     Receive(#[from] RecvError),
+    #[error("any")]
+    Any(#[from] Box<dyn Error + Send + Sync>),
+    #[error("shared")]
+    Shared(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("cannot read {path}")]
+    Read { path: String, source: io::Error },
     #[error("not named")]
     NotNamed(#[source] io::Error),
     #[error("empty")]
@@ -32,7 +39,10 @@ taskgroup::task_error!(Own {
     Boxed,
     Other,
     Io,
-    Receive
+    Receive,
+    Any,
+    Shared,
+    Read { source }
 });
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -65,6 +75,18 @@ fn a_cancel_inside_of_each_named_variant_is_a_cancel() {
     cut_short(|| Ok((|| -> io::Result<()> { Ok(taskgroup::sleep(LONG)?) })()?)).unwrap();
     let (_sender, receiver) = channel::bounded::<()>(0);
     cut_short(move || Ok(receiver.recv()?)).unwrap();
+    let any = || -> Result<(), Box<dyn Error + Send + Sync>> { Ok(taskgroup::sleep(LONG)?) };
+    cut_short(move || Ok(any()?)).unwrap();
+    cut_short(move || any().map_err(|error| Own::Shared(error.into()))).unwrap();
+    let path = || "a/b".to_owned();
+    let read = || -> io::Result<()> { Ok(taskgroup::sleep(LONG)?) };
+    cut_short(move || {
+        read().map_err(|source| Own::Read {
+            path: path(),
+            source,
+        })
+    })
+    .unwrap();
 }
 
 #[test]
@@ -80,6 +102,7 @@ fn an_error_that_is_not_named_or_no_cancel_is_a_failure() {
             .is_none()
     );
     assert!(Own::Io(io::Error::other("disk full")).cancelled().is_none());
+    assert!(Own::Any("disk full".into()).cancelled().is_none());
     let failed =
         TaskGroup::scope(|_| -> anyhow::Result<()> { anyhow::bail!("disk full") }).unwrap_err();
     assert!(Own::Group(failed).cancelled().is_none());
