@@ -48,6 +48,19 @@ fn drawn() -> BTreeMap<String, i32> {
         .collect()
 }
 
+/// The folders in the table of the layers in the design.
+fn tabled(design: &str) -> BTreeSet<&str> {
+    let (_, section) = design
+        .split_once("\n## Layers\n")
+        .expect("it has a section");
+    let (section, _) = section
+        .split_once("\n## ")
+        .expect("other sections follow it");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| Some(row.split_once("` |")?.0))
+        .collect()
+}
+
 /// Returns the differences between the findings and the known exceptions.
 fn differences<T: Ord + std::fmt::Debug>(found: &BTreeSet<T>, known: &BTreeSet<T>) -> Vec<String> {
     let new = found.difference(known).map(|new| format!("{new:?} is new"));
@@ -68,6 +81,14 @@ fn folders_import_only_from_those_drawn_below() {
     assert_eq!(
         pictured, folders,
         "left: drawn in docs/img/layers.svg, right: folders of `src`"
+    );
+
+    let design = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/design.md");
+    let design = fs::read_to_string(design).unwrap();
+    assert_eq!(
+        tabled(&design),
+        folders,
+        "left: the table in docs/design.md, right: folders of `src`"
     );
 
     let mut upward = BTreeSet::new();
