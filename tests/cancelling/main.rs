@@ -1,5 +1,7 @@
 //! Cancels: tokens, hooks, deadlines, shields, and every call that one ends.
 
+#[path = "../support/blocked.rs"]
+mod blocked;
 mod cancel_points;
 mod graceful;
 mod hook;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::blocked::Seen;
 use crate::support::{Bomb, Gate, LONG, traced_errors};
 use taskgroup::{
     CallbackGuard, CancelCause, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup,
@@ -578,24 +579,27 @@ fn waiting_for_the_token_of_ones_own_scope_is_never_cut_by_its_deadline() {
 }
 
 #[test]
-fn a_deadline_that_is_moved_ends_the_wait_for_its_token() -> Result<(), Cancelled> {
+fn a_deadline_that_is_moved_ends_the_wait_for_its_token() {
     for parent_moves in [false, true] {
         let parent = CancelToken::new();
         let token = parent.child();
-        let begun = Arc::new(Gate::default());
-        let waiter = {
-            let (token, begun) = (token.clone(), begun.clone());
-            thread::spawn(move || {
-                begun.open();
-                token.wait_timeout(LONG)
-            })
-        };
-        begun.wait();
+        let (ended, has_ended) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        thread::spawn({
+            let token = token.clone();
+            move || {
+                begun.send(Seen::here()).expect("the test receives");
+                // Without a deadline, only a wake ends it.
+                ended.send(token.wait()).expect("the test receives");
+            }
+        });
+        begins.recv().expect("it begins").until_asleep();
+
         let moved = if parent_moves { &parent } else { &token };
         moved.cancel_after(Duration::from_millis(1));
-        assert!(waiter.join().expect("nothing panics")?);
+        let waited = has_ended.recv_timeout(LONG);
+        assert!(waited.is_ok_and(|waited| waited.is_ok()));
     }
-    Ok(())
 }
 
 #[test]
