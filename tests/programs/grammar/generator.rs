@@ -103,6 +103,7 @@ impl Generator {
             1 if self.has(PANICS) => Act::Panic,
             2 | 3 if self.tokens > 0 => Act::Cancel(self.choices.below(self.tokens)),
             4 => Act::Check,
+            5 if self.has(SCOPES) => Act::Scope,
             _ => Act::Nothing,
         }
     }

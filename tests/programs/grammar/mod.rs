@@ -20,6 +20,8 @@
 //!   of them each, consumers all; the ends moved into the closures or given `with` them
 //! - an end: a value, an error, a panic, the `Cancelled` of a foreign token, one's own cancel:
 //!   passed on, swallowed, an error
+//! - a destructor or callback: nothing, a panic, a cancel of a token, a checkpoint, a scope with
+//!   tasks that wait for each other
 //!
 //! # Every program ends
 //!
@@ -67,6 +69,7 @@ pub const FEATURES: &[(&str, u64)] = &[
     ("times", TIMES),
     ("with", WITH),
     ("outward-limited", OUTWARD_LIMITED),
+    ("scopes", SCOPES),
 ];
 /// Groups with a limit.
 pub const LIMIT: u64 = 1;
@@ -102,6 +105,8 @@ pub const TIMES: u64 = 1 << 14;
 pub const WITH: u64 = 1 << 15;
 /// [`OUTWARD`] where a group around has a limit.
 pub const OUTWARD_LIMITED: u64 = 1 << 16;
+/// Destructors and callbacks that open scopes.
+pub const SCOPES: u64 = 1 << 17;
 
 /// Features in which differences are known: none.
 pub const PENDING: u64 = 0;
@@ -194,13 +199,15 @@ pub enum Way {
     Drop,
 }
 
-/// What a destructor or a callback does. None of it waits.
+/// What a destructor or a callback does. It waits for nothing but tasks that it has spawned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Nothing,
     Panic,
     Cancel(usize),
     Check,
+    /// Opens a group with a limit, in which one task waits for another one.
+    Scope,
 }
 
 /// How a task that waits for ever is cancelled.

@@ -217,6 +217,30 @@ fn perform(world: &Arc<World>, act: Act, contained: Option<Node>) {
         }
         Act::Cancel(token) => cancel_token(world, token),
         Act::Check => _ = taskgroup::checkpoint(),
+        Act::Scope => open_scope(),
+    }
+}
+
+/// Opens a group in which one task waits for another one, through a channel and by a join.
+fn open_scope() {
+    let (sender, receiver) = channel::bounded(0);
+    let sum = TaskGroup::builder().limit(1).scope(|g| {
+        let outer = g.spawn(|| {
+            let inner = g.spawn(|| Ok(2));
+            Ok(inner.join()? + 1)
+        });
+        g.spawn_daemon(move || Ok(sender.send(4)?));
+        Ok(outer.join()? + receiver.recv()?)
+    });
+    let right = match &sum {
+        Ok(sum) => *sum == 7,
+        // By a cancel of the scope that it is in.
+        Err(error) => error.failures().is_empty() && error.cancelled().is_some(),
+    };
+    if !right {
+        // A panic would be contained, and could be taken for one of the program.
+        println!("differs a scope in a destructor or callback: {sum:?}");
+        std::process::exit(1);
     }
 }
 
