@@ -26,6 +26,13 @@ pub(super) fn models() -> Vec<Model> {
             "an event that is entered after the check for its waiter wakes no thread"
         ),
         holds!(
+            completions_task_that_has_ended_is_an_event_at_once,
+            Preemptions(2),
+            Preemptions(3),
+            "a task without a permit that ends while its end is asked for happens before the \
+             return of its handle"
+        ),
+        holds!(
             completions_event_races_with_cancel,
             Preemptions(2),
             Preemptions(4),
@@ -110,6 +117,25 @@ fn completions_event_races_with_entry() {
         Ok(())
     })
     .unwrap();
+}
+
+fn completions_task_that_has_ended_is_an_event_at_once() {
+    with_pool(1, || {
+        let during = Watched::new();
+        TaskGroup::scope(|g| {
+            // The end of a task on a thread of its own takes the lock of the watch list, which
+            // would order the two. The end of this one is seen by its word alone.
+            let mut ends = g.as_completed([g.spawn(|| {
+                during.write();
+                Ok(7)
+            })]);
+            let task = ends.next().expect("a task has not been given out")?;
+            during.write();
+            assert_eq!(task.join()?, 7);
+            Ok(())
+        })
+        .unwrap();
+    });
 }
 
 fn completions_event_races_with_cancel() {
