@@ -1,6 +1,7 @@
 //! Walking along the sources of an error.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::{io, iter};
 
 use crate::cancel::Cancelled;
@@ -18,22 +19,36 @@ pub(crate) fn chain<'a>(
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     // The payload comes first: a cancel passed on as an `io::Error` is that payload.
     iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(payload) => Some(payload),
+        let payload = || error.downcast_ref::<io::Error>()?.get_ref();
+        match owned(error).or_else(|| Some(payload()?)) {
+            Some(inner) => Some(inner),
             None => error.source(),
         }
     })
     .take(LONGEST)
 }
 
+/// Returns the error in a box or an `Arc`, which is an error of another type with the same sources.
+/// The types of errors that a cancel is passed on in are known.
+fn owned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    fn io(error: &io::Error) -> &(dyn Error + 'static) {
+        error
+    }
+    let boxed = || Some(io(error.downcast_ref::<Box<io::Error>>()?));
+    let shared = || Some(io(error.downcast_ref::<Arc<io::Error>>()?));
+    let any = || match error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+        Some(any) => Some(&**any as &(dyn Error + 'static)),
+        None => None,
+    };
+    boxed().or_else(shared).or_else(any)
+}
+
 impl Cancelled {
     /// Finds the cancel in an error of any type.
     ///
-    /// Looks along the source chain, inside an [`io::Error`] too. Returns `None` for a
-    /// [`GroupError`](crate::GroupError) with failures, whatever they hold: it is a failure.
+    /// Looks along the source chain, inside an [`io::Error`] too, which may be boxed or in an `Arc`.
+    /// Returns `None` for a [`GroupError`](crate::GroupError) with failures, whatever they hold: it is
+    /// a failure.
     ///
     /// Use it where you convert an error into one without sources, so that a cancel does not turn
     /// into a failure.

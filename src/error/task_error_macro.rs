@@ -250,9 +250,5 @@ pub mod probe {
             })+
         };
     }
-    holds_error!(
-        Box<dyn Error + Send>,
-        Box<dyn Error + Send + Sync>,
-        std::sync::Arc<dyn Error + Send + Sync>
-    );
+    holds_error!(Box<dyn Error + Send>, Box<dyn Error + Send + Sync>);
 }

@@ -26,6 +26,10 @@ enum Own {
     Any(#[from] Box<dyn Error + Send + Sync>),
     #[error("shared")]
     Shared(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("shared io")]
+    SharedIo(#[source] Arc<io::Error>),
+    #[error("boxed io")]
+    BoxedIo(#[source] Box<io::Error>),
     #[error("cannot read {path}")]
     Read { path: String, source: io::Error },
     #[error("not named")]
@@ -42,6 +46,8 @@ taskgroup::task_error!(Own {
     Receive,
     Any,
     Shared,
+    SharedIo,
+    BoxedIo,
     Read { source }
 });
 
@@ -80,6 +86,8 @@ fn a_cancel_inside_of_each_named_variant_is_a_cancel() {
     cut_short(move || any().map_err(|error| Own::Shared(error.into()))).unwrap();
     let path = || "a/b".to_owned();
     let read = || -> io::Result<()> { Ok(taskgroup::sleep(LONG)?) };
+    cut_short(move || read().map_err(|error| Own::SharedIo(error.into()))).unwrap();
+    cut_short(move || read().map_err(|error| Own::BoxedIo(error.into()))).unwrap();
     cut_short(move || {
         read().map_err(|source| Own::Read {
             path: path(),
