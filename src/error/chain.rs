@@ -36,9 +36,9 @@ fn owned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
     let boxed = || Some(io(error.downcast_ref::<Box<io::Error>>()?));
     let shared = || Some(io(error.downcast_ref::<Arc<io::Error>>()?));
-    let any = || match error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
-        Some(any) => Some(&**any as &(dyn Error + 'static)),
-        None => None,
+    let any = || {
+        let any = error.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+        Some(&**any as &(dyn Error + 'static))
     };
     boxed().or_else(shared).or_else(any)
 }
