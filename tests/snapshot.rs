@@ -151,6 +151,34 @@ fn queued_tasks_are_listed_and_counted() {
         .unwrap();
 }
 
+/// The lock of a queue is held while it is listed.
+#[test]
+fn of_very_many_queued_tasks_all_are_counted_and_some_are_listed() {
+    const TASKS: usize = 10_000;
+    let event = Event::new();
+    TaskGroup::builder()
+        .name("crowded")
+        .limit(1)
+        .scope(|g| {
+            let first = g.spawn(|| Ok(event.wait()?));
+            task_in(TaskState::Waiting, first.id());
+            (0..TASKS).for_each(|_| drop(g.spawn(|| Ok(()))));
+
+            let seen = whole();
+            let mut groups = seen.all_groups();
+            let group = groups.find(|group| group.name() == Some("crowded"));
+            let group = group.expect("it is open");
+            assert_eq!(group.queued(), TASKS);
+            let listed = group.tasks().iter();
+            let listed = listed.filter(|task| task.state() == TaskState::Queued);
+            assert!((1..=1_000).contains(&listed.count()), "{seen}");
+            assert!(seen.to_string().lines().count() < 2_000);
+            event.set();
+            Ok::<_, anyhow::Error>(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_cancel_is_shown_with_its_cause_and_a_task_that_ignores_it_with_the_place() {
     let event = Event::new();
