@@ -158,6 +158,7 @@ mod cases {
                 Ok(())
             })
         }),
+        // The thread of the timer ends after a while, and the search waits for that.
         ("an_event_beside_a_timer_that_has_nothing_to_do", || {
             let (event, past) = (Event::new(), CancelToken::new());
             let (rung, rings) = std::sync::mpsc::channel();

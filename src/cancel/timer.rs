@@ -172,8 +172,6 @@ fn start() {
 }
 
 fn run() {
-    #[cfg(not(loom))]
-    let _helper = crate::lanes::Helper::begin();
     let me = TokenId::next().0;
     let mut idle_since = Instant::now();
     let mut timer = TIMER.lock();

@@ -1,4 +1,5 @@
-//! The threads of the crate that run no tasks: the timer, the monitor, the search for deadlocks.
+//! The threads of the crate that run no tasks and stay: the monitors of the workers. Others end by
+//! themselves, like the timer's when it has no alarm.
 
 use crate::facade::PlainMutex;
 
@@ -10,8 +11,7 @@ static HELPERS: PlainMutex<Vec<i32>> = PlainMutex::new(Vec::new());
 pub(crate) struct Helper(i32);
 
 impl Helper {
-    /// Says that this thread is a helper: by itself it does nothing that another thread waits for,
-    /// but for the alarms of the timer.
+    /// Says that this thread is a helper: by itself it does nothing that another thread waits for.
     pub(crate) fn begin() -> Self {
         // Not a lane: a helper would show nothing in it, and a lane is larger.
         let number = super::system_number();
