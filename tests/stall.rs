@@ -374,6 +374,12 @@ fn code_that_winds_down_is_not_reported_before_the_grace_has_ended() {
     thread::scope(|threads| {
         threads.spawn(|| {
             begun.wait();
+            // A body that has not come to its end would be a laggard, with no grace.
+            support::until(|| {
+                let seen = snapshot();
+                let mut groups = seen.all_groups();
+                groups.any(|group| group.name() == Some("winds down") && group.is_ending())
+            });
             token.cancel_gracefully(LONG);
             // A scope without a grace, cancelled later, is reported twice, and this one is not.
             let other = TaskGroup::builder().name("in no grace").stall_after(SOON);
