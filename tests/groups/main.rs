@@ -19,4 +19,6 @@ mod stack;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(all(unix, feature = "net", feature = "process", feature = "signal"))]
+mod surface;
 mod thread_locals;
