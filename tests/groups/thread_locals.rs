@@ -213,3 +213,33 @@ fn a_lock_that_is_held_by_the_destructor_itself_is_known_to_be_free_afterwards()
         is_locked && lock.lock().is_ok()
     });
 }
+
+#[cfg(all(unix, feature = "net", feature = "process"))]
+#[test]
+fn sockets_pipes_and_children_are_waited_for_and_cut() {
+    use std::io::{Read, Write};
+    use taskgroup::net::{TcpListener, UnixStream};
+    use taskgroup::{io, process::Command};
+
+    gives((4, [true; 3], Some(3)), || {
+        let (mut here, mut there) = UnixStream::pair().expect("there are descriptors left");
+        let writer = thread::spawn(move || {
+            thread::sleep(SHORT);
+            there.write_all(b"late").map(|()| there)
+        });
+        let read = here.read(&mut [0; 8]).expect("the peer writes");
+
+        // Nothing more comes, so only their deadlines end these.
+        let _there = writer.join();
+        let (mut pipe, _writer) = io::pipe().expect("there are descriptors left");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let cut = [
+            taskgroup::timeout(SHORT, || here.read(&mut [0])),
+            taskgroup::timeout(SHORT, || pipe.read(&mut [0])),
+            taskgroup::timeout(SHORT, || listener.accept().map(|_| 0)),
+        ];
+        let status = Command::new("sh").args(["-c", "exit 3"]).status();
+        let status = status.expect("the shell starts");
+        (read, cut.map(|cut| matches!(cut, Ok(None))), status.code())
+    });
+}
