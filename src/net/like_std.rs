@@ -90,6 +90,26 @@ macro_rules! stream_type {
                 let fd = std::os::fd::AsFd::as_fd(&self.socket);
                 $crate::net::stream::Stream::new(fd, &self.state)
             }
+
+            /// Takes the error that the system keeps for the socket, if there is one.
+            ///
+            /// Also takes the error that has ended a write after its first byte, which the next
+            /// call would return: that write has taken it from the system.
+            #[doc = concat!("\n\nStd's [`take_error`](", $path, "::take_error), with its errors.")]
+            ///
+            /// ```
+            /// # fn main() -> std::io::Result<()> {
+            /// let (here, _there) = taskgroup::net::UnixStream::pair()?;
+            /// assert!(here.take_error()?.is_none());
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+                match self.state.take_kept() {
+                    Some(error) => Ok(Some(error)),
+                    None => self.socket.take_error(),
+                }
+            }
         }
 
         $crate::net::like_std::like_std! {
@@ -113,8 +133,6 @@ macro_rules! stream_type {
                 fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
                 /// Returns how long one write waits.
                 fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>>;
-                /// Takes the error that the system keeps for the socket, if there is one.
-                fn take_error(&self) -> std::io::Result<Option<std::io::Error>>;
                 /// Makes calls return `WouldBlock` instead of waiting, or wait again. Holds for all
                 /// handles of the connection.
                 fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()>;
@@ -137,7 +155,8 @@ macro_rules! stream_type {
         $crate::net::like_std::conversions!(
             $stream,
             $std,
-            #[doc = "Std's type does not know whether the stream is [broken](super#broken-streams)."]
+            #[doc = "Std's type does not know whether the stream is [broken](super#broken-streams), \
+                     nor of an error that has ended a write after its first byte: see `take_error`."]
         );
     };
 }

@@ -92,6 +92,7 @@
 //! | `connect` | the connection is given up, its socket is closed |
 //! | `read`, `peek` | nothing was read; the bytes stay |
 //! | `read_exact`, `read_to_end` | the bytes that were read are in the buffer of the caller; the rest stays |
+//! | `read_to_string` | the same, but text that ends in the middle of a character is lost, as in std after every error |
 //! | `write`, `write_all`, `write!`, before the first byte | nothing was written |
 //! | the same, after the first byte | the stream is *broken*: later writes fail |
 //! | `recv`, `recv_from` | the datagram stays in the queue |

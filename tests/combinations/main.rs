@@ -21,6 +21,7 @@ mod descriptors;
 mod folder;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
