@@ -1,10 +1,11 @@
 //! Children of std, waited for by tasks that are cancelled.
 #![cfg(unix)]
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 use taskgroup_interop::wait;
 
 use crate::support::watch;
@@ -52,4 +53,34 @@ fn a_deadline_kills_and_reaps_the_child() {
         None
     );
     assert!(test_kill_process(Pid::from_child(&child)).is_err());
+}
+
+#[test]
+fn a_killed_child_leaves_its_pipes_to_its_own_children() {
+    let _watch = watch();
+    let mut child = Command::new("sh")
+        .args(["-c", "sleep 1000 & echo $!; wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut number = String::new();
+    stdout.read_line(&mut number).unwrap();
+    assert_cancel(&cancelled_during(|| Ok(wait(&mut child)?), || ()));
+
+    let grandchild = Pid::from_raw(number.trim().parse().unwrap()).unwrap();
+    assert!(test_kill_process(grandchild).is_ok(), "it lives on");
+    // Only its end is the end of the stream.
+    kill_process(grandchild, Signal::KILL).unwrap();
+    assert_eq!(stdout.read_to_end(&mut Vec::new()).unwrap(), 0);
+}
+
+#[test]
+fn a_dropped_child_lives_on() {
+    let child = sleeper();
+    let pid = Pid::from_child(&child);
+    drop(child);
+    assert!(test_kill_process(pid).is_ok());
+    kill_process(pid, Signal::KILL).unwrap();
+    waitpid(Some(pid), WaitOptions::empty()).unwrap();
 }

@@ -1,16 +1,20 @@
 //! Requests of ureq to a real server on the loopback interface, cut where they wait.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::StreamOwned;
 use taskgroup::net::{TcpListener, TcpStream};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
-use taskgroup_interop::{agent, request};
+use taskgroup_interop::{Connections, Names, agent, request};
 use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 use crate::support::{Gate, watch};
-use crate::{assert_cancel, cancelled_during};
+use crate::{assert_cancel, cancelled_during, tls};
 
 fn client() -> Agent {
     agent(Agent::config_builder().proxy(None).build())
@@ -21,14 +25,29 @@ fn get(client: &Agent, address: SocketAddr) -> anyhow::Result<String> {
     request(|| client.get(url).call()?.into_body().read_to_string())
 }
 
+/// Returns an agent for `https` that trusts the certificate of the tests.
+fn client_over_tls() -> Agent {
+    let certificate = Certificate::from_pem(tls::CERTIFICATE).unwrap();
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(vec![certificate])))
+        .unversioned_rustls_crypto_provider(Arc::new(provider))
+        .build();
+    let config = Agent::config_builder().proxy(None).tls_config(tls);
+    let connector = Connections.chain(RustlsConnector::default());
+    Agent::with_parts(config.build(), connector, Names)
+}
+
 /// A connection at the server.
-struct Peer(BufReader<TcpStream>);
+struct Peer<S: Read = TcpStream>(BufReader<S>);
 
 impl Peer {
     fn accept(listener: &TcpListener) -> Self {
         Peer(BufReader::new(listener.accept().unwrap().0))
     }
+}
 
+impl<S: Read + Write> Peer<S> {
     /// Reads a request up to its end. Returns false if the client has closed the connection.
     fn request(&mut self) -> bool {
         let mut line = String::new();
@@ -46,6 +65,7 @@ impl Peer {
 
     fn send(&mut self, bytes: &str) {
         self.0.get_mut().write_all(bytes.as_bytes()).unwrap();
+        self.0.get_mut().flush().unwrap();
     }
 
     fn answer(&mut self, body: &str) {
@@ -104,6 +124,45 @@ fn a_request_without_an_answer_ends_and_is_not_made_again() {
     listener.set_nonblocking(true).unwrap();
     let none = listener.accept().unwrap_err();
     assert_eq!(none.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn without_the_function_no_cancel_is_found_in_an_error() {
+    let _watch = watch();
+    let (listener, address) = listener();
+    let client = client();
+    let mut peer = None;
+    let error = cancelled_during(
+        || Ok(client.get(format!("http://{address}/")).call()?),
+        || assert!(peer.insert(Peer::accept(&listener)).request()),
+    );
+    // The error of ureq has no source.
+    assert!(Cancelled::find(error.as_ref()).is_none(), "{error:?}");
+    let error = error.downcast::<ureq::Error>().unwrap().into_io();
+    assert!(Cancelled::find(&error).is_some(), "{error:?}");
+}
+
+#[test]
+fn a_shutdown_is_final_and_a_body_without_a_length_looks_complete_after_it() {
+    let _watch = watch();
+    let (listener, address) = listener();
+    let client = client();
+    let begun = Gate::default();
+    let body = TaskGroup::scope(|g| {
+        let read = g.spawn(|| {
+            let mut answer = client.get(format!("http://{address}/")).call()?;
+            begun.open();
+            Ok(answer.body_mut().read_to_string()?)
+        });
+        let mut peer = Peer::accept(&listener);
+        assert!(peer.request());
+        peer.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+        begun.wait();
+        client.clone().shutdown();
+        Ok(read.join()?)
+    });
+    assert_eq!(body.unwrap(), "half");
+    assert!(get(&client, address).is_err());
 }
 
 #[test]
@@ -189,6 +248,35 @@ fn a_deadline_holds_for_the_whole_of_an_answer() {
         assert_eq!(taskgroup::timeout(Duration::from_millis(30), read)?, None);
         drop(answer);
         g.cancel();
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_request_over_tls_is_answered_and_a_cancel_ends_the_next() {
+    let _watch = watch();
+    let (listener, address) = listener();
+    let client = client_over_tls();
+    let url = format!("https://localhost:{}/", address.port());
+    let get = || request(|| client.get(&url).call()?.into_body().read_to_string());
+    let asked = Gate::default();
+    TaskGroup::scope(|g| {
+        g.spawn(|| {
+            let (_, session) = tls::sides();
+            let stream = StreamOwned::new(session, listener.accept()?.0);
+            let mut peer = Peer(BufReader::new(stream));
+            assert!(peer.request());
+            peer.answer("hello");
+            assert!(peer.request());
+            asked.open();
+            // The client closes the connection without a word of TLS.
+            let end = peer.0.read(&mut [0]);
+            assert!(!matches!(end, Ok(1..)), "{end:?}");
+            Ok(())
+        });
+        assert_eq!(get()?, "hello");
+        assert_cancel(&cancelled_during(get, || asked.wait()));
         Ok(())
     })
     .unwrap();

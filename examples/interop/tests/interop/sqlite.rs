@@ -166,6 +166,33 @@ fn a_wait_for_a_lock_goes_on_when_the_lock_is_free() {
 }
 
 #[test]
+fn a_wait_for_a_lock_with_a_time_limit_asks_no_handler() {
+    let _watch = watch();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    let mut holder = Connection::open(&file).unwrap();
+    holder.execute_batch("CREATE TABLE t (i INTEGER)").unwrap();
+    let _held = holder
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .unwrap();
+
+    let waiter = Connection::open(&file).unwrap();
+    assert_eq!(number(&waiter, "PRAGMA busy_timeout").unwrap(), 5_000);
+    cancellable(&waiter).unwrap();
+    // This takes the busy handler away again.
+    waiter.busy_timeout(Duration::from_millis(20)).unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    let busy = token.run(|| waiter.execute("INSERT INTO t VALUES (1)", []));
+    assert_eq!(
+        busy.unwrap_err().sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy)
+    );
+    // Nor is the progress handler asked in a statement of a few instructions.
+    assert_eq!(token.run(|| number(&waiter, "SELECT 1")).unwrap(), 1);
+}
+
+#[test]
 fn an_interrupted_change_rolls_its_transaction_back() {
     let _watch = watch();
     let (connection, begun) = connection();

@@ -16,14 +16,14 @@ use crate::support::watch;
 use crate::{assert_cancel, cancelled_during};
 
 /// Made for `localhost`, for these tests alone.
-const CERTIFICATE: &[u8] = include_bytes!("tls/certificate.pem");
+pub(crate) const CERTIFICATE: &[u8] = include_bytes!("tls/certificate.pem");
 const KEY: &[u8] = include_bytes!("tls/key.pem");
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
 type Server = StreamOwned<ServerConnection, TcpStream>;
 
 /// Returns the two sides of a connection before its handshake.
-fn sides() -> (ClientConnection, ServerConnection) {
+pub(crate) fn sides() -> (ClientConnection, ServerConnection) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let mut roots = RootCertStore::empty();
