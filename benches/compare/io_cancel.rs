@@ -12,7 +12,7 @@ use taskgroup::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use taskgroup::process::Command;
 use taskgroup::{TaskGroup, io};
 
-use crate::process::in_child;
+use crate::process::{in_child, need_descriptors};
 use crate::report::{Report, Title};
 use crate::sampling::{Contestant, Effort, Goal, micros, millis};
 use crate::wake::latency;
@@ -121,9 +121,11 @@ fn bare(yields: usize) -> anyhow::Result<f64> {
 }
 
 /// Connections that are blocked in a read.
-const MANY: usize = 1_000;
+pub(crate) const MANY: usize = 1_000;
 
 pub(crate) fn io_cancel(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
+    // Each connection has two ends, and a thread that waits has its waker.
+    need_descriptors(3 * MANY)?;
     let contestants = vec![
         Contestant::new("taskgroup: cancel, end of scope", many_of_ours),
         Contestant::new("by hand: shut each down, join each thread", many_by_hand)
@@ -137,8 +139,8 @@ pub(crate) fn io_cancel(effort: Effort, report: &mut Report) -> anyhow::Result<(
     report.table(&title, contestants, effort.rounds(11))
 }
 
-/// Returns when all have begun to read, and most have fallen asleep.
-fn settle(begun: &AtomicUsize) {
+/// Returns when all have begun to block, and most have fallen asleep.
+pub(crate) fn settle(begun: &AtomicUsize) {
     while begun.load(Ordering::Relaxed) < MANY {
         thread::sleep(Duration::from_micros(200));
     }

@@ -28,6 +28,7 @@
 //!   be counted for the wrong side.
 
 mod blocked;
+mod bridge;
 mod busy;
 mod cancel;
 mod channel;
@@ -65,7 +66,7 @@ use sampling::Effort;
 type Row = fn(Effort, &mut Report) -> anyhow::Result<()>;
 
 /// Rows that leave many idle workers come last: the others should not be measured on top of them.
-const ROWS: [(&str, Row); 27] = [
+const ROWS: [(&str, Row); 28] = [
     ("fork-join", fork_join::fork_join),
     ("fire-and-forget", fork_join::fire_and_forget),
     ("growth", fork_join::growth),
@@ -89,6 +90,7 @@ const ROWS: [(&str, Row); 27] = [
     ("io-wake", io_cancel::io_wake),
     ("child", child::child),
     ("io-cancel", io_cancel::io_cancel),
+    ("bridge", bridge::bridge),
     ("server", server::server),
     ("blocked", blocked::blocked),
     ("many-blocked", many_blocked::many_blocked),

@@ -5,6 +5,7 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, ensure};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(crate) struct Machine {
     pub(crate) cores: usize,
@@ -51,6 +52,19 @@ pub(crate) fn machine() -> Machine {
 
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Lets this process open `count` descriptors beside those of its idle workers and of its own.
+pub(crate) fn need_descriptors(count: usize) -> anyhow::Result<()> {
+    let needed = count as u64 + 200;
+    let mut limit = getrlimit(Resource::Nofile);
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= needed),
+        "it takes {needed} descriptors, and `ulimit -Hn` allows {}",
+        limit.maximum.unwrap_or_default()
+    );
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of descriptors")
 }
 
 /// Whether this system has the figures that are read from `/proc`.

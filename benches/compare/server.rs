@@ -16,8 +16,9 @@ use anyhow::Context;
 use taskgroup::{TaskGroup, net};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::process::need_descriptors;
 use crate::report::{Report, Title};
-use crate::sampling::{Contestant, Effort, Goal, micros};
+use crate::sampling::{Contestant, Effort, Goal, Rounds, micros};
 
 const REQUEST: [u8; 32] = [7; 32];
 
@@ -32,28 +33,25 @@ const REQUESTS: usize = 1_000;
 type Load<'a> = &'a (dyn Fn(SocketAddr) -> anyhow::Result<f64> + Sync);
 
 pub(crate) fn server(effort: Effort, report: &mut Report) -> anyhow::Result<()> {
-    raise_the_limit_of_descriptors()?;
-    table(
-        effort.rounds(9),
-        report,
-        "connect, request, answer, close",
-        &short,
-    )?;
-    for (connections, rounds) in [(1, 9), (100, 5), (1_000, 3)] {
+    let case = "connect, request, answer, close";
+    table(effort.rounds(9), report, case, &short)?;
+    for (connections, rounds) in [
+        (1, effort.rounds(9)),
+        (100, effort.rounds(5)),
+        // A sample is a million requests and takes some 20 seconds, which warms up by itself.
+        (1_000, effort.cold_rounds(3)),
+    ] {
+        // Each connection has two ends in this process, and a thread that waits has its waker.
+        need_descriptors(3 * connections)?;
         let case = format!("{connections} kept connections, {REQUESTS} requests on each");
-        table(effort.rounds(rounds), report, &case, &move |address| {
+        table(rounds, report, &case, &move |address| {
             kept(address, connections)
         })?;
     }
     Ok(())
 }
 
-fn table(
-    rounds: crate::sampling::Rounds,
-    report: &mut Report,
-    case: &str,
-    load: Load<'_>,
-) -> anyhow::Result<()> {
+fn table(rounds: Rounds, report: &mut Report, case: &str, load: Load<'_>) -> anyhow::Result<()> {
     let contestants = vec![
         Contestant::new("taskgroup", || ours(load)),
         Contestant::new("std, a thread each", || by_hand(load)).goal(Goal::Ratio(1.05)),
@@ -66,15 +64,6 @@ fn table(
         unit: "us",
     };
     report.table(&title, contestants, rounds)
-}
-
-/// Each connection has two ends in this process, and a thread that waits has its waker.
-fn raise_the_limit_of_descriptors() -> anyhow::Result<()> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).context("too few descriptors")
 }
 
 fn short(address: SocketAddr) -> anyhow::Result<f64> {
