@@ -15,7 +15,7 @@ use support::{Bomb, Drops, Gate, LONG, traced_errors};
 use taskgroup::sync::Event;
 use taskgroup::{
     CancelToken, GroupError, OnPanic, RegionKind, StallHook, StallPolicy, TaskGroup, on_stall,
-    shield, snapshot, timeout, winding_down,
+    shield, snapshot, winding_down,
 };
 
 /// After this time a scope of these tests counts as stalled.
@@ -523,7 +523,11 @@ fn a_deadline_that_no_thread_notices_is_reported() {
             assert_eq!(first.cause, None);
             gate.open();
         });
-        let outcome = timeout(Duration::from_millis(1), || builder.scope(|_| pass(&gate)));
+        let outcome = builder.scope(|g| {
+            // Here, since a scope that opens after its deadline notices.
+            g.token().cancel_after(Duration::from_millis(1));
+            pass(&gate)
+        });
         outcome.expect("a value that was produced is kept");
     });
 }
@@ -533,7 +537,6 @@ fn a_scope_with_a_deadline_that_was_moved_into_the_future_is_reported_no_more() 
     let reports = Reports::of("deadline moved");
     let canary = Reports::of("not moved");
     let (gate, token) = (Gate::default(), CancelToken::new());
-    token.cancel_after(Duration::from_millis(1));
     let builder = TaskGroup::builder().name("deadline moved").parent(&token);
     thread::scope(|threads| {
         threads.spawn(|| {
@@ -557,7 +560,10 @@ fn a_scope_with_a_deadline_that_was_moved_into_the_future_is_reported_no_more() 
             outcome.expect("the body has returned a value");
             gate.open();
         });
-        let outcome = builder.stall_after(SOON).scope(|_| pass(&gate));
+        let outcome = builder.stall_after(SOON).scope(|_| {
+            token.cancel_after(Duration::from_millis(1));
+            pass(&gate)
+        });
         outcome.expect("a value that was produced is kept");
     });
     let (_, last) = reports.end();
