@@ -352,6 +352,30 @@ fn a_nonblocking_stream_waits_and_would_block_never_comes_out() {
 }
 
 #[test]
+fn a_stream_that_becomes_blocking_later_is_written_to_in_pieces() {
+    let _watch = watch();
+    let (near, _far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let mut stream = Cancellable::new(near).unwrap();
+    stream.get_ref().set_nonblocking(false).unwrap();
+    // In one piece it would block in the system, out of the reach of a cancel.
+    let much = vec![0; 16 * MUCH];
+    assert_cancelled(cancelled_inside(|| stream.write_all(&much)));
+
+    let (near, _far) = UnixStream::pair().unwrap();
+    let mut stream = Cancellable::new(near).unwrap();
+    assert_eq!(stream.write(&much).unwrap(), rustix::pipe::PIPE_BUF);
+    let bufs = [IoSlice::new(&much)];
+    assert_eq!(
+        stream.write_vectored(&bufs).unwrap(),
+        rustix::pipe::PIPE_BUF
+    );
+    stream.get_ref().set_nonblocking(true).unwrap();
+    assert!(stream.write_vectored(&bufs).unwrap() > rustix::pipe::PIPE_BUF);
+    assert_cancelled(cancelled_inside(|| stream.write_all(&much)));
+}
+
+#[test]
 fn files_and_devices_are_always_ready_and_look_for_a_cancel() {
     let folder = Folder::new();
     let file = File::options()

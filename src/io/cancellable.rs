@@ -39,7 +39,8 @@ const CONTRADICTIONS: u32 = 3;
 ///   call of the stream blocks, and a cancel does not end it. A writer writes at most `PIPE_BUF`
 ///   bytes to a pipe or a stream socket at a time, and 128 to a terminal, which have room then.
 /// - A nonblocking descriptor: the calls wait all the same, and `WouldBlock` never comes out. They
-///   never block outside the reach of a cancel, and writes are as long as the stream likes.
+///   never block outside the reach of a cancel, and writes are as long as the stream likes. A write
+///   looks at the flag, which may change at any time, if it is longer than the pieces above.
 /// - A regular file, a directory or a disk: the system says that these are always ready. A call
 ///   looks for a cancel and then reads or writes at most 1 MiB.
 ///
@@ -78,7 +79,7 @@ pub struct Cancellable<S> {
     is_polled: bool,
     /// The most bytes of one call to read.
     longest_read: usize,
-    /// How much one call may write.
+    /// How much one call may write to a descriptor that blocks.
     piece: Piece,
     opened_for: OpenedFor,
     cut: Cut,
@@ -127,13 +128,10 @@ impl<S: AsFd> Cancellable<S> {
         }
 
         let is_polled = Way::of(fd)? != Way::Unpolled;
-        // A nonblocking stream returns by itself when it has no room, so its calls need no bound.
-        let (longest_read, piece) = if !is_polled {
-            (CHUNK, Piece::UpTo(CHUNK))
-        } else if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
-            (usize::MAX, Piece::UpTo(usize::MAX))
-        } else {
+        let (longest_read, piece) = if is_polled {
             (usize::MAX, Piece::of(fd, file_type))
+        } else {
+            (CHUNK, Piece::UpTo(CHUNK))
         };
 
         let opened_for = OpenedFor {
@@ -274,6 +272,15 @@ impl<S: AsFd + Read> Read for Cancellable<S> {
 }
 
 impl<S: AsFd + Write> Cancellable<S> {
+    /// Whether a write may be longer than a piece. A nonblocking stream returns by itself when it
+    /// has no room, so its calls need no bound.
+    fn is_unbounded(&self) -> io::Result<bool> {
+        // Asked at each write that is longer: the flag is the user's, and other processes that have
+        // the description may change it as well.
+        let is_nonblocking = || rustix::fs::fcntl_getfl(self.stream.as_fd());
+        Ok(self.is_polled && is_nonblocking()?.contains(OFlags::NONBLOCK))
+    }
+
     #[track_caller]
     fn write_with(&mut self, write: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
         self.call(WaitKind::DescriptorWrite, Interest::Write, write)
@@ -286,7 +293,12 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
         self.cut.check()?;
 
         // Ready means room for a piece. A longer write would block in the middle.
-        let buf = self.piece.begin(buf);
+        let piece = self.piece.begin(buf);
+        let buf = if piece.len() < buf.len() && self.is_unbounded()? {
+            buf
+        } else {
+            piece
+        };
         self.write_with(|stream| stream.write(buf))
     }
 
@@ -295,8 +307,8 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
         self.cut.check()?;
 
         match self.piece.first(bufs) {
-            None => self.write_with(|stream| stream.write_vectored(bufs)),
-            Some(first) => self.write_with(|stream| stream.write(first)),
+            Some(first) if !self.is_unbounded()? => self.write_with(|stream| stream.write(first)),
+            _ => self.write_with(|stream| stream.write_vectored(bufs)),
         }
     }
 
