@@ -21,6 +21,10 @@ use taskgroup::{
 /// After this time a scope of these tests counts as stalled.
 const SOON: Duration = Duration::from_millis(40);
 
+/// A deadline so far away is set before it passes, also on a busy machine: the call that sets one
+/// that has passed cancels.
+const LATER: Duration = Duration::from_millis(200);
+
 /// Returns once the gate is open.
 fn pass(gate: &Gate) -> anyhow::Result<()> {
     gate.wait();
@@ -525,7 +529,7 @@ fn a_deadline_that_no_thread_notices_is_reported() {
         });
         let outcome = builder.scope(|g| {
             // Here, since a scope that opens after its deadline notices.
-            g.token().cancel_after(Duration::from_millis(1));
+            g.token().cancel_after(LATER);
             pass(&gate)
         });
         outcome.expect("a value that was produced is kept");
@@ -553,7 +557,7 @@ fn a_scope_with_a_deadline_that_was_moved_into_the_future_is_reported_no_more() 
                 assert_eq!(reports.all().len(), before);
 
                 // It stalls again, and is reported again.
-                token.cancel_after(Duration::from_millis(1));
+                token.cancel_after(LATER);
                 has(&reports.nth(before).text, &["is past its deadline for"]);
                 Ok::<_, anyhow::Error>(())
             });
@@ -561,7 +565,7 @@ fn a_scope_with_a_deadline_that_was_moved_into_the_future_is_reported_no_more() 
             gate.open();
         });
         let outcome = builder.stall_after(SOON).scope(|_| {
-            token.cancel_after(Duration::from_millis(1));
+            token.cancel_after(LATER);
             pass(&gate)
         });
         outcome.expect("a value that was produced is kept");
