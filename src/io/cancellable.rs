@@ -8,10 +8,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
 
 use super::access::{self, CHUNK, Piece, Way};
-use super::back_off::BackOff;
 use super::cut::{Cut, Progress, formatted};
 use crate::cancel::context;
-use crate::readiness::{Interest, Watched, poll};
+use crate::readiness::{Interest, Pauses, Watched, poll};
 use crate::waiting::WaitKind;
 
 /// How often in a row a stream may say that it would block, of a descriptor that is ready, until
@@ -157,7 +156,7 @@ impl<S: AsFd> Cancellable<S> {
         interest: Interest,
         mut call: impl FnMut(&mut S) -> io::Result<T>,
     ) -> io::Result<T> {
-        let (mut contradictions, mut pauses) = (0, BackOff::new());
+        let (mut contradictions, mut pauses) = (0, Pauses::long(kind));
         loop {
             // The wrong end of a pipe is never ready. The call says so.
             if self.is_polled && self.opened_for.has(interest) {
@@ -183,7 +182,7 @@ impl<S: AsFd> Cancellable<S> {
                 ErrorKind::WouldBlock if self.is_polled => {
                     contradictions += 1;
                     if contradictions > CONTRADICTIONS {
-                        pauses.pause(kind)?;
+                        pauses.pause()?;
                     }
                 }
                 _ => return Err(access::unless_cancelled(error)),
@@ -243,6 +242,7 @@ impl<S: AsFd + Read> Cancellable<S> {
     #[track_caller]
     fn read_with(&mut self, read: impl FnMut(&mut S) -> io::Result<usize>) -> io::Result<usize> {
         let length = self.call(WaitKind::DescriptorRead, Interest::Read, read)?;
+
         // Invariant 3: an end is nothing that was taken.
         if length == 0 {
             access::at_the_end()?;

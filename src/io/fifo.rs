@@ -10,10 +10,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::access::Way;
-use super::back_off::BackOff;
 use super::descriptor::{Descriptor, has_descriptor, reads_descriptor, writes_descriptor};
 use crate::cancel::{Cancelled, context};
-use crate::readiness::{Interest, Watched, poll};
+use crate::readiness::{Interest, Pauses, Watched, poll};
 use crate::waiting::WaitKind;
 
 /// Opens a FIFO (a named pipe), and blocks until another process or thread has opened its other
@@ -58,20 +57,22 @@ pub fn open_fifo<P: AsRef<Path>>(path: P, options: &OpenOptions) -> io::Result<F
     context::check()?;
 
     let path = path.as_ref();
+
     // Before the open, which may have effects on other files. It is looked at again afterwards,
     // since the path may lead elsewhere by then.
     check_type(path, &std::fs::metadata(path)?)?;
 
     let mut options = options.clone();
+
     // Invariant 2: the description is new.
     options.custom_flags(OFlags::NONBLOCK.bits() as i32);
 
-    let mut pauses = BackOff::new();
+    let mut pauses = Pauses::long(WaitKind::Fifo);
     let file = loop {
         match options.open(path) {
             // It was opened to be written to, and has no reader.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => {
-                pauses.pause(WaitKind::Fifo)?;
+                pauses.pause()?;
             }
             opened => break opened?,
         }
@@ -80,6 +81,7 @@ pub fn open_fifo<P: AsRef<Path>>(path: P, options: &OpenOptions) -> io::Result<F
     check_type(path, &file.metadata()?)?;
 
     let fd = OwnedFd::from(file);
+
     // The mode of the description tells what `options` does not. A nonblocking open to read never
     // waits for a writer, so the wait comes after it.
     if rustix::fs::fcntl_getfl(&fd)? & OFlags::ACCMODE == OFlags::RDONLY {
@@ -103,7 +105,7 @@ fn check_type(path: &Path, metadata: &Metadata) -> io::Result<()> {
 /// Blocks until a process has opened the FIFO to write to it, also if it has closed it again.
 #[track_caller]
 fn wait_for_writer(fifo: BorrowedFd<'_>) -> Result<(), Cancelled> {
-    let mut pauses = BackOff::new();
+    let mut pauses = Pauses::long(WaitKind::Fifo);
     loop {
         // The poll wakes for data, and for a writer that has gone. A writer that only opens the
         // FIFO wakes no poll, so it is looked for after each pause.

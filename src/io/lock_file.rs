@@ -6,8 +6,8 @@ use std::io;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::back_off::BackOff;
 use crate::cancel::context;
+use crate::readiness::Pauses;
 use crate::waiting::WaitKind;
 
 /// Locks a file for this handle alone, and blocks until no other handle has a lock on it.
@@ -50,12 +50,12 @@ use crate::waiting::WaitKind;
 pub fn lock_file(file: &File) -> io::Result<()> {
     context::check()?;
 
-    let mut pauses = BackOff::new();
+    let mut pauses = Pauses::long(WaitKind::FileLock);
     loop {
         // No descriptor becomes ready when a lock ends, and a `flock` that blocks cannot be woken.
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) => pauses.pause(WaitKind::FileLock)?,
+            Err(Errno::WOULDBLOCK) => pauses.pause()?,
             Err(Errno::INTR) => context::check()?,
             Err(error) => return Err(error.into()),
         }

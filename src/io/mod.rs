@@ -74,7 +74,6 @@
 // descriptor. The public types are made of these.
 
 mod access;
-mod back_off;
 mod cancellable;
 mod chunks;
 mod cut;

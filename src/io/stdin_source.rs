@@ -37,6 +37,7 @@ impl Source {
         context::check()?;
 
         let stdin = rustix::stdio::stdin();
+
         // Asked each time: the program may have put another file in the place of the first.
         let stat = match fstat(stdin) {
             Err(Errno::BADF) => return Ok(0),
@@ -94,6 +95,7 @@ fn open_anew(stdin: BorrowedFd<'_>, stat: &Stat) -> Option<OwnedFd> {
 
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = open_terminal(stdin, flags)?;
+
     // The path may lead to another device, for example in a container.
     let is_same = fstat(&fd).is_ok_and(|own| own.st_rdev == stat.st_rdev) && fd.is_terminal();
     if !is_same {
@@ -145,7 +147,7 @@ mod tests {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let terminal = rustix::fs::open(path, flags, Mode::empty()).expect("it can be opened");
 
-        // What is opened anew is the input of this test.
+        // The file that is opened anew is the input of this test.
         let stat = fstat(&terminal).expect("it is open");
         assert!(open_anew(terminal.as_fd(), &stat).is_none());
     }

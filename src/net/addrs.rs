@@ -131,6 +131,7 @@ impl ToHost for Vec<SocketAddr> {
 impl ToHost for (&str, u16) {
     fn to_host(&self) -> io::Result<Host> {
         let (name, port) = *self;
+
         // A number needs no resolver, so it needs no thread either.
         match name.parse::<IpAddr>() {
             Ok(ip) => one((ip, port)),

@@ -8,10 +8,9 @@ use rustix::net::AddressFamily;
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::socket_error;
 
-use super::pauses::Pauses;
 use super::socket::{nonblocking_stream, unless_cancelled};
 use crate::cancel::context;
-use crate::readiness::{Interest, Patience, retry};
+use crate::readiness::{Interest, Patience, Pauses, retry};
 use crate::waiting::WaitKind;
 
 /// What a first attempt to connect came to.
@@ -41,7 +40,7 @@ pub(super) fn connect(
     } else {
         WaitKind::Connect
     };
-    let mut pauses = Pauses::new(kind);
+    let mut pauses = Pauses::short(kind);
     loop {
         match begin(fd, family, address).map_err(unless_cancelled)? {
             Begun::Connected => break,

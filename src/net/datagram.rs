@@ -7,10 +7,9 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
-use super::pauses::Pauses;
 use super::socket::{self, Take, patience, unless_cancelled};
 use crate::cancel::context;
-use crate::readiness::{Interest, Patience, Watched, poll, retry};
+use crate::readiness::{Interest, Patience, Pauses, Watched, poll, retry};
 use crate::waiting::WaitKind;
 
 /// A datagram socket for the length of a call.
@@ -98,7 +97,7 @@ impl Datagrams<'_> {
             Patience::Forever => None,
         };
 
-        let mut pauses = Pauses::new(WaitKind::DatagramSend);
+        let mut pauses = Pauses::short(WaitKind::DatagramSend);
         loop {
             let watched = &mut [Watched::new(self.0, Interest::Write)];
             let is_in_time = poll(WaitKind::DatagramSend, watched, limit)?;

@@ -136,7 +136,6 @@ mod incoming;
 mod like_std;
 mod listening;
 mod lookup;
-mod pauses;
 mod socket;
 mod stream;
 mod stream_state;

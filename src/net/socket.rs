@@ -151,6 +151,7 @@ pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
 #[cfg(target_vendor = "apple")]
 pub(super) fn nonblocking_stream(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+
     // The system has no call that does both, so a child that another thread starts meanwhile may
     // inherit the socket.
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;

@@ -128,6 +128,7 @@ impl UdpSocket {
     #[track_caller]
     fn receive_from(&self, buf: &mut [u8], take: Take) -> io::Result<(usize, SocketAddr)> {
         let (length, from) = self.datagrams().receive_from(buf, take)?;
+
         // A descriptor of another kind may have been put into this type.
         match from.map(SocketAddr::try_from) {
             Some(Ok(from)) => Ok((length, from)),

@@ -7,6 +7,7 @@
 //!
 //! Nothing here changes a flag of a descriptor. A description may be shared with other processes.
 
+mod pauses;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use crate::cancel::context::{self, Cancels, Outcome};
 use crate::facade::Waker;
 use crate::lanes::Object;
 use crate::waiting::{Polled, WaitFor, WaitKind};
+pub(crate) use pauses::Pauses;
 
 /// How long a thread sleeps that could not poll.
 const AFTER_A_FAILED_POLL: Duration = Duration::from_millis(10);
@@ -228,8 +230,8 @@ fn poll_once(fds: &mut [PollFd<'_>], last: Last, limit: Option<Duration>) -> Pol
             }
         }
         // The system has no memory for the wait, or the process may poll no descriptors any more: a
-        // sandbox lowers that limit. What is ready is unknown, so the call is tried again after a
-        // while.
+        // sandbox lowers that limit. It is unknown which descriptor is ready, so the call is tried
+        // again after a while.
         Err(_) => {
             std::thread::sleep(AFTER_A_FAILED_POLL);
             Polled::Ready

@@ -313,8 +313,10 @@ fn a_deadline_that_is_set_while_a_thread_waits_ends_the_wait() {
         token.cancel_at(Instant::now() + Duration::from_millis(5));
         Ok(reader.join().is_err())
     });
+
     // The deadline may have passed before the join, which then fails with the scope.
     assert!(ended.is_err() || ended.is_ok_and(|failed| failed));
+
     // Until here: an end of the stream would end the wait too.
     drop(far);
 }
@@ -361,6 +363,7 @@ fn send_with_faults(far: UnixStream, seed: u64, length: usize) {
         let sent = retry(write, far.as_fd(), Interest::Write, forever, call);
         rest = &rest[sent.expect("nothing cancels the sender")..];
     }
+
     // The end of the stream, and of the loop of the receiver.
     drop(far);
 }
