@@ -101,6 +101,7 @@ impl Node {
             return false;
         };
         drop(inner);
+
         // The drop of its guard waits for this thread.
         let held = Held::begin_at(self.object_of(id));
 

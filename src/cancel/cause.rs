@@ -122,7 +122,7 @@ impl fmt::Display for CancelCause {
     }
 }
 
-/// The error of a blocking point whose scope has been cancelled. The operation had no effect.
+/// The error of a blocking point in a cancelled scope. The operation had no effect.
 ///
 /// It is cheap to clone. It says what happened ([`cause`](Self::cause)), where in the source the
 /// cancel came from ([`location`](Self::location)) and which token was cancelled

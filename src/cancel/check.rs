@@ -208,6 +208,7 @@ fn note_told(location: &'static Location<'static>, node: &Arc<Node>, cancelled: 
         return;
     };
     lane.note_told(location);
+
     // A task also sees the cancels of groups and time limits of its own, which are no cancels of
     // the task.
     lane.note_sight(|group| {

@@ -110,6 +110,7 @@ pub(crate) struct Shown {
 impl Drop for Shown {
     #[inline(always)]
     fn drop(&mut self) {
+        // Before the frame, which is dropped after this: no name without its frame is shown.
         if self.is_named {
             take_name();
         }
@@ -189,6 +190,7 @@ pub(crate) fn begin_ill(
     group: TokenId,
     opened_in: Option<Arc<Actor>>,
 ) -> Recorded {
+    // Without bindings: values that are dropped are not the code of the task.
     let shown = show(FrameKind::Drops, &task, group);
     let actor = Actor::new(Part::Task(task), opened_in);
     Recorded::set(Some(actor), Drops::Ill, Bindings::NONE, Some(shown))

@@ -67,6 +67,7 @@ impl Delivery {
         let location = self.nodes[0]
             .recorded()
             .map_or(Location::caller(), |cancelled| cancelled.location());
+
         // fault: hooks-are-not-run
         hooks::run_all(hooks, location);
     }
@@ -135,6 +136,7 @@ impl Node {
         };
 
         let mut inner = self.inner.lock();
+
         // Invariant 4.
         //
         // fault: scope-ends-before-deliveries
@@ -148,14 +150,15 @@ impl Node {
         }
 
         // A cancel that has come to this node has marked the nodes below before it is delivered.
-        // All are kept until the lock is released: a child whose last reference goes under the lock
-        // would wait for it, to leave the list.
+        // All are kept until the lock is released: a child that loses its last reference under the
+        // lock would wait for it, to leave the list.
         //
         // fault: children-are-dropped-under-the-lock
         let children: Vec<_> = inner.children().collect();
         drop(inner);
 
         let tasks = children.iter().filter(|child| child.group().is_some());
+
         // fault: callbacks-of-tasks-outlive-the-scope
         tasks.for_each(|task| task.quiesce(location));
     }

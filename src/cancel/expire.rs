@@ -26,6 +26,7 @@ impl Node {
     ) {
         self.deadline.set(instant, location);
         self.set_timed();
+
         // It may have passed already.
         self.expire();
     }
@@ -110,6 +111,7 @@ impl Alarm for Node {
 
     fn ring(self: Arc<Self>) -> Option<Instant> {
         self.expire();
+
         // A deadline that was moved, or a shield that was lifted, leaves a later limit.
         if self.is_flagged() {
             None

@@ -366,9 +366,9 @@ pub(crate) struct InsideInPlace {
     _in_place: InPlace,
 }
 
-/// Enters a task of `node` without a handle in place. Returns none unless the innermost scope belongs
-/// to `node` itself, this thread holds no lock of the crate, and the tasks around it have left enough
-/// of the stack.
+/// Enters a task of `node` without a handle in place. Returns none unless the innermost scope
+/// belongs to `node` itself, this thread holds no lock of the crate, and the tasks around it have
+/// left enough of the stack.
 #[inline]
 pub(crate) fn enter_in_place(node: &Arc<Node>) -> Option<InsideInPlace> {
     let enter = |frames: &Frames| {

@@ -46,14 +46,15 @@ impl TaskLatency {
 /// The tasks of a group that took longest to see their cancel, and to end.
 ///
 /// Each task that was running at its cancel has two latencies. The *latency to sight* is the time
-/// from the cancel to the first blocking point or check of the task that fails because of it. A task
-/// that looks at none has no such latency. The *latency to the end* is the time from the cancel to
-/// the end of the task. A task that never ran has neither, and the body of the scope has neither.
+/// from the cancel to the first blocking point or check of the task that fails because of it. A
+/// task that looks at none has no such latency. The *latency to the end* is the time from the
+/// cancel to the end of the task. A task that never ran has neither, and the body of the scope has
+/// neither.
 ///
 /// The time begins with the first cancel that reaches the task: of the task alone, of its group, or
 /// of a scope around the group. So the tasks of a group that is cancelled from above count from the
 /// cancel above. A time limit or an inner group that the task has opened itself is no cancel of the
-/// task. The task whose failure cancels the group has no latency.
+/// task. The task that cancels the group by its failure has no latency.
 ///
 /// In a report, the latencies are a line of the drawing if the worst latency to the end is a second
 /// or more.
@@ -142,6 +143,8 @@ impl fmt::Display for WorstLatencies {
             last.task,
             Span(last.latency)
         )?;
+
+        // The slowest task in both is named once.
         match &self.to_sight {
             Some(seen) if seen.task.id == last.task.id => {
                 write!(f, ", and saw it after {}", Span(seen.latency))

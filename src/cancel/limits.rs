@@ -12,9 +12,9 @@ use crate::facade::{self, Ordering};
 /// Which limits are asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Limits {
-    /// Those that bound what runs in the scope.
+    /// The limits that bound the code in the scope.
     Inherited,
-    /// Those at which a thread has to act.
+    /// The limits at which a thread has to act.
     ToActOn,
 }
 

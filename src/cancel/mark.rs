@@ -1,7 +1,7 @@
 //! How a cancel runs down the tree: marks, each under the lock of its node.
 //!
 //! Marking wakes no thread and runs no code of the user's (invariant 3 of [`node`](super::node)).
-//! What has to follow is collected in a [`Delivery`].
+//! The steps that have to follow are collected in a [`Delivery`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -160,6 +160,7 @@ impl Delivery {
         inner.deliveries += 1;
 
         let spares = if grace == Grace::Over { 0 } else { SPARES };
+
         // Release pairs with the acquire in `Node::is_cancelled`: what led to the cancel happens
         // before whatever sees the flag.
         node.state.fetch_or(CANCELLED | spares, Ordering::Release);

@@ -9,10 +9,11 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `text` | the user's texts in messages of one line |
+//! | `text`, `span` | the user's texts, and times, in messages |
 //! | `id` | the identities of tokens and tasks |
 //! | `actor` | a task or a body, with those around it |
 //! | `retried` | the attempts of a retry that a cancel ended |
+//! | `latencies` | the tasks of a group that took longest to end after their cancel |
 //! | `cause` | causes, and the error of a cancelled call |
 //! | `current` | the task or body that a thread runs |
 //! | `deadline` | an instant in a word |
@@ -38,6 +39,7 @@
 //! | `token_wait` | waits for the cancel of a token |
 //! | `repeat`, `region` | regions of foreign code with a hook |
 //! | `token` | the handle of a node |
+//! | `cancel_on_drop` | a token that is cancelled by a drop |
 //! | `closed` | a token as a channel of crossbeam's |
 //! | `context` | the context of a thread, as other folders see it |
 
@@ -45,6 +47,7 @@ pub(crate) mod actor;
 mod ancestors;
 mod callback;
 mod callbacks;
+mod cancel_on_drop;
 mod cause;
 mod check;
 #[cfg(feature = "crossbeam")]
@@ -80,6 +83,7 @@ mod watchers;
 
 pub(crate) use ancestors::OwnedBy;
 pub use callback::CallbackGuard;
+pub use cancel_on_drop::CancelOnDrop;
 pub use cause::{CancelCause, Cancelled};
 #[cfg(not(loom))]
 pub(crate) use deadline::{NEVER, decode, encode};
@@ -94,4 +98,4 @@ pub(crate) use span::Span;
 pub(crate) use text::{Escaped, Name, one_line};
 #[cfg(not(loom))]
 pub(crate) use timer::{Alarm, arm, has_alarms};
-pub use token::{CancelOnDrop, CancelToken};
+pub use token::CancelToken;

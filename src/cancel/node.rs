@@ -115,7 +115,7 @@ pub(crate) struct Node {
     _leaks: Track,
 }
 
-/// What a node is for, besides being cancelled. A box holds the data that few nodes have, since
+/// The role of a node, besides being cancelled. A box holds the data that few nodes have, since
 /// every scope makes a node.
 pub(super) enum Kind {
     Plain,
@@ -405,7 +405,7 @@ impl Attachment {
         &self.node
     }
 
-    /// Ends it: the node can no longer mark the slot.
+    /// Takes the slot off the list: the node can no longer mark it.
     pub(crate) fn detach(self) {
         // Under the lock, so that a cancel has marked the slot by now or never will.
         let slot = self.node.inner.lock().slots.remove(self.key);

@@ -34,6 +34,7 @@ impl Frames {
             Cancels::EndIt => self.on_cancel(),
             Cancels::AreIgnored => OnCancel::Wait,
         };
+
         // Asked again after each wake: a deadline may have been set or moved meanwhile.
         let until = || self.end_of_wait(on_cancel, limit);
 
@@ -113,6 +114,7 @@ pub(crate) fn call_when_ready<T, E: From<Cancelled>>(
         };
         done.is_some()
     };
+
     // Where the other side answers at once, the thread need not sleep.
     frames::with(|frames| frames.slot().spin_before_poll(spun));
     if let Some(done) = done {

@@ -53,6 +53,9 @@ impl Region {
                 unbound(|| frames::outside(hook))
             });
         };
+
+        // The alarm only after the hook is in place, since it runs the hook. Foreign code looks at
+        // no clock, so an alarm has to notice the deadline.
         self.slot.with_hook(location, &hook, || {
             if self.node.is_timed() {
                 self.node.arm();
@@ -88,6 +91,7 @@ pub(crate) fn with_hook<T>(
     };
 
     let slot = frames::take_spare_slot();
+
     // Dropped after the region: the slot is detached before the next region can take it.
     let _kept = Spare(slot.clone());
 

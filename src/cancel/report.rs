@@ -31,6 +31,7 @@ pub(super) fn timed(
         return;
     }
 
+    // The event comes in any case: a group may end before it is due for a report.
     log(|| {
         warn_event!(
             %location,
@@ -87,6 +88,7 @@ impl Node {
     fn report_panic(&self, observer: Option<&Weak<dyn Observer>>, payload: Payload) {
         match observer.and_then(Weak::upgrade) {
             Some(observer) => observer.callback_panicked(payload),
+            // No group is left that could return the panic to its caller.
             None => {
                 let panic = PanicPayload::new(payload);
                 log(|| {

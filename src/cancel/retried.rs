@@ -1,4 +1,4 @@
-//! What a retry had come to when a cancel ended it.
+//! The attempts of a retry that a cancel ended.
 
 use std::fmt;
 

@@ -33,7 +33,7 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut room = LONGEST_NAME;
         for (at, found) in self.0.char_indices() {
-            // What is printed counts: an escape is up to eight characters for one.
+            // The printed characters count: an escape is up to eight characters for one.
             let length = if is_hazard(found) {
                 found.escape_default().count()
             } else {

@@ -48,11 +48,11 @@ pub(crate) trait Alarm: Send + Sync {
     /// Returns the instant of the alarm's entry, which the timer keeps here; `NEVER` without one.
     fn armed(&self) -> &PlainU64;
 
-    /// Does what is due. Returns when the alarm is to ring again.
+    /// Acts on an alarm that is due. Returns the instant at which it is to ring again.
     fn ring(self: Arc<Self>) -> Option<Instant>;
 }
 
-/// When, and the number of the alarm, which tells apart those that are due at the same instant.
+/// The instant, and the number of the alarm, which tells apart alarms that are due at one instant.
 type AlarmKey = (u64, u64);
 
 #[derive(Default)]
@@ -115,6 +115,7 @@ pub(crate) fn arm<A: Alarm + 'static>(alarm: &Arc<A>, at: Instant) {
 
     let at = encode(at);
     let mut timer = TIMER.lock();
+
     // The entry is a `Weak`: an alarm for a far instant does not keep its node.
     let entry = || Arc::downgrade(alarm) as Weak<dyn Alarm>;
     if timer.enter(&**alarm, entry, at) {
@@ -239,6 +240,7 @@ fn ring(
 
     timer = TIMER.lock();
     let entered = again.filter(|&at| timer.enter(&*alarm, || Arc::downgrade(&alarm), at));
+
     // Without a thread at the watch this one goes on with it.
     match entered.filter(|_| !matches!(timer.watch, Watch::NoThread)) {
         Some(at) => ensure_watch(timer, at),

@@ -13,7 +13,6 @@ use super::id::TokenId;
 use super::node::{Grace, Node};
 use super::report::timed;
 use crate::lanes::{self, Frame, FrameKind};
-use crate::trace;
 
 /// Cancels scopes, and says whether it has been cancelled.
 ///
@@ -321,6 +320,7 @@ impl CancelToken {
         self.0.is_cancelled();
         let location = Location::caller();
         let id = self.id().0;
+
         // A node that its own callback held would never be freed.
         let node = Arc::downgrade(&self.0);
         self.0.register(Box::new(move || {
@@ -370,6 +370,7 @@ impl CancelToken {
     #[track_caller]
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
         let _shown = lanes::push_here(FrameKind::Region, self.id().0);
+
         // A token at or above the scope cancels it anyway: no node is added.
         match frames::current() {
             None => frames::within(self.0.clone(), f),
@@ -399,22 +400,6 @@ impl CancelToken {
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Returns a guard that cancels the token when it is dropped, with the cause
-    /// [`CancelCause::Dropped`].
-    ///
-    /// ```
-    /// let token = taskgroup::CancelToken::new();
-    /// drop(token.clone().drop_guard());
-    /// assert!(token.is_cancelled());
-    /// ```
-    #[track_caller]
-    pub fn drop_guard(self) -> CancelOnDrop {
-        CancelOnDrop {
-            token: Some(self),
-            location: Location::caller(),
-        }
     }
 
     /// Returns the identity of the token.
@@ -466,47 +451,5 @@ impl fmt::Debug for CancelToken {
             .field("id", &self.id())
             .field("cancelled", &self.0.is_flagged())
             .finish()
-    }
-}
-
-/// Cancels a token when it is dropped. [`CancelToken::drop_guard`] makes it.
-///
-/// Not to be confused with [`CallbackGuard`], which takes a callback back and cancels nothing.
-///
-/// ```
-/// let token = taskgroup::CancelToken::new();
-/// drop(token.clone().drop_guard());
-/// assert!(token.is_cancelled());
-/// ```
-#[must_use = "dropping the guard cancels the token"]
-pub struct CancelOnDrop {
-    token: Option<CancelToken>,
-    location: &'static Location<'static>,
-}
-
-impl CancelOnDrop {
-    /// Returns the token without cancelling it.
-    ///
-    /// ```
-    /// let token = taskgroup::CancelToken::new();
-    /// let token = token.drop_guard().disarm();
-    /// assert!(!token.is_cancelled());
-    /// ```
-    pub fn disarm(mut self) -> CancelToken {
-        self.token.take().unwrap_or_default()
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(token) = self.token.take() {
-            trace::in_destructor(|| token.0.cancel(CancelCause::Dropped, self.location));
-        }
-    }
-}
-
-impl fmt::Debug for CancelOnDrop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CancelOnDrop").field(&self.token).finish()
     }
 }

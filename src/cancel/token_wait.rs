@@ -10,8 +10,8 @@ use super::uncancellable::Outcome;
 use super::wait::wait;
 use crate::waiting::{Slot, WaitKind};
 
-/// Keeps a thread among those that are woken when the node is cancelled, or when its next limit may
-/// have changed.
+/// Lists a thread, so that it is woken when the node is cancelled, or when its next limit may have
+/// changed.
 struct TokenWaiter<'a> {
     node: &'a Node,
     key: usize,

@@ -47,6 +47,8 @@ pub(crate) fn wait_uncancellable_at(
         ) {
             Woken::Ready => return Outcome::Ready,
             Woken::Marked | Woken::TimedOut => return Outcome::TimedOut,
+            // To fail a task runs code of the user's, so it comes after the wait has been
+            // withdrawn.
             Woken::Refused => refused.into_iter().for_each(Refusal::fail),
         }
     }

@@ -21,6 +21,7 @@ impl Frames {
         ready: impl FnMut() -> bool,
     ) -> Woken {
         let on_cancel = self.on_cancel();
+
         // Asked again after each wake: a deadline may have been set or moved meanwhile.
         let until = || self.end_of_wait(on_cancel, limit);
 
