@@ -31,7 +31,8 @@
 //!
 //! 1. [Which spawn](#which-spawn)
 //! 2. [Errors](#errors)
-//! 3. [Cancellation](#cancellation), and [the calls that wake on cancel](#calls-that-wake-on-cancel)
+//! 3. [Cancellation](#cancellation), and [the calls that wake on
+//!    cancel](#calls-that-wake-on-cancel)
 //! 4. [Time](#time)
 //! 5. [Limits](#limits)
 //! 6. [Structure](#structure)
@@ -161,8 +162,8 @@
 //! order of their spawns. A task that waits for tasks of its own group gives its permit to a queued
 //! task, so nested use does not deadlock. [`TaskGroup::map`] pulls its input no further ahead than
 //! the limit, so an endless input needs no endless memory. For a limit that several groups share,
-//! use [`sync::Semaphore`]; for a limit on queued messages, use [`channel::bounded`]. For a limit on
-//! how often something is done, use [`sync::RateLimiter`].
+//! use [`sync::Semaphore`]; for a limit on queued messages, use [`channel::bounded`]. For a limit
+//! on how often something is done, use [`sync::RateLimiter`].
 //!
 //! # Structure
 //!
@@ -191,14 +192,14 @@
 //! # Ok::<(), taskgroup::GroupError>(())
 //! ```
 //!
-//! A value that all code of a request should see, such as its id, need not be passed on from call to
-//! call: a [`ScopedValue`] is bound for a piece of code, and for the tasks of all groups that are
-//! opened in it.
+//! A value that all code of a request should see, such as its id, need not be passed on from call
+//! to call: a [`ScopedValue`] is bound for a piece of code, and for the tasks of all groups that
+//! are opened in it.
 //!
 //! # Foreign code
 //!
-//! A call of another library, or of std, knows nothing of scopes. If it is a call of `std::net`, use
-//! the type of the same name in `net`. Otherwise there are three ways:
+//! A call of another library, or of std, knows nothing of scopes. If it is a call of `std::net`,
+//! use the type of the same name in `net`. Otherwise there are three ways:
 //!
 //! - If something can wake the call, such as a shutdown of the socket, a message that ends a `recv`
 //!   or a kill, do that in the hook of [`with_cancel_hook`].
@@ -260,8 +261,8 @@
 //!
 //! - `process`: child processes that a cancel ends. Includes `io`.
 //! - `net`: the types of [`std::net`] and Unix sockets, with calls that wake on a cancel.
-//! - `io`: the module `io`, with pipes, standard input, FIFOs, locks on files, copies, and any other
-//!   descriptor that the system can poll.
+//! - `io`: the module `io`, with pipes, standard input, FIFOs, locks on files, copies, and any
+//!   other descriptor that the system can poll.
 //! - `signal`: tokens that Ctrl-C and SIGTERM cancel.
 //!
 //! Not on by default:
@@ -270,8 +271,8 @@
 //!   cancellable.
 //! - `eyre`: `eyre::Report` is a [`TaskError`].
 //! - `serde`: [`Snapshot`] can be serialised, in a form with a version.
-//! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and links
-//!   tokens of this crate with a `CancellationToken`.
+//! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and
+//!   links tokens of this crate with a `CancellationToken`.
 //!
 //! With a subscriber of [`tracing`](https://docs.rs/tracing), groups and tasks have spans, below
 //! the span that is current at their spawn. Events that no call can return, such as failures that a

@@ -316,7 +316,7 @@ fn a_closure_that_a_runtime_never_began_is_dropped_with_its_future() {
     assert_eq!(drops.count(), 1);
 }
 
-/// Blocking work that has begun, whose end is not looked at.
+/// Blocking work that has begun, with an end that nothing looks at.
 async fn begun_without_end() -> SpawnBlocking<()> {
     let (begin, begun) = oneshot::channel();
     let work = spawn_blocking(move || {
@@ -503,19 +503,19 @@ fn from_a_to_b_to_a_there_is_no_loop() {
     assert!(b.is_cancelled() && c.is_cancelled());
     until(|| calls.load(SeqCst) == 1);
 
-    // A real circle, built by hand: each cancels the other, once.
+    // A real cycle, built by hand: each cancels the other, once.
     let (x, y) = (CancellationToken::new(), CancelToken::new());
     let (from_x, _from_x) = token_from(&x);
     let (of_y, _of_y) = token_into(&y);
     let also = y.clone();
     from_x.on_cancel(move || _ = also.cancel()).forget();
     let there = x.clone();
-    let circle = thread::spawn(move || {
+    let cycle = thread::spawn(move || {
         one_thread().block_on(of_y.cancelled());
         there.cancel();
     });
     y.cancel();
-    circle.join().unwrap();
+    cycle.join().unwrap();
     from_x.wait().unwrap();
     assert!(x.is_cancelled() && y.is_cancelled());
 }

@@ -1,6 +1,7 @@
 //! Writes the copy of `src` that the models are compiled from, with faults in it beside the right
-//! code: those of the `broken_` models, or all with the feature `every-fault`. Sets the cfgs for this package only, so that neither RUSTFLAGS nor another package
-//! decides whether the models run under loom.
+//! code: those of the `broken_` models, or all with the feature `every-fault`. Sets the cfgs for
+//! this package only, so that neither RUSTFLAGS nor another package decides whether the models run
+//! under loom.
 
 mod entries;
 mod rules;
@@ -45,8 +46,8 @@ fn write_copy() -> Result<(), Box<dyn Error>> {
     let mut faults = weave::faults(&sources, entries)?;
     let list = "loom-tests/survivors.txt";
     survivors::excuse(&mut faults, list, &fs::read_to_string(root.join(list))?)?;
-    // The models of plain `cargo test` switch on only what their twins name. Code for the rest would
-    // take longer to compile.
+    // The models of plain `cargo test` switch on only what their twins name. Code for the rest
+    // would take longer to compile.
     if env::var_os("CARGO_FEATURE_EVERY_FAULT").is_none() {
         let models = read(&root, "loom-tests/models", "rs")?;
         let is_named = |name: &str| {

@@ -1,12 +1,11 @@
 //! The smallest programs of the grammar in `tests/programs`, each as a model. They combine the
 //! parts that the other models explore one by one.
 //!
-//! A program is chosen by its seed and runs on the pool. In every execution, its ledger is
-//! compared with the same specification as in the test. Panics, times and the order of the clock
-//! are left out, because a model has none of them. So are scopes in destructors, which need more
-//! threads than a model has. Loom lets a thread see an old value until it is told of the new one. So
-//! "after the cancel has returned" means nothing in a model, and the specification does without it
-//! there.
+//! A program is chosen by its seed and runs on the pool. In every execution, its ledger is compared
+//! with the same specification as in the test. Panics, times and the order of the clock are left
+//! out, because a model has none of them. So are scopes in destructors, which need more threads
+//! than a model has. Loom lets a thread see an old value until it is told of the new one. So "after
+//! the cancel has returned" means nothing in a model, and the specification does without it there.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -39,7 +38,8 @@ use grammar::{Choices, Program, Size};
 
 /// Programs with at least 50 executions that are explored in a few seconds. Of programs with the
 /// same number of executions only one is here, since most of those take the same steps. When the
-/// grammar changes, choose them anew from the lines that the runner prints for those that [`MORE`] names.
+/// grammar changes, choose them anew from the lines that the runner prints for those that [`MORE`]
+/// names.
 const SEEDS: &[u64] = &[
     0, 6, 8, 10, 20, 21, 22, 23, 34, 35, 44, 58, 60, 65, 81, 82, 83, 90, 104, 105, 130, 135, 151,
     159, 174, 178, 181, 185, 205, 206, 223, 236, 242, 249, 254, 258, 263, 274, 276, 280, 283, 297,

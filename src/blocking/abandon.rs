@@ -173,6 +173,7 @@ where
     }
 
     let waited = context::wait(kind, None, || call.lock().result.is_some());
+
     // The lock decides: a result that has come by now is returned in spite of a cancel.
     let mut call = call.lock();
     match (call.result.take(), waited) {

@@ -18,7 +18,8 @@ use crate::cancel::{Cancelled, context};
 /// # }
 /// ```
 pub trait CancellableExt: Iterator + Sized {
-    /// Returns the same items, each after a [`checkpoint`](crate::checkpoint): see [`CancellableIter`].
+    /// Returns the same items, each after a [`checkpoint`](crate::checkpoint): see
+    /// [`CancellableIter`].
     fn cancellable(self) -> CancellableIter<Self> {
         CancellableIter {
             items: self,

@@ -118,6 +118,7 @@ impl<T> Chan<T> {
     #[inline]
     pub(super) fn push(&self, message: T) -> Option<T> {
         let mut state = self.state.lock();
+
         // A receiver that waits would have to be told: invariant 3.
         if state.receiving.is_empty() && state.receivers != 0 && state.buffer.len() < self.capacity
         {
@@ -146,6 +147,7 @@ impl<T> Chan<T> {
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let mut state = self.state.lock();
+
         // A sender that waits would have to fill the room: invariant 2.
         //
         // fault: receive-passes-a-waiting-sender
@@ -345,7 +347,8 @@ impl<T> Chan<T> {
                 Err(_) => Err(OpError::NotNow),
             };
             match (received, cut_short) {
-                // Another thread was faster, or there was no message: the cancel and the limit hold.
+                // Another thread was faster, or there was no message: the cancel and the limit
+                // hold.
                 (Err(OpError::NotNow), Some(cut_short)) => return Err(cut_short),
                 // Invariant 3: it was told in vain, and waits again.
                 (Err(OpError::NotNow), None) => {}
@@ -361,6 +364,7 @@ impl<T> Chan<T> {
     /// wait.
     pub(super) fn enter_receiving(&self, waiter: &Arc<Waiter>, case: u32) -> Option<Position> {
         let mut state = self.state.lock();
+
         // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
         //
         // fault: select-misses-a-message
@@ -404,6 +408,7 @@ impl<T> Chan<T> {
         message: T,
     ) -> Result<Position, T> {
         let mut state = self.state.lock();
+
         // Not counted: this select itself, and selects that were granted elsewhere (invariant 7).
         //
         // fault: select-misses-the-last-receiver

@@ -38,7 +38,7 @@
 //! Suppose that two selects could serve each other. The select that enters the queue of their
 //! channel second finds the first one there, withdraws, and tries again. They cannot drive each
 //! other out for ever, because queues are entered in the order of the channels' ids. A select that
-//! withdraws because of another one came to a queue later than the other. In a circle of selects,
+//! withdraws because of another one came to a queue later than the other. In a cycle of selects,
 //! each would have come later than itself.
 
 use std::sync::Arc;

@@ -118,7 +118,7 @@ pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
     };
 
     // The report comes first: a cancel may end the process, and an abort does. But a hook or the
-    // subscriber may wait for a lock that a thread of the circle has, so its time is limited. A
+    // subscriber may wait for a lock that a thread of the cycle has, so its time is limited. A
     // cancel runs code of the user's too, and the search goes on meanwhile.
     let (reported, is_reported) = mpsc::channel::<()>();
     let acts = action.clone();
@@ -149,17 +149,19 @@ pub(super) fn report(deadlock: &Deadlock) {
         // If it was taken back meanwhile, this is the last of it, and drops what it captured.
         drop_contained("deadlock hook", hook);
     }
+
     if is_taken {
         return;
     }
 
     let text = deadlock.to_string();
+
     // Stderr first: a subscriber may keep this thread, stderr only for a moment.
     write_to_stderr(&format!("taskgroup: {text}\n"));
     log(|| error_event!("{text}"));
 }
 
-/// Returns the cancel of the innermost group that has the whole circle.
+/// Returns the cancel of the innermost group that has the whole cycle.
 fn cancel(deadlock: &Deadlock) -> Option<Action> {
     // A cancel that ends no wait would only hide the report among other errors.
     let group = deadlock

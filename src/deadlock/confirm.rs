@@ -49,8 +49,8 @@ fn confirmed(mut first: Graph, before: Instant) -> Vec<Deadlock> {
         return Vec::new();
     }
 
-    // The second reading has the same waits for those that are still stuck. From the last look
-    // until now none of them has run, so all their needs were true at one moment.
+    // The second reading has the same waits for the threads that are still stuck. From the last
+    // look until now none of them has run, so all their needs were true at one moment.
     let mut second = Graph::read();
     second.keep(&suspects);
 
@@ -71,7 +71,7 @@ impl Graph {
             *need = need.take().filter(|_| slept);
         }
 
-        // The tail of a circle is woken too: a report lists it.
+        // The tail of a cycle is woken too: a report lists it.
         let stuck = stuck::stuck(&self.needs);
         let threads = self.threads.iter().zip(stuck);
         let suspects = threads.filter(|(_, is_stuck)| *is_stuck);
@@ -111,6 +111,7 @@ impl Suspect {
         if self.lane.has_looked(self.look) {
             return;
         }
+
         // A thread that has gone on meanwhile finds a wake too many, at its next wait.
         if let Ok(Some(thread)) = self.lane.thread() {
             thread.unpark();
@@ -118,8 +119,8 @@ impl Suspect {
     }
 }
 
-/// Wakes the threads, and waits until each has looked whether its wait is over. Returns those that
-/// have looked and wait still.
+/// Wakes the threads, and waits until each has looked whether its wait is over. Returns the threads
+/// that have looked and wait still.
 pub(super) fn have_looked(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
     let begun = Instant::now();
     loop {

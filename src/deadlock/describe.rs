@@ -12,7 +12,7 @@ use crate::snapshot::{Holder, LimitSnapshot, ObjectId, TokenView, label_of};
 use crate::waiting::WaitKind;
 
 impl Deadlock {
-    /// Describes a circle of threads.
+    /// Describes a cycle of threads.
     pub(super) fn of(graph: &mut Graph, cycle: &Cycle) -> Self {
         let group = graph.common_group(&cycle.threads);
         let group = group.and_then(|number| describe_group(graph, number));
@@ -30,6 +30,7 @@ impl Deadlock {
 
 /// Describes a group, with its token; none if the thread that has opened it is busy.
 pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<DeadlockedGroup> {
+    // The token is not in what was read: a `Graph` keeps no group alive.
     let (opener, _) = graph.opening(number)?;
     let token = graph.threads[opener].source.with_groups(|groups| {
         let (_, group) = groups.iter().find(|(group, _)| *group == number)?;
@@ -37,6 +38,7 @@ pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<Deadlocke
         group.describe(&mut view);
         view.0
     });
+
     let token = token.ok().flatten()?;
 
     let view = graph.group(number);
@@ -154,10 +156,12 @@ fn holder(seen: &Seen, object: Object) -> Holder {
         Object::At(object) => held.object == object,
         _ => false,
     });
+
     // Another task may run in place above the frame that has taken the object.
     let depth = held.map_or(seen.view.frames.len(), |held: &HeldView| {
         held.depth as usize
     });
+
     // A task that is joined may have others in place above it, too.
     let joined = seen.view.frames.iter().find(|frame| match object {
         Object::Task(task) => frame.kind.is_task() && frame.id == task,

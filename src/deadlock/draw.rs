@@ -37,19 +37,23 @@ impl fmt::Display for Deadlock {
         for thread in &self.threads {
             thread.draw(f, "")?;
         }
+        // The tail may be long: half of a program can wait for one deadlock.
         if !self.tail.is_empty() {
             write!(f, "\n  {} more wait for them:", self.tail.len())?;
         }
+
         for thread in self.tail.iter().take(MOST_NAMED) {
             thread.draw(f, "  ")?;
         }
         if self.tail.len() > MOST_NAMED {
             write!(f, "\n    and {} others", self.tail.len() - MOST_NAMED)?;
         }
+
         for note in &self.notes {
             write!(f, "\n  {note}")?;
         }
 
+        // The remedy stands last, where a reader of a log looks first.
         match &self.group {
             _ if !self.is_cancellable() => f.write_str("\n  a cancel cannot end this")?,
             None => f.write_str("\n  they have no group in common; a cancel of one ends this")?,
@@ -105,6 +109,7 @@ impl DeadlockedThread {
         if let Some(object) = self.object {
             write!(f, " {object}")?;
         }
+
         write!(f, ", asleep for {:.1} s", self.since.as_secs_f64())?;
 
         if !self.in_place_of.is_empty() {
@@ -112,9 +117,12 @@ impl DeadlockedThread {
             let tasks = tasks.collect::<Vec<_>>().join(", ");
             write!(f, "\n{indent}    runs in place of a wait of task {tasks}")?;
         }
+
         if let Some(note) = &self.note {
             write!(f, "\n{indent}    {note}")?;
         }
+
+        // A writer may wait for hundreds of readers.
         for holder in self.waits_for.iter().take(MOST_NAMED) {
             write!(f, "\n{indent}    waits for ")?;
             match (&holder.name, holder.task, &holder.thread) {

@@ -123,6 +123,7 @@ impl Graph {
         graph.needs = (0..graph.threads.len())
             .map(|thread| graph.need(thread))
             .collect();
+
         // Last, since the needs of all threads say what a daemon waits for.
         graph.add_daemons();
         graph
@@ -218,6 +219,7 @@ impl Graph {
             .copied()
             .filter(|(other, _)| *other != thread)
             .partition(|(_, kind)| *kind == WaitKind::Write);
+
         // Which of the waiters are before it is not known. A waiter that goes on may let it in.
         Some(Need {
             how: How::One,
@@ -318,7 +320,7 @@ impl Graph {
         false
     }
 
-    /// A task has to end: any of those that there are, as far as is known.
+    /// Returns the need of a wait for the next task that ends: it can be any task of the group.
     fn completion_need(&mut self, thread: usize, group: u64) -> Option<Need> {
         // A queued task that gets a permit may end first.
         let queued = self.group(group)?.queued;
@@ -381,6 +383,7 @@ impl Graph {
     pub(super) fn queued_in(&mut self, task: u64) -> Option<u64> {
         let frames = self.threads.iter().flat_map(|seen| &seen.view.frames);
         let scopes = frames.filter(|frame| frame.kind == FrameKind::Scope);
+
         // Copied, since a group is read when it is asked for.
         let groups: Vec<_> = scopes.map(|frame| frame.id).collect();
         groups.into_iter().find(|group| {

@@ -5,10 +5,10 @@
 //! # Certain
 //!
 //! Some waits have wakers that are known: the thread that holds a lock, the thread that makes a
-//! value, the tasks that a scope or a join waits for. If threads wait for each other in a circle of
+//! value, the tasks that a scope or a join waits for. If threads wait for each other in a cycle of
 //! such waits, no other thread can let them go on. Threads that run, sleep or read beside them do
 //! not matter, and neither do the deadlines and tokens of their scopes: a cancel can end such
-//! waits, and the circle was there all the same.
+//! waits, and the cycle was there all the same.
 //!
 //! - [`check`] looks now. It is always there.
 //! - A thread looks by itself, as [`DeadlockPolicy`] says: by default in builds with debug
@@ -35,15 +35,15 @@
 //!
 //! Its limits:
 //!
-//! - A report is no guess. Every thread of the circle was asleep in one and the same wait from
+//! - A report is no guess. Every thread of the cycle was asleep in one and the same wait from
 //!   before to after a moment at which each had itself found that its wait was not over.
-//! - Not seen are circles that go over a lock of std's or another crate's, over a plain thread's
+//! - Not seen are cycles that go over a lock of std's or another crate's, over a plain thread's
 //!   `join`, a channel, or a descriptor. A plain thread with a `Sender` is such a link.
-//! - Not seen either are circles over the end of a scope that waits for a callback of its cancel,
+//! - Not seen either are cycles over the end of a scope that waits for a callback of its cancel,
 //!   or over a `map` that waits for its tasks.
-//! - Not seen is a circle over a call of `start` while there is a [`Ready`](crate::Ready): any thread
-//!   could have it.
-//! - A thread shows the first lock that it holds and 12 more objects. A circle over a further one
+//! - Not seen is a cycle over a call of `start` while there is a [`Ready`](crate::Ready): any
+//!   thread could have it.
+//! - A thread shows the first lock that it holds and 12 more objects. A cycle over a further one
 //!   is not seen.
 //! - A danger that does not come about is not reported: two locks that are taken in both orders,
 //!   but never at once.
@@ -59,8 +59,8 @@
 //! # Cost
 //!
 //! A lock that is free costs nothing more, and neither does a wait that ends before its thread
-//! sleeps. A wait that sleeps costs one load, and two stores and a fence for each wake. While threads
-//! sleep in waits with known wakers, a thread looks at what they show, twice a second.
+//! sleeps. A wait that sleeps costs one load, and two stores and a fence for each wake. While
+//! threads sleep in waits with known wakers, a thread looks at what they show, twice a second.
 //!
 //! ```
 //! use std::sync::Barrier;

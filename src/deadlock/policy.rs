@@ -28,11 +28,11 @@ pub enum DeadlockPolicy {
     /// Each is reported once: to the hooks of [`on_found`](super::on_found), or with one `tracing`
     /// error and one block on stderr.
     Report,
-    /// Like `Report`, and the innermost group that has the whole circle is cancelled with the cause
+    /// Like `Report`, and the innermost group that has the whole cycle is cancelled with the cause
     /// [`Deadlock`](crate::CancelCause::Deadlock). Other groups go on. Where the threads have no
     /// group in common, or none of their waits can be cancelled, it is only reported. The cancel
     /// waits for the report for two seconds at most: a hook or the subscriber may need what a
-    /// thread of the circle has.
+    /// thread of the cycle has.
     Cancel,
     /// Like `Report`, and the process aborts, two seconds later at most.
     Abort,
@@ -53,6 +53,7 @@ impl DeadlockPolicy {
     /// Returns the policy that holds.
     pub(super) fn current() -> Self {
         let number = POLICY.load(Relaxed);
+
         // Relaxed: nothing else is published with the policy.
         let set = Self::ALL.iter().find(|(of, _, _)| *of == number);
         match set {
@@ -79,6 +80,7 @@ impl DeadlockPolicy {
             }
             found.map(|(_, policy, _)| *policy)
         });
+
         named.unwrap_or(if cfg!(debug_assertions) {
             DeadlockPolicy::Report
         } else {

@@ -20,7 +20,7 @@ use crate::snapshot::{Holder, ObjectId};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Certainty {
-    /// The threads wait for each other in a circle, and only they could let each other go on. A
+    /// The threads wait for each other in a cycle, and only they could let each other go on. A
     /// cancel or a deadline can still end their waits.
     Certain,
     /// Every thread of the process sleeps in a blocking point of this crate, and none of them has a
@@ -116,7 +116,7 @@ impl Deadlock {
         &self.threads
     }
 
-    /// Returns the threads that are no part of the circle and wait for it, directly or over others.
+    /// Returns the threads that are no part of the cycle and wait for it, directly or over others.
     pub fn tail(&self) -> &[DeadlockedThread] {
         &self.tail
     }
@@ -187,7 +187,8 @@ impl DeadlockedThread {
         self.is_cancellable
     }
 
-    /// Returns the threads that it waits for, with the places where they took what it waits for.
+    /// Returns the threads that it waits for, with the places where they took the object of the
+    /// wait.
     pub fn waits_for(&self) -> &[Holder] {
         &self.waits_for
     }

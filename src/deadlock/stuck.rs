@@ -1,4 +1,4 @@
-//! Which threads cannot go on, and which of them wait for each other in a circle.
+//! Which threads cannot go on, and which of them wait for each other in a cycle.
 //!
 //! Threads are numbers here, and what each needs to go on is given.
 
@@ -41,6 +41,7 @@ impl Need {
     /// Returns whether the thread is stuck if these threads are.
     fn is_stuck(&self, stuck: &[bool]) -> bool {
         let mut on = self.on.iter();
+
         // A wait for nothing that is known is not stuck: `any` and the look at `on` say so.
         match self.how {
             How::Each => on.any(|other| stuck[*other]),
@@ -75,15 +76,15 @@ pub(super) fn stuck(needs: &[Option<Need>]) -> Vec<bool> {
     }
 }
 
-/// A circle of threads that wait for each other.
+/// A cycle of threads that wait for each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Cycle {
     pub(super) threads: Vec<usize>,
-    /// Threads outside of any circle that wait, over any number of others, for this one.
+    /// Threads outside of any cycle that wait, over any number of others, for this one.
     pub(super) tail: Vec<usize>,
 }
 
-/// Returns the circles among the stuck threads.
+/// Returns the cycles among the stuck threads.
 pub(super) fn cycles(needs: &[Option<Need>], stuck: &[bool]) -> Vec<Cycle> {
     // Threads beside are no edge: they are waited for only in so far as they may help.
     let edges: Vec<Vec<usize>> = needs
@@ -99,20 +100,21 @@ pub(super) fn cycles(needs: &[Option<Need>], stuck: &[bool]) -> Vec<Cycle> {
         .collect();
 
     let mut components = strongly_connected(&edges);
-    // A single thread is a circle if it waits for itself.
-    components.retain(|threads| threads.len() > 1 || edges[threads[0]].contains(&threads[0]));
-    let in_circle: std::collections::HashSet<_> = components.iter().flatten().copied().collect();
 
-    // Threads of another circle are in a report of their own.
+    // A single thread is a cycle if it waits for itself.
+    components.retain(|threads| threads.len() > 1 || edges[threads[0]].contains(&threads[0]));
+    let in_cycle: std::collections::HashSet<_> = components.iter().flatten().copied().collect();
+
+    // Threads of another cycle are in a report of their own.
     let back = reversed(&edges);
-    let circles = components.into_iter().map(|mut threads| {
+    let cycles = components.into_iter().map(|mut threads| {
         threads.sort_unstable();
         let mut tail = reachable(&back, &threads);
-        tail.retain(|thread| !in_circle.contains(thread));
+        tail.retain(|thread| !in_cycle.contains(thread));
         tail.sort_unstable();
         Cycle { threads, tail }
     });
-    circles.collect()
+    cycles.collect()
 }
 
 fn reversed(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
@@ -127,6 +129,7 @@ fn reachable(edges: &[Vec<usize>], from: &[usize]) -> Vec<usize> {
     let mut seen = vec![false; edges.len()];
     let mut open = from.to_vec();
     let mut found = Vec::new();
+    // Not the roots themselves, unless an edge leads back to them.
     while let Some(at) = open.pop() {
         for next in &edges[at] {
             if !std::mem::replace(&mut seen[*next], true) {
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_are_found_apart_from_the_threads_that_wait_for_them() {
+    fn cycles_are_found_apart_from_the_threads_that_wait_for_them() {
         let needs = [
             one(&[1]),
             one(&[0]),
@@ -252,7 +255,7 @@ mod tests {
             })
         };
         assert_eq!(found(&[beside(vec![2]), one(&[0]), None]), []);
-        // Beside each other they are no circle of their own.
+        // Beside each other they are no cycle of their own.
         assert_eq!(
             found(&[beside(vec![2]), one(&[1]), beside(vec![0])]),
             [(vec![1], vec![0, 2])]

@@ -1,6 +1,6 @@
 //! Deadlocks of which it is not known which thread should go on.
 //!
-//! Any thread may set an event or send a message, so no circle can be drawn. But if every thread of
+//! Any thread may set an event or send a message, so no cycle can be drawn. But if every thread of
 //! the process sleeps in this crate, none has a time limit, and nothing comes from outside, then no
 //! thread is left to do so.
 //!
@@ -97,6 +97,7 @@ pub(super) fn look() {
         let is_new = !state.is_empty() && quiet.reported != state;
         is_new && asked.is_some_and(|asked| long >= asked)
     };
+
     if !is_due {
         return;
     }
@@ -111,11 +112,13 @@ pub(super) fn look() {
 /// Lets every thread look at its wait, and finds all as they were.
 fn confirm(state: &State) -> Option<Deadlock> {
     let (graph, before) = quiet_state()?;
+
     // A wake would end a `park`, which has nothing to look at.
     let looks = |seen: &&Seen| {
         seen.asleep()
             .is_some_and(|(kind, _)| kind != WaitKind::Park)
     };
+
     let suspects: Vec<_> = graph
         .threads
         .iter()
@@ -161,10 +164,13 @@ fn quiet_state() -> Option<(Graph, State)> {
             !is_over_by_itself && (has_known_wakers(kind) || is_signal(kind))
         })
     };
+
     let (asleep, others): (Vec<_>, Vec<_>) = graph.threads.iter().partition(|seen| is_asleep(seen));
+
     // The thread that looks has a lane if a hook of it used the crate.
     let here = system::this_thread();
     let mut others = others.into_iter().filter(|seen| seen.view.system != here);
+
     // Any other thread with a lane may run, and so may a worker between two tasks.
     let is_idle = |seen: &Seen| seen.view.is_idle;
     let may_begin = || graph.threads.iter().any(has_work);
@@ -233,6 +239,8 @@ fn queued_notes(graph: &mut Graph) -> Vec<String> {
     let frames = graph.threads.iter().flat_map(|seen| &seen.view.frames);
     let scopes = frames.filter(|frame| frame.kind == lanes::FrameKind::Scope);
     let scopes: Vec<_> = scopes.map(|frame| (frame.id, frame.location)).collect();
+
+    // A group without a limit cannot keep its tasks from beginning, so it explains nothing.
     let notes = scopes.into_iter().filter_map(|(group, location)| {
         let view = graph.group(group).filter(|view| view.queued != 0)?;
         let LimitSnapshot { total, held, .. } = view.limit?;
@@ -265,6 +273,7 @@ mod system {
         let Ok(threads) = fs::read_dir("/proc/self/task") else {
             return false;
         };
+
         let mut seen = 0;
         for thread in threads {
             let name = thread
@@ -290,6 +299,7 @@ mod system {
                 return false;
             }
         }
+
         // Each sleeper was listed, so its thread has not ended.
         seen == sleepers.len()
     }
@@ -298,8 +308,10 @@ mod system {
     /// futex.
     fn call_of(thread: i32) -> Option<(libc::c_long, u64)> {
         let text = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).ok()?;
+
         // `running` for a thread that runs.
         let mut fields = text.split_whitespace();
+
         // The number of the call, and then its arguments.
         let number = fields.next()?.parse().ok()?;
         let fourth = fields.nth(3)?.strip_prefix("0x")?;

@@ -56,6 +56,7 @@ pub(super) fn begin() {
     // Read before the lock is taken: the first call reads the environment.
     let has_work = DeadlockPolicy::current() != DeadlockPolicy::Ignore || suspected::is_wanted();
     let mut runs = RUNS.lock();
+
     // Invariant 1.
     WATCHED.store(true, SeqCst);
     if *runs || !has_work {
@@ -133,6 +134,7 @@ fn look(policy: DeadlockPolicy, reported: &mut Vec<Vec<(u64, u32)>>) {
             act::act(deadlock, policy);
         }
     }
+
     // The list does not grow with deadlocks that are over.
     if reported.len() > 2 * keys.len() + 64 {
         reported.retain(|key| keys.contains(key));

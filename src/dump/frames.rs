@@ -36,6 +36,7 @@ pub(super) fn print(reserve: &mut Reserve, process: u32) {
             "taskgroup: {busy} more, which were busy at that moment"
         ));
     }
+
     line.write(format_args!(
         "taskgroup: end of the dump of process {process}"
     ));
@@ -74,6 +75,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
     for frame in glance.frames() {
         print_frame(line, lane, frame);
     }
+
     // A glance has room for the outermost frames.
     if glance.depth as usize > glance.frames().count() {
         let more = glance.depth as usize - glance.frames().count();
@@ -96,6 +98,7 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
             Doing::Unknown => {}
         },
     }
+
     // What others may wait for.
     for held in glance.held() {
         let object = label::object(held.object);
@@ -148,6 +151,8 @@ fn print_wait(line: &mut Line, wait: &WaitView) {
     let name = label::of(wait.kind).map_or("a blocking point", |(_, name)| name);
     let at = Place(Some(wait.location));
     let age = Age(wait.since);
+
+    // By numbers alone: the name of a task or a group would need a lock.
     match wait.object {
         Object::None => line.write(format_args!("    waits: {name} ({at}){age}")),
         Object::At(address) => {

@@ -5,8 +5,8 @@
 //! - The *handler* writes one byte to a socket, and nothing else: `signal-hook` saves `errno` and
 //!   sends without a wait. A socket that is full means that a dump is on its way.
 //! - The *thread* of the dump owns all that a dump needs, from its installation on: itself, the
-//!   socket, a descriptor that it gives up for as long as it reads a file, and a buffer on its stack.
-//!   It allocates nothing, takes no lock but by trying, and writes to standard error alone.
+//!   socket, a descriptor that it gives up for as long as it reads a file, and a buffer on its
+//!   stack. It allocates nothing, takes no lock but by trying, and writes to standard error alone.
 //!
 //! So a dump comes when every other thread is stuck, when the process is out of memory, threads or
 //! descriptors, and when a thread that holds the lock of the allocator never gives it back.
@@ -35,10 +35,10 @@ const STACK: usize = 256 << 10;
 /// Prints what every thread of the process is doing, whenever `signal` comes. Needs the feature
 /// `signal`, which is on by default; on Unix only.
 ///
-/// The Java virtual machine does this at SIGQUIT, which a terminal sends at Ctrl-\. Go does too, and
-/// ends the process then; here it goes on. The dump goes to standard error, one line for each task,
-/// scope or wait of each thread that uses the crate. It is what [`snapshot`](crate::snapshot) knows,
-/// without the tree, the names of groups and the queues.
+/// The Java virtual machine does this at SIGQUIT, which a terminal sends at Ctrl-\. Go does too,
+/// and ends the process then; here it goes on. The dump goes to standard error, one line for each
+/// task, scope or wait of each thread that uses the crate. It is what [`snapshot`](crate::snapshot)
+/// knows, without the tree, the names of groups and the queues.
 ///
 /// It works when nothing else does: the thread, its stack and its descriptors are reserved by this
 /// call, and a dump allocates nothing. If standard error is a pipe that is not read, the dump waits
@@ -81,6 +81,7 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     thread
         .stack_size(STACK)
         .spawn(move || run(woken, reserve, process))?;
+
     // If this fails, the other end is closed, and the thread ends.
     low_level::pipe::register(signal, wake)?;
     installed.push(signal);

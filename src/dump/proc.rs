@@ -32,6 +32,7 @@ impl Reserve {
     pub(super) fn doing(&mut self, thread: i32) -> Doing {
         let mut path = Path::new();
         let _ = fmt::Write::write_fmt(&mut path, format_args!("/proc/self/task/{thread}/syscall"));
+
         // A number and eight words in hexadecimal digits.
         let mut bytes = [0; 256];
         let text = path.as_c_str().and_then(|path| self.read(path, &mut bytes));
@@ -58,6 +59,7 @@ impl Reserve {
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
         );
+
         self.0 = null.ok().map(File::from);
 
         std::str::from_utf8(bytes.get(..length?)?).ok()
@@ -86,6 +88,7 @@ impl Path {
 impl fmt::Write for Path {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
+
         // The last byte stays zero.
         let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());

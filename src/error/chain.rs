@@ -100,7 +100,7 @@ mod tests {
 
     impl fmt::Display for Circular {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("in a circle")
+            f.write_str("in a cycle")
         }
     }
 
@@ -117,10 +117,10 @@ mod tests {
         assert!(TaskError::cancelled(&error).is_none());
         assert_eq!(
             drawn_failure(&failed(1, error)),
-            "outer\ncaused by: in a circle"
+            "outer\ncaused by: in a cycle"
         );
         assert!(
-            format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a circle")
+            format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a cycle")
         );
         assert!(TaskError::cancelled(&io::Error::other(Circular)).is_none());
     }

@@ -1,4 +1,4 @@
-//! The error of a channel that has lost its other side, and what that went with.
+//! The error of a channel that has lost its other side, and how that side ended.
 //!
 //! It is here and not with the channels, so that a report can find it in the chain of an error.
 
@@ -152,6 +152,7 @@ impl fmt::Display for Disconnected {
                     "an end of the channel was dropped by {task}, which did not end well"
                 )
             }
+            // Threads outside of tasks drop ends too; of these only a panic is known.
             None if !self.ended_well() => {
                 f.write_str("an end of the channel was dropped by a panic")
             }

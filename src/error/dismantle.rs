@@ -29,7 +29,7 @@ local! {
 ///
 /// Raises the first panic of a destructor, after all destructors have run. The others are logged.
 pub(super) fn dismantle<T: 'static>(mut values: Vec<T>) {
-    // Only the outermost call on this thread drops what it is given. A call inside of a destructor
+    // Only the outermost call on this thread drops its argument. A call inside of a destructor
     // would take more stack for each level.
     let begins = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {

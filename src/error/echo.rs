@@ -8,12 +8,12 @@
 //!
 //! 1. When a failure is recorded, the chain of its error is searched for
 //!    [`Traces`](super::traces::Traces).
-//! 2. Where the chain holds the report of a nested group, the traces are those of the primary
-//!    failure of that report. So a report passes on what its group has not caused itself.
+//! 2. Where the chain holds the report of a nested group, the traces are the traces of the primary
+//!    failure of that report. So a report passes on a cause from outside of its group.
 //! 3. When the report is made, all failures of the group are known. [`find_echoes`] looks up the
 //!    actors among them.
 //!
-//! Failures may trace back to each other in a circle. The first to be recorded is no echo.
+//! Failures may trace back to each other in a cycle. The first to be recorded is no echo.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,8 +79,8 @@ pub(crate) fn find_echoes<E>(failures: &mut [Failure<E>], group: TokenId) {
             .find(|&place| place != i)
     };
 
-    // All failures of a circle would be echoes, and the drawing would have no place for them.
-    let links = without_circles(failures.iter().enumerate().map(root_of).collect());
+    // All failures of a cycle would be echoes, and the drawing would have no place for them.
+    let links = without_cycles(failures.iter().enumerate().map(root_of).collect());
 
     // All roots are looked up before the loop below borrows the failures to change them.
     let roots: Vec<_> = links
@@ -104,8 +104,8 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
 
     let places = places(failures);
 
-    // Two failures of one task that `split` has divided may form a circle.
-    without_circles(
+    // Two failures of one task that `split` has divided may form a cycle.
+    without_cycles(
         failures
             .iter()
             .map(|failure| places.get(&Key::of(failure.root()?)).copied())
@@ -113,7 +113,7 @@ pub(super) fn links<E>(failures: &[Failure<E>]) -> Vec<Option<usize>> {
     )
 }
 
-/// Returns for each place the place at the end of its links, which form no circle.
+/// Returns for each place the place at the end of its links, which form no cycle.
 pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
     let mut ends = vec![None; links.len()];
     for start in 0..links.len() {
@@ -121,7 +121,7 @@ pub(super) fn ends(links: &[Option<usize>]) -> Vec<usize> {
         let mut passed = Vec::new();
         let mut place = start;
 
-        // The links form no circle, so each walk ends.
+        // The links form no cycle, so each walk ends.
         let end = loop {
             match (ends[place], links[place]) {
                 (Some(end), _) => break end,
@@ -149,8 +149,8 @@ fn places<E>(failures: &[Failure<E>]) -> HashMap<Key, usize> {
     places
 }
 
-/// Removes the link of the first place in each circle.
-fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
+/// Removes the link of the first place in each cycle.
+fn without_cycles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
     // The walk that came to each place, named by the place it began at.
     let mut walks = vec![usize::MAX; links.len()];
     for start in 0..links.len() {
@@ -161,7 +161,7 @@ fn without_circles(mut links: Vec<Option<usize>>) -> Vec<Option<usize>> {
             next = links[place];
         }
 
-        // It came back to a place of its own: a circle.
+        // It came back to a place of its own: a cycle.
         if let Some(back) = next.filter(|&place| walks[place] == start) {
             // The failure that was recorded first stands at the lowest place. It is to be no echo.
             let mut first = back;
@@ -181,19 +181,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn circles_are_opened_at_their_first_place() {
+    fn cycles_are_opened_at_their_first_place() {
         let opened = |links: &[usize]| {
             let links = links
                 .iter()
                 .map(|&link| (link != 9).then_some(link))
                 .collect();
-            ends(&without_circles(links))
+            ends(&without_cycles(links))
         };
         assert_eq!(opened(&[1, 0]), [0, 0]);
         assert_eq!(
             opened(&[2, 2, 1]),
             [1, 1, 1],
-            "0 leads into the circle of 1 and 2"
+            "0 leads into the cycle of 1 and 2"
         );
         assert_eq!(opened(&[9, 0, 1, 2]), [0, 0, 0, 0]);
         assert_eq!(opened(&[3, 2, 1, 4, 0, 2]), [0, 1, 1, 0, 0, 1]);

@@ -206,8 +206,8 @@ mod tests {
         install_panic_hook();
         let resumed = |payload: Box<dyn Any + Send>| caught(|| resume_unwind(payload));
 
-        // The older text is on the heap, since equal literals may have one address, and it lives on,
-        // since the allocator may reuse its address.
+        // The older text is on the heap, since equal literals may have one address, and it lives
+        // on, since the allocator may reuse its address.
         let older = || catch_unwind(|| panic!("item {}", black_box(1))).unwrap_err();
         let first = older();
         assert!(first.is::<String>());

@@ -146,8 +146,8 @@ macro_rules! __task_error_variant {
 /// Lets the macro ask an error of a type that it does not know.
 ///
 /// A method call on `&&Probe` looks for the method with that type as `self`, then with one more
-/// reference, then with one less. So a [`TaskError`](crate::TaskError) answers for itself, the chain
-/// answers for any other error, and for the rest there is a boxed error or a message.
+/// reference, then with one less. So a [`TaskError`](crate::TaskError) answers for itself, the
+/// chain answers for any other error, and for the rest there is a boxed error or a message.
 #[doc(hidden)]
 pub mod probe {
     use std::error::Error;

@@ -78,6 +78,7 @@ impl Node {
 
     fn add_text(&mut self, label: &str, text: &str) {
         let mut label = Cow::Borrowed(label);
+
         // Such a first line could pass for a branch of the drawing.
         if label.is_empty() && text.trim_start().starts_with(['├', '└', '│']) {
             label = Cow::Borrowed(ASIDE);

@@ -1,4 +1,5 @@
-//! Events for a subscriber of `tracing`. All have the target `taskgroup`, whatever file they are in.
+//! Events for a subscriber of `tracing`. All have the target `taskgroup`, whatever file they are
+//! in.
 
 macro_rules! error_event {
     ($($fields:tt)*) => { ::tracing::error!(target: "taskgroup", $($fields)*) };

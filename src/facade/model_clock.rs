@@ -54,6 +54,7 @@ pub(crate) fn now() -> Instant {
     }
 
     let passed = CLOCK.lock().passed;
+
     // A park compares with this, so it misses no step that comes in between.
     SEEN.with(|seen| seen.set(passed));
     Instant::now() + passed

@@ -59,6 +59,7 @@ impl<T> Mutex<T> {
 
     /// Locks, unless another thread holds the lock for longer than a few microseconds.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        // A holder that runs is done soon. One that lost its processor is not waited for.
         let backoff = Backoff::new();
         let guard = loop {
             match self.0.try_lock() {

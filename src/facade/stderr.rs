@@ -45,6 +45,6 @@ pub(crate) fn write_to_stderr(text: &str) {
 pub(crate) fn write_to_stderr(text: &str) {
     use std::io::Write as _;
 
-    // There is no better place to say what is wrong with it.
+    // There is no better place to report an error of stderr itself.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

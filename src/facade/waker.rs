@@ -39,6 +39,7 @@ impl Waker {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
         let (read, write) = rustix::pipe::pipe()?;
+
         // The copies are closed in children. The pipe itself can reach a child that is started
         // just now, which does no harm: only a wake is ever written.
         let (read, write) = (

@@ -251,13 +251,13 @@ impl<E: TaskError> Builder<E> {
     /// Sets how long the scope may take to end once it was cancelled, or its deadline has passed.
     /// Default: 5 s. After that it is reported, with the tasks that it waits for.
     ///
-    /// The report says what each of these tasks does and what would end it. It goes to `tracing` and
-    /// to stderr, or to a hook of [`on_stall`](crate::on_stall). It comes again after twice the time,
-    /// four times the time, and so on. A scope that only works for long is never reported.
+    /// The report says what each of these tasks does and what would end it. It goes to `tracing`
+    /// and to stderr, or to a hook of [`on_stall`](crate::on_stall). It comes again after twice the
+    /// time, four times the time, and so on. A scope that only works for long is never reported.
     ///
-    /// While a debugger has the process, nothing is reported. If the process was stopped for a time,
-    /// the delay starts again. Code inside of [`winding_down`](crate::winding_down) is not reported
-    /// before the grace of the cancel has ended, and this time has passed since.
+    /// While a debugger has the process, nothing is reported. If the process was stopped for a
+    /// time, the delay starts again. Code inside of [`winding_down`](crate::winding_down) is not
+    /// reported before the grace of the cancel has ended, and this time has passed since.
     ///
     /// `Duration::MAX` turns the reports of this scope off.
     ///
@@ -306,8 +306,8 @@ impl<E: TaskError> Builder<E> {
     ///
     /// # Panics
     ///
-    /// Like [`TaskGroup::scope`]. With [`OnPanic::Resume`], also with the first panic of a task. With
-    /// [`StallPolicy::Panic`], also if the scope was reported as stalled.
+    /// Like [`TaskGroup::scope`]. With [`OnPanic::Resume`], also with the first panic of a task.
+    /// With [`StallPolicy::Panic`], also if the scope was reported as stalled.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::GroupError> {

@@ -39,7 +39,7 @@ impl<E: TaskError> GroupCore<E> {
             .fail(node, origin, kind, elapsed.into(), failed)
     }
 
-    /// Logs the failure of an isolated task whose result is dropped.
+    /// Logs the failure of an isolated task with a result that is dropped.
     pub(crate) fn log_untaken(&self, failure: &Failure<E>) {
         let text = failure.text();
         match self.state.trace() {

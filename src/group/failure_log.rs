@@ -59,6 +59,7 @@ impl<E: TaskError> FailureLog<E> {
             failures: Vec::new(),
             canceller: None,
         });
+
         FailureLog {
             location,
             begun,
@@ -94,8 +95,10 @@ impl<E: TaskError> FailureLog<E> {
         let fatal = self.fatal.includes(&kind);
         let how = failed_how(&kind);
         let mut failure = Failure::new(origin, kind, false, elapsed).with_traces(traces);
+
         // fault: failure-looks-before-the-lock
         let mut entries = self.entries.lock();
+
         // Under the lock, so that the times are in the order of the entries.
         failure.set_at(self.now());
 
@@ -120,6 +123,7 @@ impl<E: TaskError> FailureLog<E> {
         if let Some(delivery) = delivery {
             delivery.deliver();
         }
+
         // Last: a slow subscriber must not hold up the cancel.
         trace::failed(how, cancelled.cause(), after_cancel);
         cancelled
@@ -152,6 +156,7 @@ impl<E: TaskError> FailureLog<E> {
             failure.set_at(when.since(self.begun));
             failure
         };
+
         // Made outside of the lock, since the subscriber is told.
         let failures: Vec<_> = panics.into_iter().map(failure).collect();
         self.entries.lock().failures.extend(failures);
@@ -207,6 +212,8 @@ impl<E: TaskError> FailureLog<E> {
             FailureKind::Panic(panic) => panic.message().to_owned(),
             FailureKind::Spawn(error) => format!("the system refused a thread: {error}"),
         };
+
+        // A cause owns its text, since it outlives the failure: tasks and tokens keep it.
         let panicked = matches!(kind, FailureKind::Panic(_));
         match origin {
             Origin::Task(task) if panicked => (

@@ -215,7 +215,9 @@ impl LatencyHistogram {
             (0.0..=1.0).contains(&quantile),
             "a quantile is from 0 to 1, and this is {quantile}"
         );
+
         let count = self.count();
+
         // At least one task, so that `quantile(0.0)` is the shortest time.
         let rank = ((quantile * count as f64).ceil() as u64).max(1);
 

@@ -37,8 +37,8 @@ pub(crate) struct PermitWait(PlainU32);
 pub(super) struct PermitWaits {
     /// Waits that have not ended.
     waiting: u64,
-    /// The sum of their beginnings. It wraps around, and so does what is computed from it, which
-    /// comes out right since the sum of the waits itself fits.
+    /// The sum of their beginnings. It wraps around, and so does each value that is computed from
+    /// it, which comes out right since the sum of the waits itself fits.
     beginnings: u64,
     /// Waits that have ended, and how long these took together, in milliseconds.
     ended: u64,

@@ -9,14 +9,14 @@ use crate::workers;
 
 pub(super) static CANCEL_LATENCY: LatencyRecorder = LatencyRecorder::new();
 
-/// Returns the numbers of this process: tasks by state and outcome, threads, and how long tasks took
-/// to end once they were cancelled.
+/// Returns the numbers of this process: tasks by state and outcome, threads, and how long tasks
+/// took to end once they were cancelled.
 ///
 /// It reads a few counters of each thread and stops none, so it may be called as often as a monitor
-/// likes, from any thread, also in a callback, a destructor or a panic hook. It takes the lock of the
-/// pool of workers, so a global allocator must not call it; [`snapshot`](crate::snapshot) may be
-/// called there. Counts are kept whether it is called or not. A task costs three additions on memory
-/// of its thread.
+/// likes, from any thread, also in a callback, a destructor or a panic hook. It takes the lock of
+/// the pool of workers, so a global allocator must not call it; [`snapshot`](crate::snapshot) may
+/// be called there. Counts are kept whether it is called or not. A task costs three additions on
+/// memory of its thread.
 ///
 /// For one group, see [`TaskGroup::stats`](crate::TaskGroup::stats). The example [`metrics`] serves
 /// both to Prometheus.
@@ -89,8 +89,8 @@ pub fn stats() -> ProcessStats {
 pub struct ProcessStats {
     /// Tasks that wait for a thread or a permit.
     pub queued: u64,
-    /// Tasks that have begun and not ended. Unlike in [`GroupStats`](crate::GroupStats), those that
-    /// run on the thread that joins them are included.
+    /// Tasks that have begun and not ended. Unlike in [`GroupStats`](crate::GroupStats), tasks on
+    /// the thread that joins them are included.
     pub running: u64,
     /// Tasks that returned `Ok`.
     pub finished: u64,
@@ -98,9 +98,9 @@ pub struct ProcessStats {
     pub failed: u64,
     /// Tasks that were cancelled, before they began or after.
     pub cancelled: u64,
-    /// Those of the `failed` tasks that panicked.
+    /// The part of the `failed` tasks that panicked.
     pub panicked: u64,
-    /// Those of the `cancelled` tasks that never began.
+    /// The part of the `cancelled` tasks that never began.
     pub never_ran: u64,
     /// Threads of the crate that run tasks: the `workers`, and the threads of
     /// [`dedicated`](crate::TaskBuilder::dedicated) tasks.
@@ -109,14 +109,14 @@ pub struct ProcessStats {
     pub peak_threads: usize,
     /// Threads that run any task.
     pub workers: usize,
-    /// Those of the `workers` that are cached: they have no task, and end if none comes in 10
+    /// The part of the `workers` that is cached: they have no task, and end if none comes in 10
     /// seconds.
     pub idle_workers: usize,
     /// Tasks that had to wait for a permit of a limited group and have begun, or been dropped,
     /// since.
     pub permit_waits: u64,
-    /// How long these waited, all together. A wait that goes on is counted when it ends; the stats of
-    /// its group count it up to now.
+    /// How long these waited, all together. A wait that goes on is counted when it ends; the stats
+    /// of its group count it up to now.
     pub permit_wait: Duration,
     /// How long tasks took to end once they were cancelled.
     pub cancel_latency: LatencyHistogram,
@@ -135,7 +135,7 @@ impl ProcessStats {
 
     /// Returns the number of tasks that have begun, whether they have ended or not.
     ///
-    /// A task whose thread the system refused counts as begun and failed.
+    /// A task for which the system refused a thread counts as begun and failed.
     ///
     /// ```
     /// let stats = taskgroup::stats();

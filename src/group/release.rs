@@ -44,6 +44,7 @@ impl<F, E: TaskError> Release<'_, F, E> {
     /// Returns the error, unless it is a cancel of the group or of a scope that the group is in.
     /// That cancel cut the hook short, and the scope returns it, like for a task.
     fn errored(&self, error: E) -> Option<E> {
+        // A foreign cancel, such as the close of a semaphore, is a failure like any other.
         let state = &self.core.state;
         match error
             .cancelled()

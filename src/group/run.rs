@@ -81,6 +81,7 @@ where
         state,
         failures: FailureLog::new(location, begun, options.fatal, options.on_panic),
     };
+
     let group = TaskGroup {
         core,
         releases: Mutex::new(Some(Vec::new())),
@@ -101,7 +102,7 @@ where
     conclude(&group, returned, inside, shown, traced, options.name, begun)
 }
 
-/// Waits for the tasks of a group whose body has ended, and makes the result of the scope.
+/// Waits for the tasks of a group after the end of its body, and makes the result of the scope.
 ///
 /// Apart from [`run`], which is compiled once for each scope of a program.
 #[track_caller]
@@ -115,6 +116,7 @@ fn conclude<T, E: TaskError>(
     begun: Stopwatch,
 ) -> Result<T, GroupError<E>> {
     let core = group.core();
+
     // Until `finish` has returned, nothing may unwind past here: the tasks still borrow.
     let contained = Contained::begin();
     let outcome = match returned {
@@ -124,6 +126,7 @@ fn conclude<T, E: TaskError>(
         }
         Err(payload) => panicked(core, payload),
     };
+
     core.state.finish(core.state.info().location);
     contained.end();
 
@@ -150,6 +153,7 @@ fn open(options: &Options, location: &'static Location<'static>) -> (Arc<GroupSt
         stall_after: options.stall_after,
         stall_policy: options.stall_policy,
     };
+
     let state = GroupState::new(
         options.limit,
         info,
@@ -159,6 +163,7 @@ fn open(options: &Options, location: &'static Location<'static>) -> (Arc<GroupSt
     );
 
     let shown = ShownScope::begin(&state, location);
+
     // Now, since the watcher finds the group there.
     state.ask_for_look();
     (state, shown)
@@ -179,6 +184,7 @@ impl ShownScope {
             group: 0,
             location,
         });
+        // The frame first: a reader finds the thread that has opened a listed group.
         if let Some(lane) = lanes::mine() {
             lane.open(id, state.clone());
         }
@@ -364,6 +370,7 @@ fn report<T, E: TaskError>(
     } else {
         "failed"
     });
+
     if !failures.resumes_panics() {
         return Err(error);
     }

@@ -25,6 +25,7 @@ pub(super) fn conclude<T, E: TaskError>(
     }
 
     let text = Text::of(state, took);
+
     // A second panic would abort the process.
     if thread::panicking() {
         text.log();

@@ -9,10 +9,10 @@ use crate::cancel::WorstLatencies;
 /// The tasks of a group, daemons included: how many are in each state, how long they waited for
 /// permits, and how long they took to end once they were cancelled.
 ///
-/// Each task is in one of `queued`, `running`, `finished`, `failed` and `cancelled`, so these add up
-/// to the number of tasks that were [spawned](Self::spawned). A spawn into a group that is cancelled
-/// or has closed is not counted: its handle says [`NeverRan`](TaskStatus::NeverRan). For the tasks
-/// of all groups, see [`taskgroup::stats`](fn@crate::stats).
+/// Each task is in one of `queued`, `running`, `finished`, `failed` and `cancelled`, so these add
+/// up to the number of tasks that were [spawned](Self::spawned). A spawn into a group that is
+/// cancelled or has closed is not counted: its handle says [`NeverRan`](TaskStatus::NeverRan). For
+/// the tasks of all groups, see [`taskgroup::stats`](fn@crate::stats).
 ///
 /// A task can count as queued or running for a moment longer than its handle says: a worker reports
 /// the tasks that it has begun and ended in batches of at most 32, when it takes more tasks or
@@ -43,9 +43,9 @@ pub struct GroupStats {
     pub failed: usize,
     /// Tasks that were cancelled, before they began or after.
     pub cancelled: usize,
-    /// Those of the `failed` tasks that panicked.
+    /// The part of the `failed` tasks that panicked.
     pub panicked: usize,
-    /// Those of the `cancelled` tasks that never began.
+    /// The part of the `cancelled` tasks that never began.
     pub never_ran: usize,
     /// The most tasks that ran at once, and so the most threads that the group had. A task that ran
     /// on the thread that joined it is not counted beside others.
@@ -81,7 +81,7 @@ impl GroupStats {
 
     /// Returns the number of tasks that have begun, whether they have ended or not.
     ///
-    /// A task whose thread the system refused counts as begun and failed.
+    /// A task for which the system refused a thread counts as begun and failed.
     ///
     /// ```
     /// assert_eq!(taskgroup::GroupStats::default().started(), 0);

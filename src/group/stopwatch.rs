@@ -57,6 +57,7 @@ impl Stopwatch {
         match self {
             Stopwatch::Precise(start) => start.elapsed().into(),
             Stopwatch::Coarse(start) => {
+                // In steps, so that a report does not claim a precision that the clock lacks.
                 let elapsed = coarse::now().map_or(Duration::ZERO, |now| now.saturating_sub(start));
                 Elapsed::in_steps(elapsed, coarse::step())
             }

@@ -24,7 +24,9 @@ impl Counts {
     /// Adds to a count. For the owner of the lane.
     #[inline]
     pub(super) fn add(&self, count: usize, by: u64) {
+        // Invariant 1: the owner alone writes, so a load and a store do.
         let count = &self.0[count];
+
         // Release pairs with the acquire in `get`: a thread that sees this count sees all counts
         // that came before it, on whatever threads.
         count.store(count.load(Relaxed) + by, Release);

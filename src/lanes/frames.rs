@@ -14,11 +14,12 @@ const PIECE: usize = 8;
 /// has this bit.
 const STARTING: u64 = 1 << 63;
 
-/// In the number of a task that is being started: nothing but its end lets the call of `start` go on.
+/// In the number of a task that is being started: nothing but its end lets the call of `start` go
+/// on.
 const WITHOUT_READY: u64 = 1 << 62;
 
-/// In the number of times that a frame was told of a cancel: the frame is a task, which has seen its
-/// own cancel. In one word with the number, so that a push need not set it back.
+/// In the number of times that a frame was told of a cancel: the frame is a task, which has seen
+/// its own cancel. In one word with the number, so that a push need not set it back.
 const HAS_SEEN: u32 = 1 << 31;
 
 /// What a thread is inside of.
@@ -157,7 +158,7 @@ pub(crate) struct StartMark {
 }
 
 impl StartMark {
-    /// Shows the task as one of its group like any other. For any thread.
+    /// Shows that `start` does not wait for the task any more. For any thread.
     ///
     /// The cell may have got another frame since. No two tasks have one number, so that frame keeps
     /// its mark.
@@ -219,6 +220,7 @@ impl Frames {
     #[inline(always)]
     pub(super) fn push(&self, frame: Frame) {
         let depth = self.depth();
+
         // Most stacks are no deeper than the first piece, which needs no call.
         match self.first.frames.get(depth as usize) {
             Some(cell) => cell.set(frame),
@@ -245,6 +247,7 @@ impl Frames {
     #[cold]
     fn deep(&self, index: usize, makes: bool) -> Option<&FrameCell> {
         let mut piece = &self.first;
+
         // A reader makes no piece: the dump must not allocate.
         for _ in 0..index / PIECE {
             piece = if makes {
@@ -261,6 +264,7 @@ impl Frames {
         let Some(index) = self.depth().checked_sub(1) else {
             return;
         };
+
         let Some(cell) = self.deep(index as usize, false) else {
             return;
         };
@@ -268,6 +272,7 @@ impl Frames {
         cell.told_at.store(Some(location));
         let told = cell.told.load(Relaxed);
         let times = (told & !HAS_SEEN).saturating_add(1).min(HAS_SEEN - 1);
+
         // Release: a reader that sees the count finds a place of this frame, and none of a frame
         // that had the cell before.
         cell.told.store(told & HAS_SEEN | times, Release);
@@ -282,6 +287,8 @@ impl Frames {
         let Some(cell) = self.running_task() else {
             return;
         };
+
+        // Before `to_sight`, which walks up the tree of tokens: only the first sight pays for it.
         let told = cell.told.load(Relaxed);
         if told & HAS_SEEN != 0 {
             return;
@@ -289,6 +296,7 @@ impl Frames {
 
         if let Some(nanos) = to_sight(cell.group.load(Relaxed)) {
             cell.to_sight.store(nanos, Relaxed);
+            // The owner alone reads the time; the order is for the count that shares the word.
             cell.told.store(told | HAS_SEEN, Release);
         }
     }
@@ -300,8 +308,8 @@ impl Frames {
         has_seen.then(|| cell.to_sight.load(Relaxed))
     }
 
-    /// Returns the frame of the task whose code this thread runs. None if code runs that belongs to
-    /// no task, such as a callback. For the owner.
+    /// Returns the frame of the task that this thread runs. None if the code that runs belongs
+    /// to no task, such as a callback. For the owner.
     fn running_task(&self) -> Option<&FrameCell> {
         let mut task = None;
         let mut rest = self.depth() as usize;

@@ -94,6 +94,7 @@ impl HeldObjects {
         if let Some(cell) = self.cells.get(count as usize) {
             cell.set(object, access, depth, location);
         }
+
         // Those for which there is no room are counted.
         self.count.store(count.wrapping_add(1), Relaxed);
     }
@@ -102,6 +103,7 @@ impl HeldObjects {
     #[inline(always)]
     pub(super) fn remove(&self, object: usize, location: Option<&'static Location<'static>>) {
         let last = self.count.load(Relaxed).wrapping_sub(1);
+
         // The object that was taken last is mostly given back first.
         match self.cells.get(last as usize) {
             Some(cell) if cell.is_entry(object, location) => {
@@ -198,11 +200,12 @@ impl HeldCell {
     ) {
         self.location.store(Some(location));
         self.depth.store(depth | access.bit(), Relaxed);
+
         // Release: a reader that sees the object sees its place.
         self.object.store(object, Release);
     }
 
-    /// If it was taken deeper than at `depth`, it was taken there.
+    /// Counts the object as taken at `depth`, if it was taken deeper.
     pub(super) fn rise(&self, depth: u32) {
         // The mark of a shared object is above any depth, and stays.
         let taken = self.depth.load(Relaxed);

@@ -1,4 +1,4 @@
-//! Stands in for the registry of lanes in a loom model, whose threads have none.
+//! Stands in for the registry of lanes in a loom model, where threads have no lanes.
 
 use super::lane::Lane;
 

@@ -1,4 +1,4 @@
-//! How a thread shows what it is inside of.
+//! How a thread shows the code that it is inside of.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -9,7 +9,7 @@ use super::mine;
 
 /// While it lives, the lane of this thread shows a frame.
 ///
-/// It holds nothing, since a task has one: what is moved through memory costs more than the look
+/// It holds nothing, since a task has one: to move a value through memory costs more than the look
 /// for the lane. A thread that has no lane at the push has none at the pop.
 #[must_use = "the frame is gone at once if this is not kept"]
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
     })
 }
 
-/// Returns how long after its cancel the task in the innermost frame of this thread first saw it, if
-/// it has.
+/// Returns how long after its cancel the task in the innermost frame of this thread first saw it,
+/// if it has.
 pub(crate) fn to_sight() -> Option<Duration> {
     mine()?.to_sight().map(Duration::from_nanos)
 }

@@ -115,6 +115,7 @@ fn take_index() -> Option<u32> {
         let lanes = (0..FIRST << segment).map(|_| Lane::new());
         lanes.collect()
     });
+
     // Release: a reader that sees the count finds the segment.
     MADE.store(index + 1, Release);
     Some(index)

@@ -37,6 +37,7 @@ impl Version {
         // fault: data-is-written-before-the-odd-version
         release_fence(); // between the odd version and the data
         write();
+
         // Release: a reader that sees this version sees the data of it.
         self.0.store(version.wrapping_add(2), Ordering::Release);
     }

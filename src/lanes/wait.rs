@@ -61,7 +61,7 @@ pub(super) fn address<T: ?Sized>(object: &T) -> usize {
     std::ptr::from_ref(object).cast::<()>().addr()
 }
 
-/// What may end a wait besides what it is for.
+/// What may end a wait besides its object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct WaitFlags {
     /// A cancel of the scope ends it.
@@ -134,7 +134,7 @@ impl WaitCell {
         }
     }
 
-    /// Under the version.
+    /// Shows a wait. Under the version.
     #[inline]
     pub(super) fn set(
         &self,
@@ -151,12 +151,14 @@ impl WaitCell {
         } else {
             0
         };
+
         let limited = if flags.is_limited { IS_LIMITED } else { 0 };
         let foreign = if flags.is_foreign { IS_FOREIGN } else { 0 };
         self.flags.store(cancellable | limited | foreign, Relaxed);
         let Share { taken, of } = flags.share;
         let share = u32::from(taken) << 16 | u32::from(of);
         self.share.store(share, Relaxed);
+
         // Not asleep yet: a wait that ends before its thread sleeps reads no clock.
         self.since.store(0, Relaxed);
         self.location.store(Some(location));
@@ -173,8 +175,9 @@ impl WaitCell {
         self.kind.store(0, Relaxed);
     }
 
-    /// Under the version.
+    /// Returns the wait, if there is one. Under the version.
     pub(super) fn view(&self) -> Option<WaitView> {
+        // The parts may belong to two waits. The caller's version tells, and drops such a view.
         let kind = self.kind.load(Relaxed);
         let location = self.location.load()?;
         let flags = self.flags.load(Relaxed);

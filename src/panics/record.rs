@@ -35,6 +35,7 @@ impl Identity {
             None => payload.downcast_ref::<String>().map(String::as_str),
         };
 
+        // The address alone may be reused, and the text alone is not unique.
         match text {
             Some(text) => Identity::Text {
                 address: text.as_ptr().addr(),

@@ -310,6 +310,7 @@ impl Command {
         if self.stdin.takes(unchosen) {
             self.inner.stdin(unchosen.or_inherited(nothing));
         }
+
         if self.stdout.takes(unchosen) {
             self.inner.stdout(unchosen.or_inherited(pipe));
         }

@@ -174,6 +174,7 @@ fn pause(
     if is_blind {
         limit = look.shorten(limit);
     }
+
     // The thread runs in no scope, so there is no cancel to see.
     readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
     watched[wakers..].iter().any(Watched::is_ready)

@@ -136,6 +136,7 @@ impl Process {
     /// Sends the child, or its group, SIGKILL, unless it has been reaped.
     pub(super) fn kill(&self) -> io::Result<()> {
         let mut state = self.state.lock();
+
         // A child that is gone has no pid any more: invariant 1. A child that has ended may have
         // left others of its group.
         if self.peek(&mut state).is_err() {

@@ -193,6 +193,7 @@ impl AsFd for ChildStdin {
 
         let open = self.descriptor();
         let open = open.expect("the wait for the child has not closed its standard input");
+
         // Another thread may have lent it meanwhile, which is the same.
         self.lent.get_or_init(|| open).as_fd()
     }
@@ -224,9 +225,11 @@ impl From<ChildStdin> for OwnedFd {
     #[track_caller]
     fn from(stdin: ChildStdin) -> Self {
         let ChildStdin { open, lent } = stdin;
+
         // Both hold the same descriptor, if it was lent. `or` drops one of the references.
         let (open, lent) = (open.into_inner(), lent.into_inner());
         let open = open.or(lent);
+
         // No call has a reference: it would borrow the handle.
         let only = open.and_then(Arc::into_inner);
         only.expect("the wait for the child has not closed its standard input")

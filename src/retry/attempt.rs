@@ -1,4 +1,4 @@
-//! What an attempt is told.
+//! The number and the time of an attempt, for the closure of a retry.
 
 use std::time::{Duration, Instant};
 

@@ -58,7 +58,8 @@ impl Bindings {
     }
 }
 
-/// While it lives, the thread has other bindings. Its drop restores the bindings before.
+/// While it lives, the thread has other bindings. Its drop restores the bindings before
+/// (invariant 1 of [`scoped`](super)).
 struct Bound {
     before: Bindings,
 }

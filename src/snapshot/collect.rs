@@ -147,6 +147,7 @@ fn thread_name(
         let same = before.filter(|before| ***before == *name);
         Some(same.map_or_else(|| Arc::from(name), Arc::clone))
     })?;
+
     // The thread of the view may have ended, and its lane be another thread's by now.
     Ok(name.filter(|_| lane.is_still(view)))
 }

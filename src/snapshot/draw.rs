@@ -44,6 +44,7 @@ impl fmt::Display for Snapshot {
         for group in &self.groups {
             drawing.group(group, &[]);
         }
+
         for thread in &self.threads {
             drawing.task(thread, &[]);
         }
@@ -66,6 +67,7 @@ impl fmt::Display for Snapshot {
             let parts = counted(self.incomplete, "part");
             write!(f, "\n{parts} left out: being written at that moment")?;
         }
+
         for note in &self.notes {
             write!(f, "\nnote: {note}")?;
         }
@@ -95,17 +97,20 @@ impl fmt::Display for Wait {
         if let Some(location) = self.location {
             write!(f, " ({})", Place(location))?;
         }
+
         if let Some(object) = self.object {
             write!(f, " {object}")?;
         }
         if let Some(target) = &self.target {
             write!(f, ", {}", Name(target))?;
         }
+
         // The threads that hold the object have lines of their own, below the task.
         if self.held_by.is_empty() && !self.holders.is_empty() {
             let tasks = self.holders.iter().map(|task| format!("task {}", task.0));
             write!(f, " of {}", tasks.collect::<Vec<_>>().join(", "))?;
         }
+
         // A thread that has not slept yet has no time to show.
         if !self.since.is_zero() {
             write!(f, ", asleep for {}", Span(self.since))?;
@@ -126,11 +131,13 @@ type Branches<'a> = &'a [bool];
 impl Drawing {
     fn group(&mut self, group: &GroupSnapshot, branches: Branches<'_>) {
         self.line(branches, &heading(group));
+
         // It stands too deep for its place in the tree.
         if let (true, Some(task)) = (branches.is_empty(), group.opened_in) {
             let text = format!("opened in task {}", task.0);
             self.below(branches, Children::Follow, &text);
         }
+
         // The cause is a text of the user's and may have several lines.
         if let Some(cancelled) = &group.cancelled {
             let text = cancelled.to_string();
@@ -148,6 +155,7 @@ impl Drawing {
             .chain(begun)
             .chain(shown)
             .collect();
+
         // The group counts more queued tasks than it lists, if there are many.
         let hidden = group.queued.saturating_sub(MOST_QUEUED.min(queued.len()));
 
@@ -168,12 +176,14 @@ impl Drawing {
         } else {
             Children::Follow
         };
+
         if let Some(wait) = &task.waits {
             // One line for each, since several threads can hold one lock to read.
             for holder in &wait.held_by {
                 self.below(branches, children, &held_by(holder));
             }
         }
+
         // What keeps a cancel from the task, or lets another one in.
         for inside in &task.inside {
             let region = region(inside.region);
@@ -183,6 +193,7 @@ impl Drawing {
                 &format!("inside {region} ({})", Place(inside.location)),
             );
         }
+
         // A task that was told of its cancel and goes on is why a scope does not end.
         if let (1.., Some(at)) = (task.told, task.told_at) {
             let times = counted(task.told as usize, "time");
@@ -249,15 +260,18 @@ fn heading(group: &GroupSnapshot) -> String {
         }
         None => format!("group {} ({})", group.id.0, Place(group.location)),
     };
+
     // The usual policy goes without saying.
     if !matches!(group.policy, "" | USUAL_POLICY) {
         let _ = write!(text, ", {}", group.policy);
     }
+
     // What else may keep tasks from beginning, or end them.
     if let Some(limit) = group.limit {
         let (total, held, lent) = (limit.total, limit.held, limit.lent);
         let _ = write!(text, ", limit {total} ({held} held, {lent} lent)");
     }
+
     if let Some(remaining) = group.remaining {
         let _ = write!(text, ", {} left", Span(remaining));
     }
@@ -275,6 +289,7 @@ fn describe(task: &TaskSnapshot) -> String {
         }
         (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Place(task.location)),
     };
+
     // The name helps in a debugger, the number in the tools of the system.
     match (&task.thread, task.system_thread) {
         (Some(name), Some(number)) => {
@@ -303,6 +318,7 @@ fn describe(task: &TaskSnapshot) -> String {
         (TaskState::Dropping, None) => "drops its values".to_owned(),
         (_, None) => "running".to_owned(),
     };
+
     let _ = write!(text, ": {doing}");
     text
 }
@@ -310,6 +326,7 @@ fn describe(task: &TaskSnapshot) -> String {
 /// Says which thread holds an object, and where it took it.
 pub(crate) fn held_by(holder: &Holder) -> String {
     let mut text = String::from("held by ");
+
     // The task is known by its number; a thread outside of tasks only by its name.
     match (holder.task, &holder.name, &holder.thread) {
         (Some(task), Some(name), _) => {
@@ -323,6 +340,7 @@ pub(crate) fn held_by(holder: &Holder) -> String {
         }
         (None, _, None) => text.push_str("a thread"),
     }
+
     if let Some(location) = holder.location {
         let _ = write!(text, ", taken at {}", Place(location));
     }

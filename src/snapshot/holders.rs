@@ -1,4 +1,4 @@
-//! Which threads hold what others wait for, as far as that is true at one moment.
+//! The threads that hold the objects of waits, as far as both are true at one moment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ impl Holders {
     pub(super) fn of(threads: &[Thread]) -> Self {
         let mut by_object: HashMap<usize, Vec<Candidate>> = HashMap::new();
         for thread in threads {
+            // Objects are compared by address: it cannot be reused while a thread waits for one.
             for held in &thread.lane.held {
                 by_object.entry(held.object).or_default().push(Candidate {
                     source: thread.source,
@@ -52,6 +53,7 @@ impl Holders {
             .iter()
             .filter_map(|candidate| candidate.look(address));
         let holders: Vec<_> = holding.take(MOST_HOLDERS).collect();
+
         // An unlock is shown a moment after it. Of two threads that seem to hold what only one can,
         // it is not known which does.
         if holders.len() > 1 && is_exclusive(kind) {
@@ -69,6 +71,7 @@ impl Holders {
 /// Whether a thread is still in the wait in which it was read.
 pub(super) fn still_waits(thread: &Thread) -> bool {
     let again = thread.source.view().and_then(Result::ok);
+
     // Invariant 3 of the lanes: the same version and a wait mean the same wait.
     again.is_some_and(|view| {
         view.number == thread.lane.number
@@ -82,6 +85,7 @@ impl Candidate {
     fn look(&self, address: usize) -> Option<Holder> {
         let view = self.source.view()?.ok()?;
         let held = view.held.iter().find(|held| held.object == address)?;
+
         // Another thread may have the lane by now.
         if view.number != self.number {
             return None;
@@ -93,6 +97,7 @@ impl Candidate {
             let names = self.source.names().ok()?.into_iter();
             names.rev().find(|(of, _)| *of == task.0)
         });
+
         Some(Holder {
             task,
             name: name.map(|(_, name)| name.into()),

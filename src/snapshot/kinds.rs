@@ -1,4 +1,4 @@
-//! What a task is, what it does, and what it is inside of.
+//! The kinds and states of a task, and the regions around its code.
 
 use std::panic::Location;
 

@@ -74,6 +74,7 @@ impl Parts {
             };
             (number, parts)
         });
+
         let mut parts = Parts {
             // Most threads have one node.
             nodes: Vec::with_capacity(collected.threads.len()),
@@ -83,6 +84,7 @@ impl Parts {
             now: Instant::now(),
             holders: Holders::of(&collected.threads),
         };
+
         for thread in &collected.threads {
             parts.add_thread(thread);
         }
@@ -93,6 +95,7 @@ impl Parts {
             let tasks = std::mem::take(&mut group.view.tasks).into_iter();
             queued.extend(tasks.map(|task| (*number, Listed::InQueue, task)));
         }
+
         for batch in collected.batches {
             let tasks = batch.tasks.into_iter();
             queued.extend(tasks.map(|task| (batch.group, Listed::InBatch, task)));
@@ -101,7 +104,7 @@ impl Parts {
         parts
     }
 
-    /// Returns what there is to say about what the system does not tell.
+    /// Returns a note if the system did not tell what threads do.
     pub(super) fn note(&self) -> Option<String> {
         self.kernel.note()
     }
@@ -109,6 +112,7 @@ impl Parts {
     /// Adds the nodes of one thread.
     fn add_thread(&mut self, thread: &Thread) {
         let mut inner: Vec<usize> = Vec::new();
+
         // Regions outside of any node belong to the first node inside of them.
         let mut outside = Vec::new();
 

@@ -1,7 +1,7 @@
 //! The serialised form of a snapshot, for feature `serde`.
 //!
 //! It is flat: groups and tasks are two lists, and each says in what it stands. So a reader needs
-//! no recursion, however deep scopes are nested, and a parent comes before what is in it. The form
+//! no recursion, however deep scopes are nested, and a parent comes before its children. The form
 //! has a version, [`Snapshot::VERSION`]. `docs/seeing.md` describes it; within a version fields are
 //! only added.
 
@@ -17,7 +17,7 @@ use super::{
 use crate::blocking::Abandoned;
 use crate::cancel::{CancelCause, Cancelled};
 
-/// Serialises as an object whose first field is `version`.
+/// Serialises as an object with `version` as its first field.
 ///
 /// ```
 /// let json = serde_json::to_string(&taskgroup::snapshot())?;
@@ -31,6 +31,7 @@ impl Serialize for Snapshot {
             |group, parent| groups.push(Group::of(group, parent)),
             |task, group| tasks.push(Task::of(task, group)),
         );
+
         let whole = Whole {
             version: Self::VERSION,
             groups,

@@ -37,11 +37,13 @@ impl Parts {
         let Some(node) = &self.nodes[last] else {
             return;
         };
+
         let has_seen_cancel = node.task.told != 0;
         let found = match &thread.lane.wait {
             Some(wait) => self.waiting(thread, wait, has_seen_cancel),
             None => self.outside_of_a_wait(thread, has_seen_cancel),
         };
+
         if let (Some((state, waits)), Some(node)) = (found, &mut self.nodes[last]) {
             // A destructor that is blocked in other code is a destructor all the same.
             if node.task.state != TaskState::Dropping || state == TaskState::Waiting {
@@ -65,6 +67,7 @@ impl Parts {
             Object::At(address) => self.holders.hold(address, kind, thread),
             _ => Vec::new(),
         };
+
         let mut holders: Vec<_> = held_by.iter().filter_map(|holder| holder.task).collect();
         if let Object::Task(task) = wait.object {
             holders.push(TaskId(task));
@@ -105,7 +108,8 @@ impl Parts {
             Doing::Unknown => return Some((TaskState::Elsewhere, None)),
         };
 
-        // There is no place and no age: the thread notes nothing at a call that is not of this crate.
+        // There is no place and no age: the thread notes nothing at a call that is not of this
+        // crate.
         let waits = Wait {
             what: format!("{call} (system call, not of this crate)").into(),
             location: None,
@@ -151,6 +155,7 @@ impl Parts {
 
 /// The wait for a task that runs on the thread of its joiner.
 fn in_place(task: TaskId, has_seen_cancel: bool) -> Wait {
+    // No object, place or age: the thread does not sleep, and the task below shows what it does.
     Wait {
         what: "a task that runs in place".into(),
         location: None,

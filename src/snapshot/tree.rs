@@ -62,6 +62,7 @@ fn finish(mut parts: Parts) -> (Vec<GroupSnapshot>, Vec<TaskSnapshot>) {
             None => roots.push(group),
         }
     }
+
     roots.reverse();
 
     let apart = parts.nodes.into_iter().flatten();
@@ -90,6 +91,7 @@ fn order(parts: &Parts) -> Vec<OpenAt> {
         let node = node.as_ref();
         node.is_some_and(|node| node.place == Place::Apart)
     });
+
     for (index, _) in apart {
         order.extend(inside(parts, index, 0, &mut opened));
     }
@@ -139,6 +141,7 @@ fn assemble(parts: &mut Parts, number: u64, opened_in: Option<TaskId>) -> Option
     let GroupParts {
         view, body, tasks, ..
     } = parts.groups.remove(&number)?;
+
     // A node stands in one group, so it is moved there and not copied.
     let mut take = |index: usize| parts.nodes[index].take().map(|node| in_order(node.task));
     let tasks: Vec<_> = tasks.into_iter().filter_map(&mut take).collect();
@@ -153,6 +156,7 @@ fn assemble(parts: &mut Parts, number: u64, opened_in: Option<TaskId>) -> Option
         let wait = body.waits.as_ref();
         wait.is_some_and(|wait| wait.what == label::SCOPE_END)
     });
+
     Some(GroupSnapshot {
         id: TokenId(number),
         name: view.name.map(Into::into),

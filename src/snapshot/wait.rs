@@ -87,8 +87,8 @@ impl Holder {
 }
 
 /// Tells the objects apart that are waited for. It is an address in disguise: no two objects that
-/// live at the same time have one id, and all snapshots and reports name an object alike for as long
-/// as it stays in its place.
+/// live at the same time have one id, and all snapshots and reports name an object alike for as
+/// long as it stays in its place.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -165,13 +165,13 @@ impl Wait {
         self.target.as_deref()
     }
 
-    /// Returns the group that the wait is for the tasks of, at the end of a scope or in
+    /// Returns the group, if the wait is for its tasks: at the end of a scope, or in
     /// [`as_completed`](crate::TaskGroup::as_completed) and its kin.
     pub fn group(&self) -> Option<TokenId> {
         self.group
     }
 
-    /// Returns the tasks that the wait is for: those that hold the lock, make the value, or are
+    /// Returns the tasks that the wait is for: the tasks that hold the lock, make the value, or are
     /// joined. Empty if that is not known, such as for a message that any sender could send.
     pub fn holders(&self) -> &[TaskId] {
         &self.holders

@@ -5,7 +5,7 @@ use crate::blocking::Abandoned;
 
 /// A picture of all groups and tasks of the process, taken by [`snapshot`](crate::snapshot).
 ///
-/// It owns what it has, and keeps no task, result, token or primitive alive. Its `Display` draws
+/// It owns its contents, and keeps no task, result, token or primitive alive. Its `Display` draws
 /// the tree.
 ///
 /// ```
@@ -116,6 +116,7 @@ impl<'a> Walk<'a> {
         let threads = snapshot.threads.iter().rev();
         let threads = threads.map(|thread| Visited::Task(thread, None));
         let groups = snapshot.groups.iter().rev();
+
         // Groups that stand too deep come after the threads, which may have opened them.
         let (deep, groups): (Vec<_>, Vec<_>) = groups.partition(|group| group.opened_in.is_some());
         let deep = deep.into_iter().map(Visited::Group);

@@ -9,8 +9,8 @@
 //! | the reporter, started for the first job | takes the snapshot, writes, calls hooks and the subscriber | yes |
 //! | the thread that ends a scope | leaves the list of open groups, then asks whether it was reported | no |
 //!
-//! A second reporter comes only while a hook, the subscriber or stderr keeps the first. It leaves out
-//! the hooks that are running.
+//! A second reporter comes only while a hook, the subscriber or stderr keeps the first. It leaves
+//! out the hooks that are running.
 //!
 //! # States of a scope
 //!
@@ -34,11 +34,12 @@
 //!
 //! # Lock order
 //!
-//! The lock of the list of a lane, which is only tried, and inside it the locks of a group's node and
-//! queue, which are only tried too. The lock of the watch and the lock of the reporter are taken with
-//! no other lock held.
+//! The lock of the list of a lane, which is only tried, and inside it the locks of a group's node
+//! and queue, which are only tried too. The lock of the watch and the lock of the reporter are
+//! taken with no other lock held.
 //!
-//! A scope that ends in time pays nothing for this at its end, but for one load if it was cancelled.
+//! A scope that ends in time pays nothing for this at its end, but for one load if it was
+//! cancelled.
 
 #![cfg_attr(loom, allow(dead_code, reason = "time stands still in a model"))]
 

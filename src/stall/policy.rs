@@ -20,9 +20,9 @@ pub enum StallPolicy {
     /// The stall is reported, and the scope waits on.
     #[default]
     Report,
-    /// The stall is reported. The scope panics once all its tasks have ended, and its value or error
-    /// has been dropped. A panic of the body comes first, and the stall is logged with `tracing` at
-    /// error level. So it is if the scope is opened in a destructor during a panic.
+    /// The stall is reported. The scope panics once all its tasks have ended, and its value or
+    /// error has been dropped. A panic of the body comes first, and the stall is logged with
+    /// `tracing` at error level. So it is if the scope is opened in a destructor during a panic.
     Panic,
     /// The process aborts after the first report.
     Abort,

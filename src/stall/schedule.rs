@@ -7,8 +7,8 @@ const NEVER: u64 = u64::MAX;
 
 /// The instant of the next look that some thread has asked for, in a word.
 ///
-/// A thread that asks has made its scope visible before: it has cancelled it, or opened it. If a look
-/// is asked for already that is early enough, it does not tell the timer.
+/// A thread that asks has made its scope visible before: it has cancelled it, or opened it. If a
+/// look is asked for already that is early enough, it does not tell the timer.
 ///
 /// # Memory ordering
 ///
@@ -38,8 +38,8 @@ impl Schedule {
         before > at
     }
 
-    /// Begins a look. Returns the instant that it was asked for. What other threads ask for from now
-    /// on is for the next look.
+    /// Begins a look. Returns the instant that it was asked for. What other threads ask for from
+    /// now on is for the next look.
     pub(crate) fn begin(&self) -> u64 {
         // Acquire: the scopes of all threads that have asked before.
         //

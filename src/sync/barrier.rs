@@ -155,6 +155,7 @@ impl Barrier {
         };
 
         spin(|| entered.is_granted());
+
         // The threads that came before it show themselves.
         let what = WaitKind::Barrier.on(entered.object());
         let what = what.with_share(1, self.size);

@@ -17,8 +17,8 @@ const SECOND: u128 = 1_000_000_000;
 /// A rate with its burst. Times are durations since some beginning.
 //
 // A `Duration` has less than 2^94 nanoseconds. So an interval is below 2^94, a time and a burst are
-// below 2^126, and a theoretical arrival time, which is at most a burst ahead of the clock, is below
-// 2^127. Another burst on top of it still fits into 128 bits.
+// below 2^126, and a theoretical arrival time, which is at most a burst ahead of the clock, is
+// below 2^127. Another burst on top of it still fits into 128 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
     /// The units of a nanosecond: the permits of a period.

@@ -100,6 +100,7 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     #[inline]
     fn drop(&mut self) {
+        // The lane before the queue, so that a waiter which is told finds no holder that has gone.
         context::lock_released();
         lanes::unlocked(&self.base.queue, self.location());
         self.base.queue.unlocked();

@@ -100,6 +100,7 @@ impl LockQueue {
             Access::Read => WRITER | HANDED,
             Access::Write => HANDED,
         };
+
         // Relaxed: only fairness depends on it, and a thread that has just unlocked sees the flags
         // that it set itself.
         self.flags.load(Ordering::Relaxed) & barring != 0
@@ -383,6 +384,7 @@ impl LockQueueState {
         }
 
         self.woken = told.len();
+
         // Invariant 5: set with the word to try, in one critical section.
         self.handed |= !told.is_empty() && self.hand_over.is_due();
         for waiter in told {

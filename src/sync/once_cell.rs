@@ -154,6 +154,7 @@ impl<T> OnceCell<T> {
 
         // It does not fail: no other thread sets the value while this one has the turn.
         let _ = self.value.set(value);
+
         // With the value in place, this lets all waiting threads go on.
         drop(turn);
         Ok(self.made())
@@ -224,6 +225,7 @@ impl<T> OnceCell<T> {
     /// ```
     pub fn set(&self, value: T) -> Result<(), T> {
         let state = self.state.lock();
+
         // No thread waits while none makes the value, so none has to be woken.
         if state.busy {
             Err(value)

@@ -88,7 +88,7 @@ macro_rules! permit {
             ///
             /// # Panics
             ///
-            /// If they are permits of another semaphore. Then those of `other` are returned.
+            /// If they are permits of another semaphore. The permits of `other` are returned then.
             ///
             /// ```
             /// # fn main() -> Result<(), taskgroup::Cancelled> {

@@ -249,6 +249,7 @@ impl RateLimiter {
     /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: u32) -> Result<(), Cancelled> {
+        // Such a call would never end, so it is a fault of the caller also in a cancelled scope.
         let burst = self.rate.burst();
         assert!(
             count <= burst.get(),
@@ -395,7 +396,7 @@ mod tests {
     use super::*;
     use crate::waiting::{Position, Slot, Waiter};
 
-    /// A rate of one permit a second whose burst of five is used up, and a queue.
+    /// A rate of one permit a second, with its burst of five used up, and a queue.
     struct Line {
         rate: Gcra,
         state: RateState,

@@ -106,6 +106,7 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> Result<ReadGuard<'_, T>, Cancelled> {
         context::check()?;
+
         // Unlike `try_read`, this does not go past a writer that waits.
         if !self.base.queue.bars(Access::Read) {
             if let Some(data) = self.data.try_read() {

@@ -145,9 +145,8 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS): those that are
-    /// free and those that are out, unless they were [forgotten](super::Permit::forget). Then none
-    /// were added.
+    /// If the semaphore would have more than [`MAX_PERMITS`](Self::MAX_PERMITS). Permits that are
+    /// out count too, unless they were [forgotten](super::Permit::forget). No permit is added then.
     ///
     /// ```
     /// # fn main() -> Result<(), taskgroup::Cancelled> {
@@ -255,6 +254,7 @@ impl Semaphore {
         };
 
         let mut word = self.word.load(Ordering::Relaxed);
+
         // Invariant 1.
         while word & (QUEUED | CLOSED) == 0 && word >= needed {
             // Acquire pairs with the release in `put_back`.

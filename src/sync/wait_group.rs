@@ -238,8 +238,8 @@ impl WaitGroupState {
     /// `true`.
     fn leave(&self, queue: &mut WaitQueue<()>, wakes: &mut Wakes) -> bool {
         // Invariant 1. Acquire pairs with the release in `leave_quickly`, for this thread and for
-        // the waiters, which read their grants. No release: the lock of the queue, which each caller
-        // holds, orders this call with later ones.
+        // the waiters, which read their grants. No release: the lock of the queue, which each
+        // caller holds, orders this call with later ones.
         let was_last = self.count.fetch_sub(1, Ordering::Acquire) == 1;
         if was_last {
             queue.grant_all(Grant::Given, wakes);

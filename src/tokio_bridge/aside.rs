@@ -60,6 +60,7 @@ fn send_thread() -> io::Result<()> {
 
     aside.coming += 1;
     let idle = aside.idle.pop();
+
     // To start a thread takes long, and the thread that comes needs the lock.
     drop(aside);
 

@@ -75,6 +75,7 @@ pub fn token_from(token: &CancellationToken) -> (CancelToken, Link) {
     if poll.is_pending() {
         return (ours, Link(Kept::From(cancelled)));
     }
+
     // No other thread has the token yet, so none is to be woken.
     ours.node().cancel(cause(), Location::caller());
     (ours, Link(Kept::Nothing))

@@ -45,7 +45,7 @@
 // 1. A cancel that was seen on one side reaches the other: dropping the [`Link`] afterwards does
 //    not take it back. A handler that is dropped because of the cancel often holds the link.
 // 2. A link acts in one direction. A token that was made from another token never cancels it, so
-//    there are no circles.
+//    there are no cycles.
 // 3. The closure of [`spawn_blocking`] is taken once: by the thread that runs it, or by the drop
 //    of its future.
 //

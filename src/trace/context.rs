@@ -180,16 +180,20 @@ impl Inside {
     /// Leaves the spans, those that the code has left entered, and the dispatcher, in this order
     /// (invariant 5).
     pub(super) fn leave(self, context: &Context) {
+        // The innermost first. A panic of the subscriber must not keep the others from being left.
         let dispatch = &context.dispatch;
         if let Some(id) = self.entered {
             contain(|| dispatch.exit(&id));
         }
+
         if self.in_users_span {
             context
                 .users_span()
                 .with_subscriber(|(id, dispatch)| contain(|| dispatch.exit(id)));
         }
 
+        // Spans that the task has entered and not left. A subscriber that does not leave a span
+        // must not hold this thread for ever.
         if let Some(before) = self.before {
             for _ in 0..PATIENCE {
                 match contain(|| current(dispatch)).flatten() {

@@ -34,7 +34,7 @@ pub(crate) fn failed(how: FailedHow, cause: &dyn Display, after_cancel: bool) {
     });
 }
 
-/// Whether the subscriber wants the failures of isolated tasks, whose text is made for it alone.
+/// Whether the subscriber wants the failures of isolated tasks: their text is made for it alone.
 pub(crate) fn wants_failures() -> bool {
     is_on() && tell(|| tracing::enabled!(target: "taskgroup", Level::DEBUG)) == Some(true)
 }
@@ -69,7 +69,7 @@ pub(crate) fn refused(reason: &dyn Display) {
     }
 }
 
-/// Logs the failure of an isolated task whose result was dropped.
+/// Logs the failure of an isolated task after the drop of its result.
 pub(crate) fn untaken(text: &str) {
     log(|| {
         warn_event!("the failure of an isolated task was never taken out of its handle: {text}")

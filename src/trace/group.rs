@@ -95,6 +95,7 @@ impl GroupTrace {
             opened: Instant::now(),
             later: Mutex::new(Vec::new()),
         };
+
         Some(Box::new(GroupTrace {
             live: Mutex::new(Some(Arc::new(live))),
             never_ran: PlainUsize::new(0),
@@ -105,6 +106,7 @@ impl GroupTrace {
     #[cold]
     pub(crate) fn enter(&self) -> Option<Box<GroupRun>> {
         let live = self.live()?;
+
         // The context goes to the tasks that the body spawns.
         let entered = live.enter();
         Some(Box::new(GroupRun {
@@ -131,7 +133,7 @@ impl GroupTrace {
         self.say(Later::Cancelled(cancel));
     }
 
-    /// Logs the failure of an isolated task whose result was dropped.
+    /// Logs the failure of an isolated task after the drop of its result.
     pub(crate) fn untaken(&self, text: String) {
         self.say(Later::Untaken(text));
     }
@@ -149,6 +151,7 @@ impl GroupTrace {
     /// Says something now, or at the end of the group if a destructor of the crate runs.
     fn say(&self, what: Later) {
         match (self.live(), what) {
+            // Invariant 2: no destructor calls the subscriber.
             (Some(live), what) if is_in_destructor() => live.later.lock().push(what),
             (Some(live), what) => live.say(what),
             // The group has ended. A task that is spawned then does not run.
@@ -251,6 +254,7 @@ impl GroupRun {
                 );
             });
         }
+
         // What destructors have left, without the lock: the subscriber is user code.
         let later = std::mem::take(&mut *live.later.lock());
         later.into_iter().for_each(|what| live.say(what));

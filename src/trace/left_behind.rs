@@ -36,6 +36,8 @@ impl LeftBehind {
         if !may_tell() {
             return None;
         }
+
+        // Invariant 4: a subscriber that calls `abandon` is told nothing of that thread.
         if is_telling() {
             return Some(LeftBehind {
                 context: Context::none(),

@@ -98,6 +98,7 @@ impl TaskTrace {
     /// Enters the span of the task on this thread, which runs the task.
     pub(crate) fn begin(self: Arc<Self>) -> Box<TaskRun> {
         let before = replace_innermost(Some(self.context.clone()));
+
         // A task that the subscriber has spawned is in no span (invariant 4).
         let inside = (!self.silent).then(|| Inside::enter(&self.context, &self.span));
         Box::new(TaskRun {
@@ -134,6 +135,7 @@ impl TaskTrace {
         if let Some(begun) = begun {
             contain(|| self.span.record("ran", since(begun)));
         }
+
         if let Some(to_sight) = to_sight {
             contain(|| self.span.record("cancel_to_sight", to_sight.as_secs_f64()));
         }

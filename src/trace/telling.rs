@@ -6,8 +6,8 @@ use std::mem;
 use crate::facade::catch;
 
 thread_local! {
-    // It has a destructor, so it is out of reach in the destructors that come later: those of
-    // other thread-locals, in which the subscriber is not called.
+    // It has a destructor, so it is out of reach in the later destructors of other thread-locals,
+    // in which the subscriber is not called.
     static THREAD: Thread = const { Thread::new() };
 }
 
@@ -72,6 +72,7 @@ pub(super) fn tell<T>(f: impl FnOnce() -> T) -> Option<T> {
 /// that was entered is left, and a span that was made is closed.
 pub(super) fn contain<T>(f: impl FnOnce() -> T) -> Option<T> {
     let _telling = Flag::set(|thread| &thread.telling);
+
     // `catch` asserts that this thread holds no lock of the crate (invariant 2).
     catch(f)
         // The destructor of the payload is the subscriber's too, and its panic could not be
@@ -163,7 +164,7 @@ mod tests {
                 assert!(may_tell() && tell(|| ()).is_some());
                 thread_ends();
                 assert!(!may_tell() && tell(|| ()).is_none());
-                // What was entered before is still left.
+                // Spans that were entered before are still left.
                 assert!(contain(|| ()).is_some());
             });
         });

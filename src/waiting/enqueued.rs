@@ -1,8 +1,8 @@
 //! The wait of one thread in the queue of one primitive: it enters, blocks, and settles.
 //!
 //! A grant and a cancel can come to a waiting thread at the same time. A primitive must not lose
-//! the grant then, and must not leave the waiter in its queue. The primitives whose queue has one
-//! lock take the two steps that decide this from here: [`Enqueued::enter`] before the thread
+//! the grant then, and must not leave the waiter in its queue. The primitives with a queue that has
+//! one lock take the two steps that decide this from here: [`Enqueued::enter`] before the thread
 //! blocks, and [`Enqueued::settle`] after it. The primitive blocks in between, with
 //! `cancel::context::wait`. The queue of a lock does not: its grant is only the word to try, which
 //! a cancelled waiter passes on.
@@ -40,7 +40,7 @@ use super::{Grant, Position, Slot, Waiter, Wakes};
 use crate::facade::Mutex;
 use crate::lanes::Object;
 
-/// A waiter of this thread in the queue of a primitive whose lock protects an `S`.
+/// A waiter of this thread in the queue of a primitive with a lock around an `S`.
 #[must_use = "a waiter that does not settle stays in its queue"]
 pub(crate) struct Enqueued<'a, S> {
     lock: &'a Mutex<S>,
@@ -66,8 +66,10 @@ impl<'a, S> Enqueued<'a, S> {
         // Made before the lock is taken, since it allocates.
         let waiter = Waiter::new(slot);
         let mut wakes = Wakes::default();
+
         // Invariant 1: one critical section for the look and the entry.
         let entered = enter(&mut lock.lock(), &waiter, &mut wakes);
+
         // Invariant 4.
         wakes.wake();
         entered.map(|position| Enqueued {

@@ -25,6 +25,7 @@ impl WaitFor {
         allow(dead_code, reason = "only waits for descriptors ask")
     )]
     pub(crate) fn or_on(self, object: Object) -> WaitFor {
+        // A caller that knows the object, such as a child, has named it.
         match self.object {
             Object::None => WaitFor { object, ..self },
             _ => self,
@@ -108,6 +109,7 @@ impl ShownWait {
 
     #[inline]
     fn with(what: WaitFor, location: &'static Location<'static>, flags: WaitFlags) -> Self {
+        // In the last destructors of a thread there is no lane, and the wait is not shown.
         let lane = lanes::mine();
         if let Some(lane) = lane {
             lane.begin_wait(what.kind as u8, what.object, flags, location);

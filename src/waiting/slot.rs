@@ -276,6 +276,7 @@ impl Slot {
     ) -> Woken {
         let returns = on_cancel == OnCancel::Return;
         let shown = ShownWait::begin(what, location, returns);
+
         // fault: early-mark-is-missed
         let mut marked = self.publish(PARKED) && returns;
 

@@ -222,6 +222,7 @@ impl<T> WaitQueue<T> {
             END => self.first = key,
             last => self.entries[last].after = key,
         }
+
         self.last = key;
 
         self.waiting += 1;

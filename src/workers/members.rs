@@ -86,7 +86,8 @@ impl Members {
             }
             (true, false) => {
                 let member = &mut self.workers[key];
-                // The monitor will not look at it any more, so what it has begun counts here.
+                // The monitor will not look at it any more, so the tasks that it has begun count
+                // here.
                 self.progress |= member.has_begun();
 
                 if let Some(index) = member.busy.take() {

@@ -80,6 +80,7 @@ pub(super) fn run(pool: &'static Pool) {
         patience: PATIENCE,
     };
 
+    // Where looks find nothing but sleepers, most of the queued tasks will sleep too.
     loop {
         park_timeout(if monitor.burst > 1 { FAST_TICK } else { TICK });
         if monitor.tick() == Duty::HandedOver {
@@ -199,6 +200,7 @@ impl Monitor {
         if !matches!(state.monitor, MonitorState::Absent) {
             return Duty::HandedOver;
         }
+
         // The system had no thread for another monitor.
         state.monitor = MonitorState::Running;
         Duty::Kept

@@ -2,8 +2,8 @@
 
 /// While it lives, this thread has another name.
 ///
-/// The system keeps a part of the name, 15 bytes on Linux. Where a running thread cannot be renamed,
-/// this does nothing.
+/// The system keeps a part of the name, 15 bytes on Linux. Where a running thread cannot be
+/// renamed, this does nothing.
 #[cfg(target_os = "linux")]
 #[must_use = "the thread has the name for as long as this lives"]
 pub(crate) struct ThreadName {

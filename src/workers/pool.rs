@@ -251,6 +251,7 @@ impl Pool {
     /// will come, so a task has to fail. Otherwise the task waits for its turn.
     fn refused(&'static self, error: io::Error) -> Option<Refusal> {
         let mut state = self.lock();
+
         // `send` has counted the worker that was not started.
         state.arriving -= 1;
 

@@ -1,4 +1,4 @@
-//! Circles of locks and of values that are made.
+//! Cycles of locks and of values that are made.
 
 use std::sync::Barrier;
 
@@ -44,21 +44,21 @@ fn two_tasks_that_lock_crosswise() {
         text.contains("task `cross-a`") && text.contains("which took it at"),
         "{text}"
     );
-    // The caller of the search decides what is done.
+    // The caller of the search decides about the response.
     assert!(text.ends_with(" ends this"), "{text}");
-    // The scope waits for them, and is in no circle.
+    // The scope waits for them, and is in no cycle.
     assert_eq!(found.tail().len(), 1, "{text}");
 }
 
 #[test]
-fn three_tasks_that_lock_in_a_circle_are_one_deadlock() {
+fn three_tasks_that_lock_in_a_cycle_are_one_deadlock() {
     let (a, b, c, all) = (
         Mutex::new(()),
         Mutex::new(()),
         Mutex::new(()),
         Barrier::new(3),
     );
-    let tasks = ["circle-a", "circle-b", "circle-c"];
+    let tasks = ["cycle-a", "cycle-b", "cycle-c"];
     let found = planted(&tasks, || {
         TaskGroup::scope(|g| {
             g.task()
@@ -207,7 +207,7 @@ fn a_reader_that_waits_for_a_writer_that_waits_for_it() {
     });
     let mut threads = found.threads().iter();
     let reads = threads.find(|thread| thread.task_name() == Some("wants-to-read"));
-    let waits_for = reads.expect("it is in the circle").waits_for();
+    let waits_for = reads.expect("it is in the cycle").waits_for();
     assert_eq!(waits_for[0].name.as_deref(), Some("has-written"));
 }
 
@@ -263,7 +263,7 @@ fn a_reader_behind_a_queued_writer() {
         .threads()
         .iter()
         .find(|thread| thread.task_name() == Some(tasks[2]));
-    let behind = behind.expect("it is in the circle");
+    let behind = behind.expect("it is in the cycle");
     assert_eq!(behind.what(), "RwLock::read");
     assert_eq!(behind.waits_for()[0].name.as_deref(), Some(tasks[1]));
 }

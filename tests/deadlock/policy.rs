@@ -1,4 +1,4 @@
-//! What is done about a deadlock.
+//! The policies for a deadlock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex as StdMutex, mpsc};

@@ -637,8 +637,8 @@ fn a_queued_task_that_no_limit_keeps_is_no_deadlock() {
                             drop(lock.lock()?);
                             Ok(())
                         });
-                        // A worker may begin it after all. Then it waits for the cancel, as the body
-                        // does.
+                        // A worker may begin it after all. Then it waits for the cancel, as the
+                        // body does.
                         let queued = g.spawn(|| Ok(g.token().wait()?));
                         if joins {
                             let _ = queued.join();

@@ -1,4 +1,4 @@
-//! Circles that go over tasks, scopes and callbacks.
+//! Cycles that go over tasks, scopes and callbacks.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +56,7 @@ fn a_task_in_place_that_waits_for_the_lock_below_it() {
         .threads()
         .iter()
         .find(|thread| thread.task_name() == Some("in-place"));
-    let writes = writes.expect("it is in the circle");
+    let writes = writes.expect("it is in the cycle");
     assert_eq!(writes.what(), "RwLock::write");
     assert_eq!(writes.waits_for().len(), 1);
 }
@@ -232,7 +232,7 @@ fn a_guard_of_a_running_callback_that_is_dropped_under_a_lock_that_it_wants() {
         .threads()
         .iter()
         .find(|thread| thread.task().is_some());
-    let drops = drops.expect("a task is in the circle");
+    let drops = drops.expect("a task is in the cycle");
     assert_eq!(drops.what(), "the drop of a CallbackGuard");
     assert_eq!(found.threads().len(), 2, "{found}");
 }

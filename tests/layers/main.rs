@@ -1,5 +1,5 @@
 //! The folders of `src` are layers, and `docs/img/layers.svg` draws them: a folder imports only
-//! from folders drawn below it, and no files of a folder import each other in a circle.
+//! from folders drawn below it, and no files of a folder import each other in a cycle.
 //!
 //! An import is a path that begins with `crate`, `super`, `self` or a child module. It leads to the
 //! file that defines the item: a re-export is followed and is no import itself. Tests inside the
@@ -17,8 +17,8 @@ use imports::imports;
 /// Imports that do not go down, which are still to be removed.
 const UPWARD: &[(&str, &str)] = &[];
 
-/// Files that import each other in a circle, which are still to be taken apart.
-const IN_A_CIRCLE: &[&str] = &[];
+/// Files that import each other in a cycle, which are still to be taken apart.
+const IN_A_CYCLE: &[&str] = &[];
 
 /// The folder of `src` that a file is in; none for `lib.rs`.
 fn folder(file: &str) -> Option<&str> {
@@ -115,7 +115,7 @@ fn folders_import_only_from_those_drawn_below() {
 }
 
 #[test]
-fn files_of_a_folder_import_each_other_in_no_circle() {
+fn files_of_a_folder_import_each_other_in_no_cycle() {
     let imports = imports();
     let reachable = |from: &str| {
         let mut seen = BTreeSet::new();
@@ -132,19 +132,19 @@ fn files_of_a_folder_import_each_other_in_no_circle() {
         }
         seen
     };
-    let circles: BTreeMap<_, _> = imports
+    let cycles: BTreeMap<_, _> = imports
         .keys()
         .filter(|file| folder(file).is_some())
         .map(|file| (file.as_str(), reachable(file)))
         .filter(|(file, reached)| reached.contains(*file))
         .collect();
-    let found = circles.keys().copied().collect();
-    let wrong = differences(&found, &IN_A_CIRCLE.iter().copied().collect());
-    let lines: Vec<_> = circles
+    let found = cycles.keys().copied().collect();
+    let wrong = differences(&found, &IN_A_CYCLE.iter().copied().collect());
+    let lines: Vec<_> = cycles
         .keys()
         .map(|file| {
             let inside = imports[*file].iter().filter(|next| {
-                circles
+                cycles
                     .get(next.as_str())
                     .is_some_and(|reached| reached.contains(*file))
             });
@@ -156,7 +156,7 @@ fn files_of_a_folder_import_each_other_in_no_circle() {
         .collect();
     assert!(
         wrong.is_empty(),
-        "files in a circle:\n{}\nimports in all circles:\n{}",
+        "files in a cycle:\n{}\nimports in all cycles:\n{}",
         wrong.join("\n"),
         lines.join("\n")
     );

@@ -5,7 +5,7 @@ use crate::support::{Gate, blocked};
 use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, channel};
 
 #[test]
-fn in_a_circle_the_first_that_was_recorded_is_the_root() {
+fn in_a_cycle_the_first_that_was_recorded_is_the_root() {
     for mode in MODES {
         let ended = Gate::default();
         let (sender, receiver) = channel::bounded::<u32>(0);

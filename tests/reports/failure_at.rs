@@ -7,7 +7,7 @@ use taskgroup::{Failure, GroupError, OnFailure, TaskGroup, sleep};
 
 /// Longer than many steps of the coarse clock.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What is left of the pause if the clock takes two steps less than it should.
+/// The rest of the pause if the clock takes two steps less than it should.
 const AT_LEAST: Duration = Duration::from_millis(50);
 
 fn fail() -> anyhow::Result<()> {

@@ -72,6 +72,7 @@ fn drop_each<T>(messages: VecDeque<T>) {
             continue;
         };
 
+        // During an unwinding, a second panic that leaves a destructor ends the process.
         if first.is_none() && !thread::panicking() {
             first = Some(payload);
         } else {

@@ -41,6 +41,7 @@ fn asleep(kind: WaitKind, object: Object) -> Seen {
         location: Location::caller(),
         since: 1,
     };
+
     Seen {
         source: Lane::apart(),
         view: LaneView {
@@ -110,8 +111,8 @@ impl Describe for Batch {
     }
 }
 
-/// The body of the group waits for a task to end. Of the tasks, as many as `members` wait for a lock
-/// that the body holds.
+/// The body of the group waits for a task to end. Of the tasks, as many as `members` wait for a
+/// lock that the body holds.
 fn body_and(members: usize, live: usize, is_busy: bool) -> Vec<Seen> {
     let body = asleep(WaitKind::Completion, Object::Group(GROUP))
         .inside(frame(FrameKind::Scope, GROUP, 0))
@@ -179,6 +180,7 @@ fn a_daemon_that_its_scope_will_cancel_does_not_keep_it() {
         let waits = asleep(WaitKind::Mutex, Object::At(LOCK));
         vec![body, waits.inside(frame(kind, 1, GROUP))]
     };
+
     assert_eq!(deadlocks(scope(FrameKind::Task)), [[0, 1]]);
     assert!(deadlocks(scope(FrameKind::Daemon)).is_empty());
 }

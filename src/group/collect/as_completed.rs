@@ -100,6 +100,8 @@ impl<'scope, T> Iterator for AsCompleted<'scope, T> {
         if self.left == 0 || self.fuse.ends() {
             return None;
         }
+
+        // A cancelled step takes no event, so it is not counted either.
         let what = self.group.awaited(WaitKind::Completion);
         let handle = match self.completions.next(what, &self.group) {
             Ok(event) => {

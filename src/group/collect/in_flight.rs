@@ -71,6 +71,7 @@ impl<'scope, I: Iterator, T, O: ResultOrder<'scope, T>> InFlight<'scope, I, T, O
             };
             group.task().launch(location, Role::Task, None, task)
         };
+
         InFlight {
             input: Input::new(items),
             tasks,

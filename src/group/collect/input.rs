@@ -21,6 +21,7 @@ impl<I: Iterator> Input<I> {
 
     pub(super) fn pull(&mut self) -> Option<I::Item> {
         let items = self.items.as_mut()?;
+
         // The flag stays set if `next` panics.
         self.pulling = true;
         let item = items.next();

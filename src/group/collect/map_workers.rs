@@ -99,6 +99,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             pulled: None,
             runs: Vec::new(),
         };
+
         MapWorkers {
             f,
             limit,
@@ -143,8 +144,8 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
                 }
             }
 
-            // An input that says that it is spent is not waited for again. So a cancel that comes now
-            // cuts calls short, but not this thread.
+            // An input that says that it is spent is not waited for again. So a cancel that comes
+            // now cuts calls short, but not this thread.
             first += pulled;
             if pulled < size || items.size_hint().1 == Some(0) {
                 self.work.lock().pulled = Some(first);
@@ -163,6 +164,7 @@ impl<Item: Send, T: Send, F> MapWorkers<Item, T, F> {
             room = (work.queue.len() < self.ahead).then_some(work.size);
             room.is_some()
         };
+
         if !spin(&mut look) {
             // In the critical section that sees the queue full: the map worker that empties it
             // finds the thread to wake.
@@ -342,11 +344,13 @@ impl<Item> ItemBatch<Item> {
             return None;
         }
 
+        // The items in front were pulled first, and items begin roughly in order.
         let back = self.items.split_off(goes);
         let front = ItemBatch {
             first: self.first,
             items: std::mem::replace(&mut self.items, back),
         };
+
         self.first += goes;
         Some(front)
     }

@@ -59,6 +59,7 @@ where
         fatal: Fatal::Panics,
         ..Options::new()
     };
+
     let outcome = run(options, |g| {
         let token = token.insert(g.token().clone());
         for task in tasks {

@@ -119,8 +119,9 @@ impl JobWord {
     #[inline]
     fn exchange_for_end(&self, word: u32, status: TaskStatus) -> Result<HandleAtEnd, u32> {
         let ended = word & !PHASE | ENDED | u32::from(status.code()) << STATUS_SHIFT;
-        // Release pairs with the acquires in `take_result`, `status` and `watch`: a thread that sees the
-        // end sees the result. Of `DETACHED`, nothing but the bit is read.
+
+        // Release pairs with the acquires in `take_result`, `status` and `watch`: a thread that
+        // sees the end sees the result. Of `DETACHED`, nothing but the bit is read.
         self.0
             .compare_exchange_weak(word, ended, Ordering::Release, Ordering::Relaxed)
             .map(|_| {

@@ -235,11 +235,13 @@ where
         }),
         make(ready),
     );
+
     task.isolate_until_ready(handshake.clone());
     let task = builder.launch_prepared(task);
     task.notify(handshake.events.clone(), ENDED);
 
     let cancelled = wait_until_ready(&handshake, &state, &task);
+
     // The task has a reference to the handshake, and must not be kept alive by it.
     handshake.events.forget_queued();
     let closed = handshake.close();
@@ -264,11 +266,13 @@ fn wait_until_ready<R>(
 ) -> Option<Cancelled> {
     let what = WaitKind::Start.on(Object::Task(task.id().0));
     let cancelled = handshake.events.next(what, state).err()?;
+
     // If the task has sent in the meantime, it is one of the group, and `start` has succeeded.
     if !handshake.withdraw() {
         return None;
     }
     task.cancel();
+
     // fault: start-leaves-its-task
     while handshake.events.next_uncancellable(what, state) != ENDED {}
     Some(cancelled)

@@ -130,6 +130,7 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
             value: self.value,
             closure: move |value: &mut V| f(value).map(Ok),
         };
+
         let isolation = &Isolation {
             wrap: Err,
             failure: |result| result.as_ref().err(),

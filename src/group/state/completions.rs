@@ -65,6 +65,7 @@ impl Completions {
     pub(crate) fn await_queued(&self, task: ErasedTask) {
         let mut drops = DeferredDrops::default();
         let mut events = self.0.lock();
+
         // The body gives no permit away, so it never hands the tasks on. The list is kept short
         // here.
         if events.queued.len() == events.queued.capacity() {
@@ -85,6 +86,7 @@ impl Completions {
     pub(crate) fn announce(&self) {
         let mut events = self.0.lock();
         events.announced += 1;
+
         // The waiter will take its permit back soon, so `try_spawn` must not count on it.
         let waiter = events.waiter.as_mut();
         if let Some(yielded) = waiter.and_then(|waiter| waiter.yielded.as_mut()) {
@@ -101,6 +103,7 @@ impl Completions {
     /// Adds an event that has happened.
     pub(crate) fn push(&self, event: usize) {
         let mut events = self.0.lock();
+
         // fault: event-comes-after-its-waiter
         events.happened.push_back(event);
         let waiter = events.waiter.take().map(|TaskWaiter { thread, yielded }| {
@@ -153,6 +156,7 @@ impl Completions {
     #[track_caller]
     pub(crate) fn next(&self, what: WaitFor, group: &Arc<GroupState>) -> Result<usize, Cancelled> {
         context::check()?;
+
         // An event that comes within a spin saves the price of a yielded permit.
         if let Some(event) = self.pop_soon() {
             return Ok(event);
@@ -179,6 +183,7 @@ impl Completions {
             return event;
         }
 
+        // An event between the look and the entry is found by the entry, under the lock.
         deadlock::expect_wait();
         let _waiting = match self.enter(group) {
             EnterResult::Happened(event) => return event,
@@ -220,6 +225,7 @@ impl Completions {
             .yield_permits(self.address(), || queued.drain(..))
             .unzip();
         events.handed_on |= yielded.is_some();
+
         // The event was announced before this waiter came.
         if events.announced > 0 {
             yielded.iter_mut().for_each(YieldedPermits::mark_owed);
@@ -236,6 +242,7 @@ impl Completions {
             guard,
             _lending: None,
         };
+
         // Outside the lock: both can run code of others.
         if let Some(guard) = &waiting.guard {
             guard.offer();

@@ -76,6 +76,7 @@ impl GroupState {
         if !permit.is_some() {
             return;
         }
+
         let mut queue = self.queue.lock();
         queue.permits.give_back(permit);
         let list = queue.must_list(self.limit);

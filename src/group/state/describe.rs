@@ -36,6 +36,7 @@ impl Describe for GroupState {
         if let Some(view) = into.downcast_mut::<StallView>() {
             return self.describe_stall(view);
         }
+
         if let Some(claim) = into.downcast_mut::<Claim>() {
             return self.claim_report(claim);
         }
@@ -47,6 +48,7 @@ impl Describe for GroupState {
             view.0 = Some(self.token().clone());
             return;
         }
+
         let Some(view) = into.downcast_mut::<GroupView>() else {
             return;
         };
@@ -58,6 +60,7 @@ impl Describe for GroupState {
             Fatal::Panics => "cancel siblings at a panic",
             Fatal::None => "collect",
         };
+
         // Only a race goes on at an error.
         view.is_race = matches!(info.fatal, Fatal::Panics);
         view.deadline = self.node().effective_deadline();
@@ -77,13 +80,15 @@ impl Describe for GroupState {
             held: queue.permits.held,
             lent: queue.permits.lent,
         });
+
         // Tasks that the owner has run are taken off the counts later.
         let ended = self.ended_in_place.load(Relaxed) + self.ended_from_queue.load(Relaxed);
         view.live = (queue.live_tasks + queue.live_daemons).saturating_sub(ended);
         view.is_closed = queue.closed;
         view.tasks = queued(queue.tasks.iter().chain(&queue.daemons));
 
-        // The queue also holds tasks that a joiner has claimed. A short one is counted without them.
+        // The queue also holds tasks that a joiner has claimed. A short one is counted without
+        // them.
         let length = queue.tasks.len() + queue.daemons.len();
         view.queued = if length > LARGEST_LISTING {
             length

@@ -73,6 +73,7 @@ impl GroupState {
         } else {
             None
         };
+
         let end = taken.task.run(taken.timing, before_end);
 
         // The thread forgets the permit before it counts as free.

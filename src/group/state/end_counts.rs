@@ -9,8 +9,8 @@ use crate::group::task_end::{Role, TaskEnd};
 pub(super) struct EndCounts {
     pub(super) tasks: usize,
     pub(super) daemons: usize,
-    /// Tasks that a worker has begun, less those of an earlier report that another thread had
-    /// claimed. So it can be negative.
+    /// The number of tasks that a worker has begun, less the tasks of earlier reports that another
+    /// thread had claimed. So it can be negative.
     pub(super) begun: isize,
     pub(super) ended: Outcomes,
 }
@@ -31,6 +31,7 @@ impl EndCounts {
             Role::Task => self.tasks += 1,
             Role::Daemon => self.daemons += 1,
         }
+
         match end.status {
             TaskStatus::Failed => self.ended.failed += 1,
             TaskStatus::Panicked => self.ended.panicked += 1,
@@ -38,6 +39,7 @@ impl EndCounts {
             TaskStatus::NeverRan => self.ended.never_ran += 1,
             _ => self.ended.finished += 1,
         }
+        // The process counts at once, the group only when the worker reports.
         process_counts::ended(end.status);
     }
 }

@@ -85,6 +85,7 @@ impl GroupState {
         }
 
         deadlock::expect_wait();
+
         // The owner has nothing to do but to keep the deadlines of the group.
         let _lending = self.wait_inside();
         let next_limit = || self.node().next_limit();
@@ -105,6 +106,7 @@ impl GroupState {
         );
 
         let done = done(&mut queue);
+
         // In the critical section that saw a task left: the last task to end finds the owner.
         //
         // fault: owner-waits-after-the-look
@@ -147,6 +149,9 @@ impl GroupState {
         } else {
             None
         };
+
+        // The subscriber must not be asked under the lock of the queue. So the caller asks, and
+        // comes back with the task that was at home.
         let place = next.map_or(Place::Elsewhere, |task| task.place());
         if let (Place::WhereItsSpanIs, Some(task)) = (place, next)
             && !at_home.is_some_and(|at_home| at_home.is(task))
@@ -154,6 +159,7 @@ impl GroupState {
             return ForOwner::IfAtHome(task.clone());
         }
 
+        // A group without work leaves the list, so that no worker comes to it in vain.
         if place == Place::Elsewhere {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
@@ -178,9 +184,11 @@ impl GroupState {
     /// Runs a task on the owner's thread. Most of these are not reported until the owner looks at
     /// the counts, like tasks that run in place.
     fn run_for_owner(self: &Arc<Self>, taken: TakenTask) {
+        // The end of a task with a permit may start a queued one, so it is reported at once.
         if taken.permit.is_some() {
             return self.run(taken);
         }
+
         match taken.task.run(taken.timing, None) {
             Some(end) if end.is_plain() => {
                 process_counts::ended(end.status);

@@ -95,8 +95,7 @@ pub(crate) struct GroupState {
     /// How long cancelled tasks took to end, made with the first of them.
     latencies: OnceLock<Box<GroupLatencies>>,
     callback_panics: Mutex<Vec<CallbackPanic>>,
-    /// There are callback panics. The end of the scope comes after those of all callbacks and
-    /// hooks.
+    /// There are callback panics. The scope ends after all callbacks and hooks.
     any_callback_panicked: PlainBool,
     /// The scope has been reported as stalled. Set under the lock of the list of open groups.
     stalls: PlainBool,
@@ -147,8 +146,8 @@ impl GroupState {
         })
     }
 
-    /// Whether the scope has been reported as stalled. For the owner, once the group is off the list
-    /// of open groups: the lock of the list orders the load.
+    /// Whether the scope has been reported as stalled. For the owner, once the group is off the
+    /// list of open groups: the lock of the list orders the load.
     #[inline]
     pub(crate) fn has_stalled(&self) -> bool {
         self.stalls.load(Relaxed)
@@ -206,6 +205,7 @@ impl GroupState {
         if let Some(node) = self.daemon_node.get() {
             return node;
         }
+
         // Made outside the cell, since making a node takes locks. If two threads make one at once,
         // one of the nodes is dropped.
         let node = Node::of_task(self.node());

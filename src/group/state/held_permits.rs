@@ -3,7 +3,7 @@
 //! The queue of a group has the counts. Here a thread finds out which permits it could give away: a
 //! task that runs in place inside of another task of its group has no permit of its own, and a
 //! permit that is already given away cannot be given again. The thread also finds the outer permits
-//! around a group that it opens: those of the permits it holds, and outside of them those around
+//! around a group that it opens: the permits it holds, and outside of them the outer permits around
 //! the group of the task that it runs.
 
 use std::cell::{Cell, RefCell};
@@ -88,6 +88,7 @@ fn with<T>(f: impl FnOnce(&mut ThreadPermits) -> T) -> Option<T> {
         let _ = IS_BLANK.try_with(|is_blank| is_blank.set(thread.is_blank()));
         result
     };
+
     if THREAD.try_with(|_| ()).is_ok() {
         return Some(THREAD.with(f));
     }
@@ -303,6 +304,7 @@ pub(super) fn wait_inside(around: &Arc<OuterPermit>) -> Lending {
         outer.begin_wait(permit);
         outer
     });
+
     Lending {
         outer_permits: outer_permits.collect(),
         _restore: restore,

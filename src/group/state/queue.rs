@@ -92,9 +92,9 @@ impl TaskQueue {
 
     /// Queues a task, and removes claimed tasks once the queue has doubled.
     ///
-    /// Claimed tasks are those that a `join` ran in place and those that a handle cancelled. So the
-    /// memory of the queue is in proportion to the tasks that wait, even if no worker takes any of
-    /// them. A push takes amortised constant time.
+    /// Claimed tasks are tasks that a `join` ran in place or a handle cancelled. So the memory of
+    /// the queue is in proportion to the tasks that wait, even if no worker takes any of them. A
+    /// push takes amortised constant time.
     #[inline]
     pub(super) fn push(&mut self, task: ErasedTask, role: Role, drops: &mut DeferredDrops) {
         let (tasks, sweep_at) = match role {
@@ -174,13 +174,14 @@ impl TaskQueue {
         }
 
         self.drop_claimed_ends(drops);
+
         // Queued tasks come first, so each of them takes one of the free permits.
         let queued = self.tasks.iter().filter(|task| !task.is_claimed());
         queued.take(free).count() < free
     }
 
-    /// Drops the claimed tasks at both ends of the queue. A `join` that ran a task in place has left
-    /// it there. Those in between go when it is their turn.
+    /// Drops the claimed tasks at both ends of the queue. A `join` that ran a task in place has
+    /// left it there. Those in between go when it is their turn.
     fn drop_claimed_ends(&mut self, drops: &mut DeferredDrops) {
         self.next_task(drops);
         while let Some(claimed) = claimed(self.tasks.back()) {
@@ -202,14 +203,15 @@ impl TaskQueue {
             return;
         }
 
-        // Claimed tasks take no permit. Those in the middle of the queue, and those of a long one,
-        // are counted with the others: a walk for each spawn would take too long.
+        // Claimed tasks take no permit. In the middle of the queue, and in a long queue, they are
+        // counted with the others: a walk for each spawn would take too long.
         if free > 0 && self.tasks.len() < SMALLEST_SWEEP {
             self.drop_claimed_ends(drops);
             if self.tasks.len() < free {
                 return;
             }
         }
+
         if let Some(wait) = task.permit_wait() {
             self.permit_waits.begin(wait);
         }
@@ -222,8 +224,8 @@ impl TaskQueue {
         }
     }
 
-    /// Returns the task that the next free permit goes to: the first unclaimed one of those that
-    /// another task waits for, or else of all (invariant 4 of the limit).
+    /// Returns the task that the next free permit goes to: the first unclaimed task that another
+    /// task waits for, or else the first unclaimed task (invariant 4 of the limit).
     #[inline]
     pub(super) fn next_task(&mut self, drops: &mut DeferredDrops) -> Option<&ErasedTask> {
         while let Some(claimed) = claimed(self.tasks.front()) {
@@ -245,8 +247,8 @@ impl TaskQueue {
         !self.awaited.is_empty() && self.drop_claimed_awaited(drops)
     }
 
-    /// Drops the claimed tasks at the front of those that other tasks wait for. Returns whether any
-    /// are left.
+    /// Drops the claimed tasks at the front of the list of awaited tasks. Returns whether any are
+    /// left.
     fn drop_claimed_awaited(&mut self, drops: &mut DeferredDrops) -> bool {
         while let Some(claimed) = claimed(self.awaited.front().map(|awaited| &awaited.task)) {
             let awaited = self.awaited.pop_front();
@@ -337,6 +339,7 @@ impl TaskQueue {
             }
             TaskPermit::Held
         };
+
         self.permits.take(permit);
         Some(TakenTask {
             task,

@@ -10,8 +10,8 @@ use crate::stall::{self, Claim, StallView};
 const MOST_KEPT: usize = 16;
 
 impl GroupState {
-    /// Has the watcher look at the group in time, if it is cancelled or has a deadline. To be called
-    /// once the group is on the lane of its thread.
+    /// Has the watcher look at the group in time, if it is cancelled or has a deadline. To be
+    /// called once the group is on the lane of its thread.
     #[inline]
     pub(crate) fn ask_for_look(&self) {
         // Relaxed loads of one word: all that a group pays that is neither.
@@ -45,6 +45,7 @@ impl GroupState {
         } else {
             Some(None)
         };
+
         match cancelled {
             None => view.is_busy = true,
             Some(Some(cancelled)) => {

@@ -48,8 +48,8 @@ impl GroupState {
     ///
     /// # Errors
     ///
-    /// The task will not run. It is not counted, but for a task whose thread the system refused,
-    /// which counts as spawned and failed.
+    /// The task will not run. It is not counted, but for a task for which the system refused a
+    /// thread, which counts as spawned and failed.
     #[inline]
     pub(crate) fn submit(
         self: &Arc<Self>,
@@ -78,6 +78,7 @@ impl GroupState {
         if queue.closed {
             return Err(NotSpawned::Closed);
         }
+
         // fault: spawn-looks-before-it-queues
         if self.node().is_flagged() {
             return Err(NotSpawned::Cancelled);
@@ -143,6 +144,7 @@ impl GroupState {
             permit,
             timing: Timing::Precise,
         };
+
         self.start_thread(taken).map_err(|error| {
             // The task leaves the counts again. The caller ends it with the error.
             process_counts::started();

@@ -110,7 +110,7 @@ fn tasks_that_are_given_back_come_first_and_in_their_order() {
 fn counts_that_workers_report_in_another_order_add_up_all_the_same() {
     TaskGroup::scope(|g| {
         let state = &g.core().state;
-        // What was spawned, what workers said has begun, and what has ended.
+        // The tasks that were spawned, that workers reported as begun, and that have ended.
         let counts = |spawned, begun, finished| {
             {
                 let mut queue = state.queue.lock();

@@ -44,6 +44,7 @@ impl WorkerTurn {
     #[cold]
     fn is_over_for_others(&mut self) -> bool {
         self.batches += 1;
+
         // The clock is read only while another group waits.
         if !TIME_PASSES {
             return self.batches > MOST_BATCHES;
@@ -126,6 +127,7 @@ impl LocalBatch for TaskBatch {
     fn give_back(&self) {
         let batch = std::mem::take(&mut *self.batch.lock());
         let mut queue = self.state.queue.lock();
+
         // To the front and from the back, so that they come next and in their order.
         for task in batch.tasks.into_iter().rev() {
             queue.tasks.push_front(task);
@@ -139,6 +141,7 @@ impl LocalBatch for TaskBatch {
         if let Some(owner) = wake {
             owner.unpark();
         }
+
         // The caller sends the worker. This thread may be about to block, and listing with a worker
         // can run user code.
         //
@@ -189,6 +192,7 @@ impl GroupState {
         } else {
             size.min(queue.tasks.len() / 4 + 1)
         };
+
         if size == 1 {
             return Vec::new();
         }

@@ -20,8 +20,8 @@ pub(crate) struct TaskWaiter {
     pub(crate) yielded: Option<YieldedPermits>,
 }
 
-/// The permits that a waiting thread has given away and will take back: its own, and those of the
-/// tasks that it is inside of.
+/// The permits that a waiting thread has given away and will take back: its own, and the permits of
+/// the tasks that it is inside of.
 #[must_use]
 pub(crate) struct YieldedPermits {
     group: Arc<GroupState>,
@@ -60,6 +60,7 @@ impl YieldedPermits {
             queue.permits.owed -= usize::from(self.owed);
             queue.permits.lent -= 1;
         }
+
         for outer in &self.outer {
             if self.owed {
                 outer.remove_owed_waiter();
@@ -105,6 +106,7 @@ impl GroupState {
         if !self.is_limited() {
             return Some(TaskPermit::None);
         }
+
         if held_permits::is_held(self.identity()) {
             // The permit of the waiting task serves for both (invariant 5).
             self.end_permit_wait(wait);
@@ -113,12 +115,15 @@ impl GroupState {
 
         let mut drops = DeferredDrops::default();
         let mut queue = self.queue.lock();
+
         // Invariant 4: an awaited task comes first.
         //
         // fault: task-in-place-overtakes-an-awaited-one
         let free = queue.permits.held < self.limit && !queue.is_any_awaited(&mut drops);
+
         // fault: task-in-place-takes-no-permit
         queue.permits.held += usize::from(free);
+
         // If another thread has claimed the task meanwhile, its wait is over too.
         if free && wait.is_under_way() {
             queue.end_permit_wait(wait);
@@ -142,7 +147,7 @@ impl GroupState {
     }
 
     /// Gives away the permits of this thread, which begins to wait for `tasks`: the permit of the
-    /// task that it runs, and those of the tasks that it is inside of. Returns none if there is no
+    /// task that it runs, and of the tasks that it is inside of. Returns none if there is no
     /// limit, or no permit to give.
     ///
     /// To be called in the critical section that enters the thread as a waiter (invariant 2), and
@@ -170,6 +175,7 @@ impl GroupState {
         if yielding.is_none() && outer.is_empty() {
             return None;
         }
+
         let own = yielding.as_ref().map_or(TaskPermit::None, Yielding::permit);
 
         // The counts, and the tasks that now come first (invariant 4).
@@ -177,6 +183,7 @@ impl GroupState {
         let mut queue = self.queue.lock();
         queue.permits.give_back(own);
         queue.permits.lent += usize::from(own.is_some());
+
         // fault: awaited-task-is-not-first
         queue.add_awaited(tasks(), by, &mut drops);
         let mut list = queue.must_list(self.limit);
@@ -195,6 +202,7 @@ impl GroupState {
             outer,
             owed: false,
         };
+
         let guard = YieldGuard {
             group: self.clone(),
             _yielding: yielding,

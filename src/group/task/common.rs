@@ -1,8 +1,8 @@
 //! What a task is besides its closure and its result.
 //!
 //! Each spawn has a closure of a type of its own, so the code of [`Task`](super::record::Task) is
-//! compiled once for each spawn of a program. The code of [`TaskRef`] is compiled once for each type
-//! of error. So whatever needs neither the closure nor the result belongs here.
+//! compiled once for each spawn of a program. The code of [`TaskRef`] is compiled once for each
+//! type of error. So whatever needs neither the closure nor the result belongs here.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) struct Common<'scope, E> {
     pub(super) watch_list: Mutex<Option<Box<WatchList<'scope>>>>,
 }
 
-/// A task whose closure and result do not matter.
+/// A task without the types of its closure and its result.
 pub(super) struct TaskRef<'a, 'scope, E> {
     pub(super) word: &'a JobWord,
     pub(super) common: &'a Common<'scope, E>,
@@ -60,7 +60,7 @@ impl<'scope, E> Common<'scope, E> {
 }
 
 impl<'a, 'scope, E: TaskError> TaskRef<'a, 'scope, E> {
-    /// Makes the task's failures those of the group only once `handshake` says that the task is
+    /// Makes the task's failures failures of the group only once `handshake` says that the task is
     /// ready.
     pub(super) fn isolate_until_ready(self, handshake: Arc<Handshake>) {
         let mut watch_list = self.common.watch_list.lock();

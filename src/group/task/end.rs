@@ -17,7 +17,7 @@ use crate::lanes::FrameKind;
 use crate::scoped::unbound;
 use crate::trace;
 
-/// When the failure of an isolated task whose result is dropped is logged.
+/// When the failure of an isolated task is logged, if its result is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LogUntaken {
     Now,
@@ -64,6 +64,7 @@ where
 
         // Step 5.
         let handle = task.word.end(claim, status);
+
         // fault: result-outlives-a-watched-end
         if handle == HandleAtEnd::Gone {
             self.drop_result(LogUntaken::Now);
@@ -110,6 +111,7 @@ where
             let _recorded = task.begin_drop();
             task.guard_drop(closure);
         }
+
         task.end_unrun_trace(status);
         self.end(claim, status, before_end)
     }
@@ -153,6 +155,7 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         if let Some((completions, _)) = &list.completions {
             completions.announce();
         }
+
         if let Some(before_end) = before_end {
             before_end();
         }
@@ -176,6 +179,7 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         let mut watch_list = self.common.watch_list.lock();
         let list = watch_list.get_or_insert_default();
         let mut waiters = mem::take(&mut list.waiters);
+
         // Under the lock: a waiter that is awake finds that it has been taken out, and goes on.
         for yielded in waiters
             .iter_mut()
@@ -184,6 +188,7 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
             // fault: end-keeps-the-permit
             yielded.take_back();
         }
+
         let completions = list.completions.take();
         drop(watch_list);
 

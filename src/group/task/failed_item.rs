@@ -21,8 +21,10 @@ pub(crate) fn noted<T, E>(f: impl FnOnce(&Cell<Option<usize>>) -> Result<T, E>) 
             FAILED_AT.with(|failed_at| failed_at.set(self.0.get()));
         }
     }
+
     let note = Note(Cell::new(None));
     let value = f(&note.0)?;
+
     // No failure, so the index is not stored.
     std::mem::forget(note);
     Ok(value)

@@ -82,6 +82,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     #[track_caller]
     pub(crate) fn join_or_keep(&mut self) -> Result<Result<T, Cancelled>, Cancelled> {
         let task = self.task();
+
         // On this thread it costs no wake.
         let value = match task.run_in_place() {
             Some(value) => value,
@@ -159,6 +160,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
             thread: Arc<Slot>,
             _guards: WaitGuards,
         }
+
         impl<T> Drop for EnteredWaiter<'_, '_, T> {
             fn drop(&mut self) {
                 self.task.clone().remove_waiter(&self.thread);
@@ -176,6 +178,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         context::check()?;
         deadlock::expect_wait();
         let what = WaitKind::Join.on(Object::Task(self.id().0));
+
         // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         let thread = context::slot();
         let _waiting = match task.clone().add_waiter(&thread) {

@@ -112,6 +112,7 @@ where
         let task = self.task();
         task.own()
             .cancel(CancelCause::Requested { reason: None }, location);
+
         // A task that has not begun never will.
         match self.discard() {
             Some(end) => self.common.core.state.leave_unrun(end),
@@ -184,6 +185,7 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         if list.ending.is_some() {
             yielded.iter_mut().for_each(YieldedPermits::mark_owed);
         }
+
         list.waiters.push(TaskWaiter {
             thread: slot.clone(),
             yielded,
@@ -195,6 +197,7 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         if let Some(guard) = &guard {
             guard.offer();
         }
+
         Ok(WaitGuards {
             _yielding: guard,
             _lending: state.wait_inside(),
@@ -207,10 +210,12 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
         let Some(list) = watch_list.as_mut() else {
             return;
         };
+
         let mut waiters = list.waiters.iter();
         let Some(index) = waiters.position(|waiter| Arc::ptr_eq(&waiter.thread, slot)) else {
             return;
         };
+
         // fault: cut-wait-takes-no-permit
         let Some(yielded) = list.waiters.swap_remove(index).yielded else {
             return;
@@ -239,7 +244,9 @@ impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
             drop(watch_list);
             return completions.push(event);
         }
+
         let list = watch_list.get_or_insert_default();
+
         // Step 3 of the end has passed, so the end comes soon.
         if list.ending.is_some() {
             completions.announce();

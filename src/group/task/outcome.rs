@@ -26,8 +26,8 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Runs the closure in the span of the task. Returns the status and the result. The result of an
-    /// isolated task may be its failure.
+    /// Runs the closure in the span of the task. Returns the status and the result. The result of
+    /// an isolated task may be its failure.
     #[inline]
     pub(super) fn execute(&self, claim: &Claim, begun: Stopwatch) -> (TaskStatus, Option<T>) {
         let mut traced = self.task().begin_trace();
@@ -48,6 +48,7 @@ where
         let Some(closure) = self.job.closure(claim) else {
             return (TaskStatus::NeverRan, None);
         };
+
         let task = self.task();
         let recorded = task.begin();
 
@@ -58,6 +59,7 @@ where
             Ok(Err(error)) => self.with_failure(task.errored(error, begun.elapsed())),
             Err(payload) => self.with_failure(task.panicked(payload, begun.elapsed())),
         };
+
         task.note_end(status, traced);
 
         // Dropped after the outcome was recorded: the end of a channel in there must not look like
@@ -87,6 +89,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     fn begin(self) -> Recorded {
         process_counts::started();
         let state = &self.common.core.state;
+
         // The bindings of the group: the code that spawned the task may have returned.
         //
         // fault: task-has-the-bindings-of-its-spawn
@@ -98,6 +101,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
             state.opened_in(),
             bindings,
         );
+
         if self.common.spec.is_isolatable {
             self.show_start();
         }
@@ -123,6 +127,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     #[cold]
     fn errored(self, error: E, elapsed: Elapsed) -> (TaskStatus, Option<Failure<E>>) {
         let item = failed_item::take();
+
         // `cancelled` is user code and may panic.
         let own = match catch(|| {
             error
@@ -200,8 +205,8 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         handshake.is_none_or(|handshake| handshake.close())
     }
 
-    /// Notes how long the task took to end, if it was cancelled. In the frame of the task, which has
-    /// its sight of the cancel.
+    /// Notes how long the task took to end, if it was cancelled. In the frame of the task, which
+    /// has its sight of the cancel.
     #[inline(always)]
     fn note_end(self, status: TaskStatus, traced: &mut Option<Box<TaskRun>>) {
         // Two loads for a task that was not cancelled.
@@ -214,6 +219,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     #[cold]
     fn note_end_after_cancel(self, status: TaskStatus, traced: Option<&mut TaskRun>) {
         let node = self.innermost_here();
+
         // The record is locked only if there is one: each task that has a handle and blocks gets
         // here.
         let recorded = node.is_flagged().then(|| node.recorded()).flatten();
@@ -224,6 +230,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
             (None, TaskStatus::Cancelled) => self.cut_short_by(),
             (recorded, _) => recorded,
         };
+
         let Some(cancelled) = cancelled else {
             return;
         };

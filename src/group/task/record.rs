@@ -71,7 +71,7 @@ where
         }
     }
 
-    /// Makes the task's failures those of the group only once `handshake` says that the task is
+    /// Makes the task's failures failures of the group only once `handshake` says that the task is
     /// ready. To be called before the task is submitted.
     pub(crate) fn isolate_until_ready(&self, handshake: Arc<Handshake>) {
         self.task().isolate_until_ready(handshake);

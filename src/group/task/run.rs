@@ -40,6 +40,7 @@ where
     ) -> TaskEnd {
         let _inside = self.task().enter(this);
         let (status, value) = self.execute(&claim, begun);
+
         // A result is stored before the end can be seen.
         if let Some(value) = value {
             self.job.store(&claim, value);
@@ -52,6 +53,7 @@ where
     pub(super) fn run_here(&self) -> Option<Option<T>> {
         let task = self.task();
         let state = &self.common.core.state;
+
         // The permit first: a claimed task cannot go back to the queue.
         let permit = state.begin_in_place(&self.common.spec.permit_wait)?;
         let Some(claim) = task.word.claim() else {
@@ -69,6 +71,7 @@ where
 
         let holding = state.hold(permit);
         let (status, value) = self.execute(&claim, Stopwatch::start(Timing::Coarse));
+
         // `join` has consumed the handle, and takes the result along.
         let end = match task.word.end_unshared(claim, status) {
             Ok(()) => task.task_end(status),
@@ -181,6 +184,7 @@ where
     fn refuse(&self, error: io::Error) -> Option<TaskEnd> {
         let task = self.task();
         let claim = task.word.claim()?;
+
         // A task that would not have run has not lacked a thread.
         if task.base().is_cancelled() {
             task.note_never_ran();

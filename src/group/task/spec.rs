@@ -46,6 +46,7 @@ impl Extras {
             group: group.0,
             location,
         };
+
         let trace = trace::is_on().then(|| TaskTrace::new(spawned)).flatten();
 
         // The subscriber may want no span of this task.
@@ -83,6 +84,7 @@ impl TaskSpec {
             own_thread
         };
 
+        // Most tasks have none of the extras, and pay no allocation for them.
         let id = TaskId::next();
         let extras = if name.is_none() && own_thread.is_none() && !trace::is_on() {
             None
@@ -113,6 +115,7 @@ impl TaskSpec {
     pub(super) fn place(&self) -> Place {
         match &self.extras {
             None => Place::Anywhere,
+            // There is no other extra, so it has a span.
             Some(extras) if extras.name.is_none() && extras.own_thread.is_none() => {
                 Place::WhereItsSpanIs
             }

@@ -9,7 +9,7 @@ use crate::group::failure_log::failed_how;
 use crate::group::status::TaskStatus;
 use crate::trace::{self, EndOfTask, TaskRun, TaskTrace};
 
-/// The end of a task whose innermost scope is the one of `node`.
+/// The end of a task with `node` as the node of its innermost scope.
 fn end_of(node: &Node, outcome: &'static str) -> EndOfTask {
     EndOfTask {
         outcome,
@@ -57,6 +57,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
             group.note_never_ran();
         }
 
+        // A task that was spawned without a subscriber has no span.
         let Some(task) = self.common.spec.take_trace() else {
             return;
         };
@@ -67,7 +68,7 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         }
     }
 
-    /// Ends the span of a task whose closure `try_spawn` gives back.
+    /// Ends the span of a task that `try_spawn` refuses.
     #[cold]
     pub(super) fn end_refused_trace(self) {
         if let Some(task) = self.common.spec.take_trace() {

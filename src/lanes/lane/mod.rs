@@ -26,7 +26,7 @@ pub(crate) use reading::{Busy, LaneView};
 
 /// Something that a lane holds and a folder above knows: a group, or the batch of a worker.
 pub(crate) trait Describe: Send + Sync {
-    /// Describes it in `into`, whose type belongs to a folder above: see `snapshot`. Takes no lock
+    /// Describes it in `into`, which has a type of a folder above: see `snapshot`. Takes no lock
     /// but by trying, and runs no code of the user's.
     fn describe(&self, into: &mut dyn Any);
 }
@@ -105,6 +105,7 @@ impl Lane {
     /// Gives the lane to the current thread.
     pub(super) fn claim(&self, number: u64, system: i32, thread: Thread) {
         *self.thread.write() = Some(thread);
+
         // Under a version, like in `give_back`.
         self.version.change(|| {
             self.system.store(system, Relaxed);
@@ -115,7 +116,8 @@ impl Lane {
 
     /// Empties the lane, which no thread has from now on.
     pub(super) fn give_back(&self) {
-        // Under a version, so that no view mixes two threads.
+        // Under a version, so that no view mixes two threads. The counts stay (invariant 2 of
+        // `counts`).
         self.version.change(|| {
             self.number.store(0, Relaxed);
             self.frames.clear();
@@ -123,10 +125,12 @@ impl Lane {
             self.first_lock.clear();
             self.held.clear();
         });
+
         self.thread.write().take();
         self.names.write().clear();
         self.is_worker.store(false, Relaxed);
         self.is_idle.store(false, Relaxed);
+
         // A thread leaves its scopes before it ends, unless it ends the process inside of one.
         let groups = mem::take(&mut *self.groups.write());
         drop(groups);
@@ -136,12 +140,14 @@ impl Lane {
     /// Shows a frame until [`pop`](Self::pop). For the owner.
     #[inline(always)]
     pub(crate) fn push(&self, frame: Frame) {
+        // Invariant 1: a reader that sees the frame sees it with the wait of the same moment.
         self.version.change(|| self.frames.push(frame));
     }
 
     /// Takes back the frame that was pushed last. For the owner.
     #[inline(always)]
     pub(super) fn pop(&self) {
+        // Invariant 2: an end needs no new version.
         self.frames.pop();
         if !(self.first_lock.is_of(0) && self.held.is_empty()) {
             self.rise();
@@ -180,6 +186,7 @@ impl Lane {
         flags: WaitFlags,
         location: &'static Location<'static>,
     ) {
+        // Invariant 1. By invariant 3 this version stays until the thread goes on.
         self.version
             .change(|| self.wait.set(kind, object, flags, location));
     }
@@ -193,6 +200,7 @@ impl Lane {
     /// Shows that the thread does not wait any more. For the owner.
     #[inline]
     pub(crate) fn end_wait(&self) {
+        // Invariant 2, like in `pop`.
         self.wait.clear();
     }
 
@@ -215,7 +223,7 @@ impl Lane {
 
     /// Notes that the thread was woken, and looks whether its wait is over. For the owner.
     pub(crate) fn begin_look(&self) {
-        // Only the owner writes it.
+        // Invariant 4. Only the owner writes it.
         self.looks.store(self.looks.load(Relaxed) | 1, Relaxed);
         // Pairs with the fence in `next_look`: either the reader sees that this look has begun, and
         // asks for the next, or this look sees all that the reader has seen.
@@ -225,7 +233,8 @@ impl Lane {
     /// Notes that the wait is not over. For the owner.
     pub(crate) fn end_look(&self) {
         let looks = self.looks.load(Relaxed);
-        // Release pairs with `has_looked`: the look is over when the reader reads the lane again.
+        // Invariant 4. Release pairs with `has_looked`: the look is over when the reader reads the
+        // lane again.
         self.looks.store((looks | 1).wrapping_add(1), Release);
     }
 
@@ -322,6 +331,7 @@ impl Lane {
             Some((last, _)) if *last == group => groups.pop(),
             _ => None,
         };
+
         // Outside the lock: a reader may try it meanwhile.
         drop(groups);
         drop(closed);

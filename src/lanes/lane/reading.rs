@@ -60,6 +60,7 @@ impl Lane {
                 .chain(self.held.view())
                 .collect(),
         });
+
         match read {
             None => Some(Err(Busy)),
             Some((_, view)) if view.number != number => None,
@@ -88,6 +89,7 @@ impl Lane {
             }
             (self.number.load(Relaxed), glance)
         });
+
         match read {
             None => Some(Err(Busy)),
             Some((_, (now, _))) if now != number => None,
@@ -105,7 +107,7 @@ impl Lane {
 
     /// Returns whether the thread that was read as `view` still has the lane.
     pub(crate) fn is_still(&self, view: &LaneView) -> bool {
-        // What was read under a lock of the lane since then orders this look behind the end of the
+        // A read under a lock of the lane since then orders this look behind the end of the
         // thread, if it belongs to a later thread.
         self.number.load(Relaxed) == view.number
     }
@@ -120,6 +122,7 @@ impl Lane {
 
     /// Returns whether the thread has come to the count `look`.
     pub(crate) fn has_looked(&self, look: u32) -> bool {
+        // Invariant 4. By difference, since the count wraps around.
         self.looks.load(Acquire).wrapping_sub(look) as i32 >= 0
     }
 
@@ -133,6 +136,7 @@ impl Lane {
         &self,
         f: impl FnOnce(&[(u64, OpenGroup)]) -> T,
     ) -> Result<T, Busy> {
+        // Invariant 5: a reader only tries the locks.
         self.groups.try_read().map(|groups| f(&groups)).ok_or(Busy)
     }
 
@@ -167,8 +171,8 @@ impl Lane {
         Some(f(name))
     }
 
-    /// Calls `f` with the thread of the lane, if it still has one. No handle is cloned, whose drop
-    /// could be the last.
+    /// Calls `f` with the thread of the lane, if it still has one. No handle is cloned, since its
+    /// drop could be the last.
     ///
     /// # Errors
     ///

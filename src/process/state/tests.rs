@@ -27,6 +27,7 @@ fn a_wait_looks_again_and_again() {
         drop(child.stdin.take());
         waiters.map(|waiter| waiter.join().expect("it does not panic"))
     });
+
     for status in statuses {
         assert!(status.expect("it is a child").success());
     }
@@ -42,6 +43,7 @@ fn a_cancel_ends_it() {
         token.cancel();
         waiter.join().expect("it does not panic")
     });
+
     let error = error.expect_err("it is cancelled");
     assert!(Cancelled::find(&error).is_some());
     let status = process.try_wait().expect("it is a child");
@@ -81,6 +83,7 @@ fn an_end_that_came_before_the_cancel_is_the_status_for_all_threads() {
 #[test]
 fn an_end_that_a_cancel_finds_is_the_status() {
     let token = CancelToken::new();
+
     // The thread looks every few milliseconds. The end and the cancel come in between.
     for _ in 0..30 {
         let mut cat = Command::new("cat");

@@ -160,7 +160,8 @@ impl Entered {
     }
 }
 
-/// Reads `0 0x3 ..`: the number of the call, and its arguments. A thread that is in no call has none.
+/// Reads `0 0x3 ..`: the number of the call, and its arguments. A thread that is in no call has
+/// none.
 pub(crate) fn parse(text: &str) -> Option<Entered> {
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok().filter(|number| *number >= 0)?;

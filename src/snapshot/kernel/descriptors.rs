@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The tables of the sockets of this network namespace, with the names of their protocols. Those that
-/// take the system long to write come last.
+/// The tables of the sockets of this network namespace, with the names of their protocols. Those
+/// that take the system long to write come last.
 const TABLES: &[(&str, &str)] = &[
     ("unix", "Unix"),
     ("udp", "UDP"),
@@ -55,8 +55,8 @@ impl Sockets {
                 return "a socket".to_owned();
             };
 
-            // The tables are read one by one, and only if a thread is in a call on a socket. A table
-            // that cannot be read leaves its sockets without peers.
+            // The tables are read one by one, and only if a thread is in a call on a socket. A
+            // table that cannot be read leaves its sockets without peers.
             self.read += 1;
             let table = fs::read(format!("/proc/self/net/{file}")).unwrap_or_default();
             // The path of a Unix socket, of any process, may have any bytes.
@@ -97,6 +97,7 @@ fn internet(row: &str, name: &str) -> Option<(u64, String)> {
 /// Reads an address as the kernel writes it: words of the machine in hexadecimal digits.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
+
     // The bytes of a word are in the order of the network, so those in memory are the address.
     let words = ip.as_bytes().chunks(8).map(|word| {
         let word = std::str::from_utf8(word)
@@ -104,6 +105,7 @@ fn address(text: &str) -> Option<SocketAddr> {
             .filter(|word| word.len() == 8)?;
         Some(u32::from_str_radix(word, 16).ok()?.to_ne_bytes())
     });
+
     let octets = words.collect::<Option<Vec<_>>>()?.concat();
 
     let ip = match octets.len() {
@@ -111,6 +113,7 @@ fn address(text: &str) -> Option<SocketAddr> {
         16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
         _ => return None,
     };
+
     Some(SocketAddr::new(
         ip.to_canonical(),
         u16::from_str_radix(port, 16).ok()?,
@@ -123,6 +126,7 @@ fn unix_socket(row: &str) -> Option<(u64, String)> {
     for _ in 0..6 {
         (_, rest) = rest.trim_start().split_once(' ')?;
     }
+
     let rest = rest.trim();
     let (inode, path) = rest.split_once(' ').unwrap_or((rest, ""));
 

@@ -67,8 +67,9 @@ impl Kernel {
 
         let descriptor = before.descriptor(call)?;
         let text = self.sockets.describe(descriptor);
-        // The thread is still in this call, or in one like it: the descriptor was not closed, unless
-        // it has got the same number again in between.
+
+        // The thread is still in this call, or in one like it: the descriptor was not closed,
+        // unless it has got the same number again in between.
         let is_same = entered(file).ok()? == Some(before);
         Some(if is_same {
             text
@@ -98,7 +99,8 @@ fn entered(file: &File) -> io::Result<Option<Entered>> {
     Ok(std::str::from_utf8(&bytes[..length]).ok().and_then(parse))
 }
 
-/// Whether there is no such thread any more. A file that is open already says so in its own way.
+/// Whether an error says that the thread has ended: there is no such file, or no such process for a
+/// file that was open already.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }

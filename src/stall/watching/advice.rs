@@ -11,7 +11,7 @@ pub(super) struct Doing<'a> {
     state: TaskState,
     /// The blocking point, or the system call.
     what: &'a str,
-    /// What it is about, in words.
+    /// The object of the wait or call, in words.
     target: Option<&'a str>,
     waits_at: Option<&'static Location<'static>>,
     held_by: &'a [Holder],
@@ -54,6 +54,7 @@ impl<'a> Doing<'a> {
 /// Returns what a laggard does, and what would end it.
 pub(super) fn advice(doing: &Doing<'_>) -> String {
     let mut text = seen(doing);
+
     // The region tells why the cancel does not end the call.
     if let Some(inside) = doing.region {
         let place = Place(inside.location);
@@ -65,6 +66,7 @@ pub(super) fn advice(doing: &Doing<'_>) -> String {
             RegionKind::Run => String::new(),
         };
     }
+
     // Where it was told shows which error was thrown away.
     if let (times @ 1.., Some(at)) = doing.told {
         let plural = if times == 1 { "" } else { "s" };
@@ -116,6 +118,7 @@ fn to_do(doing: &Doing<'_>) -> String {
                 something"
             .to_owned();
     }
+
     // A wait of this crate inside of a hook sees the cancel by itself.
     if doing.is_inside(RegionKind::CancelHook) && doing.state != TaskState::Waiting {
         return "its hook has run and has not made the code return".to_owned();
@@ -153,7 +156,7 @@ fn to_do(doing: &Doing<'_>) -> String {
     }
 }
 
-/// Names what a cancel ends, in place of a call of the system.
+/// Names the call or the type of this crate to use in place of a call of the system.
 fn in_place_of(doing: &Doing<'_>) -> String {
     const HOOK: &str = "a cancel hook (`with_cancel_hook`)";
 
@@ -186,6 +189,7 @@ fn in_place_of(doing: &Doing<'_>) -> String {
         "openat" | "open" => Some("`io::open_fifo`"),
         _ => None,
     };
+
     match ours {
         Some(ours) => format!("{ours} or {HOOK}"),
         None => format!("{HOOK}, or `abandon`"),

@@ -26,6 +26,7 @@ impl fmt::Display for StallReport {
         if let Some(name) = &self.name {
             write!(f, "`{}` ", Name(name))?;
         }
+
         write!(f, "({}) ", Place(self.location))?;
 
         let since = Span(self.since);
@@ -37,6 +38,7 @@ impl fmt::Display for StallReport {
             (Some(_), true) => write!(f, "ended after all, {since} after its cancel")?,
             (None, true) => write!(f, "ended after all, {since} after its deadline")?,
         }
+
         if self.has_ended {
             return match self.worst_latencies() {
                 worst if worst.to_end().is_some() => write!(f, "; {worst}"),
@@ -52,11 +54,13 @@ impl fmt::Display for StallReport {
         if let Some(cancelled) = &self.cancelled {
             write!(f, "\n  {cancelled}")?;
         }
+
         // A thousand tasks in one line of code are one line of the report.
         for alike in by_place(&self.laggards) {
             f.write_str("\n  waits for ")?;
             draw_alike(&alike, f)?;
         }
+
         // A callback that has returned is no laggard any more, and may still be the reason.
         for kept in &self.kept {
             let (place, ran) = (Place(kept.location), Span(kept.ran));
@@ -75,7 +79,7 @@ impl fmt::Display for Laggard {
     }
 }
 
-/// Where laggards have to be alike to be drawn as one.
+/// The properties that laggards share if they are drawn as one.
 #[derive(PartialEq)]
 struct Alike<'a> {
     kind: TaskKind,
@@ -133,6 +137,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(first) = alike.first() else {
         return Ok(());
     };
+
     let place = Place(first.task.location());
     if alike.len() == 1 {
         draw_one(first, f)?;
@@ -154,6 +159,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn draw_one(laggard: &Laggard, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let task = &laggard.task;
+
     // A thread that runs a callback of the cancel is in no task, mostly.
     let place = Place(task.location());
     let is_callback = laggard

@@ -44,6 +44,7 @@ pub(super) fn examine(due: &[u64]) {
             None => unseen.push(*number),
         }
     }
+
     // Its list was being written, or it has just ended, which the next look finds.
     followed::put_off(&unseen, |scope| scope.after / 4);
 
@@ -78,6 +79,7 @@ impl<'a> Examined<'a> {
         let (Some(root), Some(scope)) = (self.groups.get(head), self.followed.get(&head)) else {
             return followed::put_off(due, |scope| scope.after / 4);
         };
+
         let found = laggards::find(root, self.snapshot, scope.spares(self.now));
         if found.is_empty() {
             // All that is left winds down, or has just ended.
@@ -89,17 +91,20 @@ impl<'a> Examined<'a> {
             self.stalls(*number) && self.groups.and_around(*number).any(|around| around == head)
         });
         let members: Vec<_> = stalling.collect();
+
         // Invariant 2: a scope that has ended meanwhile is not reported.
         let before = followed::most_reports(&members);
         if !self.says_something_new(&found, due) {
             let claimed = followed::claim_all(due, head, before.max(1), claim);
             return followed::join_block(&claimed, &members, head);
         }
+
         // The head first: without it there is no block, and the others are not counted.
         let count = before + 1;
         if followed::claim_all(&[head], head, count, claim).is_empty() {
             return followed::put_off(due, |scope| scope.after / 4);
         }
+
         let others: Vec<_> = members.into_iter().filter(|other| *other != head).collect();
         let mut claimed = followed::claim_all(&others, head, count, claim);
         claimed.insert(0, head);
@@ -164,8 +169,8 @@ impl<'a> Examined<'a> {
     }
 }
 
-/// Returns the span of the scope with this number. It is empty if the scope has ended, or its thread
-/// is opening or ending a scope inside: the event of the report has its name and place then.
+/// Returns the span of the scope with this number. It is empty if the scope has ended, or its
+/// thread is opening or ending a scope inside: the event of the report has its name and place then.
 fn span_of(number: u64) -> GroupSpan {
     let mut view = SpanView::default();
     for lane in lanes::all() {

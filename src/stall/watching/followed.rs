@@ -45,7 +45,7 @@ pub(super) struct Followed {
     head: u64,
     /// Until when regions in it that wind down were spared, as far as it was seen.
     spared: Option<Instant>,
-    /// What kept the cancelling thread.
+    /// The callbacks and hooks that kept the cancelling thread.
     pub(super) kept: Vec<KeptCanceller>,
 }
 
@@ -213,8 +213,8 @@ pub(super) fn most_reports(of: &[u64]) -> u32 {
     scopes.map(|scope| scope.reports).max().unwrap_or(0)
 }
 
-/// Claims the scopes with these numbers for the block `blocks` about the scope `head`. Returns those
-/// that have not ended. `claim` counts one of them as reported (invariant 2).
+/// Claims the scopes with these numbers for the block `blocks` about the scope `head`. Returns
+/// those that have not ended. `claim` counts one of them as reported (invariant 2).
 pub(super) fn claim_all(
     numbers: &[u64],
     head: u64,
@@ -231,7 +231,8 @@ fn claim_in(
     blocks: u32,
     claim: impl Fn(u64) -> bool,
 ) -> Vec<u64> {
-    // Before the claim: a scope that ends after its claim says at its end what is noted here.
+    // Before the claim: a scope that ends after its claim reports at its end the number that is
+    // noted here.
     let mut fresh = Vec::new();
     let mut locked = watch.lock();
     for number in numbers {
@@ -279,6 +280,7 @@ pub(super) fn note_block(members: &[u64], head: u64, blocks: u32) {
             next = next.max(own);
         }
     }
+
     for number in members {
         if let Some(scope) = followed.get_mut(number) {
             scope.next = next;

@@ -22,20 +22,20 @@ global! {
     static HOOKS: Mutex<Vec<Arc<Registered>>> = Mutex::new(Vec::new());
 }
 
-/// Has `hook` called with every report of a stalled scope, in place of the default output, until the
-/// [`StallHook`] is dropped.
+/// Has `hook` called with every report of a stalled scope, in place of the default output, until
+/// the [`StallHook`] is dropped.
 ///
-/// The default is one `tracing` event at warning level and one block of text on stderr. With several
-/// hooks, all are called, in the order of their registration.
+/// The default is one `tracing` event at warning level and one block of text on stderr. With
+/// several hooks, all are called, in the order of their registration.
 ///
-/// A hook runs on a thread of its own, outside of any scope, and without scoped values. It may block,
-/// open scopes and take snapshots. While it runs, reports of other scopes are not held up: they go to
-/// the other hooks, or to the default output if there are none.
+/// A hook runs on a thread of its own, outside of any scope, and without scoped values. It may
+/// block, open scopes and take snapshots. While it runs, reports of other scopes are not held up:
+/// they go to the other hooks, or to the default output if there are none.
 ///
 /// # Panics
 ///
-/// A panic of the hook goes to `tracing` at error level. If no other hook takes that report, it goes
-/// to the default output.
+/// A panic of the hook goes to `tracing` at error level. If no other hook takes that report, it
+/// goes to the default output.
 ///
 /// ```
 /// use std::sync::mpsc;

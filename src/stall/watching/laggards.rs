@@ -24,6 +24,7 @@ pub(super) struct Groups<'a>(HashMap<u64, (&'a GroupSnapshot, Option<u64>)>);
 impl<'a> Groups<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let mut groups = HashMap::new();
+
         // Threads outside of tasks open groups, too.
         let outermost = snapshot.groups().iter();
         let apart = snapshot.threads().iter().flat_map(TaskSnapshot::groups);
@@ -50,8 +51,8 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Finds the tasks that keep the scope `root` from ending, the innermost first. Leaves out code that
-/// winds down if `spares`.
+/// Finds the tasks that keep the scope `root` from ending, the innermost first. Leaves out code
+/// that winds down if `spares`.
 pub(super) fn find<'a>(
     root: &'a GroupSnapshot,
     snapshot: &'a Snapshot,
@@ -65,6 +66,7 @@ pub(super) fn find<'a>(
         groups: HashMap::new(),
         in_place: Vec::new(),
     };
+
     // Callbacks and joiners in place come last: they are laggards only if nothing inside is.
     search.group(root, &[], &[]);
     search.add_callbacks(snapshot);
@@ -100,7 +102,8 @@ impl<'a> Search<'a> {
             self.task(task, group, &inside, &within);
         }
 
-        // What its thread was inside of when it opened the examined scope is not the scope's affair.
+        // What its thread was inside of when it opened the examined scope is not the scope's
+        // affair.
         let body = group.body();
         let skipped = if is_root { body.regions_outside() } else { 0 };
         let inside = [path, body.inside().get(skipped..).unwrap_or_default()].concat();
@@ -154,6 +157,7 @@ impl<'a> Search<'a> {
             self.spared += 1;
             return;
         }
+
         self.found.push(Found {
             task,
             group,

@@ -25,6 +25,8 @@ fn trace(report: &StallReport) {
     let (file, line) = (report.location().file(), report.location().line());
     let site = format_args!("{file}:{line}");
     let since = report.since().as_secs_f64();
+
+    // Two events, since a subscriber filters and counts by their names.
     if report.has_ended() {
         let worst = Some(report.worst_latencies()).filter(|worst| worst.to_end().is_some());
         let latencies = worst.map(tracing::field::display);

@@ -83,7 +83,8 @@ impl StallReport {
         self.cancelled.as_ref()
     }
 
-    /// Returns the time since the cancel, or since the deadline: until now, or until the scope ended.
+    /// Returns the time since the cancel, or since the deadline: until now, or until the scope
+    /// ended.
     pub fn since(&self) -> Duration {
         self.since
     }
@@ -110,8 +111,8 @@ impl StallReport {
         self.group.as_ref()
     }
 
-    /// Returns the tasks of the scope that took longest to see the cancel, and to end, once the scope
-    /// [has ended](Self::has_ended). Before that there are none.
+    /// Returns the tasks of the scope that took longest to see the cancel, and to end, once the
+    /// scope [has ended](Self::has_ended). Before that there are none.
     pub fn worst_latencies(&self) -> &WorstLatencies {
         &self.worst_latencies
     }

@@ -57,7 +57,9 @@ impl Reporter {
                 .busy_since
                 .is_some_and(|since| since.elapsed() > PATIENCE)
         };
+
         let needs_one = self.in_charge.as_ref().is_none_or(is_stuck);
+
         // Bounded: a hook that never returns must not take a thread for each report.
         if self.jobs.is_empty() || !needs_one || self.threads == MOST_THREADS {
             return None;

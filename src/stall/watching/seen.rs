@@ -35,6 +35,7 @@ impl Seen {
 
     fn add(&mut self, number: u64, view: StallView, now: Instant) {
         self.is_busy |= view.is_busy;
+
         // The user may have asked for no report, with a delay that never ends.
         let can_stall = |since: Instant| since.checked_add(view.after).is_some();
 

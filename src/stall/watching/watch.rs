@@ -24,6 +24,7 @@ pub(crate) fn ask_after(due_since: Instant, after: Duration) {
     let at = due_since
         .checked_add(after)
         .and_then(|_| due_since.checked_add(pause(after)));
+
     // An instant that cannot be expressed does not come.
     let Some(at) = at else {
         return;
@@ -34,8 +35,8 @@ pub(crate) fn ask_after(due_since: Instant, after: Duration) {
     }
 }
 
-/// Returns an instant for the next look, at `at` or before. The scope of a far deadline is mostly gone
-/// by then, and says nothing as it ends: a look that finds no such scope lets the thread go.
+/// Returns an instant for the next look, at `at` or before. The scope of a far deadline is mostly
+/// gone by then, and says nothing as it ends: a look that finds no such scope lets the thread go.
 fn not_too_far(at: Instant) -> Instant {
     let soon = Instant::now().checked_add(FURTHEST);
     soon.map_or(at, |soon| at.min(soon))
@@ -98,6 +99,7 @@ pub(crate) fn ended(scope: EndedScope) -> Duration {
     };
 
     let took = followed.due_since.elapsed();
+
     // The block was about the outermost scope, and so is its end.
     if head == scope.number {
         let report = StallReport::of_end(scope, took, followed.reports);

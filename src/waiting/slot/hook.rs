@@ -63,6 +63,7 @@ impl Slot {
             // SAFETY: as above.
             catch(|| hook.map(|hook| unsafe { (*hook)() }))
         });
+
         if let Err(payload) = fired {
             on_panic(payload);
         }
@@ -89,9 +90,11 @@ impl Slot {
             group: 0,
             location,
         });
+
         // SAFETY: only the lifetime changes, in a pointer. The pointer is not used after this
         // function has ended (see the type).
         let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Send + Sync), HookPointer>(hook) };
+
         // SAFETY: neither HOOKED nor FIRING is set, so the cell is the owner's alone (invariant 4).
         self.0.hook.with_mut(|cell| unsafe { *cell = Some(erased) });
 
@@ -112,6 +115,7 @@ impl Slot {
     fn unhook(&self) {
         // Acquire pairs with the release in `Firing::drop`.
         let mut word = self.0.word.fetch_and(!HOOKED, Ordering::Acquire);
+
         // fault: withdraw-does-not-wait
         while word & FIRING != 0 {
             facade::park();

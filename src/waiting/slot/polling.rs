@@ -63,8 +63,10 @@ impl Slot {
     ) -> Woken {
         let returns = on_cancel == OnCancel::Return;
         let shown = ShownWait::begin(what, location, returns);
+
         // Invariant 1. A wait that no mark ends needs no waker.
         let waker = if returns { self.0.poll.waker() } else { None };
+
         // fault: early-mark-is-missed-in-a-poll
         let mut marked = self.publish(POLLING) && returns;
 

@@ -43,6 +43,7 @@ impl Spins {
         } else {
             (2 * self.skipped.load(Relaxed) + 1).min(Self::MOST)
         };
+
         self.skip.store(skip, Relaxed);
         self.skipped.store(skip, Relaxed);
         paid

@@ -27,7 +27,7 @@
 //!
 //! Number the tasks in the order in which a walk through the program leaves them, children before
 //! their parents. A task waits only for tasks of lower numbers: its own, and earlier ones. So the
-//! waits have no circle. [`Place`] keeps these rules:
+//! waits have no cycle. [`Place`] keeps these rules:
 //!
 //! 1. A wait for an event, and a pipe, needs tasks that can begin whichever tasks wait. So both
 //!    belong to a group without a limit, and the tasks that they wait for spawn into no group

@@ -73,7 +73,9 @@ fn a_scope_that_a_look_does_not_find_is_followed_no_more() {
         is_busy,
         ..Seen::default()
     };
+
     in_time(&mut watch, begun, begun);
+
     // The list of its thread could not be read.
     watch.look(nothing(true), Some(begun), begun);
     assert_eq!(watch.followed.len(), 1);
@@ -121,12 +123,14 @@ fn a_scope_with_a_deadline_that_was_moved_away_is_kept_and_not_due() {
         is_busy: true,
         ..Seen::default()
     };
+
     let later = begun + AFTER;
     assert_eq!(watch.look(busy, Some(later), later).0, [1]);
     report(&mut watch, 2);
     let (due, next) = watch.look(Seen::default(), Some(later), later);
     assert_eq!((due, next), (vec![], None));
     assert!(!watch.followed[&1].stalls(later + HOUR));
+
     // A job that it was in puts it off.
     let put_off = |scope: &mut Followed| scope.next = Some(later);
     watch.followed.entry(1).and_modify(put_off);
@@ -184,6 +188,7 @@ fn a_scope_that_ends_before_its_claim_does_not_count_as_reported() {
         (watch.followed[&2].reports, watch.followed[&2].head),
         (0, 2)
     );
+
     // The next look finds that it has ended.
     let now = Instant::now();
     watch.look(one(now), Some(now), now);
