@@ -35,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         ("accepting", &|| Ok(door.accept().map(drop)?)),
         ("reading", &|| Ok((&line).read_exact(&mut [0])?)),
     ];
+
     let (begun, failed) = (Latch::new(tasks.len()), OnceLock::new());
     let outcome = TaskGroup::builder().name("five and one").scope(|g| {
         for (name, block) in tasks {
@@ -54,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         });
         Ok(())
     });
+
     let failed = failed.get().context("nothing has failed")?;
     println!("{:<20}{:>9.1?}\n", "all over", failed.elapsed());
     let report = outcome.err().context("a failure was lost")?;

@@ -38,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         ("chores and a podcast beside it", morning),
         ("a stone in the grinder", morning),
     ];
+
     for (number, (title, run)) in (1..)
         .zip(steps)
         .filter(|(number, _)| step.is_none_or(|step| step == *number))
@@ -58,6 +59,7 @@ fn main() -> anyhow::Result<()> {
             (outcome, _) => outcome?,
         }
     }
+
     println!("threads left: {}", left_behind());
     Ok(())
 }

@@ -49,6 +49,7 @@ fn main() -> Result<(), GroupError> {
         let results = handles.into_iter().map(TaskHandle::join);
         Ok(results.sum::<Result<u64, _>>()?)
     })?;
+
     println!("a result of each: {total}");
 
     let totals = taskgroup::map(0..tasks, tasks as usize, |_| count_to(count))?;
@@ -75,6 +76,7 @@ fn lose_increments(tasks: u64, count: u64) -> Result<(), GroupError> {
         }
         Ok(())
     })?;
+
     let counted = counter.into_inner();
     let lost = tasks * count - counted;
     println!("read, then write: {counted}, {lost} lost");
@@ -94,6 +96,7 @@ fn lock(tasks: u64, count: u64) -> Result<(), GroupError> {
         }
         Ok(())
     })?;
+
     println!("with a lock: {}", counter.into_inner());
     Ok(())
 }
@@ -118,6 +121,7 @@ fn endless(tasks: u64, count: u64) {
         }
         Ok(())
     });
+
     println!("without an end, until one fails: {}", counter.into_inner());
     if let (Err(report), Some(failed_at)) = (report, failed_at.get()) {
         let after = failed_at.elapsed();

@@ -82,6 +82,7 @@ fn crawl(mut options: Options) -> anyhow::Result<()> {
         seen: Mutex::default(),
         hosts: Mutex::default(),
     };
+
     let outcome = TaskGroup::builder()
         .name("crawl")
         .limit(crawl.options.at_once.get() as usize)
@@ -109,7 +110,7 @@ impl Crawl {
         Ok(())
     }
 
-    /// Fetches a page, says what has become of it, and returns its links.
+    /// Fetches a page, prints how that ended, and returns its links.
     fn page(&self, host: &Host, url: &Url) -> anyhow::Result<Vec<Url>> {
         let page = match self.fetch(host, url) {
             Err(error) if self.options.strict || Cancelled::find(&*error).is_some() => {

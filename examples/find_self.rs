@@ -117,6 +117,7 @@ fn launch(options: &Options) -> anyhow::Result<()> {
         let answer = fetch(&format!("http://{}/", hosts[number]))?;
         Ok(String::from_utf8(answer)?)
     };
+
     Ok(TaskGroup::builder().name("servers").scope(|g| {
         let start = |number, socket| {
             let (hosts, client_waits) = (&hosts, &client_waits);
@@ -159,6 +160,7 @@ fn supervise(
         .stdin(OwnedFd::from(socket))
         .stdout(Stdio::piped())
         .stop_with(Signal::INT.as_raw());
+
     // In a group of its own, or a Ctrl-C at the terminal would end it before this program knows
     // why.
     let mut server = command.own_group().spawn()?;
@@ -173,6 +175,7 @@ fn supervise(
         }
         Ok::<_, anyhow::Error>(())
     };
+
     // A server that is stopped has a few words more to say.
     let print_all = || taskgroup::shield(|| BufReader::new(stdout).lines().try_for_each(print));
     let ((), status) = taskgroup::join(print_all, || Ok(server.wait()?))?;

@@ -51,6 +51,7 @@ fn run(delay: Duration) -> anyhow::Result<()> {
         ("std::thread::scope", with_threads),
         ("taskgroup", with_group),
     ];
+
     let mut alone = None;
     for (style, download) in styles {
         let server = FlagServer::start(POPULOUS.len(), move |_| Answer::Flag(delay))?;
@@ -71,6 +72,7 @@ fn run(delay: Duration) -> anyhow::Result<()> {
             Answer::Flag(SLOW)
         }
     };
+
     let server = FlagServer::start(POPULOUS.len(), answer)?;
     println!("\nBR fails while the other flags take {SLOW:?} each");
     one_fails(&server, folder.path())
@@ -121,6 +123,7 @@ fn one_fails(server: &FlagServer, folder: &Path) -> anyhow::Result<()> {
         }
         Ok(())
     });
+
     let returned = Instant::now();
     let error = outcome.err().context("the server was told to fail")?;
     let failed = *failed_at.get().context("no download failed")?;

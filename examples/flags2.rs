@@ -77,6 +77,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         codes.len(),
         options.max_requests
     );
+
     let mut tally = Tally::default();
     let start = Instant::now();
     let outcome = download(options, &codes, save, &mut tally);

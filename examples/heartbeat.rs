@@ -44,6 +44,7 @@ fn main() {
         ("as a task", as_task),
         ("with a lock for each number", with_many_locks),
     ];
+
     for (title, run) in parts {
         println!("{title}");
         let (start, second) = (Instant::now(), Duration::from_millis(second_ms));
@@ -68,6 +69,7 @@ fn naive(heart: &mut Heart) {
             .iter()
             .for_each(|number| _ = number.fetch_add(1, Relaxed))
     };
+
     // Backwards, so that it meets the counter wherever the counter is.
     beside_thread(heart, count, || {
         range(numbers.iter().rev().map(|number| number.load(Relaxed)))
@@ -91,6 +93,7 @@ fn with_lock(heart: &mut Heart) {
 /// Beats, and sleeps for a second after each beat.
 fn beside_thread(heart: &mut Heart, count: impl Fn() + Sync, look: impl Fn() -> (u64, u64)) {
     let end = heart.start + heart.second * heart.beats;
+
     // A second more than the heart, so that its last beat is not alone.
     let counted = end + heart.second;
     thread::scope(|s| {
@@ -121,6 +124,7 @@ fn with_many_locks(heart: &mut Heart) {
             .iter()
             .try_for_each(|number| number.lock().map(|mut number| *number += 1))?;
     };
+
     let look = || {
         numbers
             .iter()
@@ -148,6 +152,7 @@ fn beside_task(
         });
         Ok(())
     });
+
     if let Err(report) = outcome {
         println!(
             "{report:#}\n  the counter stopped within {:.1?} of the heart",
@@ -183,6 +188,7 @@ impl Heart {
         } else {
             format!("INCONSISTENT: {least} to {greatest}")
         };
+
         println!("  +{:.2}  {seen}", at.as_secs_f64());
         self.last = Instant::now();
         ensure!(equal, seen);

@@ -6,10 +6,10 @@
 //! printf 'sleep 60\nsleep 1; echo no >&2; exit 3\nsleep 60 | sort\n' | cargo run --release --example jobs
 //! ```
 //!
-//! Each line is a command for `sh`, and leads a process group of its own. Look at the second example:
-//! the failure ends the others with all that they have started, and the report has the exit status
-//! and the words of the command that failed. Ctrl-C and SIGTERM end all of them too. A command that
-//! ignores the SIGTERM which it then gets is killed when its grace is over.
+//! Each line is a command for `sh`, and leads a process group of its own. Look at the second
+//! example: the failure ends the others with all that they have started, and the report has the
+//! exit status and the words of the command that failed. Ctrl-C and SIGTERM end all of them too. A
+//! command that ignores the SIGTERM which it then gets is killed when its grace is over.
 
 use std::io::{self, Write};
 use std::process::{ExitCode, Stdio};
@@ -47,11 +47,13 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Ok(())
     });
+
     eprintln!("threads left: {}", left_behind());
     if let Some(cancelled) = signal.cancelled() {
         eprintln!("all has ended: {cancelled}");
         return Ok(ExitCode::from(130));
     }
+
     outcome?;
     Ok(ExitCode::SUCCESS)
 }
@@ -65,6 +67,7 @@ fn run(line: &str, grace: Duration) -> anyhow::Result<()> {
         stdout,
         stderr,
     } = command.own_group().grace(grace).output()?;
+
     io::stdout()
         .write_all(&stdout)
         .context("cannot pass its output on")?;

@@ -28,6 +28,7 @@ fn main() -> anyhow::Result<()> {
             indent = 4 * indent as usize
         );
     };
+
     let pulled = |n: &u32| say(*n, format!("{n} pulled"));
     let loiter = |n: u32| {
         say(n, format!("{n} sleeps"));
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         ensure!(n != 2, "{n} had a bad dream");
         Ok(n * 10)
     };
+
     let given = |result: Result<u32, Cancelled>| {
         Ok(result.map(|result| say(0, format!("result {result}")))?)
     };
@@ -59,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         g.map((2..).step_by(2).inspect(pulled), loiter)
             .try_for_each(given)
     });
+
     say(0, "over".into());
     println!(
         "{:#}\nthreads left: {}",

@@ -53,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         println!("{bytes} {}\n{report}", cancel.as_nanos());
         return Ok(());
     }
+
     let rows = table(&options.counts)?;
     println!("the cause, here of the first cancel:\n{}", rows[0].1.2);
     let beside = || env::current_exe().map(|path| path.with_extension("svg"));
@@ -61,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         let point = |row: &Row| (row.0 as f64, value(row));
         rows.iter().map(point).collect()
     };
+
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let charts = [
         (
@@ -74,11 +76,13 @@ fn main() -> anyhow::Result<()> {
             line(&|row| ms(row.2.1)),
         ),
     ];
+
     let charts = charts.map(|(title, tasks, threads)| LogChart {
         title,
         x: "blocked at once",
         lines: vec![("taskgroup", tasks), ("std::thread", threads)],
     });
+
     save_svg(&charts, &path)?;
     println!("plot: {}", path.display());
     Ok(())

@@ -67,14 +67,9 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let output = match &options.output {
-        Some(path) => {
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))?
-        }
-        None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-    };
-    let output = Cancellable::new(output)?;
+    let output = options.output()?;
     let workers = &Semaphore::new(options.workers);
+
     Ok(TaskGroup::builder().name("pipeline").scope(|g| {
         let (to_parse, lines) = bounded(64);
         let (to_sign, records) = bounded(64);
@@ -94,8 +89,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
                     for line in lines {
                         let (line, text) = line?;
                         options.trip(Stage::Parse, line)?;
-                        to_sign
-                            .send(parse(line, &text).with_context(|| format!("line {line}"))?)?;
+                        let record = parse(line, &text);
+                        to_sign.send(record.with_context(|| format!("line {line}"))?)?;
                     }
                     Ok(())
                 }),
@@ -129,6 +124,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
                     Ok(())
                 }),
         ];
+
         for (stage, name) in stages.iter().zip(["read", "parse", "sign", "write"]) {
             stage.on_finished(move |status| eprintln!("{name}: {status:?}"));
         }
@@ -137,6 +133,16 @@ fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Options {
+    fn output(&self) -> anyhow::Result<Cancellable<File>> {
+        let output = match &self.output {
+            Some(path) => {
+                File::create(path).with_context(|| format!("cannot write {}", path.display()))?
+            }
+            None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        };
+        Ok(Cancellable::new(output)?)
+    }
+
     fn lines(&self) -> anyhow::Result<Box<dyn Iterator<Item = io::Result<String>>>> {
         let Some(path) = &self.input else {
             return Ok(Box::new(taskgroup::io::stdin().lines()));

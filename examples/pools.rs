@@ -125,6 +125,7 @@ fn wrong_key(texts: &[Vec<u8>], workers: usize) -> anyhow::Result<()> {
         }
         Ok(())
     });
+
     let over = failed
         .get()
         .context("nothing was decrypted with a wrong key")?

@@ -1,13 +1,13 @@
-//! A request id in every log line, also in those of tasks that know nothing of requests.
+//! A request id in every log line, also in the lines of tasks that know nothing of requests.
 //!
 //! ```text
 //! cargo run --release --example request_id [-- --requests N]
 //! ```
 //!
 //! Two requests are handled at once, by threads that take one request after the other. Each opens a
-//! scope of its own, whose tasks run on other threads of the pool. Look at the ids: each line has the
-//! id of its request, and no function passes it on. The last request is of a user without an
-//! account: its look-up fails, which ends the sleep of the other task.
+//! scope of its own, with tasks that run on other threads of the pool. Look at the ids: each line
+//! has the id of its request, and no function passes it on. The last request is of a user without
+//! an account: its look-up fails, which ends the sleep of the other task.
 
 use std::{fmt, time::Duration};
 

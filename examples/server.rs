@@ -1,5 +1,5 @@
-//! A server with a thread for each connection: HTTP/1.1, a limit on connections, a deadline for each
-//! request, and an end in good order.
+//! A server with a thread for each connection: HTTP/1.1, a limit on connections, a deadline for
+//! each request, and an end in good order.
 //!
 //! ```text
 //! cargo run --release --example server [-- --listen 127.0.0.1:8080 --connections 100]
@@ -85,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         g.cancel_gracefully_because(server.options.grace, "a signal");
         Ok(())
     })?;
+
     println!("threads left: {}", left_behind());
     Ok(())
 }
@@ -119,6 +120,7 @@ impl Server {
                 break;
             }
         }
+
         // A close with bytes unread is a reset, and could cost the client the answer.
         stream.shutdown(Shutdown::Write)?;
         timeout(MOMENT, || io::copy(&mut reader, &mut io::sink())).map(drop)
@@ -138,6 +140,7 @@ impl Server {
                 (status, text, keep)
             }
         };
+
         let sent = timeout(MOMENT, || respond(reader.get_mut(), status, &text, keep))?;
         Ok(keep && sent.is_some())
     }

@@ -94,6 +94,7 @@ fn pause() -> Instant {
 fn sent<S: Send + 'static, R: Send + 'static>(kind: Kind<S, R>) -> Contestant<'static> {
     let ((sender, receiver), (tell, told)) = ((kind.make)(UNBOUNDED), (kind.make)(UNBOUNDED));
     let began = Instant::now();
+
     // The thread ends when the contestant, and with it the sender, is dropped.
     thread::spawn(move || {
         TaskGroup::scope(|_| {

@@ -125,6 +125,7 @@ fn timed(flood: fn(Work) -> anyhow::Result<()>, work: Work) -> anyhow::Result<f6
 /// flood. The process had none before.
 pub(crate) fn threads_started(flood: fn(Work) -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let work = Work::calibrated();
+
     // Not this thread and the sampler.
     let others = process::threads()? + 1;
     let over = AtomicBool::new(false);

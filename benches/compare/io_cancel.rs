@@ -43,7 +43,7 @@ pub(crate) fn io_wake(effort: Effort, report: &mut Report) -> anyhow::Result<()>
             let (reader, _writer) = io::pipe()?;
             latency(Box::new(|| (&reader).read(&mut [0]).is_err()))
         }),
-        // In a new process, whose first cancel it is.
+        // In a new process, of which it is the first cancel.
         Contestant::new("Stdin::read_line", || in_child(STDIN)).goal(Goal::Largest(10_000.0)),
         // The child has to end first: it gets a signal, and is reaped.
         Contestant::new("Child::wait", || {
@@ -66,7 +66,7 @@ fn cancelled(name: &str, sample: fn() -> anyhow::Result<f64>) -> Contestant<'sta
         .goal(Goal::Largest(10_000.0))
 }
 
-/// The figure of a child process, whose standard input is a pipe that stays empty.
+/// The figure of a child process with a standard input that is a pipe and stays empty.
 pub(crate) const STDIN: &str = "cancel-of-stdin";
 
 pub(crate) fn of_stdin() -> anyhow::Result<f64> {
@@ -94,8 +94,8 @@ fn connect() -> anyhow::Result<f64> {
     latency(Box::new(|| TcpStream::connect(address).is_err()))
 }
 
-/// A thread in `poll` that another wakes by an eventfd. A thread that has yielded before has less of
-/// a claim to the core when it is woken.
+/// A thread in `poll` that another wakes by an eventfd. A thread that has yielded before has less
+/// of a claim to the core when it is woken.
 fn bare(yields: usize) -> anyhow::Result<f64> {
     let waker = eventfd(0, EventfdFlags::empty())?;
     let (entering, entered) = std::sync::mpsc::channel();

@@ -182,6 +182,7 @@ fn run() -> anyhow::Result<()> {
         println!("{}", child(figure)?);
         return Ok(());
     }
+
     // `cargo test --benches` starts this program too, with whatever flags the tests were given.
     if !options.run_by_cargo_bench && options.rows.is_empty() {
         println!("compare: nothing measured; `cargo bench --bench compare` does");

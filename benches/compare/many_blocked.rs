@@ -78,6 +78,7 @@ fn all_of(n: usize, arrived: &AtomicUsize, release: impl FnOnce()) -> (Instant, 
         thread::sleep(Duration::from_micros(200));
     }
     let begun = Instant::now();
+
     // The last tasks have counted down and still have to fall asleep.
     thread::sleep(Duration::from_millis(20));
     let released = Instant::now();

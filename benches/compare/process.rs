@@ -84,6 +84,7 @@ pub(crate) struct Ticks {
 impl Ticks {
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
+
         // user, nice, system, idle, iowait, irq, softirq, steal; the later fields are contained in
         // the first two.
         let all: Vec<u64> = stat
@@ -97,6 +98,7 @@ impl Ticks {
         let total = all.iter().sum();
         let idle = all.get(3)? + all.get(4)?;
         let own = fs::read_to_string("/proc/self/stat").ok()?;
+
         // The second field is the program's name, which may hold spaces; utime, stime, cutime and
         // cstime are fields 14 to 17.
         let (_, fields) = own.rsplit_once(')')?;

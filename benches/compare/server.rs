@@ -201,6 +201,7 @@ fn on_tokio(load: Load<'_>) -> anyhow::Result<f64> {
 fn on_may(load: Load<'_>) -> anyhow::Result<f64> {
     let listener = Arc::new(may::net::TcpListener::bind("127.0.0.1:0")?);
     let address = listener.local_addr()?;
+
     // It waits for connections until the process ends: only unsafe code could cancel it.
     drop(may::go!(move || {
         while let Ok((stream, _)) = listener.accept() {

@@ -1,4 +1,4 @@
-//! A web server on tokio (axum), whose requests do blocking work on threads. A client that goes
+//! A web server on tokio (axum), with requests that do blocking work on threads. A client that goes
 //! away takes the work behind its request along.
 //!
 //! A request for `/count/N` counts the primes below N, in a group with one task for each core.
@@ -45,6 +45,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let runtime = Runtime::new()?;
     runtime.block_on(serve(options))?;
+
     // This waits for all blocking work.
     drop(runtime);
     println!("threads left: {}", left_behind());
@@ -91,6 +92,7 @@ async fn count(Path(below): Path<u64>) -> Result<String, StatusCode> {
         }
         counted
     });
+
     match counted.await {
         Ok(Ok(count)) => Ok(format!("{count} primes below {below}")),
         Ok(Err(_)) | Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),

@@ -1,5 +1,5 @@
-//! Compares the server of `server.rs` with its twin by hand: requests in a second, and the time from
-//! a SIGTERM to the end of an idle server.
+//! Compares the server of `server.rs` with its twin by hand: requests in a second, and the time
+//! from a SIGTERM to the end of an idle server.
 //!
 //! ```text
 //! cargo build --release --examples && cargo run --release --example compare_servers
@@ -36,6 +36,7 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+
     // The servers take turns, so that both meet the same noise.
     let mut figures = [(); SERVERS.len()].map(|()| [const { Vec::new() }; 3]);
     for _ in 0..options.rounds {
@@ -45,11 +46,13 @@ fn main() -> anyhow::Result<()> {
             figures[2].push(exit(name, &options)?);
         }
     }
+
     let rows = [
         "requests/s, kept connections",
         "requests/s, a connection each",
         "SIGTERM to exit, ms",
     ];
+
     println!("{:<32}{:>16}{:>16}", "", SERVERS[0], SERVERS[1]);
     for (at, row) in rows.iter().enumerate() {
         let [ours, by_hand] = figures.each_mut().map(|figures| {
@@ -96,6 +99,7 @@ fn requests(name: &str, options: &Options, keep: bool) -> anyhow::Result<f64> {
         }
         unreachable!("the numbers have no end")
     };
+
     let counts = taskgroup::map(0..options.clients, options.clients, client)?;
     server.stop()?;
     Ok(counts.iter().sum::<u64>() as f64 / options.time.as_secs_f64())
@@ -116,6 +120,7 @@ fn ask(stream: &mut BufReader<TcpStream>, keep: bool) -> anyhow::Result<()> {
     } else {
         stream.read_to_end(&mut answer)?;
     }
+
     ensure!(
         answer.starts_with(b"HTTP/1.1 200 "),
         "{}",
@@ -133,6 +138,7 @@ fn exit(name: &str, options: &Options) -> anyhow::Result<f64> {
         ask(&mut stream, true)?;
         idle.push(stream);
     }
+
     let start = Instant::now();
     let status = server.stop()?;
     let took = start.elapsed();

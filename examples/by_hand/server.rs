@@ -1,8 +1,8 @@
 //! The server of `server.rs` by hand, on std: for the comparison on the page of the examples.
 //!
-//! Its accept loop sleeps, its reads have time-outs after which they look at a flag, and its deadlines
-//! are turned into a time-out before each call. A request that computes or sleeps has to look at the
-//! flag and the clock by itself.
+//! Its accept loop sleeps, its reads have time-outs after which they look at a flag, and its
+//! deadlines are turned into a time-out before each call. A request that computes or sleeps has to
+//! look at the flag and the clock by itself.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -56,6 +56,7 @@ impl Place {
             (&server.served, server.options.connections, false),
             (&server.refused, REFUSALS, true),
         ];
+
         for (count, limit, full) in limits {
             let more = |count| (count < limit).then_some(count + 1);
             if count.fetch_update(Relaxed, Relaxed, more).is_ok() {
@@ -133,12 +134,14 @@ fn main() -> anyhow::Result<()> {
         stop: AtomicBool::new(false),
         quit: AtomicBool::new(false),
     });
+
     let signalled = server.clone();
     ctrlc::set_handler(move || {
         if signalled.stop.swap(true, Relaxed) {
             process::exit(130);
         }
     })?;
+
     let listener = TcpListener::bind(&*listen)?;
     listener.set_nonblocking(true)?;
     println!("listening on {}", listener.local_addr()?);
@@ -176,6 +179,7 @@ fn main() -> anyhow::Result<()> {
         thread::sleep(Duration::from_millis(1));
         server.quit.store(Instant::now() > end, Relaxed);
     }
+
     for connection in connections {
         // Its panic has been printed.
         let _ = connection.join();
@@ -213,6 +217,7 @@ impl Server {
                 break;
             }
         }
+
         stream.shutdown(Shutdown::Write)?;
         timed.end.set(Instant::now() + MOMENT);
         timed.flag.set(&self.stop);
@@ -244,6 +249,7 @@ impl Server {
                 (status, text, keep)
             }
         };
+
         timed.end.set(Instant::now() + MOMENT);
         respond(&mut { timed }, status, &text, keep)?;
         Ok(keep)

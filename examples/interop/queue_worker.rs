@@ -83,6 +83,7 @@ mod queue {
             println!("ready");
             Ok(())
         });
+
         match outcome {
             Err(error) if error.cancelled().is_some() && error.failures().is_empty() => {
                 println!("drained: {}", stop.check().unwrap_err().cause());
@@ -121,6 +122,7 @@ mod queue {
         let Some(job) = transaction.query_opt(TAKE, &[])? else {
             return Ok(false);
         };
+
         let (id, url): (i64, String) = (job.get(0), job.get(1));
         println!("job {id}: begun");
         match call(agent, &url) {
@@ -138,6 +140,7 @@ mod queue {
                 println!("job {id}: failed");
             }
         }
+
         transaction.commit()?;
         Ok(true)
     }

@@ -84,6 +84,7 @@ pub fn get(url: &Url) -> anyhow::Result<String> {
         let mut headers = head.lines().filter_map(|line| line.split_once(": "));
         headers.find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
     };
+
     let length = header("Content-Length").context("no length")?;
     ensure!(page.len() == length.parse()?, "the page is cut short");
 

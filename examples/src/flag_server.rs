@@ -58,6 +58,7 @@ impl FlagServer {
             stop: CancelToken::new(),
             handlers: Vec::new(),
         };
+
         let answer = Arc::new(answer);
         for _ in 0..handlers {
             let (http, stop, answer) = (server.http.clone(), server.stop.clone(), answer.clone());
@@ -73,6 +74,7 @@ impl FlagServer {
                     .spawn(move || stop.run(handle))?,
             );
         }
+
         server.warm_up()?;
         Ok(server)
     }
@@ -138,6 +140,7 @@ fn respond(request: Request, answer: &impl Fn(&str) -> Answer) {
             reply
         }
     };
+
     // A client that has gone away wants no answer.
     let _ = request.respond(Response::from_data(body).with_status_code(status));
 }

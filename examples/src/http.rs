@@ -69,6 +69,7 @@ fn parse(lines: &[String]) -> Result<(Request, usize), Refused> {
     let [first, headers @ ..] = lines else {
         return Err(Refused(400));
     };
+
     let words: Vec<_> = first.split(' ').collect();
     let [method, path, version] = words[..] else {
         return Err(Refused(400));
@@ -76,6 +77,7 @@ fn parse(lines: &[String]) -> Result<(Request, usize), Refused> {
     if !is_token(method) || !path.starts_with('/') {
         return Err(Refused(400));
     }
+
     let mut keep_alive = match version {
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,
@@ -101,6 +103,7 @@ fn parse(lines: &[String]) -> Result<(Request, usize), Refused> {
             _ => {}
         }
     }
+
     let length = length.unwrap_or(0);
     if length > BODY {
         return Err(Refused(413));
@@ -150,6 +153,7 @@ pub fn respond(
         505 => "HTTP Version Not Supported",
         _ => "",
     };
+
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let answer = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",

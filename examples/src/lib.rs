@@ -1,6 +1,6 @@
 //! Shared parts of the example programs: a server of country flags on the loopback interface and a
-//! client for it, a small web and a client for its pages, requests of HTTP, Ctrl-C and closed pipes,
-//! a cipher, charts, and a look at the memory and the threads of the program.
+//! client for it, a small web and a client for its pages, requests of HTTP, Ctrl-C and closed
+//! pipes, a cipher, charts, and a look at the memory and the threads of the program.
 
 mod client;
 mod countries;

@@ -14,7 +14,7 @@ pub struct LogChart<'a> {
     pub lines: Vec<(&'a str, Vec<(f64, f64)>)>,
 }
 
-/// Colours that readers who see no red or no green can tell apart.
+/// Colours that remain distinct for readers with red-green blindness.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

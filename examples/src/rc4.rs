@@ -10,12 +10,14 @@ pub fn rc4(key: &[u8], data: &[u8]) -> Vec<u8> {
         "a key of {} bytes",
         key.len()
     );
+
     let mut state: [u8; 256] = std::array::from_fn(|i| i as u8);
     let mut j = 0u8;
     for i in 0..256 {
         j = j.wrapping_add(state[i]).wrapping_add(key[i % key.len()]);
         state.swap(i, j.into());
     }
+
     let (mut i, mut j) = (0u8, 0u8);
     let mut next = || {
         i = i.wrapping_add(1);

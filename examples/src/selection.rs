@@ -32,6 +32,7 @@ impl Selection {
             Selection { codes, .. } if codes.is_empty() => POPULOUS.map(String::from).into(),
             Selection { codes, .. } => codes.concat().into_iter().collect(),
         };
+
         codes
             .into_iter()
             .take(self.limit.unwrap_or(usize::MAX))

@@ -39,6 +39,7 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
         println!("interrupted: all was over {:.1?} later", pressed.elapsed());
         return Ok(ExitCode::from(INTERRUPTED));
     }
+
     if token.is_cancelled() {
         return Ok(ExitCode::from(UNREAD));
     }

@@ -33,7 +33,7 @@ pub enum Reply {
     Nothing,
 }
 
-/// Some HTTP servers on free ports of 127.0.0.1, whose pages link to each other.
+/// Some HTTP servers on free ports of 127.0.0.1, with pages that link to each other.
 ///
 /// Dropping it cuts its delays short and joins its handlers.
 pub struct Web {
@@ -70,6 +70,7 @@ impl Web {
             .iter()
             .map(|server| server.server_addr().to_ip().context("no IP address"))
             .collect::<Result<Vec<_>, _>>()?;
+
         // Nothing has served port 1 for decades.
         addresses.push(SocketAddr::from(([127, 0, 0, 1], 1)));
 
@@ -83,6 +84,7 @@ impl Web {
                 stop: CancelToken::new(),
             }),
         };
+
         let reply = Arc::new(reply);
         for (host, server) in servers.into_iter().enumerate() {
             let server = Arc::new(server);
@@ -108,8 +110,8 @@ impl Web {
     /// |---|---|
     /// | 0 | fifteen, a tree with its root at `/1`, with links to the other hosts |
     /// | 1 | three in a row, each busy the first two times |
-    /// | 2 | one that links to two which are never sent |
-    /// | 3 | one that does not exist and one that always fails |
+    /// | 2 | a page that links to two which are never sent |
+    /// | 3 | a page that does not exist and a page that always fails |
     /// | 4 | does not exist itself |
     ///
     /// # Errors
@@ -125,6 +127,7 @@ impl Web {
         let links = |links: &[(usize, usize)]| {
             Reply::Page(links.iter().map(|(h, n)| (*h, format!("/{n}"))).collect())
         };
+
         match (host, page) {
             (0, 2) => links(&[(0, 4), (0, 5), (0, 1), (1, 1)]),
             (0, 3) => links(&[(0, 6), (0, 7), (0, 1), (2, 1)]),
@@ -169,6 +172,7 @@ impl Shared {
             self.now.fetch_add(1, Ordering::SeqCst) + 1,
             Ordering::SeqCst,
         );
+
         let nth = {
             let page = (host, request.url().to_owned());
             let mut requests = self.requests.lock().expect("no handler panics");
@@ -200,6 +204,7 @@ impl Shared {
         }
 
         self.now.fetch_sub(1, Ordering::SeqCst);
+
         // A client that has gone away wants no answer.
         let _ = request.respond(answer);
     }

@@ -15,13 +15,16 @@ fn every_blocked_task_stops_and_the_failure_is_named() {
         let stopped = duration(row(&output, task));
         assert!(stopped <= all_over, "{task} outlived its scope:\n{output}");
     }
+
     assert!(all_over < Duration::from_secs(30), "{output}");
+
     // The five, which were cancelled, are no failures.
     let tree = [
         "group `five and one` (",
         "): 1 failure\n└─ task `failing` (",
         "\n   the disk is full\n",
     ];
+
     assert!(in_order(&output, &tree), "{output}");
     assert_no_thread_left(&output);
 }

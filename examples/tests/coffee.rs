@@ -48,6 +48,7 @@ fn assert_coffee(output: &str) {
             ],
         );
     }
+
     let lines = lines(output);
     assert!(lines.contains(&"done drinking the coffee"), "{output}");
 }
@@ -90,6 +91,7 @@ fn the_podcast_ends_with_coffee_and_chores() {
     ] {
         assert_in_order(&output, &[done, "threads left"]);
     }
+
     let stopped: Vec<_> = lines(&output)
         .into_iter()
         .filter(|line| line.starts_with("STOPPED"))
@@ -114,6 +116,7 @@ fn a_broken_grinder_stops_all_and_is_named() {
             );
         }
     }
+
     let tree = [
         "group `morning` (",
         ": 1 failure\n└─ task `coffee` (",
@@ -122,6 +125,7 @@ fn a_broken_grinder_stops_all_and_is_named() {
         "\n         there is a stone in the grinder\n",
         "everything stopped within ",
     ];
+
     assert_in_order(&output, &tree);
     let took = row(&output, "everything stopped within")
         .strip_suffix(" of that")
@@ -146,6 +150,7 @@ fn all_steps_come_by_default() {
             "threads left",
         ],
     );
+
     assert_eq!(
         lines(&output)
             .iter()

@@ -15,6 +15,7 @@ fn only_the_first_step_loses_increments() {
     let numbers = first.and_then(|(counted, lost)| {
         Some((counted.parse::<u64>().ok()?, lost.parse::<u64>().ok()?))
     });
+
     assert!(
         numbers.is_some_and(|(counted, lost)| counted > 0 && counted + lost == 60_000),
         "{output}"
@@ -34,6 +35,7 @@ fn one_that_fails_stops_those_that_count_for_ever() {
         "): 1 failure\n└─ task `counter 0` (",
         "\n   ran out of numbers\n",
     ];
+
     assert!(in_order(&output, &tree), "{output}");
     let latency = row(&output, "all stopped after").trim_end_matches(" more");
     assert!(duration(latency) < Duration::from_secs(30), "{output}");

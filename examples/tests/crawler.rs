@@ -53,6 +53,7 @@ fn it_finds_all_pages_that_there_are() {
             "{output}"
         );
     }
+
     // The hosts say the same.
     for (n, page, requests) in [
         (0, 1, 1),
@@ -64,6 +65,7 @@ fn it_finds_all_pages_that_there_are() {
     ] {
         assert_eq!(web.requests(n, &format!("/{page}")), requests, "{output}");
     }
+
     assert!(web.most_at_once() <= 5, "{}", web.most_at_once());
 
     let status = |page| row(&output, &format!("{}:", web.url(3, page))).to_owned();
@@ -90,6 +92,7 @@ fn it_keeps_to_the_rate() {
         row(&output, &format!("{}:", host(&web, 0))),
         "10 pages, 0 failed, 0 given up, 10 requests"
     );
+
     let least = Duration::from_millis(50) * (PAGES as u32 - 1);
     assert!(took >= least, "ten requests, twenty a second, in {took:?}");
 }
@@ -132,6 +135,7 @@ fn the_first_failure_of_a_strict_crawl_stops_the_others() {
             .any(|url| output.stderr.contains(&format!("task `{url}`"))),
         "{output:?}"
     );
+
     assert!(output.stderr.contains("group `crawl`"), "{output:?}");
     assert_no_thread_left(&output.stdout);
 }
@@ -147,6 +151,7 @@ fn ctrl_c_cuts_the_requests_in_flight_and_keeps_the_tally() {
         assert!(begun.elapsed() < Duration::from_secs(60), "they never come");
         thread::sleep(Duration::from_millis(1));
     }
+
     crawler.interrupt();
     let output = crawler.end();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
@@ -154,6 +159,7 @@ fn ctrl_c_cuts_the_requests_in_flight_and_keeps_the_tally() {
         row(&output.stdout, &format!("{}:", host(&web, 2))),
         "1 pages, 0 failed, 0 given up, 3 requests"
     );
+
     let latency = row(&output.stdout, "interrupted: all was over")
         .strip_suffix(" later")
         .map(duration);

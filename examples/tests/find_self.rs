@@ -33,6 +33,7 @@ fn assert_no_server_left(output: &Run) {
             .ok()
             .and_then(Pid::from_raw)
     });
+
     let ids: Vec<_> = ids.collect();
     assert_eq!(ids.len(), 3, "{output:?}");
     assert!(
@@ -117,6 +118,7 @@ fn a_server_that_dies_takes_the_others_along_and_is_named() {
         "task `server 1` (",
         "signal: 9",
     ];
+
     assert!(in_order(&output.stderr, &tree), "{output:?}");
     assert_no_thread_left(&output.stdout);
 }
@@ -150,6 +152,7 @@ fn ctrl_c_ends_a_search_and_those_who_wait_for_it() {
     server.interrupt();
     assert_interrupted(&server.end());
     let mut reply = String::new();
+
     // An error, or nothing at all: the process has gone.
     let _ = client.read_to_string(&mut reply);
     assert!(!reply.contains("number"), "{reply}");

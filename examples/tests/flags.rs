@@ -21,12 +21,14 @@ fn flags_prints_three_times_and_the_tree_of_a_failure() {
             "{style} has ratio {ratio} in\n{output}"
         );
     }
+
     for part in ["BR", "flags.rs:", "no flag for BR", "http status: 500"] {
         assert!(
             output.contains(part),
             "the tree does not say {part:?}:\n{output}"
         );
     }
+
     assert!(
         row(&output, "19 others stopped;").contains("after the failure"),
         "{output}"

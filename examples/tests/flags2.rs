@@ -45,6 +45,7 @@ fn faults_follow_from_the_seed() {
             &["-val100", "-s", "error", "--delay-ms", "1", "-m", requests],
         )
     });
+
     assert_eq!(sorted_lines(&one, " saved").len(), 73, "{one}");
     assert_eq!(sorted_lines(&one, " saved"), sorted_lines(&other, " saved"));
     let errors = sorted_lines(&one, "http status: 500");
@@ -55,11 +56,13 @@ fn faults_follow_from_the_seed() {
             .all(|line| line.starts_with("task `") && line.contains("flags2.rs:")),
         "{errors:#?}"
     );
+
     assert_eq!(errors, sorted_lines(&other, "http status: 500"));
     let another = run_well(
         "flags2",
         &["-val100", "-s", "ERROR", "--delay-ms", "1", "--seed", "1"],
     );
+
     assert_ne!(
         sorted_lines(&one, " saved"),
         sorted_lines(&another, " saved")
@@ -106,12 +109,14 @@ fn with_fail_fast_the_first_error_stops_the_others() {
         output.stdout.contains("\n0 flags downloaded.\n"),
         "{output:?}"
     );
+
     let tree = [
         "group `flags` (",
         "): 1 failure\n",
         "task `CD` (",
         "http status: 500",
     ];
+
     assert!(in_order(&output.stderr, &tree), "{output:?}");
     assert_no_thread_left(&output.stdout);
 }
@@ -150,6 +155,7 @@ fn one_by_one_is_compared() {
         "flags2",
         &["-l", "9", "-s", "DELAY", "--delay-ms", "5", "--compare"],
     );
+
     let row = row(&output, "One by one:");
     let Some((_, ratio)) = row.split_once(", ") else {
         panic!("{output}")
@@ -175,6 +181,7 @@ fn ctrl_c_stops_the_comparison() {
         "100",
         "--compare",
     ];
+
     let mut flags = Live::start("flags2", &args, Stdio::null());
     flags.wait_for("Elapsed time:");
     flags.interrupt();

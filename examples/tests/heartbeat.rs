@@ -30,6 +30,7 @@ fn a_lock_keeps_the_numbers_equal_and_a_task_the_time() {
             .any(|(_, seen)| seen.starts_with("INCONSISTENT")),
         "{output}"
     );
+
     for title in ["with a lock", "as a task"] {
         let beats = beats(&output, title);
         assert!(!beats.is_empty(), "{output}");
@@ -45,6 +46,7 @@ fn a_lock_keeps_the_numbers_equal_and_a_task_the_time() {
     for (due, (at, _)) in [0.25, 0.5, 0.75, 1.0].into_iter().zip(&task) {
         assert!((due - 0.01..due + 30.0).contains(at), "{output}");
     }
+
     let counts: Vec<u64> = task
         .iter()
         .filter_map(|(_, seen)| seen.strip_prefix("all are ")?.parse().ok())
@@ -58,6 +60,7 @@ fn a_lock_keeps_the_numbers_equal_and_a_task_the_time() {
                 .strip_suffix(" late")?,
         ))
     });
+
     assert_eq!(late.count(), 4, "{output}");
     assert_no_thread_left(&output);
 }
@@ -75,6 +78,7 @@ fn a_heart_that_fails_stops_the_counter_and_is_named() {
         before.iter().all(|(_, seen)| seen.starts_with("all are ")),
         "{output}"
     );
+
     let tree = [
         "with a lock for each number\n",
         "group `numbers` (",
@@ -82,6 +86,7 @@ fn a_heart_that_fails_stops_the_counter_and_is_named() {
         &format!("\n   {last}\n"),
         "  the counter stopped within ",
     ];
+
     assert!(in_order(&output, &tree), "{output}");
     let stopped = row(&output, "the counter stopped within")
         .strip_suffix(" of the heart")

@@ -65,11 +65,13 @@ fn each_output_is_in_one_piece() {
         "echo words >&2",
         "cat; echo e; echo f",
     ];
+
     let output = start(folder.path(), &["-P", "3"], &commands).end();
     assert!(output.status.success(), "{output:?}");
     for piece in ["a\nb\n", "c\nd\n", "e\nf\n"] {
         assert!(output.stdout.contains(piece), "{output:?}");
     }
+
     assert!(output.stderr.contains("words\n"), "{output:?}");
     assert_eq!(row(&output.stderr, "threads left:"), "none");
 }
@@ -93,6 +95,7 @@ fn the_first_failure_stops_the_others_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (begun, never) = (folder.path().join("begun"), folder.path().join("never"));
     let seconds = seconds();
+
     // Each has a child and waits for it, so its group must be ended and not only the shell.
     let sleeper = format!("echo $$ >> {}; sleep {seconds} & wait", begun.display());
     let mut commands = vec![sleeper; 7];
@@ -100,8 +103,10 @@ fn the_first_failure_stops_the_others_and_is_reported() {
         "until [ $(wc -l < {}) = 7 ]; do sleep 0.01; done; echo the disk is full >&2; exit 3",
         begun.display()
     ));
+
     // It waits for a place until all is over.
     commands.push(format!("touch {}", never.display()));
+
     // At the same moment the file may not be there yet.
     fs::write(&begun, "").unwrap();
     let output = start(folder.path(), &[], &commands).end();
@@ -113,6 +118,7 @@ fn the_first_failure_stops_the_others_and_is_reported() {
         "exit status: 3\n",
         "the disk is full\n",
     ];
+
     assert!(in_order(&output.stderr, &tree), "{output:?}");
     assert_eq!(row(&output.stderr, "threads left:"), "none");
     assert_no_sleeper(&seconds, &output);
@@ -153,6 +159,7 @@ fn a_job_that_ignores_the_signal_is_killed() {
         "trap '' TERM; echo $$ >> {}; sleep {seconds}",
         begun.display()
     );
+
     let jobs = start(folder.path(), &["--grace", "0.1"], &[stubborn]);
     wait_for_lines(&begun, 1);
     jobs.terminate();
@@ -165,6 +172,7 @@ fn a_job_that_ignores_the_signal_is_killed() {
 fn a_signal_ends_a_program_that_waits_for_commands() {
     let (stdin, mut commands) = UnixStream::pair().unwrap();
     let mut jobs = Live::start("jobs", &[], OwnedFd::from(stdin).into());
+
     // From its first output on, the program handles signals.
     commands.write_all(b"echo begun\n").unwrap();
     jobs.wait_for("begun");

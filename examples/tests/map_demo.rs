@@ -41,11 +41,13 @@ fn results_come_in_the_order_that_was_asked_for() {
         ["70", "10", "30", "0", "40"],
         "{output}"
     );
+
     assert_eq!(
         with(&ordered, "pulled"),
         ["7", "1", "3", "0", "4"],
         "{output}"
     );
+
     // The first two sleep for nearly the same time.
     for early in ["1 wakes up", "3 wakes up"] {
         assert!(
@@ -53,6 +55,7 @@ fn results_come_in_the_order_that_was_asked_for() {
             "{output}"
         );
     }
+
     // Three are pulled and not given out, and never more.
     let steps: Vec<_> = ordered
         .iter()
@@ -79,6 +82,7 @@ fn results_come_in_the_order_that_was_asked_for() {
         ["7", "1", "3", "0", "4"],
         "{output}"
     );
+
     assert_eq!(
         with(&unordered, "result"),
         ["10", "0", "30", "40", "70"],
@@ -88,6 +92,7 @@ fn results_come_in_the_order_that_was_asked_for() {
     let failed = part(&output, 3);
     assert_eq!(with(&failed, "pulled"), ["2", "4", "6"], "{output}");
     assert_eq!(with(&failed, "wakes up"), ["2"], "{output}");
+
     // A task that had not begun when the other task failed never begins.
     let [mut sleeping, woken] =
         ["sleeps", "is woken"].map(|words| BTreeSet::from_iter(with(&failed, words)));
@@ -100,6 +105,7 @@ fn results_come_in_the_order_that_was_asked_for() {
         "map_demo.rs:",
         "\n   2 had a bad dream\n",
     ];
+
     assert!(in_order(&output, &tree), "{output}");
     assert_no_thread_left(&output);
 }

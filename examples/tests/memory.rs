@@ -15,6 +15,7 @@ fn table_and_plot_of_a_few_tasks() {
         "memory",
         &["--counts", "1,10,100", "--svg", svg.to_str().unwrap()],
     );
+
     for count in ["1 ", "10 ", "100 "] {
         let row: Vec<_> = row(&output, count).split_whitespace().collect();
         let [task_bytes, task_cancel, thread_bytes, thread_cancel] = row[..] else {
@@ -34,12 +35,14 @@ fn table_and_plot_of_a_few_tasks() {
             );
         }
     }
+
     let tree = [
         "group `blocked` (",
         "): 1 failure\n└─ task `one more` (",
         "\n   this one cannot sleep\n",
         "plot: ",
     ];
+
     assert!(
         in_order(&output, &tree) && output.matches("group").count() == 2,
         "{output}"
@@ -50,6 +53,7 @@ fn table_and_plot_of_a_few_tasks() {
         plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"),
         "{plot}"
     );
+
     for text in [
         "resident bytes for each",
         "cancel all, ms",
@@ -59,6 +63,7 @@ fn table_and_plot_of_a_few_tasks() {
     ] {
         assert!(plot.contains(text), "the plot does not say {text:?}");
     }
+
     // Two lines in each of the two charts.
     assert!(plot.matches("<polyline").count() >= 4, "{plot}");
 }

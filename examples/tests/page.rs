@@ -72,9 +72,11 @@ fn assert_ratio(name: &str, said: &str, lines: usize, original: &str) {
 #[test]
 fn each_example_is_short_and_says_how_to_run_it() {
     let page = read("README.md");
+
     // The worker of the queue is among the other people's libraries, since it needs one.
     let worker = "interop/queue_worker.rs";
     assert!(page.contains(&format!("]({worker}) |")) && !read(worker).is_empty());
+
     // These have dependencies of their own.
     for own in ["metrics/src/main.rs", "top/src/main.rs"] {
         assert!(page.contains(&format!("]({own}) |")) && !read(own).is_empty());
@@ -125,6 +127,7 @@ fn the_page_counts_the_lines_that_there_are() {
         assert_ratio(name, ratio, lines, original);
         counted.insert(name.to_owned());
     }
+
     // The others have no original.
     assert_eq!(counted.len(), 11);
     assert!(counted.is_subset(&examples()), "{counted:?}");

@@ -69,6 +69,7 @@ fn the_order_is_kept_by_any_number_of_workers() {
         assert_eq!(row(&ended.stderr, "threads left:"), "none");
         texts.push(fs::read_to_string(&output).unwrap());
     }
+
     assert_eq!(assert_in_order(&texts[0]), 300);
     assert!(texts.iter().all(|text| *text == texts[0]));
 }
@@ -152,6 +153,7 @@ fn ctrl_c_ends_a_pipeline_whose_reader_is_slow() {
     let (input, fifo) = (folder.path().join("in"), folder.path().join("out"));
     fs::write(&input, lines(20_000)).unwrap();
     make_fifo(&fifo);
+
     // Open in both directions: the open does not wait, and the pipe never ends.
     let mut pipe = File::options().read(true).write(true).open(&fifo).unwrap();
     let args = [input.to_str().unwrap(), "-o", fifo.to_str().unwrap()];
@@ -163,6 +165,7 @@ fn ctrl_c_ends_a_pipeline_whose_reader_is_slow() {
             &some[..some.iter().rposition(|byte| *byte == b'\n').unwrap()]
         )) > 10
     );
+
     pipeline.interrupt();
     let output = pipeline.end();
     assert_eq!(output.status.code(), Some(130), "{output:?}");

@@ -33,6 +33,7 @@ fn there_is_a_row_for_each_number_of_workers() {
             );
         }
     }
+
     assert_eq!(
         lines[6], "RC4 without an end, 2 at once, and one with a wrong key",
         "{output}"

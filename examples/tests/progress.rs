@@ -33,6 +33,7 @@ fn a_bar_knows_how_long_it_is() -> Result<(), GroupError> {
         );
         Ok(())
     })?;
+
     let mut counted = 0;
     let bar = ProgressBar::hidden();
     TaskGroup::scope(|g| {
@@ -43,6 +44,7 @@ fn a_bar_knows_how_long_it_is() -> Result<(), GroupError> {
             .count();
         Ok(())
     })?;
+
     assert_eq!((counted, bar.position()), (6, 6));
     Ok(())
 }

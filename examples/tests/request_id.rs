@@ -31,7 +31,8 @@ fn every_line_has_the_id_of_its_request() {
     let last: Vec<_> = last.collect();
     assert!(last.contains(&"request 4 of nobody: looks for the account"));
     assert!(last.contains(&"request 4 of nobody: fails: there is no such account"));
-    // What is outside of any request has no id, although its threads are the same.
+
+    // Lines outside of any request have no id, although their threads are the same.
     let server: Vec<_> = output
         .lines()
         .filter_map(|line| line.strip_prefix("server: "))

@@ -70,6 +70,7 @@ impl Client {
                 length = value.trim().parse().unwrap();
             }
         }
+
         let mut text = vec![0; length];
         self.0.read_exact(&mut text).expect("the answer is whole");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -325,6 +326,7 @@ fn the_two_servers_can_be_compared() {
             "3",
         ],
     );
+
     for row in [
         "requests/s, kept connections",
         "requests/s, a connection each",

@@ -13,6 +13,7 @@ const NUMBERS: [&str; 2] = ["2499999999999911", "2499999100000081"];
 #[test]
 fn it_spins_until_there_is_a_result_and_leaves_a_clean_line() {
     let output = run_well("spinner", &NUMBERS);
+
     // Each frame is written over the one before, and blanks over the last.
     let parts = [
         "\r| thinking\r/ thinking\r",
@@ -22,6 +23,7 @@ fn it_spins_until_there_is_a_result_and_leaves_a_clean_line() {
         "\n└─ the body failed after",
         "\n   2499999100000081 is divisible by 49999991\n",
     ];
+
     assert!(
         output.starts_with(parts[0]) && in_order(&output, &parts),
         "{output:?}"

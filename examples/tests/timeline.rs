@@ -13,6 +13,7 @@ fn a_run_becomes_a_picture_and_a_trace() {
         folder.path().join("run.svg"),
         folder.path().join("run.json"),
     );
+
     let output = run_well(
         "timeline",
         &[
@@ -22,6 +23,7 @@ fn a_run_becomes_a_picture_and_a_trace() {
             trace.to_str().unwrap(),
         ],
     );
+
     let report = ["group `import` (", "task `shard 5` (", "shard 5 is damaged"];
     assert!(in_order(&output, &report), "{output}");
     assert_eq!(row(&output, "picture: "), svg.to_str().unwrap());
@@ -31,6 +33,7 @@ fn a_run_becomes_a_picture_and_a_trace() {
         picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"),
         "{picture}"
     );
+
     for part in [
         "finished",
         "failed",

@@ -1,4 +1,4 @@
-//! The web server whose client goes away.
+//! The web server, with a client that goes away.
 
 #![cfg(unix)]
 
@@ -21,6 +21,7 @@ fn a_client_that_goes_away_takes_the_work_of_its_request_along() {
         "\nits count was cut short ",
         "\nstopped by SIGTERM",
     ];
+
     assert!(in_order(&output, &parts), "{output}");
     let later = row(&output, "its count was cut short");
     let later = later.strip_suffix(" later").map(duration).unwrap();

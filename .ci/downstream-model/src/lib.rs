@@ -26,8 +26,8 @@ impl InFlight {
     /// A request has been answered.
     pub fn end(&self) {
         if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Who waits has looked at the count, and holds the lock until it sleeps: without the
-            // lock, the notification could come between the two.
+            // A waiting thread has looked at the count, and holds the lock until it sleeps: without
+            // the lock, the notification could come between the two.
             #[cfg(not(feature = "planted"))]
             let _locked = self.lock.lock_uncancellable();
             self.none.notify_all();

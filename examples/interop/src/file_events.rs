@@ -21,6 +21,7 @@ pub fn watch(path: &Path) -> notify::Result<FileEvents> {
     // Unbounded: notify calls the handler on its only thread, outside any scope, and a handler that
     // waits for room would hold up the events of every path.
     let (send, events) = channel::unbounded();
+
     // The send fails only after the receiver has gone, and then the event is not wanted.
     let mut watcher = notify::recommended_watcher(move |event| _ = send.send(event))?;
     watcher.watch(path, RecursiveMode::Recursive)?;

@@ -68,10 +68,11 @@ impl<In: Transport> Connector<In> for Connections {
         details: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        // A connector before this one, such as that of a proxy, has connected.
+        // A connector before this one, such as the connector of a proxy, has connected.
         if let Some(connected) = chained {
             return Ok(Some(Either::A(connected)));
         }
+
         let stream = connect(details)?;
         if details.config.no_delay() {
             stream.set_nodelay(true)?;
@@ -163,6 +164,7 @@ impl Transport for Connection {
 
     fn is_open(&mut self) -> bool {
         let stream = &self.socket.0;
+
         // Open if there is nothing to read: neither the end nor bytes without a request. ureq
         // asks after an answer that was complete, also in a scope that was cancelled meanwhile.
         taskgroup::shield(|| {
@@ -194,12 +196,14 @@ impl Resolver for Names {
         let host =
             parts.and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
         let host = host.ok_or_else(|| Error::BadUri(uri.to_string()))?;
-        // The deadline around is also that of the look-up. `None` is the limit of ureq.
+
+        // The deadline around holds for the look-up too. `None` is the limit of ureq.
         let look_up = || net::lookup(host);
         let found = match of_call(limit) {
             Some(limit) => taskgroup::timeout(limit, look_up)?,
             None => Some(look_up()?),
         };
+
         let found = found.ok_or(Error::Timeout(limit.reason))?;
 
         let mut addresses = self.empty();

@@ -16,9 +16,9 @@ use tiny_http::{Request, Server};
 pub fn accept(server: &Server) -> anyhow::Result<Request> {
     loop {
         taskgroup::checkpoint()?;
-        // An `unblock` ends one wait: of any thread, maybe of one in another scope, which then waits
-        // again. So each waiting thread has a hook of its own, which goes on until that thread is
-        // out.
+        // An `unblock` ends one wait: of any thread, maybe of one in another scope, which then
+        // waits again. So each waiting thread has a hook of its own, which goes on until that
+        // thread is out.
         let request = taskgroup::with_cancel_hook_repeating(
             Duration::from_millis(1),
             || server.unblock(),

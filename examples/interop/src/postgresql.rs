@@ -64,6 +64,7 @@ impl Pool {
             Some(Idle(client)) => client,
             None => self.connect()?,
         };
+
         let cancel = client.cancel_token();
         let (called, asked) = (AtomicBool::new(false), AtomicBool::new(false));
         let ask = || {
@@ -75,6 +76,7 @@ impl Pool {
                 let _ = cancel.cancel_query(NoTls);
             }
         };
+
         let outcome = taskgroup::with_cancel_hook_repeating(PAUSE, ask, || f(&mut client));
 
         // No call of the hook is running or will begin, so this is final.
@@ -82,6 +84,7 @@ impl Pool {
         if !asked && !client.is_closed() {
             self.idle().push(Idle(client));
         }
+
         match outcome {
             // A time limit of the server has the same code, but then no request was sent.
             Err(error) if asked && error.code() == Some(&SqlState::QUERY_CANCELED) => {

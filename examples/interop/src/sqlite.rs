@@ -49,6 +49,7 @@ pub fn statement<T>(run: impl FnOnce() -> rusqlite::Result<T>) -> anyhow::Result
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
+
     if let Some(ErrorCode::OperationInterrupted | ErrorCode::DatabaseBusy) =
         error.sqlite_error_code()
     {

@@ -67,7 +67,7 @@ impl From<GroupStats> for Numbers {
 pub(crate) struct Exporter {
     /// In front of the name of each metric. The only label is the outcome, which has five values.
     prefix: &'static str,
-    /// What it has exported of the histogram.
+    /// The part of the histogram that it has exported.
     exported: BTreeMap<Duration, u64>,
 }
 
@@ -89,7 +89,9 @@ impl Exporter {
         for (outcome, tasks) in numbers.outcomes {
             counter!(name("tasks_ended_total"), "outcome" => outcome.as_str()).absolute(tasks);
         }
+
         counter!(name("permit_waits_total")).absolute(numbers.permit_waits);
+
         // It is a gauge in type only, since counters are whole numbers.
         gauge!(name("permit_wait_seconds")).set(numbers.permit_wait.as_secs_f64());
         if let Some([threads, workers, idle]) = numbers.threads {

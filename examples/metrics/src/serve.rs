@@ -13,6 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const HEAD: u64 = 8 << 10;
 
 /// Answers each `GET /metrics` with a new page, until the scope is cancelled.
+///
+/// # Errors
+///
+/// The cancel of the scope.
 pub(crate) fn pages(
     listener: &TcpListener,
     mut page: impl FnMut() -> String,
@@ -34,6 +38,7 @@ pub(crate) fn pages(
 fn answer(stream: &TcpStream, page: &mut impl FnMut() -> String) -> io::Result<()> {
     let mut lines = BufReader::new(stream.take(HEAD)).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
+
     // The headers say nothing that matters here, but a close with bytes unread would be a reset.
     for line in lines {
         if line?.is_empty() {

@@ -112,6 +112,7 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
     for file in 0..FILES {
         fs::write(folder.path().join(file.to_string()), [7; 1000]).unwrap();
     }
+
     // A file that cannot be read.
     symlink("/nothing/is/here", folder.path().join("gone")).unwrap();
     let mut program = Program::start(folder.path());
@@ -137,6 +138,7 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
     let page = program.scrape();
     assert_eq!(page.ended("checksums", "finished"), FILES as f64);
     assert_eq!(page.ended("checksums", "failed"), 1.0);
+
     // The daemon that serves this page is the task that has not ended.
     for prefix in ["checksums", "taskgroup"] {
         let value = |metric: &str| page.value(&format!("{prefix}_{metric}"));
@@ -150,6 +152,7 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
         assert!(value("permit_waits_total") <= spawned);
         assert!(value("threads_peak") >= 1.0);
     }
+
     assert!(page.value("taskgroup_threads") >= page.value("taskgroup_workers"));
     assert!(page.value("taskgroup_workers") >= page.value("taskgroup_workers_idle"));
 
@@ -181,6 +184,7 @@ fn the_page_has_the_tasks_of_the_group_and_of_the_process() {
         rest.lines().filter(|line| line.contains("  /")).count(),
         FILES
     );
+
     let last = rest.lines().last().unwrap();
     assert!(last.starts_with("cancelled: 1, the longest for "), "{last}");
 }

@@ -44,6 +44,7 @@ impl Live {
             child.stdout.take().expect("it is piped"),
             child.stderr.take().expect("it is piped"),
         );
+
         let (send_line, lines) = mpsc::channel();
         thread::spawn(move || {
             BufReader::new(stdout)
@@ -51,12 +52,14 @@ impl Live {
                 .map_while(Result::ok)
                 .try_for_each(|line| send_line.send(line))
         });
+
         let (send_all, all) = mpsc::channel();
         thread::spawn(move || {
             let mut text = String::new();
             let _ = stderr.read_to_string(&mut text);
             send_all.send(text)
         });
+
         Live {
             child,
             lines,
@@ -102,12 +105,14 @@ impl Live {
         let status = wait(&mut self.child)
             .unwrap_or_else(|| panic!("it has not ended; it printed\n{}", self.stdout));
         let left = group_members(self.child.id());
+
         // With no process left, both pipes have an end.
         assert_eq!(
             left, [0; 0],
             "it left processes; it printed\n{}",
             self.stdout
         );
+
         self.lines
             .iter()
             .for_each(|line| self.stdout += &format!("{line}\n"));

@@ -68,6 +68,7 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
         file.rewind().unwrap();
         io::read_to_string(file).expect("the output is text")
     });
+
     let status = status
         .unwrap_or_else(|| panic!("{name} {args:?} has not ended; it printed\n{stdout}{stderr}"));
     let left = group_members(child.id());
@@ -75,6 +76,7 @@ pub(crate) fn run(name: &str, args: &[&str]) -> Run {
         left, [0; 0],
         "{name} {args:?} left processes; it printed\n{stdout}{stderr}"
     );
+
     Run {
         status,
         stdout,
@@ -105,6 +107,7 @@ pub(crate) fn run_unread(name: &str, args: &[&str], variables: &[(&str, &str)]) 
         (Some(141), ""),
         "{name} {args:?}"
     );
+
     assert_eq!(
         group_members(child.id()),
         [0; 0],
@@ -196,6 +199,7 @@ pub(crate) fn duration(text: &str) -> Duration {
         "ns" => 1e-9,
         unit => panic!("no unit of time: {unit:?} in {text:?}"),
     };
+
     Duration::from_secs_f64(
         digits
             .parse::<f64>()

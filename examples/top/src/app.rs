@@ -83,6 +83,7 @@ impl App {
             has_colour,
             widths: (0, 0),
         };
+
         app.show(picture, now);
         app
     }
@@ -122,6 +123,7 @@ impl App {
         if key.kind == KeyEventKind::Release {
             return None;
         }
+
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
                 KeyCode::Char('c') => Some(Action::Quit),
@@ -129,6 +131,7 @@ impl App {
                 _ => None,
             };
         }
+
         self.message.clear();
         match self.mode.clone() {
             Mode::Confirm(group) => {
@@ -176,6 +179,7 @@ impl App {
         let Some(row) = self.rows.get(self.selected) else {
             return;
         };
+
         match (row.is_open, opens) {
             (Some(is_open), _) if opens != Some(is_open) => {
                 let key = row.key;
@@ -222,9 +226,10 @@ impl App {
                 self.selected = at;
             }
         }
+
         self.select(self.selected);
 
-        // What has gone needs no fold any more: numbers are not used again.
+        // Rows that have gone need no fold any more: numbers are not used again.
         let snapshot = &self.picture.snapshot;
         let groups = snapshot.groups.iter().map(|group| Key::Group(group.id));
         let queued = snapshot.groups.iter().map(|group| Key::Queued(group.id));

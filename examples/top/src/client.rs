@@ -16,6 +16,10 @@ pub struct Client {
 
 impl Client {
     /// Connects to the process that serves at a path.
+    ///
+    /// # Errors
+    ///
+    /// No process serves there, the process belongs to another user, or the scope was cancelled.
     pub fn connect(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
@@ -39,12 +43,21 @@ impl Client {
     }
 
     /// Asks for a picture.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, the process refuses this user or sends another version of the form,
+    /// or the scope was cancelled.
     pub fn snapshot(&mut self) -> anyhow::Result<Picture> {
         let line = self.ask("snapshot\n")?;
         Picture::read(&line)
     }
 
-    /// Asks for the end of a group. Returns what the process says.
+    /// Asks the process to cancel a group. Returns the answer of the process.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, the process refuses this user, or the scope was cancelled.
     pub fn cancel(&mut self, group: u64) -> anyhow::Result<String> {
         let line = self.ask(&format!("cancel {group}\n"))?;
         match serde_json::from_str(&line).context("this is no answer")? {
@@ -57,6 +70,7 @@ impl Client {
         let mut line = String::new();
         let sent = self.stream.get_mut().write_all(request.as_bytes());
         taskgroup::checkpoint()?;
+
         // A process that refuses has closed its end, and its answer says why.
         let read = self.stream.read_line(&mut line);
         taskgroup::checkpoint()?;

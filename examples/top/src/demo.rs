@@ -1,5 +1,5 @@
-//! A program to look at: an import of files, a report whose tasks wait for each other, and a library
-//! that knows no cancel.
+//! A program to look at: an import of files, a report with tasks that wait for each other, and a
+//! library that knows no cancel.
 
 use std::io::Read;
 use std::net::Shutdown;
@@ -21,6 +21,10 @@ const REST: Duration = Duration::from_secs(3);
 
 /// Works until the scope is cancelled. A viewer may cancel each part, which then starts again. The
 /// parts that no cancel reaches end when `closing` is set.
+///
+/// # Errors
+///
+/// The cancel of the scope. A part that fails is started again.
 pub fn run(offered: &Offered, closing: &Event) -> anyhow::Result<()> {
     TaskGroup::builder().name("demo").scope(|g| {
         g.task()

@@ -16,7 +16,7 @@ use crate::tree::{Node, Row};
 
 mod unicode;
 
-/// What is told of each key, the most useful first.
+/// The hint for each key, the most useful first.
 const KEYS: [(&str, &str); 7] = [
     ("q", "quit"),
     ("?", "help"),
@@ -67,11 +67,13 @@ impl Columns {
             64..110 => [10, 8, 0],
             _ => [10, 8, 20],
         };
+
         let rest = width.saturating_sub(state + since + held);
         let tree = match width {
             0..64 => rest,
             _ => tree.clamp(rest / 3, rest * 3 / 5),
         };
+
         Columns {
             tree,
             state,
@@ -87,7 +89,8 @@ impl App {
     pub fn draw(&mut self, frame: &mut Frame<'_>, now: Instant) {
         let area = frame.area();
         let buffer = frame.buffer_mut();
-        // Of a low screen, the rows are what is left.
+
+        // On a low screen, the rows get the lines that are left.
         let (head, foot) = match area.height {
             0 => return,
             1 => (0, 0),
@@ -95,6 +98,7 @@ impl App {
             4..=7 => (1, 1),
             _ => (3, 1),
         };
+
         let line = |row: u16| Rect::new(area.x, area.y + row, area.width, 1);
 
         if head > 0 {
@@ -108,6 +112,7 @@ impl App {
             self.second_line().render(line(1), buffer);
             self.titles(columns).render(line(2), buffer);
         }
+
         match self.mode {
             Mode::Help => help(body, buffer),
             _ => self.draw_rows(first, columns, body, buffer),
@@ -127,6 +132,7 @@ impl App {
             Some(cells) => unicode::width(&before(row, ' ')) + unicode::width(&cells.title) + 2,
             None => 0,
         });
+
         let needed = needed.max().unwrap_or(0);
         self.widths = match self.widths {
             (before, tree) if before == width => (width, tree.max(needed)),
@@ -155,6 +161,7 @@ impl App {
             (false, 0..3) => String::new(),
             (false, age) => format!("   NO ANSWER FOR {age} s"),
         };
+
         let name = format!(" {} ({})", escaped(&process.name), process.id);
         let idle = process.idle_workers;
         let groups = counted(snapshot.groups.len(), "group");
@@ -163,6 +170,7 @@ impl App {
             "   {groups}, {} running, {} queued, {threads} ({idle} idle, at most {})",
             process.running, process.queued, process.peak_threads
         );
+
         let strong = Style::new().add_modifier(Modifier::BOLD);
         Line::from(vec![
             Span::styled(name, strong),
@@ -178,6 +186,7 @@ impl App {
             " ended: {} finished, {} failed, {} cancelled",
             process.finished, process.failed, process.cancelled
         );
+
         if process.longest_cancel_ns != 0 {
             let longest = span(process.longest_cancel_ns);
             text.push_str(&format!(", up to {longest} after their cancel"));
@@ -186,6 +195,7 @@ impl App {
             let count = counted(snapshot.abandoned.len(), "thread");
             text.push_str(&format!("; {count} left behind"));
         }
+
         if snapshot.incomplete != 0 {
             text.push_str(&format!("; {} parts were busy", snapshot.incomplete));
         }
@@ -225,11 +235,13 @@ impl App {
             rest += &padded(&cells.since, columns.since);
             rest += &padded(&cells.held, columns.held);
         }
+
         // The branches keep their colour, so that the tree stays one picture.
         let branches = match fate {
             Fate::Going => Style::new().add_modifier(Modifier::DIM),
             _ => self.fated(fate),
         };
+
         Line::from(vec![
             Span::styled(indent, branches),
             Span::styled(rest, cells.style),
@@ -299,6 +311,7 @@ impl App {
             let question = format!(" cancel {} with {tasks}? y/n", self.name_of(group));
             return Line::styled(cut(&question, width), strong);
         }
+
         if !self.message.is_empty() {
             return Line::styled(cut(&format!(" {}", self.message), width), strong);
         }
@@ -411,6 +424,7 @@ fn waits(task: &Task) -> String {
     let Some(wait) = &task.wait else {
         return String::new();
     };
+
     // The state says the rest.
     let what = wait
         .what
@@ -419,6 +433,7 @@ fn waits(task: &Task) -> String {
     if let Some(place) = &wait.location {
         text.push_str(&format!(" {}", place.short()));
     }
+
     for more in [&wait.target, &wait.object].into_iter().flatten() {
         text.push_str(&format!(", {}", escaped(more)));
     }

@@ -6,9 +6,9 @@
 //! cargo run --release -p taskgroup-top -- SOCKET            the process that is to be seen there
 //! ```
 //!
-//! In the demo, move to a group and press `c`: its tasks end, and it starts again. The shards of the
-//! report are in shields, so their group stalls. A process of your own is to be seen if it has the
-//! module `server.rs`.
+//! In the demo, move to a group and press `c`: its tasks end, and it starts again. The shards of
+//! the report are in shields, so their group stalls. A process of your own is to be seen if it has
+//! the module `server.rs`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+
     match run(&options) {
         Ok(code) => code,
         Err(error) => {
@@ -60,11 +61,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let stop = signal::termination()?;
+
     // Not all users want colours: see no-color.org.
     let has_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if let Mode::Demo | Mode::View(_) = options.mode {
         Screen::check()?;
     }
+
     let closing = Arc::new(Event::new());
     let close = closing.clone();
     let _close = stop.on_cancel(move || close.set());
@@ -77,6 +80,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Mode::View(path) => view(Client::connect(path)?, options.every, has_colour),
         Mode::Serve(path) => serve(path, &closing),
     });
+
     match stopped_by(&stop) {
         // What a shell says of a program that a signal has ended.
         Some(signal) => Ok(ExitCode::from(128 + signal)),
@@ -128,6 +132,7 @@ impl Options {
             mode: Mode::Demo,
             every: Duration::from_secs(1),
         };
+
         let mut arguments = std::env::args_os().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.to_str() {

@@ -133,7 +133,11 @@ pub(crate) enum Line {
 }
 
 impl Picture {
-    /// Reads what a server sends.
+    /// Reads the line that a server sends.
+    ///
+    /// # Errors
+    ///
+    /// The line is a refusal, no picture, or a picture of another version.
     pub fn read(json: &str) -> anyhow::Result<Self> {
         let picture: Picture = match serde_json::from_str(json) {
             Ok(picture) => picture,
@@ -142,6 +146,7 @@ impl Picture {
                 _ => anyhow::bail!("this is no picture of a process: {error}"),
             },
         };
+
         let version = picture.snapshot.version;
         if version != VERSION {
             anyhow::bail!("the process sends version {version}, and this reads {VERSION}");

@@ -37,7 +37,11 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Fails if there is no terminal.
+    /// Checks that standard input and standard output are terminals.
+    ///
+    /// # Errors
+    ///
+    /// One of them is not.
     pub fn check() -> anyhow::Result<()> {
         for (name, is_terminal) in [
             ("input", stdin().is_terminal()),
@@ -49,6 +53,10 @@ impl Screen {
     }
 
     /// Takes the terminal over.
+    ///
+    /// # Errors
+    ///
+    /// There is no terminal, or it refuses a setting. It is then restored.
     pub fn open() -> anyhow::Result<Self> {
         static HOOK: Once = Once::new();
         Screen::check()?;
@@ -59,8 +67,10 @@ impl Screen {
                 print(panic);
             }));
         });
+
         enable_raw_mode().context("cannot take the terminal")?;
         IS_OPEN.store(true, Ordering::SeqCst);
+
         // From here on, an error restores it.
         let restored = Restored;
         execute!(stdout(), EnterAlternateScreen)?;
@@ -71,6 +81,10 @@ impl Screen {
     }
 
     /// Draws, unless a panic has restored the terminal.
+    ///
+    /// # Errors
+    ///
+    /// The terminal takes no output: it may have gone.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let _lock = lock();
         if IS_OPEN.load(Ordering::SeqCst) {
@@ -80,7 +94,11 @@ impl Screen {
         Ok(())
     }
 
-    /// Forgets what is on the screen, so that all of it is drawn the next time.
+    /// Clears the screen, so that all of it is drawn the next time.
+    ///
+    /// # Errors
+    ///
+    /// The terminal takes no output: it may have gone.
     pub fn forget(&mut self) -> io::Result<()> {
         let _lock = lock();
         if IS_OPEN.load(Ordering::SeqCst) {

@@ -1,4 +1,5 @@
-//! Shows a process to viewers, over a Unix socket. This file may be used as it is in other programs.
+//! Shows a process to viewers, over a Unix socket. This file may be used as it is in other
+//! programs.
 //!
 //! The process opts in by [`Server::bind`] and [`Server::serve`], and says with [`Offered::offer`]
 //! which of its groups a viewer may cancel. A viewer sends lines, and gets one line of JSON for
@@ -48,6 +49,7 @@ impl Offered {
 
     fn cancel(&self, number: &str) -> &'static str {
         let offered = self.groups().get(number).cloned();
+
         // Without the lock: callbacks of the cancel may offer a group.
         match offered {
             Some(token) if token.cancel_because("a viewer asked for it") => "cancelled",
@@ -77,13 +79,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the socket. A file that is there already is an error, and stays.
+    /// Makes the socket.
+    ///
+    /// # Errors
+    ///
+    /// A file is there already, which stays; or the system refuses the socket or its mode.
     pub fn bind(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => anyhow::bail!(occupied(path)),
             bound => bound.with_context(|| format!("cannot make the socket {shown}"))?,
         };
+
         let server = Server {
             listener,
             path: path.to_owned(),
@@ -98,6 +105,10 @@ impl Server {
     }
 
     /// Answers viewers until the scope is cancelled. It is for a daemon.
+    ///
+    /// # Errors
+    ///
+    /// The cancel of the scope. A viewer that fails ends nothing else.
     pub fn serve(&self, offered: &Offered) -> anyhow::Result<()> {
         TaskGroup::builder().name("viewers").scope(|g| {
             for stream in self.listener.incoming() {
@@ -143,6 +154,10 @@ fn occupied(path: &Path) -> String {
 }
 
 /// Answers one viewer until it leaves.
+///
+/// # Errors
+///
+/// The cancel of the scope, or a picture that cannot be serialised.
 pub fn attend(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()> {
     let own = own_user();
     if !peer(stream).is_ok_and(|user| admits(own, user)) {
@@ -155,7 +170,7 @@ pub fn attend(stream: &UnixStream, offered: &Offered) -> anyhow::Result<()> {
         let mut request = String::new();
         let read = (&mut requests).take(LONGEST).read_line(&mut request);
         taskgroup::checkpoint()?;
-        // A viewer that has gone, or sends what is no text, has no more requests.
+        // A viewer that has gone, or sends bytes that are no text, has no more requests.
         if !matches!(read, Ok(1..)) {
             return Ok(());
         }
@@ -230,6 +245,7 @@ impl Picture {
             idle_workers: stats.idle_workers,
             longest_cancel_ns: stats.cancel_latency.longest().as_nanos() as u64,
         };
+
         let groups = offered.groups();
         let cancellable = groups.keys().filter_map(|id| id.parse().ok()).collect();
         drop(groups);

@@ -1,4 +1,4 @@
-//! The rows of a picture: a flat list of what is unfolded, in the order of the tree.
+//! The rows of a picture: a flat list of the unfolded nodes, in the order of the tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,10 +47,10 @@ pub(crate) struct Row {
     pub(crate) group: Option<u64>,
 }
 
-/// What is folded otherwise than at first: then groups are open, and all else is closed.
+/// The nodes that are folded otherwise than at first: then groups are open, and all else is closed.
 pub(crate) type Folds = HashSet<Key>;
 
-/// A node whose rows are not made yet.
+/// A node without rows so far.
 struct Pending {
     node: Node,
     key: Key,
@@ -59,6 +59,23 @@ struct Pending {
     is_last: bool,
     is_root: bool,
     group: Option<u64>,
+}
+
+impl Pending {
+    /// Returns the branch to the node, and the indent of the rows inside of it.
+    fn branches(&self) -> (&'static str, String) {
+        let (branch, below) = match (self.is_root, self.is_last) {
+            (true, _) => return ("", String::new()),
+            (false, true) => ("└─ ", "   "),
+            (false, false) => ("├─ ", "│  "),
+        };
+
+        // Scopes may be nested deeper than any screen is wide.
+        if self.indent.len() > DEEPEST {
+            return (branch, self.indent.clone());
+        }
+        (branch, format!("{}{below}", self.indent))
+    }
 }
 
 /// Where everything belongs.
@@ -76,18 +93,7 @@ pub(crate) fn rows(picture: &Picture, folds: &Folds) -> Vec<Row> {
     let mut pending = Vec::new();
     push(&mut pending, roots, "", true);
     while let Some(next) = pending.pop() {
-        let inside = match (next.is_root, next.is_last) {
-            (true, _) => String::new(),
-            // Scopes may be nested deeper than any screen is wide.
-            _ if next.indent.len() > DEEPEST => next.indent.clone(),
-            (false, true) => format!("{}   ", next.indent),
-            (false, false) => format!("{}│  ", next.indent),
-        };
-        let branch = match (next.is_root, next.is_last) {
-            (true, _) => "",
-            (false, true) => "└─ ",
-            (false, false) => "├─ ",
-        };
+        let (branch, inside) = next.branches();
         let is_folded = folds.contains(&next.key);
         let (is_open, details, below) = match &next.node {
             Node::Group(index) => {
@@ -153,6 +159,7 @@ fn arrange(picture: &Picture) -> (Children, Below) {
         groups: HashMap::new(),
         tasks: HashMap::new(),
     };
+
     let known: HashSet<u64> = snapshot.groups.iter().map(|group| group.id).collect();
     let openers: HashSet<u64> = snapshot.tasks.iter().map(|task| task.id).collect();
 
@@ -166,17 +173,20 @@ fn arrange(picture: &Picture) -> (Children, Below) {
             _ => roots.push((Node::Group(index), Key::Group(group.id), Some(group.id))),
         }
     }
+
     for (index, task) in snapshot.tasks.iter().enumerate() {
         match task.group.filter(|group| known.contains(group)) {
             Some(group) => children.tasks.entry(group).or_default().push(index),
             None => roots.push((Node::Task(index), task.key(), None)),
         }
     }
+
     let abandoned = snapshot.abandoned.iter().map(|call| {
         let name = call.name.as_deref().unwrap_or_default();
         let (place, age) = (call.location.shown(), span(call.since_ns));
         format!("abandoned `{}` ({place}) {age} ago", escaped(name))
     });
+
     let notes = snapshot.notes.iter().map(|note| escaped(note));
     roots.extend(
         abandoned
@@ -207,6 +217,7 @@ fn inside_group(picture: &Picture, children: &Children, group: &Group, folds: &F
         true => listed,
         false => listed.min(FEW),
     };
+
     let tasks = tasks.iter().take(begun + shown);
     let mut below: Below = tasks
         .map(|index| (Node::Task(*index), all[*index].key(), Some(group.id)))
@@ -246,11 +257,13 @@ fn details(task: &Task) -> Vec<String> {
         "task" => "spawned",
         _ => "entered",
     };
+
     let mut lines = vec![format!("{verb} at {}", task.location.shown())];
     if let Some(number) = task.system_thread {
         let name = escaped(task.thread.as_deref().unwrap_or_default());
         lines.push(format!("on thread {number} `{name}`"));
     }
+
     if let Some(wait) = &task.wait {
         let place = wait.location.as_ref();
         let place = place.map_or(String::new(), |place| format!(" at {}", place.shown()));
@@ -277,6 +290,7 @@ fn details(task: &Task) -> Vec<String> {
             lines.push("a cancel does not end this wait".to_owned());
         }
     }
+
     for inside in &task.inside {
         let region = escaped(&inside.region).replace('_', " ");
         lines.push(format!("inside {region} ({})", inside.location.shown()));

@@ -28,7 +28,10 @@ enum News {
 
 /// Shows a process until a key says quit.
 ///
-/// The error of a lost connection, or the cancel of the scope, comes when the terminal is as it was.
+/// # Errors
+///
+/// There is no terminal, the connection is lost, or the scope was cancelled. The terminal has been
+/// restored when this returns.
 pub fn view(mut client: Client, every: Duration, has_colour: bool) -> anyhow::Result<()> {
     // Before the screen, so that a wrong socket is told as plain text.
     let first = client.snapshot()?;

@@ -1,4 +1,4 @@
-//! What is drawn, as text.
+//! The drawing, as text.
 
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,7 @@ fn example() -> Picture {
         "kind": "task_failed", "text": "task 23 failed: no digit", "location": place(38),
         "origin": 20,
     });
+
     inner["is_ending"] = json!(true);
 
     let mut reader = task(2, "task", 1, Some("reader"), "foreign");
@@ -151,10 +152,12 @@ fn a_picture_is_a_tree_with_columns() {
 fn keys_fold_groups_and_show_details() {
     let now = Instant::now();
     let mut app = App::new(example(), now, true);
+
     // The writer, with its group below.
     presses(&mut app, "jjj ");
     assert_lines(&drawn(&mut app, now, 80, 16), "details");
     presses(&mut app, "h");
+
     // Two keys to the group of the shards, which is folded, and then to the row around it.
     presses(&mut app, "jh");
     let lines = drawn(&mut app, now, 80, 16);
@@ -164,6 +167,7 @@ fn keys_fold_groups_and_show_details() {
             .any(|line| line.contains("▸ group 20 `shards`")),
         "{lines:#?}"
     );
+
     assert!(
         !lines.iter().any(|line| line.contains("`north`")),
         "{lines:#?}"
@@ -180,6 +184,7 @@ fn keys_fold_groups_and_show_details() {
         lines[3].contains("▸ group 1 `imports`") && lines[4].is_empty(),
         "{lines:#?}"
     );
+
     // A new picture leaves it so.
     app.show(example(), now);
     assert_eq!(drawn(&mut app, now, 80, 16), lines);
@@ -198,6 +203,7 @@ fn a_group_is_cancelled_after_a_question() {
         footer(&mut app),
         " cancel group 1 `imports` with 6 tasks? y/n"
     );
+
     presses(&mut app, "n");
     assert_eq!(footer(&mut app), " not cancelled");
     presses(&mut app, "c");
@@ -274,6 +280,7 @@ fn names_cannot_act_on_the_terminal() {
         lines[3].contains(&format!("group 1 `{shown}`")),
         "{lines:#?}"
     );
+
     assert!(
         lines[5].contains(&format!("task 2 `{shown}`")),
         "{lines:#?}"
@@ -294,6 +301,7 @@ fn every_size_of_the_terminal_is_drawn() {
             }
         }
     }
+
     // The selected row is among the two that are left.
     let lines = drawn(&mut app, now, 10, 3);
     assert_eq!(lines.len(), 3);
@@ -330,6 +338,7 @@ fn a_paused_view_keeps_its_picture_and_an_old_one_says_so() {
         lines[0].ends_with("PAUSED") && lines[3].contains("`imports`"),
         "{lines:#?}"
     );
+
     presses(&mut app, "p");
     let later = now + Duration::from_secs(7);
     let lines = drawn(&mut app, later, 100, 12);
@@ -343,6 +352,7 @@ fn the_selected_row_stays_while_others_come_and_go() {
         let tasks = ids.iter().map(|id| task(*id, "task", 1, None, "running"));
         picture(vec![group(1, None, "g")], tasks.collect())
     };
+
     let mut app = App::new(tasks(&[2, 3, 4]), now, true);
     let selected = |app: &mut App| {
         let terminal = terminal(app, now, 40, 12);
@@ -352,10 +362,12 @@ fn the_selected_row_stays_while_others_come_and_go() {
         let line: String = (0..30).map(|x| buffer[(x, y)].symbol()).collect();
         line.trim().to_owned()
     };
+
     presses(&mut app, "jj");
     assert!(selected(&mut app).contains("task 3"));
     app.show(tasks(&[5, 2, 6, 3]), now);
     assert!(selected(&mut app).contains("task 3"));
+
     // It has ended. The row at its place is selected, or the last one.
     app.show(tasks(&[5, 2, 6]), now);
     assert!(selected(&mut app).contains("task 6"));
@@ -372,14 +384,17 @@ fn ten_thousand_tasks_are_a_screen_at_a_time() {
         now,
         true,
     );
+
     let begun = Instant::now();
     for _ in 0..100 {
         press(&mut app, KeyCode::PageDown);
         drawn(&mut app, now, 80, 24);
     }
+
     press(&mut app, KeyCode::End);
     let lines = drawn(&mut app, now, 80, 24);
     assert!(lines[22].contains("└─ task 10001"), "{lines:#?}");
+
     // A hundred times all rows would take far longer.
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
@@ -395,6 +410,7 @@ fn what_is_no_picture_is_refused_with_a_reason() {
         reason(newer),
         "the process sends version 2, and this reads 1"
     );
+
     // A loop of parents is no picture that a snapshot has, and is no reason to hang.
     let mut looped = group(1, Some(2), "a");
     looped["queued"] = json!(0);

@@ -44,7 +44,8 @@ impl Peer {
         serde_json::from_str(&self.line()).unwrap()
     }
 
-    /// Asks until the answer is as wanted: a picture may lack what was busy when it was taken.
+    /// Asks until the answer is as wanted: a picture may lack parts that were busy when it was
+    /// taken.
     fn ask_until(&mut self, request: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let mut answer = self.ask(request);
         until(|| {
@@ -198,6 +199,7 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
         error(&path),
         format!("{} is there already, and is no socket", path.display())
     );
+
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     fs::remove_file(&path).unwrap();
 
@@ -206,12 +208,14 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
         "{} was left by a process that has ended: remove it",
         path.display()
     );
+
     assert_eq!(error(&path), left);
     let gone = Client::connect(&path).unwrap_err().to_string();
     assert_eq!(
         gone,
         format!("the process that served at {} has ended", path.display())
     );
+
     fs::remove_file(&path).unwrap();
     let none = Client::connect(&path).unwrap_err().to_string();
     assert_eq!(none, format!("no process serves at {}", path.display()));
@@ -221,6 +225,7 @@ fn a_file_in_the_place_of_the_socket_is_an_error_and_stays() {
         error(&path),
         format!("{} is in use by another process", path.display())
     );
+
     assert!(path.exists());
     drop(server);
     assert!(!path.exists());
@@ -259,7 +264,7 @@ fn a_viewer_that_does_not_read_is_dropped_and_delays_no_other() {
                 reading.snapshot().unwrap();
             }
 
-            // Each gets what was sent before its time was up, and then the end.
+            // Each gets the bytes that were sent before its time was up, and then the end.
             for peer in &mut stopped {
                 let mut sent = Vec::new();
                 until(|| is_done_with(peer));

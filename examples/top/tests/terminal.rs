@@ -110,6 +110,7 @@ impl Terminal {
             tv_sec: 0,
             tv_nsec: 10_000_000,
         };
+
         poll(&mut fds, Some(&moment)).unwrap();
         if !fds[0].revents().contains(PollFlags::IN) {
             return false;
@@ -144,6 +145,7 @@ impl Terminal {
             let row = rows.position(|row| row.contains(kind) && row.contains(name));
             row.map(|row| row as u16)
         };
+
         // Rows above it may come and go, so that each step looks again.
         let begun = Instant::now();
         loop {
@@ -190,6 +192,7 @@ impl Terminal {
                 self.screen.screen().contents()
             );
         };
+
         while self.reads() {}
 
         let screen = self.screen.screen();
@@ -395,6 +398,7 @@ fn a_process_that_ends_is_told_after_the_terminal_was_restored() {
         terminal.shows("`served`");
         terminal
     });
+
     let (status, text) = terminal.ends();
     assert_eq!(status.code(), Some(1));
     assert_eq!(
@@ -458,6 +462,7 @@ fn the_demo_is_seen_in_its_own_process() {
     ] {
         terminal.shows(text);
     }
+
     // It starts again after its cancel, with another number.
     terminal.selects("group", "`bridge`");
     terminal.types("cy");
@@ -499,6 +504,7 @@ fn without_a_terminal_and_with_wrong_arguments_it_says_so() {
         let line = stderr.lines().next().unwrap_or_default().to_owned();
         (output.status.code().unwrap(), line)
     };
+
     let error = |code: i32, text: &str| (code, format!("taskgroup-top: {text}"));
     assert_eq!(run(&[]), error(1, "standard input is not a terminal"));
     assert_eq!(run(&["a"]), error(1, "standard input is not a terminal"));
@@ -508,6 +514,7 @@ fn without_a_terminal_and_with_wrong_arguments_it_says_so() {
         run(&["--every", "0"]),
         error(2, "--every 0: no number of seconds")
     );
+
     assert_eq!(run(&["--serve"]), error(2, "--serve needs a path"));
     assert_eq!(run(&["--help"]), (0, String::new()));
     let (code, line) = run(&["--serve", "/nowhere/at/all"]);
@@ -596,6 +603,7 @@ fn a_panic_of_a_task_restores_the_terminal() {
         drop(screen);
         panic!("{}", outcome.unwrap_err());
     }
+
     let text = panics("a_panic_of_a_task_restores_the_terminal");
     assert_eq!(text.matches("beside the picture").count(), 2, "{text}");
 }

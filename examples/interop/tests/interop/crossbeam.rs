@@ -53,6 +53,7 @@ fn a_select_of_crossbeam_has_a_case_for_the_cancel() {
 fn a_bare_receive_holds_up_its_scope_until_a_sender_ends_it() {
     let _watch = watch();
     let (send, receive) = bounded::<()>(0);
+
     // The cure where the call cannot be changed: the hook ends the channel.
     let send = std::sync::Mutex::new(Some(send));
     let outcome = TaskGroup::scope(|g| {

@@ -118,7 +118,9 @@ fn a_request_without_an_answer_ends_and_is_not_made_again() {
             peer = Some(asked);
         },
     );
+
     assert_cancel(&error);
+
     // Its connection is closed, and no other one was made.
     assert!(!peer.unwrap().request());
     listener.set_nonblocking(true).unwrap();
@@ -177,6 +179,7 @@ fn a_connection_with_half_an_answer_is_not_used_again() {
         half.open();
         request(|| answer.body_mut().read_to_string())
     };
+
     let error = cancelled_during(read, || {
         let mut peer = Peer::accept(&listener);
         assert!(peer.request());
@@ -184,6 +187,7 @@ fn a_connection_with_half_an_answer_is_not_used_again() {
         half.wait();
         first = Some(peer);
     });
+
     assert_cancel(&error);
 
     // The rest of the first answer comes, and the next request gets its own.
@@ -197,7 +201,9 @@ fn a_connection_with_half_an_answer_is_not_used_again() {
         });
         get(&client, address)
     });
+
     assert_eq!(answer.unwrap(), "the second");
+
     // The client has closed its end or not; neither is a fault of this test.
     drop(rest);
 }

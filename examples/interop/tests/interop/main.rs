@@ -38,6 +38,7 @@ fn cancelled_during<T>(
         token.cancel();
         Ok(task.join()?)
     });
+
     let ended = ended.expect("neither the task nor the body fails");
     ended.expect_err("the cancel came before its end")
 }

@@ -32,6 +32,7 @@ pub(crate) fn server() -> Option<Arc<Server>> {
     if let Some(server) = shared.upgrade() {
         return Some(server);
     }
+
     let Some(programs) = programs() else {
         let test = std::thread::current();
         let test = test.name().unwrap_or("a test");
@@ -40,6 +41,7 @@ pub(crate) fn server() -> Option<Arc<Server>> {
         io::stderr().write_all(line.as_bytes()).unwrap();
         return None;
     };
+
     let server = Arc::new(Server::start(&programs));
     *shared = Arc::downgrade(&server);
     Some(server)
@@ -64,6 +66,7 @@ impl Server {
         if let Some((user, group)) = user {
             chown(folder.path(), Some(user), Some(group)).unwrap();
         }
+
         let command = |program: &Path| {
             let mut command = Command::new(program);
             command.current_dir(folder.path()).env("LC_ALL", "C");
@@ -149,6 +152,7 @@ fn user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
+
     // Both users exist on every system that has a PostgreSQL package and its own tests.
     let users = fs::read_to_string("/etc/passwd").unwrap();
     ["postgres", "nobody"].iter().find_map(|name| {

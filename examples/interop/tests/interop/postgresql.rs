@@ -37,6 +37,7 @@ fn a_statement_ends_on_the_server_and_its_connection_is_thrown_away() {
         || pool.run(|client| client.execute(sleep, &[])),
         || until_running(&server, sleep),
     );
+
     assert_cancel(&error);
     assert_ne!(pool.run(pid).unwrap(), first);
     let mut look = server.client();
@@ -97,6 +98,7 @@ fn the_cancel_of_a_transaction_leaves_nothing_of_it() {
         transaction.execute(sleep, &[])?;
         transaction.commit()
     };
+
     let error = cancelled_during(|| pool.run(transaction), || until_running(&server, sleep));
     assert_cancel(&error);
     let entries = |client: &mut Client| client.query_one("SELECT count(*) FROM entries", &[]);
@@ -132,6 +134,7 @@ fn a_scope_that_is_cancelled_takes_no_connection() {
 #[test]
 fn a_connect_that_is_not_answered_is_left_behind() {
     let _watch = watch();
+
     // A server that takes the connection and never says a word.
     let folder = tempfile::tempdir().unwrap();
     let silent = std::os::unix::net::UnixListener::bind(folder.path().join(".s.PGSQL.5432"));
@@ -144,13 +147,16 @@ fn a_connect_that_is_not_answered_is_left_behind() {
         || pool.run(pid),
         || connection = Some(silent.accept().unwrap()),
     );
+
     assert_cancel(&error);
+
     // Up to here the thread that was left behind waits for a word.
     let left = || {
         taskgroup::abandoned()
             .iter()
             .any(|left| left.location.file().ends_with("postgresql.rs"))
     };
+
     assert!(left());
     drop(connection);
     until(|| !left());

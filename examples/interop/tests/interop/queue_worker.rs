@@ -137,6 +137,7 @@ fn several_processes_do_every_job_once() {
     let Some(mut queue) = queue("several") else {
         return;
     };
+
     // Each makes the table, at the same time.
     let workers: Vec<_> = std::thread::scope(|s| {
         let starts: Vec<_> = (0..3)
@@ -147,6 +148,7 @@ fn several_processes_do_every_job_once() {
             .map(|start| start.join().unwrap())
             .collect()
     });
+
     queue.add(30);
     let mut called: Vec<_> = (0..30)
         .map(|_| {
@@ -177,6 +179,7 @@ fn a_job_of_a_killed_worker_is_free_again_at_once() {
     let Some(mut queue) = queue("killed") else {
         return;
     };
+
     let worker = Worker::start(&queue.url, 1);
     queue.add(1);
     let unanswered = queue.call();
@@ -196,6 +199,7 @@ fn a_drain_finishes_the_job_that_has_begun_and_takes_no_other() {
     let Some(mut queue) = queue("drained") else {
         return;
     };
+
     let mut worker = Worker::start(&queue.url, 1);
     queue.add(2);
     let begun = queue.call();
@@ -215,6 +219,7 @@ fn a_second_signal_ends_the_process_and_frees_its_job() {
     let Some(mut queue) = queue("second") else {
         return;
     };
+
     let mut worker = Worker::start(&queue.url, 1);
     queue.add(1);
     let unanswered = queue.call();
@@ -226,6 +231,7 @@ fn a_second_signal_ends_the_process_and_frees_its_job() {
         }
         !alive
     });
+
     until(|| queue.free() == 1);
     drop(unanswered);
 }

@@ -16,6 +16,7 @@ fn results_come_in_order() {
         let task = g.spawn(|| try_map(&items, |n| Ok(2 * n)));
         Ok(task.join()?)
     });
+
     assert!(
         doubled
             .unwrap()
@@ -38,6 +39,7 @@ fn a_cancel_ends_the_work_before_the_next_items() {
         done.fetch_add(1, Ordering::SeqCst);
         Ok(())
     };
+
     let outcome = TaskGroup::scope(|g| {
         let task = g.spawn(|| Ok(token.run(|| try_map(&items, work))));
         begun.wait();
@@ -45,6 +47,7 @@ fn a_cancel_ends_the_work_before_the_next_items() {
         cancelled.open();
         Ok(task.join()?)
     });
+
     assert_cancel(&outcome.unwrap().unwrap_err());
     assert!((1..=rayon::current_num_threads()).contains(&done.into_inner()));
 }

@@ -83,6 +83,7 @@ fn a_cancel_between_two_statements_spares_the_next_one() {
         let refused = statement(|| connection.execute("INSERT INTO t VALUES (1)", []));
         assert_cancel(&refused.unwrap_err());
     });
+
     assert_eq!(statement(|| number(&connection, SHORT)).unwrap(), 2000);
     assert_eq!(number(&connection, "SELECT count(*) FROM t").unwrap(), 0);
 }
@@ -99,7 +100,9 @@ fn an_interrupt_handle_acts_on_what_runs_when_it_is_called() {
         let run = || number(&connection, "SELECT 1");
         taskgroup::with_cancel_hook(|| handle.interrupt(), run)
     });
+
     assert_eq!(outcome.unwrap(), 1);
+
     // Called again and again, it ends the statement. Without the handlers of `cancellable`:
     connection
         .progress_handler(0, None::<fn() -> bool>)
@@ -111,6 +114,7 @@ fn an_interrupt_handle_acts_on_what_runs_when_it_is_called() {
             || number(&connection, ENDLESS),
         )
     });
+
     assert_eq!(
         outcome.unwrap_err().sqlite_error_code(),
         Some(ErrorCode::OperationInterrupted)
@@ -135,6 +139,7 @@ fn a_wait_for_a_lock_ends_and_takes_no_lock() {
         let waiter = waiter.lock().unwrap();
         statement(|| waiter.execute("INSERT INTO t VALUES (1)", []))
     };
+
     // Whether the cancel comes before the wait or in it.
     for _ in 0..20 {
         assert_cancel(&cancelled_during(insert, || ()));
@@ -204,6 +209,7 @@ fn an_interrupted_change_rolls_its_transaction_back() {
             connection.execute(&format!("INSERT INTO t {ENDLESS}"), [])
         })
     };
+
     assert_cancel(&cancelled_during(change, || begun.wait()));
     let connection = connection.into_inner().unwrap();
     assert!(connection.is_autocommit(), "no transaction is open");

@@ -65,6 +65,7 @@ fn pair() -> (Client, Server) {
         server.flush().unwrap();
         server
     });
+
     client.write_all(b"?").unwrap();
     client.read_exact(&mut [0]).unwrap();
     (client, shaking.join().unwrap())
@@ -108,6 +109,7 @@ fn a_cancelled_write_says_ok_and_the_flush_tells() {
         assert!(Cancelled::find(&error).is_some());
         assert!(client.write(b"more").is_err());
     });
+
     // Not a byte had left, so nothing is broken: the bytes leave with the next flush, once.
     client.flush().unwrap();
     client.write_all(b".").unwrap();
@@ -121,14 +123,17 @@ fn a_write_to_a_peer_that_does_not_read_ends_and_the_drop_does_not_block() {
     let _watch = watch();
     let (mut client, server) = pair();
     let data = vec![0; 32 << 20];
+
     // More than the system takes.
     let error = cancelled_during(
         || Ok(client.write_all(&data)?),
         || _ = server.sock.peek(&mut [0]).unwrap(),
     );
+
     assert_cancel(&error);
     let token = CancelToken::new();
     token.cancel();
+
     // If the cut was inside a write, the stream below is broken.
     let error = token.run(|| client.flush()).unwrap_err();
     let cancelled = Cancelled::find(&error).is_some();
@@ -136,6 +141,7 @@ fn a_write_to_a_peer_that_does_not_read_ends_and_the_drop_does_not_block() {
         cancelled || error.kind() == ErrorKind::BrokenPipe,
         "{error}"
     );
+
     // No `close_notify` waits for room.
     drop(client);
     drop(server);

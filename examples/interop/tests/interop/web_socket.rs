@@ -42,6 +42,7 @@ fn a_cancelled_read_ends_between_two_messages() {
 fn a_read_that_was_cut_in_a_frame_gets_the_whole_of_it_later() {
     let _watch = watch();
     let (mut client, mut server) = pair();
+
     // A text frame of ten bytes, cut after each of its bytes.
     let frame = [b"\x81\x0a".as_slice(), b"0123456789"].concat();
     for cut in 1..frame.len() {
@@ -73,12 +74,14 @@ fn a_handshake_that_is_not_answered_ends() {
 fn a_send_to_a_peer_that_does_not_read_ends_and_breaks_the_connection() {
     let _watch = watch();
     let (mut client, server) = pair();
+
     // One write, of more than the system takes. The peer has seen its first byte, so it is cut.
     let message = Message::binary(vec![0; 32 << 20]);
     let error = cancelled_during(
         || Ok(client.send(message.clone())?),
         || _ = server.get_ref().peek(&mut [0]).unwrap(),
     );
+
     assert_cancel(&error);
     let again = client.send(message.clone()).unwrap_err();
     let tungstenite::Error::Io(again) = again else {

@@ -21,6 +21,7 @@ pub(super) fn cut(text: &str, room: usize) -> String {
         }
         cut.push(c);
     }
+
     if room > 0 {
         cut.push('…');
     }

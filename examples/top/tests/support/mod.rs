@@ -12,8 +12,8 @@ use taskgroup_top::server::{Offered, Server};
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Holds the other tests back, since a picture shows the whole process. Ends the process if the test
-/// hangs.
+/// Holds the other tests back, since a picture shows the whole process. Ends the process if the
+/// test hangs.
 pub(crate) struct Alone {
     _alive: Sender<()>,
     _others: MutexGuard<'static, ()>,
@@ -29,6 +29,7 @@ pub(crate) fn alone() -> Alone {
             std::process::abort();
         }
     });
+
     Alone {
         _alive: alive,
         _others: others,
