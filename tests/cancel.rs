@@ -239,7 +239,8 @@ fn a_task_spawned_after_a_cancel_starts_no_thread() {
     support::alone("a_task_spawned_after_a_cancel_starts_no_thread", || {
         // The cache has no thread yet, so a thread for the task would have to be started.
         let before = threads();
-        // A scope that is cancelled is watched, by the thread of the timer, unless it says otherwise.
+        // A scope that is cancelled is watched, by the thread of the timer, unless it says
+        // otherwise.
         let unwatched = TaskGroup::builder().stall_after(Duration::MAX);
         let outcome = unwatched.scope(|g| -> anyhow::Result<()> {
             g.cancel();

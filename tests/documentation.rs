@@ -205,7 +205,8 @@ fn expect_none(wrong: impl Fn(&Item) -> bool, what: &str) {
 
 #[test]
 fn every_item_has_an_example() {
-    // Methods that only read a part of a snapshot or of a report. The examples of the types show how.
+    // Methods that only read a part of a snapshot or of a report. The examples of the types show
+    // how.
     const READ: [&str; 3] = [
         "src/snapshot/",
         "src/stall/watching/report.rs",
@@ -352,4 +353,28 @@ fn links_of_the_pages_lead_somewhere() {
     }
     assert!(links > 60, "only {links} links were found");
     assert!(wrong.is_empty(), "links to nothing:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_files_with_unsafe_code_are_as_many_as_the_pages_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+
+    let is_unsafe = |line: &str| {
+        let line = line.trim_start();
+        let uses = ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"];
+        !line.starts_with("//") && uses.iter().any(|part| line.contains(part))
+    };
+    files.retain(|file| fs::read_to_string(file).unwrap().lines().any(is_unsafe));
+
+    let numbers = ["no", "one", "two", "three", "four", "five", "six", "seven"];
+    let said = format!("`unsafe` is in {} files", numbers[files.len()]);
+    for page in ["README.md", "docs/design.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        assert!(
+            text.contains(&said),
+            "{page} does not say: {said}: {files:?}"
+        );
+    }
 }

@@ -213,7 +213,7 @@ fn threads_that_are_in_nothing_of_the_crate_are_left_out() {
     let mut child = Process::start("threads_that_are_in_nothing_of_the_crate_are_left_out");
     let dump = child.dump_while_reading();
     assert_complete(&dump);
-    // Below each thread stands first what it is inside of, or waits for.
+    // Below each thread stand first the scopes that it is inside of, or its wait.
     let lines: Vec<_> = dump.lines().collect();
     for pair in lines
         .windows(2)

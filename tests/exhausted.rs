@@ -194,7 +194,7 @@ fn a_look_up_without_descriptors_ends_as_in_std() {
     const TEST: &str = "a_look_up_without_descriptors_ends_as_in_std";
     in_a_small_process(TEST, || {
         let std = || {
-            // On a thread of its own, since the resolver keeps what it has read for each.
+            // On a thread of its own, since the resolver keeps its settings for each.
             let found = thread::spawn(|| ("localhost", 80).to_socket_addrs());
             found
                 .join()
@@ -233,7 +233,7 @@ fn standard_input_is_read_without_a_descriptor_to_open_it_anew() {
             assert_eq!(stdin().read_line(&mut line).unwrap(), 6);
             assert_eq!(line, "typed\n");
 
-            // What was opened for the terminal is closed with it.
+            // The descriptors that were opened for the terminal are closed with it.
             let null = hoard.last().expect("some are taken");
             rustix::stdio::dup2_stdin(null).unwrap();
             assert_eq!(stdin().read_line(&mut line).unwrap(), 0);

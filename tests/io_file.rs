@@ -519,7 +519,7 @@ fn the_end_and_the_loss_of_the_other_side_are_the_cancel_that_came_meanwhile() {
         assert_cancelled(in_its_scope(ready(), Err(kind.into())));
     }
 
-    // What was taken is returned, and so is an error that no cancel explains.
+    // Bytes that were taken are returned, and so is an error that no cancel explains.
     assert_eq!(in_its_scope(ready(), Ok(3)).unwrap(), 3);
     let other = in_its_scope(ready(), Err(ErrorKind::PermissionDenied.into()));
     assert_eq!(other.unwrap_err().kind(), ErrorKind::PermissionDenied);

@@ -1,5 +1,5 @@
-//! Pipes: like std's, and a cancel ends their reads and writes without a loss. No test here starts a
-//! process, which would have copies of all ends for a moment.
+//! Pipes: like std's, and a cancel ends their reads and writes without a loss. No test here starts
+//! a process, which would have copies of all ends for a moment.
 #![cfg(unix)]
 
 #[path = "support/blocked.rs"]
@@ -125,7 +125,7 @@ fn in_a_cancelled_scope_the_loss_of_the_other_end_is_the_cancel() {
             assert_cancelled(write.join().unwrap());
         });
 
-        // A socket whose peer goes without a look at what it was sent is reset.
+        // A socket is reset if its peer goes without a look at the bytes that it was sent.
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         (&near).write_all(b"unread").unwrap();
         let mut reader = PipeReader::from(OwnedFd::from(near));
@@ -207,7 +207,7 @@ fn a_write_all_that_is_cut_breaks_the_writer_and_its_clones() {
         assert_cancelled(in_a_cancelled_scope(|| writer.write(b"x")));
         assert_cancelled(in_a_cancelled_scope(|| writer.write_all(b"x")));
     }
-    // The reader gets what was written, and then the end.
+    // The reader gets the bytes that were written, and then the end.
     drop((writer, clone));
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();

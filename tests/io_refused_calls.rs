@@ -186,7 +186,7 @@ fn a_wait_that_cannot_poll_sleeps_between_its_tries() {
     }
 }
 
-/// A stream whose calls block. It cancels when it is looked at for the third time.
+/// A stream with calls that block. It cancels when it is looked at for the third time.
 struct Blocks<'t> {
     socket: UnixStream,
     looks: AtomicUsize,

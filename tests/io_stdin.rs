@@ -1,5 +1,5 @@
-//! Standard input of each kind. Each test that reads runs in a process of its own, whose standard
-//! input is given to it.
+//! Standard input of each kind. Each test that reads runs in a process of its own, with a standard
+//! input that is given to it.
 #![cfg(target_os = "linux")]
 
 #[path = "support/blocked.rs"]

@@ -15,8 +15,8 @@ use tracing::Level;
 /// What the subscriber has been told.
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Gives the process a subscriber that keeps what it is told, and panics with a payload that panics
-/// again when it is dropped.
+/// Gives the process a subscriber that keeps all that it is told, and panics with a payload that
+/// panics again when it is dropped.
 fn hostile() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! Child processes whose handles are dropped, and those that are let go.
+//! Child processes with handles that are dropped, and child processes that are let go.
 #![cfg(unix)]
 
 #[path = "support/children.rs"]
@@ -13,7 +13,7 @@ use support::{Gate, alone, is_child, run_in_child, until, watch};
 use taskgroup::process::{ChildStdout, Command, Stdio};
 use taskgroup::{CancelToken, TaskGroup};
 
-/// Reads what is left, to the end.
+/// Reads the rest, to the end.
 fn rest(mut stdout: ChildStdout) -> String {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();

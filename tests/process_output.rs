@@ -17,7 +17,7 @@ use support::watch;
 use taskgroup::process::{Child, Command, Output, Stdio};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 
-/// Starts a command with all its output piped, whose first line says that it is ready.
+/// Starts a command with all its output piped. Its first line says that it is ready.
 fn piped(command: &mut Command) -> Child {
     ready(command.stderr(Stdio::piped()))
 }

@@ -169,7 +169,7 @@ fn a_stop_races_with_the_end_of_the_child() {
     drop(watched);
 }
 
-/// Returns a command whose standard input is a socket, and the other end.
+/// Returns a command with a socket as its standard input, and the other end.
 fn with_socket(script: &str) -> (Command, UnixStream) {
     let (theirs, ours) = UnixStream::pair().unwrap();
     let mut command = sh(script);

@@ -1,5 +1,5 @@
-//! Children of a program that has a terminal: Ctrl-C, and reads in the background. Each test runs in
-//! a session of its own.
+//! Children of a program that has a terminal: Ctrl-C, and reads in the background. Each test runs
+//! in a session of its own.
 #![cfg(all(target_os = "linux", feature = "process", feature = "signal"))]
 
 #[path = "support/blocked.rs"]

@@ -1,4 +1,4 @@
-//! Waits for child processes: who gets the status, and when a start fails.
+//! Waits for child processes: the thread that gets the status, and starts that fail.
 #![cfg(unix)]
 
 #[path = "support/children.rs"]

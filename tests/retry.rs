@@ -20,7 +20,7 @@ use taskgroup::{
     Backoff, CancelCause, CancelToken, Cancelled, Jitter, TaskError, TaskGroup, retry,
 };
 
-/// A policy whose pauses are longer than any test.
+/// A policy with pauses that are longer than any test.
 fn patient<E>() -> Backoff<E> {
     Backoff::exponential(LONG)
         .max(LONG)

@@ -276,8 +276,8 @@ const STATES: &[(&str, State)] = &[
     ("a limited scope with a queue", a_limited_scope_with_a_queue),
 ];
 
-/// Runs `in_task` in a task of a group, beside another task that is blocked meanwhile, and `in_body`
-/// in the body once both have begun.
+/// Runs `in_task` in a task of a group, beside another task that is blocked meanwhile, and
+/// `in_body` in the body once both have begun.
 fn with_another(
     builder: Builder,
     in_task: impl FnOnce(&Gate, Scene) + Send,
@@ -458,7 +458,7 @@ fn a_limited_scope_with_a_queue(look: &(dyn Fn(Scene) + Sync)) {
     outcome.expect("no task fails");
 }
 
-/// Runs one combination. Returns what is wrong.
+/// Runs one combination. Returns the faults that it shows.
 fn combine(state: State, place: Place, look: Look) -> Vec<String> {
     let looked = Arc::new(AtomicUsize::new(0));
     let faults = Arc::new(Mutex::new(Vec::new()));

@@ -91,7 +91,7 @@ impl Process {
         status
     }
 
-    /// Waits for the end of a child whose test passes.
+    /// Waits for the end of a child that runs a test, which passes.
     #[track_caller]
     fn end_well(self) {
         let status = self.end();
@@ -106,8 +106,8 @@ impl Process {
     }
 }
 
-/// Returns the signals in a mask of this thread or process, without SIGPIPE, which every program of Rust
-/// ignores, and without those that the library of C uses.
+/// Returns the signals in a mask of this thread or process, without SIGPIPE, which every program of
+/// Rust ignores, and without those that the library of C uses.
 fn mask(label: &str) -> Vec<i32> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(label));
@@ -537,7 +537,7 @@ fn a_token_that_was_cancelled_by_hand_still_takes_the_first_signal() {
         let stop = ctrl_c().unwrap();
         stop.cancel();
         raise(SIGINT).unwrap();
-        // Another one, whose cancel is seen.
+        // Another one, with a cancel that is seen.
         assert!(ctrl_c().unwrap().is_cancelled());
         assert_eq!(cause_of(&stop), "cancel was requested");
         println!("alive");

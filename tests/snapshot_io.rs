@@ -43,8 +43,8 @@ fn waits<T>(what: &str, target: &str, line: u32, block: impl FnOnce() -> T + Sen
     });
 }
 
-/// Connects again and again: those that fit into the queue of a listener at once, and the next waits
-/// for an answer. Returns its error.
+/// Connects again and again: those that fit into the queue of a listener at once, and the next
+/// waits for an answer. Returns its error.
 fn until_no_answer<T>(connect: impl Fn() -> std::io::Result<T>) -> std::io::Error {
     let mut queued = Vec::new();
     loop {

@@ -26,8 +26,8 @@ fn stays() -> anyhow::Result<()> {
 }
 
 /// Runs `block` in a task, and fails unless a snapshot names a wait at `what`, called at most six
-/// lines below `line`. Then the task is cancelled. Returns what was seen: the task, or the body of
-/// a group that it has opened.
+/// lines below `line`. Then the task is cancelled. Returns the picture of the task, or of the body
+/// of a group that it has opened.
 #[track_caller]
 fn waits<T>(what: &str, line: u32, block: impl FnOnce() -> T + Send) -> TaskSnapshot {
     let here = Location::caller().file();

@@ -1,5 +1,5 @@
-//! Stalled scopes in processes of their own: the default output, a policy that aborts, and processes
-//! that were stopped or are traced.
+//! Stalled scopes in processes of their own: the default output, a policy that aborts, and
+//! processes that were stopped or are traced.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -14,7 +14,7 @@ use taskgroup::{
 
 /// Longer than many steps of the coarse clock.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What is left of the pause if the clock takes two steps less than it should.
+/// The rest of the pause if the clock takes two steps less than it should.
 const AT_LEAST: Duration = Duration::from_millis(50);
 
 /// Runs `body` in a scope with `limit`, and returns the stats after the end of all tasks.
@@ -107,7 +107,7 @@ fn tasks_that_a_cancel_finds_in_the_queue_never_ran_and_were_not_started() {
     });
     assert_eq!((stats.cancelled, stats.never_ran), (6, 5));
     assert_eq!((stats.started(), stats.spawned()), (1, 6));
-    // Those that never ran had no cancel to see.
+    // Tasks that never ran had no cancel to see.
     assert_eq!(stats.cancel_latency.count(), 1);
 }
 

@@ -27,7 +27,7 @@ const PROMPT: Duration = Duration::from_secs(20);
 /// A deadline that passes while the call is blocked, or before it is on a slow machine.
 const SOON: Duration = Duration::from_millis(2);
 
-/// Contexts whose cancel comes while the call is blocked.
+/// Contexts with a cancel that comes while the call is blocked.
 pub(crate) const INSIDE: &[(&str, Context)] = &[
     ("a cancelled token", a_cancelled_token),
     ("the deadline of a timeout", the_deadline_of_a_timeout),

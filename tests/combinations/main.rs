@@ -40,7 +40,7 @@ fn descriptors() -> usize {
     paths.filter(|path| is_other(path)).count()
 }
 
-/// Runs a call in a context, and what is to come before it or after it.
+/// Runs a call in a context, with the steps that are to come before it or after it.
 type Order = fn(World, Context);
 
 /// The call is blocked, and is fed after its cancel.

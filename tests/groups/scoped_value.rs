@@ -188,7 +188,7 @@ fn callbacks_hooks_and_dropped_values_of_a_cancel_see_nothing() -> Result<(), Gr
             let theirs = seen.clone();
             let _guard = token.on_cancel(move || theirs.look());
 
-            // A task in a region with a hook, and a queued one whose captures the cancel drops.
+            // A task in a region with a hook, and a queued one with captures that the cancel drops.
             let begun = Arc::new(Gate::default());
             let (hooked, stop) = (seen.clone(), Arc::new(Gate::default()));
             g.spawn({

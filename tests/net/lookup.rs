@@ -77,7 +77,7 @@ fn a_number_takes_no_thread() {
     });
 }
 
-/// Starts this test again in a network of its own, whose name server is the test. Returns false
+/// Starts this test again in a network of its own, with the test as its name server. Returns false
 /// in there. Returns true out here, also if the system allows no such network.
 #[cfg(target_os = "linux")]
 fn with_a_mute_name_server(test: &str) -> bool {
@@ -179,8 +179,8 @@ fn a_resolver_that_hangs_holds_up_neither_the_scope_nor_the_process() {
     }
     // It gets the questions, and never answers.
     let server = std::net::UdpSocket::bind("127.0.0.1:53").unwrap();
-    // A question has the name after twelve bytes, each part after its length. A resolver may ask for
-    // one name several times.
+    // A question has the name after twelve bytes, each part after its length. A resolver may ask
+    // for one name several times.
     let asked = || {
         let mut question = [0; 512];
         server.recv(&mut question).unwrap();

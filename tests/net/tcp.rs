@@ -23,7 +23,7 @@ fn pair() -> (TcpStream, TcpStream) {
 fn clogged() -> (TcpStream, TcpStream) {
     let (here, there) = pair();
     here.set_nonblocking(true).unwrap();
-    // The peer acknowledges late what has come last, and each time there is room for a little more.
+    // The peer acknowledges the last bytes late, and each time there is room for a little more.
     let mut refusals = 0;
     while refusals < 20 {
         refusals = match (&here).write(&[0; 1 << 16]) {

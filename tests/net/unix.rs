@@ -1,4 +1,4 @@
-//! Unix sockets: what is different from sockets of the network.
+//! Unix sockets: their differences from sockets of the network.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;

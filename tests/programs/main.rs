@@ -275,7 +275,7 @@ fn watch(watched: Watched, hangs: Duration) -> Option<(u64, String)> {
 
 /// Runs programs, in a process of its own.
 fn child(role: &str) {
-    // Panics are what the programs are made of; only those that are not theirs are printed.
+    // The programs consist of panics; only foreign panics are printed.
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload().downcast_ref::<String>().map(String::as_str);

@@ -22,7 +22,7 @@ pub(crate) fn sh(script: &str) -> Command {
     command
 }
 
-/// Starts a command whose output is piped, and waits for its first line.
+/// Starts a command with its output piped, and waits for its first line.
 pub(crate) fn ready(command: &mut Command) -> Child {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("sh starts");
     let stdout = child.stdout.as_mut().expect("it is piped");

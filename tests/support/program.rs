@@ -1,4 +1,4 @@
-//! Tests that run again in a process of their own, whose standard input is given to it.
+//! Tests that run again in a process of their own, with a standard input that is given to it.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::io::{BufRead, BufReader, Read};

@@ -1,5 +1,5 @@
-//! A subscriber that keeps what it is told: spans with their parents, the threads' stacks of entered
-//! spans, and events.
+//! A subscriber that keeps all that it is told: spans with their parents, the threads' stacks of
+//! entered spans, and events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -123,7 +123,7 @@ fn copy_from_a_pipe() -> World {
     let (here, there) = pipe();
     read_world(here, there, |here, buf| {
         let (mut here, mut to) = (here, Vec::new());
-        // The end of what is there, for the last look.
+        // The end of the present contents, for the last look.
         let copied = io::copy(&mut (&mut here).take(4), &mut to)?;
         buf[..to.len()].copy_from_slice(&to);
         Ok(copied as usize)
@@ -191,7 +191,7 @@ fn lines() -> World {
     )
 }
 
-/// The world of an open of a FIFO, whose other side comes at the end.
+/// The world of an open of a FIFO. Its other side comes at the end.
 fn fifo_world(open: fn(&mut OpenOptions) -> &mut OpenOptions, other: &'static str) -> World {
     let folder = Folder::new();
     let path = folder.fifo();
