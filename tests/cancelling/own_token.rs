@@ -1,6 +1,7 @@
 //! The token of a task: its own, whichever thread runs the task or holds its handle.
 
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use crate::support::{Gate, LONG};
@@ -155,6 +156,21 @@ fn a_task_that_runs_in_place_leaves_no_token_behind() -> Result<(), GroupError> 
         });
         outer.join()?;
         Ok(checkpoint()?)
+    })
+}
+
+#[test]
+fn the_token_of_a_body_is_the_groups_again_after_a_task_in_place() -> Result<(), GroupError> {
+    let here = thread::current().id();
+    TaskGroup::scope(|g| {
+        let mut in_place = 0;
+        // A worker may be faster than the join, but not each time.
+        while in_place < 3 {
+            let on = g.spawn(|| Ok(thread::current().id())).join()?;
+            in_place += usize::from(on == here);
+            assert_eq!(current_token().as_ref(), Some(g.token()));
+        }
+        Ok(())
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Mutex, mpsc};
 
 use super::deferred_drops::DeferredDrops;
 use super::permit::TaskPermit;
-use super::queue::TaskQueue;
+use super::queue::{TakenTask, TaskQueue};
 use super::worker_loop::TaskBatch;
 use crate::group::permit_wait::PermitWait;
 use crate::workers::LocalBatch;
@@ -153,4 +153,69 @@ fn daemons_that_were_cancelled_before_they_began_are_not_kept() {
         Ok(())
     })
     .unwrap();
+}
+
+/// Begins a task as a worker does, after its handle has claimed it. Returns the group's counts.
+fn counts_of_a_task_that_is_claimed_late(
+    limit: Option<usize>,
+    take: impl FnOnce(&TaskBatch) -> TakenTask,
+) -> [usize; 4] {
+    let builder = TaskGroup::builder();
+    let builder = match limit {
+        Some(limit) => builder.limit(limit),
+        None => builder,
+    };
+    builder
+        .scope(|g| {
+            let state = &g.core().state;
+            // A group that seems to be listed is not listed again, so no worker comes.
+            state.queue.lock().listed = true;
+            // Of two tasks: with one alone, a count that is too high is cut to it.
+            let [task, other] = [(); 2].map(|()| g.spawn(|| Ok(())));
+            let batch = TaskBatch::new(state.clone());
+            let taken = take(&batch);
+            task.cancel();
+            batch.note(state.dispatch(taken));
+            batch.give_back();
+
+            let stats = state.stats();
+            assert_eq!(state.queue.lock().permits.held, 0);
+            state.queue.lock().listed = false;
+            g.spawn(|| Ok(())).wait()?;
+            other.wait()?;
+            Ok([
+                stats.queued,
+                stats.running,
+                stats.cancelled,
+                stats.never_ran,
+            ])
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_task_that_another_thread_claims_as_it_is_begun_is_counted_once() {
+    let from_queue = |batch: &TaskBatch| {
+        let state = &batch.state;
+        let mut drops = DeferredDrops::default();
+        let taken = state.queue.lock().take(state.limit, &mut drops);
+        taken.expect("a task is queued")
+    };
+    let from_batch = |batch: &TaskBatch| {
+        batch.put(batch.state.queue.lock().tasks.drain(..1).collect());
+        batch.next().expect("a task is in the batch")
+    };
+    let once = [1, 0, 1, 1];
+    assert_eq!(
+        counts_of_a_task_that_is_claimed_late(Some(1), from_queue),
+        once
+    );
+    assert_eq!(
+        counts_of_a_task_that_is_claimed_late(None, from_queue),
+        once
+    );
+    assert_eq!(
+        counts_of_a_task_that_is_claimed_late(None, from_batch),
+        once
+    );
 }

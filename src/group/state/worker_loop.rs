@@ -18,7 +18,6 @@ use crate::facade::{Mutex, TIME_PASSES, largest_batch};
 use crate::group::erased::ErasedTask;
 use crate::group::job::Claimed;
 use crate::group::stopwatch::Timing;
-use crate::group::task_end::TaskEnd;
 use crate::lanes::{self, Describe};
 use crate::workers::{self, LocalBatch, Source, Worker};
 
@@ -82,13 +81,13 @@ impl TaskBatch {
     }
 
     /// Takes the next unclaimed task, which counts as begun.
-    fn next(&self) -> Option<TakenTask> {
+    pub(super) fn next(&self) -> Option<TakenTask> {
         let mut drops = DeferredDrops::default();
         let mut batch = self.batch.lock();
         loop {
             let task = batch.tasks.pop_front()?;
             let claimed = task.claimed();
-            // A joiner may claim the task between this and the run: see `note_not_begun`.
+            // A joiner may claim the task between this and the run: see `note`.
             if claimed == Claimed::No {
                 batch.ends.begun += 1;
                 return Some(TakenTask {
@@ -101,14 +100,15 @@ impl TaskBatch {
         }
     }
 
-    fn note_end(&self, end: TaskEnd) {
-        self.batch.lock().ends.add(end);
-    }
-
-    /// Takes back that a task was begun, because another thread had claimed it. The begin may have
-    /// been reported already, so the count can become negative.
-    fn note_not_begun(&self) {
-        self.batch.lock().ends.begun -= 1;
+    /// Notes what became of a task that counts as begun.
+    pub(super) fn note(&self, dispatched: Dispatched) {
+        match dispatched {
+            Dispatched::Ended(end) => self.batch.lock().ends.add(end),
+            // Another thread had claimed it. The begin may have been reported already, so the count
+            // can become negative.
+            Dispatched::NotBegun => self.batch.lock().ends.begun -= 1,
+            Dispatched::Elsewhere => {}
+        }
     }
 
     fn take_ends(&self) -> EndCounts {
@@ -270,11 +270,7 @@ impl Source for GroupState {
             }
 
             workers::begin_task(worker);
-            match self.dispatch(taken) {
-                Dispatched::Ended(end) => batch.note_end(end),
-                Dispatched::NotBegun => batch.note_not_begun(),
-                Dispatched::Elsewhere => {}
-            }
+            batch.note(self.dispatch(taken));
         }
 
         // The batch is empty here, and its ends are reported.
