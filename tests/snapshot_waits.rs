@@ -41,7 +41,14 @@ fn waits<T>(what: &str, line: u32, block: impl FnOnce() -> T + Send) -> TaskSnap
             drop(block());
             Ok(())
         });
-        let seen = until(|seen| seen.tasks().find(|task| is_there(task)).cloned());
+        let seen = until(|seen| {
+            let task = seen.tasks().find(|task| is_there(task))?;
+            // A group that opens between the look at the groups and the look at the wait is not
+            // named yet.
+            let group = task.waits()?.group();
+            let is_named = |group| seen.all_groups().any(|named| named.id() == group);
+            group.is_none_or(is_named).then(|| task.clone())
+        });
         assert_eq!(seen.state(), TaskState::Waiting);
         assert!(seen.to_string().contains(what), "{seen}");
         g.cancel();
