@@ -613,7 +613,9 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 mod runner {
+    use std::collections::HashMap;
     use std::env;
+    use std::ffi::OsString;
     use std::fs;
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Child, Command, Stdio, exit};
@@ -748,7 +750,11 @@ mod runner {
                 other => return Err(format!("{other:?}")),
             }
             // A search that wakes the threads does so 500 times a second.
-            let slept = sleeps(child.0.id()) - before;
+            let now = sleeps(child.0.id());
+            let slept: u64 = now
+                .iter()
+                .map(|(thread, sleeps)| sleeps.saturating_sub(*before.get(thread).unwrap_or(&0)))
+                .sum();
             match name {
                 UNWOKEN if slept > 200 => Err(format!("its threads went to sleep {slept} times")),
                 _ => Ok(()),
@@ -766,18 +772,19 @@ mod runner {
         }
     }
 
-    /// Returns how often the threads of a process have gone to sleep.
-    fn sleeps(pid: u32) -> u64 {
+    /// Returns how often each thread of a process has gone to sleep.
+    fn sleeps(pid: u32) -> HashMap<OsString, u64> {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-        let sleeps = threads.map(|thread| {
-            let status = thread.expect("the process runs").path().join("status");
-            let status = fs::read_to_string(status).expect("the thread stays");
+        let sleeps = threads.filter_map(|thread| {
+            let thread = thread.expect("the process runs");
+            // A thread may end while they are listed.
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
             let mut lines = status.lines();
             let sleeps = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             let sleeps = sleeps.expect("the kernel counts them").trim();
-            sleeps.parse::<u64>().expect("a number")
+            Some((thread.file_name(), sleeps.parse().expect("a number")))
         });
-        sleeps.sum()
+        sleeps.collect()
     }
 
     fn expect_report(lines: &mpsc::Receiver<String>, name: &str) -> Result<(), String> {
