@@ -7,10 +7,76 @@ use loom::thread;
 use super::Bound::{Exhaustive, Preemptions};
 use super::support::{Counted, Drops, Note, apart, block, must_see, saw};
 use super::{Model, Watched};
+use crate::facade::{CountedRef, set_sees_counts};
 use crate::{TaskGroup, TaskStatus, checkpoint, shield};
 
 pub(super) fn models() -> Vec<Model> {
     vec![
+        holds!(
+            handle_sole_reference_has_seen_the_others,
+            Exhaustive,
+            Exhaustive,
+            "a thread that finds that it has the only reference to a task has seen what the other \
+             threads did with it"
+        ),
+        breaks!(
+            broken_handle_sole_reference_unseeing,
+            "sole-owner-does-not-acquire" in handle_sole_reference_has_seen_the_others,
+            Exhaustive,
+            "Causality violation",
+            "a sole owner writes while another thread may still read"
+        ),
+        holds!(
+            handle_last_reference_drops_the_task,
+            Exhaustive,
+            Exhaustive,
+            "the last of three references to a task drops it, once, after the last use by each \
+             thread"
+        ),
+        breaks!(
+            broken_handle_last_reference_unseeing,
+            "last-reference-does-not-acquire" in handle_last_reference_drops_the_task,
+            Exhaustive,
+            "Causality violation",
+            "a task is freed while another thread may still read it"
+        ),
+        holds!(
+            handle_sole_task_has_callbacks,
+            Preemptions(2),
+            Preemptions(3),
+            "a task to which only its own thread refers at its end runs the callbacks that its handle registered"
+        ),
+        holds!(
+            handle_sole_task_drops_its_result,
+            Preemptions(3),
+            Preemptions(4),
+            "a task to which only its own thread refers drops its result once, before the scope returns"
+        ),
+        holds!(
+            handle_sole_watched_task_drops_its_result,
+            Preemptions(3),
+            Preemptions(4),
+            "the same for a task with a callback"
+        ),
+        holds!(
+            handle_sole_task_was_cancelled,
+            Preemptions(2),
+            Preemptions(3),
+            "a task to which only its own thread refers has seen the cancel through its handle"
+        ),
+        holds!(
+            handle_sole_task_or_cancel,
+            Preemptions(2),
+            Preemptions(3),
+            "the cancel of one task reaches that task, begun or not, while references come and go"
+        ),
+        breaks!(
+            broken_handle_shared_task_taken_for_sole,
+            "shared-task-counts-as-sole" in handle_join_sees_what_its_task_did,
+            Preemptions(3),
+            "deadlock",
+            "a task that ends by a plain store overwrites the wish of a thread to be woken"
+        ),
         holds!(
             handle_join_sees_what_its_task_did,
             Preemptions(3),
@@ -102,6 +168,72 @@ pub(super) fn models() -> Vec<Model> {
              back, exactly once"
         ),
     ]
+}
+
+fn handle_sole_reference_has_seen_the_others() {
+    set_sees_counts(true);
+    must_see(["it is the only one", "it is not"]);
+    let (mine, other) = CountedRef::pair(Watched::new());
+    let reads = thread::spawn(move || other.read());
+    saw(if mine.is_sole() {
+        mine.write();
+        "it is the only one"
+    } else {
+        "it is not"
+    });
+    reads.join().unwrap();
+}
+
+fn handle_last_reference_drops_the_task() {
+    /// The drop is a use, too.
+    struct Used(
+        Watched,
+        #[allow(dead_code, reason = "its drop is counted")] Counted,
+    );
+
+    impl Drop for Used {
+        fn drop(&mut self) {
+            self.0.write();
+        }
+    }
+
+    set_sees_counts(true);
+    let drops = Drops::default();
+    let used = Used(Watched::new(), drops.value());
+    let (mine, second) = CountedRef::pair(used);
+    let third = mine.clone();
+    let threads = [second, third].map(|reference| thread::spawn(move || reference.0.read()));
+    mine.0.read();
+    drop(mine);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(drops.count(), 1);
+}
+
+fn handle_sole_task_has_callbacks() {
+    set_sees_counts(true);
+    handle_callback_is_registered_while_others_run();
+}
+
+fn handle_sole_task_drops_its_result() {
+    set_sees_counts(true);
+    handle_result_is_dropped_before_the_end();
+}
+
+fn handle_sole_watched_task_drops_its_result() {
+    set_sees_counts(true);
+    handle_result_of_a_watched_task_is_dropped_before_the_end();
+}
+
+fn handle_sole_task_was_cancelled() {
+    set_sees_counts(true);
+    handle_cancel_outlives_the_handle();
+}
+
+fn handle_sole_task_or_cancel() {
+    set_sees_counts(true);
+    handle_cancel_races_with_start();
 }
 
 fn handle_join_sees_what_its_task_did() {

@@ -27,6 +27,12 @@ pub(super) fn models() -> Vec<Model> {
             "a task happens before the return of its scope, both on a worker and in place"
         ),
         holds!(
+            worker_scope_returns_after_its_sole_tasks,
+            Preemptions(2),
+            Preemptions(3),
+            "the same for a task that is found to have one reference, and ends by plain stores"
+        ),
+        holds!(
             worker_spawn_cancel_and_end_in_quick_succession,
             Preemptions(3),
             Preemptions(4),
@@ -258,6 +264,12 @@ pub(super) fn models() -> Vec<Model> {
             Preemptions(2),
             Preemptions(3),
             "two tasks of a group with a limit of one never run at once, whichever thread runs them"
+        ),
+        holds!(
+            worker_limit_is_kept_by_sole_tasks,
+            Preemptions(1),
+            Preemptions(2),
+            "the same for tasks that are found to have one reference"
         ),
         breaks!(
             broken_worker_ignores_the_limit,
@@ -654,6 +666,16 @@ fn worker_limit_permits_come_back_from_late_threads() {
             })
             .unwrap();
     });
+}
+
+fn worker_scope_returns_after_its_sole_tasks() {
+    facade::set_sees_counts(true);
+    worker_scope_returns_after_its_tasks();
+}
+
+fn worker_limit_is_kept_by_sole_tasks() {
+    facade::set_sees_counts(true);
+    worker_limit_is_kept();
 }
 
 fn worker_limit_freed_permit_lets_a_task_begin() {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use super::locks::holds_lock;
 use super::node::{Attachment, Node};
-use crate::facade::{Late, local};
+use crate::facade::{CountedRef, Late, local};
 use crate::waiting::Slot;
 use crate::workers::InPlace;
 
@@ -84,7 +84,7 @@ pub(crate) trait OwnNode: Send + Sync {
 }
 
 /// A task that a thread runs, as its frame holds it.
-pub(crate) type LazyTask = Arc<dyn OwnNode>;
+pub(crate) type LazyTask = CountedRef<dyn OwnNode>;
 
 impl Frames {
     const fn new() -> Self {

@@ -44,6 +44,8 @@ mod model_data;
 #[cfg(loom)]
 pub(crate) use model_data::*;
 
+mod counted;
+pub(crate) use counted::{CountedRef, CountedValue};
 mod event;
 pub(crate) use event::{debug_event, error_event, warn_event};
 mod late;

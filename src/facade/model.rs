@@ -14,6 +14,9 @@
 //!   load here also counts itself in a word of its own.
 //! * Time passes only in a model that starts a clock: see `model_clock`. Without one, a wait with a
 //!   limit of zero times out, and every other wait lasts until it is woken.
+//! * Loom does not see the number of references to a task, unless the model asks for it: the points
+//!   at which threads could change places would be so many more. No thread finds itself to have the
+//!   only reference then.
 //! * `Arc` and the counters of ids are std's, since there is nothing to find in them. Leaks are
 //!   found through [`Track`].
 
@@ -122,6 +125,52 @@ impl<A> std::ops::Deref for Atomic<A> {
 
     fn deref(&self) -> &A {
         &self.value
+    }
+}
+
+static SEES_COUNTS: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether loom sees the number of references to each task, for the rest of the process.
+#[allow(dead_code, reason = "for models")]
+pub(crate) fn set_sees_counts(sees: bool) {
+    SEES_COUNTS.store(sees, Relaxed);
+}
+
+/// The number of references to a [`CountedRef`](super::CountedRef).
+pub(crate) enum Count {
+    Seen(AtomicUsize),
+    Unseen(StdUsize),
+}
+
+impl Count {
+    pub(crate) fn new(count: usize) -> Self {
+        if SEES_COUNTS.load(Relaxed) {
+            Count::Seen(AtomicUsize::new(count))
+        } else {
+            Count::Unseen(StdUsize::new(count))
+        }
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> usize {
+        match self {
+            Count::Seen(count) => count.load(order),
+            // Not 1: what is read from an unseen count orders nothing.
+            Count::Unseen(_) => 0,
+        }
+    }
+
+    pub(crate) fn fetch_add(&self, by: usize, order: Ordering) -> usize {
+        match self {
+            Count::Seen(count) => count.fetch_add(by, order),
+            Count::Unseen(count) => count.fetch_add(by, order),
+        }
+    }
+
+    pub(crate) fn fetch_sub(&self, by: usize, order: Ordering) -> usize {
+        match self {
+            Count::Seen(count) => count.fetch_sub(by, order),
+            Count::Unseen(count) => count.fetch_sub(by, order),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use super::error_event;
 
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+/// The number of references to a [`CountedRef`](super::CountedRef).
+pub(crate) use std::sync::atomic::AtomicUsize as Count;
+
 #[cfg(debug_assertions)]
 use super::held;
 #[cfg(debug_assertions)]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use super::job::Claimed;
 use super::permit_wait::PermitWait;
@@ -11,6 +10,7 @@ use super::stopwatch::Timing;
 use super::task_end::{Place, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
+use crate::facade::{CountedRef, CountedValue};
 
 /// The operations of a queue and of a worker on a task.
 ///
@@ -63,13 +63,14 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
         None
     }
 
-    /// The task as a scope that makes its node when something asks for it.
-    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope>;
+    /// The task as a scope that makes its node when something asks for it. `this` is the task
+    /// itself.
+    fn to_lazy(&self, this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope>;
 }
 
 /// A task with an erased lifetime, so that a queue of the process can hold it: see [`erase`].
 #[derive(Clone)]
-pub(crate) struct ErasedTask(Arc<dyn Runnable<'static>>);
+pub(crate) struct ErasedTask(CountedRef<dyn Runnable<'static>>);
 
 /// Erases the lifetime of a task that borrows from its scope.
 ///
@@ -83,18 +84,24 @@ pub(crate) struct ErasedTask(Arc<dyn Runnable<'static>>);
 ///    does not return while a count is not zero, whatever panics (invariant 1 of
 ///    [`group_state`](super::state::group_state)). A release hook is not counted: the owner runs
 ///    all of them before the scope returns.
-/// 2. After its end, the only thing that happens to the task is the drop of the `Arc`. The memory
-///    of a task belongs to the `Arc`. The closure and the result have been moved out, and the
+/// 2. After its end, the only thing that happens to the task is the drop of the references. The
+///    memory of a task belongs to them. The closure and the result have been moved out, and the
 ///    callbacks and waiters were taken out at the end. So nothing of `'scope` that has a destructor
 ///    is left in the task.
 ///
 /// The model `broken_scope_result_dropped_after_end` takes the premise out, so that a result is
 /// dropped after the end was signalled, and fails.
-pub(crate) fn erase<'scope>(task: Arc<dyn Runnable<'scope> + 'scope>) -> ErasedTask {
+pub(crate) fn erase<'scope>(task: CountedRef<impl Runnable<'scope> + 'scope>) -> ErasedTask {
+    // SAFETY: the pointer is coerced.
+    let task =
+        unsafe { task.coerce(|task| task as *mut CountedValue<dyn Runnable<'scope> + 'scope>) };
     // SAFETY: only lifetimes of the trait object change. That the task is not used after `'scope`
     // is shown above.
     ErasedTask(unsafe {
-        std::mem::transmute::<Arc<dyn Runnable<'scope> + 'scope>, Arc<dyn Runnable<'static>>>(task)
+        std::mem::transmute::<
+            CountedRef<dyn Runnable<'scope> + 'scope>,
+            CountedRef<dyn Runnable<'static>>,
+        >(task)
     })
 }
 
@@ -105,7 +112,7 @@ impl ErasedTask {
 
     /// Returns whether both are the same task.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0.is(&other.0)
     }
 
     /// Runs the task, unless another thread has claimed it: see [`Runnable::run`].
@@ -113,9 +120,27 @@ impl ErasedTask {
         self.0.run(self, timing, before_end)
     }
 
+    /// Returns whether this is the only reference to the task. Then the task has no handle, and no
+    /// other thread can claim it, watch it or give it a token.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        // fault: shared-task-counts-as-sole
+        self.0.is_sole()
+    }
+
+    /// Returns a new reference to the task with its own type.
+    ///
+    /// # Safety
+    ///
+    /// The task is an `R`.
+    pub(crate) unsafe fn typed<R>(&self) -> CountedRef<R> {
+        // SAFETY: by the contract of this function.
+        unsafe { self.0.downcast() }
+    }
+
     /// The task as a scope that makes its node when something asks for it.
     pub(crate) fn to_lazy(&self) -> LazyTask {
-        self.0.clone().into_lazy()
+        self.0.to_lazy(self)
     }
 }
 

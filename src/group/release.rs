@@ -15,7 +15,7 @@ use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy, TaskId};
 use crate::error::{FailureKind, Origin, TaskError};
-use crate::facade::catch;
+use crate::facade::{CountedRef, CountedValue, catch};
 use crate::panics::PanicPayload;
 
 /// A release hook. It is no task, but it borrows from the scope like one, and ends before the scope
@@ -130,8 +130,12 @@ where
         None
     }
 
-    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {
-        self
+    fn to_lazy(&self, this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope> {
+        // SAFETY: the value is a hook, and its pointer is coerced.
+        unsafe {
+            let this: CountedRef<Self> = this.typed();
+            this.coerce(|this| this as *mut CountedValue<dyn OwnNode + 'scope>)
+        }
     }
 }
 

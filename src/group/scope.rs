@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as PlainBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::stats::GroupStats;
 use super::stopwatch::Timing;
 use crate::cancel::CancelToken;
 use crate::error::TaskError;
-use crate::facade::Mutex;
+use crate::facade::{CountedRef, Mutex};
 
 /// A group of tasks that have all ended when its scope returns.
 ///
@@ -84,7 +83,11 @@ impl<'scope, E: TaskError> TaskGroup<'scope, '_, E> {
     /// ```
     #[track_caller]
     pub fn on_release(&'scope self, hook: impl FnOnce() -> Result<(), E> + Send + 'scope) {
-        let hook = erase(Arc::new(Release::new(&self.core, Location::caller(), hook)));
+        let hook = erase(CountedRef::new(Release::new(
+            &self.core,
+            Location::caller(),
+            hook,
+        )));
         if let Some(hooks) = &mut *self.releases.lock() {
             self.has_releases.store(true, Relaxed);
             return hooks.push(hook);

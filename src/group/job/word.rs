@@ -47,6 +47,12 @@ pub(crate) enum HandleAtEnd {
     Gone,
 }
 
+/// Returns the word of a job that ends with `status`.
+#[inline]
+fn word_at_end(word: u32, status: TaskStatus) -> u32 {
+    word & !PHASE | ENDED | u32::from(status.code()) << STATUS_SHIFT
+}
+
 /// The phase of a job, and the bits about its handle and its watchers. It knows neither the closure
 /// nor the result.
 ///
@@ -78,6 +84,19 @@ impl JobWord {
             }
         }
         None
+    }
+
+    /// Takes the right to run a job that no other thread can reach, unless it has been claimed.
+    #[inline]
+    pub(crate) fn claim_unshared(&self) -> Option<Claim> {
+        let word = self.0.load(Ordering::Relaxed);
+        if word & PHASE != QUEUED {
+            return None;
+        }
+
+        // A store, since no other thread can change the word.
+        self.0.store(word | RUNNING, Ordering::Relaxed);
+        Some(Claim(()))
     }
 
     /// Ends the job with `status`, unless it is watched.
@@ -118,7 +137,7 @@ impl JobWord {
     /// Ends the job if its word is still `word`; otherwise returns the word as it is now.
     #[inline]
     fn exchange_for_end(&self, word: u32, status: TaskStatus) -> Result<HandleAtEnd, u32> {
-        let ended = word & !PHASE | ENDED | u32::from(status.code()) << STATUS_SHIFT;
+        let ended = word_at_end(word, status);
 
         // Release pairs with the acquires in `take_result`, `status` and `watch`: a thread that
         // sees the end sees the result. Of `DETACHED`, nothing but the bit is read.
@@ -133,25 +152,24 @@ impl JobWord {
             })
     }
 
-    /// Ends a job that only this thread and the queue can still reach: `join` has consumed the
-    /// handle and runs the job in place. So no bit of the word can change any more.
+    /// Ends a job that only this thread and the queue can still reach: it has no handle any more,
+    /// or `join` has consumed the handle and runs the job in place. So no bit of the word can
+    /// change any more.
     ///
     /// # Errors
     ///
     /// Returns the claim if the job was watched before that.
     #[inline]
     pub(crate) fn end_unshared(&self, claim: Claim, status: TaskStatus) -> Result<(), Claim> {
-        if self.0.load(Ordering::Relaxed) & WATCHED != 0 {
+        let word = self.0.load(Ordering::Relaxed);
+        if word & WATCHED != 0 {
             return Err(claim);
         }
 
-        // Relaxed: no other thread can ask for the result, and the `Arc` orders the drop of the
-        // memory. No other thread writes the word of a claimed job without a handle, so the store
-        // overwrites nothing.
-        self.0.store(
-            ENDED | TAKEN | u32::from(status.code()) << STATUS_SHIFT,
-            Ordering::Relaxed,
-        );
+        // Relaxed: no other thread can ask for the result, and the count of the references orders
+        // the drop of the memory. No other thread writes the word of a claimed job without a
+        // handle, so the store overwrites nothing.
+        self.0.store(word_at_end(word, status), Ordering::Relaxed);
         Ok(())
     }
 

@@ -236,7 +236,7 @@ where
         make(ready),
     );
 
-    task.isolate_until_ready(handshake.clone());
+    task.0.isolate_until_ready(handshake.clone());
     let task = builder.launch_prepared(task);
     task.notify(handshake.events.clone(), ENDED);
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::{Failure, SpawnError, SpawnErrorKind, TaskError};
+use crate::facade::CountedRef;
 use crate::group::erased::{ErasedTask, Runnable, erase};
 use crate::group::scope::TaskGroup;
 use crate::group::state::group_state::GroupState;
@@ -18,6 +19,9 @@ use crate::group::task::record::Task;
 use crate::group::task::spec::{OwnThread, TaskSpec};
 use crate::group::task_end::Role;
 use crate::trace;
+
+/// A task that has not been submitted: the reference for its handle, and the one for its queue.
+pub(super) type PreparedTask<T> = (CountedRef<T>, CountedRef<T>);
 
 /// The options of one task. [`TaskGroup::task`] makes it, and one of the spawns uses it up.
 ///
@@ -203,14 +207,14 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         &self.group.core().state
     }
 
-    /// Makes the task.
+    /// Makes the task. Returns a reference for its handle and one for its queue.
     pub(super) fn prepare<T, F>(
         &self,
         location: &'static Location<'static>,
         role: Role,
         isolation: Option<&'scope Isolation<T, E>>,
         f: F,
-    ) -> Arc<Task<'scope, T, F, E>>
+    ) -> PreparedTask<Task<'scope, T, F, E>>
     where
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
@@ -247,14 +251,15 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     /// Submits a task. If the group does not take it, ends it unrun.
     pub(super) fn launch_prepared<T, F>(
         self,
-        task: Arc<Task<'scope, T, F, E>>,
+        task: PreparedTask<Task<'scope, T, F, E>>,
     ) -> TaskHandle<'scope, T>
     where
         T: Send + 'scope,
         F: Closure<T, E> + 'scope,
     {
         // The handle tells what became of the task.
-        match self.submit(erase(task.clone()), task.spec(), WhenFull::Queue) {
+        let (task, queued) = task;
+        match self.submit(erase(queued), task.spec(), WhenFull::Queue) {
             Ok(()) => {}
             // The task is not on the counts, so its end is not reported.
             Err(NotSpawned::NoThread(error)) => drop(task.refuse(error)),
@@ -275,8 +280,8 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     {
         let token = self.group.token();
 
-        let task = self.prepare(location, Role::Task, None, f);
-        let kind = match self.submit(erase(task.clone()), task.spec(), WhenFull::Refuse) {
+        let (task, queued) = self.prepare(location, Role::Task, None, f);
+        let kind = match self.submit(erase(queued), task.spec(), WhenFull::Refuse) {
             Ok(()) => return Ok(TaskHandle::new(task)),
             Err(NotSpawned::NoThread(error)) => SpawnErrorKind::Os(error),
             Err(NotSpawned::Full) => SpawnErrorKind::Full,

@@ -35,7 +35,7 @@ impl GroupState {
 
     /// Takes a task off the counts that was claimed outside the queue and dropped unrun.
     pub(crate) fn leave_unrun(self: &Arc<Self>, end: TaskEnd) {
-        self.queue.lock().begun += 1;
+        self.queue.lock().begin_claimed();
         self.leave(end, TaskPermit::None);
     }
 
@@ -51,7 +51,7 @@ impl GroupState {
         }
 
         // A task that was claimed by its joiner has not been counted as begun.
-        self.queue.lock().begun += 1;
+        self.queue.lock().begin_claimed();
         self.leave(end, permit);
     }
 

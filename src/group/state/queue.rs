@@ -31,6 +31,9 @@ pub(super) struct TaskQueue {
     pub(super) daemons: VecDeque<ErasedTask>,
     /// The same for `daemons`.
     sweep_daemons_at: usize,
+    /// A task has been claimed by another thread than one that took it from the queue. It may still
+    /// be there.
+    pub(super) has_claimed: bool,
     /// The group is listed with the workers (invariant 5 of `group_state`).
     pub(super) listed: bool,
     pub(super) permits: PermitCounts,
@@ -75,6 +78,7 @@ impl TaskQueue {
             daemons: VecDeque::new(),
             sweep_daemons_at: SMALLEST_SWEEP,
             awaited: VecDeque::new(),
+            has_claimed: false,
             listed: false,
             permits: PermitCounts::new(),
             live_tasks: 0,
@@ -94,14 +98,22 @@ impl TaskQueue {
     ///
     /// Claimed tasks are tasks that a `join` ran in place or a handle cancelled. So the memory of
     /// the queue is in proportion to the tasks that wait, even if no worker takes any of them. A
-    /// push takes amortised constant time.
+    /// push takes amortised constant time. `has_claimed` says whether there can be claimed tasks
+    /// that the queue has not been told of.
     #[inline]
-    pub(super) fn push(&mut self, task: ErasedTask, role: Role, drops: &mut DeferredDrops) {
+    pub(super) fn push(
+        &mut self,
+        task: ErasedTask,
+        role: Role,
+        has_claimed: bool,
+        drops: &mut DeferredDrops,
+    ) {
+        let has_claimed = has_claimed || self.has_claimed;
         let (tasks, sweep_at) = match role {
             Role::Task => (&mut self.tasks, &mut self.sweep_tasks_at),
             Role::Daemon => (&mut self.daemons, &mut self.sweep_daemons_at),
         };
-        if tasks.len() >= *sweep_at {
+        if tasks.len() >= *sweep_at && has_claimed {
             *sweep_at = sweep(tasks, drops);
         }
         tasks.push_back(task);
@@ -136,6 +148,13 @@ impl TaskQueue {
         }
     }
 
+    /// Counts a task as begun that was claimed by another thread than one that took it from the
+    /// queue.
+    pub(super) fn begin_claimed(&mut self) {
+        self.begun += 1;
+        self.has_claimed = true;
+    }
+
     /// Notes how many tasks run, after one has begun. The owner has run `from_queue` tasks of those
     /// that count as begun and has not reported their ends.
     pub(super) fn note_running(&mut self, from_queue: usize) {
@@ -149,6 +168,7 @@ impl TaskQueue {
     /// that it took from the queue.
     pub(super) fn enter_in_place(&mut self, in_place: usize, from_queue: usize) {
         self.live_tasks -= in_place + from_queue;
+        self.has_claimed |= in_place > 0;
         // A task that was taken from the queue counts as begun since then.
         self.begun += in_place as isize;
         self.ended.finished += in_place + from_queue;

@@ -68,6 +68,19 @@ pub(super) struct BatchContents {
     ends: EndCounts,
 }
 
+impl BatchContents {
+    /// Notes what became of a task that counts as begun.
+    fn note(&mut self, dispatched: Dispatched) {
+        match dispatched {
+            Dispatched::Ended(end) => self.ends.add(end),
+            // Another thread had claimed it. The begin may have been reported already, so the count
+            // can become negative.
+            Dispatched::NotBegun => self.ends.begun -= 1,
+            Dispatched::Elsewhere => {}
+        }
+    }
+}
+
 impl TaskBatch {
     pub(super) fn new(state: Arc<GroupState>) -> Self {
         TaskBatch {
@@ -80,10 +93,13 @@ impl TaskBatch {
         self.batch.lock().tasks.extend(tasks);
     }
 
-    /// Takes the next unclaimed task, which counts as begun.
-    pub(super) fn next(&self) -> Option<TakenTask> {
+    /// Notes what became of the last task, and takes the next unclaimed one, which counts as begun.
+    pub(super) fn next(&self, last: Option<Dispatched>) -> Option<TakenTask> {
         let mut drops = DeferredDrops::default();
         let mut batch = self.batch.lock();
+        if let Some(last) = last {
+            batch.note(last);
+        }
         loop {
             let task = batch.tasks.pop_front()?;
             let claimed = task.claimed();
@@ -97,17 +113,6 @@ impl TaskBatch {
                 });
             }
             drops.defer(task, claimed);
-        }
-    }
-
-    /// Notes what became of a task that counts as begun.
-    pub(super) fn note(&self, dispatched: Dispatched) {
-        match dispatched {
-            Dispatched::Ended(end) => self.batch.lock().ends.add(end),
-            // Another thread had claimed it. The begin may have been reported already, so the count
-            // can become negative.
-            Dispatched::NotBegun => self.batch.lock().ends.begun -= 1,
-            Dispatched::Elsewhere => {}
         }
     }
 
@@ -241,9 +246,10 @@ impl Source for GroupState {
         let mut size = 1;
         let mut passed_on = false;
         let mut turn = WorkerTurn::default();
+        let mut last = None;
 
         loop {
-            let taken = match batch.next() {
+            let taken = match batch.next(last.take()) {
                 Some(taken) => taken,
                 None => {
                     if turn.is_over() {
@@ -270,7 +276,7 @@ impl Source for GroupState {
             }
 
             workers::begin_task(worker);
-            batch.note(self.dispatch(taken));
+            last = Some(self.dispatch(taken));
         }
 
         // The batch is empty here, and its ends are reported.

@@ -31,15 +31,22 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
-    /// Ends the task. `before_end` announces the end of its permit, if it has one.
+    /// Ends the task. `before_end` announces the end of its permit, if it has one. `is_sole` says
+    /// that this thread has the only reference.
     #[inline]
     pub(super) fn end(
         &self,
         claim: Claim,
         status: TaskStatus,
         before_end: Option<&dyn Fn()>,
+        is_sole: bool,
     ) -> TaskEnd {
-        let handle = match self.task().end_unwatched(claim, status, before_end) {
+        let ended = if is_sole {
+            self.task().end_sole(claim, status, before_end)
+        } else {
+            self.task().end_unwatched(claim, status, before_end)
+        };
+        let handle = match ended {
             Ok(handle) => handle,
             Err(claim) => return self.end_watched(claim, status, before_end),
         };
@@ -113,11 +120,36 @@ where
         }
 
         task.end_unrun_trace(status);
-        self.end(claim, status, before_end)
+        self.end(claim, status, before_end, false)
     }
 }
 
 impl<'scope, E: TaskError> TaskRef<'_, 'scope, E> {
+    /// Ends a task that no other thread can reach, unless it is watched.
+    ///
+    /// # Errors
+    ///
+    /// Returns the claim of a watched task.
+    #[inline]
+    fn end_sole(
+        self,
+        claim: Claim,
+        status: TaskStatus,
+        before_end: Option<&dyn Fn()>,
+    ) -> Result<HandleAtEnd, Claim> {
+        if self.word.is_watched() {
+            return Err(claim);
+        }
+
+        // Step 3. No waiter can come between this and the end.
+        if let Some(before_end) = before_end {
+            before_end();
+        }
+        self.word
+            .end_unshared(claim, status)
+            .map(|()| HandleAtEnd::Gone)
+    }
+
     /// Ends a task that is not watched.
     ///
     /// # Errors

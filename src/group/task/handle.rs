@@ -5,11 +5,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::joinable::{AlreadyEnded, Joinable, WaitGuards};
+use super::joinable::{AlreadyEnded, Joinable, JoinableTask, WaitGuards, joinable};
 use crate::cancel::context::{self, Outcome};
 use crate::cancel::{Cancelled, TaskId};
 use crate::deadlock;
-use crate::facade::spin;
+use crate::facade::{CountedRef, spin};
 use crate::group::state::completions::Completions;
 use crate::group::status::TaskStatus;
 use crate::lanes::Object;
@@ -32,16 +32,18 @@ use crate::waiting::{Slot, WaitKind};
 /// ```
 pub struct TaskHandle<'scope, T> {
     /// None once the result has been taken.
-    task: Option<Arc<dyn Joinable<'scope, T> + 'scope>>,
+    task: Option<JoinableTask<'scope, T>>,
 }
 
 impl<'scope, T> TaskHandle<'scope, T> {
-    pub(crate) fn new(task: Arc<dyn Joinable<'scope, T> + 'scope>) -> Self {
-        TaskHandle { task: Some(task) }
+    pub(crate) fn new(task: CountedRef<impl Joinable<'scope, T> + 'scope>) -> Self {
+        TaskHandle {
+            task: Some(joinable(task)),
+        }
     }
 
     #[inline]
-    fn task(&self) -> &Arc<dyn Joinable<'scope, T> + 'scope> {
+    fn task(&self) -> &JoinableTask<'scope, T> {
         match &self.task {
             Some(task) => task,
             // Only `join` takes it out, and `join` consumes the handle.
@@ -156,14 +158,14 @@ impl<'scope, T> TaskHandle<'scope, T> {
     #[track_caller]
     fn wait_until(&self, limit: Option<Instant>) -> Result<Outcome, Cancelled> {
         struct EnteredWaiter<'a, 'scope, T> {
-            task: &'a Arc<dyn Joinable<'scope, T> + 'scope>,
+            task: &'a JoinableTask<'scope, T>,
             thread: Arc<Slot>,
             _guards: WaitGuards,
         }
 
         impl<T> Drop for EnteredWaiter<'_, '_, T> {
             fn drop(&mut self) {
-                self.task.clone().remove_waiter(&self.thread);
+                self.task.remove_waiter(&self.thread);
             }
         }
 
@@ -181,7 +183,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
         // Dropped at the end of the wait, however it ends: the waiter is taken out again.
         let thread = context::slot();
-        let _waiting = match task.clone().add_waiter(&thread) {
+        let _waiting = match task.add_waiter(&thread, &|| task.erased(task)) {
             Ok(guards) => EnteredWaiter {
                 task,
                 thread,
@@ -194,7 +196,8 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     /// Makes the end of the task an event of `completions` with the number `event`.
     pub(crate) fn notify(&self, completions: Arc<Completions>, event: usize) {
-        self.task().clone().notify(completions, event);
+        let task = self.task();
+        task.notify(completions, event, &|| task.erased(task));
     }
 
     /// Returns the state of the task, or how it ended.

@@ -12,6 +12,7 @@ use super::watch_list::OnFinished;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::TaskError;
+use crate::facade::{CountedRef, CountedValue};
 use crate::group::erased::{ErasedTask, Runnable, erase};
 use crate::group::state::completions::Completions;
 use crate::group::state::deferred_drops::DeferredDrops;
@@ -43,21 +44,40 @@ pub(crate) trait Joinable<'scope, T>: Send + Sync {
     fn detach(&self);
 
     /// Enters this thread, which has the slot `slot`, as a waiter that the end wakes, and gives its
-    /// permit away.
+    /// permit away. `this` makes a reference to the task.
     ///
     /// # Errors
     ///
     /// The task has ended.
-    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded>;
+    fn add_waiter(
+        &self,
+        slot: &Arc<Slot>,
+        this: &dyn Fn() -> ErasedTask,
+    ) -> Result<WaitGuards, AlreadyEnded>;
 
     /// Takes the waiter out again, and its permit back, unless the end has done that.
-    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>);
+    fn remove_waiter(&self, slot: &Arc<Slot>);
 
     /// Makes the end of the task an event of `completions` with the number `event`; at once, if the
     /// task has ended.
-    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize);
+    fn notify(&self, completions: Arc<Completions>, event: usize, this: &dyn Fn() -> ErasedTask);
 
     fn on_finished(&self, callback: OnFinished<'scope>);
+
+    /// Returns a new reference for a queue. `this` is the task itself.
+    fn erased(&self, this: &JoinableTask<'scope, T>) -> ErasedTask;
+}
+
+/// A task, as its handle refers to it.
+pub(crate) type JoinableTask<'scope, T> = CountedRef<dyn Joinable<'scope, T> + 'scope>;
+
+/// Forgets the types of the closure and the error of a task.
+#[inline]
+pub(crate) fn joinable<'scope, T>(
+    task: CountedRef<impl Joinable<'scope, T> + 'scope>,
+) -> JoinableTask<'scope, T> {
+    // SAFETY: the pointer is coerced.
+    unsafe { task.coerce(|task| task as *mut CountedValue<dyn Joinable<'scope, T> + 'scope>) }
 }
 
 /// While it lives, a thread that waits has given permits away: of the task's group, and of groups
@@ -126,21 +146,30 @@ where
         }
     }
 
-    fn add_waiter(self: Arc<Self>, slot: &Arc<Slot>) -> Result<WaitGuards, AlreadyEnded> {
-        self.task().add_waiter(slot, &|| erase(self.clone()))
+    fn add_waiter(
+        &self,
+        slot: &Arc<Slot>,
+        this: &dyn Fn() -> ErasedTask,
+    ) -> Result<WaitGuards, AlreadyEnded> {
+        self.task().add_waiter(slot, this)
     }
 
-    fn remove_waiter(self: Arc<Self>, slot: &Arc<Slot>) {
+    fn remove_waiter(&self, slot: &Arc<Slot>) {
         self.task().remove_waiter(slot);
     }
 
-    fn notify(self: Arc<Self>, completions: Arc<Completions>, event: usize) {
-        self.task()
-            .notify(completions, event, &|| erase(self.clone()));
+    fn notify(&self, completions: Arc<Completions>, event: usize, this: &dyn Fn() -> ErasedTask) {
+        self.task().notify(completions, event, this);
     }
 
     fn on_finished(&self, callback: OnFinished<'scope>) {
         self.task().on_finished(callback);
+    }
+
+    fn erased(&self, this: &JoinableTask<'scope, T>) -> ErasedTask {
+        // SAFETY: the value is this task.
+        let this: CountedRef<Self> = unsafe { this.downcast() };
+        erase(this)
     }
 }
 

@@ -28,6 +28,7 @@ use super::spec::TaskSpec;
 use crate::cancel::Node;
 use crate::cancel::context::OwnNode;
 use crate::error::TaskError;
+use crate::facade::CountedRef;
 use crate::group::core::GroupCore;
 use crate::group::job::Job;
 use crate::group::status::TaskStatus;
@@ -45,13 +46,15 @@ where
     F: Closure<T, E> + 'scope,
     E: TaskError,
 {
+    /// Makes a task. Returns a reference for its handle and one for its queue.
+    #[inline]
     pub(crate) fn new(
         core: &'scope GroupCore<E>,
         spec: TaskSpec,
         isolation: Option<&'scope Isolation<T, E>>,
         closure: F,
-    ) -> Arc<Self> {
-        Arc::new(Task {
+    ) -> (CountedRef<Self>, CountedRef<Self>) {
+        CountedRef::pair(Task {
             job: Job::new(closure),
             common: Common::new(core, spec, isolation.is_some()),
             isolation,

@@ -1,7 +1,6 @@
 //! How a task gets to run: on a worker, on a thread of its own, or in place.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::closure::Closure;
@@ -10,6 +9,7 @@ use super::record::Task;
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{self, Inside, InsideInPlace, OwnNode};
 use crate::error::{Failure, FailureKind, TaskError};
+use crate::facade::{CountedRef, CountedValue};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
 use crate::group::permit_wait::PermitWait;
@@ -45,7 +45,7 @@ where
         if let Some(value) = value {
             self.job.store(&claim, value);
         }
-        self.end(claim, status, before_end)
+        self.end(claim, status, before_end, this.is_sole())
     }
 
     /// Runs the task on the thread that joins it, if it can begin now.
@@ -161,7 +161,11 @@ where
         before_end: Option<&dyn Fn()>,
     ) -> Option<TaskEnd> {
         let task = self.task();
-        let claim = task.word.claim()?;
+        let claim = if this.is_sole() {
+            task.word.claim_unshared()
+        } else {
+            task.word.claim()
+        }?;
 
         // A cancel that came first means that the task never runs, even if the queue has not been
         // emptied yet.
@@ -230,7 +234,11 @@ where
         (spec.role == Role::Task).then_some(&spec.permit_wait)
     }
 
-    fn into_lazy(self: Arc<Self>) -> Arc<dyn OwnNode + 'scope> {
-        self
+    fn to_lazy(&self, this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope> {
+        // SAFETY: the value is this task, and its pointer is coerced.
+        unsafe {
+            let this: CountedRef<Self> = this.typed();
+            this.coerce(|this| this as *mut CountedValue<dyn OwnNode + 'scope>)
+        }
     }
 }
