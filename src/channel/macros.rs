@@ -99,13 +99,13 @@ macro_rules! __select {
     //
     // Expressions come before blocks: the body may be an expression that a caller's macro has
     // matched, and matching that against a block is an error and not a mismatch.
-    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr, $($rest:tt)*) => {
+    (@arm [$($cases:tt)*] [] default $(($limit:expr $(,)?))? => $body:expr, $($rest:tt)*) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
     };
-    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:expr) => {
+    (@arm [$($cases:tt)*] [] default $(($limit:expr $(,)?))? => $body:expr) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)])
     };
-    (@arm [$($cases:tt)*] [] default $(($limit:expr))? => $body:block $($rest:tt)*) => {
+    (@arm [$($cases:tt)*] [] default $(($limit:expr $(,)?))? => $body:block $($rest:tt)*) => {
         $crate::__select!(@arm [$($cases)*] [($($limit)?) ($body)] $($rest)*)
     };
     (@arm $cases:tt [$($default:tt)+] default $($rest:tt)*) => {

@@ -824,6 +824,12 @@ fn operands_may_be_any_expressions() -> anyhow::Result<()> {
         cancelled(CancelToken::new()) -> why => why.to_string(),
     }?;
     assert_eq!((received.as_str(), &messages[0]), ("a", &None));
+    // A long operand stands on lines of its own, with a comma.
+    let idle = select! {
+        recv(ends.receiver(),) -> message => message?.is_empty(),
+        default(SHORT,) => true,
+    }?;
+    assert!(idle);
     Ok(())
 }
 
