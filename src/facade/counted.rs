@@ -93,6 +93,16 @@ impl<T> CountedRef<T> {
     }
 }
 
+/// Returns a reference with the type that it can be coerced to: `coerced!(task => dyn Runnable)`.
+macro_rules! coerced {
+    ($reference:expr => $to:ty) => {{
+        let reference = $reference;
+        // SAFETY: the pointer is coerced, and nothing else.
+        unsafe { reference.coerce(|value| value as *mut $crate::facade::CountedValue<$to>) }
+    }};
+}
+pub(crate) use coerced;
+
 impl<T: ?Sized> CountedRef<T> {
     /// A reference that has been counted.
     #[inline]

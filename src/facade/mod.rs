@@ -45,7 +45,7 @@ mod model_data;
 pub(crate) use model_data::*;
 
 mod counted;
-pub(crate) use counted::{CountedRef, CountedValue};
+pub(crate) use counted::{CountedRef, CountedValue, coerced};
 mod event;
 pub(crate) use event::{debug_event, error_event, warn_event};
 mod late;

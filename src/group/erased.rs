@@ -10,7 +10,7 @@ use super::stopwatch::Timing;
 use super::task_end::{Place, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
-use crate::facade::{CountedRef, CountedValue};
+use crate::facade::{CountedRef, coerced};
 
 /// The operations of a queue and of a worker on a task.
 ///
@@ -92,9 +92,7 @@ pub(crate) struct ErasedTask(CountedRef<dyn Runnable<'static>>);
 /// The model `broken_scope_result_dropped_after_end` takes the premise out, so that a result is
 /// dropped after the end was signalled, and fails.
 pub(crate) fn erase<'scope>(task: CountedRef<impl Runnable<'scope> + 'scope>) -> ErasedTask {
-    // SAFETY: the pointer is coerced.
-    let task =
-        unsafe { task.coerce(|task| task as *mut CountedValue<dyn Runnable<'scope> + 'scope>) };
+    let task = coerced!(task => dyn Runnable<'scope> + 'scope);
     // SAFETY: only lifetimes of the trait object change. That the task is not used after `'scope`
     // is shown above.
     ErasedTask(unsafe {
@@ -128,14 +126,9 @@ impl ErasedTask {
         self.0.is_sole()
     }
 
-    /// Returns a new reference to the task with its own type.
-    ///
-    /// # Safety
-    ///
-    /// The task is an `R`.
-    pub(crate) unsafe fn typed<R>(&self) -> CountedRef<R> {
-        // SAFETY: by the contract of this function.
-        unsafe { self.0.downcast() }
+    /// Returns the reference as such.
+    pub(crate) fn as_counted(&self) -> &CountedRef<dyn Runnable<'static>> {
+        &self.0
     }
 
     /// The task as a scope that makes its node when something asks for it.

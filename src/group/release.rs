@@ -15,7 +15,7 @@ use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy, TaskId};
 use crate::error::{FailureKind, Origin, TaskError};
-use crate::facade::{CountedRef, CountedValue, catch};
+use crate::facade::{CountedRef, catch, coerced};
 use crate::panics::PanicPayload;
 
 /// A release hook. It is no task, but it borrows from the scope like one, and ends before the scope
@@ -130,21 +130,17 @@ where
         None
     }
 
-    fn to_lazy(&self, this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope> {
-        // SAFETY: the value is a hook, and its pointer is coerced.
-        unsafe {
-            let this: CountedRef<Self> = this.typed();
-            this.coerce(|this| this as *mut CountedValue<dyn OwnNode + 'scope>)
-        }
+    fn to_lazy(&self, _this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope> {
+        // A hook has no node of its own, so another reference to its group's does.
+        coerced!(CountedRef::new(GroupNode(self.core.state.node().clone())) => dyn OwnNode + 'scope)
     }
 }
 
-impl<F, E> OwnNode for Release<'_, F, E>
-where
-    F: FnOnce() -> Result<(), E> + Send,
-    E: TaskError,
-{
+/// The scope that a hook runs in.
+struct GroupNode(Arc<Node>);
+
+impl OwnNode for GroupNode {
     fn own_node(&self) -> Arc<Node> {
-        self.core.state.node().clone()
+        self.0.clone()
     }
 }

@@ -12,7 +12,7 @@ use super::watch_list::OnFinished;
 use crate::cancel::context;
 use crate::cancel::{CancelCause, Cancelled};
 use crate::error::TaskError;
-use crate::facade::{CountedRef, CountedValue};
+use crate::facade::{CountedRef, coerced};
 use crate::group::erased::{ErasedTask, Runnable, erase};
 use crate::group::state::completions::Completions;
 use crate::group::state::deferred_drops::DeferredDrops;
@@ -76,8 +76,7 @@ pub(crate) type JoinableTask<'scope, T> = CountedRef<dyn Joinable<'scope, T> + '
 pub(crate) fn joinable<'scope, T>(
     task: CountedRef<impl Joinable<'scope, T> + 'scope>,
 ) -> JoinableTask<'scope, T> {
-    // SAFETY: the pointer is coerced.
-    unsafe { task.coerce(|task| task as *mut CountedValue<dyn Joinable<'scope, T> + 'scope>) }
+    coerced!(task => dyn Joinable<'scope, T> + 'scope)
 }
 
 /// While it lives, a thread that waits has given permits away: of the task's group, and of groups
@@ -167,9 +166,7 @@ where
     }
 
     fn erased(&self, this: &JoinableTask<'scope, T>) -> ErasedTask {
-        // SAFETY: the value is this task.
-        let this: CountedRef<Self> = unsafe { this.downcast() };
-        erase(this)
+        erase(self.another_reference(this))
     }
 }
 

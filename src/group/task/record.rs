@@ -18,6 +18,7 @@
 //!    end a little later than the handle does, since a worker reports ends in batches.
 
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
 
 use super::closure::Closure;
@@ -59,6 +60,18 @@ where
             common: Common::new(core, spec, isolation.is_some()),
             isolation,
         })
+    }
+
+    /// Returns another reference to this task. `this` is one, of any type.
+    pub(super) fn another_reference<R: ?Sized>(&self, this: &CountedRef<R>) -> CountedRef<Self> {
+        assert!(
+            ptr::addr_eq(&raw const **this, self),
+            "the reference is to another task"
+        );
+        // SAFETY: by the addresses, `this` refers to the memory of this task. A task is made as the
+        // value of a reference, in `new`, and never as a part of such a value. So the value of
+        // `this` is a `Self`.
+        unsafe { this.downcast() }
     }
 
     pub(crate) fn spec(&self) -> &TaskSpec {

@@ -9,7 +9,7 @@ use super::record::Task;
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{self, Inside, InsideInPlace, OwnNode};
 use crate::error::{Failure, FailureKind, TaskError};
-use crate::facade::{CountedRef, CountedValue};
+use crate::facade::{CountedRef, coerced};
 use crate::group::erased::{ErasedTask, Runnable};
 use crate::group::job::{Claim, Claimed};
 use crate::group::permit_wait::PermitWait;
@@ -235,10 +235,6 @@ where
     }
 
     fn to_lazy(&self, this: &ErasedTask) -> CountedRef<dyn OwnNode + 'scope> {
-        // SAFETY: the value is this task, and its pointer is coerced.
-        unsafe {
-            let this: CountedRef<Self> = this.typed();
-            this.coerce(|this| this as *mut CountedValue<dyn OwnNode + 'scope>)
-        }
+        coerced!(self.another_reference(this.as_counted()) => dyn OwnNode + 'scope)
     }
 }
