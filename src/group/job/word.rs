@@ -204,8 +204,8 @@ impl JobWord {
     /// Returns whether the job has been claimed, and how much is left of it then.
     #[inline]
     pub(crate) fn claimed(&self) -> Claimed {
-        // Relaxed: the caller reads nothing but the word, and the `Arc` orders the drop of an
-        // entry.
+        // Relaxed: the caller reads nothing but the word, and the count of the references orders
+        // the drop of an entry.
         match self.0.load(Ordering::Relaxed) & (PHASE | TOKENED) {
             ENDED => Claimed::Spent,
             word if word & PHASE == QUEUED => Claimed::No,
