@@ -38,9 +38,10 @@
 //! 6. [Structure](#structure)
 //! 7. [Foreign code](#foreign-code)
 //! 8. [Threads](#threads)
-//! 9. [Features](#features)
-//! 10. [Beside std, rayon, crossbeam and tokio](#beside-std-rayon-crossbeam-and-tokio)
-//! 11. [Model-checking your own code](#model-checking-your-own-code)
+//! 9. [What runs, and what hangs](#what-runs-and-what-hangs)
+//! 10. [Features](#features)
+//! 11. [Beside std, rayon, crossbeam and tokio](#beside-std-rayon-crossbeam-and-tokio)
+//! 12. [Model-checking your own code](#model-checking-your-own-code)
 //!
 //! More pages: [compile errors][cures], [seeing inside], [design], [verification][checks],
 //! [performance], [platforms], [change log].
@@ -85,9 +86,10 @@
 //! ```
 //!
 //! [`Builder::on_failure`] keeps the other tasks running after a failure. [`Builder::on_panic`]
-//! makes a panic go on in the caller. [`install_panic_hook`] adds the place of a panic to its
-//! [`PanicPayload`], and the name of a named task to the printed message. For the messages of the
-//! compiler to the usual mistakes, and their cures, see [compile errors][cures].
+//! makes a panic go on in the caller. In a program that is compiled with `panic = "abort"`, a panic
+//! ends the process, so only errors are reported. [`install_panic_hook`] adds the place of a panic
+//! to its [`PanicPayload`], and the name of a named task to the printed message. For the messages
+//! of the compiler to the usual mistakes, and their cures, see [compile errors][cures].
 //!
 //! # Cancellation
 //!
@@ -242,8 +244,10 @@
 //!
 //! A task costs about as much as a job of a thread pool, and may block for as long as it likes.
 //! Threads are cached; their number grows with the tasks that block, not with the tasks that are
-//! queued. A task may run on the thread that waits for it, so it may share thread-locals and
-//! re-entrant locks with the waiting code. [`TaskBuilder::dedicated`] asks for a thread of its own.
+//! queued. An idle thread ends after ten seconds. If the system has no thread for a task, that is a
+//! failure of the task, [`FailureKind::Spawn`]. A task may run on the thread that waits for it, so
+//! it may share thread-locals and re-entrant locks with the waiting code.
+//! [`TaskBuilder::dedicated`] asks for a thread of its own.
 //!
 //! - A worker keeps the signal mask, the processor affinity and, on Linux, the niceness of the
 //!   thread that happened to start it, and runs the tasks of other threads with them.
@@ -254,6 +258,20 @@
 //!   `unpark` of your own: check a condition of your own around each `park`, as std asks for.
 //! - After a `fork`, the child has none of the threads of the crate, but still counts on them: a
 //!   scope there may hang. Let the child call `exec`, or fork before the first use of this crate.
+//!
+//! # What runs, and what hangs
+//!
+//! | question | use |
+//! |---|---|
+//! | what does each task wait for, and which task holds the lock | [`snapshot`](fn@snapshot) |
+//! | why does a cancelled scope not end | [`on_stall`], or the report on standard error; [`Builder::stall_after`] sets the delay |
+//! | do threads wait for each other | the module [`deadlock`] |
+//! | what does every thread do, where nothing else works | `dump_on_signal` |
+//! | how many tasks ran, failed and were cancelled, and how soon they ended | [`TaskGroup::stats`], [`stats`](fn@stats) |
+//! | where did the time go | spans and events of [`tracing`](https://docs.rs/tracing): with a subscriber, groups and tasks have spans, below the span that is current at their spawn |
+//!
+//! Events that no call can return, such as failures that a panic hides, go to `tracing` too. The
+//! page [Seeing inside] has examples of all of these.
 //!
 //! # Features
 //!
@@ -273,10 +291,6 @@
 //! - `serde`: [`Snapshot`] can be serialised, in a form with a version.
 //! - `tokio`: `tokio_bridge`, which cancels the blocking work of a future that is dropped, and
 //!   links tokens of this crate with a `CancellationToken`.
-//!
-//! With a subscriber of [`tracing`](https://docs.rs/tracing), groups and tasks have spans, below
-//! the span that is current at their spawn. Events that no call can return, such as failures that a
-//! panic hides, go there too. The page [Seeing inside] lists them.
 //!
 //! # Beside std, rayon, crossbeam and tokio
 //!

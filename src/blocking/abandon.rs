@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -10,7 +11,7 @@ use std::time::Instant;
 use super::abandoned::{Abandoned, ListedThread};
 use crate::cancel::{Cancelled, context, current};
 use crate::facade::{Mutex, Payload, catch, error_event, start_thread, this_thread, warn_event};
-use crate::lanes::{self, Frame, FrameKind};
+use crate::lanes::{self, FrameKind, ShownFrame};
 use crate::panics::{PanicPayload, log};
 use crate::scoped::unbound;
 use crate::trace::LeftBehind;
@@ -21,7 +22,7 @@ use crate::waiting::{Slot, WaitKind};
 /// Under its lock is decided which of the two comes first, the result or the leaving of the caller.
 /// A result that is there belongs to the caller. A thread that finds its caller gone keeps the
 /// result.
-struct Call<T, F> {
+struct SharedCall<T, F> {
     /// The closure, until the thread takes it. The caller takes it if there is no thread, or if the
     /// thread comes too late.
     f: Option<F>,
@@ -69,8 +70,9 @@ enum Caller {
 /// use taskgroup::TaskGroup;
 ///
 /// let found = TaskGroup::scope(|g| {
-///     let lookup = g.spawn(|| Ok(taskgroup::abandon(|| ("localhost", 80).to_socket_addrs().map(Iterator::count))??));
-///     Ok(lookup.join()?)
+///     let lookup = || ("localhost", 80).to_socket_addrs().map(Iterator::count);
+///     let found = g.spawn(move || Ok(taskgroup::abandon(lookup)??));
+///     Ok(found.join()?)
 /// });
 /// # drop(found);
 /// # Ok(())
@@ -98,7 +100,8 @@ pub fn abandon<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Res
 ///
 /// ```
 /// # fn main() -> Result<(), taskgroup::Cancelled> {
-/// let name = taskgroup::abandon_named("resolver", || std::thread::current().name().map(str::to_owned))?;
+/// let own_name = || std::thread::current().name().map(str::to_owned);
+/// let name = taskgroup::abandon_named("resolver", own_name)?;
 /// assert_eq!(name.as_deref(), Some("resolver"));
 /// # Ok(())
 /// # }
@@ -130,7 +133,7 @@ where
 {
     context::check()?;
 
-    let call = Call {
+    let call = SharedCall {
         f: Some(f),
         thread: None,
         caller: Caller::Waits(context::slot()),
@@ -144,7 +147,7 @@ where
     let begin = move || {
         // Values that `f` owns, such as the end of a channel, are dropped for the calling task.
         let _recorded = current::begin_for(actor);
-        let _shown = lanes::push(Frame {
+        let _shown = lanes::push(ShownFrame {
             kind: FrameKind::Abandon,
             id: 0,
             group: 0,
@@ -161,15 +164,7 @@ where
         None,
         begin,
     ) {
-        log(
-            || warn_event!(%error, "no thread for `abandon`: the closure runs on the thread of its caller"),
-        );
-        // Without a thread the caller has to wait for `f` in any case.
-        let f = call.lock().f.take();
-        return match f {
-            Some(f) => Ok(unbound(f)),
-            None => unreachable!("there is no thread that could have taken the closure"),
-        };
+        return Ok(call_here(&call, &error));
     }
 
     let waited = context::wait(kind, None, || call.lock().result.is_some());
@@ -190,7 +185,26 @@ where
     }
 }
 
-impl<T, F> Call<T, F> {
+/// Calls the closure on the thread of the caller, since the system has refused a thread with
+/// `error`.
+#[cold]
+fn call_here<T, F: FnOnce() -> T>(call: &Mutex<SharedCall<T, F>>, error: &io::Error) -> T {
+    log(|| {
+        warn_event!(
+            %error,
+            "no thread for `abandon`: the closure runs on the thread of its caller"
+        );
+    });
+
+    // Without a thread the caller has to wait for `f` in any case.
+    let f = call.lock().f.take();
+    match f {
+        Some(f) => unbound(f),
+        None => unreachable!("there is no thread that could have taken the closure"),
+    }
+}
+
+impl<T, F> SharedCall<T, F> {
     /// Lets the caller go without a result. Returns the closure, if the thread has not begun it.
     fn leave(
         &mut self,
@@ -214,7 +228,7 @@ impl<T, F> Call<T, F> {
     }
 }
 
-fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
+fn run<T, F: FnOnce() -> T>(call: &Mutex<SharedCall<T, F>>) {
     let begun = {
         let mut call = call.lock();
         call.thread = Some(this_thread());
@@ -249,9 +263,9 @@ fn run<T, F: FnOnce() -> T>(call: &Mutex<Call<T, F>>) {
     }
 }
 
-impl<T, F> fmt::Debug for Call<T, F> {
+impl<T, F> fmt::Debug for SharedCall<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
+        f.debug_struct("SharedCall")
             .field("abandoned", &matches!(self.caller, Caller::Gone(_)))
             .finish_non_exhaustive()
     }

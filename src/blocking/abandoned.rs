@@ -9,6 +9,7 @@ use slab::Slab;
 
 use crate::cancel::Name;
 use crate::facade::PlainMutex;
+use crate::trace::Site;
 
 /// The threads that have not ended.
 static LEFT_BEHIND: PlainMutex<Slab<Abandoned>> = PlainMutex::new(Slab::new());
@@ -43,7 +44,7 @@ impl fmt::Display for Abandoned {
         if let Some(name) = &self.name {
             write!(f, " `{}`", Name(name))?;
         }
-        write!(f, " ({}:{})", self.location.file(), self.location.line())
+        write!(f, " ({})", Site(self.location))
     }
 }
 

@@ -44,7 +44,8 @@ impl<I: Iterator> CancellableExt for I {}
 ///
 /// let token = CancelToken::new();
 /// let found = token.run(|| {
-///     (1..).inspect(|n| drop((*n == 3).then(|| token.cancel()))).cancellable().collect::<Result<Vec<u32>, _>>()
+///     let numbers = (1..).inspect(|n| drop((*n == 3).then(|| token.cancel())));
+///     numbers.cancellable().collect::<Result<Vec<u32>, _>>()
 /// });
 /// assert!(found.is_err());
 /// ```

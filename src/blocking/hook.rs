@@ -80,7 +80,10 @@ use crate::cancel::region;
 /// let closer = stream.try_clone()?;
 /// let text = taskgroup::timeout(Duration::from_millis(10), || -> anyhow::Result<String> {
 ///     let mut text = String::new();
-///     let read = taskgroup::with_cancel_hook(|| _ = closer.shutdown(Shutdown::Both), || stream.read_to_string(&mut text));
+///     let read = taskgroup::with_cancel_hook(
+///         || _ = closer.shutdown(Shutdown::Both),
+///         || stream.read_to_string(&mut text),
+///     );
 ///     taskgroup::checkpoint()?; // `read` is `Ok(0)`, and the text is not complete
 ///     read?;
 ///     Ok(text)
@@ -126,7 +129,8 @@ pub fn with_cancel_hook<T>(hook: impl Fn() + Send + Sync, f: impl FnOnce() -> T)
 /// TaskGroup::scope(|g| {
 ///     g.spawn(|| {
 ///         let mut queue = queue.lock().unwrap();
-///         taskgroup::with_cancel_hook_repeating(Duration::from_millis(1), || changed.notify_all(), || {
+///         let notify = || changed.notify_all();
+///         taskgroup::with_cancel_hook_repeating(Duration::from_millis(1), notify, || {
 ///             while queue.is_empty() && !taskgroup::is_cancelled() {
 ///                 // A notification that comes here is lost, and is given again.
 ///                 queue = changed.wait(queue).unwrap();

@@ -77,6 +77,8 @@ impl Actor {
 impl Drop for Actor {
     #[inline]
     fn drop(&mut self) {
+        // A loop, since scopes may be nested deeper than a stack has room for recursive drops.
+        // An actor that is used elsewhere keeps the actors around it.
         let mut next = self.opened_in.take();
         while let Some(mut actor) = next.and_then(Arc::into_inner) {
             next = actor.opened_in.take();

@@ -28,7 +28,7 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(super) struct Callbacks {
     next: u64,
-    listed: Slab<Listed>,
+    listed: Slab<ListedCallback>,
     /// The place of the callback registered last.
     last: Option<usize>,
     running: Option<Running>,
@@ -36,7 +36,7 @@ pub(super) struct Callbacks {
     deregistering: Vec<Arc<Slot>>,
 }
 
-struct Listed {
+struct ListedCallback {
     id: u64,
     callback: Callback,
     /// The places of its neighbours in the list.
@@ -73,7 +73,7 @@ impl Callbacks {
         let id = self.next;
         self.next += 1;
 
-        let place = self.listed.insert(Listed {
+        let place = self.listed.insert(ListedCallback {
             id,
             callback,
             before: self.last,
@@ -120,7 +120,7 @@ impl Callbacks {
     }
 
     /// Takes out the callback at `place` and joins its neighbours (invariant 1).
-    fn take_out(&mut self, place: usize) -> Listed {
+    fn take_out(&mut self, place: usize) -> ListedCallback {
         let taken = self.listed.remove(place);
 
         if let Some(before) = taken.before {

@@ -9,6 +9,7 @@ use super::actor::{Actor, Part};
 use super::id::{TaskId, TaskInfo, TokenId};
 use super::retried::Retried;
 use super::text::one_line;
+use crate::trace::Site;
 
 /// The cause of a cancel: the event that came first, kept unchanged by every token that inherits
 /// the cancel.
@@ -134,7 +135,8 @@ impl fmt::Display for CancelCause {
 /// let token = CancelToken::new();
 /// token.cancel_because("shutting down");
 /// let cancelled = token.check().unwrap_err();
-/// assert!(matches!(cancelled.cause(), CancelCause::Requested { reason: Some(why) } if why == "shutting down"));
+/// let CancelCause::Requested { reason } = cancelled.cause() else { panic!() };
+/// assert_eq!(reason.as_deref(), Some("shutting down"));
 /// assert_eq!(cancelled.origin(), token.id());
 /// ```
 #[derive(Clone)]
@@ -203,6 +205,7 @@ impl Cancelled {
 
     /// Returns the same cancel, which ended a retry.
     pub(crate) fn of_retry(&self, retried: Retried) -> Self {
+        // Never a retry of a retry: `same` is the record by which cancels are compared.
         let same = self.record_of_the_cancel();
         Cancelled(Arc::new(CancelRecord {
             cause: same.cause().clone(),
@@ -229,7 +232,8 @@ impl Cancelled {
     ///
     /// let token = CancelToken::new();
     /// token.cancel();
-    /// assert!(matches!(token.check().unwrap_err().cause(), CancelCause::Requested { reason: None }));
+    /// let cancelled = token.check().unwrap_err();
+    /// assert!(matches!(cancelled.cause(), CancelCause::Requested { reason: None }));
     /// ```
     pub fn cause(&self) -> &CancelCause {
         &self.0.cause
@@ -276,13 +280,8 @@ impl Cancelled {
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cancelled: {} (at {}:{})",
-            self.cause(),
-            self.location().file(),
-            self.location().line()
-        )?;
+        let (cause, site) = (self.cause(), Site(self.location()));
+        write!(f, "cancelled: {cause} (at {site})")?;
 
         match self.retried() {
             Some(retried) => write!(f, ", {retried}"),

@@ -58,7 +58,7 @@ impl Node {
         self.expire();
 
         // Several ways may lead to one node.
-        let mut nodes = vec![(self.clone(), Way::Open)];
+        let mut nodes = vec![(self.clone(), Passage::Open)];
         let mut seen = HashSet::new();
         while let Some((node, way)) = nodes.pop() {
             if !seen.insert((node.id(), way)) {
@@ -76,14 +76,14 @@ impl Node {
                 if let Some(cancelled) = inner
                     .cancelled
                     .clone()
-                    .filter(|_| way == Way::Open || is_over)
+                    .filter(|_| way == Passage::Open || is_over)
                 {
                     return Err(cancelled);
                 }
             }
 
             let way = if node.grace_end().is_some() {
-                Way::Spared
+                Passage::Spared
             } else {
                 way
             };
@@ -153,7 +153,7 @@ impl Node {
 
 /// The way from a node up to another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
+enum Passage {
     Open,
     /// It leads out of a region that winds down.
     Spared,

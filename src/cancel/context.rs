@@ -2,7 +2,7 @@
 
 pub(crate) use super::check::{check, check_ancestors, check_at, is_cancelled};
 pub(crate) use super::frames::{
-    Inside, InsideInPlace, LazyTask, OwnNode, current, current_own, enter, enter_in_place,
+    InsideInPlace, InsideScope, LazyTask, OwnNode, current, current_own, enter, enter_in_place,
     enter_lazy, enter_task, identity, made_own, outside, slot, within,
 };
 pub(crate) use super::locks::{lock_released, lock_taken};

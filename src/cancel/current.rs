@@ -24,7 +24,7 @@ use std::thread;
 use super::actor::{Actor, Part, TaskIdentity};
 use super::id::TokenId;
 use crate::facade::local;
-use crate::lanes::{self, Frame, FrameKind, Pushed};
+use crate::lanes::{self, FrameKind, Pushed, ShownFrame};
 use crate::scoped::Bindings;
 
 local! {
@@ -135,7 +135,7 @@ pub(crate) struct Recorded {
 /// Shows a task on the lane of this thread, with its name if it has one.
 #[inline(always)]
 pub(crate) fn show(kind: FrameKind, task: &TaskIdentity, group: TokenId) -> Shown {
-    let frame = lanes::push(Frame {
+    let frame = lanes::push(ShownFrame {
         kind,
         id: task.id.0,
         group: group.0,
@@ -266,6 +266,8 @@ pub(crate) fn begin_for(actor: Option<Actor>) -> Recorded {
 /// well.
 #[inline]
 pub(crate) fn is_ill() -> bool {
+    // A panic that was there at the begin of the task, such as in a destructor that opens a scope,
+    // is not a panic of this task.
     let look = |records: &RefCell<Records>| match records.borrow().last() {
         Some(record) => record.ill || (thread::panicking() && !record.was_panicking),
         None => thread::panicking(),

@@ -302,9 +302,9 @@ pub(crate) fn made_own() -> Option<Arc<Node>> {
 
 /// While it lives, this thread is inside a scope.
 #[must_use = "the scope is left at once if this is not kept"]
-pub(crate) struct Inside(PhantomData<*const ()>);
+pub(crate) struct InsideScope(PhantomData<*const ()>);
 
-impl Drop for Inside {
+impl Drop for InsideScope {
     #[inline]
     fn drop(&mut self) {
         FRAMES
@@ -315,14 +315,14 @@ impl Drop for Inside {
 
 /// Enters a scope. The scope that is entered last is left first.
 #[inline]
-fn enter_frame(frame: impl FnOnce() -> Frame) -> Inside {
+fn enter_frame(frame: impl FnOnce() -> Frame) -> InsideScope {
     with(|frames| frames.push(frame()));
-    Inside(PhantomData)
+    InsideScope(PhantomData)
 }
 
 /// Enters the scope of `node`.
 #[inline]
-pub(crate) fn enter(node: Arc<Node>) -> Inside {
+pub(crate) fn enter(node: Arc<Node>) -> InsideScope {
     enter_frame(|| Frame::Node(node))
 }
 
@@ -335,18 +335,18 @@ pub(crate) fn within<T>(node: Arc<Node>, f: impl FnOnce() -> T) -> T {
 
 /// Enters the scope of a task that has no handle.
 #[inline]
-pub(crate) fn enter_task(base: Arc<Node>) -> Inside {
+pub(crate) fn enter_task(base: Arc<Node>) -> InsideScope {
     enter_frame(|| Frame::Task { base, own: None })
 }
 
 /// Enters the scope of a task that makes a node of its own if something asks for it.
 #[inline]
-pub(crate) fn enter_lazy(task: LazyTask) -> Inside {
+pub(crate) fn enter_lazy(task: LazyTask) -> InsideScope {
     enter_frame(|| Frame::Lazy(task))
 }
 
 #[inline]
-fn enter_clear() -> Inside {
+fn enter_clear() -> InsideScope {
     enter_frame(|| Frame::Clear)
 }
 

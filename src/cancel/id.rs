@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64 as PlainU64, Ordering::Relaxed};
 
 use super::text::Name;
+use crate::trace::Site;
 
 /// The identity of a [`CancelToken`](crate::CancelToken), unique in the process.
 ///
@@ -68,6 +69,8 @@ fn next_number() -> u64 {
         static FREE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
     }
 
+    // A block for each thread: all spawns of the process would share the cache line of one
+    // counter.
     FREE.with(|free| {
         let (mut next, mut end) = free.get();
         if next == end {
@@ -114,6 +117,6 @@ impl fmt::Display for TaskInfo {
             Some(name) => write!(f, "task `{}`", Name(name))?,
             None => write!(f, "task {}", self.id.0)?,
         }
-        write!(f, " ({}:{})", self.location.file(), self.location.line())
+        write!(f, " ({})", Site(self.location))
     }
 }

@@ -123,6 +123,8 @@ impl WorstLatencies {
                 });
             }
         };
+
+        // Every task ends, but not every one sees the cancel before.
         note(&mut self.to_end, to_end);
         if let Some(to_sight) = to_sight {
             note(&mut self.to_sight, to_sight);

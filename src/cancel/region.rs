@@ -9,7 +9,7 @@ use super::frames;
 use super::node::{Attachment, Node};
 use super::repeat::Repeat;
 use super::report::timed;
-use crate::lanes::{self, Frame, FrameKind};
+use crate::lanes::{self, FrameKind, ShownFrame};
 use crate::scoped::unbound;
 use crate::waiting::Slot;
 
@@ -43,7 +43,7 @@ impl Region {
         // What a hook can do does not depend on the thread that runs it.
         let hook = || {
             let group = self.node.group_around();
-            let _shown = lanes::push(Frame {
+            let _shown = lanes::push(ShownFrame {
                 kind: FrameKind::Callback,
                 id: self.node.id().0,
                 group: group.as_ref().map_or(0, |group| group.number),

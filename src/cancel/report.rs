@@ -39,6 +39,8 @@ pub(super) fn timed(
             "a callback or hook of a cancel kept the cancelling thread"
         )
     });
+
+    // A weak reference: a canceller keeps no group alive whose scope has returned.
     if let Some(observer) = group.and_then(|group| group.observer.upgrade()) {
         observer.kept(KeptCanceller { location, ran });
     }
@@ -65,6 +67,7 @@ impl Node {
     /// Returns the node of the group, if this is the node of one of its tasks or of its daemons.
     /// The group waits for the callbacks of all these nodes, and of no others.
     fn group_of_callbacks(self: &Arc<Self>) -> &Arc<Node> {
+        // Two steps for a daemon: its node is below the one node of all daemons of the group.
         let mut node = self;
         while let Some(group) = node.group() {
             node = group;

@@ -12,6 +12,8 @@ pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
+
+        // Whole pieces between the hazards are written at once: most texts have none.
         while let Some((at, found)) = rest.char_indices().find(|&(_, c)| is_hazard(c)) {
             f.write_str(&rest[..at])?;
             write!(f, "{}", found.escape_default())?;
@@ -66,6 +68,7 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
 
+    // The parts are trimmed: the indentation of a further line means nothing on one line.
     let mut line = String::with_capacity(text.len());
     for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
         let gap = if line.is_empty() { "" } else { " " };

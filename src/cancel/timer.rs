@@ -58,13 +58,13 @@ type AlarmKey = (u64, u64);
 #[derive(Default)]
 struct Alarms {
     entries: BTreeMap<AlarmKey, Weak<dyn Alarm>>,
-    watch: Watch,
+    watch: ClockThread,
     spare: Option<(u64, Unparker)>,
 }
 
 /// Which thread watches the clock.
 #[derive(Default)]
-enum Watch {
+enum ClockThread {
     #[default]
     NoThread,
     /// A thread that is on its way.
@@ -139,8 +139,8 @@ pub(crate) fn has_alarms() -> bool {
 fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
     match &timer.watch {
         // It looks at the entries when it comes.
-        Watch::Coming => {}
-        Watch::Until(until, thread) => {
+        ClockThread::Coming => {}
+        ClockThread::Until(until, thread) => {
             let thread = (at < *until).then(|| thread.clone());
             drop(timer);
 
@@ -148,8 +148,8 @@ fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
                 thread.unpark();
             }
         }
-        Watch::NoThread => {
-            timer.watch = Watch::Coming;
+        ClockThread::NoThread => {
+            timer.watch = ClockThread::Coming;
 
             // A spare thread was kept for this, so that none has to be started.
             if let Some((_, thread)) = timer.spare.take() {
@@ -165,7 +165,7 @@ fn ensure_watch(mut timer: MutexGuard<'_, Alarms>, at: u64) {
 /// Starts a thread for the watch, which is `Coming`.
 fn start() {
     if let Err(error) = start_thread("taskgroup-timer", None, || contained(run)) {
-        TIMER.lock().watch = Watch::NoThread;
+        TIMER.lock().watch = ClockThread::NoThread;
         log(
             || error_event!(%error, "no thread for the deadlines of cancel callbacks and for hooks that repeat"),
         );
@@ -181,9 +181,9 @@ fn run() {
     loop {
         let now = Instant::now();
         if let Some(entry) = timer.take_due(encode(now)) {
-            timer.watch = Watch::NoThread;
+            timer.watch = ClockThread::NoThread;
             timer = ring(timer, entry);
-            if !matches!(timer.watch, Watch::NoThread) {
+            if !matches!(timer.watch, ClockThread::NoThread) {
                 let Some(taken) = stand_by(timer, me) else {
                     return;
                 };
@@ -206,11 +206,11 @@ fn run() {
         let left = decode(until).map_or(IDLE_LIMIT, |until| until.saturating_duration_since(now));
 
         if next.is_none() && left.is_zero() {
-            timer.watch = Watch::NoThread;
+            timer.watch = ClockThread::NoThread;
             return;
         }
 
-        timer.watch = Watch::Until(until, Unparker::current());
+        timer.watch = ClockThread::Until(until, Unparker::current());
         drop(timer);
         park_timeout(left);
         timer = TIMER.lock();
@@ -242,7 +242,7 @@ fn ring(
     let entered = again.filter(|&at| timer.enter(&*alarm, || Arc::downgrade(&alarm), at));
 
     // Without a thread at the watch this one goes on with it.
-    match entered.filter(|_| !matches!(timer.watch, Watch::NoThread)) {
+    match entered.filter(|_| !matches!(timer.watch, ClockThread::NoThread)) {
         Some(at) => ensure_watch(timer, at),
         None => drop(timer),
     }

@@ -12,7 +12,7 @@ use super::frames;
 use super::id::TokenId;
 use super::node::{Grace, Node};
 use super::report::timed;
-use crate::lanes::{self, Frame, FrameKind};
+use crate::lanes::{self, FrameKind, ShownFrame};
 
 /// Cancels scopes, and says whether it has been cancelled.
 ///
@@ -325,7 +325,7 @@ impl CancelToken {
         let node = Arc::downgrade(&self.0);
         self.0.register(Box::new(move || {
             let group = node.upgrade().and_then(|node| node.group_that_waits());
-            let _shown = lanes::push(Frame {
+            let _shown = lanes::push(ShownFrame {
                 kind: FrameKind::Callback,
                 id,
                 group: group.as_ref().map_or(0, |group| group.number),

@@ -10,7 +10,7 @@ use crate::cancel::{CallbackGuard, CancelToken, Cancelled};
 use crate::waiting::{Grant, Position, Waiter};
 
 /// The outcome of an attempt to do a case.
-pub(super) enum Attempt {
+pub(super) enum Tried {
     /// The case would have to wait.
     NotNow,
     /// The case was done.
@@ -45,7 +45,7 @@ impl Entered {
 /// case was done.
 pub(super) trait Case {
     /// Does the operation if it need not wait.
-    fn attempt(&mut self) -> Attempt;
+    fn attempt(&mut self) -> Tried;
 
     /// Returns where among the other cases it enters its queue: see
     /// [Progress](super::choice#progress).
@@ -65,7 +65,7 @@ pub(super) trait Case {
 
     /// Finishes the case, which was granted. Returns `NotNow` if another thread took the message
     /// first.
-    fn granted(&mut self, grant: Grant) -> Attempt;
+    fn granted(&mut self, grant: Grant) -> Tried;
 }
 
 /// A case without its types.
@@ -103,28 +103,28 @@ impl<'a, T> RecvCase<'a, T> {
 }
 
 impl<T> RecvCase<'_, T> {
-    fn keep(&mut self, received: Result<T, OpError>) -> Attempt {
+    fn keep(&mut self, received: Result<T, OpError>) -> Tried {
         self.received = match received {
             Ok(message) => Some(Ok(message)),
             Err(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Err(OpError::NotNow) => return Attempt::NotNow,
-            Err(OpError::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
+            Err(OpError::NotNow) => return Tried::NotNow,
+            Err(OpError::Cancelled(cancelled)) => return Tried::Cancelled(cancelled),
         };
-        Attempt::Done
+        Tried::Done
     }
 }
 
 impl<T> Case for RecvCase<'_, T> {
-    fn attempt(&mut self) -> Attempt {
+    fn attempt(&mut self) -> Tried {
         let Some(channel) = self.channel else {
-            return Attempt::NotNow;
+            return Tried::NotNow;
         };
 
         // Apart from the rest: a message is most often there, and a result with all the ways to
         // fail costs as much to pass on as the receive.
         if let Some(message) = channel.pop() {
             self.received = Some(Ok(message));
-            return Attempt::Done;
+            return Tried::Done;
         }
 
         let received = channel.take();
@@ -156,9 +156,9 @@ impl<T> Case for RecvCase<'_, T> {
         }
     }
 
-    fn granted(&mut self, _: Grant) -> Attempt {
+    fn granted(&mut self, _: Grant) -> Tried {
         let Some((channel, position)) = self.channel.zip(self.position.take()) else {
-            return Attempt::NotNow;
+            return Tried::NotNow;
         };
 
         // Invariant 5 of the channel: the entry is still there, for this thread to take out.
@@ -200,22 +200,22 @@ impl<'a, T> SendCase<'a, T> {
 }
 
 impl<T> SendCase<'_, T> {
-    fn keep(&mut self, error: Option<OpError>) -> Attempt {
+    fn keep(&mut self, error: Option<OpError>) -> Tried {
         self.sent = match error {
             None => Some(Ok(())),
             Some(OpError::Disconnected(disconnected)) => Some(Err(disconnected)),
-            Some(OpError::NotNow) => return Attempt::NotNow,
-            Some(OpError::Cancelled(cancelled)) => return Attempt::Cancelled(cancelled),
+            Some(OpError::NotNow) => return Tried::NotNow,
+            Some(OpError::Cancelled(cancelled)) => return Tried::Cancelled(cancelled),
         };
-        Attempt::Done
+        Tried::Done
     }
 }
 
 impl<T> Case for SendCase<'_, T> {
-    fn attempt(&mut self) -> Attempt {
+    fn attempt(&mut self) -> Tried {
         // Taken for the attempt only: a message that was not sent goes back to its owner.
         let Some(message) = self.message.take() else {
-            return Attempt::NotNow;
+            return Tried::NotNow;
         };
 
         let error = match self.channel.try_send(message) {
@@ -259,7 +259,7 @@ impl<T> Case for SendCase<'_, T> {
         }
     }
 
-    fn granted(&mut self, grant: Grant) -> Attempt {
+    fn granted(&mut self, grant: Grant) -> Tried {
         // The thread that granted the wait has taken the message, and the entry with it.
         if grant == Grant::Given {
             self.position = None;
@@ -304,11 +304,11 @@ impl<'a> CancelledCase<'a> {
 }
 
 impl Case for CancelledCase<'_> {
-    fn attempt(&mut self) -> Attempt {
+    fn attempt(&mut self) -> Tried {
         self.cancelled = self.token.cancelled();
         match self.cancelled {
-            Some(_) => Attempt::Done,
-            None => Attempt::NotNow,
+            Some(_) => Tried::Done,
+            None => Tried::NotNow,
         }
     }
 
@@ -329,7 +329,7 @@ impl Case for CancelledCase<'_> {
         self.callback = None;
     }
 
-    fn granted(&mut self, _: Grant) -> Attempt {
+    fn granted(&mut self, _: Grant) -> Tried {
         self.leave();
         self.attempt()
     }

@@ -293,6 +293,15 @@ impl<T> Chan<T> {
         }
     }
 
+    fn spin_to_receive(&self) -> Result<T, OpError> {
+        let mut received = Err(OpError::NotNow);
+        spin(|| {
+            received = self.try_recv();
+            !matches!(received, Err(OpError::NotNow))
+        });
+        received
+    }
+
     #[track_caller]
     fn recv_slowly(&self, limit: Option<Instant>) -> Result<T, OpError> {
         // No thread ends this wait: a spin and a queue would be useless.
@@ -300,15 +309,10 @@ impl<T> Chan<T> {
             return ticker.recv(limit);
         }
 
-        let mut received = Err(OpError::NotNow);
-        spin(|| {
-            received = self.try_recv();
-            !matches!(received, Err(OpError::NotNow))
-        });
-
-        let Err(OpError::NotNow) = received else {
-            return received;
-        };
+        match self.spin_to_receive() {
+            Err(OpError::NotNow) => {}
+            received => return received,
+        }
 
         loop {
             // Tried once more in the critical section of the entry: a message that comes after it

@@ -44,7 +44,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::case::{Attempt, Case, Entered};
+use super::case::{Case, Entered, Tried};
 use super::ticker::{comes_first, first};
 use crate::cancel::Cancelled;
 use crate::cancel::context::{self, Outcome};
@@ -54,7 +54,7 @@ use crate::waiting::{WaitKind, Waiter};
 /// How long a select waits for one of its cases.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub enum Patience {
+pub enum SelectPatience {
     /// Not at all. It looks for a cancel nevertheless.
     None,
     /// For this time at most.
@@ -65,15 +65,15 @@ pub enum Patience {
     Unlimited,
 }
 
-impl From<Duration> for Patience {
+impl From<Duration> for SelectPatience {
     fn from(duration: Duration) -> Self {
-        Patience::For(duration)
+        SelectPatience::For(duration)
     }
 }
 
-impl From<Instant> for Patience {
+impl From<Instant> for SelectPatience {
     fn from(deadline: Instant) -> Self {
-        Patience::Until(deadline)
+        SelectPatience::Until(deadline)
     }
 }
 
@@ -135,12 +135,12 @@ impl Order {
 
             match cases
                 .case(index)
-                .map_or(Attempt::NotNow, |case| case.attempt())
+                .map_or(Tried::NotNow, |case| case.attempt())
             {
-                Attempt::Done => return Ok(Some(index)),
-                Attempt::NotNow => {}
+                Tried::Done => return Ok(Some(index)),
+                Tried::NotNow => {}
                 // Kept, since another case may still be done.
-                Attempt::Cancelled(cancelled) => cut_short = Some(cancelled),
+                Tried::Cancelled(cancelled) => cut_short = Some(cancelled),
             }
         }
 
@@ -152,7 +152,7 @@ impl Order {
 #[track_caller]
 pub(super) fn run(
     cases: &mut (impl Cases + ?Sized),
-    patience: Patience,
+    patience: SelectPatience,
 ) -> Result<Option<usize>, Cancelled> {
     // A cancelled scope fails even if a case can be done.
     context::check()?;
@@ -163,10 +163,10 @@ pub(super) fn run(
 
     let limit = match patience {
         _ if done.is_some() => return Ok(done),
-        Patience::None => return poll_slowly(cases, order),
-        Patience::For(duration) => facade::now().checked_add(duration),
-        Patience::Until(deadline) => Some(deadline),
-        Patience::Unlimited => None,
+        SelectPatience::None => return poll_slowly(cases, order),
+        SelectPatience::For(duration) => facade::now().checked_add(duration),
+        SelectPatience::Until(deadline) => Some(deadline),
+        SelectPatience::Unlimited => None,
     };
 
     run_slowly(cases, order, limit)
@@ -376,16 +376,16 @@ impl Queues {
         if let Some((grant, chosen)) = granted {
             let finished = cases
                 .case(chosen as usize)
-                .map_or(Attempt::NotNow, |case| case.granted(grant));
+                .map_or(Tried::NotNow, |case| case.granted(grant));
 
             match finished {
                 // The grant beats the cancel.
                 //
                 // fault: cancelled-select-drops-its-message
-                Attempt::Done => return Ok(Came::Done(chosen as usize)),
+                Tried::Done => return Ok(Came::Done(chosen as usize)),
                 // Another thread took the message first.
-                Attempt::NotNow => {}
-                Attempt::Cancelled(cancelled) => return Err(cancelled),
+                Tried::NotNow => {}
+                Tried::Cancelled(cancelled) => return Err(cancelled),
             }
         }
 

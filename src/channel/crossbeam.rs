@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender, TryRecvError, TrySendError};
 
 use super::op_error::OpError;
-use super::progress::Progress;
+use super::progress::IterProgress;
 use super::{Disconnected, RecvError, RecvTimeoutError, SendError, SendTimeoutError};
 use crate::cancel::{Node, context};
 use crate::facade::spin;
@@ -198,7 +198,7 @@ pub fn send_timeout<T>(
 pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
     Iter {
         receiver,
-        progress: Progress::default(),
+        progress: IterProgress::default(),
     }
 }
 
@@ -218,7 +218,7 @@ pub fn iter<T>(receiver: &Receiver<T>) -> Iter<'_, T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    progress: Progress,
+    progress: IterProgress,
 }
 
 impl<T> Iterator for Iter<'_, T> {

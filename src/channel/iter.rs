@@ -1,6 +1,6 @@
 //! Iterators over the messages of a channel.
 
-use super::progress::Progress;
+use super::progress::IterProgress;
 use super::{Receiver, RecvError};
 
 impl<T> Receiver<T> {
@@ -98,14 +98,14 @@ impl<'a, T> IntoIterator for &'a mut Receiver<T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
-    progress: Progress,
+    progress: IterProgress,
 }
 
 impl<'a, T> Iter<'a, T> {
     pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
         Iter {
             receiver,
-            progress: Progress::default(),
+            progress: IterProgress::default(),
         }
     }
 }
@@ -115,13 +115,19 @@ impl<T> Iterator for Iter<'_, T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.progress.ends() {
-            return None;
-        }
-
-        let received = self.receiver.recv();
-        self.progress.after(received)
+        step(self.receiver, &mut self.progress)
     }
+}
+
+/// Receives the next item of an iteration. The caller is the place that a wait is shown with.
+#[track_caller]
+fn step<T>(receiver: &Receiver<T>, progress: &mut IterProgress) -> Option<Result<T, RecvError>> {
+    if progress.ends() {
+        return None;
+    }
+
+    let received = receiver.recv();
+    progress.after(received)
 }
 
 /// An iterator that owns the receiver of the channel. Made by [`Receiver::into_iter`].
@@ -145,14 +151,14 @@ impl<T> Iterator for Iter<'_, T> {
 #[must_use = "an iterator does nothing until it is asked for its items"]
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
-    progress: Progress,
+    progress: IterProgress,
 }
 
 impl<T> IntoIter<T> {
     pub(super) fn new(receiver: Receiver<T>) -> Self {
         IntoIter {
             receiver,
-            progress: Progress::default(),
+            progress: IterProgress::default(),
         }
     }
 }
@@ -162,12 +168,7 @@ impl<T> Iterator for IntoIter<T> {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.progress.ends() {
-            return None;
-        }
-
-        let received = self.receiver.recv();
-        self.progress.after(received)
+        step(&self.receiver, &mut self.progress)
     }
 }
 

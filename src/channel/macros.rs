@@ -210,9 +210,9 @@ macro_rules! __select {
         ::core::compile_error!("a select needs a `recv`, a `send` or a `cancelled`")
     };
 
-    (@patience) => { $crate::channel::parts::Patience::Unlimited };
-    (@patience ()) => { $crate::channel::parts::Patience::None };
-    (@patience ($limit:expr)) => { $crate::channel::parts::Patience::from($limit) };
+    (@patience) => { $crate::channel::parts::SelectPatience::Unlimited };
+    (@patience ()) => { $crate::channel::parts::SelectPatience::None };
+    (@patience ($limit:expr)) => { $crate::channel::parts::SelectPatience::from($limit) };
     (@otherwise) => { ::core::unreachable!("the wait has no limit") };
     (@otherwise $otherwise:expr) => { ::core::result::Result::Ok($otherwise) };
 

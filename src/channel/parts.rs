@@ -3,7 +3,7 @@
 use super::Receiver;
 use super::case::Case;
 pub use super::case::{CancelledCase, Erased, RecvCase, SendCase};
-pub use super::choice::Patience;
+pub use super::choice::SelectPatience;
 use super::choice::{self, Cases};
 use crate::cancel::Cancelled;
 
@@ -48,6 +48,6 @@ impl<T> Receives<T> for Option<Receiver<T>> {
 /// Does one of the cases, which then has its output. Returns `false` if the time is over.
 #[doc(hidden)]
 #[track_caller]
-pub fn select(cases: &mut [Erased<'_>], patience: Patience) -> Result<bool, Cancelled> {
+pub fn select(cases: &mut [Erased<'_>], patience: SelectPatience) -> Result<bool, Cancelled> {
     choice::run(cases, patience).map(|done| done.is_some())
 }

@@ -7,13 +7,13 @@ use crate::blocking::CancelFuse;
 ///
 /// Iterators over the channels of this crate and of crossbeam use it alike.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct IterProgress {
     fuse: CancelFuse,
     /// The error of a stream that was cut short has been yielded.
     has_failed: bool,
 }
 
-impl Progress {
+impl IterProgress {
     /// Returns whether the iteration ends without another receive.
     #[inline]
     pub(super) fn ends(&mut self) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::case::{CancelledCase, Case, RecvCase, SendCase};
-use super::choice::{self, Cases, Patience};
+use super::choice::{self, Cases, SelectPatience};
 use super::{Disconnected, Receiver, Sender};
 use crate::cancel::{CancelToken, Cancelled};
 
@@ -322,7 +322,7 @@ impl<'a, R> Select<'a, R> {
             "a select without cases would wait for ever"
         );
 
-        match self.run(Patience::Unlimited)? {
+        match self.run(SelectPatience::Unlimited)? {
             Some(result) => Ok(result),
             None => unreachable!("the wait has no limit"),
         }
@@ -356,7 +356,7 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn select_timeout(&mut self, duration: Duration) -> Result<Option<R>, Cancelled> {
-        self.run(Patience::For(duration))
+        self.run(SelectPatience::For(duration))
     }
 
     /// Like [`select`](Self::select), but blocks until `deadline` at the latest. Returns `None` if
@@ -386,7 +386,7 @@ impl<'a, R> Select<'a, R> {
     /// ```
     #[track_caller]
     pub fn select_deadline(&mut self, deadline: Instant) -> Result<Option<R>, Cancelled> {
-        self.run(Patience::Until(deadline))
+        self.run(SelectPatience::Until(deadline))
     }
 
     /// Does one of the cases if one can be done now. Never blocks, and works in a cancelled scope.
@@ -415,7 +415,7 @@ impl<'a, R> Select<'a, R> {
     }
 
     #[track_caller]
-    fn run(&mut self, patience: Patience) -> Result<Option<R>, Cancelled> {
+    fn run(&mut self, patience: SelectPatience) -> Result<Option<R>, Cancelled> {
         let done = choice::run(&mut self.arms[..], patience)?;
         Ok(done.and_then(|index| self.handle(index)))
     }

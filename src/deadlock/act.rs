@@ -12,9 +12,9 @@ use crate::cancel::{CancelCause, Node};
 use crate::facade::{PlainMutex, catch, error_event, start_thread, warn_event, write_to_stderr};
 use crate::panics::{PanicPayload, drop_contained, log};
 
-type Hook = Arc<dyn Fn(&Deadlock) + Send + Sync>;
+type DeadlockHookFn = Arc<dyn Fn(&Deadlock) + Send + Sync>;
 
-static HOOKS: PlainMutex<Vec<(u64, Hook)>> = PlainMutex::new(Vec::new());
+static HOOKS: PlainMutex<Vec<(u64, DeadlockHookFn)>> = PlainMutex::new(Vec::new());
 
 /// Keeps a hook of [`on_found`]. Dropping it takes the hook back.
 ///
@@ -79,40 +79,44 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a policy does beside the report.
 #[derive(Clone)]
-enum Action {
+enum PolicyAction {
     Cancel(Arc<Node>, CancelCause, &'static Location<'static>),
     Abort,
 }
 
-impl Action {
+impl PolicyAction {
     fn of(policy: DeadlockPolicy, deadlock: &Deadlock) -> Option<Self> {
         match policy {
             DeadlockPolicy::Ignore | DeadlockPolicy::Report => None,
             DeadlockPolicy::Cancel => cancel(deadlock),
-            DeadlockPolicy::Abort => Some(Action::Abort),
+            DeadlockPolicy::Abort => Some(PolicyAction::Abort),
         }
     }
 
     /// What the report says about it.
     fn response(&self) -> Response {
         match self {
-            Action::Cancel(..) => Response::Cancel,
-            Action::Abort => Response::Abort,
+            PolicyAction::Cancel(..) => Response::Cancel,
+            PolicyAction::Abort => Response::Abort,
         }
     }
 
     fn take(self) {
         match self {
-            Action::Cancel(node, cause, location) => _ = node.cancel(cause, location),
-            Action::Abort => process::abort(),
+            PolicyAction::Cancel(node, cause, location) => _ = node.cancel(cause, location),
+            PolicyAction::Abort => process::abort(),
         }
     }
 }
 
 /// Does what the policy says about a deadlock.
 pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
-    let action = Action::of(policy, &deadlock);
-    deadlock.response = Some(action.as_ref().map_or(Response::Nothing, Action::response));
+    let action = PolicyAction::of(policy, &deadlock);
+    deadlock.response = Some(
+        action
+            .as_ref()
+            .map_or(Response::Nothing, PolicyAction::response),
+    );
     let Some(action) = action else {
         return report(&deadlock);
     };
@@ -139,7 +143,7 @@ pub(super) fn act(mut deadlock: Deadlock, policy: DeadlockPolicy) {
 /// Reports a deadlock.
 pub(super) fn report(deadlock: &Deadlock) {
     // Copied, so that no hook runs under the lock: it may add or take back a hook.
-    let hooks: Vec<Hook> = HOOKS.lock().iter().map(|(_, hook)| hook.clone()).collect();
+    let hooks: Vec<DeadlockHookFn> = HOOKS.lock().iter().map(|(_, hook)| hook.clone()).collect();
     let is_taken = !hooks.is_empty();
     for hook in hooks {
         if let Err(payload) = catch(|| hook(deadlock)) {
@@ -162,7 +166,7 @@ pub(super) fn report(deadlock: &Deadlock) {
 }
 
 /// Returns the cancel of the innermost group that has the whole cycle.
-fn cancel(deadlock: &Deadlock) -> Option<Action> {
+fn cancel(deadlock: &Deadlock) -> Option<PolicyAction> {
     // A cancel that ends no wait would only hide the report among other errors.
     let group = deadlock
         .group
@@ -173,5 +177,5 @@ fn cancel(deadlock: &Deadlock) -> Option<Action> {
         cycle: deadlock.summary(),
     };
     let location = deadlock.threads.first()?.location();
-    Some(Action::Cancel(node, cause, location))
+    Some(PolicyAction::Cancel(node, cause, location))
 }

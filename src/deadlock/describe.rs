@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::graph::{Graph, Seen};
+use super::graph::{Graph, ReadLane};
 use super::report::{Certainty, Deadlock, DeadlockedGroup, DeadlockedThread};
 use super::stuck::Cycle;
 use crate::cancel::TaskId;
@@ -51,7 +51,7 @@ pub(super) fn describe_group(graph: &mut Graph, number: u64) -> Option<Deadlocke
 }
 
 /// Returns the name of the task of a frame, if it has one and can be read.
-fn name(seen: &Seen, frame: &FrameView) -> Option<Cow<'static, str>> {
+fn name(seen: &ReadLane, frame: &FrameView) -> Option<Cow<'static, str>> {
     let names = seen.source.names().ok()?.into_iter();
     names
         .rev()
@@ -59,13 +59,13 @@ fn name(seen: &Seen, frame: &FrameView) -> Option<Cow<'static, str>> {
         .map(|(_, name)| name)
 }
 
-fn thread_name(seen: &Seen) -> Option<String> {
+fn thread_name(seen: &ReadLane) -> Option<String> {
     let thread = seen.source.thread().ok().flatten()?;
     thread.name().map(str::to_owned)
 }
 
 /// Returns the innermost of the first `depth` frames that is a task, a body or an `abandon`.
-fn actor(seen: &Seen, depth: usize) -> Option<&FrameView> {
+fn actor(seen: &ReadLane, depth: usize) -> Option<&FrameView> {
     let mut frames = seen.view.frames.iter().take(depth).rev();
     frames.find(|frame| {
         frame.kind.is_task() || matches!(frame.kind, FrameKind::Scope | FrameKind::Abandon)
@@ -151,7 +151,7 @@ fn share_note(graph: &Graph, wait: &WaitView) -> Option<String> {
 }
 
 /// Describes a thread that another waits for.
-fn holder(seen: &Seen, object: Object) -> Holder {
+fn holder(seen: &ReadLane, object: Object) -> Holder {
     let held = seen.view.held.iter().find(|held| match object {
         Object::At(object) => held.object == object,
         _ => false,

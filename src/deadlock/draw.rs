@@ -5,7 +5,7 @@ use std::fmt;
 use super::report::{Certainty, Deadlock, DeadlockedThread, Response};
 use crate::cancel::Name;
 use crate::lanes::FrameKind;
-use crate::snapshot::Place;
+use crate::trace::Site;
 
 /// How many threads that wait for a deadlock from outside are named.
 const MOST_NAMED: usize = 10;
@@ -14,7 +14,7 @@ impl Deadlock {
     /// The threads and their waits, on one line.
     pub(super) fn summary(&self) -> String {
         let threads = self.threads.iter().map(|thread| {
-            let (thread_text, place) = (thread.to_string(), Place(thread.location));
+            let (thread_text, place) = (thread.to_string(), Site(thread.location));
             format!("{thread_text} in {} ({place})", thread.what)
         });
         threads.collect::<Vec<_>>().join(", ")
@@ -45,6 +45,8 @@ impl fmt::Display for Deadlock {
         for thread in self.tail.iter().take(MOST_NAMED) {
             thread.draw(f, "  ")?;
         }
+
+        // The count says how much is left out.
         if self.tail.len() > MOST_NAMED {
             write!(f, "\n    and {} others", self.tail.len() - MOST_NAMED)?;
         }
@@ -62,13 +64,15 @@ impl fmt::Display for Deadlock {
                 match (&group.name, group.location) {
                     (Some(name), _) => write!(f, "group `{}`", Name(name))?,
                     (None, Some(location)) => {
-                        write!(f, "the group that was opened at {}", Place(location))?;
+                        write!(f, "the group that was opened at {}", Site(location))?;
                     }
                     (None, None) => write!(f, "group {}", group.id.0)?,
                 }
                 f.write_str(" ends this")?;
             }
         }
+
+        // A call that finds a deadlock leaves the response to its caller, so there is none then.
         f.write_str(match self.response {
             None => "",
             Some(Response::Nothing) => "; nothing was done but this report",
@@ -97,15 +101,16 @@ impl DeadlockedThread {
     fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         write!(f, "\n{indent}  {self}")?;
         if let Some(location) = self.begun_at {
-            write!(f, " ({})", Place(location))?;
+            write!(f, " ({})", Site(location))?;
         }
         match (&self.thread, self.system) {
+            // The number 0 stands for a thread without a known number in the system.
             (Some(thread), 0) => write!(f, " on `{}`", Name(thread))?,
             (Some(thread), number) => write!(f, " on `{}` ({number})", Name(thread))?,
             (None, 0) => {}
             (None, number) => write!(f, " on thread {number}")?,
         }
-        write!(f, ": {} ({})", self.what, Place(self.location))?;
+        write!(f, ": {} ({})", self.what, Site(self.location))?;
         if let Some(object) = self.object {
             write!(f, " {object}")?;
         }
@@ -132,7 +137,7 @@ impl DeadlockedThread {
                 (None, None, None) => f.write_str("a thread")?,
             }
             if let Some(location) = holder.location {
-                write!(f, ", which took it at {}", Place(location))?;
+                write!(f, ", which took it at {}", Site(location))?;
             }
         }
         Ok(())

@@ -37,12 +37,12 @@ use crate::snapshot::{BatchView, GroupView, label_of};
 use crate::waiting::WaitKind;
 
 /// A lane, as it was read.
-pub(super) struct Seen {
+pub(super) struct ReadLane {
     pub(super) source: &'static Lane,
     pub(super) view: LaneView,
 }
 
-impl Seen {
+impl ReadLane {
     /// The kind of the wait, if the thread is asleep in one.
     pub(super) fn asleep(&self) -> Option<(WaitKind, &WaitView)> {
         let wait = self.view.wait.as_ref().filter(|wait| wait.since != 0)?;
@@ -76,7 +76,7 @@ pub(super) fn is_candidate(wait: &WaitView) -> bool {
 
 /// All lanes, read once, and the questions that the needs ask of them.
 pub(super) struct Graph {
-    pub(super) threads: Vec<Seen>,
+    pub(super) threads: Vec<ReadLane>,
     /// The threads that show an object as held.
     holders: HashMap<usize, Vec<(usize, HeldAs)>>,
     /// The threads that wait for a lock.
@@ -100,12 +100,12 @@ impl Graph {
     pub(super) fn read() -> Self {
         let seen = lanes::all().filter_map(|source| {
             let view = source.view()?.ok()?;
-            Some(Seen { source, view })
+            Some(ReadLane { source, view })
         });
         Graph::of(seen.collect())
     }
 
-    fn of(threads: Vec<Seen>) -> Self {
+    fn of(threads: Vec<ReadLane>) -> Self {
         let mut graph = Graph {
             threads,
             holders: HashMap::new(),

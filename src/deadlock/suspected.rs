@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::act;
 use super::confirm::{Suspect, have_looked};
 use super::describe::{describe_all, describe_group};
-use super::graph::{Graph, Seen, has_known_wakers};
+use super::graph::{Graph, ReadLane, has_known_wakers};
 use super::report::{Certainty, Deadlock, Response};
 use crate::cancel;
 use crate::facade::PlainMutex;
@@ -41,14 +41,14 @@ static QUIET: PlainMutex<Quiet> = PlainMutex::new(Quiet {
 });
 
 /// A thread by its number, and the version of its lane.
-type State = Vec<(u64, u32)>;
+type LaneVersions = Vec<(u64, u32)>;
 
 struct Quiet {
     asked: Vec<Duration>,
-    state: State,
+    state: LaneVersions,
     since: Option<Instant>,
     /// The last state that was reported.
-    reported: State,
+    reported: LaneVersions,
 }
 
 /// Asks for a search.
@@ -110,11 +110,11 @@ pub(super) fn look() {
 }
 
 /// Lets every thread look at its wait, and finds all as they were.
-fn confirm(state: &State) -> Option<Deadlock> {
+fn confirm(state: &LaneVersions) -> Option<Deadlock> {
     let (graph, before) = quiet_state()?;
 
     // A wake would end a `park`, which has nothing to look at.
-    let looks = |seen: &&Seen| {
+    let looks = |seen: &&ReadLane| {
         seen.asleep()
             .is_some_and(|(kind, _)| kind != WaitKind::Park)
     };
@@ -155,10 +155,10 @@ fn confirm(state: &State) -> Option<Deadlock> {
 }
 
 /// Returns all threads, if nothing is there that could wake one.
-fn quiet_state() -> Option<(Graph, State)> {
+fn quiet_state() -> Option<(Graph, LaneVersions)> {
     // A limit of its own ends a wait, and so may the world outside: a descriptor, a child, a token.
     let graph = Graph::read();
-    let is_asleep = |seen: &Seen| {
+    let is_asleep = |seen: &ReadLane| {
         seen.asleep().is_some_and(|(kind, wait)| {
             let is_over_by_itself = wait.flags.is_limited || wait.flags.is_foreign;
             !is_over_by_itself && (has_known_wakers(kind) || is_signal(kind))
@@ -172,7 +172,7 @@ fn quiet_state() -> Option<(Graph, State)> {
     let mut others = others.into_iter().filter(|seen| seen.view.system != here);
 
     // Any other thread with a lane may run, and so may a worker between two tasks.
-    let is_idle = |seen: &Seen| seen.view.is_idle;
+    let is_idle = |seen: &ReadLane| seen.view.is_idle;
     let may_begin = || graph.threads.iter().any(has_work);
     if asleep.is_empty() || !others.all(is_idle) || cancel::has_alarms() || may_begin() {
         return None;
@@ -218,7 +218,7 @@ fn is_signal(kind: WaitKind) -> bool {
 
 /// Returns whether a group of this thread, or its batch, has a task that may begin, or cannot be
 /// read.
-fn has_work(seen: &Seen) -> bool {
+fn has_work(seen: &ReadLane) -> bool {
     // A task behind a full limit begins only when another ends, and all others sleep.
     let groups = seen.source.with_groups(|groups| {
         groups.iter().any(|(_, group)| {

@@ -5,10 +5,11 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::line::Line;
-use super::proc::{Doing, Reserve};
+use super::proc::{Reserve, SystemState};
 use crate::cancel::Name;
 use crate::lanes::{self, FrameKind, FrameView, Glance, Lane, Object, WaitView, since_epoch};
 use crate::snapshot::label;
+use crate::trace::Site;
 
 /// How many bytes of the name of a thread are copied at most.
 const LONGEST_NAME: usize = 64;
@@ -86,16 +87,16 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
     match &glance.wait {
         Some(wait) => print_wait(line, wait),
         None => match reserve.doing(glance.system) {
-            Doing::Runs => line.write(format_args!("    runs")),
-            Doing::Blocked(call, Some(descriptor)) => line.write(format_args!(
+            SystemState::Runs => line.write(format_args!("    runs")),
+            SystemState::Blocked(call, Some(descriptor)) => line.write(format_args!(
                 "    in {call} on fd {descriptor} (system call, not of this crate)"
             )),
-            Doing::Blocked(call, None) => {
+            SystemState::Blocked(call, None) => {
                 line.write(format_args!(
                     "    in {call} (system call, not of this crate)"
                 ));
             }
-            Doing::Unknown => {}
+            SystemState::Unknown => {}
         },
     }
 
@@ -104,14 +105,14 @@ fn print_thread(line: &mut Line, lane: &Lane, glance: &Glance, reserve: &mut Res
         let object = label::object(held.object);
         line.write(format_args!(
             "    holds {object}, taken at {}",
-            Place(held.location)
+            SiteIfKnown(held.location)
         ));
     }
 }
 
 fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
     // A line is one write, so lines of other threads do not come in between.
-    let at = Place(Some(frame.location));
+    let at = SiteIfKnown(Some(frame.location));
     let (id, group) = (frame.id, frame.group);
     match frame.kind {
         FrameKind::Task | FrameKind::Daemon | FrameKind::Drops => {
@@ -149,7 +150,7 @@ fn print_frame(line: &mut Line, lane: &Lane, frame: &FrameView) {
 
 fn print_wait(line: &mut Line, wait: &WaitView) {
     let name = label::of(wait.kind).map_or("a blocking point", |(_, name)| name);
-    let at = Place(Some(wait.location));
+    let at = SiteIfKnown(Some(wait.location));
     let age = Age(wait.since);
 
     // By numbers alone: the name of a task or a group would need a lock.
@@ -178,12 +179,12 @@ fn print_wait(line: &mut Line, wait: &WaitView) {
     }
 }
 
-struct Place(Option<&'static Location<'static>>);
+struct SiteIfKnown(Option<&'static Location<'static>>);
 
-impl fmt::Display for Place {
+impl fmt::Display for SiteIfKnown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(at) => write!(f, "{}:{}", at.file(), at.line()),
+            Some(at) => Site(at).fmt(f),
             None => f.write_str("an unknown place"),
         }
     }
@@ -200,7 +201,7 @@ impl fmt::Display for Told<'_> {
                 f,
                 ", has seen the cancel {told} time{}, last at {}",
                 if told == 1 { "" } else { "s" },
-                Place(self.0.told_at)
+                SiteIfKnown(self.0.told_at)
             ),
         }
     }

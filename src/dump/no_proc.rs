@@ -10,14 +10,14 @@ impl Reserve {
         Ok(Reserve)
     }
 
-    pub(super) fn doing(&mut self, _thread: i32) -> Doing {
-        Doing::Unknown
+    pub(super) fn doing(&mut self, _thread: i32) -> SystemState {
+        SystemState::Unknown
     }
 }
 
 /// What a thread does.
 #[allow(dead_code, reason = "it is never known")]
-pub(super) enum Doing {
+pub(super) enum SystemState {
     Runs,
     Blocked(&'static str, Option<i32>),
     Unknown,

@@ -20,7 +20,7 @@ impl Reserve {
 }
 
 /// What a thread does, as the kernel says.
-pub(super) enum Doing {
+pub(super) enum SystemState {
     Runs,
     /// The call, and its first argument if that is a descriptor.
     Blocked(&'static str, Option<i32>),
@@ -29,7 +29,7 @@ pub(super) enum Doing {
 
 impl Reserve {
     /// Returns what a thread does.
-    pub(super) fn doing(&mut self, thread: i32) -> Doing {
+    pub(super) fn doing(&mut self, thread: i32) -> SystemState {
         let mut path = Path::new();
         let _ = fmt::Write::write_fmt(&mut path, format_args!("/proc/self/task/{thread}/syscall"));
 
@@ -37,11 +37,11 @@ impl Reserve {
         let mut bytes = [0; 256];
         let text = path.as_c_str().and_then(|path| self.read(path, &mut bytes));
         match text.map(calls::parse) {
-            None => Doing::Unknown,
-            Some(None) => Doing::Runs,
+            None => SystemState::Unknown,
+            Some(None) => SystemState::Runs,
             Some(Some(entered)) => match calls::by_number(entered.number) {
-                None => Doing::Blocked("a system call", None),
-                Some(call) => Doing::Blocked(call.name, entered.descriptor(call)),
+                None => SystemState::Blocked("a system call", None),
+                Some(call) => SystemState::Blocked(call.name, entered.descriptor(call)),
             },
         }
     }
@@ -140,7 +140,7 @@ mod tests {
             }
             let doing = reserve.doing(nix::unistd::gettid().as_raw());
             // A thread that looks at itself finds itself in the read.
-            assert!(!matches!(doing, Doing::Unknown));
+            assert!(!matches!(doing, SystemState::Unknown));
         }
         drop(all);
     }

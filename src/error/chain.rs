@@ -25,6 +25,8 @@ pub(crate) fn chain<'a>(
             None => error.source(),
         }
     })
+    // A source may lead back to an error before it, and a chain without an end would hang the
+    // report.
     .take(LONGEST)
 }
 
@@ -34,6 +36,9 @@ fn owned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     fn io(error: &io::Error) -> &(dyn Error + 'static) {
         error
     }
+
+    // Each wrapper hides the concrete error from `downcast_ref`, and its own `source` skips that
+    // error.
     let boxed = || Some(io(error.downcast_ref::<Box<io::Error>>()?));
     let shared = || Some(io(error.downcast_ref::<Arc<io::Error>>()?));
     let any = || {
@@ -46,9 +51,9 @@ fn owned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 impl Cancelled {
     /// Finds the cancel in an error of any type.
     ///
-    /// Looks along the source chain, inside an [`io::Error`] too, which may be boxed or in an `Arc`.
-    /// Returns `None` for a [`GroupError`](crate::GroupError) with failures, whatever they hold: it is
-    /// a failure.
+    /// Looks along the source chain, inside an [`io::Error`] too, which may be boxed or in an
+    /// `Arc`. Returns `None` for a [`GroupError`](crate::GroupError) with failures, whatever they
+    /// hold: it is a failure.
     ///
     /// Use it where you convert an error into one without sources, so that a cancel does not turn
     /// into a failure.

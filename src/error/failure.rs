@@ -322,6 +322,8 @@ impl<E: TaskError> FailureKind<E> {
 /// Returns the task of the failure that an error is. Isolated and started tasks hand such failures
 /// to their callers.
 fn task_of<E: TaskError>(error: &(dyn Error + 'static)) -> Option<TaskId> {
+    // Only a failure of the same error type is found. A group of another type has its own
+    // report.
     let failure = error.downcast_ref::<Failure<E>>()?;
     failure.task().map(|task| task.id)
 }

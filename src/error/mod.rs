@@ -2,6 +2,8 @@
 //! errors of a call that has lost its other side.
 
 mod broken;
+#[cfg(all(unix, not(loom), any(feature = "net", feature = "io")))]
+mod broken_stream;
 mod chain;
 mod disconnected;
 mod dismantle;
@@ -25,6 +27,8 @@ mod tree;
 mod testing;
 
 pub use broken::Broken;
+#[cfg(all(unix, not(loom), any(feature = "net", feature = "io")))]
+pub(crate) use broken_stream::broken_stream;
 pub use disconnected::Disconnected;
 pub use failure::{Failure, FailureKind};
 pub use group_error::GroupError;

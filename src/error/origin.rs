@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::text::Site;
 use crate::cancel::TaskInfo;
+use crate::trace::Site;
 
 /// The part of a group that failed.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, panic, ptr, thread};
 
 use crate::cancel::{Name, current};
-use crate::panics::{Identity, Record, keep_record};
+use crate::panics::{PayloadIdentity, Record, keep_record};
 
-type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
+type PanicHookFn = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
 /// Installs a panic hook that records the location of each panic and, if the environment asks for
 /// backtraces, its backtrace. Panics of named tasks are printed with the name of the task.
@@ -81,7 +81,7 @@ pub fn install_panic_hook() {
             }
 
             keep_record(Record {
-                identity: Identity::of(info.payload()),
+                identity: PayloadIdentity::of(info.payload()),
                 location: info.location().map(ToString::to_string),
                 backtrace: (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace),
             });
@@ -90,7 +90,7 @@ pub fn install_panic_hook() {
 }
 
 /// Whether two hooks are the same function that captures nothing. May be wrong where it says no.
-fn is_same(one: &Hook, other: &Hook) -> bool {
+fn is_same(one: &PanicHookFn, other: &PanicHookFn) -> bool {
     size_of_val(one) == 0 && ptr::eq(one, other)
 }
 

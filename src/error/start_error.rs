@@ -64,6 +64,8 @@ impl<E: TaskError> fmt::Debug for StartError<E> {
 impl<E: TaskError> Error for StartError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            // As the source, so that the group of a caller that passes this on finds its own
+            // cancel.
             StartError::Cancelled(cancelled) => Some(cancelled),
             StartError::Failed(failure) => Some(failure),
             StartError::NotReady => None,

@@ -1,20 +1,10 @@
-//! The pieces of text in a report: places, durations, and the texts of errors.
+//! The pieces of text in a report: durations, and the texts of errors.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
-use std::panic::Location;
 use std::time::Duration;
 
 use crate::cancel::one_line as joined;
-
-/// A place in the source as `file:line`.
-pub(super) struct Site(pub(super) &'static Location<'static>);
-
-impl Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0.file(), self.0.line())
-    }
-}
 
 /// A duration, in the unit that a person would choose.
 pub(super) struct Time(pub(super) Duration);

@@ -18,20 +18,20 @@ use crate::panics::PanicPayload;
 /// A text of the user's must not pass for a line of the drawing. A heading is one line, with
 /// control characters escaped. From its second line on, a text stands to the right of the column in
 /// which headings and labels begin. So does a first line that begins like a branch of the drawing.
-pub(super) struct Node {
+pub(super) struct TreeNode {
     lines: Vec<String>,
-    children: Vec<Arc<Node>>,
+    children: Vec<Arc<TreeNode>>,
 }
 
-impl Node {
+impl TreeNode {
     pub(super) fn new(heading: String) -> Self {
-        Node {
+        TreeNode {
             lines: vec![Escaped(&heading).to_string()],
             children: Vec::new(),
         }
     }
 
-    pub(super) fn add_child(&mut self, child: impl Into<Arc<Node>>) {
+    pub(super) fn add_child(&mut self, child: impl Into<Arc<TreeNode>>) {
         self.children.push(child.into());
     }
 
@@ -106,7 +106,7 @@ impl Node {
 /// The indentation that sets a text apart from the drawing.
 const ASIDE: &str = "  ";
 
-impl Display for Node {
+impl Display for TreeNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut indent = String::new();
         self.draw_lines(f, &indent)?;
@@ -142,7 +142,7 @@ impl Display for Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for TreeNode {
     fn drop(&mut self) {
         // Each node loses its children before it is dropped, so no drop runs inside of another.
         let mut doomed = std::mem::take(&mut self.children);
@@ -163,7 +163,7 @@ impl Drop for Node {
 /// it, and draws the group as a part of another.
 pub(super) struct Outline {
     pub(super) summary: String,
-    pub(super) root: Arc<Node>,
+    pub(super) root: Arc<TreeNode>,
     /// The actors that the primary failure names.
     pub(super) traces: Vec<Arc<Actor>>,
 }

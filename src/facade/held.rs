@@ -17,14 +17,14 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct MutexGuard<'a, T> {
     guard: std::sync::MutexGuard<'a, T>,
-    _held: Held,
+    _held: CountedLock,
 }
 
 /// Counts as one lock while it lives.
 #[derive(Debug)]
-struct Held;
+struct CountedLock;
 
-impl Drop for Held {
+impl Drop for CountedLock {
     fn drop(&mut self) {
         let _ = HELD.try_with(|held| held.set(held.get() - 1));
     }
@@ -33,7 +33,10 @@ impl Drop for Held {
 impl<'a, T> MutexGuard<'a, T> {
     pub(super) fn new(guard: std::sync::MutexGuard<'a, T>) -> Self {
         let _ = HELD.try_with(|held| held.set(held.get() + 1));
-        MutexGuard { guard, _held: Held }
+        MutexGuard {
+            guard,
+            _held: CountedLock,
+        }
     }
 }
 

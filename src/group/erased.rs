@@ -7,7 +7,7 @@ use std::ops::Deref;
 use super::job::Claimed;
 use super::permit_wait::PermitWait;
 use super::stopwatch::Timing;
-use super::task_end::{Place, TaskEnd};
+use super::task_end::{RunsInPlace, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::{LazyTask, OwnNode};
 use crate::facade::{CountedRef, coerced};
@@ -41,7 +41,7 @@ pub(crate) trait Runnable<'scope>: Send + Sync {
     fn identity(&self) -> TaskIdentity;
 
     /// Returns on which of the threads that wait for the task it may run.
-    fn place(&self) -> Place;
+    fn place(&self) -> RunsInPlace;
 
     /// Returns whether this thread is the place of a task that is to run where its span is. It
     /// calls the subscriber, so the caller holds no lock.

@@ -10,7 +10,7 @@ use super::erased::{ErasedTask, Runnable};
 use super::job::{Claimed, Job};
 use super::status::TaskStatus;
 use super::stopwatch::Timing;
-use super::task_end::{Place, Role, TaskEnd};
+use super::task_end::{Role, RunsInPlace, TaskEnd};
 use crate::cancel::actor::TaskIdentity;
 use crate::cancel::context::OwnNode;
 use crate::cancel::{Node, OwnedBy, TaskId};
@@ -118,8 +118,8 @@ where
         }
     }
 
-    fn place(&self) -> Place {
-        Place::Anywhere
+    fn place(&self) -> RunsInPlace {
+        RunsInPlace::Anywhere
     }
 
     fn is_at_home(&self) -> bool {

@@ -15,11 +15,11 @@ use super::stalled;
 use super::state::group_state::{GroupInfo, GroupState};
 use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::{Actor, Part};
-use crate::cancel::context::Inside;
+use crate::cancel::context::InsideScope;
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context, current};
 use crate::error::{FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
-use crate::lanes::{self, Frame, FrameKind, Pushed};
+use crate::lanes::{self, FrameKind, Pushed, ShownFrame};
 use crate::panics::{PanicPayload, drop_contained};
 use crate::trace::{GroupRun, GroupTrace, OpenedGroup};
 
@@ -109,7 +109,7 @@ where
 fn conclude<T, E: TaskError>(
     group: &TaskGroup<'_, '_, E>,
     returned: Result<Result<T, E>, Payload>,
-    inside: Inside,
+    inside: InsideScope,
     shown: ShownScope,
     traced: Option<Box<GroupRun>>,
     name: Option<Cow<'static, str>>,
@@ -178,7 +178,7 @@ struct ShownScope {
 impl ShownScope {
     fn begin(state: &Arc<GroupState>, location: &'static Location<'static>) -> Self {
         let id = state.node().id().0;
-        let frame = lanes::push(Frame {
+        let frame = lanes::push(ShownFrame {
             kind: FrameKind::Scope,
             id,
             group: 0,

@@ -33,9 +33,11 @@ pub(super) fn conclude<T, E: TaskError>(
     }
 
     match result {
+        // Contained, since a panic of a destructor would take the place of the one below.
         Ok(value) => drop_contained("value of a scope that stalled", value),
         Err(error) => {
             for failure in error.into_failures() {
+                // The panic hides the report, so the log gets the failures.
                 failure.log_hidden();
                 drop_contained("failure that a panic hides", failure);
             }

@@ -55,6 +55,8 @@ impl TaskStatus {
     /// The status of an ended task in three bits, for the word of its job.
     pub(crate) fn code(self) -> u8 {
         match self {
+            // The word of a job keeps a status only from its end on, so the first two do not
+            // come here.
             TaskStatus::Queued | TaskStatus::Running | TaskStatus::Finished => 0,
             TaskStatus::Failed => 1,
             TaskStatus::Panicked => 2,

@@ -13,7 +13,7 @@ pub(crate) enum Role {
 
 /// Which threads a task may run on in place, while they wait for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum RunsInPlace {
     /// On all.
     Anywhere,
     /// Where the span is current that was current at its spawn. The subscriber is asked.

@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
 
 use super::access::{self, CHUNK, Piece, Way};
-use super::cut::{Cut, Progress, formatted};
+use super::cut::{Cut, WriteProgress, formatted};
 use crate::cancel::context;
 use crate::readiness::{Interest, Pauses, Watched, poll};
 use crate::waiting::WaitKind;
@@ -316,7 +316,7 @@ impl<S: AsFd + Write> Write for Cancellable<S> {
     fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
         context::check()?;
 
-        let mut progress = Progress::new(buf);
+        let mut progress = WriteProgress::new(buf);
         while let Some(rest) = progress.rest() {
             let written = self.write(rest);
             progress.advance(written, &self.cut)?;

@@ -1,12 +1,11 @@
 //! The state of a stream after a cancel has cut a message.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::io;
 
 use crate::cancel::{Cancelled, context};
-use crate::error::TaskError;
+use crate::error::{TaskError, broken_stream};
 use crate::facade::Once;
 
 /// Whether a cancel has cut a `write_all` after its first byte. The other end then has a part of a
@@ -24,8 +23,7 @@ impl Cut {
             None => Ok(()),
             Some(cancelled) => {
                 context::check()?;
-                let broken = BrokenStream(cancelled.clone());
-                Err(io::Error::new(io::ErrorKind::BrokenPipe, broken))
+                Err(broken_stream(cancelled))
             }
         }
     }
@@ -34,14 +32,14 @@ impl Cut {
 /// A `write_all` that is under way. Its loop is in the method itself, so that the place that is
 /// recorded for a wait is the caller's.
 #[derive(Debug)]
-pub(super) struct Progress<'b> {
+pub(super) struct WriteProgress<'b> {
     rest: &'b [u8],
     is_begun: bool,
 }
 
-impl<'b> Progress<'b> {
+impl<'b> WriteProgress<'b> {
     pub(super) fn new(buf: &'b [u8]) -> Self {
-        Progress {
+        WriteProgress {
             rest: buf,
             is_begun: false,
         }
@@ -86,22 +84,3 @@ pub(super) fn formatted<'a>(args: fmt::Arguments<'a>) -> io::Result<Cow<'a, str>
         Err(_) => Err(io::Error::other("a formatting trait returned an error")),
     }
 }
-
-/// The reason why a stream takes no more writes.
-//
-// The cancel is not its source: a later write fails because of the cut, and its own scope may not
-// be cancelled at all.
-#[derive(Debug)]
-struct BrokenStream(Cancelled);
-
-impl fmt::Display for BrokenStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cancelled = &self.0;
-        write!(
-            f,
-            "the stream is broken: a cancel cut an earlier write in the middle ({cancelled})"
-        )
-    }
-}
-
-impl Error for BrokenStream {}

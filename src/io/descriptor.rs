@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::access::{Access, PIPE_BUF, Piece, Way};
-use super::cut::{Cut, Progress, formatted};
+use super::cut::{Cut, WriteProgress, formatted};
 use crate::cancel::context;
 use crate::waiting::WaitKind;
 
@@ -88,7 +88,7 @@ impl Descriptor {
         // For an empty `buf` too, which the loop does not write.
         context::check()?;
 
-        let mut progress = Progress::new(buf);
+        let mut progress = WriteProgress::new(buf);
         while let Some(rest) = progress.rest() {
             progress.advance(self.write(rest), &self.cut)?;
         }

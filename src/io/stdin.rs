@@ -6,10 +6,10 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::lines::{Lines, lines};
-use super::stdin_buffer::Input;
+use super::stdin_buffer::StdinBuffer;
 use crate::sync::{Mutex, MutexGuard};
 
-static STDIN: Mutex<Input> = Mutex::new(Input::new());
+static STDIN: Mutex<StdinBuffer> = Mutex::new(StdinBuffer::new());
 
 /// Returns a handle of standard input, with reads that end with their scope.
 ///
@@ -214,7 +214,7 @@ read_by_lock!(&Stdin);
 /// ```
 pub struct StdinLock<'a> {
     /// None if a cancel has ended the wait for it.
-    guard: Option<MutexGuard<'static, Input>>,
+    guard: Option<MutexGuard<'static, StdinBuffer>>,
     _lifetime: PhantomData<&'a ()>,
 }
 
@@ -237,7 +237,7 @@ impl StdinLock<'_> {
     }
 
     #[track_caller]
-    fn input(&mut self) -> io::Result<&mut Input> {
+    fn input(&mut self) -> io::Result<&mut StdinBuffer> {
         match &mut self.guard {
             Some(guard) => Ok(guard),
             // The scope may be another by now, or not be cancelled in a shield.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::lines::not_utf8;
-use super::stdin_source::Source;
+use super::stdin_source::StdinSource;
 use crate::cancel::context;
 
 /// As in std.
@@ -14,17 +14,17 @@ const CAPACITY: usize = 8 << 10;
 // `bytes[start..end]` was read from the system and not by the program yet. It is all that is lost
 // to other readers of the descriptor.
 #[derive(Debug)]
-pub(super) struct Input {
-    source: Source,
+pub(super) struct StdinBuffer {
+    source: StdinSource,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Input {
+impl StdinBuffer {
     pub(super) const fn new() -> Self {
-        Input {
-            source: Source::new(),
+        StdinBuffer {
+            source: StdinSource::new(),
             bytes: Vec::new(),
             start: 0,
             end: 0,

@@ -12,7 +12,7 @@ use crate::waiting::WaitKind;
 
 /// How the descriptor 0 is read. Decided again whenever it has become another file.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct StdinSource {
     open: Option<Open>,
 }
 
@@ -26,9 +26,9 @@ struct Open {
     own: Option<OwnedFd>,
 }
 
-impl Source {
+impl StdinSource {
     pub(super) const fn new() -> Self {
-        Source { open: None }
+        StdinSource { open: None }
     }
 
     /// Reads. A closed descriptor is at its end, as in std.

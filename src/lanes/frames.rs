@@ -70,7 +70,7 @@ impl FrameKind {
 
 /// A frame, as its thread pushes it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
+pub(crate) struct ShownFrame {
     pub(crate) kind: FrameKind,
     /// The number of the task; otherwise the number of the token, or 0.
     pub(crate) id: u64,
@@ -124,7 +124,7 @@ impl FrameCell {
     }
 
     #[inline(always)]
-    fn set(&self, frame: Frame) {
+    fn set(&self, frame: ShownFrame) {
         self.kind.store(frame.kind as u8, Relaxed);
         self.id.store(frame.id, Relaxed);
         self.group.store(frame.group, Relaxed);
@@ -182,14 +182,14 @@ impl StartMark {
 
 /// A piece of the stack. It is made when a thread first comes so deep, and never freed.
 #[derive(Debug)]
-struct Piece {
+struct StackPiece {
     frames: [FrameCell; PIECE],
-    next: OnceLock<Box<Piece>>,
+    next: OnceLock<Box<StackPiece>>,
 }
 
-impl Piece {
+impl StackPiece {
     const fn new() -> Self {
-        Piece {
+        StackPiece {
             frames: [const { FrameCell::new() }; PIECE],
             next: OnceLock::new(),
         }
@@ -198,16 +198,16 @@ impl Piece {
 
 /// The frames of one lane.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct ShownFrames {
     depth: PlainU32,
-    first: Piece,
+    first: StackPiece,
 }
 
-impl Frames {
+impl ShownFrames {
     pub(super) const fn new() -> Self {
-        Frames {
+        ShownFrames {
             depth: PlainU32::new(0),
-            first: Piece::new(),
+            first: StackPiece::new(),
         }
     }
 
@@ -218,7 +218,7 @@ impl Frames {
 
     /// Pushes a frame. For the owner, under the version.
     #[inline(always)]
-    pub(super) fn push(&self, frame: Frame) {
+    pub(super) fn push(&self, frame: ShownFrame) {
         let depth = self.depth();
 
         // Most stacks are no deeper than the first piece, which needs no call.
@@ -251,7 +251,7 @@ impl Frames {
         // A reader makes no piece: the dump must not allocate.
         for _ in 0..index / PIECE {
             piece = if makes {
-                piece.next.get_or_init(|| Box::new(Piece::new()))
+                piece.next.get_or_init(|| Box::new(StackPiece::new()))
             } else {
                 piece.next.get()?
             };

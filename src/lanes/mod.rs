@@ -54,7 +54,7 @@ mod version;
 mod wait;
 
 pub(crate) use counts::COUNTS;
-pub(crate) use frames::{Frame, FrameKind, FrameView, StartMark};
+pub(crate) use frames::{FrameKind, FrameView, ShownFrame, StartMark};
 #[cfg(all(unix, feature = "signal"))]
 pub(crate) use glance::Glance;
 pub(crate) use held::{HeldAs, HeldView};

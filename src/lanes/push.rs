@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::frames::{Frame, FrameKind, StartMark};
+use super::frames::{FrameKind, ShownFrame, StartMark};
 use super::mine;
 
 /// While it lives, the lane of this thread shows a frame.
@@ -26,7 +26,7 @@ impl Drop for Pushed {
 
 /// Shows `frame` on the lane of this thread until the value is dropped.
 #[inline(always)]
-pub(crate) fn push(frame: Frame) -> Pushed {
+pub(crate) fn push(frame: ShownFrame) -> Pushed {
     if let Some(lane) = mine() {
         lane.push(frame);
     }
@@ -38,7 +38,7 @@ pub(crate) fn push(frame: Frame) -> Pushed {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn push_here(kind: FrameKind, id: u64) -> Pushed {
-    push(Frame {
+    push(ShownFrame {
         kind,
         id,
         group: 0,

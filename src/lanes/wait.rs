@@ -143,6 +143,8 @@ impl WaitCell {
         flags: WaitFlags,
         location: &'static Location<'static>,
     ) {
+        // Relaxed throughout: the version of the lane says whether a reader saw the parts of one
+        // wait.
         let (tag, value) = object.parts();
         self.tag.store(tag, Relaxed);
         self.value.store(value, Relaxed);
@@ -156,6 +158,8 @@ impl WaitCell {
         let foreign = if flags.is_foreign { IS_FOREIGN } else { 0 };
         self.flags.store(cancellable | limited | foreign, Relaxed);
         let Share { taken, of } = flags.share;
+
+        // In one word, so that a reader gets both numbers from one moment.
         let share = u32::from(taken) << 16 | u32::from(of);
         self.share.store(share, Relaxed);
 
@@ -206,5 +210,7 @@ pub(crate) fn since_epoch(instant: Instant) -> u64 {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     let epoch = *EPOCH.get_or_init(Instant::now);
     let nanos = instant.saturating_duration_since(epoch).as_nanos();
+
+    // Not 0, which says that the thread is not asleep.
     u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
 }

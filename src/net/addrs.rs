@@ -145,12 +145,14 @@ impl ToHost for (&str, u16) {
 
 impl ToHost for (String, u16) {
     fn to_host(&self) -> io::Result<Host> {
+        // By the form above, so that a number is recognised here as well.
         (self.0.as_str(), self.1).to_host()
     }
 }
 
 impl ToHost for str {
     fn to_host(&self) -> io::Result<Host> {
+        // A number with a port needs no resolver.
         if let Ok(address) = self.parse::<SocketAddr>() {
             return one(address);
         }

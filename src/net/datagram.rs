@@ -37,6 +37,7 @@ impl Datagrams<'_> {
     #[inline]
     #[track_caller]
     fn when_there<T>(self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        // Asked only if nothing is there: see `retry`.
         let patience = || patience(self.0, Interest::Read);
         retry(
             WaitKind::DatagramReceive,

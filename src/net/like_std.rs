@@ -216,6 +216,54 @@ pub(super) use datagram_type;
 /// `listening`.
 macro_rules! listener_type {
     ($listener:ident, $std:ty, $path:literal) => {
+        impl $listener {
+            /// Returns another handle of the same socket. Like std's
+            #[doc = concat!("[`try_clone`](", $path, "::try_clone).")]
+            ///
+            /// # Errors
+            ///
+            /// The errors of std.
+            ///
+            /// ```
+            #[doc = concat!("use taskgroup::net::", stringify!($listener), ";")]
+            ///
+            #[doc = concat!(
+                        "fn handles(listener: &", stringify!($listener), ") -> std::io::Result<[",
+                        stringify!($listener), "; 2]> {"
+                    )]
+            ///     Ok([listener.try_clone()?, listener.try_clone()?])
+            /// }
+            /// ```
+            pub fn try_clone(&self) -> std::io::Result<Self> {
+                Ok($listener {
+                    socket: self.socket.try_clone()?,
+                    listening: self.listening.clone(),
+                })
+            }
+
+            /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait
+            #[doc = concat!("again. Like std's [`set_nonblocking`](", $path, "::set_nonblocking),")]
+            /// for this handle and its clones.
+            ///
+            /// # Errors
+            ///
+            /// None: it returns a `Result` because std's does.
+            ///
+            /// ```
+            #[doc = concat!("use taskgroup::net::", stringify!($listener), ";")]
+            ///
+            #[doc = concat!("fn is_idle(listener: &", stringify!($listener), ") -> bool {")]
+            ///     listener.set_nonblocking(true).expect("it never fails");
+            ///     let error = listener.accept().err();
+            ///     error.is_some_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+            /// }
+            /// ```
+            pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
+                self.listening.set_nonblocking(nonblocking);
+                Ok(())
+            }
+        }
+
         $crate::net::like_std::like_std! {
             impl $listener = $path {
                 /// Takes the error that the system keeps for the socket, if there is one.

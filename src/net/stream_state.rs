@@ -1,11 +1,9 @@
 //! What the clones of a stream know of each other's calls.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 
 use crate::cancel::Cancelled;
-use crate::error::TaskError;
+use crate::error::{TaskError, broken_stream};
 use crate::facade::{AtomicU32, Once, Ordering};
 
 /// The state that all clones of a stream share.
@@ -47,8 +45,7 @@ impl StreamState {
     fn refuse_sending(&self) -> io::Result<()> {
         // Invariant 1: each time, unlike an error that is kept.
         if let Some(cancelled) = self.broken.get() {
-            let broken = BrokenStream(cancelled.clone());
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, broken));
+            return Err(broken_stream(cancelled));
         }
 
         match self.take_kept() {
@@ -74,25 +71,6 @@ impl StreamState {
         }
     }
 }
-
-/// The reason why a stream takes no more writes.
-//
-// The cancel is not its source: a write to a broken stream is a failure, and not cut by that
-// cancel. Its scope may be another one.
-#[derive(Debug)]
-struct BrokenStream(Cancelled);
-
-impl fmt::Display for BrokenStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the stream is broken: an earlier write was cut in the middle ({})",
-            self.0
-        )
-    }
-}
-
-impl Error for BrokenStream {}
 
 #[cfg(test)]
 mod tests {

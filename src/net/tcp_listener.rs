@@ -98,49 +98,6 @@ impl TcpListener {
                 .accept_stream(WaitKind::Accept, self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
-
-    /// Returns another handle of the same socket. Like std's
-    /// [`try_clone`](std::net::TcpListener::try_clone).
-    ///
-    /// # Errors
-    ///
-    /// The errors of std.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
-    /// assert_eq!(listener.try_clone()?.local_addr()?, listener.local_addr()?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(TcpListener {
-            socket: self.socket.try_clone()?,
-            listening: self.listening.clone(),
-        })
-    }
-
-    /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait again. Like
-    /// std's [`set_nonblocking`](std::net::TcpListener::set_nonblocking), for this handle and its
-    /// clones.
-    ///
-    /// # Errors
-    ///
-    /// None: it returns a `Result` because std's does.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let listener = taskgroup::net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_nonblocking(true)?;
-    /// let error = listener.accept().expect_err("there is no connection");
-    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.listening.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
 like_std! {

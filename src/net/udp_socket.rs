@@ -212,6 +212,7 @@ impl UdpSocket {
     #[track_caller]
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         match resolve(addr)?.first() {
+            // Only the first, like std: a datagram that was sent says nothing about the others.
             Some(to) => self.datagrams().send_to(buf, to),
             None => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

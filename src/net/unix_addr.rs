@@ -10,6 +10,7 @@ use super::UnixSocketAddr;
 
 /// Returns the address in the form of the system calls.
 pub(super) fn to_system(address: &UnixSocketAddr) -> io::Result<SocketAddrUnix> {
+    // A pathname first: only Linux and Android have the other kind that can be reached.
     if let Some(path) = address.as_pathname() {
         return Ok(SocketAddrUnix::new(path)?);
     }
@@ -41,6 +42,7 @@ pub(super) fn of_path(path: &Path) -> io::Result<SocketAddrUnix> {
 /// without a name.
 pub(super) fn from_system(address: Option<SocketAddrAny>) -> io::Result<UnixSocketAddr> {
     let Some(address) = address else {
+        // A sender that was never bound has no address.
         return unnamed();
     };
 
@@ -67,6 +69,7 @@ pub(super) fn from_system(address: Option<SocketAddrAny>) -> io::Result<UnixSock
 
 /// std makes the address without a name of an empty path.
 fn unnamed() -> io::Result<UnixSocketAddr> {
+    // std makes an unnamed address of an empty path, and has no other constructor for it.
     UnixSocketAddr::from_pathname("")
 }
 

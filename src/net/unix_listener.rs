@@ -109,49 +109,6 @@ impl UnixListener {
                 .accept_stream(WaitKind::AcceptUnix, self.socket.as_fd(), accept)?;
         Ok((stream.into(), peer))
     }
-
-    /// Returns another handle of the same socket. Like std's
-    /// [`try_clone`](std::os::unix::net::UnixListener::try_clone).
-    ///
-    /// # Errors
-    ///
-    /// The errors of std.
-    ///
-    /// ```
-    /// use taskgroup::net::UnixListener;
-    ///
-    /// fn for_each(listener: &UnixListener, tasks: usize) -> std::io::Result<Vec<UnixListener>> {
-    ///     (0..tasks).map(|_| listener.try_clone()).collect()
-    /// }
-    /// ```
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(UnixListener {
-            socket: self.socket.try_clone()?,
-            listening: self.listening.clone(),
-        })
-    }
-
-    /// Makes `accept` return `WouldBlock` when no connection is there, or makes it wait again. Like
-    /// [`TcpListener::set_nonblocking`](super::TcpListener::set_nonblocking).
-    ///
-    /// # Errors
-    ///
-    /// None: it returns a `Result` because std's does.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let path = std::env::temp_dir().join(format!("taskgroup-no-wait-{}", std::process::id()));
-    /// let listener = taskgroup::net::UnixListener::bind(&path)?;
-    /// listener.set_nonblocking(true)?;
-    /// assert!(listener.accept().is_err());
-    /// std::fs::remove_file(&path)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.listening.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
 like_std! {

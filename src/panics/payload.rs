@@ -190,6 +190,7 @@ impl PanicPayload {
 
 impl Drop for PanicPayload {
     fn drop(&mut self) {
+        // A destructor of the payload may panic. `discard` contains that.
         if let Some(payload) = self.0.payload.get_mut().take() {
             discard(payload);
         }

@@ -7,7 +7,7 @@ use std::thread;
 
 /// What the panic hook saw of one panic.
 pub(crate) struct Record {
-    pub(crate) identity: Identity,
+    pub(crate) identity: PayloadIdentity,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Option<Backtrace>,
 }
@@ -23,12 +23,12 @@ pub(crate) struct Record {
 /// if another payload has the same text at the same address: the compiler may merge equal literals,
 /// and the allocator may reuse the address for an equal text.
 #[derive(PartialEq)]
-pub(crate) enum Identity {
+pub(crate) enum PayloadIdentity {
     Text { address: usize, text: String },
     Type(TypeId),
 }
 
-impl Identity {
+impl PayloadIdentity {
     pub(crate) fn of(payload: &(dyn Any + Send)) -> Self {
         let text = match payload.downcast_ref::<&'static str>() {
             Some(text) => Some(*text),
@@ -37,11 +37,11 @@ impl Identity {
 
         // The address alone may be reused, and the text alone is not unique.
         match text {
-            Some(text) => Identity::Text {
+            Some(text) => PayloadIdentity::Text {
                 address: text.as_ptr().addr(),
                 text: text.to_owned(),
             },
-            None => Identity::Type(payload.type_id()),
+            None => PayloadIdentity::Type(payload.type_id()),
         }
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
                 return None;
             }
 
-            let identity = Identity::of(payload);
+            let identity = PayloadIdentity::of(payload);
 
             // The latest match: an earlier one may be of a panic that was caught elsewhere.
             let found = records

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::child::Child;
 use super::ending::Ending;
-use super::streams::{Stream, Unchosen};
+use super::streams::{StreamChoice, Unchosen};
 use crate::cancel::context;
 
 /// A program to run: like [`std::process::Command`], but a cancel of the scope around a wait ends
@@ -53,9 +53,9 @@ use crate::cancel::context;
 /// ```
 pub struct Command {
     pub(super) inner: std::process::Command,
-    stdin: Stream,
-    stdout: Stream,
-    stderr: Stream,
+    stdin: StreamChoice,
+    stdout: StreamChoice,
+    stderr: StreamChoice,
     pub(super) ending: Ending,
     pub(super) pipe_delay: Option<Duration>,
 }
@@ -187,7 +187,7 @@ impl Command {
     /// ```
     pub fn stdin<T: Into<Stdio>>(&mut self, stdin: T) -> &mut Self {
         self.inner.stdin(stdin);
-        self.stdin = Stream::Chosen;
+        self.stdin = StreamChoice::Chosen;
         self
     }
 
@@ -207,7 +207,7 @@ impl Command {
     /// ```
     pub fn stdout<T: Into<Stdio>>(&mut self, stdout: T) -> &mut Self {
         self.inner.stdout(stdout);
-        self.stdout = Stream::Chosen;
+        self.stdout = StreamChoice::Chosen;
         self
     }
 
@@ -223,7 +223,7 @@ impl Command {
     /// ```
     pub fn stderr<T: Into<Stdio>>(&mut self, stderr: T) -> &mut Self {
         self.inner.stderr(stderr);
-        self.stderr = Stream::Chosen;
+        self.stderr = StreamChoice::Chosen;
         self
     }
 
@@ -303,6 +303,7 @@ impl Command {
 
     #[track_caller]
     fn start(&mut self, unchosen: Unchosen) -> io::Result<Child> {
+        // Before the fork: a call that fails has started no child.
         context::check()?;
 
         // std does not tell which streams were set, so the fields of this type do.
@@ -373,9 +374,9 @@ impl From<std::process::Command> for Command {
     fn from(inner: std::process::Command) -> Self {
         Command {
             inner,
-            stdin: Stream::Default,
-            stdout: Stream::Default,
-            stderr: Stream::Default,
+            stdin: StreamChoice::Default,
+            stdout: StreamChoice::Default,
+            stderr: StreamChoice::Default,
             ending: Ending::default(),
             pipe_delay: None,
         }

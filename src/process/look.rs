@@ -12,7 +12,7 @@ use crate::waiting::{WaitFor, WaitKind};
 /// Pauses between looks at children. They last until a child ends. Where the system has no
 /// descriptor for the end of a child, they are short, and become longer.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct LookPauses {
     /// What the pauses are shown as.
     what: WaitFor,
     next: Duration,
@@ -21,13 +21,13 @@ pub(super) struct Look {
     was_told: bool,
 }
 
-impl Look {
+impl LookPauses {
     const FIRST: Duration = Duration::from_micros(500);
     const LONGEST: Duration = Duration::from_millis(16);
 
     /// For pauses between looks at several children.
     pub(super) fn new() -> Self {
-        Look {
+        LookPauses {
             what: WaitKind::Child.into(),
             next: Self::FIRST,
             was_told: false,
@@ -37,9 +37,9 @@ impl Look {
     /// For pauses between looks at the child with this number.
     pub(super) fn at(pid: Pid) -> Self {
         let pid = pid.as_raw_nonzero().get();
-        Look {
+        LookPauses {
             what: WaitKind::Child.on(Object::Process(pid.unsigned_abs())),
-            ..Look::new()
+            ..LookPauses::new()
         }
     }
 
@@ -128,13 +128,13 @@ mod tests {
         let end = || Some(Watched::new(near.as_fd(), Interest::Read));
 
         // The end of a stream stays readable, like the descriptor of a child that has ended.
-        let mut look = Look::new();
+        let mut look = LookPauses::new();
         look.pause_uncancellable(end(), Vec::new(), None);
         assert!(look.was_told);
 
         // From now on it sleeps, longer each time.
         let begun = Instant::now();
         (0..3).for_each(|_| look.pause_uncancellable(end(), Vec::new(), None));
-        assert!(begun.elapsed() >= Look::FIRST * 7);
+        assert!(begun.elapsed() >= LookPauses::FIRST * 7);
     }
 }

@@ -59,7 +59,7 @@
 // 2. The end of a child wakes all threads that wait for it, also if one reaps it first. They poll
 //    its pidfd, which stays readable, and which lives as long as `Process`: each waiting thread
 //    holds the handle, and the reaper an `Arc`. Where there is no pidfd, no thread sleeps for
-//    longer than `Look::LONGEST`.
+//    longer than `LookPauses::LONGEST`.
 // 3. A group that is to end is sent SIGKILL after its leader has ended and before the leader is
 //    reaped: until then, the zombie holds the number of the group. So the reap itself does it, and
 //    any thread may do the reap.

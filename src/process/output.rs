@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use std::process::{ExitStatus, Output};
 use std::time::{Duration, Instant};
 
-use super::look::Look;
-use super::partial::{Cut, Partial};
+use super::look::LookPauses;
+use super::partial::{CutBy, Partial};
 use super::state::{Asked, Process};
 use super::stdio::{ChildStderr, ChildStdout};
 use crate::cancel::{Cancelled, context};
@@ -42,11 +42,11 @@ pub(super) fn collect(
 ) -> io::Result<Output> {
     let mut reading = Reading {
         child,
-        stdout: Stream::new(stdout.map(ChildStdout::into_descriptor)),
-        stderr: Stream::new(stderr.map(ChildStderr::into_descriptor)),
+        stdout: OutputStream::new(stdout.map(ChildStdout::into_descriptor)),
+        stderr: OutputStream::new(stderr.map(ChildStderr::into_descriptor)),
         chunk: vec![0; CHUNK],
         ended: None,
-        look: Look::at(child.pid()),
+        look: LookPauses::at(child.pid()),
     };
 
     // The child runs already, so a scope that was cancelled before ends it too.
@@ -82,13 +82,13 @@ pub(super) fn collect(
 
 struct Reading<'a> {
     child: &'a Process,
-    stdout: Stream,
-    stderr: Stream,
+    stdout: OutputStream,
+    stderr: OutputStream,
     /// Where a read puts its bytes first.
     chunk: Vec<u8>,
     /// When the child was seen to have ended.
     ended: Option<Instant>,
-    look: Look,
+    look: LookPauses,
 }
 
 impl Reading<'_> {
@@ -137,7 +137,7 @@ impl Reading<'_> {
             // It was asked before, for example by `kill`.
             Asked::Ends => self.child.try_wait()?,
         };
-        Err(self.partial(status, Cut::Delay(delay)))
+        Err(self.partial(status, CutBy::Delay(delay)))
     }
 
     /// Ends the child because of a cancel, and returns all bytes that were read by then.
@@ -151,7 +151,7 @@ impl Reading<'_> {
         // Its last words are in the pipes. Descendants may hold these open for ever, so the time is
         // limited.
         self.drain(delay.unwrap_or(DELAY_AFTER_A_CANCEL));
-        Err(self.partial(status, Cut::Cancelled(cancelled)))
+        Err(self.partial(status, CutBy::Cancelled(cancelled)))
     }
 
     /// Ends the child and reaps it. Goes on reading meanwhile: a child that is blocked in a write
@@ -203,7 +203,7 @@ impl Reading<'_> {
         }
     }
 
-    fn partial(self, status: Option<ExitStatus>, why: Cut) -> io::Error {
+    fn partial(self, status: Option<ExitStatus>, why: CutBy) -> io::Error {
         let partial = Partial {
             stdout: self.stdout.bytes,
             stderr: self.stderr.bytes,
@@ -215,7 +215,7 @@ impl Reading<'_> {
 }
 
 /// Returns the streams that are not at their ends, to be watched.
-fn watched(streams: [&Stream; 2]) -> Vec<Watched<'_>> {
+fn watched(streams: [&OutputStream; 2]) -> Vec<Watched<'_>> {
     // A stream at its end is always ready, and would end each wait at once.
     let pipes = streams
         .into_iter()
@@ -225,15 +225,15 @@ fn watched(streams: [&Stream; 2]) -> Vec<Watched<'_>> {
 }
 
 /// What the child writes to one of its streams.
-struct Stream {
+struct OutputStream {
     /// None once it is at its end.
     pipe: Option<Descriptor>,
     bytes: Vec<u8>,
 }
 
-impl Stream {
+impl OutputStream {
     fn new(pipe: Option<Descriptor>) -> Self {
-        Stream {
+        OutputStream {
             pipe,
             bytes: Vec::new(),
         }

@@ -55,12 +55,12 @@ pub struct Partial {
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
     pub(super) status: Option<ExitStatus>,
-    pub(super) why: Cut,
+    pub(super) why: CutBy,
 }
 
 /// What cut the output short.
 #[derive(Debug, Clone)]
-pub(super) enum Cut {
+pub(super) enum CutBy {
     Cancelled(Cancelled),
     /// The pipes were still open so long after the end of the child.
     Delay(Duration),
@@ -127,8 +127,8 @@ impl Partial {
     /// ```
     pub fn cancelled(&self) -> Option<&Cancelled> {
         match &self.why {
-            Cut::Cancelled(cancelled) => Some(cancelled),
-            Cut::Delay(_) => None,
+            CutBy::Cancelled(cancelled) => Some(cancelled),
+            CutBy::Delay(_) => None,
         }
     }
 
@@ -136,8 +136,8 @@ impl Partial {
     pub(super) fn into_error(self) -> io::Error {
         // Never a kind that a library retries by itself, for a cancel.
         let kind = match self.why {
-            Cut::Cancelled(_) => io::ErrorKind::Other,
-            Cut::Delay(_) => io::ErrorKind::TimedOut,
+            CutBy::Cancelled(_) => io::ErrorKind::Other,
+            CutBy::Delay(_) => io::ErrorKind::TimedOut,
         };
         io::Error::new(kind, self)
     }
@@ -146,8 +146,8 @@ impl Partial {
 impl fmt::Display for Partial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
-            Cut::Cancelled(_) => f.write_str("the child was stopped")?,
-            Cut::Delay(delay) => write!(
+            CutBy::Cancelled(_) => f.write_str("the child was stopped")?,
+            CutBy::Delay(delay) => write!(
                 f,
                 "the pipes of the child were still open {delay:?} after its end"
             )?,
@@ -181,6 +181,7 @@ impl fmt::Debug for Partial {
 
 impl Error for Partial {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The cancel as the source, so that the group of the caller finds it.
         self.cancelled().map(|cancelled| cancelled as _)
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::look::Look;
+use super::look::LookPauses;
 use super::state::Process;
 use crate::facade::{Mutex, Waker, contained, error_event, start_thread};
 use crate::panics::log;
@@ -26,15 +26,15 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// The children that the thread has not taken yet.
 static REAPER: Mutex<Reaper> = Mutex::new(Reaper {
     handed_over: Vec::new(),
-    thread: Thread::None,
+    thread: ReaperThread::None,
 });
 
 struct Reaper {
     handed_over: Vec<Arc<Process>>,
-    thread: Thread,
+    thread: ReaperThread,
 }
 
-enum Thread {
+enum ReaperThread {
     None,
     /// It runs, or is on its way. Without a waker it looks at the list from time to time.
     Runs(Option<Arc<Waker>>),
@@ -44,7 +44,7 @@ enum Thread {
 pub(super) fn adopt(child: Arc<Process>) {
     let mut reaper = REAPER.lock();
     reaper.handed_over.push(child);
-    if let Thread::Runs(waker) = &reaper.thread {
+    if let ReaperThread::Runs(waker) = &reaper.thread {
         let waker = waker.clone();
         // The thread that wakes needs the lock at once.
         drop(reaper);
@@ -56,7 +56,7 @@ pub(super) fn adopt(child: Arc<Process>) {
 
     // Under the lock still, so that two drops do not start two threads.
     let waker = Waker::new().ok().map(Arc::new);
-    reaper.thread = Thread::Runs(waker.clone());
+    reaper.thread = ReaperThread::Runs(waker.clone());
     drop(reaper);
 
     let run = move || contained(|| run(waker.as_deref()));
@@ -72,7 +72,7 @@ fn without_a_thread() {
     let mut children = {
         let mut reaper = REAPER.lock();
         // With the list: a drop that comes now finds no thread, and tries to start one.
-        reaper.thread = Thread::None;
+        reaper.thread = ReaperThread::None;
         std::mem::take(&mut reaper.handed_over)
     };
 
@@ -86,7 +86,7 @@ fn without_a_thread() {
 
 fn run(waker: Option<&Waker>) {
     let mut children = Vec::new();
-    let mut look = Look::new();
+    let mut look = LookPauses::new();
     let mut idle_until = None;
     let mut was_told = false;
     loop {
@@ -98,7 +98,7 @@ fn run(waker: Option<&Waker>) {
         let mut handed_over = std::mem::take(&mut REAPER.lock().handed_over);
         if !handed_over.is_empty() {
             // Short pauses again: a new child has just had its signal, and may end soon.
-            look = Look::new();
+            look = LookPauses::new();
             children.append(&mut handed_over);
         }
 
@@ -134,7 +134,7 @@ fn left() -> bool {
     let leaves = reaper.handed_over.is_empty();
 
     if leaves {
-        reaper.thread = Thread::None;
+        reaper.thread = ReaperThread::None;
     }
     leaves
 }
@@ -155,7 +155,7 @@ fn look_after(children: &mut Vec<Arc<Process>>) -> Option<Instant> {
 fn pause(
     waker: Option<&Waker>,
     children: &[Arc<Process>],
-    look: &mut Look,
+    look: &mut LookPauses,
     mut limit: Option<Instant>,
 ) -> bool {
     let waker = waker.map(|waker| Watched::new(waker.as_fd(), Interest::Read));

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use super::ending::Ending;
 use super::identity::{Gone, Identity};
-use super::look::Look;
+use super::look::LookPauses;
 use crate::cancel::context;
 use crate::facade::{Mutex, MutexGuard};
 use crate::readiness::{Interest, Watched};
@@ -19,20 +19,20 @@ use crate::readiness::{Interest, Watched};
 pub(super) struct Process {
     identity: Identity,
     ending: Ending,
-    state: Mutex<State>,
+    state: Mutex<ChildState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ChildState {
     stage: Stage,
     stop: Stop,
     /// The cancel of a thread that waits for the child was the first to ask it to end.
     is_cut: bool,
 }
 
-impl State {
+impl ChildState {
     fn new(stage: Stage) -> Self {
-        State {
+        ChildState {
             stage,
             stop: Stop::No,
             is_cut: false,
@@ -86,7 +86,7 @@ impl Process {
         Process {
             identity,
             ending,
-            state: Mutex::new(State::new(match there {
+            state: Mutex::new(ChildState::new(match there {
                 Ok(()) => Stage::Unreaped,
                 Err(Gone) => Stage::Gone,
             })),
@@ -99,7 +99,7 @@ impl Process {
         Process {
             identity: Identity::unwatched(pid),
             ending,
-            state: Mutex::new(State::new(Stage::Unreaped)),
+            state: Mutex::new(ChildState::new(Stage::Unreaped)),
         }
     }
 
@@ -229,7 +229,7 @@ impl Process {
     /// The errors of [`try_wait`](Self::try_wait) and [`enforce`](Self::enforce).
     #[track_caller]
     fn see_it_end(&self) -> io::Result<ExitStatus> {
-        let mut look = Look::at(self.pid());
+        let mut look = LookPauses::at(self.pid());
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
@@ -267,7 +267,7 @@ impl Process {
             return Err(cancelled.into());
         }
 
-        let mut look = Look::at(self.pid());
+        let mut look = LookPauses::at(self.pid());
         loop {
             if let Some(status) = self.try_wait()? {
                 return self.unless_cut(status);
@@ -312,7 +312,7 @@ impl Process {
     }
 
     /// Returns whether the child has ended, and notes that it is gone.
-    fn peek(&self, state: &mut MutexGuard<'_, State>) -> io::Result<bool> {
+    fn peek(&self, state: &mut MutexGuard<'_, ChildState>) -> io::Result<bool> {
         match state.stage {
             Stage::Reaped(_) => Ok(true),
             Stage::Gone => Err(Gone::error()),
@@ -325,7 +325,7 @@ impl Process {
     }
 
     /// Reaps the child if it has ended, and the rest of its group with it if it was to end.
-    fn reap(&self, state: &mut MutexGuard<'_, State>) -> io::Result<Option<ExitStatus>> {
+    fn reap(&self, state: &mut MutexGuard<'_, ChildState>) -> io::Result<Option<ExitStatus>> {
         // Invariant 3: the rest of a group that is to end goes while its leader holds the number.
         let ends_group = self.ending.group && state.stop != Stop::No;
         if ends_group && matches!(state.stage, Stage::Unreaped) {
@@ -356,7 +356,7 @@ impl Process {
         }
     }
 
-    fn kill_now(&self, state: &mut MutexGuard<'_, State>) -> io::Result<()> {
+    fn kill_now(&self, state: &mut MutexGuard<'_, ChildState>) -> io::Result<()> {
         self.signal(Signal::KILL)?;
         // Not before: after an error the next look tries again.
         state.stop = Stop::Killed;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 /// Which part of the program has decided about a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stream {
+pub(super) enum StreamChoice {
     /// None: it is this process's, unless a converted command says otherwise.
     Default,
     /// The caller.
@@ -20,20 +20,20 @@ pub(super) enum Unchosen {
     Captured,
 }
 
-impl Stream {
+impl StreamChoice {
     /// Whether the stream is to be set for a start; notes that it was.
     pub(super) fn takes(&mut self, unchosen: Unchosen) -> bool {
         match (*self, unchosen) {
             // The caller's choice holds for all calls. A default stays untouched, so that the
             // choice of a converted command is kept.
-            (Stream::Chosen, _) | (Stream::Default, Unchosen::Inherited) => false,
+            (StreamChoice::Chosen, _) | (StreamChoice::Default, Unchosen::Inherited) => false,
             (_, Unchosen::Captured) => {
-                *self = Stream::Captured;
+                *self = StreamChoice::Captured;
                 true
             }
             // The pipe of an earlier `output` is still set, so it is taken back.
-            (Stream::Captured, Unchosen::Inherited) => {
-                *self = Stream::Default;
+            (StreamChoice::Captured, Unchosen::Inherited) => {
+                *self = StreamChoice::Default;
                 true
             }
         }

@@ -44,11 +44,14 @@ impl Pauses {
     /// Blocks for the next pause.
     pub(crate) fn pause(&mut self) -> Result<(), Cancelled> {
         let end = self.end_of_next();
+
+        // Nothing but the clock or a cancel ends a pause: no other thread knows of it.
         context::wait_at(self.location, self.kind, Some(end), || false).map(drop)
     }
 
     /// Returns when a pause ends that begins now.
     pub(crate) fn end_of_next(&mut self) -> Instant {
+        // From now on, so that a slow attempt does not shorten the pause after it.
         let end = Instant::now() + self.next;
         self.next = (self.next * 2).min(self.longest);
         end

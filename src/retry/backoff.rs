@@ -128,6 +128,7 @@ impl<E> Backoff<E> {
     #[track_caller]
     pub fn attempts(mut self, attempts: u32) -> Self {
         assert!(
+            // At the call, where the mistake is. `retry` would have no error to return.
             attempts > 0,
             "a retry with `attempts(0)` could call nothing: there must be at least 1 attempt"
         );
@@ -227,6 +228,7 @@ impl<E> Backoff<E> {
         error: &E,
         draw: impl FnOnce(u64) -> u64,
     ) -> Duration {
+        // The server knows better: neither the bound nor the jitter changes what it asked for.
         if let Some(asked_for) = self.after.as_ref().and_then(|after| after(error)) {
             return asked_for;
         }

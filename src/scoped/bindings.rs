@@ -98,8 +98,8 @@ pub(crate) fn unbound<T>(f: impl FnOnce() -> T) -> T {
 
 /// Runs `f` with `value` bound to the key at this address.
 pub(super) fn bind<T: Sync, R>(key: usize, value: &T, f: impl FnOnce() -> R) -> R {
-    struct Ends<'a>(&'a Binding);
-    impl Drop for Ends<'_> {
+    struct UnbindOnDrop<'a>(&'a Binding);
+    impl Drop for UnbindOnDrop<'_> {
         fn drop(&mut self) {
             self.0.alive.with_mut(|_| ());
         }
@@ -114,7 +114,7 @@ pub(super) fn bind<T: Sync, R>(key: usize, value: &T, f: impl FnOnce() -> R) -> 
     let binding = binding.get();
 
     // Dropped in the reverse order: no pointer of this thread is left when the binding ends.
-    let _ends = Ends(binding);
+    let _ends = UnbindOnDrop(binding);
     let bindings = Bindings(Some(NonNull::from(binding)));
 
     #[cfg(taskgroup_models)]

@@ -42,6 +42,7 @@ fn is_in(label: &str, status: &str, signal: i32) -> io::Result<bool> {
 /// that moment is lost. This thread is the only one where a program begins with the signals, so
 /// there the signal waits.
 pub(super) fn held_back<T>(signal: i32, f: impl FnOnce() -> T) -> T {
+    // Only this thread: other threads of the program keep their masks.
     let before = Number::try_from(signal)
         .and_then(|number| SigSet::from(number).thread_swap_mask(SigmaskHow::SIG_BLOCK));
     let value = f();

@@ -42,7 +42,7 @@ struct Listener {
 }
 
 /// The place of a token in the registry, which its node keeps (invariant 4).
-struct Place(usize);
+struct RegistryKey(usize);
 
 /// Returns a new token that the first of `signals` cancels.
 pub(super) fn listen(
@@ -139,7 +139,7 @@ impl Registry {
         }
 
         let entry = self.listeners.vacant_entry();
-        let node = Node::root_with(Box::new(Place(entry.key())));
+        let node = Node::root_with(Box::new(RegistryKey(entry.key())));
         entry.insert(Listener {
             node: Arc::downgrade(&node),
             signals,
@@ -174,7 +174,7 @@ impl Registry {
     }
 }
 
-impl Drop for Place {
+impl Drop for RegistryKey {
     fn drop(&mut self) {
         // The lock is free: no node is dropped while this module holds it.
         let mut registry = REGISTRY.lock();

@@ -17,7 +17,7 @@ const CHUNK: usize = 8;
 pub(super) type NumberedGroup = (u64, GroupView);
 
 /// One thread, copied.
-pub(super) struct Thread {
+pub(super) struct ReadThread {
     /// The lane itself, to look at it again.
     pub(super) source: &'static Lane,
     pub(super) lane: LaneView,
@@ -26,7 +26,7 @@ pub(super) struct Thread {
     names: Vec<(u64, Cow<'static, str>)>,
 }
 
-impl Thread {
+impl ReadThread {
     /// Returns the name of a task that the thread runs, if it has one.
     pub(super) fn task_name(&self, task: u64) -> Option<String> {
         let mut names = self.names.iter().rev();
@@ -36,11 +36,11 @@ impl Thread {
 }
 
 #[cfg(all(test, not(loom)))]
-impl Thread {
+impl ReadThread {
     /// The thread of a lane, as it is now.
     pub(super) fn of(source: &'static Lane) -> Self {
         let lane = source.view().expect("a thread has it");
-        Thread {
+        ReadThread {
             source,
             lane: lane.expect("it is not being written"),
             name: None,
@@ -54,7 +54,7 @@ impl Thread {
 pub(super) struct Collected {
     pub(super) groups: Vec<NumberedGroup>,
     pub(super) batches: Vec<BatchView>,
-    pub(super) threads: Vec<Thread>,
+    pub(super) threads: Vec<ReadThread>,
     /// How many parts could not be read.
     pub(super) incomplete: usize,
 }
@@ -126,7 +126,7 @@ impl Collected {
         let name = thread_name(lane, &view, before);
         let names = lane.names();
         self.incomplete += usize::from(name.is_err()) + usize::from(names.is_err());
-        self.threads.push(Thread {
+        self.threads.push(ReadThread {
             source: lane,
             lane: view,
             name: name.ok().flatten(),

@@ -12,10 +12,10 @@
 //! Names are the user's, so control characters in them are escaped, and a long name is cut.
 
 use std::fmt::{self, Write as _};
-use std::panic::Location;
 
 use super::{GroupSnapshot, Holder, RegionKind, Snapshot, TaskKind, TaskSnapshot, TaskState, Wait};
 use crate::cancel::{Escaped, Name, Span};
+use crate::trace::Site;
 
 /// The policy of a group for which nothing else was asked.
 pub(crate) const USUAL_POLICY: &str = "cancel siblings";
@@ -58,7 +58,7 @@ impl fmt::Display for Snapshot {
             if let Some(name) = &abandoned.name {
                 write!(f, " `{}`", Name(name))?;
             }
-            let (place, age) = (Place(abandoned.location), abandoned.since.elapsed());
+            let (place, age) = (Site(abandoned.location), abandoned.since.elapsed());
             write!(f, " ({place}), {} ago", Span(age))?;
         }
 
@@ -95,7 +95,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         if let Some(location) = self.location {
-            write!(f, " ({})", Place(location))?;
+            write!(f, " ({})", Site(location))?;
         }
 
         if let Some(object) = self.object {
@@ -190,7 +190,7 @@ impl Drawing {
             self.below(
                 branches,
                 children,
-                &format!("inside {region} ({})", Place(inside.location)),
+                &format!("inside {region} ({})", Site(inside.location)),
             );
         }
 
@@ -200,7 +200,7 @@ impl Drawing {
             self.below(
                 branches,
                 children,
-                &format!("has seen the cancel {times}, last at {}", Place(at)),
+                &format!("has seen the cancel {times}, last at {}", Site(at)),
             );
         }
 
@@ -252,13 +252,9 @@ fn heading(group: &GroupSnapshot) -> String {
     let mut text = match &group.name {
         Some(name) => {
             let number = group.id.0;
-            format!(
-                "group {number} `{}` ({})",
-                Name(name),
-                Place(group.location)
-            )
+            format!("group {number} `{}` ({})", Name(name), Site(group.location))
         }
-        None => format!("group {} ({})", group.id.0, Place(group.location)),
+        None => format!("group {} ({})", group.id.0, Site(group.location)),
     };
 
     // The usual policy goes without saying.
@@ -282,12 +278,12 @@ fn describe(task: &TaskSnapshot) -> String {
     let mut text = match (task.kind, &task.name) {
         (TaskKind::Body, _) => "body".to_owned(),
         (TaskKind::Thread, _) => "thread".to_owned(),
-        (TaskKind::Abandon, _) => format!("abandon ({})", Place(task.location)),
+        (TaskKind::Abandon, _) => format!("abandon ({})", Site(task.location)),
         (TaskKind::Task, Some(name)) => {
             let number = task.id.0;
-            format!("task {number} `{}` ({})", Name(name), Place(task.location))
+            format!("task {number} `{}` ({})", Name(name), Site(task.location))
         }
-        (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Place(task.location)),
+        (TaskKind::Task, None) => format!("task {} ({})", task.id.0, Site(task.location)),
     };
 
     // The name helps in a debugger, the number in the tools of the system.
@@ -342,7 +338,7 @@ pub(crate) fn held_by(holder: &Holder) -> String {
     }
 
     if let Some(location) = holder.location {
-        let _ = write!(text, ", taken at {}", Place(location));
+        let _ = write!(text, ", taken at {}", Site(location));
     }
     text
 }
@@ -360,12 +356,4 @@ fn region(kind: RegionKind) -> &'static str {
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
-}
-
-pub(crate) struct Place(pub(crate) &'static Location<'static>);
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0.file(), self.0.line())
-    }
 }

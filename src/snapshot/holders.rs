@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Holder;
-use super::collect::Thread;
+use super::collect::ReadThread;
 use crate::cancel::TaskId;
 use crate::lanes::{FrameKind, HeldView, Lane, LaneView};
 use crate::waiting::WaitKind;
@@ -25,7 +25,7 @@ struct Candidate {
 }
 
 impl Holders {
-    pub(super) fn of(threads: &[Thread]) -> Self {
+    pub(super) fn of(threads: &[ReadThread]) -> Self {
         let mut by_object: HashMap<usize, Vec<Candidate>> = HashMap::new();
         for thread in threads {
             // Objects are compared by address: it cannot be reused while a thread waits for one.
@@ -42,7 +42,7 @@ impl Holders {
 
     /// Returns the threads that hold the object for which `waiter` waits. They are named only if
     /// they hold it while the wait lasts: so both are true at one moment.
-    pub(super) fn hold(&self, address: usize, kind: WaitKind, waiter: &Thread) -> Vec<Holder> {
+    pub(super) fn hold(&self, address: usize, kind: WaitKind, waiter: &ReadThread) -> Vec<Holder> {
         let Some(candidates) = self.by_object.get(&address) else {
             return Vec::new();
         };
@@ -69,7 +69,7 @@ impl Holders {
 }
 
 /// Whether a thread is still in the wait in which it was read.
-pub(super) fn still_waits(thread: &Thread) -> bool {
+pub(super) fn still_waits(thread: &ReadThread) -> bool {
     let again = thread.source.view().and_then(Result::ok);
 
     // Invariant 3 of the lanes: the same version and a wait mean the same wait.
@@ -133,10 +133,10 @@ mod tests {
 
     const OBJECT: usize = 0x10;
 
-    fn holder() -> Thread {
+    fn holder() -> ReadThread {
         let lane = Lane::apart();
         lane.hold(OBJECT, HeldAs::Exclusive, Location::caller());
-        Thread::of(lane)
+        ReadThread::of(lane)
     }
 
     fn begin_wait(lane: &Lane) {
@@ -150,10 +150,10 @@ mod tests {
         lane.begin_wait(kind, Object::At(OBJECT), flags, Location::caller());
     }
 
-    fn waiter() -> Thread {
+    fn waiter() -> ReadThread {
         let lane = Lane::apart();
         begin_wait(lane);
-        Thread::of(lane)
+        ReadThread::of(lane)
     }
 
     #[test]

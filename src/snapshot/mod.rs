@@ -19,7 +19,7 @@ mod wait;
 mod whole;
 mod worker;
 
-pub(crate) use draw::{Place, held_by as holder};
+pub(crate) use draw::held_by as holder;
 #[cfg(all(target_os = "linux", feature = "signal"))]
 pub(crate) use kernel::calls;
 pub use kinds::{Inside, LimitSnapshot, RegionKind, TaskKind, TaskState};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::Location;
 use std::time::Instant;
 
-use super::collect::{Collected, Thread};
+use super::collect::{Collected, ReadThread};
 use super::holders::Holders;
 use super::kernel::Kernel;
 use super::view::{GroupView, QueuedTask};
@@ -27,7 +27,7 @@ enum Listed {
 
 /// Where a node belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Membership {
     /// In the group with this number.
     InGroup(u64),
     /// It is the body of this group.
@@ -37,9 +37,9 @@ pub(super) enum Place {
 }
 
 /// A task, body or thread, before it is in the tree.
-pub(super) struct Node {
+pub(super) struct TaskParts {
     pub(super) task: TaskSnapshot,
-    pub(super) place: Place,
+    pub(super) place: Membership,
 }
 
 /// A group, before it is in the tree.
@@ -55,7 +55,7 @@ pub(super) struct GroupParts {
 /// The nodes and the groups, before they are a tree.
 pub(super) struct Parts {
     /// A node is taken out once it stands in the tree, or if its task was seen twice.
-    pub(super) nodes: Vec<Option<Node>>,
+    pub(super) nodes: Vec<Option<TaskParts>>,
     pub(super) groups: BTreeMap<u64, GroupParts>,
     /// The node of each task that has begun.
     by_task: HashMap<u64, usize>,
@@ -110,7 +110,7 @@ impl Parts {
     }
 
     /// Adds the nodes of one thread.
-    fn add_thread(&mut self, thread: &Thread) {
+    fn add_thread(&mut self, thread: &ReadThread) {
         let mut inner: Vec<usize> = Vec::new();
 
         // Regions outside of any node belong to the first node inside of them.
@@ -160,18 +160,18 @@ impl Parts {
                 task.inside.push(inside);
                 task.add_told(frame);
             }
-            inner.push(self.push(task, Place::Apart));
+            inner.push(self.push(task, Membership::Apart));
         }
 
         self.set_states(thread, &inner);
     }
 
     /// Adds the node of a frame, inside of the node `outer` of the same thread.
-    fn add_node(&mut self, thread: &Thread, frame: &FrameView, outer: Option<usize>) -> usize {
+    fn add_node(&mut self, thread: &ReadThread, frame: &FrameView, outer: Option<usize>) -> usize {
         let (kind, place) = match frame.kind {
-            FrameKind::Scope => (TaskKind::Body, Place::BodyOf(frame.id)),
-            FrameKind::Abandon => (TaskKind::Abandon, Place::Apart),
-            _ => (TaskKind::Task, Place::InGroup(frame.group)),
+            FrameKind::Scope => (TaskKind::Body, Membership::BodyOf(frame.id)),
+            FrameKind::Abandon => (TaskKind::Abandon, Membership::Apart),
+            _ => (TaskKind::Task, Membership::InGroup(frame.group)),
         };
 
         // No token and no task has its number, so it gets one here that no other node has.
@@ -189,25 +189,25 @@ impl Parts {
 
         let index = self.push(task, place);
         match place {
-            Place::BodyOf(group) => {
+            Membership::BodyOf(group) => {
                 let parts = self.group(group);
                 parts.body = Some(index);
                 parts.opened_in = outer;
             }
-            Place::InGroup(group) => {
+            Membership::InGroup(group) => {
                 // Seen twice: the task has moved while the lanes were read.
                 if let Some(before) = self.by_task.insert(frame.id, index) {
                     self.nodes[before] = None;
                 }
                 self.group(group).tasks.push(index);
             }
-            Place::Apart => {}
+            Membership::Apart => {}
         }
         index
     }
 
-    fn push(&mut self, task: TaskSnapshot, place: Place) -> usize {
-        self.nodes.push(Some(Node { task, place }));
+    fn push(&mut self, task: TaskSnapshot, place: Membership) -> usize {
+        self.nodes.push(Some(TaskParts { task, place }));
         self.nodes.len() - 1
     }
 
@@ -242,14 +242,14 @@ impl Parts {
                     is_starting: queued.is_starting,
                     ..blank(TaskKind::Task, queued.id.0, queued.location)
                 },
-                Place::InGroup(group),
+                Membership::InGroup(group),
             );
             self.group(group).tasks.push(index);
         }
     }
 }
 
-pub(super) fn system_thread(thread: &Thread) -> Option<u32> {
+pub(super) fn system_thread(thread: &ReadThread) -> Option<u32> {
     u32::try_from(thread.lane.system)
         .ok()
         .filter(|number| *number != 0)
@@ -276,7 +276,7 @@ pub(super) fn blank(kind: TaskKind, id: u64, location: &'static Location<'static
 }
 
 fn empty(
-    thread: &Thread,
+    thread: &ReadThread,
     kind: TaskKind,
     id: u64,
     location: &'static Location<'static>,
@@ -315,20 +315,20 @@ impl TaskSnapshot {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::lanes::{Frame, Lane};
+    use crate::lanes::{Lane, ShownFrame};
 
     #[test]
     fn a_task_that_was_seen_on_two_lanes_is_there_once() {
         // It has moved from one thread to another while the lanes were read.
         let seen = || {
             let lane = Lane::apart();
-            lane.push(Frame {
+            lane.push(ShownFrame {
                 kind: FrameKind::Task,
                 id: 7,
                 group: 5,
                 location: Location::caller(),
             });
-            Thread::of(lane)
+            ReadThread::of(lane)
         };
         let parts = Parts::of(Collected {
             threads: vec![seen(), seen()],

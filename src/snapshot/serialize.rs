@@ -28,16 +28,16 @@ impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (mut groups, mut tasks) = (Vec::new(), Vec::new());
         self.walk(
-            |group, parent| groups.push(Group::of(group, parent)),
-            |task, group| tasks.push(Task::of(task, group)),
+            |group, parent| groups.push(GroupForm::of(group, parent)),
+            |task, group| tasks.push(TaskForm::of(task, group)),
         );
 
-        let whole = Whole {
+        let whole = WholeForm {
             version: Self::VERSION,
             groups,
             tasks,
-            workers: self.workers.iter().map(Worker::of).collect(),
-            abandoned: self.abandoned.iter().map(AbandonedCall::of).collect(),
+            workers: self.workers.iter().map(WorkerForm::of).collect(),
+            abandoned: self.abandoned.iter().map(AbandonedForm::of).collect(),
             incomplete: self.incomplete,
             notes: &self.notes,
         };
@@ -46,117 +46,117 @@ impl Serialize for Snapshot {
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct WholeForm<'a> {
     version: u32,
-    groups: Vec<Group<'a>>,
-    tasks: Vec<Task<'a>>,
-    workers: Vec<Worker<'a>>,
-    abandoned: Vec<AbandonedCall<'a>>,
+    groups: Vec<GroupForm<'a>>,
+    tasks: Vec<TaskForm<'a>>,
+    workers: Vec<WorkerForm<'a>>,
+    abandoned: Vec<AbandonedForm<'a>>,
     incomplete: usize,
     notes: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Group<'a> {
+struct GroupForm<'a> {
     id: u64,
     /// The task, body or thread that has opened it.
     parent: Option<u64>,
     name: Option<&'a str>,
-    location: Place,
+    location: LocationForm,
     policy: &'a str,
-    limit: Option<Limit>,
+    limit: Option<LimitForm>,
     remaining_ns: Option<u64>,
-    cancelled: Option<Cancel>,
+    cancelled: Option<CancelForm>,
     queued: usize,
     is_ending: bool,
 }
 
 #[derive(Serialize)]
-struct Task<'a> {
+struct TaskForm<'a> {
     id: u64,
     kind: &'static str,
     /// None for a thread outside of any group.
     group: Option<u64>,
     name: Option<&'a str>,
-    location: Place,
+    location: LocationForm,
     state: &'static str,
     is_starting: bool,
     thread: Option<&'a str>,
     system_thread: Option<u32>,
-    wait: Option<Waiting<'a>>,
+    wait: Option<WaitForm<'a>>,
     cancels_seen: u32,
-    cancel_seen_at: Option<Place>,
-    inside: Vec<Region>,
+    cancel_seen_at: Option<LocationForm>,
+    inside: Vec<RegionForm>,
 }
 
 #[derive(Serialize)]
-struct Waiting<'a> {
+struct WaitForm<'a> {
     what: &'a str,
-    location: Option<Place>,
+    location: Option<LocationForm>,
     object: Option<String>,
     target: Option<&'a str>,
     group: Option<u64>,
     holders: Vec<u64>,
-    held_by: Vec<HeldBy<'a>>,
+    held_by: Vec<HolderForm<'a>>,
     since_ns: u64,
     has_seen_cancel: bool,
     is_cancellable: bool,
 }
 
 #[derive(Serialize)]
-struct HeldBy<'a> {
+struct HolderForm<'a> {
     task: Option<u64>,
     name: Option<&'a str>,
     thread: Option<&'a str>,
-    location: Option<Place>,
+    location: Option<LocationForm>,
 }
 
 #[derive(Serialize)]
-struct Limit {
+struct LimitForm {
     total: usize,
     held: usize,
     lent: usize,
 }
 
 #[derive(Serialize)]
-struct Cancel {
+struct CancelForm {
     kind: &'static str,
     text: String,
-    location: Place,
+    location: LocationForm,
     /// The number of the token that was cancelled.
     origin: u64,
 }
 
 #[derive(Serialize)]
-struct Region {
+struct RegionForm {
     region: &'static str,
-    location: Place,
+    location: LocationForm,
 }
 
 #[derive(Serialize)]
-struct Worker<'a> {
+struct WorkerForm<'a> {
     thread: Option<&'a str>,
     system_thread: Option<u32>,
     task: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct AbandonedCall<'a> {
+struct AbandonedForm<'a> {
     name: Option<&'a str>,
-    location: Place,
+    location: LocationForm,
     since_ns: u64,
 }
 
 #[derive(Serialize)]
-struct Place {
+struct LocationForm {
     file: &'static str,
     line: u32,
     column: u32,
 }
 
-impl Place {
+impl LocationForm {
     fn of(location: &'static Location<'static>) -> Self {
-        Place {
+        LocationForm {
             file: location.file(),
             line: location.line(),
             column: location.column(),
@@ -164,53 +164,53 @@ impl Place {
     }
 }
 
-impl<'a> Group<'a> {
+impl<'a> GroupForm<'a> {
     fn of(group: &'a GroupSnapshot, parent: Option<u64>) -> Self {
-        Group {
+        GroupForm {
             id: group.id.0,
             parent,
             name: group.name.as_deref(),
-            location: Place::of(group.location),
+            location: LocationForm::of(group.location),
             policy: group.policy,
-            limit: group.limit.map(Limit::of),
+            limit: group.limit.map(LimitForm::of),
             remaining_ns: group.remaining.map(nanos),
-            cancelled: group.cancelled.as_ref().map(Cancel::of),
+            cancelled: group.cancelled.as_ref().map(CancelForm::of),
             queued: group.queued,
             is_ending: group.is_ending,
         }
     }
 }
 
-impl<'a> Task<'a> {
+impl<'a> TaskForm<'a> {
     fn of(task: &'a TaskSnapshot, group: Option<u64>) -> Self {
-        Task {
+        TaskForm {
             id: task.id.0,
             kind: kind(task.kind),
             group,
             name: task.name.as_deref(),
-            location: Place::of(task.location),
+            location: LocationForm::of(task.location),
             state: state(task.state),
             is_starting: task.is_starting,
             thread: task.thread.as_deref(),
             system_thread: task.system_thread,
-            wait: task.waits.as_ref().map(Waiting::of),
+            wait: task.waits.as_ref().map(WaitForm::of),
             cancels_seen: task.told,
-            cancel_seen_at: task.told_at.map(Place::of),
-            inside: task.inside.iter().map(Region::of).collect(),
+            cancel_seen_at: task.told_at.map(LocationForm::of),
+            inside: task.inside.iter().map(RegionForm::of).collect(),
         }
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitForm<'a> {
     fn of(wait: &'a Wait) -> Self {
-        Waiting {
+        WaitForm {
             what: &wait.what,
-            location: wait.location.map(Place::of),
+            location: wait.location.map(LocationForm::of),
             object: wait.object.map(|object| object.to_string()),
             target: wait.target.as_deref(),
             group: wait.group.map(|group| group.0),
             holders: wait.holders.iter().map(|task| task.0).collect(),
-            held_by: wait.held_by.iter().map(HeldBy::of).collect(),
+            held_by: wait.held_by.iter().map(HolderForm::of).collect(),
             since_ns: nanos(wait.since),
             has_seen_cancel: wait.has_seen_cancel,
             is_cancellable: wait.is_cancellable,
@@ -218,47 +218,47 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl<'a> HeldBy<'a> {
+impl<'a> HolderForm<'a> {
     fn of(holder: &'a Holder) -> Self {
-        HeldBy {
+        HolderForm {
             task: holder.task.map(|task| task.0),
             name: holder.name.as_deref(),
             thread: holder.thread.as_deref(),
-            location: holder.location.map(Place::of),
+            location: holder.location.map(LocationForm::of),
         }
     }
 }
 
-impl Limit {
+impl LimitForm {
     fn of(limit: LimitSnapshot) -> Self {
         let LimitSnapshot { total, held, lent } = limit;
-        Limit { total, held, lent }
+        LimitForm { total, held, lent }
     }
 }
 
-impl Cancel {
+impl CancelForm {
     fn of(cancelled: &Cancelled) -> Self {
-        Cancel {
+        CancelForm {
             kind: cause(cancelled.cause()),
             text: cancelled.cause().to_string(),
-            location: Place::of(cancelled.location()),
+            location: LocationForm::of(cancelled.location()),
             origin: cancelled.origin().0,
         }
     }
 }
 
-impl Region {
+impl RegionForm {
     fn of(inside: &Inside) -> Self {
-        Region {
+        RegionForm {
             region: region(inside.region),
-            location: Place::of(inside.location),
+            location: LocationForm::of(inside.location),
         }
     }
 }
 
-impl<'a> Worker<'a> {
+impl<'a> WorkerForm<'a> {
     fn of(worker: &'a WorkerSnapshot) -> Self {
-        Worker {
+        WorkerForm {
             thread: worker.thread.as_deref(),
             system_thread: worker.system_thread,
             task: worker.task.map(|task| task.0),
@@ -266,11 +266,11 @@ impl<'a> Worker<'a> {
     }
 }
 
-impl<'a> AbandonedCall<'a> {
+impl<'a> AbandonedForm<'a> {
     fn of(abandoned: &'a Abandoned) -> Self {
-        AbandonedCall {
+        AbandonedForm {
             name: abandoned.name.as_deref(),
-            location: Place::of(abandoned.location),
+            location: LocationForm::of(abandoned.location),
             since_ns: nanos(abandoned.since.elapsed()),
         }
     }

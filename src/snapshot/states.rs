@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::collect::Thread;
+use super::collect::ReadThread;
 use super::holders::still_waits;
 use super::kernel::Doing;
-use super::parts::{Parts, Place};
+use super::parts::{Membership, Parts};
 use super::{ObjectId, TaskState, Wait, label};
 use crate::cancel::{TaskId, TokenId};
 use crate::lanes::{Object, WaitView, since_epoch};
@@ -14,7 +14,7 @@ use crate::waiting::WaitKind;
 impl Parts {
     /// Says what the nodes of a thread do: the innermost waits, or runs; each other is kept by the
     /// next.
-    pub(super) fn set_states(&mut self, thread: &Thread, inner: &[usize]) {
+    pub(super) fn set_states(&mut self, thread: &ReadThread, inner: &[usize]) {
         // A thread runs its innermost node alone.
         for pair in inner.windows(2) {
             let keeps = self.nodes[pair[1]]
@@ -24,7 +24,7 @@ impl Parts {
                 continue;
             };
             match keeps {
-                Some((Place::InGroup(_), task)) => {
+                Some((Membership::InGroup(_), task)) => {
                     node.task.state = TaskState::InPlace;
                     node.task.waits = Some(in_place(task, node.task.told != 0));
                 }
@@ -56,7 +56,7 @@ impl Parts {
     /// The thread is in one of our blocking points.
     fn waiting(
         &mut self,
-        thread: &Thread,
+        thread: &ReadThread,
         wait: &WaitView,
         has_seen_cancel: bool,
     ) -> Option<(TaskState, Option<Wait>)> {
@@ -99,7 +99,7 @@ impl Parts {
     /// The thread runs, or is blocked in code that is not of this crate.
     fn outside_of_a_wait(
         &mut self,
-        thread: &Thread,
+        thread: &ReadThread,
         has_seen_cancel: bool,
     ) -> Option<(TaskState, Option<Wait>)> {
         let (call, target) = match self.kernel.doing(thread.lane.system) {
@@ -126,7 +126,7 @@ impl Parts {
     }
 
     /// Returns what a wait of this thread is for, in words.
-    fn target(&mut self, kind: WaitKind, object: Object, thread: &Thread) -> Option<String> {
+    fn target(&mut self, kind: WaitKind, object: Object, thread: &ReadThread) -> Option<String> {
         match object {
             Object::None | Object::At(_) | Object::Task(_) => None,
             // The end of a scope stands below the group itself.
@@ -193,7 +193,7 @@ mod tests {
         };
         lane.begin_wait(kind as u8, object, flags, Location::caller());
 
-        let (thread, mut parts) = (Thread::of(lane), Parts::of(Collected::default()));
+        let (thread, mut parts) = (ReadThread::of(lane), Parts::of(Collected::default()));
         let number = format!("fd {}", file.as_raw_fd());
         let whole = Some(format!("{number}, /dev/null"));
         assert_eq!(parts.target(kind, object, &thread), whole);

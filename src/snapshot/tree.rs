@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::collect::{Collected, Thread};
-use super::parts::{GroupParts, Parts, Place, blank, system_thread};
+use super::collect::{Collected, ReadThread};
+use super::parts::{GroupParts, Membership, Parts, blank, system_thread};
 use super::{GroupSnapshot, Snapshot, TaskKind, TaskSnapshot, WorkerSnapshot, label};
 use crate::blocking;
 use crate::cancel::{TaskId, TokenId};
@@ -37,7 +37,7 @@ pub(super) fn build(collected: Collected) -> Snapshot {
     }
 }
 
-fn worker(thread: &Thread) -> WorkerSnapshot {
+fn worker(thread: &ReadThread) -> WorkerSnapshot {
     // The innermost: a task in place runs on behalf of the others.
     let tasks = thread.lane.frames.iter().rev();
     let task = tasks.into_iter().find(|frame| frame.kind.is_task());
@@ -66,7 +66,7 @@ fn finish(mut parts: Parts) -> (Vec<GroupSnapshot>, Vec<TaskSnapshot>) {
     roots.reverse();
 
     let apart = parts.nodes.into_iter().flatten();
-    let apart = apart.filter(|node| node.place == Place::Apart);
+    let apart = apart.filter(|node| node.place == Membership::Apart);
     let threads = apart.map(|node| in_order(node.task));
     (roots, threads.collect())
 }
@@ -89,7 +89,7 @@ fn order(parts: &Parts) -> Vec<OpenAt> {
     // Groups that a thread apart has opened are roots that stand in it.
     let apart = parts.nodes.iter().enumerate().filter(|(_, node)| {
         let node = node.as_ref();
-        node.is_some_and(|node| node.place == Place::Apart)
+        node.is_some_and(|node| node.place == Membership::Apart)
     });
 
     for (index, _) in apart {

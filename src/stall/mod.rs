@@ -52,6 +52,6 @@ pub use policy::StallPolicy;
 #[cfg(taskgroup_models)]
 pub(crate) use schedule::Schedule;
 #[cfg(not(loom))]
-pub(crate) use watching::{Claim, EndedScope, SpanView, StallView, ask_after, ended};
+pub(crate) use watching::{EndedScope, ReportClaim, SpanView, StallView, ask_after, ended};
 #[cfg(not(loom))]
 pub use watching::{Laggard, StallHook, StallReport, on_stall};

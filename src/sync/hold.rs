@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::lock_queue::{Access, LockQueue};
+use super::lock_queue::{LockMode, LockQueue};
 use crate::cancel::context;
 use crate::facade::const_fn;
 use crate::lanes::{self, HeldAs};
@@ -37,11 +37,14 @@ impl LockBase {
     ///
     /// If the task holds the lock in a way that `excludes` what it waits for.
     #[track_caller]
-    pub(super) fn assert_not_this_task(&self, excludes: impl Fn(Access) -> bool) {
+    pub(super) fn assert_not_this_task(&self, excludes: impl Fn(LockMode) -> bool) {
         let excludes = |held| match held {
-            HeldAs::Exclusive => excludes(Access::Write),
-            HeldAs::Shared => excludes(Access::Read),
+            HeldAs::Exclusive => excludes(LockMode::Write),
+            HeldAs::Shared => excludes(LockMode::Read),
         };
+
+        // A wait for a lock that this thread holds never ends, so it is a panic and not a
+        // deadlock.
         if let Some(location) = lanes::locked_here(&self.queue, excludes) {
             panic!("this thread holds the lock already: it locked it at {location}");
         }
@@ -63,11 +66,11 @@ impl<'a> Hold<'a> {
     /// Begins the hold. Called directly after the lock was taken.
     #[inline]
     #[track_caller]
-    pub(super) fn new(base: &'a LockBase, access: Access) -> Self {
+    pub(super) fn new(base: &'a LockBase, access: LockMode) -> Self {
         let is_first = context::lock_taken();
         let access = match access {
-            Access::Read => HeldAs::Shared,
-            Access::Write => HeldAs::Exclusive,
+            LockMode::Read => HeldAs::Shared,
+            LockMode::Write => HeldAs::Exclusive,
         };
         let location = Location::caller();
         lanes::locked(&base.queue, access, is_first, location);

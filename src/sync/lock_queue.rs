@@ -55,7 +55,7 @@ const HAND_OVER_EVERY: Duration = Duration::from_micros(500);
 
 /// How a thread wants the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Access {
+pub(super) enum LockMode {
     Read,
     Write,
 }
@@ -68,7 +68,7 @@ pub(super) struct LockQueue {
 
 #[derive(Debug)]
 struct LockQueueState {
-    waiters: WaitQueue<Access>,
+    waiters: WaitQueue<LockMode>,
     writers: usize,
     /// The number of waiters that were told to try and have not settled.
     woken: usize,
@@ -95,10 +95,10 @@ impl LockQueue {
 
     /// Returns whether a thread that comes now has to enter the queue without trying.
     #[inline]
-    pub(super) fn bars(&self, access: Access) -> bool {
+    pub(super) fn bars(&self, access: LockMode) -> bool {
         let barring = match access {
-            Access::Read => WRITER | HANDED,
-            Access::Write => HANDED,
+            LockMode::Read => WRITER | HANDED,
+            LockMode::Write => HANDED,
         };
 
         // Relaxed: only fairness depends on it, and a thread that has just unlocked sees the flags
@@ -115,7 +115,7 @@ impl LockQueue {
     /// Returns whether the lock is kept for the first waiter.
     #[inline]
     pub(super) fn is_handed_over(&self) -> bool {
-        self.bars(Access::Write)
+        self.bars(LockMode::Write)
     }
 
     /// Tells the first waiter to try. Called directly after an unlock.
@@ -171,7 +171,7 @@ impl LockQueue {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
-            if state.waiters.front() == Some(&Access::Read) {
+            if state.waiters.front() == Some(&LockMode::Read) {
                 state.tell_first(&mut wakes);
                 self.publish(&state);
             }
@@ -212,7 +212,7 @@ impl LockQueue {
     #[track_caller]
     pub(super) fn acquire<G>(
         &self,
-        access: Access,
+        access: LockMode,
         kind: WaitKind,
         on_cancel: OnCancel,
         mut attempt: impl FnMut() -> Option<G>,
@@ -263,7 +263,7 @@ impl LockQueue {
     }
 
     /// Tries to take the lock for a moment, unless this thread has to enter the queue.
-    fn spin<G>(&self, access: Access, mut attempt: impl FnMut() -> Option<G>) -> Option<G> {
+    fn spin<G>(&self, access: LockMode, mut attempt: impl FnMut() -> Option<G>) -> Option<G> {
         let mut got = None;
         spin(|| {
             // A thread that has to enter the queue waits for wakes of other threads, which take
@@ -279,7 +279,7 @@ impl LockQueue {
     }
 
     /// Puts a waiter into the queue. Returns its position, and whether it has to try once more.
-    fn enter(&self, waiter: &Arc<Waiter>, access: Access) -> (Position, bool) {
+    fn enter(&self, waiter: &Arc<Waiter>, access: LockMode) -> (Position, bool) {
         let mut state = self.state.lock();
         // Invariant 2: only the first waiter has to try after the flags are published.
         let may_try = state.waiters.is_empty();
@@ -289,7 +289,7 @@ impl LockQueue {
     }
 
     /// Takes the waiter out of the queue, and tells others to try where the invariants ask for it.
-    fn leave(&self, waiter: &Arc<Waiter>, position: Position, access: Access, leaving: Leaving) {
+    fn leave(&self, waiter: &Arc<Waiter>, position: Position, access: LockMode, leaving: Leaving) {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state.lock();
@@ -298,22 +298,22 @@ impl LockQueue {
             // Before the waiter is removed, since it asks whether the waiter is first or last.
             state.give_up_hand_over(position, leaving);
             state.waiters.remove(position);
-            if access == Access::Write {
+            if access == LockMode::Write {
                 state.writers -= 1;
             }
 
-            let readers_first = state.waiters.front() == Some(&Access::Read);
+            let readers_first = state.waiters.front() == Some(&LockMode::Read);
             let passes_on = match leaving {
                 // Invariant 4. Where this is a writer, its unlock tells the next waiter.
                 //
                 // fault: reader-tells-no-reader
-                Leaving::Locked => access == Access::Read && readers_first,
+                Leaving::Locked => access == LockMode::Read && readers_first,
                 // Invariant 3. And by invariant 4, readers behind a writer that has gone may read
                 // beside those that hold the lock.
                 //
                 // fault: cancelled-waiter-keeps-its-wake
                 // fault: cancelled-writer-bars-readers
-                Leaving::Cancelled => was_told || access == Access::Write && readers_first,
+                Leaving::Cancelled => was_told || access == LockMode::Write && readers_first,
             };
             if passes_on {
                 state.tell_first(&mut wakes);
@@ -334,8 +334,8 @@ enum Leaving {
 
 impl LockQueueState {
     /// Puts a waiter at the end of the queue.
-    fn join(&mut self, waiter: &Arc<Waiter>, access: Access) -> Position {
-        if access == Access::Write {
+    fn join(&mut self, waiter: &Arc<Waiter>, access: LockMode) -> Position {
+        if access == LockMode::Write {
             self.writers += 1;
         }
         self.waiters.push(waiter.clone(), access)
@@ -374,11 +374,11 @@ impl LockQueueState {
         let mut told = Vec::new();
         for (waiter, access) in self.waiters.iter() {
             // A writer shares the lock with no reader before it, and with no waiter behind it.
-            if *access == Access::Write && !told.is_empty() {
+            if *access == LockMode::Write && !told.is_empty() {
                 break;
             }
             told.push(waiter.clone());
-            if *access == Access::Write {
+            if *access == LockMode::Write {
                 break;
             }
         }
@@ -407,7 +407,7 @@ mod tests {
             state.join(&waiter, access);
             waiter
         };
-        let (first, second) = (join(Access::Read), join(Access::Read));
+        let (first, second) = (join(LockMode::Read), join(LockMode::Read));
         state.tell_first(&mut Wakes::default());
         assert!(first.is_granted() && second.is_granted());
 
@@ -423,9 +423,9 @@ mod tests {
     #[test]
     fn a_downgrade_tells_readers_that_are_first_and_no_writer() {
         let slot = Slot::new();
-        for first in [Access::Read, Access::Write] {
+        for first in [LockMode::Read, LockMode::Write] {
             let queue = LockQueue::new();
-            let waiters = [first, Access::Read].map(|access| {
+            let waiters = [first, LockMode::Read].map(|access| {
                 let waiter = Waiter::new(slot.clone());
                 let mut state = queue.state.lock();
                 state.join(&waiter, access);
@@ -434,7 +434,7 @@ mod tests {
             });
             queue.downgraded();
             let told = waiters.map(|waiter| waiter.is_granted());
-            assert_eq!(told, [first == Access::Read; 2]);
+            assert_eq!(told, [first == LockMode::Read; 2]);
         }
     }
 }

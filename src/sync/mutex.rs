@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use super::MappedMutexGuard;
 use super::guard::show_value;
 use super::hold::{Hold, LockBase};
-use super::lock_queue::Access;
+use super::lock_queue::LockMode;
 use crate::cancel::Cancelled;
 use crate::cancel::context;
 use crate::facade::{DataGuard, DataMutex, const_fn};
@@ -206,7 +206,7 @@ impl<T: ?Sized> Mutex<T> {
         let data = self
             .base
             .queue
-            .acquire(Access::Write, WaitKind::Mutex, on_cancel, || {
+            .acquire(LockMode::Write, WaitKind::Mutex, on_cancel, || {
                 self.data.try_lock()
             })?;
         Ok(self.locked(data))
@@ -219,7 +219,7 @@ impl<T: ?Sized> Mutex<T> {
             mutex: self,
             locked: Some(Locked {
                 data,
-                hold: Hold::new(&self.base, Access::Write),
+                hold: Hold::new(&self.base, LockMode::Write),
             }),
         }
     }
@@ -291,6 +291,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         this: Self,
         f: impl FnOnce(&mut T) -> Option<&mut U>,
     ) -> Result<MappedMutexGuard<'a, U>, Self> {
+        // Kept for the guard that is given back if `f` finds no part.
         let mutex = this.mutex;
         let Locked { data, hold } = this.into_locked();
         match DataGuard::try_map(data, f) {
@@ -320,6 +321,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Locks after [`unlock`](Self::unlock), also in a cancelled scope.
     #[track_caller]
     pub(super) fn lock_again(&mut self) {
+        // Not cancellable: a guard that returns from a wait without its lock would be of no use.
         self.locked = self.mutex.lock_uncancellable().locked;
     }
 }

@@ -108,6 +108,7 @@ impl<T> Promise<T> {
     #[inline]
     #[track_caller]
     pub fn wait(&self) -> Result<&T, Cancelled> {
+        // Fails in a cancelled scope even if there is a value, like every blocking point.
         context::check()?;
         loop {
             if let Some(value) = self.get() {
@@ -147,6 +148,8 @@ impl<T> Promise<T> {
                 || self.is_set(),
             )?;
         }
+
+        // Also after the limit: the value may have come in the last moment.
         Ok(self.get())
     }
 

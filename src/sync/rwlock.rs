@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::hold::LockBase;
-use super::lock_queue::Access;
+use super::lock_queue::LockMode;
 use super::{ReadGuard, WriteGuard};
 use crate::cancel::Cancelled;
 use crate::cancel::context;
@@ -108,7 +108,7 @@ impl<T: ?Sized> RwLock<T> {
         context::check()?;
 
         // Unlike `try_read`, this does not go past a writer that waits.
-        if !self.base.queue.bars(Access::Read) {
+        if !self.base.queue.bars(LockMode::Read) {
             if let Some(data) = self.data.try_read() {
                 return Ok(self.reading(data));
             }
@@ -165,7 +165,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read_uncancellable(&self) -> ReadGuard<'_, T> {
-        if !self.base.queue.bars(Access::Read) {
+        if !self.base.queue.bars(LockMode::Read) {
             if let Some(data) = self.data.try_read() {
                 return self.reading(data);
             }
@@ -210,12 +210,12 @@ impl<T: ?Sized> RwLock<T> {
     fn read_slowly(&self, on_cancel: OnCancel) -> Result<ReadGuard<'_, T>, Cancelled> {
         // A thread may have a second guard to read, unless a writer has come in between.
         self.base
-            .assert_not_this_task(|held| held == Access::Write || self.base.queue.has_writer());
+            .assert_not_this_task(|held| held == LockMode::Write || self.base.queue.has_writer());
 
         let data = self
             .base
             .queue
-            .acquire(Access::Read, WaitKind::Read, on_cancel, || {
+            .acquire(LockMode::Read, WaitKind::Read, on_cancel, || {
                 self.data.try_read()
             })?;
         Ok(self.reading(data))
@@ -230,7 +230,7 @@ impl<T: ?Sized> RwLock<T> {
         let data = self
             .base
             .queue
-            .acquire(Access::Write, WaitKind::Write, on_cancel, || {
+            .acquire(LockMode::Write, WaitKind::Write, on_cancel, || {
                 self.data.try_write()
             })?;
         Ok(self.writing(data))

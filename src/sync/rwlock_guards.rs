@@ -3,7 +3,7 @@
 use super::MappedWriteGuard;
 use super::guard::{guard, show_value};
 use super::hold::{Hold, LockBase};
-use super::lock_queue::Access;
+use super::lock_queue::LockMode;
 use crate::facade::{DataReadGuard, DataReadPart, DataWriteGuard};
 
 /// The value of a [`RwLock`](super::RwLock), or a part of it, to read. Dropping it unlocks.
@@ -50,7 +50,7 @@ impl<'a, T: ?Sized> ReadGuard<'a, T> {
     pub(super) fn new(data: DataReadGuard<'a, T>, base: &'a LockBase) -> Self {
         ReadGuard {
             data: DataReadGuard::map(data, |data| data),
-            hold: Hold::new(base, Access::Read),
+            hold: Hold::new(base, LockMode::Read),
         }
     }
 }
@@ -61,7 +61,7 @@ impl<'a, T: ?Sized> WriteGuard<'a, T> {
     pub(super) fn new(data: DataWriteGuard<'a, T>, base: &'a LockBase) -> Self {
         WriteGuard {
             data,
-            hold: Hold::new(base, Access::Write),
+            hold: Hold::new(base, LockMode::Write),
         }
     }
 

@@ -28,10 +28,10 @@ static ASIDE: PlainMutex<Aside> = PlainMutex::new(Aside {
     coming: 0,
 });
 
-type Job = Box<dyn FnOnce() + Send>;
+type AsideJob = Box<dyn FnOnce() + Send>;
 
 struct Aside {
-    queue: VecDeque<Job>,
+    queue: VecDeque<AsideJob>,
     idle: Vec<Unparker>,
     coming: usize,
 }
@@ -85,12 +85,12 @@ fn run() {
     }
 }
 
-fn next_job() -> Option<Job> {
+fn next_job() -> Option<AsideJob> {
     ASIDE.lock().queue.pop_front()
 }
 
 /// Takes a job, and sees to the next.
-fn take() -> Option<Job> {
+fn take() -> Option<AsideJob> {
     let job = next_job()?;
 
     if let Err(error) = send_thread() {

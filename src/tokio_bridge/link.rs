@@ -26,10 +26,10 @@ use crate::cancel::{CallbackGuard, CancelCause, CancelToken, Node};
 /// assert!(!theirs.is_cancelled());
 /// ```
 #[must_use = "dropping the link ends it"]
-pub struct Link(Kept);
+pub struct Link(LinkState);
 
 /// What a link has to keep.
-enum Kept {
+enum LinkState {
     /// The token was cancelled already.
     Nothing,
     /// The future that wakes the [`Canceller`].
@@ -73,12 +73,12 @@ pub fn token_from(token: &CancellationToken) -> (CancelToken, Link) {
     let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
 
     if poll.is_pending() {
-        return (ours, Link(Kept::From(cancelled)));
+        return (ours, Link(LinkState::From(cancelled)));
     }
 
     // No other thread has the token yet, so none is to be woken.
     ours.node().cancel(cause(), Location::caller());
-    (ours, Link(Kept::Nothing))
+    (ours, Link(LinkState::Nothing))
 }
 
 /// Returns a token of tokio that is cancelled when `token` is, for as long as the [`Link`] lives.
@@ -106,7 +106,7 @@ pub fn token_into(token: &CancelToken) -> (CancellationToken, Link) {
     let cancelled = theirs.clone();
     // The cancel of tokio only wakes tasks, so the cancelling thread may make it.
     let guard = token.on_cancel(move || cancelled.cancel());
-    (theirs, Link(Kept::Into(guard)))
+    (theirs, Link(LinkState::Into(guard)))
 }
 
 /// Cancels a node when it is woken.
@@ -139,9 +139,9 @@ fn cause() -> CancelCause {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0 {
-            Kept::Nothing => "over",
-            Kept::From(_) => "from tokio",
-            Kept::Into(_) => "into tokio",
+            LinkState::Nothing => "over",
+            LinkState::From(_) => "from tokio",
+            LinkState::Into(_) => "into tokio",
         };
         f.debug_tuple("Link").field(&kind).finish()
     }

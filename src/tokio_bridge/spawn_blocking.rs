@@ -68,7 +68,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let call = Arc::new(Call {
+    let call = Arc::new(BlockingCall {
         closure: PlainMutex::new(Some(f)),
     });
     let token = CancelToken::new();
@@ -115,7 +115,7 @@ pub struct SpawnBlocking<T> {
 }
 
 /// The closure, until it begins or is taken back (invariant 3).
-struct Call<F> {
+struct BlockingCall<F> {
     closure: PlainMutex<Option<F>>,
 }
 
@@ -126,7 +126,7 @@ trait Withdraw {
     fn has_begun(&self) -> bool;
 }
 
-impl<F> Withdraw for Call<F> {
+impl<F> Withdraw for BlockingCall<F> {
     fn withdraw(&self) -> bool {
         let closure = self.closure.lock().take();
         let withdrawn = closure.is_some();

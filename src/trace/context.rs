@@ -137,8 +137,8 @@ fn is_ours(span: &Span) -> bool {
         .is_some_and(|metadata| metadata.target() == TARGET)
 }
 
-/// A thread that runs code in a span. The thread must leave it by [`Inside::leave`].
-pub(super) struct Inside {
+/// A thread that runs code in a span. The thread must leave it by [`InsideSpan::leave`].
+pub(super) struct InsideSpan {
     default: DefaultGuard,
     /// The span of the user's around the other has been entered.
     in_users_span: bool,
@@ -147,7 +147,7 @@ pub(super) struct Inside {
     before: Option<Option<Id>>,
 }
 
-impl Inside {
+impl InsideSpan {
     /// Enters `span`, or the span of `context` if the subscriber does not want that one.
     ///
     /// A span of the user's around it is entered first. A layer with a filter that does not want
@@ -169,7 +169,7 @@ impl Inside {
         let entered = span
             .id()
             .filter(|id| tell(|| context.dispatch.enter(id)).is_some());
-        Inside {
+        InsideSpan {
             default,
             in_users_span,
             entered,

@@ -22,10 +22,13 @@ pub(crate) enum FailedHow {
 /// Sends the event of a failure that its group records. The caller is told of it too, so only what
 /// is a fault of the program or of the system is a warning.
 pub(crate) fn failed(how: FailedHow, cause: &dyn Display, after_cancel: bool) {
+    // The cause is the error of the user. It is not formatted if no subscriber asks for it.
     if !is_on() {
         return;
     }
     tell(|| match how {
+        // An error is a result like others, and the report has it. A panic is a fault of the
+        // program, and a refused thread one of the system, so both are warnings.
         FailedHow::Error => debug_event!(%cause, after_cancel, "failed"),
         FailedHow::Panic => warn_event!(%cause, after_cancel, "panicked"),
         FailedHow::NoThread => {
@@ -36,6 +39,8 @@ pub(crate) fn failed(how: FailedHow, cause: &dyn Display, after_cancel: bool) {
 
 /// Whether the subscriber wants the failures of isolated tasks: their text is made for it alone.
 pub(crate) fn wants_failures() -> bool {
+    // The level of an error, the lowest of the three: a subscriber that wants errors gets the
+    // panics as well.
     is_on() && tell(|| tracing::enabled!(target: "taskgroup", Level::DEBUG)) == Some(true)
 }
 

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use tracing::{Level, Span};
 
-use super::context::{Context, Inside};
+use super::context::{Context, InsideSpan};
 use super::is_on;
 use super::site::Site;
 use super::telling::{Silence, contain, is_telling, may_tell};
@@ -67,7 +67,7 @@ impl LeftBehind {
             let _silence = Silence::begin();
             return f();
         }
-        let inside = Inside::enter(&self.context, &self.span);
+        let inside = InsideSpan::enter(&self.context, &self.span);
         f();
         inside.leave(&self.context);
     }

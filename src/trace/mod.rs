@@ -51,6 +51,7 @@ pub(crate) use event::{
 pub(crate) use group::GroupSpan;
 pub(crate) use group::{GroupRun, GroupTrace, OpenedGroup, TracedCancel};
 pub(crate) use left_behind::LeftBehind;
+pub(crate) use site::Site;
 pub(crate) use task::{EndOfTask, SpawnedTask, TaskRun, TaskTrace, beside};
 pub(crate) use telling::{in_destructor, log, thread_ends};
 

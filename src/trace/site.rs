@@ -1,11 +1,11 @@
-//! A place in the source, as spans and events name it.
+//! A place in the source, as spans, events and reports name it.
 
 use std::fmt;
 use std::panic::Location;
 
 /// Displays a place as `file:line`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Site(pub(super) &'static Location<'static>);
+pub(crate) struct Site(pub(crate) &'static Location<'static>);
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

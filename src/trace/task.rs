@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Level, Span};
 
-use super::context::{Context, Inside, innermost, replace_innermost};
+use super::context::{Context, InsideSpan, innermost, replace_innermost};
 use super::is_on;
 use super::site::Site;
 use super::telling::{Silence, contain, is_telling, may_tell};
@@ -50,7 +50,7 @@ pub(crate) struct TaskTrace {
 /// A thread that runs a task with a trace. The thread must end it by [`TaskRun::end`].
 pub(crate) struct TaskRun {
     trace: Arc<TaskTrace>,
-    inside: Option<Inside>,
+    inside: Option<InsideSpan>,
     _silence: Option<Silence>,
     begun: Instant,
     /// From the cancel of the task to its first sight, if it has seen it.
@@ -100,7 +100,7 @@ impl TaskTrace {
         let before = replace_innermost(Some(self.context.clone()));
 
         // A task that the subscriber has spawned is in no span (invariant 4).
-        let inside = (!self.silent).then(|| Inside::enter(&self.context, &self.span));
+        let inside = (!self.silent).then(|| InsideSpan::enter(&self.context, &self.span));
         Box::new(TaskRun {
             inside,
             _silence: self.silent.then(Silence::begin),
@@ -184,8 +184,8 @@ fn sibling() -> Option<Arc<Context>> {
 /// which task of a map spawns the next one depends on the moment.
 #[inline]
 pub(crate) fn beside<T>(f: impl FnOnce() -> T) -> T {
-    struct Ends(bool);
-    impl Drop for Ends {
+    struct RestoreOnDrop(bool);
+    impl Drop for RestoreOnDrop {
         fn drop(&mut self) {
             let _ = BESIDE.try_with(|beside| beside.set(self.0));
         }
@@ -196,7 +196,7 @@ pub(crate) fn beside<T>(f: impl FnOnce() -> T) -> T {
         return f();
     }
     let before = BESIDE.try_with(|beside| beside.replace(true));
-    let _ends = Ends(before.unwrap_or(false));
+    let _ends = RestoreOnDrop(before.unwrap_or(false));
     f()
 }
 

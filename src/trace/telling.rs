@@ -8,10 +8,10 @@ use crate::facade::catch;
 thread_local! {
     // It has a destructor, so it is out of reach in the later destructors of other thread-locals,
     // in which the subscriber is not called.
-    static THREAD: Thread = const { Thread::new() };
+    static THREAD: ThreadFlags = const { ThreadFlags::new() };
 }
 
-struct Thread {
+struct ThreadFlags {
     /// The subscriber is being called, or the task was spawned by it (invariant 4).
     telling: Cell<bool>,
     /// A destructor of the crate runs.
@@ -20,9 +20,9 @@ struct Thread {
     ends: Cell<bool>,
 }
 
-impl Thread {
+impl ThreadFlags {
     const fn new() -> Self {
-        Thread {
+        ThreadFlags {
             telling: Cell::new(false),
             in_destructor: Cell::new(false),
             ends: Cell::new(false),
@@ -30,18 +30,18 @@ impl Thread {
     }
 }
 
-impl Drop for Thread {
+impl Drop for ThreadFlags {
     fn drop(&mut self) {}
 }
 
 /// Sets a flag of this thread, until it is dropped.
 struct Flag {
-    flag: fn(&Thread) -> &Cell<bool>,
+    flag: fn(&ThreadFlags) -> &Cell<bool>,
     before: bool,
 }
 
 impl Flag {
-    fn set(flag: fn(&Thread) -> &Cell<bool>) -> Self {
+    fn set(flag: fn(&ThreadFlags) -> &Cell<bool>) -> Self {
         let before = THREAD.try_with(|thread| flag(thread).replace(true));
         Flag {
             flag,

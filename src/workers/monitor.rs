@@ -60,7 +60,7 @@ struct Monitor {
 
 /// What the looks of one tick found.
 #[derive(Default)]
-struct Found {
+struct Findings {
     /// Workers that sleep, and have lost their places.
     asleep: usize,
     /// Workers that run.
@@ -127,8 +127,8 @@ impl Monitor {
     }
 
     /// Gives back the local batches of `suspects`, and frees the places of suspects that sleep.
-    fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Found {
-        let mut found = Found::default();
+    fn look_at(&mut self, suspects: &[Arc<Worker>]) -> Findings {
+        let mut found = Findings::default();
         for worker in suspects {
             // Invariant 2: the tasks behind a task that takes a tick are for others now.
             worker.give_back();
@@ -155,7 +155,7 @@ impl Monitor {
     }
 
     /// Sends as many workers as this tick calls for. Returns the first refusal.
-    fn send(&mut self, found: Found, progress: bool) -> Option<Refusal> {
+    fn send(&mut self, found: Findings, progress: bool) -> Option<Refusal> {
         self.burst = match (found.asleep, found.awake) {
             (0, 0) => self.burst,
             (_, 0) => (self.burst * 2).min(BURST),

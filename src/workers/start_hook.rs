@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use crate::facade::{catch, error_event};
 use crate::panics::{PanicPayload, log};
 
-type Hook = Box<dyn Fn() + Send + Sync>;
+type StartHookFn = Box<dyn Fn() + Send + Sync>;
 
 /// Decided once: by the call that sets the hook, or by the first thread, which finds that there is
 /// none.
-static HOOK: OnceLock<Option<Hook>> = OnceLock::new();
+static HOOK: OnceLock<Option<StartHookFn>> = OnceLock::new();
 
 /// The error of [`on_worker_start`]: the hook was not set.
 ///
@@ -72,7 +72,7 @@ pub enum WorkerHookError {
 ///
 /// Fails if a hook has been set before, or if a thread for tasks has been started.
 pub fn on_worker_start(hook: impl Fn() + Send + Sync + 'static) -> Result<(), WorkerHookError> {
-    let mut hook: Option<Hook> = Some(Box::new(hook));
+    let mut hook: Option<StartHookFn> = Some(Box::new(hook));
 
     // The hook is left over if the decision was made before.
     let decided = HOOK.get_or_init(|| hook.take());

@@ -28,7 +28,7 @@ fn frame(kind: FrameKind, id: u64, group: u64) -> FrameView {
 }
 
 /// A thread that has slept in a wait.
-fn asleep(kind: WaitKind, object: Object) -> Seen {
+fn asleep(kind: WaitKind, object: Object) -> ReadLane {
     let wait = WaitView {
         kind: kind as u8,
         object,
@@ -42,7 +42,7 @@ fn asleep(kind: WaitKind, object: Object) -> Seen {
         since: 1,
     };
 
-    Seen {
+    ReadLane {
         source: Lane::apart(),
         view: LaneView {
             number: 1,
@@ -57,7 +57,7 @@ fn asleep(kind: WaitKind, object: Object) -> Seen {
     }
 }
 
-impl Seen {
+impl ReadLane {
     fn inside(mut self, frame: FrameView) -> Self {
         self.view.frames.push(frame);
         self
@@ -113,7 +113,7 @@ impl Describe for Batch {
 
 /// The body of the group waits for a task to end. Of the tasks, as many as `members` wait for a
 /// lock that the body holds.
-fn body_and(members: usize, live: usize, is_busy: bool) -> Vec<Seen> {
+fn body_and(members: usize, live: usize, is_busy: bool) -> Vec<ReadLane> {
     let body = asleep(WaitKind::Completion, Object::Group(GROUP))
         .inside(frame(FrameKind::Scope, GROUP, 0))
         .holding(LOCK, HeldAs::Exclusive);
@@ -127,7 +127,7 @@ fn body_and(members: usize, live: usize, is_busy: bool) -> Vec<Seen> {
     std::iter::once(body).chain(members).collect()
 }
 
-fn deadlocks(threads: Vec<Seen>) -> Vec<Vec<usize>> {
+fn deadlocks(threads: Vec<ReadLane>) -> Vec<Vec<usize>> {
     let graph = Graph::of(threads);
     let found = cycles(&graph.needs, &stuck(&graph.needs));
     found.into_iter().map(|cycle| cycle.threads).collect()
@@ -186,7 +186,7 @@ fn a_daemon_that_its_scope_will_cancel_does_not_keep_it() {
 }
 
 /// A reader holds the lock and waits for a later reader, before which a writer is queued.
-fn readers_and_a_writer(beside: Seen) -> Vec<Seen> {
+fn readers_and_a_writer(beside: ReadLane) -> Vec<ReadLane> {
     let first = asleep(WaitKind::Mutex, Object::At(OTHER)).holding(LOCK, HeldAs::Shared);
     let later = asleep(WaitKind::Read, Object::At(LOCK)).holding(OTHER, HeldAs::Exclusive);
     let writer = asleep(WaitKind::Write, Object::At(LOCK));

@@ -7,7 +7,7 @@ use super::{Failure, FailureKind};
 use crate::error::elapsed::Elapsed;
 use crate::error::task_error::TaskError;
 use crate::error::text::{Time, one_line, shortened};
-use crate::error::tree::{Node, holds_report};
+use crate::error::tree::{TreeNode, holds_report};
 use crate::facade::{catch, error_event};
 use crate::panics::{PanicPayload, log};
 
@@ -44,7 +44,7 @@ impl<E: TaskError> Failure<E> {
     }
 
     /// Returns this failure as a part of a drawing, with the notes of its group.
-    pub(in crate::error) fn node(&self, notes: &[&str]) -> Node {
+    pub(in crate::error) fn node(&self, notes: &[&str]) -> TreeNode {
         let mut heading = format!("{} {}", self.origin, self.verb());
 
         // A task that never ran has no time.
@@ -63,7 +63,7 @@ impl<E: TaskError> Failure<E> {
             heading += &format!(" [{note}]");
         }
 
-        let mut node = Node::new(heading);
+        let mut node = TreeNode::new(heading);
         match &self.kind {
             FailureKind::Error(error) => node.add_error(error, error.as_error()),
             FailureKind::Spawn(error) => node.add_error(error, Some(error)),
@@ -113,6 +113,7 @@ impl<E: TaskError> Error for Failure<E> {
         match &self.kind {
             FailureKind::Error(error) => error.as_error(),
             FailureKind::Spawn(error) => Some(error),
+            // The message of a panic is the text of the failure already.
             FailureKind::Panic(_) => None,
         }
     }

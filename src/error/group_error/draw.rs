@@ -9,8 +9,8 @@ use super::GroupError;
 use crate::cancel::Name;
 use crate::error::echo::{ends, links};
 use crate::error::task_error::TaskError;
-use crate::error::text::Site;
-use crate::error::tree::{Node, Outline};
+use crate::error::tree::{Outline, TreeNode};
+use crate::trace::Site;
 
 /// The worst latency to the end is drawn from here on: a reader asks then why the scope took so
 /// long. A scope that was not cancelled has none.
@@ -42,7 +42,7 @@ impl<E: TaskError> GroupError<E> {
         }
     }
 
-    fn node(&self) -> Node {
+    fn node(&self) -> TreeNode {
         let mut heading = "group".to_owned();
 
         // A report made of a bare `Cancelled` has neither a name nor a place.
@@ -61,14 +61,14 @@ impl<E: TaskError> GroupError<E> {
             (n, _) => format!(": {n} failures"),
         };
 
-        let mut node = Node::new(heading);
+        let mut node = TreeNode::new(heading);
         for child in self.nodes() {
             node.add_child(child);
         }
 
         // The cancel is no failure, so it stands behind all of them.
         if let Some(cancelled) = self.cancelled() {
-            node.add_child(Node::new(cancelled.to_string()));
+            node.add_child(TreeNode::new(cancelled.to_string()));
         }
 
         let worst = self.worst_latencies();
@@ -77,14 +77,14 @@ impl<E: TaskError> GroupError<E> {
             .is_some_and(|end| end.latency() >= WORTH_A_LINE)
         {
             // No failure either: the task may be one of those above.
-            node.add_child(Node::new(format!("note: {worst}")));
+            node.add_child(TreeNode::new(format!("note: {worst}")));
         }
         node
     }
 
     /// Returns the nodes of the failures. All echoes of a failure, and theirs in turn, stand right
     /// below it.
-    fn nodes(&self) -> impl Iterator<Item = Node> {
+    fn nodes(&self) -> impl Iterator<Item = TreeNode> {
         let failures = self.failures();
         let links = links(failures);
 

@@ -12,7 +12,7 @@ use crate::lanes::Describe;
 use crate::snapshot::{
     BatchView, GroupView, LARGEST_LISTING, LimitSnapshot, QueuedTask, TokenView,
 };
-use crate::stall::{Claim, SpanView, StallView};
+use crate::stall::{ReportClaim, SpanView, StallView};
 use crate::trace::GroupTrace;
 
 /// Returns the first of `tasks` that no thread has claimed.
@@ -37,7 +37,7 @@ impl Describe for GroupState {
             return self.describe_stall(view);
         }
 
-        if let Some(claim) = into.downcast_mut::<Claim>() {
+        if let Some(claim) = into.downcast_mut::<ReportClaim>() {
             return self.claim_report(claim);
         }
         if let Some(view) = into.downcast_mut::<SpanView>() {
@@ -49,9 +49,14 @@ impl Describe for GroupState {
             return;
         }
 
-        let Some(view) = into.downcast_mut::<GroupView>() else {
-            return;
-        };
+        if let Some(view) = into.downcast_mut::<GroupView>() {
+            self.describe_group(view);
+        }
+    }
+}
+
+impl GroupState {
+    fn describe_group(&self, view: &mut GroupView) {
         let info = self.info();
         view.name.clone_from(&info.name);
         view.location = Some(info.location);

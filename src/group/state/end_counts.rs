@@ -27,6 +27,8 @@ pub(super) struct Outcomes {
 
 impl EndCounts {
     pub(super) fn add(&mut self, end: TaskEnd) {
+        // The roles are counted apart: a scope waits for its tasks first, and then cancels its
+        // daemons.
         match end.role {
             Role::Task => self.tasks += 1,
             Role::Daemon => self.daemons += 1,

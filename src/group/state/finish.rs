@@ -15,7 +15,7 @@ use crate::facade::spin;
 use crate::group::erased::ErasedTask;
 use crate::group::process_counts;
 use crate::group::stopwatch::Timing;
-use crate::group::task_end::Place;
+use crate::group::task_end::RunsInPlace;
 use crate::lanes::Object;
 use crate::waiting::WaitKind;
 use crate::workers::{self, Source};
@@ -152,15 +152,15 @@ impl GroupState {
 
         // The subscriber must not be asked under the lock of the queue. So the caller asks, and
         // comes back with the task that was at home.
-        let place = next.map_or(Place::Elsewhere, |task| task.place());
-        if let (Place::WhereItsSpanIs, Some(task)) = (place, next)
+        let place = next.map_or(RunsInPlace::Elsewhere, |task| task.place());
+        if let (RunsInPlace::WhereItsSpanIs, Some(task)) = (place, next)
             && !at_home.is_some_and(|at_home| at_home.is(task))
         {
             return ForOwner::IfAtHome(task.clone());
         }
 
         // A group without work leaves the list, so that no worker comes to it in vain.
-        if place == Place::Elsewhere {
+        if place == RunsInPlace::Elsewhere {
             if !queue.has_work(self.limit) && queue.listed {
                 queue.listed = false;
                 let source: Arc<dyn Source> = self.clone();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::group_state::GroupState;
 use crate::cancel::{Cancelled, Grace, KeptCanceller};
-use crate::stall::{self, Claim, StallView};
+use crate::stall::{self, ReportClaim, StallView};
 
 /// How many slow callbacks of a group are named.
 const MOST_KEPT: usize = 16;
@@ -67,7 +67,7 @@ impl GroupState {
     }
 
     /// Counts a report. Called under the lock of the list of open groups.
-    pub(super) fn claim_report(&self, claim: &mut Claim) {
+    pub(super) fn claim_report(&self, claim: &mut ReportClaim) {
         self.note_stall();
         claim.is_made = true;
     }

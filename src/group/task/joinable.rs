@@ -19,7 +19,7 @@ use crate::group::state::deferred_drops::DeferredDrops;
 use crate::group::state::held_permits::Lending;
 use crate::group::state::yielding::{TaskWaiter, YieldGuard, YieldedPermits};
 use crate::group::status::TaskStatus;
-use crate::group::task_end::Place;
+use crate::group::task_end::RunsInPlace;
 use crate::trace;
 use crate::waiting::Slot;
 
@@ -118,8 +118,8 @@ where
             return None;
         }
         match self.place() {
-            Place::Anywhere => {}
-            Place::WhereItsSpanIs if self.is_at_home() => {}
+            RunsInPlace::Anywhere => {}
+            RunsInPlace::WhereItsSpanIs if self.is_at_home() => {}
             _ => return None,
         }
 

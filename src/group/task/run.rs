@@ -7,7 +7,7 @@ use super::closure::Closure;
 use super::common::TaskRef;
 use super::record::Task;
 use crate::cancel::actor::TaskIdentity;
-use crate::cancel::context::{self, Inside, InsideInPlace, OwnNode};
+use crate::cancel::context::{self, InsideInPlace, InsideScope, OwnNode};
 use crate::error::{Failure, FailureKind, TaskError};
 use crate::facade::{CountedRef, coerced};
 use crate::group::erased::{ErasedTask, Runnable};
@@ -15,12 +15,12 @@ use crate::group::job::{Claim, Claimed};
 use crate::group::permit_wait::PermitWait;
 use crate::group::status::TaskStatus;
 use crate::group::stopwatch::{Stopwatch, Timing};
-use crate::group::task_end::{Place, Role, TaskEnd};
+use crate::group::task_end::{Role, RunsInPlace, TaskEnd};
 use crate::workers::ThreadName;
 
 /// While it lives, this thread is inside a task.
-enum Entered {
-    Frame(#[allow(dead_code, reason = "its drop leaves the frame")] Inside),
+enum TaskFrame {
+    Frame(#[allow(dead_code, reason = "its drop leaves the frame")] InsideScope),
     InPlace(#[allow(dead_code, reason = "its drop leaves the task")] InsideInPlace),
 }
 
@@ -89,19 +89,19 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
     /// Enters the frame of the task, `this`. While the task has a handle, its frame finds the node
     /// that a cancel through the handle makes.
     #[inline]
-    fn enter(self, this: &ErasedTask) -> Entered {
+    fn enter(self, this: &ErasedTask) -> TaskFrame {
         // A handle may have cancelled the task after it was claimed, and have been dropped since.
         //
         // fault: handle-takes-its-cancel-along
         if !self.word.is_detached() || self.word.is_tokened() {
-            return Entered::Frame(context::enter_lazy(this.to_lazy()));
+            return TaskFrame::Frame(context::enter_lazy(this.to_lazy()));
         }
 
         // The owner is in the scope of its group already when it runs the tasks that are left, and
         // so needs neither a frame nor a reference to the node.
         match context::enter_in_place(self.base()) {
-            Some(in_place) => Entered::InPlace(in_place),
-            None => Entered::Frame(context::enter_task(self.base().clone())),
+            Some(in_place) => TaskFrame::InPlace(in_place),
+            None => TaskFrame::Frame(context::enter_task(self.base().clone())),
         }
     }
 
@@ -128,11 +128,11 @@ impl<E: TaskError> TaskRef<'_, '_, E> {
         failed
     }
 
-    fn place(self) -> Place {
+    fn place(self) -> RunsInPlace {
         if self.common.spec.role == Role::Task {
             self.common.spec.place()
         } else {
-            Place::Elsewhere
+            RunsInPlace::Elsewhere
         }
     }
 
@@ -211,7 +211,7 @@ where
         self.common.spec.identity()
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> RunsInPlace {
         self.task().place()
     }
 

@@ -8,7 +8,7 @@ use crate::cancel::actor::TaskIdentity;
 use crate::cancel::{TaskId, TaskInfo, TokenId};
 use crate::facade::{Mutex, THREAD_FOR_EACH_TASK};
 use crate::group::permit_wait::PermitWait;
-use crate::group::task_end::{Place, Role};
+use crate::group::task_end::{Role, RunsInPlace};
 use crate::trace::{self, SpawnedTask, TaskTrace};
 
 /// The identity of a task, and the options it was spawned with.
@@ -112,14 +112,14 @@ impl TaskSpec {
 
     /// Returns the thread that the task asks for, by its name or its options.
     #[inline]
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> RunsInPlace {
         match &self.extras {
-            None => Place::Anywhere,
+            None => RunsInPlace::Anywhere,
             // There is no other extra, so it has a span.
             Some(extras) if extras.name.is_none() && extras.own_thread.is_none() => {
-                Place::WhereItsSpanIs
+                RunsInPlace::WhereItsSpanIs
             }
-            Some(_) => Place::Elsewhere,
+            Some(_) => RunsInPlace::Elsewhere,
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{
 use std::thread::Thread;
 
 use super::counts::Counts;
-use super::frames::{Frame, Frames, StartMark};
+use super::frames::{ShownFrame, ShownFrames, StartMark};
 use super::held::{HeldAs, HeldCell, HeldObjects};
 use super::version::Version;
 use super::wait::{Object, WaitCell, WaitFlags};
@@ -37,7 +37,7 @@ pub(crate) type OpenGroup = Arc<dyn Describe>;
 /// What one thread shows of itself. See the [module](super).
 pub(crate) struct Lane {
     version: Version,
-    frames: Frames,
+    frames: ShownFrames,
     wait: WaitCell,
     /// The first lock that the thread holds. Apart from the rest: most threads that hold one hold
     /// no other, and a lock must cost little.
@@ -69,7 +69,7 @@ impl Lane {
         pub(super) const fn new() -> Self {
             Lane {
                 version: Version::new(),
-                frames: Frames::new(),
+                frames: ShownFrames::new(),
                 wait: WaitCell::new(),
                 first_lock: HeldCell::new(),
                 looks: PlainU32::new(0),
@@ -139,7 +139,7 @@ impl Lane {
 
     /// Shows a frame until [`pop`](Self::pop). For the owner.
     #[inline(always)]
-    pub(crate) fn push(&self, frame: Frame) {
+    pub(crate) fn push(&self, frame: ShownFrame) {
         // Invariant 1: a reader that sees the frame sees it with the wait of the same moment.
         self.version.change(|| self.frames.push(frame));
     }

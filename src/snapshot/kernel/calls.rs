@@ -4,7 +4,7 @@ use nix::libc;
 
 /// A call of the system.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
+pub(crate) struct SystemCall {
     number: i64,
     pub(crate) name: &'static str,
     first: First,
@@ -23,7 +23,7 @@ macro_rules! calls {
     (@first fd) => { First::Descriptor };
     (@first pid) => { First::Process };
     ($($(#[$attribute:meta])* $name:ident = $number:ident $(of $first:ident)?;)*) => {
-        &[$($(#[$attribute])* Call {
+        &[$($(#[$attribute])* SystemCall {
             number: libc::$number as i64,
             name: stringify!($name),
             first: calls!(@first $($first)?),
@@ -36,7 +36,7 @@ macro_rules! calls {
     clippy::unnecessary_cast,
     reason = "the number of a call has 32 bits on some processors"
 )]
-const CALLS: &[Call] = calls! {
+const CALLS: &[SystemCall] = calls! {
     read = SYS_read of fd;
     write = SYS_write of fd;
     readv = SYS_readv of fd;
@@ -136,25 +136,25 @@ const CALLS: &[Call] = calls! {
 };
 
 /// Returns the call with this number, if it is one in which threads block.
-pub(crate) fn by_number(number: i64) -> Option<Call> {
+pub(crate) fn by_number(number: i64) -> Option<SystemCall> {
     CALLS.iter().copied().find(|call| call.number == number)
 }
 
 /// A call that a thread is in, as `/proc` tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Entered {
+pub(crate) struct EnteredCall {
     pub(crate) number: i64,
     first: u64,
 }
 
-impl Entered {
+impl EnteredCall {
     /// Returns the descriptor that the call is about, if its first argument is one.
-    pub(crate) fn descriptor(self, call: Call) -> Option<i32> {
+    pub(crate) fn descriptor(self, call: SystemCall) -> Option<i32> {
         (call.first == First::Descriptor).then_some(self.first as u32 as i32)
     }
 
     /// Returns the process that the call waits for, if its first argument is one.
-    pub(super) fn process(self, call: Call) -> Option<i32> {
+    pub(super) fn process(self, call: SystemCall) -> Option<i32> {
         let process = self.first as u32 as i32;
         (call.first == First::Process && process > 0).then_some(process)
     }
@@ -162,11 +162,11 @@ impl Entered {
 
 /// Reads `0 0x3 ..`: the number of the call, and its arguments. A thread that is in no call has
 /// none.
-pub(crate) fn parse(text: &str) -> Option<Entered> {
+pub(crate) fn parse(text: &str) -> Option<EnteredCall> {
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok().filter(|number| *number >= 0)?;
     let first = fields.next()?.strip_prefix("0x")?;
-    Some(Entered {
+    Some(EnteredCall {
         number,
         first: u64::from_str_radix(first, 16).ok()?,
     })

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::libc;
 
 use super::Doing;
-use super::calls::{self, Call, Entered, parse};
+use super::calls::{self, EnteredCall, SystemCall, parse};
 use super::descriptors::Sockets;
 
 /// The threads of this process.
@@ -60,7 +60,7 @@ impl Kernel {
 
     /// Returns what a call is about, if the thread is still in the call after that was read. The
     /// descriptor may have been closed and opened again meanwhile.
-    fn target(&mut self, file: &File, before: Entered, call: Call) -> Option<String> {
+    fn target(&mut self, file: &File, before: EnteredCall, call: SystemCall) -> Option<String> {
         if let Some(process) = before.process(call) {
             return Some(format!("process {process}"));
         }
@@ -92,7 +92,7 @@ impl Kernel {
 
 /// Reads which call a thread is in now, from its open file. The file is written anew for each read
 /// at its beginning.
-fn entered(file: &File) -> io::Result<Option<Entered>> {
+fn entered(file: &File) -> io::Result<Option<EnteredCall>> {
     // A number and eight words in hexadecimal digits.
     let mut bytes = [0; 256];
     let length = file.read_at(&mut bytes, 0)?;

@@ -3,11 +3,12 @@
 use std::panic::Location;
 
 use crate::cancel::Name;
-use crate::snapshot::{Holder, Inside, Place, RegionKind, TaskSnapshot, TaskState, holder};
+use crate::snapshot::{Holder, Inside, RegionKind, TaskSnapshot, TaskState, holder};
+use crate::trace::Site;
 
 /// What a laggard does, as far as it is known.
 #[derive(Clone, Debug)]
-pub(super) struct Doing<'a> {
+pub(super) struct LaggardState<'a> {
     state: TaskState,
     /// The blocking point, or the system call.
     what: &'a str,
@@ -24,10 +25,10 @@ pub(super) struct Doing<'a> {
     is_known: bool,
 }
 
-impl<'a> Doing<'a> {
+impl<'a> LaggardState<'a> {
     pub(super) fn of(task: &'a TaskSnapshot, region: Option<Inside>, is_known: bool) -> Self {
         let wait = task.waits();
-        Doing {
+        LaggardState {
             state: task.state(),
             what: wait.map_or("", |wait| wait.what()),
             target: wait.and_then(|wait| wait.target()),
@@ -52,12 +53,12 @@ impl<'a> Doing<'a> {
 }
 
 /// Returns what a laggard does, and what would end it.
-pub(super) fn advice(doing: &Doing<'_>) -> String {
+pub(super) fn advice(doing: &LaggardState<'_>) -> String {
     let mut text = seen(doing);
 
     // The region tells why the cancel does not end the call.
     if let Some(inside) = doing.region {
-        let place = Place(inside.location);
+        let place = Site(inside.location);
         text += &match inside.region {
             RegionKind::Shield => format!(", inside a shield ({place})"),
             RegionKind::WindingDown => format!(", inside winding_down ({place})"),
@@ -70,14 +71,14 @@ pub(super) fn advice(doing: &Doing<'_>) -> String {
     // Where it was told shows which error was thrown away.
     if let (times @ 1.., Some(at)) = doing.told {
         let plural = if times == 1 { "" } else { "s" };
-        let at = Place(at);
+        let at = Site(at);
         text += &format!("; it has seen the cancel {times} time{plural}, last at {at}");
     }
     text + ": " + &to_do(doing)
 }
 
 /// Says what the task does.
-fn seen(doing: &Doing<'_>) -> String {
+fn seen(doing: &LaggardState<'_>) -> String {
     match doing.state {
         TaskState::Foreign => {
             // The kernel names the call; the descriptor tells which of the user's objects it is.
@@ -91,7 +92,7 @@ fn seen(doing: &Doing<'_>) -> String {
         TaskState::Waiting => {
             let mut text = format!("blocked in {}", doing.what);
             if let Some(at) = doing.waits_at {
-                text += &format!(" ({})", Place(at));
+                text += &format!(" ({})", Site(at));
             }
             if let Some(target) = doing.target {
                 text += &format!(", {}", Name(target));
@@ -111,7 +112,7 @@ fn seen(doing: &Doing<'_>) -> String {
 }
 
 /// Says what would end it.
-fn to_do(doing: &Doing<'_>) -> String {
+fn to_do(doing: &LaggardState<'_>) -> String {
     // The regions first: inside of one, the usual advice would not help.
     if doing.is_inside(RegionKind::Callback) {
         return "no scope ends before its callbacks have; let them only set, send or close \
@@ -157,12 +158,13 @@ fn to_do(doing: &Doing<'_>) -> String {
 }
 
 /// Names the call or the type of this crate to use in place of a call of the system.
-fn in_place_of(doing: &Doing<'_>) -> String {
+fn in_place_of(doing: &LaggardState<'_>) -> String {
     const HOOK: &str = "a cancel hook (`with_cancel_hook`)";
 
     // The object tells more than the call: `read` serves sockets, pipes and files alike.
     let target = doing.target.unwrap_or_default();
     let ours = match doing.call() {
+        // Every lock, channel and condition variable waits in this one call.
         "futex" => {
             return format!(
                 "the locks of `sync` and the channels of `channel` in place of others, or {HOOK}"
@@ -171,9 +173,14 @@ fn in_place_of(doing: &Doing<'_>) -> String {
         "nanosleep" | "clock_nanosleep" => Some("`sleep`"),
         "wait4" | "waitid" => Some("`process::Command`"),
         "flock" | "fcntl" => Some("`io::lock_file`"),
+        // An event loop waits for many objects at once, so no single type of this crate can take
+        // its place.
         "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait" => {
             return format!("{HOOK} that wakes the event loop");
         }
+
+        // From here to the pipes the object decides. After them the object is unknown, and the
+        // call has to.
         _ if target.contains("TCP listener") => Some("`net::TcpListener`"),
         _ if target.contains("TCP socket") => Some("`net::TcpStream`"),
         _ if target.contains("UDP socket") => Some("`net::UdpSocket`"),
@@ -200,8 +207,8 @@ fn in_place_of(doing: &Doing<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn running() -> Doing<'static> {
-        Doing {
+    fn running() -> LaggardState<'static> {
+        LaggardState {
             state: TaskState::Running,
             what: "",
             target: None,
@@ -215,8 +222,8 @@ mod tests {
         }
     }
 
-    fn foreign(what: &'static str, target: Option<&'static str>) -> Doing<'static> {
-        Doing {
+    fn foreign(what: &'static str, target: Option<&'static str>) -> LaggardState<'static> {
+        LaggardState {
             state: TaskState::Foreign,
             what,
             target,
@@ -224,8 +231,8 @@ mod tests {
         }
     }
 
-    fn waiting(what: &'static str) -> Doing<'static> {
-        Doing {
+    fn waiting(what: &'static str) -> LaggardState<'static> {
+        LaggardState {
             state: TaskState::Waiting,
             what,
             waits_at: Some(Location::caller()),
@@ -235,8 +242,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn inside(region: RegionKind, doing: Doing<'static>) -> Doing<'static> {
-        Doing {
+    fn inside(region: RegionKind, doing: LaggardState<'static>) -> LaggardState<'static> {
+        LaggardState {
             region: Some(Inside {
                 region,
                 location: Location::caller(),
@@ -248,7 +255,7 @@ mod tests {
 
     /// Asserts that the advice has all these parts.
     #[track_caller]
-    fn says(doing: &Doing<'_>, parts: &[&str]) {
+    fn says(doing: &LaggardState<'_>, parts: &[&str]) {
         let text = advice(doing);
         for part in parts {
             assert!(text.contains(part), "`{part}` is not in: {text}");
@@ -317,20 +324,20 @@ mod tests {
             &running(),
             &["running: it does not look at the cancel", "`checkpoint()?`"],
         );
-        let unknown = Doing {
+        let unknown = LaggardState {
             is_known: false,
             ..running()
         };
         says(&unknown, &["running, or blocked in code that is not ours"]);
 
         let here = Location::caller();
-        let told = Doing {
+        let told = LaggardState {
             told: (3, Some(here)),
             ..running()
         };
-        let place = format!("seen the cancel 3 times, last at {}", Place(here));
+        let place = format!("seen the cancel 3 times, last at {}", Site(here));
         says(&told, &[&place, "return the error"]);
-        let once = Doing {
+        let once = LaggardState {
             told: (1, Some(here)),
             ..running()
         };
@@ -343,17 +350,17 @@ mod tests {
             &waiting("Event::wait"),
             &["blocked in Event::wait (", "a scope of its own"],
         );
-        let told = Doing {
+        let told = LaggardState {
             told: (2, Some(Location::caller())),
             ..waiting("sleep")
         };
         says(&told, &["2 times", "return the error"]);
-        let stubborn = Doing {
+        let stubborn = LaggardState {
             is_cancellable: false,
             ..waiting("Mutex::lock")
         };
         says(&stubborn, &["no cancel ends this wait"]);
-        let end = Doing {
+        let end = LaggardState {
             is_at_scope_end: true,
             ..waiting("the end of the scope")
         };
@@ -363,7 +370,7 @@ mod tests {
     #[test]
     fn a_region_is_named_with_its_place() {
         let shielded = inside(RegionKind::Shield, waiting("Event::wait"));
-        let place = Place(shielded.region.unwrap().location).to_string();
+        let place = Site(shielded.region.unwrap().location).to_string();
         says(&shielded, &["inside a shield", &place, "use `shield_for`"]);
         let foreign_read = foreign("read", Some("fd 3, a pipe"));
         let shielded = inside(RegionKind::Shield, foreign_read.clone());
@@ -395,17 +402,17 @@ mod tests {
 
     #[test]
     fn the_rest_is_named_too() {
-        let dropping = Doing {
+        let dropping = LaggardState {
             state: TaskState::Dropping,
             ..running()
         };
         says(&dropping, &["dropping its values", "destructors"]);
-        let in_place = Doing {
+        let in_place = LaggardState {
             state: TaskState::InPlace,
             ..running()
         };
         says(&in_place, &["on its own thread"]);
-        let in_scope = Doing {
+        let in_scope = LaggardState {
             state: TaskState::InScope,
             ..running()
         };

@@ -15,7 +15,8 @@ use std::panic::Location;
 
 use super::report::{Laggard, StallReport};
 use crate::cancel::{Name, Span};
-use crate::snapshot::{Place, RegionKind, TaskKind};
+use crate::snapshot::{RegionKind, TaskKind};
+use crate::trace::Site;
 
 /// How many tasks at one place are named.
 const MOST_NAMED: usize = 10;
@@ -27,7 +28,7 @@ impl fmt::Display for StallReport {
             write!(f, "`{}` ", Name(name))?;
         }
 
-        write!(f, "({}) ", Place(self.location))?;
+        write!(f, "({}) ", Site(self.location))?;
 
         let since = Span(self.since);
         match (&self.cancelled, self.has_ended) {
@@ -63,7 +64,7 @@ impl fmt::Display for StallReport {
 
         // A callback that has returned is no laggard any more, and may still be the reason.
         for kept in &self.kept {
-            let (place, ran) = (Place(kept.location), Span(kept.ran));
+            let (place, ran) = (Site(kept.location), Span(kept.ran));
             write!(
                 f,
                 "\n  the callback or hook at {place} kept the cancelling thread for {ran}"
@@ -138,7 +139,7 @@ fn draw_alike(alike: &[&Laggard], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return Ok(());
     };
 
-    let place = Place(first.task.location());
+    let place = Site(first.task.location());
     if alike.len() == 1 {
         draw_one(first, f)?;
     } else {
@@ -161,7 +162,7 @@ fn draw_one(laggard: &Laggard, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let task = &laggard.task;
 
     // A thread that runs a callback of the cancel is in no task, mostly.
-    let place = Place(task.location());
+    let place = Site(task.location());
     let is_callback = laggard
         .region
         .is_some_and(|region| region.region == RegionKind::Callback);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::followed::{self, Followed};
-use super::laggards::{self, Found, Groups};
+use super::laggards::{self, FoundLaggard, Groups};
 use super::report::{Laggard, StallReport};
-use super::view::{Claim, SpanView};
+use super::view::{ReportClaim, SpanView};
 use super::{debugger, output};
 use crate::cancel::WorstLatencies;
 use crate::facade;
@@ -126,11 +126,11 @@ impl<'a> Examined<'a> {
 
     /// Whether a block is due: the next about scopes that were reported before, or one that names
     /// tasks that none has named.
-    fn says_something_new(&self, found: &[Found<'_>], due: &[u64]) -> bool {
+    fn says_something_new(&self, found: &[FoundLaggard<'_>], due: &[u64]) -> bool {
         // A scope that is due may have ended since.
         let was_reported = |scope: &Followed| scope.reports != 0;
         let is_reported = |number: &u64| self.followed.get(number).is_some_and(was_reported);
-        let is_new = |found: &Found<'_>| !found.within.iter().any(is_reported);
+        let is_new = |found: &FoundLaggard<'_>| !found.within.iter().any(is_reported);
         let mut due = due.iter().filter_map(|number| self.followed.get(number));
         due.any(|scope| was_reported(scope) || scope.policy == StallPolicy::Abort)
             || found.iter().any(is_new)
@@ -141,7 +141,7 @@ impl<'a> Examined<'a> {
         root: &GroupSnapshot,
         scope: &Followed,
         members: &[u64],
-        found: &[Found<'_>],
+        found: &[FoundLaggard<'_>],
         count: u32,
     ) -> StallReport {
         // Where the kernel does not tell what threads do, the snapshot has a note that says so.
@@ -191,7 +191,7 @@ fn claim(number: u64) -> bool {
         for lane in lanes::all() {
             let found = lane.with_groups(|groups| {
                 let (_, group) = groups.iter().find(|(other, _)| *other == number)?;
-                let mut claim = Claim::default();
+                let mut claim = ReportClaim::default();
                 group.describe(&mut claim);
                 Some(claim.is_made)
             });

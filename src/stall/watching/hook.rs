@@ -9,13 +9,13 @@ use super::report::StallReport;
 use crate::facade::{Mutex, catch, error_event, global};
 use crate::panics::{PanicPayload, log};
 
-type Hook = dyn Fn(&StallReport) + Send + Sync;
+type StallHookFn = dyn Fn(&StallReport) + Send + Sync;
 
 struct Registered {
     id: u64,
     /// It runs on one thread at a time.
     is_running: PlainBool,
-    hook: Box<Hook>,
+    hook: Box<StallHookFn>,
 }
 
 global! {

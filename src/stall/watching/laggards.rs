@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::snapshot::{GroupSnapshot, Inside, RegionKind, Snapshot, TaskSnapshot, TaskState};
 
 /// A task that keeps a scope from ending.
-pub(super) struct Found<'a> {
+pub(super) struct FoundLaggard<'a> {
     pub(super) task: &'a TaskSnapshot,
     /// The group that it belongs to, or that has the callback it runs.
     pub(super) group: &'a GroupSnapshot,
@@ -57,7 +57,7 @@ pub(super) fn find<'a>(
     root: &'a GroupSnapshot,
     snapshot: &'a Snapshot,
     spares: bool,
-) -> Vec<Found<'a>> {
+) -> Vec<FoundLaggard<'a>> {
     let mut search = Search {
         spares,
         is_root: true,
@@ -81,13 +81,13 @@ pub(super) fn find<'a>(
 struct Search<'a> {
     spares: bool,
     is_root: bool,
-    found: Vec<Found<'a>>,
+    found: Vec<FoundLaggard<'a>>,
     /// How many tasks were left out, because they wind down.
     spared: usize,
     /// All groups that were visited, with the groups around each and itself.
     groups: HashMap<u64, (&'a GroupSnapshot, Vec<u64>)>,
     /// Tasks that wait for a task that they run themselves.
-    in_place: Vec<Found<'a>>,
+    in_place: Vec<FoundLaggard<'a>>,
 }
 
 impl<'a> Search<'a> {
@@ -127,7 +127,7 @@ impl<'a> Search<'a> {
             TaskState::Queued => {}
             // What runs in place on its thread is found as a task of its own.
             TaskState::InPlace => {
-                self.in_place.push(Found {
+                self.in_place.push(FoundLaggard {
                     task,
                     group,
                     region: region(inside),
@@ -158,7 +158,7 @@ impl<'a> Search<'a> {
             return;
         }
 
-        self.found.push(Found {
+        self.found.push(FoundLaggard {
             task,
             group,
             region: region(inside),
@@ -194,7 +194,7 @@ impl<'a> Search<'a> {
             self.found.retain(|found| {
                 !(found.task.is_at_scope_end() && std::ptr::eq(found.group, group))
             });
-            self.found.push(Found {
+            self.found.push(FoundLaggard {
                 task,
                 group,
                 region: Some(*callback),

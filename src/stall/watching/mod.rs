@@ -17,5 +17,5 @@ mod watch;
 
 pub use hook::{StallHook, on_stall};
 pub use report::{Laggard, StallReport};
-pub(crate) use view::{Claim, EndedScope, SpanView, StallView};
+pub(crate) use view::{EndedScope, ReportClaim, SpanView, StallView};
 pub(crate) use watch::{ask_after, ended};

@@ -3,8 +3,8 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use super::advice::{self, Doing};
-use super::laggards::Found;
+use super::advice::{self, LaggardState};
+use super::laggards::FoundLaggard;
 use super::view::EndedScope;
 use crate::cancel::{Cancelled, KeptCanceller, TokenId, WorstLatencies};
 use crate::snapshot::{GroupSnapshot, Inside, TaskSnapshot};
@@ -148,9 +148,9 @@ pub struct Laggard {
 }
 
 impl Laggard {
-    pub(super) fn new(found: &Found<'_>, is_known: bool) -> Self {
+    pub(super) fn new(found: &FoundLaggard<'_>, is_known: bool) -> Self {
         let task = found.task;
-        let doing = Doing::of(task, found.region, is_known);
+        let doing = LaggardState::of(task, found.region, is_known);
         Laggard {
             task: task.clone(),
             group: found.group.name().map(str::to_owned),

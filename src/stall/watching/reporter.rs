@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_THREADS: usize = 2;
 
 /// Something for the reporter to do.
-pub(super) enum Job {
+pub(super) enum ReporterJob {
     /// To examine the scopes with these numbers, and report those that stall.
     Examine(Vec<u64>),
     /// To say that a scope has ended at last.
@@ -31,7 +31,7 @@ global! {
 
 #[derive(Default)]
 struct Reporter {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<ReporterJob>,
     threads: usize,
     /// The thread that takes the next job. A thread that is not in charge any more ends after its
     /// job.
@@ -83,7 +83,7 @@ impl Reporter {
 }
 
 /// Hands a job to the reporter, which is started if there is none. Does not wait for it.
-pub(super) fn submit(job: Job) {
+pub(super) fn submit(job: ReporterJob) {
     let mut reporter = REPORTER.lock();
     reporter.jobs.push_back(job);
     let appointed = reporter.appoint();
@@ -168,11 +168,11 @@ fn note_busy(reporter: &mut Reporter, since: Option<Instant>) {
     }
 }
 
-fn do_job(job: Job) {
+fn do_job(job: ReporterJob) {
     match job {
-        Job::Examine(due) => examine::examine(&due),
+        ReporterJob::Examine(due) => examine::examine(&due),
         // The span has been closed.
-        Job::Ended(report) => output::send(&report, &GroupSpan::default()),
+        ReporterJob::Ended(report) => output::send(&report, &GroupSpan::default()),
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     fn a_second_thread_relieves_a_busy_one_and_no_third_comes() {
         let mut reporter = Reporter::default();
         assert_eq!(reporter.appoint(), None);
-        reporter.jobs.push_back(Job::Examine(Vec::new()));
+        reporter.jobs.push_back(ReporterJob::Examine(Vec::new()));
         assert_eq!(reporter.appoint(), Some(1));
         assert_eq!(reporter.appoint(), None);
 

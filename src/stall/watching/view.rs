@@ -27,7 +27,7 @@ pub(crate) struct StallView {
 
 /// Counts a group as reported, in the description of the group (invariant 2).
 #[derive(Debug, Default)]
-pub(crate) struct Claim {
+pub(crate) struct ReportClaim {
     /// Set by the group.
     pub(crate) is_made: bool,
 }

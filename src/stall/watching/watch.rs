@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::followed::{WATCH, take_out};
 use super::pace::pause;
 use super::report::StallReport;
-use super::reporter::{self, Job};
+use super::reporter::{self, ReporterJob};
 use super::seen::Seen;
 use super::view::EndedScope;
 use crate::cancel::{Alarm, NEVER, TokenId, arm, decode, encode};
@@ -86,7 +86,7 @@ fn look() -> Option<Instant> {
 
     // The locks of the reporter are taken with no other held.
     if !due.is_empty() {
-        reporter::submit(Job::Examine(due));
+        reporter::submit(ReporterJob::Examine(due));
     }
     reporter::relieve();
     next
@@ -103,7 +103,7 @@ pub(crate) fn ended(scope: EndedScope) -> Duration {
     // The block was about the outermost scope, and so is its end.
     if head == scope.number {
         let report = StallReport::of_end(scope, took, followed.reports);
-        reporter::submit(Job::Ended(Box::new(report)));
+        reporter::submit(ReporterJob::Ended(Box::new(report)));
     }
     took
 }

@@ -6,7 +6,7 @@ use std::panic::Location;
 
 use super::{FIRING, Fired, HOOKED, HookPointer, Marked, Slot};
 use crate::facade::{self, Ordering, Payload, catch};
-use crate::lanes::{self, Frame, FrameKind};
+use crate::lanes::{self, FrameKind, ShownFrame};
 
 impl Slot {
     /// Runs the hook that the slot had when it was marked. It is called once for a mark. `on_panic`
@@ -77,14 +77,14 @@ impl Slot {
         hook: &(dyn Fn() + Send + Sync),
         f: impl FnOnce() -> T,
     ) -> T {
-        struct Withdraw<'a>(&'a Slot);
-        impl Drop for Withdraw<'_> {
+        struct UnhookOnDrop<'a>(&'a Slot);
+        impl Drop for UnhookOnDrop<'_> {
             fn drop(&mut self) {
                 self.0.unhook();
             }
         }
 
-        let _shown = lanes::push(Frame {
+        let _shown = lanes::push(ShownFrame {
             kind: FrameKind::Hook,
             id: 0,
             group: 0,
@@ -100,7 +100,7 @@ impl Slot {
 
         // From here on a mark runs the hook. After a mark that came before, this thread runs it.
         let marked = self.publish(HOOKED);
-        let _withdraw = Withdraw(self);
+        let _withdraw = UnhookOnDrop(self);
         if marked {
             // Relaxed: only this thread lets another run follow.
             // fault: late-hook-runs-unsaid

@@ -45,6 +45,8 @@ impl Spins {
         };
 
         self.skip.store(skip, Relaxed);
+
+        // Kept apart from `skip`, which counts down: the next spin in vain doubles this one.
         self.skipped.store(skip, Relaxed);
         paid
     }
