@@ -27,10 +27,20 @@ use taskgroup_examples::{left_behind, println};
 #[derive(Parser)]
 struct Options {
     /// How many tasks count
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = clap::value_parser!(u64).range(1..=1000),
+    )]
     tasks: u64,
     /// How far each of them counts
-    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 500_000,
+        value_parser = clap::value_parser!(u64).range(1..1 << 40),
+    )]
     count: u64,
 }
 

@@ -29,7 +29,13 @@ struct Options {
     #[command(flatten)]
     site: Site,
     /// Requests at once
-    #[arg(short, long, value_name = "N", default_value_t = 30, value_parser = RangedU64ValueParser::<usize>::new().range(1..=200))]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 30,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=200),
+    )]
     max_requests: usize,
     /// Print the outcome of each flag
     #[arg(short, long)]

@@ -25,7 +25,13 @@ use taskgroup_examples::{left_behind, seconds};
 #[derive(Parser)]
 struct Options {
     /// How many run at once
-    #[arg(short = 'P', long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    #[arg(
+        short = 'P',
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000),
+    )]
     at_once: usize,
     /// How long a command may take to end after a SIGTERM
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]

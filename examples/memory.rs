@@ -26,7 +26,12 @@ use taskgroup_examples::{LogChart, println, resident, save_svg, settled};
 #[derive(Parser)]
 struct Options {
     /// How many tasks block at once.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000], value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [1, 10, 100, 1_000, 10_000],
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+    )]
     counts: Vec<usize>,
     /// The file for the plot [default: beside the executable].
     #[arg(long)]

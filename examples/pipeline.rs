@@ -31,7 +31,13 @@ struct Options {
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// How many lines are signed at once
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000),
+    )]
     workers: usize,
     /// The stage that is to fail
     #[arg(long, value_name = "STAGE")]

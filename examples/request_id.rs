@@ -20,7 +20,12 @@ use taskgroup_examples::println;
 #[derive(Parser)]
 struct Options {
     /// How many requests come
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+    )]
     requests: u32,
 }
 

@@ -20,7 +20,10 @@ use taskgroup_examples::{left_behind, println};
 struct Options {
     /// Numbers that may be prime. The default numbers take a second or more each: a prime, and the
     /// square of a prime.
-    #[arg(default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969], value_parser = clap::value_parser!(u64).range(2..1 << 62))]
+    #[arg(
+        default_values_t = [999_999_999_999_999_989, 999_999_874_000_003_969],
+        value_parser = clap::value_parser!(u64).range(2..1 << 62),
+    )]
     numbers: Vec<u64>,
 }
 

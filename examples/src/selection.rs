@@ -17,7 +17,12 @@ pub struct Selection {
     #[arg(short, long)]
     every: bool,
     /// No more than N flags
-    #[arg(short, long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..),
+    )]
     limit: Option<usize>,
 }
 
