@@ -59,6 +59,7 @@ mod callback;
 mod cancel;
 mod channel;
 mod channel_clock;
+mod channel_select;
 mod completions;
 mod failure;
 mod graceful;
@@ -74,8 +75,13 @@ mod scoped;
 mod stall;
 mod support;
 mod sync;
+mod sync_barrier;
+mod sync_condvar;
+mod sync_locks;
+mod sync_permits;
 mod wait;
 mod worker;
+mod worker_limit;
 
 pub use support::never_seen;
 
@@ -91,6 +97,7 @@ pub fn all() -> Vec<Model> {
         graceful::models,
         blocking::models,
         worker::models,
+        worker_limit::models,
         scope::models,
         scoped::models,
         stall::models,
@@ -100,7 +107,12 @@ pub fn all() -> Vec<Model> {
         map::models,
         completions::models,
         sync::models,
+        sync_permits::models,
+        sync_locks::models,
+        sync_condvar::models,
+        sync_barrier::models,
         channel::models,
+        channel_select::models,
         programs::models,
         channel_clock::models,
     ]

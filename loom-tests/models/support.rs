@@ -139,3 +139,9 @@ impl Note {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+pub(super) fn until_waiting(primitive: &impl std::fmt::Debug, count: usize) {
+    while !format!("{primitive:?}").contains(&format!("waiting: {count}")) {
+        loom::thread::yield_now();
+    }
+}
