@@ -281,12 +281,17 @@ fn limited(option: &str, limit: u64) -> Command {
 #[track_caller]
 pub(crate) fn path_of(test: &str) -> String {
     let file = std::path::Path::new(std::panic::Location::caller().file());
-    // A file beside others in a folder is a module of the folder's test binary.
-    let is_module = file.parent().and_then(|folder| folder.file_name()) != Some("tests".as_ref());
-    match file.file_stem().and_then(|stem| stem.to_str()) {
-        Some(module) if is_module && module != "main" => format!("{module}::{test}"),
-        _ => test.to_owned(),
-    }
+    let parts: Vec<_> = file.iter().filter_map(|part| part.to_str()).collect();
+    let below = parts.iter().rposition(|part| *part == "tests").unwrap_or(0) + 1;
+
+    // A file of a folder is a module of the folder's test binary. The first part names the binary.
+    let modules = parts[below..].iter().skip(1);
+    let modules = modules.map(|part| part.trim_end_matches(".rs"));
+    let path: Vec<_> = modules
+        .filter(|module| *module != "main")
+        .chain([test])
+        .collect();
+    path.join("::")
 }
 
 #[track_caller]
