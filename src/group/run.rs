@@ -17,10 +17,10 @@ use super::stopwatch::{Stopwatch, Timing};
 use crate::cancel::actor::{Actor, Part};
 use crate::cancel::context::InsideScope;
 use crate::cancel::{CancelToken, Cancelled, Node, Observer, OwnedBy, TokenId, context, current};
-use crate::error::{FailureKind, GroupError, Origin, TaskError};
+use crate::error::{Failure, FailureKind, GroupError, Origin, TaskError};
 use crate::facade::{Contained, Mutex, Payload, catch};
 use crate::lanes::{self, FrameKind, Pushed, ShownFrame};
-use crate::panics::{PanicPayload, drop_contained};
+use crate::panics::PanicPayload;
 use crate::trace::{GroupRun, GroupTrace, OpenedGroup};
 
 impl TaskGroup<'_, '_> {
@@ -349,10 +349,8 @@ fn report<T, E: TaskError>(
         Body::Cancelled(cancelled) => cut.or(if failed { None } else { Some(cancelled) }),
         Body::Panicked(panic) => {
             // A destructor that panics must not hide the panic of the body.
-            for failure in failures.take(state.node(), name, cut).into_failures() {
-                failure.log_hidden();
-                drop_contained("failure that a panic hides", failure);
-            }
+            let hidden = failures.take(state.node(), name, cut).into_failures();
+            hidden.into_iter().for_each(Failure::drop_hidden);
             drop(shown);
             end_trace("panicked");
             if state.has_stalled() {

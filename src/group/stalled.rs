@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::state::group_state::GroupState;
 use crate::cancel::Name;
-use crate::error::{GroupError, TaskError};
+use crate::error::{Failure, GroupError, TaskError};
 use crate::facade::error_event;
 use crate::panics::{drop_contained, log};
 use crate::stall::{EndedScope, StallPolicy, ended};
@@ -35,13 +35,10 @@ pub(super) fn conclude<T, E: TaskError>(
     match result {
         // Contained, since a panic of a destructor would take the place of the one below.
         Ok(value) => drop_contained("value of a scope that stalled", value),
-        Err(error) => {
-            for failure in error.into_failures() {
-                // The panic hides the report, so the log gets the failures.
-                failure.log_hidden();
-                drop_contained("failure that a panic hides", failure);
-            }
-        }
+        Err(error) => error
+            .into_failures()
+            .into_iter()
+            .for_each(Failure::drop_hidden),
     }
     panic!("{}", text.0);
 }

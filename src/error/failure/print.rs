@@ -9,7 +9,7 @@ use crate::error::task_error::TaskError;
 use crate::error::text::{Time, one_line, shortened};
 use crate::error::tree::{TreeNode, holds_report};
 use crate::facade::{catch, error_event};
-use crate::panics::{PanicPayload, log};
+use crate::panics::{PanicPayload, drop_contained, log};
 
 impl<E> Failure<E> {
     /// Returns the verb of a sentence about this failure.
@@ -27,6 +27,15 @@ impl<E: TaskError> Failure<E> {
     pub(crate) fn log_hidden(&self) {
         let text = self.text();
         log(|| error_event!("a panic of the same group hides this failure: {text}"));
+    }
+
+    /// Logs the failure, which a panic of its group hides, and drops it.
+    pub(crate) fn drop_hidden(self) {
+        self.log_hidden();
+
+        // Contained, and before the panic goes on: a destructor that panics while another panic
+        // unwinds would abort the process.
+        drop_contained("failure that a panic hides", self);
     }
 
     /// Returns the drawing of the failure. The text of an error is the user's code: if it panics,

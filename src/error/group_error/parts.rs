@@ -3,7 +3,6 @@
 use super::{Failures, GroupError, Report};
 use crate::error::failure::{Failure, FailureKind};
 use crate::error::task_error::TaskError;
-use crate::panics::drop_contained;
 
 impl<E> GroupError<E> {
     /// Divides the report into the failures for which `pred` is true and the rest.
@@ -157,12 +156,7 @@ impl<E: TaskError> GroupError<E> {
         // The panic is raised below, so it needs no log.
         let mut failures = self.into_failures();
         let panicked = failures.remove(first);
-        for failure in failures {
-            failure.log_hidden();
-            // Dropped here and not by the unwinding, where a destructor that panics would abort the
-            // process.
-            drop_contained("failure that a panic hides", failure);
-        }
+        failures.into_iter().for_each(Failure::drop_hidden);
 
         // Last, since it does not return: what the panic hides has been logged and dropped.
         match panicked.into_kind() {
