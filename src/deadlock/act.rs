@@ -150,6 +150,7 @@ pub(super) fn report(deadlock: &Deadlock) {
             let panic = PanicPayload::new(payload);
             log(|| error_event!(panic = panic.message(), "the hook of a deadlock panicked"));
         }
+
         // If it was taken back meanwhile, this is the last of it, and drops what it captured.
         drop_contained("deadlock hook", hook);
     }

@@ -137,6 +137,7 @@ pub(super) fn have_looked(mut suspects: Vec<Suspect>) -> Vec<Suspect> {
             suspects.retain(has_looked);
             return suspects;
         }
+
         // A look that had begun before counts for nothing, so one wake may not be enough.
         thread::sleep(AGAIN);
     }
@@ -172,6 +173,7 @@ mod tests {
             });
             let lane = begins.recv().expect("the thread has begun");
             let tested = catch_unwind(AssertUnwindSafe(|| test(lane, &granted)));
+
             // Also after a failure, which would wait for the thread for ever.
             granted.store(2, SeqCst);
             sleeper.thread().unpark();
@@ -213,6 +215,7 @@ mod tests {
         beside_a_sleeper(|lane, granted| {
             let first = asleep(lane);
             granted.store(1, SeqCst);
+
             // The look ends the first wait, and the second begins.
             have_looked(vec![asleep(lane)]);
             asleep(lane);
@@ -250,6 +253,7 @@ mod tests {
             let mut first = Graph::read();
             let mut threads = first.threads.iter();
             let thread = threads.position(|seen| std::ptr::eq(seen.source, lane));
+
             // An edge that was read and is not there: the wait is for an event.
             let thread = thread.expect("the thread lives");
             first.needs[thread] = Some(Need::one(vec![thread]));

@@ -142,6 +142,7 @@ fn share_note(graph: &Graph, wait: &WaitView) -> Option<String> {
             let there = graph.sleepers_at(barrier);
             Some(format!("{there} of {of} threads are at the barrier"))
         }
+
         // Permits have no owners, and the semaphore itself must not be looked at: it may be gone.
         (WaitKind::Semaphore, _) if of != 0 => Some(format!(
             "{taken} of {of} permits were taken when the wait began"

@@ -37,6 +37,7 @@ impl fmt::Display for Deadlock {
         for thread in &self.threads {
             thread.draw(f, "")?;
         }
+
         // The tail may be long: half of a program can wait for one deadlock.
         if !self.tail.is_empty() {
             write!(f, "\n  {} more wait for them:", self.tail.len())?;

@@ -135,6 +135,7 @@ impl Graph {
                 let holders = self.holders.entry(held.object).or_default();
                 holders.push((thread, held.access));
             }
+
             // Only sleepers: a thread that is about to wait may still take the lock.
             if let Some((kind, wait)) = seen.asleep() {
                 if let Object::At(object) = wait.object {
@@ -287,6 +288,7 @@ impl Graph {
             let Some((_, wait)) = asleep.filter(|_| seen.insert(at)) else {
                 continue;
             };
+
             // The end of a scope inside a daemon waits for tasks that the cancel comes to as well.
             if let Some(inner) = self.ends(at) {
                 open.extend(self.members_of(inner).iter().map(|(member, _)| *member));
@@ -423,6 +425,7 @@ impl Graph {
         let mut at = Some((thread, self.threads[thread].view.frames.len()));
         while let Some((thread, depth)) = at {
             let frames = self.threads[thread].view.frames.iter().take(depth);
+
             // Regions and callbacks are inside of the scope around them.
             let inner = frames
                 .enumerate()
@@ -435,6 +438,7 @@ impl Graph {
                 }
                 _ => {
                     around.push((frame.group, frame.kind));
+
                     // Goes on outside of the scope that opened the group of the task. Each step
                     // goes out in the tree of groups; a torn reading must not go round for ever.
                     let opened = self.opening(frame.group);

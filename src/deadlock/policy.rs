@@ -75,6 +75,7 @@ impl DeadlockPolicy {
             let found = all.find(|(_, _, name)| *name == text);
             if found.is_none() {
                 log(|| warn_event!(text, "{VARIABLE} has no such policy"));
+
                 // Few runs of tests have a subscriber.
                 write_to_stderr(&format!("taskgroup: {VARIABLE} has no policy {text:?}\n"));
             }

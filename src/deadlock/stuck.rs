@@ -129,6 +129,7 @@ fn reachable(edges: &[Vec<usize>], from: &[usize]) -> Vec<usize> {
     let mut seen = vec![false; edges.len()];
     let mut open = from.to_vec();
     let mut found = Vec::new();
+
     // Not the roots themselves, unless an edge leads back to them.
     while let Some(at) = open.pop() {
         for next in &edges[at] {
@@ -255,6 +256,7 @@ mod tests {
             })
         };
         assert_eq!(found(&[beside(vec![2]), one(&[0]), None]), []);
+
         // Beside each other they are no cycle of their own.
         assert_eq!(
             found(&[beside(vec![2]), one(&[1]), beside(vec![0])]),

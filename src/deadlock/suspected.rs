@@ -93,6 +93,7 @@ pub(super) fn look() {
         }
         let long = quiet.since.map_or(Duration::ZERO, |since| since.elapsed());
         let asked = quiet.asked.iter().min().copied();
+
         // One report for one state. The state is kept while nothing moves.
         let is_new = !state.is_empty() && quiet.reported != state;
         is_new && asked.is_some_and(|asked| long >= asked)

@@ -152,6 +152,7 @@ impl fmt::Display for Disconnected {
                     "an end of the channel was dropped by {task}, which did not end well"
                 )
             }
+
             // Threads outside of tasks drop ends too; of these only a panic is known.
             None if !self.ended_well() => {
                 f.write_str("an end of the channel was dropped by a panic")

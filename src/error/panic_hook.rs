@@ -126,6 +126,7 @@ fn print(name: &str, info: &PanicHookInfo<'_>, captured: &Backtrace) {
         Some(_) => {
             let _ = writeln!(text, "stack backtrace:\n{}", Backtrace::force_capture());
         }
+
         // std says this once in a process, too.
         None if !TOLD.swap(true, Relaxed) => {
             text +=

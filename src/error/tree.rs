@@ -86,6 +86,7 @@ impl TreeNode {
 
         for line in text.lines() {
             self.lines.push(format!("{label}{}", Escaped(line)));
+
             // Further lines stand to the right of the column in which labels begin.
             label = Cow::Owned(" ".repeat(label.len().max(ASIDE.len())));
         }
@@ -413,6 +414,7 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
             let mut report = failed_group(first);
             for _ in 1..depth {
                 let error = nest(report);
+
                 // As the end of a task does.
                 let kind = FailureKind::Error(error);
                 let traces = kind.traces();

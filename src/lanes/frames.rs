@@ -296,6 +296,7 @@ impl ShownFrames {
 
         if let Some(nanos) = to_sight(cell.group.load(Relaxed)) {
             cell.to_sight.store(nanos, Relaxed);
+
             // The owner alone reads the time; the order is for the count that shares the word.
             cell.told.store(told | HAS_SEEN, Release);
         }
@@ -378,6 +379,7 @@ impl ShownFrames {
             let rest = depth - views.len();
             let before = views.len();
             views.extend(at.frames.iter().take(rest).filter_map(FrameCell::view));
+
             // A torn read: the version has changed, and the reader tries again.
             if views.len() - before < rest.min(PIECE) {
                 break;

@@ -136,6 +136,7 @@ impl HeldObjects {
                     pair[0].object.store(next.object, Release);
                 }
             }
+
             // The last has moved, or is removed itself.
             if let Some(cell) = shown.last() {
                 cell.clear();
@@ -318,6 +319,7 @@ mod tests {
         let add = |object| held.add(object, HeldAs::Shared, 0, here());
         (1..=SHOWN + 2).for_each(add);
         assert_eq!(objects(&held).len(), SHOWN);
+
         // The last two are not shown, and a shown one goes first.
         held.remove(1, Some(here()));
         assert_eq!(objects(&held).len(), SHOWN - 1);

@@ -188,6 +188,7 @@ mod tests {
         for _ in 0..THREADS {
             thread::spawn(|| assert!(mine().is_some())).join().unwrap();
         }
+
         // Other tests have threads too.
         assert!(MADE.load(Relaxed) - before < THREADS / 2);
     }

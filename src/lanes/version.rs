@@ -54,6 +54,7 @@ impl Version {
             }
 
             let value = read();
+
             // fault: version-is-looked-at-before-the-data
             acquire_fence(); // between the data and the second look
             // fault: torn-data-is-kept

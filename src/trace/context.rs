@@ -91,6 +91,7 @@ impl Context {
 
         let is_here = || {
             let current = self.dispatch.current_span();
+
             // A subscriber that does not say which span is current may still see one.
             current.is_known() && current.id() == self.around.id().as_ref()
         };

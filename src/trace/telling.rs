@@ -164,6 +164,7 @@ mod tests {
                 assert!(may_tell() && tell(|| ()).is_some());
                 thread_ends();
                 assert!(!may_tell() && tell(|| ()).is_none());
+
                 // Spans that were entered before are still left.
                 assert!(contain(|| ()).is_some());
             });

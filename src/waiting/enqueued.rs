@@ -124,6 +124,7 @@ impl<'a, S> Enqueued<'a, S> {
         {
             let mut state = self.lock.lock();
             let granted = self.waiter.grant();
+
             // fault: wait-settles-after-the-look
             match granted {
                 // Invariant 3.

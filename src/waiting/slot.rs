@@ -209,6 +209,7 @@ impl Slot {
         loop {
             let firing = if word & HOOKED != 0 { FIRING } else { 0 };
             let marked = word | CANCEL | firing;
+
             // AcqRel (invariant 1): acquires the writes that the owner published (its hook),
             // releases the cancel to the owner.
             match self.0.word.compare_exchange_weak(
@@ -319,6 +320,7 @@ impl Slot {
                 Some(limit) => facade::park_timeout(limit),
             }
             shown.begin_look();
+
             // fault: late-mark-is-missed
             // fault: every-wake-is-believed
             marked = returns && self.is_marked();

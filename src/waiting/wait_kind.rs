@@ -218,6 +218,7 @@ mod tests {
                 Ok(())
             })
         });
+
         // A daemon that goes on when it is told to end.
         records(WaitKind::ScopeEnd, line!() + 2, || {
             let test = crate::current_token().expect("the test runs under one");

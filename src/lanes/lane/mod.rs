@@ -109,6 +109,7 @@ impl Lane {
         // Under a version, like in `give_back`.
         self.version.change(|| {
             self.system.store(system, Relaxed);
+
             // Release: a reader that sees the number sees the thread.
             self.number.store(number, Release);
         });

@@ -97,6 +97,7 @@ fn seen(doing: &LaggardState<'_>) -> String {
             if let Some(target) = doing.target {
                 text += &format!(", {}", Name(target));
             }
+
             // The laggard may only wait for another task, which is named then.
             for held in doing.held_by {
                 text += &format!(", {}", holder(held));

@@ -309,6 +309,7 @@ pub(super) fn join_block(due: &[u64], members: &[u64], head: u64) {
             if due.contains(number) {
                 scope.is_examined = false;
                 scope.reports = reports;
+
                 // Without others they have all ended meanwhile.
                 scope.next = next.or_else(|| now.checked_add(scope.interval()));
             }

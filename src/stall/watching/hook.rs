@@ -169,6 +169,7 @@ mod tests {
                 assert_eq!((bad.load(SeqCst), good.load(SeqCst)), (round, round));
             }
         }
+
         // Without the other the report is not taken, unless a hook of another test has.
         call_all(&report);
         assert_eq!((bad.load(SeqCst), good.load(SeqCst)), (3, 2));

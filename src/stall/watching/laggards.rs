@@ -134,6 +134,7 @@ impl<'a> Search<'a> {
                     within: within.to_vec(),
                 });
             }
+
             // It waits for a scope, and the laggards of that scope are the reason.
             TaskState::InScope if !task.groups().is_empty() => {
                 for inner in task.groups() {

@@ -134,6 +134,7 @@ fn run(number: u64) {
         if let Some(job) = reporter.jobs.pop_front() {
             note_busy(&mut reporter, Some(Instant::now()));
             drop(reporter);
+
             // Invariant 4: without a lock.
             do_job(job);
             idle_since = Instant::now();
@@ -152,6 +153,7 @@ fn run(number: u64) {
             reporter.in_charge = None;
             return;
         }
+
         // Under the lock, so that a job that comes before the park wakes it.
         if let Some(in_charge) = &mut reporter.in_charge {
             in_charge.unparker = Some(Unparker::current());
@@ -192,6 +194,7 @@ mod tests {
         assert!(long.is_some(), "the clock has run for longer");
         note_busy(&mut reporter, long);
         assert_eq!(reporter.appoint(), Some(2));
+
         // Hooks keep both.
         note_busy(&mut reporter, long);
         assert_eq!((reporter.appoint(), reporter.threads), (None, MOST_THREADS));

@@ -45,6 +45,7 @@ impl Seen {
             (None, Some(deadline)) if deadline <= now && can_stall(deadline) => {
                 self.stalling.push((number, deadline, view));
             }
+
             // A scope that may stall later: one look after its deadline is enough.
             (None, Some(deadline)) if can_stall(deadline) => {
                 let look = deadline.checked_add(pause(view.after));

@@ -29,6 +29,7 @@ impl Slot {
             if word & FIRING != 0 {
                 return Fired::Busy;
             }
+
             // Acquire: the hook, and the end of the run before this one.
             match self.0.word.compare_exchange_weak(
                 word,
@@ -60,6 +61,7 @@ impl Slot {
         let fired = self.0.hook.with(|hook| {
             // SAFETY: FIRING was set in the exchange that saw HOOKED, for this run; see the type.
             let hook = unsafe { *hook };
+
             // SAFETY: as above.
             catch(|| hook.map(|hook| unsafe { (*hook)() }))
         });
@@ -106,6 +108,7 @@ impl Slot {
             // fault: late-hook-runs-unsaid
             self.0.word.fetch_or(FIRING, Ordering::Relaxed);
             let _firing = Firing(self);
+
             // fault: late-hook-is-not-run
             hook();
         }
@@ -119,6 +122,7 @@ impl Slot {
         // fault: withdraw-does-not-wait
         while word & FIRING != 0 {
             facade::park();
+
             // Acquire, as above.
             word = self.0.word.load(Ordering::Acquire);
         }
