@@ -36,7 +36,7 @@ mod spins;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
@@ -291,15 +291,8 @@ impl Slot {
                 break Woken::Marked;
             }
 
-            let limit = match until() {
-                None => None,
-                Some(until) => match until
-                    .checked_duration_since(facade::now())
-                    .filter(|left| !left.is_zero())
-                {
-                    Some(left) => Some(left),
-                    None => break Woken::TimedOut,
-                },
+            let Some(limit) = time_left(until()) else {
+                break Woken::TimedOut;
             };
 
             // Only once the thread is sure to park does it give its place among the workers away.
@@ -353,6 +346,18 @@ impl Slot {
         shown.stamp();
         f()
     }
+}
+
+/// Returns how long a wait until `until` may last; a wait without an end has no limit. Returns
+/// `None` once the instant has passed.
+#[inline]
+fn time_left(until: Option<Instant>) -> Option<Option<Duration>> {
+    let Some(until) = until else {
+        return Some(None);
+    };
+
+    let left = until.checked_duration_since(facade::now())?;
+    (!left.is_zero()).then_some(Some(left))
 }
 
 impl fmt::Debug for Slot {

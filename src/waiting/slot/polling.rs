@@ -20,7 +20,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::super::shown_wait::ShownWait;
-use super::{OnCancel, POLLING, Slot, WaitFor, Woken};
+use super::{OnCancel, POLLING, Slot, WaitFor, Woken, time_left};
 use crate::facade::{self, Ordering, Waker};
 use crate::workers::{self, Refusal};
 
@@ -76,15 +76,8 @@ impl Slot {
                 break Woken::Marked;
             }
 
-            let mut limit = match until() {
-                None => None,
-                Some(until) => match until
-                    .checked_duration_since(facade::now())
-                    .filter(|left| !left.is_zero())
-                {
-                    Some(left) => Some(left),
-                    None => break Woken::TimedOut,
-                },
+            let Some(mut limit) = time_left(until()) else {
+                break Woken::TimedOut;
             };
             if returns && waker.is_none() {
                 // Invariant 4.
