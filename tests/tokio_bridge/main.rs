@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use support::{Gate, blocked, until, watch};
 use taskgroup::sync::Event;
 use taskgroup::tokio_bridge::{Link, SpawnBlocking, spawn_blocking, token_from};
-use taskgroup::{CancelToken, Cancelled};
+use taskgroup::CancelToken;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -33,17 +33,6 @@ use tokio_util::sync::CancellationToken;
 fn one_thread() -> Runtime {
     let mut builder = runtime::Builder::new_current_thread();
     builder.max_blocking_threads(1).build().unwrap()
-}
-
-/// Blocking work that has begun and blocks, and its end.
-async fn begun() -> (SpawnBlocking<()>, oneshot::Receiver<Cancelled>) {
-    let ((begin, begun), (ended, end)) = (oneshot::channel(), oneshot::channel());
-    let work = spawn_blocking(move || {
-        begin.send(()).unwrap();
-        ended.send(blocked()).unwrap();
-    });
-    begun.await.unwrap();
-    (work, end)
 }
 
 /// Blocking work that has begun, with an end that nothing looks at.

@@ -6,14 +6,25 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use taskgroup::tokio_bridge::spawn_blocking;
-use taskgroup::{CancelCause, TaskGroup};
+use taskgroup::tokio_bridge::{SpawnBlocking, spawn_blocking};
+use taskgroup::{CancelCause, Cancelled, TaskGroup};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
-use super::{begun, one_thread};
+use super::one_thread;
 use crate::support::{Bomb, Drops, Gate, LONG, blocked, watch};
+
+/// Blocking work that has begun and blocks, and its end.
+async fn begun() -> (SpawnBlocking<()>, oneshot::Receiver<Cancelled>) {
+    let ((begin, begun), (ended, end)) = (oneshot::channel(), oneshot::channel());
+    let work = spawn_blocking(move || {
+        begin.send(()).unwrap();
+        ended.send(blocked()).unwrap();
+    });
+    begun.await.unwrap();
+    (work, end)
+}
 
 fn two_threads() -> Runtime {
     let mut builder = runtime::Builder::new_multi_thread();
@@ -241,7 +252,7 @@ fn a_runtime_that_is_shut_down_ends_a_read_of_standard_input() {
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
-    const TEST: &str = "a_runtime_that_is_shut_down_ends_a_read_of_standard_input";
+    const TEST: &str = "spawn_blocking::a_runtime_that_is_shut_down_ends_a_read_of_standard_input";
     let _watch = watch();
     if !crate::support::is_child() {
         // Inputs that are open, and silent.
