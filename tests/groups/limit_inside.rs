@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::support::{Gate, LONG, MOMENT, Peak, blocked, until, watch};
+use taskgroup::sync::Event;
 use taskgroup::{TaskGroup, TaskHandle, shield};
 
 /// How a thread waits for one task.
@@ -457,6 +458,31 @@ fn a_task_that_runs_in_place_inside_counts_for_the_permit_outside() -> anyhow::R
         assert_eq!(sum, 2);
         Ok(())
     })
+}
+
+#[test]
+fn a_task_that_runs_in_place_of_a_wait_holds_up_no_task_of_the_limited_group() -> anyhow::Result<()>
+{
+    let _watch = watch();
+    for joins in [true, false].repeat(20) {
+        in_a_task(1, |g| {
+            let (queued, has_ended) = (g.spawn(|| Ok(())), Event::new());
+            TaskGroup::scope(|i| {
+                i.task().dedicated().spawn(|| {
+                    queued.wait()?;
+                    Ok(has_ended.set())
+                });
+                // It runs on this thread, which has the only permit, unless a worker is faster.
+                let waits = i.spawn(|| Ok(has_ended.wait()?));
+                if joins {
+                    waits.join()?;
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -44,7 +44,12 @@ impl GroupState {
         // If the stack is used up, the workers run the queued tasks: a group with queued tasks is
         // listed (invariant 5).
         if let Some(_in_place) = workers::InPlace::begin() {
+            // The owner waits for the tasks, also while it runs one of them. Tasks inside may need
+            // its permits of groups around before that one can end.
+            let mut lending = None;
             while let Some(taken) = self.take_for_owner() {
+                // fault: owner-keeps-its-permits-for-a-task-in-place
+                lending.get_or_insert_with(|| self.wait_inside());
                 self.run_for_owner(taken);
             }
         }

@@ -4,8 +4,9 @@
 //! A task of a limited group opens an inner group and waits for it: it cannot go on before the
 //! inner tasks have ended. If one of these waits for a queued task of the limited group, that task
 //! may need the permit. So the permit counts as given away exactly while its thread waits for inner
-//! tasks *and* an inner task waits for a task of the limited group. The page `limit.md` beside this
-//! file has a picture.
+//! tasks *and* an inner task waits for a task of the limited group. A thread that runs an inner
+//! task in place of its wait counts as waiting: on a worker that task would hold no permit either.
+//! The page `limit.md` beside this file has a picture.
 //!
 //! # Owners
 //!
