@@ -36,7 +36,7 @@
 //!    has.
 //! 3. A wait without an end is in a scope that will be cancelled: a daemon, or a task that its
 //!    spawner cancels on every way out. Until a daemon cancels such a task, it waits for no cancel
-//!    itself, because its own cancel comes when the task has ended.
+//!    itself, and for no task that does: its own cancel comes when the task has ended.
 //! 4. While a lock or a permit is held, nothing waits, except for a lock with a higher number.
 
 mod channels;

@@ -70,7 +70,13 @@ impl Generator {
         let between = self.inside(at, |place| {
             place.quiet |= limited;
             place.own.clear();
-            place.doomed &= !place.serves;
+            // Rule 3 of the module: no task is waited for that only the end of the daemon cancels.
+            if place.serves {
+                place.doomed = false;
+                place.levels.iter_mut().for_each(|level| level.1 = false);
+                place.earlier.clear();
+                place.events.clear();
+            }
         });
         at.own.push((level, task.id));
         Some(Step::Doomed {
