@@ -1,6 +1,7 @@
 //! A real server of tiny_http with several threads that take its requests.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 use taskgroup_interop::accept;
@@ -113,4 +114,48 @@ fn a_request_is_not_taken_in_a_cancelled_scope() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_connection_outlives_the_scope_that_took_its_first_request() {
+    let _watch = watch();
+    let (server, address) = server();
+    let mut client = TcpStream::connect(address).unwrap();
+    let mut ask = || client.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n");
+    ask().unwrap();
+    TaskGroup::scope(|g| {
+        accept(&server)?.respond(Response::from_string("hello"))?;
+        g.cancel();
+        Ok(())
+    })
+    .unwrap();
+
+    // The thread of tiny_http that reads this connection is in no scope.
+    ask().unwrap();
+    assert_eq!(accept(&server).unwrap().url(), "/");
+}
+
+#[test]
+fn the_read_of_a_body_goes_on_after_a_cancel() {
+    let _watch = watch();
+    let (server, address) = server();
+    let mut client = TcpStream::connect(address).unwrap();
+    let head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 5000\r\n\r\n";
+    client.write_all(head).unwrap();
+    let mut request = accept(&server).unwrap();
+    let token = CancelToken::new();
+    let length = TaskGroup::scope(|g| {
+        let body = g.spawn(|| {
+            token.run(|| {
+                let mut body = Vec::new();
+                request.as_reader().read_to_end(&mut body)?;
+                Ok(body.len())
+            })
+        });
+        token.cancel();
+        // Only now the body comes, and the read takes all of it.
+        client.write_all(&[b'x'; 5000])?;
+        Ok(body.join()?)
+    });
+    assert_eq!(length.unwrap(), 5000);
 }

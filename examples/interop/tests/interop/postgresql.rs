@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postgres::error::SqlState;
-use postgres::{Client, Error};
+use postgres::{Client, Error, NoTls};
 use taskgroup::{CancelToken, Cancelled, TaskGroup};
 use taskgroup_interop::Pool;
 
@@ -82,6 +82,28 @@ fn no_statement_of_a_scope_that_goes_on_is_hit_by_a_late_cancel() {
         let next = pool.run(|client| client.execute("SELECT pg_sleep(0.002)", &[]));
         next.unwrap_or_else(|error| panic!("round {round}, after {cut} were cut: {error:?}"));
     }
+}
+
+/// The trap of which the pool keeps clear.
+#[test]
+fn a_cancel_request_that_comes_late_ends_the_next_statement() {
+    let _watch = watch();
+    let Some(server) = server() else { return };
+    let mut client = server.client();
+    let cancel = client.cancel_token();
+    client
+        .batch_execute("SELECT 'the one that is meant'")
+        .unwrap();
+
+    let next = "SELECT pg_sleep(1000), 'the next one'";
+    let ended = std::thread::scope(|threads| {
+        let ended = threads.spawn(|| client.batch_execute(next));
+        until_running(&server, next);
+        cancel.cancel_query(NoTls).unwrap();
+        ended.join().unwrap()
+    });
+    let error = ended.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
 }
 
 #[test]

@@ -122,6 +122,25 @@ fn an_interrupt_handle_acts_on_what_runs_when_it_is_called() {
 }
 
 #[test]
+fn an_interrupt_that_comes_late_ends_the_next_statement() {
+    let _watch = watch();
+    let (connection, begun) = connection();
+    let handle = connection.get_interrupt_handle();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            // For a statement that has ended. By now the next one runs.
+            begun.wait();
+            handle.interrupt();
+        });
+        number(&connection, SHORT).unwrap();
+        // In no scope, so nothing but the interrupt ends it.
+        let next = number(&connection, ENDLESS).unwrap_err();
+        let code = next.sqlite_error_code();
+        assert_eq!(code, Some(ErrorCode::OperationInterrupted));
+    });
+}
+
+#[test]
 fn a_wait_for_a_lock_ends_and_takes_no_lock() {
     let _watch = watch();
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use rustls::{
 use taskgroup::net::{TcpListener, TcpStream};
 use taskgroup::{CancelToken, Cancelled};
 
-use crate::support::watch;
+use crate::support::{LONG, watch};
 use crate::{assert_cancel, cancelled_during};
 
 /// Made for `localhost`, for these tests alone.
@@ -145,4 +145,26 @@ fn a_write_to_a_peer_that_does_not_read_ends_and_the_drop_does_not_block() {
     // No `close_notify` waits for room.
     drop(client);
     drop(server);
+}
+
+#[test]
+fn the_end_of_a_connection_is_told_in_a_shield_after_a_cancel() {
+    let _watch = watch();
+    for is_told in [true, false] {
+        let (mut client, mut server) = pair();
+        let token = CancelToken::new();
+        token.run(|| {
+            token.cancel();
+            if is_told {
+                client.conn.send_close_notify();
+                taskgroup::shield_for(LONG, || client.flush()).unwrap();
+            }
+            drop(client);
+        });
+        match server.read(&mut [0]) {
+            Ok(length) => assert!(is_told && length == 0),
+            // The drop alone tells nothing.
+            Err(error) => assert!(!is_told && error.kind() == ErrorKind::UnexpectedEof),
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::thread;
 
+use taskgroup::CancelToken;
 use taskgroup::net::{TcpListener, TcpStream};
 use tungstenite::{Message, WebSocket};
 
-use crate::support::watch;
+use crate::support::{LONG, watch};
 use crate::{assert_cancel, cancelled_during};
 
 type Socket = WebSocket<TcpStream>;
@@ -88,4 +89,20 @@ fn a_send_to_a_peer_that_does_not_read_ends_and_breaks_the_connection() {
         panic!("{again}")
     };
     assert_eq!(again.kind(), std::io::ErrorKind::BrokenPipe, "{again}");
+}
+
+#[test]
+fn a_goodbye_in_a_shield_reaches_the_peer_after_a_cancel() {
+    let _watch = watch();
+    let (mut client, mut server) = pair();
+    let token = CancelToken::new();
+    let goodbye = token.run(|| {
+        token.cancel();
+        taskgroup::shield_for(LONG, || {
+            client.close(None)?;
+            client.flush()
+        })
+    });
+    goodbye.unwrap();
+    assert!(matches!(server.read().unwrap(), Message::Close(None)));
 }
