@@ -128,7 +128,7 @@ fn counts_that_workers_report_in_another_order_add_up_all_the_same() {
         // A task that was claimed elsewhere has begun twice so far.
         assert_eq!(counts(3, 4, 1), (0, 2, 1));
         assert_eq!(counts(0, 0, 0), (0, 0, 0));
-        anyhow::Ok(())
+        Ok::<_, anyhow::Error>(())
     })
     .unwrap();
 }

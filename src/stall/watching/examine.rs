@@ -259,7 +259,7 @@ mod tests {
                 assert_eq!(blocks.load(SeqCst), 1);
                 Ok(())
             })?;
-            anyhow::Ok(())
+            Ok::<_, anyhow::Error>(())
         });
         outer.expect("no task fails");
     }
