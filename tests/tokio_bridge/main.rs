@@ -22,9 +22,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{Gate, blocked, until, watch};
+use taskgroup::CancelToken;
 use taskgroup::sync::Event;
 use taskgroup::tokio_bridge::{Link, SpawnBlocking, spawn_blocking, token_from};
-use taskgroup::CancelToken;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
