@@ -2,16 +2,84 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
 use std::time::Duration;
 
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
 use super::*;
-use crate::{CancelToken, Cancelled};
+use crate::waiting::WaitKind;
+use crate::{CancelToken, Cancelled, readiness};
 
 /// Starts a child, and returns it with its streams in std's handle.
 fn unwatched(command: &mut Command, ending: Ending) -> (Process, Child) {
     let child = command.spawn().expect("the program starts");
     let pid = Pid::from_child(&child);
     (Process::unwatched(pid, ending), child)
+}
+
+/// Waits until the child has ended, and leaves its status to others.
+fn until_ended(pid: Pid) {
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), ended).expect("it is a child");
+}
+
+#[test]
+fn an_end_before_its_descriptor_is_opened_is_seen() {
+    let started = || {
+        let mut exit = Command::new("sh");
+        let child = exit.args(["-c", "exit 3"]).spawn();
+        let pid = Pid::from_child(&child.expect("the program starts"));
+        until_ended(pid);
+        Process::new(pid, Ending::default())
+    };
+
+    // The first look finds it, in each call that looks.
+    assert!(started().has_ended().expect("it is a child"));
+    let statuses = [Process::wait, Process::stop].map(|call| call(&started()));
+    for status in statuses {
+        assert_eq!(status.expect("it is a child").code(), Some(3));
+    }
+    let asked = started().ask_to_end().expect("it is a child");
+    assert!(matches!(asked, Asked::HadEnded(status) if status.code() == Some(3)));
+
+    // The descriptor tells of it as well, of which this may be the first poll.
+    let process = started();
+    if let Some(end) = process.watched() {
+        let limit = Instant::now() + Duration::from_secs(60);
+        let is_told = readiness::poll_uncancellable(WaitKind::Child, &mut [end], Some(limit));
+        assert!(is_told, "no event came");
+    }
+    assert!(process.wait().expect("it is a child").code() == Some(3));
+}
+
+/// The child ends while its descriptor is opened, and two threads wait.
+#[test]
+fn an_end_races_with_the_opening_of_its_descriptor() {
+    for race in 0..200 {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn();
+        let cat = cat.as_mut().expect("the program starts");
+        let (pid, stdin) = (Pid::from_child(cat), cat.stdin.take());
+        let start = Barrier::new(2);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                start.wait();
+                drop(stdin);
+            });
+            start.wait();
+            // From before the end to after it.
+            (0..race * 97 % 40_000).for_each(|_| std::hint::spin_loop());
+            let process = Process::new(pid, Ending::default());
+            let statuses = std::thread::scope(|threads| {
+                [0, 1]
+                    .map(|_| threads.spawn(|| process.wait()))
+                    .map(|waiter| waiter.join().expect("it does not panic"))
+            });
+            for status in statuses {
+                assert!(status.expect("it is a child").success());
+            }
+        });
+    }
 }
 
 #[test]
