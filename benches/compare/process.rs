@@ -67,6 +67,25 @@ pub(crate) fn need_descriptors(count: usize) -> anyhow::Result<()> {
     setrlimit(Resource::Nofile, limit).context("cannot raise the limit of descriptors")
 }
 
+/// Returns whether a process can have so many threads here. Otherwise says on stderr what it lacks.
+///
+/// A thread that std starts has four mappings: two stacks, each with its guard. A process that
+/// comes to the limit of its mappings while a thread starts is aborted.
+pub(crate) fn can_have_threads(row: &str, threads: usize) -> bool {
+    let needed = 4 * threads + 2_000;
+    let allowed = fs::read_to_string("/proc/sys/vm/max_map_count");
+    let allowed = allowed.ok().and_then(|allowed| allowed.trim().parse().ok());
+    let enough = allowed.is_none_or(|allowed: usize| allowed >= needed);
+    if !enough {
+        eprintln!(
+            "{row}: {threads} threads are left out: they take {needed} mappings, and \
+             vm.max_map_count allows {}",
+            allowed.unwrap_or_default()
+        );
+    }
+    enough
+}
+
 /// Whether this system has the figures that are read from `/proc`.
 pub(crate) fn has_proc() -> bool {
     cfg!(target_os = "linux")

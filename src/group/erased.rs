@@ -126,6 +126,12 @@ impl ErasedTask {
         self.0.is_sole()
     }
 
+    /// Returns the reference if it is the only one, and only memory is left of the task. Otherwise
+    /// drops it.
+    pub(crate) fn into_spent(self) -> Option<Self> {
+        (self.is_sole() && self.0.claimed() == Claimed::Spent).then_some(self)
+    }
+
     /// Returns the reference as such.
     pub(crate) fn as_counted(&self) -> &CountedRef<dyn Runnable<'static>> {
         &self.0

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::group_state::GroupState;
 use super::held_permits;
 use super::queue::TakenTask;
+use crate::group::erased::ErasedTask;
 use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::TaskEnd;
@@ -13,8 +14,9 @@ use crate::workers;
 
 /// What became of a task that a worker took.
 pub(super) enum Dispatched {
-    /// The task has ended, and the caller has to take it off the counts.
-    Ended(TaskEnd),
+    /// The task has ended, and the caller has to take it off the counts. If only memory is left of
+    /// it, the caller frees that.
+    Ended(TaskEnd, Option<ErasedTask>),
     /// Another thread had claimed the task. The caller has to take it off the count of begun tasks.
     NotBegun,
     /// The task is off the counts already, or a thread of its own runs it.
@@ -32,7 +34,7 @@ impl GroupState {
                 return Dispatched::Elsewhere;
             }
             return match taken.task.run(taken.timing, None) {
-                Some(end) => Dispatched::Ended(end),
+                Some(end) => Dispatched::Ended(end, taken.task.into_spent()),
                 None => Dispatched::NotBegun,
             };
         }
@@ -43,8 +45,9 @@ impl GroupState {
             Err(error) => {
                 // The permit first: queued tasks must not wait for user code of this task.
                 self.free_permit(permit);
-                task.refuse(error)
-                    .map_or(Dispatched::NotBegun, |end| Dispatched::Ended(refused(end)))
+                task.refuse(error).map_or(Dispatched::NotBegun, |end| {
+                    Dispatched::Ended(refused(end), None)
+                })
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Ends of tasks, counted before their group hears of them.
 
+use crate::group::erased::ErasedTask;
 use crate::group::process_counts;
 use crate::group::status::TaskStatus;
 use crate::group::task_end::{Role, TaskEnd};
@@ -13,6 +14,10 @@ pub(super) struct EndCounts {
     /// thread had claimed. So it can be negative.
     pub(super) begun: isize,
     pub(super) ended: Outcomes,
+    /// Ended tasks of which only memory is left, for the next thread that spawns a task to free.
+    /// It has allocated them, most likely. Memory that another thread frees comes back to its
+    /// allocator on a longer way.
+    pub(super) spent: Vec<ErasedTask>,
 }
 
 /// Tasks that have ended, each in one of the counts.

@@ -18,6 +18,9 @@ use crate::waiting;
 /// A queue that is shorter than this is not swept.
 const SMALLEST_SWEEP: usize = 64;
 
+/// How many tasks that have ended wait to be freed by the next spawn.
+const MOST_SPENT: usize = 64;
+
 pub(super) struct TaskQueue {
     /// Tasks in the order of their spawns. A thread that waits for one of them may have claimed it.
     pub(super) tasks: VecDeque<ErasedTask>,
@@ -53,6 +56,8 @@ pub(super) struct TaskQueue {
     pub(super) permit_waits: PermitWaits,
     /// The first cancel from outside the group that cut a task short.
     pub(super) cut: Option<Cancelled>,
+    /// See [`EndCounts::spent`]. At most `MOST_SPENT` and what comes in one report.
+    pub(super) spent: Vec<ErasedTask>,
 }
 
 /// A queued task that another task waits for.
@@ -91,6 +96,7 @@ impl TaskQueue {
             peak_running: 0,
             permit_waits: PermitWaits::new(),
             cut: None,
+            spent: Vec::new(),
         }
     }
 
@@ -136,6 +142,12 @@ impl TaskQueue {
         self.live_daemons -= ends.daemons;
         self.begun += ends.begun;
         self.ended.add(&ends.ended);
+
+        // A group that spawns no more tasks must not keep the memory of all that it had. The rest
+        // is freed here.
+        if self.spent.len() < MOST_SPENT {
+            self.spent.extend(ends.spent);
+        }
 
         // Before the group is closed, the owner waits for tasks alone: daemons end only when the
         // owner has woken and cancelled them.

@@ -1,6 +1,7 @@
 //! How a spawned task enters its group.
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -101,7 +102,11 @@ impl GroupState {
 
         // Invariant 5; outside the lock, since listing may start a thread.
         let list = queue.must_list(self.limit);
+        let spent = mem::take(&mut queue.spent);
         drop(queue);
+
+        // Freed after the lock, which all workers of the group want.
+        drop(spent);
         if list {
             workers::list(self.clone());
         }

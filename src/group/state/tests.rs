@@ -1,8 +1,9 @@
 //! Tests of the queue and of a worker's local batch, which hold the permits by hand.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::deferred_drops::DeferredDrops;
+use super::group_state::GroupState;
 use super::permit::TaskPermit;
 use super::queue::{TakenTask, TaskQueue};
 use super::worker_loop::TaskBatch;
@@ -218,4 +219,58 @@ fn a_task_that_another_thread_claims_as_it_is_begun_is_counted_once() {
         counts_of_a_task_that_is_claimed_late(None, from_batch),
         once
     );
+}
+
+/// Runs `count` tasks without a handle as a worker does, in one batch that it then reports.
+fn run_in_a_batch(state: &Arc<GroupState>, count: usize) {
+    let batch = TaskBatch::new(state.clone());
+    batch.put(state.queue.lock().tasks.drain(..count).collect());
+    let mut last = None;
+    while let Some(taken) = batch.next(last.take()) {
+        last = Some(state.dispatch(taken));
+    }
+    batch.give_back();
+}
+
+#[test]
+fn the_next_spawn_frees_what_workers_leave_of_tasks_and_few_are_left() {
+    TaskGroup::scope(|g| {
+        let state = &g.core().state;
+        // A group that seems to be listed is not listed again, so no worker comes.
+        state.queue.lock().listed = true;
+        let left = || state.queue.lock().spent.len();
+
+        for _ in 0..3 {
+            g.spawn(|| Ok(()));
+        }
+        // A task with a handle is freed with its handle.
+        let kept = g.spawn(|| Ok(5));
+        run_in_a_batch(state, 4);
+        assert_eq!(left(), 3);
+
+        drop(g.spawn(|| Ok(())));
+        assert_eq!(left(), 0);
+        run_in_a_batch(state, 1);
+
+        // However many end before the next spawn.
+        (0..200).for_each(|_| drop(g.spawn(|| Ok(()))));
+        for _ in 0..200 {
+            run_in_a_batch(state, 1);
+        }
+        assert_eq!(left(), 64);
+
+        // Values of the user's are not left until then.
+        let value = Arc::new(());
+        let captured = value.clone();
+        g.spawn(move || {
+            drop(captured);
+            Ok(())
+        });
+        run_in_a_batch(state, 1);
+        assert_eq!((left(), Arc::strong_count(&value)), (1, 1));
+        state.queue.lock().listed = false;
+        Ok(kept.join()?)
+    })
+    .map(|five| assert_eq!(five, 5))
+    .unwrap();
 }

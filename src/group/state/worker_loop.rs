@@ -72,7 +72,10 @@ impl BatchContents {
     /// Notes what became of a task that counts as begun.
     fn note(&mut self, dispatched: Dispatched) {
         match dispatched {
-            Dispatched::Ended(end) => self.ends.add(end),
+            Dispatched::Ended(end, spent) => {
+                self.ends.add(end);
+                self.ends.spent.extend(spent);
+            }
             // Another thread had claimed it. The begin may have been reported already, so the count
             // can become negative.
             Dispatched::NotBegun => self.ends.begun -= 1,
@@ -288,7 +291,7 @@ impl Source for GroupState {
         while let Some((taken, _)) = self.take_batch(1, EndCounts::default()) {
             // Without a worker there is no local batch, so each end is reported at once.
             match self.dispatch(taken) {
-                Dispatched::Ended(end) => self.leave(end, TaskPermit::None),
+                Dispatched::Ended(end, _) => self.leave(end, TaskPermit::None),
                 Dispatched::NotBegun => self.not_begun(TaskPermit::None),
                 Dispatched::Elsewhere => {}
             }
