@@ -114,7 +114,8 @@ cargo bench --bench compare -- --report docs/performance.md{quick}
 writes this page and keeps the texts between the marks `text: ..` and `end of text`. Change those
 texts here, and the rest in `benches/compare`.
 
-Taken on {cpu}, {cores} cores, {kernel}, {rustc}; load {load} before the start.
+Taken on {cpu}, {cores} cores, {kernel}, {rustc};
+load {load} before the start.
 
 How to read it:
 
