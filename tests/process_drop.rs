@@ -94,6 +94,70 @@ fn many_dropped_children_are_all_ended() {
     });
 }
 
+/// Returns how many threads of this name there are. The system keeps 15 bytes of it.
+#[cfg(target_os = "linux")]
+fn threads_named(name: &str) -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+    names.filter(|thread| thread.trim_end() == name).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_thread_looks_after_all_dropped_children() {
+    alone("one_thread_looks_after_all_dropped_children", || {
+        let _watch = watch();
+        let stubborn = || ready(sh("trap '' TERM; echo ready; exec sleep 600").grace(LONG));
+        let children = [(); 3].map(|()| stubborn());
+        let pids = children.each_ref().map(|child| child.id());
+        drop(children);
+        until(|| threads_named("taskgroup-reape") > 0);
+
+        for pid in pids {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        until(|| !has_children());
+        assert_eq!(threads_named("taskgroup-reape"), 1);
+    });
+}
+
+/// Nothing wakes the thread for the second child, and the first does not end.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_descriptor_to_wake_it_the_thread_sees_the_next_child_too() {
+    const TEST: &str = "without_a_descriptor_to_wake_it_the_thread_sees_the_next_child_too";
+    if !is_child() {
+        let output = support::run_in_child_with_descriptors(TEST, 64);
+        let text = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{text}");
+    }
+
+    let _watch = watch();
+    let stubborn = |grace| ready(sh("trap '' TERM; echo ready; exec sleep 600").grace(grace));
+    // These have descriptors for their ends.
+    let (mut first, second) = (stubborn(LONG), stubborn(SHORT));
+    let pids = [first.id(), second.id()];
+    // So that the drop of the child closes nothing.
+    let _stdout = first.stdout.take();
+    let mut held = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        held.push(file);
+    }
+    drop(first);
+    held.clear();
+    until(|| threads_named("taskgroup-reape") > 0);
+    // In its wait for the first.
+    std::thread::sleep(10 * SHORT);
+    drop(second);
+    until(|| !children::is_unreaped(pids[1]));
+
+    let pid = rustix::process::Pid::from_raw(pids[0] as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    until(|| !has_children());
+}
+
 #[test]
 fn a_failed_body_leaves_no_child() {
     alone("a_failed_body_leaves_no_child", || {
@@ -124,7 +188,7 @@ fn a_group_whose_leader_is_dropped_ends() {
 fn a_detached_child_runs_on_and_is_reaped() {
     alone("a_detached_child_runs_on_and_is_reaped", || {
         let _watch = watch();
-        let mut child = ready(sh("echo ready; cat").stdin(Stdio::piped()));
+        let mut child = ready(sh("echo ready; exec cat").stdin(Stdio::piped()));
         let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         child.detach();
         // A cancel and other dropped children do not concern it.
