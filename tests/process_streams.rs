@@ -2,8 +2,13 @@
 //! them.
 #![cfg(all(unix, feature = "process"))]
 
+#[path = "support/blocked.rs"]
+mod blocked;
 #[path = "support/children.rs"]
 mod children;
+#[cfg(target_os = "linux")]
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
 use std::io::{Read, Write};
@@ -12,6 +17,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use children::{LONG, SHORT, line, ready, sh};
+#[cfg(target_os = "linux")]
+use support::is_child;
 use support::watch;
 use taskgroup::process::{Command, Stdio};
 
@@ -56,6 +63,31 @@ fn an_output_captures_what_this_type_has_not_chosen() {
         (&*output.stdout, &*output.stderr),
         (&b"out\n"[..], &b""[..])
     );
+    let output = converted().stdout(Stdio::null()).output().unwrap();
+    assert_eq!(
+        (&*output.stdout, &*output.stderr),
+        (&b""[..], &b"err\n"[..])
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_reads_a_standard_input_that_was_chosen_and_no_other() {
+    const TEST: &str = "an_output_reads_a_standard_input_that_was_chosen_and_no_other";
+    let _watch = watch();
+    let (reader, mut writer) = taskgroup::io::pipe().unwrap();
+    if !is_child() {
+        // The input of the process is open, and silent.
+        program::Program::start(TEST, OwnedFd::from(reader), "").succeeds();
+        return drop(writer);
+    }
+
+    assert_eq!(Command::new("cat").output().unwrap().stdout, b"");
+    writer.write_all(b"chosen").unwrap();
+    drop(writer);
+    let mut cat = Command::new("cat");
+    let output = cat.stdin(OwnedFd::from(reader)).output().unwrap();
+    assert_eq!(output.stdout, b"chosen");
 }
 
 #[test]
@@ -80,6 +112,20 @@ fn a_standard_input_that_was_lent_stays_open() {
     let stdin = child.stdin.take().unwrap();
     assert_eq!(stdin.as_raw_fd(), lent);
     assert!(rustix::io::fcntl_getfd(stdin.as_fd()).is_ok());
+}
+
+#[test]
+fn a_standard_input_that_was_lent_can_be_written_to_during_a_wait() {
+    let _watch = watch();
+    let mut command = sh("read line; test \"$line\" = hello");
+    let child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.as_ref().unwrap();
+    assert!(stdin.as_raw_fd() > 2);
+    std::thread::scope(|threads| {
+        let waiter = blocked::when_blocked(threads, || child.wait());
+        stdin.write_all(b"hello\n").unwrap();
+        assert!(waiter.join().unwrap().unwrap().success());
+    });
 }
 
 #[test]
