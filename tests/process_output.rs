@@ -165,6 +165,16 @@ fn output_is_read_while_the_child_ends() {
 }
 
 #[test]
+fn a_child_that_ignores_its_signal_is_killed_after_its_grace() {
+    let _watch = watch();
+    let child = piped(sh("trap '' TERM; echo ready; exec sleep 600").grace(SHORT));
+    let error = cancelled_output(child, || ()).unwrap_err();
+    assert!(is_a_cancel(&error));
+    let status = partial(&error).status().unwrap();
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+}
+
+#[test]
 fn processes_that_hold_the_pipes_do_not_hold_up_a_cancel() {
     let _watch = watch();
     let mut command = sh("sleep 600 & echo ready; wait");
@@ -248,6 +258,31 @@ fn without_a_delay_an_output_waits_for_all_that_hold_the_pipes() {
         (output.status.code(), &*output.stdout),
         (Some(2), &b"late\n"[..])
     );
+}
+
+#[test]
+fn an_output_waits_for_each_of_its_two_streams() {
+    let _watch = watch();
+    for (helper, late) in [("cat 2>/dev/null", ["late", ""]), ("cat >&2", ["", "late"])] {
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        let mut command = sh(&format!("exec 3<&0; {helper} <&3 & echo ready"));
+        let child = piped(command.stdin(OwnedFd::from(theirs)));
+        drop(command);
+        let pid = child.id();
+        let output = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| child.wait_with_output());
+            until_ended(pid);
+            // In its wait for the helper: without that it would have returned.
+            std::thread::sleep(SHORT);
+            (&ours).write_all(b"late").unwrap();
+            drop(ours);
+            waiter.join().unwrap().unwrap()
+        });
+        assert_eq!(
+            [&*output.stdout, &*output.stderr],
+            late.map(|text| text.as_bytes())
+        );
+    }
 }
 
 /// Waits until the child has ended, and leaves its status to others.
