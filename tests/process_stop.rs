@@ -350,6 +350,8 @@ fn a_child_of_another_user_is_left_to_end_by_itself() {
         let mut cat = std::process::Command::new("cat");
         cat.uid(65534);
         let mut cat = Command::from(cat);
+        // A refused signal begins no grace. A second request would wait for one.
+        cat.grace(LONG);
         if own_group {
             cat.own_group();
         }
