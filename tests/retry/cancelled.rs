@@ -212,6 +212,8 @@ fn a_cancel_is_not_retried_wherever_it_stands() {
     assert_eq!(made(|cancelled| cancelled).0, 1);
     assert_eq!(made(io::Error::from).0, 1);
     assert_eq!(made(Own::Hidden).0, 1);
+    // One that says it by this method alone.
+    assert_eq!(made(super::Holding::Cancelled).0, 1);
     let (attempts, error) = made(|cancelled| {
         let io = io::Error::other(Own::Hidden(cancelled));
         anyhow::Error::from(io)
