@@ -467,6 +467,120 @@ fn a_child_of_the_token_keeps_the_signal() {
     Process::start("a_child_of_the_token_keeps_the_signal").end_well();
 }
 
+#[test]
+fn the_drop_of_one_token_leaves_the_signal_to_another() {
+    if is_child() {
+        let _watch = watch();
+        let (first, second) = (ctrl_c().unwrap(), termination().unwrap());
+        drop(first);
+        raise(SIGINT).unwrap();
+        assert_eq!(cause_of(&second), "SIGINT");
+        println!("cancelled");
+        return;
+    }
+    Process::start("the_drop_of_one_token_leaves_the_signal_to_another").end_well();
+}
+
+#[test]
+fn a_new_token_does_not_take_the_second_signal() {
+    if is_child() {
+        let _watch = watch();
+        let stop = termination().unwrap();
+        raise(SIGTERM).unwrap();
+        assert_eq!(cause_of(&stop), "SIGTERM");
+        // A SIGINT has not come yet, and is the second signal.
+        let _late = ctrl_c().unwrap();
+        println!("asked");
+        raise(SIGINT).unwrap();
+        unreachable!("the second signal was lost");
+    }
+    let mut child = Process::start("a_new_token_does_not_take_the_second_signal");
+    child.wait_for("asked");
+    child.end_of(Signal::INT);
+}
+
+/// The callback runs on the thread of the signals.
+#[test]
+fn a_callback_of_a_token_may_ask_for_another() {
+    if is_child() {
+        let _watch = watch();
+        let (stop, asked) = (ctrl_c().unwrap(), Arc::new(AtomicBool::new(false)));
+        let in_callback = asked.clone();
+        stop.on_cancel(move || {
+            assert!(ctrl_c().unwrap().is_cancelled());
+            drop(termination().unwrap());
+            in_callback.store(true, SeqCst);
+        })
+        .forget();
+        raise(SIGINT).unwrap();
+        until(|| asked.load(SeqCst));
+        println!("asked");
+        return;
+    }
+    Process::start("a_callback_of_a_token_may_ask_for_another").end_well();
+}
+
+#[test]
+fn all_tokens_share_one_thread() {
+    if is_child() {
+        let _watch = watch();
+        let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+        let first = ctrl_c().unwrap();
+        let with_one = threads();
+        let others = [ctrl_c().unwrap(), termination().unwrap()];
+        assert_eq!(threads(), with_one);
+        raise(SIGINT).unwrap();
+        assert_eq!(cause_of(&first), "SIGINT");
+        drop(others);
+        return;
+    }
+    Process::start("all_tokens_share_one_thread").end_well();
+}
+
+/// The handler of another part of the program has each signal, and no token is there for it.
+#[test]
+fn where_a_token_is_refused_the_signal_acts_as_before() {
+    if is_child() {
+        let _watch = watch();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counts = [SIGINT, SIGTERM, SIGHUP].map(|signal| {
+            let seen = Arc::new(AtomicBool::new(false));
+            flag::register(signal, seen.clone()).unwrap();
+            (signal, seen)
+        });
+        let mut held = Vec::new();
+        while let Ok(file) = fs::File::open("/dev/null") {
+            held.push(file);
+        }
+
+        // With one more descriptor each time, it comes one step further.
+        while let Err(error) = termination() {
+            count.fetch_add(1, SeqCst);
+            assert_eq!(
+                error.raw_os_error(),
+                Some(rustix::io::Errno::MFILE.raw_os_error())
+            );
+            for (signal, seen) in &counts {
+                raise(*signal).unwrap();
+                assert!(seen.swap(false, SeqCst));
+            }
+            held.pop().expect("a token needs a few descriptors");
+        }
+        assert!(count.load(SeqCst) > 2);
+
+        // None of these signals was one for a token.
+        drop(held);
+        let stop = termination().unwrap();
+        assert!(!stop.is_cancelled());
+        raise(SIGTERM).unwrap();
+        assert_eq!(cause_of(&stop), "SIGTERM");
+        println!("cancelled");
+        return;
+    }
+    let shell = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
+    Process::start_by(&shell, "where_a_token_is_refused_the_signal_acts_as_before").end_well();
+}
+
 /// Makes tokens in every way, and drops them.
 fn drop_all() {
     let _watch = watch();
