@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Gate, blocked, until, watch};
+#[cfg(target_os = "linux")]
+use support::alone;
+use support::{Gate, blocked, is_child, until, watch};
 use taskgroup::CancelToken;
 use taskgroup::sync::Event;
 use taskgroup::tokio_bridge::{Link, SpawnBlocking, spawn_blocking, token_from};
@@ -83,6 +85,79 @@ fn a_thousand_blocked_threads_do_not_hold_the_runtime_up() {
         });
     });
     assert_eq!(woken.load(SeqCst), THREADS);
+}
+
+/// Returns how many threads this process has.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Cancels a token of tokio, and waits for the cancel of ours.
+fn cancel_across() {
+    let theirs = CancellationToken::new();
+    let (ours, _link) = token_from(&theirs);
+    theirs.cancel();
+    ours.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cancel_takes_one_thread_which_is_there_for_the_next() {
+    const TEST: &str = "a_cancel_takes_one_thread_which_is_there_for_the_next";
+    alone(TEST, || {
+        let _watch = watch();
+        let before = threads();
+        cancel_across();
+        assert_eq!(threads(), before + 1);
+
+        // It has nothing to do once it is asleep.
+        let of_threads = || std::fs::read_dir("/proc/self/task").unwrap();
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+        let deliverer = of_threads()
+            .map(|thread| thread.unwrap().path())
+            .find(|thread| read(thread.join("comm")).trim_end() == "taskgroup-cance")
+            .expect("a thread has delivered the cancel");
+        until(|| read(deliverer.join("stat")).contains(") S "));
+        cancel_across();
+        assert_eq!(threads(), before + 1);
+    });
+}
+
+#[test]
+fn without_threads_the_thread_that_cancels_delivers_the_cancel() {
+    const TEST: &str = "without_threads_the_thread_that_cancels_delivers_the_cancel";
+    if !is_child() {
+        let output = support::run_in_child_without_threads(TEST);
+        return assert!(output.status.success(), "{output:?}");
+    }
+    for _ in 0..2 {
+        let theirs = CancellationToken::new();
+        let (ours, _link) = token_from(&theirs);
+        theirs.cancel();
+        assert!(ours.is_cancelled());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_drop_of_a_future_that_has_its_result_sends_no_thread() {
+    const TEST: &str = "the_drop_of_a_future_that_has_its_result_sends_no_thread";
+    alone(TEST, || {
+        let _watch = watch();
+        one_thread().block_on(async {
+            for is_awaited in [true, false] {
+                let mut work = spawn_blocking(|| 3);
+                until(|| format!("{work:?}").contains("finished: true"));
+                if is_awaited {
+                    assert_eq!((&mut work).await.unwrap(), 3);
+                }
+                let before = threads();
+                drop(work);
+                assert_eq!(threads(), before);
+            }
+        });
+    });
 }
 
 #[test]
