@@ -137,4 +137,46 @@ mod tests {
         (0..3).for_each(|_| look.pause_uncancellable(end(), Vec::new(), None));
         assert!(begun.elapsed() >= LookPauses::FIRST * 7);
     }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_end_at_the_limit() {
+        let mut look = LookPauses::new();
+        let pauses = [(); 8].map(|()| {
+            let pause = look.next;
+            look.shorten(None);
+            pause.as_micros()
+        });
+        assert_eq!(
+            pauses,
+            [500, 1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000]
+        );
+
+        let now = Instant::now();
+        assert_eq!(look.shorten(Some(now)), Some(now));
+        let later = now + Duration::from_secs(3_600);
+        assert!(look.shorten(Some(later)).is_some_and(|end| end < later));
+    }
+
+    #[test]
+    fn only_the_descriptor_of_the_child_tells_of_its_end() {
+        let (ready, far) = UnixStream::pair().expect("there are descriptors left");
+        drop(far);
+        let (silent, _far) = UnixStream::pair().expect("there are descriptors left");
+        let on = |stream| Watched::new(AsFd::as_fd(stream), Interest::Read);
+
+        // A child without a descriptor, and a stream that is ready.
+        let mut look = LookPauses::new();
+        look.pause_uncancellable(None, vec![on(&ready)], None);
+        look.pause(None, vec![on(&ready)], None).expect("no cancel");
+        assert!(!look.was_told);
+
+        // Once it has told, a stream that is not ready takes nothing back.
+        look.pause(Some(on(&ready)), vec![on(&silent)], None)
+            .expect("no cancel");
+        assert!(look.was_told);
+        look.pause(Some(on(&ready)), vec![on(&silent)], None)
+            .expect("no cancel");
+        look.pause_uncancellable(Some(on(&ready)), vec![on(&silent)], None);
+        assert!(look.was_told);
+    }
 }
