@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::super::output::collect;
 use super::*;
 use crate::waiting::WaitKind;
 use crate::{CancelToken, Cancelled, readiness};
@@ -22,6 +23,20 @@ fn unwatched(command: &mut Command, ending: Ending) -> (Process, Child) {
 fn until_ended(pid: Pid) {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), ended).expect("it is a child");
+}
+
+/// Waits until a thread is in its wait for the child. A cancel that came before would be found at
+/// the entry.
+fn until_waited_for(child: &Child) {
+    let target = format!("process {}", child.id());
+    let is_waited_for = || {
+        let seen = crate::snapshot();
+        let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
+        waits.any(|wait| wait.target() == Some(&target))
+    };
+    while !is_waited_for() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -123,7 +138,10 @@ fn a_status_that_a_cancel_made_is_the_cancel_for_all_threads_that_it_reaches() {
     let (process, _child) = unwatched(Command::new("sleep").arg("60"), Ending::default());
     let token = CancelToken::new();
     token.cancel();
-    assert!(process.stop_for_cancel().is_none());
+    // A thread that comes later finds the child reaped, and did not come before the cancel either.
+    for _ in 0..2 {
+        assert!(process.stop_for_cancel().is_none());
+    }
 
     let status = process.try_wait().expect("it is a child");
     let status = status.expect("it has ended");
@@ -159,16 +177,7 @@ fn an_end_that_a_cancel_finds_is_the_status() {
         let token = token.child();
         let ended = std::thread::scope(|threads| {
             let waiter = threads.spawn(|| token.run(|| process.wait()));
-            // In its wait: a cancel that came before would be found at the entry.
-            let target = format!("process {}", child.id());
-            let is_in_its_wait = || {
-                let seen = crate::snapshot();
-                let mut waits = seen.threads().iter().filter_map(|thread| thread.waits());
-                waits.any(|wait| wait.target() == Some(&target))
-            };
-            while !is_in_its_wait() {
-                std::thread::yield_now();
-            }
+            until_waited_for(&child);
             // Past the first, short looks.
             std::thread::sleep(Duration::from_millis(10));
             drop(child.stdin.take());
@@ -194,7 +203,33 @@ fn a_second_request_neither_signals_nor_moves_the_grace() {
     process.ask_to_end().expect("it is a child");
     assert_eq!(process.enforce().expect("it is a child"), kill_at);
     process.kill().expect("it is a child");
+    assert!(process.state.lock().stop == Stop::Killed);
     assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+}
+
+#[test]
+fn only_a_child_that_was_asked_to_end_is_killed_where_there_is_no_thread() {
+    let ending = Ending {
+        signal: Signal::WINCH, // which does nothing
+        ..Ending::default()
+    };
+    let (process, _child) = unwatched(Command::new("sleep").arg("60"), ending);
+    process.kill_if_asked();
+    assert!(process.state.lock().stop == Stop::No);
+    process.ask_to_end().expect("it is a child");
+    process.kill_if_asked();
+    assert!(process.state.lock().stop == Stop::Killed);
+    assert_eq!(process.stop().expect("it is a child").signal(), Some(9));
+}
+
+#[test]
+fn a_status_that_a_request_made_is_the_status_in_a_scope_that_is_cancelled_later() {
+    let (process, _child) = unwatched(Command::new("sleep").arg("60"), Ending::default());
+    let status = process.stop().expect("it is a child");
+    let token = CancelToken::new();
+    token.cancel();
+    let seen = token.run(|| process.unless_cut(status));
+    assert_eq!(seen.expect("no cancel has ended it"), status);
 }
 
 #[test]
@@ -221,4 +256,42 @@ fn its_pid_is_not_signalled_once_another_part_of_the_program_has_reaped_it() {
     assert!(asked.is_err());
     assert!(matches!(process.state.lock().stage, Stage::Gone));
     assert!(process.enforce().expect("it was not asked").is_none());
+
+    // Nor when its grace is over.
+    let ending = Ending {
+        grace: Duration::ZERO,
+        ..Ending::default()
+    };
+    let (process, mut child) = unwatched(Command::new("sleep").arg("60"), ending);
+    process.ask_to_end().expect("it is a child");
+    child.wait().expect("it is a child");
+    assert!(process.enforce().expect("it is gone").is_none());
+    process.kill_if_asked();
+    assert!(process.state.lock().stop != Stop::Killed);
+
+    // A child that is gone before the first look is never looked for by its pid again.
+    let process = Process::new(Pid::from_child(&child), Ending::default());
+    assert!(matches!(process.state.lock().stage, Stage::Gone));
+}
+
+#[test]
+fn an_end_that_a_cancel_finds_is_the_whole_output() {
+    // As with the status alone, above.
+    for _ in 0..30 {
+        let mut cat = Command::new("cat");
+        let (process, mut child) = unwatched(cat.stdin(Stdio::piped()), Ending::default());
+        let token = CancelToken::new();
+        let output = std::thread::scope(|threads| {
+            let waiter = threads.spawn(|| token.run(|| collect(&process, None, None, None)));
+            until_waited_for(&child);
+            std::thread::sleep(Duration::from_millis(10));
+            drop(child.stdin.take());
+            while !process.has_ended().expect("it is a child") {
+                std::thread::yield_now();
+            }
+            token.cancel();
+            waiter.join().expect("it does not panic")
+        });
+        assert!(output.expect("the end came first").status.success());
+    }
 }
