@@ -79,6 +79,7 @@ fn without_a_thread() {
     // Invariant 2: outside the lock of the list.
     children.retain(|child| {
         child.kill_if_asked();
+        // The killed child may be a zombie only later. Those that were reaped are not kept.
         matches!(child.try_wait(), Ok(None))
     });
     REAPER.lock().handed_over.append(&mut children);
@@ -111,7 +112,8 @@ fn run(waker: Option<&Waker>) {
         if children.is_empty() {
             let until = *idle_until.get_or_insert_with(|| Instant::now() + IDLE_LIMIT);
             // Without a waker it would look at an empty list again and again.
-            if (until <= Instant::now() || waker.is_none()) && left() {
+            let is_over = until <= Instant::now() || waker.is_none();
+            if is_over && REAPER.lock().lets_thread_leave() {
                 return;
             }
             limit = Some(until);
@@ -128,15 +130,16 @@ fn run(waker: Option<&Waker>) {
     }
 }
 
-/// Marks the thread as gone, unless there is a child for it (invariant 1).
-fn left() -> bool {
-    let mut reaper = REAPER.lock();
-    let leaves = reaper.handed_over.is_empty();
-
-    if leaves {
-        reaper.thread = ReaperThread::None;
+impl Reaper {
+    /// Marks the thread as gone, unless there is a child for it (invariant 1). Returns whether it
+    /// leaves.
+    fn lets_thread_leave(&mut self) -> bool {
+        let leaves = self.handed_over.is_empty();
+        if leaves {
+            self.thread = ReaperThread::None;
+        }
+        leaves
     }
-    leaves
 }
 
 /// Reaps the children that have ended, and kills those past their grace. Returns when the next
@@ -178,4 +181,32 @@ fn pause(
     // The thread runs in no scope, so there is no cancel to see.
     readiness::poll_uncancellable(WaitKind::Child, &mut watched, limit);
     watched[wakers..].iter().any(Watched::is_ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::Pid;
+
+    use super::super::ending::Ending;
+    use super::*;
+
+    #[test]
+    fn a_child_that_comes_as_the_thread_leaves_keeps_it() {
+        let mut child = Command::new("true").spawn().expect("the program starts");
+        let process = Process::new(Pid::from_child(&child), Ending::default());
+        let mut reaper = Reaper {
+            handed_over: vec![Arc::new(process)],
+            thread: ReaperThread::Runs(None),
+        };
+        assert!(!reaper.lets_thread_leave());
+        assert!(matches!(reaper.thread, ReaperThread::Runs(_)));
+
+        reaper.handed_over.clear();
+        assert!(reaper.lets_thread_leave());
+        // So the next child starts a thread.
+        assert!(matches!(reaper.thread, ReaperThread::None));
+        child.wait().expect("it is a child");
+    }
 }
