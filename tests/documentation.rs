@@ -378,3 +378,33 @@ fn the_files_with_unsafe_code_are_as_many_as_the_pages_say() {
         );
     }
 }
+
+/// Two things that a current compiler takes and the oldest that is promised does not. No lint of
+/// clippy sees them.
+#[test]
+fn the_sources_need_no_newer_compiler_than_the_oldest_that_is_promised() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("rust-version = \"1.85\""),
+        "see which of the two a newer compiler takes"
+    );
+
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "examples", "benches", "loom-tests"] {
+        sources(&root.join(folder), &mut files);
+    }
+    assert!(files.len() > 400, "only {} sources were found", files.len());
+
+    let chain = ["&&", "let "].join(" ");
+    let named_arguments = ["=", "format_args!("].join(" ");
+    let mut wrong = Vec::new();
+    for file in files {
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            if line.contains(&chain) || line.contains(&named_arguments) {
+                wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

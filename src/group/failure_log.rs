@@ -145,7 +145,7 @@ impl<E: TaskError> FailureLog<E> {
     /// one.
     pub(crate) fn add_callback_panics(&self, panics: Vec<CallbackPanic>) {
         let failure = |CallbackPanic { panic, when }| {
-            let cause = format_args!("a cancel callback panicked: {}", panic.message());
+            let cause = format!("a cancel callback panicked: {}", panic.message());
             trace::failed(FailedHow::Panic, &cause, true);
             let mut failure = Failure::new(
                 Origin::Callback,

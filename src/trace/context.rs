@@ -64,10 +64,10 @@ impl Context {
         context.is_known = context.dispatch.current_span().is_known();
         context.around = Span::current();
 
-        if is_ours(&context.around)
-            && let Some(innermost) = innermost()
-        {
-            context.beyond = innermost.users_span().clone();
+        if is_ours(&context.around) {
+            if let Some(innermost) = innermost() {
+                context.beyond = innermost.users_span().clone();
+            }
         }
         context
     }

@@ -158,10 +158,10 @@ impl GroupState {
         // The subscriber must not be asked under the lock of the queue. So the caller asks, and
         // comes back with the task that was at home.
         let place = next.map_or(RunsInPlace::Elsewhere, |task| task.place());
-        if let (RunsInPlace::WhereItsSpanIs, Some(task)) = (place, next)
-            && !at_home.is_some_and(|at_home| at_home.is(task))
-        {
-            return ForOwner::IfAtHome(task.clone());
+        if let (RunsInPlace::WhereItsSpanIs, Some(task)) = (place, next) {
+            if !at_home.is_some_and(|at_home| at_home.is(task)) {
+                return ForOwner::IfAtHome(task.clone());
+            }
         }
 
         // A group without work leaves the list, so that no worker comes to it in vain.

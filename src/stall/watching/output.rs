@@ -23,7 +23,7 @@ fn trace(report: &StallReport) {
     // A subscriber may write lines, so a name has no breaks.
     let group = Name(report.name().unwrap_or("")).to_string();
     let (file, line) = (report.location().file(), report.location().line());
-    let site = format_args!("{file}:{line}");
+    let site = format!("{file}:{line}");
     let since = report.since().as_secs_f64();
 
     // Two events, since a subscriber filters and counts by their names.
