@@ -11,15 +11,17 @@ mod children;
 mod program;
 mod support;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use children::{LONG, SHORT, line, ready, sh};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 #[cfg(target_os = "linux")]
 use support::is_child;
-use support::watch;
+use support::{alone, until, watch};
 use taskgroup::process::{Command, Stdio};
 
 /// Whether the call panics.
@@ -180,4 +182,51 @@ fn a_group_that_is_not_its_own_outlives_the_child() {
     // Its helper is in the same group, and answers.
     stdin.write_all(b"alive\n").unwrap();
     assert_eq!(line(child.stdout.as_mut().unwrap()), "alive");
+}
+
+/// A wait closes the standard input while another thread writes to it. Until that write has ended,
+/// no other file gets the number, so that the rest of the bytes cannot come into it.
+#[test]
+fn a_write_keeps_the_number_of_a_standard_input_that_a_wait_closes() {
+    const BYTES: usize = 1 << 20;
+
+    alone(
+        "a_write_keeps_the_number_of_a_standard_input_that_a_wait_closes",
+        || {
+            let _watch = watch();
+            let mut command = Command::new("wc");
+            command.arg("-c").stdin(Stdio::piped());
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut stdout = child.stdout.take().unwrap();
+
+            // A child that is stopped reads nothing.
+            let pid = Pid::from_raw(child.id() as i32).unwrap();
+            kill_process(pid, Signal::STOP).unwrap();
+            waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+
+            let stdin = child.stdin.as_ref().unwrap();
+            // Not `as_raw_fd`: a standard input that was lent is not closed.
+            let shown = || format!("{stdin:?}");
+            let before = shown();
+            std::thread::scope(|threads| {
+                let writer = blocked::when_blocked(threads, || {
+                    let mut stdin = stdin;
+                    stdin.write_all(&vec![b'x'; BYTES])
+                });
+                let waiter = threads.spawn(|| child.wait());
+                until(|| shown() == "ChildStdin { fd: None }");
+
+                let others = [(); 16].map(|()| File::open("/dev/null").unwrap());
+                for other in &others {
+                    let number = format!("ChildStdin {{ fd: Some({}) }}", other.as_raw_fd());
+                    assert_ne!(number, before);
+                }
+
+                kill_process(pid, Signal::CONT).unwrap();
+                writer.join().unwrap().unwrap();
+                assert!(waiter.join().unwrap().unwrap().success());
+            });
+            assert_eq!(line(&mut stdout), BYTES.to_string());
+        },
+    );
 }
