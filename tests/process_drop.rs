@@ -264,6 +264,15 @@ fn the_threads_of_the_crate_leave_when_they_are_idle() {
             });
         };
         assert!(!are_there(&OURS));
+        #[cfg(feature = "tokio")]
+        let cancel = || {
+            let theirs = tokio_util::sync::CancellationToken::new();
+            let (ours, _link) = taskgroup::tokio_bridge::token_from(&theirs);
+            theirs.cancel();
+            ours.wait().unwrap();
+        };
+        #[cfg(feature = "tokio")]
+        cancel();
 
         let all = std::sync::Barrier::new(8);
         let outcome = TaskGroup::builder().timeout(60 * LONG).scope(|g| {
@@ -291,6 +300,13 @@ fn the_threads_of_the_crate_leave_when_they_are_idle() {
             assert!(!has_children());
         }
         leave(&OURS);
+
+        // The thread that delivers cancels of tokio. Another one comes for the next.
+        #[cfg(feature = "tokio")]
+        {
+            leave(&["taskgroup-cance"]);
+            cancel();
+        }
     });
 }
 
