@@ -276,6 +276,29 @@ fn at_the_end_that_wakes_a_task_inside_nothing_is_free() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_permit_comes_back_after_each_of_several_waits_inside() -> anyhow::Result<()> {
+    let _watch = watch();
+    in_a_task(1, |g| {
+        let is_full = move || g.try_spawn(|| Ok(())).is_err();
+        TaskGroup::scope(|i| {
+            for _ in 0..3 {
+                // It begins only once the outer task and the one inside wait.
+                let awaited = g.spawn(|| Ok(()));
+                awaited
+                    .on_finished(move |_| assert!(is_full(), "the outer task is owed the permit"));
+                let inside = i.task().dedicated().spawn(move || {
+                    awaited.wait()?;
+                    Ok(is_full())
+                });
+                assert!(inside.join()?, "no task inside waits any more");
+            }
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_wait_inside_that_is_cut_brings_the_permit_back() -> anyhow::Result<()> {
     let _watch = watch();
     let (leave, begun, peak) = (&Gate::default(), &Gate::default(), &Peak::default());
