@@ -52,26 +52,32 @@ fn a_retry_of_connects_within_a_deadline_ends_with_the_refusal() {
 
 #[test]
 fn a_deadline_over_a_list_of_addresses_closes_every_socket() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
-    let mute = listener.local_addr().unwrap();
-    let mut filling = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&mute, 10 * SHORT) {
-        filling.push(stream);
-    }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let list = [closed, mute, mute, closed];
-    let before = crate::descriptors();
-    let outcome = timeout(10 * SHORT, || TcpStream::connect(&list[..]));
-    assert!(outcome.unwrap().is_none());
-    assert_eq!(crate::descriptors(), before);
-    // `connect_timeout` knows of the deadline, and the deadline of it.
-    let outcome = timeout(LONG, || TcpStream::connect_timeout(&mute, SHORT));
-    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TimedOut);
-    drop(filling);
+    // It counts the descriptors of the whole process.
+    alone(
+        "a_deadline_over_a_list_of_addresses_closes_every_socket",
+        || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            rustix::net::listen(&listener, 0).unwrap();
+            let mute = listener.local_addr().unwrap();
+            let mut filling = Vec::new();
+            while let Ok(stream) = std::net::TcpStream::connect_timeout(&mute, 10 * SHORT) {
+                filling.push(stream);
+            }
+            let closed = std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap();
+            let list = [closed, mute, mute, closed];
+            let before = crate::descriptors();
+            let outcome = timeout(10 * SHORT, || TcpStream::connect(&list[..]));
+            assert!(outcome.unwrap().is_none());
+            assert_eq!(crate::descriptors(), before);
+            // `connect_timeout` knows of the deadline, and the deadline of it.
+            let outcome = timeout(LONG, || TcpStream::connect_timeout(&mute, SHORT));
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TimedOut);
+            drop(filling);
+        },
+    );
 }
 
 #[test]
