@@ -104,26 +104,10 @@ fn a_system_out_of_threads_is_reported_and_the_scope_still_joins() {
                 Ok(taskgroup::sleep(LONG)?)
             })
             .expect_err("two hundred such threads do not fit");
-        assert!(
-            error
-                .failures()
-                .iter()
-                .any(|failure| matches!(failure.kind(), FailureKind::Spawn(_))),
-            "{error:#}"
-        );
-        assert!(
-            error
-                .failures()
-                .iter()
-                .all(|failure| matches!(failure.kind(), FailureKind::Spawn(_))),
-            "{error:#}"
-        );
+        assert!(error.failures().iter().any(is_refused), "{error:#}");
+        assert!(error.failures().iter().all(is_refused), "{error:#}");
         assert_eq!(drops.count(), 200);
-        let after = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(5)).join()?));
-        assert!(
-            after.is_ok_and(|value| value == 5),
-            "the workers are of use again"
-        );
+        workers_are_of_use_again();
         return;
     }
     passes_in_a_small_child(TEST);
@@ -146,22 +130,27 @@ fn a_cache_that_can_grow_no_more_is_reported_and_the_scope_still_joins() {
             Ok(taskgroup::sleep(LONG)?)
         })
         .expect_err("two thousand threads do not fit");
-        assert!(
-            error
-                .failures()
-                .iter()
-                .any(|failure| matches!(failure.kind(), FailureKind::Spawn(_))),
-            "{error:#}"
-        );
+        assert!(error.failures().iter().any(is_refused), "{error:#}");
         assert_eq!(drops.count(), 2_000);
-        let after = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(5)).join()?));
-        assert!(
-            after.is_ok_and(|value| value == 5),
-            "the workers are of use again"
-        );
+        workers_are_of_use_again();
         return;
     }
     passes_in_a_small_child(TEST);
+}
+
+/// Whether the system refused a thread.
+#[cfg(target_os = "linux")]
+fn is_refused(failure: &taskgroup::Failure<anyhow::Error>) -> bool {
+    matches!(failure.kind(), FailureKind::Spawn(_))
+}
+
+#[cfg(target_os = "linux")]
+fn workers_are_of_use_again() {
+    let after = TaskGroup::scope(|g| Ok(g.spawn(|| Ok(5)).join()?));
+    assert!(
+        after.is_ok_and(|value| value == 5),
+        "the workers are of use again"
+    );
 }
 
 #[cfg(target_os = "linux")]
