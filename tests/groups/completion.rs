@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, mpsc};
 
-use crate::support::{Drops, Gate, blocked};
+use crate::support::{Drops, Gate, blocked, until, watch};
 use taskgroup::{CancelToken, FailureKind, GroupError, OnFailure, TaskGroup, TaskStatus};
 
 #[test]
@@ -297,6 +297,73 @@ fn the_limit_holds_while_tasks_of_the_group_wait_for_completions() -> Result<(),
         );
     }
     Ok(())
+}
+
+#[test]
+fn the_permit_is_free_during_each_of_several_waits() -> Result<(), GroupError> {
+    let _watch = watch();
+    let (go, leave) = (&Gate::default(), &Gate::default());
+    TaskGroup::builder().limit(3).scope(|g| {
+        g.spawn(move || {
+            let [beside, last] = [go, leave].map(|gate| {
+                g.spawn(|| {
+                    gate.wait();
+                    Ok(())
+                })
+            });
+            let first = g.spawn(|| Ok(()));
+            let mut finished = g.as_completed([first, last]);
+            finished.next().expect("two are left")?;
+
+            // It begins with the permit that the next wait gives away, so that wait has begun.
+            let asks = g.spawn(move || {
+                go.open();
+                until(|| beside.is_finished());
+                let has_room = g.try_spawn(|| Ok(())).is_ok();
+                leave.open();
+                Ok(has_room)
+            });
+            finished.next().expect("one is left")?;
+            assert!(asks.join()?, "the waiter was not owed a permit");
+            Ok(())
+        });
+        Ok(())
+    })
+}
+
+#[test]
+fn a_wait_that_begins_while_its_task_ends_takes_that_permit_over() -> Result<(), GroupError> {
+    let _watch = watch();
+    let (registered, ends, leave) = (Gate::default(), Gate::default(), Gate::default());
+    TaskGroup::builder().limit(2).scope(|g| {
+        g.spawn(|| {
+            let ending = g.spawn(|| {
+                registered.wait();
+                Ok(())
+            });
+            ending.on_finished(|_| {
+                ends.open();
+                leave.wait();
+            });
+            let mut finished = g.as_completed([ending]);
+            registered.open();
+            ends.wait();
+
+            // It begins with the permit that the wait gives away, so the wait has begun.
+            let asks = g.spawn(|| {
+                let is_full = g.try_spawn(|| Ok(())).is_err();
+                leave.open();
+                Ok(is_full)
+            });
+            finished.next().expect("one is left")?;
+            assert!(
+                asks.join()?,
+                "the permit of the task that ends is the waiter's"
+            );
+            Ok(())
+        });
+        Ok(())
+    })
 }
 
 #[test]
