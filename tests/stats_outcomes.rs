@@ -266,6 +266,26 @@ fn waits_for_a_permit_count_while_they_go_on_and_stop_when_they_end() {
 }
 
 #[test]
+fn a_join_that_finds_no_permit_does_not_end_the_wait_for_it() {
+    let (begun, joins) = (Gate::default(), Gate::default());
+    let stats = stats_of(Some(1), |g| {
+        g.spawn(|| {
+            begun.open();
+            joins.wait();
+            sleep(PAUSE)?;
+            Ok(())
+        });
+        begun.wait();
+        let queued = g.spawn(|| Ok(()));
+        joins.open();
+        queued.join()?;
+        Ok(())
+    });
+    assert_eq!((stats.permit_waits, stats.finished), (1, 2));
+    assert!(stats.permit_wait >= AT_LEAST, "{stats:?}");
+}
+
+#[test]
 fn a_wait_for_a_permit_ends_when_a_cancel_drops_the_task() -> anyhow::Result<()> {
     let begun = Gate::default();
     TaskGroup::builder().limit(1).scope(|g| {
