@@ -153,6 +153,41 @@ fn queued_tasks_are_listed_and_counted() {
 
 /// The lock of a queue is held while it is listed.
 #[test]
+fn a_permit_is_shown_as_lent_while_its_task_waits() {
+    let lent = || {
+        until(|seen| {
+            let mut groups = seen.all_groups();
+            let group = groups.find(|group| group.name() == Some("lends"))?;
+            group.limit().map(|limit| limit.lent)
+        })
+    };
+    TaskGroup::builder()
+        .name("lends")
+        .limit(1)
+        .scope(|g| {
+            g.spawn(move || {
+                // Each begins with the permit that the wait gives away.
+                let asks = || g.task().dedicated().spawn(move || Ok(lent()));
+                assert_eq!((asks().join()?, lent()), (1, 0));
+
+                let mut ended = g.as_completed([asks()]);
+                let task = ended.next().expect("one is left")?;
+                assert_eq!((task.join()?, lent()), (1, 0));
+
+                let asked = asks();
+                let seen = TaskGroup::scope(|i| {
+                    let waits = i.task().dedicated().spawn(|| Ok(asked.join()?));
+                    Ok(waits.join()?)
+                })?;
+                assert_eq!((seen, lent()), (1, 0));
+                Ok::<_, anyhow::Error>(())
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn of_very_many_queued_tasks_all_are_counted_and_some_are_listed() {
     const TASKS: usize = 10_000;
     let event = Event::new();
