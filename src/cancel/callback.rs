@@ -214,3 +214,21 @@ impl fmt::Debug for CallbackGuard {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Node;
+
+    #[test]
+    fn each_callback_of_each_node_has_an_odd_number_of_its_own() {
+        let nodes = [(); 8].map(|()| Node::root());
+        let numbers: HashSet<usize> = nodes
+            .iter()
+            .flat_map(|node| (0..8).map(|callback| node.object_of(callback)))
+            .collect();
+        assert_eq!(numbers.len(), 64);
+        assert!(numbers.iter().all(|number| number % 2 == 1));
+    }
+}

@@ -124,6 +124,18 @@ fn dropping_the_guard_waits_for_the_running_callback() {
 }
 
 #[test]
+fn a_guard_says_whether_its_callback_is_registered() {
+    let token = CancelToken::new();
+    let guard = token.on_cancel(|| ());
+    let text = format!("{guard:?}");
+    assert!(text.starts_with("CallbackGuard {"), "{text}");
+    assert!(text.contains("registered: true"), "{text}");
+    token.cancel();
+    let late = format!("{:?}", token.on_cancel(|| ()));
+    assert!(late.contains("registered: false"), "{late}");
+}
+
+#[test]
 fn a_callback_may_drop_its_own_guard() {
     let token = CancelToken::new();
     let guard = Arc::new(Mutex::new(None));
