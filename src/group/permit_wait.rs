@@ -17,6 +17,11 @@ fn now() -> u64 {
         let since = Instant::now().saturating_duration_since(*EPOCH);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     });
+    with_lower_half(millis)
+}
+
+/// Returns `millis`, or one more if its lower half would be 0.
+fn with_lower_half(millis: u64) -> u64 {
     if millis as u32 == 0 {
         millis + 1
     } else {
@@ -110,6 +115,13 @@ impl PermitWait {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lower_half_of_a_time_is_never_0() {
+        let wrapped = u64::from(u32::MAX) + 1;
+        let times = [0, 7, wrapped - 1, wrapped, wrapped + 1].map(with_lower_half);
+        assert_eq!(times, [1, 7, wrapped - 1, wrapped + 1, wrapped + 1]);
+    }
 
     #[test]
     fn waits_that_go_on_count_up_to_now_and_each_ends_once() {
