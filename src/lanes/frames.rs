@@ -389,3 +389,58 @@ impl ShownFrames {
         views
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn task(id: u64) -> ShownFrame {
+        ShownFrame {
+            kind: FrameKind::Task,
+            id,
+            group: 0,
+            location: Location::caller(),
+        }
+    }
+
+    #[test]
+    fn a_stack_of_several_pieces_is_read_to_its_depth() {
+        let frames = ShownFrames::new();
+        let deepest = 3 * PIECE;
+        (1..=deepest as u64).for_each(|id| frames.push(task(id)));
+
+        // What was taken back stays in the cells.
+        for depth in (0..=deepest).rev() {
+            let shown: Vec<u64> = frames.view().iter().map(|view| view.id).collect();
+            assert!(shown.iter().copied().eq(1..=depth as u64), "{shown:?}");
+
+            #[cfg(all(unix, feature = "signal"))]
+            {
+                let mut views = [None; 3 * PIECE];
+                frames.copy_to(&mut views);
+                let copied: Vec<u64> = views.iter().flatten().map(|view| view.id).collect();
+                assert_eq!(copied, shown);
+            }
+            frames.pop();
+        }
+    }
+
+    #[test]
+    fn how_often_a_frame_was_told_is_counted_up_to_a_most() {
+        let frames = ShownFrames::new();
+        frames.push(task(1));
+        for told in 0..3 {
+            assert_eq!(frames.view()[0].told, told);
+            frames.note_told(Location::caller());
+        }
+
+        let count = &frames.first.frames[0].told;
+        for seen in [0, HAS_SEEN] {
+            count.store(seen | (HAS_SEEN - 2), Relaxed);
+            for _ in 0..3 {
+                frames.note_told(Location::caller());
+                assert_eq!(count.load(Relaxed), seen | (HAS_SEEN - 1));
+            }
+        }
+    }
+}

@@ -33,3 +33,25 @@ impl Drop for Helper {
 pub(crate) fn helpers() -> Vec<i32> {
     HELPERS.lock().clone()
 }
+
+#[cfg(all(test, target_os = "linux", not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_helper_is_listed_until_it_ends_and_no_longer() {
+        let stays = Helper::begin();
+        thread::spawn(|| {
+            let ends = Helper::begin();
+            let number = ends.0;
+            assert!(helpers().contains(&number));
+            drop(ends);
+            assert!(!helpers().contains(&number));
+        })
+        .join()
+        .unwrap();
+        assert!(helpers().contains(&stays.0));
+    }
+}

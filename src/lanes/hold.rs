@@ -81,3 +81,25 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_downgraded_is_shown_as_shared() {
+        let lane = mine().expect("the thread lives");
+        let access = || {
+            let view = lane.view().expect("the lane has a thread");
+            let held = view.expect("its thread reads it").held;
+            held.iter().map(|held| held.access).collect::<Vec<_>>()
+        };
+        let lock = 0_u64;
+        locked(&lock, HeldAs::Exclusive, true, Location::caller());
+        assert_eq!(access(), [HeldAs::Exclusive]);
+        downgraded(&lock);
+        assert_eq!(access(), [HeldAs::Shared]);
+        unlocked(&lock, None);
+        assert!(access().is_empty());
+    }
+}
