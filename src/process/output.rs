@@ -158,9 +158,7 @@ impl Reading<'_> {
     /// could not end by itself otherwise.
     #[track_caller]
     fn end_child(&mut self) -> io::Result<ExitStatus> {
-        if let Asked::HadEnded(status) = self.child.ask_to_end()? {
-            return Ok(status);
-        }
+        self.child.ask_to_end()?;
 
         loop {
             // In this order: the kill is not held up by a child that writes without a pause.

@@ -96,12 +96,8 @@ fn run(waker: Option<&Waker>) {
             waker.drain();
         }
 
-        let mut handed_over = std::mem::take(&mut REAPER.lock().handed_over);
-        if !handed_over.is_empty() {
-            // Short pauses again: a new child has just had its signal, and may end soon.
-            look = LookPauses::new();
-            children.append(&mut handed_over);
-        }
+        let handed_over = std::mem::take(&mut REAPER.lock().handed_over);
+        take_over(handed_over, &mut children, &mut look);
 
         let before = children.len();
         let mut limit = look_after(&mut children);
@@ -139,6 +135,19 @@ impl Reaper {
             self.thread = ReaperThread::None;
         }
         leaves
+    }
+}
+
+/// Adds the children that were handed over to those that the thread looks after.
+fn take_over(
+    mut handed_over: Vec<Arc<Process>>,
+    children: &mut Vec<Arc<Process>>,
+    look: &mut LookPauses,
+) {
+    if !handed_over.is_empty() {
+        // Short pauses again: a new child has just had its signal, and may end soon.
+        *look = LookPauses::new();
+        children.append(&mut handed_over);
     }
 }
 
@@ -191,6 +200,23 @@ mod tests {
 
     use super::super::ending::Ending;
     use super::*;
+
+    #[test]
+    fn a_new_child_makes_the_pauses_short_again() {
+        let mut child = Command::new("true").spawn().expect("the program starts");
+        let process = Process::unwatched(Pid::from_child(&child), Ending::default());
+        let (mut children, mut look) = (Vec::new(), LookPauses::new());
+        look.shorten(None);
+
+        // No child has come.
+        take_over(Vec::new(), &mut children, &mut look);
+        assert!(!look.is_at_first());
+
+        take_over(vec![Arc::new(process)], &mut children, &mut look);
+        assert!(look.is_at_first());
+        assert_eq!(children.len(), 1);
+        child.wait().expect("it is a child");
+    }
 
     #[test]
     fn a_child_that_comes_as_the_thread_leaves_keeps_it() {

@@ -264,3 +264,26 @@ impl fmt::Debug for ChildStdin {
         f.debug_struct("ChildStdin").field("fd", &fd).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A wait and a call that lends the descriptor may come at the same time: the wait finds it not
+    /// lent, and takes it out of `open` when it is.
+    #[test]
+    fn a_descriptor_that_was_lent_as_a_wait_closed_it_stays_open() {
+        let (near, far) = UnixStream::pair().expect("there are descriptors left");
+        let stdin = ChildStdin::from(OwnedFd::from(near));
+        let lent = stdin.as_raw_fd();
+        drop(stdin.open.lock().take());
+
+        assert_eq!(stdin.as_raw_fd(), lent);
+        let broken = (&stdin).write(b"x").expect_err("it is closed for writes");
+        assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(OwnedFd::from(stdin).as_raw_fd(), lent);
+        drop(far);
+    }
+}

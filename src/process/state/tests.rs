@@ -1,6 +1,6 @@
 //! The state of a child, driven by hand.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::Duration;
@@ -272,6 +272,48 @@ fn its_pid_is_not_signalled_once_another_part_of_the_program_has_reaped_it() {
     // A child that is gone before the first look is never looked for by its pid again.
     let process = Process::new(Pid::from_child(&child), Ending::default());
     assert!(matches!(process.state.lock().stage, Stage::Gone));
+}
+
+/// Each call that finds the child gone notes it, so that no later call asks for the number, which
+/// may be another child's by then.
+#[test]
+fn each_call_that_finds_it_gone_notes_it() {
+    let looks: [fn(&Process); 3] = [
+        |process| assert!(process.has_ended().is_err()),
+        |process| assert!(process.try_wait().is_err()),
+        |process| assert!(process.kill().is_ok()),
+    ];
+    for look in looks {
+        let (process, mut child) = unwatched(&mut Command::new("true"), Ending::default());
+        child.wait().expect("it is a child");
+        look(&process);
+        assert!(matches!(process.state.lock().stage, Stage::Gone));
+    }
+}
+
+/// Another part of the program reaps the child between the look at it and the signal.
+#[test]
+fn a_signal_to_a_child_that_has_just_been_reaped_is_no_error() {
+    let start = |group| {
+        let mut command = Command::new("true");
+        let mut child = command
+            .process_group(0)
+            .spawn()
+            .expect("the program starts");
+        let ending = Ending {
+            group,
+            ..Ending::default()
+        };
+        let process = Process::new(Pid::from_child(&child), ending);
+        child.wait().expect("it is a child");
+        process
+    };
+    for process in [start(false), start(true)] {
+        assert!(matches!(process.state.lock().stage, Stage::Unreaped));
+        process
+            .signal(Signal::TERM)
+            .expect("there is nothing to do");
+    }
 }
 
 #[test]
