@@ -300,6 +300,33 @@ fn a_hang_up_stays_ignored_under_nohup() {
     child.end_well();
 }
 
+/// The program handles the signal later, and a token is asked for again.
+#[test]
+fn a_token_that_was_made_while_a_signal_was_ignored_never_takes_it() {
+    const TEST: &str = "a_token_that_was_made_while_a_signal_was_ignored_never_takes_it";
+    if is_child() {
+        let _watch = watch();
+        let early = termination().unwrap();
+        let handled = Arc::new(AtomicBool::new(false));
+        flag::register(SIGHUP, handled.clone()).unwrap();
+        let late = termination().unwrap();
+        // All tokens of a signal are cancelled before the callbacks run.
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = over.clone();
+        late.on_cancel(move || is_over.store(true, SeqCst)).forget();
+
+        raise(SIGHUP).unwrap();
+        until(|| over.load(SeqCst));
+        assert!(handled.load(SeqCst));
+        assert!(!early.is_cancelled());
+        println!("over");
+        return;
+    }
+    let mut child = Process::start_by(&["nohup"], TEST);
+    child.wait_for("over");
+    child.end_well();
+}
+
 #[test]
 fn ctrl_c_stays_ignored_in_the_background_of_a_shell() {
     if is_child() {
@@ -579,6 +606,88 @@ fn where_a_token_is_refused_the_signal_acts_as_before() {
     }
     let shell = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
     Process::start_by(&shell, "where_a_token_is_refused_the_signal_acts_as_before").end_well();
+}
+
+/// The thread takes signals too: if it was there before, a signal could come to it before the
+/// handler has its actions.
+#[test]
+fn the_thread_begins_when_the_handlers_are_there() {
+    const TEST: &str = "the_thread_begins_when_the_handlers_are_there";
+    if is_child() {
+        assert!(termination().is_err());
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            assert!(mask("SigCgt:").contains(&signal));
+        }
+        println!("refused");
+        raise(SIGTERM).unwrap();
+        unreachable!("the signal acts as before");
+    }
+    // No system grants a stack of this size, so no thread is started.
+    let stack = format!("RUST_MIN_STACK={}", usize::MAX / 4 * 3);
+    let mut child = Process::start_by(&["env", &stack], TEST);
+    child.wait_for("refused");
+    child.end_of(Signal::TERM);
+}
+
+/// From now on no descriptor takes a flag, which is the last step of a handler's registration.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn refuse_the_last_step() {
+    use nix::libc::{F_SETFD, SYS_fcntl};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, apply_filter_all_threads,
+    };
+
+    let (size, is) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let sets_a_flag = SeccompCondition::new(1, size, is, F_SETFD as u64).unwrap();
+    let rule = SeccompRule::new(vec![sets_a_flag]).unwrap();
+    let refusal = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let rules = [(SYS_fcntl, vec![rule])].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    apply_filter_all_threads(&program).expect("the system has filters");
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn a_signal_that_is_refused_at_the_last_step_ends_the_process() {
+    const TEST: &str = "a_signal_that_is_refused_at_the_last_step_ends_the_process";
+    if is_child() {
+        let _watch = watch();
+        refuse_the_last_step();
+        let refused = ctrl_c().unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        println!("refused");
+        raise(SIGINT).unwrap();
+        unreachable!("the signal was lost");
+    }
+    let mut child = Process::start(TEST);
+    child.wait_for("refused");
+    child.end_of(Signal::INT);
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn a_signal_that_is_refused_at_the_last_step_goes_to_its_handler_alone() {
+    const TEST: &str = "a_signal_that_is_refused_at_the_last_step_goes_to_its_handler_alone";
+    if is_child() {
+        let _watch = watch();
+        let handled = Arc::new(AtomicBool::new(false));
+        flag::register(SIGINT, handled.clone()).unwrap();
+        refuse_the_last_step();
+        for _ in 0..3 {
+            // Not a token that is cancelled already: no signal was one for a token.
+            assert!(ctrl_c().is_err());
+            raise(SIGINT).unwrap();
+            assert!(handled.swap(false, SeqCst));
+        }
+        println!("over");
+        return;
+    }
+    let mut child = Process::start(TEST);
+    child.wait_for("over");
+    child.end_well();
 }
 
 /// Makes tokens in every way, and drops them.

@@ -85,6 +85,13 @@ impl Actions {
         }
     }
 
+    /// The same, with nothing registered.
+    #[cfg(test)]
+    pub(super) fn none(before: Disposition) -> Self {
+        let ids = Vec::new();
+        Actions { before, ids }
+    }
+
     fn add_all(&mut self, signal: Signal, wake: UnixStream) -> io::Result<()> {
         let number = signal.number();
 
@@ -97,7 +104,7 @@ impl Actions {
         };
         self.ids.push(end);
 
-        // Then the flags. `received` comes first: see `Registry::list`.
+        // Then the flags.
         self.ids.push(flag::register(number, signal.received())?);
         for other in Signal::ALL {
             self.ids.push(flag::register(number, other.ends())?);
