@@ -85,7 +85,6 @@ where
         call,
         token,
         location: Location::caller(),
-        returned: false,
     }
 }
 
@@ -110,8 +109,6 @@ pub struct SpawnBlocking<T> {
     call: Arc<dyn Withdraw + Send + Sync>,
     token: CancelToken,
     location: &'static Location<'static>,
-    /// The result was handed out.
-    returned: bool,
 }
 
 /// The closure, until it begins or is taken back (invariant 3).
@@ -147,22 +144,15 @@ impl<T> Future for SpawnBlocking<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(Pin::new(&mut self.task).poll(context));
-        // From here on the drop has nothing to cancel.
-        self.returned = true;
         Poll::Ready(result.map(|value| value.expect("only the drop takes the closure back")))
     }
 }
 
 impl<T> Drop for SpawnBlocking<T> {
     fn drop(&mut self) {
-        if self.returned {
-            return;
-        }
-
-        if self.call.withdraw() {
-            // A thread that would come for it has nothing to do.
-            self.task.abort();
-        } else if !self.task.is_finished() {
+        // A closure that was withdrawn never runs: the thread that comes for it finds none. A task
+        // that is finished has nothing to cancel.
+        if !self.call.withdraw() && !self.task.is_finished() {
             let (token, location) = (self.token.clone(), self.location);
             run_aside(move || _ = token.node().cancel(CancelCause::Dropped, location));
         }
