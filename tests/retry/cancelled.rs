@@ -194,6 +194,23 @@ fn an_error_that_says_more_than_the_cancel_is_returned_as_it_is() {
     assert!(matches!(own, Own::CancelledIn(_, "the kitchen")));
 }
 
+/// An error without sources.
+#[derive(Debug, thiserror::Error)]
+enum Brief {
+    #[error("stopped")]
+    Cancelled(Cancelled),
+    #[error("failed")]
+    Failed(Own),
+}
+
+impl From<Cancelled> for Brief {
+    fn from(cancelled: Cancelled) -> Self {
+        Brief::Cancelled(cancelled)
+    }
+}
+
+taskgroup::task_error!(Brief { Cancelled, Failed });
+
 #[test]
 fn a_cancel_is_not_retried_wherever_it_stands() {
     fn made<E: TaskError>(error: impl Fn(Cancelled) -> E) -> (u32, E) {
@@ -201,7 +218,7 @@ fn a_cancel_is_not_retried_wherever_it_stands() {
         token.cancel();
         let foreign = token.check().unwrap_err();
         let mut attempts = 0;
-        let policy = patient().when(|_| true);
+        let policy = hasty().attempts(2).when(|_| true);
         let error = retry(policy, |_| {
             attempts += 1;
             Err::<(), _>(error(foreign.clone()))
@@ -214,6 +231,8 @@ fn a_cancel_is_not_retried_wherever_it_stands() {
     assert_eq!(made(Own::Hidden).0, 1);
     // One that says it by this method alone.
     assert_eq!(made(super::Holding::Cancelled).0, 1);
+    // One whose sources leave out the error that it holds.
+    assert_eq!(made(|cancelled| Brief::Failed(Own::Hidden(cancelled))).0, 1);
     let (attempts, error) = made(|cancelled| {
         let io = io::Error::other(Own::Hidden(cancelled));
         anyhow::Error::from(io)
