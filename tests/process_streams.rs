@@ -217,12 +217,12 @@ fn a_write_keeps_the_number_of_a_standard_input_that_a_wait_closes() {
                 until(|| shown() == "ChildStdin { fd: None }");
 
                 let others = [(); 16].map(|()| File::open("/dev/null").unwrap());
-                for other in &others {
-                    let number = format!("ChildStdin {{ fd: Some({}) }}", other.as_raw_fd());
-                    assert_ne!(number, before);
-                }
+                let numbers = others.each_ref().map(AsRawFd::as_raw_fd);
+                let numbers = numbers.map(|fd| format!("ChildStdin {{ fd: Some({fd}) }}"));
 
+                // Before the check: if it fails, the threads end too.
                 kill_process(pid, Signal::CONT).unwrap();
+                assert!(!numbers.contains(&before), "{before} is another file's");
                 writer.join().unwrap().unwrap();
                 assert!(waiter.join().unwrap().unwrap().success());
             });
