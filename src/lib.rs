@@ -445,15 +445,20 @@ pub mod deadlock;
 mod deadlock {
     pub(crate) fn expect_wait() {}
 }
-#[cfg(all(unix, not(loom), feature = "io"))]
+// The compiler shows these lines to a program that names such a module where it is left out.
+#[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
+#[cfg(all(not(loom), feature = "io"))]
 pub mod io;
-#[cfg(all(unix, not(loom), feature = "net"))]
+#[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
+#[cfg(all(not(loom), feature = "net"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "net"))))]
 pub mod net;
-#[cfg(all(unix, not(any(loom, target_os = "openbsd")), feature = "process"))]
+#[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
+#[cfg(all(not(any(loom, target_os = "openbsd")), feature = "process"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "process"))))]
 pub mod process;
-#[cfg(all(unix, not(loom), feature = "signal"))]
+#[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
+#[cfg(all(not(loom), feature = "signal"))]
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "signal"))))]
 pub mod signal;
 pub mod sync;

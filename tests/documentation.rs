@@ -408,3 +408,23 @@ fn the_sources_need_no_newer_compiler_than_the_oldest_that_is_promised() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The compiler shows the attribute with its comment to a program that names the module elsewhere.
+#[test]
+fn the_modules_for_unix_alone_say_so_where_they_are_left_out() {
+    const SAYS: &str =
+        "#[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.";
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    assert!(read("docs/platforms.md").contains(SAYS));
+
+    let library = read("src/lib.rs");
+    for module in ["io", "net", "process", "signal"] {
+        let (before, _) = library.split_once(&format!("pub mod {module};\n")).unwrap();
+        // The attributes of the module: all lines since the item before it.
+        let attributes = before.lines().rev();
+        let mut attributes = attributes.take_while(|line| line.starts_with("#["));
+        assert!(attributes.any(|line| line == SAYS), "{module}");
+    }
+}
