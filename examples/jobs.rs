@@ -19,7 +19,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, builder::RangedU64ValueParser};
 use taskgroup::TaskGroup;
 use taskgroup::process::{Command, Output};
-use taskgroup_examples::{left_behind, seconds};
+use taskgroup_examples::{exit_code, left_behind, seconds};
 
 /// Runs the commands of standard input, a line each.
 #[derive(Parser)]
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     eprintln!("threads left: {}", left_behind());
     if let Some(cancelled) = signal.cancelled() {
         eprintln!("all has ended: {cancelled}");
-        return Ok(ExitCode::from(130));
+        return Ok(exit_code(&cancelled));
     }
 
     outcome?;

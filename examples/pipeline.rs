@@ -20,7 +20,7 @@ use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
 use sha2::{Digest, Sha256};
 use taskgroup::{TaskGroup, channel::bounded, io::Cancellable, sync::Semaphore};
-use taskgroup_examples::left_behind;
+use taskgroup_examples::{exit_code, left_behind};
 
 /// Signs lines of a name and an amount.
 #[derive(Parser)]
@@ -66,8 +66,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let signal = taskgroup::signal::ctrl_c()?;
     let outcome = signal.run(|| run(&options));
     eprintln!("threads left: {}", left_behind());
-    if signal.is_cancelled() {
-        return Ok(ExitCode::from(130));
+    if let Some(cancelled) = signal.cancelled() {
+        return Ok(exit_code(&cancelled));
     }
     outcome.map(|()| ExitCode::SUCCESS)
 }

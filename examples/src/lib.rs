@@ -4,6 +4,7 @@
 
 mod client;
 mod countries;
+mod exit_code;
 mod fetch;
 mod flag_server;
 mod http;
@@ -21,6 +22,7 @@ mod web;
 
 pub use client::{Status, Url, get, links};
 pub use countries::{COUNTRIES, POPULOUS};
+pub use exit_code::exit_code;
 pub use fetch::fetch;
 pub use flag_server::{Answer, FlagServer};
 pub use http::{Refused, Request, respond};

@@ -7,13 +7,10 @@ use std::{
 use taskgroup::signal;
 
 use crate::{
-    left_behind,
+    exit_code, left_behind,
     print::{PROGRAM, UNREAD},
     println,
 };
-
-/// The exit code after a Ctrl-C, as in shells; here after the other signals too.
-const INTERRUPTED: u8 = 130;
 
 /// Runs `program` in a scope that Ctrl-C cancels. At the end it prints how long that took and which
 /// threads are left, namely none.
@@ -23,7 +20,7 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 ///
-/// The errors of `program`. After an interrupt the exit code is 130 instead, and 141 after the
+/// The errors of `program`. After a signal there is its [`exit_code`] instead, and 141 after the
 /// reader has gone.
 pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     let signal = signal::termination()?;
@@ -33,11 +30,11 @@ pub fn until_ctrl_c(program: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let token = PROGRAM.get_or_init(|| signal.child());
     let outcome = token.run(program);
     println!("threads left: {}", left_behind());
-    if signal.is_cancelled() {
+    if let Some(cancelled) = signal.cancelled() {
         // A cancel wakes the program before it runs callbacks: all may be over by then.
         let pressed = pressed.get_or_init(Instant::now);
         println!("interrupted: all was over {:.1?} later", pressed.elapsed());
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(exit_code(&cancelled));
     }
 
     if token.is_cancelled() {

@@ -127,10 +127,10 @@ fn the_first_failure_stops_the_others_and_is_reported() {
 
 #[test]
 fn a_signal_ends_all() {
-    for (signal, name) in [
-        (Live::interrupt as fn(&Live), "SIGINT"),
-        (Live::interrupt_group, "SIGINT"),
-        (Live::terminate, "SIGTERM"),
+    for (signal, (name, code)) in [
+        (Live::interrupt as fn(&Live), ("SIGINT", 130)),
+        (Live::interrupt_group, ("SIGINT", 130)),
+        (Live::terminate, ("SIGTERM", 143)),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let begun = folder.path().join("begun");
@@ -140,7 +140,7 @@ fn a_signal_ends_all() {
         wait_for_lines(&begun, 8);
         signal(&jobs);
         let output = jobs.end();
-        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(
             row(&output.stderr, "all has ended:").contains(name),
             "{output:?}"
@@ -164,7 +164,7 @@ fn a_job_that_ignores_the_signal_is_killed() {
     wait_for_lines(&begun, 1);
     jobs.terminate();
     let output = jobs.end();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
     assert_no_sleeper(&seconds, &output);
 }
 
