@@ -17,6 +17,9 @@ mod postgresql;
 #[cfg(unix)]
 mod queue_worker;
 mod rayon_pool;
+#[cfg(unix)]
+mod redis_client;
+mod reqwest_client;
 mod sqlite;
 #[cfg(unix)]
 mod tls;
