@@ -1,13 +1,16 @@
 //! The time from a cancel to the end of a call that waits for the outside world.
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use taskgroup::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use taskgroup::process::Command;
 use taskgroup::{TaskGroup, io};
@@ -21,6 +24,10 @@ pub(crate) fn io_wake(effort: Effort, report: &mut Report) -> anyhow::Result<()>
     let contestants = vec![
         Contestant::new("bare eventfd wake of a poll", || bare(0)),
         Contestant::new("the same, the sleeper having yielded", || bare(4)),
+        Contestant::new(
+            "the same, and the close of a connecting socket",
+            bare_connect,
+        ),
         cancelled("TcpListener::accept", || {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             latency(Box::new(|| listener.accept().is_err()))
@@ -81,40 +88,77 @@ fn pair() -> anyhow::Result<(TcpStream, TcpStream)> {
     Ok((near, listener.accept()?.0))
 }
 
-/// A connect that is never answered: nothing accepts, and the queue of the listener is full.
-fn connect() -> anyhow::Result<f64> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    rustix::net::listen(&listener, 0)?;
-    let address = listener.local_addr()?;
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(20)) {
-        queued.push(stream);
-        ensure!(queued.len() < 100, "the queue does not get full");
+/// A listener with a full queue, so that a further connect is never answered.
+struct Unanswered {
+    address: SocketAddr,
+    _listener: std::net::TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Unanswered {
+    fn new() -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        rustix::net::listen(&listener, 0)?;
+        let address = listener.local_addr()?;
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(20)) {
+            queued.push(stream);
+            ensure!(queued.len() < 100, "the queue does not get full");
+        }
+        Ok(Unanswered {
+            address,
+            _listener: listener,
+            _queued: queued,
+        })
     }
-    latency(Box::new(|| TcpStream::connect(address).is_err()))
+}
+
+fn connect() -> anyhow::Result<f64> {
+    let unanswered = Unanswered::new()?;
+    latency(Box::new(|| TcpStream::connect(unanswered.address).is_err()))
 }
 
 /// A thread in `poll` that another wakes by an eventfd. A thread that has yielded before has less
 /// of a claim to the core when it is woken.
 fn bare(yields: usize) -> anyhow::Result<f64> {
+    let (near, _far) = UnixStream::pair()?;
+    wake_of_a_poll(near.into(), PollFlags::IN, yields)
+}
+
+/// What a cancel by hand would have to do for a connect: the woken thread closes the socket.
+fn bare_connect() -> anyhow::Result<f64> {
+    let unanswered = Unanswered::new()?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let started = rustix::net::connect(&socket, &unanswered.address);
+    ensure!(started == Err(Errno::INPROGRESS), "the connect is answered");
+    wake_of_a_poll(socket, PollFlags::OUT, 0)
+}
+
+/// Returns the time from the write to an eventfd until a thread in a poll of `fd` and the eventfd
+/// has woken and closed `fd`, unless that is to be readable.
+fn wake_of_a_poll(fd: OwnedFd, flags: PollFlags, yields: usize) -> anyhow::Result<f64> {
     let waker = eventfd(0, EventfdFlags::empty())?;
     let (entering, entered) = std::sync::mpsc::channel();
     thread::scope(|threads| {
-        let sleeper = threads.spawn(|| -> anyhow::Result<Instant> {
-            let (near, _far) = UnixStream::pair()?;
+        let waker = &waker;
+        let sleeper = threads.spawn(move || -> anyhow::Result<Instant> {
             entering.send(())?;
             let mut fds = [
-                PollFd::from_borrowed_fd(near.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(fd.as_fd(), flags),
                 PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN),
             ];
             (0..yields).for_each(|_| thread::yield_now());
             poll(&mut fds, None)?;
+            if flags == PollFlags::OUT {
+                drop(fd);
+            }
             Ok(Instant::now())
         });
         entered.recv()?;
         thread::sleep(Duration::from_millis(3));
         let called = Instant::now();
-        rustix::io::write(&waker, &1_u64.to_ne_bytes())?;
+        rustix::io::write(waker, &1_u64.to_ne_bytes())?;
         let awake = sleeper.join().ok().context("the sleeper panicked")??;
         Ok(micros(awake.saturating_duration_since(called)))
     })

@@ -54,10 +54,10 @@ pub(super) fn models() -> Vec<Model> {
         ),
         breaks!(
             broken_readiness_looks_before_the_drain,
-            "word-is-read-before-the-drain" in readiness_late_wake_is_drained_with_a_cancel,
+            "word-is-not-read-after-the-drain" in readiness_late_wake_is_drained_with_a_cancel,
             Preemptions(2),
             "deadlock",
-            "a thread that reads the word before it drains the waker loses a cancel"
+            "a thread that reads the word only before it drains the waker loses a cancel"
         ),
         holds!(
             readiness_item_and_cancel_at_once,
