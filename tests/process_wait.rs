@@ -3,6 +3,9 @@
 
 #[path = "support/children.rs"]
 mod children;
+#[cfg(target_os = "linux")]
+#[path = "support/folder.rs"]
+mod folder;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -40,6 +43,19 @@ fn a_status_tells_the_signal_and_the_code() {
         (status.signal(), status.code()),
         (Some(rustix::process::Signal::USR1.as_raw()), None)
     );
+}
+
+/// Where the system writes such files at all.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_status_tells_of_a_core_dump_as_in_std() {
+    let folder = folder::Folder::new();
+    let script = ["-c", "ulimit -c unlimited; kill -ABRT $$"];
+    let mut std = std::process::Command::new("sh");
+    let theirs = std.args(script).current_dir(&folder.0).status().unwrap();
+    let mut ours = Command::new("sh");
+    let ours = ours.args(script).current_dir(&folder.0).status().unwrap();
+    assert_eq!(ours.into_raw(), theirs.into_raw(), "{ours} and {theirs}");
 }
 
 #[test]

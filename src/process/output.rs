@@ -261,3 +261,55 @@ impl OutputStream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::OwnedFd;
+    use std::process::Command;
+
+    use rustix::process::Pid;
+
+    use super::super::ending::Ending;
+    use super::*;
+
+    /// A child that writes without a pause looks like a file.
+    #[test]
+    fn a_stream_that_has_always_more_is_left_after_some_chunks() {
+        const LENGTH: usize = (CHUNKS_AT_ONCE + 4) * CHUNK;
+        let path = format!("taskgroup-output-{}", std::process::id());
+        let path = std::env::temp_dir().join(path);
+        fs::write(&path, vec![b'x'; LENGTH]).expect("there is room");
+        let file = File::open(&path).expect("it is there");
+        fs::remove_file(&path).expect("it is there");
+
+        let mut stream = OutputStream::new(Some(Descriptor::new(OwnedFd::from(file))));
+        let mut chunk = vec![0; CHUNK];
+        stream.read(&mut chunk).expect("it can be read");
+        assert!(!stream.is_at_end());
+        assert!(stream.bytes.len() <= CHUNKS_AT_ONCE * CHUNK);
+        while !stream.is_at_end() {
+            stream.read(&mut chunk).expect("it can be read");
+        }
+        assert_eq!(stream.bytes.len(), LENGTH);
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_read_holds_up_no_cancel() {
+        let mut child = Command::new("true").spawn().expect("the program starts");
+        let process = Process::unwatched(Pid::from_child(&child), Ending::default());
+        let writes_only = File::options().write(true).open("/dev/null");
+        let pipe = Descriptor::new(OwnedFd::from(writes_only.expect("it is there")));
+        let mut reading = Reading {
+            child: &process,
+            stdout: OutputStream::new(Some(pipe)),
+            stderr: OutputStream::new(None),
+            chunk: vec![0; CHUNK],
+            ended: None,
+            look: LookPauses::at(process.pid()),
+        };
+        reading.read_or_close();
+        assert!(reading.stdout.is_at_end());
+        child.wait().expect("it is a child");
+    }
+}

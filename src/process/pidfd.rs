@@ -29,7 +29,7 @@ pub(super) fn reap(id: WaitId<'_>, _: Pid) -> Result<Option<ExitStatus>, Errno> 
     Ok(status.map(|status| {
         let core = if status.dumped() { 0x80 } else { 0 };
         let raw = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => (code & 0xff) << 8,
+            (Some(code), _) => code << 8,
             (None, signal) => signal.unwrap_or(0) | core,
         };
         ExitStatus::from_raw(raw)

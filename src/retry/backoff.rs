@@ -334,6 +334,17 @@ mod tests {
     }
 
     #[test]
+    fn a_draw_from_a_bound_that_does_not_fit_is_from_what_fits() {
+        let bound = Duration::from_secs(1 << 40);
+        let policy = Backoff::<()>::exponential(bound).max(bound);
+        let pause = policy.pause(1, &(), |most| {
+            assert_eq!(most, u64::MAX);
+            most
+        });
+        assert_eq!(pause, Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
     fn the_longest_pause_bounds_the_first_too() {
         let policy = policy(Duration::from_secs(3)).max(Duration::from_secs(2));
         assert_eq!(pauses(&policy, 1..=1), [Duration::from_secs(2)]);
