@@ -321,14 +321,21 @@ fn a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes() {
         // them has gone, whichever process is its parent by then.
         let (mut alive, held) = taskgroup::io::pipe().unwrap();
         let mut chance = 0x5EED_u64;
-        let mut yields = || {
+        let mut turns = || {
             chance = chance.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
             chance >> 59
+        };
+        // A yield gives a whole slice of time away on a busy machine, so there is at most one.
+        let pause = |turns: u64| {
+            (0..200 * turns).for_each(|_| std::hint::spin_loop());
+            if turns % 2 == 1 {
+                std::thread::yield_now();
+            }
         };
         let mut waits = 0;
 
         for round in 0..races(500) {
-            let (before_start, before_wait, before_cancel) = (yields(), yields(), yields());
+            let (before_start, before_wait, before_cancel) = (turns(), turns(), turns());
             let (has_helper, is_given_up) = (round % 4 == 0, round % 3 == 2);
             let mut command = match has_helper {
                 true => sh("sleep 600 & wait"),
@@ -344,7 +351,6 @@ fn a_cancel_at_any_step_of_a_task_leaves_none_of_its_processes() {
             // In some rounds the cancel may come before the start.
             let is_awaited = round % 2 == 0;
             let started = Gate::default();
-            let pause = |count| (0..count).for_each(|_| std::thread::yield_now());
             let outcome = Mutex::new(None);
             let group = TaskGroup::scope(|g| {
                 let task = g.spawn(|| {
