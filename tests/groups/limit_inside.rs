@@ -299,6 +299,60 @@ fn the_permit_comes_back_after_each_of_several_waits_inside() -> anyhow::Result<
 }
 
 #[test]
+fn a_permit_is_held_again_when_its_task_goes_on_before_the_one_inside() -> anyhow::Result<()> {
+    let _watch = watch();
+    let leave = &Gate::default();
+    in_a_task(2, |g| {
+        let is_full = move || g.try_spawn(|| Ok(())).is_err();
+        let runs = g.spawn(|| Ok(leave.wait()));
+        until(|| g.stats().running == 2);
+        TaskGroup::scope(|i| {
+            let inside = i.task().dedicated().spawn(|| Ok(runs.wait().map(drop)?));
+            let asks = i.task().dedicated().spawn(move || {
+                // It begins once the outer task and the one inside wait.
+                let mut begun = None;
+                until(|| {
+                    begun = g.try_spawn(|| Ok(())).ok();
+                    begun.is_some()
+                });
+                Ok(until(|| {
+                    begun.as_ref().is_some_and(TaskHandle::is_finished)
+                }))
+            });
+            asks.wait()?;
+            let was_full = (0..100).all(|_| is_full());
+            leave.open();
+            assert!(was_full, "the outer task goes on");
+            inside.wait()?;
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_wait_inside_that_was_cut_gives_no_permit_away() -> anyhow::Result<()> {
+    let _watch = watch();
+    let leave = &Gate::default();
+    in_a_task(2, |g| {
+        let is_full = move || g.try_spawn(|| Ok(())).is_err();
+        let runs = g.spawn(|| Ok(leave.wait()));
+        until(|| g.stats().running == 2);
+        TaskGroup::scope(|i| {
+            let asks = i.task().dedicated().spawn(|| {
+                assert_eq!(runs.wait_timeout(MOMENT)?, None);
+                Ok((0..100).all(|_| is_full()))
+            });
+            let was_full = asks.join()?;
+            leave.open();
+            assert!(was_full, "no task inside waits any more");
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_wait_inside_that_is_cut_brings_the_permit_back() -> anyhow::Result<()> {
     let _watch = watch();
     let (leave, begun, peak) = (&Gate::default(), &Gate::default(), &Peak::default());
