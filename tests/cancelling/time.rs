@@ -331,6 +331,24 @@ fn a_passed_deadline_is_seen_by_checks_that_do_not_wait() {
 }
 
 #[test]
+fn callbacks_of_several_tokens_with_one_deadline_all_run() {
+    let (rings, rung) = mpsc::channel();
+    let at = Instant::now() + SHORT;
+    let tokens: Vec<_> = (0..3)
+        .map(|n| {
+            let (token, rings) = (CancelToken::new(), rings.clone());
+            token.cancel_at(at);
+            token.on_cancel(move || rings.send(n).unwrap()).forget();
+            token
+        })
+        .collect();
+    let mut seen = [(); 3].map(|()| rung.recv_timeout(LONG).expect("each of them is called"));
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+    assert!(tokens.iter().all(CancelToken::is_cancelled));
+}
+
+#[test]
 fn an_endless_duration_takes_the_deadline_away() {
     let token = CancelToken::new();
     token.cancel_after(LONG);
