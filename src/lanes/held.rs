@@ -288,6 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_is_given_back_holds_nothing() {
+        let held = HeldObjects::new();
+        (1..=SHOWN + 1).for_each(|object| held.add(object, HeldAs::Exclusive, 0, here()));
+        held.clear();
+        assert!(objects(&held).is_empty() && held.is_empty());
+    }
+
+    #[test]
     fn an_object_that_outlives_its_frame_belongs_to_the_frame_around() {
         let held = HeldObjects::new();
         held.add(1, HeldAs::Exclusive, 1, here());

@@ -196,3 +196,103 @@ impl Lane {
             .ok_or(Busy)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::any::Any;
+    use std::panic::Location;
+    use std::sync::Arc;
+
+    use super::Lane;
+    use crate::lanes::lane::Describe;
+    use crate::lanes::wait::{Object, Share, WaitFlags};
+
+    #[test]
+    fn a_wait_is_read_as_it_is_shown() {
+        let lane = Lane::apart();
+        let objects = [
+            Object::None,
+            Object::At(0x1230),
+            Object::Task(3),
+            Object::Group(4),
+            Object::Descriptor(5),
+            Object::Process(6),
+        ];
+        for object in objects {
+            for flags in 0..8 {
+                let flags = WaitFlags {
+                    is_cancellable: flags & 1 != 0,
+                    is_limited: flags & 2 != 0,
+                    is_foreign: flags & 4 != 0,
+                    share: Share::new(2, 7),
+                };
+                lane.begin_wait(1, object, flags, Location::caller());
+                let wait = lane.wait().expect("the thread waits");
+                assert_eq!((wait.kind, wait.object, wait.flags), (1, object, flags));
+                lane.end_wait();
+                assert!(lane.wait().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_is_shown_as_a_worker_and_as_idle() {
+        let lane = Lane::apart();
+        let shown = || {
+            let view = lane.view().expect("the lane has a thread");
+            let view = view.expect("its thread reads it");
+            (view.is_worker, view.is_idle)
+        };
+        assert_eq!(shown(), (false, false));
+        lane.become_worker();
+        for is_idle in [true, false] {
+            lane.set_idle(is_idle);
+            assert_eq!(shown(), (true, is_idle));
+        }
+    }
+
+    #[test]
+    fn a_look_that_had_begun_is_not_the_next_one() {
+        let lane = Lane::apart();
+        for _ in 0..3 {
+            let before = lane.next_look();
+            lane.begin_look();
+            let during = lane.next_look();
+            assert!(!lane.has_looked(before) && !lane.has_looked(during));
+
+            lane.end_look();
+            assert!(lane.has_looked(before) && !lane.has_looked(during));
+            lane.begin_look();
+            lane.end_look();
+            assert!(lane.has_looked(during));
+        }
+    }
+
+    #[test]
+    fn groups_and_names_are_shown_until_they_are_taken_back() {
+        struct Nothing;
+        impl Describe for Nothing {
+            fn describe(&self, _: &mut dyn Any) {}
+        }
+
+        let lane = Lane::apart();
+        let shown = || {
+            let groups =
+                lane.with_groups(|groups| groups.iter().map(|(group, _)| *group).collect());
+            let names = lane.names().expect("no other thread has the lane");
+            let names = names.iter().map(|(task, _)| *task).collect();
+            (groups.expect("no other thread has the lane"), names)
+        };
+        let is_shown = |expected: &[u64]| shown() == (expected.to_vec(), expected.to_vec());
+        for depth in 1..=3 {
+            lane.open(depth, Arc::new(Nothing));
+            lane.add_name(depth, "a task".into());
+        }
+        assert!(is_shown(&[1, 2, 3]));
+        for depth in (1..=3).rev() {
+            lane.close(depth);
+            lane.take_name();
+            assert!(is_shown(&[1, 2, 3][..depth as usize - 1]));
+        }
+    }
+}
