@@ -45,6 +45,38 @@ fn no_task_begins_in_place_before_one_that_another_task_waits_for() {
 }
 
 #[test]
+fn a_wait_that_ends_takes_back_its_own_tasks_that_are_still_queued() {
+    TaskGroup::builder()
+        .limit(1)
+        .scope(|g| {
+            let state = &g.core().state;
+            // While all permits seem to be held, no worker takes a queued task.
+            state.queue.lock().permits.held = 1;
+            let tasks = [(); 3].map(|()| g.spawn(|| Ok(())));
+
+            let mut drops = DeferredDrops::default();
+            let mut queue = state.queue.lock();
+            let [first, second, claimed] = [0, 1, 2].map(|at| queue.tasks[at].clone());
+            queue.add_awaited([first], 1, &mut drops);
+            queue.add_awaited([second], 2, &mut drops);
+            queue.add_awaited([claimed], 1, &mut drops);
+            drop(queue);
+            tasks[2].cancel();
+            assert_eq!(state.not_awaited(1, &mut drops).len(), 1);
+            assert_eq!(state.queue.lock().awaited.len(), 1);
+
+            // A claimed task is awaited no more.
+            tasks[1].cancel();
+            let mut queue = state.queue.lock();
+            assert!(!queue.is_any_awaited(&mut drops) && queue.awaited.is_empty());
+            drop(queue);
+            state.free_permit(TaskPermit::Held);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn there_is_room_while_fewer_tasks_wait_than_permits_are_free() {
     TaskGroup::builder()
         .limit(3)
@@ -68,6 +100,24 @@ fn there_is_room_while_fewer_tasks_wait_than_permits_are_free() {
             // A permit that becomes free sends a worker, which a count set by hand does not.
             queue.permits.held = 1;
             drop(queue);
+            state.free_permit(TaskPermit::Held);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_task_waits_for_a_permit_if_as_many_are_queued_as_permits_are_free() {
+    TaskGroup::builder()
+        .limit(2)
+        .scope(|g| {
+            let state = &g.core().state;
+            // While all permits seem to be held, no worker takes a queued task.
+            state.queue.lock().permits.held = 2;
+            g.spawn(|| Ok(()));
+            state.queue.lock().permits.held = 1;
+            g.spawn(|| Ok(()));
+            assert_eq!(state.stats().permit_waits, 2);
             state.free_permit(TaskPermit::Held);
             Ok(())
         })
