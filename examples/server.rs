@@ -12,12 +12,12 @@
 //! the request. No call has a time-out of its own, and the accept loop neither polls nor sleeps.
 
 use std::io::{self, BufRead, BufReader};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use taskgroup::net::{Shutdown, TcpListener, TcpStream};
 use taskgroup::sync::Semaphore;
-use taskgroup::{CancelToken, Cancelled, TaskGroup, deadline, timeout, winding_down};
+use taskgroup::{CancelToken, Cancelled, TaskGroup, timeout, winding_down};
 use taskgroup_examples::{Refused, Request, left_behind, println, respond, seconds};
 
 /// So many clients at once are told that the server is full. Others wait to be accepted.
@@ -128,19 +128,22 @@ impl Server {
 
     /// Returns whether there may be another request on the connection.
     fn answer(&self, reader: &mut BufReader<&TcpStream>, full: bool) -> io::Result<bool> {
-        let end = Instant::now() + if full { MOMENT } else { self.options.within };
-        let (status, text, keep) = match deadline(end, || Request::read(reader))? {
-            None => (408, "the request came too slowly\n".to_owned(), false),
-            Some(Err(Refused(status))) => (status, String::new(), false),
-            Some(Ok(_)) if full => (503, "all places are taken\n".to_owned(), false),
-            Some(Ok(request)) => {
-                let answer = deadline(end, || route(&request))?;
-                let (status, text) = answer.unwrap_or((504, "it took too long\n".to_owned()));
-                let keep = request.keep_alive && !self.signal.is_cancelled();
-                (status, text, keep)
+        let within = if full { MOMENT } else { self.options.within };
+        let mut asked = None;
+        let answer = timeout(within, || match Request::read(reader)? {
+            Err(Refused(status)) => Ok((status, String::new())),
+            Ok(_) if full => Ok((503, "all places are taken\n".to_owned())),
+            Ok(request) => {
+                asked = Some(request.keep_alive);
+                route(&request)
             }
-        };
+        })?;
 
+        let (status, text) = answer.unwrap_or_else(|| match asked {
+            None => (408, "the request came too slowly\n".to_owned()),
+            Some(_) => (504, "it took too long\n".to_owned()),
+        });
+        let keep = asked == Some(true) && !self.signal.is_cancelled();
         let sent = timeout(MOMENT, || respond(reader.get_mut(), status, &text, keep))?;
         Ok(keep && sent.is_some())
     }
