@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::Mutex;
 
-use support::{alone, until, with_busy_workers};
-use taskgroup::{GroupError, GroupStats, TaskGroup};
+use support::{Gate, alone, until, with_busy_workers};
+use taskgroup::{GroupError, GroupStats, TaskGroup, snapshot};
 
 const ROUNDS: usize = 300;
 const TASKS: usize = 40;
@@ -98,6 +98,71 @@ fn a_task_that_its_joiner_runs_counts_as_queued_until_it_has_ended() {
                     assert_eq!((g.stats().queued, g.stats().finished), (0, 1));
                     Ok(())
                 })
+            });
+            assert!(outcome.is_ok(), "{outcome:?}");
+        },
+    );
+}
+
+#[test]
+fn beside_tasks_that_run_in_place_others_count_as_running() {
+    alone(
+        "beside_tasks_that_run_in_place_others_count_as_running",
+        || {
+            let (begun, leave) = (Gate::default(), Gate::default());
+            let outcome = TaskGroup::scope(|g| {
+                g.spawn_daemon(|| {
+                    begun.open();
+                    until(|| leave.is_open());
+                    Ok(())
+                });
+                begun.wait();
+                with_busy_workers(|| {
+                    for ended in 1..=3 {
+                        g.spawn(|| Ok(())).join()?;
+                        until(|| {
+                            let stats = g.stats();
+                            (stats.queued, stats.running, stats.finished) == (0, 1, ended)
+                        });
+                    }
+                    leave.open();
+                    Ok(())
+                })
+            });
+            assert!(outcome.is_ok(), "{outcome:?}");
+        },
+    );
+}
+
+#[test]
+fn tasks_that_ran_in_place_do_not_change_the_peak_of_later_ones() {
+    alone(
+        "tasks_that_ran_in_place_do_not_change_the_peak_of_later_ones",
+        || {
+            let leave = &Gate::default();
+            let outcome = TaskGroup::scope(|g| {
+                with_busy_workers(|| (0..8).try_for_each(|_| g.spawn(|| Ok(())).join()))?;
+                let waits = move || {
+                    leave.wait();
+                    Ok(())
+                };
+                g.task().dedicated().spawn_daemon(waits);
+                g.task().dedicated().spawn(move || {
+                    // The end of the body reports the tasks that it has run.
+                    let id = g.token().id();
+                    until(|| {
+                        let seen = snapshot();
+                        let mut groups = seen.all_groups();
+                        groups.any(|group| group.id() == id && group.is_ending())
+                    });
+                    g.task().dedicated().spawn(waits);
+                    let peak = g.stats().peak_running;
+                    leave.open();
+                    // A worker that comes too late for a task counts it for a moment.
+                    assert!((3..=6).contains(&peak), "{peak}");
+                    Ok(())
+                });
+                Ok(())
             });
             assert!(outcome.is_ok(), "{outcome:?}");
         },

@@ -422,6 +422,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_is_given_back_shows_no_frame() {
+        let frames = ShownFrames::new();
+        frames.push(task(1));
+        frames.clear();
+        assert!(frames.view().is_empty());
+    }
+
+    #[test]
     fn how_often_a_frame_was_told_is_counted_up_to_a_most() {
         let frames = ShownFrames::new();
         frames.push(task(1));

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_downgraded_is_shown_as_shared() {
+    fn a_lock_is_shown_as_it_is_held() {
         let lane = mine().expect("the thread lives");
         let access = || {
             let view = lane.view().expect("the lane has a thread");
@@ -100,6 +100,11 @@ mod tests {
         downgraded(&lock);
         assert_eq!(access(), [HeldAs::Shared]);
         unlocked(&lock, None);
+        assert!(access().is_empty());
+
+        let held = Held::begin(&lock);
+        assert_eq!(access(), [HeldAs::Exclusive]);
+        drop(held);
         assert!(access().is_empty());
     }
 }

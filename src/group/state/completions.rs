@@ -291,3 +291,16 @@ impl fmt::Debug for Completions {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Completions;
+
+    #[test]
+    fn events_that_live_at_once_are_told_apart() {
+        let events = [(); 2].map(|()| Completions::new());
+        let [first, second] = [0, 1].map(|at| events[at].address());
+        assert_ne!(first, second);
+        assert_eq!(first, events[0].address());
+    }
+}

@@ -316,3 +316,25 @@ impl Drop for Lending {
         self.outer_permits.iter().for_each(|outer| outer.end_wait());
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_inside_of_a_permit_while_it_runs_tasks_there() {
+        let inside_of = || innermost().map(|outer| Arc::as_ptr(&outer));
+        let outer = OuterPermit::new(1, None);
+        let inner = OuterPermit::new(2, Some(outer.clone()));
+        assert!(inside_of().is_none());
+        let runs = run_inside(&outer);
+        assert_eq!(inside_of(), Some(Arc::as_ptr(&outer)));
+        let runs_inner = run_inside(&inner);
+        assert_eq!(inside_of(), Some(Arc::as_ptr(&inner)));
+
+        drop(runs_inner);
+        assert_eq!(inside_of(), Some(Arc::as_ptr(&outer)));
+        drop(runs);
+        assert!(inside_of().is_none());
+    }
+}

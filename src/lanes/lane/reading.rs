@@ -202,6 +202,8 @@ mod tests {
     use std::any::Any;
     use std::panic::Location;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
 
     use super::Lane;
     use crate::lanes::lane::Describe;
@@ -249,6 +251,24 @@ mod tests {
             lane.set_idle(is_idle);
             assert_eq!(shown(), (true, is_idle));
         }
+    }
+
+    #[test]
+    fn a_lane_is_not_read_between_two_threads() {
+        let (lane, over) = (&Lane::new(), &AtomicBool::new(false));
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                for number in 1..=20_000 {
+                    lane.claim(number, 0, thread::current());
+                    lane.give_back();
+                }
+                over.store(true, Relaxed);
+            });
+            while !over.load(Relaxed) {
+                let view = lane.view().and_then(Result::ok);
+                assert!(view.is_none_or(|view| view.number != 0));
+            }
+        });
     }
 
     #[test]
