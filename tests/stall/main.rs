@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(target_os = "linux", feature = "net", feature = "process"))]
+mod kinds;
 mod laggards;
 mod policy;
 

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use crate::cancel::Name;
+use crate::cancel::{Name, TaskId};
 use crate::snapshot::{Holder, Inside, RegionKind, TaskSnapshot, TaskState, holder};
 use crate::trace::Site;
 
@@ -16,6 +16,8 @@ pub(super) struct LaggardState<'a> {
     target: Option<&'a str>,
     waits_at: Option<&'static Location<'static>>,
     held_by: &'a [Holder],
+    /// The tasks that it waits for.
+    awaited: &'a [TaskId],
     is_cancellable: bool,
     is_at_scope_end: bool,
     /// How often the task has been told of the cancel, and where last.
@@ -34,6 +36,7 @@ impl<'a> LaggardState<'a> {
             target: wait.and_then(|wait| wait.target()),
             waits_at: wait.and_then(|wait| wait.location()),
             held_by: wait.map_or(&[], |wait| wait.held_by()),
+            awaited: wait.map_or(&[], |wait| wait.holders()),
             is_cancellable: wait.is_some_and(|wait| wait.is_cancellable()),
             is_at_scope_end: task.is_at_scope_end(),
             told: task.cancels_seen(),
@@ -93,6 +96,11 @@ fn seen(doing: &LaggardState<'_>) -> String {
             let mut text = format!("blocked in {}", doing.what);
             if let Some(at) = doing.waits_at {
                 text += &format!(" ({})", Site(at));
+            }
+            // The threads that hold a lock are named at the end, with their tasks.
+            if doing.held_by.is_empty() && !doing.awaited.is_empty() {
+                let tasks = doing.awaited.iter().map(|task| format!("task {}", task.0));
+                text += &format!(" of {}", tasks.collect::<Vec<_>>().join(", "));
             }
             if let Some(target) = doing.target {
                 text += &format!(", {}", Name(target));
@@ -215,6 +223,7 @@ mod tests {
             target: None,
             waits_at: None,
             held_by: &[],
+            awaited: &[],
             is_cancellable: false,
             is_at_scope_end: false,
             told: (0, None),
@@ -361,6 +370,11 @@ mod tests {
             ..waiting("Mutex::lock")
         };
         says(&stubborn, &["no cancel ends this wait"]);
+        let joins = LaggardState {
+            awaited: &[TaskId(7)],
+            ..waiting("TaskHandle::join")
+        };
+        says(&joins, &[") of task 7: "]);
         let end = LaggardState {
             is_at_scope_end: true,
             ..waiting("the end of the scope")
