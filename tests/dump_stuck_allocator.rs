@@ -1,5 +1,6 @@
 //! The dump while the allocator is stuck: a thread holds its lock for ever, so every call of it
-//! blocks. A process has one allocator, so the test has a binary of its own.
+//! blocks. And one whose thread may not call the allocator at all. A process has one allocator, so
+//! the tests have a binary of their own.
 #![cfg(all(target_os = "linux", feature = "signal"))]
 
 mod support;
@@ -7,8 +8,8 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::process::{ChildStderr, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,7 +25,15 @@ static IS_STUCK: AtomicBool = AtomicBool::new(false);
 /// The calls that were made while it was stuck.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
+/// The thread that may not call the allocator, or 0.
+static KEPT_OUT: AtomicI32 = AtomicI32::new(0);
+
 fn pass() {
+    let kept_out = KEPT_OUT.load(SeqCst);
+    if kept_out != 0 && nix::unistd::gettid().as_raw() == kept_out {
+        let _ = rustix::io::write(rustix::stdio::stderr(), b"it calls the allocator\n");
+        std::process::abort();
+    }
     if IS_STUCK.load(SeqCst) {
         CALLS.fetch_add(1, SeqCst);
         while IS_STUCK.load(SeqCst) {
@@ -71,6 +80,62 @@ fn be_stuck() {
     let ended = rustix::io::read(stdin, &mut [0; 1]).expect("it is a pipe");
     IS_STUCK.store(false, SeqCst);
     assert_eq!(ended, 0, "the parent closes it");
+}
+
+/// A process that runs one test, in its role as the child, until its standard input is closed.
+struct Child {
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Child {
+    fn start(test: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env("TASKGROUP_TEST_CHILD", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the test binary starts");
+        let stderr = process.stderr.take().expect("it is piped");
+        Child {
+            stdin: process.stdin.take(),
+            stderr: BufReader::new(stderr),
+            process,
+        }
+    }
+
+    /// Returns what the child prints up to a line with this text.
+    fn lines_until(&mut self, text: &str) -> String {
+        let mut printed = String::new();
+        loop {
+            let from = printed.len();
+            let read = self.stderr.read_line(&mut printed);
+            assert_ne!(
+                read.expect("a child prints text"),
+                0,
+                "no {text:?} from the child:\n{printed}"
+            );
+            if printed[from..].contains(text) {
+                return printed;
+            }
+        }
+    }
+
+    /// Asks for a dump, and returns it.
+    fn dump(&mut self) -> String {
+        let process = Pid::from_child(&self.process);
+        kill_process(process, Signal::QUIT).expect("the child is there");
+        self.lines_until("end of the dump")
+    }
+
+    /// Lets the child end, and checks that its test has passed.
+    fn end_well(mut self) {
+        drop(self.stdin.take());
+        assert!(self.process.wait().expect("it is a child").success());
+    }
 }
 
 #[test]
@@ -120,32 +185,10 @@ fn a_dump_comes_while_every_allocation_blocks() {
         return scope.expect("no task fails");
     }
 
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-        .env("TASKGROUP_TEST_CHILD", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the test binary starts");
-    let stdin = child.stdin.take();
-    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut lines_until = |text: &str| {
-        let mut printed = String::new();
-        loop {
-            let from = printed.len();
-            let read = stderr.read_line(&mut printed).expect("a child prints text");
-            assert_ne!(read, 0, "no {text:?} from the child:\n{printed}");
-            if printed[from..].contains(text) {
-                return printed;
-            }
-        }
-    };
-
-    lines_until("stuck");
+    let mut child = Child::start(TEST);
+    child.lines_until("stuck");
     for _ in 0..2 {
-        kill_process(Pid::from_child(&child), Signal::QUIT).expect("the child is there");
-        let dump = lines_until("end of the dump");
+        let dump = child.dump();
         for part in [
             "`holder` of group",
             "`allocates` of group",
@@ -156,6 +199,67 @@ fn a_dump_comes_while_every_allocation_blocks() {
             assert!(dump.contains(part), "no {part:?} in:\n{dump}");
         }
     }
-    drop(stdin);
-    assert!(child.wait().expect("it is a child").success());
+    child.end_well();
+}
+
+/// Keeps the thread of the dump out of the allocator from now on. It has begun.
+fn keep_the_dump_out() {
+    let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
+    let mut paths = threads.map(|thread| thread.expect("the process runs").path());
+    let dump = paths.find(|thread| {
+        let name = std::fs::read_to_string(thread.join("comm"));
+        name.is_ok_and(|name| name.starts_with("taskgroup-dump"))
+    });
+    let number = dump.as_ref().and_then(|path| path.file_name()?.to_str());
+    let number = number.expect("it has its name").parse();
+    KEPT_OUT.store(number.expect("threads have numbers"), SeqCst);
+}
+
+/// Neither the first dump nor a later one, and with neither a lock, a call of the system nor a task
+/// that runs in it.
+#[test]
+fn the_thread_of_the_dump_never_calls_the_allocator() {
+    const TEST: &str = "the_thread_of_the_dump_never_calls_the_allocator";
+    let _watch = watch();
+    if is_child() {
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        keep_the_dump_out();
+        let (lock, is_over) = (Mutex::new(()), AtomicBool::new(false));
+        let scope = TaskGroup::builder().name("busy").scope(|g| {
+            let held = lock.lock()?;
+            let name = "waits ".repeat(1_000);
+            g.task().name(name).spawn(|| {
+                drop(lock.lock()?);
+                Ok(())
+            });
+            g.task().name("runs").spawn(|| {
+                until(|| is_over.load(SeqCst));
+                Ok(())
+            });
+            let is_begun = || taskgroup::stats().running == 2;
+            until(|| is_begun() && format!("{lock:?}").contains("waiting: 1"));
+            eprintln!("ready");
+            // Reads what the parent never writes.
+            std::io::stdin().read_line(&mut String::new())?;
+            is_over.store(true, SeqCst);
+            drop(held);
+            Ok::<_, anyhow::Error>(())
+        });
+        return scope.expect("no task fails");
+    }
+
+    let mut child = Child::start(TEST);
+    child.lines_until("ready");
+    for _ in 0..20 {
+        let dump = child.dump();
+        for part in [
+            "`waits waits ",
+            "`runs` of group",
+            "Mutex::lock (tests/dump_stuck_allocator.rs:",
+            "taken at tests/dump_stuck_allocator.rs:",
+        ] {
+            assert!(dump.contains(part), "no {part:?} in:\n{dump}");
+        }
+    }
+    child.end_well();
 }

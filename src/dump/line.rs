@@ -1,8 +1,8 @@
 //! Lines that are put together and written without an allocation.
 
 use std::fmt;
-use std::io;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::stdio;
 
@@ -63,13 +63,101 @@ impl fmt::Write for Line {
     }
 }
 
-fn write_all(mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all of it to standard error.
+fn write_all(bytes: &[u8]) -> Result<(), Errno> {
+    write_all_by(
+        bytes,
+        |rest| rustix::io::write(stdio::stderr(), rest),
+        || {
+            let stderr = stdio::stderr();
+            rustix::event::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)
+        },
+    )
+}
+
+/// Writes all of it by `write`. Where that would block and does not, waits until it is `ready`:
+/// standard error may be shared with a process that has made it so.
+fn write_all_by(
+    mut bytes: &[u8],
+    mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    mut ready: impl FnMut() -> Result<usize, Errno>,
+) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        match rustix::io::write(stdio::stderr(), bytes) {
+        match write(bytes) {
+            // There is no progress, and it would be tried for ever.
+            Ok(0) => return Err(Errno::IO),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(Errno::AGAIN) => match ready() {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn short_counts_interrupts_and_full_buffers_lose_and_repeat_no_byte() {
+        let (written, waits) = (RefCell::new(Vec::new()), RefCell::new(0));
+        let mut turn = 0;
+        let write = |rest: &[u8]| {
+            turn += 1;
+            match turn % 4 {
+                0 => Err(Errno::INTR),
+                1 => Err(Errno::AGAIN),
+                turn => {
+                    let count = rest.len().min(turn);
+                    written.borrow_mut().extend_from_slice(&rest[..count]);
+                    Ok(count)
+                }
+            }
+        };
+        let ready = || {
+            *waits.borrow_mut() += 1;
+            if *waits.borrow() % 2 == 0 {
+                return Err(Errno::INTR);
+            }
+            Ok(1)
+        };
+        let text = b"what the threads of process 7 are doing\n";
+        assert_eq!(write_all_by(text, write, ready), Ok(()));
+        assert_eq!(*written.borrow(), text);
+        assert!(*waits.borrow() > 1);
+    }
+
+    #[test]
+    fn a_standard_error_that_takes_nothing_is_given_up() {
+        let ready = || Ok(1);
+        let mut calls = 0;
+        let nothing = |_: &[u8]| {
+            calls += 1;
+            assert_eq!(calls, 1, "it is tried again");
+            Ok(0)
+        };
+        assert!(write_all_by(b"x", nothing, ready).is_err());
+        let closed = |_: &[u8]| Err(Errno::PIPE);
+        assert_eq!(write_all_by(b"x", closed, ready), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_between_two_characters() {
+        let mut line = Line::new();
+        line.set(format_args!("x{}", "\u{e9}".repeat(LENGTH)));
+        let text = std::str::from_utf8(&line.bytes[..=line.length]).expect("it is text");
+        assert_eq!((text.len(), text.ends_with("\u{e9}\n")), (LENGTH, true));
+
+        // It is used again for the next.
+        line.set(format_args!("short"));
+        assert!(line.write_str("er").is_ok());
+        assert_eq!(&line.bytes[..line.length], b"shorter");
+    }
 }

@@ -16,7 +16,7 @@ mod line;
 #[cfg_attr(not(target_os = "linux"), path = "no_proc.rs")]
 mod proc;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
@@ -74,13 +74,16 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
     }
 
     // The thread first: a handler without it would swallow the signal.
-    let (wake, woken) = UnixStream::pair()?;
+    let (mut wake, woken) = UnixStream::pair()?;
     let reserve = Reserve::take()?;
     let thread = thread::Builder::new().name("taskgroup-dump".into());
     let process = std::process::id();
     thread
         .stack_size(STACK)
         .spawn(move || run(woken, reserve, process))?;
+
+    // A thread takes memory as it begins, and there may be none left at the first signal.
+    wake.read_exact(&mut [0])?;
 
     // If this fails, the other end is closed, and the thread ends.
     low_level::pipe::register(signal, wake)?;
@@ -90,6 +93,9 @@ pub fn dump_on_signal(signal: i32) -> io::Result<()> {
 
 /// Prints a dump for each byte, or for several that have come meanwhile.
 fn run(mut woken: UnixStream, mut reserve: Reserve, process: u32) {
+    // It has begun. The other end reads this at once, so a failure means that it has gone.
+    let _ = woken.write_all(&[0]);
+
     let mut bytes = [0; 256];
     loop {
         match woken.read(&mut bytes) {

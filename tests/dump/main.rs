@@ -1,21 +1,25 @@
 //! The dump at a signal: each test sends it to a process of its own, which runs the same test.
 #![cfg(all(target_os = "linux", feature = "signal", feature = "process"))]
 
+mod scarce;
+mod stderr;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use signal_hook::consts::{SIGKILL, SIGQUIT};
 use signal_hook::low_level::{raise, register};
-use support::{is_child, watch};
+use support::{is_child, path_of, watch};
 use taskgroup::sync::{Event, Mutex};
 use taskgroup::{TaskGroup, TaskState, dump_on_signal};
 
@@ -28,8 +32,14 @@ struct Process {
 
 impl Process {
     /// Runs the test of this name, and waits until it is ready.
+    #[track_caller]
     fn start(test: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        Self::start_by(&mut Command::new(this_test()), &path_of(test))
+    }
+
+    /// Runs it by a command that ends with the path of this test binary.
+    fn start_by(command: &mut Command, test: &str) -> Self {
+        let mut process = command
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env("TASKGROUP_TEST_CHILD", "1")
             .stdin(Stdio::piped())
@@ -100,14 +110,19 @@ impl Process {
     }
 }
 
+fn this_test() -> PathBuf {
+    std::env::current_exe().expect("a test binary knows its path")
+}
+
 /// The child's part: says that it is ready, and waits until its input is closed.
 fn serve() {
     eprintln!("ready");
     io::copy(&mut io::stdin(), &mut io::sink()).expect("it is a pipe");
 }
 
-/// Installs the dump, and runs tasks that are stuck while the child serves.
-fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
+/// Installs the dump, and runs tasks that are stuck while the child serves. What `prepare` returns is
+/// kept meanwhile.
+fn serve_with_stuck_tasks<T>(prepare: impl FnOnce() -> T) {
     let _watch = watch();
     dump_on_signal(SIGQUIT).expect("there is a thread left");
     let (lock, event) = (Mutex::new(()), Event::new());
@@ -137,8 +152,9 @@ fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
                 Ok(())
             });
             until_waiting(waits.id());
-            prepare();
+            let prepared = prepare();
             serve();
+            drop(prepared);
             event.set();
             Ok::<_, anyhow::Error>(())
         })
@@ -150,9 +166,9 @@ fn serve_with_stuck_tasks(prepare: impl FnOnce()) {
 fn assert_complete(dump: &str) {
     for part in [
         "`holder\\n` of group",
-        "Event::wait (tests/dump.rs:",
-        "Mutex::lock (tests/dump.rs:",
-        "taken at tests/dump.rs:",
+        "Event::wait (tests/dump/main.rs:",
+        "Mutex::lock (tests/dump/main.rs:",
+        "taken at tests/dump/main.rs:",
     ] {
         assert!(dump.contains(part), "no {part:?} in:\n{dump}");
     }
@@ -170,22 +186,24 @@ fn a_dump_shows_what_all_threads_do_and_the_process_goes_on() {
     child.end_well();
 }
 
+/// Takes all descriptors that the process may have.
+fn no_descriptors() -> Vec<File> {
+    let few = Rlimit {
+        current: Some(64),
+        maximum: Some(64),
+    };
+    setrlimit(Resource::Nofile, few).expect("it may be lowered");
+    let mut all = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        all.push(file);
+    }
+    all
+}
+
 #[test]
 fn a_dump_comes_when_no_descriptor_is_left() {
     if is_child() {
-        return serve_with_stuck_tasks(|| {
-            let few = Rlimit {
-                current: Some(64),
-                maximum: Some(64),
-            };
-            setrlimit(Resource::Nofile, few).expect("it may be lowered");
-            let mut all = Vec::new();
-            while let Ok(file) = File::open("/dev/null") {
-                all.push(file);
-            }
-            // They stay open for as long as the process.
-            std::mem::forget(all);
-        });
+        return serve_with_stuck_tasks(no_descriptors);
     }
     let mut child = Process::start("a_dump_comes_when_no_descriptor_is_left");
     assert_complete(&child.dump_while_reading());

@@ -1,0 +1,126 @@
+//! The dump when the system has nothing left to give, or hides what it knows.
+
+use taskgroup::deadlock::{self, DeadlockPolicy};
+
+use super::*;
+
+/// All memory that the system gives. It is given back when this is dropped.
+struct NoMemory {
+    taken: Vec<Vec<u8>>,
+    before: Rlimit,
+}
+
+impl NoMemory {
+    fn take() -> Self {
+        let mut taken = Vec::with_capacity(1 << 16);
+        let before = getrlimit(Resource::As);
+        let none = Rlimit {
+            current: Some(1),
+            maximum: before.maximum,
+        };
+        setrlimit(Resource::As, none).expect("it may be lowered");
+
+        // What the allocator has kept of earlier days goes too, down to its smallest pieces.
+        for size in [1 << 20, 1 << 16, 1 << 12, 1 << 10, 256, 64, 16] {
+            while taken.len() < taken.capacity() {
+                let mut piece = Vec::new();
+                if piece.try_reserve_exact(size).is_err() {
+                    break;
+                }
+                taken.push(piece);
+            }
+        }
+        let mut piece = Vec::<u8>::new();
+        assert!(piece.try_reserve_exact(16).is_err(), "there is some left");
+        NoMemory { taken, before }
+    }
+}
+
+impl Drop for NoMemory {
+    fn drop(&mut self) {
+        setrlimit(Resource::As, self.before).expect("it may be raised to what it was");
+        self.taken.clear();
+    }
+}
+
+/// Waits until the thread that looks at the workers has nothing to do. A look takes memory, and the
+/// process ends where there is none.
+fn until_the_monitor_sleeps() {
+    let sleeps = || {
+        let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
+        let mut threads = threads.map(|thread| thread.expect("the process runs").path());
+        threads.all(|thread| {
+            let read = |file| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
+            // A name is cut after 15 characters. The fourth argument is the time limit.
+            let is_other = !read("comm").starts_with("taskgroup-monit");
+            is_other || read("syscall").split(' ').nth(4) == Some("0x0")
+        })
+    };
+    support::until(sleeps);
+}
+
+#[test]
+fn a_dump_comes_when_no_memory_or_descriptor_is_left() {
+    const TEST: &str = "a_dump_comes_when_no_memory_or_descriptor_is_left";
+    if is_child() {
+        // A search for deadlocks takes memory too.
+        deadlock::set_policy(DeadlockPolicy::Ignore);
+        return serve_with_stuck_tasks(|| {
+            // Its buffer is made at the first use.
+            drop(io::stdin());
+            until_the_monitor_sleeps();
+            let descriptors = no_descriptors();
+            (NoMemory::take(), descriptors)
+        });
+    }
+    let mut child = Process::start(TEST);
+    for _ in 0..2 {
+        assert_complete(&child.dump_while_reading());
+    }
+    child.end_well();
+}
+
+/// In a mount namespace of its own, where the system allows one.
+#[test]
+fn a_dump_without_proc_shows_what_the_crate_knows() {
+    const TEST: &str = "a_dump_without_proc_shows_what_the_crate_knows";
+    if is_child() {
+        assert!(File::open("/proc/self/stat").is_err());
+        return serve_with_stuck_tasks(|| ());
+    }
+
+    let without_proc = || {
+        let mut unshare = Command::new("unshare");
+        let script = "mount -t tmpfs none /proc && exec \"$@\"";
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        unshare
+    };
+    let probe = without_proc().arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return eprintln!("SKIPPED {TEST}: this system allows no mount namespace");
+    }
+    let mut child = Process::start_by(without_proc().arg(this_test()), &path_of(TEST));
+    let dump = child.dump();
+    assert_complete(&dump);
+    assert!(!dump.contains("not of this crate"), "{dump}");
+    child.end_well();
+}
+
+/// A program that is between a call and its error must find the error of that call.
+#[test]
+fn a_signal_leaves_the_error_of_the_last_call() {
+    const TEST: &str = "a_signal_leaves_the_error_of_the_last_call";
+    const MARK: i32 = 77;
+    support::alone(TEST, || {
+        let _watch = watch();
+        dump_on_signal(SIGQUIT).expect("there is a thread left");
+        // A dump that cannot go on takes no more signals, so that at last the handler fails.
+        let (_unread, full) = support::unread_stderr();
+        rustix::stdio::dup2_stderr(&full).expect("it can be replaced");
+        for _ in 0..2_000 {
+            nix::errno::Errno::set_raw(MARK);
+            raise(SIGQUIT).expect("it can be sent");
+            assert_eq!(nix::errno::Errno::last_raw(), MARK);
+        }
+    });
+}
