@@ -188,6 +188,38 @@ mod tests {
         assert_eq!(thread_name(lane, &earlier, None), Ok(None));
     }
 
+    /// Opens `left` scopes inside of each other, and then calls `inside`.
+    fn nested(left: usize, inside: &mut dyn FnMut()) {
+        if left == 0 {
+            return inside();
+        }
+        let opened = crate::TaskGroup::scope(|_| {
+            nested(left - 1, inside);
+            Ok(())
+        });
+        opened.expect("nothing fails");
+    }
+
+    #[test]
+    fn the_lock_of_a_list_of_groups_is_held_for_a_chunk_at_a_time() {
+        const ALL: usize = 2 * CHUNK + 1;
+        nested(ALL, &mut || {
+            let lane = lanes::mine().expect("it is no late destructor");
+            // Only this thread writes the list.
+            let chunk = |first| lane.with_groups(|groups| described(groups, first));
+            let chunk = |first| chunk(first).expect("other readers do not matter");
+            let chunks = [0, CHUNK, 2 * CHUNK, ALL].map(|first| chunk(first).len());
+            assert_eq!(chunks, [CHUNK, CHUNK, 1, 0]);
+
+            let mut collected = Collected::default();
+            collected.take_groups(lane);
+            let mut numbers: Vec<_> = collected.groups.iter().map(|(number, _)| *number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), ALL);
+        });
+    }
+
     #[test]
     fn a_list_of_groups_that_is_being_written_is_left_out_and_counted() {
         let lane = lanes::mine().expect("it is no late destructor");

@@ -28,6 +28,8 @@ struct Process {
     process: Child,
     stdin: Option<ChildStdin>,
     stderr: Option<BufReader<ChildStderr>>,
+    /// Not in the child: a thread that begins late takes memory there, and descriptors.
+    _watch: support::Watch,
 }
 
 impl Process {
@@ -51,6 +53,7 @@ impl Process {
             stdin: process.stdin.take(),
             stderr: process.stderr.take().map(BufReader::new),
             process,
+            _watch: watch(),
         };
         started.lines_until("ready");
         started
@@ -123,7 +126,6 @@ fn serve() {
 /// Installs the dump, and runs tasks that are stuck while the child serves. What `prepare` returns is
 /// kept meanwhile.
 fn serve_with_stuck_tasks<T>(prepare: impl FnOnce() -> T) {
-    let _watch = watch();
     dump_on_signal(SIGQUIT).expect("there is a thread left");
     let (lock, event) = (Mutex::new(()), Event::new());
     TaskGroup::builder()

@@ -1,5 +1,6 @@
 //! The dump when the system has nothing left to give, or hides what it knows.
 
+use nix::libc;
 use taskgroup::deadlock::{self, DeadlockPolicy};
 
 use super::*;
@@ -43,20 +44,27 @@ impl Drop for NoMemory {
     }
 }
 
-/// Waits until the thread that looks at the workers has nothing to do. A look takes memory, and the
-/// process ends where there is none.
-fn until_the_monitor_sleeps() {
-    let sleeps = || {
+/// Waits until all other threads sleep, and the one that looks at the workers has nothing to do. A
+/// thread that begins takes memory, and so does a look. The process ends where there is none.
+fn until_the_others_sleep() {
+    let this = nix::unistd::gettid().to_string();
+    let asleep = || {
         let threads = std::fs::read_dir("/proc/self/task").expect("there is a /proc");
         let mut threads = threads.map(|thread| thread.expect("the process runs").path());
         threads.all(|thread| {
             let read = |file| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
-            // A name is cut after 15 characters. The fourth argument is the time limit.
-            let is_other = !read("comm").starts_with("taskgroup-monit");
-            is_other || read("syscall").split(' ').nth(4) == Some("0x0")
+            let (name, call) = (read("comm"), read("syscall"));
+            let fields: Vec<_> = call.split(' ').collect();
+            let number = fields[0].parse().unwrap_or(-1);
+            if number == libc::SYS_futex && name.starts_with("taskgroup-monit") {
+                // The fourth argument is the time limit.
+                return fields.get(4) == Some(&"0x0");
+            }
+            let sleeps = [libc::SYS_futex, libc::SYS_read, libc::SYS_recvfrom];
+            thread.ends_with(&this) || sleeps.contains(&number)
         })
     };
-    support::until(sleeps);
+    support::until(asleep);
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn a_dump_comes_when_no_memory_or_descriptor_is_left() {
         return serve_with_stuck_tasks(|| {
             // Its buffer is made at the first use.
             drop(io::stdin());
-            until_the_monitor_sleeps();
+            until_the_others_sleep();
             let descriptors = no_descriptors();
             (NoMemory::take(), descriptors)
         });

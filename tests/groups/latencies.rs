@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, blocked};
+use crate::support::{Gate, blocked, until};
 use taskgroup::{
     CancelToken, Cancelled, GroupStats, OnFailure, TaskGroup, TaskLatency, WorstLatencies,
     checkpoint, shield, timeout,
@@ -102,24 +102,26 @@ fn the_task_whose_failure_cancels_the_group_has_none() {
 #[test]
 fn the_report_has_the_worst_of_each_with_the_task() {
     let (begun, let_go) = (Barrier::new(4), Gate::default());
+    let (seen, others_ended) = (Gate::default(), Gate::default());
     let mut ids = Vec::new();
     let error = TaskGroup::scope(|g| {
-        // Sees the cancel at once, and ends last.
+        // Sees the cancel before the others, and ends last.
         let last = g.task().name("last").spawn(|| {
             begun.wait();
             let cancelled = blocked();
-            let_go.wait();
+            seen.open();
+            others_ended.wait();
             a_while();
             Err::<(), _>(cancelled.into())
         });
         // Sees it late.
-        g.task().name("blind").spawn(|| {
+        let blind = g.task().name("blind").spawn(|| {
             begun.wait();
             let_go.wait();
             Ok(checkpoint()?)
         });
         // Never looks.
-        g.task().name("deaf").spawn(|| {
+        let deaf = g.task().name("deaf").spawn(|| {
             begun.wait();
             Ok(())
         });
@@ -127,8 +129,11 @@ fn the_report_has_the_worst_of_each_with_the_task() {
         ids.push(last.id());
         g.spawn(|| Ok("x".parse::<u32>()?));
         blocked(); // until the failure
+        seen.wait();
         a_while();
         let_go.open();
+        until(|| blind.is_finished() && deaf.is_finished());
+        others_ended.open();
         Ok(())
     })
     .unwrap_err();
