@@ -114,6 +114,7 @@ impl fmt::Display for Broken {
             // No task was around that thread, so there is nothing to name.
             None => f.write_str("another thread ")?,
         }
+
         f.write_str(if self.0.by_reset {
             "reset it"
         } else {

@@ -45,6 +45,7 @@ fn owned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
         let any = error.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
         Some(&**any as &(dyn Error + 'static))
     };
+
     boxed().or_else(shared).or_else(any)
 }
 
@@ -118,12 +119,15 @@ mod tests {
     #[test]
     fn an_error_that_is_its_own_source_is_walked_and_drawn() {
         assert_eq!(chain(&Circular).count(), LONGEST);
+
+        // Both the search for a cancel and the drawing walk the chain.
         let error = anyhow::Error::new(Circular).context("outer");
         assert!(TaskError::cancelled(&error).is_none());
         assert_eq!(
             drawn_failure(&failed(1, error)),
             "outer\ncaused by: in a cycle"
         );
+
         assert!(
             format!("{:?}", failed_group(anyhow::Error::new(Circular))).ends_with("in a cycle")
         );

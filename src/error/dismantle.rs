@@ -123,6 +123,8 @@ mod tests {
 
     fn levels(n: u32, panics: impl Fn(u32) -> bool) -> (Option<Box<Level>>, Rc<Cell<u32>>) {
         let dropped = Rc::new(Cell::new(0));
+
+        // Made from the innermost outwards, since each holds the one below.
         let top = (1..=n).rev().fold(None, |below, level| {
             Some(Box::new(Level {
                 below,
@@ -145,11 +147,14 @@ mod tests {
         let (top, dropped) = levels(5, |level| level == 1 || level == 4);
         let panicked =
             catch_unwind(AssertUnwindSafe(|| dismantle(Vec::from_iter(top)))).unwrap_err();
+
         assert_eq!(dropped.get(), 5);
         assert_eq!(
             panicked.downcast_ref::<String>().map(String::as_str),
             Some("level 1")
         );
+
+        // The list is gone from the thread, so this call is an outermost one.
         let (top, dropped) = levels(3, |_| false);
         dismantle(Vec::from_iter(top));
         assert_eq!(dropped.get(), 3, "what comes later is not kept");
@@ -159,6 +164,7 @@ mod tests {
     fn of_values_that_are_given_together_each_is_dropped() {
         let (tops, counts): (Vec<_>, Vec<_>) = (0..4).map(|_| levels(2, |_| true)).unzip();
         let panicked = catch_unwind(AssertUnwindSafe(|| dismantle(tops))).unwrap_err();
+
         assert!(
             counts.iter().all(|dropped| dropped.get() == 2),
             "{counts:?}"

@@ -336,6 +336,7 @@ mod tests {
 
     #[test]
     fn failure_is_send_sync_and_static() {
+        // `anyhow::Error` asks for all three.
         fn check<T: Send + Sync + 'static>() {}
         check::<Failure<anyhow::Error>>();
         check::<FailureKind<io::Error>>();

@@ -150,6 +150,7 @@ impl<E> GroupError<E> {
     }
 
     fn of(report: Report<E>) -> Self {
+        // Boxed, so that it adds one word to the result of a scope.
         GroupError(Box::new(report))
     }
 
@@ -204,6 +205,7 @@ impl<E> GroupError<E> {
     /// ```
     pub fn primary(&self) -> Option<&Failure<E>> {
         let failures = self.failures();
+
         match self.0.primary {
             Some(primary) => failures.get(primary),
             // `split` may have left nothing but echoes.
@@ -368,6 +370,7 @@ impl<E> From<Cancelled> for GroupError<E> {
 /// was cancelled as well.
 impl<E: TaskError> TaskError for GroupError<E> {
     fn cancelled(&self) -> Option<&Cancelled> {
+        // A failure must not be dropped along with the cancel that it came with.
         self.cancelled().filter(|_| self.failures().is_empty())
     }
 

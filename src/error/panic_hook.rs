@@ -161,6 +161,8 @@ mod tests {
             location.starts_with(&format!("{}:{line}:", file!())),
             "{location}"
         );
+
+        // A payload that is no text has a place, too.
         let line = line!() + 1;
         let any = caught(|| panic_any(7u8));
         assert!(
@@ -174,6 +176,8 @@ mod tests {
         const TEST: &str =
             "error::panic_hook::tests::the_backtrace_is_there_when_the_environment_asks";
         const CHILD: &str = "TASKGROUP_TEST_BACKTRACE";
+
+        // std reads the variable once in a process, so each value needs a process of its own.
         if let Some(asked) = std::env::var_os(CHILD) {
             install_panic_hook();
             let panic = caught(|| panic!("here"));
@@ -185,6 +189,7 @@ mod tests {
             );
             return;
         }
+
         for asked in ["0", "1"] {
             let mut child =
                 Command::new(std::env::current_exe().expect("a test binary knows its path"));
@@ -193,6 +198,7 @@ mod tests {
                 .env(CHILD, asked)
                 .env("RUST_BACKTRACE", asked)
                 .env_remove("RUST_LIB_BACKTRACE");
+
             let output = child.output().expect("the test binary starts");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(
@@ -219,9 +225,11 @@ mod tests {
         assert_eq!(resumed(Box::new(7u8)).location(), None);
         drop([first, second, third]);
 
+        // A payload that is no text is known by its type alone, so the record has to be dropped.
         let _ = catch_unwind(|| panic_any(7u8));
         forget_panics();
         assert_eq!(resumed(Box::new(8u8)).location(), None);
+
         let twice = resumed(caught(|| panic!("item {}", 1)).into_inner());
         assert_eq!(twice.location(), None, "its record has been used");
     }
@@ -232,11 +240,14 @@ mod tests {
         let line = line!() + 1;
         let by_hand = catch_unwind(|| panic!("item {}", 1)).unwrap_err();
         let by_hand = caught(|| resume_unwind(by_hand));
+
         assert!(
             by_hand
                 .location()
                 .is_some_and(|location| location.contains(&format!(":{line}:")))
         );
+
+        // `resume` hands the record back to the thread, for the next catch.
         let by_us = caught(|| by_hand.resume());
         assert!(
             by_us
@@ -255,12 +266,14 @@ mod tests {
                 let _ = catch_unwind(|| panic!("unasked"));
             }
         }
+
         install_panic_hook();
         let line = line!() + 3;
         let outer = caught(|| {
             let _nest = Nest;
             panic!("outer");
         });
+
         assert!(
             outer
                 .location()

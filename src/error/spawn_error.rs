@@ -140,6 +140,7 @@ impl<F> fmt::Display for SpawnError<F> {
 
 impl<F> fmt::Debug for SpawnError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The task may be a closure, which nothing can print.
         f.debug_struct("SpawnError")
             .field("kind", &self.kind)
             .finish_non_exhaustive()
@@ -148,6 +149,7 @@ impl<F> fmt::Debug for SpawnError<F> {
 
 impl<F> Error for SpawnError<F> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // Not the kind itself: its text is a part of this error's.
         self.kind.source()
     }
 }
@@ -167,14 +169,18 @@ mod tests {
 
     #[test]
     fn a_refused_task_comes_back_unchanged_and_unprinted() {
+        // The task borrows, like the tasks of a scope do.
         let secret = String::from("value");
         let refused = SpawnError::new(SpawnErrorKind::Full, || secret.len());
         assert_eq!(
             refused.to_string(),
             "cannot spawn the task: the group runs as many tasks as its limit allows"
         );
+
         assert!(format!("{refused:?}").contains("Full"));
         assert!(refused.source().is_none());
+
+        // Still to be called.
         assert_eq!(refused.into_task()(), 5);
     }
 
@@ -186,6 +192,8 @@ mod tests {
                 .source()
                 .is_some_and(|source| source.is::<Cancelled>())
         );
+
+        // A task that passes the refusal on with `?` has been cancelled, and has not failed.
         assert!(TaskError::cancelled(&anyhow::Error::from(refused)).is_some());
     }
 
@@ -197,6 +205,7 @@ mod tests {
                 .source()
                 .is_some_and(|source| source.is::<io::Error>())
         );
+
         assert!(matches!(refused.into_kind(), SpawnErrorKind::Os(_)));
     }
 }

@@ -95,6 +95,8 @@ mod tests {
         let start = StartError::Failed(failed(1, anyhow::anyhow!("port in use")));
         let error = anyhow::Error::from(start);
         assert_eq!(error.root_cause().to_string(), "port in use");
+
+        // The failure of another task is no cancel of the caller.
         assert!(TaskError::cancelled(&error).is_none());
         assert!(StartError::<anyhow::Error>::NotReady.source().is_none());
     }

@@ -102,6 +102,7 @@ pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'stati
 /// whatever lies below it.
 impl TaskError for anyhow::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
+        // Not by `anyhow::Error::chain`, which steps over the payload of an `io::Error`.
         find_cancelled(self.as_ref())
     }
 
@@ -135,6 +136,7 @@ impl From<Cancelled> for io::Error {
 /// Looks for a cancellation in the error's payload and along the payload's source chain.
 impl TaskError for io::Error {
     fn cancelled(&self) -> Option<&Cancelled> {
+        // The payload is no source of the error, but the walk visits it.
         find_cancelled(self)
     }
 
@@ -182,19 +184,25 @@ mod tests {
         assert!(counts_as_cancelled(
             direct.context("reading").context("serving")
         ));
+
+        // No kind that existing code retries.
         let io = io::Error::from(cancelled());
         assert_eq!(io.kind(), io::ErrorKind::Other);
         assert!(counts_as_cancelled(
             anyhow::Error::from(io).context("reading")
         ));
+
+        // Two of them, with an error of the user's in between.
         assert!(counts_as_cancelled(io::Error::other(Wrapped(Box::new(
             io::Error::from(cancelled())
         )))));
+
         assert!(counts_as_cancelled(cancelled()));
     }
 
     #[test]
     fn other_errors_are_not_cancellations() {
+        // The type decides, never the text.
         assert!(!counts_as_cancelled(anyhow::anyhow!("cancelled: no")));
         assert!(!counts_as_cancelled(io::Error::from(
             io::ErrorKind::NotFound
@@ -206,6 +214,8 @@ mod tests {
     fn the_cancelled_found_is_the_one_put_in() {
         let put_in = cancelled();
         let error = Err::<(), _>(put_in.clone()).context("reading").unwrap_err();
+
+        // A group compares origins, to tell its own cancel from a foreign one.
         assert_eq!(
             TaskError::cancelled(&error).map(Cancelled::origin),
             Some(put_in.origin())
@@ -214,6 +224,7 @@ mod tests {
 
     #[test]
     fn a_group_with_failures_ends_the_search_whatever_its_error_type() {
+        // Below each of these groups there is a cancel to be found.
         assert!(!counts_as_cancelled(anyhow::Error::from(failed_group::<
             anyhow::Error,
         >(
@@ -228,6 +239,8 @@ mod tests {
         assert!(!counts_as_cancelled(anyhow::Error::from(failed_group(
             Plain::from(cancelled())
         ))));
+
+        // Nor does a wrapper around the group hide that it failed.
         assert!(!counts_as_cancelled(anyhow::Error::from(Box::new(
             failed_group(Plain::from(cancelled()))
         ))));
@@ -248,6 +261,7 @@ mod tests {
                 Some(cancelled()),
             )
         };
+
         assert!(!counts_as_cancelled(both()));
         assert!(!counts_as_cancelled(anyhow::Error::from(both())));
     }
@@ -257,6 +271,8 @@ mod tests {
         assert!(counts_as_cancelled(
             anyhow::Error::from(stopped_group::<anyhow::Error>()).context("outer")
         ));
+
+        // The errors of the inner group need not be errors of the outer.
         assert!(counts_as_cancelled(anyhow::Error::from(stopped_group::<
             Plain,
         >())));

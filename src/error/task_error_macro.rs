@@ -82,6 +82,8 @@ macro_rules! task_error {
     (struct $Type:ident { $($field:tt),+ $(,)? }) => {
         impl $crate::TaskError for $Type {
             fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
+                // Inside of the function, so that the user's module gets no names from here. One
+                // of the traits is enough for most types.
                 #[allow(unused_imports)]
                 use $crate::__probe::{AsError, AsOther, AsTaskError};
                 ::core::option::Option::None$(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).find()))+
@@ -103,10 +105,13 @@ macro_rules! task_error {
             fn cancelled(&self) -> ::core::option::Option<&$crate::Cancelled> {
                 #[allow(unused_imports)]
                 use $crate::__probe::{AsError, AsOther, AsTaskError};
+
                 match self {
                     $($crate::__task_error_variant!($Type $variant error $($field)?) => {
                         (&&$crate::__probe::Probe(error)).find()
                     })+
+
+                    // No variant is left for it if all are named.
                     #[allow(unreachable_patterns)]
                     _ => ::core::option::Option::None,
                 }
@@ -218,6 +223,8 @@ pub mod probe {
         where
             T: HoldsError,
         {
+            // A bound of the method, not of the impl: without it the method is found for every
+            // type, and the compiler prints the message of `HoldsError`.
             Cancelled::find(self.0.error())
         }
 
@@ -245,6 +252,7 @@ pub mod probe {
         ($($Holder:ty),+) => {
             $(impl HoldsError for $Holder {
                 fn error(&self) -> &(dyn Error + 'static) {
+                    // Out of the reference and out of the box.
                     &**self
                 }
             })+

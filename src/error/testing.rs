@@ -32,6 +32,7 @@ impl TaskError for Plain {
 
 #[track_caller]
 pub(crate) fn cancelled() -> Cancelled {
+    // Any token: no test of this layer has one of its own.
     Cancelled::new(
         CancelCause::Requested { reason: None },
         Location::caller(),
@@ -81,6 +82,7 @@ pub(crate) fn failed_group<E: 'static>(error: E) -> GroupError<E> {
 
 /// Returns the drawing of a failure without its heading.
 pub(crate) fn drawn_failure<E: TaskError>(failure: &Failure<E>) -> String {
+    // The heading names a line of the test, which changes with each edit above it.
     format!("{failure:?}")
         .split_once('\n')
         .map(|(_, below)| below.to_owned())

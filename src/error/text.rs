@@ -14,6 +14,7 @@ impl Display for Time {
         let seconds = self.0.as_secs();
         let nanos = self.0.as_nanos();
 
+        // From a minute on, two units: a decimal fraction of a minute is hard to read.
         match (seconds, nanos) {
             (0, ..1_000) => write!(f, "{nanos} ns"),
             (0, ..1_000_000) => write!(f, "{:.1} µs", self.0.as_secs_f64() * 1e6),
@@ -62,10 +63,12 @@ pub(super) fn shortened(line: String) -> String {
 /// Like `to_string`, but does not panic where a `Display` returns an error.
 pub(super) fn text_of(text: &(impl Display + ?Sized)) -> String {
     let mut out = String::new();
+
     // Formatting into a `String` fails only if the `Display` itself does.
     if write!(out, "{text}").is_err() {
         out += " (its `Display` failed)";
     }
+
     out
 }
 
@@ -75,8 +78,10 @@ mod tests {
 
     #[test]
     fn a_long_line_keeps_its_beginning_and_its_end() {
+        // Of two bytes a character, so that the bounds may fall inside of one.
         let line = format!("a{}z", "é".repeat(2_000));
         let short = shortened(line);
+
         assert!(
             short.starts_with('a')
                 && short.ends_with('z')
@@ -84,6 +89,7 @@ mod tests {
                 && short.len() < 1_010,
             "{short}"
         );
+
         assert_eq!(shortened("short".to_owned()), "short");
     }
 
@@ -95,6 +101,8 @@ mod tests {
                 Err(fmt::Error)
             }
         }
+
+        // `to_string` would panic here.
         assert_eq!(one_line(&Failing), " (its `Display` failed)");
     }
 
@@ -109,6 +117,7 @@ mod tests {
             3_780_000_000_000,
         ]
         .map(|nanos| Time(Duration::from_nanos(nanos)).to_string());
+
         assert_eq!(
             shown,
             [

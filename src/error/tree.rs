@@ -26,6 +26,7 @@ pub(super) struct TreeNode {
 impl TreeNode {
     pub(super) fn new(heading: String) -> Self {
         TreeNode {
+            // A name of the user's that holds a line break must not begin a second line.
             lines: vec![Escaped(&heading).to_string()],
             children: Vec::new(),
         }
@@ -71,6 +72,8 @@ impl TreeNode {
 
     pub(super) fn add_panic(&mut self, panic: &PanicPayload) {
         self.add_text("", panic.message());
+
+        // The place is known only where the panic hook is installed.
         if let Some(location) = panic.location() {
             self.add_text("at ", location);
         }
@@ -94,10 +97,12 @@ impl TreeNode {
 
     fn draw_lines(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         for (i, line) in self.lines.iter().enumerate() {
+            // The first line stands behind the branch, which is drawn already.
             if i > 0 {
                 f.write_char('\n')?;
                 f.write_str(indent)?;
             }
+
             f.write_str(line)?;
         }
         Ok(())
@@ -139,6 +144,7 @@ impl Display for TreeNode {
             // The children of this child come before its siblings.
             path.push((child.children.iter(), indent.len()));
         }
+
         Ok(())
     }
 }
@@ -207,6 +213,7 @@ mod tests {
     fn drawn(error: &impl fmt::Debug) -> String {
         let mut out = String::new();
         for (i, piece) in format!("{error:?}").split(file!()).enumerate() {
+            // All pieces but the first begin with the line and the column of a place.
             out += if i > 0 {
                 piece.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit())
             } else {
@@ -214,6 +221,8 @@ mod tests {
             };
             out += "@";
         }
+
+        // No place follows the last piece.
         out.truncate(out.len() - 1);
         out
     }
@@ -223,6 +232,7 @@ mod tests {
         let error = anyhow::anyhow!("no such file")
             .context("cannot read the header\nof part 2")
             .context("cannot open a.txt");
+
         let failure = Failure::new(
             task(4, Some("parser")),
             FailureKind::Error(error),
@@ -236,6 +246,8 @@ mod tests {
             Some(0),
             None,
         );
+
+        // Alone in its group, the failure is not marked as the one that cancelled it.
         assert_eq!(
             drawn(&report),
             "\
@@ -246,6 +258,8 @@ group `import` (@): 1 failure
               of part 2
    caused by: no such file"
         );
+
+        // The flag of `anyhow` for the long form draws the same.
         assert_eq!(format!("{report:#}"), format!("{report:?}"));
     }
 
@@ -254,6 +268,8 @@ group `import` (@): 1 failure
         let inner = failed_group(Plain("connection refused".to_owned()));
         let nested = anyhow::Error::from(io::Error::other(inner)).context("mirror is unavailable");
         let panic = FailureKind::Panic(PanicPayload::new(Box::new("index 3 of 2")));
+
+        // One of each kind, the nested group not last: its branch has to run on to the body.
         let failures = vec![
             failed(2, anyhow::anyhow!("disk full")),
             Failure::new(task(3, None), panic, true, Duration::from_secs(3)),
@@ -277,6 +293,7 @@ group `import` (@): 1 failure
             Some(0),
             Some(cancelled()),
         );
+
         assert_eq!(
             drawn(&report),
             "\
@@ -306,6 +323,8 @@ group (@): 4 failures
             false,
             Duration::ZERO,
         )]);
+
+        // The place follows the whole message, not its first line.
         assert_eq!(
             drawn(&report),
             "group (@): 1 failure\n└─ task 1 (@) panicked after 0 ns\n   two\n     lines\n   at @"
@@ -321,6 +340,7 @@ group (@): 4 failures
             None,
             Some(timed_out()),
         );
+
         assert_eq!(
             drawn(&report),
             "group `late` (@) was cut short\n└─ cancelled: the deadline passed (at @)"
@@ -335,6 +355,8 @@ group (@): 4 failures
                 .context("write: disk full")
                 .context("cannot save"),
         );
+
+        // The innermost text is the end of the one before it.
         assert_eq!(
             drawn(&report),
             "group (@): 1 failure\n└─ task 1 (@) failed after 3.0 ms\n   cannot save\n   caused by: write: disk full"
@@ -347,6 +369,8 @@ group (@): 4 failures
         for _ in 0..2 {
             report = group(vec![failed(1, anyhow::Error::from(report))]);
         }
+
+        // A nested group stands in place of the text of its task's error, and not below it.
         assert_eq!(
             drawn(&report),
             "\
@@ -364,6 +388,8 @@ group (@): 1 failure
     fn what_is_written_by_the_user_forges_no_line() {
         let forged = "x\n└─ task 9 (a.rs:1) failed";
         let text = "└─ task 7 (a.rs:1) failed\n└─ task 8\u{1b}[2K\rx";
+
+        // In each place that takes a text: names, an error, a context, and the reason of a cancel.
         let failures = vec![
             Failure::new(
                 task(1, Some(forged)),
@@ -373,6 +399,7 @@ group (@): 1 failure
             ),
             failed(2, anyhow::anyhow!("inner\ncaused by: y").context(forged)),
         ];
+
         let why = CancelCause::Requested {
             reason: Some(forged.to_owned()),
         };
@@ -384,6 +411,7 @@ group (@): 1 failure
             None,
             Some(cancelled),
         );
+
         assert_eq!(
             drawn(&report),
             "\
@@ -398,76 +426,73 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
 │             caused by: y
 └─ cancelled: x └─ task 9 (a.rs:1) failed (at @)"
         );
+
+        // In a log, the line of the report must stay one line.
         assert!(
             !report.to_string().contains(['\n', '\u{1b}', '\r']),
             "{report}"
         );
     }
 
+    /// How deep the reports of [`nested`] are.
+    const LEVELS: usize = 2_000;
+
+    /// Returns a report that holds a report, and so on. `nest` makes a report an error of a task.
+    fn nested<E: TaskError>(first: E, nest: impl Fn(GroupError<E>) -> E) -> GroupError<E> {
+        let mut report = failed_group(first);
+        for _ in 1..LEVELS {
+            let kind = FailureKind::Error(nest(report));
+
+            // Like at the end of a task: a report finds those below it drawn already.
+            let traces = kind.traces();
+            report = group(vec![
+                Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces),
+            ]);
+        }
+
+        report
+    }
+
+    /// Fails unless the report draws all its levels, and its line is short.
+    fn expect_levels(report: &dyn Error) {
+        for text in [format!("{report:?}"), format!("{report:#}")] {
+            let groups = text.lines().filter(|line| line.contains("group ("));
+            assert_eq!(groups.count(), LEVELS);
+            assert!(text.ends_with("the root"));
+        }
+
+        let line = report.to_string();
+        assert!(line.len() < 2_000 && line.ends_with("the root"), "{line}");
+    }
+
     #[test]
     fn thousands_of_nested_reports_draw_and_drop_on_a_small_stack() {
-        fn nested<E: TaskError>(
-            depth: usize,
-            first: E,
-            nest: impl Fn(GroupError<E>) -> E,
-        ) -> GroupError<E> {
-            let mut report = failed_group(first);
-            for _ in 1..depth {
-                let error = nest(report);
-
-                // As the end of a task does.
-                let kind = FailureKind::Error(error);
-                let traces = kind.traces();
-                report = group(vec![
-                    Failure::new(task(1, None), kind, false, Duration::ZERO).with_traces(traces),
-                ]);
-            }
-            report
-        }
-        let drawn = |report: &dyn Error| {
-            for text in [format!("{report:?}"), format!("{report:#}")] {
-                assert_eq!(
-                    text.lines().filter(|line| line.contains("group (")).count(),
-                    2_000
-                );
-                assert!(text.ends_with("the root"));
-            }
-            assert!(
-                report.to_string().len() < 2_000 && report.to_string().ends_with("the root"),
-                "{report}"
-            );
-        };
+        // One frame for each level would not fit.
         let small = std::thread::Builder::new().stack_size(96 << 10);
-        let thread = small.spawn(move || {
-            let report = nested(2_000, anyhow::anyhow!("the root"), anyhow::Error::from);
-            drawn(&report);
+        let thread = small.spawn(|| {
+            let report = nested(anyhow::anyhow!("the root"), anyhow::Error::from);
+            expect_levels(&report);
+
+            // A chain ends at the first report, so a search along it is not long either.
             assert_eq!(chain(&report).count(), 2);
             drop(report);
-            let report = nested(2_000, anyhow::anyhow!("the root"), |report| {
+
+            // Here the drawings nest inside of a text.
+            let report = nested(anyhow::anyhow!("the root"), |report| {
                 anyhow::Error::from(report).context("outer")
             });
-            drawn_with_context(&report);
+            let drawn = format!("{report:?}");
+            let contexts = drawn.lines().filter(|line| line.ends_with("outer"));
+            assert_eq!(contexts.count(), LEVELS - 1);
             drop(report.into_failures());
-            drawn(&nested(
-                2_000,
-                io::Error::other("the root"),
-                io::Error::other,
-            ));
+
+            expect_levels(&nested(io::Error::other("the root"), io::Error::other));
         });
+
         thread
             .expect("the thread starts")
             .join()
             .expect("it does not panic");
-
-        fn drawn_with_context(report: &GroupError) {
-            assert_eq!(
-                format!("{report:?}")
-                    .lines()
-                    .filter(|line| line.ends_with("outer"))
-                    .count(),
-                1_999
-            );
-        }
     }
 
     #[test]
@@ -475,6 +500,8 @@ group `x\\n└─ task 9 (a.rs:1) failed` (@): 2 failures
         let report = failed_group(Plain("disk full".to_owned()));
         let tree = format!("{report:?}");
         let printed = format!("{:?}", anyhow::Error::from(report));
+
+        // `anyhow` indents the lines of a cause.
         for line in tree.lines() {
             assert!(printed.contains(line.trim_start()), "{printed}");
         }

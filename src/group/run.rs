@@ -99,7 +99,9 @@ where
     let recorded = current::begin_body(group.token().id(), opened_in);
     let returned = catch(|| body(&group));
     drop(recorded);
-    conclude(&group, returned, inside, shown, traced, options.name, begun)
+
+    let visible = Visible { traced, shown };
+    conclude(&group, returned, inside, visible, options.name, begun)
 }
 
 /// Waits for the tasks of a group after the end of its body, and makes the result of the scope.
@@ -110,8 +112,7 @@ fn conclude<T, E: TaskError>(
     group: &TaskGroup<'_, '_, E>,
     returned: Result<Result<T, E>, Payload>,
     inside: InsideScope,
-    shown: ShownScope,
-    traced: Option<Box<GroupRun>>,
+    visible: Visible,
     name: Option<Cow<'static, str>>,
     begun: Stopwatch,
 ) -> Result<T, GroupError<E>> {
@@ -133,7 +134,7 @@ fn conclude<T, E: TaskError>(
     // The hooks run in the scope that the group was opened in.
     drop(inside);
     group.release();
-    let result = report(core, outcome, name, begun, shown, traced);
+    let result = report(core, outcome, name, begun, visible);
     if core.state.has_stalled() {
         return stalled::conclude(&core.state, result);
     }
@@ -300,6 +301,44 @@ fn discard<E: TaskError>(core: &GroupCore<E>, returned: impl Sized, begun: Stopw
     }
 }
 
+/// Raises the panic of the body, once everything that it hides has been logged.
+fn resume_body<E: TaskError>(
+    core: &GroupCore<E>,
+    panic: PanicPayload,
+    name: Option<Cow<'static, str>>,
+    cut: Option<Cancelled>,
+    visible: Visible,
+) -> ! {
+    let GroupCore { state, failures } = core;
+
+    // A destructor that panics must not hide the panic of the body.
+    let hidden = failures.take(state.node(), name, cut).into_failures();
+    hidden.into_iter().for_each(Failure::drop_hidden);
+    visible.end(state, "panicked");
+
+    // Now: the caller, which does this for a result, gets none.
+    if state.has_stalled() {
+        stalled::conclude_panicked(state);
+    }
+    panic.resume()
+}
+
+/// Where others see a scope until its result is made: in its span, and on the lane of its thread.
+struct Visible {
+    traced: Option<Box<GroupRun>>,
+    shown: ShownScope,
+}
+
+impl Visible {
+    /// Ends what others see of the scope. From here on it is not reported any more.
+    fn end(self, state: &GroupState, outcome: &'static str) {
+        drop(self.shown);
+        if let Some(traced) = self.traced {
+            end_trace(state, *traced, outcome);
+        }
+    }
+}
+
 /// Ends the span of a group, which this thread leaves.
 #[cold]
 fn end_trace(state: &GroupState, traced: GroupRun, outcome: &'static str) {
@@ -315,15 +354,9 @@ fn report<T, E: TaskError>(
     body: Body<T>,
     name: Option<Cow<'static, str>>,
     begun: Stopwatch,
-    shown: ShownScope,
-    traced: Option<Box<GroupRun>>,
+    visible: Visible,
 ) -> Result<T, GroupError<E>> {
     let GroupCore { state, failures } = core;
-    let end_trace = |outcome| {
-        if let Some(traced) = traced {
-            end_trace(state, *traced, outcome);
-        }
-    };
 
     // Callbacks have no place among the tasks, so their panics come last.
     let panics = state.take_callback_panics();
@@ -335,9 +368,7 @@ fn report<T, E: TaskError>(
     let failed = !failures.is_empty();
     let cancelled = match body {
         Body::Value(value) if !failed && cut.is_none() => {
-            // From here on the scope is not reported any more.
-            drop(shown);
-            end_trace("finished");
+            visible.end(state, "finished");
             return Ok(value);
         }
         Body::Value(value) => {
@@ -347,31 +378,23 @@ fn report<T, E: TaskError>(
         }
         Body::Failed => cut,
         Body::Cancelled(cancelled) => cut.or(if failed { None } else { Some(cancelled) }),
-        Body::Panicked(panic) => {
-            // A destructor that panics must not hide the panic of the body.
-            let hidden = failures.take(state.node(), name, cut).into_failures();
-            hidden.into_iter().for_each(Failure::drop_hidden);
-            drop(shown);
-            end_trace("panicked");
-            if state.has_stalled() {
-                stalled::conclude_panicked(state);
-            }
-            panic.resume()
-        }
+        Body::Panicked(panic) => resume_body(core, panic, name, cut, visible),
     };
 
     let mut error = failures.take(state.node(), name, cancelled);
     error.set_worst_latencies(state.worst_latencies());
-    drop(shown);
-    end_trace(if error.failures().is_empty() {
-        "cancelled"
-    } else {
-        "failed"
-    });
+
+    let outcome = match error.failures() {
+        [] => "cancelled",
+        _ => "failed",
+    };
+    visible.end(state, outcome);
 
     if !failures.resumes_panics() {
         return Err(error);
     }
+
+    // The first panic of the report goes on in place of the result, if there is one.
     if state.has_stalled() && error.panics().next().is_some() {
         stalled::conclude_panicked(state);
     }

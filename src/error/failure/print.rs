@@ -73,11 +73,14 @@ impl<E: TaskError> Failure<E> {
         }
 
         let mut node = TreeNode::new(heading);
+
+        // An error that is no `std::error::Error` has a text, and no sources to draw.
         match &self.kind {
             FailureKind::Error(error) => node.add_error(error, error.as_error()),
             FailureKind::Spawn(error) => node.add_error(error, Some(error)),
             FailureKind::Panic(panic) => node.add_panic(panic),
         }
+
         node
     }
 }
@@ -103,6 +106,7 @@ impl<E: TaskError> fmt::Display for Failure<E> {
         {
             line = shortened(line);
         }
+
         write!(f, "{} {}: {line}", self.origin, self.verb())
     }
 }
@@ -151,23 +155,30 @@ mod tests {
             named.to_string(),
             format!("task `parser` ({}:{line}) failed: two lines", file!())
         );
+
+        // The body has no name, and no place but that of the group.
         assert_eq!(
             of(Origin::Body, error()).to_string(),
             "the body failed: two lines"
         );
+
         let panic = FailureKind::Panic(PanicPayload::new(Box::new("oh")));
         assert_eq!(
             of(Origin::Callback, panic).to_string(),
             "a cancel callback panicked: oh"
         );
+
         let refused = of(
             task(3, None),
             FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
         );
+
+        // The rest is the text of the system.
         assert!(
             refused.to_string().contains("could not be started: "),
             "{refused}"
         );
+
         let location = Location::caller();
         let release = of(Origin::Release(location), error());
         assert_eq!(
@@ -188,6 +199,7 @@ mod tests {
                 .source()
                 .is_some_and(|source| source.is::<crate::cancel::Cancelled>())
         );
+
         let refused = of(
             Origin::Body,
             FailureKind::Spawn(io::ErrorKind::WouldBlock.into()),
@@ -197,6 +209,8 @@ mod tests {
                 .source()
                 .is_some_and(|source| source.is::<io::Error>())
         );
+
+        // It is no `std::error::Error`, so it cannot be a source.
         assert!(failed(1, Plain("x".to_owned())).source().is_none());
     }
 
@@ -213,6 +227,7 @@ mod tests {
             );
             format!("{failure:?} {:?}", failure.elapsed())
         };
+
         assert_eq!(after(0), "the body failed after less than 4.0 ms\nx 0ns");
         assert_eq!(after(8), "the body failed after 8.0 ms\nx 8ms");
     }
@@ -221,6 +236,8 @@ mod tests {
     fn debug_draws_the_failure() {
         let mut failure = failed(3, anyhow::anyhow!("inner").context("outer"));
         failure.set_after_cancel(true);
+
+        // The heading begins with the task as it is printed everywhere else.
         let task = failure.task().expect("it is a task's").to_string();
         assert_eq!(
             format!("{failure:?}"),

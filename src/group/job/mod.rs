@@ -79,6 +79,7 @@ impl<F, T> Job<F, T> {
         let content = self
             .content
             .with_mut(|content| unsafe { (*content).take() });
+
         match content {
             Content::Closure(closure) => Some(closure),
             Content::Result(_) | Content::Neither => None,
@@ -98,6 +99,7 @@ impl<F, T> Job<F, T> {
         if !self.word.take_result() {
             return None;
         }
+
         // SAFETY: the job has ended and this call set `TAKEN` first (invariant 2).
         let content = self
             .content

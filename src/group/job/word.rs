@@ -70,6 +70,7 @@ impl JobWord {
     #[inline]
     pub(crate) fn claim(&self) -> Option<Claim> {
         let mut word = self.0.load(Ordering::Relaxed);
+
         while word & PHASE == QUEUED {
             // Relaxed: the closure came with the job, through the lock of the queue or with the
             // handle.
@@ -115,6 +116,8 @@ impl JobWord {
             if word & WATCHED != 0 {
                 return Err(claim);
             }
+
+            // The exchange fails if the job is watched meanwhile, and the loop finds that.
             match self.exchange_for_end(word, status) {
                 Ok(handle) => return Ok(handle),
                 Err(now) => word = now,
@@ -178,6 +181,7 @@ impl JobWord {
     pub(crate) fn status(&self) -> TaskStatus {
         // Acquire pairs with the release of `exchange_for_end`.
         let word = self.0.load(Ordering::Acquire);
+
         match word & PHASE {
             QUEUED => TaskStatus::Queued,
             RUNNING => TaskStatus::Running,

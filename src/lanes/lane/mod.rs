@@ -150,6 +150,7 @@ impl Lane {
     pub(super) fn pop(&self) {
         // Invariant 2: an end needs no new version.
         self.frames.pop();
+
         if !(self.first_lock.is_of(0) && self.held.is_empty()) {
             self.rise();
         }
@@ -226,6 +227,7 @@ impl Lane {
     pub(crate) fn begin_look(&self) {
         // Invariant 4. Only the owner writes it.
         self.looks.store(self.looks.load(Relaxed) | 1, Relaxed);
+
         // Pairs with the fence in `next_look`: either the reader sees that this look has begun, and
         // asks for the next, or this look sees all that the reader has seen.
         fence(SeqCst);
@@ -234,6 +236,7 @@ impl Lane {
     /// Notes that the wait is not over. For the owner.
     pub(crate) fn end_look(&self) {
         let looks = self.looks.load(Relaxed);
+
         // Invariant 4. Release pairs with `has_looked`: the look is over when the reader reads the
         // lane again.
         self.looks.store((looks | 1).wrapping_add(1), Release);
@@ -262,6 +265,7 @@ impl Lane {
     ) -> Option<&'static Location<'static>> {
         // A task that runs in place has a frame of its own, and is not the code that locked.
         let task = self.frames.innermost_task(self.frames.depth());
+
         let mut held = self.first_lock.view().into_iter().chain(self.held.view());
         let found = held.find(|held| {
             held.object == object

@@ -116,6 +116,7 @@ impl Lane {
     pub(crate) fn next_look(&self) -> u32 {
         // See `begin_look`.
         fence(SeqCst);
+
         // A look that has begun counts for nothing: it may be before what the reader has seen.
         self.looks.load(Relaxed).wrapping_add(3) & !1
     }
