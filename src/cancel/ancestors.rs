@@ -23,7 +23,8 @@ impl Node {
     /// node that can be reached on several ways is returned once.
     pub(super) fn and_ancestors(self: &Arc<Self>) -> Ancestors<'_> {
         Ancestors {
-            nodes: VecDeque::from([self]),
+            next: Some(self),
+            others: VecDeque::new(),
             last: None,
             seen: None,
         }
@@ -80,7 +81,11 @@ impl Node {
 
 /// The way up from a node: see [`Node::and_ancestors`].
 pub(super) struct Ancestors<'a> {
-    nodes: VecDeque<&'a Arc<Node>>,
+    /// The node to return next. Apart from the others: most nodes have one parent, and the way up
+    /// from them allocates nothing. A task that is cancelled walks it before it returns.
+    next: Option<&'a Arc<Node>>,
+    /// The nodes to return after `next`.
+    others: VecDeque<&'a Arc<Node>>,
     /// The node returned last. Its parents are asked for by the next step, since the caller may
     /// change them: it lifts shields.
     last: Option<&'a Arc<Node>>,
@@ -88,25 +93,60 @@ pub(super) struct Ancestors<'a> {
     seen: Option<HashSet<TokenId>>,
 }
 
+impl<'a> Ancestors<'a> {
+    fn push(&mut self, node: &'a Arc<Node>) {
+        if self.next.is_none() && self.others.is_empty() {
+            self.next = Some(node);
+        } else {
+            self.others.push_back(node);
+            // Only after a fork can two ways lead to one node.
+            self.seen.get_or_insert_default();
+        }
+    }
+
+    fn pop(&mut self) -> Option<&'a Arc<Node>> {
+        self.next.take().or_else(|| self.others.pop_front())
+    }
+}
+
 impl<'a> Iterator for Ancestors<'a> {
     type Item = &'a Arc<Node>;
 
     fn next(&mut self) -> Option<&'a Arc<Node>> {
         if let Some(last) = self.last.take() {
-            self.nodes.extend(last.parents());
-            // Only after a fork can two ways lead to one node.
-            if self.nodes.len() > 1 {
-                self.seen.get_or_insert_default();
-            }
+            last.parents().for_each(|parent| self.push(parent));
         }
 
-        let seen = &mut self.seen;
-        while let Some(node) = self.nodes.pop_front() {
-            if seen.as_mut().is_none_or(|seen| seen.insert(node.id())) {
+        while let Some(node) = self.pop() {
+            let is_new = |seen: &mut HashSet<_>| seen.insert(node.id());
+            if self.seen.as_mut().is_none_or(is_new) {
                 self.last = Some(node);
                 return self.last;
             }
         }
         None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_comes_first_and_a_node_on_several_ways_comes_once() {
+        let top = Node::root();
+        let [left, right] = [(); 2].map(|()| Node::child_of([&top]));
+        let below_right = Node::child_of([&right]);
+        let fork = Node::child_of([&left, &below_right, &top]);
+        let bottom = Node::child_of([&fork]);
+
+        let way: Vec<_> = bottom.and_ancestors().map(|node| node.id()).collect();
+        let expected = [&bottom, &fork, &left, &below_right, &top, &right];
+        assert_eq!(way, expected.map(|node| node.id()));
+
+        // A way that begins to fork again after it has come together.
+        let again = Node::child_of([&top, &left]);
+        let way: Vec<_> = again.and_ancestors().map(|node| node.id()).collect();
+        assert_eq!(way, [&again, &top, &left].map(|node| node.id()));
     }
 }
