@@ -178,6 +178,9 @@ fn supervise(
 
     // A server that is stopped has a few words more to say.
     let print_all = || taskgroup::shield(|| BufReader::new(stdout).lines().try_for_each(print));
-    let ((), status) = taskgroup::join(print_all, || Ok(server.wait()?))?;
+    let waited = taskgroup::join(print_all, || Ok(server.wait()?));
+    // Also if a cancel came before the wait.
+    let status = server.stop()?;
+    waited?;
     bail!("{status}")
 }
