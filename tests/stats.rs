@@ -168,3 +168,28 @@ fn tasks_that_ran_in_place_do_not_change_the_peak_of_later_ones() {
         },
     );
 }
+
+#[test]
+fn a_daemon_counts_for_the_peak() {
+    let (begun, leave) = (Gate::default(), Gate::default());
+    let outcome = TaskGroup::scope(|g| {
+        let daemon = g.spawn_daemon(|| {
+            begun.open();
+            leave.wait();
+            Ok(())
+        });
+        begun.wait();
+        let task = g.task().dedicated().spawn(|| {
+            leave.wait();
+            Ok(())
+        });
+        leave.open();
+        task.join()?;
+        daemon.wait()?;
+
+        // While they run, the peak that is told is not below the tasks that run.
+        assert_eq!(g.stats().peak_running, 2);
+        Ok(())
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
