@@ -33,6 +33,20 @@ fn messages_arrive_in_order() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_message_that_comes_between_two_looks_is_received() -> anyhow::Result<()> {
+    const MESSAGES: usize = 50_000;
+    for capacity in [1, usize::MAX] {
+        let (sender, receiver) = bounded(capacity);
+        let received = TaskGroup::scope(|g| {
+            g.spawn(move || Ok((0..MESSAGES).try_for_each(|n| sender.send(n))?));
+            Ok(receiver.iter().collect::<Result<Vec<_>, _>>()?)
+        })?;
+        assert_eq!(received.len(), MESSAGES);
+    }
+    Ok(())
+}
+
+#[test]
 fn each_message_goes_to_one_receiver() -> anyhow::Result<()> {
     for capacity in [0, 1, 16, usize::MAX] {
         let (sender, receiver) = bounded(capacity);
