@@ -1,16 +1,16 @@
 //! Cancelling in two steps: regions that wind down continue until the grace ends, everything else
 //! wakes at once.
 
+mod callbacks;
+mod failures;
 mod nested;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use taskgroup::{
     CancelCause, CancelToken, Cancelled, GroupError, TaskGroup, TaskStatus, checkpoint,
-    current_token, shield, winding_down, with_cancel_hook,
+    current_token, shield, winding_down,
 };
 
 use crate::support::{Gate, LONG, blocked};
@@ -264,131 +264,11 @@ fn tasks_that_have_not_begun_never_do() -> Result<(), GroupError> {
 }
 
 #[test]
-fn a_failure_in_the_grace_is_reported_and_ends_nothing() {
-    let (inside, failed, finish) = (
-        Gate::default(),
-        Gate::default(),
-        taskgroup::sync::Event::new(),
-    );
-    let (begun, panic_now) = (Gate::default(), Gate::default());
-    let mut served = None;
-    let error = TaskGroup::scope(|g| -> anyhow::Result<()> {
-        let spared = g.spawn(|| {
-            winding_down(|| {
-                inside.open();
-                Ok(finish.wait()?)
-            })
-        });
-        let failing = g.spawn(|| -> anyhow::Result<()> {
-            failed.open();
-            blocked();
-            anyhow::bail!("clean-up")
-        });
-        let panicking = g.spawn(|| -> anyhow::Result<()> {
-            begun.open();
-            panic_now.wait();
-            panic!("clean-up, too")
-        });
-        inside.wait();
-        failed.wait();
-        begun.wait();
-        g.cancel_gracefully_because(LONG, "first");
-        shield(|| -> anyhow::Result<()> {
-            assert_eq!(failing.wait()?, TaskStatus::Failed);
-            panic_now.open();
-            assert_eq!(panicking.wait()?, TaskStatus::Panicked);
-            assert_eq!(
-                spared.wait_timeout(SHORT)?,
-                None,
-                "a failure ended the grace"
-            );
-            finish.set();
-            served = Some(spared.wait()?);
-            Ok(())
-        })?;
-        assert_eq!(reason(&blocked()), Some("first"));
-        anyhow::bail!("the body too")
-    })
-    .unwrap_err();
-    assert_eq!(served, Some(TaskStatus::Finished));
-    assert_eq!(error.failures().len(), 3);
-    assert!(
-        error
-            .failures()
-            .iter()
-            .all(|failure| failure.after_cancel())
-    );
-}
-
-#[test]
-fn a_failure_of_the_body_in_the_grace_ends_nothing() {
-    for panics in [false, true] {
-        let (inside, left, served) = (Gate::default(), Gate::default(), AtomicUsize::new(0));
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            TaskGroup::scope(|g| -> anyhow::Result<()> {
-                g.spawn(|| {
-                    winding_down(|| {
-                        inside.open();
-                        left.wait();
-                        taskgroup::sleep(SHORT)
-                    })?;
-                    served.fetch_add(1, Ordering::Relaxed);
-                    Ok(())
-                });
-                inside.wait();
-                g.cancel_gracefully(LONG);
-                left.open();
-                assert!(!panics, "the body panics");
-                anyhow::bail!("the body fails")
-            })
-        }));
-        assert_eq!(outcome.is_err(), panics);
-        assert_eq!(served.into_inner(), 1, "the body panics: {panics}");
-    }
-}
-
-#[test]
-fn a_failure_that_comes_first_is_a_cancel_without_grace() {
-    let inside = Gate::default();
-    let error = TaskGroup::scope(|g| {
-        g.spawn(|| {
-            winding_down(|| {
-                inside.open();
-                Ok(taskgroup::sleep(LONG)?)
-            })
-        });
-        g.spawn(|| -> anyhow::Result<()> {
-            inside.wait();
-            anyhow::bail!("first")
-        });
-        let cancelled = blocked();
-        g.cancel_gracefully(LONG);
-        assert!(
-            winding_down(checkpoint).is_err(),
-            "a grace that comes too late changes nothing"
-        );
-        Err::<(), _>(cancelled.into())
-    })
-    .unwrap_err();
-    assert_eq!(error.failures().len(), 1);
-}
-
-#[test]
 fn outside_of_any_scope_winding_down_is_a_plain_call() {
     assert_eq!(
         winding_down(|| (current_token(), checkpoint().is_ok())),
         (None, true)
     );
-}
-
-#[test]
-fn a_panic_leaves_the_region() {
-    let token = CancelToken::new();
-    token.cancel_gracefully(LONG);
-    token.run(|| {
-        assert!(catch_unwind(|| winding_down(|| panic!("inside"))).is_err());
-        assert!(checkpoint().is_err());
-    });
 }
 
 #[test]
@@ -404,50 +284,6 @@ fn the_token_of_a_region_can_be_cancelled_by_itself() {
         });
         assert!(winding_down(checkpoint).is_ok());
     });
-}
-
-#[test]
-fn callbacks_run_with_the_cancel_and_in_a_region_at_its_end() {
-    let (token, runs) = (CancelToken::new(), mpsc::channel());
-    let (outer, inner) = (runs.0.clone(), runs.0);
-    let _outer = token.on_cancel(move || outer.send("outer").expect("the test waits"));
-    token.run(|| {
-        winding_down(|| {
-            let region = current_token().expect("a region has one");
-            let _inner = region.on_cancel(move || inner.send("region").expect("the test waits"));
-            token.cancel_gracefully(LONG);
-            assert_eq!(runs.1.try_recv(), Ok("outer"));
-            assert!(runs.1.try_recv().is_err(), "the grace is not over");
-            // No thread checks the clock here.
-            token.cancel_gracefully(SHORT);
-            assert_eq!(runs.1.recv_timeout(LONG), Ok("region"));
-            assert!(!token.cancel(), "it was cancelled already");
-        });
-    });
-    assert!(runs.1.try_recv().is_err(), "each runs once");
-}
-
-#[test]
-fn a_hook_in_a_region_fires_when_the_grace_ends() {
-    for second in [None, Some(())] {
-        let token = CancelToken::new();
-        let (wake, asleep) = mpsc::channel();
-        let fired = AtomicUsize::new(0);
-        token.run(|| {
-            winding_down(|| {
-                let hook = || {
-                    fired.fetch_add(1, Ordering::Relaxed);
-                    wake.send(()).expect("the region waits");
-                };
-                with_cancel_hook(hook, || {
-                    token.cancel_gracefully(if second.is_some() { LONG } else { SHORT });
-                    second.map(|()| token.cancel());
-                    assert_eq!(asleep.recv_timeout(LONG), Ok(()));
-                });
-            });
-        });
-        assert_eq!(fired.into_inner(), 1);
-    }
 }
 
 #[test]

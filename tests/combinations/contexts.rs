@@ -1,19 +1,38 @@
 //! The contexts that a call is cut in, and what each says of the cancel.
 
+mod before;
+mod tasks;
+mod time;
+
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use taskgroup::{
-    CancelCause, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup, TaskStatus, TokenId,
-    race, shield, shield_for, timeout, winding_down, with_cancel_hook,
+    CancelCause, CancelToken, Cancelled, FailureKind, GroupError, TaskGroup, TokenId,
+    with_cancel_hook,
+};
+
+use before::{
+    a_cancelled_scope_in_a_shield, a_deadline_that_has_passed, a_destructor_in_a_cancelled_scope,
+    a_grace_that_is_over, a_token_that_was_cancelled, the_body_of_a_cancelled_group,
+};
+use tasks::{
+    a_body_that_fails, a_daemon, a_dedicated_task, a_destructor_during_unwinding,
+    a_group_inside_a_group, a_limited_group_that_is_cancelled, a_map_that_is_dropped,
+    a_race_that_is_lost, a_sibling_that_fails, a_sibling_that_panics,
+    a_task_alone_in_a_limited_group, an_unordered_map, the_body_of_a_task_that_fails,
+};
+use time::{
+    a_deadline_inside_a_shield, a_deadline_that_is_moved, a_grace_that_ends, a_graceful_cancel,
+    a_region_that_winds_down, a_shield_that_ends, a_timeout_in_a_cancelled_scope,
+    a_token_inside_a_shield, the_deadline_of_a_timeout, the_inner_of_two_deadlines,
+    the_outer_of_two_deadlines,
 };
 
 use crate::blocked::Seen;
-use crate::support::{LONG, Peak};
 
 /// A call that no event but a cancel ends.
 pub(crate) type Call<'c> = &'c mut (dyn FnMut() -> io::Result<()> + Send);
@@ -209,329 +228,6 @@ fn a_cancelled_token(call: Call<'_>) {
     );
 }
 
-fn the_deadline_of_a_timeout(call: Call<'_>) {
-    let mut cut = None;
-    let outcome = timeout(SOON, || {
-        call().inspect_err(|error| cut = Some(the_cancel(error)))
-    });
-    assert!(outcome.expect("its own deadline is no error").is_none());
-    expect_deadline(&cut.expect("the call failed"));
-}
-
-fn a_timeout_in_a_cancelled_scope(call: Call<'_>) {
-    let token = CancelToken::new();
-    blocked_on_a_thread(
-        call,
-        |call| {
-            let outcome = token.run(|| timeout(LONG, call));
-            assert!(outcome.is_err(), "the deadline has not passed");
-        },
-        |outside, _| {
-            token.cancel_because("stop");
-            expect(&outside.cancel(), token.id(), "stop");
-        },
-    );
-}
-
-fn the_inner_of_two_deadlines(call: Call<'_>) {
-    let outer = timeout(LONG, || {
-        let inner = timeout(SOON, call)?;
-        assert!(inner.is_none());
-        Ok::<_, io::Error>(7)
-    });
-    assert_eq!(outer.expect("the inner deadline is no error"), Some(7));
-}
-
-fn the_outer_of_two_deadlines(call: Call<'_>) {
-    let outer = timeout(SOON, || {
-        let inner = timeout(LONG, call);
-        expect_deadline(&the_cancel(
-            inner.as_ref().expect_err("the deadline is not its own"),
-        ));
-        inner
-    });
-    assert!(outer.expect("its own deadline is no error").is_none());
-}
-
-fn a_deadline_that_is_moved(call: Call<'_>) {
-    let token = CancelToken::new();
-    token.cancel_at(Instant::now() + LONG);
-    blocked_on_a_thread(
-        call,
-        |call| drop(token.run(call)),
-        |outside, _| {
-            token.cancel_at(Instant::now() + SOON);
-            let cancelled = outside.cancel();
-            expect_deadline(&cancelled);
-            assert_eq!(cancelled.origin(), token.id());
-        },
-    );
-}
-
-fn a_token_inside_a_shield(call: Call<'_>) {
-    let (hidden, token) = (CancelToken::new(), CancelToken::new());
-    blocked_on_a_thread(
-        call,
-        |call| drop(hidden.run(|| shield(|| token.run(call)))),
-        |outside, _| {
-            hidden.cancel_because("hidden");
-            assert!(outside.is_blocked(), "the shield hides the cancel");
-            token.cancel_because("inside");
-            expect(&outside.cancel(), token.id(), "inside");
-        },
-    );
-}
-
-fn a_deadline_inside_a_shield(call: Call<'_>) {
-    let hidden = CancelToken::new();
-    hidden.cancel();
-    let outcome = hidden.run(|| shield(|| timeout(SOON, call)));
-    assert!(outcome.expect("its own deadline is no error").is_none());
-}
-
-fn a_shield_that_ends(call: Call<'_>) {
-    let hidden = CancelToken::new();
-    hidden.cancel_because("hidden");
-    let begun = Instant::now();
-    let error = hidden.run(|| shield_for(SOON, call));
-    assert!(begun.elapsed() >= SOON, "the shield came down early");
-    let cancelled = the_cancel(&error.expect_err("the shield is down"));
-    expect(&cancelled, hidden.id(), "hidden");
-}
-
-fn a_region_that_winds_down(call: Call<'_>) {
-    let token = CancelToken::new();
-    blocked_on_a_thread(
-        call,
-        |call| drop(token.run(|| winding_down(call))),
-        |outside, _| {
-            token.cancel_gracefully_because(LONG, "gently");
-            assert!(outside.is_blocked(), "the region is spared");
-            token.cancel();
-            // The second call ends the grace, and the cause stays.
-            expect(&outside.cancel(), token.id(), "gently");
-        },
-    );
-}
-
-fn a_grace_that_ends(call: Call<'_>) {
-    let token = CancelToken::new();
-    blocked_on_a_thread(
-        call,
-        |call| drop(token.run(|| winding_down(call))),
-        |outside, _| {
-            token.cancel_gracefully_because(SOON, "gently");
-            expect(&outside.cancel(), token.id(), "gently");
-        },
-    );
-}
-
-fn a_graceful_cancel(call: Call<'_>) {
-    let token = CancelToken::new();
-    blocked_on_a_thread(
-        call,
-        |call| drop(token.run(call)),
-        |outside, _| {
-            token.cancel_gracefully_because(LONG, "gently");
-            expect(&outside.cancel(), token.id(), "gently");
-        },
-    );
-}
-
-fn a_sibling_that_fails(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        let failed = g.spawn(|| Err::<(), _>(anyhow::anyhow!("the sibling")));
-        let cancelled = outside.cancel();
-        assert_eq!(cancelled.origin(), g.token().id());
-        let CancelCause::TaskFailed { task, error, .. } = cancelled.cause() else {
-            panic!("{cancelled}");
-        };
-        assert_eq!((task.id, error.as_str()), (failed.id(), "the sibling"));
-        Ok(())
-    });
-    expect_only(outcome, "the sibling");
-}
-
-fn a_sibling_that_panics(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        g.spawn(|| -> anyhow::Result<()> { panic!("the sibling") });
-        let cancelled = outside.cancel();
-        let is_it = matches!(cancelled.cause(), CancelCause::TaskPanicked { .. });
-        assert!(is_it, "{cancelled}");
-        Ok(())
-    });
-    expect_only(outcome, "the sibling");
-}
-
-fn a_body_that_fails(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        Err::<(), _>(anyhow::anyhow!("the body"))
-    });
-    let cancelled = outside.cancel();
-    let is_it = matches!(cancelled.cause(), CancelCause::BodyFailed { .. });
-    assert!(is_it, "{cancelled}");
-    expect_only(outcome, "the body");
-}
-
-fn the_body_of_a_task_that_fails(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outside = Mutex::new(outside);
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn(|| {
-            outside.lock().expect("it is free").until_blocked();
-            Err::<(), _>(anyhow::anyhow!("the task"))
-        });
-        Ok(inside.call(call)?)
-    });
-    let cancelled = outside.into_inner().expect("it is free").cancel();
-    let is_it = matches!(cancelled.cause(), CancelCause::TaskFailed { .. });
-    assert!(is_it, "{cancelled}");
-    expect_only(outcome, "the task");
-}
-
-fn a_destructor_during_unwinding(call: Call<'_>) {
-    struct CleanUp<'c>(Option<(Inside, Call<'c>)>);
-    impl Drop for CleanUp<'_> {
-        fn drop(&mut self) {
-            assert!(thread::panicking());
-            let (inside, call) = self.0.take().expect("it is dropped once");
-            inside.call(call).expect_err("the cancel ends it");
-        }
-    }
-
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn(move || -> anyhow::Result<()> {
-            let _clean_up = CleanUp(Some((inside, call)));
-            panic!("the task unwinds");
-        });
-        outside.until_blocked();
-        g.cancel_because("no more clean-up");
-        expect(&outside.cancel(), g.token().id(), "no more clean-up");
-        Ok(())
-    });
-    expect_only(outcome, "the task unwinds");
-}
-
-fn a_task_alone_in_a_limited_group(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let (peak, runs) = (Peak::default(), AtomicUsize::new(0));
-    let outcome = TaskGroup::builder().limit(1).scope(|g| {
-        let first = g.spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        let queued: Vec<_> = (0..3)
-            .map(|_| {
-                g.spawn(|| {
-                    peak.inside(|| runs.fetch_add(1, Ordering::SeqCst));
-                    Ok(())
-                })
-            })
-            .collect();
-        assert_eq!(
-            runs.load(Ordering::SeqCst),
-            0,
-            "the blocked task has the permit"
-        );
-
-        first.cancel();
-        outside.cancel();
-        assert_eq!(first.wait()?, TaskStatus::Cancelled);
-        for task in queued {
-            task.join()?;
-        }
-        // The permit of the task that was cut is there for others.
-        g.spawn(|| Ok(())).join()?;
-        Ok(g.stats())
-    });
-    outcome.expect("a task that was cancelled alone is no failure");
-    assert_eq!((peak.most(), runs.into_inner()), (1, 3));
-}
-
-fn a_limited_group_that_is_cancelled(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::builder().limit(1).scope(|g| {
-        let first = g.spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        let queued = [0, 1].map(|_| g.spawn(|| Ok(())));
-        g.cancel_because("enough");
-        expect(&outside.cancel(), g.token().id(), "enough");
-        shield(|| {
-            assert_eq!(first.wait()?, TaskStatus::Cancelled);
-            for task in queued {
-                assert_eq!(task.wait()?, TaskStatus::NeverRan);
-            }
-            Ok(())
-        })
-    });
-    outcome.expect("the group was cancelled by its body");
-}
-
-fn an_unordered_map(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outside = Mutex::new(outside);
-    let outcome = TaskGroup::builder().limit(2).scope(|g| {
-        let items = [Some((inside, call)), None];
-        let results = g.map_unordered(items, |item| match item {
-            Some((inside, call)) => Ok(inside.call(call)?),
-            None => {
-                outside.lock().expect("it is free").until_blocked();
-                Err(anyhow::anyhow!("an item"))
-            }
-        });
-        for result in results {
-            result?;
-        }
-        Ok(())
-    });
-    outside.into_inner().expect("it is free").cancel();
-    expect_only(outcome, "an item");
-}
-
-fn a_map_that_is_dropped(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outside = Mutex::new(outside);
-    let outcome = TaskGroup::builder().limit(2).scope(|g| {
-        let items = [Some((inside, call)), None];
-        let mut results = g.map_unordered(items, |item| match item {
-            Some((inside, call)) => Ok(inside.call(call)?),
-            None => {
-                outside.lock().expect("it is free").until_blocked();
-                Ok(())
-            }
-        });
-        results.next().expect("there are two items")?;
-        drop(results);
-        // The call goes on: a dropped iterator cancels nothing by itself.
-        g.cancel_because("enough");
-        let outside = outside.lock().expect("it is free");
-        expect(&outside.cancel(), g.token().id(), "enough");
-        Ok(())
-    });
-    outcome.expect("the group was cancelled by its body");
-}
-
-fn a_dedicated_task(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        let task = g.task().dedicated().spawn(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        task.cancel();
-        outside.cancel();
-        assert_eq!(task.wait()?, TaskStatus::Cancelled);
-        Ok(())
-    });
-    outcome.expect("a task that was cancelled alone is no failure");
-}
-
 fn a_token_of_others_inside_a_task(call: Call<'_>) {
     let (inside, outside) = sides();
     let token = CancelToken::new();
@@ -581,107 +277,4 @@ fn a_cancel_hook(call: Call<'_>) {
         },
     );
     assert_eq!(runs.into_inner(), 1);
-}
-
-fn a_daemon(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|g| {
-        g.spawn_daemon(move || Ok(inside.call(call)?));
-        outside.until_blocked();
-        Ok(())
-    });
-    outcome.expect("the daemon ends with its group");
-    let cancelled = outside.cancel();
-    let is_it = matches!(cancelled.cause(), CancelCause::GroupFinished);
-    assert!(is_it, "{cancelled}");
-}
-
-fn a_group_inside_a_group(call: Call<'_>) {
-    let (inside, outside) = sides();
-    let outcome = TaskGroup::scope(|outer| {
-        outer.spawn(move || {
-            TaskGroup::scope(|inner| {
-                inner.spawn(move || Ok(inside.call(call)?));
-                Ok(())
-            })?;
-            Ok(())
-        });
-        outside.until_blocked();
-        outer.cancel_because("from above");
-        expect(&outside.cancel(), outer.token().id(), "from above");
-        Ok(())
-    });
-    outcome.expect("the group was cancelled by its body");
-}
-
-fn a_race_that_is_lost(call: Call<'_>) {
-    type Runner<'r> = Box<dyn FnOnce() -> anyhow::Result<u32> + Send + 'r>;
-
-    let (inside, outside) = sides();
-    let outside = Mutex::new(outside);
-    let loser: Runner<'_> = Box::new(move || {
-        inside.call(call)?;
-        Ok(0)
-    });
-    let winner: Runner<'_> = Box::new(|| {
-        outside.lock().expect("it is free").until_blocked();
-        Ok(1)
-    });
-    assert_eq!(race([loser, winner]).expect("one has won"), 1);
-    outside.into_inner().expect("it is free").cancel();
-}
-
-/// Calls in the scope of a token, which is cancelled.
-#[track_caller]
-fn expect_cut(token: &CancelToken, call: impl FnOnce() -> io::Result<()>) {
-    token.cancel_because("before");
-    let error = token.run(call).expect_err("the scope is cancelled");
-    expect(&the_cancel(&error), token.id(), "before");
-}
-
-fn a_token_that_was_cancelled(call: Call<'_>) {
-    expect_cut(&CancelToken::new(), call);
-}
-
-fn a_deadline_that_has_passed(call: Call<'_>) {
-    let outcome = timeout(Duration::ZERO, call);
-    assert!(outcome.expect("its own deadline is no error").is_none());
-}
-
-fn the_body_of_a_cancelled_group(call: Call<'_>) {
-    let outcome = TaskGroup::scope(|g| {
-        expect_cut(g.token(), call);
-        Ok(())
-    });
-    outcome.expect("the group was cancelled by its body");
-}
-
-fn a_cancelled_scope_in_a_shield(call: Call<'_>) {
-    let hidden = CancelToken::new();
-    hidden.cancel();
-    hidden.run(|| shield(|| expect_cut(&CancelToken::new(), call)));
-}
-
-fn a_grace_that_is_over(call: Call<'_>) {
-    let token = CancelToken::new();
-    token.cancel_gracefully(Duration::ZERO);
-    let error = token.run(|| winding_down(call));
-    let cancelled = the_cancel(&error.expect_err("the grace is over"));
-    assert_eq!(cancelled.origin(), token.id());
-}
-
-fn a_destructor_in_a_cancelled_scope(call: Call<'_>) {
-    struct CleanUp<'c>(Call<'c>);
-    impl Drop for CleanUp<'_> {
-        fn drop(&mut self) {
-            assert!(thread::panicking());
-            expect_cut(&CancelToken::new(), &mut *self.0);
-        }
-    }
-
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _clean_up = CleanUp(call);
-        std::panic::resume_unwind(Box::new("unwinds without a message"));
-    }));
-    assert!(outcome.is_err());
 }

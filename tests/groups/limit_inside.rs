@@ -4,12 +4,17 @@
 #![allow(clippy::unit_arg, reason = "a task of one call is shorter so")]
 
 use std::sync::Barrier;
+
+mod daemons;
+mod in_place;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::support::{Gate, LONG, MOMENT, Peak, blocked, until, watch};
-use taskgroup::sync::Event;
-use taskgroup::{TaskGroup, TaskHandle, shield};
+use Way::{AsCompleted, Join, Map, MapUnordered, Start, Wait, WaitTimeout};
+use taskgroup::{TaskGroup, TaskHandle};
+
+use crate::support::{Gate, LONG, MOMENT, Peak, until, watch};
 
 /// How a thread waits for one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +27,6 @@ enum Way {
     MapUnordered,
     Start,
 }
-
-use Way::{AsCompleted, Join, Map, MapUnordered, Start, Wait, WaitTimeout};
 
 const WAYS: [Way; 7] = [
     Join,
@@ -419,143 +422,6 @@ fn a_cancel_ends_the_waits_inside_and_no_permit_is_lost() -> anyhow::Result<()> 
             }
             until(|| g.stats().finished == 6);
             assert!(peak.most() <= 2);
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_daemon_inside_waits_for_a_queued_task() -> anyhow::Result<()> {
-    let _watch = watch();
-    in_a_task(1, |g| {
-        let (queued, served) = (g.spawn(|| Ok(())), Gate::default());
-        TaskGroup::scope(|i| {
-            i.spawn_daemon(|| {
-                queued.wait()?;
-                served.open();
-                Err(blocked().into())
-            });
-            i.task().dedicated().spawn(|| Ok(served.wait()));
-            Ok(())
-        })?;
-        Ok(())
-    })
-}
-
-#[test]
-fn a_daemon_inside_that_cleans_up_waits_for_a_queued_task() -> anyhow::Result<()> {
-    let _watch = watch();
-    in_a_task(1, |g| {
-        let queued = g.spawn(|| Ok(()));
-        TaskGroup::scope(|i| {
-            i.spawn_daemon(|| {
-                let cancelled = blocked();
-                // The owner waits for the daemons alone now.
-                shield(|| queued.wait())?;
-                Err(cancelled.into())
-            });
-            Ok(())
-        })?;
-        Ok(())
-    })
-}
-
-#[test]
-fn a_daemon_of_the_limited_group_has_no_permit_to_give_for_its_tasks_inside() -> anyhow::Result<()>
-{
-    let _watch = watch();
-    let (peak, leave, asked) = (Peak::default(), Gate::default(), &Gate::default());
-    TaskGroup::builder().limit(1).scope(|g| {
-        let runs = g.spawn(|| Ok(peak.inside(|| leave.wait())));
-        let queued = g.spawn(|| Ok(peak.inside(|| ())));
-        let daemon = g.spawn_daemon(move || {
-            TaskGroup::scope(|i| {
-                i.task().dedicated().spawn(|| {
-                    queued.wait_timeout(MOMENT)?;
-                    asked.open();
-                    Ok(queued.wait().map(drop)?)
-                });
-                Ok(())
-            })?;
-            Ok(())
-        });
-        asked.wait();
-        leave.open();
-        daemon.wait()?;
-        runs.join()?;
-        Ok(())
-    })?;
-    assert_eq!(peak.most(), 1);
-    Ok(())
-}
-
-#[test]
-fn a_callback_at_the_end_of_a_task_waits_for_an_inner_group() -> anyhow::Result<()> {
-    let _watch = watch();
-    let (peak, begin) = (&Peak::default(), &Gate::default());
-    TaskGroup::builder().limit(1).scope(|g| {
-        let first = g.spawn(move || Ok(begin.wait()));
-        first.on_finished(move |_| {
-            let queued = g.spawn(move || Ok(peak.inside(|| ())));
-            TaskGroup::scope(|i| {
-                Ok(i.task()
-                    .dedicated()
-                    .spawn(|| Ok(queued.wait().map(drop)?))
-                    .join()?)
-            })
-            .expect("the queued task has begun");
-        });
-        begin.open();
-        first.wait()?;
-        // The permit is back, and was given away once.
-        until(|| g.stats().running == 0);
-        let free = g.try_spawn(move || Ok(peak.inside(|| ())));
-        assert!(free.is_ok_and(|task| task.join().is_ok()));
-        Ok(())
-    })?;
-    assert_eq!(peak.most(), 1);
-    Ok(())
-}
-
-#[test]
-fn a_task_that_runs_in_place_inside_counts_for_the_permit_outside() -> anyhow::Result<()> {
-    let _watch = watch();
-    in_a_task(1, |g| {
-        let first = g.spawn(move || {
-            let second = g.spawn(|| Ok(1));
-            Ok(second.join()? + 1)
-        });
-        let sum = TaskGroup::scope(|i| {
-            // Joined by a task without a permit: it runs on a worker or here, with the permit
-            // of the outer task.
-            let joins = i.task().dedicated().spawn(move || Ok(first.join()?));
-            Ok(joins.join()?)
-        })?;
-        assert_eq!(sum, 2);
-        Ok(())
-    })
-}
-
-#[test]
-fn a_task_that_runs_in_place_of_a_wait_holds_up_no_task_of_the_limited_group() -> anyhow::Result<()>
-{
-    let _watch = watch();
-    for joins in [true, false].repeat(20) {
-        in_a_task(1, |g| {
-            let (queued, has_ended) = (g.spawn(|| Ok(())), Event::new());
-            TaskGroup::scope(|i| {
-                i.task().dedicated().spawn(|| {
-                    queued.wait()?;
-                    Ok(has_ended.set())
-                });
-                // It runs on this thread, which has the only permit, unless a worker is faster.
-                let waits = i.spawn(|| Ok(has_ended.wait()?));
-                if joins {
-                    waits.join()?;
-                }
-                Ok(())
-            })?;
             Ok(())
         })?;
     }

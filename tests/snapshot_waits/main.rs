@@ -1,24 +1,26 @@
 //! What a snapshot says of each kind of wait: in the crate by name and place, in other code as the
 //! call of the system.
 
-#[path = "support/snapshots.rs"]
+mod hooks;
+#[path = "../support/snapshots.rs"]
 mod snapshots;
+mod start;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::num::NonZeroU32;
 use std::panic::Location;
-use std::sync::OnceLock;
-use std::thread;
 use std::time::Instant;
 
-use snapshots::{task_at, until};
-use support::{Gate, LONG, alone, blocked, watch, with_busy_workers};
 use taskgroup::channel::{bounded, select, unbounded};
 use taskgroup::sync::{
     Barrier, Condvar, Event, Latch, Mutex, OnceCell, Promise, RateLimiter, RwLock, Semaphore,
     WaitGroup,
 };
-use taskgroup::{CancelToken, RegionKind, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState};
+use taskgroup::{CancelToken, TaskGroup, TaskId, TaskKind, TaskSnapshot, TaskState};
+
+use snapshots::until;
+use support::{Gate, LONG, alone, blocked, watch, with_busy_workers};
 
 /// Blocks until it is cancelled.
 fn stays() -> anyhow::Result<()> {
@@ -189,19 +191,6 @@ fn beside_a_sleeper(wait: impl Fn(taskgroup::TaskHandle<'_, ()>) + Send + Sync) 
     });
 }
 
-/// Returns the id of the task of this name that a waiting body has beside it.
-fn beside(body: &TaskSnapshot, name: &str) -> TaskId {
-    until(|seen| {
-        let mut groups = seen.all_groups();
-        let group = groups.find(|group| group.body().id() == body.id())?;
-        let task = group
-            .tasks()
-            .iter()
-            .find(|task| task.name() == Some(name))?;
-        Some(task.id())
-    })
-}
-
 #[test]
 fn waits_for_tasks_name_the_tasks() {
     let _watch = watch();
@@ -261,107 +250,6 @@ fn number(task: &TaskSnapshot) -> String {
 }
 
 #[test]
-fn a_call_of_start_names_the_task_that_it_waits_for() {
-    let _watch = watch();
-    let seen = waits("TaskGroup::start", line!(), || {
-        TaskGroup::scope(|g| {
-            let task = g.task().name("server");
-            Ok(task.start(|_ready: taskgroup::Ready<()>| stays())?)
-        })
-    });
-    let holders = seen.waits().map(|wait| wait.holders().to_vec());
-    assert_eq!(holders.map(|holders| holders.len()), Some(1));
-}
-
-#[test]
-fn a_call_of_start_stands_in_the_group_of_its_task() {
-    let _watch = watch();
-    let (body, told) = (Gate::default(), Gate::default());
-    TaskGroup::scope(|g| {
-        g.spawn(|| {
-            TaskGroup::builder().name("starts").scope(|h| {
-                let task = h.task().name("server");
-                Ok::<_, anyhow::Error>(task.start(|ready| {
-                    body.wait();
-                    ready.send(());
-                    told.wait();
-                    Ok(())
-                })?)
-            })?;
-            Ok(())
-        });
-
-        let starting = until(|seen| {
-            let mut groups = seen.all_groups();
-            let body = groups.find(|group| group.name() == Some("starts"))?.body();
-            let wait = body.waits()?;
-            (wait.what() == "TaskGroup::start").then(|| body.clone())
-        });
-        let server = beside(&starting, "server");
-        assert_eq!(
-            starting.waits().map(|wait| wait.holders().to_vec()),
-            Some(vec![server])
-        );
-        let is_starting = |expected: bool| {
-            until(|seen| {
-                let task = seen.tasks().find(|task| task.id() == server)?;
-                (task.is_starting() == expected).then(|| task.to_string())
-            })
-        };
-        assert!(is_starting(true).contains(", starting"));
-        body.open();
-        assert!(!is_starting(false).contains("starting"));
-        told.open();
-        Ok(())
-    })
-    .expect("no task fails");
-}
-
-#[test]
-fn a_ready_that_another_thread_sends_ends_the_start_too() {
-    let _watch = watch();
-    let (send, stay) = (&Gate::default(), &Gate::default());
-    TaskGroup::scope(|g| {
-        let (passed, given) = std::sync::mpsc::channel();
-        g.spawn(move || {
-            let ready: taskgroup::Ready<u8> = given.recv()?;
-            ready.send(1);
-            Ok(())
-        });
-        let opener = g.task().spawn(move || {
-            TaskGroup::scope(|h| {
-                let server = h.task().name("passes it on");
-                Ok(server.start(|ready| {
-                    send.wait();
-                    passed.send(ready)?;
-                    stay.wait();
-                    Ok(())
-                })?)
-            })?;
-            Ok(())
-        });
-        let starting = |expected: bool| {
-            until(|seen| {
-                let mut named = seen
-                    .tasks()
-                    .filter(|task| task.name() == Some("passes it on"));
-                // One that has just begun is not marked yet, and one in a queue has not begun.
-                let has_begun = |task: &TaskSnapshot| task.state() != TaskState::Queued;
-                named
-                    .any(|task| task.is_starting() == expected && has_begun(task))
-                    .then_some(())
-            });
-        };
-        starting(true);
-        send.open();
-        starting(false);
-        stay.open();
-        Ok(opener.join()?)
-    })
-    .expect("no task fails");
-}
-
-#[test]
 fn a_thread_that_runs_the_awaited_task_in_place_names_it() {
     const NAME: &str = "a_thread_that_runs_the_awaited_task_in_place_names_it";
     alone(NAME, || {
@@ -386,123 +274,4 @@ fn a_thread_that_runs_the_awaited_task_in_place_names_it() {
             .expect("no task fails");
         });
     });
-}
-
-#[test]
-fn a_cancel_that_runs_a_hook_says_so() {
-    let _watch = watch();
-    let (in_hook, leave, cut) = (&Gate::default(), &Gate::default(), &Gate::default());
-    let token = CancelToken::new();
-    TaskGroup::scope(|g| {
-        let inside = token.clone();
-        g.spawn(move || {
-            inside.run(|| {
-                let hook = || {
-                    in_hook.open();
-                    leave.wait();
-                };
-                taskgroup::with_cancel_hook(hook, || cut.wait());
-            });
-            Ok(())
-        });
-        until(|seen| {
-            let mut inside = seen.tasks().flat_map(TaskSnapshot::inside);
-            inside
-                .find(|inside| inside.region == RegionKind::CancelHook)
-                .map(drop)
-        });
-        let first = g.spawn(|| {
-            token.cancel();
-            Ok(())
-        });
-        in_hook.wait();
-        let seen = until(|seen| {
-            let task = seen.tasks().find(|task| task.id() == first.id())?;
-            let mut inside = task.inside().iter();
-            let is_in_it = inside.any(|it| it.region == RegionKind::Callback);
-            is_in_it.then(|| task.clone())
-        });
-        assert_eq!(seen.inside().len(), 1, "{seen}");
-        leave.open();
-        cut.open();
-        Ok(())
-    })
-    .expect("no task fails");
-}
-
-#[test]
-fn the_drop_of_a_guard_names_the_thread_that_runs_the_callback() {
-    let _watch = watch();
-    let (running, leave) = (Gate::default(), std::sync::Arc::new(Gate::default()));
-    let running = std::sync::Arc::new(running);
-    let token = CancelToken::new();
-    let (theirs, begun) = (leave.clone(), running.clone());
-    let guard = token.on_cancel(move || {
-        begun.open();
-        theirs.wait();
-    });
-    TaskGroup::scope(|g| {
-        let cancels = g.spawn(|| {
-            token.cancel();
-            Ok(())
-        });
-        running.wait();
-        let drops = g.spawn(move || {
-            drop(guard);
-            Ok(())
-        });
-        let seen = task_at("the drop of a CallbackGuard", drops.id());
-        let holders = seen.waits().map(|wait| wait.holders().to_vec());
-        assert_eq!(holders, Some(vec![cancels.id()]), "{seen}");
-        leave.open();
-        Ok(())
-    })
-    .expect("no task fails");
-}
-
-#[test]
-fn a_cancel_that_waits_for_a_hook_on_another_thread_says_so() {
-    let _watch = watch();
-    let (elsewhere, leave, cut) = (&Gate::default(), &Gate::default(), &Gate::default());
-    let (token, canceller) = (&CancelToken::new(), &OnceLock::new());
-    TaskGroup::scope(|g| {
-        let hooked = [(); 2].map(|()| {
-            let task = g.spawn(move || {
-                token.run(|| {
-                    let hook = || {
-                        // The cancelling thread runs one of the two, until the other runs too.
-                        if canceller.get() == Some(&thread::current().id()) {
-                            elsewhere.wait();
-                        } else {
-                            elsewhere.open();
-                            leave.wait();
-                        }
-                    };
-                    taskgroup::with_cancel_hook(hook, || cut.wait());
-                });
-                Ok(())
-            });
-            task.id()
-        });
-        until(|seen| {
-            let tasks = seen.tasks().filter(|task| hooked.contains(&task.id()));
-            let inside = tasks.flat_map(TaskSnapshot::inside);
-            let hooks = inside.filter(|inside| inside.region == RegionKind::CancelHook);
-            (hooks.count() == hooked.len()).then_some(())
-        });
-
-        let cancels = g.spawn(|| {
-            canceller.get_or_init(|| thread::current().id());
-            token.cancel();
-            Ok(())
-        });
-        until(|seen| {
-            let task = seen.tasks().find(|task| task.id() == cancels.id())?;
-            (task.waits()?.what() == "hooks of a cancel").then_some(())
-        });
-        leave.open();
-        cut.open();
-        Ok(())
-    })
-    .expect("no task fails");
 }
