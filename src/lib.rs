@@ -378,7 +378,9 @@
 #![doc = concat!("[tutorial]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/tutorial.md")]
 #![doc = concat!("[example programs]: ", env!("CARGO_PKG_REPOSITORY"), "/tree/main/examples")]
 #![doc = concat!("[cures]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/compile-errors.md")]
-#![doc = concat!("[Other people's libraries]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/interop.md")]
+#![doc = concat!(
+    "[Other people's libraries]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/interop.md"
+)]
 #![doc = concat!("[design]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/design.md")]
 #![doc = concat!("[checks]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/verification.md")]
 #![doc = concat!("[performance]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/performance.md")]

@@ -3,9 +3,9 @@
 //! Some values drop differently if their task ends ill, and some errors name the task that caused
 //! them. Both ask here.
 //!
-//! The group pushes a record when it runs a body or the closure of a task, and when it drops a value
-//! of the task, on workers and in place alike. Afterwards it pops the record. Only the thread itself
-//! reads its records, when it drops an end of a channel, opens a group, or breaks a barrier.
+//! The group pushes a record when it runs a body or the closure of a task, and when it drops a
+//! value of the task, on workers and in place alike. Afterwards it pops the record. Only the thread
+//! itself reads its records, when it drops an end of a channel, opens a group, or breaks a barrier.
 //!
 //! A drop is *ill* while the group says so, or while the thread panics and did not panic when the
 //! record was pushed. A destructor may run a task on a thread that panics already: that task has
@@ -28,7 +28,8 @@ use crate::lanes::{self, FrameKind, Pushed, ShownFrame};
 use crate::scoped::Bindings;
 
 local! {
-    static CURRENT: ManuallyDrop<RefCell<Records>> = ManuallyDrop::new(RefCell::new(Records::new()));
+    static CURRENT: ManuallyDrop<RefCell<Records>> =
+        ManuallyDrop::new(RefCell::new(Records::new()));
 }
 
 /// How many records of a thread need no allocation.

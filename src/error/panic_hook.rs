@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, panic, ptr, thread};
 
 use crate::cancel::{Name, current};
-use crate::panics::{PayloadIdentity, Record, keep_record};
+use crate::panics::{PanicRecord, PayloadIdentity, keep_record};
 
 type PanicHookFn = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
@@ -80,7 +80,7 @@ pub fn install_panic_hook() {
                 None => previous(info),
             }
 
-            keep_record(Record {
+            keep_record(PanicRecord {
                 identity: PayloadIdentity::of(info.payload()),
                 location: info.location().map(ToString::to_string),
                 backtrace: (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace),

@@ -69,9 +69,12 @@ use crate::cancel::Cancelled;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a task group",
     label = "does not implement `TaskError`",
-    note = "tasks must be able to end with `Cancelled`, and the group must be able to tell that they did",
-    note = "instead of `Box<dyn Error>`, `&str` or `String` use `anyhow::Error`, the default (`anyhow::anyhow!` makes one of a text)",
-    note = "or use an enum of your own with a `#[from] Cancelled` variant, and implement `TaskError` for it"
+    note = "tasks must be able to end with `Cancelled`, and the group must be able to tell that \
+            they did",
+    note = "instead of `Box<dyn Error>`, `&str` or `String` use `anyhow::Error`, the default \
+            (`anyhow::anyhow!` makes one of a text)",
+    note = "or use an enum of your own with a `#[from] Cancelled` variant, and implement \
+            `TaskError` for it"
 )]
 pub trait TaskError: From<Cancelled> + fmt::Display + fmt::Debug + Send + 'static {
     /// Returns the cancellation that this error passes on. `None` if it is a failure.

@@ -86,13 +86,15 @@ macro_rules! task_error {
                 // of the traits is enough for most types.
                 #[allow(unused_imports)]
                 use $crate::__probe::{AsError, AsOther, AsTaskError};
-                ::core::option::Option::None$(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).find()))+
+                ::core::option::Option::None
+                    $(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).find()))+
             }
 
             fn held(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
                 #[allow(unused_imports)]
                 use $crate::__probe::{AsError, AsOther, AsTaskError};
-                ::core::option::Option::None$(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).held()))+
+                ::core::option::Option::None
+                    $(.or_else(|| (&&$crate::__probe::Probe(&self.$field)).held()))+
             }
 
             fn as_error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {

@@ -178,7 +178,10 @@ macro_rules! atomic {
     ($($type:ident of $value:ty),*) => {$(
         impl $type {
             pub(crate) fn new(value: $value) -> Self {
-                Atomic { value: loom::sync::atomic::$type::new(value), loads: loom::sync::atomic::AtomicU8::new(0) }
+                Atomic {
+                    value: loom::sync::atomic::$type::new(value),
+                    loads: loom::sync::atomic::AtomicU8::new(0),
+                }
             }
 
             pub(crate) fn load(&self, ordering: Ordering) -> $value {

@@ -20,7 +20,10 @@ struct Clock {
 }
 
 loom::lazy_static! {
-    static ref CLOCK: Mutex<Clock> = Mutex::new(Clock { passed: Duration::ZERO, asleep: Vec::new() });
+    static ref CLOCK: Mutex<Clock> = Mutex::new(Clock {
+        passed: Duration::ZERO,
+        asleep: Vec::new(),
+    });
 }
 
 loom::thread_local! {

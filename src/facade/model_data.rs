@@ -120,7 +120,10 @@ impl<T: ?Sized> DataRwLock<T> {
 
 /// Declares the guard of a whole value and the guard of a part.
 macro_rules! data_guards {
-    ($Guard:ident of $Inner:ident, $Part:ident of $InnerPart:ident, $Word:ident, $($mutable:ident)?) => {
+    (
+        $Guard:ident of $Inner:ident, $Part:ident of $InnerPart:ident, $Word:ident,
+        $($mutable:ident)?
+    ) => {
         #[derive(Debug)]
         pub(crate) struct $Guard<'a, T: ?Sized> {
             data: parking_lot::$Inner<'a, T>,
@@ -138,7 +141,10 @@ macro_rules! data_guards {
     };
     (@map $Guard:ident, $Part:ident, $Inner:ident, $($mutable:ident)?) => {
         impl<'a, T: ?Sized> $Guard<'a, T> {
-            pub(crate) fn map<U: ?Sized>(guard: Self, f: impl FnOnce(& $($mutable)? T) -> & $($mutable)? U) -> $Part<'a, U> {
+            pub(crate) fn map<U: ?Sized>(
+                guard: Self,
+                f: impl FnOnce(& $($mutable)? T) -> & $($mutable)? U,
+            ) -> $Part<'a, U> {
                 let $Guard { data, word } = guard;
                 $Part { data: parking_lot::$Inner::map(data, f), word }
             }
@@ -174,7 +180,10 @@ macro_rules! data_guards {
     };
 }
 data_guards!(DataReadGuard of RwLockReadGuard, DataReadPart of MappedRwLockReadGuard, ReadWord,);
-data_guards!(DataWriteGuard of RwLockWriteGuard, DataWritePart of MappedRwLockWriteGuard, WriteWord, mut);
+data_guards!(
+    DataWriteGuard of RwLockWriteGuard, DataWritePart of MappedRwLockWriteGuard, WriteWord,
+    mut
+);
 
 impl<'a, T: ?Sized> DataWriteGuard<'a, T> {
     pub(crate) fn downgrade(guard: Self) -> DataReadGuard<'a, T> {

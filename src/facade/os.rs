@@ -397,7 +397,8 @@ pub(crate) use local;
 macro_rules! global {
     ($(#[$doc:meta])* $(pub($($path:tt)+))? static $name:ident: $type:ty = $init:expr;) => {
         $(#[$doc])*
-        $(pub($($path)+))? static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $init);
+        $(pub($($path)+))? static $name: std::sync::LazyLock<$type> =
+            std::sync::LazyLock::new(|| $init);
     };
 }
 pub(crate) use global;

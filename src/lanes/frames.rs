@@ -196,6 +196,15 @@ impl StackPiece {
     }
 }
 
+/// What a walk to a frame does where the next piece of the stack has not been made.
+#[derive(Clone, Copy)]
+enum IfMissing {
+    /// For the owner, which pushes the frame.
+    Make,
+    /// For readers: a dump must not allocate.
+    Stop,
+}
+
 /// The frames of one lane.
 #[derive(Debug)]
 pub(super) struct ShownFrames {
@@ -225,7 +234,7 @@ impl ShownFrames {
         match self.first.frames.get(depth as usize) {
             Some(cell) => cell.set(frame),
             None => self
-                .deep(depth as usize, true)
+                .deep(depth as usize, IfMissing::Make)
                 .into_iter()
                 .for_each(|cell| cell.set(frame)),
         }
@@ -245,17 +254,16 @@ impl ShownFrames {
 
     /// Returns the cell of a frame behind the first piece.
     #[cold]
-    fn deep(&self, index: usize, makes: bool) -> Option<&FrameCell> {
+    fn deep(&self, index: usize, if_missing: IfMissing) -> Option<&FrameCell> {
         let mut piece = &self.first;
 
-        // A reader makes no piece: the dump must not allocate.
         for _ in 0..index / PIECE {
-            piece = if makes {
-                piece.next.get_or_init(|| Box::new(StackPiece::new()))
-            } else {
-                piece.next.get()?
+            piece = match if_missing {
+                IfMissing::Make => piece.next.get_or_init(|| Box::new(StackPiece::new())),
+                IfMissing::Stop => piece.next.get()?,
             };
         }
+
         piece.frames.get(index % PIECE)
     }
 
@@ -265,7 +273,7 @@ impl ShownFrames {
             return;
         };
 
-        let Some(cell) = self.deep(index as usize, false) else {
+        let Some(cell) = self.deep(index as usize, IfMissing::Stop) else {
             return;
         };
 
@@ -304,7 +312,7 @@ impl ShownFrames {
 
     /// Returns the time that was noted for the task in the innermost frame. For the owner.
     pub(super) fn to_sight(&self) -> Option<u64> {
-        let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
+        let cell = self.deep(self.depth().checked_sub(1)? as usize, IfMissing::Stop)?;
         let has_seen = cell.told.load(Relaxed) & HAS_SEEN != 0;
         has_seen.then(|| cell.to_sight.load(Relaxed))
     }
@@ -338,7 +346,7 @@ impl ShownFrames {
     /// Marks the task in the innermost frame as being started. For the owner, under the
     /// version.
     pub(super) fn mark_starting(&'static self) -> Option<StartMark> {
-        let cell = self.deep(self.depth().checked_sub(1)? as usize, false)?;
+        let cell = self.deep(self.depth().checked_sub(1)? as usize, IfMissing::Stop)?;
         // In the number, so that one exchange tells whether the task still has the frame.
         let task = cell.id.load(Relaxed);
         cell.id.store(task | STARTING, Relaxed);
@@ -363,7 +371,7 @@ impl ShownFrames {
         // The place in the stack, since frames of values that are dropped have the number of their
         // task too.
         (0..depth).rev().find(|index| {
-            let cell = self.deep(*index as usize, false);
+            let cell = self.deep(*index as usize, IfMissing::Stop);
             let kind = cell.map(|cell| usize::from(cell.kind.load(Relaxed)));
             kind.and_then(|kind| FrameKind::ALL.get(kind))
                 .is_some_and(|kind| kind.is_task())

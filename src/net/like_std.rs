@@ -155,8 +155,9 @@ macro_rules! stream_type {
         $crate::net::like_std::conversions!(
             $stream,
             $std,
-            #[doc = "Std's type does not know whether the stream is [broken](super#broken-streams), \
-                     nor of an error that has ended a write after its first byte: see `take_error`."]
+            #[doc = "Std's type does not know whether the stream is \
+                     [broken](super#broken-streams), nor of an error that has ended a write after \
+                     its first byte: see `take_error`."]
         );
     };
 }

@@ -15,4 +15,4 @@ pub(crate) use discard::discard;
 pub use payload::PanicPayload;
 #[cfg(all(test, not(loom)))]
 pub(crate) use record::forget_panics;
-pub(crate) use record::{PayloadIdentity, Record, keep_record};
+pub(crate) use record::{PanicRecord, PayloadIdentity, keep_record};

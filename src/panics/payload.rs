@@ -7,7 +7,7 @@ use std::panic;
 use std::sync::OnceLock;
 
 use super::discard::{discard, message_of};
-use super::record::{Record, keep_record, take_record};
+use super::record::{PanicRecord, keep_record, take_record};
 use crate::facade::PlainMutex;
 
 /// The panic of a task: its message, its payload and, with
@@ -34,7 +34,7 @@ struct Inner {
     /// The lock is never contended. It makes a payload that is only `Send` shareable. `None` only
     /// while a method that consumes the whole takes the payload out.
     payload: PlainMutex<Option<Box<dyn Any + Send>>>,
-    record: Option<Record>,
+    record: Option<PanicRecord>,
     backtrace: OnceLock<String>,
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::thread;
 
 /// What the panic hook saw of one panic.
-pub(crate) struct Record {
+pub(crate) struct PanicRecord {
     pub(crate) identity: PayloadIdentity,
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Option<Backtrace>,
@@ -52,11 +52,11 @@ const NESTED: usize = 8;
 
 thread_local! {
     /// The records of the latest panics of this thread that have not been taken, oldest first.
-    static RECORDS: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
+    static RECORDS: RefCell<Vec<PanicRecord>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Keeps the record of a panic of this thread.
-pub(crate) fn keep_record(record: Record) {
+pub(crate) fn keep_record(record: PanicRecord) {
     // A panic of a thread that is past its thread-locals goes unrecorded.
     let _ = RECORDS.try_with(|records| {
         let mut records = records.borrow_mut();
@@ -71,7 +71,7 @@ pub(crate) fn keep_record(record: Record) {
 }
 
 /// Takes the record of the panic that `payload` came from, and drops all records before it.
-pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<Record> {
+pub(super) fn take_record(payload: &(dyn Any + Send)) -> Option<PanicRecord> {
     let record = RECORDS
         .try_with(|records| {
             let mut records = records.borrow_mut();

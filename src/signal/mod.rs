@@ -51,12 +51,12 @@
 // | state | meaning | changed by |
 // |---|---|---|
 // | `Signal::ends` | the next such signal ends the process | the handlers of all signals, which set it; under the lock of the registry, when the first token comes or the last one goes |
-// | `Signal::received` | such a signal has come while a token was there for it | the handler, which sets it for good |
-// | the registry | the tokens that are there, and the actions that are registered | under its lock |
+// | `Signal::received` | such a signal has come while it had a token | the handler, which sets it for good |
+// | the registry | the tokens, and the actions that are registered | under its lock |
 //
 // # Invariants
 //
-// 1. While no token is there for a signal, the signal acts as before. If that was the default,
+// 1. While a signal has no token, it acts as before. If that was the default,
 //    `ends` is set, and the registered actions stay: without them the signal would be ignored,
 //    since `signal-hook` never takes its handler out. Otherwise no actions are registered.
 // 2. A handler first ends the process if `ends` is set, and then sets `ends`, before it wakes the

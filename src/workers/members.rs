@@ -192,8 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_suspected_at_the_second_look_in_one_task_and_one_look_costs_no_more_than_it_says()
-     {
+    fn a_worker_is_suspected_at_the_second_look_in_one_task_and_a_look_has_a_bound() {
         let mut members = Members::default();
         let workers: Vec<_> = (0..10).map(|_| members.add(Worker::new)).collect();
         for worker in &workers {

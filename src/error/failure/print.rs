@@ -102,8 +102,11 @@ impl<E: TaskError> fmt::Display for Failure<E> {
 
         // Each group around adds its part. Unshortened, the line of a report would grow with the
         // depth, and all lines together with its square.
-        if matches!(&self.kind, FailureKind::Error(error) if error.as_error().is_some_and(holds_report))
-        {
+        let error = match &self.kind {
+            FailureKind::Error(error) => error.as_error(),
+            _ => None,
+        };
+        if error.is_some_and(holds_report) {
             line = shortened(line);
         }
 

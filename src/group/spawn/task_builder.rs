@@ -146,13 +146,8 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
         T: Send + 'scope,
         F: FnOnce() -> Result<T, E> + Send + 'scope,
     {
-        let isolation = &Isolation {
-            wrap: Err,
-            failure: |result| result.as_ref().err(),
-        };
-        self.launch(Location::caller(), Role::Task, Some(isolation), move || {
-            f().map(Ok)
-        })
+        let isolation = Some(&Isolation::IN_HANDLE);
+        self.launch(Location::caller(), Role::Task, isolation, || f().map(Ok))
     }
 
     /// Like [`TaskGroup::spawn_daemon`].

@@ -78,7 +78,14 @@ impl<'scope, 'env, E: TaskError> TaskBuilder<'scope, 'env, E> {
     }
 }
 
-impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
+impl<'scope, 'env, E: TaskError, V: Send + 'scope> TaskWith<'scope, 'env, E, V> {
+    /// Returns the options of the task, and its closure together with the value.
+    #[inline]
+    fn with_closure<F>(self, closure: F) -> (TaskBuilder<'scope, 'env, E>, WithValue<V, F>) {
+        let value = self.value;
+        (self.task, WithValue { value, closure })
+    }
+
     /// Like [`TaskGroup::spawn`](crate::TaskGroup::spawn), with the value.
     ///
     /// ```
@@ -99,12 +106,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = WithValue {
-            value: self.value,
-            closure: f,
-        };
-        self.task
-            .launch(Location::caller(), Role::Task, None, closure)
+        let (task, closure) = self.with_closure(f);
+        task.launch(Location::caller(), Role::Task, None, closure)
     }
 
     /// Like [`TaskGroup::spawn_isolated`](crate::TaskGroup::spawn_isolated), with the value.
@@ -126,17 +129,9 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = WithValue {
-            value: self.value,
-            closure: move |value: &mut V| f(value).map(Ok),
-        };
-
-        let isolation = &Isolation {
-            wrap: Err,
-            failure: |result| result.as_ref().err(),
-        };
-        self.task
-            .launch(Location::caller(), Role::Task, Some(isolation), closure)
+        let (task, closure) = self.with_closure(|value: &mut V| f(value).map(Ok));
+        let isolation = Some(&Isolation::IN_HANDLE);
+        task.launch(Location::caller(), Role::Task, isolation, closure)
     }
 
     /// Like [`TaskGroup::spawn_daemon`](crate::TaskGroup::spawn_daemon), with the value.
@@ -164,12 +159,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
     where
         F: FnOnce(&mut V) -> Result<(), E> + Send + 'scope,
     {
-        let closure = WithValue {
-            value: self.value,
-            closure: f,
-        };
-        self.task
-            .launch(Location::caller(), Role::Daemon, None, closure)
+        let (task, closure) = self.with_closure(f);
+        task.launch(Location::caller(), Role::Daemon, None, closure)
     }
 
     /// Like [`TaskGroup::try_spawn`](crate::TaskGroup::try_spawn), with the value.
@@ -196,11 +187,8 @@ impl<'scope, E: TaskError, V: Send + 'scope> TaskWith<'scope, '_, E, V> {
         T: Send + 'scope,
         F: FnOnce(&mut V) -> Result<T, E> + Send + 'scope,
     {
-        let closure = WithValue {
-            value: self.value,
-            closure: f,
-        };
-        let launched = self.task.try_launch(Location::caller(), closure);
+        let (task, closure) = self.with_closure(f);
+        let launched = task.try_launch(Location::caller(), closure);
         launched.map_err(|refused| refused.map(|WithValue { value, closure }| (value, closure)))
     }
 

@@ -8,3 +8,11 @@ pub(crate) struct Isolation<T, E> {
     /// Returns the failure that the result is, if it is one.
     pub(crate) failure: fn(&T) -> Option<&Failure<E>>,
 }
+
+impl<T, E> Isolation<Result<T, Failure<E>>, E> {
+    /// The handle of the task returns the failure.
+    pub(crate) const IN_HANDLE: Self = Isolation {
+        wrap: Err,
+        failure: |result| result.as_ref().err(),
+    };
+}

@@ -69,8 +69,8 @@ where
             return Some(None);
         }
 
-        // This thread waits for the task, also while it runs it. The permits of groups around it are
-        // lent as if a worker ran the task.
+        // This thread waits for the task, also while it runs it. The permits of groups around it
+        // are lent as if a worker ran the task.
         //
         // fault: joiner-keeps-its-permits-for-a-task-in-place
         let _lending = state.wait_inside();

@@ -117,6 +117,7 @@ impl Slot {
             return true;
         }
 
+        // Invariant 2: until here the waker stays readable.
         if let (Polled::Woken, Some(waker)) = (polled, waker) {
             waker.drain();
         }
