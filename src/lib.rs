@@ -378,16 +378,14 @@
 #![doc = concat!("[tutorial]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/tutorial.md")]
 #![doc = concat!("[example programs]: ", env!("CARGO_PKG_REPOSITORY"), "/tree/main/examples")]
 #![doc = concat!("[cures]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/compile-errors.md")]
-#![doc = concat!(
-    "[Other people's libraries]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/interop.md"
-)]
+#![doc = concat!("[Other people's libraries]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/interop.md")]
 #![doc = concat!("[design]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/design.md")]
 #![doc = concat!("[checks]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/verification.md")]
 #![doc = concat!("[performance]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/performance.md")]
 #![doc = concat!("[platforms]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/platforms.md")]
 #![doc = concat!("[Seeing inside]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/seeing.md")]
 #![doc = concat!("[change log]: ", env!("CARGO_PKG_REPOSITORY"), "/blob/main/CHANGELOG.md")]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(loom))))]
 
 // The doctests of the pages outside of the sources. docs/interop.md is compiled in
 // examples/interop, with the crates that it shows.
@@ -450,6 +448,7 @@ mod deadlock {
 // The compiler shows these lines to a program that names such a module where it is left out.
 #[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
 #[cfg(all(not(loom), feature = "io"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "io"))))]
 pub mod io;
 #[cfg(unix)] // Not for Windows: the page docs/platforms.md says what there is instead.
 #[cfg(all(not(loom), feature = "net"))]

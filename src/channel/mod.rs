@@ -115,6 +115,7 @@ mod chan;
 mod choice;
 mod closing;
 #[cfg(feature = "crossbeam")]
+#[cfg_attr(docsrs, doc(cfg(feature = "crossbeam")))]
 pub mod crossbeam;
 mod end;
 mod error;

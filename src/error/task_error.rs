@@ -116,6 +116,7 @@ impl TaskError for anyhow::Error {
 
 /// Looks for a cancellation along the source chain, like for [`anyhow::Error`].
 #[cfg(feature = "eyre")]
+#[cfg_attr(docsrs, doc(cfg(feature = "eyre")))]
 impl TaskError for eyre::Report {
     fn cancelled(&self) -> Option<&Cancelled> {
         find_cancelled(self.as_ref())
